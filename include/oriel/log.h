@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_LOG_H
+#define ORIEL_LOG_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum oriel_log_level {
+        ORIEL_LOG_ERROR,   /* a connection, request or queue was lost */
+        ORIEL_LOG_WARNING, /* something works less well than it could */
+        ORIEL_LOG_INFO,    /* once per session */
+        ORIEL_LOG_DEBUG,   /* once per message */
+};
+
+/* Where an object reports to. @write gets one line without a newline, from whichever thread made the call that caused
+ * it, and must not call back into the object. Lines above @level are not made. A NULL logger, or a NULL @write, is
+ * silence. The struct is copied; @userdata stays the caller's. */
+struct oriel_log {
+        void (*write)(void *userdata, enum oriel_log_level level, const char *line);
+        void *userdata;
+        enum oriel_log_level level;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int fd_close(int fd)
+{
+        if (fd >= 0) {
+                int saved = errno;
+
+                close(fd);
+                errno = saved;
+        }
+        return -1;
+}
+
+int fd_dup(int fd)
+{
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+        return copy < 0 ? -errno : copy;
+}
+
+void fd_close_all(int *fds, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                fds[i] = fd_close(fds[i]);
+}
+
+int fd_event_signal(int fd)
+{
+        uint64_t one = 1;
+        ssize_t n;
+
+        do
+                n = write(fd, &one, sizeof(one));
+        while (n < 0 && errno == EINTR);
+
+        return n < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+int fd_event_clear(int fd)
+{
+        uint64_t value;
+        ssize_t n;
+
+        do
+                n = read(fd, &value, sizeof(value));
+        while (n < 0 && errno == EINTR);
+
+        if (n < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        return n > 0;
+}
+
+int fd_set_nonblocking(int fd, int on)
+{
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0)
+                return -errno;
+
+        int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+
+        if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
+                return -errno;
+        return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_FD_H
+#define BASE_FD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Close @fd unless it is negative. errno is kept. Returns -1, to be assigned: fd = fd_close(fd). */
+int fd_close(int fd);
+
+static inline void fd_closep(int *fd)
+{
+        *fd = fd_close(*fd);
+}
+
+/* Ownership leaves the slot, which becomes -1. */
+static inline int fd_take(int *slot)
+{
+        int fd = *slot;
+
+        *slot = -1;
+        return fd;
+}
+
+/* A duplicate with close-on-exec, owned by the caller, or a negative errno. */
+int fd_dup(int fd);
+
+/* Close @n fds; each slot becomes -1. */
+void fd_close_all(int *fds, size_t n);
+
+/* Eventfd semantics that also hold for a pipe: add one, never block. 0 or a negative errno; a full counter is 0. */
+int fd_event_signal(int fd);
+
+/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks if @fd does not. */
+int fd_event_clear(int fd);
+
+/* O_NONBLOCK on or off. 0 or a negative errno. */
+int fd_set_nonblocking(int fd, int on);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "base/test.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void test_checked(void **state)
+{
+        uint64_t out = 7;
+
+        (void)state;
+        assert_false(checked_add(UINT64_MAX, 1, &out));
+        assert_false(checked_mul(UINT64_MAX, 2, &out));
+        assert_false(checked_round_up(UINT64_MAX, 4096, &out));
+        assert_int_equal(out, 7);
+        assert_true(checked_round_up(4097, 4096, &out));
+        assert_int_equal(out, 8192);
+}
+
+static void test_ranges(void **state)
+{
+        const struct oriel_range top = {UINT64_MAX, 1}, over = {UINT64_MAX, 2}, empty = {5, 0};
+
+        (void)state;
+        assert_true(range_valid(top));
+        assert_false(range_valid(over));
+        assert_false(range_valid(empty));
+        assert_true(range_within((struct oriel_range){4096, 4096}, 8192));
+        assert_false(range_within((struct oriel_range){4097, 4096}, 8192));
+        assert_false(range_within((struct oriel_range){UINT64_MAX, 4096}, 8192));
+        assert_true(range_overlaps((struct oriel_range){0, 10}, (struct oriel_range){9, 1}));
+        assert_false(range_overlaps((struct oriel_range){0, 10}, (struct oriel_range){10, 1}));
+        assert_false(range_overlaps((struct oriel_range){0, 10}, empty));
+        assert_true(range_contains((struct oriel_range){0, 10}, (struct oriel_range){9, 1}));
+        assert_false(range_contains((struct oriel_range){0, 10}, (struct oriel_range){9, 2}));
+}
+
+static void test_fds(void **state)
+{
+        int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        int slots[2] = {fd_dup(fd), -1};
+
+        (void)state;
+        assert_int_equal(fd_event_clear(fd), 0);
+        assert_int_equal(fd_event_signal(fd), 0);
+        assert_int_equal(fd_event_clear(slots[0]), 1);
+        fd_close_all(slots, 2);
+        assert_int_equal(slots[0], -1);
+
+        int taken = fd_take(&fd);
+
+        assert_int_equal(fd, -1);
+        assert_int_equal(fd_close(taken), -1);
+        assert_int_equal(fd_dup(taken), -EBADF);
+}
+
+static void keep_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        (void)level;
+        strcpy(userdata, line);
+}
+
+static void test_log(void **state)
+{
+        char line[512] = "";
+        struct oriel_log log = {keep_line, line, ORIEL_LOG_INFO};
+
+        (void)state;
+        log_error(NULL, "nobody");
+        log_debug(&log, "too fine");
+        assert_string_equal(line, "");
+        log_info(&log, "%d of %s", 3, "four");
+        assert_string_equal(line, "3 of four");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_checked),
+                counted_test(test_ranges),
+                counted_test(test_fds),
+                counted_test(test_log),
+        };
+
+        return run_counted("base", tests);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_TEST_H
+#define BASE_TEST_H
+
+/* What every test program starts with: cmocka, and a check around each test that no fd was leaked or lost. */
+
+#ifdef NDEBUG
+#error "tests are not built with NDEBUG"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdlib.h>
+
+static inline int test_count_fds(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        int n = 0;
+
+        if (!dir)
+                return -1;
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n;
+}
+
+static int test_fds_before;
+
+static inline int test_setup(void **state)
+{
+        (void)state;
+        test_fds_before = test_count_fds();
+        return test_fds_before < 0;
+}
+
+static inline int test_teardown(void **state)
+{
+        int now = test_count_fds();
+
+        (void)state;
+        if (now != test_fds_before) {
+                print_error("fds open before the test: %d, after: %d\n", test_fds_before, now);
+                return 1;
+        }
+        return 0;
+}
+
+#define counted_test(function)   cmocka_unit_test_setup_teardown(function, test_setup, test_teardown)
+#define run_counted(name, tests) cmocka_run_group_tests_name(name, tests, NULL, NULL)
+
+#endif
