@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_SOCKET_H
+#define ORIEL_SOCKET_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Unix stream sockets for the ends to talk over. Each returns an fd that is close-on-exec and the caller's, or a
+ * negative errno. */
+
+/* Connect to @path. Never waits for a listener: -ENOENT, -ECONNREFUSED. -ENAMETOOLONG: @path is over 107 bytes. */
+int oriel_socket_connect(const char *path);
+
+/* Listen at @path. A socket file that nobody listens on any more is replaced, anything else is -EADDRINUSE. Who has
+ * created the file removes it again. */
+int oriel_socket_listen(const char *path);
+
+/* The next connection; blocks unless @listener is non-blocking (-EAGAIN). */
+int oriel_socket_accept(int listener);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "channel/channel.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define HEADER sizeof(struct oriel_wire_header)
+
+union control {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(ORIEL_MAX_FDS * sizeof(int))];
+};
+
+int64_t now_ms(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int poll_timeout(int64_t deadline_ms)
+{
+        if (deadline_ms < 0)
+                return -1;
+
+        int64_t left = deadline_ms - now_ms();
+
+        if (left <= 0)
+                return 0;
+        return left > INT_MAX ? INT_MAX : (int)left;
+}
+
+int channel_init(struct channel *channel, int fd)
+{
+        channel->fd = fd;
+        channel->have = 0;
+        message_init(&channel->in, 0, 0);
+        return fd_set_nonblocking(fd, 1);
+}
+
+void channel_close(struct channel *channel)
+{
+        channel_done(channel);
+        channel->fd = fd_close(channel->fd);
+}
+
+void channel_done(struct channel *channel)
+{
+        message_close_fds(&channel->in);
+        channel->have = 0;
+}
+
+/* Every fd that came is put where it will be closed, whatever is wrong with the message. The room for control data
+ * holds ORIEL_MAX_FDS, the kernel closes those beyond it and says so by MSG_CTRUNC. */
+static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
+{
+        unsigned came = 0;
+
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+
+                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                int fds[ORIEL_MAX_FDS];
+
+                memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+                came += (unsigned)n;
+                if (had > 0 || channel->in.n_fds + n > ORIEL_MAX_FDS) {
+                        fd_close_all(fds, n);
+                        continue;
+                }
+                memcpy(channel->in.fds + channel->in.n_fds, fds, n * sizeof(int));
+                channel->in.n_fds += (unsigned)n;
+        }
+        if (msg->msg_flags & MSG_CTRUNC) {
+                complain(complaint, "fds were lost: more than %d in one message, or no free descriptors here",
+                         ORIEL_MAX_FDS);
+                return -EPROTO;
+        }
+        if (came > 0 && had > 0) {
+                complain(complaint, "request %u: fds came after the first byte of the message",
+                         had >= HEADER ? channel->in.header.request : 0);
+                return -EPROTO;
+        }
+        return 0;
+}
+
+/* The one place that calls recvmsg. At most @n bytes to the end of what is here. */
+static ssize_t receive_some(struct channel *channel, size_t n, struct complaint *complaint)
+{
+        size_t had = channel->have, of_header = had < HEADER ? HEADER - had : 0;
+        struct iovec iov[2] = {
+                {(uint8_t *)&channel->in.header + had, of_header < n ? of_header : n},
+                {channel->in.payload.bytes + (had > HEADER ? had - HEADER : 0), n > of_header ? n - of_header : 0},
+        };
+        union control control;
+        struct msghdr msg = {
+                .msg_iov = of_header ? iov : iov + 1,
+                .msg_iovlen = of_header && iov[1].iov_len ? 2 : 1,
+                .msg_control = control.room,
+                .msg_controllen = sizeof(control.room),
+        };
+        ssize_t got;
+
+        do
+                got = recvmsg(channel->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        while (got < 0 && errno == EINTR);
+        if (got < 0)
+                return -errno;
+
+        int r = take_fds(channel, &msg, had, complaint);
+
+        channel->have += (size_t)got;
+        return r < 0 ? r : got;
+}
+
+static int end_of_stream(const struct channel *channel, struct complaint *complaint)
+{
+        if (channel->have == 0) {
+                complain(complaint, "the peer has closed the connection");
+                return -ENOTCONN;
+        }
+        if (channel->have < HEADER)
+                complain(complaint, "the peer has closed the connection inside a message's header");
+        else
+                complain(complaint, "request %u: the peer has closed the connection after %zu of %u payload bytes",
+                         channel->in.header.request, channel->have - HEADER, channel->in.header.size);
+        return -EPROTO;
+}
+
+/* How many bytes the message has as far as is known: the header until it is here. -EPROTO. */
+static ssize_t message_length(const struct channel *channel, struct complaint *complaint)
+{
+        if (channel->have < HEADER)
+                return HEADER;
+
+        int r = header_check(&channel->in.header, complaint);
+
+        return r < 0 ? r : (ssize_t)(HEADER + channel->in.header.size);
+}
+
+int channel_receive(struct channel *channel, uint32_t expected, struct complaint *complaint)
+{
+        for (;;) {
+                ssize_t length = message_length(channel, complaint);
+
+                if (length < 0)
+                        return (int)length;
+                if (channel->have > (size_t)length) {
+                        complain(complaint, "request %u: payload size %u where %u is due", channel->in.header.request,
+                                 channel->in.header.size, expected);
+                        return -EPROTO;
+                }
+                if (channel->have >= HEADER && channel->have == (size_t)length)
+                        return 1;
+
+                size_t want = (size_t)length - channel->have;
+
+                if (channel->have < HEADER && expected <= ORIEL_MAX_PAYLOAD)
+                        want += expected;
+
+                ssize_t got = receive_some(channel, want, complaint);
+
+                if (got == -EAGAIN)
+                        return 0;
+                if (got == -ECONNRESET)
+                        got = 0;
+                if (got == 0)
+                        return end_of_stream(channel, complaint);
+                if (got < 0)
+                        return (int)got;
+        }
+}
+
+int channel_wait(const struct channel *channel, int64_t deadline_ms)
+{
+        struct pollfd p = {.fd = channel->fd, .events = POLLIN};
+
+        for (;;) {
+                int r = poll(&p, 1, poll_timeout(deadline_ms));
+
+                if (r > 0)
+                        return 0;
+                if (r == 0)
+                        return -ETIMEDOUT;
+                if (errno != EINTR)
+                        return -errno;
+        }
+}
+
+static void attach_fds(struct msghdr *msg, union control *control, const struct message *message)
+{
+        size_t size = message->n_fds * sizeof(int);
+
+        memset(control, 0, sizeof(*control));
+        msg->msg_control = control->room;
+        msg->msg_controllen = CMSG_SPACE(size);
+
+        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(c), message->fds, size);
+}
+
+static ssize_t send_some(struct channel *channel, const struct message *message, size_t sent)
+{
+        size_t of_header = sent < HEADER ? HEADER - sent : 0;
+        size_t of_payload = sent > HEADER ? sent - HEADER : 0;
+        struct iovec iov[2] = {
+                {(uint8_t *)&message->header + sent, of_header},
+                {(uint8_t *)message->payload.bytes + of_payload, message->header.size - of_payload},
+        };
+        struct msghdr msg = {.msg_iov = of_header ? iov : iov + 1, .msg_iovlen = of_header ? 2 : 1};
+        union control control;
+        ssize_t n;
+
+        if (sent == 0 && message->n_fds > 0)
+                attach_fds(&msg, &control, message);
+        do
+                n = sendmsg(channel->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+
+        return n < 0 ? -errno : n;
+}
+
+static int wait_writable(const struct channel *channel, int64_t deadline_ms)
+{
+        struct pollfd p = {.fd = channel->fd, .events = POLLOUT};
+        int r;
+
+        do
+                r = poll(&p, 1, poll_timeout(deadline_ms));
+        while (r < 0 && errno == EINTR);
+
+        return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
+}
+
+int channel_send(struct channel *channel, const struct message *message, int64_t deadline_ms)
+{
+        size_t length = HEADER + message->header.size;
+
+        for (size_t sent = 0; sent < length;) {
+                ssize_t n = send_some(channel, message, sent);
+
+                if (n == -EAGAIN && deadline_ms == 0 && sent == 0)
+                        return -EAGAIN;
+                if (n == -EAGAIN) {
+                        int r = wait_writable(channel, deadline_ms);
+
+                        if (r < 0)
+                                return r;
+                        continue;
+                }
+                if (n < 0)
+                        return (int)n;
+                sent += (size_t)n;
+        }
+        return 0;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int make_address(const char *path, struct sockaddr_un *address)
+{
+        size_t length = strlen(path);
+
+        *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+        if (length >= sizeof(address->sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address->sun_path, path, length + 1);
+        return 0;
+}
+
+static int new_socket(void)
+{
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        return fd < 0 ? -errno : fd;
+}
+
+int oriel_socket_connect(const char *path)
+{
+        struct sockaddr_un address;
+        int r = make_address(path, &address);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int fd = new_socket();
+
+        if (fd < 0)
+                return fd;
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                return -errno;
+        return fd_take(&fd);
+}
+
+/* A listener that died leaves its file behind; one that lives accepts. */
+static int remove_stale(const char *path)
+{
+        struct stat st;
+
+        if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+                return -EADDRINUSE;
+
+        _cleanup_(fd_closep) int probe = oriel_socket_connect(path);
+
+        if (probe != -ECONNREFUSED)
+                return -EADDRINUSE;
+        return unlink(path) < 0 ? -errno : 0;
+}
+
+int oriel_socket_listen(const char *path)
+{
+        struct sockaddr_un address;
+        int r = make_address(path, &address);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int fd = new_socket();
+
+        if (fd < 0)
+                return fd;
+
+        r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+        if (r == -EADDRINUSE) {
+                r = remove_stale(path);
+                if (r == 0)
+                        r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+        }
+        if (r < 0)
+                return r;
+        if (listen(fd, 1) < 0)
+                return -errno;
+        return fd_take(&fd);
+}
+
+int oriel_socket_accept(int listener)
+{
+        int fd;
+
+        do
+                fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+
+        return fd < 0 ? -errno : fd;
+}
