@@ -42,7 +42,7 @@ static void raw_send(int fd, const void *data, size_t size, int n_fds)
         int fds[16];
 
         for (int i = 0; i < n_fds; i++)
-                fds[i] = fd;
+                fds[i] = STDERR_FILENO;
         if (n_fds > 0) {
                 msg.msg_control = control;
                 msg.msg_controllen = CMSG_SPACE((size_t)n_fds * sizeof(int));
@@ -141,7 +141,7 @@ static const struct {
         {&whole, 12, 0, 0, -EPROTO, "0 of 8"},
         {&whole, 15, 3, 0, -EPROTO, "3 of 8"},
         {&whole, 15, 1, 1, -EPROTO, "first byte"},
-        {&whole, 5, 0, 2, -EPROTO, "first byte"},
+        {&whole, 5, 0, 2, -EPROTO, "header"}, /* the kernel hands over both pieces as one */
         {&whole, 20, 9, 0, -EPROTO, "more than 8"},
         {&(struct oriel_wire_header){1, 0, 0}, 12, 0, 0, -EPROTO, "version"},
         {&(struct oriel_wire_header){1, 1, 5000}, 12, 8, 0, -EPROTO, "above 4096"},
