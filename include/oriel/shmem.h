@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_SHMEM_H
+#define ORIEL_SHMEM_H
+
+#include <oriel/range.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A VIRTIO Shared Memory Region as its front-end keeps it, the mappings in it, and the window they are placed in. The
+ * rules are those of vhost-user's SHMEM_MAP and SHMEM_UNMAP. Every function may be called from any thread; a region's
+ * lock covers that region alone. */
+
+struct oriel_region;
+struct oriel_mapping;
+
+/* Where mappings go. Calls come one at a time for a region, with its lock held, so they must not call the region.
+ * Ranges are offsets in the region, whole pages, and never overlap. */
+struct oriel_placement_ops {
+        size_t struct_size;
+        /* Make @range show @fd from @fd_offset on. @fd is the caller's. 0 or a negative errno, with @range as before.
+         */
+        int (*place)(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access);
+        /* Put the hole back: when this returns nobody reaches the file through the region any more. */
+        void (*remove)(void *userdata, struct oriel_range range);
+        /* The same for the whole region of @size bytes at once. */
+        void (*remove_all)(void *userdata, uint64_t size);
+};
+
+struct oriel_region_options {
+        size_t struct_size;
+        uint8_t shmid;
+        uint64_t size;                               /* bytes, a multiple of the page size */
+        unsigned max_mappings;                       /* quota; 0: as many as the placement takes */
+        const struct oriel_placement_ops *placement; /* must outlive the region */
+        void *userdata;                              /* the placement's */
+};
+
+/* -EINVAL: a size of 0 or not in whole pages, or no placement. -ENOMEM. */
+int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out);
+/* Unmaps everything. Mappings that are still referenced live on as records. NULL is accepted. */
+void oriel_region_free(struct oriel_region *region);
+
+uint8_t oriel_region_shmid(const struct oriel_region *region);
+uint64_t oriel_region_size(const struct oriel_region *region);
+
+/* Place a mapping of @fd at @range, whose size is rounded up to whole pages. @fd stays the caller's and may be closed.
+ * A file that is shorter than the range is not changed. @access is READ or READ_WRITE.
+ * -EINVAL: empty, an offset that is not a multiple of the page size (for hugetlbfs: of the huge page size, and the size
+ * too), or an @access that is neither. -ERANGE: outside the region, or the end overflows. -EEXIST: a part of the range
+ * is mapped. -EACCES: @fd is not open for that. -EBADF: not an open file. -ENODEV: not a regular file, memfd, hugetlbfs
+ * file or dmabuf. -ENOSPC: the quota, or the process's limit on mappings. Else what mmap says. vhost-user, SHMEM_MAP.
+ */
+int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
+                     enum oriel_access access);
+
+/* Remove the mapping that is exactly @range (its size rounded up to whole pages). -ENOENT: nothing is mapped there.
+ * -EINVAL: empty, or only a part of a mapping, or more than one. -ERANGE. vhost-user, SHMEM_UNMAP. */
+int oriel_region_unmap(struct oriel_region *region, struct oriel_range range);
+/* Reset, disconnect and removal. Returns how many mappings there were. */
+size_t oriel_region_unmap_all(struct oriel_region *region);
+
+/* The mapping that covers @offset, with a reference for the caller, or NULL. */
+struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t offset);
+/* All mappings in order, with a reference each. The array is the caller's, to be freed with oriel_mappings_free().
+ * -ENOMEM. */
+int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count);
+void oriel_mappings_free(struct oriel_mapping **mappings, size_t count);
+size_t oriel_region_count(struct oriel_region *region);
+
+struct oriel_mapping_info {
+        struct oriel_range range; /* in the region */
+        uint64_t fd_offset;
+        enum oriel_access access;
+        uint64_t device; /* st_dev and st_ino of the file */
+        uint64_t inode;
+        int64_t created_ms;  /* CLOCK_MONOTONIC */
+        unsigned references; /* the region's included */
+        bool live;           /* false once it was unmapped */
+};
+
+struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);
+void oriel_mapping_unref(struct oriel_mapping *mapping); /* the last one frees it; NULL is accepted */
+void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out);
+
+/* A window: an address range of this process, reserved once, in which mappings are placed with MAP_FIXED. */
+struct oriel_window;
+
+/* What an address shows where nothing is mapped. */
+enum oriel_hole {
+        ORIEL_HOLE_ZERO, /* reads give 0, a write is SIGSEGV (KVM: EFAULT); one VMA, no memory */
+        ORIEL_HOLE_SINK, /* reads and writes go to 2 MiB that are repeated; one VMA for each 2 MiB */
+};
+
+/* @size bytes, a multiple of the page size, aligned to 2 MiB. -EINVAL. -ENOSPC: more sink than the process may map.
+ * -ENOMEM. */
+int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **out);
+/* Unmaps the range. NULL is accepted. */
+void oriel_window_free(struct oriel_window *window);
+void *oriel_window_address(const struct oriel_window *window);
+uint64_t oriel_window_size(const struct oriel_window *window);
+/* The placement whose userdata is a window. A mapping that would bring the process within 4096 of vm.max_map_count is
+ * refused with -ENOSPC: at the limit itself not even a hole can be put back. */
+const struct oriel_placement_ops *oriel_window_placement(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

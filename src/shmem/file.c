@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "shmem/file.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+static int check_mode(int fd, enum oriel_access access)
+{
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0)
+                return -errno;
+        if (flags & O_PATH)
+                return -EBADF;
+        if ((flags & O_ACCMODE) == O_WRONLY)
+                return -EACCES;
+        return access == ORIEL_ACCESS_READ_WRITE && (flags & O_ACCMODE) != O_RDWR ? -EACCES : 0;
+}
+
+static bool on_filesystem(int fd, unsigned long magic)
+{
+        struct statfs fs;
+
+        return fstatfs(fd, &fs) == 0 && (unsigned long)fs.f_type == magic;
+}
+
+/* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever lies behind it. */
+static int check_huge(int fd, const struct stat *st, struct oriel_range range, uint64_t fd_offset)
+{
+        uint64_t huge = (uint64_t)st->st_blksize;
+
+        if (st->st_blksize <= sysconf(_SC_PAGESIZE) || !on_filesystem(fd, HUGETLBFS_MAGIC))
+                return 0;
+        return is_aligned(range.start | range.size | fd_offset, huge) ? 0 : -EINVAL;
+}
+
+int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, enum oriel_access access, struct stat *st)
+{
+        uint64_t end;
+
+        if (fstat(fd, st) < 0)
+                return -errno;
+        /* A dmabuf is an inode without a type, like an eventfd. */
+        if (!S_ISREG(st->st_mode) && !((st->st_mode & S_IFMT) == 0 && on_filesystem(fd, DMA_BUF_MAGIC)))
+                return -ENODEV;
+        if (!checked_add(fd_offset, range.size, &end) || end > INT64_MAX)
+                return -EINVAL;
+
+        int r = check_mode(fd, access);
+
+        return r < 0 ? r : check_huge(fd, st, range, fd_offset);
+}

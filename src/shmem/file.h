@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SHMEM_FILE_H
+#define SHMEM_FILE_H
+
+#include <oriel/range.h>
+#include <sys/stat.h>
+
+/* Whether @fd can be mapped at @range (whole pages) from @fd_offset with @access, as far as can be told without mapping
+ * it. 0 and its @st, or the errors of oriel_region_map(). */
+int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, enum oriel_access access,
+                        struct stat *st);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "shmem/mapping.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+struct oriel_mapping *mapping_new(struct oriel_range range, uint64_t fd_offset, enum oriel_access access)
+{
+        struct oriel_mapping *mapping = calloc(1, sizeof(*mapping));
+        struct timespec now;
+
+        if (!mapping)
+                return NULL;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        mapping->range = range;
+        mapping->fd_offset = fd_offset;
+        mapping->access = access;
+        mapping->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        atomic_init(&mapping->live, false);
+        atomic_init(&mapping->references, 1);
+        return mapping;
+}
+
+struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping)
+{
+        atomic_fetch_add_explicit(&mapping->references, 1, memory_order_relaxed);
+        return mapping;
+}
+
+void oriel_mapping_unref(struct oriel_mapping *mapping)
+{
+        if (mapping && atomic_fetch_sub_explicit(&mapping->references, 1, memory_order_acq_rel) == 1)
+                free(mapping);
+}
+
+void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out)
+{
+        *out = (struct oriel_mapping_info){
+                .range = mapping->range,
+                .fd_offset = mapping->fd_offset,
+                .access = mapping->access,
+                .device = mapping->device,
+                .inode = mapping->inode,
+                .created_ms = mapping->created_ms,
+                .references = atomic_load(&mapping->references),
+                .live = atomic_load(&mapping->live),
+        };
+}

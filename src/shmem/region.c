@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/range.h"
+#include "shmem/file.h"
+#include "shmem/mapping.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct oriel_region {
+        uint8_t shmid;
+        uint64_t size;
+        size_t max_mappings;
+        const struct oriel_placement_ops *placement;
+        void *userdata;
+
+        pthread_mutex_t lock;
+        void *tree; /* tsearch(), of struct oriel_mapping by range */
+        size_t count;
+};
+
+static uint64_t page_size(void)
+{
+        return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Mappings never overlap, so ranges that share a byte compare as equal: a lookup of a range finds a mapping in it. */
+static int compare(const void *a, const void *b)
+{
+        const struct oriel_range *left = a, *right = b;
+
+        return range_compare(*left, *right);
+}
+
+static struct oriel_mapping *find(const struct oriel_region *region, const struct oriel_range *range)
+{
+        struct oriel_mapping *const *node = tfind(range, &region->tree, compare);
+
+        return node ? *node : NULL;
+}
+
+int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out)
+{
+        if (options->struct_size < sizeof(*options) || !options->placement || options->size == 0 ||
+            !is_aligned(options->size, page_size()))
+                return -EINVAL;
+
+        struct oriel_region *region = calloc(1, sizeof(*region));
+
+        if (!region)
+                return -ENOMEM;
+        region->shmid = options->shmid;
+        region->size = options->size;
+        region->max_mappings = options->max_mappings ? options->max_mappings : SIZE_MAX;
+        region->placement = options->placement;
+        region->userdata = options->userdata;
+        pthread_mutex_init(&region->lock, NULL);
+        *out = region;
+        return 0;
+}
+
+void oriel_region_free(struct oriel_region *region)
+{
+        if (!region)
+                return;
+        oriel_region_unmap_all(region);
+        pthread_mutex_destroy(&region->lock);
+        free(region);
+}
+
+uint8_t oriel_region_shmid(const struct oriel_region *region)
+{
+        return region->shmid;
+}
+
+uint64_t oriel_region_size(const struct oriel_region *region)
+{
+        return region->size;
+}
+
+static int check_range(const struct oriel_region *region, struct oriel_range *range)
+{
+        if (range->size == 0 || !is_aligned(range->start, page_size()))
+                return -EINVAL;
+        if (!checked_round_up(range->size, page_size(), &range->size) || !range_within(*range, region->size))
+                return -ERANGE;
+        return 0;
+}
+
+/* With the lock held. The tree gets its node before the file is placed: nothing that can fail comes after. */
+static int place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        if (find(region, &mapping->range))
+                return -EEXIST;
+        if (region->count >= region->max_mappings)
+                return -ENOSPC;
+        if (!tsearch(mapping, &region->tree, compare))
+                return -ENOMEM;
+
+        int r = region->placement->place(region->userdata, mapping->range, fd, mapping->fd_offset, mapping->access);
+
+        if (r < 0) {
+                tdelete(mapping, &region->tree, compare);
+                return r;
+        }
+        atomic_store(&mapping->live, true);
+        region->count++;
+        return 0;
+}
+
+int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
+                     enum oriel_access access)
+{
+        struct stat st;
+
+        if ((access != ORIEL_ACCESS_READ && access != ORIEL_ACCESS_READ_WRITE) || !is_aligned(fd_offset, page_size()))
+                return -EINVAL;
+
+        int r = check_range(region, &range);
+
+        if (r == 0)
+                r = file_check_mappable(fd, range, fd_offset, access, &st);
+        if (r < 0)
+                return r;
+
+        _cleanup_(oriel_mapping_unrefp) struct oriel_mapping *mapping = mapping_new(range, fd_offset, access);
+
+        if (!mapping)
+                return -ENOMEM;
+        mapping->device = st.st_dev;
+        mapping->inode = st.st_ino;
+
+        pthread_mutex_lock(&region->lock);
+        r = place(region, mapping, fd);
+        if (r == 0)
+                (void)steal(mapping);
+        pthread_mutex_unlock(&region->lock);
+        return r;
+}
+
+/* With the lock held. */
+static int take_out(struct oriel_region *region, struct oriel_range range, struct oriel_mapping **out)
+{
+        struct oriel_mapping *mapping = find(region, &range);
+
+        if (!mapping)
+                return -ENOENT;
+        if (mapping->range.start != range.start || mapping->range.size != range.size)
+                return -EINVAL;
+
+        tdelete(mapping, &region->tree, compare);
+        region->placement->remove(region->userdata, range);
+        region->count--;
+        *out = mapping;
+        return 0;
+}
+
+int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
+{
+        _cleanup_(oriel_mapping_unrefp) struct oriel_mapping *mapping = NULL;
+        int r = check_range(region, &range);
+
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&region->lock);
+        r = take_out(region, range, &mapping);
+        pthread_mutex_unlock(&region->lock);
+        if (r == 0)
+                atomic_store(&mapping->live, false);
+        return r;
+}
+
+static void drop(void *object)
+{
+        struct oriel_mapping *mapping = object;
+
+        atomic_store(&mapping->live, false);
+        oriel_mapping_unref(mapping);
+}
+
+size_t oriel_region_unmap_all(struct oriel_region *region)
+{
+        pthread_mutex_lock(&region->lock);
+
+        void *tree = steal(region->tree);
+        size_t count = region->count;
+
+        region->count = 0;
+        if (count > 0)
+                region->placement->remove_all(region->userdata, region->size);
+        pthread_mutex_unlock(&region->lock);
+        tdestroy(tree, drop);
+        return count;
+}
+
+struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t offset)
+{
+        struct oriel_mapping *mapping = NULL;
+
+        pthread_mutex_lock(&region->lock);
+        mapping = find(region, &(struct oriel_range){offset, 1});
+        if (mapping)
+                oriel_mapping_ref(mapping);
+        pthread_mutex_unlock(&region->lock);
+        return mapping;
+}
+
+struct listing {
+        struct oriel_mapping **mappings;
+        size_t count;
+};
+
+static void list_one(const void *node, VISIT visit, void *closure)
+{
+        struct listing *listing = closure;
+
+        if (visit == postorder || visit == leaf)
+                listing->mappings[listing->count++] = oriel_mapping_ref(*(struct oriel_mapping *const *)node);
+}
+
+int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count)
+{
+        struct listing listing = {0};
+
+        pthread_mutex_lock(&region->lock);
+        listing.mappings = calloc(region->count + 1, sizeof(*listing.mappings));
+        if (listing.mappings)
+                twalk_r(region->tree, list_one, &listing);
+        pthread_mutex_unlock(&region->lock);
+        if (!listing.mappings)
+                return -ENOMEM;
+        *out = listing.mappings;
+        *count = listing.count;
+        return 0;
+}
+
+void oriel_mappings_free(struct oriel_mapping **mappings, size_t count)
+{
+        for (size_t i = 0; i < count; i++)
+                oriel_mapping_unref(mappings[i]);
+        free(mappings);
+}
+
+size_t oriel_region_count(struct oriel_region *region)
+{
+        pthread_mutex_lock(&region->lock);
+
+        size_t count = region->count;
+
+        pthread_mutex_unlock(&region->lock);
+        return count;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/range.h"
+#include "base/test.h"
+
+#include <errno.h>
+#include <oriel/shmem.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE       UINT64_C(4096)
+#define PAGES      512
+#define OPERATIONS 1000000
+
+/* A placement that records which mapping shows on each page: the other half of the brute-force model. */
+struct board {
+        uint64_t shows[PAGES]; /* 1 + the fd_offset in pages, 0: hole */
+        int fail;
+};
+
+static int board_place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+{
+        struct board *board = userdata;
+
+        (void)fd;
+        (void)access;
+        if (board->fail)
+                return board->fail;
+        for (uint64_t i = 0; i < range.size / PAGE; i++) {
+                if (board->shows[range.start / PAGE + i])
+                        return -EFAULT;
+                board->shows[range.start / PAGE + i] = 1 + fd_offset / PAGE + i;
+        }
+        return 0;
+}
+
+static void board_remove(void *userdata, struct oriel_range range)
+{
+        struct board *board = userdata;
+
+        memset(board->shows + range.start / PAGE, 0, range.size / PAGE * sizeof(board->shows[0]));
+}
+
+static void board_remove_all(void *userdata, uint64_t size)
+{
+        board_remove(userdata, (struct oriel_range){0, size});
+}
+
+static const struct oriel_placement_ops board_ops = {sizeof(board_ops), board_place, board_remove, board_remove_all};
+
+static struct oriel_region *new_region(struct board *board, unsigned max_mappings)
+{
+        const struct oriel_region_options options = {sizeof(options), 7, PAGES * PAGE, max_mappings, &board_ops, board};
+        struct oriel_region *region = NULL;
+
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        return region;
+}
+
+/* The model: for each page, the first page and the length of its mapping. */
+struct model {
+        struct oriel_range pages[PAGES];
+        size_t count;
+};
+
+static uint64_t random_next(uint64_t *seed)
+{
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        return *seed;
+}
+
+static int model_map(struct model *model, uint64_t first, uint64_t n)
+{
+        if (n == 0)
+                return -EINVAL;
+        if (first + n > PAGES)
+                return -ERANGE;
+        for (uint64_t i = first; i < first + n; i++)
+                if (model->pages[i].size)
+                        return -EEXIST;
+        for (uint64_t i = first; i < first + n; i++)
+                model->pages[i] = (struct oriel_range){first, n};
+        model->count++;
+        return 0;
+}
+
+static int model_unmap(struct model *model, uint64_t first, uint64_t n)
+{
+        bool any = false;
+
+        if (n == 0)
+                return -EINVAL;
+        if (first + n > PAGES)
+                return -ERANGE;
+        for (uint64_t i = first; i < first + n; i++)
+                any |= model->pages[i].size != 0;
+        if (!any)
+                return -ENOENT;
+        if (model->pages[first].start != first || model->pages[first].size != n)
+                return -EINVAL;
+        for (uint64_t i = first; i < first + n; i++)
+                model->pages[i].size = 0;
+        model->count--;
+        return 0;
+}
+
+static void check_page(struct oriel_region *region, const struct model *model, const struct board *board, uint64_t page)
+{
+        struct oriel_mapping *mapping = oriel_region_find(region, page * PAGE + page % PAGE);
+        struct oriel_range expected = model->pages[page];
+        struct oriel_mapping_info info;
+
+        if (!expected.size) {
+                assert_null(mapping);
+                assert_int_equal(board->shows[page], 0);
+                return;
+        }
+        assert_non_null(mapping);
+        oriel_mapping_get_info(mapping, &info);
+        oriel_mapping_unref(mapping);
+        assert_true(info.live);
+        assert_int_equal(info.range.start, expected.start * PAGE);
+        assert_int_equal(info.range.size, expected.size * PAGE);
+        assert_int_equal(board->shows[page], 1 + info.fd_offset / PAGE + page - expected.start);
+}
+
+/* Reads and takes references while another thread maps. */
+struct reader {
+        struct oriel_region *region;
+        atomic_bool stop;
+        size_t found, listed;
+};
+
+static void *read_region(void *userdata)
+{
+        struct reader *reader = userdata;
+        struct oriel_mapping *kept[8] = {0};
+        uint64_t seed = 99;
+
+        while (!atomic_load(&reader->stop)) {
+                struct oriel_mapping *mapping = oriel_region_find(reader->region, random_next(&seed) % (PAGES * PAGE));
+                size_t slot = random_next(&seed) % ARRAY_SIZE(kept);
+
+                if (mapping) {
+                        struct oriel_mapping_info info;
+
+                        oriel_mapping_get_info(mapping, &info);
+                        reader->found += info.references > 0;
+                        oriel_mapping_unref(kept[slot]);
+                        kept[slot] = mapping;
+                }
+                if (random_next(&seed) % 256 == 0) {
+                        struct oriel_mapping **all;
+                        size_t count;
+
+                        if (oriel_region_list(reader->region, &all, &count) == 0) {
+                                reader->listed++;
+                                oriel_mappings_free(all, count);
+                        }
+                }
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                oriel_mapping_unref(kept[i]);
+        return NULL;
+}
+
+static void one_operation(struct oriel_region *region, struct model *model, struct board *board, int fd, uint64_t *seed)
+{
+        uint64_t first = random_next(seed) % (PAGES + 4), n = random_next(seed) % 9, what = random_next(seed) % 16;
+        uint64_t slack = n ? random_next(seed) % PAGE : 0;
+        struct oriel_range range = {first * PAGE, n * PAGE - slack};
+
+        if (what == 0 && random_next(seed) % 512 == 0) {
+                assert_int_equal(oriel_region_unmap_all(region), model->count);
+                memset(model, 0, sizeof(*model));
+        } else if (what < 7) {
+                assert_int_equal(oriel_region_map(region, range, fd, random_next(seed) % 100 * PAGE, ORIEL_ACCESS_READ),
+                                 model_map(model, first, n));
+        } else if (what < 13) {
+                /* Half of the time exactly a mapping, else whatever it is. */
+                if (first < PAGES && model->pages[first].size && what < 10) {
+                        struct oriel_range exact = model->pages[first];
+
+                        range = (struct oriel_range){exact.start * PAGE, exact.size * PAGE};
+                        first = exact.start;
+                        n = exact.size;
+                }
+                assert_int_equal(oriel_region_unmap(region, range), model_unmap(model, first, n));
+        } else {
+                check_page(region, model, board, first % PAGES);
+        }
+}
+
+static void test_a_million_operations(void **state)
+{
+        static struct board board;
+        static struct model model;
+        struct oriel_region *region = new_region(&board, 0);
+        struct reader reader = {.region = region};
+        int fd = memfd_create("t", MFD_CLOEXEC);
+        uint64_t seed = 42;
+        pthread_t thread;
+
+        (void)state;
+        assert_int_equal(pthread_create(&thread, NULL, read_region, &reader), 0);
+        for (int i = 0; i < OPERATIONS; i++)
+                one_operation(region, &model, &board, fd, &seed);
+        assert_int_equal(oriel_region_count(region), model.count);
+        for (uint64_t page = 0; page < PAGES; page++)
+                check_page(region, &model, &board, page);
+        atomic_store(&reader.stop, true);
+        pthread_join(thread, NULL);
+        assert_true(reader.found > 0 && reader.listed > 0);
+        oriel_region_free(region);
+        fd_close(fd);
+}
+
+static void test_refusals(void **state)
+{
+        struct board board = {0};
+        struct oriel_region *region = new_region(&board, 2);
+        int fd = memfd_create("t", MFD_CLOEXEC);
+        const struct {
+                struct oriel_range range;
+                uint64_t fd_offset;
+                enum oriel_access access;
+                int result;
+        } cases[] = {
+                {{0, 0}, 0, ORIEL_ACCESS_READ, -EINVAL},
+                {{1, PAGE}, 0, ORIEL_ACCESS_READ, -EINVAL},
+                {{0, PAGE}, 100, ORIEL_ACCESS_READ, -EINVAL},
+                {{0, PAGE}, 0, ORIEL_ACCESS_NONE, -EINVAL},
+                {{0, PAGE}, 0, ORIEL_ACCESS_WRITE, -EINVAL},
+                {{0, PAGE}, 0, (enum oriel_access)99, -EINVAL},
+                {{0, PAGE}, UINT64_MAX - PAGE + 1, ORIEL_ACCESS_READ, -EINVAL},
+                {{0, PAGE}, INT64_MAX - PAGE + 1, ORIEL_ACCESS_READ, -EINVAL},
+                {{0, UINT64_MAX}, 0, ORIEL_ACCESS_READ, -ERANGE},
+                {{PAGE, UINT64_MAX - PAGE + 1}, 0, ORIEL_ACCESS_READ, -ERANGE},
+                {{UINT64_MAX - PAGE + 1, PAGE}, 0, ORIEL_ACCESS_READ, -ERANGE},
+                {{PAGES * PAGE, PAGE}, 0, ORIEL_ACCESS_READ, -ERANGE},
+                {{0, PAGES * PAGE + 1}, 0, ORIEL_ACCESS_READ, -ERANGE},
+                {{0, 2 * PAGE - 1}, 0, ORIEL_ACCESS_READ, 0},
+                {{PAGE, PAGE}, 0, ORIEL_ACCESS_READ, -EEXIST},
+                {{0, PAGES * PAGE}, 0, ORIEL_ACCESS_READ, -EEXIST},
+                {{2 * PAGE, 1}, 0, ORIEL_ACCESS_READ_WRITE, 0},
+                {{8 * PAGE, PAGE}, 0, ORIEL_ACCESS_READ, -ENOSPC},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                int r = oriel_region_map(region, cases[i].range, fd, cases[i].fd_offset, cases[i].access);
+
+                if (r != cases[i].result)
+                        fail_msg("case %zu: %d", i, r);
+        }
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, 0}), -EINVAL);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE}), -EINVAL);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, 3 * PAGE}), -EINVAL);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){3 * PAGE, PAGE}), -ENOENT);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, UINT64_MAX}), -ERANGE);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE + 5}), 0);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE + 5}), -ENOENT);
+
+        /* A placement that fails leaves no trace. */
+        board.fail = -EIO;
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), -EIO);
+        board.fail = 0;
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
+        oriel_region_free(region);
+        fd_close(fd);
+}
+
+static void test_references(void **state)
+{
+        struct board board = {0};
+        struct oriel_region *region = new_region(&board, 0);
+        int fd = memfd_create("t", MFD_CLOEXEC);
+        struct oriel_mapping_info info;
+
+        (void)state;
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
+
+        struct oriel_mapping *mapping = oriel_region_find(region, 0);
+
+        oriel_mapping_get_info(mapping, &info);
+        assert_int_equal(info.references, 2);
+        assert_int_equal(oriel_region_unmap_all(region), 1);
+        oriel_mapping_get_info(mapping, &info);
+        assert_int_equal(info.references, 1);
+        assert_false(info.live);
+        oriel_region_free(region);
+        oriel_mapping_unref(mapping);
+        oriel_mapping_unref(NULL);
+        oriel_region_free(NULL);
+        fd_close(fd);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_refusals),
+                counted_test(test_references),
+                counted_test(test_a_million_operations),
+        };
+
+        return run_counted("region", tests);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <oriel/shmem.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHUNK     (UINT64_C(2) << 20) /* the sink's size, and what a window is aligned to */
+#define RESERVE   4096                /* VMAs left to everything else in the process */
+#define PER_PLACE 2                   /* VMAs that a mapping can add: itself, and the hole behind it */
+
+struct oriel_window {
+        uint8_t *address;
+        uint64_t size;
+        enum oriel_hole hole;
+        int sink;
+        size_t held; /* of the process's VMA budget */
+};
+
+/* vm.max_map_count is the whole process's, so its use by windows is counted for the whole process. */
+static atomic_size_t vmas_held;
+static size_t vmas_allowed;
+static pthread_once_t vmas_once = PTHREAD_ONCE_INIT;
+
+static void read_limit(void)
+{
+        size_t limit = 65530;
+        FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+
+        if (file) {
+                if (fscanf(file, "%zu", &limit) != 1)
+                        limit = 65530;
+                fclose(file);
+        }
+        vmas_allowed = limit > RESERVE ? limit - RESERVE : 0;
+}
+
+static int hold(struct oriel_window *window, size_t vmas)
+{
+        pthread_once(&vmas_once, read_limit);
+        if (atomic_fetch_add(&vmas_held, vmas) + vmas > vmas_allowed) {
+                atomic_fetch_sub(&vmas_held, vmas);
+                return -ENOSPC;
+        }
+        window->held += vmas;
+        return 0;
+}
+
+static void release(struct oriel_window *window, size_t vmas)
+{
+        atomic_fetch_sub(&vmas_held, vmas);
+        window->held -= vmas;
+}
+
+static int map_fixed(void *address, uint64_t size, int prot, int flags, int fd, uint64_t offset)
+{
+        void *got = mmap(address, size, prot, flags | MAP_FIXED, fd, (off_t)offset);
+
+        return got == MAP_FAILED ? -errno : 0;
+}
+
+static int sink_range(const struct oriel_window *window, struct oriel_range range)
+{
+        for (uint64_t at = range.start, end = range.start + range.size; at < end;) {
+                uint64_t offset = at % CHUNK, left = CHUNK - offset, size = end - at < left ? end - at : left;
+                int r = map_fixed(window->address + at, size, PROT_READ | PROT_WRITE, MAP_SHARED, window->sink, offset);
+
+                if (r < 0)
+                        return r;
+                at += size;
+        }
+        return 0;
+}
+
+static int zero_range(const struct oriel_window *window, struct oriel_range range)
+{
+        return map_fixed(window->address + range.start, range.size, PROT_READ,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* Never by munmap: the next mmap of the process could land in the gap. Where the kernel has nothing left for a hole,
+ * the file is at least out of reach. */
+static void make_hole(const struct oriel_window *window, struct oriel_range range)
+{
+        int r = window->hole == ORIEL_HOLE_SINK ? sink_range(window, range) : zero_range(window, range);
+
+        if (r < 0)
+                mprotect(window->address + range.start, range.size, PROT_NONE);
+}
+
+/* A whole number of chunks is reserved and the ends that are not aligned are given back, before anyone knows of it. */
+static int reserve(struct oriel_window *window)
+{
+        uint64_t size;
+
+        if (!checked_add(window->size, CHUNK, &size) || size > INT64_MAX)
+                return -ENOMEM;
+
+        uint8_t *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (base == MAP_FAILED)
+                return -errno;
+
+        uint64_t head = -(uintptr_t)base % CHUNK;
+
+        window->address = base + head;
+        if (head > 0)
+                munmap(base, head);
+        munmap(window->address + window->size, CHUNK - head);
+        return 0;
+}
+
+static int open_sink(struct oriel_window *window)
+{
+        int fd = memfd_create("oriel-sink", MFD_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        window->sink = fd;
+        return ftruncate(fd, CHUNK) < 0 ? -errno : 0;
+}
+
+static int build(struct oriel_window *window)
+{
+        struct oriel_range all = {0, window->size};
+        bool sink = window->hole == ORIEL_HOLE_SINK;
+        int r = hold(window, sink ? window->size / CHUNK + 1 : 1);
+
+        if (r == 0 && sink)
+                r = open_sink(window);
+        if (r == 0)
+                r = reserve(window);
+        if (r == 0)
+                r = sink ? sink_range(window, all) : zero_range(window, all);
+        return r;
+}
+
+DEFINE_CLEANUP(struct oriel_window *, oriel_window_free);
+
+int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **out)
+{
+        if (size == 0 || !is_aligned(size, (uint64_t)sysconf(_SC_PAGESIZE)))
+                return -EINVAL;
+
+        _cleanup_(oriel_window_freep) struct oriel_window *window = calloc(1, sizeof(*window));
+
+        if (!window)
+                return -ENOMEM;
+        window->size = size;
+        window->hole = hole;
+        window->sink = -1;
+
+        int r = build(window);
+
+        if (r < 0)
+                return r;
+        *out = steal(window);
+        return 0;
+}
+
+void oriel_window_free(struct oriel_window *window)
+{
+        if (!window)
+                return;
+        if (window->address)
+                munmap(window->address, window->size);
+        fd_close(window->sink);
+        release(window, window->held);
+        free(window);
+}
+
+void *oriel_window_address(const struct oriel_window *window)
+{
+        return window->address;
+}
+
+uint64_t oriel_window_size(const struct oriel_window *window)
+{
+        return window->size;
+}
+
+/* A driver's own mmap can fail after the kernel has taken away what was there before (Linux before 6.12), and then the
+ * window has a gap. Files' can't in practice; for the rest it is tried elsewhere first. */
+static int try_elsewhere(int fd, uint64_t size, int prot, uint64_t offset)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+                return 0;
+
+        void *trial = mmap(NULL, size, prot, MAP_SHARED, fd, (off_t)offset);
+
+        if (trial == MAP_FAILED)
+                return -errno;
+        munmap(trial, size);
+        return 0;
+}
+
+static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+{
+        struct oriel_window *window = userdata;
+        int prot = access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+        int r = hold(window, PER_PLACE);
+
+        if (r < 0)
+                return r;
+        r = try_elsewhere(fd, range.size, prot, fd_offset);
+        if (r == 0) {
+                r = map_fixed(window->address + range.start, range.size, prot, MAP_SHARED, fd, fd_offset);
+                if (r < 0)
+                        make_hole(window, range);
+        }
+        if (r < 0)
+                release(window, PER_PLACE);
+        return r == -ENOMEM ? -ENOSPC : r;
+}
+
+static void remove_one(void *userdata, struct oriel_range range)
+{
+        struct oriel_window *window = userdata;
+
+        make_hole(window, range);
+        release(window, PER_PLACE);
+}
+
+static void remove_all(void *userdata, uint64_t size)
+{
+        struct oriel_window *window = userdata;
+        size_t of_holes = window->hole == ORIEL_HOLE_SINK ? window->size / CHUNK + 1 : 1;
+
+        make_hole(window, (struct oriel_range){0, size});
+        release(window, window->held - of_holes);
+}
+
+const struct oriel_placement_ops *oriel_window_placement(void)
+{
+        static const struct oriel_placement_ops ops = {
+                .struct_size = sizeof(ops),
+                .place = place,
+                .remove = remove_one,
+                .remove_all = remove_all,
+        };
+
+        return &ops;
+}
