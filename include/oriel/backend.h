@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_BACKEND_H
+#define ORIEL_BACKEND_H
+
+#include <oriel/log.h>
+#include <oriel/protocol.h>
+#include <oriel/virtqueue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The back-end's end of a vhost-user session: the device's process. It owns no thread and no loop: poll
+ * oriel_backend_get_fd() for reading and call oriel_backend_dispatch() on one thread, the dispatching one. Rings are
+ * processed wherever the device likes, between its start and stop callbacks. Calls that may come from any thread say
+ * so. Nothing that the front-end sends ends the process; what breaks the protocol ends its connection. */
+struct oriel_backend;
+struct oriel_backend_queue;
+
+/* What the device does. All but get_config, start and stop may be NULL: what is NULL is not offered. Callbacks come on
+ * the dispatching thread with no lock held. Those that return int return 0 or a negative errno, which the front-end
+ * sees as a refusal. */
+struct oriel_backend_ops {
+        size_t struct_size;
+        /* Copy [@offset, @offset + @size) of the config space; -EINVAL where there is none. */
+        int (*get_config)(void *userdata, uint32_t offset, void *data, uint32_t size);
+        /* @flags is enum oriel_config_flags. */
+        int (*set_config)(void *userdata, uint32_t offset, const void *data, uint32_t size, uint32_t flags);
+        /* The ring is started and enabled: process it from now on, beginning with what may be in it already. */
+        int (*start)(void *userdata, struct oriel_backend_queue *queue);
+        /* Leave the ring alone: when this returns no thread uses the queue, and all its chains are pushed or, if the
+         * front-end negotiated GET_VRING_BASE_INFLIGHT or is gone, dropped. A wait for the front-end that is under way
+         * in oriel_backend_wait() ends by itself, after a second if the front-end does not answer. */
+        void (*stop)(void *userdata, struct oriel_backend_queue *queue);
+        /* The virtio features that the driver acknowledged. */
+        void (*set_features)(void *userdata, uint64_t features);
+        /* The device status, VIRTIO 1.2, 2.1. The library itself does nothing with it. */
+        void (*set_status)(void *userdata, uint8_t status);
+        /* RESET_DEVICE, or the front-end is gone: back to the initial state. All queues are stopped, and the front-end
+         * has unmapped, or is about to unmap, everything in the shared memory regions. */
+        void (*reset)(void *userdata);
+        /* SEND_RARP, NET_SET_MTU, CREATE_CRYPTO_SESSION, CLOSE_CRYPTO_SESSION, GPU_SET_SOCKET, as
+         * enum oriel_frontend_request. A reply, for the request that has one, replaces the payload. @fd is the
+         * device's to close, -1 for none. The first four also need their protocol feature in the options. */
+        int (*message)(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd);
+        /* SET_DEVICE_STATE_FD: write the state to @fd, or read it from there, and close @fd, which is the device's from
+         * now on. It must not block here: the other end may begin only when this has returned. */
+        int (*transfer_state)(void *userdata, enum oriel_device_state_direction direction, int fd);
+        /* CHECK_DEVICE_STATE: whether that went well, waiting for its end. */
+        int (*check_state)(void *userdata);
+        /* GET_SHARED_OBJECT: a new fd for the object, or a negative errno. */
+        int (*get_shared_object)(void *userdata, const uint8_t uuid[16]);
+};
+
+struct oriel_backend_options {
+        size_t struct_size;
+        const struct oriel_backend_ops *ops; /* copied */
+        void *userdata;
+        const struct oriel_log *log; /* copied; NULL: silent */
+        uint64_t device_features;    /* virtio features offered; VHOST_USER_F_PROTOCOL_FEATURES and, with LOG_SHMFD,
+                                        VHOST_F_LOG_ALL are added */
+        uint64_t protocol_features;  /* offered besides those that the library and ops imply: RARP, MTU, CRYPTO_SESSION,
+                                        HOST_NOTIFIER */
+        uint64_t without;            /* protocol features not to offer */
+        unsigned queues;             /* 1 to 256 */
+        unsigned max_mem_slots;      /* 0: 509 */
+        const uint64_t *shmem_sizes; /* 256 sizes by shmid, copied; NULL: no shared memory regions */
+        const struct oriel_dialect *dialect; /* NULL: the standard */
+};
+
+/* -EINVAL: an option that can't be. -ENOMEM. */
+int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out);
+/* Ends the connection first. NULL is accepted. */
+void oriel_backend_free(struct oriel_backend *backend);
+
+/* Serve the front-end at the other end of the connected socket @fd, which is taken even on failure. -EBUSY: there is
+ * one. After its end another may be attached; it starts from nothing. */
+int oriel_backend_attach(struct oriel_backend *backend, int fd);
+/* The connection, -1 without one. It changes with each attach. */
+int oriel_backend_get_fd(const struct oriel_backend *backend);
+/* Handle what has come, without waiting for more. 0, -ENOTCONN: the front-end has closed or there is none, -EPROTO: it
+ * broke the protocol (the log says how). After an error the connection is gone, and its queues were stopped. */
+int oriel_backend_dispatch(struct oriel_backend *backend);
+void oriel_backend_disconnect(struct oriel_backend *backend);
+
+uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend); /* negotiated, standard numbering */
+
+/* ---- queues: any thread, between start and stop ---- */
+
+unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
+uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
+/* Readable when the driver has kicked. The queue's, and -1 if the front-end wants it polled instead. */
+int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
+/* As oriel_device_queue_pop() and _push(). A ring that breaks is reported through its err fd and the log, once. On
+ * -EAGAIN an IOTLB miss was sent, and the kick fd becomes readable when it is answered. */
+int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out);
+int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
+/* Call the driver if it wants to know of what was pushed. */
+void oriel_backend_queue_notify(struct oriel_backend_queue *queue);
+/* Before sleeping on the kick fd: take back its signals and ask for more. Returns whether there are buffers already. */
+bool oriel_backend_queue_sleep(struct oriel_backend_queue *queue);
+
+/* ---- requests to the front-end: any thread ---- */
+
+/* All are answered in order, and many may be on their way. @ticket, unless NULL, is to be passed to
+ * oriel_backend_wait() once; with NULL nobody learns of the answer. Without REPLY_ACK nothing is answered and every
+ * wait succeeds at once. -ENOTCONN: no front-end, or no back-end channel. -EOPNOTSUPP: not negotiated. */
+
+/* vhost-user, SHMEM_MAP. @fd stays the caller's. @map is not checked beyond the region's bounds (-ERANGE): the
+ * front-end does that. -ESHUTDOWN: no queue is started, so the driver has not started the device, and a front-end need
+ * not have the region in place yet. */
+int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wire_mmap *map, int fd, uint64_t *ticket);
+/* vhost-user, SHMEM_UNMAP: exactly one mapping. */
+int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket);
+/* Wait for the answer: 0, -EREMOTEIO: the front-end refused, -ENOTCONN: it is gone, -ETIMEDOUT: the queue is being
+ * stopped and the front-end gave no answer within a second. -EINVAL: no such ticket. Not on the dispatching thread,
+ * unless the front-end answers while it waits for a reply of ours (Oriel's does). */
+int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket);
+
+/* CONFIG_CHANGE_MSG */
+int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket);
+/* VRING_HOST_NOTIFIER_MSG; @fd -1: take the notifier back. */
+int oriel_backend_host_notifier(struct oriel_backend *backend, unsigned queue, int fd, uint64_t offset, uint64_t size,
+                                uint64_t *ticket);
+/* SHARED_OBJECT_ADD, _REMOVE, _LOOKUP. The lookup waits, and returns an fd that is the caller's. */
+int oriel_backend_shared_object_add(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
+int oriel_backend_shared_object_remove(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
+int oriel_backend_shared_object_lookup(struct oriel_backend *backend, const uint8_t uuid[16]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backend/backend.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What the library does by itself, for any device. */
+#define OWN_FEATURES                                                                                           \
+        (ORIEL_FEATURE(ORIEL_PROTOCOL_F_MQ) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_LOG_SHMFD) |                      \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_BACKEND_REQ) |             \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_BACKEND_SEND_FD) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_INFLIGHT_SHMFD) |    \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_RESET_DEVICE) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |                                                 \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES))
+
+/* What it passes to the device, if the device says so. */
+#define PASSED_FEATURES                                                               \
+        (ORIEL_FEATURE(ORIEL_PROTOCOL_F_RARP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_MTU) | \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER))
+
+static uint64_t implied_features(const struct oriel_backend *backend, bool shmem)
+{
+        const struct {
+                bool has;
+                unsigned feature;
+        } rows[] = {
+                {backend->ops.get_config, ORIEL_PROTOCOL_F_CONFIG},
+                {backend->ops.set_status, ORIEL_PROTOCOL_F_STATUS},
+                {backend->ops.get_shared_object, ORIEL_PROTOCOL_F_SHARED_OBJECT},
+                {backend->ops.transfer_state && backend->ops.check_state, ORIEL_PROTOCOL_F_DEVICE_STATE},
+                {shmem, ORIEL_PROTOCOL_F_SHMEM_MAP},
+        };
+        uint64_t features = OWN_FEATURES;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (rows[i].has)
+                        features |= ORIEL_FEATURE(rows[i].feature);
+        return features;
+}
+
+/* 1 if there are regions, 0 if not. */
+static int take_shmem_sizes(struct oriel_backend *backend, const uint64_t *sizes)
+{
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        int any = 0;
+
+        for (unsigned i = 0; sizes && i < ORIEL_MAX_SHMIDS; i++) {
+                if (!is_aligned(sizes[i], page))
+                        return -EINVAL;
+                backend->shmem_sizes[i] = sizes[i];
+                any |= sizes[i] != 0;
+        }
+        return any;
+}
+
+static bool valid(const struct oriel_backend_options *options)
+{
+        return options->struct_size >= sizeof(*options) && options->ops &&
+               options->ops->struct_size >= sizeof(*options->ops) && options->ops->start && options->ops->stop &&
+               options->queues >= 1 && options->queues <= ORIEL_MAX_QUEUES &&
+               !(options->protocol_features & ~PASSED_FEATURES) &&
+               (options->ops->message ||
+                !(options->protocol_features & ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER)));
+}
+
+static int build(struct oriel_backend *backend, const struct oriel_backend_options *options)
+{
+        int shmem = take_shmem_sizes(backend, options->shmem_sizes);
+
+        if (shmem < 0)
+                return shmem;
+        backend->offered = implied_features(backend, shmem) | options->protocol_features;
+        backend->offered &= ~options->without;
+        backend->offered =
+                oriel_dialect_from_wire(backend->dialect, oriel_dialect_to_wire(backend->dialect, backend->offered));
+        backend->device_features = options->device_features | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES);
+        if (backend->offered & ORIEL_FEATURE(ORIEL_PROTOCOL_F_LOG_SHMFD))
+                backend->device_features |= ORIEL_FEATURE(VHOST_F_LOG_ALL);
+
+        for (unsigned i = 0; i < options->queues; i++, backend->n_queues++) {
+                int r = queue_init(backend, i);
+
+                if (r < 0)
+                        return r;
+        }
+        return memory_reset(backend);
+}
+
+DEFINE_CLEANUP(struct oriel_backend *, oriel_backend_free);
+
+int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out)
+{
+        if (!valid(options))
+                return -EINVAL;
+
+        _cleanup_(freep) struct oriel_backend *blank =
+                calloc(1, sizeof(*blank) + options->queues * sizeof(blank->queues[0]));
+
+        if (!blank)
+                return -ENOMEM;
+
+        int r = requests_init(&blank->requests);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(oriel_backend_freep) struct oriel_backend *backend = steal(blank);
+
+        backend->ops = *options->ops;
+        backend->userdata = options->userdata;
+        if (options->log)
+                backend->log = *options->log;
+        backend->dialect = options->dialect;
+        backend->max_mem_slots = options->max_mem_slots ? options->max_mem_slots : ORIEL_MEM_SLOTS;
+        backend->main.fd = -1;
+        backend->log_fd = -1;
+        r = build(backend, options);
+        if (r < 0)
+                return r;
+        *out = steal(backend);
+        return 0;
+}
+
+void oriel_backend_free(struct oriel_backend *backend)
+{
+        if (!backend)
+                return;
+        oriel_backend_disconnect(backend);
+        for (unsigned i = 0; i < backend->n_queues; i++)
+                queue_destroy(&backend->queues[i]);
+        requests_destroy(&backend->requests);
+        oriel_memory_unref(backend->memory);
+        free(backend);
+}
+
+int oriel_backend_attach(struct oriel_backend *backend, int fd)
+{
+        if (backend->main.fd >= 0) {
+                fd_close(fd);
+                return -EBUSY;
+        }
+
+        int r = channel_init(&backend->main, fd);
+
+        if (r < 0) {
+                channel_close(&backend->main);
+                return r;
+        }
+        backend->agreement = (struct agreement){.offers_protocol_features = true};
+        requests_agree(&backend->requests, &backend->agreement);
+        backend->ends_connection = false;
+        return 0;
+}
+
+int oriel_backend_get_fd(const struct oriel_backend *backend)
+{
+        return backend->main.fd;
+}
+
+uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend)
+{
+        return backend->agreement.protocol_features;
+}
+
+void backend_reset(struct oriel_backend *backend, bool disconnect)
+{
+        for (unsigned i = 0; i < backend->n_queues; i++)
+                queue_reset(&backend->queues[i], disconnect);
+        backend->status = 0;
+        if (backend->ops.reset)
+                backend->ops.reset(backend->userdata);
+}
+
+void oriel_backend_disconnect(struct oriel_backend *backend)
+{
+        if (backend->main.fd < 0)
+                return;
+        /* First, so that no thread of the device's waits for a front-end that is gone. */
+        requests_close(&backend->requests);
+        backend_reset(backend, true);
+        channel_close(&backend->main);
+        memory_reset(backend);
+        oriel_dirty_log_unref(steal(backend->dirty_log));
+        backend->log_fd = fd_close(backend->log_fd);
+        inflight_close(&backend->inflight);
+        backend->agreement = (struct agreement){.offers_protocol_features = true};
+}
+
+static int send_reply(struct oriel_backend *backend, struct message *reply)
+{
+        int r = channel_send(&backend->main, reply, 0);
+
+        message_close_fds(reply);
+        if (r == -EAGAIN || r == -ETIMEDOUT) {
+                log_error(&backend->log, "the front-end does not read its replies");
+                return -EPROTO;
+        }
+        return r;
+}
+
+static int acknowledge(struct oriel_backend *backend, const struct message *request, int result)
+{
+        struct message reply;
+
+        message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
+        message_set_u64(&reply, result < 0);
+        return send_reply(backend, &reply);
+}
+
+/* A request that failed, by its row or by its handler: the front-end is told where it can be, else its connection ends.
+ */
+static int refuse(struct oriel_backend *backend, const struct oriel_message_row *row, const struct message *request,
+                  const struct complaint *why)
+{
+        bool told =
+                !backend->ends_connection && (row ? row_acknowledges(row, &request->header, &backend->agreement)
+                                                  : (request->header.flags & ORIEL_FLAG_NEED_REPLY) &&
+                                                              agreed(&backend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK));
+
+        log_error(&backend->log, "%s%s", why->text, told ? "" : "; the connection ends");
+        return told ? acknowledge(backend, request, -EINVAL) : -EPROTO;
+}
+
+static int handle(struct oriel_backend *backend, struct message *request)
+{
+        const struct oriel_message_row *row;
+        struct complaint why = {""};
+        struct message reply;
+        int r = message_check_request(ORIEL_FROM_FRONTEND, request, &backend->agreement, &row, &why);
+
+        if (r == -EPROTO) {
+                log_error(&backend->log, "%s; the connection ends", why.text);
+                return r;
+        }
+        if (r < 0)
+                return refuse(backend, row, request, &why);
+
+        message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
+        complain(&why, "%s failed", row->name);
+        r = handler_find(row->id)(backend, request, &reply, &why);
+        if (r < 0) {
+                message_close_fds(&reply);
+                return refuse(backend, row, request, &why);
+        }
+        if (row_replies(row, &backend->agreement))
+                return send_reply(backend, &reply);
+        if (row_acknowledges(row, &request->header, &backend->agreement))
+                return acknowledge(backend, request, 0);
+        return 0;
+}
+
+static int receive(struct oriel_backend *backend)
+{
+        struct complaint complaint = {""};
+        int r = channel_receive(&backend->main, UINT32_MAX, &complaint);
+
+        if (r == -EPROTO)
+                log_error(&backend->log, "%s; the connection ends", complaint.text);
+        return r;
+}
+
+int oriel_backend_dispatch(struct oriel_backend *backend)
+{
+        int r = -ENOTCONN;
+
+        while (backend->main.fd >= 0 && (r = receive(backend)) == 1) {
+                r = handle(backend, &backend->main.in);
+                channel_done(&backend->main);
+                if (r < 0)
+                        break;
+        }
+        if (r >= 0)
+                return 0;
+        oriel_backend_disconnect(backend);
+        return r == -EPROTO ? -EPROTO : -ENOTCONN;
+}
+
+/* ---- requests to the front-end ---- */
+
+static int submit_mmap(struct oriel_backend *backend, enum oriel_backend_request id, const struct oriel_wire_mmap *map,
+                       int fd, uint64_t *ticket)
+{
+        struct oriel_range range = {map->shm_offset, map->len};
+
+        if (atomic_load(&backend->running) == 0)
+                return -ESHUTDOWN;
+        if (!range_within(range, backend->shmem_sizes[map->shmid]))
+                return -ERANGE;
+        return requests_submit(&backend->requests, id, map, sizeof(*map), fd, ticket);
+}
+
+int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wire_mmap *map, int fd, uint64_t *ticket)
+{
+        return submit_mmap(backend, ORIEL_BACKEND_SHMEM_MAP, map, fd, ticket);
+}
+
+int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket)
+{
+        return submit_mmap(backend, ORIEL_BACKEND_SHMEM_UNMAP, map, -1, ticket);
+}
+
+int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket)
+{
+        return requests_wait(&backend->requests, ticket, NULL);
+}
+
+int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket)
+{
+        return requests_submit(&backend->requests, ORIEL_BACKEND_CONFIG_CHANGE_MSG, "", 0, -1, ticket);
+}
+
+int oriel_backend_host_notifier(struct oriel_backend *backend, unsigned queue, int fd, uint64_t offset, uint64_t size,
+                                uint64_t *ticket)
+{
+        struct oriel_wire_vring_area area = {queue | (fd < 0 ? ORIEL_VRING_FD_NONE : 0), size, offset};
+
+        if (queue >= backend->n_queues)
+                return -EINVAL;
+        return requests_submit(&backend->requests, ORIEL_BACKEND_VRING_HOST_NOTIFIER_MSG, &area, sizeof(area), fd,
+                               ticket);
+}
+
+int oriel_backend_shared_object_add(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket)
+{
+        return requests_submit(&backend->requests, ORIEL_BACKEND_SHARED_OBJECT_ADD, uuid, 16, -1, ticket);
+}
+
+int oriel_backend_shared_object_remove(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket)
+{
+        return requests_submit(&backend->requests, ORIEL_BACKEND_SHARED_OBJECT_REMOVE, uuid, 16, -1, ticket);
+}
+
+int oriel_backend_shared_object_lookup(struct oriel_backend *backend, const uint8_t uuid[16])
+{
+        uint64_t ticket;
+        int fd = -1, r;
+
+        r = requests_submit(&backend->requests, ORIEL_BACKEND_SHARED_OBJECT_LOOKUP, uuid, 16, -1, &ticket);
+        if (r == 0)
+                r = requests_wait(&backend->requests, ticket, &fd);
+        if (r < 0)
+                fd = fd_close(fd);
+        return r < 0 ? r : fd < 0 ? -ENOENT : fd;
+}

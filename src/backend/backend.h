@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BACKEND_BACKEND_H
+#define BACKEND_BACKEND_H
+
+#include "backend/requests.h"
+
+#include <oriel/backend.h>
+#include <stdatomic.h>
+
+struct oriel_backend_queue {
+        struct oriel_backend *backend;
+        unsigned index;
+
+        /* The dispatching thread's alone. */
+        bool enabled;
+        bool started; /* by SET_VRING_KICK or VRING_KICK, until GET_VRING_BASE */
+        bool running; /* the device was told to start */
+        bool addressed;
+        struct oriel_ring layout;
+        uint32_t base;
+
+        /* Shared with the device's threads while running. */
+        pthread_mutex_t lock;
+        struct oriel_device_queue *ring;
+        bool reported; /* that the ring is broken */
+        bool polled;   /* the front-end gave no kick fd */
+        int kick_fd;
+        int call_fd;
+        int err_fd;
+};
+
+/* The buffer of GET_INFLIGHT_FD and SET_INFLIGHT_FD. */
+struct inflight {
+        uint8_t *map;
+        size_t map_size;
+        uint8_t *regions;
+        uint16_t num_queues;
+        size_t region_size;
+};
+
+struct oriel_backend {
+        struct oriel_backend_ops ops;
+        void *userdata;
+        struct oriel_log log;
+        const struct oriel_dialect *dialect;
+        uint64_t device_features;
+        uint64_t offered;
+        unsigned max_mem_slots;
+        uint64_t shmem_sizes[ORIEL_MAX_SHMIDS];
+
+        struct channel main;
+        struct agreement agreement;
+        struct oriel_memory *memory;
+        struct oriel_dirty_log *dirty_log;
+        int log_fd;
+        struct inflight inflight;
+        uint8_t status;
+        bool ends_connection; /* a handler found something that no refusal can mend */
+
+        struct requests requests;
+        atomic_uint running; /* queues */
+        unsigned n_queues;
+        struct oriel_backend_queue queues[];
+};
+
+/* A request that has passed its row's checks. 0: done; a reply, if the row has one, is in @reply, whose fds are closed
+ * after it was sent. Negative: the request failed, and @why may say more. */
+typedef int (*handler_fn)(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+handler_fn handler_find(uint32_t request);
+
+/* Handlers by subject, in the files named like them. */
+#define HANDLER(name) \
+        int name(struct oriel_backend *backend, struct message *request, struct message *reply, struct complaint *why)
+
+HANDLER(handle_set_vring_num);
+HANDLER(handle_set_vring_addr);
+HANDLER(handle_set_vring_base);
+HANDLER(handle_get_vring_base);
+HANDLER(handle_set_vring_kick);
+HANDLER(handle_set_vring_call);
+HANDLER(handle_set_vring_err);
+HANDLER(handle_set_vring_enable);
+HANDLER(handle_vring_kick);
+HANDLER(handle_set_mem_table);
+HANDLER(handle_add_mem_reg);
+HANDLER(handle_rem_mem_reg);
+HANDLER(handle_get_max_mem_slots);
+HANDLER(handle_iotlb_msg);
+HANDLER(handle_set_log_base);
+HANDLER(handle_set_log_fd);
+HANDLER(handle_get_inflight_fd);
+HANDLER(handle_set_inflight_fd);
+
+/* vring.c */
+int queue_init(struct oriel_backend *backend, unsigned index);
+void queue_destroy(struct oriel_backend_queue *queue);
+/* Start or stop the device on the queue, whichever its state calls for. */
+int queue_update(struct oriel_backend_queue *queue, struct complaint *why);
+/* Back to the initial state. The fds too if @disconnect. */
+void queue_reset(struct oriel_backend_queue *queue, bool disconnect);
+/* After SET_FEATURES or SET_LOG_BASE. */
+void queue_set_log(struct oriel_backend_queue *queue);
+
+/* memory.c */
+int memory_reset(struct oriel_backend *backend);
+/* inflight.c: the region of @queue, NULL without one. */
+void inflight_close(struct inflight *inflight);
+void *inflight_region(const struct inflight *inflight, unsigned queue);
+/* backend.c: all queues stopped, and the device told. */
+void backend_reset(struct oriel_backend *backend, bool disconnect);
+
+#endif

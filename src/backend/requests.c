@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backend/requests.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+/* Few enough that neither side's socket buffer, nor the kernel's limit on fds in flight, is ever met. */
+#define MAX_UNANSWERED 64
+/* A front-end that does not read for so long is taken for dead. */
+#define SEND_TIMEOUT_MS 10000
+
+struct pending {
+        TAILQ_ENTRY(pending) entry;
+        const struct oriel_message_row *row;
+        uint64_t ticket;
+        bool forgotten; /* nobody waits for it */
+        bool done;
+        int result;
+        int fd;
+};
+
+int requests_init(struct requests *requests)
+{
+        *requests = (struct requests){.channel.fd = -1, .dead = true, .give_up_ms = -1};
+        TAILQ_INIT(&requests->sent);
+        TAILQ_INIT(&requests->answered);
+        requests->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (requests->wake_fd < 0)
+                return -errno;
+        pthread_mutex_init(&requests->lock, NULL);
+        pthread_cond_init(&requests->changed, NULL);
+        return 0;
+}
+
+static void free_list(struct pending_list *list)
+{
+        struct pending *pending;
+
+        while ((pending = TAILQ_FIRST(list))) {
+                TAILQ_REMOVE(list, pending, entry);
+                fd_close(pending->fd);
+                free(pending);
+        }
+}
+
+void requests_destroy(struct requests *requests)
+{
+        requests_close(requests);
+        free_list(&requests->answered);
+        requests->wake_fd = fd_close(requests->wake_fd);
+        pthread_cond_destroy(&requests->changed);
+        pthread_mutex_destroy(&requests->lock);
+}
+
+/* With the lock held. */
+static void finish(struct requests *requests, struct pending *pending, int result, int fd)
+{
+        TAILQ_REMOVE(&requests->sent, pending, entry);
+        requests->unanswered--;
+        if (pending->forgotten) {
+                fd_close(fd);
+                free(pending);
+                return;
+        }
+        pending->done = true;
+        pending->result = result;
+        pending->fd = fd;
+        TAILQ_INSERT_TAIL(&requests->answered, pending, entry);
+}
+
+static void kill_channel(struct requests *requests)
+{
+        struct pending *pending;
+
+        requests->dead = true;
+        while ((pending = TAILQ_FIRST(&requests->sent)))
+                finish(requests, pending, -ENOTCONN, -1);
+        pthread_cond_broadcast(&requests->changed);
+}
+
+void requests_close(struct requests *requests)
+{
+        pthread_mutex_lock(&requests->lock);
+        requests->dead = true;
+        if (requests->channel.fd >= 0)
+                shutdown(requests->channel.fd, SHUT_RDWR);
+        while (requests->reading)
+                pthread_cond_wait(&requests->changed, &requests->lock);
+        kill_channel(requests);
+        if (requests->channel.fd >= 0)
+                channel_close(&requests->channel);
+        pthread_mutex_unlock(&requests->lock);
+}
+
+void requests_agree(struct requests *requests, const struct agreement *agreement)
+{
+        pthread_mutex_lock(&requests->lock);
+        requests->agreement = *agreement;
+        pthread_mutex_unlock(&requests->lock);
+}
+
+int requests_open(struct requests *requests, int fd)
+{
+        requests_close(requests);
+        pthread_mutex_lock(&requests->lock);
+
+        int r = channel_init(&requests->channel, fd);
+
+        requests->dead = r < 0;
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}
+
+void requests_give_up_at(struct requests *requests, int64_t deadline_ms)
+{
+        pthread_mutex_lock(&requests->lock);
+        requests->give_up_ms = deadline_ms;
+        fd_event_signal(requests->wake_fd);
+        pthread_cond_broadcast(&requests->changed);
+        pthread_mutex_unlock(&requests->lock);
+}
+
+/* Without the lock: only the reader touches the receiving half. 1: a message, 0: look again, or an error. */
+static int read_answer(struct requests *requests, int64_t deadline_ms, struct complaint *complaint)
+{
+        int r = channel_receive(&requests->channel, sizeof(uint64_t), complaint);
+
+        if (r != 0)
+                return r;
+
+        struct pollfd fds[2] = {{.fd = requests->channel.fd, .events = POLLIN},
+                                {.fd = requests->wake_fd, .events = POLLIN}};
+
+        if (poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline_ms)) == 0)
+                return -ETIMEDOUT;
+        if (fds[1].revents)
+                fd_event_clear(requests->wake_fd);
+        return 0;
+}
+
+/* With the lock held. */
+static int take_answer(struct requests *requests, struct complaint *complaint)
+{
+        struct message *answer = &requests->channel.in;
+        struct pending *oldest = TAILQ_FIRST(&requests->sent);
+
+        if (!oldest) {
+                complain(complaint, "an unsolicited reply");
+                return -EPROTO;
+        }
+
+        int r = message_check_reply(oldest->row, answer, &requests->agreement, complaint);
+
+        if (r < 0)
+                return r;
+        finish(requests, oldest, answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
+        channel_done(&requests->channel);
+        return 0;
+}
+
+/* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
+ * to give up. */
+static int pump(struct requests *requests)
+{
+        struct complaint complaint;
+
+        if (requests->reading) {
+                pthread_cond_wait(&requests->changed, &requests->lock);
+                return 0;
+        }
+
+        int64_t deadline = requests->give_up_ms;
+
+        requests->reading = true;
+        pthread_mutex_unlock(&requests->lock);
+
+        int r = read_answer(requests, deadline, &complaint);
+
+        pthread_mutex_lock(&requests->lock);
+        requests->reading = false;
+        if (r == 1)
+                r = take_answer(requests, &complaint);
+        if (r < 0 && r != -ETIMEDOUT)
+                kill_channel(requests);
+        pthread_cond_broadcast(&requests->changed);
+        return r;
+}
+
+static int send_request(struct requests *requests, const struct oriel_message_row *row, const void *payload,
+                        uint32_t size, int fd, bool asks)
+{
+        struct message message;
+
+        message_init(&message, row->id, asks ? ORIEL_FLAG_NEED_REPLY : 0);
+        message_set(&message, payload, size);
+        if (fd >= 0) {
+                message.n_fds = 1;
+                message.fds[0] = fd;
+        }
+
+        int r = channel_send(&requests->channel, &message, now_ms() + SEND_TIMEOUT_MS);
+
+        if (r < 0)
+                kill_channel(requests);
+        return r < 0 ? -ENOTCONN : 0;
+}
+
+/* With the lock held. */
+static int submit(struct requests *requests, const struct oriel_message_row *row, const void *payload, uint32_t size,
+                  int fd, uint64_t *ticket)
+{
+        bool answered =
+                row_replies(row, &requests->agreement) || agreed(&requests->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
+        _cleanup_(freep) struct pending *pending = calloc(1, sizeof(*pending));
+
+        if (!pending)
+                return -ENOMEM;
+        while (!requests->dead && requests->unanswered >= MAX_UNANSWERED)
+                if (pump(requests) == -ETIMEDOUT)
+                        return -ETIMEDOUT;
+        if (requests->dead)
+                return -ENOTCONN;
+
+        int r = send_request(requests, row, payload, size, fd, answered);
+
+        if (r < 0)
+                return r;
+        if (ticket)
+                *ticket = 0;
+        if (!answered)
+                return 0;
+        *pending = (struct pending){.row = row, .ticket = ++requests->last_ticket, .forgotten = !ticket, .fd = -1};
+        if (ticket)
+                *ticket = pending->ticket;
+        TAILQ_INSERT_TAIL(&requests->sent, pending, entry);
+        requests->unanswered++;
+        (void)steal(pending);
+        return 0;
+}
+
+static bool gate_is_open(const struct oriel_message_row *row, const struct agreement *agreement)
+{
+        if (row->gate == ORIEL_GATE_VIRTIO_FEATURE)
+                return agreement->virtio_features & ORIEL_FEATURE(row->feature);
+        return agreed(agreement, row->feature);
+}
+
+int requests_submit(struct requests *requests, enum oriel_backend_request id, const void *payload, uint32_t size,
+                    int fd, uint64_t *ticket)
+{
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, id);
+        int r;
+
+        pthread_mutex_lock(&requests->lock);
+        if (requests->dead)
+                r = -ENOTCONN;
+        else if (!gate_is_open(row, &requests->agreement))
+                r = -EOPNOTSUPP;
+        else
+                r = submit(requests, row, payload, size, fd, ticket);
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}
+
+static struct pending *find(struct pending_list *list, uint64_t ticket)
+{
+        struct pending *pending;
+
+        TAILQ_FOREACH(pending, list, entry)
+        if (pending->ticket == ticket)
+                return pending;
+        return NULL;
+}
+
+/* With the lock held. */
+static int wait_done(struct requests *requests, struct pending *pending)
+{
+        while (!pending->done) {
+                int r = pump(requests);
+
+                if (r == -ETIMEDOUT && !pending->done && requests->give_up_ms >= 0 &&
+                    now_ms() >= requests->give_up_ms) {
+                        pending->forgotten = true;
+                        return -ETIMEDOUT;
+                }
+        }
+        return 0;
+}
+
+int requests_wait(struct requests *requests, uint64_t ticket, int *reply_fd)
+{
+        if (ticket == 0)
+                return 0;
+
+        pthread_mutex_lock(&requests->lock);
+
+        struct pending *pending = find(&requests->answered, ticket);
+        int r = 0;
+
+        if (!pending) {
+                pending = find(&requests->sent, ticket);
+                r = pending ? wait_done(requests, pending) : -EINVAL;
+        }
+        if (r == 0) {
+                TAILQ_REMOVE(&requests->answered, pending, entry);
+                r = pending->result;
+                if (reply_fd)
+                        *reply_fd = fd_take(&pending->fd);
+                fd_close(pending->fd);
+                free(pending);
+        }
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}

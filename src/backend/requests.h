@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BACKEND_REQUESTS_H
+#define BACKEND_REQUESTS_H
+
+#include "channel/channel.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* The back-end channel: requests go out from any thread, answers come in their order. No thread is kept for reading:
+ * whoever waits reads for all until its own answer is there, then leaves the reading to the next. */
+struct pending;
+TAILQ_HEAD(pending_list, pending);
+
+struct requests {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        struct channel channel; /* fd -1: none */
+        struct agreement agreement;
+        struct pending_list sent;     /* not answered, oldest first */
+        struct pending_list answered; /* not waited for yet */
+        uint64_t last_ticket;
+        unsigned unanswered;
+        bool reading;       /* one thread is in the channel's receiving half */
+        bool dead;          /* nothing more goes out */
+        int64_t give_up_ms; /* waits end then; -1: never */
+        int wake_fd;        /* tells the reader that give_up_ms changed */
+};
+
+int requests_init(struct requests *requests);
+void requests_destroy(struct requests *requests);
+/* Takes @fd. An older channel is closed. */
+int requests_open(struct requests *requests, int fd);
+/* What is negotiated, from now on. */
+void requests_agree(struct requests *requests, const struct agreement *agreement);
+/* Ends every wait. */
+void requests_close(struct requests *requests);
+void requests_give_up_at(struct requests *requests, int64_t deadline_ms);
+
+/* @fd, unless -1, stays the caller's. As the public requests. */
+int requests_submit(struct requests *requests, enum oriel_backend_request id, const void *payload, uint32_t size,
+                    int fd, uint64_t *ticket);
+/* 0 and the fd of the answer (-1 mostly), which is the caller's unless @reply_fd is NULL. */
+int requests_wait(struct requests *requests, uint64_t ticket, int *reply_fd);
+
+#endif

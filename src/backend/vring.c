@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backend/backend.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+/* How long a stopping queue's threads may wait for the front-end, which may be waiting for this very queue to stop. */
+#define STOP_PATIENCE_MS 1000
+
+#define RING_FEATURES                                                                       \
+        (ORIEL_FEATURE(VIRTIO_F_RING_PACKED) | ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | \
+         ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | ORIEL_FEATURE(VIRTIO_F_IN_ORDER))
+
+int queue_init(struct oriel_backend *backend, unsigned index)
+{
+        struct oriel_backend_queue *queue = &backend->queues[index];
+
+        queue->backend = backend;
+        queue->index = index;
+        queue->kick_fd = queue->call_fd = queue->err_fd = -1;
+        return -pthread_mutex_init(&queue->lock, NULL);
+}
+
+static void close_fds(struct oriel_backend_queue *queue)
+{
+        queue->kick_fd = fd_close(queue->kick_fd);
+        queue->call_fd = fd_close(queue->call_fd);
+        queue->err_fd = fd_close(queue->err_fd);
+}
+
+void queue_destroy(struct oriel_backend_queue *queue)
+{
+        close_fds(queue);
+        pthread_mutex_destroy(&queue->lock);
+}
+
+static bool logs_all(const struct oriel_backend *backend)
+{
+        return backend->agreement.virtio_features & ORIEL_FEATURE(VHOST_F_LOG_ALL);
+}
+
+void queue_set_log(struct oriel_backend_queue *queue)
+{
+        pthread_mutex_lock(&queue->lock);
+        if (queue->ring)
+                oriel_device_queue_set_dirty_log(queue->ring, queue->backend->dirty_log, logs_all(queue->backend));
+        pthread_mutex_unlock(&queue->lock);
+}
+
+static enum oriel_address_space ring_space(const struct agreement *agreement)
+{
+        bool guest = agreement->virtio_features & ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM) ||
+                     agreed(agreement, ORIEL_PROTOCOL_F_GPA_ADDRESSES);
+
+        return guest ? ORIEL_ADDRESS_GUEST : ORIEL_ADDRESS_USER;
+}
+
+static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queue **out)
+{
+        struct oriel_backend *backend = queue->backend;
+        struct oriel_device_queue *ring;
+
+        queue->layout.struct_size = sizeof(queue->layout);
+        queue->layout.features = backend->agreement.virtio_features & RING_FEATURES;
+        queue->layout.space = ring_space(&backend->agreement);
+
+        int r = oriel_device_queue_new(&queue->layout, backend->memory, queue->base, &ring);
+
+        if (r < 0)
+                return r;
+
+        void *region = inflight_region(&backend->inflight, queue->index);
+
+        if (region)
+                r = oriel_device_queue_set_inflight(ring, region, backend->inflight.region_size);
+        if (r < 0) {
+                oriel_device_queue_free(ring);
+                return r;
+        }
+        *out = ring;
+        return 0;
+}
+
+static int start(struct oriel_backend_queue *queue, struct complaint *why)
+{
+        struct oriel_backend *backend = queue->backend;
+        struct oriel_device_queue *ring = NULL;
+        int r = make_ring(queue, &ring);
+
+        if (r < 0) {
+                complain(why, "vring %u can't be started: %s", queue->index, strerror(-r));
+                return r;
+        }
+        pthread_mutex_lock(&queue->lock);
+        queue->ring = ring;
+        queue->reported = false;
+        pthread_mutex_unlock(&queue->lock);
+        queue_set_log(queue);
+        queue->running = true;
+        atomic_fetch_add(&backend->running, 1);
+
+        r = backend->ops.start(backend->userdata, queue);
+        if (r < 0) {
+                complain(why, "vring %u: the device can't start it: %s", queue->index, strerror(-r));
+                queue->started = false;
+                queue_update(queue, NULL);
+        }
+        return r;
+}
+
+static void stop(struct oriel_backend_queue *queue)
+{
+        struct oriel_backend *backend = queue->backend;
+        struct oriel_device_queue *ring;
+
+        requests_give_up_at(&backend->requests, now_ms() + STOP_PATIENCE_MS);
+        backend->ops.stop(backend->userdata, queue);
+        requests_give_up_at(&backend->requests, -1);
+        atomic_fetch_sub(&backend->running, 1);
+        queue->running = false;
+
+        pthread_mutex_lock(&queue->lock);
+        ring = queue->ring;
+        queue->ring = NULL;
+        pthread_mutex_unlock(&queue->lock);
+        queue->base = oriel_device_queue_base(ring);
+        oriel_device_queue_free(ring);
+}
+
+int queue_update(struct oriel_backend_queue *queue, struct complaint *why)
+{
+        bool run = queue->started && queue->enabled;
+
+        if (run && !queue->running)
+                return start(queue, why);
+        if (!run && queue->running)
+                stop(queue);
+        return 0;
+}
+
+void queue_reset(struct oriel_backend_queue *queue, bool disconnect)
+{
+        queue->enabled = false;
+        queue->started = false;
+        queue_update(queue, NULL);
+        queue->addressed = false;
+        queue->base = 0;
+        queue->layout = (struct oriel_ring){0};
+        if (disconnect)
+                close_fds(queue);
+}
+
+static struct oriel_backend_queue *find(struct oriel_backend *backend, uint64_t index, const struct message *request,
+                                        struct complaint *why)
+{
+        if (index < backend->n_queues)
+                return &backend->queues[index];
+        complain(why, "%s: vring %u, but there are %u",
+                 oriel_message_find(ORIEL_FROM_FRONTEND, request->header.request)->name, (unsigned)index,
+                 backend->n_queues);
+        return NULL;
+}
+
+#define FIND_QUEUE(index) find(backend, index, request, why)
+
+/* A started ring keeps its layout: what concerns a running one goes through stop and start. */
+static int refuse_started(const struct oriel_backend_queue *queue, const char *name, struct complaint *why)
+{
+        complain(why, "%s: vring %u is started", name, queue->index);
+        return -EBUSY;
+}
+
+int handle_set_vring_num(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why)
+{
+        struct vhost_vring_state state = request->payload.vring_state;
+        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+        if (queue->started)
+                return refuse_started(queue, "SET_VRING_NUM", why);
+        if (state.num == 0 || state.num > 32768) {
+                complain(why, "SET_VRING_NUM: vring %u can't have %u entries", state.index, state.num);
+                return -EINVAL;
+        }
+        queue->layout.size = (uint16_t)state.num;
+        return 0;
+}
+
+int handle_set_vring_addr(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why)
+{
+        struct vhost_vring_addr addr = request->payload.vring_addr;
+        struct oriel_backend_queue *queue = FIND_QUEUE(addr.index);
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+        if (addr.flags & ~(1u << VHOST_VRING_F_LOG)) {
+                complain(why, "SET_VRING_ADDR: vring %u: flags 0x%x are unknown", addr.index, addr.flags);
+                return -EINVAL;
+        }
+
+        /* Logging is turned on and off while the ring runs. */
+        bool was_running = queue->running;
+
+        if (was_running)
+                stop(queue);
+        queue->layout.descriptor = addr.desc_user_addr;
+        queue->layout.driver = addr.avail_user_addr;
+        queue->layout.device = addr.used_user_addr;
+        queue->layout.log_used = addr.flags & (1u << VHOST_VRING_F_LOG);
+        queue->layout.log_address = addr.log_guest_addr;
+        queue->addressed = true;
+        return was_running ? queue_update(queue, why) : 0;
+}
+
+int handle_set_vring_base(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why)
+{
+        struct vhost_vring_state state = request->payload.vring_state;
+        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+        if (queue->started)
+                return refuse_started(queue, "SET_VRING_BASE", why);
+        queue->base = state.num;
+        return 0;
+}
+
+int handle_get_vring_base(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why)
+{
+        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.vring_state.index);
+
+        if (!queue)
+                return -EINVAL;
+        queue->started = false;
+        queue_update(queue, why);
+
+        struct vhost_vring_state state = {queue->index, queue->base};
+
+        message_set(reply, &state, sizeof(state));
+        return 0;
+}
+
+int handle_set_vring_enable(struct oriel_backend *backend, struct message *request, struct message *reply,
+                            struct complaint *why)
+{
+        struct vhost_vring_state state = request->payload.vring_state;
+        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+        if (state.num > 1) {
+                complain(why, "SET_VRING_ENABLE: vring %u: num %u is neither 0 nor 1", state.index, state.num);
+                return -EINVAL;
+        }
+        queue->enabled = state.num;
+        return queue_update(queue, why);
+}
+
+/* ---- notifications ---- */
+
+/* An eventfd or a pipe: anything else would be readable forever, or block the writer. */
+static int check_event_fd(int fd)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if ((st.st_mode & S_IFMT) != 0 && !S_ISFIFO(st.st_mode))
+                return -EINVAL;
+        return fd_set_nonblocking(fd, 1);
+}
+
+/* The fd of the request in @slot, -1 if it has none. */
+static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct message *request, struct complaint *why)
+{
+        int fd = message_take_fd(request, 0);
+        int r = fd < 0 ? 0 : check_event_fd(fd);
+
+        if (r < 0) {
+                complain(why, "%s: vring %u: the fd is neither an eventfd nor a pipe",
+                         oriel_message_find(ORIEL_FROM_FRONTEND, request->header.request)->name, queue->index);
+                fd_close(fd);
+                return r;
+        }
+
+        pthread_mutex_lock(&queue->lock);
+
+        int old = *slot;
+
+        *slot = fd;
+        pthread_mutex_unlock(&queue->lock);
+        fd_close(old);
+        return 0;
+}
+
+static int begin(struct oriel_backend_queue *queue, const char *name, struct complaint *why)
+{
+        if (!queue->addressed || !queue->layout.size) {
+                complain(why, "%s: vring %u has no %s yet", name, queue->index,
+                         queue->addressed ? "size" : "addresses");
+                return -EINVAL;
+        }
+        queue->started = true;
+
+        int r = queue_update(queue, why);
+
+        if (r < 0)
+                queue->started = false;
+        return r;
+}
+
+int handle_set_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why)
+{
+        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+
+        queue->started = false;
+        queue_update(queue, why);
+
+        int r = swap_event_fd(queue, &queue->kick_fd, request, why);
+
+        queue->polled = queue->kick_fd < 0;
+        return r < 0 ? r : begin(queue, "SET_VRING_KICK", why);
+}
+
+int handle_set_vring_call(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why)
+{
+        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+
+        (void)reply;
+        return queue ? swap_event_fd(queue, &queue->call_fd, request, why) : -EINVAL;
+}
+
+int handle_set_vring_err(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why)
+{
+        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+
+        (void)reply;
+        return queue ? swap_event_fd(queue, &queue->err_fd, request, why) : -EINVAL;
+}
+
+int handle_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why)
+{
+        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.vring_state.index);
+        int r = 0;
+
+        (void)reply;
+        if (!queue)
+                return -EINVAL;
+        if (queue->running && queue->kick_fd < 0)
+                return 0;
+        if (queue->kick_fd < 0) {
+                queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+                if (queue->kick_fd < 0)
+                        return -errno;
+                queue->polled = false;
+        }
+        if (!queue->started)
+                r = begin(queue, "VRING_KICK", why);
+        return r < 0 ? r : fd_event_signal(queue->kick_fd);
+}
