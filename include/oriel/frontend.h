@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_FRONTEND_H
+#define ORIEL_FRONTEND_H
+
+#include <oriel/log.h>
+#include <oriel/memory.h>
+#include <oriel/protocol.h>
+#include <oriel/shmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The front-end's end of a vhost-user session: the VMM's. It owns no thread and no loop, and belongs to one thread at a
+ * time. Poll oriel_frontend_get_fd() for reading and call oriel_frontend_dispatch(). Calls that send a request wait for
+ * its reply, at most the timeout of the options, and answer the back-end's requests meanwhile: neither end ever waits
+ * for the other while that waits for it.
+ *
+ * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
+ * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped.
+ * -EREMOTEIO: it refused. -EOPNOTSUPP: the message needs a feature that was not negotiated. */
+struct oriel_frontend;
+
+/* What the front-end's owner does at a back-end's request. All may be NULL: then the request is refused. They come
+ * after the request was answered where no answer depends on them (void), and only when no call of the front-end's is
+ * under way, so they may make calls themselves. */
+struct oriel_frontend_ops {
+        size_t struct_size;
+        /* A mapping was made in a region, from the start of @fd's range: @fd is borrowed. */
+        void (*mapped)(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd);
+        /* A mapping is gone; the reference is borrowed. Not for those that go with the connection or a reset. */
+        void (*unmapped)(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping);
+        /* A SHMEM_MAP (@map) or SHMEM_UNMAP was turned down with @error. */
+        void (*refused)(void *userdata, bool map, const struct oriel_wire_mmap *request, int error);
+        /* CONFIG_CHANGE_MSG: read the config space again. */
+        void (*config_changed)(void *userdata);
+        /* In-band notifications. */
+        void (*vring_call)(void *userdata, unsigned vring);
+        void (*vring_err)(void *userdata, unsigned vring);
+        /* The back-end needs an IOTLB entry: send one with oriel_frontend_iotlb_update(), or nothing. */
+        void (*iotlb_miss)(void *userdata, uint64_t iova, enum oriel_access access);
+        /* These are part of the answer, so they may not call the front-end. 0 or a negative errno. @fd is borrowed, -1:
+         * the notifier is taken back. */
+        int (*host_notifier)(void *userdata, unsigned vring, int fd, uint64_t offset, uint64_t size);
+        int (*shared_object_add)(void *userdata, const uint8_t uuid[16]);
+        int (*shared_object_remove)(void *userdata, const uint8_t uuid[16]);
+        /* A new fd, or a negative errno. */
+        int (*shared_object_lookup)(void *userdata, const uint8_t uuid[16]);
+};
+
+struct oriel_frontend_options {
+        size_t struct_size;
+        const struct oriel_frontend_ops *ops; /* copied; NULL: none */
+        void *userdata;
+        const struct oriel_log *log;         /* copied; NULL: silent */
+        int timeout_ms;                      /* for each reply; 0: 5000 */
+        const struct oriel_dialect *dialect; /* NULL: the standard */
+};
+
+/* -EINVAL, -ENOMEM, or the errno of making an epoll instance. */
+int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out);
+/* Ends the connection. NULL is accepted. */
+void oriel_frontend_free(struct oriel_frontend *frontend);
+
+/* Speak to the back-end at the other end of the connected socket @fd, which is taken even on failure. -EBUSY: there is
+ * one. After its end another may be attached; it has to be negotiated with from the beginning. */
+int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
+void oriel_frontend_disconnect(struct oriel_frontend *frontend);
+bool oriel_frontend_connected(const struct oriel_frontend *frontend);
+
+/* Readable when the back-end has said something. The same for the front-end's life. */
+int oriel_frontend_get_fd(const struct oriel_frontend *frontend);
+/* Answer what has come, without waiting. 0, -ENOTCONN or -EPROTO as above. */
+int oriel_frontend_dispatch(struct oriel_frontend *frontend);
+
+/* SHMEM_MAP and SHMEM_UNMAP of its shmid go to @region, which is borrowed until another, or NULL, replaces it. Its
+ * mappings go with the connection. Without a region they are refused. */
+void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, struct oriel_region *region);
+
+/* ---- bringing up ---- */
+
+/* GET_FEATURES, then as far as both sides can GET_ and SET_PROTOCOL_FEATURES with @wanted (standard numbering),
+ * SET_BACKEND_REQ_FD if that is among them, SET_OWNER. */
+int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted);
+uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend);   /* that the back-end offers */
+uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend);           /* protocol features, offered */
+uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend); /* and negotiated */
+/* All protocol features that this front-end can use; PAGEFAULT, XEN_MMAP and CROSS_ENDIAN are not among them. */
+uint64_t oriel_frontend_supported(void);
+
+/* SET_FEATURES. VHOST_USER_F_PROTOCOL_FEATURES is added where offered. -EINVAL: not offered. */
+int oriel_frontend_set_features(struct oriel_frontend *frontend, uint64_t features);
+int oriel_frontend_get_queue_num(struct oriel_frontend *frontend, unsigned *out);
+int oriel_frontend_get_max_mem_slots(struct oriel_frontend *frontend, uint64_t *out);
+/* Sizes by shmid, 0: none. */
+int oriel_frontend_get_shmem_config(struct oriel_frontend *frontend, uint64_t sizes[ORIEL_MAX_SHMIDS]);
+/* At most 256 bytes at once. -EREMOTEIO: the back-end has no config space there. */
+int oriel_frontend_get_config(struct oriel_frontend *frontend, uint32_t offset, void *data, uint32_t size);
+int oriel_frontend_set_config(struct oriel_frontend *frontend, uint32_t offset, const void *data, uint32_t size,
+                              enum oriel_config_flags flags);
+int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status);
+int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out);
+/* Unmaps all regions too. */
+int oriel_frontend_reset_device(struct oriel_frontend *frontend);
+
+/* ---- memory; fds stay the caller's ---- */
+
+/* -E2BIG: more than 8. */
+int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
+                                 const int *fds, unsigned n);
+int oriel_frontend_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd);
+int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region);
+int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_range iova, uint64_t user_address,
+                                enum oriel_access access);
+int oriel_frontend_iotlb_invalidate(struct oriel_frontend *frontend, struct oriel_range iova);
+int oriel_frontend_set_log_base(struct oriel_frontend *frontend, int fd, uint64_t offset, uint64_t size);
+int oriel_frontend_set_log_fd(struct oriel_frontend *frontend, int fd);
+
+/* ---- vrings; an fd of -1 says that there is none ---- */
+
+int oriel_frontend_set_vring_num(struct oriel_frontend *frontend, unsigned vring, uint32_t num);
+int oriel_frontend_set_vring_addr(struct oriel_frontend *frontend, const struct vhost_vring_addr *addr);
+int oriel_frontend_set_vring_base(struct oriel_frontend *frontend, unsigned vring, uint32_t base);
+int oriel_frontend_get_vring_base(struct oriel_frontend *frontend, unsigned vring, uint32_t *base);
+int oriel_frontend_set_vring_kick(struct oriel_frontend *frontend, unsigned vring, int fd);
+int oriel_frontend_set_vring_call(struct oriel_frontend *frontend, unsigned vring, int fd);
+int oriel_frontend_set_vring_err(struct oriel_frontend *frontend, unsigned vring, int fd);
+int oriel_frontend_set_vring_enable(struct oriel_frontend *frontend, unsigned vring, bool enable);
+int oriel_frontend_vring_kick(struct oriel_frontend *frontend, unsigned vring); /* in-band */
+/* The buffer's fd becomes the caller's. */
+int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel_wire_inflight *inflight, int *fd);
+int oriel_frontend_set_inflight_fd(struct oriel_frontend *frontend, const struct oriel_wire_inflight *inflight, int fd);
+
+/* ---- the rest ---- */
+
+/* A new fd, or an error. */
+int oriel_frontend_get_shared_object(struct oriel_frontend *frontend, const uint8_t uuid[16]);
+/* @fd stays the caller's; *channel is the back-end's own channel if it prefers one, the caller's, else -1. */
+int oriel_frontend_set_device_state_fd(struct oriel_frontend *frontend, enum oriel_device_state_direction direction,
+                                       int fd, int *channel);
+int oriel_frontend_check_device_state(struct oriel_frontend *frontend);
+int oriel_frontend_send_rarp(struct oriel_frontend *frontend, const uint8_t mac[6]);
+int oriel_frontend_net_set_mtu(struct oriel_frontend *frontend, uint64_t mtu);
+/* Any other message of the table: GPU_SET_SOCKET, the crypto sessions. @fd may be -1. The reply, if the row has one, is
+ * copied to @reply, of which *@reply_size bytes there are, and then were. */
+int oriel_frontend_request(struct oriel_frontend *frontend, enum oriel_frontend_request id, const void *payload,
+                           uint32_t size, int fd, void *reply, uint32_t *reply_size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "frontend/frontend.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* A back-end that sends while we wait is answered: it may be what our reply waits for. */
+static int wait_either(struct oriel_frontend *frontend, int64_t deadline)
+{
+        struct pollfd fds[2] = {{.fd = frontend->main.fd, .events = POLLIN},
+                                {.fd = may_serve(frontend) ? frontend->back.fd : -1, .events = POLLIN}};
+        int r = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline));
+
+        if (r == 0)
+                return -ETIMEDOUT;
+        if (r < 0)
+                return errno == EINTR ? 0 : -errno;
+        return fds[1].revents ? serve(frontend) : 0;
+}
+
+static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected)
+{
+        int64_t deadline = now_ms() + frontend->timeout_ms;
+        struct complaint complaint = {""};
+        int r;
+
+        while ((r = channel_receive(&frontend->main, expected, &complaint)) == 0) {
+                r = wait_either(frontend, deadline);
+                if (r < 0)
+                        break;
+        }
+        if (r == 1)
+                r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
+        if (r == -ETIMEDOUT)
+                complain(&complaint, "%s: no reply within %d ms", row->name, frontend->timeout_ms);
+        if (r < 0)
+                log_error(&frontend->log, "%s; the connection ends", complaint.text[0] ? complaint.text : strerror(-r));
+        return r;
+}
+
+/* By what the row says, or else as this end asked. */
+static uint32_t expected_size(const struct oriel_message_row *row, bool full)
+{
+        if (!full)
+                return sizeof(uint64_t);
+        return row->reply_size.min == row->reply_size.max ? row->reply_size.max : UINT32_MAX;
+}
+
+static int exchange(struct oriel_frontend *frontend, const struct oriel_message_row *row, const struct message *request,
+                    struct message *reply)
+{
+        bool full = row_replies(row, &frontend->agreement);
+        bool answered = full || row_acknowledges(row, &request->header, &frontend->agreement);
+        int r = channel_send(&frontend->main, request, now_ms() + frontend->timeout_ms);
+
+        if (r < 0 || !answered)
+                return r;
+        r = wait_reply(frontend, row, expected_size(row, full));
+        if (r < 0)
+                return r;
+        if (full && reply) {
+                *reply = frontend->main.in;
+                frontend->main.in.n_fds = 0;
+        }
+
+        bool refused = !full && frontend->main.in.payload.u64 != 0;
+
+        channel_done(&frontend->main);
+        return refused ? -EREMOTEIO : 0;
+}
+
+int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply)
+{
+        const struct oriel_message_row *row;
+        struct complaint complaint = {""};
+        struct message asking = *request;
+
+        if (reply)
+                message_init(reply, request->header.request, 0);
+        if (frontend->main.fd < 0)
+                return -ENOTCONN;
+        if (message_check_request(ORIEL_FROM_FRONTEND, request, &frontend->agreement, &row, &complaint) < 0) {
+                log_debug(&frontend->log, "%s", complaint.text);
+                return -EOPNOTSUPP;
+        }
+        if (agreed(&frontend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK) && !row_replies(row, &frontend->agreement))
+                asking.header.flags |= ORIEL_FLAG_NEED_REPLY;
+
+        frontend->depth++;
+
+        int r = exchange(frontend, row, &asking, reply);
+
+        frontend->depth--;
+        if (r < 0 && r != -EREMOTEIO) {
+                drop_connection(frontend);
+                return r == -EPROTO || r == -ETIMEDOUT ? r : -ENOTCONN;
+        }
+        tell_consequences(frontend);
+        return r;
+}

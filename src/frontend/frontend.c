@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "frontend/frontend.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+DEFINE_CLEANUP(struct oriel_frontend *, oriel_frontend_free);
+
+int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out)
+{
+        if (options->struct_size < sizeof(*options) || options->timeout_ms < 0)
+                return -EINVAL;
+
+        _cleanup_(oriel_frontend_freep) struct oriel_frontend *frontend = calloc(1, sizeof(*frontend));
+
+        if (!frontend)
+                return -ENOMEM;
+        TAILQ_INIT(&frontend->consequences);
+        if (options->ops)
+                frontend->ops = *options->ops;
+        if (options->log)
+                frontend->log = *options->log;
+        frontend->userdata = options->userdata;
+        frontend->timeout_ms = options->timeout_ms ? options->timeout_ms : 5000;
+        frontend->dialect = options->dialect;
+        frontend->main.fd = frontend->back.fd = -1;
+        frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (frontend->epoll_fd < 0)
+                return -errno;
+        *out = steal(frontend);
+        return 0;
+}
+
+void oriel_frontend_free(struct oriel_frontend *frontend)
+{
+        if (!frontend)
+                return;
+        drop_connection(frontend);
+        fd_close(frontend->epoll_fd);
+        free(frontend);
+}
+
+static int watch(struct oriel_frontend *frontend, struct channel *channel)
+{
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = channel};
+
+        return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, channel->fd, &event) < 0 ? -errno : 0;
+}
+
+int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
+{
+        if (frontend->main.fd >= 0) {
+                fd_close(fd);
+                return -EBUSY;
+        }
+
+        int r = channel_init(&frontend->main, fd);
+
+        if (r == 0)
+                r = watch(frontend, &frontend->main);
+        if (r < 0)
+                channel_close(&frontend->main);
+        return r;
+}
+
+void drop_connection(struct oriel_frontend *frontend)
+{
+        if (frontend->main.fd >= 0)
+                channel_close(&frontend->main);
+        if (frontend->back.fd >= 0)
+                channel_close(&frontend->back);
+        frontend->agreement = (struct agreement){0};
+        frontend->device_features = 0;
+        frontend->offered = 0;
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (frontend->regions[i])
+                        oriel_region_unmap_all(frontend->regions[i]);
+        forget_consequences(frontend);
+}
+
+void oriel_frontend_disconnect(struct oriel_frontend *frontend)
+{
+        drop_connection(frontend);
+}
+
+bool oriel_frontend_connected(const struct oriel_frontend *frontend)
+{
+        return frontend->main.fd >= 0;
+}
+
+int oriel_frontend_get_fd(const struct oriel_frontend *frontend)
+{
+        return frontend->epoll_fd;
+}
+
+void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, struct oriel_region *region)
+{
+        frontend->regions[shmid] = region;
+}
+
+/* Nothing is due on the main channel but the end of it. */
+static int check_main(struct oriel_frontend *frontend)
+{
+        struct complaint complaint = {""};
+        int r = channel_receive(&frontend->main, UINT32_MAX, &complaint);
+
+        if (r == 1)
+                complain(&complaint, "request %u: an unsolicited reply", frontend->main.in.header.request);
+        if (r == 1 || r == -EPROTO)
+                log_error(&frontend->log, "%s; the connection ends", complaint.text);
+        return r == 1 ? -EPROTO : r;
+}
+
+int oriel_frontend_dispatch(struct oriel_frontend *frontend)
+{
+        struct epoll_event events[2];
+        int n, r = frontend->main.fd < 0 ? -ENOTCONN : 0;
+
+        if (r < 0)
+                return r;
+        n = epoll_wait(frontend->epoll_fd, events, ARRAY_SIZE(events), 0);
+
+        frontend->depth++;
+        for (int i = 0; i < n && r == 0; i++)
+                r = events[i].data.ptr == &frontend->main ? check_main(frontend) : serve(frontend);
+        frontend->depth--;
+
+        if (r < 0) {
+                drop_connection(frontend);
+                return r == -EPROTO ? -EPROTO : -ENOTCONN;
+        }
+        tell_consequences(frontend);
+        return 0;
+}
+
+/* ---- bringing up ---- */
+
+uint64_t oriel_frontend_supported(void)
+{
+        return (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) &
+               ~(ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) |
+                 ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN));
+}
+
+static int get_u64(struct oriel_frontend *frontend, enum oriel_frontend_request id, uint64_t *out)
+{
+        uint32_t size = sizeof(*out);
+
+        return oriel_frontend_request(frontend, id, NULL, 0, -1, out, &size);
+}
+
+static int set_u64(struct oriel_frontend *frontend, enum oriel_frontend_request id, uint64_t value)
+{
+        return oriel_frontend_request(frontend, id, &value, sizeof(value), -1, NULL, NULL);
+}
+
+static int open_back_channel(struct oriel_frontend *frontend)
+{
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+
+        _cleanup_(fd_closep) int theirs = fds[1];
+        int r = channel_init(&frontend->back, fds[0]);
+
+        if (r == 0)
+                r = watch(frontend, &frontend->back);
+        if (r == 0)
+                r = oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, theirs, NULL, NULL);
+        if (r < 0 && frontend->back.fd >= 0)
+                channel_close(&frontend->back);
+        return r;
+}
+
+static int negotiate_protocol(struct oriel_frontend *frontend, uint64_t wanted)
+{
+        uint64_t wire;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &wire);
+
+        if (r < 0)
+                return r;
+        frontend->offered = oriel_dialect_from_wire(frontend->dialect, wire);
+        wanted &= frontend->offered & oriel_frontend_supported();
+        r = set_u64(frontend, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, oriel_dialect_to_wire(frontend->dialect, wanted));
+        if (r < 0)
+                return r;
+        frontend->agreement.protocol_features = wanted;
+        return 0;
+}
+
+int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted)
+{
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_FEATURES, &frontend->device_features);
+
+        if (r < 0)
+                return r;
+        frontend->agreement = (struct agreement){
+                .offers_protocol_features = frontend->device_features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES),
+        };
+        if (frontend->agreement.offers_protocol_features)
+                r = negotiate_protocol(frontend, wanted);
+        if (r == 0 && frontend->back.fd < 0 && agreed(&frontend->agreement, ORIEL_PROTOCOL_F_BACKEND_REQ))
+                r = open_back_channel(frontend);
+        return r < 0 ? r : oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_OWNER, NULL, 0, -1, NULL, NULL);
+}
+
+uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend)
+{
+        return frontend->device_features;
+}
+
+uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend)
+{
+        return frontend->offered;
+}
+
+uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend)
+{
+        return frontend->agreement.protocol_features;
+}
+
+int oriel_frontend_set_features(struct oriel_frontend *frontend, uint64_t features)
+{
+        if (frontend->agreement.offers_protocol_features)
+                features |= ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES);
+        if (features & ~frontend->device_features)
+                return -EINVAL;
+
+        int r = set_u64(frontend, ORIEL_FRONTEND_SET_FEATURES, features);
+
+        if (r == 0)
+                frontend->agreement.virtio_features = features;
+        return r;
+}
+
+int oriel_frontend_get_queue_num(struct oriel_frontend *frontend, unsigned *out)
+{
+        uint64_t n;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_QUEUE_NUM, &n);
+
+        if (r == 0)
+                *out = n < ORIEL_MAX_QUEUES ? (unsigned)n : ORIEL_MAX_QUEUES;
+        return r;
+}
+
+int oriel_frontend_get_max_mem_slots(struct oriel_frontend *frontend, uint64_t *out)
+{
+        return get_u64(frontend, ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, out);
+}
+
+int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status)
+{
+        return set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
+}
+
+int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out)
+{
+        uint64_t status;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_STATUS, &status);
+
+        if (r == 0)
+                *out = (uint8_t)status;
+        return r;
+}
+
+int oriel_frontend_net_set_mtu(struct oriel_frontend *frontend, uint64_t mtu)
+{
+        return set_u64(frontend, ORIEL_FRONTEND_NET_SET_MTU, mtu);
+}
+
+int oriel_frontend_check_device_state(struct oriel_frontend *frontend)
+{
+        uint64_t result;
+        int r = get_u64(frontend, ORIEL_FRONTEND_CHECK_DEVICE_STATE, &result);
+
+        return r < 0 ? r : result ? -EREMOTEIO : 0;
+}

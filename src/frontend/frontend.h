@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef FRONTEND_FRONTEND_H
+#define FRONTEND_FRONTEND_H
+
+#include "channel/channel.h"
+
+#include <oriel/frontend.h>
+#include <sys/queue.h>
+
+/* What follows from a request that was answered, until it may be told. */
+struct consequence;
+TAILQ_HEAD(consequences, consequence);
+
+struct oriel_frontend {
+        struct oriel_frontend_ops ops;
+        void *userdata;
+        struct oriel_log log;
+        int timeout_ms;
+        const struct oriel_dialect *dialect;
+
+        int epoll_fd;
+        struct channel main;
+        struct channel back; /* the back-end channel */
+        struct agreement agreement;
+        uint64_t device_features;
+        uint64_t offered;
+        struct oriel_region *regions[ORIEL_MAX_SHMIDS];
+
+        unsigned depth; /* of calls under way: consequences wait for the outermost to end */
+        struct consequences consequences;
+        unsigned n_consequences;
+};
+
+/* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
+ * @reply afterwards, fds included, is the caller's. */
+int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
+/* The connection is lost or given up: everything that came with it goes. */
+void drop_connection(struct oriel_frontend *frontend);
+
+/* served.c: answer what the back-end has sent on its channel. 0 or what ends the connection. */
+int serve(struct oriel_frontend *frontend);
+/* Whether there is a channel to serve, and room for what follows from it. */
+bool may_serve(const struct oriel_frontend *frontend);
+/* Tell what was put off, if no call is under way. */
+void tell_consequences(struct oriel_frontend *frontend);
+void forget_consequences(struct oriel_frontend *frontend);
+
+#endif

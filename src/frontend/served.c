@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "frontend/frontend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bounds on what a back-end can make of us in one go: requests served before we look elsewhere, and fds held. */
+#define MAX_SERVED       64
+#define MAX_CONSEQUENCES 256
+
+struct consequence {
+        TAILQ_ENTRY(consequence) entry;
+        void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence);
+        struct oriel_region *region;
+        struct oriel_mapping *mapping;
+        struct oriel_wire_mmap request;
+        bool map;
+        int error;
+        unsigned vring;
+        uint64_t iova;
+        enum oriel_access access;
+        int fd;
+};
+
+static void free_consequence(struct oriel_frontend *frontend, struct consequence *consequence)
+{
+        TAILQ_REMOVE(&frontend->consequences, consequence, entry);
+        frontend->n_consequences--;
+        oriel_mapping_unref(consequence->mapping);
+        fd_close(consequence->fd);
+        free(consequence);
+}
+
+/* NULL without memory: then nobody is told. */
+static struct consequence *follow(struct oriel_frontend *frontend,
+                                  void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
+{
+        struct consequence *consequence = calloc(1, sizeof(*consequence));
+
+        if (!consequence)
+                return NULL;
+        consequence->tell = tell;
+        consequence->fd = -1;
+        TAILQ_INSERT_TAIL(&frontend->consequences, consequence, entry);
+        frontend->n_consequences++;
+        return consequence;
+}
+
+void tell_consequences(struct oriel_frontend *frontend)
+{
+        struct consequence *consequence;
+
+        while (frontend->depth == 0 && (consequence = TAILQ_FIRST(&frontend->consequences))) {
+                /* What it causes comes after it, not within. */
+                frontend->depth++;
+                consequence->tell(frontend, consequence);
+                frontend->depth--;
+                free_consequence(frontend, consequence);
+        }
+}
+
+void forget_consequences(struct oriel_frontend *frontend)
+{
+        struct consequence *consequence;
+
+        while ((consequence = TAILQ_FIRST(&frontend->consequences)))
+                free_consequence(frontend, consequence);
+}
+
+/* ---- shared memory regions ---- */
+
+static void tell_mapped(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.mapped(frontend->userdata, c->region, c->mapping, c->fd);
+}
+
+static void tell_unmapped(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.unmapped(frontend->userdata, c->region, c->mapping);
+}
+
+static void tell_refused(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.refused(frontend->userdata, c->map, &c->request, c->error);
+}
+
+static int follow_refusal(struct oriel_frontend *frontend, bool map, const struct oriel_wire_mmap *request, int error)
+{
+        log_info(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
+                 request->shmid, (unsigned long long)request->shm_offset, (unsigned long long)request->len,
+                 strerror(-error));
+        if (frontend->ops.refused) {
+                struct consequence *consequence = follow(frontend, tell_refused);
+
+                if (consequence) {
+                        consequence->map = map;
+                        consequence->request = *request;
+                        consequence->error = error;
+                }
+        }
+        return error;
+}
+
+static int shmem_map(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        struct oriel_wire_mmap map = request->payload.mmap;
+        struct oriel_region *region = frontend->regions[map.shmid];
+        enum oriel_access access = map.flags & ORIEL_MMAP_READ_WRITE ? ORIEL_ACCESS_READ_WRITE : ORIEL_ACCESS_READ;
+        struct oriel_range range = {map.shm_offset, map.len};
+        int r = region ? oriel_region_map(region, range, request->fds[0], map.fd_offset, access) : -ENXIO;
+
+        (void)reply;
+        if (r < 0)
+                return follow_refusal(frontend, true, &map, r);
+        if (frontend->ops.mapped) {
+                struct consequence *consequence = follow(frontend, tell_mapped);
+
+                if (consequence) {
+                        consequence->region = region;
+                        consequence->mapping = oriel_region_find(region, map.shm_offset);
+                        consequence->fd = message_take_fd(request, 0);
+                }
+        }
+        return 0;
+}
+
+static int shmem_unmap(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        struct oriel_wire_mmap map = request->payload.mmap;
+        struct oriel_region *region = frontend->regions[map.shmid];
+        struct oriel_mapping *mapping =
+                region && frontend->ops.unmapped ? oriel_region_find(region, map.shm_offset) : NULL;
+        int r = region ? oriel_region_unmap(region, (struct oriel_range){map.shm_offset, map.len}) : -ENXIO;
+        struct consequence *consequence = r == 0 && mapping ? follow(frontend, tell_unmapped) : NULL;
+
+        (void)reply;
+        if (consequence) {
+                consequence->region = region;
+                consequence->mapping = steal(mapping);
+        }
+        oriel_mapping_unref(mapping);
+        return r < 0 ? follow_refusal(frontend, false, &map, r) : 0;
+}
+
+/* ---- notifications ---- */
+
+static void tell_config_changed(struct oriel_frontend *frontend, struct consequence *c)
+{
+        (void)c;
+        frontend->ops.config_changed(frontend->userdata);
+}
+
+static void tell_vring_call(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.vring_call(frontend->userdata, c->vring);
+}
+
+static void tell_vring_err(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.vring_err(frontend->userdata, c->vring);
+}
+
+static void tell_iotlb_miss(struct oriel_frontend *frontend, struct consequence *c)
+{
+        frontend->ops.iotlb_miss(frontend->userdata, c->iova, c->access);
+}
+
+static int config_change(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        (void)request;
+        (void)reply;
+        return frontend->ops.config_changed ? (follow(frontend, tell_config_changed) ? 0 : -ENOMEM) : -EOPNOTSUPP;
+}
+
+static int follow_vring(struct oriel_frontend *frontend, unsigned vring, bool wanted,
+                        void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
+{
+        struct consequence *consequence = wanted ? follow(frontend, tell) : NULL;
+
+        if (consequence)
+                consequence->vring = vring;
+        return wanted ? (consequence ? 0 : -ENOMEM) : -EOPNOTSUPP;
+}
+
+static int vring_call(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        (void)reply;
+        return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_call, tell_vring_call);
+}
+
+static int vring_err(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        (void)reply;
+        return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_err, tell_vring_err);
+}
+
+static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        struct vhost_iotlb_msg msg;
+
+        (void)reply;
+        message_get(request, &msg, sizeof(msg));
+        if (msg.type == VHOST_IOTLB_ACCESS_FAIL) {
+                log_warning(&frontend->log, "IOTLB_MSG: the back-end failed to access 0x%llx",
+                            (unsigned long long)msg.iova);
+                return 0;
+        }
+        if (msg.type != VHOST_IOTLB_MISS || msg.perm > VHOST_ACCESS_RW || !frontend->ops.iotlb_miss)
+                return -EINVAL;
+
+        struct consequence *consequence = follow(frontend, tell_iotlb_miss);
+
+        if (!consequence)
+                return -ENOMEM;
+        consequence->iova = msg.iova;
+        consequence->access = (enum oriel_access)msg.perm;
+        return 0;
+}
+
+/* ---- what the owner answers ---- */
+
+static int host_notifier(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        struct oriel_wire_vring_area area = request->payload.vring_area;
+
+        (void)reply;
+        if (!frontend->ops.host_notifier)
+                return -EOPNOTSUPP;
+        return frontend->ops.host_notifier(frontend->userdata, (unsigned)(area.vring & ORIEL_VRING_FD_INDEX),
+                                           request->n_fds ? request->fds[0] : -1, area.offset, area.size);
+}
+
+static int shared_object_add(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        (void)reply;
+        if (!frontend->ops.shared_object_add)
+                return -EOPNOTSUPP;
+        return frontend->ops.shared_object_add(frontend->userdata, request->payload.shared_object.uuid);
+}
+
+static int shared_object_remove(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        (void)reply;
+        if (!frontend->ops.shared_object_remove)
+                return -EOPNOTSUPP;
+        return frontend->ops.shared_object_remove(frontend->userdata, request->payload.shared_object.uuid);
+}
+
+static int shared_object_lookup(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+{
+        int fd = frontend->ops.shared_object_lookup
+                         ? frontend->ops.shared_object_lookup(frontend->userdata, request->payload.shared_object.uuid)
+                         : -EOPNOTSUPP;
+
+        message_set_u64(reply, fd < 0);
+        if (fd >= 0)
+                reply->fds[reply->n_fds++] = fd;
+        return 0;
+}
+
+static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *frontend, struct message *request,
+                                                     struct message *reply) = {
+        [ORIEL_BACKEND_IOTLB_MSG] = iotlb_msg,
+        [ORIEL_BACKEND_CONFIG_CHANGE_MSG] = config_change,
+        [ORIEL_BACKEND_VRING_HOST_NOTIFIER_MSG] = host_notifier,
+        [ORIEL_BACKEND_VRING_CALL] = vring_call,
+        [ORIEL_BACKEND_VRING_ERR] = vring_err,
+        [ORIEL_BACKEND_SHARED_OBJECT_ADD] = shared_object_add,
+        [ORIEL_BACKEND_SHARED_OBJECT_REMOVE] = shared_object_remove,
+        [ORIEL_BACKEND_SHARED_OBJECT_LOOKUP] = shared_object_lookup,
+        [ORIEL_BACKEND_SHMEM_MAP] = shmem_map,
+        [ORIEL_BACKEND_SHMEM_UNMAP] = shmem_unmap,
+};
+
+/* ---- the channel ---- */
+
+/* Never waits: a back-end that does not read its answers is not worth it. */
+static int answer(struct oriel_frontend *frontend, struct message *reply)
+{
+        int r = channel_send(&frontend->back, reply, 0);
+
+        message_close_fds(reply);
+        if (r == -EAGAIN || r == -ETIMEDOUT) {
+                log_error(&frontend->log, "the back-end does not read its answers; the connection ends");
+                return -EPROTO;
+        }
+        return r;
+}
+
+/* Whether need_reply was set and counts; for an unknown request only the header can say. */
+static bool asked(const struct oriel_frontend *frontend, const struct oriel_message_row *row,
+                  const struct message *request)
+{
+        if (row)
+                return row_replies(row, &frontend->agreement) ||
+                       row_acknowledges(row, &request->header, &frontend->agreement);
+        return request->header.flags & ORIEL_FLAG_NEED_REPLY &&
+               agreed(&frontend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
+}
+
+static int handle(struct oriel_frontend *frontend, struct message *request)
+{
+        const struct oriel_message_row *row;
+        struct complaint complaint = {""};
+        struct message reply;
+        int r = message_check_request(ORIEL_FROM_BACKEND, request, &frontend->agreement, &row, &complaint);
+
+        if (r < 0) {
+                bool kept = r != -EPROTO && asked(frontend, row, request);
+
+                log_error(&frontend->log, "%s%s", complaint.text, kept ? "" : "; the connection ends");
+                if (!kept)
+                        return -EPROTO;
+        }
+        message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
+        message_set_u64(&reply, 0);
+        if (r == 0)
+                r = handlers[row->id](frontend, request, &reply);
+        if (r < 0)
+                message_set_u64(&reply, 1);
+        return asked(frontend, row, request) ? answer(frontend, &reply) : 0;
+}
+
+bool may_serve(const struct oriel_frontend *frontend)
+{
+        return frontend->back.fd >= 0 && frontend->n_consequences < MAX_CONSEQUENCES;
+}
+
+int serve(struct oriel_frontend *frontend)
+{
+        struct complaint complaint = {""};
+        int r = 0;
+
+        for (int i = 0; i < MAX_SERVED && may_serve(frontend); i++) {
+                r = channel_receive(&frontend->back, UINT32_MAX, &complaint);
+                if (r != 1)
+                        break;
+                r = handle(frontend, &frontend->back.in);
+                channel_done(&frontend->back);
+                if (r < 0)
+                        break;
+        }
+        /* A back-end may close its own channel and go on with the main one. */
+        if (r == -ENOTCONN) {
+                channel_close(&frontend->back);
+                return 0;
+        }
+        if (r == -EPROTO && complaint.text[0])
+                log_error(&frontend->log, "%s; the connection ends", complaint.text);
+        return r;
+}
