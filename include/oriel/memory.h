@@ -63,11 +63,13 @@ int oriel_memory_add_mapped(struct oriel_memory *old, const struct oriel_memory_
 /* @old without the region whose guest address, user address and size are @region's. -ENOENT: there is none. */
 int oriel_memory_remove(struct oriel_memory *old, const struct oriel_memory_region *region, struct oriel_memory **out);
 
-/* @old with an IOTLB entry, replacing what overlaps it. The user addresses must lie in one region of the table.
- * -ENOSPC: 4096 entries. vhost-user, IOTLB_MSG. */
+/* @old with an IOTLB entry; entries that overlap it go. Of 4096 entries the oldest makes room: a front-end that only
+ * answers misses never takes one back.
+ * -EINVAL: no IOMMU, an empty or overflowing range, or no access. -EFAULT: the user addresses do not lie in one region
+ * of the table. vhost-user, IOTLB_MSG. */
 int oriel_memory_iotlb_update(struct oriel_memory *old, struct oriel_range iova, uint64_t user_address,
                               enum oriel_access access, struct oriel_memory **out);
-/* @old without the IOTLB entries that overlap @iova. */
+/* @old without the IOTLB entries that overlap @iova. Start and size 0: all of them. */
 int oriel_memory_iotlb_invalidate(struct oriel_memory *old, struct oriel_range iova, struct oriel_memory **out);
 
 unsigned oriel_memory_count(const struct oriel_memory *memory);
@@ -86,7 +88,8 @@ int oriel_memory_translate(struct oriel_memory *memory, enum oriel_address_space
  * vhost-user, "Migration". References as above; marking may happen on any thread. */
 struct oriel_dirty_log;
 
-/* Map @size bytes of @fd at @offset. Takes no fd. */
+/* Map @size bytes of @fd at @offset, which need not be a multiple of the page size. Takes no fd. -EINVAL: empty, or the
+ * file ends before. */
 int oriel_dirty_log_new(int fd, uint64_t offset, uint64_t size, struct oriel_dirty_log **out);
 struct oriel_dirty_log *oriel_dirty_log_ref(struct oriel_dirty_log *log);
 void oriel_dirty_log_unref(struct oriel_dirty_log *log);

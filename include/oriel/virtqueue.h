@@ -26,7 +26,7 @@ struct oriel_ring {
         uint64_t descriptor;            /* descriptor table, or descriptor ring */
         uint64_t driver;                /* available ring, or driver event suppression */
         uint64_t device;                /* used ring, or device event suppression */
-        bool log_used;                  /* VHOST_VRING_F_LOG: mark writes to the used ring ... */
+        bool log_used;                  /* VHOST_VRING_F_LOG: mark writes to the device area ... */
         uint64_t log_address;           /* ... from this guest address on */
 };
 
@@ -38,24 +38,31 @@ struct oriel_device_queue;
 struct oriel_chain;
 
 /* @memory is referenced. @base is where to go on, in the form of SET_VRING_BASE (the specification's "vring descriptor
- * index/indices"). A split queue's used index is read from the ring.
- * -EINVAL: size, alignment or features. -EFAULT: the ring is not in @memory. -ENOMEM. */
+ * index/indices"). A split queue's used index is read from the ring. A ring that the IOTLB has no entry for is no
+ * error: pop returns -EAGAIN until oriel_device_queue_set_memory() brings one that has. -EINVAL: size, alignment, or a
+ * base that can't be. -EFAULT: a part of the ring is not in @memory, or not in one piece of host memory. -ENOMEM. */
 int oriel_device_queue_new(const struct oriel_ring *ring, struct oriel_memory *memory, uint32_t base,
                            struct oriel_device_queue **out);
 /* Chains still out stay valid but can no longer be pushed. */
 void oriel_device_queue_free(struct oriel_device_queue *queue);
 
-/* From now on use @memory; the ring itself is found anew in it. On -EFAULT the queue has ended. */
+/* From now on use @memory; the ring itself is found anew in it. On -EFAULT the queue has ended. Where the ring's IOTLB
+ * entries are gone, nothing is popped until they are back; pushes still go where the ring was. */
 int oriel_device_queue_set_memory(struct oriel_device_queue *queue, struct oriel_memory *memory);
-/* @log is referenced; NULL ends logging. @all: VHOST_F_LOG_ALL, mark what is written to buffers too. */
+/* @log is referenced; NULL ends logging. @all: VHOST_F_LOG_ALL, mark what is written to buffers too. A packed ring's
+ * used descriptors are marked at the descriptor ring's own guest address if @all or log_used, as log_address is only
+ * that of the device's area. With an IOMMU, log_address is an IOVA. */
 void oriel_device_queue_set_dirty_log(struct oriel_device_queue *queue, struct oriel_dirty_log *log, bool all);
 
 /* Bytes of one queue's region in the in-flight buffer, a multiple of 64. vhost-user, "Inflight I/O tracking". */
 size_t oriel_inflight_region_size(uint16_t queue_size, bool packed);
 /* Track in @region (host memory, oriel_inflight_region_size() bytes, the caller's) from now on. A region that has
  * version 0 is made; else it is recovered: requests that were in flight are given out again by pop, oldest first,
- * before new ones, and for a packed queue the recovered used index replaces that of @base. Call it before the first
- * pop. -EPROTO: the region's contents make no sense; it is untouched. */
+ * before new ones, and what the region says replaces @base. The next oriel_device_queue_needs_call() is then true: the
+ * driver may not have heard of the last push. Call it before the first pop.
+ * -EINVAL: too late, or @size or @region's alignment (8) is wrong. -EPROTO: the region's contents make no sense; it is
+ * untouched and the queue has ended. While the ring waits for the IOTLB that comes out later, in
+ * oriel_device_queue_set_memory(). */
 int oriel_device_queue_set_inflight(struct oriel_device_queue *queue, void *region, size_t size);
 
 /* The next buffer: 1 and @out, or 0 when the ring is empty. -EAGAIN: an address waits for the IOTLB;
@@ -76,7 +83,7 @@ uint16_t oriel_chain_id(const struct oriel_chain *chain);
  * Returns 0 or the error that ended the queue; @chain is freed either way. */
 int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written);
 /* Free @chain without giving it back: the driver keeps waiting (a queue that is being stopped). In-flight tracking
- * keeps it for the next back-end. */
+ * keeps it for the next back-end. With IN_ORDER, nothing popped after it will reach the driver. */
 void oriel_chain_drop(struct oriel_chain *chain);
 
 /* Whether what was pushed since the last call must be told to the driver. */
@@ -128,11 +135,11 @@ int oriel_driver_queue_collect(struct oriel_driver_queue *queue, void **token, u
 bool oriel_driver_queue_want_call(struct oriel_driver_queue *queue, bool want);
 
 /* Buffers submitted and not collected. Each call of oriel_driver_queue_forget takes one of their tokens back (for
- * freeing after the queue has stopped), NULL when none is left. */
+ * freeing after the queue has stopped, which it does with the first), NULL when none is left. */
 unsigned oriel_driver_queue_in_use(const struct oriel_driver_queue *queue);
 void *oriel_driver_queue_forget(struct oriel_driver_queue *queue);
 /* The base to hand to SET_VRING_BASE for a device that starts on this ring now: as if all that was collected had been
- * processed. */
+ * processed, and nothing else. Collect all there is before. */
 uint32_t oriel_driver_queue_base(const struct oriel_driver_queue *queue);
 int oriel_driver_queue_error(const struct oriel_driver_queue *queue);
 const char *oriel_driver_queue_why(const struct oriel_driver_queue *queue);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/range.h"
+#include "memory/file_map.h"
+
+#include <errno.h>
+#include <linux/vhost_types.h>
+#include <oriel/memory.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+struct oriel_dirty_log {
+        unsigned references;
+        struct file_map map;
+        uint8_t *bits;
+        uint64_t size;
+};
+
+/* A log that ends before its file does is the front-end's promise; without this check every mark past the end would be
+ * a SIGBUS. */
+static int check_file_size(int fd, uint64_t offset, uint64_t size)
+{
+        struct oriel_range range = {offset, size};
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (size == 0 || (S_ISREG(st.st_mode) && !range_within(range, (uint64_t)st.st_size)))
+                return -EINVAL;
+        return 0;
+}
+
+int oriel_dirty_log_new(int fd, uint64_t offset, uint64_t size, struct oriel_dirty_log **out)
+{
+        struct oriel_dirty_log *log;
+        int r = check_file_size(fd, offset, size);
+
+        if (r < 0)
+                return r;
+        log = calloc(1, sizeof(*log));
+        if (!log)
+                return -ENOMEM;
+        r = file_map(fd, offset, size, PROT_READ | PROT_WRITE, &log->map, &log->bits);
+        if (r < 0) {
+                free(log);
+                return r;
+        }
+        log->references = 1;
+        log->size = size;
+        *out = log;
+        return 0;
+}
+
+struct oriel_dirty_log *oriel_dirty_log_ref(struct oriel_dirty_log *log)
+{
+        __atomic_fetch_add(&log->references, 1, __ATOMIC_RELAXED);
+        return log;
+}
+
+void oriel_dirty_log_unref(struct oriel_dirty_log *log)
+{
+        if (!log || __atomic_sub_fetch(&log->references, 1, __ATOMIC_ACQ_REL) > 0)
+                return;
+        file_unmap(&log->map);
+        free(log);
+}
+
+void oriel_dirty_log_mark(struct oriel_dirty_log *log, struct oriel_range guest)
+{
+        uint64_t first, last;
+
+        if (!range_valid(guest))
+                return;
+        first = guest.start / VHOST_PAGE_SIZE;
+        last = range_last(guest) / VHOST_PAGE_SIZE;
+        for (uint64_t byte = first / 8; byte <= last / 8 && byte < log->size; byte++) {
+                unsigned low = byte == first / 8 ? first % 8 : 0;
+                unsigned high = byte == last / 8 ? last % 8 : 7;
+                uint8_t mask = (uint8_t)((0xffU << low) & (0xffU >> (7 - high)));
+
+                /* Release: whoever takes the bit then copies what was written to the page before it was set. Always
+                 * an exchange: a bit found set may be taken before our write to the page is seen. */
+                __atomic_fetch_or(&log->bits[byte], mask, __ATOMIC_RELEASE);
+        }
+}

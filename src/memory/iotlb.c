@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory/iotlb.h"
+
+#include "base/range.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct iotlb {
+        unsigned references;
+        unsigned n;
+        uint64_t clock;
+        struct iotlb_entry entries[]; /* by IOVA */
+};
+
+static struct iotlb *iotlb_alloc(unsigned n)
+{
+        struct iotlb *iotlb = malloc(sizeof(*iotlb) + n * sizeof(iotlb->entries[0]));
+
+        if (iotlb)
+                *iotlb = (struct iotlb){.references = 1};
+        return iotlb;
+}
+
+int iotlb_new(struct iotlb **out)
+{
+        *out = iotlb_alloc(0);
+        return *out ? 0 : -ENOMEM;
+}
+
+struct iotlb *iotlb_ref(struct iotlb *iotlb)
+{
+        if (iotlb)
+                __atomic_fetch_add(&iotlb->references, 1, __ATOMIC_RELAXED);
+        return iotlb;
+}
+
+void iotlb_unref(struct iotlb *iotlb)
+{
+        if (iotlb && __atomic_sub_fetch(&iotlb->references, 1, __ATOMIC_ACQ_REL) == 0)
+                free(iotlb);
+}
+
+/* How many entries lie wholly below @address. */
+static unsigned iotlb_below(const struct iotlb *iotlb, uint64_t address)
+{
+        unsigned low = 0, high = iotlb->n;
+
+        while (low < high) {
+                unsigned middle = low + (high - low) / 2;
+
+                if (range_last(iotlb->entries[middle].iova) < address)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* Misses are the only way in for most front-ends, so a full IOTLB must forget rather than refuse: a refused entry would
+ * be asked for again without end. */
+static void iotlb_evict_oldest(struct iotlb *iotlb)
+{
+        unsigned oldest = 0;
+
+        for (unsigned i = 1; i < iotlb->n; i++)
+                if (iotlb->entries[i].age < iotlb->entries[oldest].age)
+                        oldest = i;
+        iotlb->n--;
+        memmove(iotlb->entries + oldest, iotlb->entries + oldest + 1, (iotlb->n - oldest) * sizeof(iotlb->entries[0]));
+}
+
+int iotlb_replace(const struct iotlb *old, struct oriel_range gone, const struct iotlb_entry *added, struct iotlb **out)
+{
+        unsigned first = iotlb_below(old, gone.start), after = first;
+        struct iotlb *iotlb = iotlb_alloc(old->n + 1);
+
+        if (!iotlb)
+                return -ENOMEM;
+        while (after < old->n && old->entries[after].iova.start <= range_last(gone))
+                after++;
+
+        iotlb->clock = old->clock + 1;
+        memcpy(iotlb->entries, old->entries, first * sizeof(old->entries[0]));
+        iotlb->n = first;
+        if (added) {
+                iotlb->entries[iotlb->n] = *added;
+                iotlb->entries[iotlb->n++].age = iotlb->clock;
+        }
+        memcpy(iotlb->entries + iotlb->n, old->entries + after, (old->n - after) * sizeof(old->entries[0]));
+        iotlb->n += old->n - after;
+        if (iotlb->n > IOTLB_ENTRIES_MAX)
+                iotlb_evict_oldest(iotlb);
+        *out = iotlb;
+        return 0;
+}
+
+const struct iotlb_entry *iotlb_find(const struct iotlb *iotlb, uint64_t address)
+{
+        unsigned i = iotlb_below(iotlb, address);
+
+        return i < iotlb->n && iotlb->entries[i].iova.start <= address ? &iotlb->entries[i] : NULL;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef MEMORY_TABLE_H
+#define MEMORY_TABLE_H
+
+#include "base/range.h"
+#include "memory/iotlb.h"
+#include "memory/region.h"
+
+#include <oriel/memory.h>
+
+/* Where a region is in one of the two address spaces. */
+struct place {
+        struct oriel_range range;
+        struct region *region;
+};
+
+struct oriel_memory {
+        unsigned references;
+        unsigned max_regions;
+        unsigned n;
+        struct iotlb *iotlb; /* NULL: guest addresses are not translated */
+        struct place *by_guest, *by_user;
+        struct place places[]; /* of both, each in order of address */
+};
+
+/* The first of @n places that does not lie wholly below @address; @n if none. */
+static inline unsigned places_from(const struct place *places, unsigned n, uint64_t address)
+{
+        unsigned low = 0, high = n;
+
+        while (low < high) {
+                unsigned middle = low + (high - low) / 2;
+
+                if (range_last(places[middle].range) < address)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* The place with @address, or NULL. */
+static inline const struct place *place_find(const struct place *places, unsigned n, uint64_t address)
+{
+        unsigned i = places_from(places, n, address);
+
+        return i < n && places[i].range.start <= address ? &places[i] : NULL;
+}
+
+static inline bool places_overlap(const struct place *places, unsigned n, struct oriel_range range)
+{
+        unsigned i = places_from(places, n, range.start);
+
+        return i < n && range_overlaps(places[i].range, range);
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VIRTQUEUE_DEVICE_QUEUE_H
+#define VIRTQUEUE_DEVICE_QUEUE_H
+
+#include "virtqueue/chain.h"
+#include "virtqueue/inflight.h"
+
+/* The next buffer, whose descriptors are in queue->descriptors. */
+struct next_buffer {
+        uint16_t id;
+        uint16_t slots;
+        uint16_t entry; /* in-flight tracking's, of a recovered one */
+        bool recovered;
+};
+
+/* What differs between split and packed rings. */
+struct device_format {
+        enum oriel_access access[RING_PARTS];
+        /* From SET_VRING_BASE's form. -EINVAL. */
+        int (*set_base)(struct oriel_device_queue *queue, uint32_t base);
+        uint32_t (*get_base)(const struct oriel_device_queue *queue);
+        /* The ring was found for the first time. */
+        void (*start)(struct oriel_device_queue *queue);
+        /* Look for a new buffer and read its descriptors: 1, 0 or an error. Nothing is consumed. */
+        int (*fetch)(struct oriel_device_queue *queue, struct next_buffer *out);
+        int (*fetch_recovered)(struct oriel_device_queue *queue, uint16_t entry, struct next_buffer *out);
+        /* Read the @n descriptors of the indirect table in queue->table. */
+        int (*fetch_table)(struct oriel_device_queue *queue, unsigned n);
+        /* Consume what fetch() found. */
+        void (*take)(struct oriel_device_queue *queue, const struct next_buffer *buffer);
+        /* Write the used entry. */
+        void (*put)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
+        bool (*wants_call)(const struct oriel_device_queue *queue);
+        void (*want_kick)(struct oriel_device_queue *queue, bool want);
+        bool (*has_buffers)(const struct oriel_device_queue *queue);
+
+        int (*inflight_start)(struct oriel_device_queue *queue, const char **why);
+        void (*inflight_pop)(struct oriel_device_queue *queue, struct oriel_chain *chain);
+        void (*inflight_push)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
+        void (*inflight_pushed)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
+};
+
+extern const struct device_format device_split, device_packed;
+
+struct oriel_device_queue {
+        const struct device_format *format;
+        struct oriel_ring ring;
+        bool event_idx, in_order;
+        struct failure failure;
+
+        struct oriel_memory *memory;      /* for what is popped next */
+        struct oriel_memory *ring_memory; /* for the ring */
+        struct memory_piece parts[RING_PARTS];
+        bool started; /* parts are set */
+        bool waiting; /* the ring is not found in memory until the IOTLB has it */
+        bool kick_wanted;
+        struct oriel_fault fault;
+
+        struct oriel_dirty_log *log;
+        bool log_all;
+
+        struct oriel_chain *first, *last; /* chains out, oldest first */
+        struct oriel_chain *spare;
+        unsigned n_spare, in_use;
+        bool *busy; /* by id: popped, not pushed */
+
+        struct descriptors descriptors;
+        struct vring_desc *table; /* a copy of an indirect table */
+        unsigned table_room;
+
+        uint32_t put_since_call; /* used ring entries, or descriptor ring slots */
+        bool call_owed;
+
+        /* split */
+        uint16_t next_available, available_seen, next_used;
+        /* packed */
+        struct packed_position available, used;
+        uint16_t slots_out; /* popped, not pushed */
+
+        struct inflight inflight;
+};
+
+/* The longest chain that is read; a ring of any size may use an indirect table of this many. */
+#define CHAIN_DESCRIPTORS_MAX 1024
+/* What it may come to in pieces: each descriptor can cross into another region, or a page of an IOMMU. */
+#define CHAIN_SPANS_MORE 1024
+
+void device_log_ring(struct oriel_device_queue *queue, enum ring_part part, uint64_t offset, uint64_t size);
+
+#endif
