@@ -26,10 +26,20 @@ struct consequence {
         int fd;
 };
 
-static void free_consequence(struct oriel_frontend *frontend, struct consequence *consequence)
+/* The oldest leaves the list. */
+static struct consequence *take_consequence(struct oriel_frontend *frontend)
 {
-        TAILQ_REMOVE(&frontend->consequences, consequence, entry);
-        frontend->n_consequences--;
+        struct consequence *consequence = TAILQ_FIRST(&frontend->consequences);
+
+        if (consequence) {
+                TAILQ_REMOVE(&frontend->consequences, consequence, entry);
+                frontend->n_consequences--;
+        }
+        return consequence;
+}
+
+static void free_consequence(struct consequence *consequence)
+{
         oriel_mapping_unref(consequence->mapping);
         fd_close(consequence->fd);
         free(consequence);
@@ -54,12 +64,12 @@ void tell_consequences(struct oriel_frontend *frontend)
 {
         struct consequence *consequence;
 
-        while (frontend->depth == 0 && (consequence = TAILQ_FIRST(&frontend->consequences))) {
+        while (frontend->depth == 0 && (consequence = take_consequence(frontend))) {
                 /* What it causes comes after it, not within. */
                 frontend->depth++;
                 consequence->tell(frontend, consequence);
                 frontend->depth--;
-                free_consequence(frontend, consequence);
+                free_consequence(consequence);
         }
 }
 
@@ -67,8 +77,8 @@ void forget_consequences(struct oriel_frontend *frontend)
 {
         struct consequence *consequence;
 
-        while ((consequence = TAILQ_FIRST(&frontend->consequences)))
-                free_consequence(frontend, consequence);
+        while ((consequence = take_consequence(frontend)))
+                free_consequence(consequence);
 }
 
 /* ---- shared memory regions ---- */

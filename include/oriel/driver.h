@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ORIEL_DRIVER_H
+#define ORIEL_DRIVER_H
+
+#include <oriel/frontend.h>
+#include <oriel/virtqueue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A virtio driver in user space on top of a front-end: the guest that needs no VM. It makes guest memory from a memfd,
+ * brings a device up, puts a window under each of its shared memory regions, and passes buffers through its queues. It
+ * belongs to one thread at a time; nothing blocks but what says so. Errors of the front-end are as in oriel/frontend.h.
+ */
+struct oriel_driver;
+
+struct oriel_driver_options {
+        size_t struct_size;
+        const struct oriel_log *log; /* copied; NULL: silent */
+        int timeout_ms;              /* for each reply; 0: 5000 */
+        const struct oriel_dialect *dialect;
+        uint64_t features; /* virtio features to use where offered; VERSION_1 is always needed */
+        uint64_t without;  /* protocol features not to use; in-band notifications and GPA_ADDRESSES are used only
+                              if named in @with */
+        uint64_t with;
+        unsigned queues;        /* 0: as many as GET_QUEUE_NUM says */
+        uint16_t queue_size;    /* 0: 256 */
+        uint64_t memory_size;   /* for buffers; 0: 16 MiB */
+        enum oriel_hole hole;   /* of the windows */
+        bool windows_as_memory; /* tell the back-end of each mapping with ADD_MEM_REG, so that buffers may lie in a
+                                   window; when its slots run out mapping goes on, and that is logged once */
+};
+
+/* @fd is the connected socket, taken even on failure. When this returns the device is up: DRIVER_OK, queues started.
+ * -EOPNOTSUPP: the back-end lacks VERSION_1 or has fewer queues. */
+int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out);
+/* Stops the device if it is there. NULL is accepted. */
+void oriel_driver_free(struct oriel_driver *driver);
+
+/* After -ENOTCONN, -EPROTO or -ETIMEDOUT from any call: bring up the back-end at @fd (taken) with the same features,
+ * and let it go on where the last one stopped. Requests in flight are processed by the new one: exactly those not yet
+ * done with INFLIGHT_SHMFD, else, again, all that were not collected. Mappings are gone. -EOPNOTSUPP: it does not offer
+ * what was negotiated before. */
+int oriel_driver_reconnect(struct oriel_driver *driver, int fd);
+
+/* For config space, status, events: the front-end is the driver's. */
+struct oriel_frontend *oriel_driver_frontend(struct oriel_driver *driver);
+uint64_t oriel_driver_features(const struct oriel_driver *driver);
+unsigned oriel_driver_queue_count(const struct oriel_driver *driver);
+
+/* @size bytes of guest memory for buffers, 64-byte aligned, zeroed, the driver's until it is freed. NULL: memory_size
+ * is used up. */
+void *oriel_driver_alloc(struct oriel_driver *driver, size_t size);
+
+/* The window of a region, NULL if the device has no such region; and the record of what is mapped there. */
+void *oriel_driver_window(const struct oriel_driver *driver, uint8_t shmid, uint64_t *size);
+struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint8_t shmid);
+
+/* Make a buffer available, without telling the device yet. The pieces lie in memory of oriel_driver_alloc(), or in a
+ * window if windows are memory; -EFAULT if not. @token, not NULL, comes back with it. -EAGAIN: the queue is full. */
+int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struct iovec *readable, unsigned n_readable,
+                        const struct iovec *writable, unsigned n_writable, void *token);
+/* Tell the device of what was submitted, if it wants to know. */
+int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
+/* A buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring. */
+int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
+/* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
+ * reports the ring as broken, or the front-end's errors. -1 ms: no limit. */
+int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms);
+
+/* For a loop of one's own: poll these two for reading. When the first is readable call oriel_frontend_dispatch() on the
+ * driver's front-end, when the second is oriel_driver_collect() until 0 after oriel_driver_sleep(). */
+int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue);
+/* Take back the call fd's signals and ask for more. Returns whether there is something to collect already. */
+bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue);
+
+/* Stop, resume and ask where a queue is: GET_VRING_BASE, and SET_VRING_KICK again. */
+int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue);
+int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "driver/driver.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stdlib.h>
+
+/* Used only when named: each changes what the rest of the session looks like. */
+#define ONLY_WITH                                                                                               \
+        (ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES) | \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT))
+
+#define DRIVER_STATUS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
+
+static bool has(const struct oriel_driver *driver, unsigned feature)
+{
+        return driver->protocol_features & ORIEL_FEATURE(feature);
+}
+
+static int set_status(struct oriel_driver *driver, uint8_t status)
+{
+        return has(driver, ORIEL_PROTOCOL_F_STATUS) ? oriel_frontend_set_status(driver->frontend, status) : 0;
+}
+
+static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
+{
+        struct oriel_driver *driver = userdata;
+
+        (void)access;
+        /* Guest memory is its own I/O address space: one entry serves all of it. */
+        if (iova < driver->memory_size)
+                oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size},
+                                            (uintptr_t)driver->memory, ORIEL_ACCESS_READ_WRITE);
+}
+
+static void vring_call(void *userdata, unsigned vring)
+{
+        struct oriel_driver *driver = userdata;
+
+        if (vring < driver->n_queues)
+                fd_event_signal(driver->queues[vring].call_fd);
+}
+
+static void vring_err(void *userdata, unsigned vring)
+{
+        struct oriel_driver *driver = userdata;
+
+        if (vring < driver->n_queues)
+                fd_event_signal(driver->queues[vring].err_fd);
+}
+
+static void config_changed(void *userdata)
+{
+        /* Whoever cares reads it when needed. */
+        (void)userdata;
+}
+
+static int create_frontend(struct oriel_driver *driver)
+{
+        const struct oriel_frontend_ops ops = {
+                .struct_size = sizeof(ops),
+                .mapped = driver->options.windows_as_memory ? window_mapped : NULL,
+                .unmapped = driver->options.windows_as_memory ? window_unmapped : NULL,
+                .config_changed = config_changed,
+                .vring_call = vring_call,
+                .vring_err = vring_err,
+                .iotlb_miss = iotlb_miss,
+        };
+        const struct oriel_frontend_options options = {
+                .struct_size = sizeof(options),
+                .ops = &ops,
+                .userdata = driver,
+                .log = &driver->log,
+                .timeout_ms = driver->options.timeout_ms,
+                .dialect = driver->options.dialect,
+        };
+
+        return oriel_frontend_new(&options, &driver->frontend);
+}
+
+static int negotiate(struct oriel_driver *driver)
+{
+        uint64_t wanted = (oriel_frontend_supported() & ~ONLY_WITH & ~driver->options.without) | driver->options.with;
+        int r = oriel_frontend_negotiate(driver->frontend, wanted);
+
+        if (r < 0)
+                return r;
+
+        uint64_t offered = oriel_frontend_device_features(driver->frontend);
+
+        if (!(offered & ORIEL_FEATURE(VIRTIO_F_VERSION_1))) {
+                log_error(&driver->log, "the back-end does not offer VIRTIO_F_VERSION_1");
+                return -EOPNOTSUPP;
+        }
+        driver->features = offered & (driver->options.features | ORIEL_FEATURE(VIRTIO_F_VERSION_1));
+        driver->protocol_features = oriel_frontend_protocol_features(driver->frontend);
+        return 0;
+}
+
+static int count_queues(struct oriel_driver *driver)
+{
+        unsigned offered = driver->options.queues;
+        int r = has(driver, ORIEL_PROTOCOL_F_MQ) ? oriel_frontend_get_queue_num(driver->frontend, &offered) : 0;
+
+        if (r < 0)
+                return r;
+        driver->n_queues = driver->options.queues ? driver->options.queues : offered;
+        if (driver->n_queues == 0 || offered < driver->n_queues) {
+                log_error(&driver->log, "the back-end has %u queues, %u are needed", offered, driver->options.queues);
+                return -EOPNOTSUPP;
+        }
+        return 0;
+}
+
+/* Rings, and indirect tables, besides what the buffers were said to need. */
+static int size_memory(struct oriel_driver *driver)
+{
+        size_t sizes[3];
+        uint64_t total, per_queue;
+
+        oriel_ring_sizes(driver->options.queue_size, driver->features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED), sizes);
+        per_queue = sizes[0] + sizes[1] + sizes[2] + driver->options.queue_size * UINT64_C(256) + 4 * 4096;
+        if (!checked_add(driver->options.memory_size, per_queue * driver->n_queues, &total) ||
+            !checked_round_up(total, 2 << 20, &driver->memory_size))
+                return -EINVAL;
+        return 0;
+}
+
+/* What a back-end must be told whether it is the first or the next. */
+static int introduce(struct oriel_driver *driver)
+{
+        struct oriel_memory_region region = memory_as_region(driver);
+        int r = set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
+
+        if (r == 0)
+                r = oriel_frontend_set_features(driver->frontend, driver->features);
+        if (r == 0)
+                r = set_status(driver, DRIVER_STATUS);
+        if (r == 0)
+                r = oriel_frontend_set_mem_table(driver->frontend, &region, &driver->memory_fd, 1);
+        if (r == 0 && driver->inflight_fd >= 0)
+                r = oriel_frontend_set_inflight_fd(driver->frontend, &driver->inflight, driver->inflight_fd);
+        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
+                r = queue_start(driver, i);
+        return r == 0 ? set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK) : r;
+}
+
+/* Before SET_FEATURES the back-end does not know the layout, so the features go first, and again in introduce(). */
+static int get_inflight(struct oriel_driver *driver)
+{
+        if (!has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
+                return 0;
+        driver->inflight = (struct oriel_wire_inflight){
+                .num_queues = (uint16_t)driver->n_queues,
+                .queue_size = driver->options.queue_size,
+        };
+
+        int r = oriel_frontend_set_features(driver->frontend, driver->features);
+
+        return r < 0 ? r : oriel_frontend_get_inflight_fd(driver->frontend, &driver->inflight, &driver->inflight_fd);
+}
+
+static int bring_up(struct oriel_driver *driver, int fd)
+{
+        int r = create_frontend(driver);
+
+        if (r < 0) {
+                fd_close(fd);
+                return r;
+        }
+        int (*const steps[])(struct oriel_driver * driver) = {
+                negotiate,     count_queues,   size_memory,  memory_create,
+                queues_create, windows_create, get_inflight, introduce,
+        };
+
+        r = oriel_frontend_attach(driver->frontend, fd);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
+                r = steps[i](driver);
+        return r;
+}
+
+DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
+
+int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out)
+{
+        _cleanup_(fd_closep) int socket = fd;
+
+        if (options->struct_size < sizeof(*options))
+                return -EINVAL;
+
+        _cleanup_(oriel_driver_freep) struct oriel_driver *driver = calloc(1, sizeof(*driver));
+
+        if (!driver)
+                return -ENOMEM;
+        driver->options = *options;
+        if (options->log)
+                driver->log = *options->log;
+        if (!driver->options.queue_size)
+                driver->options.queue_size = 256;
+        if (!driver->options.memory_size)
+                driver->options.memory_size = 16 << 20;
+        driver->memory_fd = driver->inflight_fd = -1;
+
+        int r = bring_up(driver, fd_take(&socket));
+
+        if (r < 0)
+                return r;
+        *out = steal(driver);
+        return 0;
+}
+
+void oriel_driver_free(struct oriel_driver *driver)
+{
+        if (!driver)
+                return;
+        if (driver->frontend && oriel_frontend_connected(driver->frontend) && driver->queues)
+                for (unsigned i = 0; i < driver->n_queues; i++)
+                        if (driver->queues[i].ring && oriel_driver_stop_queue(driver, i) < 0)
+                                break;
+        oriel_frontend_free(driver->frontend);
+        windows_destroy(driver);
+        queues_destroy(driver);
+        memory_destroy(driver);
+        fd_close(driver->inflight_fd);
+        free(driver);
+}
+
+int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
+{
+        uint64_t features = driver->features, protocol_features = driver->protocol_features;
+
+        oriel_frontend_disconnect(driver->frontend);
+        windows_forget(driver);
+
+        int r = oriel_frontend_attach(driver->frontend, fd);
+
+        if (r == 0)
+                r = negotiate(driver);
+        if (r == 0 && (driver->features != features || driver->protocol_features != protocol_features)) {
+                log_error(&driver->log, "the new back-end does not offer what the last one did");
+                r = -EOPNOTSUPP;
+        }
+        driver->features = features;
+        driver->protocol_features = protocol_features;
+        for (unsigned i = 0; i < driver->n_queues; i++)
+                driver->queues[i].base = oriel_driver_queue_base(driver->queues[i].ring);
+        if (r == 0)
+                r = introduce(driver);
+        if (r < 0)
+                oriel_frontend_disconnect(driver->frontend);
+        return r;
+}
+
+struct oriel_frontend *oriel_driver_frontend(struct oriel_driver *driver)
+{
+        return driver->frontend;
+}
+
+uint64_t oriel_driver_features(const struct oriel_driver *driver)
+{
+        return driver->features;
+}
+
+unsigned oriel_driver_queue_count(const struct oriel_driver *driver)
+{
+        return driver->n_queues;
+}

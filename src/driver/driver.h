@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include <oriel/driver.h>
+
+struct driver_queue {
+        struct oriel_driver_queue *ring;
+        struct oriel_ring layout; /* guest addresses */
+        uint32_t base;            /* where the device stopped */
+        int kick_fd;
+        int call_fd;
+        int err_fd;
+};
+
+struct driver_window {
+        struct oriel_window *window;
+        struct oriel_region *region;
+        uint64_t guest_address;
+        void *as_memory; /* tsearch(): the mappings that the back-end has as memory, by range */
+};
+
+struct oriel_driver {
+        struct oriel_driver_options options;
+        struct oriel_log log;
+        struct oriel_frontend *frontend;
+
+        /* Guest memory: a memfd at guest address 0, the rings first. */
+        int memory_fd;
+        uint8_t *memory;
+        uint64_t memory_size;
+        uint64_t used;
+        struct oriel_memory *table;
+
+        uint64_t features;
+        uint64_t protocol_features;
+        int inflight_fd;
+        struct oriel_wire_inflight inflight;
+        bool slots_ran_out;
+
+        unsigned n_queues;
+        struct driver_queue *queues;
+        struct driver_window windows[ORIEL_MAX_SHMIDS];
+};
+
+/* memory.c */
+int memory_create(struct oriel_driver *driver);
+void memory_destroy(struct oriel_driver *driver);
+/* Guest memory at a multiple of @align; UINT64_MAX: used up. */
+uint64_t memory_take(struct oriel_driver *driver, uint64_t size, uint64_t align);
+struct oriel_memory_region memory_as_region(const struct oriel_driver *driver);
+/* -EFAULT: not guest memory, nor a window that is. */
+int memory_guest_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out);
+
+/* window.c */
+int windows_create(struct oriel_driver *driver);
+void windows_destroy(struct oriel_driver *driver);
+/* The connection, and what it had as memory, is gone. */
+void windows_forget(struct oriel_driver *driver);
+void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd);
+void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping);
+
+/* queue.c */
+int queues_create(struct oriel_driver *driver);
+void queues_destroy(struct oriel_driver *driver);
+int queue_start(struct oriel_driver *driver, unsigned index);
+
+#endif

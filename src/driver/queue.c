@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/range.h"
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+/* Pieces of one buffer in one call; a buffer of more is not made by anybody. */
+#define MAX_PIECES       64
+#define INDIRECT_ENTRIES 16
+
+static bool has(uint64_t features, unsigned bit)
+{
+        return features & ORIEL_FEATURE(bit);
+}
+
+static int place_rings(struct oriel_driver *driver, struct driver_queue *queue)
+{
+        size_t sizes[3];
+        uint64_t *addresses[] = {&queue->layout.descriptor, &queue->layout.driver, &queue->layout.device};
+
+        queue->layout = (struct oriel_ring){
+                .struct_size = sizeof(queue->layout),
+                .size = driver->options.queue_size,
+                .features = driver->features,
+                .space = ORIEL_ADDRESS_GUEST,
+        };
+        oriel_ring_sizes(queue->layout.size, has(driver->features, VIRTIO_F_RING_PACKED), sizes);
+        for (int i = 0; i < 3; i++) {
+                *addresses[i] = memory_take(driver, sizes[i], 4096);
+                if (*addresses[i] == UINT64_MAX)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
+{
+        bool indirect = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC);
+        int r = place_rings(driver, queue);
+        uint64_t tables = 0;
+
+        if (r == 0 && indirect) {
+                tables = memory_take(driver,
+                                     (uint64_t)queue->layout.size * INDIRECT_ENTRIES * sizeof(struct vring_desc), 4096);
+                r = tables == UINT64_MAX ? -ENOMEM : 0;
+        }
+        if (r == 0)
+                r = oriel_driver_queue_new(&queue->layout, driver->table, tables, indirect ? INDIRECT_ENTRIES : 0,
+                                           &queue->ring);
+        if (r < 0)
+                return r;
+        queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        queue->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (queue->kick_fd < 0 || queue->call_fd < 0 || queue->err_fd < 0)
+                return -errno;
+        queue->base = oriel_driver_queue_base(queue->ring);
+        return 0;
+}
+
+int queues_create(struct oriel_driver *driver)
+{
+        int r = 0;
+
+        driver->queues = calloc(driver->n_queues, sizeof(driver->queues[0]));
+        if (!driver->queues)
+                return -ENOMEM;
+        for (unsigned i = 0; i < driver->n_queues; i++)
+                driver->queues[i].kick_fd = driver->queues[i].call_fd = driver->queues[i].err_fd = -1;
+        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
+                r = create_queue(driver, &driver->queues[i]);
+        return r;
+}
+
+void queues_destroy(struct oriel_driver *driver)
+{
+        for (unsigned i = 0; driver->queues && i < driver->n_queues; i++) {
+                struct driver_queue *queue = &driver->queues[i];
+
+                oriel_driver_queue_free(queue->ring);
+                fd_close(queue->kick_fd);
+                fd_close(queue->call_fd);
+                fd_close(queue->err_fd);
+        }
+        free(driver->queues);
+}
+
+/* "Memory access": ring addresses are user addresses unless they are said to be the guest's. */
+static struct vhost_vring_addr ring_address(const struct oriel_driver *driver, unsigned index)
+{
+        const struct oriel_ring *layout = &driver->queues[index].layout;
+        bool guest = has(driver->protocol_features, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ||
+                     has(driver->features, VIRTIO_F_ACCESS_PLATFORM);
+        uint64_t base = guest ? 0 : (uintptr_t)driver->memory;
+
+        return (struct vhost_vring_addr){
+                .index = index,
+                .desc_user_addr = base + layout->descriptor,
+                .avail_user_addr = base + layout->driver,
+                .used_user_addr = base + layout->device,
+        };
+}
+
+static bool inband(const struct oriel_driver *driver)
+{
+        return has(driver->protocol_features, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
+}
+
+static int set_fds(struct oriel_driver *driver, unsigned index)
+{
+        struct driver_queue *queue = &driver->queues[index];
+        int r = 0;
+
+        if (inband(driver))
+                return 0;
+        r = oriel_frontend_set_vring_call(driver->frontend, index, queue->call_fd);
+        if (r == 0)
+                r = oriel_frontend_set_vring_err(driver->frontend, index, queue->err_fd);
+        if (r == 0)
+                r = oriel_frontend_set_vring_kick(driver->frontend, index, queue->kick_fd);
+        return r;
+}
+
+int queue_start(struct oriel_driver *driver, unsigned index)
+{
+        struct driver_queue *queue = &driver->queues[index];
+        struct vhost_vring_addr addr = ring_address(driver, index);
+        struct oriel_frontend *frontend = driver->frontend;
+        int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
+
+        if (r == 0)
+                r = oriel_frontend_set_vring_base(frontend, index, queue->base);
+        if (r == 0)
+                r = oriel_frontend_set_vring_addr(frontend, &addr);
+        if (r == 0 && has(driver->protocol_features, ORIEL_PROTOCOL_F_MQ))
+                r = oriel_frontend_set_vring_enable(frontend, index, true);
+        if (r == 0)
+                r = set_fds(driver, index);
+        if (r < 0)
+                return r;
+        /* "Ring states": some back-ends start only on a kick. */
+        return inband(driver) ? oriel_frontend_vring_kick(frontend, index) : fd_event_signal(queue->kick_fd);
+}
+
+int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue)
+{
+        return queue < driver->n_queues ? queue_start(driver, queue) : -EINVAL;
+}
+
+int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
+{
+        if (queue >= driver->n_queues)
+                return -EINVAL;
+        return oriel_frontend_get_vring_base(driver->frontend, queue, &driver->queues[queue].base);
+}
+
+/* ---- buffers ---- */
+
+static int find_pieces(const struct oriel_driver *driver, const struct iovec *iov, unsigned n, struct oriel_buffer *out)
+{
+        for (unsigned i = 0; i < n; i++) {
+                int r = iov[i].iov_len > UINT32_MAX
+                                ? -EINVAL
+                                : memory_guest_address(driver, iov[i].iov_base, iov[i].iov_len, &out[i].address);
+
+                if (r < 0)
+                        return r;
+                out[i].size = (uint32_t)iov[i].iov_len;
+        }
+        return 0;
+}
+
+int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struct iovec *readable, unsigned n_readable,
+                        const struct iovec *writable, unsigned n_writable, void *token)
+{
+        struct oriel_buffer pieces[MAX_PIECES];
+
+        if (queue >= driver->n_queues || n_readable > MAX_PIECES || n_writable > MAX_PIECES - n_readable)
+                return -EINVAL;
+
+        int r = find_pieces(driver, readable, n_readable, pieces);
+
+        if (r == 0)
+                r = find_pieces(driver, writable, n_writable, pieces + n_readable);
+        if (r < 0)
+                return r;
+        return oriel_driver_queue_submit(driver->queues[queue].ring, pieces, n_readable, pieces + n_readable,
+                                         n_writable, token);
+}
+
+int oriel_driver_kick(struct oriel_driver *driver, unsigned queue)
+{
+        if (!oriel_driver_queue_needs_kick(driver->queues[queue].ring))
+                return 0;
+        if (inband(driver))
+                return oriel_frontend_vring_kick(driver->frontend, queue);
+        return fd_event_signal(driver->queues[queue].kick_fd);
+}
+
+int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written)
+{
+        return oriel_driver_queue_collect(driver->queues[queue].ring, token, written);
+}
+
+int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
+{
+        return driver->queues[queue].call_fd;
+}
+
+bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
+{
+        fd_event_clear(driver->queues[queue].call_fd);
+        return oriel_driver_queue_want_call(driver->queues[queue].ring, true);
+}
+
+/* One wait: 0 to look again, or an error. */
+static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int timeout_ms)
+{
+        struct pollfd fds[] = {
+                {.fd = queue->call_fd, .events = POLLIN},
+                {.fd = queue->err_fd, .events = POLLIN},
+                {.fd = oriel_frontend_get_fd(driver->frontend), .events = POLLIN},
+        };
+        int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+
+        if (r == 0)
+                return -ETIMEDOUT;
+        if (r < 0)
+                return errno == EINTR ? 0 : -errno;
+        if (fds[1].revents && fd_event_clear(queue->err_fd) > 0)
+                return -EIO;
+        return fds[2].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
+}
+
+int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms)
+{
+        int r = 0;
+
+        if (queue >= driver->n_queues)
+                return -EINVAL;
+        while (r == 0 && !oriel_driver_sleep(driver, queue))
+                r = wait_event(driver, &driver->queues[queue], timeout_ms);
+        return r;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+/* Windows lie above any guest memory, at multiples of this. */
+#define FIRST_WINDOW (UINT64_C(1) << 40)
+
+static int create_window(struct oriel_driver *driver, uint8_t shmid, uint64_t size)
+{
+        struct driver_window *window = &driver->windows[shmid];
+        int r = oriel_window_new(size, driver->options.hole, &window->window);
+
+        if (r < 0)
+                return r;
+
+        const struct oriel_region_options options = {
+                .struct_size = sizeof(options),
+                .shmid = shmid,
+                .size = size,
+                .placement = oriel_window_placement(),
+                .userdata = window->window,
+        };
+
+        r = oriel_region_new(&options, &window->region);
+        if (r < 0)
+                return r;
+        oriel_frontend_set_region(driver->frontend, shmid, window->region);
+        return 0;
+}
+
+int windows_create(struct oriel_driver *driver)
+{
+        uint64_t sizes[ORIEL_MAX_SHMIDS] = {0}, address = FIRST_WINDOW;
+        int r = 0;
+
+        if (driver->protocol_features & ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP))
+                r = oriel_frontend_get_shmem_config(driver->frontend, sizes);
+        for (unsigned i = 0; r == 0 && i < ORIEL_MAX_SHMIDS; i++) {
+                if (sizes[i] == 0)
+                        continue;
+                if (sizes[i] > UINT64_MAX / 2 - address)
+                        return -E2BIG;
+                driver->windows[i].guest_address = address;
+                address += sizes[i];
+                r = create_window(driver, (uint8_t)i, sizes[i]);
+        }
+        return r;
+}
+
+static void forget(void *mapping)
+{
+        oriel_mapping_unref(mapping);
+}
+
+void windows_forget(struct oriel_driver *driver)
+{
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                tdestroy(steal(driver->windows[i].as_memory), forget);
+}
+
+void windows_destroy(struct oriel_driver *driver)
+{
+        windows_forget(driver);
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
+                oriel_region_free(driver->windows[i].region);
+                oriel_window_free(driver->windows[i].window);
+        }
+}
+
+void *oriel_driver_window(const struct oriel_driver *driver, uint8_t shmid, uint64_t *size)
+{
+        const struct driver_window *window = &driver->windows[shmid];
+
+        if (!window->window)
+                return NULL;
+        if (size)
+                *size = oriel_window_size(window->window);
+        return oriel_window_address(window->window);
+}
+
+struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint8_t shmid)
+{
+        return driver->windows[shmid].region;
+}
+
+/* ---- mappings as memory ---- */
+
+/* The mapping's address names it while a reference is held. */
+static int compare(const void *a, const void *b)
+{
+        return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
+}
+
+static struct oriel_memory_region as_region(const struct driver_window *window, const struct oriel_mapping_info *info)
+{
+        uint8_t *base = oriel_window_address(window->window);
+
+        return (struct oriel_memory_region){
+                .guest_address = window->guest_address + info->range.start,
+                .size = info->range.size,
+                .user_address = (uintptr_t)(base + info->range.start),
+                .mmap_offset = info->fd_offset,
+        };
+}
+
+void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        struct oriel_driver *driver = userdata;
+        struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
+        struct oriel_mapping_info info;
+
+        oriel_mapping_get_info(mapping, &info);
+        /* It may be gone again by now, and something else may be in its place. */
+        if (!info.live)
+                return;
+
+        struct oriel_memory_region memory = as_region(window, &info);
+        int r = oriel_frontend_add_mem_reg(driver->frontend, &memory, fd);
+
+        if (r == 0) {
+                if (tsearch(mapping, &window->as_memory, compare))
+                        oriel_mapping_ref(mapping);
+                return;
+        }
+        if (!driver->slots_ran_out)
+                log_warning(&driver->log, "the back-end takes no more memory (%s): buffers in windows may not work",
+                            strerror(-r));
+        driver->slots_ran_out = true;
+}
+
+void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping)
+{
+        struct oriel_driver *driver = userdata;
+        struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
+        struct oriel_mapping_info info;
+
+        if (!tdelete(mapping, &window->as_memory, compare))
+                return;
+        oriel_mapping_get_info(mapping, &info);
+
+        struct oriel_memory_region memory = as_region(window, &info);
+
+        oriel_frontend_rem_mem_reg(driver->frontend, &memory);
+        oriel_mapping_unref(mapping);
+}
