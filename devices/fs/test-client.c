@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "devices/fs/test-client.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -170,7 +172,8 @@ struct test_memory {
 
 static struct test_memory memory_new(size_t size, size_t chunk)
 {
-        struct test_memory memory = {.bytes = calloc(1, size), .spans = calloc(size / chunk + 1, sizeof(struct iovec))};
+        struct test_memory memory = {.bytes = calloc(1, size + 1),
+                                     .spans = calloc(size / chunk + 1, sizeof(struct iovec))};
 
         assert_non_null(memory.bytes);
         assert_non_null(memory.spans);
@@ -182,6 +185,21 @@ static void memory_free(struct test_memory *memory)
 {
         free(memory->bytes);
         free(memory->spans);
+}
+
+ssize_t client_raw(struct client *client, const void *request, size_t size, void *answer, size_t answer_size)
+{
+        struct test_memory in = memory_new(size, client->chunk), out = memory_new(answer_size, client->chunk);
+
+        put(in.bytes, 0, request, size);
+
+        ssize_t r = fs_handle(client->fs, in.spans, in.n, out.spans, out.n);
+
+        assert_true(r <= (ssize_t)answer_size);
+        put(answer, 0, out.bytes, answer_size);
+        memory_free(&in);
+        memory_free(&out);
+        return r;
 }
 
 static ssize_t check_answer(const struct fuse_out_header *header, ssize_t written, uint64_t unique)
@@ -201,7 +219,7 @@ ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32
         static atomic_uint unique;
         const size_t size = sizeof(struct fuse_in_header) + body_size(body);
         const size_t answer_size = sizeof(struct fuse_out_header) + out_size;
-        struct fuse_in_header header = {
+        const struct fuse_in_header header = {
                 .len = (uint32_t)size,
                 .opcode = opcode,
                 .unique = atomic_fetch_add(&unique, 1),
@@ -209,23 +227,21 @@ ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32
                 .uid = uid,
                 .gid = gid,
         };
-        struct test_memory in = memory_new(size, client->chunk);
-        struct test_memory answer = memory_new(answer_size, client->chunk);
+        _cleanup_(freep) char *request = malloc(size);
+        _cleanup_(freep) char *answer = malloc(answer_size);
         struct fuse_out_header out_header;
 
-        put_body(in.bytes, put(in.bytes, 0, &header, sizeof(header)), body);
+        assert_true(request && answer);
+        put_body(request, put(request, 0, &header, sizeof(header)), body);
 
-        ssize_t r = fs_handle(client->fs, in.spans, in.n, answer.spans, answer.n);
+        ssize_t r = client_raw(client, request, size, answer, answer_size);
 
-        if (r > 0) {
-                memcpy(&out_header, answer.bytes, sizeof(out_header));
-                r = check_answer(&out_header, r, header.unique);
-                assert_true(r <= (ssize_t)out_size);
-                if (r > 0)
-                        memcpy(out, answer.bytes + sizeof(out_header), (size_t)r);
-        }
-        memory_free(&in);
-        memory_free(&answer);
+        if (r <= 0)
+                return r;
+        put((char *)&out_header, 0, answer, sizeof(out_header));
+        r = check_answer(&out_header, r, header.unique);
+        if (r > 0)
+                put(out, 0, answer + sizeof(out_header), (size_t)r);
         return r;
 }
 

@@ -56,6 +56,9 @@ ssize_t client_call(struct client *client, uint32_t opcode, uint64_t nodeid, con
 ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32_t opcode, uint64_t nodeid,
                        const struct test_body *body, void *out, size_t out_size);
 
+/* Any bytes as a request. Returns what fs_handle does; all of @answer_size is copied back. */
+ssize_t client_raw(struct client *client, const void *request, size_t size, void *answer, size_t answer_size);
+
 #define BODY(...)    (&(const struct test_body){__VA_ARGS__})
 #define START(value) .start = &(value), .start_size = sizeof(value)
 
