@@ -17,13 +17,16 @@ void handle_put(struct handle *handle)
                 handle_free(handle);
 }
 
-static int insert(struct fs *fs, struct handle *handle)
+/* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
+static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
 {
         int r = -ENFILE;
 
         pthread_mutex_lock(&fs->lock);
         if (fs_has_room(fs))
                 r = ids_add(&fs->handles, handle, &handle->fh);
+        if (r == 0)
+                *fh = handle->fh;
         pthread_mutex_unlock(&fs->lock);
         return r;
 }
@@ -38,16 +41,10 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, uint64_t nodeid, ui
         *handle = (struct handle){.refs = 1, .fd = fd_take(&owned), .kind = kind, .nodeid = nodeid};
         pthread_mutex_init(&handle->lock, NULL);
 
-        /* Once it is in the table, the guest can have it released. */
-        atomic_fetch_add(&handle->refs, 1);
-
-        int r = insert(fs, handle);
+        int r = insert(fs, handle, fh);
 
         if (r < 0)
                 handle_put(handle);
-        else
-                *fh = handle->fh;
-        handle_put(handle);
         return r;
 }
 

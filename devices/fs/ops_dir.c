@@ -44,6 +44,7 @@ struct listing {
         const struct handle *handle;
         struct cursor *out;
         bool plus;
+        uint64_t root_number; /* the shared directory's own inode number; 0 in any other directory */
 };
 
 static bool is_dot(const char *name)
@@ -76,8 +77,8 @@ static bool write_entry(const struct listing *listing, const struct dirent64 *en
         if (record + (listing->plus ? sizeof(struct fuse_entry_out) : 0) > listing->out->left)
                 return false;
         /* What is above the shared directory is none of the guest's business. */
-        if (listing->handle->nodeid == FUSE_ROOT_ID && strcmp(entry->d_name, "..") == 0)
-                dirent.ino = FUSE_ROOT_ID;
+        if (listing->root_number != 0 && strcmp(entry->d_name, "..") == 0)
+                dirent.ino = listing->root_number;
         if (listing->plus)
                 write_lookup(listing, entry->d_name);
         cursor_write(listing->out, &dirent, FUSE_NAME_OFFSET);
@@ -108,12 +109,18 @@ static int list_some(const struct listing *listing)
         return 1;
 }
 
+static uint64_t root_number(struct fs *fs, const struct handle *handle)
+{
+        _cleanup_(inode_putp) struct inode *root = inode_get(fs, FUSE_ROOT_ID);
+
+        return handle->nodeid == FUSE_ROOT_ID ? root->key.number : 0;
+}
+
 /* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. */
 static ssize_t list(struct request *request, bool plus)
 {
         const struct fuse_read_in *in = &request->in.read;
         _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_DIRECTORY);
-        const struct listing listing = {request->fs, handle, &request->out, plus};
         int r;
 
         if (!handle)
@@ -121,6 +128,10 @@ static ssize_t list(struct request *request, bool plus)
         if (in->size > request->out.left)
                 return -EINVAL;
         cursor_limit(&request->out, in->size);
+
+        const struct listing listing = {
+                request->fs, handle, &request->out, plus, root_number(request->fs, handle),
+        };
 
         pthread_mutex_lock(&handle->lock);
         r = lseek(handle->fd, (off_t)in->offset, SEEK_SET) < 0 ? -errno : 1;

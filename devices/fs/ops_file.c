@@ -223,7 +223,7 @@ static ssize_t sync_handle(struct request *request, enum handle_kind kind)
 
         if (!handle)
                 return -EBADF;
-        return sys_result(in->fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(handle->fd) : fsync(handle->fd));
+        return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
 }
 
 ssize_t op_fsync(struct request *request)

@@ -24,8 +24,8 @@ ssize_t op_getattr(struct request *request)
 
 static int change_owner(const struct inode *inode, const struct fuse_setattr_in *in)
 {
-        uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
-        gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
+        uid_t uid = (in->valid & FATTR_UID) ? in->uid : (uid_t)-1;
+        gid_t gid = (in->valid & FATTR_GID) ? in->gid : (gid_t)-1;
 
         return sys_result(fchownat(inode->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }

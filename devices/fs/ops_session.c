@@ -63,7 +63,7 @@ ssize_t op_init(struct request *request)
                 .max_write = max_pages * 4096u,
                 .max_pages = max_pages,
                 .time_gran = 1,
-                .map_alignment = flags & FUSE_MAP_ALIGNMENT ? (uint16_t)__builtin_ctzll(fs->window.page) : 0,
+                .map_alignment = (flags & FUSE_MAP_ALIGNMENT) ? (uint16_t)__builtin_ctzll(fs->window.page) : 0,
         };
 
         /* A guest that was restarted without a device reset has not said goodbye. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "devices/fs/test-client.h"
 
-#include "base/cleanup.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -196,7 +194,8 @@ ssize_t client_raw(struct client *client, const void *request, size_t size, void
         ssize_t r = fs_handle(client->fs, in.spans, in.n, out.spans, out.n);
 
         assert_true(r <= (ssize_t)answer_size);
-        put(answer, 0, out.bytes, answer_size);
+        if (answer)
+                put(answer, 0, out.bytes, answer_size);
         memory_free(&in);
         memory_free(&out);
         return r;
@@ -227,22 +226,19 @@ ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32
                 .uid = uid,
                 .gid = gid,
         };
-        _cleanup_(freep) char *request = malloc(size);
-        _cleanup_(freep) char *answer = malloc(answer_size);
+        struct test_memory request = memory_new(size, size), answer = memory_new(answer_size, answer_size);
         struct fuse_out_header out_header;
 
-        assert_true(request && answer);
-        put_body(request, put(request, 0, &header, sizeof(header)), body);
+        put_body(request.bytes, put(request.bytes, 0, &header, sizeof(header)), body);
 
-        ssize_t r = client_raw(client, request, size, answer, answer_size);
+        ssize_t r = client_raw(client, request.bytes, size, answer.bytes, answer_size);
 
-        if (r <= 0)
-                return r;
-        put((char *)&out_header, 0, answer, sizeof(out_header));
-        r = check_answer(&out_header, r, header.unique);
-        if (r > 0)
-                put(out, 0, answer + sizeof(out_header), (size_t)r);
-        return r;
+        put((char *)&out_header, 0, answer.bytes, sizeof(out_header));
+        if (out && r > (ssize_t)sizeof(out_header))
+                put(out, 0, answer.bytes + sizeof(out_header), (size_t)r - sizeof(out_header));
+        memory_free(&request);
+        memory_free(&answer);
+        return r > 0 ? check_answer(&out_header, r, header.unique) : r;
 }
 
 ssize_t client_call(struct client *client, uint32_t opcode, uint64_t nodeid, const struct test_body *body, void *out,

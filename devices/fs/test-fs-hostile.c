@@ -236,7 +236,6 @@ static void test_links_outside(void **state)
         struct client client;
         struct fuse_entry_out out;
         char outside[96];
-        uint64_t nodeid;
 
         (void)state;
         client_begin(&client, NULL);
@@ -248,7 +247,9 @@ static void test_links_outside(void **state)
                 const struct fuse_link_in link = {.oldnodeid = FUSE_ROOT_ID};
 
                 assert_true(client_call(&client, FUSE_SYMLINK, FUSE_ROOT_ID, &body, &out, sizeof(out)) > 0);
-                nodeid = out.nodeid;
+
+                const uint64_t nodeid = out.nodeid;
+
                 assert_int_equal(client_lookup(&client, nodeid, "secret", NULL), -ENOTDIR);
                 assert_int_equal(client_open(&client, FUSE_OPENDIR, nodeid, O_RDONLY, NULL), -ENOTDIR);
                 assert_int_equal(client_open(&client, FUSE_OPEN, nodeid, O_RDONLY, NULL), -ELOOP);
@@ -355,7 +356,7 @@ static void fill_random(char *bytes, size_t size, uint64_t *seed)
         for (size_t i = 0; i < size; i++) {
                 uint64_t random = next_random(seed);
 
-                bytes[i] = random & 0x700 ? (char)(random & 0x1000 ? 0 : random & 3) : (char)random;
+                bytes[i] = (char)((random & 0x700) == 0 ? random : (random & 0x1000) == 0 ? random & 3 : 0);
         }
 }
 

@@ -216,7 +216,7 @@ static void *map_and_unmap(void *userdata)
         for (unsigned i = 0; i < ROUNDS; i++) {
                 const uint64_t page = 4096, place = (i * 7 + worker->number) % 16 * page;
 
-                if (client_setupmapping(client, nodeid, 0, page * (1 + i % 3), place, 1) < 0)
+                if (client_setupmapping(client, nodeid, 0, page * (1 + (uint64_t)i % 3), place, 1) < 0)
                         worker->failures++;
                 if (i % 2 && client_removemapping(client, place / 2, page * 4) < 0)
                         worker->failures += place / 2 % page == 0;
@@ -230,7 +230,7 @@ static void test_window(void **state)
         struct client client;
 
         (void)state;
-        client_begin(&client, &(struct fs_options){.window_size = 32 * 4096});
+        client_begin(&client, &(struct fs_options){.window_size = 128 << 10});
         for (unsigned i = 0; i < THREADS; i++)
                 client_make_file(&client, names[i], "");
         start(workers, THREADS, &client, map_and_unmap);

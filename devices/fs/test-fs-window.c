@@ -16,10 +16,9 @@
 enum {
         READ_FLAG = FUSE_SETUPMAPPING_FLAG_READ,
         WRITE_FLAG = FUSE_SETUPMAPPING_FLAG_WRITE,
-        PAGE = 4096,
-        RANGE = 2 << 20,
-        WINDOW = 256 * PAGE * 8, /* four ranges */
 };
+
+static const uint64_t PAGE = 4096, RANGE = 2 << 20, WINDOW = 8 << 20;
 
 static void begin(struct client *client, bool readonly, uint64_t *a, uint64_t *b)
 {
@@ -127,8 +126,8 @@ static void test_remove_many(void **state)
         (void)state;
         begin(&client, false, &a, &b);
         for (unsigned i = 0; i < 100; i++) {
-                assert_int_equal(client_setupmapping(&client, a, 0, PAGE, i * 2 * PAGE, READ_FLAG), 0);
-                ones[i] = (struct fuse_removemapping_one){i * 2ull * PAGE, PAGE};
+                assert_int_equal(client_setupmapping(&client, a, 0, PAGE, PAGE * i * 2, READ_FLAG), 0);
+                ones[i] = (struct fuse_removemapping_one){PAGE * i * 2, PAGE};
         }
         client.window.most_outstanding = 0;
         assert_int_equal(client_call(&client, FUSE_REMOVEMAPPING, a,
