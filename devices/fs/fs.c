@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/fs.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "devices/fs/credentials.h"
+#include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
+#include "devices/fs/operations.h"
+#include "devices/fs/state.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/resource.h>
+
+DEFINE_CLEANUP(struct fs *, fs_free);
+
+/* What the guest can't take: requests in progress open files too, and so does everything else in this process. */
+static const unsigned reserved_files = 128;
+
+static unsigned default_max_open(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= reserved_files)
+                return reserved_files;
+        limit.rlim_cur -= reserved_files;
+        return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
+}
+
+int fs_new(const struct fs_options *options, struct fs **out)
+{
+        _cleanup_(fs_freep) struct fs *fs = malloc(sizeof(*fs));
+
+        if (!fs)
+                return -ENOMEM;
+        *fs = (struct fs){.options = *options, .proc_fd = -1, .gives_away = credentials_can_change()};
+        if (fs->options.max_open == 0)
+                fs->options.max_open = default_max_open();
+        pthread_mutex_init(&fs->lock, NULL);
+
+        int r = window_init(&fs->window, options, &fs->options.log);
+
+        if (r < 0)
+                return r;
+        fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fs->proc_fd < 0)
+                return -errno;
+        r = inodes_init(fs);
+        if (r < 0)
+                return r;
+        fs->options.shared_dir = NULL;
+        umask(0);
+        *out = steal(fs);
+        return 0;
+}
+
+void fs_free(struct fs *fs)
+{
+        if (!fs)
+                return;
+        handles_done(fs);
+        inodes_done(fs);
+        window_done(&fs->window);
+        fd_close(fs->proc_fd);
+        pthread_mutex_destroy(&fs->lock);
+        free(fs);
+}
+
+static void forget_files(struct fs *fs)
+{
+        fs->ready = false;
+        handles_reset(fs);
+        inodes_reset(fs);
+}
+
+void fs_reset(struct fs *fs)
+{
+        forget_files(fs);
+        window_forget(&fs->window);
+}
+
+void session_end(struct fs *fs)
+{
+        struct window_batch batch = {0};
+
+        forget_files(fs);
+        if (fs->window.size == 0)
+                return;
+        window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
+        window_wait(&fs->window, &batch);
+}
+
+/* What can be said before the request is looked at closely: nothing has happened yet when this fails. */
+static int admit(const struct fs *fs, const struct operation *operation, const struct cursor *out)
+{
+        if (!fs->ready && !operation->starts)
+                return -EIO;
+        if (operation->changes && fs->options.readonly)
+                return -EROFS;
+        return out->left < operation->out_min ? -EINVAL : 0;
+}
+
+static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
+{
+        int r = operation_parse(operation, data, request);
+
+        if (r == 0)
+                r = admit(request->fs, operation, &request->out);
+        return r < 0 ? r : operation->handle(request);
+}
+
+/* @payload is what the handler returned. */
+static ssize_t answer(const struct request *request, struct cursor *to, ssize_t payload)
+{
+        const struct fuse_out_header header = {
+                .len = (uint32_t)sizeof(header) + (payload < 0 ? 0 : (uint32_t)payload),
+                .error = payload < 0 ? (int32_t)payload : 0,
+                .unique = request->header.unique,
+        };
+
+        cursor_write(to, &header, sizeof(header));
+        return (ssize_t)header.len;
+}
+
+ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out)
+{
+        struct cursor data = cursor_at(in, n_in), to = cursor_at(out, n_out);
+        struct request request;
+        ssize_t payload = -EINVAL;
+
+        request.fs = fs;
+        if (!cursor_read(&data, &request.header, sizeof(request.header)))
+                return -EINVAL;
+
+        const struct operation *operation = operation_find(request.header.opcode);
+        bool silent = operation && operation->silent;
+
+        request.out = to;
+        if (!cursor_skip(&request.out, sizeof(struct fuse_out_header)) && !silent)
+                return -EINVAL;
+
+        /* The guest says how long the request is; what it sent may be longer, never shorter. */
+        if (request.header.len >= sizeof(request.header) && request.header.len - sizeof(request.header) <= data.left) {
+                cursor_limit(&data, request.header.len - sizeof(request.header));
+                payload = operation ? perform(&request, operation, &data) : -ENOSYS;
+        }
+        log_debug(&fs->options.log, "%s of node %" PRIx64 ": %zd", operation ? operation->name : "unknown request",
+                  request.header.nodeid, payload);
+        return silent ? 0 : answer(&request, &to, payload);
+}

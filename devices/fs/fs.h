@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_FS_H
+#define DEVICES_FS_FS_H
+
+#include <oriel/log.h>
+#include <oriel/range.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* A directory, served by FUSE requests: the core of virtio-fs. It knows FUSE and files; where requests come from, and
+ * how a file gets into the guest's window, is its user's.
+ *
+ * The guest checks permissions, as virtio-fs always does ("default_permissions"; whoever mounts this through /dev/fuse
+ * passes that option), so whatever the guest asks is done with this process's rights. What it creates belongs to the
+ * user and group it names where this process may give files away. */
+struct fs;
+
+/* At most this many tickets of one request are out at a time. */
+#define FS_WINDOW_BATCH 64
+
+/* How the window is changed. Submitted requests take effect in the order of their submission. Called from the thread
+ * that handles the request, from several at once; a lock is held while submitting, so submit must not wait for answers.
+ * Each returns 0 or a negative errno; a failed submit has had no effect and gives no ticket. */
+struct fs_window_ops {
+        /* Place [@fd_offset, @fd_offset + @window.size) of @fd, which may end before that, at @window. @fd is the
+         * caller's and is closed after the call. @window overlaps nothing that was mapped and not unmapped. */
+        int (*submit_map)(void *userdata, struct oriel_range window, int fd, uint64_t fd_offset, bool writable,
+                          uint64_t *ticket);
+        /* @window is exactly that of one map that was submitted. */
+        int (*submit_unmap)(void *userdata, struct oriel_range window, uint64_t *ticket);
+        /* The answer to @ticket. Called once for each ticket, by the thread that has it. */
+        int (*wait)(void *userdata, uint64_t ticket);
+};
+
+/* Zero is the default of every field but the first. */
+struct fs_options {
+        const char *shared_dir;
+        bool readonly;
+        uint32_t cache_seconds; /* how long the guest may believe names and attributes without asking */
+        unsigned max_open;      /* files the guest may hold, looked up or open; 0: RLIMIT_NOFILE less a reserve */
+        uint64_t window_size;   /* 0: no DAX */
+        const struct fs_window_ops *window_ops;
+        void *window_userdata;
+        struct oriel_log log;
+};
+
+/* Open the shared directory. Copies @options; what they point to, except for shared_dir, must outlive the result. Sets
+ * this process's umask to 0, because the guest has applied its own. Needs /proc.
+ * -EINVAL: a window without ops, or of no whole number of pages. Else what opening the directory says. */
+int fs_new(const struct fs_options *options, struct fs **out);
+
+/* No request may be in progress. Tells nobody about mappings that are still there. NULL is accepted. */
+void fs_free(struct fs *fs);
+
+/* Handle one request: @in holds it, @out is where its answer goes; both may be guest memory, and @in may change
+ * meanwhile. Returns how many bytes of @out were written, 0 for the requests that have no answer (FORGET), or a
+ * negative errno where not even an error can be answered: @in has no whole header, or @out no room for one. Blocks for
+ * as long as the file system does. Any number of threads may call it at once. */
+ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out);
+
+/* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,
+ * are forgotten. A request that is in progress comes to no harm, but what it makes is part of the new session: the
+ * caller lets them finish first. */
+void fs_reset(struct fs *fs);
+
+#endif

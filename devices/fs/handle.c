@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/handle.h"
+
+#include "base/fd.h"
+#include "devices/fs/state.h"
+
+static void handle_free(struct handle *handle)
+{
+        fd_close(handle->fd);
+        pthread_mutex_destroy(&handle->lock);
+        free(handle);
+}
+
+void handle_put(struct handle *handle)
+{
+        if (handle && atomic_fetch_sub(&handle->refs, 1) == 1)
+                handle_free(handle);
+}
+
+/* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
+static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
+{
+        int r = -ENFILE;
+
+        pthread_mutex_lock(&fs->lock);
+        if (fs_has_room(fs))
+                r = ids_add(&fs->handles, handle, &handle->fh);
+        if (r == 0)
+                *fh = handle->fh;
+        pthread_mutex_unlock(&fs->lock);
+        return r;
+}
+
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, uint64_t nodeid, uint64_t *fh)
+{
+        _cleanup_(fd_closep) int owned = fd;
+        struct handle *handle = malloc(sizeof(*handle));
+
+        if (!handle)
+                return -ENOMEM;
+        *handle = (struct handle){.refs = 1, .fd = fd_take(&owned), .kind = kind, .nodeid = nodeid};
+        pthread_mutex_init(&handle->lock, NULL);
+
+        int r = insert(fs, handle, fh);
+
+        if (r < 0)
+                handle_put(handle);
+        return r;
+}
+
+struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_find(&fs->handles, fh);
+
+        if (handle && handle->kind == kind)
+                atomic_fetch_add(&handle->refs, 1);
+        else
+                handle = NULL;
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_find(&fs->handles, fh);
+
+        if (handle && handle->kind == kind)
+                ids_remove(&fs->handles, fh);
+        else
+                handle = NULL;
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+static struct handle *remove_next(struct fs *fs, uint32_t *slot)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_next(&fs->handles, slot);
+
+        if (handle)
+                ids_remove(&fs->handles, handle->fh);
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+void handles_reset(struct fs *fs)
+{
+        struct handle *handle;
+        uint32_t slot = 0;
+
+        while ((handle = remove_next(fs, &slot)))
+                handle_put(handle);
+}
+
+void handles_done(struct fs *fs)
+{
+        handles_reset(fs);
+        ids_done(&fs->handles);
+}

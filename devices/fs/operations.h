@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_OPERATIONS_H
+#define DEVICES_FS_OPERATIONS_H
+
+#include "devices/fs/credentials.h"
+#include "devices/fs/cursor.h"
+
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdbool.h>
+
+struct fs;
+
+/* A request that agrees with its row of the table, copied out of the guest's memory except for its data. */
+struct request {
+        struct fs *fs;
+        struct fuse_in_header header;
+        union {
+                struct fuse_batch_forget_in batch_forget;
+                struct fuse_copy_file_range_in copy_file_range;
+                struct fuse_create_in create;
+                struct fuse_fallocate_in fallocate;
+                struct fuse_flush_in flush;
+                struct fuse_forget_in forget;
+                struct fuse_fsync_in fsync;
+                struct fuse_getattr_in getattr;
+                struct fuse_init_in init;
+                struct fuse_interrupt_in interrupt;
+                struct fuse_link_in link;
+                struct fuse_lseek_in lseek;
+                struct fuse_mkdir_in mkdir;
+                struct fuse_mknod_in mknod;
+                struct fuse_open_in open;
+                struct fuse_read_in read;
+                struct fuse_release_in release;
+                struct fuse_removemapping_in removemapping;
+                struct fuse_rename_in rename;
+                struct fuse_rename2_in rename2;
+                struct fuse_setattr_in setattr;
+                struct fuse_setupmapping_in setupmapping;
+                struct fuse_write_in write;
+        } in;
+        char name[NAME_MAX + 1];    /* one name in a directory: no '/', not "", "." or ".." */
+        char second_name[PATH_MAX]; /* another, or a symbolic link's target */
+        struct cursor data;         /* what follows in the request */
+        struct cursor out;          /* where the answer goes, after its header */
+};
+
+/* What a request consists of, and what may come of it. */
+struct operation {
+        const char *name;
+        size_t in_min, in_max; /* the struct it starts with: a part that was not sent is zero */
+        unsigned names;        /* how many follow */
+        bool target;           /* the last of them is not a name but any string */
+        bool data;             /* more may follow */
+        size_t out_min;        /* room that its answer needs */
+        bool changes;          /* refused if the share is read-only */
+        bool silent;           /* has no answer */
+        bool starts;           /* comes before INIT */
+        /* Returns the size of the answer without its header, which is written to out, or a negative errno. */
+        ssize_t (*handle)(struct request *request);
+};
+
+/* NULL: not one of ours. */
+const struct operation *operation_find(uint32_t opcode);
+
+/* 0, or what is wrong with the request in @data, which @request gets the parts of. */
+int operation_parse(const struct operation *operation, struct cursor *data, struct request *request);
+
+/* Let everything go that the guest holds, and unmap what it has mapped. */
+void session_end(struct fs *fs);
+
+/* Until credentials_restore(), create files for the one who asks, where this process may. */
+int act_as_caller(const struct request *request, struct credentials *saved);
+
+/* The answer is @size bytes at @from. */
+ssize_t reply(struct request *request, const void *from, size_t size);
+
+ssize_t op_batch_forget(struct request *request);
+ssize_t op_copy_file_range(struct request *request);
+ssize_t op_create(struct request *request);
+ssize_t op_destroy(struct request *request);
+ssize_t op_fallocate(struct request *request);
+ssize_t op_flush(struct request *request);
+ssize_t op_forget(struct request *request);
+ssize_t op_fsync(struct request *request);
+ssize_t op_fsyncdir(struct request *request);
+ssize_t op_getattr(struct request *request);
+ssize_t op_init(struct request *request);
+ssize_t op_interrupt(struct request *request);
+ssize_t op_link(struct request *request);
+ssize_t op_lookup(struct request *request);
+ssize_t op_lseek(struct request *request);
+ssize_t op_mkdir(struct request *request);
+ssize_t op_mknod(struct request *request);
+ssize_t op_open(struct request *request);
+ssize_t op_opendir(struct request *request);
+ssize_t op_read(struct request *request);
+ssize_t op_readdir(struct request *request);
+ssize_t op_readdirplus(struct request *request);
+ssize_t op_readlink(struct request *request);
+ssize_t op_release(struct request *request);
+ssize_t op_releasedir(struct request *request);
+ssize_t op_removemapping(struct request *request);
+ssize_t op_rename(struct request *request);
+ssize_t op_rename2(struct request *request);
+ssize_t op_rmdir(struct request *request);
+ssize_t op_setattr(struct request *request);
+ssize_t op_setupmapping(struct request *request);
+ssize_t op_statfs(struct request *request);
+ssize_t op_symlink(struct request *request);
+ssize_t op_unlink(struct request *request);
+ssize_t op_write(struct request *request);
+
+#endif

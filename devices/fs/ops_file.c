@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "base/range.h"
+#include "devices/fs/handle.h"
+#include "devices/fs/operations.h"
+#include "devices/fs/state.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
+ * places whatever their handle says. O_DIRECT is the guest's own affair: its memory need not suit our file system. */
+static int open_flags(const struct fs *fs, uint32_t flags, int *out)
+{
+        const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC;
+
+        if ((flags & O_ACCMODE) == O_ACCMODE)
+                return -EINVAL;
+        if (fs->options.readonly && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
+                return -EROFS;
+        *out = (int)(flags & kept);
+        return 0;
+}
+
+ssize_t op_open(struct request *request)
+{
+        struct fs *fs = request->fs;
+        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->header.nodeid);
+        struct fuse_open_out out = {0};
+        int flags;
+
+        if (!inode)
+                return -ESTALE;
+        if (S_ISDIR(inode->type))
+                return -EISDIR;
+
+        int r = open_flags(fs, request->in.open.flags, &flags);
+
+        if (r < 0)
+                return r;
+
+        int fd = inode_open(fs, inode, flags);
+
+        if (fd < 0)
+                return fd;
+        r = handle_add(fs, fd, HANDLE_FILE, inode->nodeid, &out.fh);
+        return r < 0 ? r : reply(request, &out, sizeof(out));
+}
+
+/* Always O_EXCL: what is there already may be a link or a fifo, which only inode_open() knows how to treat. */
+static int create_new(struct request *request, int directory_fd, int flags)
+{
+        const struct fuse_create_in *in = &request->in.create;
+        const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+        _cleanup_(credentials_restore) struct credentials saved;
+        int r = act_as_caller(request, &saved);
+
+        if (r < 0)
+                return r;
+        return sys_result(openat(directory_fd, request->name, how, in->mode & 07777));
+}
+
+/* Somebody else was faster. The lookup in @entry stays only if this succeeds. */
+static int open_existing(struct request *request, int directory_fd, int flags, struct fuse_entry_out *entry)
+{
+        struct fs *fs = request->fs;
+        int fd = inode_lookup(fs, directory_fd, request->name, entry);
+
+        if (fd < 0)
+                return fd;
+
+        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, entry->nodeid);
+
+        if (!inode)
+                fd = -ESTALE;
+        else if (S_ISDIR(inode->type))
+                fd = -EISDIR;
+        else
+                fd = inode_open(fs, inode, flags);
+        if (fd < 0)
+                inode_forget(fs, entry->nodeid, 1);
+        return fd;
+}
+
+/* An fd and one lookup in @entry, or a negative errno. */
+static int create(struct request *request, int directory_fd, int flags, struct fuse_entry_out *entry)
+{
+        _cleanup_(fd_closep) int fd = create_new(request, directory_fd, flags);
+
+        if (fd == -EEXIST && !(request->in.create.flags & O_EXCL))
+                return open_existing(request, directory_fd, flags, entry);
+        if (fd < 0)
+                return fd;
+
+        int r = inode_lookup_open(request->fs, fd, entry);
+
+        return r < 0 ? r : fd_take(&fd);
+}
+
+ssize_t op_create(struct request *request)
+{
+        struct fs *fs = request->fs;
+        _cleanup_(inode_putp) struct inode *directory = inode_get(fs, request->header.nodeid);
+        struct {
+                struct fuse_entry_out entry;
+                struct fuse_open_out open;
+        } out = {0};
+        int flags;
+
+        if (!directory)
+                return -ESTALE;
+
+        int r = open_flags(fs, request->in.create.flags, &flags);
+
+        if (r < 0)
+                return r;
+
+        int fd = create(request, directory->fd, flags, &out.entry);
+
+        if (fd < 0)
+                return fd;
+        r = handle_add(fs, fd, HANDLE_FILE, out.entry.nodeid, &out.open.fh);
+        if (r < 0) {
+                inode_forget(fs, out.entry.nodeid, 1);
+                return r;
+        }
+        return reply(request, &out, sizeof(out));
+}
+
+typedef ssize_t io_function(int fd, const struct iovec *spans, int n_spans, off_t offset, int flags);
+
+/* Move all of @file, or as much as there is, between the file and the guest's memory. Bytes moved or a negative errno.
+ */
+static ssize_t transfer(io_function *io, int fd, struct cursor *memory, struct oriel_range file, int flags)
+{
+        uint64_t done = 0;
+
+        while (done < file.size) {
+                struct iovec spans[256];
+                unsigned n = cursor_spans(memory, file.size - done, spans, ARRAY_SIZE(spans));
+                ssize_t r = io(fd, spans, (int)n, (off_t)(file.start + done), flags);
+
+                if (r < 0 && errno == EINTR)
+                        continue;
+                if (r < 0 && done == 0)
+                        return -errno;
+                if (r <= 0)
+                        break;
+                cursor_skip(memory, (size_t)r);
+                done += (uint64_t)r;
+        }
+        return (ssize_t)done;
+}
+
+/* Also keeps a guest from meaning "the current position", which is what -1 would. */
+static bool is_in_file(struct oriel_range range)
+{
+        return range_within(range, INT64_MAX);
+}
+
+ssize_t op_read(struct request *request)
+{
+        const struct fuse_read_in *in = &request->in.read;
+        const struct oriel_range file = {in->offset, in->size};
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_FILE);
+
+        if (!handle)
+                return -EBADF;
+        /* A short answer would be taken for the end of the file. */
+        if (!is_in_file(file) || in->size > request->out.left)
+                return -EINVAL;
+        return transfer(preadv2, handle->fd, &request->out, file, 0);
+}
+
+ssize_t op_write(struct request *request)
+{
+        const struct fuse_write_in *in = &request->in.write;
+        const struct oriel_range file = {in->offset, in->size};
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_FILE);
+        bool append = in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE);
+
+        if (!handle)
+                return -EBADF;
+        if (!is_in_file(file) || in->size != request->data.left)
+                return -EINVAL;
+
+        ssize_t size = transfer(pwritev2, handle->fd, &request->data, file, append ? RWF_APPEND : 0);
+
+        if (size < 0)
+                return size;
+
+        const struct fuse_write_out out = {.size = (uint32_t)size};
+
+        return reply(request, &out, sizeof(out));
+}
+
+/* Some file systems report a failed write only when the file is closed. */
+ssize_t op_flush(struct request *request)
+{
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, request->in.flush.fh, HANDLE_FILE);
+
+        if (!handle)
+                return -EBADF;
+
+        int fd = fd_dup(handle->fd);
+
+        return fd < 0 ? fd : sys_result(close(fd));
+}
+
+ssize_t op_release(struct request *request)
+{
+        _cleanup_(handle_putp) struct handle *handle = handle_remove(request->fs, request->in.release.fh, HANDLE_FILE);
+
+        return handle ? 0 : -EBADF;
+}
+
+static ssize_t sync_handle(struct request *request, enum handle_kind kind)
+{
+        const struct fuse_fsync_in *in = &request->in.fsync;
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, kind);
+
+        if (!handle)
+                return -EBADF;
+        return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
+}
+
+ssize_t op_fsync(struct request *request)
+{
+        return sync_handle(request, HANDLE_FILE);
+}
+
+ssize_t op_fsyncdir(struct request *request)
+{
+        return sync_handle(request, HANDLE_DIRECTORY);
+}
+
+ssize_t op_lseek(struct request *request)
+{
+        const struct fuse_lseek_in *in = &request->in.lseek;
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_FILE);
+
+        if (!handle)
+                return -EBADF;
+        if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) || in->offset > INT64_MAX)
+                return -EINVAL;
+
+        off_t offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
+
+        if (offset < 0)
+                return -errno;
+
+        const struct fuse_lseek_out out = {.offset = (uint64_t)offset};
+
+        return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_fallocate(struct request *request)
+{
+        const uint32_t known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+        const struct fuse_fallocate_in *in = &request->in.fallocate;
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_FILE);
+
+        if (!handle)
+                return -EBADF;
+        if (in->mode & ~known)
+                return -EOPNOTSUPP;
+        if (!is_in_file((struct oriel_range){in->offset, in->length}))
+                return -EINVAL;
+        return sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
+}
+
+ssize_t op_copy_file_range(struct request *request)
+{
+        const struct fuse_copy_file_range_in *in = &request->in.copy_file_range;
+        _cleanup_(handle_putp) struct handle *from = handle_get(request->fs, in->fh_in, HANDLE_FILE);
+        _cleanup_(handle_putp) struct handle *to = handle_get(request->fs, in->fh_out, HANDLE_FILE);
+        /* The answer has 32 bits. */
+        const size_t size = in->len < INT32_MAX ? in->len : INT32_MAX;
+
+        if (!from || !to)
+                return -EBADF;
+        if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
+                return -EINVAL;
+
+        off_t from_offset = (off_t)in->off_in, to_offset = (off_t)in->off_out;
+        ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, size, 0);
+
+        if (done < 0)
+                return -errno;
+
+        const struct fuse_write_out out = {.size = (uint32_t)done};
+
+        return reply(request, &out, sizeof(out));
+}

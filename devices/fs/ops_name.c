@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What is done to names in directories. */
+
+#include "base/range.h"
+#include "devices/fs/operations.h"
+#include "devices/fs/state.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* What a creation may take from the guest's mode beside the type. */
+static const uint32_t permission_bits = 07777;
+
+static ssize_t reply_entry(struct request *request, const struct inode *directory, const char *name)
+{
+        struct fuse_entry_out entry;
+        int r = inode_lookup(request->fs, directory->fd, name, &entry);
+
+        return r < 0 ? r : reply(request, &entry, sizeof(entry));
+}
+
+ssize_t op_lookup(struct request *request)
+{
+        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+
+        return directory ? reply_entry(request, directory, request->name) : -ESTALE;
+}
+
+ssize_t op_forget(struct request *request)
+{
+        inode_forget(request->fs, request->header.nodeid, request->in.forget.nlookup);
+        return 0;
+}
+
+ssize_t op_batch_forget(struct request *request)
+{
+        struct fuse_forget_one one;
+
+        for (uint32_t n = request->in.batch_forget.count; n > 0; n--) {
+                if (!cursor_read(&request->data, &one, sizeof(one)))
+                        return -EINVAL;
+                inode_forget(request->fs, one.nodeid, one.nlookup);
+        }
+        return 0;
+}
+
+/* How something is made in a directory, for the guest's user. 0 or a negative errno. */
+typedef int make_function(struct request *request, int directory_fd);
+
+static int make_as_caller(struct request *request, int directory_fd, make_function *make)
+{
+        _cleanup_(credentials_restore) struct credentials saved;
+        int r = act_as_caller(request, &saved);
+
+        return r < 0 ? r : make(request, directory_fd);
+}
+
+static ssize_t make_entry(struct request *request, make_function *make)
+{
+        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+
+        if (!directory)
+                return -ESTALE;
+
+        int r = make_as_caller(request, directory->fd, make);
+
+        return r < 0 ? r : reply_entry(request, directory, request->name);
+}
+
+static int make_symlink(struct request *request, int directory_fd)
+{
+        return sys_result(symlinkat(request->second_name, directory_fd, request->name));
+}
+
+ssize_t op_symlink(struct request *request)
+{
+        return make_entry(request, make_symlink);
+}
+
+static int make_directory(struct request *request, int directory_fd)
+{
+        return sys_result(mkdirat(directory_fd, request->name, request->in.mkdir.mode & permission_bits));
+}
+
+ssize_t op_mkdir(struct request *request)
+{
+        return make_entry(request, make_directory);
+}
+
+/* As the guest's kernel has it on the wire: 12 bits of major between the minor's 8 and 12 bits. */
+static dev_t decode_device(uint32_t rdev)
+{
+        return makedev(rdev >> 8 & 0xfff, (rdev & 0xff) | (rdev >> 12 & 0xfff00));
+}
+
+static int make_node(struct request *request, int directory_fd)
+{
+        const struct fuse_mknod_in *in = &request->in.mknod;
+        mode_t mode = in->mode & (S_IFMT | permission_bits);
+
+        return sys_result(mknodat(directory_fd, request->name, mode, decode_device(in->rdev)));
+}
+
+ssize_t op_mknod(struct request *request)
+{
+        return make_entry(request, make_node);
+}
+
+/* By way of /proc, because AT_EMPTY_PATH would need a capability. */
+ssize_t op_link(struct request *request)
+{
+        struct fs *fs = request->fs;
+        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->in.link.oldnodeid);
+        _cleanup_(inode_putp) struct inode *directory = inode_get(fs, request->header.nodeid);
+
+        if (!inode || !directory)
+                return -ESTALE;
+        if (linkat(fs->proc_fd, fd_name(inode->fd).text, directory->fd, request->name, AT_SYMLINK_FOLLOW) < 0)
+                return -errno;
+        return reply_entry(request, directory, request->name);
+}
+
+static ssize_t remove_name(struct request *request, int flags)
+{
+        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+
+        if (!directory)
+                return -ESTALE;
+        return sys_result(unlinkat(directory->fd, request->name, flags));
+}
+
+ssize_t op_unlink(struct request *request)
+{
+        return remove_name(request, 0);
+}
+
+ssize_t op_rmdir(struct request *request)
+{
+        return remove_name(request, AT_REMOVEDIR);
+}
+
+static ssize_t rename_to(struct request *request, uint64_t new_directory, unsigned flags)
+{
+        _cleanup_(inode_putp) struct inode *from = inode_get(request->fs, request->header.nodeid);
+        _cleanup_(inode_putp) struct inode *to = inode_get(request->fs, new_directory);
+
+        if (!from || !to)
+                return -ESTALE;
+        return sys_result(renameat2(from->fd, request->name, to->fd, request->second_name, flags));
+}
+
+ssize_t op_rename(struct request *request)
+{
+        return rename_to(request, request->in.rename.newdir, 0);
+}
+
+ssize_t op_rename2(struct request *request)
+{
+        const unsigned known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+
+        if (request->in.rename2.flags & ~known)
+                return -EINVAL;
+        return rename_to(request, request->in.rename2.newdir, request->in.rename2.flags);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_STATE_H
+#define DEVICES_FS_STATE_H
+
+#include "devices/fs/fs.h"
+#include "devices/fs/ids.h"
+#include "devices/fs/window.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct fs {
+        struct fs_options options;
+        int proc_fd;       /* /proc/self/fd, by which an O_PATH fd is opened for I/O */
+        bool gives_away;   /* may create files for other users */
+        atomic_bool ready; /* from INIT to DESTROY */
+        struct window window;
+
+        pthread_mutex_t lock; /* what follows; never held over a system call that can block */
+        struct ids inodes;
+        void *inodes_by_key; /* tsearch */
+        struct ids handles;
+};
+
+/* A system call's result as ours. */
+static inline int sys_result(int result)
+{
+        return result < 0 ? -errno : result;
+}
+
+/* With the lock: may the guest hold one more file? */
+static inline bool fs_has_room(const struct fs *fs)
+{
+        return (uint64_t)fs->inodes.n_used + fs->handles.n_used < fs->options.max_open;
+}
+
+#endif
