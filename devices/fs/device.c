@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/device.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/range.h"
+#include "devices/fs/fs.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#define MAX_REQUEST_QUEUES 64
+#define MAX_THREADS        64
+
+#define FEATURES                                                                               \
+        (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
+         ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
+         ORIEL_FEATURE(VIRTIO_F_RING_RESET))
+
+/* The threads of one queue while it runs. */
+struct workers {
+        struct device *device;
+        struct oriel_backend_queue *queue;
+        int stop_fd;
+        atomic_bool stopping;
+        unsigned n_threads;
+        pthread_t threads[MAX_THREADS];
+};
+
+struct device {
+        struct fs *fs;
+        struct oriel_backend *backend;
+        struct oriel_log log;
+        struct virtio_fs_config config;
+        unsigned threads;
+        struct workers workers[1 + MAX_REQUEST_QUEUES];
+};
+
+/* ---- the window ---- */
+
+static int submit_map(void *userdata, struct oriel_range window, int fd, uint64_t fd_offset, bool writable,
+                      uint64_t *ticket)
+{
+        struct device *device = userdata;
+        struct oriel_wire_mmap map = {
+                .shmid = VIRTIO_FS_SHMCAP_ID_CACHE,
+                .fd_offset = fd_offset,
+                .shm_offset = window.start,
+                .len = window.size,
+                .flags = writable ? ORIEL_MMAP_READ_WRITE : 0,
+        };
+
+        return oriel_backend_shmem_map(device->backend, &map, fd, ticket);
+}
+
+static int submit_unmap(void *userdata, struct oriel_range window, uint64_t *ticket)
+{
+        struct device *device = userdata;
+        struct oriel_wire_mmap map = {
+                .shmid = VIRTIO_FS_SHMCAP_ID_CACHE,
+                .shm_offset = window.start,
+                .len = window.size,
+        };
+
+        return oriel_backend_shmem_unmap(device->backend, &map, ticket);
+}
+
+static int wait_ticket(void *userdata, uint64_t ticket)
+{
+        struct device *device = userdata;
+
+        return oriel_backend_wait(device->backend, ticket);
+}
+
+static const struct fs_window_ops window_ops = {submit_map, submit_unmap, wait_ticket};
+
+/* ---- the queues ---- */
+
+static int handle_one(struct workers *workers, struct oriel_chain *chain)
+{
+        unsigned n_in, n_out;
+        const struct iovec *in = oriel_chain_readable(chain, &n_in), *out = oriel_chain_writable(chain, &n_out);
+        ssize_t written = fs_handle(workers->device->fs, in, n_in, out, n_out);
+        int r = oriel_backend_queue_push(workers->queue, chain, written < 0 ? 0 : (size_t)written);
+
+        if (r == 0)
+                oriel_backend_queue_notify(workers->queue);
+        return r;
+}
+
+/* Until the driver kicks or the queue is to stop; a polled queue is looked at again in a millisecond. */
+static void sleep_until_event(struct workers *workers, bool broken)
+{
+        int kick_fd = broken ? -1 : oriel_backend_queue_kick_fd(workers->queue);
+        struct pollfd fds[] = {{.fd = workers->stop_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
+
+        poll(fds, ARRAY_SIZE(fds), kick_fd < 0 && !broken ? 1 : -1);
+}
+
+static void *work(void *userdata)
+{
+        struct workers *workers = userdata;
+        struct oriel_chain *chain;
+
+        while (!atomic_load(&workers->stopping)) {
+                int r = oriel_backend_queue_pop(workers->queue, &chain);
+
+                if (r == 1) {
+                        r = handle_one(workers, chain);
+                        if (r == 0)
+                                continue;
+                } else if (r == 0 && oriel_backend_queue_sleep(workers->queue)) {
+                        continue;
+                }
+                sleep_until_event(workers, r < 0 && r != -EAGAIN && r != -ENOMEM);
+        }
+        return NULL;
+}
+
+static void stop(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct device *device = userdata;
+        struct workers *workers = &device->workers[oriel_backend_queue_index(queue)];
+
+        atomic_store(&workers->stopping, true);
+        fd_event_signal(workers->stop_fd);
+        for (unsigned i = 0; i < workers->n_threads; i++)
+                pthread_join(workers->threads[i], NULL);
+        workers->n_threads = 0;
+        workers->stop_fd = fd_close(workers->stop_fd);
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct workers *workers)
+{
+        sigset_t all, before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+
+        int r = pthread_create(&workers->threads[workers->n_threads], NULL, work, workers);
+
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        workers->n_threads += r == 0;
+        return -r;
+}
+
+static int start(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct device *device = userdata;
+        unsigned index = oriel_backend_queue_index(queue), threads = index == 0 ? 1 : device->threads;
+        struct workers *workers = &device->workers[index];
+        int r = 0;
+
+        workers->device = device;
+        workers->queue = queue;
+        atomic_store(&workers->stopping, false);
+        workers->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (workers->stop_fd < 0)
+                return -errno;
+        for (unsigned i = 0; r == 0 && i < threads; i++)
+                r = start_thread(workers);
+        return workers->n_threads > 0 ? 0 : r;
+}
+
+/* ---- the rest of the device ---- */
+
+static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+{
+        struct device *device = userdata;
+
+        if (!range_within((struct oriel_range){offset, size}, sizeof(device->config)))
+                return -EINVAL;
+        memcpy(data, (const uint8_t *)&device->config + offset, size);
+        return 0;
+}
+
+static void reset(void *userdata)
+{
+        struct device *device = userdata;
+
+        fs_reset(device->fs);
+}
+
+static int make_backend(struct device *device, const struct device_options *options)
+{
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_FS_SHMCAP_ID_CACHE] = options->window_size};
+        const struct oriel_backend_ops ops = {
+                .struct_size = sizeof(ops),
+                .get_config = get_config,
+                .start = start,
+                .stop = stop,
+                .reset = reset,
+        };
+        const struct oriel_backend_options backend = {
+                .struct_size = sizeof(backend),
+                .ops = &ops,
+                .userdata = device,
+                .log = &device->log,
+                .device_features = FEATURES,
+                .queues = 1 + options->request_queues,
+                .shmem_sizes = options->window_size ? sizes : NULL,
+                .dialect = options->dialect,
+        };
+
+        return oriel_backend_new(&backend, &device->backend);
+}
+
+static int make_fs(struct device *device, const struct device_options *options)
+{
+        const struct fs_options fs = {
+                .shared_dir = options->shared_dir,
+                .readonly = options->readonly,
+                .cache_seconds = 1,
+                .window_size = options->window_size,
+                .window_ops = options->window_size ? &window_ops : NULL,
+                .window_userdata = device,
+                .log = device->log,
+        };
+
+        return fs_new(&fs, &device->fs);
+}
+
+DEFINE_CLEANUP(struct device *, device_free);
+
+int device_new(const struct device_options *options, struct device **out)
+{
+        size_t tag = strlen(options->tag);
+        _cleanup_(device_freep) struct device *device = calloc(1, sizeof(*device));
+
+        if (!device)
+                return -ENOMEM;
+        if (tag == 0 || tag > sizeof(device->config.tag) || options->request_queues < 1 ||
+            options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
+                return -EINVAL;
+        device->log = options->log;
+        device->threads = options->threads;
+        memcpy(device->config.tag, options->tag, tag);
+        device->config.num_request_queues = htole32(options->request_queues);
+
+        int r = make_fs(device, options);
+
+        if (r == 0)
+                r = make_backend(device, options);
+        if (r < 0)
+                return r;
+        *out = steal(device);
+        return 0;
+}
+
+void device_free(struct device *device)
+{
+        if (!device)
+                return;
+        oriel_backend_free(device->backend);
+        fs_free(device->fs);
+        free(device);
+}
+
+struct oriel_backend *device_backend(struct device *device)
+{
+        return device->backend;
+}

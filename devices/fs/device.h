@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_DEVICE_H
+#define DEVICES_FS_DEVICE_H
+
+#include <oriel/backend.h>
+
+/* virtio-fs (VIRTIO 1.2, 5.11): the queues' threads between a vhost-user back-end and the FUSE core. */
+struct device;
+
+struct device_options {
+        const char *shared_dir;
+        const char *tag;
+        uint64_t window_size; /* 0: no DAX */
+        bool readonly;
+        unsigned request_queues;
+        unsigned threads; /* for each request queue */
+        struct oriel_log log;
+        const struct oriel_dialect *dialect;
+};
+
+/* -EINVAL: an option. Else what opening the directory says. */
+int device_new(const struct device_options *options, struct device **out);
+void device_free(struct device *device);
+/* The device's end of the session, for the loop of whoever runs it. */
+struct oriel_backend *device_backend(struct device *device);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/options.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/range.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HELP    256 /* above every row's index */
+#define VERSION 257
+
+int fail(const char *format, ...)
+{
+        char text[512];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        fprintf(stderr, "oriel: %s\n", text);
+        return STATUS_FAILURE;
+}
+
+static void write_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        (void)userdata;
+        fprintf(stderr, level <= ORIEL_LOG_WARNING ? "oriel: %s\n" : "%s\n", line);
+}
+
+struct oriel_log stderr_log(int verbose)
+{
+        return (struct oriel_log){write_line, NULL, verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
+}
+
+static bool parse_number(const char *text, uint64_t *out, const char **end)
+{
+        char *stop;
+
+        if (!isdigit((unsigned char)text[0]))
+                return false;
+        errno = 0;
+        *out = strtoull(text, &stop, 0);
+        *end = stop;
+        return errno == 0;
+}
+
+static bool parse_size(const char *text, uint64_t *out)
+{
+        static const char suffixes[] = "KMGT";
+        uint64_t value;
+        const char *end, *suffix;
+
+        if (!parse_number(text, &value, &end))
+                return false;
+        if (*end == '\0') {
+                *out = value;
+                return true;
+        }
+        suffix = strchr(suffixes, toupper((unsigned char)*end));
+        if (!suffix || (end[1] != '\0' && strcmp(end + 1, "iB") != 0))
+                return false;
+        return checked_mul(value, UINT64_C(1) << (10 * (suffix - suffixes + 1)), out);
+}
+
+static bool set(const struct option_row *row, const char *value)
+{
+        uint64_t number;
+        const char *end;
+
+        switch (row->kind) {
+        case OPTION_FLAG:
+                *(bool *)row->target = true;
+                return true;
+        case OPTION_STRING:
+                *(const char **)row->target = value;
+                return true;
+        case OPTION_NUMBER:
+                if (!parse_number(value, &number, &end) || *end || number > UINT_MAX)
+                        return false;
+                *(unsigned *)row->target = (unsigned)number;
+                return true;
+        case OPTION_SIZE:
+                return parse_size(value, row->target);
+        }
+        return false;
+}
+
+static void print_row(const char *name, const char *argument, const char *help)
+{
+        char left[64];
+
+        snprintf(left, sizeof(left), "--%s%s%s", name, argument ? "=" : "", argument ? argument : "");
+        printf("  %-26s %s\n", left, help);
+}
+
+static void print_help(const struct program *program)
+{
+        printf("Usage: %s%s%s%s\n\n%s\n\nOptions:\n", program->name, program->n_rows ? " [OPTION]..." : "",
+               program->operands[0] ? " " : "", program->operands, program->summary);
+        for (size_t i = 0; i < program->n_rows; i++)
+                print_row(program->rows[i].name, program->rows[i].argument, program->rows[i].help);
+        print_row("help", NULL, "print this and exit");
+        print_row("version", NULL, "print the version and exit");
+        printf("\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
+}
+
+static int wrong_usage(const struct program *program, const char *format, ...)
+{
+        char text[256];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        fail("%s (see %s --help)", text, program->name);
+        return STATUS_USAGE;
+}
+
+static void make_options(const struct program *program, struct option *options)
+{
+        for (size_t i = 0; i < program->n_rows; i++)
+                options[i] = (struct option){
+                        .name = program->rows[i].name,
+                        .has_arg = program->rows[i].kind == OPTION_FLAG ? no_argument : required_argument,
+                        .val = (int)i,
+                };
+        options[program->n_rows] = (struct option){.name = "help", .val = HELP};
+        options[program->n_rows + 1] = (struct option){.name = "version", .val = VERSION};
+        options[program->n_rows + 2] = (struct option){0};
+}
+
+/* -1: all parsed. */
+static int parse_all(const struct program *program, int argc, char **argv, const struct option *options)
+{
+        int c;
+
+        optind = 0;
+        while ((c = getopt_long(argc, argv, ":h", options, NULL)) >= 0) {
+                if (c == 'h' || c == HELP) {
+                        print_help(program);
+                        return STATUS_SUCCESS;
+                }
+                if (c == VERSION) {
+                        printf("%s %s\n", program->name, ORIEL_VERSION_STRING);
+                        return STATUS_SUCCESS;
+                }
+                if (c == ':')
+                        return wrong_usage(program, "%s needs a value", argv[optind - 1]);
+                if (c == '?')
+                        return wrong_usage(program, "%s is not an option, or takes no value", argv[optind - 1]);
+                if (!set(&program->rows[c], optarg))
+                        return wrong_usage(program, "--%s: '%s' is not a %s", program->rows[c].name, optarg,
+                                           program->rows[c].kind == OPTION_SIZE ? "size" : "number");
+        }
+        return -1;
+}
+
+int options_parse(const struct program *program, int argc, char **argv, char ***operands)
+{
+        _cleanup_(freep) struct option *options = calloc(program->n_rows + 3, sizeof(*options));
+
+        if (!options)
+                return fail("out of memory");
+        make_options(program, options);
+
+        int status = parse_all(program, argc, argv, options), n = argc - optind;
+
+        if (status >= 0)
+                return status;
+        if (n < program->min_operands)
+                return wrong_usage(program, "%s is missing", program->operands);
+        if (n > program->max_operands)
+                return wrong_usage(program, "'%s' is one argument too many", argv[optind + program->max_operands]);
+        if (operands)
+                *operands = argv + optind;
+        return -1;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_OPTIONS_H
+#define BASE_OPTIONS_H
+
+#include <stddef.h>
+
+/* Command lines as a table: the same rows parse and make --help. */
+
+enum option_kind {
+        OPTION_FLAG,   /* bool */
+        OPTION_STRING, /* const char *, points into argv */
+        OPTION_NUMBER, /* unsigned */
+        OPTION_SIZE,   /* uint64_t, bytes; with a suffix K, M, G or T */
+};
+
+struct option_row {
+        const char *name; /* without the dashes */
+        enum option_kind kind;
+        void *target;         /* what the kind says; holds the default */
+        const char *argument; /* how --help names it; NULL for a flag */
+        const char *help;
+};
+
+struct program {
+        const char *name;     /* "oriel probe" */
+        const char *operands; /* "SOCKET", or "" */
+        const char *summary;  /* one sentence and more for --help */
+        const struct option_row *rows;
+        size_t n_rows;
+        int min_operands;
+        int max_operands;
+};
+
+/* What main() or a subcommand returns. */
+enum exit_status {
+        STATUS_SUCCESS = 0,
+        STATUS_FAILURE = 1,
+        STATUS_USAGE = 2,
+};
+
+/* Parse @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to go on;
+ * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
+int options_parse(const struct program *program, int argc, char **argv, char ***operands);
+
+/* "oriel: " and the message on stderr, one line. Returns STATUS_FAILURE. */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What a logger of a command writes with: errors and warnings as fail() does, the rest as it is. */
+struct oriel_log;
+struct oriel_log stderr_log(int verbose);
+
+#endif
