@@ -17,7 +17,7 @@
  * user and group it names where this process may give files away. */
 struct fs;
 
-/* At most this many tickets of one request are out at a time. */
+/* One request has at most this many unmaps, and one map, whose answers it has not waited for. */
 #define FS_WINDOW_BATCH 64
 
 /* How the window is changed. Submitted requests take effect in the order of their submission. Called from the thread

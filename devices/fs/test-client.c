@@ -56,18 +56,20 @@ static int submit_unmap(void *userdata, struct oriel_range range, uint64_t *tick
 
         pthread_mutex_lock(&window->lock);
 
-        int i = find_live(window, range, true);
+        int i = find_live(window, range, true), r = window->fail_submit;
 
-        window->unmaps++;
-        count_submission(window, ticket);
-        if (i < 0) {
-                window->violations++;
-        } else {
-                window->live[i] = window->live[--window->n_live];
-                window->offsets[i] = window->offsets[window->n_live];
+        if (r == 0) {
+                window->unmaps++;
+                count_submission(window, ticket);
+                if (i < 0) {
+                        window->violations++;
+                } else {
+                        window->live[i] = window->live[--window->n_live];
+                        window->offsets[i] = window->offsets[window->n_live];
+                }
         }
         pthread_mutex_unlock(&window->lock);
-        return 0;
+        return r;
 }
 
 static int wait_for(void *userdata, uint64_t ticket)

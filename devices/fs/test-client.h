@@ -22,7 +22,7 @@ struct test_window {
         unsigned maps, unmaps, waits; /* how often */
         unsigned outstanding, most_outstanding;
         unsigned violations;        /* an overlapping map, an unmap of no mapping, a ticket waited for twice */
-        int fail_submit, fail_wait; /* errors for the next maps */
+        int fail_submit, fail_wait; /* errors for what comes next */
         uint64_t tickets;
 };
 

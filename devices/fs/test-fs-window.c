@@ -162,6 +162,13 @@ static void test_failures(void **state)
         client.window.fail_wait = 0;
         assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
         assert_int_equal(client.window.unmaps, 1);
+        /* One that can't even be asked for, too: asking again would go no better. */
+        assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
+        client.window.fail_submit = -EPIPE;
+        assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
+        client.window.fail_submit = 0;
+        assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
+        assert_int_equal(client.window.unmaps, 1);
         client_end(&client);
 }
 
