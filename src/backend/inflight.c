@@ -76,7 +76,8 @@ static int map_buffer(struct inflight *inflight, const struct oriel_wire_infligh
         uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), slack = wire->mmap_offset % page, end, size;
         struct stat st;
 
-        if (!is_aligned(wire->mmap_offset, 64) || !checked_add(wire->mmap_offset, wire->mmap_size, &end) || fstat(fd, &st) < 0 || end > (uint64_t)st.st_size)
+        if (!is_aligned(wire->mmap_offset, 64) || !checked_add(wire->mmap_offset, wire->mmap_size, &end) ||
+            fstat(fd, &st) < 0 || end > (uint64_t)st.st_size)
                 return -EINVAL;
         size = wire->mmap_size + slack;
 
