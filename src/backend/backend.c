@@ -25,6 +25,9 @@
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_RARP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_MTU) | \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER))
 
+/* Messages handled before the caller's loop may look elsewhere. */
+#define MAX_HANDLED 64
+
 static uint64_t implied_features(const struct oriel_backend *backend, bool shmem)
 {
         const struct {
@@ -195,11 +198,13 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
 
 static int send_reply(struct oriel_backend *backend, struct message *reply)
 {
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, reply->header.request);
         int r = channel_send(&backend->main, reply, 0);
 
         message_close_fds(reply);
         if (r == -EAGAIN || r == -ETIMEDOUT) {
-                log_error(&backend->log, "the front-end does not read its replies");
+                log_error(&backend->log, "%s: the front-end does not read its replies; the connection ends",
+                          row ? row->name : "unknown request");
                 return -EPROTO;
         }
         return r;
@@ -268,13 +273,16 @@ static int receive(struct oriel_backend *backend)
 
 int oriel_backend_dispatch(struct oriel_backend *backend)
 {
-        int r = -ENOTCONN;
+        int r = backend->main.fd < 0 ? -ENOTCONN : 1;
 
-        while (backend->main.fd >= 0 && (r = receive(backend)) == 1) {
+        for (int i = 0; i < MAX_HANDLED && r == 1; i++) {
+                r = receive(backend);
+                if (r != 1)
+                        break;
                 r = handle(backend, &backend->main.in);
                 channel_done(&backend->main);
-                if (r < 0)
-                        break;
+                if (r == 0)
+                        r = 1;
         }
         if (r >= 0)
                 return 0;

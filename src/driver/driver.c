@@ -29,12 +29,13 @@ static int set_status(struct oriel_driver *driver, uint8_t status)
 static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
 {
         struct oriel_driver *driver = userdata;
+        uint64_t user_address = has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
 
         (void)access;
         /* Guest memory is its own I/O address space: one entry serves all of it. */
         if (iova < driver->memory_size)
                 oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size},
-                                            (uintptr_t)driver->memory, ORIEL_ACCESS_READ_WRITE);
+                                            user_address, ORIEL_ACCESS_READ_WRITE);
 }
 
 static void vring_call(void *userdata, unsigned vring)

@@ -139,7 +139,8 @@ int queue_start(struct oriel_driver *driver, unsigned index)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
         if (r == 0)
                 r = oriel_frontend_set_vring_addr(frontend, &addr);
-        if (r == 0 && has(driver->protocol_features, ORIEL_PROTOCOL_F_MQ))
+        /* "Ring states": with protocol features a ring begins disabled. */
+        if (r == 0 && has(oriel_frontend_device_features(frontend), ORIEL_F_PROTOCOL_FEATURES))
                 r = oriel_frontend_set_vring_enable(frontend, index, true);
         if (r == 0)
                 r = set_fds(driver, index);

@@ -7,28 +7,34 @@
 #include <poll.h>
 #include <string.h>
 
-/* A back-end that sends while we wait is answered: it may be what our reply waits for. */
-static int wait_either(struct oriel_frontend *frontend, int64_t deadline)
+/* A back-end that sends while we wait is answered: it may be what our reply waits for. *@served: that went wrong, and
+ * was reported there. */
+static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *served)
 {
         struct pollfd fds[2] = {{.fd = frontend->main.fd, .events = POLLIN},
                                 {.fd = may_serve(frontend) ? frontend->back.fd : -1, .events = POLLIN}};
-        int r = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline));
+        int timeout = poll_timeout(deadline);
+        int r = poll(fds, ARRAY_SIZE(fds), timeout);
 
-        if (r == 0)
+        /* Requests without end don't put the deadline off. */
+        if (r == 0 || (timeout == 0 && !fds[0].revents))
                 return -ETIMEDOUT;
         if (r < 0)
                 return errno == EINTR ? 0 : -errno;
-        return fds[1].revents ? serve(frontend) : 0;
+        r = fds[1].revents ? serve(frontend) : 0;
+        *served = r < 0;
+        return r;
 }
 
 static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected)
 {
         int64_t deadline = now_ms() + frontend->timeout_ms;
         struct complaint complaint = {""};
+        bool reported = false;
         int r;
 
         while ((r = channel_receive(&frontend->main, expected, &complaint)) == 0) {
-                r = wait_either(frontend, deadline);
+                r = wait_either(frontend, deadline, &reported);
                 if (r < 0)
                         break;
         }
@@ -36,7 +42,7 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
                 r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
         if (r == -ETIMEDOUT)
                 complain(&complaint, "%s: no reply within %d ms", row->name, frontend->timeout_ms);
-        if (r < 0)
+        if (r < 0 && !reported)
                 log_error(&frontend->log, "%s; the connection ends", complaint.text[0] ? complaint.text : strerror(-r));
         return r;
 }

@@ -298,7 +298,7 @@ static int answer(struct oriel_frontend *frontend, struct message *reply)
                 log_error(&frontend->log, "the back-end does not read its answers; the connection ends");
                 return -EPROTO;
         }
-        return r;
+        return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r;
 }
 
 /* Whether need_reply was set and counts; for an unknown request only the header can say. */

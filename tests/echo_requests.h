@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TESTS_ECHO_REQUESTS_H
+#define TESTS_ECHO_REQUESTS_H
+
+/* The echo device's own: what its worker threads do with one buffer. */
+
+#include "echo_device.h"
+
+#include <pthread.h>
+
+#define ECHO_HELD_MAX 256
+
+struct echo_files {
+        int fds[ECHO_FILES];
+        int pipe_end;
+        uint8_t *memory;
+};
+
+struct echo_worker {
+        struct oriel_backend *backend;
+        struct echo_counts *counts;
+        struct echo_files *files;
+        struct oriel_backend_queue *queue;
+        pthread_t thread;
+        int stop_fd;
+        atomic_bool stopping;
+        unsigned n_held;
+        struct oriel_chain *held[ECHO_HELD_MAX];
+};
+
+int echo_files_open(struct echo_files *files);
+void echo_files_close(struct echo_files *files);
+
+/* Takes @chain. */
+void echo_handle(struct echo_worker *worker, struct oriel_chain *chain);
+void echo_drop_held(struct echo_worker *worker);
+
+#endif
