@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
         {"bench", command_bench, "measure mapping against the floor"},
         {"demo", command_demo, "read a directory through a shared memory window and check every byte"},
+        {"mount", command_mount, "mount a virtio-fs back-end on this host, without a virtual machine"},
         {"probe", command_probe, "print what a back-end offers"},
 };
 
