@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "driver/driver.h"
+#include "session.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* SHMEM_MAP and SHMEM_UNMAP from the device's threads, and what the driver sees in its window. */
+
+#define WINDOW (UINT64_C(64) << 20)
+
+static uint8_t *window_at(struct session *session, uint64_t offset)
+{
+        return (uint8_t *)oriel_driver_window(session->driver, 0, NULL) + offset;
+}
+
+static size_t count_mappings(struct session *session)
+{
+        return oriel_region_count(oriel_driver_region(session->driver, 0));
+}
+
+static void open_window(struct session *session)
+{
+        session_open(session, &(struct session_options){.echo = {.window = WINDOW, .quiet = true}});
+}
+
+/* ---- one mapping ---- */
+
+static void test_regions_are_as_the_device_says(void **state)
+{
+        struct session session;
+        uint64_t size;
+
+        (void)state;
+        open_window(&session);
+        assert_non_null(oriel_driver_window(session.driver, 0, &size));
+        assert_int_equal(size, WINDOW);
+        assert_null(oriel_driver_window(session.driver, 1, &size));
+        assert_non_null(oriel_driver_window(session.driver, 2, &size));
+        session_close(&session);
+}
+
+static void test_map_shows_the_file_and_unmap_the_hole(void **state)
+{
+        struct session session;
+
+        (void)state;
+        open_window(&session);
+        session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, true);
+        for (unsigned page = 0; page < 3; page++)
+                assert_int_equal(*window_at(&session, (8 + page) * PAGE + 17), 5 + page);
+        *window_at(&session, 9 * PAGE) = 0xaa;
+        assert_int_equal(echo_file(session.echo)[6 * PAGE], 0xaa);
+        echo_file(session.echo)[7 * PAGE + 1] = 0xbb;
+        assert_int_equal(*window_at(&session, 10 * PAGE + 1), 0xbb);
+
+        session_unmap(&session, 8 * PAGE, 3 * PAGE);
+        assert_int_equal(*window_at(&session, 9 * PAGE), 0);
+        assert_int_equal(count_mappings(&session), 0);
+        session_close(&session);
+}
+
+static void test_the_same_from_the_second_region(void **state)
+{
+        struct echo_request request = {.op = ECHO_MAP, .map = {.shmid = 2, .len = PAGE, .fd_offset = 9 * PAGE}};
+        struct session session;
+
+        (void)state;
+        open_window(&session);
+        assert_int_equal(session_ask(&session, 0, &request).result, 0);
+        assert_int_equal(*(uint8_t *)oriel_driver_window(session.driver, 2, NULL), 9);
+        assert_int_equal(count_mappings(&session), 0);
+        session_close(&session);
+}
+
+/* ---- refusals ---- */
+
+/* Each against one mapping of pages 8 to 10. */
+static const struct {
+        const char *what;
+        uint32_t op;
+        uint32_t file;
+        struct oriel_wire_mmap map;
+        int result;
+} refusals[] = {
+        {"overlap", ECHO_MAP, ECHO_FILE, MAP_AT(8 * PAGE, PAGE), -EREMOTEIO},
+        {"overlap at the end", ECHO_MAP, ECHO_FILE, MAP_AT(10 * PAGE, 2 * PAGE), -EREMOTEIO},
+        {"overlap of all", ECHO_MAP, ECHO_FILE, MAP_AT(0, 20 * PAGE), -EREMOTEIO},
+        {"zero length", ECHO_MAP, ECHO_FILE, MAP_AT(0, 0), -EREMOTEIO},
+        {"offset within a page", ECHO_MAP, ECHO_FILE, MAP_AT(100, PAGE), -EREMOTEIO},
+        {"length that overflows", ECHO_MAP, ECHO_FILE, MAP_AT(PAGE, UINT64_MAX), -ERANGE},
+        {"beyond the region", ECHO_MAP, ECHO_FILE, MAP_AT(WINDOW - PAGE, 2 * PAGE), -ERANGE},
+        {"outside the region", ECHO_MAP, ECHO_FILE, MAP_AT(WINDOW, PAGE), -ERANGE},
+        {"no such shmid", ECHO_MAP, ECHO_FILE, {.shmid = 1, .len = PAGE}, -ERANGE},
+        {"unknown flags", ECHO_MAP, ECHO_FILE, {.len = PAGE, .flags = 2}, -EREMOTEIO},
+        {"file offset within a page", ECHO_MAP, ECHO_FILE, {.len = PAGE, .fd_offset = 5}, -EREMOTEIO},
+        {"file offset that overflows",
+         ECHO_MAP,
+         ECHO_FILE,
+         {.len = PAGE, .fd_offset = UINT64_MAX - PAGE + 1},
+         -EREMOTEIO},
+        {"file offset beyond any file", ECHO_MAP, ECHO_FILE, {.len = PAGE, .fd_offset = UINT64_C(1) << 63}, -EREMOTEIO},
+        {"pipe", ECHO_MAP, ECHO_FILE_PIPE, MAP_AT(0, PAGE), -EREMOTEIO},
+        {"directory", ECHO_MAP, ECHO_FILE_DIRECTORY, {.len = PAGE}, -EREMOTEIO},
+        {"O_PATH", ECHO_MAP, ECHO_FILE_PATH, {.len = PAGE}, -EREMOTEIO},
+        {"write-only", ECHO_MAP, ECHO_FILE_WRITE_ONLY, {.len = PAGE}, -EREMOTEIO},
+        {"write-only for both", ECHO_MAP, ECHO_FILE_WRITE_ONLY, MAP_AT(0, PAGE), -EREMOTEIO},
+        {"read-only for both", ECHO_MAP, ECHO_FILE_READ_ONLY, MAP_AT(0, PAGE), -EREMOTEIO},
+        {"unmap of nothing", ECHO_UNMAP, 0, MAP_AT(0, PAGE), -EREMOTEIO},
+        {"unmap of zero", ECHO_UNMAP, 0, MAP_AT(8 * PAGE, 0), -EREMOTEIO},
+        {"unmap of a part", ECHO_UNMAP, 0, MAP_AT(8 * PAGE, PAGE), -EREMOTEIO},
+        {"unmap of the end", ECHO_UNMAP, 0, MAP_AT(9 * PAGE, 2 * PAGE), -EREMOTEIO},
+        {"unmap of more", ECHO_UNMAP, 0, MAP_AT(8 * PAGE, 4 * PAGE), -EREMOTEIO},
+        {"unmap from around", ECHO_UNMAP, 0, MAP_AT(7 * PAGE, 5 * PAGE), -EREMOTEIO},
+        {"unmap of another shmid", ECHO_UNMAP, 0, {.shmid = 2, .shm_offset = 8 * PAGE, .len = 3 * PAGE}, -EREMOTEIO},
+        {"unmap outside", ECHO_UNMAP, 0, MAP_AT(WINDOW, PAGE), -ERANGE},
+};
+
+static void test_refusals_leave_all_as_it_was(void **state)
+{
+        struct session session;
+        uint8_t status;
+
+        (void)state;
+        open_window(&session);
+        session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, true);
+        for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+                const struct echo_request request = {
+                        .op = refusals[i].op,
+                        .file = refusals[i].file,
+                        .map = refusals[i].map,
+                };
+                int r = session_ask(&session, 0, &request).result;
+
+                if (r != refusals[i].result)
+                        fail_msg("%s: %d, expected %d", refusals[i].what, r, refusals[i].result);
+                assert_int_equal(count_mappings(&session), 1);
+                assert_int_equal(*window_at(&session, 10 * PAGE), 7);
+                assert_int_equal(*window_at(&session, 0), 0);
+        }
+        assert_int_equal(oriel_frontend_get_status(session_frontend(&session), &status), 0);
+        session_unmap(&session, 8 * PAGE, 3 * PAGE);
+        session_close(&session);
+}
+
+static void test_what_may_look_odd_is_mapped(void **state)
+{
+        struct session session;
+        struct echo_request empty = {.op = ECHO_MAP, .file = ECHO_FILE_EMPTY, .map = MAP_AT(0, PAGE)};
+        struct echo_request read_only = {.op = ECHO_MAP, .file = ECHO_FILE_READ_ONLY, .map = {.len = PAGE}};
+
+        (void)state;
+        open_window(&session);
+        assert_int_equal(session_ask(&session, 0, &empty).result, 0);
+        read_only.map.shm_offset = PAGE;
+        assert_int_equal(session_ask(&session, 0, &read_only).result, 0);
+        /* Lengths are rounded up to whole pages, and unmap names the same. */
+        session_map(&session, 4 * PAGE, 100, 0, true);
+        session_unmap(&session, 4 * PAGE, 100);
+        session_map(&session, 4 * PAGE, PAGE + 1, 62 * PAGE, true);
+        assert_int_equal(*window_at(&session, 6 * PAGE - 1), 63);
+        session_unmap(&session, 4 * PAGE, 2 * PAGE);
+        assert_int_equal(count_mappings(&session), 2);
+        session_close(&session);
+}
+
+static int map_now(struct oriel_backend *backend, void *fd)
+{
+        const struct oriel_wire_mmap map = MAP_AT(0, PAGE);
+        uint64_t ticket;
+
+        return oriel_backend_shmem_map(backend, &map, *(int *)fd, &ticket);
+}
+
+static void test_nothing_is_mapped_before_the_device_is_started(void **state)
+{
+        int fd = make_memory(PAGE);
+        struct pair pair;
+
+        (void)state;
+        pair_open(&pair, &(struct echo_options){.window = WINDOW}, UINT64_MAX);
+        assert_int_equal(map_now(echo_backend(pair.echo), &fd), -ESHUTDOWN);
+        pair_close(&pair);
+        fd_close(fd);
+}
+
+/* ---- many, from many threads ---- */
+
+#define THREADS 4
+#define AT_ONCE 2000
+
+static void test_pipelined_from_several_threads(void **state)
+{
+        const struct session_options options = {.echo = {.window = WINDOW, .queues = THREADS}};
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+        for (unsigned round = 0; round < 4; round++) {
+                bool map = round % 2 == 0;
+
+                for (unsigned queue = 0; queue < THREADS; queue++) {
+                        const struct echo_request request = {
+                                .op = map ? ECHO_MAP : ECHO_UNMAP,
+                                .count = AT_ONCE,
+                                .step = THREADS * PAGE,
+                                .map = MAP_AT(queue * PAGE, PAGE),
+                        };
+
+                        session_submit(&session, queue, &request, 0);
+                }
+                for (unsigned queue = 0; queue < THREADS; queue++) {
+                        struct echo_answer answer;
+
+                        session_collect(&session, queue);
+                        memcpy(&answer, session.out[queue], sizeof(answer));
+                        assert_int_equal(answer.result, 0);
+                }
+                assert_int_equal(count_mappings(&session), map ? THREADS * AT_ONCE : 0);
+                for (unsigned i = 0; i < THREADS * AT_ONCE; i++)
+                        assert_int_equal(*window_at(&session, i * PAGE + 5), map ? i / THREADS % ECHO_FILE_PAGES : 0);
+        }
+        session_close(&session);
+}
+
+static void test_results_are_each_ones_own(void **state)
+{
+        struct echo_request request = {.op = ECHO_MAP, .count = 1000, .step = PAGE, .map = MAP_AT(0, PAGE)};
+        struct session session;
+
+        (void)state;
+        open_window(&session);
+        for (unsigned i = 0; i < 10; i++)
+                session_map(&session, i * 100 * PAGE, PAGE, 0, true);
+
+        struct echo_answer answer = session_ask(&session, 0, &request);
+
+        assert_int_equal(answer.failed, 10);
+        assert_int_equal(answer.result, -EREMOTEIO);
+        assert_int_equal(count_mappings(&session), 1000);
+        session_close(&session);
+}
+
+static void test_answers_nobody_waits_for(void **state)
+{
+        struct session session;
+
+        (void)state;
+        open_window(&session);
+        for (unsigned i = 0; i < 300; i++) {
+                const struct echo_request request = {.op = ECHO_MAP_NO_WAIT, .map = MAP_AT(i * PAGE, PAGE)};
+
+                assert_int_equal(session_ask(&session, 0, &request).result, 0);
+        }
+        session_map(&session, 300 * PAGE, PAGE, 0, true);
+        assert_int_equal(count_mappings(&session), 301);
+        session_close(&session);
+}
+
+/* ---- stopping meanwhile ---- */
+
+/* The driver asks for the ring's base while the device's thread waits for the front-end: both get their answers. */
+static void test_stop_while_a_thread_waits(void **state)
+{
+        const struct echo_request request = {.op = ECHO_MAP, .count = AT_ONCE, .step = PAGE, .map = MAP_AT(0, PAGE)};
+        struct session session;
+
+        (void)state;
+        for (int i = 0; i < 5; i++) {
+                open_window(&session);
+                session_submit(&session, 0, &request, 0);
+                usleep((useconds_t)i * 500);
+                assert_int_equal(oriel_driver_stop_queue(session.driver, 0), 0);
+                session_close(&session);
+        }
+}
+
+static void test_connection_ends_while_a_thread_waits(void **state)
+{
+        const struct echo_request request = {.op = ECHO_MAP, .count = AT_ONCE, .step = PAGE, .map = MAP_AT(0, PAGE)};
+        struct session session;
+
+        (void)state;
+        for (int i = 0; i < 5; i++) {
+                open_window(&session);
+                session_submit(&session, 0, &request, 0);
+                usleep((useconds_t)i * 500);
+                oriel_frontend_disconnect(session_frontend(&session));
+                assert_int_equal(echo_join(session.echo), -ENOTCONN);
+                assert_int_equal(count_mappings(&session), 0);
+                session_close(&session);
+        }
+}
+
+/* ---- windows as memory ---- */
+
+/* @size bytes of the window are read, or written, by the device. */
+static void dma(struct session *session, uint8_t *from, uint8_t *to, uint32_t size)
+{
+        const struct iovec in[] = {{session->in[0], sizeof(struct echo_request)}, {from, size}};
+        const struct iovec out = {to, size};
+        uint32_t written;
+        void *token;
+
+        memcpy(session->in[0], &(struct echo_request){.op = ECHO_INVERT}, sizeof(struct echo_request));
+        assert_int_equal(oriel_driver_submit(session->driver, 0, in, 2, &out, 1, session), 0);
+        assert_int_equal(oriel_driver_kick(session->driver, 0), 0);
+        assert_int_equal(oriel_driver_wait(session->driver, 0, 20000), 0);
+        assert_int_equal(oriel_driver_collect(session->driver, 0, &token, &written), 1);
+        assert_int_equal(written, size);
+}
+
+static void test_dma_to_and_from_a_window(void **state)
+{
+        const struct session_options options = {
+                .echo = {.window = WINDOW},
+                .driver = {.windows_as_memory = true},
+        };
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+        session_map(&session, 16 * PAGE, 4 * PAGE, 10 * PAGE, true);
+        dma(&session, window_at(&session, 16 * PAGE), session.out[0], PAGE);
+        assert_int_equal(session.out[0][PAGE - 1], (uint8_t)~10);
+        memset(session.out[0], 0x33, PAGE);
+        dma(&session, session.out[0], window_at(&session, 17 * PAGE + 100), 1000);
+        assert_int_equal(echo_file(session.echo)[11 * PAGE + 99], 11);
+        assert_int_equal(echo_file(session.echo)[11 * PAGE + 100], (uint8_t)~0x33);
+        assert_int_equal(echo_file(session.echo)[11 * PAGE + 1100], 11);
+        session_unmap(&session, 16 * PAGE, 4 * PAGE);
+        session_invert(&session, 0, 100);
+        session_close(&session);
+}
+
+static void test_a_window_that_is_no_memory(void **state)
+{
+        const struct session_options options = {.echo = {.window = WINDOW}};
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+        session_map(&session, 0, PAGE, 0, true);
+
+        const struct iovec in = {window_at(&session, 0), PAGE};
+
+        assert_int_equal(oriel_driver_submit(session.driver, 0, &in, 1, NULL, 0, &session), -EFAULT);
+        session_close(&session);
+}
+
+static void count_warning(void *userdata, enum oriel_log_level level, const char *line)
+{
+        (void)line;
+        *(unsigned *)userdata += level == ORIEL_LOG_WARNING;
+}
+
+static void test_slots_that_run_out_are_no_loss_of_mappings(void **state)
+{
+        unsigned warnings = 0;
+        const struct oriel_log log = {count_warning, &warnings, ORIEL_LOG_WARNING};
+        const struct session_options options = {
+                .echo = {.window = WINDOW, .max_mem_slots = 5, .quiet = true},
+                .driver = {.windows_as_memory = true, .log = &log},
+        };
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+        for (unsigned i = 0; i < 20; i++)
+                session_map(&session, i * PAGE, PAGE, i * PAGE, true);
+        assert_int_equal(count_mappings(&session), 20);
+        for (unsigned i = 0; i < 20; i++)
+                assert_int_equal(*window_at(&session, i * PAGE), i);
+        assert_int_equal(warnings, 1);
+        dma(&session, window_at(&session, 2 * PAGE), session.out[0], PAGE);
+        for (unsigned i = 0; i < 20; i++)
+                session_unmap(&session, i * PAGE, PAGE);
+        session_close(&session);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_regions_are_as_the_device_says),
+                counted_test(test_map_shows_the_file_and_unmap_the_hole),
+                counted_test(test_the_same_from_the_second_region),
+                counted_test(test_refusals_leave_all_as_it_was),
+                counted_test(test_what_may_look_odd_is_mapped),
+                counted_test(test_nothing_is_mapped_before_the_device_is_started),
+                counted_test(test_pipelined_from_several_threads),
+                counted_test(test_results_are_each_ones_own),
+                counted_test(test_answers_nobody_waits_for),
+                counted_test(test_stop_while_a_thread_waits),
+                counted_test(test_connection_ends_while_a_thread_waits),
+                counted_test(test_dma_to_and_from_a_window),
+                counted_test(test_a_window_that_is_no_memory),
+                counted_test(test_slots_that_run_out_are_no_loss_of_mappings),
+        };
+
+        return run_counted("session-window", tests);
+}
