@@ -220,8 +220,8 @@ static void write_ring(struct world *world, const struct hostile_ring *hostile)
         struct vring_avail *available = world_at(world, world->ring.driver);
 
         for (unsigned i = 0; i < SIZE; i++) {
-                write_entry(world, world->ring.descriptor + i * 16, &hostile->ring[i], packed, i < hostile->index);
-                write_entry(world, TABLE_AT + i * 16, &hostile->table[i], packed, false);
+                write_entry(world, world->ring.descriptor + i * 16UL, &hostile->ring[i], packed, i < hostile->index);
+                write_entry(world, TABLE_AT + i * 16UL, &hostile->table[i], packed, false);
         }
         if (packed)
                 return;

@@ -34,7 +34,7 @@ static void player_init(struct player *player, struct world *world, unsigned n, 
         assert_non_null(player->requests);
         /* One of them lies across the regions' border. */
         for (unsigned i = 0; i < n; i++)
-                player->requests[i].at = BORDER - n / 2 * SLOT_SIZE - SLOT_SIZE / 3 + i * SLOT_SIZE;
+                player->requests[i].at = BORDER - (uint64_t)n / 2 * SLOT_SIZE - SLOT_SIZE / 3 + (uint64_t)i * SLOT_SIZE;
 }
 
 static uint32_t digest(uint32_t sum, uint8_t byte)
