@@ -306,9 +306,13 @@ static int take_answers(struct mount *mount)
 }
 
 /* One request of the kernel's. -ENODEV: unmounted. */
-static int take_request(struct mount *mount, struct slot *slot)
+static int take_request(struct mount *mount)
 {
-        ssize_t size = read(mount->fuse_fd, slot->in, BUFFER);
+        struct slot *slot = free_slot(mount);
+        ssize_t size = slot ? read(mount->fuse_fd, slot->in, BUFFER) : 0;
+
+        if (size == 0)
+                return 0;
 
         if (size < 0)
                 return errno == EINTR || errno == EAGAIN || errno == ENOENT ? 0 : -errno;
@@ -345,7 +349,7 @@ static void begin_unmount(struct mount *mount)
                 mount->unmounting = pthread_create(&mount->unmounter, NULL, unmount, mount) == 0;
 }
 
-static int take_events(struct mount *mount, const struct pollfd *fds, struct slot *slot)
+static int take_events(struct mount *mount, const struct pollfd *fds)
 {
         int r = 0;
 
@@ -362,7 +366,7 @@ static int take_events(struct mount *mount, const struct pollfd *fds, struct slo
         if (r == 0 && (fds[3].revents || fds[4].revents))
                 r = take_answers(mount);
         if (r == 0 && fds[5].revents) {
-                r = take_request(mount, slot->busy ? free_slot(mount) : slot);
+                r = take_request(mount);
                 if (r == -ENODEV) {
                         mount->over = true;
                         r = 0;
@@ -376,18 +380,17 @@ static int run(struct mount *mount)
         int r = take_answers(mount);
 
         while (r == 0 && !mount->over) {
-                struct slot *slot = free_slot(mount);
                 struct pollfd fds[] = {
                         {.fd = mount->signals, .events = POLLIN},
                         {.fd = mount->unmounted, .events = POLLIN},
                         {.fd = oriel_frontend_get_fd(oriel_driver_frontend(mount->driver)), .events = POLLIN},
                         {.fd = oriel_driver_call_fd(mount->driver, HIPRIO), .events = POLLIN},
                         {.fd = oriel_driver_call_fd(mount->driver, REQUESTS), .events = POLLIN},
-                        {.fd = slot ? mount->fuse_fd : -1, .events = POLLIN},
+                        {.fd = free_slot(mount) ? mount->fuse_fd : -1, .events = POLLIN},
                 };
 
                 if (poll(fds, ARRAY_SIZE(fds), -1) > 0)
-                        r = take_events(mount, fds, slot);
+                        r = take_events(mount, fds);
         }
         return r;
 }
@@ -450,7 +453,7 @@ static void quiet(enum fuse_log_level level, const char *format, va_list args)
 
         vsnprintf(text, sizeof(text), format, args);
         text[strcspn(text, "\n")] = '\0';
-        fail("%s", text);
+        report("%s", text);
 }
 
 /* The rights of a file are checked by the kernel, as in a guest. */
@@ -465,6 +468,7 @@ static int open_mount(struct mount *mount, const char *dir)
                  geteuid() == 0 ? ",allow_other" : "", readonly ? ",ro" : "");
         fuse_set_log_func(quiet);
         mount->session = fuse_session_new(&args, &none, sizeof(none), NULL);
+        fuse_opt_free_args(&args);
         if (!mount->session || fuse_session_mount(mount->session, dir) != 0)
                 return -EIO;
 
