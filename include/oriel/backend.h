@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* The back-end's end of a vhost-user session: the device's process. It owns no thread and no loop: poll
  * oriel_backend_get_fd() for reading and call oriel_backend_dispatch() on one thread, the dispatching one. Rings are
@@ -127,6 +128,7 @@ int oriel_backend_shared_object_add(struct oriel_backend *backend, const uint8_t
 int oriel_backend_shared_object_remove(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
 int oriel_backend_shared_object_lookup(struct oriel_backend *backend, const uint8_t uuid[16]);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* A virtio driver in user space on top of a front-end: the guest that needs no VM. It makes guest memory from a memfd,
  * brings a device up, puts a window under each of its shared memory regions, and passes buffers through its queues. It
@@ -79,6 +80,7 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue);
 int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue);
 int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

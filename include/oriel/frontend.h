@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* The front-end's end of a vhost-user session: the VMM's. It owns no thread and no loop, and belongs to one thread at a
  * time. Poll oriel_frontend_get_fd() for reading and call oriel_frontend_dispatch(). Calls that send a request wait for
@@ -146,6 +147,7 @@ int oriel_frontend_net_set_mtu(struct oriel_frontend *frontend, uint64_t mtu);
 int oriel_frontend_request(struct oriel_frontend *frontend, enum oriel_frontend_request id, const void *payload,
                            uint32_t size, int fd, void *reply, uint32_t *reply_size);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

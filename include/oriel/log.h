@@ -5,6 +5,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum oriel_log_level {
         ORIEL_LOG_ERROR,   /* a connection, request or queue was lost */
@@ -22,6 +23,7 @@ struct oriel_log {
         enum oriel_log_level level;
 };
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

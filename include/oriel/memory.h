@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* A guest memory table: the memory regions (and, with an IOMMU, the IOTLB entries) by which one side of a device finds
  * the other's addresses. vhost-user, "Memory access" and "IOMMU support".
@@ -96,6 +97,7 @@ void oriel_dirty_log_unref(struct oriel_dirty_log *log);
 /* Pages outside the log are not marked: the front-end promised a log that covers them. */
 void oriel_dirty_log_mark(struct oriel_dirty_log *log, struct oriel_range guest);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

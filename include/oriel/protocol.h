@@ -2,6 +2,10 @@
 #ifndef ORIEL_PROTOCOL_H
 #define ORIEL_PROTOCOL_H
 
+/* The kernel's legacy ring helpers, which come along, are not C++. */
+#if defined(__cplusplus) && !defined(VIRTIO_RING_NO_LEGACY)
+#define VIRTIO_RING_NO_LEGACY
+#endif
 #include <linux/vhost_types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +14,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* vhost-user as data: what can be said, in the specification's names. Nothing here touches a socket or allocates; all
  * of it may be called from any thread. All numbers on the wire are in the machine's byte order. */
@@ -321,6 +326,7 @@ uint64_t oriel_dialect_from_wire(const struct oriel_dialect *dialect, uint64_t w
  * @payload_size bytes, whatever the table says; a wrong size is printed as such. */
 size_t oriel_payload_print(enum oriel_payload payload, const void *data, size_t data_size, char *out, size_t size);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* A VIRTIO Shared Memory Region as its front-end keeps it, the mappings in it, and the window they are placed in. The
  * rules are those of vhost-user's SHMEM_MAP and SHMEM_UNMAP. Every function may be called from any thread; a region's
@@ -107,6 +108,7 @@ uint64_t oriel_window_size(const struct oriel_window *window);
  * refused with -ENOSPC: at the limit itself not even a hole can be put back. */
 const struct oriel_placement_ops *oriel_window_placement(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

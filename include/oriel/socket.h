@@ -5,6 +5,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Unix stream sockets for the ends to talk over. Each returns an fd that is close-on-exec and the caller's, or a
  * negative errno. */
@@ -19,6 +20,7 @@ int oriel_socket_listen(const char *path);
 /* The next connection; blocks unless @listener is non-blocking (-EAGAIN). */
 int oriel_socket_accept(int listener);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

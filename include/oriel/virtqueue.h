@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Both sides of a virtqueue, split and packed (VIRTIO 1.2, 2.7 and 2.8). Neither knows of vhost-user, sockets or
  * eventfds. No function blocks. A queue belongs to one thread at a time; different queues are independent.
@@ -144,6 +145,7 @@ uint32_t oriel_driver_queue_base(const struct oriel_driver_queue *queue);
 int oriel_driver_queue_error(const struct oriel_driver_queue *queue);
 const char *oriel_driver_queue_why(const struct oriel_driver_queue *queue);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

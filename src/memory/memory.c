@@ -11,7 +11,7 @@
 /* A table with room for @n regions, that has @old's limits and takes over @iotlb. */
 static struct oriel_memory *memory_alloc(unsigned max_regions, unsigned n, struct iotlb *iotlb)
 {
-        struct oriel_memory *memory = malloc(sizeof(*memory) + 2 * n * sizeof(memory->places[0]));
+        struct oriel_memory *memory = malloc(sizeof(*memory) + 2 * (size_t)n * sizeof(memory->places[0]));
 
         if (!memory)
                 return NULL;

@@ -64,16 +64,23 @@ static int chain_grow(struct oriel_chain *chain)
         return 0;
 }
 
-static int chain_add_span(struct oriel_chain *chain, const struct memory_piece *piece, bool may_join)
+/* Make the last span longer if @piece goes on where it ends. */
+static bool chain_join(struct oriel_chain *chain, const struct memory_piece *piece)
 {
         struct iovec *last = chain->spans + chain->n - 1;
 
+        if ((uint8_t *)last->iov_base + last->iov_len != piece->host ||
+            chain->guests[chain->n - 1] + last->iov_len != piece->guest)
+                return false;
+        last->iov_len += piece->size;
+        return true;
+}
+
+static int chain_add_span(struct oriel_chain *chain, const struct memory_piece *piece, bool may_join)
+{
         /* A buffer in pages of an IOMMU is often in one piece all the same. */
-        if (may_join && (uint8_t *)last->iov_base + last->iov_len == piece->host &&
-            chain->guests[chain->n - 1] + last->iov_len == piece->guest) {
-                last->iov_len += piece->size;
+        if (may_join && chain_join(chain, piece))
                 return 0;
-        }
         if (chain->n == chain->room) {
                 int r = chain_grow(chain);
 

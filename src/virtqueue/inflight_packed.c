@@ -43,19 +43,20 @@ static void packed_make(struct oriel_device_queue *queue)
 static void packed_settle_last_batch(const struct oriel_device_queue *queue, struct inflight_packed_region *copy)
 {
         const struct vring_packed_desc *ring = (const void *)queue->parts[RING_DESCRIPTOR].host;
-        union inflight_packed_used *used = &copy->used;
-        uint16_t flags = load16_acquire(&ring[used->old_index].flags);
-
+        union inflight_packed_used used = copy->used;
+        uint16_t flags = load16_acquire(&ring[used.old_index].flags);
         /* A batch as large as the ring moves only the wrap counter. */
-        if ((used->index != used->old_index || used->wrap != used->old_wrap) &&
-            !packed_flags_are(flags, packed_available_flags(used->old_wrap))) {
-                used->old_index = used->index;
-                used->old_wrap = used->wrap;
+        bool half_done = used.index != used.old_index || used.wrap != used.old_wrap;
+
+        if (half_done && !packed_flags_are(flags, packed_available_flags(used.old_wrap))) {
+                copy->used = (union inflight_packed_used){
+                        .index = used.index, .wrap = used.wrap, .old_index = used.index, .old_wrap = used.wrap};
                 copy->old_free_head = copy->free_head;
+                return;
         }
+        copy->used = (union inflight_packed_used){
+                .index = used.old_index, .wrap = used.old_wrap, .old_index = used.old_index, .old_wrap = used.old_wrap};
         copy->free_head = copy->old_free_head;
-        used->index = used->old_index;
-        used->wrap = used->old_wrap;
 }
 
 /* Walk the free list; its entries are not in flight whatever they say. @seen has what is on it. */

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SPLIT_SIZE_MAX  32768
-#define PACKED_SIZE_MAX 32768
+#define RING_SIZE_MAX 32768 /* VIRTIO 1.2, 2.7 and 2.8 */
 
 static const size_t split_alignment[RING_PARTS] = {VRING_DESC_ALIGN_SIZE, VRING_AVAIL_ALIGN_SIZE,
                                                    VRING_USED_ALIGN_SIZE};
@@ -61,9 +60,9 @@ int ring_check(const struct oriel_ring *in, struct oriel_ring *out)
         if (in->struct_size < offsetof(struct oriel_ring, log_used))
                 return -EINVAL;
         memcpy(&ring, in, in->struct_size < sizeof(ring) ? in->struct_size : sizeof(ring));
-        if (ring.size == 0 || ring.size > PACKED_SIZE_MAX)
+        if (ring.size == 0 || ring.size > RING_SIZE_MAX)
                 return -EINVAL;
-        if (!ring_has(&ring, VIRTIO_F_RING_PACKED) && !is_aligned(SPLIT_SIZE_MAX, ring.size))
+        if (!ring_has(&ring, VIRTIO_F_RING_PACKED) && (ring.size & (ring.size - 1)) != 0)
                 return -EINVAL;
         alignment = ring_alignment(&ring);
         if (!is_aligned(ring.descriptor, alignment[RING_DESCRIPTOR]) ||

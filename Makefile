@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# A front door to Meson that also installs what is missing; everything else is in meson.build.
+
+BUILD ?= build
+DIR ?= .
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) oriel oriel-fs
+
+$(BUILD)/build.ninja:
+	@tools/packages build
+	@meson setup $(BUILD) -Dtests=disabled
+
+# Read a real directory through the window and compare every byte.
+demo: all
+	@$(BUILD)/oriel demo $(DIR)
+
+bench: all
+	@$(BUILD)/oriel bench map
+
+# Everything that must hold before a change lands.
+check:
+	@tools/packages check
+	@tools/check
+
+fuzz:
+	@tools/packages check
+	@tools/fuzz
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) build-check
+
+.PHONY: all demo bench check fuzz install clean

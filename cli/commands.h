@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+/* Each subcommand is a main() of its own, whose argv[0] is its name. */
+int command_bench(int argc, char **argv);
+int command_demo(int argc, char **argv);
+int command_mount(int argc, char **argv);
+int command_probe(int argc, char **argv);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/options.h"
+#include "cli/commands.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+        const char *help;
+} commands[] = {
+        {"bench", command_bench, "measure mapping against the floor"},
+        {"demo", command_demo, "read a directory through a shared memory window and check every byte"},
+        {"mount", command_mount, "mount a virtio-fs back-end on this host, without a virtual machine"},
+        {"probe", command_probe, "print what a back-end offers"},
+};
+
+static int print_help(void)
+{
+        printf("Usage: oriel COMMAND [OPTION]... [ARGUMENT]...\n\n"
+               "vhost-user with VIRTIO Shared Memory Regions.\n\nCommands:\n");
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+                printf("  %-8s %s\n", commands[i].name, commands[i].help);
+        printf("\noriel COMMAND --help tells more.\n\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
+        return STATUS_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+        signal(SIGPIPE, SIG_IGN);
+        if (argc < 2) {
+                fail("a command is missing (see oriel --help)");
+                return STATUS_USAGE;
+        }
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+                return print_help();
+        if (strcmp(argv[1], "--version") == 0) {
+                printf("oriel %s\n", ORIEL_VERSION_STRING);
+                return STATUS_SUCCESS;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+                if (strcmp(argv[1], commands[i].name) == 0)
+                        return commands[i].run(argc - 1, argv + 1);
+        fail("'%s' is not a command (see oriel --help)", argv[1]);
+        return STATUS_USAGE;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_MOUNT_DAX_H
+#define CLI_MOUNT_DAX_H
+
+#include <linux/fuse.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which ranges of which files the window shows, and how long those files are: what is needed to answer reads and writes
+ * without the device. A range that is not there yet is asked for, and whoever wanted it takes the long way meanwhile.
+ */
+struct dax;
+
+/* The range that a request to map asks for. */
+struct dax_ask {
+        uint64_t nodeid;
+        uint64_t file_offset;
+        uint64_t window_offset;
+        uint64_t size;
+        bool needed; /* false: nothing is to be asked for */
+};
+
+/* @window is the caller's. -ENOMEM. */
+int dax_new(uint8_t *window, uint64_t window_size, struct dax **out);
+void dax_free(struct dax *dax);
+
+/* Where [@offset, @offset + @size) of the file is in the window, or NULL and what to ask for. */
+uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask);
+/* The answer to what was asked for. */
+void dax_asked(struct dax *dax, const struct dax_ask *ask, int error);
+
+/* What the device said of a file's size, what a write made of it, and that the kernel has let the file go. */
+void dax_set_size(struct dax *dax, uint64_t nodeid, uint64_t size);
+void dax_grow(struct dax *dax, uint64_t nodeid, uint64_t size);
+void dax_forget(struct dax *dax, uint64_t nodeid);
+/* Whether the file is known to reach to @end: a write through the window must not be lost beyond it. */
+bool dax_reaches(const struct dax *dax, uint64_t nodeid, uint64_t end);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json.h>
+#include <oriel/frontend.h>
+#include <oriel/socket.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TIMEOUT_MS  4000
+#define CONFIG_SIZE 64
+
+static bool as_json;
+static bool verbose;
+static const char *dialect;
+static unsigned device_id;
+
+static const struct option_row rows[] = {
+        {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object"},
+        {"dialect", OPTION_STRING, &dialect, "NAME", "the back-end's number for SHMEM: standard, shmem-21, shmem-20"},
+        {"virtio-id", OPTION_NUMBER, &device_id, "N", "name the features of this device type too"},
+        {"verbose", OPTION_FLAG, &verbose, NULL, "say more"},
+};
+
+static const struct program program = {
+        .name = "oriel probe",
+        .operands = "SOCKET",
+        .summary = "Connect to a vhost-user back-end and print what it offers: features by name, queues,\n"
+                   "config space and shared memory regions. The back-end is not started.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+        .min_operands = 1,
+        .max_operands = 1,
+};
+
+/* What a back-end said. */
+struct findings {
+        uint64_t device_features;
+        uint64_t protocol_features;
+        unsigned queues;
+        uint8_t config[ORIEL_MAX_CONFIG];
+        uint32_t config_size;
+        uint64_t shmem[ORIEL_MAX_SHMIDS];
+        uint64_t max_mem_slots;
+};
+
+static bool has(const struct findings *findings, unsigned feature)
+{
+        return findings->protocol_features & ORIEL_FEATURE(feature);
+}
+
+/* Nobody tells how long a config space is, and back-ends refuse to read past its end: find it byte by byte. */
+static int read_config(struct oriel_frontend *frontend, struct findings *findings)
+{
+        int r = oriel_frontend_get_config(frontend, 0, findings->config, CONFIG_SIZE);
+
+        if (r == 0)
+                findings->config_size = CONFIG_SIZE;
+        while (r == -EREMOTEIO && findings->config_size < CONFIG_SIZE) {
+                if (oriel_frontend_get_config(frontend, 0, findings->config, findings->config_size + 1) < 0)
+                        break;
+                findings->config_size++;
+        }
+        return r == -EREMOTEIO ? 0 : r;
+}
+
+static int ask(struct oriel_frontend *frontend, struct findings *findings)
+{
+        int r = oriel_frontend_negotiate(frontend, oriel_frontend_supported() &
+                                                           ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS));
+
+        if (r < 0)
+                return r;
+        findings->device_features = oriel_frontend_device_features(frontend);
+        findings->protocol_features = oriel_frontend_offered(frontend);
+        if (has(findings, ORIEL_PROTOCOL_F_MQ))
+                r = oriel_frontend_get_queue_num(frontend, &findings->queues);
+        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+                r = oriel_frontend_get_max_mem_slots(frontend, &findings->max_mem_slots);
+        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_SHMEM_MAP))
+                r = oriel_frontend_get_shmem_config(frontend, findings->shmem);
+        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_CONFIG))
+                r = read_config(frontend, findings);
+        return r;
+}
+
+/* ---- printing ---- */
+
+static const char *device_feature(unsigned bit, char *unknown, size_t size)
+{
+        const char *name = oriel_virtio_feature_name(device_id, bit);
+
+        snprintf(unknown, size, "bit %u", bit);
+        return name ? name : unknown;
+}
+
+static const char *protocol_feature(unsigned bit, char *unknown, size_t size)
+{
+        const char *name = oriel_protocol_feature_name(bit);
+
+        snprintf(unknown, size, "bit %u", bit);
+        return name ? name : unknown;
+}
+
+typedef const char *(*name_fn)(unsigned bit, char *unknown, size_t size);
+
+static struct json_object *names_json(uint64_t bits, name_fn name)
+{
+        struct json_object *array = json_object_new_array();
+        char unknown[16];
+
+        for (unsigned bit = 0; bit < 64; bit++)
+                if (bits & ORIEL_FEATURE(bit))
+                        json_object_array_add(array, json_object_new_string(name(bit, unknown, sizeof(unknown))));
+        return array;
+}
+
+static void print_names(const char *title, uint64_t bits, name_fn name)
+{
+        char unknown[16];
+
+        printf("%s (0x%" PRIx64 ")\n", title, bits);
+        for (unsigned bit = 0; bit < 64; bit++)
+                if (bits & ORIEL_FEATURE(bit))
+                        printf("  %2u %s\n", bit, name(bit, unknown, sizeof(unknown)));
+}
+
+static void config_hex(const struct findings *findings, char *out)
+{
+        out[0] = '\0';
+        for (uint32_t i = 0; i < findings->config_size; i++)
+                sprintf(out + 2 * i, "%02x", findings->config[i]);
+}
+
+static void print_json(const struct findings *findings)
+{
+        struct json_object *object = json_object_new_object(), *shmem = json_object_new_array();
+        char hex[2 * ORIEL_MAX_CONFIG + 1];
+
+        config_hex(findings, hex);
+        for (int i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (findings->shmem[i]) {
+                        struct json_object *region = json_object_new_object();
+
+                        json_object_object_add(region, "shmid", json_object_new_int(i));
+                        json_object_object_add(region, "size", json_object_new_uint64(findings->shmem[i]));
+                        json_object_array_add(shmem, region);
+                }
+        json_object_object_add(object, "device_features", names_json(findings->device_features, device_feature));
+        json_object_object_add(object, "protocol_features", names_json(findings->protocol_features, protocol_feature));
+        json_object_object_add(object, "queues", json_object_new_int((int)findings->queues));
+        json_object_object_add(object, "config", json_object_new_string(hex));
+        json_object_object_add(object, "shmem", shmem);
+        json_object_object_add(object, "max_mem_slots", json_object_new_uint64(findings->max_mem_slots));
+        printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+        json_object_put(object);
+}
+
+static void print_text(const struct findings *findings)
+{
+        char hex[2 * ORIEL_MAX_CONFIG + 1];
+
+        config_hex(findings, hex);
+        print_names("device features", findings->device_features, device_feature);
+        print_names("protocol features", findings->protocol_features, protocol_feature);
+        if (has(findings, ORIEL_PROTOCOL_F_MQ))
+                printf("queues %u\n", findings->queues);
+        if (has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+                printf("memory slots %" PRIu64 "\n", findings->max_mem_slots);
+        printf("config %s\n", findings->config_size ? hex : "none");
+        for (int i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (findings->shmem[i])
+                        printf("shared memory region: shmid %d, %" PRIu64 " bytes\n", i, findings->shmem[i]);
+}
+
+static int explain(const char *path, int r)
+{
+        static const struct {
+                int error;
+                const char *words;
+        } reasons[] = {
+                {-ETIMEDOUT,
+                 "it does not answer: it may be serving another front-end, or not be a vhost-user back-end"},
+                {-ENOTCONN, "it closed the connection: it may be serving another front-end"},
+                {-EPROTO, "it does not speak vhost-user as the specification has it"},
+                {-EREMOTEIO, "it refused a request"},
+                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
+                {-ENOENT, "there is no such socket: start the back-end first"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+                if (reasons[i].error == r)
+                        return fail("%s: %s", path, reasons[i].words);
+        return fail("%s: %s", path, strerror(-r));
+}
+
+int command_probe(int argc, char **argv)
+{
+        char **operands;
+        int status = options_parse(&program, argc, argv, &operands);
+
+        if (status >= 0)
+                return status;
+        if (dialect && !oriel_dialect_find(dialect)) {
+                fail("--dialect: standard, shmem-21 or shmem-20 (see oriel probe --help)");
+                return STATUS_USAGE;
+        }
+
+        struct oriel_log log = stderr_log(verbose);
+        const struct oriel_frontend_options options = {
+                .struct_size = sizeof(options),
+                .log = verbose ? &log : NULL,
+                .timeout_ms = TIMEOUT_MS,
+                .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
+        };
+        struct findings findings = {0};
+        struct oriel_frontend *frontend = NULL;
+        int fd = oriel_socket_connect(operands[0]);
+        int r = fd < 0 ? fd : oriel_frontend_new(&options, &frontend);
+
+        if (r == 0)
+                r = oriel_frontend_attach(frontend, fd);
+        if (r == 0)
+                r = ask(frontend, &findings);
+        oriel_frontend_free(frontend);
+        if (r < 0)
+                return explain(operands[0], r);
+        if (as_json)
+                print_json(&findings);
+        else
+                print_text(&findings);
+        return STATUS_SUCCESS;
+}

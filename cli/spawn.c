@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/spawn.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_ARGUMENTS 32
+
+/* A build tree's programs belong together, whatever PATH has. */
+static void find_program(const char *program, char *path, size_t size)
+{
+        char self[PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+        if (n > 0) {
+                self[n] = '\0';
+                if ((size_t)snprintf(path, size, "%s/%s", dirname(self), program) < size && access(path, X_OK) == 0)
+                        return;
+        }
+        snprintf(path, size, "%s", program);
+}
+
+static void run_child(const char *path, char **argv, int socket)
+{
+        sigset_t none;
+
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        /* A Ctrl-C at the terminal is the parent's to act on. */
+        setpgid(0, 0);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        fcntl(socket, F_SETFD, 0);
+        execvp(path, argv);
+        _exit(127);
+}
+
+pid_t spawn_with_socket(const char *program, const char *const *arguments, int *socket)
+{
+        char path[PATH_MAX], option[32], *argv[MAX_ARGUMENTS + 3] = {path, option};
+        int fds[2], n = 2;
+
+        for (; arguments[n - 2] && n < MAX_ARGUMENTS; n++)
+                argv[n] = (char *)arguments[n - 2];
+        find_program(program, path, sizeof(path));
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+
+        _cleanup_(fd_closep) int ours = fds[0], theirs = fds[1];
+
+        snprintf(option, sizeof(option), "--fd=%d", theirs);
+
+        pid_t pid = fork();
+
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                run_child(path, argv, theirs);
+        *socket = fd_take(&ours);
+        return pid;
+}
+
+void spawn_wait(pid_t pid)
+{
+        const struct timespec pause = {0, 10 * 1000 * 1000};
+
+        for (int i = 0; i < 200; i++) {
+                if (waitpid(pid, NULL, WNOHANG) != 0)
+                        return;
+                nanosleep(&pause, NULL);
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_SPAWN_H
+#define CLI_SPAWN_H
+
+#include <sys/types.h>
+
+/* Start @program, which is looked for beside this program and then in PATH, with @arguments (NULL-terminated, without
+ * argv[0]) and "--fd=N" for its end of a socket. Our end is in *socket, the caller's. It is ended when this process
+ * ends. The pid, or a negative errno. */
+pid_t spawn_with_socket(const char *program, const char *const *arguments, int *socket);
+
+/* Wait until it has ended by itself after its socket was closed, or after two seconds end it. */
+void spawn_wait(pid_t pid);
+
+#endif

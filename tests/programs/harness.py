@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Run the built programs as their users do. Exit status 77 tells Meson that everything was skipped."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ORIEL = os.environ["ORIEL"]
+ORIEL_FS = os.environ["ORIEL_FS"]
+TIMEOUT = 60
+
+
+def run(*args, **kwargs):
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=TIMEOUT, **kwargs)
+
+
+def wait_for(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.01)
+
+
+def listening(path):
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+        return True
+    except OSError:
+        return False
+
+
+class Case(unittest.TestCase):
+    """A scratch folder with a shared directory, and programs that are ended when the test is."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="oriel-test-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.share = self.path("share")
+        self.socket = self.path("socket")
+        os.mkdir(self.share)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, data):
+        with open(os.path.join(self.share, name), "wb") as file:
+            file.write(data)
+
+    def start(self, *args, **kwargs):
+        process = subprocess.Popen([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process, number=signal.SIGTERM):
+        """Ends it if need be; returns the exit status and what it printed on stderr."""
+        if process.poll() is None:
+            process.send_signal(number)
+        if not process.stdout.closed:
+            process.out, process.err = process.communicate(timeout=TIMEOUT)
+        return process.returncode, process.err
+
+    def start_fs(self, *options):
+        process = self.start(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, *options)
+        wait_for(lambda: os.path.exists(self.socket) or process.poll() is not None, "oriel-fs")
+        self.assertIsNone(process.poll(), "oriel-fs has ended")
+        return process
+
+
+def main():
+    result = unittest.main(exit=False, verbosity=2).result
+    skipped = len(result.skipped)
+    for test, why in result.skipped:
+        print(f"SKIP {test}: {why}")
+    if not result.wasSuccessful() or not result.testsRun:
+        sys.exit(1)
+    sys.exit(77 if skipped == result.testsRun else 0)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel mount, with and without the window."""
+import filecmp
+import hashlib
+import mmap
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+
+from harness import ORIEL, Case, main, run, unittest, wait_for
+
+
+def why_not():
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/fuse can't be opened: {error.strerror}"
+    if os.geteuid() != 0 and not shutil.which("fusermount3"):
+        return "not root, and fusermount3 is not installed"
+    return None
+
+
+@unittest.skipIf(why_not(), why_not() or "")
+class Mount(Case):
+    options = []
+
+    def setUp(self):
+        super().setUp()
+        self.point = self.path("mnt")
+        os.mkdir(self.point)
+
+    def start_mount(self, *options):
+        process = self.start(ORIEL, "mount", *self.options, *options, self.socket, self.point)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.point], capture_output=True)
+        line = process.stdout.readline()
+        self.assertIn("is mounted on", line)
+        return process
+
+    def at(self, name):
+        return os.path.join(self.point, name)
+
+    def mounted(self):
+        return os.path.ismount(self.point)
+
+    def check_unmounted_by(self, number):
+        self.start_fs("--dax-window", "8M")
+        process = self.start_mount()
+        self.write("file", b"x")
+        self.assertTrue(os.path.exists(self.at("file")))
+        self.assertEqual(self.end(process, number), (0, ""))
+        self.assertFalse(self.mounted())
+
+    def test_sigint(self):
+        self.check_unmounted_by(signal.SIGINT)
+
+    def test_sigterm(self):
+        self.check_unmounted_by(signal.SIGTERM)
+
+    def test_umount(self):
+        self.start_fs("--dax-window", "8M")
+        process = self.start_mount()
+        subprocess.run(["umount", self.point], check=True)
+        self.assertEqual(process.wait(20), 0)
+
+    def test_unmount_while_in_use(self):
+        self.start_fs("--dax-window", "8M")
+        process = self.start_mount()
+        fd = os.open(self.at("busy"), os.O_WRONLY | os.O_CREAT)
+        self.addCleanup(self.close_orphan, fd)
+        os.write(fd, b"x")
+        self.assertEqual(self.end(process, signal.SIGINT)[0], 0)
+        self.assertFalse(self.mounted())
+        self.assertEqual(open(os.path.join(self.share, "busy"), "rb").read(), b"x")
+
+    def close_orphan(self, fd):
+        """A file of a mount that has no server any more: the kernel says so, and closes it."""
+        with self.assertRaises(OSError):
+            os.close(fd)
+
+    def test_back_end_gone(self):
+        backend = self.start_fs("--dax-window", "8M")
+        process = self.start_mount()
+        fd = os.open(self.at("file"), os.O_WRONLY | os.O_CREAT)
+        self.addCleanup(self.close_orphan, fd)
+        backend.kill()
+        process.wait(20)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(self.end(process)[1], "^oriel: .*the back-end is gone; .* is unmounted\n$")
+        self.assertFalse(self.mounted())
+
+    def test_refusals(self):
+        result = run(ORIEL, "mount", self.socket, self.point)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: .*start the back-end first\n$")
+        self.start_fs()
+        result = run(ORIEL, "mount", self.socket, self.path("nowhere"))
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: .*not a directory")
+        result = run(ORIEL, "mount", "--dax", self.socket, self.point)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: .*no shared memory window")
+
+    def test_a_tree(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        shutil.copytree(source, self.at("tree"), symlinks=True)
+        for root in (self.at("tree"), os.path.join(self.share, "tree")):
+            compared = filecmp.dircmp(source, root)
+            self.assertEqual((compared.left_only, compared.right_only, compared.diff_files), ([], [], []))
+        for folder, _, names in os.walk(source):
+            for name in names:
+                path = os.path.relpath(os.path.join(folder, name), source)
+                self.assertTrue(filecmp.cmp(os.path.join(source, path), self.at("tree/" + path), shallow=False), path)
+        shutil.rmtree(self.at("tree"))
+        self.assertEqual(os.listdir(self.share), [])
+
+    def test_operations(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        os.mkdir(self.at("d"))
+        with open(self.at("d/f"), "wb") as file:
+            file.write(b"hello")
+        os.rename(self.at("d/f"), self.at("g"))
+        os.symlink("g", self.at("s"))
+        self.assertEqual(os.readlink(self.at("s")), "g")
+        os.truncate(self.at("g"), 2)
+        self.assertEqual(open(self.at("s"), "rb").read(), b"he")
+        os.chmod(self.at("g"), 0o640)
+        self.assertEqual(os.stat(os.path.join(self.share, "g")).st_mode & 0o777, 0o640)
+        self.assertEqual(os.statvfs(self.point).f_bsize, os.statvfs(self.share).f_bsize)
+        with open(self.at("g"), "r+b") as file:
+            os.fsync(file.fileno())
+        with self.assertRaises(OSError):
+            os.getxattr(self.at("g"), "user.x")
+        with self.assertRaises(FileExistsError):
+            os.mkdir(self.at("d"))
+        with self.assertRaises(FileNotFoundError):
+            os.unlink(self.at("none"))
+        os.unlink(self.at("s"))
+        os.rmdir(self.at("d"))
+        self.assertEqual(sorted(os.listdir(self.point)), ["g"])
+
+    def test_random_reads_and_writes(self):
+        """A large file against a model in memory, while other threads read other files."""
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        chance = random.Random(7)
+        model = bytearray(os.urandom(12 << 20))
+        self.write("model", model)
+        stop = threading.Event()
+
+        def read_others(name):
+            data = os.urandom(3 << 20)
+            self.write(name, data)
+            while not stop.is_set():
+                with open(self.at(name), "rb") as file:
+                    if file.read() != data:
+                        self.wrong = name
+
+        self.wrong = None
+        threads = [threading.Thread(target=read_others, args=(f"other-{i}",)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        with open(self.at("model"), "r+b", buffering=0) as file:
+            for _ in range(1500):
+                at, size = chance.randrange(len(model)), chance.choice([1, 100, 4096, 70000])
+                if chance.random() < 0.5:
+                    data = os.urandom(min(size, len(model) - at))
+                    os.pwrite(file.fileno(), data, at)
+                    model[at:at + len(data)] = data
+                else:
+                    self.assertEqual(os.pread(file.fileno(), size, at), bytes(model[at:at + size]))
+                if chance.random() < 0.02:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertIsNone(self.wrong)
+        self.assertEqual(hashlib.sha256(open(os.path.join(self.share, "model"), "rb").read()).digest(),
+                         hashlib.sha256(model).digest())
+
+    def test_shared_mmap(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        self.write("m", b"\0" * 8192)
+        with open(self.at("m"), "r+b") as file, mmap.mmap(file.fileno(), 8192) as view:
+            view[5000:5005] = b"hello"
+            view.flush()
+        self.assertEqual(open(os.path.join(self.share, "m"), "rb").read()[5000:5005], b"hello")
+
+    def test_growth_and_truncation(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        with open(self.at("f"), "w+b", buffering=0) as file:
+            for size in (1, 5000, 3 << 20, 100, 0, 70000):
+                file.truncate(size)
+                self.assertEqual(os.fstat(file.fileno()).st_size, size)
+                os.pwrite(file.fileno(), b"end", size)
+                self.assertEqual(os.pread(file.fileno(), 10, size), b"end")
+                self.assertEqual(os.stat(os.path.join(self.share, "f")).st_size, size + 3)
+
+    def test_readonly(self):
+        self.write("f", b"x")
+        self.start_fs("--dax-window", "8M", "--readonly")
+        self.start_mount()
+        self.assertEqual(open(self.at("f"), "rb").read(), b"x")
+        with self.assertRaises(OSError):
+            open(self.at("f"), "r+b").write(b"y")
+        with self.assertRaises(OSError):
+            os.mkdir(self.at("d"))
+
+
+class MountDax(Mount):
+    options = ["--dax"]
+
+    def test_the_window_is_used(self):
+        self.write("f", os.urandom(4 << 20))
+        self.start_fs("--dax-window", "8M")
+        process = self.start_mount("--verbose")
+        for _ in range(3):
+            with open(self.at("f"), "rb") as file:
+                self.assertEqual(file.read(), open(os.path.join(self.share, "f"), "rb").read())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        status, errors = self.end(process, signal.SIGINT)
+        self.assertEqual(status, 0)
+        self.assertGreater(int(errors.split(" requests answered from the window")[0].split("\n")[-1]), 20)
+
+
+if __name__ == "__main__":
+    main()

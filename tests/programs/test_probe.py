@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel probe, and what all commands have in common."""
+import json
+import os
+import socket
+import threading
+import time
+
+from harness import ORIEL, ORIEL_FS, Case, main, run
+
+
+class Probe(Case):
+    def test_json(self):
+        self.start_fs("--dax-window", "64M", "--tag", "files")
+        result = run(ORIEL, "probe", self.socket, "--json")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        found = json.loads(result.stdout)
+        self.assertEqual(set(found), {"device_features", "protocol_features", "queues", "config", "shmem", "max_mem_slots"})
+        self.assertEqual(found["queues"], 2)
+        self.assertEqual(found["shmem"], [{"shmid": 0, "size": 64 << 20}])
+        self.assertEqual(found["max_mem_slots"], 509)
+        self.assertEqual(bytes.fromhex(found["config"]), b"files".ljust(36, b"\0") + (1).to_bytes(4, "little"))
+        self.assertLessEqual({"SHMEM_MAP", "REPLY_ACK", "BACKEND_REQ", "CONFIG"}, set(found["protocol_features"]))
+        self.assertIn("VIRTIO_F_VERSION_1", found["device_features"])
+
+    def test_text(self):
+        self.start_fs()
+        result = run(ORIEL, "probe", self.socket)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("VIRTIO_F_VERSION_1", result.stdout)
+        self.assertNotIn("SHMEM_MAP", result.stdout)
+        self.assertNotIn("shared memory region", result.stdout)
+
+    def test_dialect(self):
+        """A number that means something else is not taken for SHMEM, unless its dialect is named on both sides."""
+        self.start_fs("--dax-window", "2M", "--dialect", "shmem-21")
+        found = json.loads(run(ORIEL, "probe", self.socket, "--json").stdout)
+        self.assertNotIn("SHMEM_MAP", found["protocol_features"])
+        self.assertEqual(found["shmem"], [])
+        found = json.loads(run(ORIEL, "probe", self.socket, "--json", "--dialect", "shmem-21").stdout)
+        self.assertIn("SHMEM_MAP", found["protocol_features"])
+        self.assertEqual(found["shmem"], [{"shmid": 0, "size": 2 << 20}])
+
+    def refused(self, words, seconds=5.0):
+        begin = time.monotonic()
+        result = run(ORIEL, "probe", self.socket)
+        self.assertLess(time.monotonic() - begin, seconds)
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.stdout, "")
+        self.assertRegex(result.stderr, f"^oriel: .*{words}.*\n$")
+
+    def test_nobody_there(self):
+        self.refused("no such socket")
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.socket)
+        self.refused("nobody listens")
+
+    def peer(self, act):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.socket)
+        listener.listen(1)
+        self.addCleanup(listener.close)
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                act(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def test_silence(self):
+        self.peer(lambda connection: [connection.recv(4096) for _ in range(2)])
+        self.refused("does not answer")
+
+    def test_hanging_up(self):
+        self.peer(lambda connection: connection.recv(12))
+        self.refused("closed the connection")
+
+    def test_garbage(self):
+        self.peer(lambda connection: (connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), connection.recv(4096)))
+        self.refused("does not speak vhost-user")
+
+
+class Usage(Case):
+    def test_help_and_version(self):
+        for args in [(ORIEL,), (ORIEL, "probe"), (ORIEL, "mount"), (ORIEL, "demo"), (ORIEL, "bench"), (ORIEL_FS,)]:
+            result = run(*args, "--help")
+            self.assertEqual((result.returncode, result.stderr), (0, ""), args)
+            self.assertIn("Usage: ", result.stdout)
+            self.assertEqual(run(*args, "--version").returncode, 0)
+
+    def test_wrong_usage(self):
+        for args in [(ORIEL,), (ORIEL, "dance"), (ORIEL, "probe"), (ORIEL, "probe", "a", "b"), (ORIEL, "probe", "--jsno", "a"),
+                     (ORIEL, "bench", "walk"), (ORIEL, "bench", "map", "--live", "many"), (ORIEL, "bench", "map", "--live", "99999999"),
+                     (ORIEL, "demo", "--window", "1000"), (ORIEL, "mount", "a"), (ORIEL_FS,), (ORIEL_FS, "--shared-dir", "/"),
+                     (ORIEL_FS, "--socket-path", "x"), (ORIEL_FS, "--socket-path"),
+                     (ORIEL_FS, "--shared-dir", "/", "--socket-path", "x", "--fd", "3"),
+                     (ORIEL_FS, "--shared-dir", "/", "--socket-path", "x", "--dax-window", "3M"),
+                     (ORIEL_FS, "--shared-dir", "/", "--socket-path", "x", "--dax-window", "99999999999999T"),
+                     (ORIEL_FS, "--shared-dir", "/", "--socket-path", "x", "--tag", "t" * 37)]:
+            result = run(*args)
+            self.assertEqual(result.returncode, 2, args)
+            self.assertRegex(result.stderr, r"^oriel: [^\n]*\n$", args)
+        self.assertFalse(os.path.exists("x"))
+
+
+if __name__ == "__main__":
+    main()
