@@ -24,7 +24,8 @@
 
 struct echo {
         struct oriel_backend *backend;
-        struct echo_counts counts;
+        struct echo_counts own_counts;
+        struct echo_counts *counts;
         struct echo_seen seen;
         bool quiet;
         char last_error[512];
@@ -57,7 +58,7 @@ struct oriel_backend *echo_backend(struct echo *echo)
 
 struct echo_counts *echo_counts(struct echo *echo)
 {
-        return &echo->counts;
+        return echo->counts;
 }
 
 const char *echo_last_error(struct echo *echo)
@@ -76,7 +77,7 @@ static void write_log(void *userdata, enum oriel_log_level level, const char *li
 
         if (level != ORIEL_LOG_ERROR)
                 return;
-        atomic_fetch_add(&echo->counts.errors, 1);
+        atomic_fetch_add(&echo->counts->errors, 1);
         if (!echo->quiet)
                 fprintf(stderr, "# echo: %s\n", line);
         pthread_mutex_lock(&echo->log_lock);
@@ -118,9 +119,9 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         struct echo *echo = userdata;
         struct echo_worker *worker = &echo->workers[oriel_backend_queue_index(queue)];
 
-        atomic_fetch_add(&echo->counts.starts, 1);
+        atomic_fetch_add(&echo->counts->starts, 1);
         worker->backend = echo->backend;
-        worker->counts = &echo->counts;
+        worker->counts = echo->counts;
         worker->files = &echo->files;
         worker->queue = queue;
         atomic_store(&worker->stopping, false);
@@ -133,7 +134,7 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
         struct echo *echo = userdata;
         struct echo_worker *worker = &echo->workers[oriel_backend_queue_index(queue)];
 
-        atomic_fetch_add(&echo->counts.stops, 1);
+        atomic_fetch_add(&echo->counts->stops, 1);
         atomic_store(&worker->stopping, true);
         fd_event_signal(worker->stop_fd);
         pthread_join(worker->thread, NULL);
@@ -182,7 +183,7 @@ static void reset(void *userdata)
 {
         struct echo *echo = userdata;
 
-        atomic_fetch_add(&echo->counts.resets, 1);
+        atomic_fetch_add(&echo->counts->resets, 1);
         echo->seen.status = 0;
 }
 
@@ -193,7 +194,7 @@ static int message(void *userdata, uint32_t request, void *payload, uint32_t *si
         uint64_t first = 0;
 
         memcpy(&first, payload, *size < sizeof(first) ? *size : sizeof(first));
-        atomic_fetch_add(&echo->counts.messages, 1);
+        atomic_fetch_add(&echo->counts->messages, 1);
         echo->seen.message = request;
         echo->seen.size = *size;
         echo->seen.fd = fd >= 0;
@@ -307,6 +308,7 @@ struct echo *echo_new(const struct echo_options *options)
                 return NULL;
         pthread_mutex_init(&echo->log_lock, NULL);
         echo->quiet = options->quiet;
+        echo->counts = options->counts ? options->counts : &echo->own_counts;
         echo->transfer_fd = -1;
         echo->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         echo->seen.state = calloc(1, ECHO_STATE_MAX);

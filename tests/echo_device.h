@@ -5,6 +5,8 @@
 #include <oriel/backend.h>
 #include <stdatomic.h>
 
+struct echo_counts;
+
 /* A device for tests: a back-end on a thread of its own, with worker threads for each queue. Each buffer is a request,
  * struct echo_request and what follows it, and is answered by what the request's op says. */
 
@@ -58,7 +60,8 @@ struct echo_options {
         unsigned max_mem_slots;
         uint64_t window; /* size of region 0; region 2 has the same */
         const struct oriel_dialect *dialect;
-        bool quiet; /* errors are expected: they are counted, not printed */
+        struct echo_counts *counts; /* where to count, of another process; NULL: its own */
+        bool quiet;                 /* errors are expected: they are counted, not printed */
 };
 
 /* What the device saw. */

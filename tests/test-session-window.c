@@ -170,6 +170,45 @@ static void test_what_may_look_odd_is_mapped(void **state)
         session_close(&session);
 }
 
+static int try_map(struct session *session, uint64_t offset)
+{
+        const struct echo_request request = {.op = ECHO_MAP, .map = MAP_AT(offset, PAGE)};
+
+        return session_ask(session, 0, &request).result;
+}
+
+static void test_quota_and_removal_of_a_region(void **state)
+{
+        struct oriel_window *window;
+        struct oriel_region *region;
+        struct session session;
+
+        (void)state;
+        open_window(&session);
+        assert_int_equal(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &window), 0);
+
+        const struct oriel_region_options options = {
+                .struct_size = sizeof(options),
+                .size = WINDOW,
+                .max_mappings = 2,
+                .placement = oriel_window_placement(),
+                .userdata = window,
+        };
+
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        oriel_frontend_set_region(session_frontend(&session), 0, region);
+        assert_int_equal(try_map(&session, 0), 0);
+        assert_int_equal(try_map(&session, PAGE), 0);
+        assert_int_equal(try_map(&session, 2 * PAGE), -EREMOTEIO);
+        session_unmap(&session, 0, PAGE);
+        assert_int_equal(try_map(&session, 2 * PAGE), 0);
+        oriel_frontend_set_region(session_frontend(&session), 0, NULL);
+        assert_int_equal(try_map(&session, 0), -EREMOTEIO);
+        session_close(&session);
+        oriel_region_free(region);
+        oriel_window_free(window);
+}
+
 static int map_now(struct oriel_backend *backend, void *fd)
 {
         const struct oriel_wire_mmap map = MAP_AT(0, PAGE);
@@ -384,6 +423,43 @@ static void test_slots_that_run_out_are_no_loss_of_mappings(void **state)
         session_close(&session);
 }
 
+/* Each mapping is followed by a message to the back-end, whose threads go on sending meanwhile. */
+static void test_many_mappings_as_memory(void **state)
+{
+        const struct session_options options = {
+                .echo = {.window = WINDOW, .queues = 2, .quiet = true},
+                .driver = {.windows_as_memory = true},
+        };
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+        for (unsigned op = ECHO_MAP; op <= ECHO_UNMAP; op++) {
+                for (unsigned queue = 0; queue < 2; queue++) {
+                        const struct echo_request request = {
+                                .op = op,
+                                .count = AT_ONCE,
+                                .step = 2 * PAGE,
+                                .map = MAP_AT(queue * PAGE, PAGE),
+                        };
+
+                        session_submit(&session, queue, &request, 0);
+                }
+                for (unsigned queue = 0; queue < 2; queue++) {
+                        struct echo_answer answer;
+
+                        session_collect(&session, queue);
+                        memcpy(&answer, session.out[queue], sizeof(answer));
+                        assert_int_equal(answer.result, 0);
+                }
+                assert_int_equal(count_mappings(&session), op == ECHO_MAP ? 2 * AT_ONCE : 0);
+        }
+        /* All slots are free again. */
+        session_map(&session, 0, PAGE, 4 * PAGE, false);
+        dma(&session, window_at(&session, 0), session.out[0], PAGE);
+        session_close(&session);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -392,6 +468,7 @@ int main(void)
                 counted_test(test_the_same_from_the_second_region),
                 counted_test(test_refusals_leave_all_as_it_was),
                 counted_test(test_what_may_look_odd_is_mapped),
+                counted_test(test_quota_and_removal_of_a_region),
                 counted_test(test_nothing_is_mapped_before_the_device_is_started),
                 counted_test(test_pipelined_from_several_threads),
                 counted_test(test_results_are_each_ones_own),
@@ -401,6 +478,7 @@ int main(void)
                 counted_test(test_dma_to_and_from_a_window),
                 counted_test(test_a_window_that_is_no_memory),
                 counted_test(test_slots_that_run_out_are_no_loss_of_mappings),
+                counted_test(test_many_mappings_as_memory),
         };
 
         return run_counted("session-window", tests);

@@ -247,8 +247,8 @@ int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
         }
         driver->features = features;
         driver->protocol_features = protocol_features;
-        for (unsigned i = 0; i < driver->n_queues; i++)
-                driver->queues[i].base = oriel_driver_queue_base(driver->queues[i].ring);
+        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
+                r = queue_leave(driver, i);
         if (r == 0)
                 r = introduce(driver);
         if (r < 0)

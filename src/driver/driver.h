@@ -4,10 +4,18 @@
 
 #include <oriel/driver.h>
 
+/* A buffer that the device was done with before it went away. */
+struct driver_done {
+        void *token;
+        uint32_t written;
+};
+
 struct driver_queue {
         struct oriel_driver_queue *ring;
         struct oriel_ring layout; /* guest addresses */
         uint32_t base;            /* where the device stopped */
+        struct driver_done *done; /* not collected yet */
+        unsigned n_done, next_done;
         int kick_fd;
         int call_fd;
         int err_fd;
@@ -64,5 +72,7 @@ void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_m
 int queues_create(struct oriel_driver *driver);
 void queues_destroy(struct oriel_driver *driver);
 int queue_start(struct oriel_driver *driver, unsigned index);
+/* The device is gone: what it has done is set aside, and the next one goes on after it. */
+int queue_leave(struct oriel_driver *driver, unsigned index);
 
 #endif

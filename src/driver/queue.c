@@ -85,6 +85,7 @@ void queues_destroy(struct oriel_driver *driver)
                 struct driver_queue *queue = &driver->queues[i];
 
                 oriel_driver_queue_free(queue->ring);
+                free(queue->done);
                 fd_close(queue->kick_fd);
                 fd_close(queue->call_fd);
                 fd_close(queue->err_fd);
@@ -150,6 +151,23 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         return inband(driver) ? oriel_frontend_vring_kick(frontend, index) : fd_event_signal(queue->kick_fd);
 }
 
+int queue_leave(struct oriel_driver *driver, unsigned index)
+{
+        struct driver_queue *queue = &driver->queues[index];
+        struct driver_done *done, *next;
+        int r;
+
+        done = reallocarray(queue->done, queue->n_done + oriel_driver_queue_in_use(queue->ring) + 1, sizeof(*done));
+        if (!done)
+                return -ENOMEM;
+        queue->done = done;
+        next = done + queue->n_done;
+        while ((r = oriel_driver_queue_collect(queue->ring, &next->token, &next->written)) == 1)
+                next = done + ++queue->n_done;
+        queue->base = oriel_driver_queue_base(queue->ring);
+        return r;
+}
+
 int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue)
 {
         return queue < driver->n_queues ? queue_start(driver, queue) : -EINVAL;
@@ -205,9 +223,22 @@ int oriel_driver_kick(struct oriel_driver *driver, unsigned queue)
         return fd_event_signal(driver->queues[queue].kick_fd);
 }
 
+static bool has_done(const struct driver_queue *queue)
+{
+        return queue->next_done < queue->n_done;
+}
+
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written)
 {
-        return oriel_driver_queue_collect(driver->queues[queue].ring, token, written);
+        struct driver_queue *from = &driver->queues[queue];
+
+        if (!has_done(from))
+                return oriel_driver_queue_collect(from->ring, token, written);
+        *token = from->done[from->next_done].token;
+        *written = from->done[from->next_done].written;
+        if (++from->next_done == from->n_done)
+                from->next_done = from->n_done = 0;
+        return 1;
 }
 
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
@@ -218,7 +249,7 @@ int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
 bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
 {
         fd_event_clear(driver->queues[queue].call_fd);
-        return oriel_driver_queue_want_call(driver->queues[queue].ring, true);
+        return oriel_driver_queue_want_call(driver->queues[queue].ring, true) || has_done(&driver->queues[queue]);
 }
 
 /* One wait: 0 to look again, or an error. */
