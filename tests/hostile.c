@@ -78,23 +78,18 @@ bool raw_send(int socket, const struct raw *raw)
         return raw_send_part(socket, raw, HEADER + size);
 }
 
-static unsigned drop_fds(struct msghdr *msg)
+static void take_fds(struct msghdr *msg, struct raw *raw)
 {
-        unsigned n = 0;
-
         for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-                int fds[RAW_FDS];
-                size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-                memcpy(fds, CMSG_DATA(c), count * sizeof(int));
-                fd_close_all(fds, count);
-                n += (unsigned)count;
+                memcpy(raw->fds + raw->n_fds, CMSG_DATA(c), n * sizeof(int));
+                raw->n_fds += (unsigned)n;
         }
-        return n;
 }
 
 /* Exactly @n bytes. 1, 0: the end, -1: nothing for too long. */
-static int receive_bytes(int socket, void *data, size_t n, unsigned *n_fds, int timeout_ms)
+static int receive_bytes(int socket, void *data, size_t n, struct raw *raw, int timeout_ms)
 {
         for (size_t have = 0; have < n;) {
                 struct iovec iov = {(uint8_t *)data + have, n - have};
@@ -112,26 +107,34 @@ static int receive_bytes(int socket, void *data, size_t n, unsigned *n_fds, int 
 
                 if (got <= 0)
                         return 0;
-                *n_fds += drop_fds(&msg);
+                take_fds(&msg, raw);
                 have += (size_t)got;
         }
         return 1;
 }
 
-enum outcome raw_receive(int socket, struct raw *raw, int timeout_ms)
+enum outcome raw_receive_keep(int socket, struct raw *raw, int timeout_ms)
 {
         uint64_t value = 0;
 
         raw->n_fds = 0;
 
-        int r = receive_bytes(socket, &raw->header, HEADER, &raw->n_fds, timeout_ms);
+        int r = receive_bytes(socket, &raw->header, HEADER, raw, timeout_ms);
 
         if (r == 1 && raw->header.size <= sizeof(raw->payload))
-                r = receive_bytes(socket, raw->payload, raw->header.size, &raw->n_fds, timeout_ms);
+                r = receive_bytes(socket, raw->payload, raw->header.size, raw, timeout_ms);
         if (r <= 0)
                 return r == 0 ? OUTCOME_CLOSED : OUTCOME_SILENCE;
         memcpy(&value, raw->payload, sizeof(value));
         return raw->header.size == sizeof(value) && value != 0 ? OUTCOME_REFUSED : OUTCOME_ACCEPTED;
+}
+
+enum outcome raw_receive(int socket, struct raw *raw, int timeout_ms)
+{
+        enum outcome outcome = raw_receive_keep(socket, raw, timeout_ms);
+
+        fd_close_all(raw->fds, raw->n_fds);
+        return outcome;
 }
 
 /* ---- what can be wrong with any row ---- */

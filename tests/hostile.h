@@ -35,6 +35,8 @@ bool raw_send(int socket, const struct raw *raw);
 /* The next message from the peer; its fds are closed, n_fds says how many came. ACCEPTED or REFUSED, CLOSED or
  * SILENCE (after @timeout_ms). */
 enum outcome raw_receive(int socket, struct raw *raw, int timeout_ms);
+/* The same, and its fds are the caller's, in raw->fds. */
+enum outcome raw_receive_keep(int socket, struct raw *raw, int timeout_ms);
 
 /* A way to be wrong, for the rows that can be wrong in that way. */
 struct spoiler {
