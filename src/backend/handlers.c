@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* A handler need not use all that it is given. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -113,6 +114,13 @@ static HANDLER(get_queue_num)
 
 static HANDLER(set_backend_req_fd)
 {
+        int type;
+
+        if (getsockopt(request->fds[0], SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) < 0 ||
+            type != SOCK_STREAM) {
+                complain(why, "SET_BACKEND_REQ_FD: the fd is not a stream socket");
+                return -EINVAL;
+        }
         return requests_open(&backend->requests, message_take_fd(request, 0));
 }
 

@@ -62,6 +62,9 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
         bool answered = full || row_acknowledges(row, &request->header, &frontend->agreement);
         int r = channel_send(&frontend->main, request, now_ms() + frontend->timeout_ms);
 
+        if (r == -ETIMEDOUT)
+                log_error(&frontend->log, "%s: the back-end does not read its requests; the connection ends",
+                          row->name);
         if (r < 0 || !answered)
                 return r;
         r = wait_reply(frontend, row, expected_size(row, full));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "frontend/frontend.h"
 
 #include <errno.h>
@@ -246,9 +247,16 @@ int oriel_frontend_get_vring_base(struct oriel_frontend *frontend, unsigned vrin
         int r = oriel_frontend_request(frontend, ORIEL_FRONTEND_GET_VRING_BASE, &state, sizeof(state), -1, &state,
                                        &size);
 
-        if (r == 0)
-                *base = state.num;
-        return r;
+        if (r < 0)
+                return r;
+        if (state.index != vring) {
+                log_error(&frontend->log, "GET_VRING_BASE: the reply is of vring %u, not %u; the connection ends",
+                          state.index, vring);
+                drop_connection(frontend);
+                return -EPROTO;
+        }
+        *base = state.num;
+        return 0;
 }
 
 int oriel_frontend_set_vring_kick(struct oriel_frontend *frontend, unsigned vring, int fd)

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "hostile.h"
+#include "target.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Our back-end against a front-end that breaks every rule of the table. Each broken message ends in one of two ways: it
+ * is refused and the connection lives, or the connection ends with one error that names the message and the field. */
+
+/* @raw on a fresh connection, with and without need_reply. */
+static void try_row(struct target *target, const struct oriel_message_row *row, const struct raw *raw, const char *what,
+                    const char *field, bool fatal, uint64_t features)
+{
+        for (int asks = 0; asks < 2; asks++) {
+                bool refused = asks && !fatal && row->reply == ORIEL_REPLY_WHEN_ASKED;
+                struct raw sent = *raw, reply;
+
+                connect_to(target, features, 0);
+                if (asks)
+                        sent.header.flags |= ORIEL_FLAG_NEED_REPLY;
+                raw_send(target->socket, &sent);
+
+                enum outcome outcome = raw_receive(target->socket, &reply, 10000);
+
+                if (refused)
+                        expect_refused(target, outcome, row->name, what);
+                else
+                        expect_closed(target, outcome, row->name, what);
+                expect_error(target, row->name, what, field);
+                if (!fatal)
+                        expect_error(target, row->name, what, row->name);
+                disconnect_from(target);
+        }
+}
+
+static void test_every_row_every_way(void **state)
+{
+        struct target target;
+        unsigned tried = 0;
+
+        (void)state;
+        target_open(&target);
+        for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+                const struct spoiler *spoiler;
+
+                for (unsigned i = 0; (spoiler = spoiler_get(i)); i++) {
+                        struct raw raw;
+
+                        raw_init(&raw, row, target.fd);
+                        if (!spoiler->spoil(row, &raw))
+                                continue;
+                        try_row(&target, row, &raw, spoiler->name, spoiler->field, spoiler->fatal, ALL);
+                        tried++;
+                }
+        }
+        assert_in_range(tried, 44 * 9, 44 * 14);
+        target_close(&target);
+}
+
+/* All features but the one that the row needs, and what depends on that. */
+static void test_every_row_not_negotiated(void **state)
+{
+        struct target target;
+
+        (void)state;
+        target_open(&target);
+        for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+                uint64_t features = ALL & ~ORIEL_FEATURE(row->feature) & ~F(INBAND_NOTIFICATIONS);
+                struct raw raw;
+
+                /* Our back-end always offers protocol features. */
+                if (row->gate == ORIEL_GATE_NONE || row->gate == ORIEL_GATE_PROTOCOL_FEATURES)
+                        continue;
+                if (row->gate == ORIEL_GATE_VIRTIO_FEATURE)
+                        features = ALL;
+                if (row->feature == ORIEL_PROTOCOL_F_INFLIGHT_SHMFD)
+                        features &= ~F(GET_VRING_BASE_INFLIGHT);
+                raw_init(&raw, row, target.fd);
+                try_row(&target, row, &raw, "not negotiated", "was not negotiated", false, features);
+        }
+        target_close(&target);
+}
+
+static void test_every_row_cut_at_every_byte(void **state)
+{
+        struct target target;
+
+        (void)state;
+        target_open(&target);
+        for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+                struct raw raw, reply;
+
+                raw_init(&raw, row, target.fd);
+                for (size_t n = 0; n < sizeof(raw.header) + raw.header.size; n++) {
+                        connect_to(&target, ALL, 0);
+                        assert_true(raw_send_part(target.socket, &raw, n));
+                        shutdown(target.socket, SHUT_WR);
+                        assert_int_equal(raw_receive(target.socket, &reply, 10000), OUTCOME_CLOSED);
+                        assert_int_equal(echo_join(target.echo), n == 0 ? -ENOTCONN : -EPROTO);
+                        assert_int_equal(atomic_load(&echo_counts(target.echo)->errors), n == 0 ? 0 : 1);
+                        disconnect_from(&target);
+                }
+        }
+        target_close(&target);
+}
+
+static void test_fds_after_the_first_byte(void **state)
+{
+        struct target target;
+
+        (void)state;
+        target_open(&target);
+        for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+                struct raw raw, reply;
+
+                raw_init(&raw, row, target.fd);
+                raw.header.size = 8;
+                raw.n_fds = 0;
+                connect_to(&target, ALL, 0);
+                assert_true(raw_send_part(target.socket, &raw, 12));
+                usleep(200);
+                raw.n_fds = 1;
+                assert_true(raw_send_part(target.socket, &raw, 8));
+                expect_closed(&target, raw_receive(target.socket, &reply, 10000), row->name, "late fds");
+                expect_error(&target, row->name, "late fds", "fd");
+                disconnect_from(&target);
+        }
+        target_close(&target);
+}
+
+static void test_unknown_requests(void **state)
+{
+        static const uint32_t ids[] = {0, ORIEL_FRONTEND_REQUESTS, 1000, 0x80000001, UINT32_MAX};
+        struct target target;
+
+        (void)state;
+        target_open(&target);
+        for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+                for (int asks = 0; asks < 2; asks++) {
+                        struct raw raw, reply;
+
+                        raw_init_u64s(&raw, ids[i], (uint64_t[]){1, 2}, 16);
+                        raw.header.flags |= asks ? ORIEL_FLAG_NEED_REPLY : 0;
+                        raw.n_fds = 1;
+                        raw.fds[0] = target.fd;
+                        connect_to(&target, ALL, 0);
+                        assert_true(raw_send(target.socket, &raw));
+
+                        enum outcome outcome = raw_receive(target.socket, &reply, 10000);
+
+                        if (asks)
+                                expect_refused(&target, outcome, "unknown", "request");
+                        else
+                                expect_closed(&target, outcome, "unknown", "request");
+                        expect_error(&target, "unknown", "request", "no such message");
+                        disconnect_from(&target);
+                }
+        target_close(&target);
+}
+
+/* ---- peers that do not listen, or talk nonsense ---- */
+
+static void test_a_peer_that_never_reads(void **state)
+{
+        struct target target;
+        struct raw raw, reply;
+
+        (void)state;
+        target_open(&target);
+        connect_to(&target, ALL, 0);
+        raw_init_u64s(&raw, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
+        while (raw_send(target.socket, &raw))
+                ;
+        assert_int_equal(echo_join(target.echo), -EPROTO);
+        expect_error(&target, "GET_SHMEM_CONFIG", "unread", "GET_SHMEM_CONFIG");
+        while (raw_receive(target.socket, &reply, 1000) != OUTCOME_CLOSED)
+                ;
+        disconnect_from(&target);
+        target_close(&target);
+}
+
+/* All that was sent is read and answered. */
+static void hear_out(struct target *target)
+{
+        enum outcome outcome;
+        struct raw reply;
+
+        shutdown(target->socket, SHUT_WR);
+        do
+                outcome = raw_receive(target->socket, &reply, 10000);
+        while (outcome == OUTCOME_ACCEPTED || outcome == OUTCOME_REFUSED);
+        assert_int_equal(outcome, OUTCOME_CLOSED);
+}
+
+static void test_random_bytes(void **state)
+{
+        struct target target;
+        uint32_t seed = 1;
+
+        (void)state;
+        target_open(&target);
+        for (int i = 0; i < 2000; i++) {
+                struct raw raw = {.n_fds = 0};
+
+                random_fill(&seed, &raw, 200);
+                raw.n_fds = random_next(&seed) % 3;
+                for (unsigned j = 0; j < 3; j++)
+                        raw.fds[j] = target.fd;
+                connect_to(&target, ALL, 0);
+                raw_send_part(target.socket, &raw, random_next(&seed) % 200);
+                hear_out(&target);
+                disconnect_from(&target);
+        }
+        target_close(&target);
+}
+
+static void test_random_messages(void **state)
+{
+        struct target target;
+        uint32_t seed = 2;
+
+        (void)state;
+        target_open(&target);
+        for (int i = 0; i < 1500; i++) {
+                connect_to(&target, ALL & ~F(DEVICE_STATE), i % 2 ? IOMMU : 0);
+                for (int j = 0; j < 30; j++) {
+                        struct raw raw;
+
+                        random_raw(&seed, ORIEL_FROM_FRONTEND, &raw, target.fd);
+                        if (raw.header.request == ORIEL_FRONTEND_SET_PROTOCOL_FEATURES ||
+                            !raw_send(target.socket, &raw))
+                                break;
+                }
+                hear_out(&target);
+                disconnect_from(&target);
+        }
+        target_close(&target);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_every_row_every_way),
+                counted_test(test_every_row_not_negotiated),
+                counted_test(test_every_row_cut_at_every_byte),
+                counted_test(test_fds_after_the_first_byte),
+                counted_test(test_unknown_requests),
+                counted_test(test_a_peer_that_never_reads),
+                counted_test(test_random_bytes),
+                counted_test(test_random_messages),
+        };
+
+        return run_counted("hostile-frontend", tests);
+}
