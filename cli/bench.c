@@ -65,11 +65,15 @@ static void run_frontend(int socket)
                 _exit(1);
 
         struct oriel_frontend *frontend = oriel_driver_frontend(driver);
-        struct pollfd fd = {.fd = oriel_frontend_get_fd(frontend), .events = POLLIN};
+        int fds[2];
 
-        do
-                poll(&fd, 1, -1);
-        while (oriel_frontend_dispatch(frontend) == 0);
+        do {
+                oriel_frontend_get_fds(frontend, fds);
+
+                struct pollfd polled[] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
+
+                poll(polled, ARRAY_SIZE(polled), -1);
+        } while (oriel_frontend_dispatch(frontend) == 0);
         oriel_driver_free(driver);
         _exit(0);
 }
@@ -80,6 +84,7 @@ struct bench {
         struct oriel_backend *backend;
         atomic_bool started;
         pthread_t dispatcher;
+        int connection; /* the back-end's own fd, to be hung up */
         int memfd;
         unsigned live;
         int floor;
@@ -334,6 +339,7 @@ static pid_t connect_frontend(struct bench *bench)
 
         int r = oriel_backend_attach(bench->backend, fds[0]);
 
+        bench->connection = fds[0];
         if (r == 0)
                 r = -pthread_create(&bench->dispatcher, NULL, dispatch, bench);
         return r < 0 ? r : pid;
@@ -372,7 +378,7 @@ static int bench_map(void)
                 frontend_pid = connect_frontend(&bench);
         if (frontend_pid > 0) {
                 r = run_all(&bench, counts, n, results);
-                shutdown(oriel_backend_get_fd(bench.backend), SHUT_RDWR);
+                shutdown(bench.connection, SHUT_RDWR);
                 pthread_join(bench.dispatcher, NULL);
                 waitpid(frontend_pid, NULL, 0);
         }

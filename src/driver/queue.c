@@ -303,10 +303,15 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
 /* One wait: 0 to look again, or an error. */
 static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int timeout_ms)
 {
+        int front[2];
+
+        oriel_frontend_get_fds(driver->frontend, front);
+
         struct pollfd fds[] = {
                 {.fd = queue->call_fd, .events = POLLIN},
                 {.fd = queue->err_fd, .events = POLLIN},
-                {.fd = oriel_frontend_get_fd(driver->frontend), .events = POLLIN},
+                {.fd = front[0], .events = POLLIN},
+                {.fd = front[1], .events = POLLIN},
         };
         int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 
@@ -316,7 +321,7 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
                 return errno == EINTR ? 0 : -errno;
         if (fds[1].revents && fd_event_clear(queue->err_fd) > 0)
                 return -EIO;
-        return fds[2].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
+        return fds[2].revents || fds[3].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
 }
 
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms)

@@ -99,6 +99,12 @@ int oriel_frontend_get_fd(const struct oriel_frontend *frontend)
         return frontend->epoll_fd;
 }
 
+void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[2])
+{
+        fds[0] = frontend->main.fd;
+        fds[1] = frontend->back.fd;
+}
+
 void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, struct oriel_region *region)
 {
         frontend->regions[shmid] = region;
