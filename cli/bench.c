@@ -189,7 +189,9 @@ static int compare(const void *a, const void *b)
 static double median_us(int64_t *ns, size_t n)
 {
         qsort(ns, n, sizeof(ns[0]), compare);
-        return (double)ns[n / 2] / 1000;
+        int64_t middle = ns[n / 2];
+
+        return (double)middle / 1000;
 }
 
 struct result {
@@ -199,7 +201,7 @@ struct result {
 
 static int measure_pipeline(struct bench *bench, double *us)
 {
-        int64_t ns[BLOCKS];
+        int64_t ns[BLOCKS] = {0};
 
         for (int i = 0; i < BLOCKS; i++) {
                 int64_t begin = now_ns();
@@ -359,7 +361,7 @@ static int bench_map(void)
         static struct bench bench;
         const unsigned *counts = only_live == UINT32_MAX ? all : &only_live;
         size_t n = only_live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
-        struct result results[ARRAY_SIZE(all)];
+        struct result results[ARRAY_SIZE(all)] = {0};
         pid_t floor_pid = floor_start(&bench.floor), frontend_pid = -1;
         int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
 
@@ -396,11 +398,11 @@ int command_bench(int argc, char **argv)
         if (status >= 0)
                 return status;
         if (strcmp(operands[0], "map") != 0) {
-                fail("'%s' is not a benchmark: map (see oriel bench --help)", operands[0]);
+                report("'%s' is not a benchmark: map (see oriel bench --help)", operands[0]);
                 return STATUS_USAGE;
         }
         if (only_live != UINT32_MAX && only_live > MAX_LIVE) {
-                fail("--live: at most %d (see oriel bench --help)", MAX_LIVE);
+                report("--live: at most %d (see oriel bench --help)", MAX_LIVE);
                 return STATUS_USAGE;
         }
         return bench_map();

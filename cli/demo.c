@@ -110,7 +110,7 @@ static int open_session(struct session *session, const char *dir, uint64_t size,
         if (r < 0)
                 return fail("can't bring up oriel-fs on %s: %s", dir, strerror(-r));
         session->window = oriel_driver_window(session->driver, VIRTIO_FS_SHMCAP_ID_CACHE, &session->window_size);
-        return session->window ? 0 : fail("oriel-fs offers no shared memory region");
+        return session->window && session->window_size >= RANGE ? 0 : fail("oriel-fs offers no shared memory region");
 }
 
 /* ---- reading a tree ---- */
@@ -312,7 +312,7 @@ int command_demo(int argc, char **argv)
         if (status >= 0)
                 return status;
         if (window_size == 0 || window_size % RANGE) {
-                fail("--window: a multiple of 2M is needed (see oriel demo --help)");
+                report("--window: a multiple of 2M is needed (see oriel demo --help)");
                 return STATUS_USAGE;
         }
         dir = realpath(operands[0] ? operands[0] : ".", NULL);

@@ -130,7 +130,7 @@ int fuse_walk(struct fuse_client *client, const char *path, struct fuse_entry_ou
 int fuse_open(struct fuse_client *client, uint64_t nodeid, uint32_t flags, uint64_t *fh)
 {
         struct fuse_open_in in = {.flags = flags};
-        struct fuse_open_out out;
+        struct fuse_open_out out = {0};
         int r = check_size(fuse_call(client, FUSE_OPEN, nodeid, &in, sizeof(in), NULL, 0, &out, sizeof(out)),
                            sizeof(out));
 

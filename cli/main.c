@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
         if (argc < 2) {
-                fail("a command is missing (see oriel --help)");
+                report("a command is missing (see oriel --help)");
                 return STATUS_USAGE;
         }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
@@ -44,6 +44,6 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
                 if (strcmp(argv[1], commands[i].name) == 0)
                         return commands[i].run(argc - 1, argv + 1);
-        fail("'%s' is not a command (see oriel --help)", argv[1]);
+        report("'%s' is not a command (see oriel --help)", argv[1]);
         return STATUS_USAGE;
 }

@@ -12,24 +12,26 @@
 enum slot_state { FREE, ASKED, MAPPED };
 
 /* One range of the window. */
-struct slot {
+struct range_slot {
+        uint64_t nodeid; /* these two first: what the tree compares */
+        uint64_t index;  /* in the file, in ranges */
         enum slot_state state;
-        uint64_t nodeid;
-        uint64_t index; /* in the file, in ranges */
-        uint64_t used;  /* when last; 0: never */
+        uint64_t used; /* when last; 0: never */
 };
 
 struct file {
         uint64_t nodeid;
         uint64_t size;
+        bool mapped; /* some range of it is, or was, in the window */
 };
 
 struct dax {
         uint8_t *window;
         uint64_t n_slots;
         uint64_t clock;
-        void *files; /* tsearch(), of struct file by nodeid */
-        struct slot slots[];
+        void *files;  /* tsearch(), of struct file by nodeid */
+        void *ranges; /* tsearch(), of the slots that are not free, by file and range */
+        struct range_slot slots[];
 };
 
 static int compare(const void *a, const void *b)
@@ -52,29 +54,44 @@ int dax_new(uint8_t *window, uint64_t window_size, struct dax **out)
         return 0;
 }
 
+static int compare_ranges(const void *a, const void *b)
+{
+        const struct range_slot *x = a, *y = b;
+
+        if (x->nodeid != y->nodeid)
+                return x->nodeid < y->nodeid ? -1 : 1;
+        return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static struct range_slot *find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
+{
+        struct range_slot key = {.nodeid = nodeid, .index = index};
+        struct range_slot *const *node = tfind(&key, &dax->ranges, compare_ranges);
+
+        return node ? *node : NULL;
+}
+
+static void free_slot(struct dax *dax, struct range_slot *slot)
+{
+        if (slot->state != FREE)
+                tdelete(slot, &dax->ranges, compare_ranges);
+        slot->state = FREE;
+}
+
 void dax_free(struct dax *dax)
 {
         if (!dax)
                 return;
         tdestroy(dax->files, free);
+        for (uint64_t i = 0; i < dax->n_slots; i++)
+                free_slot(dax, &dax->slots[i]);
         free(dax);
 }
 
-static struct slot *find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
-{
-        for (uint64_t i = 0; i < dax->n_slots; i++) {
-                struct slot *slot = &dax->slots[i];
-
-                if (slot->state != FREE && slot->nodeid == nodeid && slot->index == index)
-                        return slot;
-        }
-        return NULL;
-}
-
 /* The one that was not used for longest, NULL while all are being asked for. */
-static struct slot *oldest_slot(struct dax *dax)
+static struct range_slot *oldest_slot(struct dax *dax)
 {
-        struct slot *oldest = NULL;
+        struct range_slot *oldest = NULL;
 
         for (uint64_t i = 0; i < dax->n_slots; i++)
                 if (dax->slots[i].state != ASKED && (!oldest || dax->slots[i].used < oldest->used))
@@ -82,43 +99,9 @@ static struct slot *oldest_slot(struct dax *dax)
         return oldest;
 }
 
-static uint64_t offset_of(const struct dax *dax, const struct slot *slot)
+static uint64_t offset_of(const struct dax *dax, const struct range_slot *slot)
 {
         return (uint64_t)(slot - dax->slots) * RANGE;
-}
-
-static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax_ask *ask)
-{
-        struct slot *slot = oldest_slot(dax);
-
-        if (!slot)
-                return;
-        *slot = (struct slot){ASKED, nodeid, index, ++dax->clock};
-        *ask = (struct dax_ask){nodeid, index * RANGE, offset_of(dax, slot), RANGE, true};
-}
-
-uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask)
-{
-        uint64_t index = offset / RANGE, within = offset % RANGE;
-        struct slot *slot = find_slot(dax, nodeid, index);
-
-        ask->needed = false;
-        if (!slot) {
-                ask_for(dax, nodeid, index, ask);
-                return NULL;
-        }
-        if (slot->state != MAPPED || size > RANGE - within)
-                return NULL;
-        slot->used = ++dax->clock;
-        return dax->window + offset_of(dax, slot) + within;
-}
-
-void dax_asked(struct dax *dax, const struct dax_ask *ask, int error)
-{
-        struct slot *slot = &dax->slots[ask->window_offset / RANGE];
-
-        if (slot->state == ASKED)
-                slot->state = error ? FREE : MAPPED;
 }
 
 static struct file *find_file(const struct dax *dax, uint64_t nodeid)
@@ -137,12 +120,68 @@ void dax_set_size(struct dax *dax, uint64_t nodeid, uint64_t size)
                 if (!file)
                         return;
                 file->nodeid = nodeid;
+                file->mapped = false;
                 if (!tsearch(file, &dax->files, compare)) {
                         free(file);
                         return;
                 }
         }
         file->size = size;
+}
+
+/* A file that the kernel found by READDIRPLUS has no record yet; 0 keeps writes to it from the window. */
+static void note_mapped(struct dax *dax, uint64_t nodeid)
+{
+        struct file *file = find_file(dax, nodeid);
+
+        if (!file) {
+                dax_set_size(dax, nodeid, 0);
+                file = find_file(dax, nodeid);
+        }
+        if (file)
+                file->mapped = true;
+}
+
+static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax_ask *ask)
+{
+        struct range_slot *slot = oldest_slot(dax);
+
+        if (!slot)
+                return;
+        free_slot(dax, slot);
+        *slot = (struct range_slot){nodeid, index, ASKED, ++dax->clock};
+        if (!tsearch(slot, &dax->ranges, compare_ranges)) {
+                slot->state = FREE;
+                return;
+        }
+        note_mapped(dax, nodeid);
+        *ask = (struct dax_ask){nodeid, index * RANGE, offset_of(dax, slot), RANGE, true};
+}
+
+uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask)
+{
+        uint64_t index = offset / RANGE, within = offset % RANGE;
+        struct range_slot *slot = find_slot(dax, nodeid, index);
+
+        ask->needed = false;
+        if (!slot) {
+                ask_for(dax, nodeid, index, ask);
+                return NULL;
+        }
+        if (slot->state != MAPPED || size > RANGE - within)
+                return NULL;
+        slot->used = ++dax->clock;
+        return dax->window + offset_of(dax, slot) + within;
+}
+
+void dax_asked(struct dax *dax, const struct dax_ask *ask, int error)
+{
+        struct range_slot *slot = &dax->slots[ask->window_offset / RANGE];
+
+        if (slot->state == ASKED && error)
+                free_slot(dax, slot);
+        else if (slot->state == ASKED)
+                slot->state = MAPPED;
 }
 
 void dax_grow(struct dax *dax, uint64_t nodeid, uint64_t size)
@@ -157,12 +196,13 @@ void dax_forget(struct dax *dax, uint64_t nodeid)
 {
         struct file *file = find_file(dax, nodeid);
 
-        if (file)
-                tdelete(file, &dax->files, compare);
-        free(file);
-        for (uint64_t i = 0; i < dax->n_slots; i++)
+        if (!file)
+                return;
+        for (uint64_t i = 0; file->mapped && i < dax->n_slots; i++)
                 if (dax->slots[i].state == MAPPED && dax->slots[i].nodeid == nodeid)
-                        dax->slots[i].state = FREE;
+                        free_slot(dax, &dax->slots[i]);
+        tdelete(file, &dax->files, compare);
+        free(file);
 }
 
 bool dax_reaches(const struct dax *dax, uint64_t nodeid, uint64_t end)

@@ -207,7 +207,7 @@ int command_probe(int argc, char **argv)
         if (status >= 0)
                 return status;
         if (dialect && !oriel_dialect_find(dialect)) {
-                fail("--dialect: standard, shmem-21 or shmem-20 (see oriel probe --help)");
+                report("--dialect: standard, shmem-21 or shmem-20 (see oriel probe --help)");
                 return STATUS_USAGE;
         }
 

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "hostile.h"
+#include "rows.h"
 #include "target.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@ static void try_row(struct target *target, const struct oriel_message_row *row, 
                     const char *field, bool fatal, uint64_t features)
 {
         for (int asks = 0; asks < 2; asks++) {
-                bool refused = asks && !fatal && row->reply == ORIEL_REPLY_WHEN_ASKED;
+                bool refused = asks && !fatal && is_acknowledged(row);
                 struct raw sent = *raw, reply;
 
                 connect_to(target, features, 0);

@@ -121,14 +121,14 @@ static int open_socket(void)
                 int fd = oriel_socket_listen(socket_path);
 
                 if (fd < 0)
-                        fail("can't listen on %s: %s", socket_path, strerror(-fd));
+                        report("can't listen on %s: %s", socket_path, strerror(-fd));
                 return fd;
         }
 
         int fd = fd_dup((int)fd_number);
 
         if (fd < 0)
-                fail("--fd=%u: %s", fd_number, strerror(-fd));
+                report("--fd=%u: %s", fd_number, strerror(-fd));
         return fd;
 }
 
@@ -178,7 +178,7 @@ static int check_usage(void)
                 wrong = "--dialect: standard, shmem-21 or shmem-20";
         if (!wrong)
                 return -1;
-        fail("%s (see oriel-fs --help)", wrong);
+        report("%s (see oriel-fs --help)", wrong);
         return STATUS_USAGE;
 }
 

@@ -79,6 +79,10 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue);
 /* Stop, resume and ask where a queue is: GET_VRING_BASE, and SET_VRING_KICK again. */
 int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue);
 int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue);
+/* VIRTIO 1.2, 2.6.1: stop the queue and begin anew with an empty ring. Buffers that were submitted and not collected
+ * are forgotten: to have them, stop the queue and collect first. -EOPNOTSUPP: VIRTIO_F_RING_RESET is not among the
+ * features. */
+int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -86,7 +86,7 @@ int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted);
 uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend);   /* that the back-end offers */
 uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend);           /* protocol features, offered */
 uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend); /* and negotiated */
-/* All protocol features that this front-end can use; PAGEFAULT, XEN_MMAP and CROSS_ENDIAN are not among them. */
+/* All protocol features that this front-end can use; XEN_MMAP and CROSS_ENDIAN are not among them. */
 uint64_t oriel_frontend_supported(void);
 
 /* SET_FEATURES. VHOST_USER_F_PROTOCOL_FEATURES is added where offered. -EINVAL: not offered. */
@@ -116,6 +116,22 @@ int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_ra
 int oriel_frontend_iotlb_invalidate(struct oriel_frontend *frontend, struct oriel_range iova);
 int oriel_frontend_set_log_base(struct oriel_frontend *frontend, int fd, uint64_t offset, uint64_t size);
 int oriel_frontend_set_log_fd(struct oriel_frontend *frontend, int fd);
+
+/* ---- postcopy; PAGEFAULT is negotiated only if it is among the features wanted by oriel_frontend_negotiate() ---- */
+
+/* POSTCOPY_ADVISE: *fault_fd is the back-end's userfaultfd, the caller's. */
+int oriel_frontend_postcopy_advise(struct oriel_frontend *frontend, int *fault_fd);
+/* POSTCOPY_LISTEN, before the back-end is given any memory. */
+int oriel_frontend_postcopy_listen(struct oriel_frontend *frontend);
+/* SET_MEM_TABLE and ADD_MEM_REG in that mode. @bases: where the back-end has each region, in its own address space, for
+ * what the userfaultfd tells. The back-end waits until oriel_frontend_postcopy_acknowledge() to touch them. */
+int oriel_frontend_postcopy_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
+                                          const int *fds, unsigned n, uint64_t *bases);
+int oriel_frontend_postcopy_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region,
+                                        int fd, uint64_t *base);
+int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend);
+/* POSTCOPY_END */
+int oriel_frontend_postcopy_end(struct oriel_frontend *frontend);
 
 /* ---- vrings; an fd of -1 says that there is none ---- */
 

@@ -236,8 +236,10 @@ enum oriel_payload {
         ORIEL_PAYLOAD_VRING_ADDR,
         ORIEL_PAYLOAD_VRING_FD,
         ORIEL_PAYLOAD_MEMORY,
+        ORIEL_PAYLOAD_MEMORY_BASES, /* the same as a reply, without fds */
         ORIEL_PAYLOAD_MEM_REG,
-        ORIEL_PAYLOAD_LOG, /* or a single u64 without LOG_SHMFD */
+        ORIEL_PAYLOAD_ADD_MEM_REG, /* a region with its fd, or in postcopy mode a u64 that acknowledges */
+        ORIEL_PAYLOAD_LOG,         /* or a single u64 without LOG_SHMFD */
         ORIEL_PAYLOAD_IOTLB,
         ORIEL_PAYLOAD_CONFIG,
         ORIEL_PAYLOAD_VRING_AREA,
@@ -254,6 +256,7 @@ enum oriel_payload {
 enum oriel_reply_rule {
         ORIEL_REPLY_WHEN_ASKED, /* an acknowledging u64, if REPLY_ACK is negotiated and need_reply is set */
         ORIEL_REPLY_ALWAYS,     /* the reply payload of the row */
+        ORIEL_REPLY_POSTCOPY,   /* as ALWAYS after POSTCOPY_LISTEN, else WHEN_ASKED */
         ORIEL_REPLY_LOG_SHMFD,  /* as ALWAYS if LOG_SHMFD is negotiated, else WHEN_ASKED */
 };
 

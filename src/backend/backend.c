@@ -39,6 +39,7 @@ static uint64_t implied_features(const struct oriel_backend *backend, bool shmem
                 {backend->ops.get_shared_object, ORIEL_PROTOCOL_F_SHARED_OBJECT},
                 {backend->ops.transfer_state && backend->ops.check_state, ORIEL_PROTOCOL_F_DEVICE_STATE},
                 {shmem, ORIEL_PROTOCOL_F_SHMEM_MAP},
+                {postcopy_possible(), ORIEL_PROTOCOL_F_PAGEFAULT},
         };
         uint64_t features = OWN_FEATURES;
 
@@ -124,6 +125,7 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
         backend->max_mem_slots = options->max_mem_slots ? options->max_mem_slots : ORIEL_MEM_SLOTS;
         backend->main.fd = -1;
         backend->log_fd = -1;
+        backend->fault_fd = -1;
         r = build(backend, options);
         if (r < 0)
                 return r;
@@ -192,6 +194,7 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
         memory_reset(backend);
         oriel_dirty_log_unref(steal(backend->dirty_log));
         backend->log_fd = fd_close(backend->log_fd);
+        postcopy_close(backend);
         inflight_close(&backend->inflight);
         backend->agreement = (struct agreement){.offers_protocol_features = true};
 }
@@ -254,6 +257,8 @@ static int handle(struct oriel_backend *backend, struct message *request)
                 message_close_fds(&reply);
                 return refuse(backend, row, request, &why);
         }
+        if (r > 0)
+                return 0;
         if (row_replies(row, &backend->agreement))
                 return send_reply(backend, &reply);
         if (row_acknowledges(row, &request->header, &backend->agreement))

@@ -53,6 +53,8 @@ struct oriel_backend {
         struct oriel_memory *memory;
         struct oriel_dirty_log *dirty_log;
         int log_fd;
+        int fault_fd;      /* the userfaultfd of POSTCOPY_ADVISE */
+        bool bases_unread; /* regions were answered in postcopy mode, and the front-end has not acknowledged that */
         struct inflight inflight;
         uint8_t status;
         bool ends_connection; /* a handler found something that no refusal can mend */
@@ -64,7 +66,7 @@ struct oriel_backend {
 };
 
 /* A request that has passed its row's checks. 0: done; a reply, if the row has one, is in @reply, whose fds are closed
- * after it was sent. Negative: the request failed, and @why may say more. */
+ * after it was sent. 1: done, and nothing is to be answered. Negative: the request failed, and @why may say more. */
 typedef int (*handler_fn)(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why);
 handler_fn handler_find(uint32_t request);
@@ -89,6 +91,9 @@ HANDLER(handle_get_max_mem_slots);
 HANDLER(handle_iotlb_msg);
 HANDLER(handle_set_log_base);
 HANDLER(handle_set_log_fd);
+HANDLER(handle_postcopy_advise);
+HANDLER(handle_postcopy_listen);
+HANDLER(handle_postcopy_end);
 HANDLER(handle_get_inflight_fd);
 HANDLER(handle_set_inflight_fd);
 
@@ -104,6 +109,13 @@ void queue_set_log(struct oriel_backend_queue *queue);
 
 /* memory.c */
 int memory_reset(struct oriel_backend *backend);
+/* postcopy.c */
+bool postcopy_possible(void);
+void postcopy_close(struct oriel_backend *backend);
+/* Whether the request is the acknowledgement of the bases that were answered to the last one. */
+bool postcopy_acknowledged(struct oriel_backend *backend, const struct message *request);
+/* After @request has brought its regions, in postcopy mode: have their faults reported, and answer where they are. */
+int postcopy_register(struct oriel_backend *backend, const struct message *request, struct message *reply);
 /* inflight.c: the region of @queue, NULL without one. */
 void inflight_close(struct inflight *inflight);
 void *inflight_region(const struct inflight *inflight, unsigned queue);

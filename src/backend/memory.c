@@ -54,9 +54,11 @@ int handle_set_mem_table(struct oriel_backend *backend, struct message *request,
         bool iommu = backend->agreement.virtio_features & ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM);
         _cleanup_(oriel_memory_unrefp) struct oriel_memory *memory = NULL;
         struct oriel_wire_memory wire;
-        int r = oriel_memory_new(backend->max_mem_slots, iommu, &memory);
+        int r;
 
-        (void)reply;
+        if (postcopy_acknowledged(backend, request))
+                return 1;
+        r = oriel_memory_new(backend->max_mem_slots, iommu, &memory);
         if (r < 0)
                 return r;
         message_get(request, &wire, sizeof(wire));
@@ -71,7 +73,7 @@ int handle_set_mem_table(struct oriel_backend *backend, struct message *request,
                 memory = next;
         }
         use_memory(backend, steal(memory));
-        return 0;
+        return postcopy_register(backend, request, reply);
 }
 
 int handle_add_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,
@@ -79,13 +81,20 @@ int handle_add_mem_reg(struct oriel_backend *backend, struct message *request, s
 {
         struct oriel_memory_region region = from_wire(&request->payload.mem_reg.region);
         struct oriel_memory *memory;
+
+        if (postcopy_acknowledged(backend, request))
+                return 1;
+        if (request->n_fds == 0) {
+                complain(why, "ADD_MEM_REG: an acknowledgement where none is due");
+                return -EINVAL;
+        }
+
         int r = oriel_memory_add(backend->memory, &region, request->fds[0], &memory);
 
-        (void)reply;
         if (r < 0)
                 return complain_region(why, "ADD_MEM_REG", &region, r);
         use_memory(backend, memory);
-        return 0;
+        return postcopy_register(backend, request, reply);
 }
 
 int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,

@@ -15,7 +15,7 @@
 #define HELP    256 /* above every row's index */
 #define VERSION 257
 
-int fail(const char *format, ...)
+void report(const char *format, ...)
 {
         char text[512];
         va_list args;
@@ -24,7 +24,6 @@ int fail(const char *format, ...)
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
         fprintf(stderr, "oriel: %s\n", text);
-        return STATUS_FAILURE;
 }
 
 static void write_line(void *userdata, enum oriel_log_level level, const char *line)
@@ -118,7 +117,7 @@ static int wrong_usage(const struct program *program, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        fail("%s (see %s --help)", text, program->name);
+        report("%s (see %s --help)", text, program->name);
         return STATUS_USAGE;
 }
 

@@ -42,8 +42,11 @@ enum exit_status {
  * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
-/* "oriel: " and the message on stderr, one line. Returns STATUS_FAILURE. */
-int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "oriel: " and the message on stderr, one line. */
+void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same, as the exit status of what failed. */
+#define fail(...) (report(__VA_ARGS__), STATUS_FAILURE)
 
 /* What a logger of a command writes with: errors and warnings as fail() does, the rest as it is. */
 struct oriel_log;

@@ -13,6 +13,7 @@ struct driver_done {
 struct driver_queue {
         struct oriel_driver_queue *ring;
         struct oriel_ring layout; /* guest addresses */
+        uint64_t indirect;        /* its indirect tables */
         uint32_t base;            /* where the device stopped */
         struct driver_done *done; /* not collected yet */
         unsigned n_done, next_done;

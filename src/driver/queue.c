@@ -9,7 +9,9 @@
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 /* Pieces of one buffer in one call; a buffer of more is not made by anybody. */
 #define MAX_PIECES       64
@@ -40,20 +42,26 @@ static int place_rings(struct oriel_driver *driver, struct driver_queue *queue)
         return 0;
 }
 
+/* An empty ring where the queue's lies. */
+static int new_ring(struct oriel_driver *driver, const struct driver_queue *queue, struct oriel_driver_queue **out)
+{
+        unsigned entries = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC) ? INDIRECT_ENTRIES : 0;
+
+        return oriel_driver_queue_new(&queue->layout, driver->table, queue->indirect, entries, out);
+}
+
 static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
 {
         bool indirect = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC);
         int r = place_rings(driver, queue);
-        uint64_t tables = 0;
 
         if (r == 0 && indirect) {
-                tables = memory_take(driver,
-                                     (uint64_t)queue->layout.size * INDIRECT_ENTRIES * sizeof(struct vring_desc), 4096);
-                r = tables == UINT64_MAX ? -ENOMEM : 0;
+                queue->indirect = memory_take(
+                        driver, (uint64_t)queue->layout.size * INDIRECT_ENTRIES * sizeof(struct vring_desc), 4096);
+                r = queue->indirect == UINT64_MAX ? -ENOMEM : 0;
         }
         if (r == 0)
-                r = oriel_driver_queue_new(&queue->layout, driver->table, tables, indirect ? INDIRECT_ENTRIES : 0,
-                                           &queue->ring);
+                r = new_ring(driver, queue, &queue->ring);
         if (r < 0)
                 return r;
         queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -178,6 +186,46 @@ int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
         if (queue >= driver->n_queues)
                 return -EINVAL;
         return oriel_frontend_get_vring_base(driver->frontend, queue, &driver->queues[queue].base);
+}
+
+/* What the in-flight buffer holds of a ring that is no more must not be recovered on the next. */
+static int clear_inflight(struct oriel_driver *driver, unsigned index)
+{
+        if (driver->inflight_fd < 0)
+                return 0;
+
+        uint64_t region = driver->inflight.mmap_size / driver->inflight.num_queues;
+        uint8_t *map = mmap(NULL, driver->inflight.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, driver->inflight_fd,
+                            (off_t)driver->inflight.mmap_offset);
+
+        if (map == MAP_FAILED)
+                return -errno;
+        memset(map + index * region, 0, region);
+        munmap(map, driver->inflight.mmap_size);
+        return 0;
+}
+
+int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue)
+{
+        if (queue >= driver->n_queues)
+                return -EINVAL;
+        if (!has(driver->features, VIRTIO_F_RING_RESET))
+                return -EOPNOTSUPP;
+
+        struct driver_queue *reset = &driver->queues[queue];
+        struct oriel_driver_queue *ring;
+        int r = oriel_driver_stop_queue(driver, queue);
+
+        if (r == 0)
+                r = clear_inflight(driver, queue);
+        if (r == 0)
+                r = new_ring(driver, reset, &ring);
+        if (r < 0)
+                return r;
+        oriel_driver_queue_free(reset->ring);
+        reset->ring = ring;
+        reset->base = oriel_driver_queue_base(ring);
+        return queue_start(driver, queue);
 }
 
 /* ---- buffers ---- */

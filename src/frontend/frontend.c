@@ -77,6 +77,7 @@ void drop_connection(struct oriel_frontend *frontend)
         frontend->agreement = (struct agreement){0};
         frontend->device_features = 0;
         frontend->offered = 0;
+        frontend->unacknowledged = 0;
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 if (frontend->regions[i])
                         oriel_region_unmap_all(frontend->regions[i]);
@@ -143,8 +144,7 @@ int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 uint64_t oriel_frontend_supported(void)
 {
         return (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) &
-               ~(ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) |
-                 ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN));
+               ~(ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN));
 }
 
 static int get_u64(struct oriel_frontend *frontend, enum oriel_frontend_request id, uint64_t *out)

@@ -26,7 +26,8 @@ struct oriel_frontend {
         uint64_t offered;
         struct oriel_region *regions[ORIEL_MAX_SHMIDS];
 
-        unsigned depth; /* of calls under way: consequences wait for the outermost to end */
+        enum oriel_frontend_request unacknowledged; /* what brought regions in postcopy mode; 0: nothing */
+        unsigned depth;                             /* of calls under way: consequences wait for the outermost to end */
         struct consequences consequences;
         unsigned n_consequences;
 };
@@ -36,6 +37,12 @@ struct oriel_frontend {
 int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
 /* The connection is lost or given up: everything that came with it goes. */
 void drop_connection(struct oriel_frontend *frontend);
+
+/* requests.c: as the public functions, with a reply. */
+int call_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions, const int *fds,
+                       unsigned n, struct message *reply);
+int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd,
+                     struct message *reply);
 
 /* served.c: answer what the back-end has sent on its channel. 0 or what ends the connection. */
 int serve(struct oriel_frontend *frontend);

@@ -114,8 +114,8 @@ static struct oriel_wire_memory_region to_wire(const struct oriel_frontend *fron
         return wire;
 }
 
-int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
-                                 const int *fds, unsigned n)
+int call_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions, const int *fds,
+                       unsigned n, struct message *reply)
 {
         struct oriel_wire_memory wire = {.num_regions = n};
         struct message request;
@@ -127,15 +127,30 @@ int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct o
         make(&request, ORIEL_FRONTEND_SET_MEM_TABLE, &wire,
              (uint32_t)(offsetof(struct oriel_wire_memory, regions) + n * sizeof(wire.regions[0])), -1);
         request.n_fds = n;
-        memcpy(request.fds, fds, n * sizeof(fds[0]));
-        return call(frontend, &request, NULL);
+        for (unsigned i = 0; i < n; i++)
+                request.fds[i] = fds[i];
+        return call(frontend, &request, reply);
+}
+
+int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
+                                 const int *fds, unsigned n)
+{
+        return call_set_mem_table(frontend, regions, fds, n, NULL);
+}
+
+int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd,
+                     struct message *reply)
+{
+        struct oriel_wire_mem_reg wire = {.region = to_wire(frontend, region)};
+        struct message request;
+
+        make(&request, ORIEL_FRONTEND_ADD_MEM_REG, &wire, sizeof(wire), fd);
+        return call(frontend, &request, reply);
 }
 
 int oriel_frontend_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd)
 {
-        struct oriel_wire_mem_reg wire = {.region = to_wire(frontend, region)};
-
-        return send_payload(frontend, ORIEL_FRONTEND_ADD_MEM_REG, &wire, sizeof(wire), fd);
+        return call_add_mem_reg(frontend, region, fd, NULL);
 }
 
 int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region)

@@ -155,11 +155,6 @@ static int check_reply_contents(const struct oriel_message_row *row, const struc
         bool full = row_replies(row, agreement);
         struct oriel_bounds size = full ? row->reply_size : u64, fds = full ? row->reply_fds : none;
 
-        /* In postcopy mode these two are answered with the regions they brought. */
-        if (agreed(agreement, ORIEL_PROTOCOL_F_PAGEFAULT) && row->fds.max > 0 &&
-            (row->payload == ORIEL_PAYLOAD_MEMORY || row->payload == ORIEL_PAYLOAD_MEM_REG))
-                size = (struct oriel_bounds){u64.min, row->size.max};
-
         if (!within(reply->header.size, size))
                 return complain_bounds(complaint, row->name, "reply's payload size", reply->header.size, size);
         if (!within(reply->n_fds, fds))
@@ -186,9 +181,14 @@ int message_check_reply(const struct oriel_message_row *row, const struct messag
 
 bool row_replies(const struct oriel_message_row *row, const struct agreement *agreement)
 {
-        if (row->reply == ORIEL_REPLY_LOG_SHMFD)
-                return agreed(agreement, ORIEL_PROTOCOL_F_LOG_SHMFD);
-        return row->reply == ORIEL_REPLY_ALWAYS;
+        const bool full[] = {
+                [ORIEL_REPLY_WHEN_ASKED] = false,
+                [ORIEL_REPLY_ALWAYS] = true,
+                [ORIEL_REPLY_POSTCOPY] = agreement->postcopy,
+                [ORIEL_REPLY_LOG_SHMFD] = agreed(agreement, ORIEL_PROTOCOL_F_LOG_SHMFD),
+        };
+
+        return full[row->reply];
 }
 
 bool row_acknowledges(const struct oriel_message_row *row, const struct oriel_wire_header *header,

@@ -33,6 +33,7 @@ struct agreement {
         bool offers_protocol_features; /* the back-end offers VHOST_USER_F_PROTOCOL_FEATURES */
         uint64_t protocol_features;    /* negotiated, in the standard's numbering */
         uint64_t virtio_features;      /* acknowledged by SET_FEATURES */
+        bool postcopy;                 /* from POSTCOPY_LISTEN to POSTCOPY_END */
 };
 
 /* Why a message was turned down, naming message and field. */

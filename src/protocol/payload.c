@@ -56,16 +56,35 @@ static const char *check_vring_index(const void *data, uint32_t size, unsigned n
         return LOAD(struct vhost_vring_state, data, size).num ? "num is reserved and must be 0" : NULL;
 }
 
-static const char *check_memory(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_memory_bases(const void *data, uint32_t size, unsigned n_fds)
 {
         struct oriel_wire_memory memory = LOAD(struct oriel_wire_memory, data, size);
 
+        (void)n_fds;
         if (memory.num_regions > ORIEL_MAX_MEM_REGIONS)
                 return "num_regions is above 8";
         if (size != offsetof(struct oriel_wire_memory, regions) + memory.num_regions * sizeof(memory.regions[0]))
                 return "the payload size does not fit num_regions";
-        if (n_fds != memory.num_regions)
-                return "the number of fds is not num_regions";
+        return NULL;
+}
+
+static const char *check_memory(const void *data, uint32_t size, unsigned n_fds)
+{
+        const char *wrong = check_memory_bases(data, size, n_fds);
+
+        if (wrong)
+                return wrong;
+        return n_fds != LOAD(struct oriel_wire_memory, data, size).num_regions ? "the number of fds is not num_regions"
+                                                                               : NULL;
+}
+
+static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n_fds)
+{
+        (void)data;
+        if (size != sizeof(uint64_t) && size != sizeof(struct oriel_wire_mem_reg))
+                return "the payload size is neither 8 nor 40";
+        if ((size == sizeof(struct oriel_wire_mem_reg)) != (n_fds == 1))
+                return n_fds ? "an fd comes with an acknowledgement" : "the fd is missing";
         return NULL;
 }
 
@@ -133,6 +152,8 @@ static const check_fn checks[ORIEL_PAYLOADS] = {
         [ORIEL_PAYLOAD_VRING_INDEX] = check_vring_index,
         [ORIEL_PAYLOAD_VRING_AREA] = check_vring_area,
         [ORIEL_PAYLOAD_MEMORY] = check_memory,
+        [ORIEL_PAYLOAD_MEMORY_BASES] = check_memory_bases,
+        [ORIEL_PAYLOAD_ADD_MEM_REG] = check_add_mem_reg,
         [ORIEL_PAYLOAD_LOG] = check_log,
         [ORIEL_PAYLOAD_CONFIG] = check_config,
         [ORIEL_PAYLOAD_DEVICE_STATE] = check_device_state,

@@ -25,6 +25,11 @@
         {                                                                                     \
                 offsetof(struct oriel_wire_memory, regions), sizeof(struct oriel_wire_memory) \
         }
+#define PAYLOAD_SIZE_MEMORY_BASES PAYLOAD_SIZE_MEMORY
+#define PAYLOAD_SIZE_ADD_MEM_REG                                    \
+        {                                                           \
+                sizeof(uint64_t), sizeof(struct oriel_wire_mem_reg) \
+        }
 #define PAYLOAD_SIZE_MEM_REG EXACTLY(struct oriel_wire_mem_reg)
 #define PAYLOAD_SIZE_LOG                                        \
         {                                                       \

@@ -250,6 +250,8 @@ static const struct {
         [ORIEL_PAYLOAD_VRING_ADDR] = {sizeof(struct vhost_vring_addr), print_vring_addr},
         [ORIEL_PAYLOAD_VRING_FD] = {sizeof(uint64_t), print_vring_fd},
         [ORIEL_PAYLOAD_MEMORY] = {offsetof(struct oriel_wire_memory, regions), print_memory},
+        [ORIEL_PAYLOAD_MEMORY_BASES] = {offsetof(struct oriel_wire_memory, regions), print_memory},
+        [ORIEL_PAYLOAD_ADD_MEM_REG] = {sizeof(struct oriel_wire_mem_reg), print_mem_reg},
         [ORIEL_PAYLOAD_MEM_REG] = {sizeof(struct oriel_wire_mem_reg), print_mem_reg},
         [ORIEL_PAYLOAD_LOG] = {sizeof(uint64_t), print_log},
         [ORIEL_PAYLOAD_IOTLB] = {offsetof(struct vhost_iotlb_msg, type) + 1, print_iotlb},

@@ -14,6 +14,8 @@
         .reply = ORIEL_REPLY_ALWAYS, .reply_payload = ORIEL_PAYLOAD_##kind, .reply_size = PAYLOAD_SIZE_##kind
 #define REPLIES_SIZED(kind, low, high) \
         .reply = ORIEL_REPLY_ALWAYS, .reply_payload = ORIEL_PAYLOAD_##kind, .reply_size = {low, high}
+#define REPLIES_IN_POSTCOPY(kind) \
+        .reply = ORIEL_REPLY_POSTCOPY, .reply_payload = ORIEL_PAYLOAD_##kind, .reply_size = PAYLOAD_SIZE_##kind
 #define REPLY_FDS(low, high) .reply_fds = {low, high}
 
 #define FRONTEND(request, ...) \
@@ -26,7 +28,7 @@ static const struct oriel_message_row frontend_rows[ORIEL_FRONTEND_REQUESTS] = {
         FRONTEND(SET_FEATURES,          SENDS(FEATURES)),
         FRONTEND(SET_OWNER,             SENDS(NONE)),
         FRONTEND(RESET_OWNER,           SENDS(NONE)),
-        FRONTEND(SET_MEM_TABLE,         SENDS(MEMORY), FDS(0, ORIEL_MAX_MEM_REGIONS)),
+        FRONTEND(SET_MEM_TABLE,         SENDS(MEMORY), FDS(0, ORIEL_MAX_MEM_REGIONS), REPLIES_IN_POSTCOPY(MEMORY_BASES)),
         FRONTEND(SET_LOG_BASE,          SENDS(LOG), FDS(0, 1), .reply = ORIEL_REPLY_LOG_SHMFD,
                                         .reply_payload = ORIEL_PAYLOAD_U64, .reply_size = {0, 16}),
         FRONTEND(SET_LOG_FD,            SENDS(NONE), FDS(1, 1)),
@@ -59,7 +61,8 @@ static const struct oriel_message_row frontend_rows[ORIEL_FRONTEND_REQUESTS] = {
         FRONTEND(RESET_DEVICE,          NEEDS(RESET_DEVICE)),
         FRONTEND(VRING_KICK,            SENDS(VRING_INDEX), NEEDS(INBAND_NOTIFICATIONS)),
         FRONTEND(GET_MAX_MEM_SLOTS,     NEEDS(CONFIGURE_MEM_SLOTS), REPLIES(U64)),
-        FRONTEND(ADD_MEM_REG,           SENDS(MEM_REG), FDS(1, 1), NEEDS(CONFIGURE_MEM_SLOTS)),
+        FRONTEND(ADD_MEM_REG,           SENDS(ADD_MEM_REG), FDS(0, 1), NEEDS(CONFIGURE_MEM_SLOTS),
+                                        REPLIES_IN_POSTCOPY(MEM_REG)),
         FRONTEND(REM_MEM_REG,           SENDS(MEM_REG), FDS(0, 1), NEEDS(CONFIGURE_MEM_SLOTS)),
         FRONTEND(SET_STATUS,            SENDS(U64), NEEDS(STATUS)),
         FRONTEND(GET_STATUS,            NEEDS(STATUS), REPLIES(U64)),

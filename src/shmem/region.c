@@ -225,7 +225,7 @@ int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, 
         struct listing listing = {0};
 
         pthread_mutex_lock(&region->lock);
-        listing.mappings = calloc(region->count + 1, sizeof(*listing.mappings));
+        listing.mappings = calloc(region->count + 1, sizeof(struct oriel_mapping *));
         if (listing.mappings)
                 twalk_r(region->tree, list_one, &listing);
         pthread_mutex_unlock(&region->lock);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_MOUNT_H
+#define CLI_MOUNT_H
+
+#include "cli/mount_dax.h"
+
+#include <oriel/driver.h>
+#include <pthread.h>
+
+struct fuse_session;
+
+/* The queues of virtio-fs. */
+#define HIPRIO   0
+#define REQUESTS 1
+
+#define SLOTS    32
+#define HEADROOM 4096                             /* for headers and arguments before the data */
+#define BUFFER   ((UINT64_C(1) << 20) + HEADROOM) /* the kernel's longest request and answer: 256 pages */
+
+/* One request of the kernel's, or of ours to map something, from the time it is read to the time it is answered. */
+struct slot {
+        uint8_t *in;
+        uint8_t *out;
+        bool busy;
+        unsigned queue;
+        struct dax_ask ask; /* needed: the request is ours */
+};
+
+struct mount {
+        struct oriel_driver *driver;
+        struct fuse_session *session;
+        struct dax *dax; /* NULL without */
+        int fuse_fd;
+        int signals;
+        int unmounted; /* an eventfd */
+        pthread_t unmounter;
+        bool unmounting;
+        bool over;
+        struct slot slots[SLOTS];
+        uint64_t served, forwarded;
+};
+
+/* mount_relay.c: between /dev/fuse and the queues. Each returns 0 or what ends the mount. */
+
+/* NULL: as many requests as can be are on their way. */
+struct slot *mount_free_slot(struct mount *mount);
+/* One request of the kernel's: answered from the window, or passed on. -ENODEV: unmounted. */
+int mount_take_request(struct mount *mount);
+/* All answers of the device's. */
+int mount_take_answers(struct mount *mount);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/range.h"
+#include "cli/mount.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct slot *mount_free_slot(struct mount *mount)
+{
+        for (int i = 0; i < SLOTS; i++)
+                if (!mount->slots[i].busy)
+                        return &mount->slots[i];
+        return NULL;
+}
+
+static struct fuse_in_header header_of(const struct slot *slot)
+{
+        struct fuse_in_header header;
+
+        memcpy(&header, slot->in, sizeof(header));
+        return header;
+}
+
+/* ---- to the device ---- */
+
+static int forward(struct mount *mount, struct slot *slot, size_t size)
+{
+        struct fuse_in_header header = header_of(slot);
+        bool forget = header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET;
+        struct iovec in = {slot->in, size}, out = {slot->out, BUFFER};
+
+        slot->queue = forget ? HIPRIO : REQUESTS;
+        slot->busy = true;
+
+        int r = oriel_driver_submit(mount->driver, slot->queue, &in, 1, &out, forget ? 0 : 1, slot);
+
+        if (r == 0)
+                r = oriel_driver_kick(mount->driver, slot->queue);
+        if (r < 0)
+                slot->busy = false;
+        return r;
+}
+
+/* Ask for a range of the window, if there is a slot to ask with. */
+static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
+{
+        struct slot *slot = mount_free_slot(mount);
+        struct fuse_setupmapping_in args = {
+                .fh = UINT64_MAX,
+                .foffset = ask->file_offset,
+                .len = ask->size,
+                .flags = FUSE_SETUPMAPPING_FLAG_READ,
+                .moffset = ask->window_offset,
+        };
+        /* The kernel counts its requests up from 0 in twos. */
+        struct fuse_in_header header = {
+                .len = sizeof(header) + sizeof(args),
+                .opcode = FUSE_SETUPMAPPING,
+                .unique = UINT64_C(1) << 63 | ask->window_offset,
+                .nodeid = ask->nodeid,
+        };
+
+        if (!slot) {
+                dax_asked(mount->dax, ask, -EAGAIN);
+                return 0;
+        }
+        memcpy(slot->in, &header, sizeof(header));
+        memcpy(slot->in + sizeof(header), &args, sizeof(args));
+        slot->ask = *ask;
+        return forward(mount, slot, header.len);
+}
+
+/* ---- to the kernel ---- */
+
+static int answer(struct mount *mount, struct iovec *iov, int n)
+{
+        ssize_t written = writev(mount->fuse_fd, iov, n);
+
+        /* Whoever asked may have been killed meanwhile, or the mount may be gone. */
+        return written >= 0 || errno == ENOENT || errno == ENODEV ? 0 : -errno;
+}
+
+/* ---- reads and writes through the window ---- */
+
+static int serve_read(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+{
+        struct fuse_out_header out = {.unique = header->unique};
+        struct fuse_read_in in;
+        struct dax_ask ask;
+
+        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
+
+        uint8_t *data = dax_find(mount->dax, header->nodeid, in.offset, in.size, &ask);
+
+        if (!data)
+                return ask.needed ? ask_mapping(mount, &ask) : 0;
+        out.len = (uint32_t)(sizeof(out) + in.size);
+
+        struct iovec iov[2] = {{&out, sizeof(out)}, {data, in.size}};
+        int r = answer(mount, iov, 2);
+
+        /* The file has become shorter: the device knows by how much. */
+        return r == -EFAULT ? 0 : r < 0 ? r : 1;
+}
+
+/* A store that ends in an error instead of a signal where the file has become shorter, or is mapped read-only. */
+static bool store(uint8_t *to, const uint8_t *from, size_t size)
+{
+        struct iovec local = {(void *)(uintptr_t)from, size}, remote = {to, size};
+
+        return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
+}
+
+static int serve_write(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+{
+        struct fuse_write_in in;
+        struct dax_ask ask;
+        uint64_t end;
+
+        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
+        if (!checked_add(in.offset, in.size, &end) || !dax_reaches(mount->dax, header->nodeid, end))
+                return 0;
+
+        uint8_t *data = dax_find(mount->dax, header->nodeid, in.offset, in.size, &ask);
+
+        if (!data)
+                return ask.needed ? ask_mapping(mount, &ask) : 0;
+        if (!store(data, slot->in + sizeof(*header) + sizeof(in), in.size))
+                return 0;
+
+        struct fuse_out_header out = {sizeof(out) + sizeof(struct fuse_write_out), 0, header->unique};
+        struct fuse_write_out written = {.size = in.size};
+        struct iovec iov[2] = {{&out, sizeof(out)}, {&written, sizeof(written)}};
+        int r = answer(mount, iov, 2);
+
+        return r < 0 ? r : 1;
+}
+
+static void note_forgets(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
+{
+        struct fuse_batch_forget_in batch;
+        struct fuse_forget_one one;
+
+        if (header->opcode == FUSE_FORGET)
+                dax_forget(mount->dax, header->nodeid);
+        if (header->opcode != FUSE_BATCH_FORGET)
+                return;
+        memcpy(&batch, slot->in + sizeof(*header), sizeof(batch));
+        for (uint32_t i = 0; i < batch.count; i++) {
+                memcpy(&one, slot->in + sizeof(*header) + sizeof(batch) + i * sizeof(one), sizeof(one));
+                dax_forget(mount->dax, one.nodeid);
+        }
+}
+
+/* 1: answered here, 0: it is the device's. */
+static int serve(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+{
+        if (!mount->dax)
+                return 0;
+        if (header->opcode == FUSE_READ)
+                return serve_read(mount, slot, header);
+        if (header->opcode == FUSE_WRITE)
+                return serve_write(mount, slot, header);
+        note_forgets(mount, slot, header);
+        return 0;
+}
+
+/* What an answer of the device's tells of a file's size. */
+static void note_size(struct mount *mount, const struct slot *slot, uint32_t size)
+{
+        struct fuse_in_header header = header_of(slot);
+        const uint8_t *body = slot->out + sizeof(struct fuse_out_header);
+        size_t left = size - sizeof(struct fuse_out_header);
+        struct fuse_entry_out entry;
+        struct fuse_attr_out attr;
+        struct fuse_write_in write;
+
+        if ((header.opcode == FUSE_GETATTR || header.opcode == FUSE_SETATTR) && left >= sizeof(attr)) {
+                memcpy(&attr, body, sizeof(attr));
+                dax_set_size(mount->dax, header.nodeid, attr.attr.size);
+        } else if ((header.opcode == FUSE_LOOKUP || header.opcode == FUSE_CREATE || header.opcode == FUSE_MKNOD) &&
+                   left >= sizeof(entry)) {
+                memcpy(&entry, body, sizeof(entry));
+                dax_set_size(mount->dax, entry.nodeid, entry.attr.size);
+        } else if (header.opcode == FUSE_WRITE && left >= sizeof(struct fuse_write_out)) {
+                memcpy(&write, slot->in + sizeof(header), sizeof(write));
+                dax_grow(mount->dax, header.nodeid, write.offset + write.size);
+        }
+}
+
+/* ---- answers and requests ---- */
+
+static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
+{
+        struct fuse_out_header header = {0};
+        struct iovec iov = {slot->out, written};
+
+        slot->busy = false;
+        if (slot->queue == HIPRIO)
+                return 0;
+        if (written >= sizeof(header))
+                memcpy(&header, slot->out, sizeof(header));
+        if (slot->ask.needed) {
+                slot->ask.needed = false;
+                dax_asked(mount->dax, &slot->ask, written < sizeof(header) ? -EIO : header.error);
+                return 0;
+        }
+        if (written < sizeof(header) || header.len != written) {
+                header = (struct fuse_out_header){sizeof(header), -EIO, header_of(slot).unique};
+                iov = (struct iovec){&header, sizeof(header)};
+        } else if (mount->dax && header.error == 0) {
+                note_size(mount, slot, written);
+        }
+        return answer(mount, &iov, 1);
+}
+
+int mount_take_answers(struct mount *mount)
+{
+        void *token;
+        uint32_t written;
+        int r = 0;
+
+        for (unsigned queue = HIPRIO; r >= 0 && queue <= REQUESTS; queue++)
+                do
+                        while ((r = oriel_driver_collect(mount->driver, queue, &token, &written)) == 1) {
+                                r = take_answer(mount, token, written);
+                                if (r < 0)
+                                        return r;
+                        }
+                while (r == 0 && oriel_driver_sleep(mount->driver, queue));
+        return r;
+}
+
+/* One request of the kernel's. -ENODEV: unmounted. */
+int mount_take_request(struct mount *mount)
+{
+        struct slot *slot = mount_free_slot(mount);
+        ssize_t size = slot ? read(mount->fuse_fd, slot->in, BUFFER) : 0;
+
+        if (size == 0)
+                return 0;
+
+        if (size < 0)
+                return errno == EINTR || errno == EAGAIN || errno == ENOENT ? 0 : -errno;
+
+        struct fuse_in_header header = header_of(slot);
+
+        /* virtio-fs has no way to interrupt; the kernel then simply waits on. */
+        if (header.opcode == FUSE_INTERRUPT)
+                return 0;
+        slot->ask.needed = false;
+        slot->busy = true;
+
+        int r = serve(mount, slot, &header);
+
+        slot->busy = false;
+        mount->served += r == 1;
+        mount->forwarded += r == 0;
+        return r < 0 ? r : r == 1 ? 0 : forward(mount, slot, (size_t)size);
+}
