@@ -6,8 +6,10 @@
 #include "target.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Our back-end against a front-end that breaks every rule of the table. Each broken message ends in one of two ways: it
@@ -189,6 +191,45 @@ static void test_a_peer_that_never_reads(void **state)
         target_close(&target);
 }
 
+static void *change_config(void *userdata)
+{
+        struct oriel_backend *backend = userdata;
+
+        while (oriel_backend_config_changed(backend, NULL) == 0)
+                ;
+        return NULL;
+}
+
+/* The device's threads may wait for such a peer, the dispatching thread may not. */
+static void test_a_peer_that_never_reads_the_back_end_channel(void **state)
+{
+        struct target target;
+        struct timespec before, after;
+        pthread_t thread;
+        struct raw raw;
+        int fds[2];
+
+        (void)state;
+        target_open(&target);
+        connect_to(&target, ALL & ~F(REPLY_ACK) & ~F(INBAND_NOTIFICATIONS), 0);
+        assert_int_equal(make_socketpair(fds), 0);
+        raw_init_u64s(&raw, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0);
+        raw.n_fds = 1;
+        raw.fds[0] = fds[1];
+        assert_true(raw_send(target.socket, &raw));
+        assert_true(is_alive(&target));
+        assert_int_equal(pthread_create(&thread, NULL, change_config, echo_backend(target.echo)), 0);
+        usleep(100000);
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        assert_true(is_alive(&target));
+        disconnect_from(&target);
+        pthread_join(thread, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        assert_in_range(after.tv_sec - before.tv_sec, 0, 2);
+        target_close(&target);
+        fd_close_all(fds, 2);
+}
+
 /* All that was sent is read and answered. */
 static void hear_out(struct target *target)
 {
@@ -256,6 +297,7 @@ int main(void)
                 counted_test(test_fds_after_the_first_byte),
                 counted_test(test_unknown_requests),
                 counted_test(test_a_peer_that_never_reads),
+                counted_test(test_a_peer_that_never_reads_the_back_end_channel),
                 counted_test(test_random_bytes),
                 counted_test(test_random_messages),
         };

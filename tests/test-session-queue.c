@@ -118,9 +118,10 @@ static void exercise(const struct session_options *options)
         struct session session;
 
         session_open(&session, options);
-        make_slots(&session, slots, SLOTS);
-        for (unsigned queue = 0; queue < oriel_driver_queue_count(session.driver); queue++)
+        for (unsigned queue = 0; queue < oriel_driver_queue_count(session.driver); queue++) {
+                make_slots(&session, slots, SLOTS);
                 pass_many(&session, queue, slots, 300);
+        }
         session_invert(&session, 0, SESSION_BUFFER - sizeof(struct echo_request));
         assert_int_equal(atomic_load(&echo_counts(session.echo)->errors), 0);
         session_close(&session);

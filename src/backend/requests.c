@@ -13,6 +13,8 @@
 #define MAX_UNANSWERED 64
 /* A front-end that does not read for so long is taken for dead. */
 #define SEND_TIMEOUT_MS 10000
+/* How often a thread that can't send looks whether it is to stop. */
+#define SEND_LOOK_MS 50
 
 struct pending {
         TAILQ_ENTRY(pending) entry;
@@ -89,7 +91,7 @@ void requests_close(struct requests *requests)
         requests->dead = true;
         if (requests->channel.fd >= 0)
                 shutdown(requests->channel.fd, SHUT_RDWR);
-        while (requests->reading)
+        while (requests->reading || requests->sending > 0)
                 pthread_cond_wait(&requests->changed, &requests->lock);
         kill_channel(requests);
         if (requests->channel.fd >= 0)
@@ -191,6 +193,39 @@ static int pump(struct requests *requests)
         return r;
 }
 
+/* With the lock held, which is given up meanwhile: the dispatching thread must never wait for a front-end that does not
+ * read. */
+static void wait_writable(struct requests *requests)
+{
+        struct pollfd p = {.fd = requests->channel.fd, .events = POLLOUT};
+
+        requests->sending++;
+        pthread_mutex_unlock(&requests->lock);
+        poll(&p, 1, SEND_LOOK_MS);
+        pthread_mutex_lock(&requests->lock);
+        requests->sending--;
+        pthread_cond_broadcast(&requests->changed);
+}
+
+/* With the lock held. -ETIMEDOUT: nothing was sent, as it is time to give up. */
+static int send_whole(struct requests *requests, const struct message *message)
+{
+        int64_t deadline = now_ms() + SEND_TIMEOUT_MS;
+        int r;
+
+        /* A message this small goes as a whole or not at all. */
+        while ((r = channel_send(&requests->channel, message, 0)) == -EAGAIN && now_ms() < deadline) {
+                wait_writable(requests);
+                if (requests->dead)
+                        return -ENOTCONN;
+                if (requests->give_up_ms >= 0 && now_ms() >= requests->give_up_ms)
+                        return -ETIMEDOUT;
+        }
+        if (r < 0)
+                kill_channel(requests);
+        return r < 0 ? -ENOTCONN : 0;
+}
+
 static int send_request(struct requests *requests, const struct oriel_message_row *row, const void *payload,
                         uint32_t size, int fd, bool asks)
 {
@@ -203,11 +238,7 @@ static int send_request(struct requests *requests, const struct oriel_message_ro
                 message.fds[0] = fd;
         }
 
-        int r = channel_send(&requests->channel, &message, now_ms() + SEND_TIMEOUT_MS);
-
-        if (r < 0)
-                kill_channel(requests);
-        return r < 0 ? -ENOTCONN : 0;
+        return send_whole(requests, &message);
 }
 
 /* With the lock held. */

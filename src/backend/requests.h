@@ -22,6 +22,7 @@ struct requests {
         uint64_t last_ticket;
         unsigned unanswered;
         bool reading;       /* one thread is in the channel's receiving half */
+        unsigned sending;   /* threads that wait for room in the channel */
         bool dead;          /* nothing more goes out */
         int64_t give_up_ms; /* waits end then; -1: never */
         int wake_fd;        /* tells the reader that give_up_ms changed */

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The input is what a peer says: the first byte chooses which of our ends it says it to, the rest are messages. Each
+ * begins with a byte of how many fds come with it and of what kind, then come its header and payload. With HELPED, one
+ * byte names the request and its row does the rest, so that most of what is said passes the first checks. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "protocol/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <oriel/backend.h>
+#include <oriel/frontend.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PAGE    4096
+#define WINDOW  (16 * PAGE)
+#define QUEUES  2
+#define HEADER  sizeof(struct oriel_wire_header)
+#define MAX_FDS 9
+
+#define VIRTIO                                                                                 \
+        (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
+         ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
+         ORIEL_FEATURE(VIRTIO_F_IN_ORDER) | ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM))
+
+static int kinds[4]; /* of fds: memory, /dev/null, an eventfd, a socket */
+
+static void need(bool holds)
+{
+        if (!holds)
+                abort();
+}
+
+static void open_kinds(void)
+{
+        int pair[2];
+
+        if (kinds[0] > 0)
+                return;
+        kinds[0] = memfd_create("fuzz", MFD_CLOEXEC);
+        kinds[1] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        kinds[2] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+        kinds[3] = pair[0];
+        need(kinds[0] >= 0 && kinds[1] >= 0 && kinds[2] >= 0);
+        /* As long as a file can be: memory beyond a file's end is a SIGBUS for whoever looks at it. */
+        need(ftruncate(kinds[0], INT64_MAX - PAGE + 1) == 0);
+}
+
+/* ---- messages ---- */
+
+/* The bits of the first byte. */
+#define TO_FRONTEND 1
+#define AGREED      2 /* all features; to the front-end: on the back-end channel */
+#define WITH_IOMMU  4
+#define HELPED      8
+
+struct input {
+        const uint8_t *data;
+        size_t size;
+        uint8_t how;
+};
+
+static size_t take(struct input *input, void *out, size_t size)
+{
+        size_t n = size < input->size ? size : input->size;
+
+        if (n > 0)
+                memcpy(out, input->data, n);
+        input->data += n;
+        input->size -= n;
+        return n;
+}
+
+/* Returns what is left of @how for the fds. */
+static uint8_t take_header(struct input *input, uint8_t how, struct oriel_wire_header *header)
+{
+        bool backs = (input->how & TO_FRONTEND) && (input->how & AGREED);
+        enum oriel_direction direction = backs ? ORIEL_FROM_BACKEND : ORIEL_FROM_FRONTEND;
+        const struct oriel_message_row *row;
+        uint8_t id = 0;
+
+        if (!(input->how & HELPED) || ((input->how & TO_FRONTEND) && !backs)) {
+                take(input, header, HEADER);
+                return how;
+        }
+        take(input, &id, 1);
+        row = oriel_message_find(direction, id % oriel_message_count(direction));
+        if (!row)
+                return how;
+        *header = (struct oriel_wire_header){row->id, ORIEL_VERSION | (how & 0x80 ? 0 : ORIEL_FLAG_NEED_REPLY),
+                                             row->size.min};
+        /* A table of one region and a config of eight bytes are more to look at than none. */
+        if (row->payload == ORIEL_PAYLOAD_MEMORY)
+                header->size += sizeof(struct oriel_wire_memory_region);
+        if (row->payload == ORIEL_PAYLOAD_CONFIG)
+                header->size += 8;
+        if (row->payload == ORIEL_PAYLOAD_LOG)
+                header->size = row->size.max;
+        return (uint8_t)(row->fds.max ? 1 + (how % 4) * (MAX_FDS + 1) : 0);
+}
+
+static void attach(struct msghdr *msg, void *control, uint8_t how)
+{
+        unsigned n = how % (MAX_FDS + 1);
+        struct cmsghdr *c;
+        int fds[MAX_FDS];
+
+        if (n == 0)
+                return;
+        for (unsigned i = 0; i < n; i++)
+                fds[i] = kinds[(how / (MAX_FDS + 1) + i) % ARRAY_SIZE(kinds)];
+        msg->msg_control = control;
+        msg->msg_controllen = CMSG_SPACE(n * sizeof(int));
+        c = CMSG_FIRSTHDR(msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(n * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+}
+
+/* False: there is no more, or the peer is gone. */
+static bool send_next(struct input *input, int socket)
+{
+        static uint8_t bytes[HEADER + ORIEL_MAX_PAYLOAD];
+        union {
+                struct cmsghdr align;
+                char room[CMSG_SPACE(MAX_FDS * sizeof(int))];
+        } control = {0};
+        struct oriel_wire_header header = {0};
+        struct iovec iov = {bytes, 0};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        uint8_t how;
+
+        if (take(input, &how, 1) == 0)
+                return false;
+        how = take_header(input, how, &header);
+        memcpy(bytes, &header, HEADER);
+        iov.iov_len = HEADER + (header.size < ORIEL_MAX_PAYLOAD ? header.size : ORIEL_MAX_PAYLOAD);
+        memset(bytes + HEADER, 0, iov.iov_len - HEADER);
+        take(input, bytes + HEADER, iov.iov_len - HEADER);
+        attach(&msg, control.room, how);
+        return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+}
+
+static void send_u64(int socket, uint32_t request, uint32_t flags, uint64_t value)
+{
+        struct {
+                struct oriel_wire_header header;
+                uint8_t value[8];
+        } message = {{request, ORIEL_VERSION | flags, 8}, {0}};
+
+        memcpy(message.value, &value, 8);
+        need(send(socket, &message, sizeof(message), MSG_NOSIGNAL) == sizeof(message));
+}
+
+static void drain(int socket)
+{
+        char bytes[4096];
+
+        while (recv(socket, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+                ;
+}
+
+/* ---- the back-end ---- */
+
+static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+{
+        (void)userdata;
+        memset(data, (int)offset, size);
+        return offset < 64 ? 0 : -EINVAL;
+}
+
+static int set_config(void *userdata, uint32_t offset, const void *data, uint32_t size, uint32_t flags)
+{
+        (void)userdata;
+        (void)data;
+        (void)flags;
+        return offset + (uint64_t)size <= 64 ? 0 : -EINVAL;
+}
+
+/* On the one thread there is: what the ring holds is done before the next message. */
+static int start(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct oriel_chain *chain;
+
+        (void)userdata;
+        for (int i = 0; i < 64 && oriel_backend_queue_pop(queue, &chain) == 1; i++)
+                oriel_backend_queue_push(queue, chain, 1);
+        oriel_backend_queue_sleep(queue);
+        return 0;
+}
+
+static void stop(void *userdata, struct oriel_backend_queue *queue)
+{
+        (void)userdata;
+        (void)queue;
+}
+
+static void set_status(void *userdata, uint8_t status)
+{
+        (void)userdata;
+        (void)status;
+}
+
+static int message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
+{
+        (void)userdata;
+        (void)payload;
+        (void)size;
+        fd_close(fd);
+        return request % 2 ? -EINVAL : 0;
+}
+
+static int transfer_state(void *userdata, enum oriel_device_state_direction direction, int fd)
+{
+        (void)userdata;
+        (void)direction;
+        fd_close(fd);
+        return 0;
+}
+
+static int check_state(void *userdata)
+{
+        (void)userdata;
+        return 0;
+}
+
+static int get_object(void *userdata, const uint8_t uuid[16])
+{
+        (void)userdata;
+        return uuid[0] ? fd_dup(kinds[0]) : -ENOENT;
+}
+
+static struct oriel_backend *make_backend(void)
+{
+        static const uint64_t sizes[ORIEL_MAX_SHMIDS] = {WINDOW};
+        const struct oriel_backend_ops ops = {
+                .struct_size = sizeof(ops),
+                .get_config = get_config,
+                .set_config = set_config,
+                .start = start,
+                .stop = stop,
+                .set_status = set_status,
+                .message = message,
+                .transfer_state = transfer_state,
+                .check_state = check_state,
+                .get_shared_object = get_object,
+        };
+        const struct oriel_backend_options options = {
+                .struct_size = sizeof(options),
+                .ops = &ops,
+                .device_features = VIRTIO,
+                .protocol_features = ORIEL_FEATURE(ORIEL_PROTOCOL_F_RARP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_MTU) |
+                                     ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION) |
+                                     ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER),
+                /* A single thread can't wait for an answer to its own notification. */
+                .without = ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS),
+                .queues = QUEUES,
+                .max_mem_slots = 8,
+                .shmem_sizes = sizes,
+        };
+        struct oriel_backend *backend;
+
+        need(oriel_backend_new(&options, &backend) == 0);
+        return backend;
+}
+
+static void fuzz_backend(struct input *input)
+{
+        const uint64_t never = ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) |
+                               ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN) |
+                               ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
+        struct oriel_backend *backend = make_backend();
+        int fds[2], r = 0;
+
+        need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+        need(oriel_backend_attach(backend, fds[1]) == 0);
+        if (input->how & AGREED) {
+                send_u64(fds[0], ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, 0,
+                         (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) & ~never);
+                send_u64(fds[0], ORIEL_FRONTEND_SET_FEATURES, 0,
+                         ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | (input->how & WITH_IOMMU ? VIRTIO : 0));
+        }
+        while (r == 0 && send_next(input, fds[0])) {
+                r = oriel_backend_dispatch(backend);
+                drain(fds[0]);
+        }
+        oriel_backend_free(backend);
+        fd_close(fds[0]);
+}
+
+/* ---- the front-end ---- */
+
+static int take_object(void *userdata, const uint8_t uuid[16])
+{
+        (void)userdata;
+        return uuid[0] ? 0 : -EINVAL;
+}
+
+static int find_object(void *userdata, const uint8_t uuid[16])
+{
+        return get_object(userdata, uuid);
+}
+
+static int set_notifier(void *userdata, unsigned vring, int fd, uint64_t offset, uint64_t size)
+{
+        (void)userdata;
+        (void)fd;
+        (void)offset;
+        (void)size;
+        return vring < QUEUES ? 0 : -EINVAL;
+}
+
+static void tell_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        struct oriel_mapping_info info;
+
+        (void)userdata;
+        (void)region;
+        oriel_mapping_get_info(mapping, &info);
+        need(fcntl(fd, F_GETFD) >= 0);
+}
+
+static void tell_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping)
+{
+        struct oriel_mapping_info info;
+
+        (void)userdata;
+        (void)region;
+        oriel_mapping_get_info(mapping, &info);
+        need(!info.live);
+}
+
+static void tell_vring(void *userdata, unsigned vring)
+{
+        (void)userdata;
+        (void)vring;
+}
+
+static struct oriel_frontend *make_frontend(struct oriel_region *region)
+{
+        const struct oriel_frontend_ops ops = {
+                .struct_size = sizeof(ops),
+                .mapped = tell_mapped,
+                .unmapped = tell_unmapped,
+                .vring_call = tell_vring,
+                .vring_err = tell_vring,
+                .host_notifier = set_notifier,
+                .shared_object_add = take_object,
+                .shared_object_remove = take_object,
+                .shared_object_lookup = find_object,
+        };
+        const struct oriel_frontend_options options = {.struct_size = sizeof(options), .ops = &ops, .timeout_ms = 1};
+        struct oriel_frontend *frontend;
+
+        need(oriel_frontend_new(&options, &frontend) == 0);
+        oriel_frontend_set_region(frontend, 0, region);
+        return frontend;
+}
+
+static int take_back_channel(int socket)
+{
+        union {
+                struct cmsghdr align;
+                char room[CMSG_SPACE(sizeof(int))];
+        } control;
+        int fd = -1;
+
+        for (ssize_t n = 1; n > 0 && fd < 0;) {
+                struct oriel_wire_header header;
+                struct iovec iov = {&header, sizeof(header)};
+                struct msghdr msg = {.msg_iov = &iov,
+                                     .msg_iovlen = 1,
+                                     .msg_control = control.room,
+                                     .msg_controllen = sizeof(control.room)};
+                uint8_t payload[64];
+
+                n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+                if (n > 0 && CMSG_FIRSTHDR(&msg))
+                        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+                if (n > 0 && header.size > 0)
+                        n = recv(socket, payload, header.size, MSG_DONTWAIT);
+        }
+        return fd;
+}
+
+/* One call of the front-end's, to which the input is the answer. */
+static void ask(struct oriel_frontend *frontend, uint8_t what)
+{
+        struct oriel_wire_inflight inflight = {.num_queues = 1, .queue_size = 16};
+        uint64_t sizes[ORIEL_MAX_SHMIDS];
+        uint8_t bytes[16] = {1}, status;
+        unsigned queues;
+        uint32_t base;
+        int fd = -1;
+
+        switch (what % 9) {
+        case 0:
+                oriel_frontend_get_shmem_config(frontend, sizes);
+                break;
+        case 1:
+                oriel_frontend_get_config(frontend, 0, bytes, sizeof(bytes));
+                break;
+        case 2:
+                oriel_frontend_get_inflight_fd(frontend, &inflight, &fd);
+                break;
+        case 3:
+                fd = oriel_frontend_get_shared_object(frontend, bytes);
+                break;
+        case 4:
+                oriel_frontend_set_device_state_fd(frontend, ORIEL_DEVICE_STATE_SAVE, kinds[2], &fd);
+                break;
+        case 5:
+                oriel_frontend_get_queue_num(frontend, &queues);
+                break;
+        case 6:
+                oriel_frontend_get_vring_base(frontend, 0, &base);
+                break;
+        case 7:
+                oriel_frontend_get_status(frontend, &status);
+                break;
+        default:
+                oriel_frontend_negotiate(frontend, UINT64_MAX);
+                break;
+        }
+        fd_close(fd);
+}
+
+static void talk_to_frontend(struct input *input, struct oriel_frontend *frontend, int main)
+{
+        const uint64_t features = oriel_frontend_supported();
+        int back;
+
+        send_u64(main, ORIEL_FRONTEND_GET_FEATURES, ORIEL_FLAG_REPLY,
+                 VIRTIO | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES));
+        send_u64(main, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, ORIEL_FLAG_REPLY, features);
+        send_u64(main, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_FLAG_REPLY, 0);
+        send_u64(main, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_REPLY, 0);
+        send_u64(main, ORIEL_FRONTEND_SET_FEATURES, ORIEL_FLAG_REPLY, 0);
+        need(oriel_frontend_negotiate(frontend, features) == 0);
+        need(oriel_frontend_set_features(frontend, VIRTIO) == 0);
+        back = take_back_channel(main);
+        need(back >= 0);
+        if (input->how & AGREED) {
+                while (send_next(input, back) && oriel_frontend_dispatch(frontend) == 0)
+                        drain(back);
+        } else {
+                uint8_t what;
+
+                while (oriel_frontend_connected(frontend) && take(input, &what, 1) && send_next(input, main)) {
+                        ask(frontend, what);
+                        drain(main);
+                }
+        }
+        fd_close(back);
+}
+
+static void fuzz_frontend(struct input *input)
+{
+        static struct oriel_window *window;
+        struct oriel_region *region;
+        struct oriel_frontend *frontend;
+        int fds[2];
+
+        if (!window)
+                need(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &window) == 0);
+
+        const struct oriel_region_options options = {
+                .struct_size = sizeof(options),
+                .size = WINDOW,
+                .placement = oriel_window_placement(),
+                .userdata = window,
+        };
+
+        need(oriel_region_new(&options, &region) == 0);
+        frontend = make_frontend(region);
+        need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+        need(oriel_frontend_attach(frontend, fds[1]) == 0);
+        talk_to_frontend(input, frontend, fds[0]);
+        oriel_frontend_free(frontend);
+        need(oriel_region_count(region) == 0);
+        oriel_region_free(region);
+        fd_close(fds[0]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        struct input input = {data, size, 0};
+        int before, after;
+
+        open_kinds();
+        if (take(&input, &input.how, 1) == 0)
+                return 0;
+        before = dup(kinds[1]);
+        close(before);
+        if (input.how & TO_FRONTEND)
+                fuzz_frontend(&input);
+        else
+                fuzz_backend(&input);
+        /* The lowest free fd is the same: none was leaked. */
+        after = dup(kinds[1]);
+        close(after);
+        need(before == after);
+        return 0;
+}
