@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS.
+
+Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
+function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those of docs/examples."""
+import os
+import re
+import subprocess
+import sys
+
+root, oriel, oriel_fs = sys.argv[1:]
+failures = 0
+
+
+def read(*path):
+    with open(os.path.join(root, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+def expect(true, text):
+    global failures
+    if not true:
+        print(text)
+        failures += 1
+
+
+def section(page, name):
+    match = re.search(rf"^# {name}\n(.*?)(?=^# |\Z)", page, re.M | re.S)
+    return match.group(1) if match else ""
+
+
+def compare(page, what, help_has, page_has):
+    for item in sorted(help_has - page_has):
+        expect(False, f"{page}: {what} {item} of --help is missing")
+    for item in sorted(page_has - help_has):
+        expect(False, f"{page}: {what} {item} is not in --help")
+    expect(help_has, f"{page}: --help shows no {what}")
+
+
+def check_options(page, *command):
+    text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    help_has = set(re.findall(r"^  --([\w-]+(?:=\w+)?)", text, re.M))
+    rows = re.findall(r"^\*--([\w-]+)\*(?:=_(\w+)_)?$", section(read("docs", "man", page), "OPTIONS"), re.M)
+    compare(page, "option", help_has, {f"{name}={argument}" if argument else name for name, argument in rows})
+
+
+def check_commands(page, command):
+    text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^  (\w+)", text, re.M))
+    compare(page, "command", names, set(re.findall(r"^\*(\w+)\*$", section(read("docs", "man", page), "COMMANDS"), re.M)))
+    for name in names:
+        check_options(f"oriel-{name}.1.scd", command, name)
+
+
+def check_library(page):
+    text, declared = read("docs", "man", page), set()
+    headers = sorted(os.listdir(os.path.join(root, "include", "oriel")))
+    for header in [name for name in headers if name.endswith(".h")]:
+        expect(section(text, f"ORIEL/{header.upper()}"), f"{page}: no section on oriel/{header}")
+        declared |= set(re.findall(r"\b(oriel_\w+)\(", read("include", "oriel", header)))
+    named = set(re.findall(r"\b(oriel_\w+)\*?\(", text))
+    for name in sorted(named - declared):
+        expect(False, f"{page}: {name}() is in no header")
+    expect(named, f"{page}: no function is named")
+
+
+def check_programs(page, begin, source):
+    blocks = re.findall(begin + r"\n(.*?)^```$", page, re.M | re.S)
+    programs = [block for block in blocks if "int main(" in block]
+    expect(len(programs) == 1, f"{source}: one program is looked for, {len(programs)} found")
+    for program in programs:
+        expect(program in read("docs", "examples", source), f"the program in the page is not docs/examples/{source}")
+
+
+check_commands("oriel.1.scd", oriel)
+check_options("oriel-fs.1.scd", oriel_fs)
+check_library("liboriel.3.scd")
+check_programs(read("README.md"), "^```c", "backend.c")
+check_programs(section(read("docs", "man", "liboriel.3.scd"), "EXAMPLES"), "^```", "frontend.c")
+expect(read("README.md").startswith("```\nmake demo\nmake check\n```\n"), "README.md does not begin with the two commands")
+for links in re.findall(r"\]\(([^)#:]+)\)", read("README.md")):
+    expect(os.path.exists(os.path.join(root, links)), f"README.md: {links} is not there")
+print(f"{failures} failures")
+sys.exit(1 if failures else 0)
