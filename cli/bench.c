@@ -33,11 +33,13 @@
 #define SAMPLES  (BLOCK * BLOCKS)
 
 static bool as_json;
+static bool one_cpu;
 static unsigned only_live = UINT32_MAX;
 
 static const struct option_row rows[] = {
         {"live", OPTION_NUMBER, &only_live, "N",
          "measure with N live mappings only (default: 0, 500, 10000 and 30000)"},
+        {"one-cpu", OPTION_FLAG, &one_cpu, NULL, "keep both sides on one CPU (default: one each, where there are two)"},
         {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object"},
 };
 
@@ -61,6 +63,7 @@ static void run_frontend(int socket)
         struct oriel_driver *driver;
 
         prctl(PR_SET_PDEATHSIG, SIGTERM);
+        bind_cpu(!one_cpu);
         if (oriel_driver_new(&options, socket, &driver) < 0)
                 _exit(1);
 
@@ -356,6 +359,7 @@ static int run_all(struct bench *bench, const unsigned *counts, size_t n, struct
 {
         int r = wait_started(bench);
 
+        bind_cpu(false);
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = measure(bench, counts[i], &results[i]);
         return r;
@@ -368,7 +372,7 @@ static int bench_map(void)
         const unsigned *counts = only_live == UINT32_MAX ? all : &only_live;
         size_t n = only_live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
         struct result results[ARRAY_SIZE(all)] = {0};
-        pid_t floor_pid = floor_start(&bench.floor), frontend_pid = -1;
+        pid_t floor_pid = floor_start(&bench.floor, !one_cpu), frontend_pid = -1;
         int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
 
         bench.memfd = memfd_create("oriel-bench", MFD_CLOEXEC);

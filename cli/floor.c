@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <oriel/protocol.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -35,6 +36,21 @@ int64_t now_ns(void)
 
         clock_gettime(CLOCK_MONOTONIC, &ts);
         return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void bind_cpu(bool other)
+{
+        cpu_set_t allowed, chosen;
+        size_t cpu = CPU_SETSIZE;
+
+        if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+                return;
+        for (size_t i = 0; i < CPU_SETSIZE; i++)
+                if (CPU_ISSET(i, &allowed) && (cpu == CPU_SETSIZE || other))
+                        cpu = i;
+        CPU_ZERO(&chosen);
+        CPU_SET(cpu, &chosen);
+        sched_setaffinity(0, sizeof(chosen), &chosen);
 }
 
 static int receive_request(int socket, struct request *request)
@@ -74,7 +90,7 @@ static void serve(int socket)
         }
 }
 
-pid_t floor_start(int *socket)
+pid_t floor_start(int *socket, bool other_cpu)
 {
         int fds[2];
 
@@ -85,6 +101,7 @@ pid_t floor_start(int *socket)
 
         if (pid == 0) {
                 close(fds[0]);
+                bind_cpu(other_cpu);
                 serve(fds[1]);
                 _exit(0);
         }
