@@ -5,14 +5,18 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* Few enough that neither side's socket buffer, nor the kernel's limit on fds in flight, is ever met. */
 #define MAX_UNANSWERED 64
 /* A front-end that does not read for so long is taken for dead. */
 #define SEND_TIMEOUT_MS 10000
+/* How long an answer is looked for before sleeping. */
+#define SPIN_NS 50000
 /* How often a thread that can't send looks whether it is to stop. */
 #define SEND_LOOK_MS 50
 
@@ -127,10 +131,30 @@ void requests_give_up_at(struct requests *requests, int64_t deadline_ms)
         pthread_mutex_unlock(&requests->lock);
 }
 
+/* An answer takes a front-end that is awake less time than it takes to put a CPU to sleep and wake it again, so it is
+ * looked for a little before sleeping. Yielding lets a front-end on this very CPU do its part. */
+static int receive_soon(struct requests *requests, struct complaint *complaint)
+{
+        struct timespec ts;
+        int64_t end = 0, now;
+        int r;
+
+        while ((r = channel_receive(&requests->channel, sizeof(uint64_t), complaint)) == 0) {
+                clock_gettime(CLOCK_MONOTONIC, &ts);
+                now = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+                if (!end)
+                        end = now + SPIN_NS;
+                else if (now >= end)
+                        break;
+                sched_yield();
+        }
+        return r;
+}
+
 /* Without the lock: only the reader touches the receiving half. 1: a message, 0: look again, or an error. */
 static int read_answer(struct requests *requests, int64_t deadline_ms, struct complaint *complaint)
 {
-        int r = channel_receive(&requests->channel, sizeof(uint64_t), complaint);
+        int r = receive_soon(requests, complaint);
 
         if (r != 0)
                 return r;
