@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "cli/commands.h"
 
+#include <oriel/memory.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,7 @@ static int print_help(void)
 int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
+        oriel_memory_survive_sigbus();
         if (argc < 2) {
                 report("a command is missing (see oriel --help)");
                 return STATUS_USAGE;

@@ -196,6 +196,7 @@ int main(int argc, char **argv)
         if (status >= 0)
                 return status;
         raise_fd_limit();
+        oriel_memory_survive_sigbus();
 
         const struct device_options options = {
                 .shared_dir = shared_dir,

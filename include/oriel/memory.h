@@ -85,6 +85,12 @@ void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct 
 int oriel_memory_translate(struct oriel_memory *memory, enum oriel_address_space space, struct oriel_range range,
                            enum oriel_access access, struct iovec *spans, unsigned max, struct oriel_fault *fault);
 
+/* Memory is mapped from files that the other side can cut short, and an access behind the end is SIGBUS. After this
+ * call such a page reads as zeros and takes writes, which nobody else sees; the same holds in windows (oriel/shmem.h).
+ * It installs a handler for SIGBUS in this process, and passes on what is not the library's to the one that was there.
+ * Daemons that serve strangers should call it once. 0 or a negative errno. */
+int oriel_memory_survive_sigbus(void);
+
 /* The dirty log of SET_LOG_BASE: a shared bitmap, one bit for each 4096 bytes of guest memory, set atomically.
  * vhost-user, "Migration". References as above; marking may happen on any thread. */
 struct oriel_dirty_log;

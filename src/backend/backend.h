@@ -3,6 +3,7 @@
 #define BACKEND_BACKEND_H
 
 #include "backend/requests.h"
+#include "memory/file_map.h"
 
 #include <oriel/backend.h>
 #include <stdatomic.h>
@@ -31,8 +32,7 @@ struct oriel_backend_queue {
 
 /* The buffer of GET_INFLIGHT_FD and SET_INFLIGHT_FD. */
 struct inflight {
-        uint8_t *map;
-        size_t map_size;
+        struct file_map map;
         uint8_t *regions;
         uint16_t num_queues;
         size_t region_size;

@@ -13,14 +13,13 @@
 
 void inflight_close(struct inflight *inflight)
 {
-        if (inflight->map)
-                munmap(inflight->map, inflight->map_size);
+        file_unmap(&inflight->map);
         *inflight = (struct inflight){0};
 }
 
 void *inflight_region(const struct inflight *inflight, unsigned queue)
 {
-        return inflight->map && queue < inflight->num_queues ? inflight->regions + queue * inflight->region_size : NULL;
+        return queue < inflight->num_queues ? inflight->regions + queue * inflight->region_size : NULL;
 }
 
 static int region_size(const struct oriel_backend *backend, const struct oriel_wire_inflight *wire, size_t *out)
@@ -73,22 +72,14 @@ int handle_get_inflight_fd(struct oriel_backend *backend, struct message *reques
 
 static int map_buffer(struct inflight *inflight, const struct oriel_wire_inflight *wire, int fd)
 {
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), slack = wire->mmap_offset % page, end, size;
         struct stat st;
+        uint64_t end;
 
         if (!is_aligned(wire->mmap_offset, 64) || !checked_add(wire->mmap_offset, wire->mmap_size, &end) ||
             fstat(fd, &st) < 0 || end > (uint64_t)st.st_size)
                 return -EINVAL;
-        size = wire->mmap_size + slack;
-
-        void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(wire->mmap_offset - slack));
-
-        if (map == MAP_FAILED)
-                return -errno;
-        inflight->map = map;
-        inflight->map_size = size;
-        inflight->regions = inflight->map + slack;
-        return 0;
+        return file_map(fd, wire->mmap_offset, wire->mmap_size, PROT_READ | PROT_WRITE, &inflight->map,
+                        &inflight->regions);
 }
 
 int handle_set_inflight_fd(struct oriel_backend *backend, struct message *request, struct message *reply,

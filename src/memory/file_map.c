@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/file_map.h"
 
+#include "base/guard.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -45,13 +46,16 @@ int file_map(int fd, uint64_t offset, uint64_t size, int protection, struct file
         if (address == MAP_FAILED)
                 return -errno;
         *out = (struct file_map){.address = address, .size = (size_t)(end - start)};
+        guard_add(out->address, out->size);
         *host = (uint8_t *)address + (offset - start);
         return 0;
 }
 
 void file_unmap(struct file_map *map)
 {
-        if (map->size > 0)
+        if (map->size > 0) {
+                guard_remove(map->address);
                 munmap(map->address, map->size);
+        }
         *map = (struct file_map){0};
 }

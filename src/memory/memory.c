@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/guard.h"
 #include "base/range.h"
 #include "memory/iotlb.h"
 #include "memory/region.h"
@@ -197,4 +198,9 @@ void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct 
         *row = region->row;
         if (host)
                 *host = region->host;
+}
+
+int oriel_memory_survive_sigbus(void)
+{
+        return guard_install();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/guard.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -140,6 +141,8 @@ static int build(struct oriel_window *window)
                 r = reserve(window);
         if (r == 0)
                 r = sink ? sink_range(window, all) : zero_range(window, all);
+        if (r == 0)
+                guard_add(window->address, window->size);
         return r;
 }
 
@@ -170,8 +173,10 @@ void oriel_window_free(struct oriel_window *window)
 {
         if (!window)
                 return;
-        if (window->address)
+        if (window->address) {
+                guard_remove(window->address);
                 munmap(window->address, window->size);
+        }
         fd_close(window->sink);
         release(window, window->held);
         free(window);

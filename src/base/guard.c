@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/guard.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Twice a back-end's memory slots, and as much again for the rest. */
+#define SLOTS    2048
+#define RESERVED 1 /* a start that no range has */
+
+/* The handler may run at any instruction, so it takes no lock: a slot counts while its start is an address. */
+static struct {
+        atomic_uintptr_t start;
+        atomic_size_t size;
+} slots[SLOTS];
+
+static struct sigaction before;
+static uintptr_t page_size;
+
+void guard_add(void *address, size_t size)
+{
+        for (size_t i = 0; i < SLOTS; i++) {
+                uintptr_t empty = 0;
+
+                if (atomic_load(&slots[i].start) == 0 &&
+                    atomic_compare_exchange_strong(&slots[i].start, &empty, RESERVED)) {
+                        atomic_store(&slots[i].size, size);
+                        atomic_store(&slots[i].start, (uintptr_t)address);
+                        return;
+                }
+        }
+}
+
+void guard_remove(void *address)
+{
+        for (size_t i = 0; i < SLOTS; i++)
+                if (atomic_load(&slots[i].start) == (uintptr_t)address) {
+                        atomic_store(&slots[i].start, 0);
+                        return;
+                }
+}
+
+static int is_guarded(uintptr_t address)
+{
+        for (size_t i = 0; i < SLOTS; i++) {
+                uintptr_t start = atomic_load(&slots[i].start);
+
+                if (start > RESERVED && address >= start && address - start < atomic_load(&slots[i].size))
+                        return 1;
+        }
+        return 0;
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+        uintptr_t page = (uintptr_t)info->si_addr & ~(page_size - 1);
+        int saved = errno;
+
+        (void)number;
+        (void)context;
+        /* The access is made again when this returns: it finds the page, or whoever handled SIGBUS before us. */
+        if (!is_guarded(page) || mmap((void *)page, page_size, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+                sigaction(SIGBUS, &before, NULL);
+        errno = saved;
+}
+
+/* Somebody else may have put a handler of their own in our place since the last time. */
+static int install(void)
+{
+        struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART}, now;
+
+        if (sigaction(SIGBUS, NULL, &now) < 0)
+                return -errno;
+        if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == handle)
+                return 0;
+        before = now;
+        page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
+        sigemptyset(&action.sa_mask);
+        return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
+}
+
+int guard_install(void)
+{
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+        pthread_mutex_lock(&lock);
+
+        int r = install();
+
+        pthread_mutex_unlock(&lock);
+        return r;
+}
