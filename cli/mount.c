@@ -38,7 +38,7 @@ static const struct program program = {
         .operands = "SOCKET DIR",
         .summary = "Mount the virtio-fs back-end at SOCKET on DIR, on this host and without a virtual machine. Runs "
                    "until\n"
-                   "SIGINT, SIGTERM or an unmount of DIR, or until the back-end is gone.",
+                   "SIGINT, SIGTERM, SIGHUP or an unmount of DIR, or until the back-end is gone.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
         .min_operands = 2,

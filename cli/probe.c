@@ -186,7 +186,8 @@ static int explain(const char *path, int r)
         } reasons[] = {
                 {-ETIMEDOUT,
                  "it does not answer: it may be serving another front-end, or not be a vhost-user back-end"},
-                {-ENOTCONN, "it closed the connection: it may be serving another front-end"},
+                {-ENOTCONN, "it closed the connection: it may be serving another front-end, or mean something"
+                            " else by the number of a feature than --dialect says"},
                 {-EPROTO, "it does not speak vhost-user as the specification has it"},
                 {-EREMOTEIO, "it refused a request"},
                 {-ECONNREFUSED, "nobody listens there: start the back-end first"},

@@ -21,8 +21,9 @@ struct fs;
 #define FS_WINDOW_BATCH 64
 
 /* How the window is changed. Submitted requests take effect in the order of their submission. Called from the thread
- * that handles the request, from several at once; a lock is held while submitting, so submit must not wait for answers.
- * Each returns 0 or a negative errno; a failed submit has had no effect and gives no ticket. */
+ * that handles the request, from several at once; a lock is held while submitting, so submit may wait for answers to
+ * what was submitted before, but for nothing else. Each returns 0 or a negative errno; a failed submit has had no
+ * effect and gives no ticket. */
 struct fs_window_ops {
         /* Place [@fd_offset, @fd_offset + @window.size) of @fd, which may end before that, at @window. @fd is the
          * caller's and is closed after the call. @window overlaps nothing that was mapped and not unmapped. */

@@ -40,7 +40,7 @@ static const struct option_row rows[] = {
         {"thread-pool-size", OPTION_NUMBER, &thread_pool_size, "N", "threads for each, 1 to 64 (default: 1)"},
         {"dialect", OPTION_STRING, &dialect, "NAME", "the front-end's number for SHMEM: standard, shmem-21, shmem-20"},
         {"print-capabilities", OPTION_FLAG, &print_capabilities, NULL, "print the back-end's capabilities as JSON"},
-        {"verbose", OPTION_FLAG, &verbose, NULL, "log every refused message too"},
+        {"verbose", OPTION_FLAG, &verbose, NULL, "log every request"},
 };
 
 static const struct program program = {
@@ -132,6 +132,12 @@ static int open_socket(void)
         return fd;
 }
 
+static void remove_socket(const char **path)
+{
+        if (*path)
+                unlink(*path);
+}
+
 static int run(const struct device_options *options)
 {
         _cleanup_(fd_closep) int socket = open_socket();
@@ -139,6 +145,8 @@ static int run(const struct device_options *options)
         if (socket < 0)
                 return STATUS_FAILURE;
 
+        /* Who has created the file removes it. */
+        _cleanup_(remove_socket) const char *created = socket_path;
         _cleanup_(fd_closep) int signals = open_signals();
         struct device *device = NULL;
         int r = signals < 0 ? signals : device_new(options, &device);
@@ -182,17 +190,26 @@ static int check_usage(void)
         return STATUS_USAGE;
 }
 
+/* "Backend program conventions": whatever else is there is ignored, however wrong. */
+static bool asks_capabilities(int argc, char **argv)
+{
+        for (int i = 1; i < argc; i++)
+                if (strcmp(argv[i], "--print-capabilities") == 0)
+                        return true;
+        return false;
+}
+
 int main(int argc, char **argv)
 {
-        int status = options_parse(&program, argc, argv, NULL);
-
-        if (status >= 0)
-                return status;
-        if (print_capabilities) {
+        if (asks_capabilities(argc, argv)) {
                 printf("{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
                 return STATUS_SUCCESS;
         }
-        status = check_usage();
+
+        int status = options_parse(&program, argc, argv, NULL);
+
+        if (status < 0)
+                status = check_usage();
         if (status >= 0)
                 return status;
         raise_fd_limit();
@@ -209,8 +226,5 @@ int main(int argc, char **argv)
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
 
-        status = run(&options);
-        if (socket_path && status == STATUS_SUCCESS)
-                unlink(socket_path);
-        return status;
+        return run(&options);
 }

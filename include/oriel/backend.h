@@ -18,7 +18,7 @@ extern "C" {
 struct oriel_backend;
 struct oriel_backend_queue;
 
-/* What the device does. All but get_config, start and stop may be NULL: what is NULL is not offered. Callbacks come on
+/* What the device does. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
  * the dispatching thread with no lock held. Those that return int return 0 or a negative errno, which the front-end
  * sees as a refusal. */
 struct oriel_backend_ops {
@@ -104,8 +104,10 @@ bool oriel_backend_queue_sleep(struct oriel_backend_queue *queue);
 /* ---- requests to the front-end: any thread ---- */
 
 /* All are answered in order, and many may be on their way. @ticket, unless NULL, is to be passed to
- * oriel_backend_wait() once; with NULL nobody learns of the answer. Without REPLY_ACK nothing is answered and every
- * wait succeeds at once. -ENOTCONN: no front-end, or no back-end channel. -EOPNOTSUPP: not negotiated. */
+ * oriel_backend_wait() once; with NULL nobody learns of the answer. Without REPLY_ACK nothing but a lookup
+ * is answered, and every other wait succeeds at once. While 64 are unanswered a submission waits for an answer first;
+ * -ETIMEDOUT: it gave up because a queue is being stopped. -ENOTCONN: no front-end, or no back-end channel.
+ * -EOPNOTSUPP: not negotiated. */
 
 /* vhost-user, SHMEM_MAP. @fd stays the caller's. @map is not checked beyond the region's bounds (-ERANGE): the
  * front-end does that. -ESHUTDOWN: no queue is started, so the driver has not started the device, and a front-end need

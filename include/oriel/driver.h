@@ -22,8 +22,8 @@ struct oriel_driver_options {
         int timeout_ms;              /* for each reply; 0: 5000 */
         const struct oriel_dialect *dialect;
         uint64_t features; /* virtio features to use where offered; VERSION_1 is always needed */
-        uint64_t without;  /* protocol features not to use; in-band notifications and GPA_ADDRESSES are used only
-                              if named in @with */
+        uint64_t without;  /* protocol features not to use; in-band notifications, GPA_ADDRESSES, PAGEFAULT and
+                              GET_VRING_BASE_INFLIGHT are used only if named in @with */
         uint64_t with;
         unsigned queues;        /* 0: as many as GET_QUEUE_NUM says */
         uint16_t queue_size;    /* 0: 256 */

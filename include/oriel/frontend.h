@@ -19,19 +19,20 @@ extern "C" {
  *
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
  * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped.
- * -EREMOTEIO: it refused. -EOPNOTSUPP: the message needs a feature that was not negotiated. */
+ * -EREMOTEIO: it refused. -EOPNOTSUPP: the message is not one that may be sent now, mostly for want of a negotiated
+ * feature; nothing was sent. */
 struct oriel_frontend;
 
-/* What the front-end's owner does at a back-end's request. All may be NULL: then the request is refused. They come
- * after the request was answered where no answer depends on them (void), and only when no call of the front-end's is
- * under way, so they may make calls themselves. */
+/* What the front-end's owner does at a back-end's request. mapped, unmapped and refused
+ * may be NULL; where another is, its request is refused. They come after the request was answered where no answer
+ * depends on them (void), and only when no call of the front-end's is under way, so they may make calls themselves. */
 struct oriel_frontend_ops {
         size_t struct_size;
         /* A mapping was made in a region, from the start of @fd's range: @fd is borrowed. */
         void (*mapped)(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd);
         /* A mapping is gone; the reference is borrowed. Not for those that go with the connection or a reset. */
         void (*unmapped)(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping);
-        /* A SHMEM_MAP (@map) or SHMEM_UNMAP was turned down with @error. */
+        /* A SHMEM_MAP (@map) or SHMEM_UNMAP that was well formed was turned down with @error. */
         void (*refused)(void *userdata, bool map, const struct oriel_wire_mmap *request, int error);
         /* CONFIG_CHANGE_MSG: read the config space again. */
         void (*config_changed)(void *userdata);
@@ -103,6 +104,7 @@ int oriel_frontend_get_shmem_config(struct oriel_frontend *frontend, uint64_t si
 int oriel_frontend_get_config(struct oriel_frontend *frontend, uint32_t offset, void *data, uint32_t size);
 int oriel_frontend_set_config(struct oriel_frontend *frontend, uint32_t offset, const void *data, uint32_t size,
                               enum oriel_config_flags flags);
+/* A status of 0 is a reset: it unmaps all regions. */
 int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status);
 int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out);
 /* Unmaps all regions too. */

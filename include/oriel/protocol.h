@@ -19,7 +19,7 @@ extern "C" {
 /* vhost-user as data: what can be said, in the specification's names. Nothing here touches a socket or allocates; all
  * of it may be called from any thread. All numbers on the wire are in the machine's byte order. */
 
-/* "Protocol features". The bits as the specification numbers them; see enum oriel_dialect for older numberings. */
+/* "Protocol features". The bits as the specification numbers them; see struct oriel_dialect for older numberings. */
 enum oriel_protocol_feature {
         ORIEL_PROTOCOL_F_MQ = 0,
         ORIEL_PROTOCOL_F_LOG_SHMFD = 1,
@@ -325,8 +325,8 @@ uint64_t oriel_dialect_from_wire(const struct oriel_dialect *dialect, uint64_t w
 /* ---- printing ---- */
 
 /* What was said, in words, without the message's name: "shmid 0 fd_offset 0x0 shm_offset 0x200000 len 0x1000 flags
- * read-only". Writes at most @size bytes with the NUL and returns the length of all of it, like snprintf. @payload has
- * @payload_size bytes, whatever the table says; a wrong size is printed as such. */
+ * read-only". Writes at most @size bytes with the NUL and returns the length of all of it, like snprintf. @data has
+ * @data_size bytes, whatever the table says; a wrong size is printed as such. */
 size_t oriel_payload_print(enum oriel_payload payload, const void *data, size_t data_size, char *out, size_t size);
 
 #pragma GCC visibility pop

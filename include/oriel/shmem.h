@@ -52,9 +52,10 @@ uint64_t oriel_region_size(const struct oriel_region *region);
 /* Place a mapping of @fd at @range, whose size is rounded up to whole pages. @fd stays the caller's and may be closed.
  * A file that is shorter than the range is not changed. @access is READ or READ_WRITE.
  * -EINVAL: empty, an offset that is not a multiple of the page size (for hugetlbfs: of the huge page size, and the size
- * too), or an @access that is neither. -ERANGE: outside the region, or the end overflows. -EEXIST: a part of the range
- * is mapped. -EACCES: @fd is not open for that. -EBADF: not an open file. -ENODEV: not a regular file, memfd, hugetlbfs
- * file or dmabuf. -ENOSPC: the quota, or the process's limit on mappings. Else what mmap says. vhost-user, SHMEM_MAP.
+ * too), a place behind the last that a file can have, or an @access that is neither. -ERANGE: outside the region, or
+ * the end overflows. -EEXIST: a part of the range is mapped. -EACCES: @fd is not open for that. -EBADF: not an open
+ * file. -ENODEV: not a regular file, memfd, hugetlbfs file or dmabuf. -ENOSPC: the quota, or the process's limit on
+ * mappings. Else what mmap says. vhost-user, SHMEM_MAP.
  */
 int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
                      enum oriel_access access);
@@ -104,8 +105,9 @@ int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **
 void oriel_window_free(struct oriel_window *window);
 void *oriel_window_address(const struct oriel_window *window);
 uint64_t oriel_window_size(const struct oriel_window *window);
-/* The placement whose userdata is a window. A mapping that would bring the process within 4096 of vm.max_map_count is
- * refused with -ENOSPC: at the limit itself not even a hole can be put back. */
+/* The placement whose userdata is a window, at least as large as the region. What all windows hold of vm.max_map_count
+ * stays 4096 below it, so that the rest of the process has these: beyond that a mapping is refused with -ENOSPC. At the
+ * limit itself not even a hole could be put back. */
 const struct oriel_placement_ops *oriel_window_placement(void);
 
 #pragma GCC visibility pop

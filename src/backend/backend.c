@@ -110,7 +110,7 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
         if (!blank)
                 return -ENOMEM;
 
-        int r = requests_init(&blank->requests);
+        int r = requests_init(&blank->requests, &blank->log);
 
         if (r < 0)
                 return r;
@@ -251,9 +251,10 @@ static int handle(struct oriel_backend *backend, struct message *request)
                 return refuse(backend, row, request, &why);
 
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
-        complain(&why, "%s failed", row->name);
         r = handler_find(row->id)(backend, request, &reply, &why);
         if (r < 0) {
+                if (!why.text[0])
+                        complain(&why, "%s: %s", row->name, strerror(-r));
                 message_close_fds(&reply);
                 return refuse(backend, row, request, &why);
         }

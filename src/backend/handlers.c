@@ -177,8 +177,10 @@ static HANDLER(reset_device)
 
 static HANDLER(set_status)
 {
-        if (request->payload.u64 > UINT8_MAX)
+        if (request->payload.u64 > UINT8_MAX) {
+                complain(why, "SET_STATUS: 0x%" PRIx64 " is no device status", request->payload.u64);
                 return -EINVAL;
+        }
         backend->status = (uint8_t)request->payload.u64;
         backend->ops.set_status(backend->userdata, backend->status);
         return 0;

@@ -2,6 +2,7 @@
 #include "backend/requests.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -30,9 +31,9 @@ struct pending {
         int fd;
 };
 
-int requests_init(struct requests *requests)
+int requests_init(struct requests *requests, const struct oriel_log *log)
 {
-        *requests = (struct requests){.channel.fd = -1, .dead = true, .give_up_ms = -1};
+        *requests = (struct requests){.log = log, .channel.fd = -1, .dead = true, .give_up_ms = -1};
         TAILQ_INIT(&requests->sent);
         TAILQ_INIT(&requests->answered);
         requests->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -193,7 +194,7 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
  * to give up. */
 static int pump(struct requests *requests)
 {
-        struct complaint complaint;
+        struct complaint complaint = {""};
 
         if (requests->reading) {
                 pthread_cond_wait(&requests->changed, &requests->lock);
@@ -211,6 +212,8 @@ static int pump(struct requests *requests)
         requests->reading = false;
         if (r == 1)
                 r = take_answer(requests, &complaint);
+        if (r == -EPROTO)
+                log_error(requests->log, "%s; the back-end channel ends", complaint.text);
         if (r < 0 && r != -ETIMEDOUT)
                 kill_channel(requests);
         pthread_cond_broadcast(&requests->changed);

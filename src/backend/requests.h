@@ -4,6 +4,7 @@
 
 #include "channel/channel.h"
 
+#include <oriel/log.h>
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -13,6 +14,7 @@ struct pending;
 TAILQ_HEAD(pending_list, pending);
 
 struct requests {
+        const struct oriel_log *log;
         pthread_mutex_t lock;
         pthread_cond_t changed;
         struct channel channel; /* fd -1: none */
@@ -28,7 +30,8 @@ struct requests {
         int wake_fd;        /* tells the reader that give_up_ms changed */
 };
 
-int requests_init(struct requests *requests);
+/* @log is borrowed. */
+int requests_init(struct requests *requests, const struct oriel_log *log);
 void requests_destroy(struct requests *requests);
 /* Takes @fd. An older channel is closed. */
 int requests_open(struct requests *requests, int fd);

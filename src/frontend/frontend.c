@@ -68,6 +68,13 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
         return r;
 }
 
+void unmap_regions(struct oriel_frontend *frontend)
+{
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (frontend->regions[i])
+                        oriel_region_unmap_all(frontend->regions[i]);
+}
+
 void drop_connection(struct oriel_frontend *frontend)
 {
         if (frontend->main.fd >= 0)
@@ -78,9 +85,7 @@ void drop_connection(struct oriel_frontend *frontend)
         frontend->device_features = 0;
         frontend->offered = 0;
         frontend->unacknowledged = 0;
-        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
-                if (frontend->regions[i])
-                        oriel_region_unmap_all(frontend->regions[i]);
+        unmap_regions(frontend);
         forget_consequences(frontend);
 }
 
@@ -262,7 +267,12 @@ int oriel_frontend_get_max_mem_slots(struct oriel_frontend *frontend, uint64_t *
 
 int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status)
 {
-        return set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
+        int r = set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
+
+        /* VIRTIO 1.2, 2.1: that is a reset. */
+        if (status == 0)
+                unmap_regions(frontend);
+        return r;
 }
 
 int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out)

@@ -35,6 +35,8 @@ struct oriel_frontend {
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
  * @reply afterwards, fds included, is the caller's. */
 int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
+/* Reset, or the end of the connection: nothing stays mapped. */
+void unmap_regions(struct oriel_frontend *frontend);
 /* The connection is lost or given up: everything that came with it goes. */
 void drop_connection(struct oriel_frontend *frontend);
 

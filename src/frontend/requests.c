@@ -91,9 +91,7 @@ int oriel_frontend_reset_device(struct oriel_frontend *frontend)
 {
         int r = send_payload(frontend, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0, -1);
 
-        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
-                if (frontend->regions[i])
-                        oriel_region_unmap_all(frontend->regions[i]);
+        unmap_regions(frontend);
         return r;
 }
 

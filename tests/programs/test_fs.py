@@ -57,9 +57,10 @@ class Daemon(Case):
         result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.path("nowhere"))
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: can't share .*nowhere: No such file or directory\n$")
+        self.assertFalse(os.path.exists(self.socket))
 
     def test_capabilities(self):
-        result = run(ORIEL_FS, "--print-capabilities")
+        result = run(ORIEL_FS, "--nonsense", "--print-capabilities", "word")
         self.assertEqual(json.loads(result.stdout)["type"], "fs")
         self.assertEqual(result.returncode, 0)
 
