@@ -29,6 +29,9 @@ static bool readonly;
 static bool print_capabilities;
 static bool verbose;
 
+/* The socket's file: who has created it removes it. */
+static bool created;
+
 static const struct option_row rows[] = {
         {"socket-path", OPTION_STRING, &socket_path, "PATH", "listen on this Unix socket"},
         {"fd", OPTION_NUMBER, &fd_number, "FD", "use this inherited socket, listening or connected"},
@@ -122,6 +125,7 @@ static int open_socket(void)
 
                 if (fd < 0)
                         report("can't listen on %s: %s", socket_path, strerror(-fd));
+                created = fd >= 0;
                 return fd;
         }
 
@@ -132,12 +136,6 @@ static int open_socket(void)
         return fd;
 }
 
-static void remove_socket(const char **path)
-{
-        if (*path)
-                unlink(*path);
-}
-
 static int run(const struct device_options *options)
 {
         _cleanup_(fd_closep) int socket = open_socket();
@@ -145,8 +143,6 @@ static int run(const struct device_options *options)
         if (socket < 0)
                 return STATUS_FAILURE;
 
-        /* Who has created the file removes it. */
-        _cleanup_(remove_socket) const char *created = socket_path;
         _cleanup_(fd_closep) int signals = open_signals();
         struct device *device = NULL;
         int r = signals < 0 ? signals : device_new(options, &device);
@@ -226,5 +222,8 @@ int main(int argc, char **argv)
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
 
-        return run(&options);
+        status = run(&options);
+        if (created)
+                unlink(socket_path);
+        return status;
 }

@@ -213,7 +213,7 @@ int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue)
                 return -EOPNOTSUPP;
 
         struct driver_queue *reset = &driver->queues[queue];
-        struct oriel_driver_queue *ring;
+        struct oriel_driver_queue *ring = NULL;
         int r = oriel_driver_stop_queue(driver, queue);
 
         if (r == 0)
