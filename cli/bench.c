@@ -68,12 +68,14 @@ static void run_frontend(int socket)
                 _exit(1);
 
         struct oriel_frontend *frontend = oriel_driver_frontend(driver);
-        int fds[2];
+        int fds[3];
 
         do {
                 oriel_frontend_get_fds(frontend, fds);
 
-                struct pollfd polled[] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
+                struct pollfd polled[] = {{.fd = fds[0], .events = POLLIN},
+                                          {.fd = fds[1], .events = POLLIN},
+                                          {.fd = fds[2], .events = POLLIN}};
 
                 poll(polled, ARRAY_SIZE(polled), -1);
         } while (oriel_frontend_dispatch(frontend) == 0);

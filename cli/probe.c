@@ -190,6 +190,7 @@ static int explain(const char *path, int r)
                             " else by the number of a feature than --dialect says"},
                 {-EPROTO, "it does not speak vhost-user as the specification has it"},
                 {-EREMOTEIO, "it refused a request"},
+                {-EAGAIN, "others are waiting to be served already"},
                 {-ECONNREFUSED, "nobody listens there: start the back-end first"},
                 {-ENOENT, "there is no such socket: start the back-end first"},
         };

@@ -304,6 +304,14 @@ static void test_config_lies(void **state)
 static void test_other_lies(void **state)
 {
         const struct oriel_wire_inflight inflight = {.mmap_size = PAGE, .num_queues = 1, .queue_size = 16};
+        const struct oriel_wire_inflight lies[] = {
+                {.mmap_size = PAGE, .num_queues = 0, .queue_size = 16},
+                {.mmap_size = PAGE, .num_queues = 2, .queue_size = 16},
+                {.mmap_size = PAGE, .num_queues = 1, .queue_size = 32},
+                {.mmap_size = 0, .num_queues = 1, .queue_size = 16},
+                {.mmap_size = UINT64_MAX, .mmap_offset = PAGE, .num_queues = 1, .queue_size = 16},
+                {.mmap_size = PAGE, .mmap_offset = INT64_MAX, .num_queues = 1, .queue_size = 16},
+        };
         struct oriel_wire_inflight got = inflight;
         struct subject subject;
         unsigned queues;
@@ -315,6 +323,15 @@ static void test_other_lies(void **state)
         connect_all(&subject);
         reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, sizeof(inflight), 0);
         assert_int_equal(oriel_frontend_get_inflight_fd(subject.frontend, &got, &fd), -EREMOTEIO);
+        subject_expect_error(&subject, "GET_INFLIGHT_FD", "no fd", "not what was asked for");
+
+        /* A buffer that does not hold what was asked for. */
+        for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+                reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &lies[i], sizeof(lies[i]), 1);
+                got = inflight;
+                assert_int_equal(oriel_frontend_get_inflight_fd(subject.frontend, &got, &fd), -EREMOTEIO);
+                subject_expect_error(&subject, "GET_INFLIGHT_FD", "a lie", "not what was asked for");
+        }
         subject_reply(&subject, ORIEL_FRONTEND_GET_QUEUE_NUM, UINT64_MAX, 8);
         assert_int_equal(oriel_frontend_get_queue_num(subject.frontend, &queues), 0);
         assert_int_equal(queues, ORIEL_MAX_QUEUES);

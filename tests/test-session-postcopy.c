@@ -187,6 +187,25 @@ static void test_postcopy_add_mem_reg(void **state)
         end(&p);
 }
 
+/* A front-end that dies while the device waits for a page does not take the device with it. */
+static void test_postcopy_death(void **state)
+{
+        struct oriel_memory_region region = region_at(0, PAGES * PAGE);
+        struct postcopy p;
+
+        (void)state;
+        if (!begin(&p))
+                skip();
+        assert_int_equal(oriel_frontend_postcopy_set_mem_table(p.pair.frontend, &region, &p.memfd, 1, &p.base), 0);
+        assert_int_equal(oriel_frontend_postcopy_acknowledge(p.pair.frontend), 0);
+        start_queue(&p);
+        submit(&p, 20, 30, 100);
+        assert_int_equal(wait_fault(&p), 20);
+        oriel_frontend_disconnect(p.pair.frontend);
+        assert_int_equal(echo_join(p.pair.echo), -ENOTCONN);
+        end(&p);
+}
+
 /* What comes in the wrong order is refused, and the connection lives. */
 static void test_postcopy_order(void **state)
 {
@@ -222,6 +241,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_postcopy_mem_table),
                 counted_test(test_postcopy_add_mem_reg),
+                counted_test(test_postcopy_death),
                 counted_test(test_postcopy_order),
         };
 

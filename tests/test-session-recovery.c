@@ -153,6 +153,7 @@ static void die_in_flight(uint64_t features)
         collect_jobs(&session, &done, REQUESTS / 2);
         child_kill(&child);
         assert_int_equal(oriel_driver_wait(session.driver, 0, 20000), -ENOTCONN);
+        assert_int_equal(oriel_driver_wait(session.driver, 0, -1), -ENOTCONN);
 
         atomic_store(&child.counts->held, 0);
         atomic_store(&child.counts->handled, 0);

@@ -27,7 +27,8 @@ struct oriel_backend_ops {
         int (*get_config)(void *userdata, uint32_t offset, void *data, uint32_t size);
         /* @flags is enum oriel_config_flags. */
         int (*set_config)(void *userdata, uint32_t offset, const void *data, uint32_t size, uint32_t flags);
-        /* The ring is started and enabled: process it from now on, beginning with what may be in it already. */
+        /* The ring is started and enabled: process it from now on, beginning with what may be in it already. A started
+         * ring that is disabled is not processed at all. After a failure there is no stop. */
         int (*start)(void *userdata, struct oriel_backend_queue *queue);
         /* Leave the ring alone: when this returns no thread uses the queue, and all its chains are pushed or, if the
          * front-end negotiated GET_VRING_BASE_INFLIGHT or is gone, dropped. A wait for the front-end that is under way

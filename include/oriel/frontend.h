@@ -70,12 +70,13 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
 void oriel_frontend_disconnect(struct oriel_frontend *frontend);
 bool oriel_frontend_connected(const struct oriel_frontend *frontend);
 
-/* Readable when the back-end has said something. The same for the front-end's life. */
+/* Readable when the back-end has said something, or something that it said is still to be told. The same for the
+ * front-end's life. */
 int oriel_frontend_get_fd(const struct oriel_frontend *frontend);
-/* The same as two fds, each -1 where there is none, that change with the connection. To poll these is quicker than to
+/* The same as three fds, each -1 where there is none, that change with the connection. To poll these is quicker than to
  * poll the one above, an epoll instance: the kernel then knows that the sender is about to sleep, and need not wake
  * another CPU. */
-void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[2]);
+void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[3]);
 /* Answer what has come, without waiting. 0, -ENOTCONN or -EPROTO as above. */
 int oriel_frontend_dispatch(struct oriel_frontend *frontend);
 
@@ -130,7 +131,7 @@ int oriel_frontend_postcopy_advise(struct oriel_frontend *frontend, int *fault_f
 /* POSTCOPY_LISTEN, before the back-end is given any memory. */
 int oriel_frontend_postcopy_listen(struct oriel_frontend *frontend);
 /* SET_MEM_TABLE and ADD_MEM_REG in that mode. @bases: where the back-end has each region, in its own address space, for
- * what the userfaultfd tells. The back-end waits until oriel_frontend_postcopy_acknowledge() to touch them. */
+ * what the userfaultfd tells. Acknowledge them before the guest, or the back-end, may touch them. */
 int oriel_frontend_postcopy_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
                                           const int *fds, unsigned n, uint64_t *bases);
 int oriel_frontend_postcopy_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region,

@@ -10,7 +10,8 @@ extern "C" {
 /* Unix stream sockets for the ends to talk over. Each returns an fd that is close-on-exec and the caller's, or a
  * negative errno. */
 
-/* Connect to @path. Never waits for a listener: -ENOENT, -ECONNREFUSED. -ENAMETOOLONG: @path is over 107 bytes. */
+/* Connect to @path. Never waits for a listener: -ENOENT, -ECONNREFUSED, -EAGAIN: too many are waiting. -ENAMETOOLONG:
+ * @path is over 107 bytes. */
 int oriel_socket_connect(const char *path);
 
 /* Listen at @path. A socket file that nobody listens on any more is replaced, anything else is -EADDRINUSE. Who has

@@ -189,6 +189,7 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
                 return;
         /* First, so that no thread of the device's waits for a front-end that is gone. */
         requests_close(&backend->requests);
+        postcopy_unregister(backend);
         backend_reset(backend, true);
         channel_close(&backend->main);
         memory_reset(backend);

@@ -112,10 +112,13 @@ int memory_reset(struct oriel_backend *backend);
 /* postcopy.c */
 bool postcopy_possible(void);
 void postcopy_close(struct oriel_backend *backend);
+void postcopy_unregister(struct oriel_backend *backend);
 /* Whether the request is the acknowledgement of the bases that were answered to the last one. */
 bool postcopy_acknowledged(struct oriel_backend *backend, const struct message *request);
-/* After @request has brought its regions, in postcopy mode: have their faults reported, and answer where they are. */
-int postcopy_register(struct oriel_backend *backend, const struct message *request, struct message *reply);
+/* In postcopy mode, before @memory with what @request has brought is used: have its faults reported, and answer where
+ * its regions are. */
+int postcopy_register(struct oriel_backend *backend, const struct oriel_memory *memory, const struct message *request,
+                      struct message *reply);
 /* inflight.c: the region of @queue, NULL without one. */
 void inflight_close(struct inflight *inflight);
 void *inflight_region(const struct inflight *inflight, unsigned queue);

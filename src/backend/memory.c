@@ -72,8 +72,10 @@ int handle_set_mem_table(struct oriel_backend *backend, struct message *request,
                 oriel_memory_unref(memory);
                 memory = next;
         }
-        use_memory(backend, steal(memory));
-        return postcopy_register(backend, request, reply);
+        r = postcopy_register(backend, memory, request, reply);
+        if (r == 0)
+                use_memory(backend, steal(memory));
+        return r;
 }
 
 int handle_add_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,
@@ -93,8 +95,12 @@ int handle_add_mem_reg(struct oriel_backend *backend, struct message *request, s
 
         if (r < 0)
                 return complain_region(why, "ADD_MEM_REG", &region, r);
-        use_memory(backend, memory);
-        return postcopy_register(backend, request, reply);
+        r = postcopy_register(backend, memory, request, reply);
+        if (r == 0)
+                use_memory(backend, memory);
+        else
+                oriel_memory_unref(memory);
+        return r;
 }
 
 int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,

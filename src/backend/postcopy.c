@@ -76,13 +76,9 @@ int handle_postcopy_listen(struct oriel_backend *backend, struct message *reques
         return 0;
 }
 
-int handle_postcopy_end(struct oriel_backend *backend, struct message *request, struct message *reply,
-                        struct complaint *why)
+/* Whoever waits in a fault is woken, and finds what is there. */
+void postcopy_unregister(struct oriel_backend *backend)
 {
-        (void)request;
-        (void)why;
-        /* With its last descriptor the userfaultfd lets go of all ranges; the front-end has closed its own, or is about
-         * to. */
         for (unsigned i = 0; backend->fault_fd >= 0 && i < oriel_memory_count(backend->memory); i++) {
                 struct oriel_memory_region region;
                 void *host;
@@ -94,6 +90,14 @@ int handle_postcopy_end(struct oriel_backend *backend, struct message *request, 
                 ioctl(backend->fault_fd, UFFDIO_UNREGISTER, &range);
         }
         postcopy_close(backend);
+}
+
+int handle_postcopy_end(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why)
+{
+        (void)request;
+        (void)why;
+        postcopy_unregister(backend);
         message_set_u64(reply, 0);
         return 0;
 }
@@ -123,11 +127,12 @@ static int find_host(const struct oriel_memory *memory, const struct oriel_wire_
 }
 
 /* The user address becomes the back-end's own. */
-static int register_region(struct oriel_backend *backend, struct oriel_wire_memory_region *wire)
+static int register_region(const struct oriel_backend *backend, const struct oriel_memory *memory,
+                           struct oriel_wire_memory_region *wire)
 {
         struct uffdio_register ask = {.range.len = wire->size, .mode = UFFDIO_REGISTER_MODE_MISSING};
         uint64_t host;
-        int r = find_host(backend->memory, wire, &host);
+        int r = find_host(memory, wire, &host);
 
         if (r < 0)
                 return r;
@@ -138,7 +143,8 @@ static int register_region(struct oriel_backend *backend, struct oriel_wire_memo
         return 0;
 }
 
-int postcopy_register(struct oriel_backend *backend, const struct message *request, struct message *reply)
+int postcopy_register(struct oriel_backend *backend, const struct oriel_memory *memory_table,
+                      const struct message *request, struct message *reply)
 {
         bool one = request->header.request == ORIEL_FRONTEND_ADD_MEM_REG;
         struct oriel_wire_memory memory;
@@ -150,9 +156,9 @@ int postcopy_register(struct oriel_backend *backend, const struct message *reque
         message_get(request, &memory, sizeof(memory));
         message_get(request, &mem_reg, sizeof(mem_reg));
         if (one)
-                r = register_region(backend, &mem_reg.region);
+                r = register_region(backend, memory_table, &mem_reg.region);
         for (unsigned i = 0; !one && r == 0 && i < memory.num_regions; i++)
-                r = register_region(backend, &memory.regions[i]);
+                r = register_region(backend, memory_table, &memory.regions[i]);
         if (r < 0)
                 return r;
         message_set(reply, one ? (const void *)&mem_reg : (const void *)&memory, request->header.size);

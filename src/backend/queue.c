@@ -27,8 +27,6 @@ static void notify_inband(struct oriel_backend_queue *queue, enum oriel_backend_
         struct vhost_vring_state state = {queue->index, 0};
         uint64_t ticket;
 
-        if (!agreed(&backend->agreement, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS))
-                return;
         if (requests_submit(&backend->requests, request, &state, sizeof(state), -1, &ticket) == 0)
                 requests_wait(&backend->requests, ticket, NULL);
 }

@@ -192,7 +192,7 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
 
 /* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
  * to give up. */
-static int pump(struct requests *requests)
+static int pump(struct requests *requests, int64_t limit_ms)
 {
         struct complaint complaint = {""};
 
@@ -203,6 +203,8 @@ static int pump(struct requests *requests)
 
         int64_t deadline = requests->give_up_ms;
 
+        if (limit_ms >= 0 && (deadline < 0 || limit_ms < deadline))
+                deadline = limit_ms;
         requests->reading = true;
         pthread_mutex_unlock(&requests->lock);
 
@@ -275,11 +277,13 @@ static int submit(struct requests *requests, const struct oriel_message_row *row
         bool answered =
                 row_replies(row, &requests->agreement) || agreed(&requests->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
         _cleanup_(freep) struct pending *pending = calloc(1, sizeof(*pending));
+        /* Who does not wait for the answer does not wait for ever to ask. */
+        int64_t limit = ticket ? -1 : now_ms() + SEND_TIMEOUT_MS;
 
         if (!pending)
                 return -ENOMEM;
         while (!requests->dead && requests->unanswered >= MAX_UNANSWERED)
-                if (pump(requests) == -ETIMEDOUT)
+                if (pump(requests, limit) == -ETIMEDOUT)
                         return -ETIMEDOUT;
         if (requests->dead)
                 return -ENOTCONN;
@@ -339,7 +343,7 @@ static struct pending *find(struct pending_list *list, uint64_t ticket)
 static int wait_done(struct requests *requests, struct pending *pending)
 {
         while (!pending->done) {
-                int r = pump(requests);
+                int r = pump(requests, -1);
 
                 if (r == -ETIMEDOUT && !pending->done && requests->give_up_ms >= 0 &&
                     now_ms() >= requests->give_up_ms) {

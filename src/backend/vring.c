@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 /* How long a stopping queue's threads may wait for the front-end, which may be waiting for this very queue to stop. */
 #define STOP_PATIENCE_MS 1000
@@ -87,6 +88,22 @@ static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queu
         return 0;
 }
 
+/* The device does not use the queue, or no longer. */
+static void leave(struct oriel_backend_queue *queue)
+{
+        struct oriel_device_queue *ring;
+
+        atomic_fetch_sub(&queue->backend->running, 1);
+        queue->running = false;
+
+        pthread_mutex_lock(&queue->lock);
+        ring = queue->ring;
+        queue->ring = NULL;
+        pthread_mutex_unlock(&queue->lock);
+        queue->base = oriel_device_queue_base(ring);
+        oriel_device_queue_free(ring);
+}
+
 static int start(struct oriel_backend_queue *queue, struct complaint *why)
 {
         struct oriel_backend *backend = queue->backend;
@@ -109,7 +126,7 @@ static int start(struct oriel_backend_queue *queue, struct complaint *why)
         if (r < 0) {
                 complain(why, "vring %u: the device can't start it: %s", queue->index, strerror(-r));
                 queue->started = false;
-                queue_update(queue, NULL);
+                leave(queue);
         }
         return r;
 }
@@ -117,20 +134,11 @@ static int start(struct oriel_backend_queue *queue, struct complaint *why)
 static void stop(struct oriel_backend_queue *queue)
 {
         struct oriel_backend *backend = queue->backend;
-        struct oriel_device_queue *ring;
 
         requests_give_up_at(&backend->requests, now_ms() + STOP_PATIENCE_MS);
         backend->ops.stop(backend->userdata, queue);
         requests_give_up_at(&backend->requests, -1);
-        atomic_fetch_sub(&backend->running, 1);
-        queue->running = false;
-
-        pthread_mutex_lock(&queue->lock);
-        ring = queue->ring;
-        queue->ring = NULL;
-        pthread_mutex_unlock(&queue->lock);
-        queue->base = oriel_device_queue_base(ring);
-        oriel_device_queue_free(ring);
+        leave(queue);
 }
 
 int queue_update(struct oriel_backend_queue *queue, struct complaint *why)
@@ -273,14 +281,15 @@ int handle_set_vring_enable(struct oriel_backend *backend, struct message *reque
 
 /* ---- notifications ---- */
 
-/* An eventfd or a pipe: anything else would be readable forever, or block the writer. */
+/* Only an eventfd: of other kinds some would be readable for ever, some would block the writer or end it by SIGPIPE. */
 static int check_event_fd(int fd)
 {
-        struct stat st;
+        static const char expected[] = "anon_inode:[eventfd]";
+        char path[32], found[sizeof(expected)];
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if ((st.st_mode & S_IFMT) != 0 && !S_ISFIFO(st.st_mode))
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, found, sizeof(found)) != (ssize_t)sizeof(expected) - 1 ||
+            memcmp(found, expected, sizeof(expected) - 1) != 0)
                 return -EINVAL;
         return fd_set_nonblocking(fd, 1);
 }
@@ -292,7 +301,7 @@ static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct me
         int r = fd < 0 ? 0 : check_event_fd(fd);
 
         if (r < 0) {
-                complain(why, "%s: vring %u: the fd is neither an eventfd nor a pipe",
+                complain(why, "%s: vring %u: the fd is no eventfd",
                          oriel_message_find(ORIEL_FROM_FRONTEND, request->header.request)->name, queue->index);
                 fd_close(fd);
                 return r;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int fd_close(int fd)
@@ -29,11 +30,15 @@ void fd_close_all(int *fds, size_t n)
                 fds[i] = fd_close(fds[i]);
 }
 
+/* The flags of an eventfd are shared with whoever else has it, and may have been changed since they were set. */
 int fd_event_signal(int fd)
 {
         uint64_t one = 1;
         ssize_t n;
+        int r = fd_set_nonblocking(fd, 1);
 
+        if (r < 0)
+                return r;
         do
                 n = write(fd, &one, sizeof(one));
         while (n < 0 && errno == EINTR);
@@ -44,10 +49,11 @@ int fd_event_signal(int fd)
 int fd_event_clear(int fd)
 {
         uint64_t value;
+        struct iovec iov = {&value, sizeof(value)};
         ssize_t n;
 
         do
-                n = read(fd, &value, sizeof(value));
+                n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
         while (n < 0 && errno == EINTR);
 
         if (n < 0)

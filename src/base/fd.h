@@ -28,10 +28,10 @@ int fd_dup(int fd);
 /* Close @n fds; each slot becomes -1. */
 void fd_close_all(int *fds, size_t n);
 
-/* Eventfd semantics that also hold for a pipe: add one, never block. 0 or a negative errno; a full counter is 0. */
+/* Add one to an eventfd without blocking. 0 or a negative errno; a full counter is 0. */
 int fd_event_signal(int fd);
 
-/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks if @fd does not. */
+/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks. */
 int fd_event_clear(int fd);
 
 /* O_NONBLOCK on or off. 0 or a negative errno. */

@@ -49,6 +49,12 @@ static void test_fds(void **state)
         assert_int_equal(fd_event_clear(fd), 0);
         assert_int_equal(fd_event_signal(fd), 0);
         assert_int_equal(fd_event_clear(slots[0]), 1);
+        /* Whoever shares the eventfd can make it block, which changes nothing. */
+        assert_int_equal(fd_set_nonblocking(fd, 0), 0);
+        assert_int_equal(fd_event_clear(fd), 0);
+        assert_int_equal(write(fd, &(uint64_t){UINT64_MAX - 1}, sizeof(uint64_t)), sizeof(uint64_t));
+        assert_int_equal(fd_event_signal(fd), 0);
+        assert_int_equal(fd_event_clear(fd), 1);
         fd_close_all(slots, 2);
         assert_int_equal(slots[0], -1);
 

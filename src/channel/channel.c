@@ -12,9 +12,16 @@
 
 #define HEADER sizeof(struct oriel_wire_header)
 
+/* What a peer can have the kernel add to each message by options of the socket that it gave us: a pidfd, which is ours
+ * to close, credentials and a security label. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+#define UNASKED (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(256))
+
 union control {
         struct cmsghdr align;
-        char room[CMSG_SPACE(ORIEL_MAX_FDS * sizeof(int))];
+        char room[CMSG_SPACE(ORIEL_MAX_FDS * sizeof(int)) + UNASKED];
 };
 
 int64_t now_ms(void)
@@ -57,29 +64,35 @@ void channel_done(struct channel *channel)
         channel->have = 0;
 }
 
-/* Every fd that came is put where it will be closed, whatever is wrong with the message. The room for control data
- * holds ORIEL_MAX_FDS, the kernel closes those beyond it and says so by MSG_CTRUNC. */
+/* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
+ * for control data does not hold the kernel closes, and says so by MSG_CTRUNC. */
 static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
 {
         unsigned came = 0;
+        bool lost = msg->msg_flags & MSG_CTRUNC;
 
         for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != SCM_PIDFD))
                         continue;
 
                 size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                int fds[ORIEL_MAX_FDS];
+                int fds[sizeof(union control) / sizeof(int)];
 
                 memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+                if (c->cmsg_type == SCM_PIDFD) {
+                        fd_close_all(fds, n);
+                        continue;
+                }
                 came += (unsigned)n;
                 if (had > 0 || channel->in.n_fds + n > ORIEL_MAX_FDS) {
+                        lost |= had == 0;
                         fd_close_all(fds, n);
                         continue;
                 }
                 memcpy(channel->in.fds + channel->in.n_fds, fds, n * sizeof(int));
                 channel->in.n_fds += (unsigned)n;
         }
-        if (msg->msg_flags & MSG_CTRUNC) {
+        if (lost) {
                 complain(complaint, "fds were lost: more than %d in one message, or no free descriptors here",
                          ORIEL_MAX_FDS);
                 return -EPROTO;

@@ -40,9 +40,13 @@ int oriel_socket_connect(const char *path)
 
         if (fd < 0)
                 return fd;
-        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-                return -errno;
-        return fd_take(&fd);
+        /* A listener whose queue is full would otherwise be waited for. */
+        r = fd_set_nonblocking(fd, 1);
+        if (r == 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                r = -errno;
+        if (r == 0)
+                r = fd_set_nonblocking(fd, 0);
+        return r < 0 ? r : fd_take(&fd);
 }
 
 /* A listener that died leaves its file behind; one that lives accepts. */

@@ -210,6 +210,15 @@ static void test_sockets(void **state)
         int a = oriel_socket_connect(path), b = oriel_socket_accept(listener);
 
         assert_true(a >= 0 && b >= 0);
+        /* Nobody is waited for: the queue of one more is full at once. */
+        int waiting[8], n = 0;
+
+        do
+                waiting[n] = oriel_socket_connect(path);
+        while (waiting[n] >= 0 && ++n < 8);
+        assert_in_range(n, 1, 7);
+        assert_int_equal(waiting[n], -EAGAIN);
+        fd_close_all(waiting, (size_t)n);
         fd_close(a);
         fd_close(b);
         fd_close(listener);

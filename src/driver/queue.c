@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
+#include "channel/channel.h"
 #include "driver/driver.h"
 
 #include <errno.h>
@@ -9,9 +10,8 @@
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 /* Pieces of one buffer in one call; a buffer of more is not made by anybody. */
 #define MAX_PIECES       64
@@ -188,20 +188,23 @@ int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
         return oriel_frontend_get_vring_base(driver->frontend, queue, &driver->queues[queue].base);
 }
 
-/* What the in-flight buffer holds of a ring that is no more must not be recovered on the next. */
+/* What the in-flight buffer holds of a ring that is no more must not be recovered on the next. The file is the
+ * back-end's, so it is written to and not mapped. */
 static int clear_inflight(struct oriel_driver *driver, unsigned index)
 {
-        if (driver->inflight_fd < 0)
-                return 0;
+        static const uint8_t zeros[4096];
+        size_t left =
+                oriel_inflight_region_size(driver->options.queue_size, has(driver->features, VIRTIO_F_RING_PACKED));
+        uint64_t at = driver->inflight.mmap_offset + index * left;
 
-        uint64_t region = driver->inflight.mmap_size / driver->inflight.num_queues;
-        uint8_t *map = mmap(NULL, driver->inflight.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, driver->inflight_fd,
-                            (off_t)driver->inflight.mmap_offset);
+        while (driver->inflight_fd >= 0 && left > 0) {
+                ssize_t n = pwrite(driver->inflight_fd, zeros, left < sizeof(zeros) ? left : sizeof(zeros), (off_t)at);
 
-        if (map == MAP_FAILED)
-                return -errno;
-        memset(map + index * region, 0, region);
-        munmap(map, driver->inflight.mmap_size);
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                at += (uint64_t)n;
+                left -= (size_t)n;
+        }
         return 0;
 }
 
@@ -301,19 +304,20 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
 }
 
 /* One wait: 0 to look again, or an error. */
-static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int timeout_ms)
+static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int64_t deadline)
 {
-        int front[2];
+        int front[3];
 
         oriel_frontend_get_fds(driver->frontend, front);
+        if (front[0] < 0)
+                return -ENOTCONN;
 
         struct pollfd fds[] = {
-                {.fd = queue->call_fd, .events = POLLIN},
-                {.fd = queue->err_fd, .events = POLLIN},
-                {.fd = front[0], .events = POLLIN},
-                {.fd = front[1], .events = POLLIN},
+                {.fd = queue->call_fd, .events = POLLIN}, {.fd = queue->err_fd, .events = POLLIN},
+                {.fd = front[0], .events = POLLIN},       {.fd = front[1], .events = POLLIN},
+                {.fd = front[2], .events = POLLIN},
         };
-        int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+        int r = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline));
 
         if (r == 0)
                 return -ETIMEDOUT;
@@ -321,16 +325,20 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
                 return errno == EINTR ? 0 : -errno;
         if (fds[1].revents && fd_event_clear(queue->err_fd) > 0)
                 return -EIO;
-        return fds[2].revents || fds[3].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
+        return fds[2].revents || fds[3].revents || fds[4].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
 }
 
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms)
 {
+        int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
         int r = 0;
 
         if (queue >= driver->n_queues)
                 return -EINVAL;
-        while (r == 0 && !oriel_driver_sleep(driver, queue))
-                r = wait_event(driver, &driver->queues[queue], timeout_ms);
+        while (r == 0 && !oriel_driver_sleep(driver, queue)) {
+                r = wait_event(driver, &driver->queues[queue], deadline);
+                if (r == 0 && deadline >= 0 && now_ms() >= deadline && !oriel_driver_sleep(driver, queue))
+                        r = -ETIMEDOUT;
+        }
         return r;
 }

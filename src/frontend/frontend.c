@@ -7,13 +7,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 DEFINE_CLEANUP(struct oriel_frontend *, oriel_frontend_free);
 
+static int watch(struct oriel_frontend *frontend, int fd, struct channel *channel)
+{
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = channel};
+
+        return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
 int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out)
 {
-        if (options->struct_size < sizeof(*options) || options->timeout_ms < 0)
+        if (options->struct_size < sizeof(*options) || options->timeout_ms < 0 ||
+            (options->ops && options->ops->struct_size < sizeof(*options->ops)))
                 return -EINVAL;
 
         _cleanup_(oriel_frontend_freep) struct oriel_frontend *frontend = calloc(1, sizeof(*frontend));
@@ -30,8 +39,14 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
         frontend->dialect = options->dialect;
         frontend->main.fd = frontend->back.fd = -1;
         frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (frontend->epoll_fd < 0)
+        frontend->more_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (frontend->epoll_fd < 0 || frontend->more_fd < 0)
                 return -errno;
+
+        int r = watch(frontend, frontend->more_fd, NULL);
+
+        if (r < 0)
+                return r;
         *out = steal(frontend);
         return 0;
 }
@@ -42,14 +57,8 @@ void oriel_frontend_free(struct oriel_frontend *frontend)
                 return;
         drop_connection(frontend);
         fd_close(frontend->epoll_fd);
+        fd_close(frontend->more_fd);
         free(frontend);
-}
-
-static int watch(struct oriel_frontend *frontend, struct channel *channel)
-{
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = channel};
-
-        return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, channel->fd, &event) < 0 ? -errno : 0;
 }
 
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
@@ -62,7 +71,7 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
         int r = channel_init(&frontend->main, fd);
 
         if (r == 0)
-                r = watch(frontend, &frontend->main);
+                r = watch(frontend, frontend->main.fd, &frontend->main);
         if (r < 0)
                 channel_close(&frontend->main);
         return r;
@@ -104,10 +113,11 @@ int oriel_frontend_get_fd(const struct oriel_frontend *frontend)
         return frontend->epoll_fd;
 }
 
-void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[2])
+void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[3])
 {
         fds[0] = frontend->main.fd;
         fds[1] = frontend->back.fd;
+        fds[2] = frontend->more_fd;
 }
 
 void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, struct oriel_region *region)
@@ -128,9 +138,19 @@ static int check_main(struct oriel_frontend *frontend)
         return r == 1 ? -EPROTO : r;
 }
 
+static int dispatch_event(struct oriel_frontend *frontend, const void *source)
+{
+        if (source == &frontend->main)
+                return check_main(frontend);
+        if (source == &frontend->back)
+                return serve(frontend);
+        fd_event_clear(frontend->more_fd);
+        return 0;
+}
+
 int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 {
-        struct epoll_event events[2];
+        struct epoll_event events[3];
         int n, r = frontend->main.fd < 0 ? -ENOTCONN : 0;
 
         if (r < 0)
@@ -139,7 +159,7 @@ int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 
         frontend->depth++;
         for (int i = 0; i < n && r == 0; i++)
-                r = events[i].data.ptr == &frontend->main ? check_main(frontend) : serve(frontend);
+                r = dispatch_event(frontend, events[i].data.ptr);
         frontend->depth--;
 
         if (r < 0) {
@@ -147,7 +167,7 @@ int oriel_frontend_dispatch(struct oriel_frontend *frontend)
                 return r == -EPROTO ? -EPROTO : -ENOTCONN;
         }
         tell_consequences(frontend);
-        return 0;
+        return frontend->main.fd < 0 ? -ENOTCONN : 0;
 }
 
 /* ---- bringing up ---- */
@@ -181,7 +201,7 @@ static int open_back_channel(struct oriel_frontend *frontend)
         int r = channel_init(&frontend->back, fds[0]);
 
         if (r == 0)
-                r = watch(frontend, &frontend->back);
+                r = watch(frontend, frontend->back.fd, &frontend->back);
         if (r == 0)
                 r = oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, theirs, NULL, NULL);
         if (r < 0 && frontend->back.fd >= 0)

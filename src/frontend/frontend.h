@@ -30,6 +30,7 @@ struct oriel_frontend {
         unsigned depth;                             /* of calls under way: consequences wait for the outermost to end */
         struct consequences consequences;
         unsigned n_consequences;
+        int more_fd; /* an eventfd: consequences are left for the next dispatch */
 };
 
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in

@@ -2,9 +2,12 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/range.h"
 #include "frontend/frontend.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
+#include <oriel/virtqueue.h>
 #include <string.h>
 
 static void make(struct message *message, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd)
@@ -282,6 +285,26 @@ int oriel_frontend_vring_kick(struct oriel_frontend *frontend, unsigned vring)
         return send_vring_state(frontend, ORIEL_FRONTEND_VRING_KICK, vring, 0);
 }
 
+/* The back-end may make its buffer as it likes, but it holds what was asked for. */
+static int take_inflight(struct oriel_frontend *frontend, struct message *reply, struct oriel_wire_inflight *inflight,
+                         int *fd)
+{
+        bool packed = frontend->agreement.virtio_features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
+        struct oriel_wire_inflight got;
+        uint64_t end;
+
+        message_get(reply, &got, sizeof(got));
+        if (reply->n_fds == 0 || got.num_queues != inflight->num_queues || got.queue_size != inflight->queue_size ||
+            got.num_queues == 0 || !checked_add(got.mmap_offset, got.mmap_size, &end) || end > INT64_MAX ||
+            got.mmap_size / got.num_queues < oriel_inflight_region_size(got.queue_size, packed)) {
+                log_error(&frontend->log, "GET_INFLIGHT_FD: the buffer is not what was asked for");
+                return -EREMOTEIO;
+        }
+        *inflight = got;
+        *fd = message_take_fd(reply, 0);
+        return 0;
+}
+
 int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel_wire_inflight *inflight, int *fd)
 {
         struct message request, reply;
@@ -290,11 +313,8 @@ int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel
 
         int r = call(frontend, &request, &reply);
 
-        if (r == 0) {
-                message_get(&reply, inflight, sizeof(*inflight));
-                *fd = message_take_fd(&reply, 0);
-                r = *fd < 0 ? -EREMOTEIO : 0;
-        }
+        if (r == 0)
+                r = take_inflight(frontend, &reply, inflight, fd);
         message_close_fds(&reply);
         return r;
 }

@@ -63,14 +63,18 @@ static struct consequence *follow(struct oriel_frontend *frontend,
 void tell_consequences(struct oriel_frontend *frontend)
 {
         struct consequence *consequence;
+        unsigned n = frontend->n_consequences;
 
-        while (frontend->depth == 0 && (consequence = take_consequence(frontend))) {
+        while (frontend->depth == 0 && n-- > 0 && (consequence = take_consequence(frontend))) {
                 /* What it causes comes after it, not within. */
                 frontend->depth++;
                 consequence->tell(frontend, consequence);
                 frontend->depth--;
                 free_consequence(consequence);
         }
+        /* What came meanwhile is the next dispatch's, or this would never end for a back-end that goes on asking. */
+        if (frontend->depth == 0 && frontend->n_consequences > 0)
+                fd_event_signal(frontend->more_fd);
 }
 
 void forget_consequences(struct oriel_frontend *frontend)

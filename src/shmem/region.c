@@ -43,7 +43,8 @@ static struct oriel_mapping *find(const struct oriel_region *region, const struc
 
 int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out)
 {
-        if (options->struct_size < sizeof(*options) || !options->placement || options->size == 0 ||
+        if (options->struct_size < sizeof(*options) || !options->placement ||
+            options->placement->struct_size < sizeof(*options->placement) || options->size == 0 ||
             !is_aligned(options->size, page_size()))
                 return -EINVAL;
 
