@@ -3,6 +3,7 @@
 
 BUILD ?= build
 DIR ?= .
+export DIR
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) oriel oriel-fs
@@ -13,7 +14,7 @@ $(BUILD)/build.ninja:
 
 # Read a real directory through the window and compare every byte.
 demo: all
-	@$(BUILD)/oriel demo $(DIR)
+	@"$(BUILD)/oriel" demo -- "$$DIR"
 
 bench: all
 	@$(BUILD)/oriel bench map

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -129,10 +130,36 @@ static int take_slot(struct tally *tally, const char *path, uint64_t *offset)
         return r < 0 ? r : tally->slots[slot] ? 0 : -ENOMEM;
 }
 
+static int find_difference(const uint8_t *shown, const uint8_t *direct, const char *path, uint64_t at, uint64_t size)
+{
+        for (uint64_t i = 0; i < size; i++)
+                if (shown[i] != direct[i])
+                        return fail("%s: byte %" PRIu64 " is 0x%02x through the window, 0x%02x in the file", path,
+                                    at + i, shown[i], direct[i]);
+        return 0;
+}
+
+/* Both are read anew a few times before they are said to differ: somebody may be writing. The window is read by the
+ * kernel, which says EFAULT where the file has become shorter. */
+static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64_t at, uint64_t size)
+{
+        static uint8_t direct[RANGE], shown[RANGE];
+        struct iovec local = {shown, size}, remote = {(void *)(uintptr_t)window, size};
+
+        for (int attempt = 0; attempt < 5; attempt++) {
+                ssize_t got = pread(fd, direct, size, (off_t)at);
+
+                if (got != (ssize_t)size || process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != (ssize_t)size)
+                        return fail("%s: it became shorter while it was read", path);
+                if (memcmp(shown, direct, size) == 0)
+                        return 0;
+        }
+        return find_difference(shown, direct, path, at, size);
+}
+
 /* One range of the file, by the window and by pread(). */
 static int compare_range(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t at, uint64_t size)
 {
-        static uint8_t direct[RANGE];
         uint64_t offset;
         int r = take_slot(tally, path, &offset);
 
@@ -142,20 +169,12 @@ static int compare_range(struct tally *tally, const char *path, uint64_t nodeid,
                 return fail("%s: can't map offset %" PRIu64 ": %s", path, at, strerror(-r));
         tally->mappings++;
 
-        ssize_t got = pread(fd, direct, size, (off_t)at);
-
-        if (got != (ssize_t)size)
-                return fail("%s: it changed while it was read", path);
-        for (uint64_t i = 0; memcmp(tally->session->window + offset, direct, size) != 0; i++)
-                if (tally->session->window[offset + i] != direct[i])
-                        return fail("%s: byte %" PRIu64 " is 0x%02x through the window, 0x%02x in the file", path,
-                                    at + i, tally->session->window[offset + i], direct[i]);
-        return 0;
+        return compare_bytes(tally->session->window + offset, path, fd, at, size);
 }
 
 static int compare_contents(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t size)
 {
-        for (uint64_t at = 0; at < size; at += RANGE) {
+        for (uint64_t at = 0; at < size && !interrupted; at += RANGE) {
                 uint64_t left = size - at;
                 int status = compare_range(tally, path, nodeid, fd, at, left < RANGE ? left : RANGE);
 
@@ -204,6 +223,15 @@ static int compare_file(struct tally *tally, const char *path)
         return status;
 }
 
+/* The directory itself must be readable; what is in it may not be this user's. */
+static int skip_entry(struct tally *tally, const FTSENT *entry)
+{
+        if (entry->fts_level == FTS_ROOTLEVEL)
+                return fail("%s: %s", entry->fts_path, strerror(entry->fts_errno));
+        tally->skipped++;
+        return 0;
+}
+
 static int compare_tree(struct tally *tally)
 {
         char *const paths[] = {(char *)tally->root, NULL};
@@ -217,7 +245,7 @@ static int compare_tree(struct tally *tally)
                 if (entry->fts_info == FTS_F && S_ISREG(entry->fts_statp->st_mode))
                         status = compare_file(tally, entry->fts_path);
                 else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS)
-                        tally->skipped++;
+                        status = skip_entry(tally, entry);
         }
         fts_close(fts);
         if (isatty(STDERR_FILENO))
@@ -320,6 +348,7 @@ int command_demo(int argc, char **argv)
                 return fail("%s: %s", operands[0], strerror(errno));
         signal(SIGINT, interrupt);
         signal(SIGTERM, interrupt);
+        signal(SIGHUP, interrupt);
 
         status = read_directory(dir, &tally);
         free(dir);

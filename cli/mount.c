@@ -141,7 +141,7 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
                             ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX),
                 .queue_size = 128,
                 .memory_size = SLOTS * 2 * BUFFER,
-                .hole = ORIEL_HOLE_SINK,
+                .hole = ORIEL_HOLE_ZERO,
         };
         int fd = oriel_socket_connect(path);
         int r = fd < 0 ? fd : oriel_driver_new(&options, fd, &mount->driver);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/mount_dax.h"
 #include "base/cleanup.h"
-#include "base/range.h"
 
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define RANGE (UINT64_C(2) << 20)
 
@@ -19,27 +20,14 @@ struct range_slot {
         uint64_t used; /* when last; 0: never */
 };
 
-struct file {
-        uint64_t nodeid;
-        uint64_t size;
-        bool mapped; /* some range of it is, or was, in the window */
-};
-
 struct dax {
         uint8_t *window;
         uint64_t n_slots;
         uint64_t clock;
-        void *files;  /* tsearch(), of struct file by nodeid */
+        uint64_t page;
         void *ranges; /* tsearch(), of the slots that are not free, by file and range */
         struct range_slot slots[];
 };
-
-static int compare(const void *a, const void *b)
-{
-        const struct file *x = a, *y = b;
-
-        return x->nodeid < y->nodeid ? -1 : x->nodeid > y->nodeid;
-}
 
 int dax_new(uint8_t *window, uint64_t window_size, struct dax **out)
 {
@@ -50,8 +38,16 @@ int dax_new(uint8_t *window, uint64_t window_size, struct dax **out)
                 return -ENOMEM;
         dax->window = window;
         dax->n_slots = n;
+        dax->page = (uint64_t)sysconf(_SC_PAGESIZE);
         *out = dax;
         return 0;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+        const struct range_slot *x = a, *y = b;
+
+        return x->nodeid < y->nodeid ? -1 : x->nodeid > y->nodeid;
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -59,16 +55,8 @@ static int compare_ranges(const void *a, const void *b)
         const struct range_slot *x = a, *y = b;
 
         if (x->nodeid != y->nodeid)
-                return x->nodeid < y->nodeid ? -1 : 1;
+                return compare_files(a, b);
         return x->index < y->index ? -1 : x->index > y->index;
-}
-
-static struct range_slot *find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
-{
-        struct range_slot key = {.nodeid = nodeid, .index = index};
-        struct range_slot *const *node = tfind(&key, &dax->ranges, compare_ranges);
-
-        return node ? *node : NULL;
 }
 
 static void free_slot(struct dax *dax, struct range_slot *slot)
@@ -82,10 +70,17 @@ void dax_free(struct dax *dax)
 {
         if (!dax)
                 return;
-        tdestroy(dax->files, free);
         for (uint64_t i = 0; i < dax->n_slots; i++)
                 free_slot(dax, &dax->slots[i]);
         free(dax);
+}
+
+static struct range_slot *find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
+{
+        struct range_slot key = {.nodeid = nodeid, .index = index};
+        struct range_slot *const *node = tfind(&key, &dax->ranges, compare_ranges);
+
+        return node ? *node : NULL;
 }
 
 /* The one that was not used for longest, NULL while all are being asked for. */
@@ -104,44 +99,6 @@ static uint64_t offset_of(const struct dax *dax, const struct range_slot *slot)
         return (uint64_t)(slot - dax->slots) * RANGE;
 }
 
-static struct file *find_file(const struct dax *dax, uint64_t nodeid)
-{
-        struct file key = {.nodeid = nodeid}, *const *node = tfind(&key, &dax->files, compare);
-
-        return node ? *node : NULL;
-}
-
-void dax_set_size(struct dax *dax, uint64_t nodeid, uint64_t size)
-{
-        struct file *file = find_file(dax, nodeid);
-
-        if (!file) {
-                file = malloc(sizeof(*file));
-                if (!file)
-                        return;
-                file->nodeid = nodeid;
-                file->mapped = false;
-                if (!tsearch(file, &dax->files, compare)) {
-                        free(file);
-                        return;
-                }
-        }
-        file->size = size;
-}
-
-/* A file that the kernel found by READDIRPLUS has no record yet; 0 keeps writes to it from the window. */
-static void note_mapped(struct dax *dax, uint64_t nodeid)
-{
-        struct file *file = find_file(dax, nodeid);
-
-        if (!file) {
-                dax_set_size(dax, nodeid, 0);
-                file = find_file(dax, nodeid);
-        }
-        if (file)
-                file->mapped = true;
-}
-
 static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax_ask *ask)
 {
         struct range_slot *slot = oldest_slot(dax);
@@ -154,8 +111,18 @@ static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax
                 slot->state = FREE;
                 return;
         }
-        note_mapped(dax, nodeid);
         *ask = (struct dax_ask){nodeid, index * RANGE, offset_of(dax, slot), RANGE, true};
+}
+
+/* Whether the file reaches beyond the page that holds the byte before @end: only then can none of it lie behind the end
+ * of the file. The kernel is asked for a byte of the next page, and says EFAULT where there is none. */
+static bool goes_on_behind(const struct dax *dax, const struct range_slot *slot, uint64_t end)
+{
+        uint64_t next = (end + dax->page - 1) / dax->page * dax->page;
+        uint8_t byte;
+        struct iovec local = {&byte, 1}, remote = {dax->window + offset_of(dax, slot) + next, 1};
+
+        return next < RANGE && process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1;
 }
 
 uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask)
@@ -168,7 +135,7 @@ uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t si
                 ask_for(dax, nodeid, index, ask);
                 return NULL;
         }
-        if (slot->state != MAPPED || size > RANGE - within)
+        if (slot->state != MAPPED || size > RANGE - within || !goes_on_behind(dax, slot, within + size))
                 return NULL;
         slot->used = ++dax->clock;
         return dax->window + offset_of(dax, slot) + within;
@@ -184,30 +151,15 @@ void dax_asked(struct dax *dax, const struct dax_ask *ask, int error)
                 slot->state = MAPPED;
 }
 
-void dax_grow(struct dax *dax, uint64_t nodeid, uint64_t size)
-{
-        struct file *file = find_file(dax, nodeid);
-
-        if (file && file->size < size)
-                file->size = size;
-}
-
 void dax_forget(struct dax *dax, uint64_t nodeid)
 {
-        struct file *file = find_file(dax, nodeid);
+        struct range_slot key = {.nodeid = nodeid};
+        struct range_slot *const *node;
 
-        if (!file)
-                return;
-        for (uint64_t i = 0; file->mapped && i < dax->n_slots; i++)
-                if (dax->slots[i].state == MAPPED && dax->slots[i].nodeid == nodeid)
-                        free_slot(dax, &dax->slots[i]);
-        tdelete(file, &dax->files, compare);
-        free(file);
-}
-
-bool dax_reaches(const struct dax *dax, uint64_t nodeid, uint64_t end)
-{
-        const struct file *file = find_file(dax, nodeid);
-
-        return file && file->size >= end;
+        while ((node = tfind(&key, &dax->ranges, compare_files))) {
+                /* What is being asked for is still to be answered; then nobody will find it. */
+                if ((*node)->state == ASKED)
+                        return;
+                free_slot(dax, *node);
+        }
 }

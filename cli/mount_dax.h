@@ -7,9 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which ranges of which files the window shows, and how long those files are: what is needed to answer reads and writes
- * without the device. A range that is not there yet is asked for, and whoever wanted it takes the long way meanwhile.
- */
+/* Which ranges of which files the window shows. A range that is not there yet is asked for, and whoever wanted it takes
+ * the long way meanwhile. */
 struct dax;
 
 /* The range that a request to map asks for. */
@@ -25,16 +24,12 @@ struct dax_ask {
 int dax_new(uint8_t *window, uint64_t window_size, struct dax **out);
 void dax_free(struct dax *dax);
 
-/* Where [@offset, @offset + @size) of the file is in the window, or NULL and what to ask for. */
+/* Where [@offset, @offset + @size) of the file is in the window, or NULL, and perhaps what to ask for. What is returned
+ * lies wholly below the end of the file as it is now: nobody who remembers a size need be believed. */
 uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask);
 /* The answer to what was asked for. */
 void dax_asked(struct dax *dax, const struct dax_ask *ask, int error);
-
-/* What the device said of a file's size, what a write made of it, and that the kernel has let the file go. */
-void dax_set_size(struct dax *dax, uint64_t nodeid, uint64_t size);
-void dax_grow(struct dax *dax, uint64_t nodeid, uint64_t size);
+/* The kernel has let the file go. */
 void dax_forget(struct dax *dax, uint64_t nodeid);
-/* Whether the file is known to reach to @end: a write through the window must not be lost beyond it. */
-bool dax_reaches(const struct dax *dax, uint64_t nodeid, uint64_t end);
 
 #endif

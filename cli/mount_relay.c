@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/range.h"
 #include "cli/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -117,10 +117,10 @@ static int serve_write(struct mount *mount, struct slot *slot, const struct fuse
 {
         struct fuse_write_in in;
         struct dax_ask ask;
-        uint64_t end;
 
         memcpy(&in, slot->in + sizeof(*header), sizeof(in));
-        if (!checked_add(in.offset, in.size, &end) || !dax_reaches(mount->dax, header->nodeid, end))
+        /* Where an append goes only the back-end knows. */
+        if (in.flags & O_APPEND)
                 return 0;
 
         uint8_t *data = dax_find(mount->dax, header->nodeid, in.offset, in.size, &ask);
@@ -167,29 +167,6 @@ static int serve(struct mount *mount, struct slot *slot, const struct fuse_in_he
         return 0;
 }
 
-/* What an answer of the device's tells of a file's size. */
-static void note_size(struct mount *mount, const struct slot *slot, uint32_t size)
-{
-        struct fuse_in_header header = header_of(slot);
-        const uint8_t *body = slot->out + sizeof(struct fuse_out_header);
-        size_t left = size - sizeof(struct fuse_out_header);
-        struct fuse_entry_out entry;
-        struct fuse_attr_out attr;
-        struct fuse_write_in write;
-
-        if ((header.opcode == FUSE_GETATTR || header.opcode == FUSE_SETATTR) && left >= sizeof(attr)) {
-                memcpy(&attr, body, sizeof(attr));
-                dax_set_size(mount->dax, header.nodeid, attr.attr.size);
-        } else if ((header.opcode == FUSE_LOOKUP || header.opcode == FUSE_CREATE || header.opcode == FUSE_MKNOD) &&
-                   left >= sizeof(entry)) {
-                memcpy(&entry, body, sizeof(entry));
-                dax_set_size(mount->dax, entry.nodeid, entry.attr.size);
-        } else if (header.opcode == FUSE_WRITE && left >= sizeof(struct fuse_write_out)) {
-                memcpy(&write, slot->in + sizeof(header), sizeof(write));
-                dax_grow(mount->dax, header.nodeid, write.offset + write.size);
-        }
-}
-
 /* ---- answers and requests ---- */
 
 static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
@@ -210,8 +187,6 @@ static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
         if (written < sizeof(header) || header.len != written) {
                 header = (struct fuse_out_header){sizeof(header), -EIO, header_of(slot).unique};
                 iov = (struct iovec){&header, sizeof(header)};
-        } else if (mount->dax && header.error == 0) {
-                note_size(mount, slot, written);
         }
         return answer(mount, &iov, 1);
 }

@@ -2,6 +2,7 @@
 #include "cli/picture.h"
 #include "base/cleanup.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -32,6 +33,14 @@ static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappin
         }
 }
 
+/* A name may hold anything; the picture is for a terminal. */
+static void print_name(FILE *out, const char *name)
+{
+        for (; *name; name++)
+                fputc(iscntrl((unsigned char)*name) ? '?' : *name, out);
+        fputc('\n', out);
+}
+
 static void print_rows(FILE *out, struct oriel_mapping **mappings, size_t count, size_t max_rows, picture_name_fn name,
                        void *userdata)
 {
@@ -43,9 +52,9 @@ static void print_rows(FILE *out, struct oriel_mapping **mappings, size_t count,
 
                 const char *file = name ? name(userdata, &info) : NULL;
 
-                fprintf(out, "  %#12" PRIx64 " %#10" PRIx64 " %-4s %#12" PRIx64 "  %s\n", info.range.start,
-                        info.range.size, info.access == ORIEL_ACCESS_READ_WRITE ? "rw" : "r", info.fd_offset,
-                        file ? file : "?");
+                fprintf(out, "  %#12" PRIx64 " %#10" PRIx64 " %-4s %#12" PRIx64 "  ", info.range.start, info.range.size,
+                        info.access == ORIEL_ACCESS_READ_WRITE ? "rw" : "r", info.fd_offset);
+                print_name(out, file ? file : "?");
         }
         if (count > max_rows)
                 fprintf(out, "  ... and %zu more\n", count - max_rows);

@@ -9,10 +9,13 @@
 #include <json.h>
 #include <oriel/frontend.h>
 #include <oriel/socket.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TIMEOUT_MS  4000
+#define LIMIT_S     5
 #define CONFIG_SIZE 64
 
 static bool as_json;
@@ -201,6 +204,17 @@ static int explain(const char *path, int r)
         return fail("%s: %s", path, strerror(-r));
 }
 
+/* Each reply has its limit; together they have this one. */
+static void give_up(int number)
+{
+        static const char words[] = "oriel: the back-end answers too slowly: gave up after 5 s\n";
+
+        (void)number;
+        if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
+                _exit(STATUS_FAILURE);
+        _exit(STATUS_FAILURE);
+}
+
 int command_probe(int argc, char **argv)
 {
         char **operands;
@@ -221,6 +235,10 @@ int command_probe(int argc, char **argv)
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
         struct findings findings = {0};
+
+        signal(SIGALRM, give_up);
+        alarm(LIMIT_S);
+
         struct oriel_frontend *frontend = NULL;
         int fd = oriel_socket_connect(operands[0]);
         int r = fd < 0 ? fd : oriel_frontend_new(&options, &frontend);

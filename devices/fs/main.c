@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What the command line says; the defaults are here. */
@@ -29,8 +30,8 @@ static bool readonly;
 static bool print_capabilities;
 static bool verbose;
 
-/* The socket's file: who has created it removes it. */
-static bool created;
+/* The socket's file: who has created it removes it, unless it is another's by then. */
+static struct stat created;
 
 static const struct option_row rows[] = {
         {"socket-path", OPTION_STRING, &socket_path, "PATH", "listen on this Unix socket"},
@@ -50,7 +51,8 @@ static const struct program program = {
         .name = "oriel-fs",
         .operands = "",
         .summary = "Share a directory with a virtual machine: a vhost-user back-end for virtio-fs, with DAX.\n"
-                   "Serves one front-end after the other until SIGINT or SIGTERM; with a connected --fd, that one.",
+                   "Serves one front-end after the other until SIGINT, SIGTERM or SIGHUP; with a connected --fd, that "
+                   "one.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
 };
@@ -74,6 +76,7 @@ static int open_signals(void)
         sigemptyset(&set);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGHUP);
         sigprocmask(SIG_BLOCK, &set, NULL);
 
         int fd = signalfd(-1, &set, SFD_CLOEXEC);
@@ -87,6 +90,14 @@ static bool is_listening(int fd)
         socklen_t size = sizeof(listening);
 
         return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+static bool is_stream_socket(int fd)
+{
+        int type = 0;
+        socklen_t size = sizeof(type);
+
+        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
 /* Serve whoever connects to @listener, or, if that is -1, the front-end attached already. Returns the exit status. */
@@ -125,15 +136,29 @@ static int open_socket(void)
 
                 if (fd < 0)
                         report("can't listen on %s: %s", socket_path, strerror(-fd));
-                created = fd >= 0;
+                else if (stat(socket_path, &created) < 0)
+                        created.st_ino = 0;
                 return fd;
         }
 
         int fd = fd_dup((int)fd_number);
 
+        if (fd >= 0 && !is_stream_socket(fd)) {
+                fd_close(fd);
+                fd = -ENOTSOCK;
+        }
         if (fd < 0)
                 report("--fd=%u: %s", fd_number, strerror(-fd));
         return fd;
+}
+
+static void remove_socket(void)
+{
+        struct stat now;
+
+        if (created.st_ino && stat(socket_path, &now) == 0 && now.st_ino == created.st_ino &&
+            now.st_dev == created.st_dev)
+                unlink(socket_path);
 }
 
 static int run(const struct device_options *options)
@@ -223,7 +248,6 @@ int main(int argc, char **argv)
         };
 
         status = run(&options);
-        if (created)
-                unlink(socket_path);
+        remove_socket();
         return status;
 }

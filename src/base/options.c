@@ -23,6 +23,10 @@ void report(const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        /* Names of files may hold anything, and this is to be one line. */
+        for (char *c = text; *c; c++)
+                if (iscntrl((unsigned char)*c))
+                        *c = '?';
         fprintf(stderr, "oriel: %s\n", text);
 }
 

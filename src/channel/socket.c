@@ -15,6 +15,9 @@ static int make_address(const char *path, struct sockaddr_un *address)
         size_t length = strlen(path);
 
         *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+        /* Nothing would become an address of the kernel's choice. */
+        if (length == 0)
+                return -ENOENT;
         if (length >= sizeof(address->sun_path))
                 return -ENAMETOOLONG;
         memcpy(address->sun_path, path, length + 1);

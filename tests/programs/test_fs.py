@@ -6,13 +6,14 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
 from harness import ORIEL, ORIEL_FS, Case, listening, main, run, wait_for
 
 
 class Daemon(Case):
     def test_ends_on_signals_and_removes_its_socket(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process = self.start_fs()
             self.assertEqual(self.end(process, number), (0, ""))
             self.assertFalse(os.path.exists(self.socket))
@@ -21,6 +22,14 @@ class Daemon(Case):
         self.start_fs("--dax-window", "2M")
         for _ in range(5):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+
+    def test_leaves_the_socket_of_another(self):
+        first = self.start_fs()
+        os.unlink(self.socket)
+        self.start_fs()
+        wait_for(lambda: listening(self.socket), "the socket")
+        self.assertEqual(self.end(first)[0], 0)
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
 
     def test_replaces_a_dead_socket_but_nothing_else(self):
         process = self.start_fs()
@@ -49,6 +58,8 @@ class Daemon(Case):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
         self.assertEqual(self.end(process), (0, ""))
 
+        result = run(ORIEL_FS, "--fd=0", "--shared-dir", self.share, stdin=subprocess.DEVNULL)
+        self.assertEqual((result.returncode, result.stderr), (1, "oriel: --fd=0: Socket operation on non-socket\n"))
         result = run(ORIEL_FS, "--fd=77", "--shared-dir", self.share)
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: --fd=77: ")
@@ -117,6 +128,41 @@ class Demo(Case):
         result = run(copy, "demo", self.share)
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: /file: byte 4999 is 0x79 through the window, 0x78 in the file\n")
+
+    def test_make_and_spaces(self):
+        self.write("f", b"x")
+        spaced = self.path("a dir $HOME 'x'")
+        os.rename(self.share, spaced)
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        recipe = open(os.path.join(root, "Makefile")).read().split("demo: all\n")[1].split("\n")[0].strip().lstrip("@")
+        shell = recipe.replace("$(BUILD)/oriel", ORIEL).replace("$$", "$")
+        result = run("sh", "-c", shell, env=os.environ | {"DIR": spaced})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("verified 1 files, 1 bytes", result.stdout)
+
+    def test_files_that_change(self):
+        """Somebody writes all the time: no crash, and at the most a message."""
+        self.write("f", os.urandom(6 << 20))
+        fd = os.open(os.path.join(self.share, "f"), os.O_WRONLY)
+        stop = threading.Event()
+
+        def disturb():
+            while not stop.is_set():
+                for at in ((2 << 20) - 1, (4 << 20) - 1, (6 << 20) - 1):
+                    os.pwrite(fd, os.urandom(1), at)
+                os.ftruncate(fd, 5 << 20)
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            for _ in range(15):
+                result = run(ORIEL, "demo", "--window", "2M", self.share)
+                self.assertIn(result.returncode, (0, 1))
+                self.assertEqual(result.stderr.count("\n"), result.returncode)
+        finally:
+            stop.set()
+            thread.join()
+            os.close(fd)
 
     def test_no_directory(self):
         result = run(ORIEL, "demo", self.path("nowhere"))

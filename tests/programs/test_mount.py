@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from harness import ORIEL, Case, main, run, unittest, wait_for
 
@@ -202,6 +203,57 @@ class Mount(Case):
                 os.pwrite(file.fileno(), b"end", size)
                 self.assertEqual(os.pread(file.fileno(), 10, size), b"end")
                 self.assertEqual(os.stat(os.path.join(self.share, "f")).st_size, size + 3)
+
+    def warm(self, name):
+        """Reads a file until its ranges are in the window, past the kernel's cache."""
+        for _ in range(3):
+            with open(self.at(name), "rb") as file:
+                file.read()
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def host(self, name):
+        with open(os.path.join(self.share, name), "rb") as file:
+            return file.read()
+
+    def test_truncation_by_open(self):
+        self.write("f", os.urandom(1 << 20))
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        self.warm("f")
+        data = os.urandom(1000)
+        fd = os.open(self.at("f"), os.O_WRONLY | os.O_TRUNC)
+        for i in range(0, 1000, 100):
+            self.assertEqual(os.write(fd, data[i:i + 100]), 100)
+        os.close(fd)
+        self.assertEqual(self.host("f"), data)
+
+    def test_truncation_by_the_host(self):
+        self.write("f", os.urandom(8192))
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        self.warm("f")
+        os.truncate(os.path.join(self.share, "f"), 10)
+        time.sleep(1.2)
+        fd = os.open(self.at("f"), os.O_WRONLY)
+        self.assertEqual(os.pwrite(fd, b"x" * 50, 100), 50)
+        os.close(fd)
+        self.assertEqual(len(self.host("f")), 150)
+        fd = os.open(self.at("f"), os.O_WRONLY | os.O_APPEND)
+        self.assertEqual(os.write(fd, b"tail"), 4)
+        os.close(fd)
+        self.assertEqual(self.host("f")[-54:], b"x" * 50 + b"tail")
+
+    def test_direct_reads_end_with_the_file(self):
+        self.write("f", os.urandom(5000))
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        self.warm("f")
+        fd = os.open(self.at("f"), os.O_RDONLY | os.O_DIRECT)
+        with mmap.mmap(-1, 65536) as buffer:
+            for size, expected in [(4096, 4096), (8192, 5000), (65536, 5000)] * 3:
+                self.assertEqual(os.preadv(fd, [memoryview(buffer)[:size]], 0), expected)
+                self.assertEqual(buffer[:expected], self.host("f")[:expected])
+        os.close(fd)
 
     def test_readonly(self):
         self.write("f", b"x")

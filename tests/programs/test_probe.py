@@ -3,10 +3,12 @@
 import json
 import os
 import socket
+import struct
+import subprocess
 import threading
 import time
 
-from harness import ORIEL, ORIEL_FS, Case, main, run
+from harness import ORIEL, ORIEL_FS, Case, listening, main, run, wait_for
 
 
 class Probe(Case):
@@ -73,6 +75,30 @@ class Probe(Case):
     def test_silence(self):
         self.peer(lambda connection: [connection.recv(4096) for _ in range(2)])
         self.refused("does not answer")
+
+    def test_slowness(self):
+        self.peer(lambda connection: [connection.recv(12), time.sleep(3.5),
+                                      connection.sendall(struct.pack("<IIIQ", 1, 5, 8, 1 << 30)), connection.recv(12),
+                                      time.sleep(3.5), connection.recv(1)])
+        self.refused("gave up after 5 s", 5.9)
+
+    def test_a_queue_of_others(self):
+        self.start_fs()
+        wait_for(lambda: listening(self.socket), "the socket")
+        others = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(self.socket)
+        self.refused("serving another front-end|waiting to be served")
+        for other in others:
+            other.close()
+
+    def test_output_that_fails(self):
+        self.start_fs()
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([ORIEL, "probe", self.socket, "--json"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: standard output: ")
 
     def test_hanging_up(self):
         self.peer(lambda connection: connection.recv(12))
