@@ -111,7 +111,7 @@ static const struct spoiler wrongs[] = {
         {"no reply flag", no_flag, "reply flag", false}, {"of another request", other_request, "reply is to", false},
         {"version 2", version_2, "version", false},      {"shorter", shorter, "payload size", false},
         {"longer", longer, "payload size", false},       {"oversize", oversize, "payload size", false},
-        {"more fds", more_fds, "number of fds", false},  {"nine fds", nine_fds, "fds were lost", false},
+        {"more fds", more_fds, "number of fds", false},  {"nine fds", nine_fds, "more than 8 fds", false},
 };
 
 static void try_row(struct subject *subject, const struct oriel_message_row *row, const struct spoiler *wrong)

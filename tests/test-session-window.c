@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* SHMEM_MAP and SHMEM_UNMAP from the device's threads, and what the driver sees in its window. */
@@ -460,9 +461,43 @@ static void test_many_mappings_as_memory(void **state)
         session_close(&session);
 }
 
+/* A front-end that has no descriptor left refuses, and what is mapped stays. */
+static void test_descriptors_run_out(void **state)
+{
+        const struct session_options options = {.echo = {.window = 1 << 20, .quiet = true}};
+        struct echo_request request = {.op = ECHO_MAP, .map = MAP_AT(PAGE, PAGE)};
+        struct rlimit before, none;
+        struct session session;
+        volatile uint8_t *window;
+
+        (void)state;
+        session_open(&session, &options);
+        window = oriel_driver_window(session.driver, 0, NULL);
+        session_map(&session, 0, PAGE, 7 * PAGE, true);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+
+        /* The least that is free, and so the next that would be given out. */
+        int next = fd_dup(0);
+
+        fd_close(next);
+        none = (struct rlimit){(rlim_t)next, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+        struct echo_answer refused = session_ask(&session, 0, &request);
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(refused.result, -EREMOTEIO);
+        assert_int_equal(window[0], 7);
+        assert_int_equal(window[PAGE], 0);
+        session_map(&session, PAGE, PAGE, 8 * PAGE, true);
+        assert_int_equal(window[PAGE], 8);
+        session_close(&session);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                counted_test(test_descriptors_run_out),
                 counted_test(test_regions_are_as_the_device_says),
                 counted_test(test_map_shows_the_file_and_unmap_the_hole),
                 counted_test(test_the_same_from_the_second_region),

@@ -65,11 +65,11 @@ void channel_done(struct channel *channel)
 }
 
 /* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
- * for control data does not hold the kernel closes, and says so by MSG_CTRUNC. */
+ * for control data does not hold, or this process's table of descriptors, the kernel closes, and says MSG_CTRUNC. */
 static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
 {
         unsigned came = 0;
-        bool lost = msg->msg_flags & MSG_CTRUNC;
+        bool lost = false;
 
         for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
                 if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != SCM_PIDFD))
@@ -93,10 +93,13 @@ static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, str
                 channel->in.n_fds += (unsigned)n;
         }
         if (lost) {
-                complain(complaint, "fds were lost: more than %d in one message, or no free descriptors here",
-                         ORIEL_MAX_FDS);
+                complain(complaint, "more than %d fds came in one message", ORIEL_MAX_FDS);
                 return -EPROTO;
         }
+        /* There was room for more: this process has no descriptor left. The message goes on without any, and its
+         * request fails for want of them; that is no reason to end the connection. */
+        if (msg->msg_flags & MSG_CTRUNC)
+                message_close_fds(&channel->in);
         if (came > 0 && had > 0) {
                 complain(complaint, "request %u: fds came after the first byte of the message",
                          had >= HEADER ? channel->in.header.request : 0);
