@@ -40,9 +40,10 @@ int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct 
 void oriel_driver_free(struct oriel_driver *driver);
 
 /* After -ENOTCONN, -EPROTO or -ETIMEDOUT from any call: bring up the back-end at @fd (taken) with the same features,
- * and let it go on where the last one stopped. Requests in flight are processed by the new one: exactly those not yet
- * done with INFLIGHT_SHMFD, else, again, all that were not collected. Mappings are gone. -EOPNOTSUPP: it does not offer
- * what was negotiated before. */
+ * and let it go on where the last one stopped. Requests in flight are processed by the new one: with
+ * INFLIGHT_SHMFD exactly those not yet done; without it those that a split ring's device, which worked in order, had
+ * not finished. Of one that worked out of order, or died while it wrote to a packed ring, nothing can be known without
+ * it, and requests may be lost. Mappings are gone. -EOPNOTSUPP: it does not offer what was negotiated before. */
 int oriel_driver_reconnect(struct oriel_driver *driver, int fd);
 
 /* For config space, status, events: the front-end is the driver's. */

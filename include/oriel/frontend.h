@@ -108,7 +108,8 @@ int oriel_frontend_set_config(struct oriel_frontend *frontend, uint32_t offset, 
 /* A status of 0 is a reset: it unmaps all regions. */
 int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status);
 int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out);
-/* Unmaps all regions too. */
+/* Unmaps all regions too, without telling ops->unmapped: who gave the mappings to other back-ends as memory takes them
+ * back first. */
 int oriel_frontend_reset_device(struct oriel_frontend *frontend);
 
 /* ---- memory; fds stay the caller's ---- */
