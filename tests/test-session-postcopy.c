@@ -206,6 +206,29 @@ static void test_postcopy_death(void **state)
         end(&p);
 }
 
+/* Nor does one that goes away after it has asked for another userfaultfd, or has tried to take the memory back. */
+static void test_postcopy_twice(void **state)
+{
+        struct oriel_memory_region region = region_at(0, PAGES * PAGE);
+        struct postcopy p;
+        int second;
+
+        (void)state;
+        if (!begin(&p))
+                skip();
+        assert_int_equal(oriel_frontend_postcopy_set_mem_table(p.pair.frontend, &region, &p.memfd, 1, &p.base), 0);
+        assert_int_equal(oriel_frontend_postcopy_acknowledge(p.pair.frontend), 0);
+        start_queue(&p);
+        submit(&p, 20, 30, 100);
+        assert_int_equal(wait_fault(&p), 20);
+        assert_int_equal(oriel_frontend_rem_mem_reg(p.pair.frontend, &region), -EREMOTEIO);
+        assert_int_equal(oriel_frontend_postcopy_advise(p.pair.frontend, &second), 0);
+        oriel_frontend_disconnect(p.pair.frontend);
+        assert_int_equal(echo_join(p.pair.echo), -ENOTCONN);
+        fd_close(second);
+        end(&p);
+}
+
 /* What comes in the wrong order is refused, and the connection lives. */
 static void test_postcopy_order(void **state)
 {
@@ -239,9 +262,8 @@ static void test_postcopy_order(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_postcopy_mem_table),
-                counted_test(test_postcopy_add_mem_reg),
-                counted_test(test_postcopy_death),
+                counted_test(test_postcopy_mem_table), counted_test(test_postcopy_add_mem_reg),
+                counted_test(test_postcopy_death),     counted_test(test_postcopy_twice),
                 counted_test(test_postcopy_order),
         };
 

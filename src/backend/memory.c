@@ -29,6 +29,9 @@ int memory_reset(struct oriel_backend *backend)
 {
         bool iommu = backend->agreement.virtio_features & ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM);
         struct oriel_memory *memory;
+
+        postcopy_unregister(backend);
+
         int r = oriel_memory_new(backend->max_mem_slots, iommu, &memory);
 
         if (r == 0)
@@ -48,6 +51,14 @@ static int complain_region(struct complaint *why, const char *name, const struct
         return r;
 }
 
+/* A thread may wait for a page of a region that goes, and nobody could wake it any more. */
+static bool refuse_in_postcopy(const struct oriel_backend *backend, const char *name, struct complaint *why)
+{
+        if (backend->agreement.postcopy)
+                complain(why, "%s: regions stay until POSTCOPY_END", name);
+        return backend->agreement.postcopy;
+}
+
 int handle_set_mem_table(struct oriel_backend *backend, struct message *request, struct message *reply,
                          struct complaint *why)
 {
@@ -58,6 +69,8 @@ int handle_set_mem_table(struct oriel_backend *backend, struct message *request,
 
         if (postcopy_acknowledged(backend, request))
                 return 1;
+        if (oriel_memory_count(backend->memory) > 0 && refuse_in_postcopy(backend, "SET_MEM_TABLE", why))
+                return -EBUSY;
         r = oriel_memory_new(backend->max_mem_slots, iommu, &memory);
         if (r < 0)
                 return r;
@@ -108,6 +121,10 @@ int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, s
 {
         struct oriel_memory_region region = from_wire(&request->payload.mem_reg.region);
         struct oriel_memory *memory;
+
+        if (refuse_in_postcopy(backend, "REM_MEM_REG", why))
+                return -EBUSY;
+
         int r = oriel_memory_remove(backend->memory, &region, &memory);
 
         (void)reply;

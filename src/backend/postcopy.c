@@ -44,6 +44,22 @@ void postcopy_close(struct oriel_backend *backend)
         backend->bases_unread = false;
 }
 
+/* Whoever waits in a fault is woken, and finds what is there. */
+void postcopy_unregister(struct oriel_backend *backend)
+{
+        for (unsigned i = 0; backend->fault_fd >= 0 && i < oriel_memory_count(backend->memory); i++) {
+                struct oriel_memory_region region;
+                void *host;
+
+                oriel_memory_get(backend->memory, i, &region, &host);
+
+                struct uffdio_range range = {(uintptr_t)host, region.size};
+
+                ioctl(backend->fault_fd, UFFDIO_UNREGISTER, &range);
+        }
+        postcopy_close(backend);
+}
+
 int handle_postcopy_advise(struct oriel_backend *backend, struct message *request, struct message *reply,
                            struct complaint *why)
 {
@@ -55,7 +71,7 @@ int handle_postcopy_advise(struct oriel_backend *backend, struct message *reques
                 fd_close(fd);
                 return theirs;
         }
-        postcopy_close(backend);
+        postcopy_unregister(backend);
         backend->fault_fd = fd;
         reply->fds[reply->n_fds++] = theirs;
         return 0;
@@ -74,22 +90,6 @@ int handle_postcopy_listen(struct oriel_backend *backend, struct message *reques
         }
         backend->agreement.postcopy = true;
         return 0;
-}
-
-/* Whoever waits in a fault is woken, and finds what is there. */
-void postcopy_unregister(struct oriel_backend *backend)
-{
-        for (unsigned i = 0; backend->fault_fd >= 0 && i < oriel_memory_count(backend->memory); i++) {
-                struct oriel_memory_region region;
-                void *host;
-
-                oriel_memory_get(backend->memory, i, &region, &host);
-
-                struct uffdio_range range = {(uintptr_t)host, region.size};
-
-                ioctl(backend->fault_fd, UFFDIO_UNREGISTER, &range);
-        }
-        postcopy_close(backend);
 }
 
 int handle_postcopy_end(struct oriel_backend *backend, struct message *request, struct message *reply,
