@@ -25,6 +25,12 @@
          ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
          ORIEL_FEATURE(VIRTIO_F_RING_RESET))
 
+/* virtio 1.2, "5.11.4 Device configuration layout", whose last field the kernel's struct has not. */
+struct config_space {
+        struct virtio_fs_config known;
+        uint32_t notify_buf_size; /* of the notification queue, which there is not */
+};
+
 /* The threads of one queue while it runs. */
 struct workers {
         struct device *device;
@@ -39,7 +45,7 @@ struct device {
         struct fs *fs;
         struct oriel_backend *backend;
         struct oriel_log log;
-        struct virtio_fs_config config;
+        struct config_space config;
         unsigned threads;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
@@ -238,13 +244,13 @@ int device_new(const struct device_options *options, struct device **out)
 
         if (!device)
                 return -ENOMEM;
-        if (tag == 0 || tag > sizeof(device->config.tag) || options->request_queues < 1 ||
+        if (tag == 0 || tag > sizeof(device->config.known.tag) || options->request_queues < 1 ||
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
         device->log = options->log;
         device->threads = options->threads;
-        memcpy(device->config.tag, options->tag, tag);
-        device->config.num_request_queues = htole32(options->request_queues);
+        memcpy(device->config.known.tag, options->tag, tag);
+        device->config.known.num_request_queues = htole32(options->request_queues);
 
         int r = make_fs(device, options);
 

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Peers that others wrote, run from the lab's chroot, and guests whose tests print TAP on their console.
+
+What a guest prints is TAP, without numbers, and lines that begin with "host: ", which ask this side to do something and
+are answered with one line. The scratch folder of a test is below the chroot, so that both sides have the same files: it
+is kept, with the console's log and the trace of every vhost-user message, when the test fails.
+"""
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
+ORIEL = os.path.abspath(os.environ["ORIEL"])
+ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
+PEERS = os.path.abspath(os.environ["ORIEL_PEERS"])
+KEPT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "failed")
+SCRATCH = os.path.join(ROOT, "t")
+
+
+def kernel():
+    """The chroot's path of the newest Debian kernel there."""
+    return "/boot/" + sorted(name for name in os.listdir(ROOT + "/boot") if name.startswith("vmlinuz-"))[-1]
+
+
+def wait_for(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.01)
+
+
+def tree_sum(folder):
+    """One checksum for the names and contents of all files: what "sum.sh" computes in a guest."""
+    lines = []
+    for at, folders, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(at, name)
+            with open(path, "rb") as file:
+                lines.append(f"{hashlib.sha256(file.read()).hexdigest()}  ./{os.path.relpath(path, folder)}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+class Case(unittest.TestCase):
+    """A scratch folder with a shared directory, and processes that are ended when the test is."""
+
+    def setUp(self):
+        os.makedirs(SCRATCH, exist_ok=True)
+        self.folder = tempfile.mkdtemp(dir=SCRATCH)
+        os.chmod(self.folder, 0o755)
+        self.addCleanup(self.keep_or_remove)
+        self.share = self.path("share")
+        self.socket = self.path("socket")
+        os.mkdir(self.share)
+        self.processes = []
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def inside(self, name):
+        """The same as the chroot sees it."""
+        return "/t/" + os.path.basename(self.folder) + "/" + name
+
+    def keep_or_remove(self):
+        outcome = self._outcome.result
+        if any(test is self or getattr(test, "test_case", None) is self for test, _ in outcome.failures + outcome.errors):
+            kept = os.path.join(KEPT, self.id().split(".")[-1])
+            shutil.rmtree(kept, ignore_errors=True)
+            os.makedirs(kept)
+            for name in os.listdir(self.folder):
+                if name.endswith((".log", ".trace", ".json")):
+                    shutil.copy(self.path(name), kept)
+            print(f"# the logs are in {os.path.relpath(kept)}", file=sys.stderr)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- files of the share ----
+
+    def write(self, name, data):
+        path = os.path.join(self.share, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+
+    def read(self, name):
+        with open(os.path.join(self.share, name), "rb") as file:
+            return file.read()
+
+    def make_tree(self, folder, count):
+        """Files of all the sizes that are near a page's or a range's end, and of many others."""
+        interesting = [0, 1, 100, 4095, 4096, 4097, 8191, 8192, 10000, 12288, 65536, 65537]
+        for i in range(count):
+            size = interesting[i] if i < len(interesting) else (i * 7919) % 20000
+            block = hashlib.sha256(f"{folder} {i}".encode()).digest()
+            self.write(f"{folder}/{i % 20}/{i}", (block * (size // 32 + 1))[:size])
+
+    # ---- processes ----
+
+    def start(self, name, *args, **kwargs):
+        """Run on this machine, in the scratch folder; what it prints is in NAME.log."""
+        log = open(self.path(name + ".log"), "ab")
+        process = subprocess.Popen([str(a) for a in args], cwd=self.folder, stdin=kwargs.pop("stdin", subprocess.DEVNULL),
+                                   stdout=kwargs.pop("stdout", log), stderr=log, **kwargs)
+        log.close()
+        self.addCleanup(self.end, process)
+        return process
+
+    def start_in_lab(self, name, *args, **kwargs):
+        return self.start(name, os.path.join(HERE, "enter"), ROOT, *args, **kwargs)
+
+    def end(self, process, number=signal.SIGTERM):
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+        return process.returncode
+
+    def run_ok(self, *args, timeout=60, **kwargs):
+        result = subprocess.run([str(a) for a in args], cwd=self.folder, capture_output=True, text=True, timeout=timeout, **kwargs)
+        self.assertEqual(result.returncode, 0, f"{args}:\n{result.stdout}\n{result.stderr}")
+        return result.stdout
+
+    def run_in_lab(self, *args, **kwargs):
+        return self.run_ok(os.path.join(HERE, "enter"), ROOT, *args, **kwargs)
+
+    def log(self, name):
+        with open(self.path(name + ".log"), errors="replace") as file:
+            return file.read()
+
+    def wait_for_socket(self, name, process):
+        wait_for(lambda: os.path.exists(self.path(name)) or process.poll() is not None, name)
+        self.assertIsNone(process.poll(), f"{process.args} has ended")
+
+    def start_fs(self, *options, traced=False):
+        """oriel-fs behind a tracer: front-ends connect to "socket"."""
+        own = "fs.socket" if traced else "socket"
+        self.fs = self.start("oriel-fs", ORIEL_FS, "--socket-path", own, "--shared-dir", "share", *options)
+        self.wait_for_socket(own, self.fs)
+        if traced and not os.path.exists(self.socket):
+            tracer = self.start("tracer", ORIEL, "trace", "--listen", "socket", "--connect", own, "-o", "messages.trace")
+            self.wait_for_socket("socket", tracer)
+        return self.fs
+
+    # ---- guests ----
+
+    def pack_initramfs(self, script):
+        """Static busybox, the guest programs, and @script as what is run."""
+        tree = self.path("initramfs")
+        os.makedirs(tree + "/bin")
+        shutil.copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
+        shutil.copy(os.path.join(PEERS, "exercise"), tree + "/bin/exercise")
+        for name in ("init", "tap.sh", "exercise.sh"):
+            shutil.copy(os.path.join(HERE, "guest", name), tree + "/" + name)
+        shutil.copy(os.path.join(HERE, "guest", script), tree + "/test.sh")
+        os.chmod(tree + "/init", 0o755)
+        names = subprocess.run(["find", "."], cwd=tree, capture_output=True, check=True).stdout
+        with open(self.path("initramfs.cpio"), "wb") as out:
+            subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names, stdout=out, check=True)
+        shutil.rmtree(tree)
+
+    def start_qemu(self, script, *devices, arguments=""):
+        self.pack_initramfs(script)
+        return self.start_in_lab(
+            "qemu", "qemu-system-x86_64", "-M", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "max", "-smp", "2",
+            "-m", "512", "-object", "memory-backend-memfd,id=ram,size=512M,share=on", "-nodefaults", "-display", "none",
+            "-serial", "stdio", "-qmp", "unix:" + self.inside("qmp") + ",server=on,wait=off", "-kernel", kernel(),
+            "-initrd", self.inside("initramfs.cpio"), "-append",
+            "console=ttyS0 panic=-1 quiet loglevel=3 " + arguments,
+            "-chardev", "socket,id=fs,path=" + self.inside("socket"), *devices,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def follow(self, guest, limit):
+        """Let the guest run its tests, each a subtest here; serve what it asks of the host."""
+        seen, ended, end = 0, False, time.monotonic() + limit
+        with open(self.path("console.log"), "ab") as log:
+            for line in self.lines(guest, end, log):
+                words = line.split()
+                if words[:1] == ["ok"] or words[:2] == ["not", "ok"]:
+                    seen += 1
+                    with self.subTest(line.split(" - ", 1)[-1]):
+                        self.assertEqual(words[0], "ok", self.tail())
+                elif words[:1] == ["host:"]:
+                    answer = getattr(self, "host_" + words[1].replace("-", "_"))(*words[2:])
+                    guest.stdin.write(f"{answer or 'done'}\n".encode())
+                    guest.stdin.flush()
+                elif words[:2] == ["#", "end"]:
+                    ended = True
+                    break
+        self.assertTrue(ended, "the guest did not come to its end:\n" + self.tail())
+        self.assertGreater(seen, 0)
+
+    def lines(self, guest, end, log):
+        rest = b""
+        while True:
+            readable, _, _ = select.select([guest.stdout], [], [], max(0, end - time.monotonic()))
+            data = os.read(guest.stdout.fileno(), 65536) if readable else b""
+            if not data:
+                return
+            log.write(data)
+            log.flush()
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace").strip()
+
+    def tail(self):
+        return "\n".join(self.log("console").splitlines()[-15:])
+
+    # ---- what a guest may ask for ----
+
+    def host_tree(self, name):
+        return tree_sum(os.path.join(self.share, name))
+
+    def host_sum(self, name):
+        return hashlib.sha256(self.read(name)).hexdigest()
+
+    def host_size(self, name):
+        return os.path.getsize(os.path.join(self.share, name))
+
+    def host_bytes(self, name, offset, size):
+        return self.read(name)[int(offset):int(offset) + int(size)].decode()
+
+    def host_put(self, name, offset, text):
+        fd = os.open(os.path.join(self.share, name), os.O_WRONLY)
+        os.pwrite(fd, text.encode(), int(offset))
+        os.close(fd)
+
+    def host_truncate(self, name, size):
+        os.truncate(os.path.join(self.share, name), int(size))
+
+    def host_sleep(self, seconds):
+        time.sleep(float(seconds))
+
+
+class Monitor:
+    """QEMU's, through QMP."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(30)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.command("qmp_capabilities")
+
+    def command(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            answer = json.loads(self.file.readline())
+            if "event" not in answer:
+                return answer
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def main():
+    result = unittest.main(module="__main__", exit=False, verbosity=2).result
+    # Nothing is skipped in the lab: everything that it needs it installs.
+    sys.exit(0 if result.wasSuccessful() and result.testsRun and not result.skipped else 1)
