@@ -225,6 +225,7 @@ static int make_fs(struct device *device, const struct device_options *options)
         const struct fs_options fs = {
                 .shared_dir = options->shared_dir,
                 .readonly = options->readonly,
+                .insist = options->insist,
                 .cache_seconds = 1,
                 .window_size = options->window_size,
                 .window_ops = options->window_size ? &window_ops : NULL,
@@ -269,6 +270,11 @@ void device_free(struct device *device)
         oriel_backend_free(device->backend);
         fs_free(device->fs);
         free(device);
+}
+
+int device_sync(struct device *device)
+{
+        return fs_sync(device->fs);
 }
 
 struct oriel_backend *device_backend(struct device *device)

@@ -12,6 +12,7 @@ struct device_options {
         const char *tag;
         uint64_t window_size; /* 0: no DAX */
         bool readonly;
+        bool insist; /* see struct fs_options */
         unsigned request_queues;
         unsigned threads; /* for each request queue */
         struct oriel_log log;
@@ -21,6 +22,8 @@ struct device_options {
 /* -EINVAL: an option. Else what opening the directory says. */
 int device_new(const struct device_options *options, struct device **out);
 void device_free(struct device *device);
+/* See fs_sync(). */
+int device_sync(struct device *device);
 /* The device's end of the session, for the loop of whoever runs it. */
 struct oriel_backend *device_backend(struct device *device);
 

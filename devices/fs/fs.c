@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/resource.h>
+#include <time.h>
 
 DEFINE_CLEANUP(struct fs *, fs_free);
 
@@ -78,6 +79,30 @@ void fs_reset(struct fs *fs)
 {
         forget_files(fs);
         window_forget(&fs->window);
+}
+
+/* How often host programs meet what the guest has stored, at least. */
+static const int64_t sync_interval_ms = 1000;
+
+static int64_t now_in_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int fs_sync(struct fs *fs)
+{
+        int64_t now = now_in_ms(), due = atomic_load(&fs->next_sync);
+
+        if (atomic_load(&fs->window.shadows.n) == 0)
+                return -1;
+        if (now < due)
+                return (int)(due - now);
+        shadows_sync(&fs->window.shadows);
+        atomic_store(&fs->next_sync, now + sync_interval_ms);
+        return (int)sync_interval_ms;
 }
 
 void session_end(struct fs *fs)

@@ -31,7 +31,8 @@ struct fs_window_ops {
                           uint64_t *ticket);
         /* @window is exactly that of one map that was submitted. */
         int (*submit_unmap)(void *userdata, struct oriel_range window, uint64_t *ticket);
-        /* The answer to @ticket. Called once for each ticket, by the thread that has it. */
+        /* The answer to @ticket: -EREMOTEIO if the front-end refused. Called once for each ticket, by the thread that
+         * has it. */
         int (*wait)(void *userdata, uint64_t ticket);
 };
 
@@ -44,6 +45,7 @@ struct fs_options {
         uint64_t window_size;   /* 0: no DAX */
         const struct fs_window_ops *window_ops;
         void *window_userdata;
+        bool insist; /* map files of a read-only share also where the front-end can't keep the guest from writing */
         struct oriel_log log;
 };
 
@@ -60,6 +62,11 @@ void fs_free(struct fs *fs);
  * negative errno where not even an error can be answered: @in has no whole header, or @out no room for one. Blocks for
  * as long as the file system does. Any number of threads may call it at once. */
 ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out);
+
+/* Bring what the guest has stored near the ends of files together with the files, where the front-end can't map the
+ * files themselves. Returns after how many milliseconds it is to be called again, or -1: there is nothing of the kind
+ * now. Any thread. */
+int fs_sync(struct fs *fs);
 
 /* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,
  * are forgotten. A request that is in progress comes to no harm, but what it makes is part of the new session: the

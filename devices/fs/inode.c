@@ -2,6 +2,7 @@
 #include "devices/fs/inode.h"
 
 #include "base/fd.h"
+#include "base/range.h"
 #include "devices/fs/state.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <search.h>
 #include <stdio.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static int compare(uint64_t a, uint64_t b)
@@ -62,9 +64,18 @@ static uint32_t encode_device(uint32_t major, uint32_t minor)
         return (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xfff00) << 12;
 }
 
-static struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat)
+/* Where a shadow would be needed, a file is better read than mapped, for who asks us which to do (dax=inode). */
+static bool is_mapped(const struct fs *fs, const struct statx *stat)
 {
-        bool dax = fs->window.size > 0 && S_ISREG(stat->stx_mode);
+        if (!fs->window.usable || !S_ISREG(stat->stx_mode))
+                return false;
+        return !fs->window.limits.whole_pages_only ||
+               (stat->stx_size > 0 && is_aligned(stat->stx_size, fs->window.page));
+}
+
+static struct fuse_attr attributes_of(struct fs *fs, const struct statx *stat)
+{
+        shadows_tell(&fs->window.shadows, makedev(stat->stx_dev_major, stat->stx_dev_minor), stat->stx_ino);
 
         return (struct fuse_attr){
                 .ino = stat->stx_ino,
@@ -82,11 +93,11 @@ static struct fuse_attr attributes_of(const struct fs *fs, const struct statx *s
                 .gid = stat->stx_gid,
                 .rdev = encode_device(stat->stx_rdev_major, stat->stx_rdev_minor),
                 .blksize = stat->stx_blksize,
-                .flags = dax ? FUSE_ATTR_DAX : 0,
+                .flags = is_mapped(fs, stat) ? FUSE_ATTR_DAX : 0,
         };
 }
 
-int inode_attributes(const struct fs *fs, const struct inode *inode, struct fuse_attr_out *out)
+int inode_attributes(struct fs *fs, const struct inode *inode, struct fuse_attr_out *out)
 {
         struct statx stat;
         int r = stat_fd(inode->fd, &stat);

@@ -53,7 +53,7 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
 int inode_open(struct fs *fs, const struct inode *inode, int flags);
 
 /* Its attributes, and how long they may be believed. */
-int inode_attributes(const struct fs *fs, const struct inode *inode, struct fuse_attr_out *out);
+int inode_attributes(struct fs *fs, const struct inode *inode, struct fuse_attr_out *out);
 
 /* The name under which /proc/self/fd has @fd. */
 struct fd_name {

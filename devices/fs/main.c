@@ -27,6 +27,7 @@ static unsigned fd_number = UINT32_MAX;
 static unsigned request_queues = 1;
 static unsigned thread_pool_size = 1;
 static bool readonly;
+static bool allow_writable_dax;
 static bool print_capabilities;
 static bool verbose;
 
@@ -40,6 +41,8 @@ static const struct option_row rows[] = {
         {"tag", OPTION_STRING, &tag, "TAG", "the name the guest mounts it by (default: oriel)"},
         {"dax-window", OPTION_SIZE, &dax_window, "SIZE", "offer a DAX window of this size, such as 1G (default: none)"},
         {"readonly", OPTION_FLAG, &readonly, NULL, "let the guest change nothing"},
+        {"allow-writable-dax", OPTION_FLAG, &allow_writable_dax, NULL,
+         "with --readonly: DAX even where the front-end lets the guest write"},
         {"request-queues", OPTION_NUMBER, &request_queues, "N", "request queues, 1 to 64 (default: 1)"},
         {"thread-pool-size", OPTION_NUMBER, &thread_pool_size, "N", "threads for each, 1 to 64 (default: 1)"},
         {"dialect", OPTION_STRING, &dialect, "NAME", "the front-end's number for SHMEM: standard, shmem-21, shmem-20"},
@@ -101,8 +104,10 @@ static bool is_stream_socket(int fd)
 }
 
 /* Serve whoever connects to @listener, or, if that is -1, the front-end attached already. Returns the exit status. */
-static int serve(struct oriel_backend *backend, int listener, int signals)
+static int serve(struct device *device, int listener, int signals)
 {
+        struct oriel_backend *backend = device_backend(device);
+
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
                 struct pollfd fds[] = {
@@ -112,7 +117,7 @@ static int serve(struct oriel_backend *backend, int listener, int signals)
 
                 if (connection < 0 && listener < 0)
                         return STATUS_SUCCESS;
-                if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+                if (poll(fds, ARRAY_SIZE(fds), device_sync(device)) <= 0)
                         continue;
                 if (fds[0].revents)
                         return STATUS_SUCCESS;
@@ -180,8 +185,8 @@ static int run(const struct device_options *options)
         if (!listening)
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
-        int status = r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r))
-                           : serve(device_backend(device), listening ? socket : -1, signals);
+        int status =
+                r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r)) : serve(device, listening ? socket : -1, signals);
 
         device_free(device);
         return status;
@@ -241,6 +246,7 @@ int main(int argc, char **argv)
                 .tag = tag,
                 .window_size = dax_window,
                 .readonly = readonly,
+                .insist = allow_writable_dax,
                 .request_queues = request_queues,
                 .threads = thread_pool_size,
                 .log = stderr_log(verbose),

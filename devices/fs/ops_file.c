@@ -24,6 +24,14 @@ static int open_flags(const struct fs *fs, uint32_t flags, int *out)
         return 0;
 }
 
+/* O_TRUNC changes the file. */
+static int open_inode(struct fs *fs, const struct inode *inode, int flags)
+{
+        HOLD_CONTENTS(fs, inode->fd, -1);
+
+        return inode_open(fs, inode, flags);
+}
+
 ssize_t op_open(struct request *request)
 {
         struct fs *fs = request->fs;
@@ -41,7 +49,7 @@ ssize_t op_open(struct request *request)
         if (r < 0)
                 return r;
 
-        int fd = inode_open(fs, inode, flags);
+        int fd = open_inode(fs, inode, flags);
 
         if (fd < 0)
                 return fd;
@@ -78,7 +86,7 @@ static int open_existing(struct request *request, int directory_fd, int flags, s
         else if (S_ISDIR(inode->type))
                 fd = -EISDIR;
         else
-                fd = inode_open(fs, inode, flags);
+                fd = open_inode(fs, inode, flags);
         if (fd < 0)
                 inode_forget(fs, entry->nodeid, 1);
         return fd;
@@ -171,6 +179,9 @@ ssize_t op_read(struct request *request)
         /* A short answer would be taken for the end of the file. */
         if (!is_in_file(file) || in->size > request->out.left)
                 return -EINVAL;
+
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
+
         return transfer(preadv2, handle->fd, &request->out, file, 0);
 }
 
@@ -186,6 +197,7 @@ ssize_t op_write(struct request *request)
         if (!is_in_file(file) || in->size != request->data.left)
                 return -EINVAL;
 
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
         ssize_t size = transfer(pwritev2, handle->fd, &request->data, file, append ? RWF_APPEND : 0);
 
         if (size < 0)
@@ -204,6 +216,7 @@ ssize_t op_flush(struct request *request)
         if (!handle)
                 return -EBADF;
 
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
         int fd = fd_dup(handle->fd);
 
         return fd < 0 ? fd : sys_result(close(fd));
@@ -213,7 +226,12 @@ ssize_t op_release(struct request *request)
 {
         _cleanup_(handle_putp) struct handle *handle = handle_remove(request->fs, request->in.release.fh, HANDLE_FILE);
 
-        return handle ? 0 : -EBADF;
+        if (!handle)
+                return -EBADF;
+
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
+
+        return 0;
 }
 
 static ssize_t sync_handle(struct request *request, enum handle_kind kind)
@@ -223,6 +241,9 @@ static ssize_t sync_handle(struct request *request, enum handle_kind kind)
 
         if (!handle)
                 return -EBADF;
+
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
+
         return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
 }
 
@@ -246,6 +267,7 @@ ssize_t op_lseek(struct request *request)
         if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) || in->offset > INT64_MAX)
                 return -EINVAL;
 
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
         off_t offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
 
         if (offset < 0)
@@ -268,6 +290,9 @@ ssize_t op_fallocate(struct request *request)
                 return -EOPNOTSUPP;
         if (!is_in_file((struct oriel_range){in->offset, in->length}))
                 return -EINVAL;
+
+        HOLD_CONTENTS(request->fs, handle->fd, -1);
+
         return sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
 }
 
@@ -284,6 +309,7 @@ ssize_t op_copy_file_range(struct request *request)
         if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
                 return -EINVAL;
 
+        HOLD_CONTENTS(request->fs, from->fd, to->fd);
         off_t from_offset = (off_t)in->off_in, to_offset = (off_t)in->off_out;
         ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, size, 0);
 

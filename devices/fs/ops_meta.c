@@ -35,6 +35,13 @@ static int change_mode(const struct fs *fs, const struct inode *inode, const str
         return sys_result(fchmodat(fs->proc_fd, fd_name(inode->fd).text, in->mode & 07777, 0));
 }
 
+static int truncate_fd(struct fs *fs, int fd, uint64_t size)
+{
+        HOLD_CONTENTS(fs, fd, -1);
+
+        return sys_result(ftruncate(fd, (off_t)size));
+}
+
 /* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
 static int change_size(struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
 {
@@ -43,14 +50,14 @@ static int change_size(struct fs *fs, const struct inode *inode, const struct fu
         if (in->valid & FATTR_FH) {
                 _cleanup_(handle_putp) struct handle *handle = handle_get(fs, in->fh, HANDLE_FILE);
 
-                return handle ? sys_result(ftruncate(handle->fd, (off_t)in->size)) : -EBADF;
+                return handle ? truncate_fd(fs, handle->fd, in->size) : -EBADF;
         }
         if (S_ISDIR(inode->type))
                 return -EISDIR;
 
         _cleanup_(fd_closep) int fd = inode_open(fs, inode, O_WRONLY);
 
-        return fd < 0 ? fd : sys_result(ftruncate(fd, (off_t)in->size));
+        return fd < 0 ? fd : truncate_fd(fs, fd, in->size);
 }
 
 static struct timespec time_to_set(uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds, uint32_t nanoseconds)

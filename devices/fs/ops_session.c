@@ -30,9 +30,25 @@ static uint64_t offered_flags(const struct fuse_init_in *in)
 
 static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 {
-        uint64_t wanted = wanted_flags | (fs->window.size > 0 ? wanted_for_window : 0);
+        uint64_t wanted = wanted_flags | (fs->window.usable ? wanted_for_window : 0);
 
         return offered_flags(in) & wanted;
+}
+
+/* The guest names both for a mount that maps what we say (dax=inode), and the first alone for one that maps everything
+ * (dax=always). The latter must fail if nothing can be mapped, and does if told of an alignment that it can't keep. */
+static const uint16_t impossible_alignment = 63;
+
+static uint16_t alignment(const struct fs *fs, uint64_t flags)
+{
+        if (!(flags & FUSE_MAP_ALIGNMENT))
+                return 0;
+        return fs->window.usable ? (uint16_t)__builtin_ctzll(fs->window.page) : impossible_alignment;
+}
+
+static bool wants_all_mapped(const struct fuse_init_in *in)
+{
+        return (offered_flags(in) & wanted_for_window) == FUSE_MAP_ALIGNMENT;
 }
 
 /* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
@@ -53,7 +69,16 @@ ssize_t op_init(struct request *request)
         if (in->major < FUSE_KERNEL_VERSION || in->minor < oldest_minor)
                 return -EPROTO;
 
+        /* A guest that was restarted without a device reset has not said goodbye. */
+        session_end(fs);
+        if (offered_flags(in) & wanted_for_window)
+                window_try(&fs->window);
+
         uint64_t flags = choose_flags(fs, in);
+
+        if (fs->window.size > 0 && wants_all_mapped(in))
+                flags |= FUSE_MAP_ALIGNMENT;
+
         const struct fuse_init_out out = {
                 .major = FUSE_KERNEL_VERSION,
                 .minor = in->minor < FUSE_KERNEL_MINOR_VERSION ? in->minor : FUSE_KERNEL_MINOR_VERSION,
@@ -63,11 +88,9 @@ ssize_t op_init(struct request *request)
                 .max_write = max_pages * 4096u,
                 .max_pages = max_pages,
                 .time_gran = 1,
-                .map_alignment = (flags & FUSE_MAP_ALIGNMENT) ? (uint16_t)__builtin_ctzll(fs->window.page) : 0,
+                .map_alignment = alignment(fs, flags),
         };
 
-        /* A guest that was restarted without a device reset has not said goodbye. */
-        session_end(fs);
         fs->ready = true;
         return reply(request, &out, sizeof(out));
 }

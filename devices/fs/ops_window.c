@@ -41,10 +41,11 @@ static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, str
  * up again for writing, and a mapping that is replaced under it is missing for a moment. */
 static int open_for_view(struct fs *fs, const struct inode *inode, struct window_view *view)
 {
-        int fd = fs->options.readonly ? -EROFS : inode_open(fs, inode, O_RDWR);
+        bool readonly = fs->options.readonly;
+        int fd = readonly && !fs->window.limits.writable_only ? -EROFS : inode_open(fs, inode, O_RDWR);
 
         if (fd >= 0)
-                view->writable = true;
+                view->writable = !readonly;
         else if (!view->writable && (fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ETXTBSY))
                 fd = inode_open(fs, inode, O_RDONLY);
         return fd;
@@ -56,7 +57,7 @@ ssize_t op_setupmapping(struct request *request)
         struct fs *fs = request->fs;
         struct window_view view;
 
-        if (fs->window.size == 0)
+        if (!fs->window.usable)
                 return -ENOSYS;
 
         int r = view_wanted(fs, &request->in.setupmapping, &view);

@@ -16,6 +16,7 @@ struct fs {
         bool gives_away;   /* may create files for other users */
         atomic_bool ready; /* from INIT to DESTROY */
         struct window window;
+        _Atomic int64_t next_sync; /* when fs_sync() has something to do again, CLOCK_MONOTONIC in ms */
 
         pthread_mutex_t lock; /* what follows; never held over a system call that can block */
         struct ids inodes;
@@ -29,10 +30,17 @@ static inline int sys_result(int result)
         return result < 0 ? -errno : result;
 }
 
+/* Until the scope ends, what follows is an operation on the contents or the size of the files open as @fd and, unless
+ * that is -1, @other_fd: see shadows_hold(). */
+#define HOLD_CONTENTS(fs, fd, other_fd)                                               \
+        _cleanup_(shadows_release) __attribute__((unused)) struct shadows_hold hold = \
+                shadows_hold(&(fs)->window.shadows, fd, other_fd)
+
 /* With the lock: may the guest hold one more file? */
 static inline bool fs_has_room(const struct fs *fs)
 {
-        return (uint64_t)fs->inodes.n_used + fs->handles.n_used < fs->options.max_open;
+        return (uint64_t)fs->inodes.n_used + fs->handles.n_used + atomic_load(&fs->window.shadows.n) <
+               fs->options.max_open;
 }
 
 #endif

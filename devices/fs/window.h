@@ -4,8 +4,17 @@
 
 #include "devices/fs/fs.h"
 #include "devices/fs/inode.h"
+#include "devices/fs/shadow.h"
 
 #include <pthread.h>
+
+/* What the front-end can't do, found by trying. One that maps neither is QEMU 11.1, or like it, and what else is known
+ * of that is expected too: it would make a user's empty file longer, lets the guest write to what was to be read only,
+ * and dies of too many mappings. */
+struct window_limits {
+        atomic_bool whole_pages_only; /* nothing of a file's last page unless the file fills it */
+        atomic_bool writable_only;    /* no fd that is open for reading only */
+};
 
 /* What is mapped where in the DAX window. The guest removes whatever ranges it likes, but the front-end only what was
  * mapped, so each mapping is remembered. */
@@ -15,6 +24,12 @@ struct window {
         const struct fs_window_ops *ops;
         void *userdata;
         const struct oriel_log *log;
+        bool insist;                 /* a share that is read-only may be mapped by a front-end that writes to it */
+        bool readonly;               /* the share is */
+        atomic_bool usable;          /* files can be mapped; set by window_try() */
+        struct window_limits limits; /* likewise */
+        struct window_limits said;   /* what the log has been told */
+        struct shadows shadows;
 
         pthread_mutex_t lock; /* what follows, and the order of submissions */
         void *mappings;       /* tsearch, by range */
@@ -41,10 +56,15 @@ struct window_batch {
 int window_init(struct window *window, const struct fs_options *options, const struct oriel_log *log);
 void window_done(struct window *window);
 
+/* A session begins, and nothing is mapped: find out what the front-end can do, by mapping files of our own and
+ * unmapping them again. Afterwards window->usable says whether files may be mapped; if not, the log says why. */
+void window_try(struct window *window);
+
 /* Is all of @view there already? */
 bool window_shows(struct window *window, const struct window_view *view);
 
-/* Map @fd as @view says, in place of whatever its range overlaps. 0 or what the front-end said. */
+/* Show the file open as @fd as @view says, in place of whatever its range overlaps. What the front-end can't map is
+ * shown by a shadow. 0 or a negative errno. */
 int window_map(struct window *window, const struct window_view *view, int fd);
 
 /* Submit the unmapping of everything that @range overlaps; @batch has what to wait for. A mapping that is partly
