@@ -3,7 +3,8 @@
 
 What a guest prints is TAP, without numbers, and lines that begin with "host: ", which ask this side to do something and
 are answered with one line. The scratch folder of a test is below the chroot, so that both sides have the same files: it
-is kept, with the console's log and the trace of every vhost-user message, when the test fails.
+is removed after the test; the logs of all processes, the console's and the trace of every vhost-user message stay in
+the folder "logs" beside the chroot.
 """
 import hashlib
 import json
@@ -23,7 +24,7 @@ ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
 ORIEL = os.path.abspath(os.environ["ORIEL"])
 ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
 PEERS = os.path.abspath(os.environ["ORIEL_PEERS"])
-KEPT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "failed")
+KEPT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "logs")
 SCRATCH = os.path.join(ROOT, "t")
 
 
@@ -72,15 +73,12 @@ class Case(unittest.TestCase):
         return "/t/" + os.path.basename(self.folder) + "/" + name
 
     def keep_or_remove(self):
-        outcome = self._outcome.result
-        if any(test is self or getattr(test, "test_case", None) is self for test, _ in outcome.failures + outcome.errors):
-            kept = os.path.join(KEPT, self.id().split(".")[-1])
-            shutil.rmtree(kept, ignore_errors=True)
-            os.makedirs(kept)
-            for name in os.listdir(self.folder):
-                if name.endswith((".log", ".trace", ".json")):
-                    shutil.copy(self.path(name), kept)
-            print(f"# the logs are in {os.path.relpath(kept)}", file=sys.stderr)
+        kept = os.path.join(KEPT, self.id().split(".")[-1])
+        shutil.rmtree(kept, ignore_errors=True)
+        os.makedirs(kept)
+        for name in os.listdir(self.folder):
+            if name.endswith((".log", ".trace", ".json")):
+                shutil.copy(self.path(name), kept)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- files of the share ----
@@ -146,13 +144,13 @@ class Case(unittest.TestCase):
         wait_for(lambda: os.path.exists(self.path(name)) or process.poll() is not None, name)
         self.assertIsNone(process.poll(), f"{process.args} has ended")
 
-    def start_fs(self, *options, traced=False):
+    def start_fs(self, *options, traced=True):
         """oriel-fs behind a tracer: front-ends connect to "socket"."""
         own = "fs.socket" if traced else "socket"
         self.fs = self.start("oriel-fs", ORIEL_FS, "--socket-path", own, "--shared-dir", "share", *options)
         self.wait_for_socket(own, self.fs)
         if traced and not os.path.exists(self.socket):
-            tracer = self.start("tracer", ORIEL, "trace", "--listen", "socket", "--connect", own, "-o", "messages.trace")
+            tracer = self.start("tracer", os.environ.get("ORIEL_TRACER", ORIEL), "trace", "--listen", "socket", "--connect", own, "-o", "messages.trace")
             self.wait_for_socket("socket", tracer)
         return self.fs
 
@@ -173,7 +171,7 @@ class Case(unittest.TestCase):
             subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names, stdout=out, check=True)
         shutil.rmtree(tree)
 
-    def start_qemu(self, script, *devices, arguments=""):
+    def start_qemu(self, script, *devices, arguments="", server=False):
         self.pack_initramfs(script)
         return self.start_in_lab(
             "qemu", "qemu-system-x86_64", "-M", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "max", "-smp", "2",
@@ -181,17 +179,19 @@ class Case(unittest.TestCase):
             "-serial", "stdio", "-qmp", "unix:" + self.inside("qmp") + ",server=on,wait=off", "-kernel", kernel(),
             "-initrd", self.inside("initramfs.cpio"), "-append",
             "console=ttyS0 panic=-1 quiet loglevel=3 " + arguments,
-            "-chardev", "socket,id=fs,path=" + self.inside("socket"), *devices,
+            "-chardev", "socket,id=fs,path=" + self.inside("socket") + (",server=on" if server else ""), *devices,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def follow(self, guest, limit):
         """Let the guest run its tests, each a subtest here; serve what it asks of the host."""
         seen, ended, end = 0, False, time.monotonic() + limit
+        begun = time.monotonic()
         with open(self.path("console.log"), "ab") as log:
             for line in self.lines(guest, end, log):
                 words = line.split()
                 if words[:1] == ["ok"] or words[:2] == ["not", "ok"]:
                     seen += 1
+                    log.write(f"# {time.monotonic() - begun:.1f} s\n".encode())
                     with self.subTest(line.split(" - ", 1)[-1]):
                         self.assertEqual(words[0], "ok", self.tail())
                 elif words[:1] == ["host:"]:
@@ -201,7 +201,9 @@ class Case(unittest.TestCase):
                 elif words[:2] == ["#", "end"]:
                     ended = True
                     break
-        self.assertTrue(ended, "the guest did not come to its end:\n" + self.tail())
+        if not ended:
+            status = guest.poll() if guest.poll() is not None else self.end(guest)
+            self.fail(f"the guest did not come to its end, and its machine ended with status {status}:\n{self.tail()}")
         self.assertGreater(seen, 0)
 
     def lines(self, guest, end, log):

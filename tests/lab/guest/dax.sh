@@ -13,6 +13,10 @@ check "mount" mount_it
 . /exercise.sh
 same "a file larger than the window" sum large -- sum /mnt/large
 
+check "a file of whole pages is mapped" exercise dax /mnt/whole
+if [ $mode = inode ]; then
+        refuse "a file that ends within a page is read instead" exercise dax /mnt/tree/0/0
+fi
 check "a store into a mapping" exercise store /mnt/whole 5000 stored-by-guest
 same "is on the host" bytes whole 5000 15 -- echo stored-by-guest
 check "what the host writes shows in a mapping" exercise watch /mnt/whole 6000 xxxx host "put whole 6000 host"

@@ -47,6 +47,17 @@ static uint8_t *map_file(int fd, size_t size, int protection)
         return p;
 }
 
+/* dax FILE: is it mapped straight from the window? */
+static void dax(char **args)
+{
+        struct statx stat;
+
+        if (statx(AT_FDCWD, args[0], 0, STATX_BASIC_STATS, &stat) < 0)
+                die("statx");
+        if (!(stat.stx_attributes & STATX_ATTR_DAX))
+                die("%s is not", args[0]);
+}
+
 /* store FILE OFFSET TEXT: through a shared mapping, and msync(). */
 static void store(char **args)
 {
@@ -388,8 +399,13 @@ static const struct {
         int arguments;
         void (*run)(char **args);
 } commands[] = {
-        {"store", 3, store},     {"load", 3, load}, {"watch", 5, watch},
-        {"shrink", 1, shrink},   {"grow", 1, grow}, {"random", 4, random_operations},
+        {"dax", 1, dax},
+        {"store", 3, store},
+        {"load", 3, load},
+        {"watch", 5, watch},
+        {"shrink", 1, shrink},
+        {"grow", 1, grow},
+        {"random", 4, random_operations},
         {"writers", 2, writers},
 };
 
