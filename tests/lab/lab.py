@@ -41,6 +41,11 @@ def wait_for(condition, what, seconds=20):
         time.sleep(0.01)
 
 
+def made_at(path):
+    """When a file was made there, or None."""
+    return os.stat(path).st_ctime_ns if os.path.exists(path) else None
+
+
 def tree_sum(folder):
     """One checksum for the names and contents of all files: what "sum.sh" computes in a guest."""
     lines = []
@@ -147,10 +152,13 @@ class Case(unittest.TestCase):
     def start_fs(self, *options, traced=True):
         """oriel-fs behind a tracer: front-ends connect to "socket"."""
         own = "fs.socket" if traced else "socket"
+        before = made_at(self.path(own))
         self.fs = self.start("oriel-fs", ORIEL_FS, "--socket-path", own, "--shared-dir", "share", *options)
-        self.wait_for_socket(own, self.fs)
+        wait_for(lambda: self.fs.poll() is not None or made_at(self.path(own)) != before, "oriel-fs")
+        self.assertIsNone(self.fs.poll(), "oriel-fs has ended")
         if traced and not os.path.exists(self.socket):
-            tracer = self.start("tracer", os.environ.get("ORIEL_TRACER", ORIEL), "trace", "--listen", "socket", "--connect", own, "-o", "messages.trace")
+            tracer = self.start("tracer", os.environ.get("ORIEL_TRACER", ORIEL), "trace", "--listen", "socket", "--connect", own, "-o",
+                                "messages.trace")
             self.wait_for_socket("socket", tracer)
         return self.fs
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-fs behind stock QEMU, under stock Linux."""
 import json
-import os
 import signal
-import socket
+import sys
 
-from lab import ORIEL_FS, Case, Monitor, main, wait_for
+from lab import Case, Monitor, main, wait_for
 
 
 class Qemu(Case):
@@ -72,38 +71,61 @@ class Qemu(Case):
         self.start_fs("--tag", "share")
         self.follow(self.start_qemu("nodax.sh", "-device", "vhost-user-fs-pci,chardev=fs,tag=share"), 120)
 
-    # ---- QEMU as the socket's server, so that a back-end may come again ----
+    # ---- without a back-end for a while ----
 
-    def connect_fs(self):
-        wait_for(lambda: os.path.exists(self.socket), "QEMU's socket")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(self.socket)
-            self.fs = self.start("oriel-fs", ORIEL_FS, "--fd", connection.fileno(), "--shared-dir", "share", "--tag",
-                                 "share", "--dax-window", "64M", pass_fds=[connection.fileno()])
-
-    def host_restart(self):
+    def host_kill(self):
         self.end(self.fs, signal.SIGKILL)
-        self.connect_fs()
 
     def test_killed_and_restarted(self):
         self.make_tree("tree", 100)
-        guest = self.start_qemu("restart.sh", *self.DAX, server=True)
-        self.connect_fs()
-        self.follow(guest, 60)
+        self.boots = 0
+        for boot in 1, 2:
+            # The second finds the socket of the first, which was not removed, and takes its place.
+            self.start_fs("--tag", "share", "--dax-window", "64M")
+            guest = self.start_qemu("restart.sh", *self.DAX)
+            self.follow(guest, 60)
+            self.end(guest)
+        self.assertEqual(self.boots, 2)
 
     # ---- what QEMU says of it ----
 
+    def host_query(self):
+        monitor = Monitor(self.path("qmp"))
+        self.addCleanup(monitor.close)
+        self.mtree = monitor.command("human-monitor-command", **{"command-line": "info mtree"})["return"]
+        self.status = self.query_status(monitor) if self.can_query_status() else None
+
+    def query_status(self, monitor):
+        path = monitor.command("x-query-virtio")["return"][0]["path"]
+        return monitor.command("x-query-virtio-status", path=path)["return"]
+
+    def can_query_status(self):
+        """QEMU 11.1.3 aborts when it is asked for the status of any virtio device: an empty machine is asked first."""
+        qemu = self.start_in_lab("asked", "qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-nodefaults", "-S", "-device",
+                                 "virtio-rng-pci", "-qmp", "unix:" + self.inside("asked.qmp") + ",server=on,wait=off")
+        self.wait_for_socket("asked.qmp", qemu)
+        monitor = Monitor(self.path("asked.qmp"))
+        try:
+            return bool(self.query_status(monitor))
+        except (ConnectionError, ValueError):
+            self.assertEqual(qemu.wait(10), -signal.SIGABRT)
+            self.assertIn("visit_start_struct", self.log("asked"))
+            return False
+        finally:
+            monitor.close()
+
     def test_monitor(self):
         self.start_fs("--tag", "share", "--dax-window", "64M")
-        self.start_qemu("nodax.sh", *self.DAX)
-        wait_for(lambda: os.path.exists(self.path("qmp")), "QEMU's monitor")
-        monitor = Monitor(self.path("qmp"))
-        devices = monitor.command("x-query-virtio")["return"]
-        status = monitor.command("x-query-virtio-status", path=devices[0]["path"])["return"]
-        monitor.close()
-        with open(self.path("status.json"), "w") as file:
-            json.dump(status, file, indent=2)
-        self.assertIn("SHMEM", json.dumps(status["vhost-dev"]["protocol-features"]))
+        self.follow(self.start_qemu("monitor.sh", *self.DAX), 60)
+        # The region, and in it what shows of the file that the guest has mapped.
+        self.assertRegex(self.mtree, r"virtio-shmem-0\b")
+        self.assertRegex(self.mtree, r"0000000000002000-.*virtio-shmem-0-|virtio-shmem-0-0")
+        if self.status is None:
+            print("# x-query-virtio-status: this QEMU aborts, whatever device is asked for", file=sys.stderr)
+        else:
+            self.assertIn("SHMEM", json.dumps(self.status["vhost-dev"]["protocol-features"]))
+        with open(self.path("messages.trace")) as trace:
+            self.assertRegex(trace.read(), r"SET_PROTOCOL_FEATURES: .*SHMEM_MAP")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ static void watch(char **args)
         ask_host(args[4]);
         if (memcmp(p + offset, args[3], n) != 0)
                 die("after: '%.*s'", (int)n, p + offset);
+        printf("matched\n");
 }
 
 /* shrink FILE: truncate under a mapping, touch what is left and what is gone, extend, and find zeros. */
