@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -25,11 +26,38 @@ static struct fuse_in_header header_of(const struct slot *slot)
 
 /* ---- to the device ---- */
 
+/* How long the answer may be. Back-ends take the room there is for what was asked for (virtiofsd reads as much of the
+ * file as fits), so it must be exact where the request names a size; the rest fit in a page. */
+static size_t room_for_answer(const struct slot *slot, const struct fuse_in_header *header)
+{
+        struct fuse_read_in read;
+        struct fuse_getxattr_in getxattr;
+        size_t size = PATH_MAX;
+
+        switch (header->opcode) {
+        case FUSE_READ:
+        case FUSE_READDIR:
+        case FUSE_READDIRPLUS:
+                memcpy(&read, slot->in + sizeof(*header), sizeof(read));
+                size = read.size;
+                break;
+        case FUSE_GETXATTR:
+        case FUSE_LISTXATTR:
+                memcpy(&getxattr, slot->in + sizeof(*header), sizeof(getxattr));
+                size = getxattr.size ? getxattr.size : sizeof(struct fuse_getxattr_out);
+                break;
+        default:
+                break;
+        }
+        size += sizeof(struct fuse_out_header);
+        return size < BUFFER ? size : BUFFER;
+}
+
 static int forward(struct mount *mount, struct slot *slot, size_t size)
 {
         struct fuse_in_header header = header_of(slot);
         bool forget = header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET;
-        struct iovec in = {slot->in, size}, out = {slot->out, BUFFER};
+        struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(slot, &header)};
 
         slot->queue = forget ? HIPRIO : REQUESTS;
         slot->busy = true;
