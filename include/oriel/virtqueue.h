@@ -39,7 +39,8 @@ struct oriel_device_queue;
 struct oriel_chain;
 
 /* @memory is referenced. @base is where to go on, in the form of SET_VRING_BASE (the specification's "vring descriptor
- * index/indices"). A split queue's used index is read from the ring. A ring that the IOTLB has no entry for is no
+ * index/indices"). A split queue's used index is read from the ring. A packed queue's 0 is a new ring's where no
+ * descriptor was ever used. A ring that the IOTLB has no entry for is no
  * error: pop returns -EAGAIN until oriel_device_queue_set_memory() brings one that has. -EINVAL: size, alignment, or a
  * base that can't be. -EFAULT: a part of the ring is not in @memory, or not in one piece of host memory. -ENOMEM. */
 int oriel_device_queue_new(const struct oriel_ring *ring, struct oriel_memory *memory, uint32_t base,

@@ -30,9 +30,23 @@ static uint32_t packed_get_base(const struct oriel_device_queue *queue)
         return packed_pack(queue->available) | (uint32_t)packed_pack(queue->used) << 16;
 }
 
+static bool packed_was_used(const struct oriel_device_queue *queue)
+{
+        const struct vring_packed_desc *ring = packed_ring(queue);
+
+        for (unsigned i = 0; i < queue->ring.size; i++)
+                if (load16_acquire(&ring[i].flags) & 1 << VRING_PACKED_DESC_F_USED)
+                        return true;
+        return false;
+}
+
+/* A base of 0 is what a front-end says of a new ring if it thinks of split ones alone (user-mode Linux does): new rings
+ * have wrap counters of 1. Of a packed ring it says that the device has gone round it, with a counter of 1, and that
+ * leaves descriptors which are marked as used, even where the driver has used them anew. */
 static void packed_start(struct oriel_device_queue *queue)
 {
-        (void)queue;
+        if (packed_get_base(queue) == 0 && !packed_was_used(queue))
+                queue->available.wrap = queue->used.wrap = true;
 }
 
 static bool packed_is_available(uint16_t flags, struct packed_position position)

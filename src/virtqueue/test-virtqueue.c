@@ -356,6 +356,30 @@ static void test_base(void **state)
         world_close(&world);
 }
 
+/* What user-mode Linux says of a new ring, whatever its form, before and after the driver has put something there. */
+static void test_base_of_nothing(void **state)
+{
+        (void)state;
+        for (unsigned made_available = 0; made_available < 2; made_available++) {
+                struct oriel_chain *chain;
+                struct world world;
+                const struct oriel_buffer in = {BORDER, 16};
+
+                world_init(&world, PACKED, 8);
+                world.base = 0;
+                world_open_driver(&world);
+                for (unsigned i = 0; i < 2; i++) {
+                        if (i == made_available)
+                                world_open_device(&world);
+                        if (i == 0)
+                                assert_int_equal(oriel_driver_queue_submit(world.driver, &in, 1, NULL, 0, &world), 0);
+                }
+                assert_int_equal(oriel_device_queue_pop(world.device, &chain), 1);
+                assert_int_equal(oriel_device_queue_push(world.device, chain, 0), 0);
+                world_close(&world);
+        }
+}
+
 static void test_bad_base(void **state)
 {
         static const uint32_t split[] = {0x10000}, packed[] = {4, 0x80048000, 0x80008001 + 0x40000, 0x80018000, 0x8000};
@@ -800,6 +824,7 @@ int main(void)
                 snprintf(names[i], sizeof(names[i]), "%s: %s", of_shapes[k].name, shape->name);
                 add_test(tests, &n, names[i], of_shapes[k].function, shape);
         }
+        add_test(tests, &n, "base of nothing", test_base_of_nothing, NULL);
         add_test(tests, &n, "bad base", test_bad_base, NULL);
         add_test(tests, &n, "bad ring", test_bad_ring, NULL);
         add_test(tests, &n, "dirty: split", test_dirty, NULL);

@@ -6,6 +6,7 @@ are answered with one line. The scratch folder of a test is below the chroot, so
 is removed after the test; the logs of all processes, the console's and the trace of every vhost-user message stay in
 the folder "logs" beside the chroot.
 """
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -164,8 +166,8 @@ class Case(unittest.TestCase):
 
     # ---- guests ----
 
-    def pack_initramfs(self, script):
-        """Static busybox, the guest programs, and @script as what is run."""
+    def pack_initramfs(self, script, modules=()):
+        """Static busybox, the guest programs, and @script as what is run; @modules are loaded first, in their order."""
         tree = self.path("initramfs")
         os.makedirs(tree + "/bin")
         shutil.copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
@@ -174,6 +176,9 @@ class Case(unittest.TestCase):
             shutil.copy(os.path.join(HERE, "guest", name), tree + "/" + name)
         shutil.copy(os.path.join(HERE, "guest", script), tree + "/test.sh")
         os.chmod(tree + "/init", 0o755)
+        os.mkdir(tree + "/modules")
+        for number, path in enumerate(modules):
+            shutil.copy(path, f"{tree}/modules/{number}.ko")
         names = subprocess.run(["find", "."], cwd=tree, capture_output=True, check=True).stdout
         with open(self.path("initramfs.cpio"), "wb") as out:
             subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names, stdout=out, check=True)
@@ -189,6 +194,19 @@ class Case(unittest.TestCase):
             "console=ttyS0 panic=-1 quiet loglevel=3 " + arguments,
             "-chardev", "socket,id=fs,path=" + self.inside("socket") + (",server=on" if server else ""), *devices,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def start_uml(self, script):
+        modules = glob.glob(ROOT + "/usr/lib/uml/modules/*/kernel/fs/fuse")[0]
+        self.pack_initramfs(script, [modules + "/fuse.ko", modules + "/virtiofs.ko"])
+        # Its console takes no input from a pipe.
+        terminal, console = os.openpty()
+        tty.setraw(console)
+        guest = self.start_in_lab("uml", "linux.uml", "mem=256M", "initrd=" + self.inside("initramfs.cpio"), "con0=fd:0,fd:1", "con=null", "quiet", "panic=-1", "virtio_uml.device=" + self.inside("socket") + ":26",
+                                 stdin=console, stdout=console)
+        os.close(console)
+        guest.stdin = os.fdopen(os.dup(terminal), "wb")
+        guest.stdout = os.fdopen(terminal, "rb")
+        return guest
 
     def follow(self, guest, limit):
         """Let the guest run its tests, each a subtest here; serve what it asks of the host."""
