@@ -24,6 +24,11 @@ check:
 	@tools/packages check
 	@tools/check
 
+# The same against peers of others: QEMU, virtiofsd, user-mode Linux and more, from Debian's packages. As root.
+check-peers:
+	@tools/packages peers
+	@tools/check-peers $(PEERS)
+
 fuzz:
 	@tools/packages check
 	@tools/fuzz
@@ -34,4 +39,4 @@ install: all
 clean:
 	rm -rf $(BUILD) build-check
 
-.PHONY: all demo bench check fuzz install clean
+.PHONY: all demo bench check check-peers fuzz install clean
