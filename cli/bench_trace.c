@@ -116,7 +116,7 @@ static int64_t get_features(int socket)
 
 static int start_features(bool traced, bool other_cpu, int *socket)
 {
-        int backend, r = connect_ends(traced, socket, &backend);
+        int backend = -1, r = connect_ends(traced, socket, &backend);
 
         if (r < 0)
                 return r;
@@ -181,7 +181,7 @@ static int receive_channel(int main_channel)
 /* *@socket: the back-end's end of the channel. *@main_channel stays open as long as it. */
 static int start_maps(bool traced, bool other_cpu, int *main_channel, int *socket)
 {
-        int frontend, r = connect_ends(traced, &frontend, main_channel);
+        int frontend = -1, r = connect_ends(traced, &frontend, main_channel);
 
         if (r < 0)
                 return r;

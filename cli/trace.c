@@ -83,7 +83,20 @@ static int open_signals(void)
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGHUP);
         sigprocmask(SIG_BLOCK, &set, NULL);
-        return signalfd(-1, &set, SFD_CLOEXEC);
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* The signal that ended it has done its work; the next one ends the process, which may be waiting for who reads the
+ * output. */
+static void close_signals(int fd)
+{
+        struct signalfd_siginfo info;
+        sigset_t set;
+
+        while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                ;
+        sigemptyset(&set);
+        sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
 /* All fds of both peers pass through here. */
@@ -178,11 +191,15 @@ static int trace(FILE *out, FILE *page)
 
         int r = recorder_start(&options, &recorder);
 
-        if (r < 0)
+        if (r < 0) {
+                remove_socket();
                 return fail("%s", strerror(-r));
+        }
 
         int status = serve_all(listener, signals, recorder_log(recorder));
 
+        remove_socket();
+        close_signals(signals);
         r = recorder_finish(recorder);
         return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;
 }
@@ -232,9 +249,7 @@ static int run(void)
                 return status;
         if (recording)
                 return render(recording, page);
-        status = trace(out, page);
-        remove_socket();
-        return status;
+        return trace(out, page);
 }
 
 static int check_usage(void)

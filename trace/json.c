@@ -21,6 +21,7 @@ static void add_microseconds(struct json_object *object, const char *key, int64_
 {
         char text[32];
 
+        ns = ns < 0 ? 0 : ns;
         snprintf(text, sizeof(text), "%" PRId64 ".%" PRId64, ns / 1000, ns % 1000 / 100);
         json_object_object_add(object, key, json_object_new_double_s((double)ns / 1000, text));
 }
@@ -227,6 +228,7 @@ struct json_object *output_json(const struct setting *setting, const struct trac
         case RECORD_RAW:
                 add_place(object, record);
                 add_string(object, "note", record->note.text);
+                add_hex(object, "payload", record->payload, record->payload_bytes);
                 break;
         case RECORD_END:
                 add_place(object, record);

@@ -68,18 +68,27 @@ static void append(struct record_log *log, struct record *record)
 }
 
 /* Whoever reads the output learns where something is missing. */
-static bool append_loss(struct record_log *log, const struct record *before)
+static bool append_loss(struct record_log *log)
 {
         struct record *loss = record_new(RECORD_LOST, NULL, 0);
 
         if (!loss)
                 return false;
-        loss->session = before->session;
-        loss->at_ns = before->at_ns;
+        loss->session = log->lost_session;
+        loss->at_ns = log->lost_at_ns;
         loss->header.size = log->lost;
         log->lost = 0;
         append(log, loss);
         return true;
+}
+
+static void lose(struct record_log *log, const struct record *record)
+{
+        log->lost++;
+        if (!record)
+                return;
+        log->lost_session = record->session;
+        log->lost_at_ns = record->at_ns;
 }
 
 void record_log_put(struct record_log *log, struct record *record)
@@ -89,11 +98,11 @@ void record_log_put(struct record_log *log, struct record *record)
         bool was_empty = !log->first, fits = record && log->bytes + weight(record) <= LIMIT;
 
         if (fits && log->lost)
-                fits = append_loss(log, record);
+                fits = append_loss(log);
         if (fits)
                 append(log, steal(record));
         else
-                log->lost++;
+                lose(log, record);
         pthread_mutex_unlock(&log->lock);
         if (was_empty)
                 pthread_cond_signal(&log->filled);
@@ -123,12 +132,10 @@ struct record *record_log_take(struct record_log *log)
 
 void record_log_close(struct record_log *log)
 {
-        const struct record nothing = {.kind = RECORD_LOST};
-
         pthread_mutex_lock(&log->lock);
         log->closed = true;
         if (log->lost)
-                append_loss(log, &nothing);
+                append_loss(log);
         pthread_mutex_unlock(&log->lock);
         pthread_cond_signal(&log->filled);
 }

@@ -50,7 +50,9 @@ struct record_log {
         pthread_cond_t filled;
         struct record *first, **last;
         size_t bytes;
-        unsigned lost;
+        unsigned lost; /* since the last that was kept; when and where the last of them was: */
+        unsigned lost_session;
+        int64_t lost_at_ns;
         bool closed;
 };
 

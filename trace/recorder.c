@@ -6,11 +6,15 @@
 #include <errno.h>
 #include <json.h>
 
+/* Holds the longest record, but for extreme names of files. */
+#define BUFFER_SIZE (128 << 10)
+
 struct recorder {
         struct recorder_options options;
         struct setting setting;
         struct record_log log;
         struct tracker *tracker;
+        unsigned session;
         pthread_t thread;
 };
 
@@ -31,13 +35,20 @@ static void write_record(struct recorder *recorder, const struct record *record)
 {
         struct event event;
 
-        if (record->kind == RECORD_SESSION)
+        /* The record of its begin may be among those that were lost. */
+        if (record->session != recorder->session) {
+                recorder->session = record->session;
                 recorder->setting.began_ns = record->at_ns;
+        }
         tracker_see(recorder->tracker, record, &event);
         if (recorder->options.json || recorder->options.page)
                 write_json(recorder, &event);
         if (!recorder->options.json)
                 output_text(recorder->options.out, &recorder->setting, recorder->tracker, &event);
+        /* Whoever reads along, or after a crash, finds whole lines. */
+        fflush(recorder->options.out);
+        if (recorder->options.page)
+                fflush(recorder->options.page);
 }
 
 static void *run(void *userdata)
@@ -53,9 +64,6 @@ static void *run(void *userdata)
                         record_free(record);
                         record = next;
                 }
-                fflush(recorder->options.out);
-                if (recorder->options.page)
-                        fflush(recorder->options.page);
         }
         return NULL;
 }
@@ -71,8 +79,11 @@ int recorder_start(const struct recorder_options *options, struct recorder **out
                 (struct setting){.listen = options->listen, .connect = options->connect, .naming = options->naming};
         recorder->tracker = tracker_new(options->naming.dialect);
         record_log_init(&recorder->log);
-        if (options->page)
+        setvbuf(options->out, NULL, _IOFBF, BUFFER_SIZE);
+        if (options->page) {
+                setvbuf(options->page, NULL, _IOFBF, BUFFER_SIZE);
                 page_begin(options->page);
+        }
 
         int r = recorder->tracker ? -pthread_create(&recorder->thread, NULL, run, recorder) : -ENOMEM;
 

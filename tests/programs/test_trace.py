@@ -506,6 +506,24 @@ class Command(Traced):
         with open(self.path("page"), encoding="utf-8") as file:
             self.assertTrue(file.read().endswith("</html>\n"))
 
+    def test_a_second_signal(self):
+        """The output is not read, so it can't be finished: it takes another signal to give up."""
+        self.start_fs()
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"], stdout=writer)
+        os.close(writer)
+        self.addCleanup(process.kill)
+        wait_for(lambda: os.path.exists(self.listen), "oriel trace")
+        for _ in range(8):
+            self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 0)
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: not os.path.exists(self.listen), "the first signal's effect")
+        time.sleep(0.1)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(20), -signal.SIGINT)
+
     def test_sockets_of_others(self):
         process = self.start_trace()
         process.kill()

@@ -81,7 +81,7 @@ class Page(ByHand):
         """A tracer that is killed leaves a page that shows what there was."""
         pair = self.begin("--html", self.path("page.html"))
         self.play(pair)
-        wait_for(lambda: self.messages(name="request 99"), "the records")
+        wait_for(lambda: '"name":"request 99"' in self.source(), "the records")
         self.process.kill()
         self.process.wait()
         with open(self.path("page.html"), "a", encoding="utf-8") as file:

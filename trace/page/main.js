@@ -35,6 +35,7 @@ class Page {
     drawTiles(session);
     this.maps = session.regions.map((region) => new WindowMap(session, region, (message) => this.choose(message)));
     byId("windows").replaceChildren(...this.maps.map((map) => map.node));
+    for (const map of this.maps) map.draw();
     drawSummary(session);
     this.filter();
     this.select(undefined);
