@@ -14,7 +14,7 @@ import time
 
 import vhost_user as vu
 from harness import ORIEL, main, run, wait_for
-from trace_case import ByHand, Traced
+from trace_case import ByHand, Traced, is_listening
 
 
 class Programs(Traced):
@@ -416,7 +416,7 @@ class Peers(ByHand):
                                    stderr=subprocess.PIPE)
         os.close(writer)
         self.addCleanup(process.kill)
-        wait_for(lambda: os.path.exists(self.listen), "oriel trace")
+        wait_for(lambda: is_listening(self.listen), "oriel trace")
         pair = self.pair()
         data = vu.pack(vu.GET_CONFIG, bytes(4000))
         count = 20000
@@ -514,7 +514,7 @@ class Command(Traced):
         process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"], stdout=writer)
         os.close(writer)
         self.addCleanup(process.kill)
-        wait_for(lambda: os.path.exists(self.listen), "oriel trace")
+        wait_for(lambda: is_listening(self.listen), "oriel trace")
         for _ in range(8):
             self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 0)
         process.send_signal(signal.SIGINT)
@@ -530,16 +530,11 @@ class Command(Traced):
         process.wait()
         self.assertTrue(stat.S_ISSOCK(os.stat(self.listen).st_mode))
         process = self.start_trace()
-        wait_for(lambda: self.end_of_listener() is None, "the socket")
         result = run(ORIEL, "trace", "--listen", self.listen, "--connect", self.socket)
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: can't listen on .*in use\n$")
         status, errors = self.end(process)
         self.assertEqual((status, os.path.exists(self.listen)), (0, False))
-
-    def end_of_listener(self):
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.listen) or None
 
     def test_output_that_fails(self):
         self.start_fs()

@@ -73,7 +73,7 @@ class Page(ByHand):
         self.assertIn("memfd &lt;/script&gt;&lt;b&gt;picture, 4 MiB, read-write", page)
         picture = self.path("page.png")
         self.browse(f"--screenshot={picture}")
-        self.assertGreater(os.path.getsize(picture), 50000)
+        self.assertGreater(os.path.getsize(picture), 10000)
         self.assertEqual(run(ORIEL, "trace", "--read", self.recording, "--html", self.path("page.html")).returncode, 0)
         self.assertEqual(self.source(), source)
 

@@ -8,21 +8,33 @@ import vhost_user as vu
 from harness import ORIEL, Case, wait_for
 
 
+def is_listening(path):
+    """Without a connection, which would be a session."""
+    with open("/proc/net/unix", encoding="utf-8") as file:
+        return any(line.split()[3] == "00010000" and line.split()[7:] == [path] for line in file)
+
+
 class Traced(Case):
     def setUp(self):
         super().setUp()
         self.listen = self.path("traced")
         self.recording = self.path("recording")
 
+    def start_fs(self, *options):
+        process = super().start_fs(*options)
+        wait_for(lambda: is_listening(self.socket), "oriel-fs")
+        return process
+
     def start_trace(self, *options, connect=None):
         process = self.start(ORIEL, "trace", "--listen", self.listen, "--connect", connect or self.socket, *options)
-        wait_for(lambda: os.path.exists(self.listen) or process.poll() is not None, "oriel trace")
+        wait_for(lambda: is_listening(self.listen) or process.poll() is not None, "oriel trace")
         self.assertIsNone(process.poll(), "oriel trace has ended")
         return process
 
     def records(self):
         with open(self.recording, encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+            # The last may be just being written.
+            return [json.loads(line) for line in file if line.endswith("\n")]
 
     def messages(self, **wanted):
         return [r for r in self.records() if r["type"] == "message" and all(r[key] == value for key, value in wanted.items())]

@@ -99,6 +99,7 @@ class WindowMap {
     if (this.width <= 0) return;
     this.svg.replaceChildren(this.drawGround(), this.drawAxes(), this.drawMappings(), this.brush);
     this.brush.setAttribute("width", 0);
+    this.mark(this.marked);
   }
 
   drawGround() {
@@ -188,7 +189,9 @@ class WindowMap {
   }
 
   mark(request) {
-    for (const [mapping, shape] of this.shapes ?? []) shape.classList.toggle("hot", mapping.request === request || (request && mapping.endedBy === request));
+    this.marked = request;
+    for (const [mapping, shape] of this.shapes ?? [])
+      shape.classList.toggle("hot", request !== undefined && [mapping.request, mapping.endedBy].includes(request));
   }
 
   /** Dragging zooms to what was dragged over; a double click shows all again. */
