@@ -11,6 +11,10 @@
 
 #define MAX_CHANNELS 32 /* the main one, and the back-end channels of a front-end that makes new ones */
 
+/* How long to look for the next message before sleeping: what follows on a message mostly comes sooner, and being woken
+ * takes longer than passing on. */
+#define LINGER_NS (50 * 1000)
+
 /* How soon a crowded stream tries again. */
 #define RETRY_MS 1
 
@@ -168,6 +172,18 @@ static bool is_crowded(const struct relay *relay)
         return false;
 }
 
+static int wait_for_events(struct pollfd *polled, nfds_t n, int timeout_ms)
+{
+        int64_t until = trace_clock_ns() + LINGER_NS;
+        int r;
+
+        do
+                r = poll(polled, n, 0);
+        while (r == 0 && trace_clock_ns() < until);
+
+        return r == 0 ? poll(polled, n, timeout_ms) : r;
+}
+
 /* 1: @stop can be read. 0: something was done, or is to be tried again. -ETIMEDOUT: nothing happened. */
 static int step(struct relay *relay, int stop, int timeout_ms)
 {
@@ -178,7 +194,7 @@ static int step(struct relay *relay, int stop, int timeout_ms)
                 fill(relay->pairs[i], &polled[1 + 2 * i]);
 
         bool crowded = is_crowded(relay);
-        int r = poll(polled, 1 + 2 * n, crowded ? RETRY_MS : timeout_ms);
+        int r = wait_for_events(polled, 1 + 2 * n, crowded ? RETRY_MS : timeout_ms);
 
         if (r < 0)
                 return errno == EINTR ? 0 : -errno;
