@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "cli/commands.h"
 #include "cli/floor.h"
+#include "cli/measure.h"
 
 #include <errno.h>
 #include <json.h>
@@ -45,10 +46,12 @@ static const struct option_row rows[] = {
 
 static const struct program program = {
         .name = "oriel bench",
-        .operands = "map",
-        .summary = "Measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in two\n"
-                   "processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
-                   "socketpair with a bare mmap. The two alternate in one run; figures are medians in microseconds.",
+        .operands = "map|trace",
+        .summary = "map: measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in\n"
+                   "two processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
+                   "socketpair with a bare mmap.\n"
+                   "trace: measure round trips between two processes directly and through oriel trace.\n"
+                   "What is compared alternates in one run; figures are medians in microseconds.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
         .min_operands = 1,
@@ -189,21 +192,6 @@ static int measure_block(struct bench *bench, int block)
         return 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-        const int64_t *x = a, *y = b;
-
-        return *x < *y ? -1 : *x > *y;
-}
-
-static double median_us(int64_t *ns, size_t n)
-{
-        qsort(ns, n, sizeof(ns[0]), compare);
-        int64_t middle = ns[n / 2];
-
-        return (double)middle / 1000;
-}
-
 struct result {
         unsigned live;
         double map_us, unmap_us, floor_map_us, floor_unmap_us, pipelined_us;
@@ -247,14 +235,6 @@ static int measure(struct bench *bench, unsigned live, struct result *result)
 
 /* ---- printing ---- */
 
-static void add_double(struct json_object *object, const char *key, double value)
-{
-        char text[32];
-
-        snprintf(text, sizeof(text), "%.3f", value);
-        json_object_object_add(object, key, json_object_new_double_s(value, text));
-}
-
 static void mean_floor(const struct result *results, size_t n, double *map, double *unmap)
 {
         *map = *unmap = 0;
@@ -271,17 +251,17 @@ static void print_json(const struct result *results, size_t n)
         double map, unmap;
 
         mean_floor(results, n, &map, &unmap);
-        add_double(floor, "map_us", map);
-        add_double(floor, "unmap_us", unmap);
+        add_figure(floor, "map_us", map);
+        add_figure(floor, "unmap_us", unmap);
         for (size_t i = 0; i < n; i++) {
                 struct json_object *row = json_object_new_object();
 
                 json_object_object_add(row, "count", json_object_new_int((int)results[i].live));
-                add_double(row, "map_us", results[i].map_us);
-                add_double(row, "unmap_us", results[i].unmap_us);
-                add_double(row, "map_ratio", results[i].map_us / results[i].floor_map_us);
-                add_double(row, "unmap_ratio", results[i].unmap_us / results[i].floor_unmap_us);
-                add_double(row, "pipelined_map_us", results[i].pipelined_us);
+                add_figure(row, "map_us", results[i].map_us);
+                add_figure(row, "unmap_us", results[i].unmap_us);
+                add_figure(row, "map_ratio", results[i].map_us / results[i].floor_map_us);
+                add_figure(row, "unmap_ratio", results[i].unmap_us / results[i].floor_unmap_us);
+                add_figure(row, "pipelined_map_us", results[i].pipelined_us);
                 json_object_array_add(live, row);
         }
         json_object_object_add(object, "floor", floor);
@@ -409,13 +389,13 @@ int command_bench(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (strcmp(operands[0], "map") != 0) {
-                report("'%s' is not a benchmark: map (see oriel bench --help)", operands[0]);
+        if (strcmp(operands[0], "map") != 0 && strcmp(operands[0], "trace") != 0) {
+                report("'%s' is not a benchmark: map or trace (see oriel bench --help)", operands[0]);
                 return STATUS_USAGE;
         }
         if (only_live != UINT32_MAX && only_live > MAX_LIVE) {
                 report("--live: at most %d (see oriel bench --help)", MAX_LIVE);
                 return STATUS_USAGE;
         }
-        return bench_map();
+        return strcmp(operands[0], "map") == 0 ? bench_map() : bench_trace(one_cpu, as_json);
 }

@@ -7,5 +7,6 @@ int command_bench(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_mount(int argc, char **argv);
 int command_probe(int argc, char **argv);
+int command_trace(int argc, char **argv);
 
 #endif

@@ -68,7 +68,7 @@ static int receive_request(int socket, struct request *request)
         return fd;
 }
 
-static void serve(int socket)
+void floor_serve(int socket)
 {
         uint8_t *window = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         struct request request;
@@ -102,7 +102,7 @@ pid_t floor_start(int *socket, bool other_cpu)
         if (pid == 0) {
                 close(fds[0]);
                 bind_cpu(other_cpu);
-                serve(fds[1]);
+                floor_serve(fds[1]);
                 _exit(0);
         }
         fd_close(fds[1]);

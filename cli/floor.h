@@ -13,6 +13,9 @@
  * pid, or a negative errno. */
 pid_t floor_start(int *socket, bool other_cpu);
 
+/* What that process does: answer each request until the socket ends. */
+void floor_serve(int socket);
+
 /* One round trip, in nanoseconds; negative if it failed. */
 int64_t floor_map(int socket, int fd);
 int64_t floor_unmap(int socket);

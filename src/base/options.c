@@ -138,13 +138,35 @@ static void make_options(const struct program *program, struct option *options)
         options[program->n_rows + 2] = (struct option){0};
 }
 
+/* ":ho:" for getopt. */
+static void make_letters(const struct program *program, char *out, size_t size)
+{
+        size_t at = (size_t)snprintf(out, size, ":h");
+
+        for (const char *c = program->letters; c && *c && at < size; c++)
+                at += (size_t)snprintf(out + at, size - at, "%c:", *c);
+}
+
+/* What getopt says is a row's index, or one of the letters. */
+static const struct option_row *find_row(const struct program *program, int c)
+{
+        size_t i = (size_t)c;
+
+        if (i >= program->n_rows)
+                for (i = 0; program->rows[i].name[0] != c; i++)
+                        ;
+        return &program->rows[i];
+}
+
 /* -1: all parsed. */
 static int parse_all(const struct program *program, int argc, char **argv, const struct option *options)
 {
+        char letters[32];
         int c;
 
+        make_letters(program, letters, sizeof(letters));
         optind = 0;
-        while ((c = getopt_long(argc, argv, ":h", options, NULL)) >= 0) {
+        while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
                 if (c == 'h' || c == HELP) {
                         print_help(program);
                         return STATUS_SUCCESS;
@@ -157,9 +179,12 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                         return wrong_usage(program, "%s needs a value", argv[optind - 1]);
                 if (c == '?')
                         return wrong_usage(program, "%s is not an option, or takes no value", argv[optind - 1]);
-                if (!set(&program->rows[c], optarg))
-                        return wrong_usage(program, "--%s: '%s' is not a %s", program->rows[c].name, optarg,
-                                           program->rows[c].kind == OPTION_SIZE ? "size" : "number");
+
+                const struct option_row *row = find_row(program, c);
+
+                if (!set(row, optarg))
+                        return wrong_usage(program, "--%s: '%s' is not a %s", row->name, optarg,
+                                           row->kind == OPTION_SIZE ? "size" : "number");
         }
         return -1;
 }

@@ -29,6 +29,7 @@ struct program {
         size_t n_rows;
         int min_operands;
         int max_operands;
+        const char *letters; /* "o": -o VALUE is the option whose name begins with that. NULL: none has a letter */
 };
 
 /* What main() or a subcommand returns. */

@@ -111,7 +111,8 @@ class Probe(Case):
 
 class Usage(Case):
     def test_help_and_version(self):
-        for args in [(ORIEL,), (ORIEL, "probe"), (ORIEL, "mount"), (ORIEL, "demo"), (ORIEL, "bench"), (ORIEL_FS,)]:
+        for args in [(ORIEL,), (ORIEL, "probe"), (ORIEL, "mount"), (ORIEL, "demo"), (ORIEL, "bench"), (ORIEL, "trace"),
+                     (ORIEL_FS,)]:
             result = run(*args, "--help")
             self.assertEqual((result.returncode, result.stderr), (0, ""), args)
             self.assertIn("Usage: ", result.stdout)

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_MEASURE_H
+#define CLI_MEASURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the benchmarks share. */
+
+struct json_object;
+
+/* The median in microseconds; sorts @ns. */
+double median_us(int64_t *ns, size_t n);
+/* With three decimals. */
+void add_figure(struct json_object *object, const char *key, double value);
+
+/* oriel bench trace: the exit status. */
+int bench_trace(int one_cpu, int as_json);
+
+#endif

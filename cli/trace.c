@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/options.h"
+#include "cli/commands.h"
+#include "trace/page.h"
+#include "trace/recorder.h"
+#include "trace/relay.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *listen_path;
+static const char *connect_path;
+static const char *output_path;
+static const char *html_path;
+static const char *read_path;
+static const char *dialect;
+static unsigned device_id;
+static bool as_json;
+static bool once;
+
+static const struct option_row rows[] = {
+        {"listen", OPTION_STRING, &listen_path, "SOCKET", "where front-ends connect to"},
+        {"connect", OPTION_STRING, &connect_path, "SOCKET", "where the back-end listens"},
+        {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object on each line"},
+        {"output", OPTION_STRING, &output_path, "FILE", "print there instead of on standard output; also -o"},
+        {"html", OPTION_STRING, &html_path, "FILE", "write a page for a browser"},
+        {"read", OPTION_STRING, &read_path, "FILE", "make the page of a recording of --json, and trace nothing"},
+        {"once", OPTION_FLAG, &once, NULL, "end after the first front-end"},
+        {"dialect", OPTION_STRING, &dialect, "NAME", "the peers' number for SHMEM: standard, shmem-21, shmem-20"},
+        {"virtio-id", OPTION_NUMBER, &device_id, "N", "name the features of this device type too"},
+};
+
+static const struct program program = {
+        .name = "oriel trace",
+        .operands = "",
+        .summary = "Stand between a vhost-user front-end and a back-end, pass on everything as it is, and print each\n"
+                   "message of the main and the back-end channel. Serves one front-end after the other until SIGINT\n"
+                   "or SIGTERM.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+        .letters = "o",
+};
+
+/* The socket's file: who has created it removes it, unless it is another's by then. */
+static struct stat created;
+
+static void remove_socket(void)
+{
+        struct stat now;
+
+        if (created.st_ino && stat(listen_path, &now) == 0 && now.st_ino == created.st_ino &&
+            now.st_dev == created.st_dev)
+                unlink(listen_path);
+}
+
+static int open_listener(void)
+{
+        int fd = oriel_socket_listen(listen_path);
+
+        if (fd < 0)
+                report("can't listen on %s: %s", listen_path, strerror(-fd));
+        else if (stat(listen_path, &created) < 0)
+                created.st_ino = 0;
+        return fd;
+}
+
+static int open_signals(void)
+{
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* The signal that ended it has done its work; the next one ends the process, which may be waiting for who reads the
+ * output. */
+static void close_signals(int fd)
+{
+        struct signalfd_siginfo info;
+        sigset_t set;
+
+        while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                ;
+        sigemptyset(&set);
+        sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+/* All fds of both peers pass through here. */
+static void raise_fd_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+/* ---- sessions ---- */
+
+static void explain_no_backend(int r)
+{
+        static const struct {
+                int error;
+                const char *words;
+        } reasons[] = {
+                {-ENOENT, "there is no such socket: start the back-end first"},
+                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
+                {-EAGAIN, "others are waiting to be served already"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+                if (reasons[i].error == r) {
+                        report("%s: %s; the front-end is sent away", connect_path, reasons[i].words);
+                        return;
+                }
+        report("%s: %s; the front-end is sent away", connect_path, strerror(-r));
+}
+
+/* One front-end, from its connection to its end. */
+static int serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
+{
+        int backend = oriel_socket_connect(connect_path);
+
+        if (backend < 0) {
+                explain_no_backend(backend);
+                fd_close(frontend);
+                return STATUS_FAILURE;
+        }
+
+        int r = relay_run(frontend, backend, signals, log, ++*sessions);
+
+        return r < 0 ? fail("session %u: %s", *sessions, strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int serve_all(int listener, int signals, struct record_log *log)
+{
+        unsigned sessions = 0;
+
+        for (;;) {
+                struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
+
+                if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+                        continue;
+                if (fds[0].revents)
+                        return STATUS_SUCCESS;
+
+                int frontend = oriel_socket_accept(listener);
+
+                if (frontend < 0)
+                        continue;
+
+                int status = serve(frontend, signals, log, &sessions);
+
+                if (once)
+                        return status;
+        }
+}
+
+static int trace(FILE *out, FILE *page)
+{
+        const struct recorder_options options = {
+                .out = out,
+                .json = as_json,
+                .page = page,
+                .listen = listen_path,
+                .connect = connect_path,
+                .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
+        };
+        _cleanup_(fd_closep) int signals = open_signals();
+        _cleanup_(fd_closep) int listener = signals < 0 ? -errno : open_listener();
+        struct recorder *recorder;
+
+        if (listener < 0)
+                return STATUS_FAILURE;
+        raise_fd_limit();
+
+        int r = recorder_start(&options, &recorder);
+
+        if (r < 0) {
+                remove_socket();
+                return fail("%s", strerror(-r));
+        }
+
+        int status = serve_all(listener, signals, recorder_log(recorder));
+
+        remove_socket();
+        close_signals(signals);
+        r = recorder_finish(recorder);
+        return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;
+}
+
+/* ---- files ---- */
+
+/* @path NULL: there is none, and @file stays as it is. */
+static int open_file(const char *path, const char *mode, FILE **file)
+{
+        if (!path)
+                return 0;
+        *file = fopen(path, mode);
+        return *file ? 0 : fail("%s: %s", path, strerror(errno));
+}
+
+static void close_file(FILE **file)
+{
+        if (*file && *file != stdout)
+                fclose(*file);
+}
+
+static int render(FILE *recording, FILE *page)
+{
+        long r = page_render(recording, page);
+
+        if (r == -ENODATA)
+                return fail("%s: nothing was recorded", read_path);
+        if (r < 0)
+                return fail("%s: %s", read_path, strerror((int)-r));
+        if (r > 0)
+                return fail("%s: line %ld is not one that oriel trace --json writes", read_path, r);
+        if (fflush(page) != 0 || ferror(page))
+                return fail("%s: %s", html_path, strerror(errno));
+        return STATUS_SUCCESS;
+}
+
+static int run(void)
+{
+        _cleanup_(close_file) FILE *out = stdout, *page = NULL, *recording = NULL;
+        int status = open_file(read_path, "re", &recording);
+
+        if (status == 0)
+                status = open_file(html_path, "we", &page);
+        if (status == 0)
+                status = open_file(output_path, "we", &out);
+        if (status)
+                return status;
+        if (recording)
+                return render(recording, page);
+        return trace(out, page);
+}
+
+static int check_usage(void)
+{
+        const char *wrong = NULL;
+
+        if (read_path && (listen_path || connect_path || output_path || as_json || once))
+                wrong = "--read goes with --html only";
+        else if (read_path && !html_path)
+                wrong = "--html is missing";
+        else if (!read_path && (!listen_path || !connect_path))
+                wrong = "--listen and --connect are needed";
+        else if (dialect && !oriel_dialect_find(dialect))
+                wrong = "--dialect: standard, shmem-21 or shmem-20";
+        if (!wrong)
+                return -1;
+        report("%s (see oriel trace --help)", wrong);
+        return STATUS_USAGE;
+}
+
+int command_trace(int argc, char **argv)
+{
+        int status = options_parse(&program, argc, argv, NULL);
+
+        if (status < 0)
+                status = check_usage();
+        return status < 0 ? run() : status;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace/record.h"
+#include "base/cleanup.h"
+
+#include <string.h>
+#include <time.h>
+
+/* What may wait for a reader of the output that does not read. */
+#define LIMIT (UINT64_C(64) << 20)
+
+/* How long the reader lets records gather: waking it for each message would take the CPU from those who speak. */
+#define GATHER_NS (2 * 1000 * 1000)
+
+struct record *record_new(enum record_kind kind, const void *payload, uint32_t payload_bytes)
+{
+        struct record *record = calloc(1, sizeof(*record) + payload_bytes);
+
+        if (!record)
+                return NULL;
+        record->kind = kind;
+        record->payload_bytes = payload_bytes;
+        if (payload_bytes)
+                memcpy(record->payload, payload, payload_bytes);
+        return record;
+}
+
+void record_free(struct record *record)
+{
+        if (!record)
+                return;
+        for (unsigned i = 0; record->fds && i < record->n_fds; i++)
+                description_clear(&record->fds[i]);
+        free(record->fds);
+        free(record);
+}
+
+void record_log_init(struct record_log *log)
+{
+        *log = (struct record_log){.first = NULL};
+        log->last = &log->first;
+        pthread_mutex_init(&log->lock, NULL);
+        pthread_cond_init(&log->filled, NULL);
+}
+
+void record_log_destroy(struct record_log *log)
+{
+        while (log->first) {
+                struct record *record = log->first;
+
+                log->first = record->next;
+                record_free(record);
+        }
+        pthread_cond_destroy(&log->filled);
+        pthread_mutex_destroy(&log->lock);
+}
+
+static size_t weight(const struct record *record)
+{
+        return sizeof(*record) + record->payload_bytes + record->n_fds * sizeof(record->fds[0]);
+}
+
+static void append(struct record_log *log, struct record *record)
+{
+        record->next = NULL;
+        *log->last = record;
+        log->last = &record->next;
+        log->bytes += weight(record);
+}
+
+/* Whoever reads the output learns where something is missing. */
+static bool append_loss(struct record_log *log)
+{
+        struct record *loss = record_new(RECORD_LOST, NULL, 0);
+
+        if (!loss)
+                return false;
+        loss->session = log->lost_session;
+        loss->at_ns = log->lost_at_ns;
+        loss->header.size = log->lost;
+        log->lost = 0;
+        append(log, loss);
+        return true;
+}
+
+static void lose(struct record_log *log, const struct record *record)
+{
+        log->lost++;
+        if (!record)
+                return;
+        log->lost_session = record->session;
+        log->lost_at_ns = record->at_ns;
+}
+
+void record_log_put(struct record_log *log, struct record *record)
+{
+        pthread_mutex_lock(&log->lock);
+
+        bool was_empty = !log->first, fits = record && log->bytes + weight(record) <= LIMIT;
+
+        if (fits && log->lost)
+                fits = append_loss(log);
+        if (fits)
+                append(log, steal(record));
+        else
+                lose(log, record);
+        pthread_mutex_unlock(&log->lock);
+        if (was_empty)
+                pthread_cond_signal(&log->filled);
+        record_free(record);
+}
+
+struct record *record_log_take(struct record_log *log)
+{
+        const struct timespec gather = {0, GATHER_NS};
+        struct record *taken;
+
+        pthread_mutex_lock(&log->lock);
+        while (!log->first && !log->closed)
+                pthread_cond_wait(&log->filled, &log->lock);
+        if (!log->closed) {
+                pthread_mutex_unlock(&log->lock);
+                nanosleep(&gather, NULL);
+                pthread_mutex_lock(&log->lock);
+        }
+        taken = log->first;
+        log->first = NULL;
+        log->last = &log->first;
+        log->bytes = 0;
+        pthread_mutex_unlock(&log->lock);
+        return taken;
+}
+
+void record_log_close(struct record_log *log)
+{
+        pthread_mutex_lock(&log->lock);
+        log->closed = true;
+        if (log->lost)
+                append_loss(log);
+        pthread_mutex_unlock(&log->lock);
+        pthread_cond_signal(&log->filled);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TRACE_RECORD_H
+#define TRACE_RECORD_H
+
+#include "protocol/message.h"
+#include "trace/describe.h"
+
+#include <pthread.h>
+
+/* What the relay saw, on its way to whom it concerns. The relay never waits for that: what is not taken in time is
+ * counted as lost. */
+
+enum side {
+        SIDE_FRONTEND,
+        SIDE_BACKEND,
+};
+
+enum record_kind {
+        RECORD_SESSION, /* a session began */
+        RECORD_MESSAGE,
+        RECORD_RAW,         /* from here on this direction is not read as vhost-user */
+        RECORD_END,         /* this direction has ended */
+        RECORD_SESSION_END, /* both peers are disconnected */
+        RECORD_LOST,        /* records are missing here: count of them in header.size */
+};
+
+struct record {
+        struct record *next;
+        enum record_kind kind;
+        unsigned session;
+        unsigned channel; /* 0: the main channel; n: the n-th back-end channel */
+        enum side from;
+        int64_t at_ns;         /* CLOCK_MONOTONIC; a message: when its last byte was here */
+        uint64_t bytes;        /* RECORD_END: passed in this direction */
+        struct complaint note; /* what the relay found odd, or "" */
+        struct oriel_wire_header header;
+        uint32_t header_bytes; /* of the header that came: less than all if the stream ended inside it */
+        uint32_t payload_bytes;
+        unsigned n_fds;
+        struct description *fds; /* n_fds of them, or NULL for want of memory */
+        uint8_t payload[];
+};
+
+/* NULL for want of memory. */
+struct record *record_new(enum record_kind kind, const void *payload, uint32_t payload_bytes);
+void record_free(struct record *record);
+
+struct record_log {
+        pthread_mutex_t lock;
+        pthread_cond_t filled;
+        struct record *first, **last;
+        size_t bytes;
+        unsigned lost; /* since the last that was kept; when and where the last of them was: */
+        unsigned lost_session;
+        int64_t lost_at_ns;
+        bool closed;
+};
+
+void record_log_init(struct record_log *log);
+/* Frees what was not taken. */
+void record_log_destroy(struct record_log *log);
+/* Takes @record; NULL counts as lost. Never waits for the reader. */
+void record_log_put(struct record_log *log, struct record *record);
+/* All there is, as a list that is the caller's; waits until there is something. NULL: closed, and nothing is left. */
+struct record *record_log_take(struct record_log *log);
+void record_log_close(struct record_log *log);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace/recorder.h"
+#include "base/cleanup.h"
+#include "trace/page.h"
+
+#include <errno.h>
+#include <json.h>
+
+/* Holds the longest record, but for extreme names of files. */
+#define BUFFER_SIZE (128 << 10)
+
+struct recorder {
+        struct recorder_options options;
+        struct setting setting;
+        struct record_log log;
+        struct tracker *tracker;
+        unsigned session;
+        pthread_t thread;
+};
+
+static void write_json(struct recorder *recorder, const struct event *event)
+{
+        struct json_object *object = output_json(&recorder->setting, recorder->tracker, event);
+        const char *line =
+                json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+        if (object && recorder->options.json)
+                fprintf(recorder->options.out, "%s\n", line);
+        if (object && recorder->options.page)
+                page_line(recorder->options.page, line);
+        json_object_put(object);
+}
+
+static void write_record(struct recorder *recorder, const struct record *record)
+{
+        struct event event;
+
+        /* The record of its begin may be among those that were lost. */
+        if (record->session != recorder->session) {
+                recorder->session = record->session;
+                recorder->setting.began_ns = record->at_ns;
+        }
+        tracker_see(recorder->tracker, record, &event);
+        if (recorder->options.json || recorder->options.page)
+                write_json(recorder, &event);
+        if (!recorder->options.json)
+                output_text(recorder->options.out, &recorder->setting, recorder->tracker, &event);
+        /* Whoever reads along, or after a crash, finds whole lines. */
+        fflush(recorder->options.out);
+        if (recorder->options.page)
+                fflush(recorder->options.page);
+}
+
+static void *run(void *userdata)
+{
+        struct recorder *recorder = userdata;
+        struct record *record;
+
+        while ((record = record_log_take(&recorder->log))) {
+                while (record) {
+                        struct record *next = record->next;
+
+                        write_record(recorder, record);
+                        record_free(record);
+                        record = next;
+                }
+        }
+        return NULL;
+}
+
+int recorder_start(const struct recorder_options *options, struct recorder **out)
+{
+        struct recorder *recorder = calloc(1, sizeof(*recorder));
+
+        if (!recorder)
+                return -ENOMEM;
+        recorder->options = *options;
+        recorder->setting =
+                (struct setting){.listen = options->listen, .connect = options->connect, .naming = options->naming};
+        recorder->tracker = tracker_new(options->naming.dialect);
+        record_log_init(&recorder->log);
+        setvbuf(options->out, NULL, _IOFBF, BUFFER_SIZE);
+        if (options->page) {
+                setvbuf(options->page, NULL, _IOFBF, BUFFER_SIZE);
+                page_begin(options->page);
+        }
+
+        int r = recorder->tracker ? -pthread_create(&recorder->thread, NULL, run, recorder) : -ENOMEM;
+
+        if (r < 0) {
+                record_log_destroy(&recorder->log);
+                tracker_free(recorder->tracker);
+                free(recorder);
+                return r;
+        }
+        *out = recorder;
+        return 0;
+}
+
+struct record_log *recorder_log(struct recorder *recorder)
+{
+        return &recorder->log;
+}
+
+static int finish_file(FILE *file)
+{
+        return fflush(file) != 0 || ferror(file) ? -EIO : 0;
+}
+
+int recorder_finish(struct recorder *recorder)
+{
+        int r;
+
+        record_log_close(&recorder->log);
+        pthread_join(recorder->thread, NULL);
+        r = finish_file(recorder->options.out);
+        if (recorder->options.page) {
+                page_end(recorder->options.page);
+                r = finish_file(recorder->options.page) < 0 ? -EIO : r;
+        }
+        record_log_destroy(&recorder->log);
+        tracker_free(recorder->tracker);
+        free(recorder);
+        return r;
+}

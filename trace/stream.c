@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace/stream.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* What a peer can have the kernel add to each message by options of a socket that it gave away: see channel.c. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+#define UNASKED (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(256))
+
+union control {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int)) + UNASKED];
+};
+
+int64_t trace_clock_ns(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void header_of(const struct stream *stream, struct oriel_wire_header *header)
+{
+        memcpy(header, stream->bytes, sizeof(*header));
+}
+
+/* ---- recording ---- */
+
+struct record *stream_record(const struct stream *stream, enum record_kind kind, const void *payload, uint32_t size)
+{
+        struct record *record = record_new(kind, payload, size);
+
+        if (!record)
+                return NULL;
+        record->session = stream->session;
+        record->channel = stream->channel;
+        record->from = stream->side;
+        record->at_ns = trace_clock_ns();
+        return record;
+}
+
+static void forget_fds(struct stream *stream)
+{
+        for (unsigned i = 0; i < stream->n_fds; i++)
+                description_clear(&stream->fds[i]);
+        free(steal(stream->fds));
+        stream->n_fds = 0;
+}
+
+/* Whatever of a message there is: all, or what had come when the stream ended. */
+static void record_message(struct stream *stream)
+{
+        size_t of_header = stream->have < STREAM_HEADER ? stream->have : STREAM_HEADER;
+        struct record *record =
+                stream_record(stream, RECORD_MESSAGE, stream->bytes + of_header, (uint32_t)(stream->have - of_header));
+
+        if (record) {
+                memcpy(&record->header, stream->bytes, of_header);
+                record->header_bytes = (uint32_t)of_header;
+                record->at_ns = stream->at_ns;
+                record->note = stream->note;
+                record->n_fds = stream->n_fds;
+                record->fds = steal(stream->fds);
+                stream->n_fds = 0;
+        }
+        record_log_put(stream->log, record);
+}
+
+static void begin_message(struct stream *stream)
+{
+        forget_fds(stream);
+        stream->have = stream->sent = 0;
+        stream->note.text[0] = '\0';
+}
+
+static void note(struct stream *stream, const char *text)
+{
+        if (!stream->note.text[0])
+                complain(&stream->note, "%s", text);
+}
+
+/* ---- receiving ---- */
+
+static void take_fds(struct stream *stream, struct msghdr *msg)
+{
+        struct cargo *cargo = &stream->cargo[stream->n_cargo];
+
+        cargo->at = stream->have;
+        cargo->n = 0;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+                if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != SCM_PIDFD))
+                        continue;
+
+                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                int fds[sizeof(union control) / sizeof(int)];
+
+                memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+                if (c->cmsg_type == SCM_PIDFD || cargo->n + n > STREAM_MAX_FDS) {
+                        fd_close_all(fds, n);
+                        continue;
+                }
+                memcpy(cargo->fds + cargo->n, fds, n * sizeof(int));
+                cargo->n += (unsigned)n;
+        }
+        if (msg->msg_flags & MSG_CTRUNC)
+                note(stream, "fds were lost: the tracer has no descriptor left");
+        if (cargo->n == 0)
+                return;
+        if (stream->have > 0 && !stream->raw)
+                note(stream, "fds came after the first byte of the message");
+        stream->n_cargo++;
+}
+
+/* How far the message goes, as far as is known: the header until it is here. */
+static size_t goal(const struct stream *stream)
+{
+        struct oriel_wire_header header;
+
+        if (stream->raw)
+                return sizeof(stream->bytes);
+        if (stream->have < STREAM_HEADER)
+                return STREAM_HEADER;
+        header_of(stream, &header);
+        return STREAM_HEADER + header.size;
+}
+
+static bool is_whole(const struct stream *stream)
+{
+        return stream->have >= STREAM_HEADER && stream->have == goal(stream);
+}
+
+/* Never past the end of the message: fds of the next would come along, and nobody could tell whose they are. 1: some
+ * bytes, 0: none now, or a negative errno, -ENODATA at the end. */
+static int receive_some(struct stream *stream)
+{
+        struct iovec iov = {stream->bytes + stream->have, goal(stream) - stream->have};
+        union control control;
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+        ssize_t got;
+
+        do
+                got = recvmsg(stream->from, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        while (got < 0 && errno == EINTR);
+        if (got < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        take_fds(stream, &msg);
+        stream->have += (size_t)got;
+        return got == 0 ? -ENODATA : 1;
+}
+
+static void turn_raw(struct stream *stream, const struct complaint *why)
+{
+        struct record *record = stream_record(stream, RECORD_RAW, stream->bytes, (uint32_t)stream->have);
+
+        if (record)
+                record->note = *why;
+        record_log_put(stream->log, record);
+        stream->raw = true;
+}
+
+static void inspect_header(struct stream *stream)
+{
+        struct oriel_wire_header header;
+        struct complaint complaint = {""};
+
+        header_of(stream, &header);
+        if (header_check(&header, &complaint) < 0)
+                turn_raw(stream, &complaint);
+        else if (stream->divert && header.request == ORIEL_FRONTEND_SET_BACKEND_REQ_FD &&
+                 !(header.flags & ORIEL_FLAG_REPLY) && stream->n_cargo == 1 && stream->cargo[0].n == 1)
+                stream->divert(stream, &stream->cargo[0].fds[0]);
+}
+
+/* What the sender has for this message, as long as it can be told apart. */
+static void receive_message(struct stream *stream)
+{
+        int r = 1;
+
+        while (r == 1 && stream->n_cargo < ARRAY_SIZE(stream->cargo) && !(stream->raw && stream->have)) {
+                bool had_header = stream->have >= STREAM_HEADER;
+
+                if (is_whole(stream))
+                        break;
+                r = receive_some(stream);
+                if (!stream->raw && !had_header && stream->have >= STREAM_HEADER)
+                        inspect_header(stream);
+        }
+        stream->at_ns = trace_clock_ns();
+        if (r < 0)
+                stream->state = STREAM_ENDING;
+}
+
+/* ---- sending ---- */
+
+/* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd is not to go out as it is. */
+static bool is_withheld(const struct stream *stream)
+{
+        static const struct oriel_wire_header due = {.request = ORIEL_FRONTEND_SET_BACKEND_REQ_FD};
+        size_t n = stream->have < sizeof(due.request) ? stream->have : sizeof(due.request);
+
+        return stream->divert && stream->state == STREAM_OPEN && stream->n_cargo == 1 && stream->have < STREAM_HEADER &&
+               memcmp(stream->bytes, &due, n) == 0;
+}
+
+static void attach_fds(struct msghdr *msg, union control *control, const struct cargo *cargo)
+{
+        size_t size = cargo->n * sizeof(int);
+
+        msg->msg_control = control->room;
+        msg->msg_controllen = CMSG_SPACE(size);
+
+        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(c), cargo->fds, size);
+}
+
+/* They are gone; what they were is kept for the record. */
+static void let_go(struct stream *stream)
+{
+        struct cargo *cargo = &stream->cargo[0];
+        struct description *fds = reallocarray(stream->fds, stream->n_fds + cargo->n, sizeof(fds[0]));
+
+        if (fds) {
+                for (unsigned i = 0; i < cargo->n; i++)
+                        describe_fd(cargo->fds[i], &fds[stream->n_fds + i]);
+                stream->fds = fds;
+                stream->n_fds += cargo->n;
+        }
+        fd_close_all(cargo->fds, cargo->n);
+        stream->n_cargo--;
+        memmove(&stream->cargo[0], &stream->cargo[1], stream->n_cargo * sizeof(stream->cargo[0]));
+}
+
+/* One piece: to the end of what is here, or to where other fds begin. */
+static ssize_t send_some(struct stream *stream)
+{
+        struct cargo *next = stream->n_cargo ? &stream->cargo[0] : NULL;
+        bool loaded = next && next->at == stream->sent;
+        size_t end = stream->have;
+        union control control;
+
+        if (next && !loaded)
+                end = next->at;
+        else if (loaded && stream->n_cargo > 1)
+                end = stream->cargo[1].at;
+
+        struct iovec iov = {stream->bytes + stream->sent, end - stream->sent};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n;
+
+        if (loaded)
+                attach_fds(&msg, &control, next);
+        do
+                n = sendmsg(stream->to, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        stream->sent += (size_t)n;
+        stream->total += (uint64_t)n;
+        if (loaded)
+                let_go(stream);
+        return n;
+}
+
+static void send_message(struct stream *stream)
+{
+        stream->blocked = stream->crowded = false;
+        while (stream->sent < stream->have && !is_withheld(stream)) {
+                ssize_t n = send_some(stream);
+
+                if (n >= 0)
+                        continue;
+                stream->crowded = n == -ETOOMANYREFS;
+                stream->blocked = n == -EAGAIN || stream->crowded;
+                if (!stream->blocked)
+                        stream_break(stream);
+                return;
+        }
+}
+
+/* ---- the end ---- */
+
+static void drop_cargo(struct stream *stream)
+{
+        for (; stream->n_cargo > 0; stream->n_cargo--)
+                fd_close_all(stream->cargo[stream->n_cargo - 1].fds, stream->cargo[stream->n_cargo - 1].n);
+}
+
+static void finish(struct stream *stream, const char *words)
+{
+        struct record *record;
+
+        if (stream->have > 0 && !stream->raw) {
+                note(stream, "the stream ends inside this message");
+                record_message(stream);
+        }
+        record = stream_record(stream, RECORD_END, NULL, 0);
+        if (record) {
+                record->bytes = stream->total;
+                complain(&record->note, "%s", words);
+        }
+        record_log_put(stream->log, record);
+        begin_message(stream);
+        stream->state = STREAM_CLOSED;
+        stream->blocked = stream->crowded = false;
+}
+
+void stream_break(struct stream *stream)
+{
+        if (stream->state == STREAM_CLOSED)
+                return;
+        shutdown(stream->from, SHUT_RD);
+        if (stream->sent < stream->have)
+                note(stream, "not passed on to its end: the receiver is gone");
+        drop_cargo(stream);
+        finish(stream, stream->sent < stream->have ? "the receiver is gone" : "");
+}
+
+void stream_close(struct stream *stream)
+{
+        if (stream->state != STREAM_CLOSED)
+                finish(stream, "");
+        drop_cargo(stream);
+        forget_fds(stream);
+}
+
+void stream_pump(struct stream *stream)
+{
+        if (stream->state == STREAM_OPEN && !stream->blocked)
+                receive_message(stream);
+        if (stream->state == STREAM_CLOSED)
+                return;
+        send_message(stream);
+        if (stream->state == STREAM_CLOSED || stream->blocked)
+                return;
+        if (stream->raw)
+                begin_message(stream);
+        else if (is_whole(stream)) {
+                record_message(stream);
+                begin_message(stream);
+        }
+        if (stream->state == STREAM_ENDING) {
+                drop_cargo(stream);
+                shutdown(stream->to, SHUT_WR);
+                finish(stream, "");
+        }
+}

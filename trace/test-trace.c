@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/test.h"
+#include "trace/relay.h"
+#include "trace/tracker.h"
+#include "trace/words.h"
+
+#include <linux/virtio_config.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- the tracker: what records mean ---- */
+
+struct session {
+        struct tracker *tracker;
+        struct event event;
+        int64_t at_ns;
+};
+
+static void open_session(struct session *session, const char *dialect)
+{
+        *session = (struct session){.tracker = tracker_new(dialect ? oriel_dialect_find(dialect) : NULL)};
+        assert_non_null(session->tracker);
+}
+
+static void see(struct session *session, struct record *record)
+{
+        session->at_ns += 1000;
+        record->at_ns = session->at_ns;
+        record->session = 1;
+        tracker_see(session->tracker, record, &session->event);
+        record_free(record);
+}
+
+/* A message on the main channel, or on the back-end channel. */
+static void say(struct session *session, unsigned channel, enum side from, uint32_t request, uint32_t flags,
+                const void *payload, uint32_t size, unsigned n_fds)
+{
+        struct record *record = record_new(RECORD_MESSAGE, payload, size);
+
+        assert_non_null(record);
+        record->channel = channel;
+        record->from = from;
+        record->header = (struct oriel_wire_header){request, ORIEL_VERSION | flags, size};
+        record->header_bytes = sizeof(record->header);
+        record->n_fds = n_fds;
+        see(session, record);
+}
+
+static void ask(struct session *session, uint32_t request, uint32_t flags)
+{
+        say(session, 0, SIDE_FRONTEND, request, flags, NULL, 0, 0);
+}
+
+static void tell_u64(struct session *session, uint32_t request, uint32_t flags, uint64_t value)
+{
+        say(session, 0, SIDE_FRONTEND, request, flags, &value, sizeof(value), 0);
+}
+
+static void answer(struct session *session, uint32_t request, uint64_t value)
+{
+        say(session, 0, SIDE_BACKEND, request, ORIEL_FLAG_REPLY, &value, sizeof(value), 0);
+}
+
+static void negotiate(struct session *session, uint64_t features)
+{
+        ask(session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        answer(session, ORIEL_FRONTEND_GET_FEATURES, ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES));
+        tell_u64(session, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, 0, features);
+        assert_int_equal(session->event.n_notes, 0);
+        assert_int_equal(session->event.number, 3);
+}
+
+static void replies_are_matched_in_order(void **state)
+{
+        struct session session;
+
+        (void)state;
+        open_session(&session, NULL);
+        negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        assert_true(session.event.reply && session.event.acknowledges);
+        assert_int_equal(session.event.answers, 4);
+        assert_int_equal(session.event.latency_ns, 3000);
+        assert_int_equal(session.event.result, 0);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 7);
+        assert_int_equal(session.event.answers, 6);
+        assert_int_equal(session.event.result, 7);
+        assert_int_equal(session.event.n_notes, 0);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        assert_int_equal(session.event.answers, 0);
+        assert_string_equal(session.event.notes[0].text, "SET_OWNER: a reply that no request waits for");
+        tracker_free(session.tracker);
+}
+
+static void a_reply_out_of_order(void **state)
+{
+        struct session session;
+        const char *name;
+
+        (void)state;
+        open_session(&session, NULL);
+        negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
+        ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        assert_int_equal(session.event.answers, 5);
+        assert_string_equal(session.event.notes[0].text,
+                            "SET_OWNER: answered before #4 GET_FEATURES, which was asked earlier");
+        assert_int_equal(tracker_unanswered(session.tracker, 0, &name), 4);
+        assert_string_equal(name, "GET_FEATURES");
+        assert_int_equal(tracker_unanswered(session.tracker, 1, &name), 0);
+        tracker_free(session.tracker);
+}
+
+/* Without REPLY_ACK an acknowledgement is not due; one that comes all the same is matched. */
+static void a_reply_that_need_not_come(void **state)
+{
+        struct session session;
+        const char *name;
+
+        (void)state;
+        open_session(&session, NULL);
+        negotiate(&session, 0);
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
+        assert_int_equal(tracker_unanswered(session.tracker, 0, &name), 0);
+        ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        answer(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        assert_int_equal(session.event.n_notes, 0);
+        ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        assert_int_equal(session.event.answers, 7);
+        tracker_free(session.tracker);
+}
+
+/* The channels have nothing to do with each other, and a request of the one may have a number of the other. */
+static void channels_are_apart(void **state)
+{
+        const struct oriel_wire_mmap map = {.len = 4096, .flags = 2};
+        const uint64_t refused = 1;
+        struct session session;
+
+        (void)state;
+        open_session(&session, NULL);
+        negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP));
+        say(&session, 1, SIDE_BACKEND, ORIEL_BACKEND_SHMEM_MAP, ORIEL_FLAG_NEED_REPLY, &map, sizeof(map), 1);
+        assert_string_equal(session.event.name, "SHMEM_MAP");
+        assert_false(session.event.reply);
+        assert_string_equal(session.event.notes[0].text, "SHMEM_MAP: flags are unknown");
+        ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        say(&session, 1, SIDE_FRONTEND, ORIEL_BACKEND_SHMEM_MAP, ORIEL_FLAG_REPLY, &refused, sizeof(refused), 0);
+        assert_int_equal(session.event.answers, 4);
+        assert_int_equal(session.event.result, 1);
+        assert_int_equal(session.event.n_notes, 0);
+        tracker_free(session.tracker);
+}
+
+static void rules_follow_what_was_agreed_on(void **state)
+{
+        const uint64_t bit_21 = ORIEL_FEATURE(21);
+        struct session session;
+
+        (void)state;
+        open_session(&session, "shmem-21");
+        negotiate(&session, bit_21);
+        ask(&session, ORIEL_FRONTEND_GET_SHMEM_CONFIG, 0);
+        assert_int_equal(session.event.n_notes, 0);
+        tracker_free(session.tracker);
+
+        open_session(&session, NULL);
+        negotiate(&session, bit_21);
+        ask(&session, ORIEL_FRONTEND_GET_SHMEM_CONFIG, 0);
+        assert_string_equal(session.event.notes[0].text, "GET_SHMEM_CONFIG: feature SHMEM_MAP was not negotiated");
+        tracker_free(session.tracker);
+
+        open_session(&session, NULL);
+        negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
+        ask(&session, 77, ORIEL_FLAG_NEED_REPLY);
+        assert_string_equal(session.event.name, "request 77");
+        answer(&session, 77, 1);
+        assert_int_equal(session.event.answers, 4);
+        assert_int_equal(session.event.n_notes, 0);
+        tracker_free(session.tracker);
+}
+
+static void after_a_loss_nothing_is_suspected(void **state)
+{
+        struct session session;
+        const char *name;
+
+        (void)state;
+        open_session(&session, NULL);
+        negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
+        ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
+        see(&session, record_new(RECORD_LOST, NULL, 0));
+        assert_int_equal(tracker_unanswered(session.tracker, 0, &name), 0);
+        answer(&session, ORIEL_FRONTEND_SET_OWNER, 0);
+        assert_int_equal(session.event.n_notes, 0);
+        tracker_free(session.tracker);
+}
+
+/* ---- descriptions ---- */
+
+static void what_fds_are(void **state)
+{
+        struct description description;
+        char words[128];
+        int fd = memfd_create("a\nb", MFD_CLOEXEC);
+
+        (void)state;
+        assert_int_equal(ftruncate(fd, 5), 0);
+        describe_fd(fd, &description);
+        words_of_fd(&description, words, sizeof(words));
+        assert_string_equal(words, "memfd a?b, 5 bytes, read-write");
+        description_clear(&description);
+        fd_close(fd);
+
+        fd = eventfd(0, EFD_CLOEXEC);
+        describe_fd(fd, &description);
+        words_of_fd(&description, words, sizeof(words));
+        assert_string_equal(words, "eventfd, read-write");
+        description_clear(&description);
+        fd_close(fd);
+
+        describe_fd(-1, &description);
+        assert_string_equal(description.kind, "descriptor");
+        description_clear(&description);
+}
+
+static void only_what_can_be_shown(void **state)
+{
+        static const struct {
+                const char *text, *shown;
+        } cases[] = {
+                {"plain", "plain"},
+                {"\t\x7f\x1b", "???"},
+                {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"},
+                {"\xff\xc0\x80", "???"},
+                {"\xed\xa0\x80", "???"},
+                {"\xe2\x82", "??"},
+                {"\xf4\x90\x80\x80", "????"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char text[32];
+
+                snprintf(text, sizeof(text), "%s", cases[i].text);
+                make_printable(text);
+                assert_string_equal(text, cases[i].shown);
+        }
+}
+
+/* ---- records on their way ---- */
+
+static void what_is_not_taken_is_counted(void **state)
+{
+        static const uint8_t payload[ORIEL_MAX_PAYLOAD];
+        struct record_log log;
+        unsigned kept = 0, lost = 0, n = 20000;
+
+        (void)state;
+        record_log_init(&log);
+        for (unsigned i = 0; i < n; i++)
+                record_log_put(&log, record_new(RECORD_MESSAGE, payload, sizeof(payload)));
+        record_log_close(&log);
+
+        struct record *record = record_log_take(&log);
+
+        while (record) {
+                struct record *next = record->next;
+
+                if (record->kind == RECORD_LOST)
+                        lost += record->header.size;
+                else
+                        kept++;
+                record_free(record);
+                record = next;
+        }
+        assert_true(lost > 0 && kept > 1000);
+        assert_int_equal(kept + lost, n);
+        assert_null(record_log_take(&log));
+        record_log_destroy(&log);
+}
+
+/* ---- the relay ---- */
+
+struct run {
+        int fds[2]; /* the relay's */
+        struct record_log log;
+        pthread_t thread;
+        int peers[2]; /* by enum side */
+};
+
+static void *run_relay(void *userdata)
+{
+        struct run *run = userdata;
+
+        assert_int_equal(relay_run(run->fds[SIDE_FRONTEND], run->fds[SIDE_BACKEND], -1, &run->log, 1), 0);
+        return NULL;
+}
+
+static void start_relay(struct run *run)
+{
+        for (int side = 0; side < 2; side++) {
+                int fds[2];
+
+                assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+                run->fds[side] = fds[0];
+                run->peers[side] = fds[1];
+        }
+        record_log_init(&run->log);
+        assert_int_equal(pthread_create(&run->thread, NULL, run_relay, run), 0);
+}
+
+/* All its records, of which the caller gets the first. */
+static struct record *end_relay(struct run *run)
+{
+        struct record *records;
+
+        fd_close_all(run->peers, ARRAY_SIZE(run->peers));
+        assert_int_equal(pthread_join(run->thread, NULL), 0);
+        record_log_close(&run->log);
+        records = record_log_take(&run->log);
+        record_log_destroy(&run->log);
+        return records;
+}
+
+static void records_of_a_session(void **state)
+{
+        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION, 0};
+        static const enum record_kind kinds[] = {RECORD_SESSION, RECORD_MESSAGE, RECORD_END, RECORD_END,
+                                                 RECORD_SESSION_END};
+        struct run run;
+        char got[sizeof(header)];
+        size_t i = 0;
+
+        (void)state;
+        start_relay(&run);
+        assert_int_equal(send(run.peers[SIDE_FRONTEND], &header, sizeof(header), 0), sizeof(header));
+        assert_int_equal(recv(run.peers[SIDE_BACKEND], got, sizeof(got), MSG_WAITALL), sizeof(got));
+        assert_memory_equal(got, &header, sizeof(header));
+
+        struct record *record = end_relay(&run);
+
+        for (; record; i++) {
+                struct record *next = record->next;
+
+                assert_true(i < ARRAY_SIZE(kinds));
+                assert_int_equal(record->kind, kinds[i]);
+                record_free(record);
+                record = next;
+        }
+        assert_int_equal(i, ARRAY_SIZE(kinds));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(replies_are_matched_in_order),
+                counted_test(a_reply_out_of_order),
+                counted_test(a_reply_that_need_not_come),
+                counted_test(channels_are_apart),
+                counted_test(rules_follow_what_was_agreed_on),
+                counted_test(after_a_loss_nothing_is_suspected),
+                counted_test(what_fds_are),
+                counted_test(only_what_can_be_shown),
+                counted_test(what_is_not_taken_is_counted),
+                counted_test(records_of_a_session),
+        };
+
+        return run_counted("trace", tests);
+}
