@@ -71,8 +71,7 @@ ssize_t op_init(struct request *request)
 
         /* A guest that was restarted without a device reset has not said goodbye. */
         session_end(fs);
-        if (offered_flags(in) & wanted_for_window)
-                window_try(&fs->window);
+        window_try(&fs->window);
 
         uint64_t flags = choose_flags(fs, in);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,9 +106,10 @@ void client_begin(struct client *client, const struct fs_options *wanted)
         assert_true(client->share_fd >= 0);
 
         options.shared_dir = client->share;
-        options.window_userdata = &client->window;
-        if (options.window_size > 0)
+        if (options.window_size > 0 && !options.window_ops) {
                 options.window_ops = &test_window_ops;
+                options.window_userdata = &client->window;
+        }
         assert_int_equal(fs_new(&options, &client->fs), 0);
         assert_true(client_init(client) > 0);
 }
@@ -249,14 +251,14 @@ ssize_t client_call(struct client *client, uint32_t opcode, uint64_t nodeid, con
         return client_call_as(client, getuid(), getgid(), opcode, nodeid, body, out, out_size);
 }
 
-ssize_t client_init(struct client *client)
+ssize_t client_init_as(struct client *client, uint64_t flags)
 {
         const struct fuse_init_in in = {
                 .major = FUSE_KERNEL_VERSION,
                 .minor = FUSE_KERNEL_MINOR_VERSION,
                 .max_readahead = 131072,
-                .flags = UINT32_MAX,
-                .flags2 = UINT32_MAX,
+                .flags = (uint32_t)flags,
+                .flags2 = (uint32_t)(flags >> 32),
         };
         struct fuse_init_out out = {0};
         ssize_t r = client_call(client, FUSE_INIT, 0, BODY(START(in)), &out, sizeof(out));
@@ -264,6 +266,11 @@ ssize_t client_init(struct client *client)
         client->flags = (uint64_t)out.flags2 << 32 | out.flags;
         client->map_alignment = out.map_alignment;
         return r;
+}
+
+ssize_t client_init(struct client *client)
+{
+        return client_init_as(client, UINT64_MAX);
 }
 
 ssize_t client_lookup(struct client *client, uint64_t parent, const char *name, uint64_t *nodeid)
@@ -350,4 +357,21 @@ void client_make_file(struct client *client, const char *name, const char *conte
 int client_fds(void)
 {
         return test_count_fds();
+}
+
+pid_t client_run_program(struct client *client, const char *name)
+{
+        char path[128], *const argv[] = {path, "1000", NULL}, *const envp[] = {NULL};
+        int from = open("/bin/sleep", O_RDONLY | O_CLOEXEC), to;
+        pid_t pid;
+
+        to = openat(client->share_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+        assert_true(from >= 0 && to >= 0);
+        while (copy_file_range(from, NULL, to, NULL, 1 << 20, 0) > 0)
+                ;
+        close(from);
+        close(to);
+        snprintf(path, sizeof(path), "%s/%s", client->share, name);
+        assert_int_equal(posix_spawn(&pid, path, NULL, NULL, argv, envp), 0);
+        return pid;
 }

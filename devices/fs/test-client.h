@@ -45,7 +45,8 @@ struct test_body {
         size_t data_size;
 };
 
-/* Make directory, file system and session; @options may be NULL, shared_dir in it is ignored. */
+/* Make directory, file system and session; @options may be NULL, shared_dir in it is ignored. A window without ops of
+ * its own is client->window. */
 void client_begin(struct client *client, const struct fs_options *options);
 void client_end(struct client *client);
 extern const struct fs_window_ops test_window_ops;
@@ -64,6 +65,7 @@ ssize_t client_raw(struct client *client, const void *request, size_t size, void
 
 /* Short forms. Each returns what client_call does. */
 ssize_t client_init(struct client *client);
+ssize_t client_init_as(struct client *client, uint64_t flags); /* FUSE_INIT_EXT and what else the kernel can */
 ssize_t client_lookup(struct client *client, uint64_t parent, const char *name, uint64_t *nodeid);
 ssize_t client_forget(struct client *client, uint64_t nodeid, uint64_t lookups);
 ssize_t client_open(struct client *client, uint32_t opcode, uint64_t nodeid, uint32_t flags, uint64_t *fh);
@@ -77,6 +79,8 @@ ssize_t client_removemapping(struct client *client, uint64_t window_offset, uint
 
 /* A file made behind the guest's back. */
 void client_make_file(struct client *client, const char *name, const char *contents);
+/* A program in the share that runs until it is killed: it can't be opened for writing. */
+pid_t client_run_program(struct client *client, const char *name);
 /* Of this process. */
 int client_fds(void);
 

@@ -6,8 +6,6 @@
 #include "devices/fs/test-client.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -192,23 +190,6 @@ static void test_readonly(void **state)
         client_end(&client);
 }
 
-static pid_t run_copy_of_sleep(struct client *client)
-{
-        char path[128], *const argv[] = {path, "1000", NULL}, *const envp[] = {NULL};
-        int from = open("/bin/sleep", O_RDONLY | O_CLOEXEC), to;
-        pid_t pid;
-
-        to = openat(client->share_fd, "running", O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
-        assert_true(from >= 0 && to >= 0);
-        while (copy_file_range(from, NULL, to, NULL, 1 << 20, 0) > 0)
-                ;
-        close(from);
-        close(to);
-        snprintf(path, sizeof(path), "%s/running", client->share);
-        assert_int_equal(posix_spawn(&pid, path, NULL, NULL, argv, envp), 0);
-        return pid;
-}
-
 /* A program that runs can be read only; once it has ended, a mapping that was made meanwhile gives way to a better. */
 static void test_busy_program(void **state)
 {
@@ -218,7 +199,7 @@ static void test_busy_program(void **state)
 
         (void)state;
         begin(&client, false, &a, &b);
-        pid = run_copy_of_sleep(&client);
+        pid = client_run_program(&client, "running");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "running", &running) > 0);
         assert_int_equal(client_setupmapping(&client, running, 0, RANGE, 0, READ_FLAG), 0);
         assert_false(client.window.last_writable);

@@ -159,7 +159,7 @@ class Case(unittest.TestCase):
         wait_for(lambda: self.fs.poll() is not None or made_at(self.path(own)) != before, "oriel-fs")
         self.assertIsNone(self.fs.poll(), "oriel-fs has ended")
         if traced and not os.path.exists(self.socket):
-            tracer = self.start("tracer", os.environ.get("ORIEL_TRACER", ORIEL), "trace", "--listen", "socket", "--connect", own, "-o",
+            tracer = self.start("tracer", ORIEL, "trace", "--listen", "socket", "--connect", own, "-o",
                                 "messages.trace")
             self.wait_for_socket("socket", tracer)
         return self.fs
