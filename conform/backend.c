@@ -456,8 +456,3 @@ int conform_backend(const struct conform_options *options)
         fd_close(b.memory_fd);
         return status;
 }
-int conform_frontend(const struct conform_options *options)
-{
-        (void)options;
-        return 1;
-}
