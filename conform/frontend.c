@@ -31,8 +31,8 @@ void front_drop(struct front_end *f)
         f->agreement = (struct agreement){.offers_protocol_features = true};
         memset(f->vrings, 0, sizeof(f->vrings));
         f->status = 0;
-        f->settled = f->deaf = f->replied = false;
-        f->n_placed = f->n_live = f->n_order = 0;
+        f->settled = f->deaf = f->replied = f->spoiled = false;
+        f->pause_at = f->n_placed = f->n_live = f->n_order = f->owed = 0;
         memset(f->seen, 0, sizeof(f->seen));
         f->violation.text[0] = '\0';
 }
@@ -69,6 +69,7 @@ bool front_is_started(const struct front_end *f)
 
 /* ---- serving ---- */
 
+/* 1: it is time for a pause. */
 static int serve_main(struct front_end *f)
 {
         struct complaint complaint = {""};
@@ -76,8 +77,12 @@ static int serve_main(struct front_end *f)
 
         while ((r = channel_receive(&f->main, UINT32_MAX, &complaint)) == 1) {
                 f->heard_ms = now_ms();
+                uint32_t id = f->main.in.header.request;
+
                 front_handle(f, &f->main.in);
                 channel_done(&f->main);
+                if (id == f->pause_at)
+                        return 1;
         }
         if (r == 0)
                 return 0;
@@ -100,6 +105,7 @@ static int serve_back(struct front_end *f)
         f->back.in.n_fds = 0;
         channel_done(&f->back);
         f->replied = true;
+        f->owed -= f->owed > 0;
         return 1;
 }
 
@@ -118,8 +124,11 @@ int front_step(struct front_end *f, int64_t deadline_ms)
                         return 0;
                 if (fds[1].revents && serve_back(f) == 1)
                         return 1;
-                if (fds[0].revents && serve_main(f) < 0)
-                        return -ENOTCONN;
+
+                int r = fds[0].revents ? serve_main(f) : 0;
+
+                if (r != 0)
+                        return r < 0 ? r : 0;
                 if (fds[1].revents && f->back.fd < 0)
                         return 0;
         }
@@ -132,6 +141,15 @@ int front_serve_for(struct front_end *f, int ms)
 
         while (r >= 0 && now_ms() < deadline && !process_interrupted())
                 r = front_step(f, deadline);
+        return r < 0 ? r : 0;
+}
+
+int front_serve_quiet(struct front_end *f, int ms)
+{
+        int r = 0;
+
+        while (r == 0 && now_ms() < f->heard_ms + ms && !process_interrupted())
+                r = front_step(f, f->heard_ms + ms);
         return r < 0 ? r : 0;
 }
 
@@ -193,6 +211,7 @@ enum answer front_send(struct front_end *f, struct message *request, bool need_r
                 request->header.flags |= ORIEL_FLAG_NEED_REPLY;
         if (f->back.fd < 0 || wire_send(f->back.fd, request, f->timeout_ms) < 0)
                 return CLOSED;
+        f->owed += need_reply;
         return DONE;
 }
 
@@ -217,7 +236,8 @@ enum answer front_take(struct front_end *f, uint32_t id, int timeout_ms)
                 return f->back.fd < 0 ? CLOSED : SILENT;
         if (r < 0)
                 return CLOSED;
-        if (!is_reply(f, row, id))
+        f->spoiled |= !is_reply(f, row, id);
+        if (f->spoiled)
                 return BROKEN;
         return f->reply.payload.u64 == 0 ? DONE : REFUSED;
 }
@@ -305,6 +325,15 @@ bool front_forgets(struct front_end *f, int fd)
 
 /* ---- the suite ---- */
 
+/* Answers that come late would be taken for those of the next case. */
+static void settle_debts(struct front_end *f)
+{
+        int64_t deadline = now_ms() + f->timeout_ms;
+
+        while (f->owed > 0 && f->back.fd >= 0 && front_step(f, deadline) == 1)
+                ;
+}
+
 static enum verdict look_after(struct trial *trial, enum verdict verdict)
 {
         struct front_end *f = trial->front_end;
@@ -316,14 +345,18 @@ static enum verdict look_after(struct trial *trial, enum verdict verdict)
                 front_drop(f);
                 return fails(trial, "the peer died (%s)", how);
         }
-        if (f->main.fd >= 0)
-                f->deaf = false;
-        while (f->n_placed > 0) {
+        f->deaf = false;
+        settle_debts(f);
+        while (f->n_placed > 0 && !f->spoiled) {
                 struct oriel_wire_mmap last = f->placed[f->n_placed - 1];
 
                 /* What it can't unmap it would refuse once more. */
                 if (!(BIT(front_unmap(f, &last)) & ACCEPTED) && f->n_placed > 0)
                         f->n_placed--;
+        }
+        if (f->spoiled || f->owed > 0) {
+                process_stop(&f->process);
+                front_drop(f);
         }
         return verdict;
 }

@@ -30,8 +30,9 @@ struct front_end {
         struct front_vring vrings[ORIEL_MAX_QUEUES];
         unsigned stops; /* of a started vring, or of all of them */
         uint8_t status;
-        bool settled; /* the device was started, and nothing more came for a while */
-        bool deaf;    /* the main channel is not read */
+        bool settled;      /* the device was started, and nothing more came for a while */
+        bool deaf;         /* the main channel is not read */
+        uint32_t pause_at; /* front_step() returns when this request was served */
         int64_t heard_ms;
 
         /* What came on the main channel: the first requests in order, how often each, and what was wrong first. */
@@ -42,6 +43,8 @@ struct front_end {
 
         struct message reply; /* the last on the back-end channel */
         bool replied;
+        unsigned owed;        /* answers that were asked for and did not come */
+        bool spoiled;         /* one came that was no answer, so nobody knows any more which is to what */
         struct complaint why; /* of the last answer */
 
         /* What a case has mapped and not unmapped. */
@@ -66,6 +69,8 @@ bool front_is_started(const struct front_end *f);
 int front_step(struct front_end *f, int64_t deadline_ms);
 /* 0, or -ENOTCONN. */
 int front_serve_for(struct front_end *f, int ms);
+/* Until nothing came for @ms. */
+int front_serve_quiet(struct front_end *f, int ms);
 /* One message of the main channel. */
 void front_handle(struct front_end *f, struct message *request);
 

@@ -12,9 +12,11 @@ static enum verdict map_before_start(struct trial *trial)
         int64_t deadline = now_ms() + NEGOTIATE_MS;
         _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-        while (f->seen[ORIEL_FRONTEND_GET_SHMEM_CONFIG] == 0 && !front_is_started(f) && now_ms() < deadline)
-                if (front_step(f, now_ms() + 1) < 0)
+        f->pause_at = ORIEL_FRONTEND_GET_SHMEM_CONFIG;
+        while (f->seen[f->pause_at] == 0 && !front_is_started(f) && now_ms() < deadline)
+                if (front_step(f, deadline) < 0)
                         return fails(trial, "closed the connection before it was sent");
+        f->pause_at = 0;
         if (f->back.fd < 0 || !agreed(&f->agreement, ORIEL_PROTOCOL_F_SHMEM_MAP))
                 return skips(trial, "SHMEM_MAP is not negotiated");
         if (front_is_started(f))
