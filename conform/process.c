@@ -4,7 +4,6 @@
 #include "base/fd.h"
 #include "channel/channel.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -129,26 +128,4 @@ void process_describe(const struct process *process, char *out, size_t size)
                 snprintf(out, size, "signal %d", WTERMSIG(process->status));
         else
                 snprintf(out, size, "exit status %d", WEXITSTATUS(process->status));
-}
-
-static void closedirp(DIR **dir)
-{
-        if (*dir)
-                closedir(*dir);
-}
-
-int process_count_fds(pid_t pid)
-{
-        char path[64];
-        int n = 0;
-
-        snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-
-        _cleanup_(closedirp) DIR *dir = opendir(path);
-
-        if (!dir)
-                return -errno;
-        for (const struct dirent *entry; (entry = readdir(dir));)
-                n += entry->d_name[0] != '.';
-        return n;
 }

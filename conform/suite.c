@@ -76,7 +76,7 @@ enum verdict expect(struct trial *trial, const char *what, enum answer got, cons
 
 static bool wanted(const struct conform_options *options, const struct conform_case *row)
 {
-        return !options->only || fnmatch(options->only, row->name, 0) == 0;
+        return !options->only || fnmatch(options->only, row->name, FNM_EXTMATCH) == 0;
 }
 
 int suite_list(const struct suite *suite)

@@ -50,21 +50,20 @@ static int add_process(pid_t pid, const struct stat *st, struct mapped *out)
 /* The fifth word of /proc/PID/stat; the second may hold blanks and brackets. */
 static pid_t group_of(pid_t pid)
 {
-        char path[64], text[512];
+        char path[64], text[512] = "";
         int group = -1;
 
         snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 
-        _cleanup_(fclosep) FILE *file = fopen(path, "re");
+        FILE *file = fopen(path, "re");
 
-        if (!file || !fgets(text, sizeof(text), file))
+        if (!file)
                 return -1;
 
-        const char *rest = strrchr(text, ')');
+        const char *rest = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
 
-        if (!rest || sscanf(rest, ") %*c %*d %d", &group) != 1)
-                return -1;
-        return group;
+        fclose(file);
+        return rest && sscanf(rest, ") %*c %*d %d", &group) == 1 ? group : -1;
 }
 
 static void closedirp(DIR **dir)
@@ -93,4 +92,20 @@ int process_find_mapped(pid_t pid, pid_t group, int fd, struct mapped *out)
                         add_process(other, &st, out);
         }
         return 0;
+}
+
+int process_count_fds(pid_t pid)
+{
+        char path[64];
+        int n = 0;
+
+        snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+
+        _cleanup_(closedirp) DIR *dir = opendir(path);
+
+        if (!dir)
+                return -errno;
+        for (const struct dirent *entry; (entry = readdir(dir));)
+                n += entry->d_name[0] != '.';
+        return n;
 }
