@@ -194,10 +194,34 @@ static void remove_stale(const char *path)
                 unlink(path);
 }
 
+/* It may be started anew within a case, which must not make its death forgotten. */
+static void note_death(struct back_end *b)
+{
+        char how[64];
+
+        if (b->process.pid <= 0 || process_runs(&b->process))
+                return;
+        /* With what it left in its group; and its end is looked at once. */
+        process_stop(&b->process);
+        if (b->death[0])
+                return;
+        if (b->one_shot && b->process.status == b->usual_status)
+                return;
+        process_describe(&b->process, how, sizeof(how));
+        snprintf(b->death, sizeof(b->death), "the peer died (%s)", how);
+}
+
 static int make_sure_it_runs(struct back_end *b)
 {
-        if (!b->options->command || process_runs(&b->process))
+        if (!b->options->command)
                 return 0;
+        /* Else the next connection could be made to what is about to end. */
+        if (b->one_shot && b->served)
+                process_ends(&b->process, now_ms() + b->timeout_ms);
+        if (process_runs(&b->process))
+                return 0;
+        note_death(b);
+        b->served = false;
         remove_stale(b->options->socket);
         return process_start(&b->process, b->options->command, b->options->log);
 }
@@ -216,6 +240,7 @@ static int connect_to(struct back_end *b, int64_t deadline)
 
         int r = channel_init(&b->main, fd);
 
+        b->served = true;
         if (r < 0)
                 channel_close(&b->main);
         return r;
@@ -228,13 +253,8 @@ int back_open(struct back_end *b)
         enum answer answer = CLOSED;
         int r;
 
-        /* Else the next connection could be made to what is about to end. */
-        if (b->one_shot && b->main.fd >= 0) {
-                back_close(b);
-                process_ends(&b->process, deadline);
-        }
+        back_close(b);
         r = make_sure_it_runs(b);
-
         while (r == 0 && answer == CLOSED && !process_interrupted()) {
                 back_close(b);
                 r = connect_to(b, start);
@@ -303,15 +323,11 @@ bool back_reopen(struct back_end *b, uint64_t without)
 static bool died(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
-        char how[64];
 
-        if (!b->options->command || process_runs(&b->process) || b->process.pid <= 0)
-                return false;
-        if (b->one_shot && b->process.status == b->usual_status)
-                return false;
-        process_describe(&b->process, how, sizeof(how));
-        fails(trial, "the peer died (%s)", how);
-        return true;
+        note_death(b);
+        if (b->death[0])
+                fails(trial, "%s", b->death);
+        return b->death[0];
 }
 
 /* Where it has hung up by itself it may be about to end. */
@@ -397,6 +413,9 @@ static enum verdict run_connected(struct trial *trial)
 static enum verdict run(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
+
+        b->death[0] = '\0';
+
         int r = back_open(b);
 
         if (r < 0)

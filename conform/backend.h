@@ -19,6 +19,8 @@ struct back_end {
         struct process process;
         bool one_shot;    /* it ends when its front-end goes, */
         int usual_status; /* like this */
+        bool served;      /* this process has had a connection */
+        char death[96];   /* in this case; "" without one */
 
         struct channel main;
         int back; /* our end of the back-end channel */

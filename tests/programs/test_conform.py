@@ -18,6 +18,7 @@ BACKEND_FAULTS = [
     ("reply-unflagged", "replies", "reply flag is missing"),
     ("accepts-unknown", "unknown-request-200", "accepted"),
     ("dies-of-unknown", "unknown-request-200", "the peer died (signal 11)"),
+    ("dies-of-short", "payload-short", "the peer died (signal 11)"),
     ("answers-unasked", "no-ack-unasked", "answers that nobody asked for"),
     ("config-short", "config-1", "payload size does not fit size"),
     ("fds-not-counted", "mem-table-without-fds", "accepted"),

@@ -55,6 +55,8 @@ class Backend:
         index, num = word & 0xffffffff, word >> 32
         if request == 5 and len(fds) != index and FAULT != "fds-not-counted":
             return False
+        if request == 2 and len(payload) < 8 and FAULT == "dies-of-short":
+            os.kill(os.getpid(), signal.SIGSEGV)
         if request == 10:
             self.bases[index] = num
         if request == 16:
@@ -101,7 +103,7 @@ class Backend:
                 with connection:
                     try:
                         self.serve(connection)
-                    except OSError:
+                    except (OSError, ValueError, IndexError, struct.error):
                         pass
 
 
