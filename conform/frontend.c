@@ -55,7 +55,6 @@ int front_accept(struct front_end *f, int64_t deadline_ms)
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &(socklen_t){sizeof(peer)}) == 0)
                 f->pid = peer.pid;
         f->heard_ms = now_ms();
-        f->connections++;
         return channel_init(&f->main, fd);
 }
 
@@ -345,6 +344,8 @@ static enum verdict look_after(struct trial *trial, enum verdict verdict)
                 front_drop(f);
                 return fails(trial, "the peer died (%s)", how);
         }
+        if (f->process.pid != f->began_with)
+                verdict = fails(trial, "the peer died");
         f->deaf = false;
         settle_debts(f);
         while (f->n_placed > 0 && !f->spoiled) {
@@ -373,6 +374,7 @@ static enum verdict run_connected(struct trial *trial)
         uint8_t feature = trial->row->feature;
         int r = front_connect(f, !is_early(trial->row));
 
+        f->began_with = f->process.pid;
         if (r < 0 && process_runs(&f->process))
                 return fails(trial, f->main.fd < 0 ? "it does not connect" : "it does not start the device");
         if (r < 0)

@@ -22,8 +22,8 @@ struct front_end {
         int timeout_ms;
         struct process process;
         int listener;
-        pid_t pid; /* whoever has connected */
-        unsigned connections;
+        pid_t pid;        /* whoever has connected */
+        pid_t began_with; /* the process that the case was begun with */
 
         struct channel main, back;
         struct agreement agreement;
