@@ -4,6 +4,7 @@
 
 /* Each subcommand is a main() of its own, whose argv[0] is its name. */
 int command_bench(int argc, char **argv);
+int command_conform(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_mount(int argc, char **argv);
 int command_probe(int argc, char **argv);

@@ -64,6 +64,14 @@ def check_library(page):
     expect(named, f"{page}: no function is named")
 
 
+def check_conformance(page):
+    text = read("docs", page)
+    for suite, title in (("backend", "### Back-ends"), ("frontend", "### Front-ends")):
+        listed = subprocess.run([oriel, "conform", suite, "--list"], capture_output=True, text=True, check=True).stdout
+        table = text.split("<!-- conformance:begin -->")[1].split(title)[1].split("###")[0]
+        compare(page, "case", set(re.findall(r"^([\w-]+)$", listed, re.M)), set(re.findall(r"^\| `([\w-]+)`", table, re.M)))
+
+
 def check_programs(page, begin, source):
     blocks = re.findall(begin + r"\n(.*?)^```$", page, re.M | re.S)
     programs = [block for block in blocks if "int main(" in block]
@@ -75,6 +83,7 @@ def check_programs(page, begin, source):
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
 check_library("liboriel.3.scd")
+check_conformance("conformance.md")
 check_programs(read("README.md"), "^```c", "backend.c")
 check_programs(section(read("docs", "man", "liboriel.3.scd"), "EXAMPLES"), "^```", "frontend.c")
 expect(read("README.md").startswith("```\nmake demo\nmake check\n```\n"), "README.md does not begin with the two commands")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Put results of oriel conform --json into docs/conformance.md: update-conformance.py RESULT.json...
+
+Each result is a column, in place of the one that its peer had before; columns of other peers stay as they are. The
+first result for a suite says which cases there are."""
+import json
+import os
+import sys
+
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance.md")
+BEGIN, END = "<!-- conformance:begin -->\n", "<!-- conformance:end -->\n"
+TITLES = {"backend": "### Back-ends", "frontend": "### Front-ends"}
+
+
+def cell(case):
+    if case["result"] == "skip":
+        return "skip"
+    if case["result"] == "fail":
+        return "FAIL (died)" if "the peer died" in case["got"] else "FAIL"
+    return "refused" if case["got"].startswith("refused") else "pass"
+
+
+def read_table(text):
+    """{"section": {case: section}, peer: {case: cell}} of a table in Markdown, in its order."""
+    rows = [[part.strip() for part in line.strip("|\n").split("|")] for line in text.splitlines() if line.startswith("|")]
+    if len(rows) < 2:
+        return {"section": {}}
+    return {name: {row[0].strip("`"): row[i] for row in rows[2:]} for i, name in enumerate(rows[0]) if i > 0}
+
+
+def print_table(columns):
+    names = list(columns)
+    lines = ["| case | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for case in columns["section"]:
+        lines.append(f"| `{case}` | " + " | ".join(columns[name].get(case, "") for name in names) + " |")
+    passed = [sum(columns[name].get(case) in ("pass", "refused") for case in columns["section"]) for name in names[1:]]
+    failed = [sum(columns[name].get(case, "").startswith("FAIL") for case in columns["section"]) for name in names[1:]]
+    summary = [f"{name}: {p} passed, {f} failed." for name, p, f in zip(names[1:], passed, failed)]
+    return "\n".join(lines) + "\n\n" + "\n".join(summary) + "\n"
+
+
+def main():
+    with open(PAGE, encoding="utf-8") as file:
+        before, rest = file.read().split(BEGIN)
+    old, after = rest.split(END)
+    tables = {suite: read_table(old.split(title)[1].split("###")[0] if title in old else "")
+              for suite, title in TITLES.items()}
+    seen = set()
+    for path in sys.argv[1:]:
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file)
+        table = tables[result["suite"]]
+        if result["suite"] not in seen:
+            table["section"] = {case["name"]: case["section"] for case in result["cases"]}
+        seen.add(result["suite"])
+        table[result["peer"]] = {case["name"]: cell(case) for case in result["cases"]}
+    new = "\n".join(f"{TITLES[suite]}\n\n{print_table(table)}" for suite, table in tables.items())
+    with open(PAGE, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n{new}\n{END}{after}")
+
+
+main()
