@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel conform against what others wrote. Each result has to be what docs/conformance.md says of that version; of one
+that is not there yet, the differences from none are printed, to be put there by docs/update-conformance.py."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from lab import HERE, KEPT, ORIEL, ORIEL_FS, ROOT, Case, kernel, main
+
+PAGE = os.path.join(HERE, "../../docs/conformance.md")
+
+
+def version(package):
+    words = subprocess.run(["chroot", ROOT, "dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True,
+                           check=True).stdout
+    return re.sub(r"^\d+:|[+-].*$", "", words)
+
+
+def known(suite, peer):
+    """{case: cell} as the page has it, or nothing."""
+    with open(PAGE, encoding="utf-8") as file:
+        text = file.read().split("### Back-ends" if suite == "backend" else "### Front-ends")[-1].split("###")[0]
+    rows = [[part.strip() for part in line.strip("|\n").split("|")] for line in text.splitlines() if line.startswith("|")]
+    if not rows or peer not in rows[0]:
+        return {}
+    at = rows[0].index(peer)
+    return {row[0].strip("`"): row[at] for row in rows[2:]}
+
+
+def cell(case):
+    if case["result"] == "fail":
+        return "FAIL (died)" if "the peer died" in case["got"] else "FAIL"
+    return "skip" if case["result"] == "skip" else "refused" if case["got"].startswith("refused") else "pass"
+
+
+class Conformance(Case):
+    def conform(self, suite, peer, *args, limit=120):
+        """Run the suite, keep its result, and compare it with what is written."""
+        name = self.id().split(".")[-1].removeprefix("test_")
+        result = subprocess.run([ORIEL, "conform", suite, *args[:args.index("--")], "--name", peer, "--json", name + ".json", "--log",
+                                 "peer.log", *args[args.index("--"):]], cwd=self.folder, capture_output=True, text=True, timeout=limit)
+        with open(self.path("conform.log"), "w") as file:
+            file.write(result.stdout + result.stderr)
+        self.assertIn(result.returncode, (0, 1), result.stderr)
+        with open(self.path(name + ".json")) as file:
+            cases = {case["name"]: cell(case) for case in json.load(file)["cases"]}
+        os.makedirs(os.path.join(KEPT, "../conformance"), exist_ok=True)
+        shutil.copy(self.path(name + ".json"), os.path.join(KEPT, "../conformance"))
+
+        listed = self.run_ok(ORIEL, "conform", suite, "--list")
+        self.assertGreater(len(cases), 80)
+        self.assertEqual(len(re.findall(r"^\S+", listed, re.M)), len(cases), "the suite did not come to its end")
+        print(f"\n# {peer}: {sum(c in ('pass', 'refused') for c in cases.values())} passed, "
+              f"{sum(c.startswith('FAIL') for c in cases.values())} failed, "
+              f"{sum(c == 'skip' for c in cases.values())} skipped", file=sys.stderr)
+        written = known(suite, peer)
+        if not written:
+            print(f"\n# {peer} is not in docs/conformance.md yet", file=sys.stderr)
+        for case, outcome in cases.items() if written else ():
+            with self.subTest(case):
+                self.assertEqual(outcome, written.get(case))
+        return cases
+
+    def command(self, *args):
+        return ("--", os.path.join(HERE, "enter"), ROOT, *args)
+
+    def test_qemu(self):
+        self.pack_initramfs("idle.sh")
+        self.conform(
+            "frontend", "QEMU " + version("qemu-system-x86"), "--listen", "socket", "--start-timeout", "90",
+            *self.command("qemu-system-x86_64", "-M", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "max", "-m", "256",
+                          "-object", "memory-backend-memfd,id=ram,size=256M,share=on", "-nodefaults", "-display", "none", "-serial",
+                          "stdio", "-no-reboot", "-kernel", kernel(), "-initrd", self.inside("initramfs.cpio"), "-append",
+                          "console=ttyS0 panic=-1 quiet", "-chardev", "socket,id=fs,path=" + self.inside("socket"), "-device",
+                          "vhost-user-test-device-pci,virtio-id=26,num_vqs=2,config_size=44,chardev=fs"),
+            limit=600)
+
+    def test_virtiofsd(self):
+        self.conform("backend", "virtiofsd " + version("virtiofsd"), "socket",
+                     *self.command("/usr/libexec/virtiofsd", "--socket-path", self.inside("socket"), "--shared-dir",
+                                   self.inside("share"), "--tag", "share"))
+
+    def test_vhost_device_vsock(self):
+        self.conform("backend", "vhost-device-vsock " + version("vhost-device-vsock"), "socket",
+                     *self.command("vhost-device-vsock", "--guest-cid=4", "--socket=" + self.inside("socket"), "--uds-path=" +
+                                   self.inside("vsock")))
+
+    def test_oriel_fs(self):
+        cases = self.conform("backend", "oriel-fs", "socket", "--", ORIEL_FS, "--socket-path", "socket", "--shared-dir", "share",
+                             "--dax-window", "64M")
+        self.assertEqual([case for case, outcome in cases.items() if outcome.startswith("FAIL")], [])
+
+
+if __name__ == "__main__":
+    main()
