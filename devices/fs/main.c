@@ -202,8 +202,8 @@ static int check_usage(void)
                 wrong = "either --socket-path or --fd is needed";
         else if (strlen(tag) == 0 || strlen(tag) > 36)
                 wrong = "--tag: 1 to 36 bytes are needed";
-        else if (dax_window % (2 << 20))
-                wrong = "--dax-window: a multiple of 2M is needed";
+        else if (dax_window && (dax_window < 2 << 20 || dax_window & (dax_window - 1)))
+                wrong = "--dax-window: a power of two is needed, at least 2M, because VMMs show it as a PCI BAR";
         else if (request_queues < 1 || request_queues > 64)
                 wrong = "--request-queues: 1 to 64";
         else if (thread_pool_size < 1 || thread_pool_size > 64)

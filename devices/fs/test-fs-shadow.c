@@ -441,9 +441,9 @@ static void test_many(void **state)
         uint64_t node;
 
         (void)state;
-        world = begin_with((struct fs_options){.window_size = UINT64_C(482) << 20}, &(struct frontend){.n_live = 0});
+        world = begin_with((struct fs_options){.window_size = UINT64_C(512) << 20}, &(struct frontend){.n_live = 0});
         assert_false(world->client.flags & FUSE_MAP_ALIGNMENT);
-        assert_non_null(strstr(world->frontend.warning, "480M"));
+        assert_non_null(strstr(world->frontend.warning, "256M"));
         end(world);
 
         world = begin();

@@ -424,7 +424,7 @@ static const char *reason_against(const struct window *window)
                        " write to, and lets the guest write: --allow-writable-dax does it all the same";
         if (is_limited(window) && window->size / range_of_linux * 2 > max_limited_mappings)
                 return "this front-end dies of more mappings than the window has room for: at most"
-                       " --dax-window=480M is safe";
+                       " --dax-window=256M is safe";
         return NULL;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-fs behind stock QEMU, under stock Linux."""
 import json
+import re
 import signal
 import sys
 
@@ -44,6 +45,18 @@ class Qemu(Case):
         self.boots += 1
         return self.boots
 
+    def host_pause(self):
+        monitor = Monitor(self.path("qmp"))
+        monitor.command("stop")
+        monitor.command("cont")
+        monitor.close()
+
+    def test_pause(self):
+        """The rings stop and go on, and what is mapped stays."""
+        self.make_tree("tree", 100)
+        self.start_fs("--tag", "share", "--dax-window", "64M")
+        self.follow(self.start_qemu("pause.sh", *self.DAX), 60)
+
     # ---- where a window is refused ----
 
     def run_refused(self, words, *options):
@@ -56,7 +69,23 @@ class Qemu(Case):
         self.run_refused("--allow-writable-dax", "--readonly", "--dax-window", "64M")
 
     def test_large_window_is_refused(self):
-        self.run_refused("--dax-window=480M is safe", "--dax-window", "1G")
+        self.run_refused("--dax-window=256M is safe", "--dax-window", "512M")
+
+    def test_largest_window(self):
+        """128 files, each with a part of its own and a shadow: QEMU lives with as many mappings as there can be."""
+        for i in range(128):
+            self.write(f"tree/{i}", bytes([i]) * 5000)
+        self.start_fs("--tag", "share", "--dax-window", "256M")
+        self.follow(self.start_qemu("many.sh", *self.DAX), 120)
+        live = most = 0
+        with open(self.path("messages.trace")) as trace:
+            for request in re.findall("SHMEM_(?:UN)?MAP need_reply", trace.read())[2:]:
+                live += 1 if request.startswith("SHMEM_MAP") else -1
+                most = max(most, live)
+        # Linux keeps a fifth of the window free.
+        print(f"\n# at most {most} mappings were live", file=sys.stderr)
+        self.assertEqual(live, 0)
+        self.assertIn(most, range(190, 257))
 
     def test_readonly_by_name(self):
         self.make_tree("tree", 100)
@@ -102,7 +131,7 @@ class Qemu(Case):
         return monitor.command("x-query-virtio-status", path=path)["return"]
 
     def can_query_status(self):
-        """QEMU 11.1.3 aborts when it is asked for the status of any virtio device: an empty machine is asked first."""
+        """QEMU 11.1.2 aborts when it is asked for the status of any virtio device: an empty machine is asked first."""
         qemu = self.start_in_lab("asked", "qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-nodefaults", "-S", "-device",
                                  "virtio-rng-pci", "-qmp", "unix:" + self.inside("asked.qmp") + ",server=on,wait=off")
         self.wait_for_socket("asked.qmp", qemu)

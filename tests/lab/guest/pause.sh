@@ -2,7 +2,7 @@
 # The machine is stopped and goes on while files are mapped.
 . /tap.sh
 check "mount" mount -t virtiofs -o dax=always share /mnt
-same "checksums of a tree" tree tree -- tree /mnt/tree
+same "checksums before" tree tree -- tree /mnt/tree
 check "a mapping that stays" exercise watch /mnt/whole 100 xxxx xxxx pause
-same "checksums of a tree" tree tree -- tree /mnt/tree
+same "checksums after" tree tree -- tree /mnt/tree
 check "unmount" umount /mnt
