@@ -2,13 +2,14 @@
 """Put results of oriel conform --json into docs/conformance.md: update-conformance.py RESULT.json...
 
 Each result is a column, in place of the one that its peer had before; columns of other peers stay as they are. The
-first result for a suite says which cases there are."""
+first result for a suite says which cases there are. Below the tables is what happened in each case that failed."""
 import json
 import os
 import sys
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance.md")
 BEGIN, END = "<!-- conformance:begin -->\n", "<!-- conformance:end -->\n"
+REASONS = "### What happened"
 TITLES = {"backend": "### Back-ends", "frontend": "### Front-ends"}
 
 
@@ -28,6 +29,17 @@ def read_table(text):
     return {name: {row[0].strip("`"): row[i] for row in rows[2:]} for i, name in enumerate(rows[0]) if i > 0}
 
 
+def read_reasons(text):
+    """[peer, case, what happened] of each row."""
+    lines = [line for line in text.split(REASONS)[-1].splitlines() if line.startswith("|")] if REASONS in text else []
+    return [[part.strip().strip("`") for part in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def print_reasons(reasons):
+    lines = ["| peer | case | what happened |", "| --- | --- | --- |"]
+    return "\n".join(lines + [f"| {peer} | `{case}` | {what} |" for peer, case, what in reasons]) + "\n"
+
+
 def print_table(columns):
     names = list(columns)
     lines = ["| case | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
@@ -45,6 +57,7 @@ def main():
     old, after = rest.split(END)
     tables = {suite: read_table(old.split(title)[1].split("###")[0] if title in old else "")
               for suite, title in TITLES.items()}
+    reasons = read_reasons(old)
     seen = set()
     for path in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:
@@ -54,7 +67,11 @@ def main():
             table["section"] = {case["name"]: case["section"] for case in result["cases"]}
         seen.add(result["suite"])
         table[result["peer"]] = {case["name"]: cell(case) for case in result["cases"]}
+        reasons = [row for row in reasons if row[0] != result["peer"]]
+        reasons += [[result["peer"], case["name"], case["got"].replace("|", "/")] for case in result["cases"]
+                    if case["result"] == "fail"]
     new = "\n".join(f"{TITLES[suite]}\n\n{print_table(table)}" for suite, table in tables.items())
+    new += f"\n{REASONS}\n\n{print_reasons(reasons)}"
     with open(PAGE, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{new}\n{END}{after}")
 

@@ -13,6 +13,11 @@ from lab import HERE, KEPT, ORIEL, ORIEL_FS, ROOT, Case, kernel, main
 PAGE = os.path.join(HERE, "../../docs/conformance.md")
 
 
+# rust-vmm takes a short read for the end of the connection: whether one comes is a matter of timing. The page has the
+# worse of both.
+UNSTABLE = {"byte-by-byte"}
+
+
 def version(package):
     words = subprocess.run(["chroot", ROOT, "dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True,
                            check=True).stdout
@@ -61,7 +66,7 @@ class Conformance(Case):
             print(f"\n# {peer} is not in docs/conformance.md yet", file=sys.stderr)
         for case, outcome in cases.items() if written else ():
             with self.subTest(case):
-                self.assertEqual(outcome, written.get(case))
+                self.assertIn(outcome, {written.get(case)} | ({"pass"} if case in UNSTABLE else set()))
         return cases
 
     def command(self, *args):
