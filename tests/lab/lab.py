@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -107,6 +108,16 @@ class Case(unittest.TestCase):
             size = interesting[i] if i < len(interesting) else (i * 7919) % 20000
             block = hashlib.sha256(f"{folder} {i}".encode()).digest()
             self.write(f"{folder}/{i % 20}/{i}", (block * (size // 32 + 1))[:size])
+
+    def add_fio(self):
+        """fio and its libraries, to be run from the share: exercise.sh does so where it finds them."""
+        found = subprocess.run(["chroot", ROOT, "ldd", "/usr/bin/fio"], capture_output=True, text=True, check=True).stdout
+        for path in ["/usr/bin/fio"] + re.findall(r"/\S+", found):
+            to = self.share + "/fio" + path
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            shutil.copy(ROOT + os.path.realpath(ROOT + path)[len(os.path.realpath(ROOT)):], to)
+        for name in "tmp", "dev", "data":
+            os.mkdir(self.share + "/fio/" + name)
 
     # ---- processes ----
 
@@ -280,7 +291,10 @@ class Monitor:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(30)
-        self.socket.connect(path)
+        # By way of its folder's descriptor, because a socket's path has to be short.
+        folder = os.open(os.path.dirname(path), os.O_PATH)
+        self.socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+        os.close(folder)
         self.file = self.socket.makefile("rw")
         self.file.readline()
         self.command("qmp_capabilities")

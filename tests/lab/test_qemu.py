@@ -97,6 +97,7 @@ class Qemu(Case):
 
     def test_no_dax(self):
         self.make_tree("tree", 300)
+        self.add_fio()
         self.start_fs("--tag", "share")
         self.follow(self.start_qemu("nodax.sh", "-device", "vhost-user-fs-pci,chardev=fs,tag=share"), 120)
 

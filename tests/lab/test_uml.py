@@ -6,6 +6,7 @@ from lab import Case, main
 class Uml(Case):
     def test_exercise(self):
         self.make_tree("tree", 300)
+        self.add_fio()
         self.start_fs("--tag", "share")
         self.follow(self.start_uml("nodax.sh"), 120)
 

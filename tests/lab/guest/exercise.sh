@@ -12,6 +12,13 @@ check "8 writers at once" exercise writers /mnt/copy 8
 same "the writers' files on the host" sum copy/shared -- sum /mnt/copy/shared
 check "a file that grows under its readers" exercise grow /mnt/grown
 same "grown: the host has the same" sum grown -- sum /mnt/grown
+cp /bin/exercise /mnt/program
+check "a program that is run from the mount" /mnt/program random /mnt/by-program 9 100 100000
+if [ -d /mnt/fio ]; then
+        check "fio, written and verified" chroot /mnt/fio /usr/bin/fio --name=verify --directory=/data --rw=randrw --size=2M \
+                --bsrange=1k-64k --numjobs=4 --thread --ioengine=psync --verify=crc32c --verify_fatal=1 --do_verify=1 --fsync=32
+        same "fio's files on the host" tree fio/data -- tree /mnt/fio/data
+fi
 check "rename" mv /mnt/copy/shared /mnt/copy/renamed
 refuse "the old name is gone" stat /mnt/copy/shared
 check "symbolic link" ln -s renamed /mnt/copy/link
