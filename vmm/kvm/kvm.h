@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_KVM_KVM_H
+#define VMM_KVM_KVM_H
+
+#include <oriel/log.h>
+#include <oriel/memory.h>
+#include <oriel/range.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A virtual machine of KVM: guest memory, memory slots, vcpus and interrupts, and nothing of what is on its bus. */
+struct kvm;
+
+/* x86-64: memory below the hole for devices, and the rest of it from 4 GiB on. */
+#define KVM_LOW_MEMORY_END UINT64_C(0xc0000000)
+#define KVM_HIGH_MEMORY    UINT64_C(0x100000000)
+
+enum kvm_end {
+        KVM_END_SHUTDOWN, /* triple fault, or what the guest's devices asked for with kvm_end() */
+        KVM_END_RESET,
+        KVM_END_FAULT, /* an access that nothing can take: a write to what is mapped read-only, for one */
+        KVM_END_ERROR, /* KVM's own */
+};
+
+/* What a vcpu can't do itself. Called on its thread, several at once. */
+struct kvm_exits {
+        /* An access of 1, 2, 4 or 8 bytes that no slot and no ioeventfd took. A read that nobody answers is all ones.
+         */
+        void (*mmio)(void *userdata, uint64_t address, void *data, unsigned size, bool write);
+        void (*pio)(void *userdata, uint16_t port, void *data, unsigned size, bool write);
+        /* KVM_RUN failed with EFAULT: the guest's access met no page. KVM tells no address. True: something has been
+         * done about it, the access is to be tried again. */
+        bool (*fault)(void *userdata, unsigned vcpu);
+        /* All vcpus have stopped or are about to. Once. @why is a line for the user, or NULL. */
+        void (*ended)(void *userdata, enum kvm_end end, const char *why);
+};
+
+struct kvm_options {
+        uint64_t memory_size; /* whole pages, at least 1 MiB */
+        unsigned cpus;        /* 1 to 64 */
+        const struct kvm_exits *exits;
+        void *userdata;
+        const struct oriel_log *log; /* copied; NULL: silent */
+};
+
+/* Guest memory is a memfd that can't be made shorter or longer, in one slot or two, with an in-kernel interrupt
+ * controller. -ENOENT, -EACCES: no /dev/kvm, or not for this user. -ENOSYS: a KVM without what is needed. */
+int kvm_new(const struct kvm_options *options, struct kvm **out);
+void kvm_free(struct kvm *kvm); /* stops it; NULL is accepted */
+
+int kvm_memory_fd(const struct kvm *kvm);
+/* The one or two parts of guest memory, for SET_MEM_TABLE: user_address is where this process has it. */
+unsigned kvm_memory_regions(const struct kvm *kvm, struct oriel_memory_region regions[2]);
+/* Guest memory at @address, or NULL where not all of @size bytes is. */
+void *kvm_memory_at(const struct kvm *kvm, uint64_t address, uint64_t size);
+
+/* A memory slot at @address that shows @host; the caller keeps it mapped until it is removed. The slot's number, or a
+ * negative errno. */
+int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size);
+void kvm_remove_slot(struct kvm *kvm, int slot);
+
+/* A guest's write of @size (0: any) bytes to @address adds to the eventfd @fd, without an exit. */
+int kvm_ioeventfd(struct kvm *kvm, uint64_t address, unsigned size, int fd, bool add);
+
+/* An interrupt that is a message: @route is from kvm_new_route(), and @fd an eventfd that sends it. */
+int kvm_new_route(struct kvm *kvm);
+void kvm_free_route(struct kvm *kvm, int route);
+int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data);
+int kvm_irqfd(struct kvm *kvm, int route, int fd, bool add);
+/* A pin of the interrupt controller, such as the serial port's 4. */
+int kvm_set_pin(struct kvm *kvm, unsigned pin, bool level);
+
+/* How vcpu 0 begins; the others wait for it as x86 has it. Before kvm_start(). */
+struct kvm_entry {
+        uint64_t rip, rsp, rbx, rsi, cr3;
+        enum {
+                KVM_ENTRY_PROTECTED, /* 32 bits, no paging: PVH */
+                KVM_ENTRY_LONG,      /* 64 bits, @cr3 */
+                KVM_ENTRY_USER,      /* 64 bits, @cr3, privilege level 3 with IOPL 3: for tests */
+        } mode;
+};
+int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry);
+
+/* A thread for each vcpu. */
+int kvm_start(struct kvm *kvm);
+/* Returns when no vcpu runs guest code; not on a vcpu's thread. */
+void kvm_pause(struct kvm *kvm);
+void kvm_resume(struct kvm *kvm);
+/* Ask for the end: any thread, exits included. */
+void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
+
+#endif
