@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/kvm/machine.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+/* Where the pins of the I/O interrupt controller end and messages begin. */
+static const unsigned first_route = PINS;
+
+static struct kvm_irq_routing_entry pin_entry(unsigned pin, unsigned chip, unsigned chip_pin)
+{
+        return (struct kvm_irq_routing_entry){
+                .gsi = pin,
+                .type = KVM_IRQ_ROUTING_IRQCHIP,
+                .u.irqchip = {.irqchip = chip, .pin = chip_pin},
+        };
+}
+
+static struct kvm_irq_routing_entry message_entry(unsigned gsi, const struct msi_route *route)
+{
+        return (struct kvm_irq_routing_entry){
+                .gsi = gsi,
+                .type = KVM_IRQ_ROUTING_MSI,
+                .u.msi =
+                        {
+                                .address_lo = (uint32_t)route->address,
+                                .address_hi = (uint32_t)(route->address >> 32),
+                                .data = route->data,
+                        },
+        };
+}
+
+/* The pins keep the routes that KVM gives them: the old controllers have 16 of them, and pin 0 of the new one is 2. */
+static unsigned add_pins(struct kvm_irq_routing_entry *entries)
+{
+        unsigned n = 0;
+
+        for (unsigned pin = 0; pin < 16; pin++)
+                entries[n++] = pin_entry(pin, pin < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, pin % 8);
+        for (unsigned pin = 0; pin < PINS; pin++)
+                if (pin != 2)
+                        entries[n++] = pin_entry(pin, KVM_IRQCHIP_IOAPIC, pin == 0 ? 2 : pin);
+        return n;
+}
+
+int routes_apply(struct kvm *kvm)
+{
+        const size_t most = 16 + PINS + MAX_ROUTES;
+        _cleanup_(freep) struct kvm_irq_routing *routing =
+                calloc(1, sizeof(*routing) + most * sizeof(routing->entries[0]));
+
+        if (!routing)
+                return -ENOMEM;
+        routing->nr = add_pins(routing->entries);
+        for (unsigned i = 0; i < MAX_ROUTES; i++)
+                if (kvm->routes[i].used)
+                        routing->entries[routing->nr++] = message_entry(first_route + i, &kvm->routes[i]);
+        return ioctl(kvm->fd, KVM_SET_GSI_ROUTING, routing) < 0 ? -errno : 0;
+}
+
+int kvm_new_route(struct kvm *kvm)
+{
+        int route = 0;
+
+        pthread_mutex_lock(&kvm->lock);
+        while (route < MAX_ROUTES && kvm->routes[route].used)
+                route++;
+        if (route < MAX_ROUTES)
+                kvm->routes[route] = (struct msi_route){.used = true};
+        pthread_mutex_unlock(&kvm->lock);
+        return route < MAX_ROUTES ? route : -ENOSPC;
+}
+
+void kvm_free_route(struct kvm *kvm, int route)
+{
+        pthread_mutex_lock(&kvm->lock);
+        if (route >= 0 && route < MAX_ROUTES) {
+                kvm->routes[route].used = false;
+                routes_apply(kvm);
+        }
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
+{
+        int r = -EINVAL;
+
+        pthread_mutex_lock(&kvm->lock);
+        if (route >= 0 && route < MAX_ROUTES && kvm->routes[route].used) {
+                kvm->routes[route].address = address;
+                kvm->routes[route].data = data;
+                r = routes_apply(kvm);
+        }
+        pthread_mutex_unlock(&kvm->lock);
+        return r;
+}
+
+int kvm_irqfd(struct kvm *kvm, int route, int fd, bool add)
+{
+        struct kvm_irqfd irqfd = {
+                .fd = (uint32_t)fd,
+                .gsi = first_route + (unsigned)route,
+                .flags = add ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
+        };
+
+        return ioctl(kvm->fd, KVM_IRQFD, &irqfd) < 0 ? -errno : 0;
+}
+
+int kvm_set_pin(struct kvm *kvm, unsigned pin, bool level)
+{
+        struct kvm_irq_level irq = {.irq = pin, .level = level};
+
+        return ioctl(kvm->fd, KVM_IRQ_LINE, &irq) < 0 ? -errno : 0;
+}
+
+int kvm_ioeventfd(struct kvm *kvm, uint64_t address, unsigned size, int fd, bool add)
+{
+        struct kvm_ioeventfd ioeventfd = {
+                .addr = address,
+                .len = size,
+                .fd = fd,
+                .flags = add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
+        };
+
+        return ioctl(kvm->fd, KVM_IOEVENTFD, &ioeventfd) < 0 ? -errno : 0;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/kvm/kvm.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/kvm/machine.h"
+#include "vmm/kvm/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+DEFINE_CLEANUP(struct kvm *, kvm_free);
+
+/* Three pages for the processor's own use on Intel, and one before them, out of everybody's way. */
+static const uint64_t tss_address = 0xfffbd000, identity_map_address = 0xfffbc000;
+
+static int check_kvm(const struct kvm *kvm)
+{
+        static const int needed[] = {KVM_CAP_USER_MEMORY, KVM_CAP_IRQCHIP,    KVM_CAP_IRQFD,         KVM_CAP_IOEVENTFD,
+                                     KVM_CAP_IRQ_ROUTING, KVM_CAP_SIGNAL_MSI, KVM_CAP_IMMEDIATE_EXIT};
+
+        if (ioctl(kvm->system, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+                return -ENOSYS;
+        for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+                if (ioctl(kvm->system, KVM_CHECK_EXTENSION, needed[i]) <= 0) {
+                        log_error(&kvm->log, "this KVM lacks extension %d", needed[i]);
+                        return -ENOSYS;
+                }
+        return 0;
+}
+
+static int create_machine(struct kvm *kvm)
+{
+        const struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+        uint64_t identity_map = identity_map_address;
+
+        do
+                kvm->fd = ioctl(kvm->system, KVM_CREATE_VM, 0);
+        while (kvm->fd < 0 && errno == EINTR);
+        if (kvm->fd < 0)
+                return -errno;
+        kvm->run_size = ioctl(kvm->system, KVM_GET_VCPU_MMAP_SIZE, 0);
+        if (kvm->run_size < (int)sizeof(struct kvm_run))
+                return -ENOSYS;
+        if (ioctl(kvm->fd, KVM_SET_TSS_ADDR, tss_address) < 0 ||
+            ioctl(kvm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 || ioctl(kvm->fd, KVM_CREATE_IRQCHIP, 0) < 0 ||
+            ioctl(kvm->fd, KVM_CREATE_PIT2, &pit) < 0)
+                return -errno;
+        return routes_apply(kvm);
+}
+
+int kvm_new(const struct kvm_options *options, struct kvm **out)
+{
+        if (options->cpus < 1 || options->cpus > MAX_CPUS)
+                return -EINVAL;
+
+        _cleanup_(kvm_freep) struct kvm *kvm = calloc(1, sizeof(*kvm));
+
+        if (!kvm)
+                return -ENOMEM;
+        kvm->exits = *options->exits;
+        kvm->userdata = options->userdata;
+        kvm->log = options->log ? *options->log : (struct oriel_log){0};
+        kvm->fd = kvm->memory_fd = -1;
+        pthread_mutex_init(&kvm->lock, NULL);
+        pthread_cond_init(&kvm->changed, NULL);
+        kvm->system = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+        if (kvm->system < 0)
+                return -errno;
+
+        int r = check_kvm(kvm);
+
+        if (r == 0)
+                r = create_machine(kvm);
+        if (r == 0)
+                r = memory_open(kvm, options->memory_size);
+        for (unsigned i = 0; r == 0 && i < options->cpus; i++)
+                r = vcpu_create(kvm, i);
+        if (r < 0)
+                return r;
+        *out = steal(kvm);
+        return 0;
+}
+
+void kvm_free(struct kvm *kvm)
+{
+        if (!kvm)
+                return;
+        kvm_request_end(kvm, KVM_END_SHUTDOWN, NULL);
+        for (unsigned i = 0; i < kvm->cpus; i++) {
+                if (kvm->vcpus[i].started)
+                        pthread_join(kvm->vcpus[i].thread, NULL);
+                vcpu_destroy(&kvm->vcpus[i]);
+        }
+        memory_close(kvm);
+        fd_close(kvm->fd);
+        fd_close(kvm->system);
+        pthread_cond_destroy(&kvm->changed);
+        pthread_mutex_destroy(&kvm->lock);
+        free(kvm);
+}
+
+/* Signals are the main thread's; a vcpu's own is let through by itself. */
+int kvm_start(struct kvm *kvm)
+{
+        sigset_t all, before;
+        int r = 0;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        for (unsigned i = 0; r == 0 && i < kvm->cpus; i++) {
+                pthread_mutex_lock(&kvm->lock);
+                r = -pthread_create(&kvm->vcpus[i].thread, NULL, vcpu_thread, &kvm->vcpus[i]);
+                kvm->vcpus[i].started = r == 0;
+                pthread_mutex_unlock(&kvm->lock);
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return r;
+}
+
+/* With the lock. */
+static void kick_all(struct kvm *kvm)
+{
+        atomic_store(&kvm->stopping, true);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                vcpu_kick(&kvm->vcpus[i]);
+}
+
+static unsigned started(const struct kvm *kvm)
+{
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                n += kvm->vcpus[i].started;
+        return n;
+}
+
+void kvm_pause(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = true;
+        kick_all(kvm);
+        while (kvm->parked < started(kvm))
+                pthread_cond_wait(&kvm->changed, &kvm->lock);
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+void kvm_resume(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = false;
+        atomic_store(&kvm->stopping, kvm->ended);
+        pthread_cond_broadcast(&kvm->changed);
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why)
+{
+        bool first;
+
+        pthread_mutex_lock(&kvm->lock);
+        first = !kvm->ended;
+        kvm->ended = true;
+        kick_all(kvm);
+        pthread_cond_broadcast(&kvm->changed);
+        pthread_mutex_unlock(&kvm->lock);
+        if (first && kvm->exits.ended)
+                kvm->exits.ended(kvm->userdata, end, why);
+}

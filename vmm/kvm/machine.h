@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_KVM_MACHINE_H
+#define VMM_KVM_MACHINE_H
+
+#include "vmm/kvm/kvm.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define MAX_CPUS   64
+#define MAX_SLOTS  32
+#define PINS       24 /* of the I/O interrupt controller */
+#define MAX_ROUTES 1024
+
+struct vcpu {
+        struct kvm *kvm;
+        unsigned index;
+        int fd;
+        struct kvm_run *run;
+        pthread_t thread;
+        bool started;
+};
+
+struct msi_route {
+        bool used;
+        uint64_t address;
+        uint32_t data;
+};
+
+struct kvm {
+        struct kvm_exits exits;
+        void *userdata;
+        struct oriel_log log;
+        int system; /* /dev/kvm */
+        int fd;
+        int run_size;
+
+        int memory_fd;
+        uint8_t *memory;
+        uint64_t memory_size;
+
+        pthread_mutex_t lock; /* what follows, up to the vcpus */
+        bool slots[MAX_SLOTS];
+        struct msi_route routes[MAX_ROUTES];
+        bool paused;
+        bool ended;
+        unsigned parked; /* vcpus that wait for the end of the pause, or have ended */
+        pthread_cond_t changed;
+
+        atomic_bool stopping; /* paused or ended: what a vcpu looks at */
+        unsigned cpus;
+        struct vcpu vcpus[MAX_CPUS];
+};
+
+static inline uint64_t low_memory(uint64_t size)
+{
+        return size < KVM_LOW_MEMORY_END ? size : KVM_LOW_MEMORY_END;
+}
+
+int vcpu_create(struct kvm *kvm, unsigned index);
+void vcpu_destroy(struct vcpu *vcpu);
+void *vcpu_thread(void *vcpu);
+/* Make it look at kvm->stopping. */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* Tell KVM of all routes. With the lock. */
+int routes_apply(struct kvm *kvm);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/kvm/memory.h"
+
+#include "base/range.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int set_slot(struct kvm *kvm, unsigned slot, uint64_t address, void *host, uint64_t size)
+{
+        struct kvm_userspace_memory_region region = {
+                .slot = slot,
+                .guest_phys_addr = address,
+                .memory_size = size,
+                .userspace_addr = (uint64_t)(uintptr_t)host,
+        };
+
+        return ioctl(kvm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
+{
+        int slot = 0;
+
+        pthread_mutex_lock(&kvm->lock);
+        while (slot < MAX_SLOTS && kvm->slots[slot])
+                slot++;
+
+        int r = slot < MAX_SLOTS ? set_slot(kvm, (unsigned)slot, address, host, size) : -ENOSPC;
+
+        if (r == 0)
+                kvm->slots[slot] = true;
+        pthread_mutex_unlock(&kvm->lock);
+        return r < 0 ? r : slot;
+}
+
+void kvm_remove_slot(struct kvm *kvm, int slot)
+{
+        pthread_mutex_lock(&kvm->lock);
+        if (slot >= 0 && slot < MAX_SLOTS && kvm->slots[slot]) {
+                set_slot(kvm, (unsigned)slot, 0, NULL, 0);
+                kvm->slots[slot] = false;
+        }
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+int memory_open(struct kvm *kvm, uint64_t size)
+{
+        const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+        if (size < 1 << 20 || !is_aligned(size, (uint64_t)sysconf(_SC_PAGESIZE)) || size > INT64_MAX)
+                return -EINVAL;
+        kvm->memory_fd = memfd_create("oriel-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (kvm->memory_fd < 0 || ftruncate(kvm->memory_fd, (off_t)size) < 0 ||
+            fcntl(kvm->memory_fd, F_ADD_SEALS, seals) < 0)
+                return -errno;
+
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, kvm->memory_fd, 0);
+
+        if (memory == MAP_FAILED)
+                return -errno;
+        kvm->memory = memory;
+        kvm->memory_size = size;
+
+        struct oriel_memory_region regions[2];
+        unsigned n = kvm_memory_regions(kvm, regions);
+        int r = 0;
+
+        for (unsigned i = 0; r >= 0 && i < n; i++)
+                r = kvm_add_slot(kvm, regions[i].guest_address, kvm->memory + regions[i].mmap_offset, regions[i].size);
+        return r < 0 ? r : 0;
+}
+
+void memory_close(struct kvm *kvm)
+{
+        if (kvm->memory)
+                munmap(kvm->memory, kvm->memory_size);
+        if (kvm->memory_fd >= 0)
+                close(kvm->memory_fd);
+}
+
+int kvm_memory_fd(const struct kvm *kvm)
+{
+        return kvm->memory_fd;
+}
+
+unsigned kvm_memory_regions(const struct kvm *kvm, struct oriel_memory_region regions[2])
+{
+        uint64_t low = low_memory(kvm->memory_size);
+
+        regions[0] = (struct oriel_memory_region){
+                .guest_address = 0,
+                .size = low,
+                .user_address = (uint64_t)(uintptr_t)kvm->memory,
+        };
+        if (low == kvm->memory_size)
+                return 1;
+        regions[1] = (struct oriel_memory_region){
+                .guest_address = KVM_HIGH_MEMORY,
+                .size = kvm->memory_size - low,
+                .user_address = (uint64_t)(uintptr_t)(kvm->memory + low),
+                .mmap_offset = low,
+        };
+        return 2;
+}
+
+void *kvm_memory_at(const struct kvm *kvm, uint64_t address, uint64_t size)
+{
+        const struct oriel_range wanted = {address, size};
+        struct oriel_memory_region regions[2];
+        unsigned n = kvm_memory_regions(kvm, regions);
+
+        for (unsigned i = 0; i < n; i++)
+                if (range_contains((struct oriel_range){regions[i].guest_address, regions[i].size}, wanted))
+                        return kvm->memory + regions[i].mmap_offset + (address - regions[i].guest_address);
+        return NULL;
+}

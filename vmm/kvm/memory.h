@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_KVM_MEMORY_H
+#define VMM_KVM_MEMORY_H
+
+#include "vmm/kvm/machine.h"
+
+/* Guest memory and its slots. memory_close() also after a failure. */
+int memory_open(struct kvm *kvm, uint64_t size);
+void memory_close(struct kvm *kvm);
+
+#endif

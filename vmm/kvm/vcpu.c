@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/kvm/machine.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAX_CPUID 256
+
+/* Sent to a vcpu's thread to bring it out of guest code. */
+#define KICK SIGRTMIN
+
+static void on_kick(int number)
+{
+        (void)number;
+}
+
+/* What the CPU says of itself: all that KVM can, with this vcpu's number in it. */
+static int set_cpuid(struct vcpu *vcpu)
+{
+        _cleanup_(freep) struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
+
+        if (!cpuid)
+                return -ENOMEM;
+        cpuid->nent = MAX_CPUID;
+        if (ioctl(vcpu->kvm->system, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
+                return -errno;
+        for (unsigned i = 0; i < cpuid->nent; i++) {
+                struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+                if (entry->function == 1) {
+                        entry->ebx = (entry->ebx & 0xffffff) | vcpu->index << 24;
+                        entry->ecx |= 1u << 31; /* there is a hypervisor */
+                }
+                if (entry->function == 0xb || entry->function == 0x1f)
+                        entry->edx = vcpu->index;
+        }
+        return ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0 ? -errno : 0;
+}
+
+int vcpu_create(struct kvm *kvm, unsigned index)
+{
+        struct vcpu *vcpu = &kvm->vcpus[index];
+
+        *vcpu = (struct vcpu){.kvm = kvm, .index = index};
+        vcpu->fd = ioctl(kvm->fd, KVM_CREATE_VCPU, index);
+        if (vcpu->fd < 0)
+                return -errno;
+        kvm->cpus = index + 1;
+
+        void *run = mmap(NULL, (size_t)kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+
+        if (run == MAP_FAILED)
+                return -errno;
+        vcpu->run = run;
+        return set_cpuid(vcpu);
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+        if (vcpu->run)
+                munmap(vcpu->run, (size_t)vcpu->kvm->run_size);
+        close(vcpu->fd);
+}
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+        if (!vcpu->started)
+                return;
+        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        pthread_kill(vcpu->thread, KICK);
+}
+
+/* False: the machine has ended. */
+static bool park(struct vcpu *vcpu)
+{
+        struct kvm *kvm = vcpu->kvm;
+
+        pthread_mutex_lock(&kvm->lock);
+        kvm->parked++;
+        pthread_cond_broadcast(&kvm->changed);
+        while (kvm->paused && !kvm->ended)
+                pthread_cond_wait(&kvm->changed, &kvm->lock);
+
+        bool on = !kvm->ended;
+
+        if (on)
+                kvm->parked--;
+        pthread_mutex_unlock(&kvm->lock);
+        return on;
+}
+
+static void do_pio(struct vcpu *vcpu)
+{
+        struct kvm_run *run = vcpu->run;
+        uint8_t *data = (uint8_t *)run + run->io.data_offset;
+        bool write = run->io.direction == KVM_EXIT_IO_OUT;
+
+        for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+                if (!write)
+                        memset(data, 0xff, run->io.size);
+                vcpu->kvm->exits.pio(vcpu->kvm->userdata, run->io.port, data, run->io.size, write);
+        }
+}
+
+static void do_mmio(struct vcpu *vcpu)
+{
+        struct kvm_run *run = vcpu->run;
+
+        if (!run->mmio.is_write)
+                memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+        vcpu->kvm->exits.mmio(vcpu->kvm->userdata, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+                              run->mmio.is_write);
+}
+
+static void end_at(struct vcpu *vcpu, enum kvm_end end, const char *what, unsigned long long detail)
+{
+        struct kvm_regs regs = {0};
+        char why[160];
+
+        ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+        snprintf(why, sizeof(why), "vcpu %u at 0x%llx: %s (0x%llx)", vcpu->index, (unsigned long long)regs.rip, what,
+                 detail);
+        kvm_request_end(vcpu->kvm, end, why);
+}
+
+static void do_exit(struct vcpu *vcpu)
+{
+        struct kvm_run *run = vcpu->run;
+
+        switch (run->exit_reason) {
+        case KVM_EXIT_IO:
+                do_pio(vcpu);
+                break;
+        case KVM_EXIT_MMIO:
+                do_mmio(vcpu);
+                break;
+        case KVM_EXIT_INTR:
+        case KVM_EXIT_HLT:
+                break;
+        case KVM_EXIT_SHUTDOWN:
+                end_at(vcpu, KVM_END_SHUTDOWN, "the guest has shut down by a triple fault", run->exit_reason);
+                break;
+        case KVM_EXIT_SYSTEM_EVENT:
+                kvm_request_end(vcpu->kvm,
+                                run->system_event.type == KVM_SYSTEM_EVENT_RESET ? KVM_END_RESET : KVM_END_SHUTDOWN,
+                                NULL);
+                break;
+        case KVM_EXIT_FAIL_ENTRY:
+                end_at(vcpu, KVM_END_ERROR, "KVM can't enter the guest", run->fail_entry.hardware_entry_failure_reason);
+                break;
+        case KVM_EXIT_INTERNAL_ERROR:
+                end_at(vcpu, KVM_END_ERROR, "KVM's internal error", run->internal.suberror);
+                break;
+        default:
+                end_at(vcpu, KVM_END_ERROR, "an exit that is not known", run->exit_reason);
+        }
+}
+
+static void run_once(struct vcpu *vcpu)
+{
+        if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+                do_exit(vcpu);
+        else if (errno == EFAULT) {
+                if (!vcpu->kvm->exits.fault(vcpu->kvm->userdata, vcpu->index))
+                        end_at(vcpu, KVM_END_FAULT, "an access that can't be done", 0);
+        } else if (errno != EINTR && errno != EAGAIN)
+                end_at(vcpu, KVM_END_ERROR, strerror(errno), (unsigned)errno);
+}
+
+void *vcpu_thread(void *userdata)
+{
+        const struct sigaction action = {.sa_handler = on_kick};
+        struct vcpu *vcpu = userdata;
+        sigset_t kick;
+
+        sigaction(KICK, &action, NULL);
+        sigemptyset(&kick);
+        sigaddset(&kick, KICK);
+        pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+        for (;;) {
+                /* In this order: a kick after the look is seen by KVM_RUN. */
+                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+                if (atomic_load(&vcpu->kvm->stopping) && !park(vcpu))
+                        return NULL;
+                if (!atomic_load(&vcpu->kvm->stopping))
+                        run_once(vcpu);
+        }
+}
+
+static struct kvm_segment segment(uint16_t selector, uint8_t type, unsigned privilege, bool is_long)
+{
+        return (struct kvm_segment){
+                .limit = 0xffffffff,
+                .selector = (uint16_t)(selector | privilege),
+                .type = type,
+                .present = 1,
+                .dpl = (uint8_t)privilege,
+                .db = !is_long,
+                .s = 1,
+                .l = is_long,
+                .g = 1,
+        };
+}
+
+/* Intel's names: PE, ET, PG of CR0, PAE of CR4, LME and LMA of EFER. */
+enum { CR0_PE = 1 << 0, CR0_ET = 1 << 4, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, CR4_PAE = 1 << 5 };
+#define CR0_PG (UINT64_C(1) << 31)
+/* So that the guest may use SSE without asking. */
+enum { CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR0_MP = 1 << 1 };
+
+int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry)
+{
+        int fd = kvm->vcpus[0].fd;
+        bool is_long = entry->mode != KVM_ENTRY_PROTECTED, user = entry->mode == KVM_ENTRY_USER;
+        unsigned privilege = user ? 3 : 0;
+        struct kvm_sregs sregs;
+        struct kvm_regs regs = {
+                .rip = entry->rip,
+                .rsp = entry->rsp,
+                .rbx = entry->rbx,
+                .rsi = entry->rsi,
+                .rflags = 2 | (user ? 3 << 12 : 0),
+        };
+
+        if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
+                return -errno;
+        sregs.cs = segment(0x08, 11, privilege, is_long);
+        sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(0x10, 3, privilege, false);
+        sregs.tr = (struct kvm_segment){.limit = 0x67, .selector = 0x18, .type = 11, .present = 1};
+        sregs.cr0 = CR0_PE | CR0_ET;
+        if (is_long) {
+                sregs.cr0 |= CR0_PG | CR0_MP;
+                sregs.cr3 = entry->cr3;
+                sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+                sregs.efer = EFER_LME | EFER_LMA;
+        }
+        if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0)
+                return -errno;
+        return 0;
+}
