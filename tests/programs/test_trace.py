@@ -405,6 +405,26 @@ class Peers(ByHand):
         self.assertEqual(got, (data * (sent // len(data) + 1))[:sent])
         self.done(pair)
 
+    def test_fds_that_do_not_arrive(self):
+        """A message that the receiver no longer takes is recorded with the fd that came with it."""
+        pair = self.begin()
+        pair.negotiate(1 << 20)
+        pair.back_channel.socket.setblocking(False)
+        idle = 0
+        with tempfile.TemporaryFile() as file:
+            while idle < 20:
+                try:
+                    pair.back_channel.send(vu.pack(vu.SHMEM_MAP, bytes(4000)), [file.fileno()])
+                    idle = 0
+                except BlockingIOError:
+                    time.sleep(0.01)
+                    idle += 1
+        pair.front_channel.close()
+        self.done(pair)
+        maps = self.messages(name="SHMEM_MAP")
+        self.assertIn("not passed on to its end: the receiver is gone", maps[-1]["notes"])
+        self.assertEqual({len(m["fds"]) for m in maps}, {1})
+
     def cpu_time(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
