@@ -36,12 +36,24 @@ static const struct program program = {
         .max_operands = 1,
 };
 
+/* The socket's file may be there a moment before somebody listens. */
+static int connect_to_device(void)
+{
+        int fd = oriel_socket_connect(path);
+
+        for (int i = 0; fd == -ECONNREFUSED && i < 100; i++) {
+                poll(NULL, 0, 10);
+                fd = oriel_socket_connect(path);
+        }
+        return fd;
+}
+
 static void open_with(struct session *session, struct oriel_driver_options options)
 {
         options.features = ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX);
         options.dialect = oriel_dialect_find(dialect);
         *session = (struct session){0};
-        session_open_driver(session, &options, oriel_socket_connect(path));
+        session_open_driver(session, &options, connect_to_device());
 }
 
 static void open_session(struct session *session)
@@ -129,7 +141,7 @@ static void test_reconnection(void **state)
                 oriel_frontend_disconnect(session_frontend(&session));
                 if (!no_windows)
                         assert_int_equal(*window_at(&session, 0), 0);
-                assert_int_equal(oriel_driver_reconnect(session.driver, oriel_socket_connect(path)), 0);
+                assert_int_equal(oriel_driver_reconnect(session.driver, connect_to_device()), 0);
         }
         session_invert(&session, 0, 100);
         session_invert(&session, 1, 100);
@@ -208,8 +220,10 @@ static void test_the_same_from_the_second_region(void **state)
 
 /* ---- refusals ---- */
 
-/* Each against one mapping of pages 8 to 10 in a region of WINDOW_END bytes. */
-#define WINDOW_END UINT64_MAX /* replaced by the region's size */
+/* Stands for the region's size, which an option says. */
+#define WINDOW_END UINT64_MAX
+
+/* Each against one mapping of pages 8 to 10. */
 
 static const struct {
         const char *what;
