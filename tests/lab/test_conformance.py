@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from lab import HERE, KEPT, ORIEL, ORIEL_FS, ROOT, Case, kernel, main
+from lab import HERE, KEPT, ORIEL, ORIEL_FS, PEERS, ROOT, Case, kernel, main
 
 PAGE = os.path.join(HERE, "../../docs/conformance.md")
 
@@ -92,6 +92,14 @@ class Conformance(Case):
         self.conform("backend", "vhost-device-vsock " + version("vhost-device-vsock"), "socket",
                      *self.command("vhost-device-vsock", "--guest-cid=4", "--socket=" + self.inside("socket"), "--uds-path=" +
                                    self.inside("vsock")))
+
+    def test_rust_back_end(self):
+        self.conform("backend", "vhost-user-backend " + version("librust-vhost-user-backend-dev"), "socket", "--",
+                     os.path.join(PEERS, "peer-backend"), "socket", str(64 << 20))
+
+    def test_rust_front_end(self):
+        self.conform("frontend", "vhost " + version("librust-vhost-dev"), "--listen", "socket", "--timeout", "1", "--",
+                     os.path.join(PEERS, "peer-frontend"), "socket", "idle", limit=300)
 
     def test_oriel_fs(self):
         cases = self.conform("backend", "oriel-fs", "socket", "--", ORIEL_FS, "--socket-path", "socket", "--shared-dir", "share",

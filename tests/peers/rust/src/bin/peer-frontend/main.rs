@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! rust-vmm's front-end against an echo device that serves one front-end after the other:
 //! peer-frontend SOCKET WINDOW_SIZE, or peer-frontend SOCKET none where the two are not to agree on windows.
-//!
 //! It prints TAP. Each test is a session of its own.
+//!
+//! peer-frontend SOCKET idle starts the device of any back-end and does nothing but answer it, session after session.
 
 mod ring;
 mod session;
@@ -288,10 +289,22 @@ const WITHOUT: &[(&str, Test)] = &[
     ("our bit is not read as SHMEM", our_bit_is_not_read_as_shmem),
 ];
 
+fn idle(path: &str) -> Outcome<()> {
+    loop {
+        match Session::open(path, true) {
+            Ok(session) => session.wait(),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
 fn main() -> Outcome<()> {
     let [_, path, window] = &std::env::args().collect::<Vec<_>>()[..] else {
-        return Err("usage: peer-frontend SOCKET WINDOW_SIZE|none".into());
+        return Err("usage: peer-frontend SOCKET WINDOW_SIZE|none|idle".into());
     };
+    if window == "idle" {
+        return idle(path);
+    }
     let window = if window == "none" { 0 } else { window.parse()? };
     let options = Options { path: path.clone(), window };
     let tests = if window > 0 { WITH } else { WITHOUT };

@@ -112,6 +112,13 @@ impl Session {
         self.unanswered.load(Ordering::SeqCst)
     }
 
+    /// Until the back-end has closed its channel.
+    pub fn wait(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
     pub fn ask(&mut self, request: &Request) -> Outcome<Answer> {
         self.ring.submit(request, &[])?;
         let bytes = self.ring.collect(PATIENCE)?.ok_or("no answer")?;
