@@ -104,10 +104,8 @@ static bool is_stream_socket(int fd)
 }
 
 /* Serve whoever connects to @listener, or, if that is -1, the front-end attached already. Returns the exit status. */
-static int serve(struct device *device, int listener, int signals)
+static int serve(struct oriel_backend *backend, int listener, int signals)
 {
-        struct oriel_backend *backend = device_backend(device);
-
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
                 struct pollfd fds[] = {
@@ -117,7 +115,7 @@ static int serve(struct device *device, int listener, int signals)
 
                 if (connection < 0 && listener < 0)
                         return STATUS_SUCCESS;
-                if (poll(fds, ARRAY_SIZE(fds), device_sync(device)) <= 0)
+                if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                         continue;
                 if (fds[0].revents)
                         return STATUS_SUCCESS;
@@ -185,8 +183,8 @@ static int run(const struct device_options *options)
         if (!listening)
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
-        int status =
-                r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r)) : serve(device, listening ? socket : -1, signals);
+        int status = r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r))
+                           : serve(device_backend(device), listening ? socket : -1, signals);
 
         device_free(device);
         return status;
