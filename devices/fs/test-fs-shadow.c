@@ -809,6 +809,54 @@ static void test_slow_neighbour(void **state)
         end(world);
 }
 
+/* ---- stores while both are brought together ---- */
+
+struct storer {
+        uint8_t *at;
+        atomic_uint turn; /* odd: the storer's */
+};
+
+#define STORES 3000
+
+static void *store_in_turns(void *userdata)
+{
+        struct storer *storer = userdata;
+
+        for (unsigned i = 0; i < STORES; i++) {
+                while (atomic_load(&storer->turn) != 2 * i + 1)
+                        ;
+                __atomic_store_n(storer->at, (uint8_t)(1 + i % 200), __ATOMIC_RELAXED);
+                atomic_store(&storer->turn, 2 * i + 2);
+        }
+        return NULL;
+}
+
+/* The host has changed a byte, and the guest stores there at the moment in which that is to be shown to it. */
+static void test_store_in_the_moment(void **state)
+{
+        struct world *world = begin();
+        struct storer storer = {0};
+        pthread_t thread;
+
+        (void)state;
+        make(world, "f", 10000, 'f');
+        open_mapped(world, "f");
+        storer.at = world->frontend.memory + 9000;
+        assert_int_equal(pthread_create(&thread, NULL, store_in_turns, &storer), 0);
+        for (unsigned i = 0; i < STORES; i++) {
+                host_put(world, "f", 9000, i % 2 ? "\xff" : "\xfe");
+                atomic_store(&storer.turn, 2 * i + 1);
+                fs_sync(world->client.fs);
+                while (atomic_load(&storer.turn) != 2 * i + 2)
+                        ;
+                fs_sync(world->client.fs);
+                assert_int_equal(*storer.at, 1 + i % 200);
+                assert_int_equal((uint8_t)host_byte(world, "f", 9000), 1 + i % 200);
+        }
+        pthread_join(thread, NULL);
+        end(world);
+}
+
 /* ---- sessions that begin while the last is still used ---- */
 
 static void *init_again_and_again(void *userdata)
@@ -976,13 +1024,27 @@ static void test_growth_in_threads(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_found_out),      counted_test(test_last_page),  counted_test(test_both_ways),
-                counted_test(test_growth),         counted_test(test_empty),      counted_test(test_cannot_be_written),
-                counted_test(test_readonly),       counted_test(test_many),       counted_test(test_marked),
-                counted_test(test_reset),          counted_test(test_model),      counted_test(test_growth_in_threads),
-                counted_test(test_each_request),   counted_test(test_later_wins), counted_test(test_times),
-                counted_test(test_two_mappings),   counted_test(test_sealed),     counted_test(test_full_disk),
-                counted_test(test_slow_neighbour), counted_test(test_init_races),
+                counted_test(test_found_out),
+                counted_test(test_last_page),
+                counted_test(test_both_ways),
+                counted_test(test_growth),
+                counted_test(test_empty),
+                counted_test(test_cannot_be_written),
+                counted_test(test_readonly),
+                counted_test(test_many),
+                counted_test(test_marked),
+                counted_test(test_reset),
+                counted_test(test_model),
+                counted_test(test_growth_in_threads),
+                counted_test(test_each_request),
+                counted_test(test_later_wins),
+                counted_test(test_times),
+                counted_test(test_two_mappings),
+                counted_test(test_sealed),
+                counted_test(test_full_disk),
+                counted_test(test_slow_neighbour),
+                counted_test(test_init_races),
+                counted_test(test_store_in_the_moment),
         };
 
         return run_counted("fs-shadow", tests);

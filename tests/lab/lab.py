@@ -281,6 +281,15 @@ class Case(unittest.TestCase):
     def host_truncate(self, name, size):
         os.truncate(os.path.join(self.share, name), int(size))
 
+    def host_soon(self, name, offset, text):
+        """Does the host see what the guest has stored, without being told of it?"""
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            if self.read(name)[int(offset):].startswith(text.encode()):
+                return "yes"
+            time.sleep(0.05)
+        return "no"
+
     def host_sleep(self, seconds):
         time.sleep(float(seconds))
 
