@@ -112,11 +112,11 @@ impl Session {
         self.unanswered.load(Ordering::SeqCst)
     }
 
-    /// Until the back-end has closed its channel.
-    pub fn wait(mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    /// Until the back-end is gone. The main channel tells: of the other the handler keeps both ends open.
+    pub fn wait(self) {
+        let mut fd = libc::pollfd { fd: self.frontend.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: it is one.
+        unsafe { libc::poll(&mut fd, 1, -1) };
     }
 
     pub fn ask(&mut self, request: &Request) -> Outcome<Answer> {
