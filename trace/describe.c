@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/describe.h"
 #include "base/cleanup.h"
+#include "base/printable.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -8,42 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* The bytes of the UTF-8 character that @text begins with; 0: it does not. RFC 3629, 4. */
-static size_t utf8_length(const unsigned char *text)
-{
-        static const struct {
-                unsigned char first, last, second_min, second_max;
-                size_t length;
-        } forms[] = {
-                {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-                {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-                {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-                if (text[0] < forms[i].first || text[0] > forms[i].last)
-                        continue;
-                if (forms[i].length > 1 && (text[1] < forms[i].second_min || text[1] > forms[i].second_max))
-                        return 0;
-                for (size_t j = 2; j < forms[i].length; j++)
-                        if (text[j] < 0x80 || text[j] > 0xbf)
-                                return 0;
-                return forms[i].length;
-        }
-        return 0;
-}
-
-void make_printable(char *text)
-{
-        while (*text) {
-                size_t n = utf8_length((const unsigned char *)text);
-
-                if (n == 0)
-                        *text = '?';
-                text += n ? n : 1;
-        }
-}
 
 /* How the kernel writes the links in /proc/self/fd of what is no file with a path. */
 static const struct {

@@ -9,15 +9,12 @@
 struct description {
         const char *kind;   /* "memfd", "file", "eventfd", "socket", ... */
         const char *access; /* "read-only", "write-only", "read-write" */
-        char *name;         /* a path or a name, NULL if there is none; printable UTF-8, owned */
+        char *name;         /* a path or a name, NULL if there is none; printable, owned */
         uint64_t size;      /* of files and memfds */
         bool has_size;
 };
 
 void describe_fd(int fd, struct description *description);
 void description_clear(struct description *description);
-
-/* What can't be shown on a line or is not UTF-8 becomes a question mark. */
-void make_printable(char *text);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/options.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "base/range.h"
 
 #include <ctype.h>
@@ -24,9 +25,7 @@ void report(const char *format, ...)
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
         /* Names of files may hold anything, and this is to be one line. */
-        for (char *c = text; *c; c++)
-                if (iscntrl((unsigned char)*c))
-                        *c = '?';
+        make_printable(text);
         fprintf(stderr, "oriel: %s\n", text);
 }
 

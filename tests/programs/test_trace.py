@@ -545,6 +545,18 @@ class Command(Traced):
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(20), -signal.SIGINT)
 
+    def test_names_obey_no_terminal(self):
+        """Neither a C1 control nor one of the direction of writing gets through, whoever has chosen the name."""
+        self.start_fs()
+        self.listen += "\u009b31m\u202e"
+        plain = self.listen.replace("\u009b", "?").replace("\u202e", "?")
+        process = self.start_trace()
+        result = run(ORIEL, "trace", "--listen", self.listen, "--connect", self.socket)
+        self.assertEqual(result.stderr, f"oriel: can't listen on {plain}: Address already in use\n")
+        self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 0)
+        self.finish(process)
+        self.assertIn(f"session 1: {plain} <-> {self.socket}\n", process.out)
+
     def test_sockets_of_others(self):
         process = self.start_trace()
         process.kill()
