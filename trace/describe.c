@@ -32,6 +32,20 @@ static bool ends_with(const char *text, const char *suffix)
         return n >= m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* Of a long name the end, which says more of a path than its begin, and is all of a file's own name. */
+static char *keep_name(const char *name)
+{
+        size_t n = strlen(name);
+        char *kept;
+
+        if (n <= DESCRIBE_NAME_MAX)
+                return strdup(name);
+        name += n - DESCRIBE_NAME_MAX;
+        while (((unsigned char)*name & 0xc0) == 0x80)
+                name++;
+        return asprintf(&kept, "…%s", name) < 0 ? NULL : kept;
+}
+
 static bool describe_link(char *link, struct description *description)
 {
         for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
@@ -42,7 +56,7 @@ static bool describe_link(char *link, struct description *description)
                 description->kind = links[i].kind;
                 link[strlen(link) - strlen(links[i].suffix)] = '\0';
                 if (links[i].named)
-                        description->name = strdup(link + prefix);
+                        description->name = keep_name(link + prefix);
                 return true;
         }
         return false;
@@ -95,7 +109,7 @@ void describe_fd(int fd, struct description *description)
         link[n] = '\0';
         make_printable(link);
         if (!describe_link(link, description))
-                description->name = strdup(link);
+                description->name = keep_name(link);
 }
 
 void description_clear(struct description *description)

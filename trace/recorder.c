@@ -64,7 +64,7 @@ static void *run(void *userdata)
                         struct record *next = record->next;
 
                         write_record(recorder, record);
-                        record_free(record);
+                        record_log_done(&recorder->log, record);
                         record = next;
                 }
         }

@@ -6,12 +6,14 @@
 #include "trace/tracker.h"
 #include "trace/words.h"
 
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the tracker: what records mean ---- */
@@ -237,6 +239,40 @@ static void what_fds_are(void **state)
         description_clear(&description);
 }
 
+/* Cut between two characters; the file's own name is whole. */
+static void a_long_name(void **state)
+{
+        char path[1024] = "/tmp/oriel-test-XXXXXX", own[202] = "", euros[199] = "";
+        struct description description;
+
+        (void)state;
+        memset(own, 'x', sizeof(own) - 1);
+        for (size_t i = 0; i < sizeof(euros) - 1; i += 3)
+                memcpy(euros + i, "\xe2\x82\xac", 3);
+        assert_non_null(mkdtemp(path));
+
+        size_t top = strlen(path), middle = top + 1 + strlen(euros);
+
+        snprintf(path + top, sizeof(path) - top, "/%s", euros);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path + middle, sizeof(path) - middle, "/%s", own);
+
+        int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+        assert_true(fd >= 0);
+        describe_fd(fd, &description);
+        assert_int_equal(strlen(description.name), 3 + 51 + 1 + 201);
+        assert_memory_equal(description.name, "\xe2\x80\xa6\xe2\x82\xac", 6);
+        assert_string_equal(strrchr(description.name, '/') + 1, own);
+        description_clear(&description);
+        fd_close(fd);
+        unlink(path);
+        path[middle] = '\0';
+        rmdir(path);
+        path[top] = '\0';
+        rmdir(path);
+}
+
 /* ---- records on their way ---- */
 
 static void what_is_not_taken_is_counted(void **state)
@@ -266,6 +302,54 @@ static void what_is_not_taken_is_counted(void **state)
         assert_true(lost > 0 && kept > 1000);
         assert_int_equal(kept + lost, n);
         assert_null(record_log_take(&log));
+        record_log_destroy(&log);
+}
+
+/* As large as a peer can make them with the least effort: hundreds of fds with names. */
+static struct record *crowded_record(void)
+{
+        struct record *record = record_new(RECORD_MESSAGE, NULL, 0);
+
+        assert_non_null(record);
+        record->n_fds = 253;
+        record->fds = calloc(record->n_fds, sizeof(record->fds[0]));
+        assert_non_null(record->fds);
+        for (unsigned i = 0; i < record->n_fds; i++) {
+                record->fds[i].name = malloc(DESCRIBE_NAME_MAX + 1);
+                assert_non_null(record->fds[i].name);
+                memset(record->fds[i].name, 'x', DESCRIBE_NAME_MAX);
+                record->fds[i].name[DESCRIBE_NAME_MAX] = '\0';
+        }
+        return record;
+}
+
+static void the_limit_counts_names_and_what_was_taken(void **state)
+{
+        struct record_log log;
+        unsigned kept = 0;
+
+        (void)state;
+        record_log_init(&log);
+        while (!log.lost && kept < 2000) {
+                record_log_put(&log, crowded_record());
+                kept++;
+        }
+        assert_true(log.lost == 1);
+        assert_in_range(kept, (64 << 20) / (253 * (DESCRIBE_NAME_MAX + 128)), (64 << 20) / (253 * DESCRIBE_NAME_MAX));
+
+        struct record *record = record_log_take(&log);
+
+        record_log_put(&log, crowded_record());
+        assert_int_equal(log.lost, 2);
+        while (record) {
+                struct record *next = record->next;
+
+                record_log_done(&log, record);
+                record = next;
+        }
+        assert_int_equal(log.bytes, 0);
+        record_log_put(&log, crowded_record());
+        assert_int_equal(log.lost, 0);
         record_log_destroy(&log);
 }
 
@@ -350,7 +434,9 @@ int main(void)
                 counted_test(rules_follow_what_was_agreed_on),
                 counted_test(after_a_loss_nothing_is_suspected),
                 counted_test(what_fds_are),
+                counted_test(a_long_name),
                 counted_test(what_is_not_taken_is_counted),
+                counted_test(the_limit_counts_names_and_what_was_taken),
                 counted_test(records_of_a_session),
         };
 
