@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/options.h"
+#include "channel/socket_file.h"
 #include "cli/commands.h"
 #include "trace/page.h"
 #include "trace/recorder.h"
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *listen_path;
@@ -50,29 +50,6 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
         .letters = "o",
 };
-
-/* The socket's file: who has created it removes it, unless it is another's by then. */
-static struct stat created;
-
-static void remove_socket(void)
-{
-        struct stat now;
-
-        if (created.st_ino && stat(listen_path, &now) == 0 && now.st_ino == created.st_ino &&
-            now.st_dev == created.st_dev)
-                unlink(listen_path);
-}
-
-static int open_listener(void)
-{
-        int fd = oriel_socket_listen(listen_path);
-
-        if (fd < 0)
-                report("can't listen on %s: %s", listen_path, strerror(-fd));
-        else if (stat(listen_path, &created) < 0)
-                created.st_ino = 0;
-        return fd;
-}
 
 static int open_signals(void)
 {
@@ -181,24 +158,25 @@ static int trace(FILE *out, FILE *page)
                 .connect = connect_path,
                 .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
         };
-        _cleanup_(fd_closep) int signals = open_signals();
-        _cleanup_(fd_closep) int listener = signals < 0 ? -errno : open_listener();
+        _cleanup_(fd_closep) int signals = open_signals(), listener = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
         struct recorder *recorder;
 
+        if (signals < 0)
+                return fail("%s", strerror(errno));
+        listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
         raise_fd_limit();
 
         int r = recorder_start(&options, &recorder);
 
-        if (r < 0) {
-                remove_socket();
+        if (r < 0)
                 return fail("%s", strerror(-r));
-        }
 
         int status = serve_all(listener, signals, recorder_log(recorder));
 
-        remove_socket();
+        socket_file_remove(&file);
         close_signals(signals);
         r = recorder_finish(recorder);
         return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 
-from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, listen_instead, listening, main, run, wait_for
 
 IDLE_DRIVER = os.environ["IDLE_DRIVER"]
 WRONG_PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrong_peers.py")
@@ -124,6 +124,15 @@ class Conform(Case):
         self.assertEqual(process.returncode, 1)
         self.assertIn("Bail out! interrupted", process.out)
         wait_for(lambda: not alive(group), "the end of the peer's processes")
+
+    def test_leaves_the_socket_of_another(self):
+        process = self.start(ORIEL, "conform", "frontend", "--listen", self.socket, "--start-timeout", "3600", "--", "sleep",
+                             "1000")
+        wait_for(lambda: os.path.exists(self.socket), "the suite")
+        with listen_instead(self.socket):
+            process.send_signal(signal.SIGINT)
+            wait_for(lambda: process.poll() is not None, "the end of the suite")
+            self.assertTrue(listening(self.socket))
 
     def test_command_that_ends(self):
         result = run(ORIEL, "conform", "backend", self.socket, "--", "sh", "-c", "exit 3")

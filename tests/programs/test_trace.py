@@ -13,7 +13,7 @@ import threading
 import time
 
 import vhost_user as vu
-from harness import ORIEL, main, run, wait_for
+from harness import ORIEL, listen_instead, listening, main, run, wait_for
 from trace_case import ByHand, Traced, is_listening
 
 
@@ -568,6 +568,12 @@ class Command(Traced):
         self.assertRegex(result.stderr, "^oriel: can't listen on .*in use\n$")
         status, errors = self.end(process)
         self.assertEqual((status, os.path.exists(self.listen)), (0, False))
+
+    def test_leaves_the_socket_of_another(self):
+        process = self.start_trace()
+        with listen_instead(self.listen):
+            self.assertEqual(self.end(process), (0, ""))
+            self.assertTrue(listening(self.listen))
 
     def test_output_that_fails(self):
         self.start_fs()
