@@ -2,10 +2,12 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"
+#include "trace/recording.h"
 #include "trace/relay.h"
 #include "trace/tracker.h"
 #include "trace/words.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
@@ -353,6 +355,61 @@ static void the_limit_counts_names_and_what_was_taken(void **state)
         record_log_destroy(&log);
 }
 
+/* ---- recordings ---- */
+
+#define PLACE "\"session\":1,\"time_us\":1.5,\"channel\":\"main\",\"from\":\"front-end\""
+#define MESSAGE_HEAD \
+        "{\"type\":\"message\"," PLACE ",\"n\":1,\"kind\":\"reply\",\"name\":\"X\",\"request\":1,\"flags\":5,"
+#define MESSAGE MESSAGE_HEAD "\"need_reply\":false,\"size\":0,\"text\":\"\",\"payload\":\"\""
+#define MAPPING "{\"shmid\":0,\"fd_offset\":0,\"shm_offset\":0,\"len\":18446744073709551615,\"flags\":1}"
+
+static void lines_of_recordings(void **state)
+{
+        static const struct {
+                const char *line, *why;
+        } cases[] = {
+                {MESSAGE ",\"fds\":[],\"notes\":[]}", NULL},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"mapping\":" MAPPING ",\"more\":null}", NULL},
+                {MESSAGE ",\"fds\":[{\"kind\":\"a\",\"access\":\"b\"}],\"notes\":[\"c\"]}", NULL},
+                {"{\"type\":\"lost\",\"session\":0,\"time_us\":0.0,\"records\":3}", NULL},
+                {"{\"type\":\"message\",\"session\":1}", "time_us is missing"},
+                {MESSAGE ",\"notes\":[]}", "fds is missing"},
+                {MESSAGE ",\"fds\":{},\"notes\":[]}", "fds is not an array of objects like that of a descriptor"},
+                {MESSAGE ",\"fds\":[{}],\"notes\":[]}", "fds is not an array of objects like that of a descriptor"},
+                {MESSAGE ",\"fds\":[],\"notes\":[1]}", "notes is not an array of strings"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"features\":null}", "features is not an array of strings"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"reply_to\":1}", "latency_us is missing"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"mapping\":{\"shmid\":0}}",
+                 "mapping is not an object like that of a mapping"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"regions\":[{\"shmid\":-1,\"size\":1}]}",
+                 "regions is not an array of objects like that of a region"},
+                {"{\"type\":\"end\"," PLACE ",\"bytes\":1.5,\"note\":\"\"}", "bytes is not a whole number"},
+                {"{\"type\":\"lost\",\"session\":1,\"time_us\":1e99,\"records\":3}",
+                 "time_us is not a time in microseconds"},
+                {"{\"type\":\"raw\",\"session\":1,\"time_us\":1,\"channel\":\"main\",\"from\":\"me\"}",
+                 "from is not front-end or back-end"},
+                {"{\"type\":\"else\",\"session\":1,\"time_us\":1}", "it has no type that there is"},
+                {"{\"type\":1}", "it has no type that there is"},
+                {"[]", "it has no type that there is"},
+                {"", "it is not one JSON object"},
+                {"{\"type\":\"lost\"", "it is not one JSON object"},
+                {"{} {}", "it is not one JSON object"},
+                {"{'type':'lost'}", "it is not one JSON object"},
+                {"{\"type\":\"lost\",\"session\":1,\"time_us\":NaN,\"records\":3}",
+                 "time_us is not a time in microseconds"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct complaint why = {""};
+                int r = recording_check(cases[i].line, strlen(cases[i].line), &why);
+
+                assert_string_equal(why.text, cases[i].why ? cases[i].why : "");
+                assert_int_equal(r, cases[i].why ? -EPROTO : 0);
+        }
+        assert_int_equal(recording_check("{}\0{}", 5, &(struct complaint){""}), -EPROTO);
+}
+
 /* ---- the relay ---- */
 
 struct run {
@@ -437,6 +494,7 @@ int main(void)
                 counted_test(a_long_name),
                 counted_test(what_is_not_taken_is_counted),
                 counted_test(the_limit_counts_names_and_what_was_taken),
+                counted_test(lines_of_recordings),
                 counted_test(records_of_a_session),
         };
 
