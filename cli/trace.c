@@ -4,7 +4,8 @@
 #include "base/options.h"
 #include "channel/socket_file.h"
 #include "cli/commands.h"
-#include "trace/page.h"
+#include "cli/outfile.h"
+#include "cli/trace_page.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
 
@@ -148,12 +149,12 @@ static int serve_all(int listener, int signals, struct record_log *log)
         }
 }
 
-static int trace(FILE *out, FILE *page)
+static int trace(struct outfile *out, struct outfile *page)
 {
         const struct recorder_options options = {
-                .out = out,
+                .out = out->file,
                 .json = as_json,
-                .page = page,
+                .page = page->file,
                 .listen = listen_path,
                 .connect = connect_path,
                 .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
@@ -166,6 +167,8 @@ static int trace(FILE *out, FILE *page)
                 return fail("%s", strerror(errno));
         listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
+                return STATUS_FAILURE;
+        if (outfile_begin(out) || outfile_begin(page))
                 return STATUS_FAILURE;
         raise_fd_limit();
 
@@ -182,52 +185,17 @@ static int trace(FILE *out, FILE *page)
         return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;
 }
 
-/* ---- files ---- */
-
-/* @path NULL: there is none, and @file stays as it is. */
-static int open_file(const char *path, const char *mode, FILE **file)
-{
-        if (!path)
-                return 0;
-        *file = fopen(path, mode);
-        return *file ? 0 : fail("%s: %s", path, strerror(errno));
-}
-
-static void close_file(FILE **file)
-{
-        if (*file && *file != stdout)
-                fclose(*file);
-}
-
-static int render(FILE *recording, FILE *page)
-{
-        long r = page_render(recording, page);
-
-        if (r == -ENODATA)
-                return fail("%s: nothing was recorded", read_path);
-        if (r < 0)
-                return fail("%s: %s", read_path, strerror((int)-r));
-        if (r > 0)
-                return fail("%s: line %ld is not one that oriel trace --json writes", read_path, r);
-        if (fflush(page) != 0 || ferror(page))
-                return fail("%s: %s", html_path, strerror(errno));
-        return STATUS_SUCCESS;
-}
-
 static int run(void)
 {
-        _cleanup_(close_file) FILE *out = stdout, *page = NULL, *recording = NULL;
-        int status = open_file(read_path, "re", &recording);
+        _cleanup_(outfile_close) struct outfile out = {.file = stdout}, page = {.path = NULL};
 
-        if (status == 0)
-                status = open_file(html_path, "we", &page);
-        if (status == 0)
-                status = open_file(output_path, "we", &out);
-        if (status)
-                return status;
-        if (recording)
-                return render(recording, page);
-        return trace(out, page);
+        if (read_path)
+                return render_page(read_path, html_path);
+        if (outfile_open(&out, output_path) || outfile_open(&page, html_path))
+                return STATUS_FAILURE;
+        if (is_same_file(out.file, page.file))
+                return fail("%s: the page and the text can't go to the same file", html_path);
+        return trace(&out, &page);
 }
 
 static int check_usage(void)
