@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 {
         if (asks_capabilities(argc, argv)) {
                 printf("{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
-                return STATUS_SUCCESS;
+                return finish_output(STATUS_SUCCESS);
         }
 
         int status = options_parse(&program, argc, argv, NULL);
@@ -219,7 +219,7 @@ int main(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status >= 0)
-                return status;
+                return finish_output(status);
         raise_fd_limit();
         oriel_memory_survive_sigbus();
 

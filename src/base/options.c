@@ -29,6 +29,18 @@ void report(const char *format, ...)
         fprintf(stderr, "oriel: %s\n", text);
 }
 
+int finish_output(int status)
+{
+        if (status != STATUS_SUCCESS)
+                return status;
+        if (fflush(stdout) != 0)
+                return fail("standard output: %s", strerror(errno));
+        /* Some call before has failed; what errno was then is not known any more. */
+        if (ferror(stdout))
+                return fail("standard output: not all of it could be written");
+        return STATUS_SUCCESS;
+}
+
 static void write_line(void *userdata, enum oriel_log_level level, const char *line)
 {
         (void)userdata;
