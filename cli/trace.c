@@ -2,9 +2,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/options.h"
+#include "base/outfile.h"
 #include "channel/socket_file.h"
 #include "cli/commands.h"
-#include "cli/outfile.h"
 #include "cli/trace_page.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
@@ -168,13 +168,15 @@ static int trace(struct outfile *out, struct outfile *page)
         listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
-        if (outfile_begin(out) || outfile_begin(page))
-                return STATUS_FAILURE;
         raise_fd_limit();
 
-        int r = recorder_start(&options, &recorder);
+        int r = outfile_begin(out);
 
-        if (r < 0)
+        if (r == 0)
+                r = outfile_begin(page);
+        if (r == 0)
+                r = recorder_start(&options, &recorder);
+        if (r)
                 return fail("%s", strerror(-r));
 
         int status = serve_all(listener, signals, recorder_log(recorder));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "cli/outfile.h"
+#include "base/outfile.h"
 #include "base/fd.h"
 #include "base/options.h"
 
@@ -48,8 +48,8 @@ int outfile_begin(struct outfile *out)
         out->created = false;
         if (out->path && fstat(fileno(out->file), &st) == 0 && S_ISREG(st.st_mode) &&
             ftruncate(fileno(out->file), 0) < 0)
-                return fail("%s: %s", out->path, strerror(errno));
-        return STATUS_SUCCESS;
+                return -errno;
+        return 0;
 }
 
 void outfile_close(struct outfile *out)
