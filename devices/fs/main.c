@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "channel/socket_file.h"
 #include "devices/fs/device.h"
 
 #include <errno.h>
@@ -14,8 +15,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* What the command line says; the defaults are here. */
 static const char *socket_path;
@@ -30,9 +29,6 @@ static bool readonly;
 static bool allow_writable_dax;
 static bool print_capabilities;
 static bool verbose;
-
-/* The socket's file: who has created it removes it, unless it is another's by then. */
-static struct stat created;
 
 static const struct option_row rows[] = {
         {"socket-path", OPTION_STRING, &socket_path, "PATH", "listen on this Unix socket"},
@@ -132,17 +128,10 @@ static int serve(struct oriel_backend *backend, int listener, int signals)
 }
 
 /* The socket to begin with: listening or connected. */
-static int open_socket(void)
+static int open_socket(struct socket_file *file)
 {
-        if (socket_path) {
-                int fd = oriel_socket_listen(socket_path);
-
-                if (fd < 0)
-                        report("can't listen on %s: %s", socket_path, strerror(-fd));
-                else if (stat(socket_path, &created) < 0)
-                        created.st_ino = 0;
-                return fd;
-        }
+        if (socket_path)
+                return socket_file_listen(file, socket_path);
 
         int fd = fd_dup((int)fd_number);
 
@@ -155,19 +144,12 @@ static int open_socket(void)
         return fd;
 }
 
-static void remove_socket(void)
-{
-        struct stat now;
-
-        if (created.st_ino && stat(socket_path, &now) == 0 && now.st_ino == created.st_ino &&
-            now.st_dev == created.st_dev)
-                unlink(socket_path);
-}
-
 static int run(const struct device_options *options)
 {
-        _cleanup_(fd_closep) int socket = open_socket();
+        _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
 
+        socket = open_socket(&file);
         if (socket < 0)
                 return STATUS_FAILURE;
 
@@ -227,7 +209,7 @@ int main(int argc, char **argv)
 {
         if (asks_capabilities(argc, argv)) {
                 printf("{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
-                return STATUS_SUCCESS;
+                return finish_output(STATUS_SUCCESS);
         }
 
         int status = options_parse(&program, argc, argv, NULL);
@@ -235,7 +217,7 @@ int main(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status >= 0)
-                return status;
+                return finish_output(status);
         raise_fd_limit();
         oriel_memory_survive_sigbus();
 
@@ -251,7 +233,5 @@ int main(int argc, char **argv)
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
 
-        status = run(&options);
-        remove_socket();
-        return status;
+        return run(&options);
 }
