@@ -67,17 +67,29 @@ static void raise_fd_limit(void)
         }
 }
 
-static int open_signals(void)
+static sigset_t ending_signals(void)
 {
         sigset_t set;
 
-        signal(SIGPIPE, SIG_IGN);
         sigemptyset(&set);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
+        return set;
+}
 
+/* Before there is anything to be cleaned up. */
+static void block_signals(void)
+{
+        const sigset_t set = ending_signals();
+
+        signal(SIGPIPE, SIG_IGN);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int open_signals(void)
+{
+        const sigset_t set = ending_signals();
         int fd = signalfd(-1, &set, SFD_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
@@ -149,6 +161,7 @@ static int run(const struct device_options *options)
         _cleanup_(fd_closep) int socket = -1;
         _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
 
+        block_signals();
         socket = open_socket(&file);
         if (socket < 0)
                 return STATUS_FAILURE;
