@@ -435,15 +435,11 @@ static int map_part(uint8_t **out, size_t size, int flags, int fd, uint64_t offs
 static int fill(struct shadow *shadow, int fd, int memory)
 {
         const size_t size = shadow->part.size;
-        struct stat stat;
         int r;
 
-        if (fstat(fd, &stat) < 0 || ftruncate(memory, (off_t)size) < 0 ||
+        if (ftruncate(memory, (off_t)size) < 0 ||
             fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -errno;
-        shadow->of = get_file(shadow->shadows, stat.st_dev, stat.st_ino, true);
-        if (!shadow->of)
-                return -ENOMEM;
         shadow->fd = fd_dup(fd);
         if (shadow->fd < 0)
                 return shadow->fd;
@@ -482,12 +478,16 @@ int shadow_new(struct shadows *shadows, int fd, struct oriel_range part, bool wr
 {
         _cleanup_(shadow_freep) struct shadow *shadow = malloc(sizeof(*shadow));
         _cleanup_(fd_closep) int made = memfd_create("oriel-fs-shadow", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        struct stat stat;
 
         if (!shadow)
                 return -ENOMEM;
         *shadow = (struct shadow){.shadows = shadows, .fd = -1, .part = part, .writable = writable};
-        if (made < 0)
+        if (made < 0 || fstat(fd, &stat) < 0)
                 return -errno;
+        shadow->of = get_file(shadows, stat.st_dev, stat.st_ino, true);
+        if (!shadow->of)
+                return -ENOMEM;
 
         int r = fill(shadow, fd, made);
 
