@@ -204,6 +204,8 @@ ssize_t op_write(struct request *request)
 
         if (size < 0)
                 return size;
+        if (!append)
+                hold.replaced[0] = (struct oriel_range){file.start, (uint64_t)size};
 
         const struct fuse_write_out out = {.size = (uint32_t)size};
 
@@ -219,7 +221,7 @@ ssize_t op_flush(struct request *request)
                 return -EBADF;
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
-        int fd = hold.error < 0 ? hold.error : fd_dup(handle->fd);
+        int r = shadows_error(&hold), fd = r < 0 ? r : fd_dup(handle->fd);
 
         return fd < 0 ? fd : sys_result(close(fd));
 }
@@ -246,8 +248,10 @@ static ssize_t sync_handle(struct request *request, enum handle_kind kind)
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
-        if (hold.error < 0)
-                return hold.error;
+        int r = shadows_error(&hold);
+
+        if (r < 0)
+                return r;
         return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
 }
 
@@ -272,6 +276,9 @@ ssize_t op_lseek(struct request *request)
                 return -EINVAL;
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        if (hold.error < 0)
+                return hold.error;
+
         off_t offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
 
         if (offset < 0)
@@ -297,7 +304,11 @@ ssize_t op_fallocate(struct request *request)
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
-        return sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
+        int r = sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
+
+        if (r == 0 && in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                hold.replaced[0] = (struct oriel_range){in->offset, in->length};
+        return r;
 }
 
 ssize_t op_copy_file_range(struct request *request)
@@ -314,11 +325,15 @@ ssize_t op_copy_file_range(struct request *request)
                 return -EINVAL;
 
         HOLD_CONTENTS(request->fs, from->fd, to->fd, WHOLE_FILE);
+        if (hold.error < 0)
+                return hold.error;
+
         off_t from_offset = (off_t)in->off_in, to_offset = (off_t)in->off_out;
         ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, size, 0);
 
         if (done < 0)
                 return -errno;
+        hold.replaced[1] = (struct oriel_range){in->off_out, (uint64_t)done};
 
         const struct fuse_write_out out = {.size = (uint32_t)done};
 

@@ -13,7 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define STEP 4096u /* bytes looked at in one go */
+#define STEP    4096u /* bytes looked at in one go */
+#define NOTHING ((struct oriel_range){0, 0})
 
 /* A file with shadows, or one that is about to have some or has just had them. */
 struct shadowed_file {
@@ -21,8 +22,10 @@ struct shadowed_file {
         dev_t device;
         ino_t number;
         unsigned refs;        /* under the lock of struct shadows */
+        atomic_bool wanted;   /* shadows_sync() found it held */
         pthread_mutex_t lock; /* what follows, and the file's contents while there are shadows */
         struct shadow *shadows;
+        int lost; /* why stores were lost that nobody was told of; it has a reference while it is not 0 */
 };
 
 struct shadow {
@@ -38,6 +41,8 @@ struct shadow {
         uint8_t *file;       /* the file itself, if writable: a store there can't make it longer */
 };
 
+static void put_file(struct shadows *shadows, struct shadowed_file *file);
+
 int shadows_init(struct shadows *shadows, const struct oriel_log *log)
 {
         *shadows = (struct shadows){.log = log};
@@ -51,6 +56,8 @@ void shadows_done(struct shadows *shadows)
 {
         if (shadows->wake_fd < 0)
                 return;
+        while (shadows->files)
+                put_file(shadows, shadows->files);
         shadows->wake_fd = fd_close(shadows->wake_fd);
         pthread_mutex_destroy(&shadows->lock);
 }
@@ -105,13 +112,15 @@ static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, s
 
         if (store(shadow, at, from, n))
                 return 0;
+        /* What has been cut off is not there to be written. */
+        if (file_size(shadow, &size) == 0 && inside(shadow, size) < at + n)
+                n = inside(shadow, size) > at ? inside(shadow, size) - at : 0;
+        if (n == 0)
+                return 0;
 
         int r = fallocate(shadow->fd, FALLOC_FL_KEEP_SIZE, (off_t)(shadow->part.start + at), (off_t)n) < 0 ? -errno : 0;
 
         if (store(shadow, at, from, n))
-                return 0;
-        /* What has been cut off is not there to be written. */
-        if (file_size(shadow, &size) == 0 && inside(shadow, size) < at + n)
                 return 0;
         if (!atomic_exchange(&shadow->shadows->complained, true))
                 log_warning(shadow->shadows->log, "what the guest stored near a file's end can't be written: errno %d",
@@ -136,21 +145,36 @@ static void show(struct shadow *shadow, uint64_t at, uint8_t seen, uint8_t now)
         shadow->base[at] = now;
 }
 
-/* A step that begins at @at; the guest's stores count below @stored. */
-static int merge(struct shadow *shadow, uint64_t at, size_t n, uint64_t stored)
+/* How one merge goes. Offsets are in the shadow. */
+struct merging {
+        uint64_t stored;    /* below it the guest's stores count */
+        uint64_t from, to;  /* but not from here to there: a request has replaced that */
+        bool wrote, unread; /* something was written; something could not be read */
+};
+
+static bool is_stored(const struct merging *merging, uint64_t at)
+{
+        return at < merging->stored && (at < merging->from || at >= merging->to);
+}
+
+/* A step that begins at @at. */
+static int merge(struct shadow *shadow, uint64_t at, size_t n, struct merging *merging)
 {
         uint8_t seen[STEP], now[STEP], *base = shadow->base + at;
         size_t run = 0;
         int r = read_file(shadow, at, now, n), error;
 
-        if (r < 0)
+        if (r < 0) {
+                merging->unread = true;
                 return r;
+        }
         memcpy(seen, shadow->bytes + at, n);
         if (memcmp(seen, base, n) == 0 && memcmp(now, base, n) == 0)
                 return 0;
         for (size_t i = 0; i < n; i++) {
-                if (at + i < stored && seen[i] != base[i]) {
+                if (is_stored(merging, at + i) && seen[i] != base[i]) {
                         run++;
+                        merging->wrote = true;
                         continue;
                 }
                 error = write_run(shadow, at + i - run, seen + i - run, run);
@@ -163,13 +187,13 @@ static int merge(struct shadow *shadow, uint64_t at, size_t n, uint64_t stored)
         return r < 0 ? r : error;
 }
 
-static int merge_all(struct shadow *shadow, uint64_t from, uint64_t to, uint64_t stored)
+static int merge_all(struct shadow *shadow, uint64_t from, uint64_t to, struct merging *merging)
 {
         int r = 0;
 
         for (uint64_t at = from / STEP * STEP; at < to; at += STEP) {
                 uint64_t left = shadow->part.size - at;
-                int error = merge(shadow, at, left < STEP ? left : STEP, stored);
+                int error = merge(shadow, at, left < STEP ? left : STEP, merging);
 
                 r = r < 0 ? r : error;
         }
@@ -186,34 +210,59 @@ static uint64_t most(uint64_t a, uint64_t b)
         return a > b ? a : b;
 }
 
+static uint64_t end_of(struct oriel_range range)
+{
+        uint64_t end = UINT64_MAX;
+
+        checked_add(range.start, range.size, &end);
+        return end;
+}
+
+/* A store through a mapping changes the time of modification only now and then. */
+static void touch(const struct shadow *shadow, const struct stat *before)
+{
+        const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+        struct stat now;
+
+        if (fstat(shadow->fd, &now) == 0 && now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+            now.st_mtim.tv_nsec == before->st_mtim.tv_nsec)
+                futimens(shadow->fd, times);
+}
+
 /* With the file's lock: what of @range is in the shadow, and all by which the file has become shorter or longer. What
  * the guest has in the last page behind the file's end is nothing: a longer file must show its own bytes there. */
-static int sync_one(struct shadow *shadow, struct oriel_range range)
+static int sync_one(struct shadow *shadow, struct oriel_range range, struct oriel_range replaced)
 {
-        uint64_t size = 0, end;
-        int r = file_size(shadow, &size);
+        struct stat stat;
 
-        if (r < 0)
-                return r;
-        if (!checked_add(range.start, range.size, &end))
-                end = UINT64_MAX;
+        if (fstat(shadow->fd, &stat) < 0)
+                return -errno;
 
-        uint64_t before = inside(shadow, shadow->known_size), now = inside(shadow, size);
-        uint64_t stored = shadow->writable ? least(before, now) : 0, reach = most(before, now);
-        uint64_t from = inside(shadow, range.start), to = least(inside(shadow, end), reach);
-        int error = before != now ? merge_all(shadow, least(before, now), reach, stored) : 0;
+        uint64_t size = (uint64_t)stat.st_size;
+        uint64_t before = inside(shadow, shadow->known_size), now = inside(shadow, size), reach = most(before, now);
+        struct merging merging = {
+                .stored = shadow->writable ? least(before, now) : 0,
+                .from = inside(shadow, replaced.start),
+                .to = inside(shadow, end_of(replaced)),
+        };
+        int error = before != now ? merge_all(shadow, least(before, now), reach, &merging) : 0;
 
-        r = merge_all(shadow, from, to, stored);
-        shadow->known_size = size;
+        /* Else what the guest has behind the old end would be taken for its stores the next time. */
+        shadow->known_size = merging.unread ? least(shadow->known_size, size) : size;
+
+        int r = merge_all(shadow, inside(shadow, range.start), least(inside(shadow, end_of(range)), reach), &merging);
+
+        if (merging.wrote)
+                touch(shadow, &stat);
         return r < 0 ? r : error;
 }
 
-static int sync_file(struct shadowed_file *file, struct oriel_range range)
+static int sync_file(struct shadowed_file *file, struct oriel_range range, struct oriel_range replaced)
 {
         int r = 0;
 
         for (struct shadow *shadow = file->shadows; shadow; shadow = shadow->next) {
-                int error = sync_one(shadow, range);
+                int error = sync_one(shadow, range, replaced);
 
                 r = r < 0 ? r : error;
         }
@@ -314,7 +363,7 @@ struct shadows_hold shadows_hold(struct shadows *shadows, int fd, int other_fd, 
                 hold.files[i] = get_file_of(shadows, hold.fds[i]);
         lock_files(hold.files);
         for (unsigned i = 0; i < 2; i++) {
-                int r = hold.files[i] ? sync_file(hold.files[i], range) : 0;
+                int r = hold.files[i] ? sync_file(hold.files[i], range, NOTHING) : 0;
 
                 hold.error = hold.error < 0 ? hold.error : r;
         }
@@ -329,7 +378,7 @@ static void sync_new(struct shadows *shadows, int fd, struct oriel_range range)
         if (!file)
                 return;
         pthread_mutex_lock(&file->lock);
-        sync_file(file, range);
+        sync_file(file, range, NOTHING);
         pthread_mutex_unlock(&file->lock);
         put_file(shadows, file);
 }
@@ -338,9 +387,14 @@ void shadows_release(struct shadows_hold *hold)
 {
         if (!hold->shadows)
                 return;
-        for (unsigned i = 0; i < 2; i++)
-                if (hold->files[i])
-                        sync_file(hold->files[i], hold->range);
+        bool same = hold->files[0] == hold->files[1];
+
+        for (unsigned i = same ? 1 : 0; i < 2; i++)
+                if (hold->files[i]) {
+                        bool all = atomic_exchange(&hold->files[i]->wanted, false);
+
+                        sync_file(hold->files[i], all ? WHOLE_FILE : hold->range, hold->replaced[i]);
+                }
         unlock_files(hold->files);
         for (unsigned i = 0; i < 2; i++)
                 if (hold->files[i])
@@ -348,6 +402,20 @@ void shadows_release(struct shadows_hold *hold)
                 else
                         sync_new(hold->shadows, hold->fds[i], hold->range);
         hold->shadows = NULL;
+}
+
+int shadows_error(struct shadows_hold *hold)
+{
+        struct shadowed_file *file = hold->files[0];
+
+        if (hold->error < 0 || !file || file->lost == 0)
+                return hold->error;
+
+        int lost = file->lost;
+
+        file->lost = 0;
+        put_file(hold->shadows, file);
+        return lost;
 }
 
 void shadows_tell(struct shadows *shadows, dev_t device, ino_t number)
@@ -360,7 +428,7 @@ void shadows_tell(struct shadows *shadows, dev_t device, ino_t number)
         if (!file)
                 return;
         pthread_mutex_lock(&file->lock);
-        sync_file(file, WHOLE_FILE);
+        sync_file(file, WHOLE_FILE, NOTHING);
         pthread_mutex_unlock(&file->lock);
         put_file(shadows, file);
 }
@@ -385,26 +453,46 @@ void shadows_sync(struct shadows *shadows)
 
         while ((file = next_file(shadows, file)))
                 if (pthread_mutex_trylock(&file->lock) == 0) {
-                        sync_file(file, WHOLE_FILE);
+                        sync_file(file, WHOLE_FILE, NOTHING);
                         pthread_mutex_unlock(&file->lock);
+                } else {
+                        atomic_store(&file->wanted, true);
                 }
 }
 
 /* ---- making and freeing ---- */
 
 /* What older shadows of the file have is in the file first. */
-static void enter(struct shadow *shadow)
+static int enter(struct shadow *shadow)
 {
         struct shadowed_file *file = shadow->of;
 
         pthread_mutex_lock(&file->lock);
-        sync_file(file, shadow->part);
-        sync_one(shadow, WHOLE_FILE);
-        shadow->next = file->shadows;
-        file->shadows = shadow;
+        sync_file(file, shadow->part, NOTHING);
+
+        int r = sync_one(shadow, WHOLE_FILE, NOTHING);
+
+        if (r == 0) {
+                shadow->next = file->shadows;
+                file->shadows = shadow;
+        }
         pthread_mutex_unlock(&file->lock);
-        if (atomic_fetch_add(&shadow->shadows->n, 1) == 0)
+        if (r == 0 && atomic_fetch_add(&shadow->shadows->n, 1) == 0)
                 fd_event_signal(shadow->shadows->wake_fd);
+        return r;
+}
+
+/* With the file's lock. */
+static void note_loss(struct shadow *shadow, int error)
+{
+        struct shadowed_file *file = shadow->of;
+
+        if (file->lost < 0)
+                return;
+        pthread_mutex_lock(&shadow->shadows->lock);
+        file->refs++;
+        pthread_mutex_unlock(&shadow->shadows->lock);
+        file->lost = error;
 }
 
 static void leave(struct shadow *shadow)
@@ -414,7 +502,10 @@ static void leave(struct shadow *shadow)
         pthread_mutex_lock(&file->lock);
         for (struct shadow **at = &file->shadows; *at; at = &(*at)->next)
                 if (*at == shadow) {
-                        sync_one(shadow, WHOLE_FILE);
+                        int r = sync_one(shadow, WHOLE_FILE, NOTHING);
+
+                        if (r < 0)
+                                note_loss(shadow, r);
                         *at = shadow->next;
                         atomic_fetch_sub(&shadow->shadows->n, 1);
                         break;
@@ -493,7 +584,9 @@ int shadow_new(struct shadows *shadows, int fd, struct oriel_range part, bool wr
 
         if (r < 0)
                 return r;
-        enter(shadow);
+        r = enter(shadow);
+        if (r < 0)
+                return r;
         *out = steal(shadow);
         *memory = fd_take(&made);
         return 0;

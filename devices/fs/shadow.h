@@ -55,11 +55,15 @@ struct shadows_hold {
         int fds[2];
         struct oriel_range range;
         struct shadowed_file *files[2];
-        int error; /* why some of what the guest stored is not in the file, 0 or a negative errno */
+        int error; /* why some of what the guest stored is not in the files, 0 or a negative errno */
+        /* To be set by a request that has replaced a part of a file: what was stored there before is no more. */
+        struct oriel_range replaced[2];
 };
 #define WHOLE_FILE ((struct oriel_range){0, UINT64_MAX})
 struct shadows_hold shadows_hold(struct shadows *shadows, int fd, int other_fd, struct oriel_range range);
 void shadows_release(struct shadows_hold *hold);
+/* The same as hold->error, or, once, why stores to the first file were lost when they were unmapped. */
+int shadows_error(struct shadows_hold *hold);
 
 /* The attributes of file @number on @device are about to be read, or a size was and is about to be told to the guest,
  * which may use what it learns at once. */

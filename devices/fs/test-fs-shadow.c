@@ -701,38 +701,98 @@ static bool small_disk(bool on)
                mount("tmpfs", "/tmp", "tmpfs", 0, "size=256k") == 0;
 }
 
+/* A file of 10000 bytes without a block, on a disk that is full, with a store in it. */
+static void fill_disk(struct world *world)
+{
+        static const char byte[64];
+        int fd = openat(world->client.share_fd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+
+        assert_int_equal(ftruncate(fd, 10000), 0);
+        close(fd);
+        fd = openat(world->client.share_fd, "filling", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        while (write(fd, byte, sizeof(byte)) > 0)
+                ;
+        close(fd);
+        open_mapped(world, "f");
+        world->frontend.memory[9000] = 'G';
+}
+
+static ssize_t call_fsync(struct world *world)
+{
+        const struct fuse_fsync_in in = {.fh = world->fh};
+
+        return client_call(&world->client, FUSE_FSYNC, world->node, BODY(START(in)), NULL, 0);
+}
+
 /* What can't be written is not said to be: fsync(), close() and read() fail, until there is room. */
 static void test_full_disk(void **state)
 {
-        const struct fuse_fsync_in in = {0};
-        struct fuse_fsync_in fsync = in;
+        struct fuse_lseek_in seek = {.whence = SEEK_DATA};
+        struct fuse_copy_file_range_in copy = {.len = 10000};
         struct world *world;
-        char byte;
-        int fd;
+        char bytes[100];
 
         (void)state;
         if (!small_disk(true))
                 skip();
         world = begin();
-        fd = openat(world->client.share_fd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        assert_int_equal(ftruncate(fd, 10000), 0);
-        close(fd);
-        make(world, "filling", 0, 0);
-        fd = openat(world->client.share_fd, "filling", O_WRONLY | O_CLOEXEC);
-        while (write(fd, &in, sizeof(in)) > 0)
-                ;
-        close(fd);
-        open_mapped(world, "f");
-        world->frontend.memory[9000] = 'G';
-        fsync.fh = world->fh;
-        assert_int_equal(client_call(&world->client, FUSE_FSYNC, world->node, BODY(START(fsync)), NULL, 0), -ENOSPC);
-        assert_int_equal(client_read(&world->client, FUSE_READ, world->fh, 9000, &byte, 1), -ENOSPC);
+        fill_disk(world);
+        assert_int_equal(call_fsync(world), -ENOSPC);
+        assert_int_equal(client_read(&world->client, FUSE_READ, world->fh, 9000, bytes, 1), -ENOSPC);
+        seek.fh = copy.fh_in = copy.fh_out = world->fh;
+        assert_int_equal(client_call(&world->client, FUSE_LSEEK, world->node, BODY(START(seek)), bytes, sizeof(bytes)),
+                         -ENOSPC);
+        assert_int_equal(
+                client_call(&world->client, FUSE_COPY_FILE_RANGE, world->node, BODY(START(copy)), bytes, sizeof(bytes)),
+                -ENOSPC);
         assert_int_equal(world->frontend.memory[9000], 'G');
         assert_int_equal(unlinkat(world->client.share_fd, "filling", 0), 0);
         fsync_it(world);
         assert_int_equal(host_byte(world, "f", 9000), 'G');
         end(world);
+
+        /* What is lost when it is unmapped is told by the next fsync(), once. */
+        world = begin();
+        fill_disk(world);
+        assert_int_equal(client_removemapping(&world->client, 0, RANGE), 0);
+        assert_int_equal(call_fsync(world), -ENOSPC);
+        assert_int_equal(call_fsync(world), 0);
+        end(world);
+
+        /* A hole that is punched over what could not be written makes room, and is a hole. */
+        world = begin();
+        fill_disk(world);
+        const struct fuse_fallocate_in punch = {
+                .fh = world->fh, .length = 10000, .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE};
+
+        assert_int_equal(unlinkat(world->client.share_fd, "filling", 0), 0);
+        assert_int_equal(client_call(&world->client, FUSE_FALLOCATE, world->node, BODY(START(punch)), NULL, 0), 0);
+        assert_int_equal(host_byte(world, "f", 9000), 0);
+        assert_int_equal(world->frontend.memory[9000], 0);
+        end(world);
         assert_true(small_disk(false));
+}
+
+/* Each store that is brought to the file changes its time. */
+static void test_time_of_stores(void **state)
+{
+        const struct fuse_setattr_in in = {.valid = FATTR_MTIME, .mtime = 1000};
+        struct world *world = begin();
+        struct fuse_attr_out out;
+        struct stat stat;
+
+        (void)state;
+        make(world, "f", 10000, 'f');
+        open_mapped(world, "f");
+        for (char byte = 'a'; byte < 'd'; byte++) {
+                assert_true(client_call(&world->client, FUSE_SETATTR, world->node, BODY(START(in)), &out, sizeof(out)) >
+                            0);
+                world->frontend.memory[9000] = (uint8_t)byte;
+                fsync_it(world);
+                assert_int_equal(fstatat(world->client.share_fd, "f", &stat, 0), 0);
+                assert_true(stat.st_mtime > 1000);
+        }
+        end(world);
 }
 
 /* ---- a file that takes long, beside one with a shadow ---- */
@@ -1047,6 +1107,7 @@ int main(void)
                 counted_test(test_slow_neighbour),
                 counted_test(test_init_races),
                 counted_test(test_store_in_the_moment),
+                counted_test(test_time_of_stores),
         };
 
         return run_counted("fs-shadow", tests);
