@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/options.h"
+#include "base/outfile.h"
 #include "cli/commands.h"
 #include "conform/process.h"
 #include "conform/suite.h"
@@ -8,6 +9,7 @@
 #include <limits.h>
 #include <string.h>
 
+static const char *json_path;
 static struct conform_options options = {
         .timeout_s = 5,
         .start_timeout_s = 60,
@@ -19,7 +21,7 @@ static struct conform_options options = {
 static const struct option_row rows[] = {
         {"list", OPTION_FLAG, &options.list, NULL, "print the cases and what they expect"},
         {"only", OPTION_STRING, &options.only, "PATTERN", "run the cases whose names match, such as 'vring-*'"},
-        {"json", OPTION_STRING, &options.json, "FILE", "write the results as JSON too"},
+        {"json", OPTION_STRING, &json_path, "FILE", "write the results as JSON too"},
         {"name", OPTION_STRING, &options.name, "NAME", "what --json calls the peer (default: its command or socket)"},
         {"log", OPTION_STRING, &options.log, "FILE", "append what the command prints (default: to nothing)"},
         {"timeout", OPTION_NUMBER, &options.timeout_s, "S", "for each answer (default: 5)"},
@@ -69,6 +71,19 @@ static int check_numbers(void)
         return -1;
 }
 
+/* A run may take many minutes: what it is to be written to is opened before. */
+static int run_suite(int (*run)(const struct conform_options *options))
+{
+        _cleanup_(outfile_close) struct outfile json = {.path = NULL};
+        struct conform_options all = options;
+
+        if (!options.list && outfile_open(&json, json_path))
+                return STATUS_FAILURE;
+        all.json = json.path ? &json : NULL;
+        process_catch_signals();
+        return run(&all);
+}
+
 static int run_backend(char **operands)
 {
         if (!options.list && !operands[0])
@@ -78,7 +93,7 @@ static int run_backend(char **operands)
                 options.command = operands + 1;
         if (!options.name && options.socket)
                 options.name = last_part(options.command ? options.command[0] : options.socket);
-        return conform_backend(&options);
+        return run_suite(conform_backend);
 }
 
 static int run_frontend(char **operands)
@@ -88,7 +103,7 @@ static int run_frontend(char **operands)
         options.command = operands;
         if (!options.name && operands[0])
                 options.name = last_part(operands[0]);
-        return conform_frontend(&options);
+        return run_suite(conform_frontend);
 }
 
 static const struct {
@@ -109,9 +124,7 @@ int command_conform(int argc, char **argv)
         if (status >= 0)
                 return status;
         for (size_t i = 0; i < ARRAY_SIZE(sides); i++)
-                if (strcmp(operands[0], sides[i].name) == 0) {
-                        process_catch_signals();
+                if (strcmp(operands[0], sides[i].name) == 0)
                         return sides[i].run(operands + 1);
-                }
         return wrong_usage("'backend' or 'frontend' is needed");
 }

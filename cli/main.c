@@ -3,7 +3,6 @@
 #include "base/options.h"
 #include "cli/commands.h"
 
-#include <errno.h>
 #include <oriel/memory.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,14 +31,6 @@ static int print_help(void)
         return STATUS_SUCCESS;
 }
 
-/* What was said and did not arrive is a failure too. */
-static int finish(int status)
-{
-        if ((fflush(stdout) != 0 || ferror(stdout)) && status == STATUS_SUCCESS)
-                return fail("standard output: %s", strerror(errno));
-        return status;
-}
-
 int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
@@ -49,14 +40,14 @@ int main(int argc, char **argv)
                 return STATUS_USAGE;
         }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-                return finish(print_help());
+                return finish_output(print_help());
         if (strcmp(argv[1], "--version") == 0) {
                 printf("oriel %s\n", ORIEL_VERSION_STRING);
-                return STATUS_SUCCESS;
+                return finish_output(STATUS_SUCCESS);
         }
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
                 if (strcmp(argv[1], commands[i].name) == 0)
-                        return finish(commands[i].run(argc - 1, argv + 1));
+                        return finish_output(commands[i].run(argc - 1, argv + 1));
         report("'%s' is not a command (see oriel --help)", argv[1]);
         return STATUS_USAGE;
 }

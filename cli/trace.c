@@ -2,8 +2,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/options.h"
+#include "base/outfile.h"
+#include "channel/socket_file.h"
 #include "cli/commands.h"
-#include "trace/page.h"
+#include "cli/trace_page.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
 
@@ -15,7 +17,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *listen_path;
@@ -50,29 +51,6 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
         .letters = "o",
 };
-
-/* The socket's file: who has created it removes it, unless it is another's by then. */
-static struct stat created;
-
-static void remove_socket(void)
-{
-        struct stat now;
-
-        if (created.st_ino && stat(listen_path, &now) == 0 && now.st_ino == created.st_ino &&
-            now.st_dev == created.st_dev)
-                unlink(listen_path);
-}
-
-static int open_listener(void)
-{
-        int fd = oriel_socket_listen(listen_path);
-
-        if (fd < 0)
-                report("can't listen on %s: %s", listen_path, strerror(-fd));
-        else if (stat(listen_path, &created) < 0)
-                created.st_ino = 0;
-        return fd;
-}
 
 static int open_signals(void)
 {
@@ -171,85 +149,55 @@ static int serve_all(int listener, int signals, struct record_log *log)
         }
 }
 
-static int trace(FILE *out, FILE *page)
+static int trace(struct outfile *out, struct outfile *page)
 {
         const struct recorder_options options = {
-                .out = out,
+                .out = out->file,
                 .json = as_json,
-                .page = page,
+                .page = page->file,
                 .listen = listen_path,
                 .connect = connect_path,
                 .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
         };
-        _cleanup_(fd_closep) int signals = open_signals();
-        _cleanup_(fd_closep) int listener = signals < 0 ? -errno : open_listener();
+        _cleanup_(fd_closep) int signals = open_signals(), listener = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
         struct recorder *recorder;
 
+        if (signals < 0)
+                return fail("%s", strerror(errno));
+        listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
         raise_fd_limit();
 
-        int r = recorder_start(&options, &recorder);
+        int r = outfile_begin(out);
 
-        if (r < 0) {
-                remove_socket();
+        if (r == 0)
+                r = outfile_begin(page);
+        if (r == 0)
+                r = recorder_start(&options, &recorder);
+        if (r)
                 return fail("%s", strerror(-r));
-        }
 
         int status = serve_all(listener, signals, recorder_log(recorder));
 
-        remove_socket();
+        socket_file_remove(&file);
         close_signals(signals);
         r = recorder_finish(recorder);
         return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;
 }
 
-/* ---- files ---- */
-
-/* @path NULL: there is none, and @file stays as it is. */
-static int open_file(const char *path, const char *mode, FILE **file)
-{
-        if (!path)
-                return 0;
-        *file = fopen(path, mode);
-        return *file ? 0 : fail("%s: %s", path, strerror(errno));
-}
-
-static void close_file(FILE **file)
-{
-        if (*file && *file != stdout)
-                fclose(*file);
-}
-
-static int render(FILE *recording, FILE *page)
-{
-        long r = page_render(recording, page);
-
-        if (r == -ENODATA)
-                return fail("%s: nothing was recorded", read_path);
-        if (r < 0)
-                return fail("%s: %s", read_path, strerror((int)-r));
-        if (r > 0)
-                return fail("%s: line %ld is not one that oriel trace --json writes", read_path, r);
-        if (fflush(page) != 0 || ferror(page))
-                return fail("%s: %s", html_path, strerror(errno));
-        return STATUS_SUCCESS;
-}
-
 static int run(void)
 {
-        _cleanup_(close_file) FILE *out = stdout, *page = NULL, *recording = NULL;
-        int status = open_file(read_path, "re", &recording);
+        _cleanup_(outfile_close) struct outfile out = {.file = stdout}, page = {.path = NULL};
 
-        if (status == 0)
-                status = open_file(html_path, "we", &page);
-        if (status == 0)
-                status = open_file(output_path, "we", &out);
-        if (status)
-                return status;
-        if (recording)
-                return render(recording, page);
-        return trace(out, page);
+        if (read_path)
+                return render_page(read_path, html_path);
+        if (outfile_open(&out, output_path) || outfile_open(&page, html_path))
+                return STATUS_FAILURE;
+        if (is_same_file(out.file, page.file))
+                return fail("%s: the page and the text can't go to the same file", html_path);
+        return trace(&out, &page);
 }
 
 static int check_usage(void)

@@ -2,6 +2,7 @@
 #include "conform/frontend.h"
 #include "base/fd.h"
 #include "base/options.h"
+#include "channel/socket_file.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -407,16 +408,19 @@ int conform_frontend(const struct conform_options *options)
 
         if (options->list)
                 return suite_list(&suite);
-        f.listener = oriel_socket_listen(options->socket);
+
+        struct socket_file file;
+
+        f.listener = socket_file_listen(&file, options->socket);
         if (f.listener < 0)
-                return fail("can't listen on %s: %s", options->socket, strerror(-f.listener));
+                return STATUS_FAILURE;
 
         int status = suite_run(&suite, options, &trial);
 
         front_drop(&f);
         process_stop(&f.process);
         fd_close(f.live_fd);
+        socket_file_remove(&file);
         fd_close(f.listener);
-        unlink(options->socket);
         return status;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/report.h"
+#include "base/outfile.h"
 
 #include <errno.h>
 #include <json.h>
@@ -85,9 +86,12 @@ void report_json_case(struct json_object *report, const struct trial *trial, enu
         json_object_array_add(json_object_object_get(report, "cases"), row);
 }
 
-int report_json_end(struct json_object *report, const char *path)
+int report_json_end(struct json_object *report, struct outfile *out)
 {
-        int r = json_object_to_file_ext(path, report, JSON_C_TO_STRING_PRETTY) < 0 ? -errno : 0;
+        int r = outfile_begin(out);
+
+        if (r == 0)
+                r = json_object_to_fd(fileno(out->file), report, JSON_C_TO_STRING_PRETTY) < 0 ? -errno : 0;
 
         json_object_put(report);
         return r;

@@ -14,7 +14,7 @@ void report_bail_out(const char *why);
 /* The same as one JSON object: {"suite", "peer", "cases": [{"name", "section", "result", "got", "measures"}]}. */
 struct json_object *report_json_begin(const char *suite, const char *peer);
 void report_json_case(struct json_object *report, const struct trial *trial, enum verdict verdict);
-/* Written to @path, and freed. 0 or a negative errno. */
-int report_json_end(struct json_object *report, const char *path);
+/* Written to @out, and freed. 0 or a negative errno. */
+int report_json_end(struct json_object *report, struct outfile *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/suite.h"
 #include "base/options.h"
+#include "base/outfile.h"
 #include "conform/process.h"
 #include "conform/report.h"
 
@@ -157,7 +158,7 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
                 int r = report_json_end(run.json, options->json);
 
                 if (r < 0)
-                        return fail("%s: %s", options->json, strerror(-r));
+                        return fail("%s: %s", options->json->path, strerror(-r));
         }
         return run.failed > 0 || process_interrupted() ? STATUS_FAILURE : STATUS_SUCCESS;
 }

@@ -80,12 +80,14 @@ enum answer {
 enum verdict expect(struct trial *trial, const char *what, enum answer got, const char *why, unsigned allowed);
 const char *answer_name(enum answer answer);
 
+struct outfile;
+
 struct conform_options {
         const char *socket;
         char **command; /* NULL-terminated; NULL: the peer runs already */
         const char *only;
-        const char *json;
-        const char *name; /* of the peer, for --json */
+        struct outfile *json; /* NULL: none is wanted */
+        const char *name;     /* of the peer, for --json */
         const char *log;
         const char *reset;
         unsigned timeout_s;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/describe.h"
 #include "base/cleanup.h"
+#include "base/printable.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -8,42 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* The bytes of the UTF-8 character that @text begins with; 0: it does not. RFC 3629, 4. */
-static size_t utf8_length(const unsigned char *text)
-{
-        static const struct {
-                unsigned char first, last, second_min, second_max;
-                size_t length;
-        } forms[] = {
-                {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-                {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-                {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-                if (text[0] < forms[i].first || text[0] > forms[i].last)
-                        continue;
-                if (forms[i].length > 1 && (text[1] < forms[i].second_min || text[1] > forms[i].second_max))
-                        return 0;
-                for (size_t j = 2; j < forms[i].length; j++)
-                        if (text[j] < 0x80 || text[j] > 0xbf)
-                                return 0;
-                return forms[i].length;
-        }
-        return 0;
-}
-
-void make_printable(char *text)
-{
-        while (*text) {
-                size_t n = utf8_length((const unsigned char *)text);
-
-                if (n == 0)
-                        *text = '?';
-                text += n ? n : 1;
-        }
-}
 
 /* How the kernel writes the links in /proc/self/fd of what is no file with a path. */
 static const struct {
@@ -67,6 +32,20 @@ static bool ends_with(const char *text, const char *suffix)
         return n >= m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* Of a long name the end, which says more of a path than its begin, and is all of a file's own name. */
+static char *keep_name(const char *name)
+{
+        size_t n = strlen(name);
+        char *kept;
+
+        if (n <= DESCRIBE_NAME_MAX)
+                return strdup(name);
+        name += n - DESCRIBE_NAME_MAX;
+        while (((unsigned char)*name & 0xc0) == 0x80)
+                name++;
+        return asprintf(&kept, "…%s", name) < 0 ? NULL : kept;
+}
+
 static bool describe_link(char *link, struct description *description)
 {
         for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
@@ -77,7 +56,7 @@ static bool describe_link(char *link, struct description *description)
                 description->kind = links[i].kind;
                 link[strlen(link) - strlen(links[i].suffix)] = '\0';
                 if (links[i].named)
-                        description->name = strdup(link + prefix);
+                        description->name = keep_name(link + prefix);
                 return true;
         }
         return false;
@@ -130,7 +109,7 @@ void describe_fd(int fd, struct description *description)
         link[n] = '\0';
         make_printable(link);
         if (!describe_link(link, description))
-                description->name = strdup(link);
+                description->name = keep_name(link);
 }
 
 void description_clear(struct description *description)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/page.h"
 #include "base/cleanup.h"
+#include "trace/recording.h"
 
 #include <errno.h>
-#include <json.h>
 #include <stdbool.h>
-#include <string.h>
 
 /* Made of trace/page at build time. */
 extern const char page_head[], page_foot[];
@@ -31,37 +30,36 @@ void page_end(FILE *file)
         fputs(page_foot, file);
 }
 
-static bool is_record(const char *line)
-{
-        struct json_object *object = json_tokener_parse(line), *type;
-        bool yes = object && json_object_is_type(object, json_type_object) &&
-                   json_object_object_get_ex(object, "type", &type) && json_object_is_type(type, json_type_string);
-
-        json_object_put(object);
-        return yes;
-}
-
-long page_render(FILE *recording, FILE *file)
+int page_render(FILE *recording, FILE *file, struct complaint *why)
 {
         _cleanup_(freep) char *line = NULL;
         size_t size = 0;
         ssize_t n;
-        long number = 0;
+        unsigned long number = 0, records = 0;
 
         page_begin(file);
         while ((n = getline(&line, &size, recording)) > 0) {
                 bool whole = line[n - 1] == '\n';
+                struct complaint what;
 
                 number++;
                 if (whole)
-                        line[n - 1] = '\0';
-                if (is_record(line))
+                        line[--n] = '\0';
+
+                int r = recording_check(line, (size_t)n, &what);
+
+                if (r == 0) {
                         page_line(file, line);
-                else if (whole)
-                        return number;
+                        records++;
+                } else if (r != -EPROTO)
+                        return r;
+                else if (whole) {
+                        complain(why, "line %lu is not one that oriel trace --json writes: %s", number, what.text);
+                        return -EPROTO;
+                }
         }
         page_end(file);
         if (ferror(recording))
                 return -EIO;
-        return number ? 0 : -ENODATA;
+        return records ? 0 : -ENODATA;
 }

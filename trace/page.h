@@ -2,6 +2,8 @@
 #ifndef TRACE_PAGE_H
 #define TRACE_PAGE_H
 
+#include "protocol/message.h"
+
 #include <stdio.h>
 
 /* The HTML page: its head, then the JSON lines, then its foot. A browser shows what is there of it at any time, so a
@@ -12,7 +14,8 @@ void page_begin(FILE *file);
 void page_line(FILE *file, const char *json);
 void page_end(FILE *file);
 
-/* From a recording: 0, a negative errno, or the number of the line that is none of a recording's. */
-long page_render(FILE *recording, FILE *file);
+/* From a recording: 0, -EPROTO and @why, which names the line, -ENODATA: there is no record in it, or another negative
+ * errno. The last line may be cut off, as it is where the tracer was killed: it is left out. */
+int page_render(FILE *recording, FILE *file, struct complaint *why);
 
 #endif

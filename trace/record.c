@@ -8,6 +8,9 @@
 /* What may wait for a reader of the output that does not read. */
 #define LIMIT (UINT64_C(64) << 20)
 
+/* What malloc() adds to a block, at most. */
+#define PER_BLOCK 32
+
 /* How long the reader lets records gather: waking it for each message would take the CPU from those who speak. */
 #define GATHER_NS (2 * 1000 * 1000)
 
@@ -56,7 +59,15 @@ void record_log_destroy(struct record_log *log)
 
 static size_t weight(const struct record *record)
 {
-        return sizeof(*record) + record->payload_bytes + record->n_fds * sizeof(record->fds[0]);
+        size_t bytes = sizeof(*record) + record->payload_bytes + PER_BLOCK;
+
+        if (!record->fds)
+                return bytes;
+        bytes += record->n_fds * sizeof(record->fds[0]) + PER_BLOCK;
+        for (unsigned i = 0; i < record->n_fds; i++)
+                if (record->fds[i].name)
+                        bytes += strlen(record->fds[i].name) + 1 + PER_BLOCK;
+        return bytes;
 }
 
 static void append(struct record_log *log, struct record *record)
@@ -64,7 +75,8 @@ static void append(struct record_log *log, struct record *record)
         record->next = NULL;
         *log->last = record;
         log->last = &record->next;
-        log->bytes += weight(record);
+        record->weight = weight(record);
+        log->bytes += record->weight;
 }
 
 /* Whoever reads the output learns where something is missing. */
@@ -125,9 +137,14 @@ struct record *record_log_take(struct record_log *log)
         taken = log->first;
         log->first = NULL;
         log->last = &log->first;
-        log->bytes = 0;
         pthread_mutex_unlock(&log->lock);
         return taken;
+}
+
+void record_log_done(struct record_log *log, struct record *record)
+{
+        log->bytes -= record->weight;
+        record_free(record);
 }
 
 void record_log_close(struct record_log *log)

@@ -6,6 +6,7 @@
 #include "trace/describe.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* What the relay saw, on its way to whom it concerns. The relay never waits for that: what is not taken in time is
  * counted as lost. */
@@ -26,6 +27,7 @@ enum record_kind {
 
 struct record {
         struct record *next;
+        size_t weight; /* what it counts for in its log */
         enum record_kind kind;
         unsigned session;
         unsigned channel; /* 0: the main channel; n: the n-th back-end channel */
@@ -49,8 +51,8 @@ struct record_log {
         pthread_mutex_t lock;
         pthread_cond_t filled;
         struct record *first, **last;
-        size_t bytes;
-        unsigned lost; /* since the last that was kept; when and where the last of them was: */
+        atomic_size_t bytes; /* of all that are not done with, those that were taken too */
+        unsigned lost;       /* since the last that was kept; when and where the last of them was: */
         unsigned lost_session;
         int64_t lost_at_ns;
         bool closed;
@@ -63,6 +65,8 @@ void record_log_destroy(struct record_log *log);
 void record_log_put(struct record_log *log, struct record *record);
 /* All there is, as a list that is the caller's; waits until there is something. NULL: closed, and nothing is left. */
 struct record *record_log_take(struct record_log *log);
+/* Frees a record that was taken. Until then it counts: who takes all and does not get on would hold twice the limit. */
+void record_log_done(struct record_log *log, struct record *record);
 void record_log_close(struct record_log *log);
 
 #endif

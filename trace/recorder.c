@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/recorder.h"
 #include "base/cleanup.h"
+#include "base/printable.h"
 #include "trace/page.h"
 
 #include <errno.h>
 #include <json.h>
+#include <string.h>
 
 /* Holds the longest record, but for extreme names of files. */
 #define BUFFER_SIZE (128 << 10)
@@ -12,6 +14,7 @@
 struct recorder {
         struct recorder_options options;
         struct setting setting;
+        char *listen, *connect;
         struct record_log log;
         struct tracker *tracker;
         unsigned session;
@@ -61,11 +64,29 @@ static void *run(void *userdata)
                         struct record *next = record->next;
 
                         write_record(recorder, record);
-                        record_free(record);
+                        record_log_done(&recorder->log, record);
                         record = next;
                 }
         }
         return NULL;
+}
+
+static void recorder_free(struct recorder *recorder)
+{
+        record_log_destroy(&recorder->log);
+        tracker_free(recorder->tracker);
+        free(recorder->listen);
+        free(recorder->connect);
+        free(recorder);
+}
+
+static char *printable_copy(const char *text)
+{
+        char *copy = strdup(text);
+
+        if (copy)
+                make_printable(copy);
+        return copy;
 }
 
 int recorder_start(const struct recorder_options *options, struct recorder **out)
@@ -75,22 +96,26 @@ int recorder_start(const struct recorder_options *options, struct recorder **out
         if (!recorder)
                 return -ENOMEM;
         recorder->options = *options;
+        recorder->listen = printable_copy(options->listen);
+        recorder->connect = printable_copy(options->connect);
         recorder->setting =
-                (struct setting){.listen = options->listen, .connect = options->connect, .naming = options->naming};
+                (struct setting){.listen = recorder->listen, .connect = recorder->connect, .naming = options->naming};
         recorder->tracker = tracker_new(options->naming.dialect);
         record_log_init(&recorder->log);
+        if (!recorder->listen || !recorder->connect || !recorder->tracker) {
+                recorder_free(recorder);
+                return -ENOMEM;
+        }
         setvbuf(options->out, NULL, _IOFBF, BUFFER_SIZE);
         if (options->page) {
                 setvbuf(options->page, NULL, _IOFBF, BUFFER_SIZE);
                 page_begin(options->page);
         }
 
-        int r = recorder->tracker ? -pthread_create(&recorder->thread, NULL, run, recorder) : -ENOMEM;
+        int r = -pthread_create(&recorder->thread, NULL, run, recorder);
 
         if (r < 0) {
-                record_log_destroy(&recorder->log);
-                tracker_free(recorder->tracker);
-                free(recorder);
+                recorder_free(recorder);
                 return r;
         }
         *out = recorder;
@@ -118,8 +143,6 @@ int recorder_finish(struct recorder *recorder)
                 page_end(recorder->options.page);
                 r = finish_file(recorder->options.page) < 0 ? -EIO : r;
         }
-        record_log_destroy(&recorder->log);
-        tracker_free(recorder->tracker);
-        free(recorder);
+        recorder_free(recorder);
         return r;
 }

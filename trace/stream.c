@@ -292,10 +292,11 @@ static void send_message(struct stream *stream)
 
 /* ---- the end ---- */
 
+/* Before the message is recorded, to which they belong although they went nowhere. */
 static void drop_cargo(struct stream *stream)
 {
-        for (; stream->n_cargo > 0; stream->n_cargo--)
-                fd_close_all(stream->cargo[stream->n_cargo - 1].fds, stream->cargo[stream->n_cargo - 1].n);
+        while (stream->n_cargo > 0)
+                let_go(stream);
 }
 
 static void finish(struct stream *stream, const char *words)
@@ -330,9 +331,9 @@ void stream_break(struct stream *stream)
 
 void stream_close(struct stream *stream)
 {
+        drop_cargo(stream);
         if (stream->state != STREAM_CLOSED)
                 finish(stream, "");
-        drop_cargo(stream);
         forget_fds(stream);
 }
 

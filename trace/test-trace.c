@@ -2,16 +2,20 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"
+#include "trace/recording.h"
 #include "trace/relay.h"
 #include "trace/tracker.h"
 #include "trace/words.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the tracker: what records mean ---- */
@@ -213,13 +217,15 @@ static void what_fds_are(void **state)
 {
         struct description description;
         char words[128];
-        int fd = memfd_create("a\nb", MFD_CLOEXEC);
+        int fd = memfd_create("a\n\xc2\x9b\xe2\x80\xae"
+                              "b",
+                              MFD_CLOEXEC);
 
         (void)state;
         assert_int_equal(ftruncate(fd, 5), 0);
         describe_fd(fd, &description);
         words_of_fd(&description, words, sizeof(words));
-        assert_string_equal(words, "memfd a?b, 5 bytes, read-write");
+        assert_string_equal(words, "memfd a???b, 5 bytes, read-write");
         description_clear(&description);
         fd_close(fd);
 
@@ -235,28 +241,38 @@ static void what_fds_are(void **state)
         description_clear(&description);
 }
 
-static void only_what_can_be_shown(void **state)
+/* Cut between two characters; the file's own name is whole. */
+static void a_long_name(void **state)
 {
-        static const struct {
-                const char *text, *shown;
-        } cases[] = {
-                {"plain", "plain"},
-                {"\t\x7f\x1b", "???"},
-                {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"},
-                {"\xff\xc0\x80", "???"},
-                {"\xed\xa0\x80", "???"},
-                {"\xe2\x82", "??"},
-                {"\xf4\x90\x80\x80", "????"},
-        };
+        char path[1024] = "/tmp/oriel-test-XXXXXX", own[202] = "", euros[199] = "";
+        struct description description;
 
         (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                char text[32];
+        memset(own, 'x', sizeof(own) - 1);
+        for (size_t i = 0; i < sizeof(euros) - 1; i += 3)
+                memcpy(euros + i, "\xe2\x82\xac", 3);
+        assert_non_null(mkdtemp(path));
 
-                snprintf(text, sizeof(text), "%s", cases[i].text);
-                make_printable(text);
-                assert_string_equal(text, cases[i].shown);
-        }
+        size_t top = strlen(path), middle = top + 1 + strlen(euros);
+
+        snprintf(path + top, sizeof(path) - top, "/%s", euros);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path + middle, sizeof(path) - middle, "/%s", own);
+
+        int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+        assert_true(fd >= 0);
+        describe_fd(fd, &description);
+        assert_int_equal(strlen(description.name), 3 + 51 + 1 + 201);
+        assert_memory_equal(description.name, "\xe2\x80\xa6\xe2\x82\xac", 6);
+        assert_string_equal(strrchr(description.name, '/') + 1, own);
+        description_clear(&description);
+        fd_close(fd);
+        unlink(path);
+        path[middle] = '\0';
+        rmdir(path);
+        path[top] = '\0';
+        rmdir(path);
 }
 
 /* ---- records on their way ---- */
@@ -289,6 +305,109 @@ static void what_is_not_taken_is_counted(void **state)
         assert_int_equal(kept + lost, n);
         assert_null(record_log_take(&log));
         record_log_destroy(&log);
+}
+
+/* As large as a peer can make them with the least effort: hundreds of fds with names. */
+static struct record *crowded_record(void)
+{
+        struct record *record = record_new(RECORD_MESSAGE, NULL, 0);
+
+        assert_non_null(record);
+        record->n_fds = 253;
+        record->fds = calloc(record->n_fds, sizeof(record->fds[0]));
+        assert_non_null(record->fds);
+        for (unsigned i = 0; i < record->n_fds; i++) {
+                record->fds[i].name = malloc(DESCRIBE_NAME_MAX + 1);
+                assert_non_null(record->fds[i].name);
+                memset(record->fds[i].name, 'x', DESCRIBE_NAME_MAX);
+                record->fds[i].name[DESCRIBE_NAME_MAX] = '\0';
+        }
+        return record;
+}
+
+static void the_limit_counts_names_and_what_was_taken(void **state)
+{
+        struct record_log log;
+        unsigned kept = 0;
+
+        (void)state;
+        record_log_init(&log);
+        while (!log.lost && kept < 2000) {
+                record_log_put(&log, crowded_record());
+                kept++;
+        }
+        assert_true(log.lost == 1);
+        assert_in_range(kept, (64 << 20) / (253 * (DESCRIBE_NAME_MAX + 128)), (64 << 20) / (253 * DESCRIBE_NAME_MAX));
+
+        struct record *record = record_log_take(&log);
+
+        record_log_put(&log, crowded_record());
+        assert_int_equal(log.lost, 2);
+        while (record) {
+                struct record *next = record->next;
+
+                record_log_done(&log, record);
+                record = next;
+        }
+        assert_int_equal(log.bytes, 0);
+        record_log_put(&log, crowded_record());
+        assert_int_equal(log.lost, 0);
+        record_log_destroy(&log);
+}
+
+/* ---- recordings ---- */
+
+#define PLACE "\"session\":1,\"time_us\":1.5,\"channel\":\"main\",\"from\":\"front-end\""
+#define MESSAGE_HEAD \
+        "{\"type\":\"message\"," PLACE ",\"n\":1,\"kind\":\"reply\",\"name\":\"X\",\"request\":1,\"flags\":5,"
+#define MESSAGE MESSAGE_HEAD "\"need_reply\":false,\"size\":0,\"text\":\"\",\"payload\":\"\""
+#define MAPPING "{\"shmid\":0,\"fd_offset\":0,\"shm_offset\":0,\"len\":18446744073709551615,\"flags\":1}"
+
+static void lines_of_recordings(void **state)
+{
+        static const struct {
+                const char *line, *why;
+        } cases[] = {
+                {MESSAGE ",\"fds\":[],\"notes\":[]}", NULL},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"mapping\":" MAPPING ",\"more\":null}", NULL},
+                {MESSAGE ",\"fds\":[{\"kind\":\"a\",\"access\":\"b\"}],\"notes\":[\"c\"]}", NULL},
+                {"{\"type\":\"lost\",\"session\":0,\"time_us\":0.0,\"records\":3}", NULL},
+                {"{\"type\":\"message\",\"session\":1}", "time_us is missing"},
+                {MESSAGE ",\"notes\":[]}", "fds is missing"},
+                {MESSAGE ",\"fds\":{},\"notes\":[]}", "fds is not an array of objects like that of a descriptor"},
+                {MESSAGE ",\"fds\":[{}],\"notes\":[]}", "fds is not an array of objects like that of a descriptor"},
+                {MESSAGE ",\"fds\":[],\"notes\":[1]}", "notes is not an array of strings"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"features\":null}", "features is not an array of strings"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"reply_to\":1}", "latency_us is missing"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"mapping\":{\"shmid\":0}}",
+                 "mapping is not an object like that of a mapping"},
+                {MESSAGE ",\"fds\":[],\"notes\":[],\"regions\":[{\"shmid\":-1,\"size\":1}]}",
+                 "regions is not an array of objects like that of a region"},
+                {"{\"type\":\"end\"," PLACE ",\"bytes\":1.5,\"note\":\"\"}", "bytes is not a whole number"},
+                {"{\"type\":\"lost\",\"session\":1,\"time_us\":1e99,\"records\":3}",
+                 "time_us is not a time in microseconds"},
+                {"{\"type\":\"raw\",\"session\":1,\"time_us\":1,\"channel\":\"main\",\"from\":\"me\"}",
+                 "from is not front-end or back-end"},
+                {"{\"type\":\"else\",\"session\":1,\"time_us\":1}", "it has no type that there is"},
+                {"{\"type\":1}", "it has no type that there is"},
+                {"[]", "it has no type that there is"},
+                {"", "it is not one JSON object"},
+                {"{\"type\":\"lost\"", "it is not one JSON object"},
+                {"{} {}", "it is not one JSON object"},
+                {"{'type':'lost'}", "it is not one JSON object"},
+                {"{\"type\":\"lost\",\"session\":1,\"time_us\":NaN,\"records\":3}",
+                 "time_us is not a time in microseconds"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct complaint why = {""};
+                int r = recording_check(cases[i].line, strlen(cases[i].line), &why);
+
+                assert_string_equal(why.text, cases[i].why ? cases[i].why : "");
+                assert_int_equal(r, cases[i].why ? -EPROTO : 0);
+        }
+        assert_int_equal(recording_check("{}\0{}", 5, &(struct complaint){""}), -EPROTO);
 }
 
 /* ---- the relay ---- */
@@ -372,8 +491,10 @@ int main(void)
                 counted_test(rules_follow_what_was_agreed_on),
                 counted_test(after_a_loss_nothing_is_suspected),
                 counted_test(what_fds_are),
-                counted_test(only_what_can_be_shown),
+                counted_test(a_long_name),
                 counted_test(what_is_not_taken_is_counted),
+                counted_test(the_limit_counts_names_and_what_was_taken),
+                counted_test(lines_of_recordings),
                 counted_test(records_of_a_session),
         };
 

@@ -22,7 +22,7 @@ static void put_more(FILE *file, const char *what, const char *text)
 static void put_fds(FILE *file, const struct record *record)
 {
         for (unsigned i = 0; record->fds && i < record->n_fds; i++) {
-                char label[24], words[4200];
+                char label[24], words[DESCRIBE_NAME_MAX + 128];
 
                 snprintf(label, sizeof(label), "fd %u: ", i);
                 words_of_fd(&record->fds[i], words, sizeof(words));

@@ -30,6 +30,14 @@ struct config_space {
         struct virtio_fs_config known;
         uint32_t notify_buf_size; /* of the notification queue, which there is not */
 };
+_Static_assert(sizeof(struct config_space) == 44, "virtio 1.2, 5.11.4");
+
+/* The thread that calls fs_sync(). */
+struct syncer {
+        pthread_t thread;
+        int stop_fd;
+        bool runs;
+};
 
 /* The threads of one queue while it runs. */
 struct workers {
@@ -47,6 +55,7 @@ struct device {
         struct oriel_log log;
         struct config_space config;
         unsigned threads;
+        struct syncer syncer;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
 
@@ -145,18 +154,25 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
 }
 
 /* Signals are the main thread's. */
-static int start_thread(struct workers *workers)
+static int create_thread(pthread_t *thread, void *(*run)(void *userdata), void *userdata)
 {
         sigset_t all, before;
 
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
 
-        int r = pthread_create(&workers->threads[workers->n_threads], NULL, work, workers);
+        int r = pthread_create(thread, NULL, run, userdata);
 
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        workers->n_threads += r == 0;
         return -r;
+}
+
+static int start_thread(struct workers *workers)
+{
+        int r = create_thread(&workers->threads[workers->n_threads], work, workers);
+
+        workers->n_threads += r == 0;
+        return r;
 }
 
 static int start(void *userdata, struct oriel_backend_queue *queue)
@@ -175,6 +191,48 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         for (unsigned i = 0; r == 0 && i < threads; i++)
                 r = start_thread(workers);
         return workers->n_threads > 0 ? 0 : r;
+}
+
+/* ---- what the guest stores without a request ---- */
+
+static void *sync_now_and_then(void *userdata)
+{
+        struct device *device = userdata;
+        int wake_fd = fs_sync_fd(device->fs);
+        struct pollfd fds[] = {{.fd = device->syncer.stop_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+
+        for (;;) {
+                bool again = fs_sync(device->fs);
+
+                if (poll(fds, again ? 1 : ARRAY_SIZE(fds), again ? 1000 : -1) < 0)
+                        continue;
+                if (fds[0].revents)
+                        return NULL;
+                fd_event_clear(wake_fd);
+        }
+}
+
+static int start_syncer(struct device *device)
+{
+        struct syncer *syncer = &device->syncer;
+
+        syncer->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (syncer->stop_fd < 0)
+                return -errno;
+
+        int r = create_thread(&syncer->thread, sync_now_and_then, device);
+
+        syncer->runs = r == 0;
+        return r;
+}
+
+static void stop_syncer(struct syncer *syncer)
+{
+        if (syncer->runs) {
+                fd_event_signal(syncer->stop_fd);
+                pthread_join(syncer->thread, NULL);
+        }
+        syncer->stop_fd = fd_close(syncer->stop_fd);
 }
 
 /* ---- the rest of the device ---- */
@@ -245,6 +303,7 @@ int device_new(const struct device_options *options, struct device **out)
 
         if (!device)
                 return -ENOMEM;
+        device->syncer.stop_fd = -1;
         if (tag == 0 || tag > sizeof(device->config.known.tag) || options->request_queues < 1 ||
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
@@ -257,6 +316,8 @@ int device_new(const struct device_options *options, struct device **out)
 
         if (r == 0)
                 r = make_backend(device, options);
+        if (r == 0 && options->window_size > 0)
+                r = start_syncer(device);
         if (r < 0)
                 return r;
         *out = steal(device);
@@ -268,13 +329,9 @@ void device_free(struct device *device)
         if (!device)
                 return;
         oriel_backend_free(device->backend);
+        stop_syncer(&device->syncer);
         fs_free(device->fs);
         free(device);
-}
-
-int device_sync(struct device *device)
-{
-        return fs_sync(device->fs);
 }
 
 struct oriel_backend *device_backend(struct device *device)

@@ -22,8 +22,6 @@ struct device_options {
 /* -EINVAL: an option. Else what opening the directory says. */
 int device_new(const struct device_options *options, struct device **out);
 void device_free(struct device *device);
-/* See fs_sync(). */
-int device_sync(struct device *device);
 /* The device's end of the session, for the loop of whoever runs it. */
 struct oriel_backend *device_backend(struct device *device);
 

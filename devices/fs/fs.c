@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/resource.h>
-#include <time.h>
 
 DEFINE_CLEANUP(struct fs *, fs_free);
 
@@ -39,6 +38,7 @@ int fs_new(const struct fs_options *options, struct fs **out)
         if (fs->options.max_open == 0)
                 fs->options.max_open = default_max_open();
         pthread_mutex_init(&fs->lock, NULL);
+        pthread_rwlock_init(&fs->session, NULL);
 
         int r = window_init(&fs->window, options, &fs->options.log);
 
@@ -64,6 +64,7 @@ void fs_free(struct fs *fs)
         inodes_done(fs);
         window_done(&fs->window);
         fd_close(fs->proc_fd);
+        pthread_rwlock_destroy(&fs->session);
         pthread_mutex_destroy(&fs->lock);
         free(fs);
 }
@@ -77,32 +78,21 @@ static void forget_files(struct fs *fs)
 
 void fs_reset(struct fs *fs)
 {
+        pthread_rwlock_wrlock(&fs->session);
         forget_files(fs);
         window_forget(&fs->window);
+        pthread_rwlock_unlock(&fs->session);
 }
 
-/* How often host programs meet what the guest has stored, at least. */
-static const int64_t sync_interval_ms = 1000;
-
-static int64_t now_in_ms(void)
+bool fs_sync(struct fs *fs)
 {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int fs_sync(struct fs *fs)
-{
-        int64_t now = now_in_ms(), due = atomic_load(&fs->next_sync);
-
-        if (atomic_load(&fs->window.shadows.n) == 0)
-                return -1;
-        if (now < due)
-                return (int)(due - now);
         shadows_sync(&fs->window.shadows);
-        atomic_store(&fs->next_sync, now + sync_interval_ms);
-        return (int)sync_interval_ms;
+        return atomic_load(&fs->window.shadows.n) > 0;
+}
+
+int fs_sync_fd(const struct fs *fs)
+{
+        return fs->window.shadows.wake_fd;
 }
 
 void session_end(struct fs *fs)
@@ -130,9 +120,19 @@ static ssize_t perform(struct request *request, const struct operation *operatio
 {
         int r = operation_parse(operation, data, request);
 
-        if (r == 0)
-                r = admit(request->fs, operation, &request->out);
-        return r < 0 ? r : operation->handle(request);
+        if (r < 0)
+                return r;
+        if (operation->starts)
+                pthread_rwlock_wrlock(&request->fs->session);
+        else
+                pthread_rwlock_rdlock(&request->fs->session);
+
+        ssize_t payload = admit(request->fs, operation, &request->out);
+
+        if (payload == 0)
+                payload = operation->handle(request);
+        pthread_rwlock_unlock(&request->fs->session);
+        return payload;
 }
 
 /* @payload is what the handler returned. */

@@ -64,9 +64,10 @@ void fs_free(struct fs *fs);
 ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out);
 
 /* Bring what the guest has stored near the ends of files together with the files, where the front-end can't map the
- * files themselves. Returns after how many milliseconds it is to be called again, or -1: there is nothing of the kind
- * now. Any thread. */
-int fs_sync(struct fs *fs);
+ * files themselves. True: do so again in a second; false: there is nothing of the kind, until the eventfd of
+ * fs_sync_fd(), which is the fs's, is signalled. Blocks for as long as the file systems do. Any thread. */
+bool fs_sync(struct fs *fs);
+int fs_sync_fd(const struct fs *fs);
 
 /* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,
  * are forgotten. A request that is in progress comes to no harm, but what it makes is part of the new session: the

@@ -49,6 +49,24 @@ static int stat_fd(int fd, struct statx *stat)
         return sys_result(statx(fd, "", flags, STATX_BASIC_STATS | STATX_MNT_ID, stat));
 }
 
+static void tell_shadows(struct fs *fs, const struct statx *stat)
+{
+        shadows_tell(&fs->window.shadows, makedev(stat->stx_dev_major, stat->stx_dev_minor), stat->stx_ino);
+}
+
+/* What is to be told to the guest: the times after what it has stored, and the size before the shadows know of it. */
+static int stat_file(struct fs *fs, int fd, struct statx *stat)
+{
+        int r = stat_fd(fd, stat);
+
+        if (r < 0 || !fs->window.shadows.enabled)
+                return r;
+        tell_shadows(fs, stat);
+        r = stat_fd(fd, stat);
+        tell_shadows(fs, stat);
+        return r;
+}
+
 static struct inode_key key_of(const struct statx *stat)
 {
         return (struct inode_key){
@@ -73,10 +91,8 @@ static bool is_mapped(const struct fs *fs, const struct statx *stat)
                (stat->stx_size > 0 && is_aligned(stat->stx_size, fs->window.page));
 }
 
-static struct fuse_attr attributes_of(struct fs *fs, const struct statx *stat)
+static struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat)
 {
-        shadows_tell(&fs->window.shadows, makedev(stat->stx_dev_major, stat->stx_dev_minor), stat->stx_ino);
-
         return (struct fuse_attr){
                 .ino = stat->stx_ino,
                 .size = stat->stx_size,
@@ -100,7 +116,7 @@ static struct fuse_attr attributes_of(struct fs *fs, const struct statx *stat)
 int inode_attributes(struct fs *fs, const struct inode *inode, struct fuse_attr_out *out)
 {
         struct statx stat;
-        int r = stat_fd(inode->fd, &stat);
+        int r = stat_file(fs, inode->fd, &stat);
 
         if (r < 0)
                 return r;
@@ -191,7 +207,7 @@ static int enter(struct fs *fs, int path_fd, struct fuse_entry_out *entry)
         _cleanup_(fd_closep) int fd = path_fd;
         struct statx stat;
         uint64_t nodeid = 0;
-        int r = stat_fd(fd, &stat);
+        int r = stat_file(fs, fd, &stat);
 
         if (r == 0)
                 r = count_lookup(fs, &fd, &stat, &nodeid);

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "channel/socket_file.h"
 #include "devices/fs/device.h"
 
 #include <errno.h>
@@ -14,8 +15,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* What the command line says; the defaults are here. */
 static const char *socket_path;
@@ -30,9 +29,6 @@ static bool readonly;
 static bool allow_writable_dax;
 static bool print_capabilities;
 static bool verbose;
-
-/* The socket's file: who has created it removes it, unless it is another's by then. */
-static struct stat created;
 
 static const struct option_row rows[] = {
         {"socket-path", OPTION_STRING, &socket_path, "PATH", "listen on this Unix socket"},
@@ -71,17 +67,29 @@ static void raise_fd_limit(void)
         }
 }
 
-static int open_signals(void)
+static sigset_t ending_signals(void)
 {
         sigset_t set;
 
-        signal(SIGPIPE, SIG_IGN);
         sigemptyset(&set);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
+        return set;
+}
 
+/* Before there is anything to be cleaned up. */
+static void block_signals(void)
+{
+        const sigset_t set = ending_signals();
+
+        signal(SIGPIPE, SIG_IGN);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int open_signals(void)
+{
+        const sigset_t set = ending_signals();
         int fd = signalfd(-1, &set, SFD_CLOEXEC);
 
         return fd < 0 ? -errno : fd;
@@ -104,10 +112,8 @@ static bool is_stream_socket(int fd)
 }
 
 /* Serve whoever connects to @listener, or, if that is -1, the front-end attached already. Returns the exit status. */
-static int serve(struct device *device, int listener, int signals)
+static int serve(struct oriel_backend *backend, int listener, int signals)
 {
-        struct oriel_backend *backend = device_backend(device);
-
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
                 struct pollfd fds[] = {
@@ -117,7 +123,7 @@ static int serve(struct device *device, int listener, int signals)
 
                 if (connection < 0 && listener < 0)
                         return STATUS_SUCCESS;
-                if (poll(fds, ARRAY_SIZE(fds), device_sync(device)) <= 0)
+                if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                         continue;
                 if (fds[0].revents)
                         return STATUS_SUCCESS;
@@ -134,17 +140,10 @@ static int serve(struct device *device, int listener, int signals)
 }
 
 /* The socket to begin with: listening or connected. */
-static int open_socket(void)
+static int open_socket(struct socket_file *file)
 {
-        if (socket_path) {
-                int fd = oriel_socket_listen(socket_path);
-
-                if (fd < 0)
-                        report("can't listen on %s: %s", socket_path, strerror(-fd));
-                else if (stat(socket_path, &created) < 0)
-                        created.st_ino = 0;
-                return fd;
-        }
+        if (socket_path)
+                return socket_file_listen(file, socket_path);
 
         int fd = fd_dup((int)fd_number);
 
@@ -157,19 +156,13 @@ static int open_socket(void)
         return fd;
 }
 
-static void remove_socket(void)
-{
-        struct stat now;
-
-        if (created.st_ino && stat(socket_path, &now) == 0 && now.st_ino == created.st_ino &&
-            now.st_dev == created.st_dev)
-                unlink(socket_path);
-}
-
 static int run(const struct device_options *options)
 {
-        _cleanup_(fd_closep) int socket = open_socket();
+        _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
 
+        block_signals();
+        socket = open_socket(&file);
         if (socket < 0)
                 return STATUS_FAILURE;
 
@@ -185,8 +178,8 @@ static int run(const struct device_options *options)
         if (!listening)
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
-        int status =
-                r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r)) : serve(device, listening ? socket : -1, signals);
+        int status = r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r))
+                           : serve(device_backend(device), listening ? socket : -1, signals);
 
         device_free(device);
         return status;
@@ -229,7 +222,7 @@ int main(int argc, char **argv)
 {
         if (asks_capabilities(argc, argv)) {
                 printf("{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
-                return STATUS_SUCCESS;
+                return finish_output(STATUS_SUCCESS);
         }
 
         int status = options_parse(&program, argc, argv, NULL);
@@ -237,7 +230,7 @@ int main(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status >= 0)
-                return status;
+                return finish_output(status);
         raise_fd_limit();
         oriel_memory_survive_sigbus();
 
@@ -253,7 +246,5 @@ int main(int argc, char **argv)
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
 
-        status = run(&options);
-        remove_socket();
-        return status;
+        return run(&options);
 }

@@ -27,7 +27,7 @@ static int open_flags(const struct fs *fs, uint32_t flags, int *out)
 /* O_TRUNC changes the file. */
 static int open_inode(struct fs *fs, const struct inode *inode, int flags)
 {
-        HOLD_CONTENTS(fs, inode->fd, -1);
+        HOLD_CONTENTS(fs, inode->fd, -1, WHOLE_FILE);
 
         return inode_open(fs, inode, flags);
 }
@@ -180,8 +180,10 @@ ssize_t op_read(struct request *request)
         if (!is_in_file(file) || in->size > request->out.left)
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, file);
 
+        if (hold.error < 0)
+                return hold.error;
         return transfer(preadv2, handle->fd, &request->out, file, 0);
 }
 
@@ -197,11 +199,13 @@ ssize_t op_write(struct request *request)
         if (!is_in_file(file) || in->size != request->data.left)
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, file);
         ssize_t size = transfer(pwritev2, handle->fd, &request->data, file, append ? RWF_APPEND : 0);
 
         if (size < 0)
                 return size;
+        if (!append)
+                hold.replaced[0] = (struct oriel_range){file.start, (uint64_t)size};
 
         const struct fuse_write_out out = {.size = (uint32_t)size};
 
@@ -216,8 +220,8 @@ ssize_t op_flush(struct request *request)
         if (!handle)
                 return -EBADF;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
-        int fd = fd_dup(handle->fd);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        int r = shadows_error(&hold), fd = r < 0 ? r : fd_dup(handle->fd);
 
         return fd < 0 ? fd : sys_result(close(fd));
 }
@@ -229,7 +233,7 @@ ssize_t op_release(struct request *request)
         if (!handle)
                 return -EBADF;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
         return 0;
 }
@@ -242,8 +246,12 @@ static ssize_t sync_handle(struct request *request, enum handle_kind kind)
         if (!handle)
                 return -EBADF;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
+        int r = shadows_error(&hold);
+
+        if (r < 0)
+                return r;
         return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
 }
 
@@ -267,7 +275,10 @@ ssize_t op_lseek(struct request *request)
         if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) || in->offset > INT64_MAX)
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        if (hold.error < 0)
+                return hold.error;
+
         off_t offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
 
         if (offset < 0)
@@ -291,9 +302,13 @@ ssize_t op_fallocate(struct request *request)
         if (!is_in_file((struct oriel_range){in->offset, in->length}))
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1);
+        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
-        return sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
+        int r = sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
+
+        if (r == 0 && in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                hold.replaced[0] = (struct oriel_range){in->offset, in->length};
+        return r;
 }
 
 ssize_t op_copy_file_range(struct request *request)
@@ -309,12 +324,16 @@ ssize_t op_copy_file_range(struct request *request)
         if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, from->fd, to->fd);
+        HOLD_CONTENTS(request->fs, from->fd, to->fd, WHOLE_FILE);
+        if (hold.error < 0)
+                return hold.error;
+
         off_t from_offset = (off_t)in->off_in, to_offset = (off_t)in->off_out;
         ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, size, 0);
 
         if (done < 0)
                 return -errno;
+        hold.replaced[1] = (struct oriel_range){in->off_out, (uint64_t)done};
 
         const struct fuse_write_out out = {.size = (uint32_t)done};
 

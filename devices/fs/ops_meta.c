@@ -35,13 +35,6 @@ static int change_mode(const struct fs *fs, const struct inode *inode, const str
         return sys_result(fchmodat(fs->proc_fd, fd_name(inode->fd).text, in->mode & 07777, 0));
 }
 
-static int truncate_fd(struct fs *fs, int fd, uint64_t size)
-{
-        HOLD_CONTENTS(fs, fd, -1);
-
-        return sys_result(ftruncate(fd, (off_t)size));
-}
-
 /* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
 static int change_size(struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
 {
@@ -50,14 +43,14 @@ static int change_size(struct fs *fs, const struct inode *inode, const struct fu
         if (in->valid & FATTR_FH) {
                 _cleanup_(handle_putp) struct handle *handle = handle_get(fs, in->fh, HANDLE_FILE);
 
-                return handle ? truncate_fd(fs, handle->fd, in->size) : -EBADF;
+                return handle ? sys_result(ftruncate(handle->fd, (off_t)in->size)) : -EBADF;
         }
         if (S_ISDIR(inode->type))
                 return -EISDIR;
 
         _cleanup_(fd_closep) int fd = inode_open(fs, inode, O_WRONLY);
 
-        return fd < 0 ? fd : truncate_fd(fs, fd, in->size);
+        return fd < 0 ? fd : sys_result(ftruncate(fd, (off_t)in->size));
 }
 
 static struct timespec time_to_set(uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds, uint32_t nanoseconds)
@@ -83,6 +76,8 @@ static int change_times(const struct inode *inode, const struct fuse_setattr_in 
 static int change_attributes(struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
 {
         const uint32_t times = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW;
+        /* What was stored before is written before, or it would change the times that are set here. */
+        HOLD_CONTENTS(fs, inode->fd, -1, WHOLE_FILE);
         int r = 0;
 
         if (in->valid & (FATTR_UID | FATTR_GID))

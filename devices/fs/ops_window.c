@@ -51,6 +51,19 @@ static int open_for_view(struct fs *fs, const struct inode *inode, struct window
         return fd;
 }
 
+/* A shadow keeps its file open. */
+static bool has_room_for_shadow(struct fs *fs)
+{
+        if (!fs->window.shadows.enabled)
+                return true;
+        pthread_mutex_lock(&fs->lock);
+
+        bool room = fs_has_room(fs);
+
+        pthread_mutex_unlock(&fs->lock);
+        return room;
+}
+
 /* The kernel names the file by its node; it sends no handle. */
 ssize_t op_setupmapping(struct request *request)
 {
@@ -74,6 +87,9 @@ ssize_t op_setupmapping(struct request *request)
         view.file = inode->key;
         if (window_shows(&fs->window, &view))
                 return 0;
+
+        if (!has_room_for_shadow(fs))
+                return -ENFILE;
 
         _cleanup_(fd_closep) int fd = open_for_view(fs, inode, &view);
 

@@ -16,7 +16,10 @@ struct fs {
         bool gives_away;   /* may create files for other users */
         atomic_bool ready; /* from INIT to DESTROY */
         struct window window;
-        _Atomic int64_t next_sync; /* when fs_sync() has something to do again, CLOCK_MONOTONIC in ms */
+
+        /* A session begins and ends while nothing else is handled: for writing by those requests, for reading by all
+         * others. */
+        pthread_rwlock_t session;
 
         pthread_mutex_t lock; /* what follows; never held over a system call that can block */
         struct ids inodes;
@@ -30,11 +33,11 @@ static inline int sys_result(int result)
         return result < 0 ? -errno : result;
 }
 
-/* Until the scope ends, what follows is an operation on the contents or the size of the files open as @fd and, unless
- * that is -1, @other_fd: see shadows_hold(). */
-#define HOLD_CONTENTS(fs, fd, other_fd)                                               \
+/* Until the scope ends, what follows is an operation on @range of the contents, or on the size, of the files open as
+ * @fd and, unless that is -1, @other_fd: see shadows_hold(). */
+#define HOLD_CONTENTS(fs, fd, other_fd, range)                                        \
         _cleanup_(shadows_release) __attribute__((unused)) struct shadows_hold hold = \
-                shadows_hold(&(fs)->window.shadows, fd, other_fd)
+                shadows_hold(&(fs)->window.shadows, fd, other_fd, range)
 
 /* With the lock: may the guest hold one more file? */
 static inline bool fs_has_room(const struct fs *fs)

@@ -81,6 +81,7 @@ int window_init(struct window *window, const struct fs_options *options, const s
                 .log = log,
                 .insist = options->insist,
                 .readonly = options->readonly,
+                .shadows = {.wake_fd = -1},
         };
         if (window->size > 0 && (!window->ops || !is_aligned(window->size, window->page)))
                 return -EINVAL;
@@ -393,23 +394,28 @@ static int try_one(struct window *window, int fd, bool writable)
         return r < 0 ? r : window->ops->wait(window->userdata, ticket);
 }
 
-/* A file that ends within its page. */
-static int try_partial_page(struct window *window)
+static int make_try(off_t size)
 {
         _cleanup_(fd_closep) int fd = memfd_create("oriel-fs-try", MFD_CLOEXEC);
 
-        if (fd < 0 || ftruncate(fd, 100) < 0)
-                return -errno;
-        return try_one(window, fd, true);
+        return fd < 0 || ftruncate(fd, size) < 0 ? -errno : fd_take(&fd);
+}
+
+/* A file that ends within its page. */
+static int try_partial_page(struct window *window)
+{
+        _cleanup_(fd_closep) int fd = make_try(100);
+
+        return fd < 0 ? fd : try_one(window, fd, true);
 }
 
 static int try_readonly(struct window *window)
 {
-        _cleanup_(fd_closep) int fd = memfd_create("oriel-fs-try", MFD_CLOEXEC);
+        _cleanup_(fd_closep) int fd = make_try((off_t)window->page);
         char path[32];
 
-        if (fd < 0 || ftruncate(fd, (off_t)window->page) < 0)
-                return -errno;
+        if (fd < 0)
+                return fd;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 
         _cleanup_(fd_closep) int readonly_fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -450,8 +456,7 @@ void window_try(struct window *window)
 {
         window->usable = false;
         window->shadows.enabled = false;
-        window->limits.whole_pages_only = false;
-        window->limits.writable_only = false;
+        window->shadows.complained = false;
         if (window->size == 0)
                 return;
 

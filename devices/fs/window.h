@@ -56,8 +56,9 @@ struct window_batch {
 int window_init(struct window *window, const struct fs_options *options, const struct oriel_log *log);
 void window_done(struct window *window);
 
-/* A session begins, and nothing is mapped: find out what the front-end can do, by mapping files of our own and
- * unmapping them again. Afterwards window->usable says whether files may be mapped; if not, the log says why. */
+/* A session begins, nothing is mapped and no request is handled: find out what the front-end can do, by mapping files
+ * of our own and unmapping them again. Afterwards window->usable says whether files may be mapped; if not, the log says
+ * why. */
 void window_try(struct window *window);
 
 /* Is all of @view there already? */

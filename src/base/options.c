@@ -2,6 +2,7 @@
 #include "base/options.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "base/range.h"
 
 #include <ctype.h>
@@ -24,10 +25,20 @@ void report(const char *format, ...)
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
         /* Names of files may hold anything, and this is to be one line. */
-        for (char *c = text; *c; c++)
-                if (iscntrl((unsigned char)*c))
-                        *c = '?';
+        make_printable(text);
         fprintf(stderr, "oriel: %s\n", text);
+}
+
+int finish_output(int status)
+{
+        if (status != STATUS_SUCCESS)
+                return status;
+        if (fflush(stdout) != 0)
+                return fail("standard output: %s", strerror(errno));
+        /* Some call before has failed; what errno was then is not known any more. */
+        if (ferror(stdout))
+                return fail("standard output: not all of it could be written");
+        return STATUS_SUCCESS;
 }
 
 static void write_line(void *userdata, enum oriel_log_level level, const char *line)

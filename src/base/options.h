@@ -49,6 +49,9 @@ void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, as the exit status of what failed. */
 #define fail(...) (report(__VA_ARGS__), STATUS_FAILURE)
 
+/* @status, or a failure's if not all that was printed could be written: that is a failure too. */
+int finish_output(int status);
+
 /* What a logger of a command writes with: errors and warnings as fail() does, the rest as it is. */
 struct oriel_log;
 struct oriel_log stderr_log(int verbose);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "base/range.h"
 #include "base/test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -84,13 +87,40 @@ static void test_log(void **state)
         assert_string_equal(line, "3 of four");
 }
 
+static void test_printable(void **state)
+{
+        static const struct {
+                const char *text, *shown;
+        } cases[] = {
+                {"plain", "plain"},
+                {"\t\x7f\x1b", "???"},
+                {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"},
+                {"\xff\xc0\x80", "???"},
+                {"\xed\xa0\x80", "???"},
+                {"\xe2\x82", "??"},
+                {"\xf4\x90\x80\x80", "????"},
+                {"a\xc2\x80\xc2\x9b"
+                 "31mb\xc2\x9f\xc2\xa0",
+                 "a??31mb?\xc2\xa0"},
+                {"\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9x", "????x"},
+                {"\xe2\x80\xa8\xe2\x80\x8e\xd8\x9c\xe2\x80\xa6", "???\xe2\x80\xa6"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char text[32];
+
+                snprintf(text, sizeof(text), "%s", cases[i].text);
+                make_printable(text);
+                assert_string_equal(text, cases[i].shown);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_checked),
-                counted_test(test_ranges),
-                counted_test(test_fds),
-                counted_test(test_log),
+                counted_test(test_checked), counted_test(test_ranges),    counted_test(test_fds),
+                counted_test(test_log),     counted_test(test_printable),
         };
 
         return run_counted("base", tests);

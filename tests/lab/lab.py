@@ -81,7 +81,7 @@ class Case(unittest.TestCase):
         return "/t/" + os.path.basename(self.folder) + "/" + name
 
     def keep_or_remove(self):
-        kept = os.path.join(KEPT, self.id().split(".")[-1])
+        kept = os.path.join(KEPT, ".".join(self.id().split(".")[-2:]))
         shutil.rmtree(kept, ignore_errors=True)
         os.makedirs(kept)
         for name in os.listdir(self.folder):
@@ -124,8 +124,8 @@ class Case(unittest.TestCase):
     def start(self, name, *args, **kwargs):
         """Run on this machine, in the scratch folder; what it prints is in NAME.log."""
         log = open(self.path(name + ".log"), "ab")
-        process = subprocess.Popen([str(a) for a in args], cwd=self.folder, stdin=kwargs.pop("stdin", subprocess.DEVNULL),
-                                   stdout=kwargs.pop("stdout", log), stderr=log, **kwargs)
+        kwargs = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": self.folder, **kwargs}
+        process = subprocess.Popen([str(a) for a in args], **kwargs)
         log.close()
         self.addCleanup(self.end, process)
         return process
@@ -147,7 +147,8 @@ class Case(unittest.TestCase):
         return process.returncode
 
     def run_ok(self, *args, timeout=60, **kwargs):
-        result = subprocess.run([str(a) for a in args], cwd=self.folder, capture_output=True, text=True, timeout=timeout, **kwargs)
+        result = subprocess.run([str(a) for a in args], cwd=self.folder, capture_output=True, text=True, timeout=timeout,
+                                **kwargs)
         self.assertEqual(result.returncode, 0, f"{args}:\n{result.stdout}\n{result.stderr}")
         return result.stdout
 
@@ -212,8 +213,9 @@ class Case(unittest.TestCase):
         # Its console takes no input from a pipe.
         terminal, console = os.openpty()
         tty.setraw(console)
-        guest = self.start_in_lab("uml", "linux.uml", "mem=256M", "initrd=" + self.inside("initramfs.cpio"), "con0=fd:0,fd:1", "con=null", "quiet", "panic=-1", "virtio_uml.device=" + self.inside("socket") + ":26",
-                                 stdin=console, stdout=console)
+        guest = self.start_in_lab(
+            "uml", "linux.uml", "mem=256M", "initrd=" + self.inside("initramfs.cpio"), "con0=fd:0,fd:1", "con=null", "quiet",
+            "panic=-1", "virtio_uml.device=" + self.inside("socket") + ":26", stdin=console, stdout=console)
         os.close(console)
         guest.stdin = os.fdopen(os.dup(terminal), "wb")
         guest.stdout = os.fdopen(terminal, "rb")
@@ -280,6 +282,15 @@ class Case(unittest.TestCase):
 
     def host_truncate(self, name, size):
         os.truncate(os.path.join(self.share, name), int(size))
+
+    def host_soon(self, name, offset, text):
+        """Does the host see what the guest has stored, without being told of it?"""
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            if self.read(name)[int(offset):].startswith(text.encode()):
+                return "yes"
+            time.sleep(0.05)
+        return "no"
 
     def host_sleep(self, seconds):
         time.sleep(float(seconds))

@@ -14,6 +14,7 @@ class Qemu(Case):
     def setUp(self):
         super().setUp()
         self.write("whole", b"x" * 8192)
+        self.write("partial", b"y" * 10000)
 
     def log_of_fs(self):
         return self.log("oriel-fs")

@@ -36,6 +36,15 @@ def listening(path):
         return False
 
 
+def listen_instead(path):
+    """Another's socket where one has been that is still listened on."""
+    os.unlink(path)
+    other = socket.socket(socket.AF_UNIX)
+    other.bind(path)
+    other.listen(1)
+    return other
+
+
 class Case(unittest.TestCase):
     """A scratch folder with a shared directory, and programs that are ended when the test is."""
 
@@ -54,7 +63,8 @@ class Case(unittest.TestCase):
             file.write(data)
 
     def start(self, *args, **kwargs):
-        process = subprocess.Popen([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+        process = subprocess.Popen([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   **kwargs)
         self.addCleanup(self.end, process)
         return process
 

@@ -4,9 +4,10 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 
-from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, listen_instead, listening, main, run, wait_for
 
 IDLE_DRIVER = os.environ["IDLE_DRIVER"]
 WRONG_PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrong_peers.py")
@@ -124,6 +125,51 @@ class Conform(Case):
         self.assertEqual(process.returncode, 1)
         self.assertIn("Bail out! interrupted", process.out)
         wait_for(lambda: not alive(group), "the end of the peer's processes")
+
+    def test_leaves_the_socket_of_another(self):
+        process = self.start(ORIEL, "conform", "frontend", "--listen", self.socket, "--start-timeout", "3600", "--", "sleep",
+                             "1000")
+        wait_for(lambda: os.path.exists(self.socket), "the suite")
+        with listen_instead(self.socket):
+            process.send_signal(signal.SIGINT)
+            wait_for(lambda: process.poll() is not None, "the end of the suite")
+            self.assertTrue(listening(self.socket))
+
+    def test_results_that_cannot_be_written(self):
+        report = self.path("no/report")
+        result = run(ORIEL, "conform", "--json", report, "backend", self.socket, "--", "touch", self.path("begun"))
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertEqual(result.stderr, f"oriel: {report}: No such file or directory\n")
+        self.assertFalse(os.path.exists(self.path("begun")))
+        one = ("--only", "queue-num", "backend", self.socket)
+        self.start_fs()
+        self.assertEqual(run(ORIEL, "conform", *one).returncode, 0)
+        result = run(ORIEL, "conform", "--json", "/dev/full", *one)
+        self.assertEqual((result.returncode, result.stderr), (1, "oriel: /dev/full: No space left on device\n"))
+        with open("/dev/full", "w", encoding="ascii") as full:
+            for command in [(ORIEL, "conform", *one), (ORIEL, "conform", "backend", "--list"), (ORIEL, "--version"),
+                            (ORIEL, "trace", "--help"), (ORIEL, "probe", self.socket), (ORIEL_FS, "--help"),
+                            (ORIEL_FS, "--print-capabilities")]:
+                result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+                self.assertEqual(result.returncode, 1, command)
+                self.assertRegex(result.stderr, "^oriel: standard output: (No space left on device|not all of it could be "
+                                                "written)\n$", command)
+
+    def test_results_of_before_stay(self):
+        """Until there are others."""
+        report = self.path("report")
+        for old in ("", "x" * 100000):
+            if old:
+                with open(report, "w", encoding="ascii") as file:
+                    file.write(old)
+            self.assertEqual(run(ORIEL, "conform", "--json", report, "backend", self.socket).returncode, 1)
+            self.assertEqual(os.path.exists(report), old != "")
+        self.assertEqual(os.path.getsize(report), 100000)
+        self.start_fs()
+        result = run(ORIEL, "conform", "--json", report, "--only", "queue-num", "backend", self.socket)
+        self.assertEqual(result.returncode, 0)
+        with open(report, encoding="utf-8") as file:
+            self.assertEqual(len(json.load(file)["cases"]), 1)
 
     def test_command_that_ends(self):
         result = run(ORIEL, "conform", "backend", self.socket, "--", "sh", "-c", "exit 3")

@@ -13,7 +13,7 @@ import threading
 import time
 
 import vhost_user as vu
-from harness import ORIEL, main, run, wait_for
+from harness import ORIEL, listen_instead, listening, main, run, wait_for
 from trace_case import ByHand, Traced, is_listening
 
 
@@ -29,7 +29,8 @@ class Programs(Traced):
         text = process.out
         self.assertIn(f"session 1: {self.listen} <-> {self.socket}\n", text)
         self.assertRegex(text, r"(?m)^ +\d+ main +front-end -> back-end  #1 GET_FEATURES$")
-        self.assertRegex(text, r"front-end <- back-end  #2 GET_FEATURES reply to #1 after \d+ us: 0x\w+ .*VIRTIO_F_VERSION_1")
+        self.assertRegex(text, r"front-end <- back-end  #2 GET_FEATURES reply to #1 after \d+ us: 0x\w+ .*"
+                               r"VIRTIO_F_VERSION_1")
         self.assertRegex(text, r"SET_PROTOCOL_FEATURES: 0x\w+ .*\bSHMEM_MAP\b")
         self.assertRegex(text, r"#(\d+) SET_OWNER need_reply\n.* SET_OWNER reply to #\1 after \d+ us: ok\n")
         self.assertRegex(text, r"GET_SHMEM_CONFIG reply to .*: regions 1 \[shmid 0 size 0x4000000\]")
@@ -253,7 +254,8 @@ class Peers(ByHand):
         file = tempfile.TemporaryFile(dir=self.folder)
         self.addCleanup(file.close)
         kinds = {"memfd": os.memfd_create("name\n\xff"), "eventfd": os.eventfd(0), "file": os.dup(file.fileno()),
-                 "pipe": os.pipe()[0], "socket": socket.socket(socket.AF_UNIX).detach(), "directory": os.open(self.folder, os.O_RDONLY),
+                 "pipe": os.pipe()[0], "socket": socket.socket(socket.AF_UNIX).detach(),
+                 "directory": os.open(self.folder, os.O_RDONLY),
                  "character device": os.open("/dev/null", os.O_WRONLY)}
         for fd in kinds.values():
             self.addCleanup(os.close, fd)
@@ -323,7 +325,8 @@ class Peers(ByHand):
             channel.send(vu.pack(vu.SHMEM_UNMAP, vu.mmap_payload(cut, 4096)))
             self.assertEqual(vu.Wire(ours).message()[2], vu.mmap_payload(cut, 4096))
         self.done(pair)
-        self.assertEqual([m["channel"] for m in self.messages(name="SHMEM_UNMAP")], ["back-end 2", "back-end 3", "back-end 4"])
+        self.assertEqual([m["channel"] for m in self.messages(name="SHMEM_UNMAP")],
+                         ["back-end 2", "back-end 3", "back-end 4"])
 
     def test_a_back_end_channel_that_is_none(self):
         pair = self.begin()
@@ -405,6 +408,26 @@ class Peers(ByHand):
         self.assertEqual(got, (data * (sent // len(data) + 1))[:sent])
         self.done(pair)
 
+    def test_fds_that_do_not_arrive(self):
+        """A message that the receiver no longer takes is recorded with the fd that came with it."""
+        pair = self.begin()
+        pair.negotiate(1 << 20)
+        pair.back_channel.socket.setblocking(False)
+        idle = 0
+        with tempfile.TemporaryFile() as file:
+            while idle < 20:
+                try:
+                    pair.back_channel.send(vu.pack(vu.SHMEM_MAP, bytes(4000)), [file.fileno()])
+                    idle = 0
+                except BlockingIOError:
+                    time.sleep(0.01)
+                    idle += 1
+        pair.front_channel.close()
+        self.done(pair)
+        maps = self.messages(name="SHMEM_MAP")
+        self.assertIn("not passed on to its end: the receiver is gone", maps[-1]["notes"])
+        self.assertEqual({len(m["fds"]) for m in maps}, {1})
+
     def cpu_time(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
@@ -413,8 +436,8 @@ class Peers(ByHand):
     def test_output_that_is_not_read(self):
         """A terminal that was stopped, or a pager: the session goes on, and what is missing is counted."""
         reader, writer = os.pipe()
-        process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"], stdout=writer,
-                                   stderr=subprocess.PIPE)
+        process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"],
+                                   stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
         self.addCleanup(process.kill)
         wait_for(lambda: is_listening(self.listen), "oriel trace")
@@ -512,7 +535,8 @@ class Command(Traced):
         self.start_fs()
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
-        process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"], stdout=writer)
+        process = subprocess.Popen([ORIEL, "trace", "--listen", self.listen, "--connect", self.socket, "--json"],
+                                   stdout=writer)
         os.close(writer)
         self.addCleanup(process.kill)
         wait_for(lambda: is_listening(self.listen), "oriel trace")
@@ -525,6 +549,18 @@ class Command(Traced):
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(20), -signal.SIGINT)
 
+    def test_names_obey_no_terminal(self):
+        """Neither a C1 control nor one of the direction of writing gets through, whoever has chosen the name."""
+        self.start_fs()
+        self.listen += "\u009b31m\u202e"
+        plain = self.listen.replace("\u009b", "?").replace("\u202e", "?")
+        process = self.start_trace()
+        result = run(ORIEL, "trace", "--listen", self.listen, "--connect", self.socket)
+        self.assertEqual(result.stderr, f"oriel: can't listen on {plain}: Address already in use\n")
+        self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 0)
+        self.finish(process)
+        self.assertIn(f"session 1: {plain} <-> {self.socket}\n", process.out)
+
     def test_sockets_of_others(self):
         process = self.start_trace()
         process.kill()
@@ -536,6 +572,12 @@ class Command(Traced):
         self.assertRegex(result.stderr, "^oriel: can't listen on .*in use\n$")
         status, errors = self.end(process)
         self.assertEqual((status, os.path.exists(self.listen)), (0, False))
+
+    def test_leaves_the_socket_of_another(self):
+        process = self.start_trace()
+        with listen_instead(self.listen):
+            self.assertEqual(self.end(process), (0, ""))
+            self.assertTrue(listening(self.listen))
 
     def test_output_that_fails(self):
         self.start_fs()
@@ -550,19 +592,74 @@ class Command(Traced):
 
     def test_usage(self):
         for args in [(), ("--listen", "a"), ("--connect", "a"), ("--read", "a"), ("--listen", "a", "--connect", "b", "word"),
-                     ("--read", "a", "--html", "b", "--json"), ("--listen", "a", "--connect", "b", "--dialect", "none"), ("-o",),
+                     ("--read", "a", "--html", "b", "--json"), ("-o",),
+                     ("--listen", "a", "--connect", "b", "--dialect", "none"),
                      ("--listen", "a", "--connect", "b", "--virtio-id", "x")]:
             result = run(ORIEL, "trace", *args)
             self.assertEqual(result.returncode, 2, args)
             self.assertRegex(result.stderr, r"^oriel: [^\n]*\n$", args)
 
+    def render(self, content, page):
+        with open(self.recording, "w", encoding="utf-8") as file:
+            file.write(content)
+        return run(ORIEL, "trace", "--read", self.recording, "--html", page)
+
     def test_recordings_that_are_none(self):
-        for content, words in [("", "nothing was recorded"), ("{}\n", "line 1 is not one"), ('{"type":"session"}\nhello\n', "line 2 is not one")]:
-            with open(self.recording, "w", encoding="ascii") as file:
-                file.write(content)
-            result = run(ORIEL, "trace", "--read", self.recording, "--html", self.path("page"))
-            self.assertEqual(result.returncode, 1)
-            self.assertIn(words, result.stderr)
+        """The line is named, and a page that was there stays."""
+        page = self.path("page")
+        with open(page, "w", encoding="ascii") as file:
+            file.write("old")
+        good = '{"type":"lost","session":1,"time_us":0.0,"records":1}\n'
+        before = sorted([*os.listdir(self.folder), "recording"])
+        for content, words in [("", "nothing was recorded"), ('{"type":"los', "nothing was recorded"),
+                               ("{}\n", "line 1 is not one"), (good + "hello\n", "line 2 is not one"),
+                               (good * 2 + '{"type":"message","session":1}\n',
+                                "line 3 is not one that oriel trace --json writes: time_us is missing")]:
+            for path in (page, self.path("new")):
+                result = self.render(content, path)
+                self.assertEqual((result.returncode, sorted(os.listdir(self.folder))), (1, before))
+                self.assertRegex(result.stderr, f"^oriel: [^\n]*{words}[^\n]*\n$")
+            with open(page, encoding="ascii") as file:
+                self.assertEqual(file.read(), "old")
+        # The end of a recording whose tracer was killed.
+        link = self.path("link")
+        os.symlink("page", link)
+        os.chmod(page, 0o640)
+        self.assertEqual(self.render(good + '{"type":"los', link).returncode, 0)
+        with open(page, encoding="utf-8") as file:
+            self.assertIn(good, file.read())
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(stat.S_IMODE(os.stat(page).st_mode), 0o640)
+        piped = self.render(good, "/dev/stdout")
+        self.assertIn(good, piped.stdout)
+        self.assertEqual(self.render(good, "/dev/full").returncode, 1)
+        self.assertEqual(sorted(os.listdir(self.folder)), sorted([*before, "link"]))
+
+    def test_files_are_not_lost(self):
+        """What is there stays until there is something to write, and no file is two things at once."""
+        old, new, link = self.path("old"), self.path("new"), self.path("link")
+        with open(old, "w", encoding="ascii") as file:
+            file.write("old")
+        os.link(old, link)
+        away = ("--listen", self.path("no/where"), "--connect", self.socket)
+        sockets = ("--listen", self.listen, "--connect", self.socket)
+        for args, words in [((*away, "-o", old), "can't listen on .*"),
+                            ((*away, "-o", new, "--html", old), "can't listen on .*"),
+                            ((*sockets, "-o", old, "--html", link), "link: the page and the text can't go to the same file"),
+                            ((*sockets, "-o", new, "--html", new), "new: the page and the text can't go to the same file"),
+                            ((*sockets, "-o", old, "--html", self.path("no/page")), ".*no/page: No such file or directory"),
+                            (("--read", old, "--html", link), "link: the page can't replace the recording .*")]:
+            result = run(ORIEL, "trace", *args)
+            self.assertEqual(result.returncode, 1, args)
+            self.assertRegex(result.stderr, rf"^oriel: (/[^:]*/)?{words}\n$")
+            self.assertFalse(os.path.exists(new), args)
+            self.assertFalse(os.path.exists(self.listen), args)
+            with open(old, encoding="ascii") as file:
+                self.assertEqual(file.read(), "old", args)
+        self.finish(self.start_trace("-o", old))
+        self.assertEqual(os.path.getsize(old), 0)
+        # It is no file of which there could be something to lose.
+        self.finish(self.start_trace("-o", "/dev/null", "--html", "/dev/null"))
 
 
 if __name__ == "__main__":

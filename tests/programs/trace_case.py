@@ -37,7 +37,8 @@ class Traced(Case):
             return [json.loads(line) for line in file if line.endswith("\n")]
 
     def messages(self, **wanted):
-        return [r for r in self.records() if r["type"] == "message" and all(r[key] == value for key, value in wanted.items())]
+        return [r for r in self.records()
+                if r["type"] == "message" and all(r[key] == value for key, value in wanted.items())]
 
     def finish(self, process, status=0, errors=""):
         self.assertEqual(self.end(process), (status, errors))

@@ -20,6 +20,10 @@ fi
 check "a store into a mapping" exercise store /mnt/whole 5000 stored-by-guest
 same "is on the host" bytes whole 5000 15 -- echo stored-by-guest
 check "what the host writes shows in a mapping" exercise watch /mnt/whole 6000 xxxx host "put whole 6000 host"
+if [ $mode = always ]; then
+        check "what is stored and not synced is on the host soon" exercise linger /mnt/partial 9000 stored \
+                "soon partial 9000 stored"
+fi
 check "truncated and extended while mapped" exercise shrink /mnt/shrunk
 same "shrunk: the host has the same" sum shrunk -- sum /mnt/shrunk
 check "unmount" umount /mnt

@@ -80,15 +80,28 @@ static void load(char **args)
         fwrite(p + offset, 1, n, stdout);
 }
 
-static void ask_host(const char *action)
+static bool ask_host(const char *action)
 {
         int console = open_file("/dev/console", O_RDWR);
-        char answer[64];
+        char answer[64] = {0};
 
         dprintf(console, "host: %s\n", action);
-        if (read(console, answer, sizeof(answer)) <= 0)
+        if (read(console, answer, sizeof(answer) - 1) <= 0)
                 die("no answer to %s", action);
         close(console);
+        return strncmp(answer, "no", 2) != 0;
+}
+
+/* linger FILE OFFSET TEXT ACTION: store through a mapping, and ask the host before anything else is done. */
+static void linger(char **args)
+{
+        size_t offset = strtoul(args[1], NULL, 0), n = strlen(args[2]);
+        int fd = open_file(args[0], O_RDWR);
+        uint8_t *p = map_file(fd, offset + n, PROT_READ | PROT_WRITE);
+
+        memcpy(p + offset, args[2], n);
+        if (!ask_host(args[3]))
+                die("the host does not see it");
 }
 
 /* watch FILE OFFSET OLD NEW ACTION: what a mapping that stays shows before and after the host has done ACTION. */
@@ -400,13 +413,8 @@ static const struct {
         int arguments;
         void (*run)(char **args);
 } commands[] = {
-        {"dax", 1, dax},
-        {"store", 3, store},
-        {"load", 3, load},
-        {"watch", 5, watch},
-        {"shrink", 1, shrink},
-        {"grow", 1, grow},
-        {"random", 4, random_operations},
+        {"dax", 1, dax},         {"store", 3, store}, {"load", 3, load},     {"watch", 5, watch},
+        {"shrink", 1, shrink},   {"grow", 1, grow},   {"linger", 4, linger}, {"random", 4, random_operations},
         {"writers", 2, writers},
 };
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/outfile.h"
+#include "base/fd.h"
+#include "base/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_or_create(const char *path, bool *created)
+{
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0 || errno != ENOENT)
+                return fd;
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        *created = fd >= 0;
+        /* A link to nothing, or another was faster. */
+        if (fd < 0 && errno == EEXIST)
+                fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        return fd;
+}
+
+int outfile_open(struct outfile *out, const char *path)
+{
+        if (!path)
+                return STATUS_SUCCESS;
+
+        bool created = false;
+        int fd = open_or_create(path, &created);
+        FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+        if (!file) {
+                report("%s: %s", path, strerror(errno));
+                fd_close(fd);
+                return STATUS_FAILURE;
+        }
+        *out = (struct outfile){path, file, created};
+        return STATUS_SUCCESS;
+}
+
+int outfile_begin(struct outfile *out)
+{
+        struct stat st;
+
+        out->created = false;
+        if (out->path && fstat(fileno(out->file), &st) == 0 && S_ISREG(st.st_mode) &&
+            ftruncate(fileno(out->file), 0) < 0)
+                return -errno;
+        return 0;
+}
+
+void outfile_close(struct outfile *out)
+{
+        if (!out->path)
+                return;
+        if (out->created)
+                unlink(out->path);
+        fclose(out->file);
+        out->path = NULL;
+}
+
+bool is_same_file(FILE *a, FILE *b)
+{
+        struct stat of_a, of_b;
+
+        return a && b && fstat(fileno(a), &of_a) == 0 && fstat(fileno(b), &of_b) == 0 && S_ISREG(of_a.st_mode) &&
+               of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_OUTFILE_H
+#define BASE_OUTFILE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* A file that is asked for at the begin, so that the user learns early that it can't be written, and loses what is in
+ * it only when there is something to write. */
+struct outfile {
+        const char *path; /* borrowed */
+        FILE *file;
+        bool created; /* by us, and nothing is in it yet */
+};
+
+/* 0, or STATUS_FAILURE and the error was reported. @path NULL: there is no such file, and @out stays as it is. */
+int outfile_open(struct outfile *out, const char *path);
+/* From here on it is written, and begins empty. 0 or a negative errno. */
+int outfile_begin(struct outfile *out);
+/* Closes it. One that was created and not begun is removed. */
+void outfile_close(struct outfile *out);
+
+/* Both are open, and are the same regular file. */
+bool is_same_file(FILE *a, FILE *b);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "channel/socket_file.h"
+#include "base/options.h"
+
+#include <oriel/socket.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int socket_file_listen(struct socket_file *file, const char *path)
+{
+        int fd = oriel_socket_listen(path);
+        struct stat st;
+
+        *file = (struct socket_file){.path = NULL};
+        if (fd < 0)
+                report("can't listen on %s: %s", path, strerror(-fd));
+        else if (lstat(path, &st) == 0)
+                *file = (struct socket_file){path, st.st_dev, st.st_ino};
+        return fd;
+}
+
+void socket_file_remove(struct socket_file *file)
+{
+        struct stat st;
+
+        if (file->path && lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
+                unlink(file->path);
+        file->path = NULL;
+}

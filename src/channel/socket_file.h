@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CHANNEL_SOCKET_FILE_H
+#define CHANNEL_SOCKET_FILE_H
+
+#include <sys/types.h>
+
+/* The file of a socket that this process has made, which it removes unless it is another's by then. Zero: none. */
+struct socket_file {
+        const char *path; /* borrowed */
+        dev_t device;
+        ino_t inode;
+};
+
+/* oriel_socket_listen(), and @file for what that has made. An error is reported in words. */
+int socket_file_listen(struct socket_file *file, const char *path);
+
+/* To be called before the listener is closed: an inode that nobody has open may be given to another's socket, which
+ * would look like ours. */
+void socket_file_remove(struct socket_file *file);
+
+#endif
