@@ -17,7 +17,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CODE = 0x100000, STACK = 0x90000, TABLES = 0x1000, PORT = 0xf0000000, SLOT = 0xd0000000, SLOT_SIZE = 4 << 20 };
+#define PORT 0xf0000000u
+#define SLOT 0xd0000000u
+
+enum { CODE = 0x100000, STACK = 0x90000, TABLES = 0x1000, SLOT_SIZE = 4 << 20 };
 
 struct world {
         struct kvm *kvm;
