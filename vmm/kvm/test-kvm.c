@@ -101,8 +101,10 @@ static bool begin(struct world *world, unsigned cpus, const uint8_t *code, size_
         memset(world, 0, sizeof(*world));
         sem_init(&world->ended, 0, 0);
         r = kvm_new(&options, &world->kvm);
-        if (r == -ENOENT || r == -EACCES)
+        if (r == -ENOENT || r == -EACCES || r == -EPERM || r == -ENXIO || r == -ENODEV) {
+                sem_destroy(&world->ended);
                 return false;
+        }
         assert_int_equal(r, 0);
         make_tables(world->kvm);
         memcpy(kvm_memory_at(world->kvm, CODE, size), code, size);
