@@ -51,12 +51,25 @@ def print_table(columns):
     return "\n".join(lines) + "\n\n" + "\n".join(summary) + "\n"
 
 
-def main():
+def read_tables(text):
+    return {suite: read_table(text.split(title)[1].split("###")[0] if title in text else "")
+            for suite, title in TITLES.items()}
+
+
+def split_page():
+    """What is before, between and after the markers."""
     with open(PAGE, encoding="utf-8") as file:
         before, rest = file.read().split(BEGIN)
-    old, after = rest.split(END)
-    tables = {suite: read_table(old.split(title)[1].split("###")[0] if title in old else "")
-              for suite, title in TITLES.items()}
+    return before, *rest.split(END)
+
+
+def read_page():
+    return read_tables(split_page()[1])
+
+
+def main():
+    before, old, after = split_page()
+    tables = read_tables(old)
     reasons = read_reasons(old)
     seen = set()
     for path in sys.argv[1:]:
@@ -76,4 +89,5 @@ def main():
         file.write(f"{before}{BEGIN}\n{new}\n{END}{after}")
 
 
-main()
+if __name__ == "__main__":
+    main()

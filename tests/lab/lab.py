@@ -23,6 +23,8 @@ import tty
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "../programs"))
+from harness import wait_for  # noqa: E402
 ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
 ORIEL = os.path.abspath(os.environ["ORIEL"])
 ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
@@ -34,14 +36,6 @@ SCRATCH = os.path.join(ROOT, "t")
 def kernel():
     """The chroot's path of the newest Debian kernel there."""
     return "/boot/" + sorted(name for name in os.listdir(ROOT + "/boot") if name.startswith("vmlinuz-"))[-1]
-
-
-def wait_for(condition, what, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s for {what}")
-        time.sleep(0.01)
 
 
 def made_at(path):
@@ -163,17 +157,20 @@ class Case(unittest.TestCase):
         wait_for(lambda: os.path.exists(self.path(name)) or process.poll() is not None, name)
         self.assertIsNone(process.poll(), f"{process.args} has ended")
 
-    def start_fs(self, *options, traced=True):
+    def trace(self, back_end):
+        """Front-ends connect to "socket", and what is said is in messages.trace. One tracer serves all sessions."""
+        if not os.path.exists(self.socket):
+            tracer = self.start("tracer", ORIEL, "trace", "--listen", "socket", "--connect", back_end, "-o", "messages.trace")
+            self.wait_for_socket("socket", tracer)
+
+    def start_fs(self, *options):
         """oriel-fs behind a tracer: front-ends connect to "socket"."""
-        own = "fs.socket" if traced else "socket"
+        own = "fs.socket"
         before = made_at(self.path(own))
         self.fs = self.start("oriel-fs", ORIEL_FS, "--socket-path", own, "--shared-dir", "share", *options)
         wait_for(lambda: self.fs.poll() is not None or made_at(self.path(own)) != before, "oriel-fs")
         self.assertIsNone(self.fs.poll(), "oriel-fs has ended")
-        if traced and not os.path.exists(self.socket):
-            tracer = self.start("tracer", ORIEL, "trace", "--listen", "socket", "--connect", own, "-o",
-                                "messages.trace")
-            self.wait_for_socket("socket", tracer)
+        self.trace(own)
         return self.fs
 
     # ---- guests ----
@@ -291,9 +288,6 @@ class Case(unittest.TestCase):
                 return "yes"
             time.sleep(0.05)
         return "no"
-
-    def host_sleep(self, seconds):
-        time.sleep(float(seconds))
 
 
 class Monitor:

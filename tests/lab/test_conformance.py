@@ -2,6 +2,7 @@
 """oriel conform against what others wrote. Each result has to be what docs/conformance.md says of that version. One that
 is not there yet is compared with the version that is: what differs is printed, and may not be much. The results are left
 in the lab's folder "conformance", for docs/update-conformance.py."""
+import importlib.util
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import sys
 
 from lab import HERE, KEPT, ORIEL, ORIEL_FS, PEERS, ROOT, Case, kernel, main
 
-PAGE = os.path.join(HERE, "../../docs/conformance.md")
+spec = importlib.util.spec_from_file_location("page", os.path.join(HERE, "../../docs/update-conformance.py"))
+page = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(page)
 
 
 # rust-vmm takes a short read for the end of the connection: whether one comes is a matter of timing.
@@ -26,20 +29,9 @@ def version(package):
 
 def known(suite, peer):
     """The name of the peer's column on the page, or of another version's, and its {case: cell}."""
-    with open(PAGE, encoding="utf-8") as file:
-        text = file.read().split("### Back-ends" if suite == "backend" else "### Front-ends")[-1].split("###")[0]
-    rows = [[part.strip() for part in line.strip("|\n").split("|")] for line in text.splitlines() if line.startswith("|")]
-    names = [name for name in rows[0] if name == peer] or [name for name in rows[0] if name.split()[:-1] == peer.split()[:-1]]
-    if not names:
-        return None, {}
-    at = rows[0].index(names[-1])
-    return names[-1], {row[0].strip("`"): row[at] for row in rows[2:]}
-
-
-def cell(case):
-    if case["result"] == "fail":
-        return "FAIL (died)" if "the peer died" in case["got"] else "FAIL"
-    return "skip" if case["result"] == "skip" else "refused" if case["got"].startswith("refused") else "pass"
+    table = page.read_page()[suite]
+    names = [name for name in table if name == peer] or [name for name in table if name.split()[:-1] == peer.split()[:-1]]
+    return (names[-1], table[names[-1]]) if names else (None, {})
 
 
 class Conformance(Case):
@@ -53,7 +45,7 @@ class Conformance(Case):
             file.write(result.stdout + result.stderr)
         self.assertIn(result.returncode, (0, 1), result.stderr)
         with open(self.path(name + ".json")) as file:
-            cases = {case["name"]: cell(case) for case in json.load(file)["cases"]}
+            cases = {case["name"]: page.cell(case) for case in json.load(file)["cases"]}
         os.makedirs(os.path.join(KEPT, "../conformance"), exist_ok=True)
         shutil.copy(self.path(name + ".json"), os.path.join(KEPT, "../conformance"))
 

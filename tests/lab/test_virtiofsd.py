@@ -10,9 +10,10 @@ from lab import ORIEL, PEERS, Case, main, tree_sum, wait_for
 
 class Virtiofsd(Case):
     def start_virtiofsd(self, *options):
-        daemon = self.start_in_lab("virtiofsd", "/usr/libexec/virtiofsd", "--socket-path", self.inside("socket"),
+        daemon = self.start_in_lab("virtiofsd", "/usr/libexec/virtiofsd", "--socket-path", self.inside("own.socket"),
                                    "--shared-dir", self.inside("share"), "--tag", "share", *options)
-        self.wait_for_socket("socket", daemon)
+        self.wait_for_socket("own.socket", daemon)
+        self.trace("own.socket")
 
     def mount(self):
         mountpoint = self.path("mnt")
@@ -75,9 +76,10 @@ class Virtiofsd(Case):
 
 class Vsock(Case):
     def test_probe(self):
-        daemon = self.start_in_lab("vhost-device-vsock", "vhost-device-vsock", "--guest-cid=4", "--socket=" + self.inside("socket"),
+        daemon = self.start_in_lab("vhost-device-vsock", "vhost-device-vsock", "--guest-cid=4", "--socket=" + self.inside("own.socket"),
                                    "--uds-path=" + self.inside("vsock"))
-        self.wait_for_socket("socket", daemon)
+        self.wait_for_socket("own.socket", daemon)
+        self.trace("own.socket")
         found = json.loads(self.run_ok(ORIEL, "probe", "--json", "--virtio-id", "19", "socket"))
         self.assertIn("VIRTIO_F_VERSION_1", found["device_features"])
         self.assertEqual(int.from_bytes(bytes.fromhex(found["config"])[:8], "little"), 4)
