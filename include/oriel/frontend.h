@@ -6,6 +6,7 @@
 #include <oriel/memory.h>
 #include <oriel/protocol.h>
 #include <oriel/shmem.h>
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -18,7 +19,8 @@ extern "C" {
  * for the other while that waits for it.
  *
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
- * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped.
+ * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped
+ * (or, with keep_mappings, orphaned).
  * -EREMOTEIO: it refused. -EOPNOTSUPP: the message is not one that may be sent now, mostly for want of a negotiated
  * feature; nothing was sent. */
 struct oriel_frontend;
@@ -57,6 +59,10 @@ struct oriel_frontend_options {
         const struct oriel_log *log;         /* copied; NULL: silent */
         int timeout_ms;                      /* for each reply; 0: 5000 */
         const struct oriel_dialect *dialect; /* NULL: the standard */
+        /* The end of a connection leaves what is mapped where it is, as oriel_region_orphan_all() has it, for the next
+         * back-end to replace. For a front-end whose guest goes on meanwhile: it would else find a hole where it had a
+         * file. A reset still unmaps. */
+        bool keep_mappings;
 };
 
 /* -EINVAL, -ENOMEM, or the errno of making an epoll instance. */

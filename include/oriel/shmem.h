@@ -65,6 +65,9 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 int oriel_region_unmap(struct oriel_region *region, struct oriel_range range);
 /* Reset, disconnect and removal. Returns how many mappings there were. */
 size_t oriel_region_unmap_all(struct oriel_region *region);
+/* The back-end is gone and another is to come: what is mapped stays in the guest's sight, but belongs to nobody. A
+ * mapping that overlaps such a one takes its place, and may be unmapped as any other. Returns how many there are. */
+size_t oriel_region_orphan_all(struct oriel_region *region);
 
 /* The mapping that covers @offset, with a reference for the caller, or NULL. */
 struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t offset);
@@ -83,6 +86,7 @@ struct oriel_mapping_info {
         int64_t created_ms;  /* CLOCK_MONOTONIC */
         unsigned references; /* the region's included */
         bool live;           /* false once it was unmapped */
+        bool orphan;         /* oriel_region_orphan_all() */
 };
 
 struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);

@@ -37,6 +37,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
         frontend->userdata = options->userdata;
         frontend->timeout_ms = options->timeout_ms ? options->timeout_ms : 5000;
         frontend->dialect = options->dialect;
+        frontend->keep_mappings = options->keep_mappings;
         frontend->main.fd = frontend->back.fd = -1;
         frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         frontend->more_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -84,6 +85,13 @@ void unmap_regions(struct oriel_frontend *frontend)
                         oriel_region_unmap_all(frontend->regions[i]);
 }
 
+static void orphan_regions(struct oriel_frontend *frontend)
+{
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (frontend->regions[i])
+                        oriel_region_orphan_all(frontend->regions[i]);
+}
+
 void drop_connection(struct oriel_frontend *frontend)
 {
         if (frontend->main.fd >= 0)
@@ -94,7 +102,10 @@ void drop_connection(struct oriel_frontend *frontend)
         frontend->device_features = 0;
         frontend->offered = 0;
         frontend->unacknowledged = 0;
-        unmap_regions(frontend);
+        if (frontend->keep_mappings)
+                orphan_regions(frontend);
+        else
+                unmap_regions(frontend);
         forget_consequences(frontend);
 }
 

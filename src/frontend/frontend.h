@@ -17,6 +17,7 @@ struct oriel_frontend {
         struct oriel_log log;
         int timeout_ms;
         const struct oriel_dialect *dialect;
+        bool keep_mappings;
 
         int epoll_fd;
         struct channel main;

@@ -44,5 +44,6 @@ void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_
                 .created_ms = mapping->created_ms,
                 .references = atomic_load(&mapping->references),
                 .live = atomic_load(&mapping->live),
+                .orphan = atomic_load(&mapping->orphan),
         };
 }

@@ -16,6 +16,7 @@ struct oriel_mapping {
         int64_t created_ms;
         enum oriel_access access;
         atomic_bool live;
+        atomic_bool orphan;
         atomic_uint references;
 };
 

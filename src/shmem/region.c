@@ -90,10 +90,41 @@ static int check_range(const struct oriel_region *region, struct oriel_range *ra
         return 0;
 }
 
+static void drop(void *object)
+{
+        struct oriel_mapping *mapping = object;
+
+        atomic_store(&mapping->live, false);
+        oriel_mapping_unref(mapping);
+}
+
+/* With the lock held. */
+static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
+{
+        tdelete(mapping, &region->tree, compare);
+        region->placement->remove(region->userdata, mapping->range);
+        region->count--;
+}
+
+/* With the lock held. Whether nothing is in the way in @range. What belongs to nobody gives way, and stays away if then
+ * something else does not. */
+static bool make_room(struct oriel_region *region, struct oriel_range range)
+{
+        struct oriel_mapping *mapping;
+
+        while ((mapping = find(region, &range))) {
+                if (!atomic_load(&mapping->orphan))
+                        return false;
+                take_out(region, mapping);
+                drop(mapping);
+        }
+        return true;
+}
+
 /* With the lock held. The tree gets its node before the file is placed: nothing that can fail comes after. */
 static int place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
 {
-        if (find(region, &mapping->range))
+        if (!make_room(region, mapping->range))
                 return -EEXIST;
         if (region->count >= region->max_mappings)
                 return -ENOSPC;
@@ -142,7 +173,7 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 }
 
 /* With the lock held. */
-static int take_out(struct oriel_region *region, struct oriel_range range, struct oriel_mapping **out)
+static int take_exact(struct oriel_region *region, struct oriel_range range, struct oriel_mapping **out)
 {
         struct oriel_mapping *mapping = find(region, &range);
 
@@ -150,10 +181,7 @@ static int take_out(struct oriel_region *region, struct oriel_range range, struc
                 return -ENOENT;
         if (mapping->range.start != range.start || mapping->range.size != range.size)
                 return -EINVAL;
-
-        tdelete(mapping, &region->tree, compare);
-        region->placement->remove(region->userdata, range);
-        region->count--;
+        take_out(region, mapping);
         *out = mapping;
         return 0;
 }
@@ -166,19 +194,11 @@ int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
         if (r < 0)
                 return r;
         pthread_mutex_lock(&region->lock);
-        r = take_out(region, range, &mapping);
+        r = take_exact(region, range, &mapping);
         pthread_mutex_unlock(&region->lock);
         if (r == 0)
                 atomic_store(&mapping->live, false);
         return r;
-}
-
-static void drop(void *object)
-{
-        struct oriel_mapping *mapping = object;
-
-        atomic_store(&mapping->live, false);
-        oriel_mapping_unref(mapping);
 }
 
 size_t oriel_region_unmap_all(struct oriel_region *region)
@@ -193,6 +213,26 @@ size_t oriel_region_unmap_all(struct oriel_region *region)
                 region->placement->remove_all(region->userdata, region->size);
         pthread_mutex_unlock(&region->lock);
         tdestroy(tree, drop);
+        return count;
+}
+
+static void orphan_one(const void *node, VISIT visit, void *closure)
+{
+        struct oriel_mapping *mapping = *(struct oriel_mapping *const *)node;
+
+        (void)closure;
+        if (visit == postorder || visit == leaf)
+                atomic_store(&mapping->orphan, true);
+}
+
+size_t oriel_region_orphan_all(struct oriel_region *region)
+{
+        pthread_mutex_lock(&region->lock);
+        twalk_r(region->tree, orphan_one, NULL);
+
+        size_t count = region->count;
+
+        pthread_mutex_unlock(&region->lock);
         return count;
 }
 
