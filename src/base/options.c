@@ -82,6 +82,14 @@ static bool parse_size(const char *text, uint64_t *out)
         return checked_mul(value, UINT64_C(1) << (10 * (suffix - suffixes + 1)), out);
 }
 
+static bool append(struct option_list *list, const char *value)
+{
+        if (list->n == OPTION_LIST_MAX)
+                return false;
+        list->values[list->n++] = value;
+        return true;
+}
+
 static bool set(const struct option_row *row, const char *value)
 {
         uint64_t number;
@@ -101,8 +109,70 @@ static bool set(const struct option_row *row, const char *value)
                 return true;
         case OPTION_SIZE:
                 return parse_size(value, row->target);
+        case OPTION_LIST:
+                return append(row->target, value);
         }
         return false;
+}
+
+/* What a value that can't be one should have been. */
+static const char *kind_name(enum option_kind kind)
+{
+        return kind == OPTION_SIZE ? "size" : kind == OPTION_LIST ? "value that there is room for" : "number";
+}
+
+/* The next part of @at, whose commas in pairs become one; @at is behind it then, or NULL. */
+static char *cut_part(char **at)
+{
+        char *part = *at, *to = part, *from = part;
+
+        for (; *from && (*from != ',' || from[1] == ','); from++) {
+                if (*from == ',')
+                        from++;
+                *to++ = *from;
+        }
+        *at = *from ? from + 1 : NULL;
+        *to = '\0';
+        return part;
+}
+
+static const struct option_row *find_part(const struct option_row *rows, size_t n_rows, const char *name, size_t size)
+{
+        for (size_t i = 0; i < n_rows; i++)
+                if (strlen(rows[i].name) == size && strncmp(rows[i].name, name, size) == 0)
+                        return &rows[i];
+        return NULL;
+}
+
+bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char *text, char *storage, char *why,
+                        size_t why_size)
+{
+        char *at = strcpy(storage, text);
+
+        for (bool first = true; at; first = false) {
+                char *part = cut_part(&at), *value = strchr(part, '=');
+                const struct option_row *row =
+                        find_part(rows, n_rows, part, value ? (size_t)(value - part) : strlen(part));
+
+                if (!row && first) {
+                        row = rows;
+                        value = part;
+                } else if (value) {
+                        value++;
+                }
+                if (!row)
+                        snprintf(why, why_size, "'%s' is not known", part);
+                else if (!value && row->kind != OPTION_FLAG)
+                        snprintf(why, why_size, "%s needs a value", row->name);
+                else if (value && row->kind == OPTION_FLAG)
+                        snprintf(why, why_size, "%s takes no value", row->name);
+                else if (!set(row, value))
+                        snprintf(why, why_size, "%s: '%s' is not a %s", row->name, value, kind_name(row->kind));
+                else
+                        continue;
+                return false;
+        }
+        return true;
 }
 
 static void print_row(const char *name, const char *argument, const char *help)
@@ -194,8 +264,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                 const struct option_row *row = find_row(program, c);
 
                 if (!set(row, optarg))
-                        return wrong_usage(program, "--%s: '%s' is not a %s", row->name, optarg,
-                                           row->kind == OPTION_SIZE ? "size" : "number");
+                        return wrong_usage(program, "--%s: '%s' is not a %s", row->name, optarg, kind_name(row->kind));
         }
         return -1;
 }

@@ -2,6 +2,7 @@
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Command lines as a table: the same rows parse and make --help. */
@@ -11,6 +12,15 @@ enum option_kind {
         OPTION_STRING, /* const char *, points into argv */
         OPTION_NUMBER, /* unsigned */
         OPTION_SIZE,   /* uint64_t, bytes; with a suffix K, M, G or T */
+        OPTION_LIST,   /* struct option_list: the option may be given again and again */
+};
+
+#define OPTION_LIST_MAX 248 /* as many functions as a PCI bus has, for one */
+
+/* The values point into argv. */
+struct option_list {
+        const char *values[OPTION_LIST_MAX];
+        unsigned n;
 };
 
 struct option_row {
@@ -42,6 +52,12 @@ enum exit_status {
 /* Parse @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to go on;
  * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
+
+/* Parse the parts of one option's value: "NAME=VALUE", or NAME for a flag, with commas between (two commas are one in a
+ * value). The first row's part may come first without its name. False: @why is what is wrong. @text's copy @storage, of
+ * at least strlen(text) + 1 bytes, holds the strings. */
+bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char *text, char *storage, char *why,
+                        size_t why_size);
 
 /* "oriel: " and the message on stderr, one line. */
 void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
