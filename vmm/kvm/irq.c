@@ -77,10 +77,8 @@ int kvm_new_route(struct kvm *kvm)
 void kvm_free_route(struct kvm *kvm, int route)
 {
         pthread_mutex_lock(&kvm->lock);
-        if (route >= 0 && route < MAX_ROUTES) {
+        if (route >= 0 && route < MAX_ROUTES)
                 kvm->routes[route].used = false;
-                routes_apply(kvm);
-        }
         pthread_mutex_unlock(&kvm->lock);
 }
 
@@ -90,9 +88,13 @@ int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
 
         pthread_mutex_lock(&kvm->lock);
         if (route >= 0 && route < MAX_ROUTES && kvm->routes[route].used) {
-                kvm->routes[route].address = address;
-                kvm->routes[route].data = data;
-                r = routes_apply(kvm);
+                struct msi_route *to = &kvm->routes[route];
+                /* Telling KVM takes it long. */
+                bool same = to->address == address && to->data == data;
+
+                to->address = address;
+                to->data = data;
+                r = same ? 0 : routes_apply(kvm);
         }
         pthread_mutex_unlock(&kvm->lock);
         return r;

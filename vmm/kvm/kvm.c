@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 DEFINE_CLEANUP(struct kvm *, kvm_free);
@@ -53,9 +53,50 @@ static int create_machine(struct kvm *kvm)
         return routes_apply(kvm);
 }
 
+/* With the lock. */
+static void kick_all(struct kvm *kvm)
+{
+        atomic_store(&kvm->stopping, true);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                vcpu_kick(&kvm->vcpus[i]);
+}
+
+/* A machine of KVM's, with memory's slots and the vcpus. */
+static int build(struct kvm *kvm)
+{
+        int r = create_machine(kvm);
+
+        if (r == 0)
+                r = memory_add_slots(kvm);
+        for (unsigned i = 0; r == 0 && i < kvm->wanted_cpus; i++)
+                r = vcpu_create(kvm, i);
+        return r;
+}
+
+static void stop(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->ended = true;
+        kick_all(kvm);
+        pthread_cond_broadcast(&kvm->changed);
+        pthread_mutex_unlock(&kvm->lock);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                if (kvm->vcpus[i].started)
+                        pthread_join(kvm->vcpus[i].thread, NULL);
+}
+
+static void demolish(struct kvm *kvm)
+{
+        stop(kvm);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                vcpu_destroy(&kvm->vcpus[i]);
+        kvm->cpus = 0;
+        kvm->fd = fd_close(kvm->fd);
+}
+
 int kvm_new(const struct kvm_options *options, struct kvm **out)
 {
-        if (options->cpus < 1 || options->cpus > MAX_CPUS)
+        if (options->cpus < 1 || options->cpus > KVM_MAX_CPUS)
                 return -EINVAL;
 
         _cleanup_(kvm_freep) struct kvm *kvm = calloc(1, sizeof(*kvm));
@@ -66,6 +107,7 @@ int kvm_new(const struct kvm_options *options, struct kvm **out)
         kvm->userdata = options->userdata;
         kvm->log = options->log ? *options->log : (struct oriel_log){0};
         kvm->fd = kvm->memory_fd = -1;
+        kvm->wanted_cpus = options->cpus;
         pthread_mutex_init(&kvm->lock, NULL);
         pthread_cond_init(&kvm->changed, NULL);
         kvm->system = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -75,11 +117,9 @@ int kvm_new(const struct kvm_options *options, struct kvm **out)
         int r = check_kvm(kvm);
 
         if (r == 0)
-                r = create_machine(kvm);
-        if (r == 0)
                 r = memory_open(kvm, options->memory_size);
-        for (unsigned i = 0; r == 0 && i < options->cpus; i++)
-                r = vcpu_create(kvm, i);
+        if (r == 0)
+                r = build(kvm);
         if (r < 0)
                 return r;
         *out = steal(kvm);
@@ -90,18 +130,26 @@ void kvm_free(struct kvm *kvm)
 {
         if (!kvm)
                 return;
-        kvm_request_end(kvm, KVM_END_SHUTDOWN, NULL);
-        for (unsigned i = 0; i < kvm->cpus; i++) {
-                if (kvm->vcpus[i].started)
-                        pthread_join(kvm->vcpus[i].thread, NULL);
-                vcpu_destroy(&kvm->vcpus[i]);
-        }
+        demolish(kvm);
         memory_close(kvm);
-        fd_close(kvm->fd);
         fd_close(kvm->system);
         pthread_cond_destroy(&kvm->changed);
         pthread_mutex_destroy(&kvm->lock);
         free(kvm);
+}
+
+int kvm_reset(struct kvm *kvm)
+{
+        demolish(kvm);
+        memset(kvm->slots, 0, sizeof(kvm->slots));
+        memset(kvm->routes, 0, sizeof(kvm->routes));
+        kvm->paused = kvm->ended = false;
+        kvm->parked = 0;
+        atomic_store(&kvm->stopping, false);
+
+        int r = memory_clear(kvm);
+
+        return r == 0 ? build(kvm) : r;
 }
 
 /* Signals are the main thread's; a vcpu's own is let through by itself. */
@@ -122,14 +170,6 @@ int kvm_start(struct kvm *kvm)
         return r;
 }
 
-/* With the lock. */
-static void kick_all(struct kvm *kvm)
-{
-        atomic_store(&kvm->stopping, true);
-        for (unsigned i = 0; i < kvm->cpus; i++)
-                vcpu_kick(&kvm->vcpus[i]);
-}
-
 static unsigned started(const struct kvm *kvm)
 {
         unsigned n = 0;
@@ -147,6 +187,24 @@ void kvm_pause(struct kvm *kvm)
         while (kvm->parked < started(kvm))
                 pthread_cond_wait(&kvm->changed, &kvm->lock);
         pthread_mutex_unlock(&kvm->lock);
+}
+
+void kvm_request_pause(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = true;
+        kick_all(kvm);
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+bool kvm_paused(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+
+        bool paused = kvm->paused;
+
+        pthread_mutex_unlock(&kvm->lock);
+        return paused;
 }
 
 void kvm_resume(struct kvm *kvm)

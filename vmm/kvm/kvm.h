@@ -15,10 +15,13 @@ struct kvm;
 #define KVM_LOW_MEMORY_END UINT64_C(0xc0000000)
 #define KVM_HIGH_MEMORY    UINT64_C(0x100000000)
 
+#define KVM_MAX_CPUS 64
+
 enum kvm_end {
-        KVM_END_SHUTDOWN, /* triple fault, or what the guest's devices asked for with kvm_end() */
+        KVM_END_SHUTDOWN, /* the guest, or who runs it, wants to power off */
         KVM_END_RESET,
-        KVM_END_FAULT, /* an access that nothing can take: a write to what is mapped read-only, for one */
+        KVM_END_CRASH, /* triple fault */
+        KVM_END_FAULT, /* an access that nothing can take */
         KVM_END_ERROR, /* KVM's own */
 };
 
@@ -37,7 +40,7 @@ struct kvm_exits {
 
 struct kvm_options {
         uint64_t memory_size; /* whole pages, at least 1 MiB */
-        unsigned cpus;        /* 1 to 64 */
+        unsigned cpus;        /* 1 to KVM_MAX_CPUS */
         const struct kvm_exits *exits;
         void *userdata;
         const struct oriel_log *log; /* copied; NULL: silent */
@@ -47,6 +50,10 @@ struct kvm_options {
  * controller. -ENOENT, -EACCES: no /dev/kvm, or not for this user. -ENOSYS: a KVM without what is needed. */
 int kvm_new(const struct kvm_options *options, struct kvm **out);
 void kvm_free(struct kvm *kvm); /* stops it; NULL is accepted */
+
+/* As after kvm_new(): stopped, memory all zeros, vcpus and interrupts as after power-on. The caller has taken back its
+ * slots, ioeventfds and routes. Not on a vcpu's thread. After a failure only kvm_free() is left. */
+int kvm_reset(struct kvm *kvm);
 
 int kvm_memory_fd(const struct kvm *kvm);
 /* The one or two parts of guest memory, for SET_MEM_TABLE: user_address is where this process has it. */
@@ -81,12 +88,26 @@ struct kvm_entry {
 };
 int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry);
 
-/* A thread for each vcpu. */
+/* A thread for each vcpu. After a failure too, some may run. */
 int kvm_start(struct kvm *kvm);
 /* Returns when no vcpu runs guest code; not on a vcpu's thread. */
 void kvm_pause(struct kvm *kvm);
 void kvm_resume(struct kvm *kvm);
+/* The same without waiting: from any thread, exits included. */
+void kvm_request_pause(struct kvm *kvm);
+bool kvm_paused(struct kvm *kvm);
 /* Ask for the end: any thread, exits included. */
 void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
+
+/* Where a vcpu is that met no page: on its own thread, in exits->fault. */
+struct kvm_fault {
+        uint64_t rip;
+        uint64_t address; /* guest physical */
+        bool found;       /* the address: the instruction could be read and understood */
+};
+void kvm_get_fault(struct kvm *kvm, unsigned vcpu, struct kvm_fault *out);
+
+/* How many bits a guest physical address has. */
+unsigned kvm_address_bits(struct kvm *kvm);
 
 #endif

@@ -8,8 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define MAX_CPUS   64
-#define MAX_SLOTS  32
+#define MAX_SLOTS  508
 #define PINS       24 /* of the I/O interrupt controller */
 #define MAX_ROUTES 1024
 
@@ -49,8 +48,9 @@ struct kvm {
         pthread_cond_t changed;
 
         atomic_bool stopping; /* paused or ended: what a vcpu looks at */
-        unsigned cpus;
-        struct vcpu vcpus[MAX_CPUS];
+        unsigned wanted_cpus;
+        unsigned cpus; /* that are made */
+        struct vcpu vcpus[KVM_MAX_CPUS];
 };
 
 static inline uint64_t low_memory(uint64_t size)
@@ -60,6 +60,8 @@ static inline uint64_t low_memory(uint64_t size)
 
 int vcpu_create(struct kvm *kvm, unsigned index);
 void vcpu_destroy(struct vcpu *vcpu);
+/* What it says of itself, and what firmware would have set. */
+int vcpu_describe(struct vcpu *vcpu);
 void *vcpu_thread(void *vcpu);
 /* Make it look at kvm->stopping. */
 void vcpu_kick(struct vcpu *vcpu);

@@ -64,7 +64,18 @@ int memory_open(struct kvm *kvm, uint64_t size)
                 return -errno;
         kvm->memory = memory;
         kvm->memory_size = size;
+        return 0;
+}
 
+int memory_clear(struct kvm *kvm)
+{
+        int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+        return fallocate(kvm->memory_fd, mode, 0, (off_t)kvm->memory_size) < 0 ? -errno : 0;
+}
+
+int memory_add_slots(struct kvm *kvm)
+{
         struct oriel_memory_region regions[2];
         unsigned n = kvm_memory_regions(kvm, regions);
         int r = 0;

@@ -4,8 +4,12 @@
 
 #include "vmm/kvm/machine.h"
 
-/* Guest memory and its slots. memory_close() also after a failure. */
+/* Guest memory. memory_close() also after a failure. */
 int memory_open(struct kvm *kvm, uint64_t size);
 void memory_close(struct kvm *kvm);
+/* All zeros again. */
+int memory_clear(struct kvm *kvm);
+/* Its slots, of a new machine that has none. */
+int memory_add_slots(struct kvm *kvm);
 
 #endif

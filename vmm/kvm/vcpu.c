@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/kvm/machine.h"
 
-#include "base/cleanup.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,37 +9,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MAX_CPUID 256
-
 /* Sent to a vcpu's thread to bring it out of guest code. */
 #define KICK SIGRTMIN
 
 static void on_kick(int number)
 {
         (void)number;
-}
-
-/* What the CPU says of itself: all that KVM can, with this vcpu's number in it. */
-static int set_cpuid(struct vcpu *vcpu)
-{
-        _cleanup_(freep) struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
-
-        if (!cpuid)
-                return -ENOMEM;
-        cpuid->nent = MAX_CPUID;
-        if (ioctl(vcpu->kvm->system, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
-                return -errno;
-        for (unsigned i = 0; i < cpuid->nent; i++) {
-                struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
-
-                if (entry->function == 1) {
-                        entry->ebx = (entry->ebx & 0xffffff) | vcpu->index << 24;
-                        entry->ecx |= 1u << 31; /* there is a hypervisor */
-                }
-                if (entry->function == 0xb || entry->function == 0x1f)
-                        entry->edx = vcpu->index;
-        }
-        return ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0 ? -errno : 0;
 }
 
 int vcpu_create(struct kvm *kvm, unsigned index)
@@ -59,7 +32,7 @@ int vcpu_create(struct kvm *kvm, unsigned index)
         if (run == MAP_FAILED)
                 return -errno;
         vcpu->run = run;
-        return set_cpuid(vcpu);
+        return vcpu_describe(vcpu);
 }
 
 void vcpu_destroy(struct vcpu *vcpu)
@@ -145,7 +118,7 @@ static void do_exit(struct vcpu *vcpu)
         case KVM_EXIT_HLT:
                 break;
         case KVM_EXIT_SHUTDOWN:
-                end_at(vcpu, KVM_END_SHUTDOWN, "the guest has shut down by a triple fault", run->exit_reason);
+                end_at(vcpu, KVM_END_CRASH, "the guest has crashed by a triple fault", run->exit_reason);
                 break;
         case KVM_EXIT_SYSTEM_EVENT:
                 kvm_request_end(vcpu->kvm,
@@ -192,56 +165,4 @@ void *vcpu_thread(void *userdata)
                 if (!atomic_load(&vcpu->kvm->stopping))
                         run_once(vcpu);
         }
-}
-
-static struct kvm_segment segment(uint16_t selector, uint8_t type, unsigned privilege, bool is_long)
-{
-        return (struct kvm_segment){
-                .limit = 0xffffffff,
-                .selector = (uint16_t)(selector | privilege),
-                .type = type,
-                .present = 1,
-                .dpl = (uint8_t)privilege,
-                .db = !is_long,
-                .s = 1,
-                .l = is_long,
-                .g = 1,
-        };
-}
-
-/* Intel's names: PE, ET, PG of CR0, PAE of CR4, LME and LMA of EFER. */
-enum { CR0_PE = 1 << 0, CR0_ET = 1 << 4, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, CR4_PAE = 1 << 5 };
-#define CR0_PG (UINT64_C(1) << 31)
-/* So that the guest may use SSE without asking. */
-enum { CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR0_MP = 1 << 1 };
-
-int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry)
-{
-        int fd = kvm->vcpus[0].fd;
-        bool is_long = entry->mode != KVM_ENTRY_PROTECTED, user = entry->mode == KVM_ENTRY_USER;
-        unsigned privilege = user ? 3 : 0;
-        struct kvm_sregs sregs;
-        struct kvm_regs regs = {
-                .rip = entry->rip,
-                .rsp = entry->rsp,
-                .rbx = entry->rbx,
-                .rsi = entry->rsi,
-                .rflags = 2 | (user ? 3 << 12 : 0),
-        };
-
-        if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
-                return -errno;
-        sregs.cs = segment(0x08, 11, privilege, is_long);
-        sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(0x10, 3, privilege, false);
-        sregs.tr = (struct kvm_segment){.limit = 0x67, .selector = 0x18, .type = 11, .present = 1};
-        sregs.cr0 = CR0_PE | CR0_ET;
-        if (is_long) {
-                sregs.cr0 |= CR0_PG | CR0_MP;
-                sregs.cr3 = entry->cr3;
-                sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-                sregs.efer = EFER_LME | EFER_LMA;
-        }
-        if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0)
-                return -errno;
-        return 0;
 }

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* ACPI 6.5, chapter 5.2: the tables. */
+
+#include "vmm/boot/acpi.h"
+#include "vmm/layout.h"
+
+#include "base/range.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+enum {
+        HEADER_LENGTH = 4, /* where a table's header has its length, and its checksum */
+        HEADER_CHECKSUM = 9,
+        RSDP_SIZE = 36,
+        RSDP_OLD_SIZE = 20, /* of what has the first checksum */
+        RSDP_CHECKSUM = 8,
+        RSDP_EXTENDED_CHECKSUM = 32,
+        FACS_SIZE = 64,
+        SPACE_IO = 1,
+        MOST_CPUS = 255,
+};
+
+enum { FADT_REVISION = 6, FADT_MINOR = 5, MADT_REVISION = 5 };
+enum { PROFILE_ENTERPRISE_SERVER = 4 };
+/* Latencies that say that C2 and C3 are not there. */
+enum { NO_C2 = 0xfff, NO_C3 = 0xfff };
+/* IAPC_BOOT_ARCH; that there are no legacy devices and no 8042 are bits that are 0. */
+enum { BOOT_NO_VGA = 1 << 2, BOOT_NO_CMOS_RTC = 1 << 5 };
+/* The fixed features. The power button is one that is there where its bit is 0. */
+enum {
+        FEATURE_WBINVD = 1 << 0,
+        FEATURE_C1 = 1 << 2,
+        FEATURE_NO_SLEEP_BUTTON = 1 << 5,
+        FEATURE_NO_RTC_WAKE = 1 << 6,
+        FEATURE_RESET = 1 << 10,
+};
+
+enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4 };
+enum { MADT_HAS_OLD_PICS = 1, LAPIC_ENABLED = 1, ALL_CPUS = 0xff, NMI_LINT = 1 };
+enum { PIN_AS_BUS = 0, PIN_HIGH_LEVEL = 0xd };
+enum { TIMER_IRQ = 0, TIMER_PIN = 2 };
+
+struct tables {
+        struct writer writer;
+        uint64_t address; /* of what the writer begins with */
+};
+
+static uint8_t checksum(const uint8_t *data, size_t size)
+{
+        unsigned sum = 0;
+
+        while (size-- > 0)
+                sum += *data++;
+        return (uint8_t)-sum;
+}
+
+static void align_to(struct tables *tables, size_t align)
+{
+        while (!tables->writer.full && tables->writer.used % align != 0)
+                put8(&tables->writer, 0);
+}
+
+/* Where in the writer the table begins. */
+static size_t begin_table(struct tables *tables, const char signature[static 4], unsigned revision)
+{
+        struct writer *writer = &tables->writer;
+
+        align_to(tables, 16);
+
+        size_t at = writer->used;
+
+        put_bytes(writer, signature, 4);
+        put32(writer, 0); /* length */
+        put8(writer, revision);
+        put8(writer, 0); /* checksum */
+        put_bytes(writer, "ORIEL ", 6);
+        put_bytes(writer, "ORIELVMM", 8);
+        put32(writer, 1);
+        put_bytes(writer, "ORL ", 4);
+        put32(writer, 1);
+        return at;
+}
+
+static uint64_t end_table(struct tables *tables, size_t at)
+{
+        const struct writer *writer = &tables->writer;
+
+        if (writer->full)
+                return 0;
+
+        uint32_t length = (uint32_t)(writer->used - at);
+
+        memcpy(writer->data + at + HEADER_LENGTH, &length, sizeof(length));
+        writer->data[at + HEADER_CHECKSUM] = checksum(writer->data + at, length);
+        return tables->address + at;
+}
+
+/* A generic address: of a register of @size bytes in I/O space, or none. */
+static void put_io_register(struct writer *writer, unsigned port, unsigned size)
+{
+        put8(writer, size > 0 ? SPACE_IO : 0);
+        put8(writer, size * 8);
+        put8(writer, 0);                   /* bit offset */
+        put8(writer, size > 2 ? 2 : size); /* accessed as a byte or a word */
+        put64(writer, port);
+}
+
+static uint64_t put_facs(struct tables *tables)
+{
+        struct writer *writer = &tables->writer;
+
+        align_to(tables, FACS_SIZE);
+
+        size_t at = writer->used;
+
+        put_bytes(writer, "FACS", 4);
+        put32(writer, FACS_SIZE);
+        put_zeros(writer, 24);
+        put8(writer, 2); /* version */
+        put_zeros(writer, FACS_SIZE - 33);
+        return tables->address + at;
+}
+
+/* The fields up to ACPI 1.0's end. A machine without SMI_CMD is always in ACPI mode. */
+static void put_fadt_begin(struct writer *writer, uint64_t facs, uint64_t dsdt)
+{
+        put32(writer, facs);
+        put32(writer, dsdt);
+        put8(writer, 0);
+        put8(writer, PROFILE_ENTERPRISE_SERVER);
+        put16(writer, LAYOUT_SCI_PIN);
+        put_zeros(writer, 4 + 4); /* SMI_CMD, and what is written there */
+        put32(writer, LAYOUT_PM_PORT + LAYOUT_PM1_EVENT);
+        put32(writer, 0);
+        put32(writer, LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL);
+        put_zeros(writer, 5 * 4); /* PM1b control, PM2, timer, GPE0, GPE1 */
+        put8(writer, 4);          /* sizes: of PM1 event, of PM1 control */
+        put8(writer, 2);
+        put_zeros(writer, 6); /* of what is not there */
+        put16(writer, NO_C2);
+        put16(writer, NO_C3);
+        put_zeros(writer, 2 + 2 + 1 + 1 + 3); /* flush, duty, the clock's alarm and century */
+        put16(writer, BOOT_NO_VGA | BOOT_NO_CMOS_RTC);
+        put8(writer, 0);
+        put32(writer, FEATURE_WBINVD | FEATURE_C1 | FEATURE_NO_SLEEP_BUTTON | FEATURE_NO_RTC_WAKE | FEATURE_RESET);
+}
+
+static uint64_t put_fadt(struct tables *tables, uint64_t facs, uint64_t dsdt)
+{
+        struct writer *writer = &tables->writer;
+        size_t at = begin_table(tables, "FACP", FADT_REVISION);
+
+        put_fadt_begin(writer, facs, dsdt);
+        put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM_RESET, 1);
+        put8(writer, LAYOUT_RESET_VALUE);
+        put16(writer, 0); /* of ARM */
+        put8(writer, FADT_MINOR);
+        put64(writer, 0); /* the FACS has its 32-bit address */
+        put64(writer, dsdt);
+        put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM1_EVENT, 4);
+        put_io_register(writer, 0, 0);
+        put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL, 2);
+        for (unsigned i = 0; i < 7; i++) /* PM1b control, PM2, timer, GPE0, GPE1, sleep control and status */
+                put_io_register(writer, 0, 0);
+        put_bytes(writer, "ORIELVMM", 8); /* the hypervisor */
+        return end_table(tables, at);
+}
+
+static void put_override(struct writer *writer, unsigned irq, unsigned pin, unsigned flags)
+{
+        put8(writer, MADT_OVERRIDE);
+        put8(writer, 10);
+        put8(writer, 0); /* ISA */
+        put8(writer, irq);
+        put32(writer, pin);
+        put16(writer, flags);
+}
+
+static uint64_t put_madt(struct tables *tables, unsigned cpus)
+{
+        struct writer *writer = &tables->writer;
+        size_t at = begin_table(tables, "APIC", MADT_REVISION);
+
+        put32(writer, LAYOUT_LAPIC);
+        put32(writer, MADT_HAS_OLD_PICS);
+        for (unsigned i = 0; i < cpus; i++) {
+                put8(writer, MADT_LAPIC);
+                put8(writer, 8);
+                put8(writer, i);
+                put8(writer, i);
+                put32(writer, LAPIC_ENABLED);
+        }
+        put8(writer, MADT_IOAPIC);
+        put8(writer, 12);
+        put8(writer, cpus); /* an id that no CPU has */
+        put8(writer, 0);
+        put32(writer, LAYOUT_IOAPIC);
+        put32(writer, 0); /* its first pin */
+        put_override(writer, TIMER_IRQ, TIMER_PIN, PIN_AS_BUS);
+        put_override(writer, LAYOUT_SCI_PIN, LAYOUT_SCI_PIN, PIN_HIGH_LEVEL);
+        put8(writer, MADT_LAPIC_NMI);
+        put8(writer, 6);
+        put8(writer, ALL_CPUS);
+        put16(writer, PIN_AS_BUS);
+        put8(writer, NMI_LINT);
+        return end_table(tables, at);
+}
+
+static uint64_t put_mcfg(struct tables *tables)
+{
+        size_t at = begin_table(tables, "MCFG", 1);
+
+        put64(&tables->writer, 0);
+        put64(&tables->writer, LAYOUT_ECAM);
+        put16(&tables->writer, 0); /* segment, first and last bus */
+        put8(&tables->writer, 0);
+        put8(&tables->writer, 0);
+        put32(&tables->writer, 0);
+        return end_table(tables, at);
+}
+
+static uint64_t put_dsdt(struct tables *tables, const struct acpi_machine *machine)
+{
+        size_t at = begin_table(tables, "DSDT", 2);
+
+        dsdt_put(&tables->writer, machine);
+        return end_table(tables, at);
+}
+
+static uint64_t put_xsdt(struct tables *tables, const uint64_t *entries, size_t count)
+{
+        size_t at = begin_table(tables, "XSDT", 1);
+
+        for (size_t i = 0; i < count; i++)
+                put64(&tables->writer, entries[i]);
+        return end_table(tables, at);
+}
+
+/* In the room that was left for it at the beginning. */
+static void put_rsdp(struct tables *tables, uint64_t xsdt)
+{
+        struct writer root = {.data = tables->writer.data, .size = RSDP_SIZE};
+
+        put_bytes(&root, "RSD PTR ", 8);
+        put8(&root, 0);
+        put_bytes(&root, "ORIEL ", 6);
+        put8(&root, 2);  /* revision */
+        put32(&root, 0); /* no RSDT */
+        put32(&root, RSDP_SIZE);
+        put64(&root, xsdt);
+        put32(&root, 0); /* the second checksum */
+        root.data[RSDP_CHECKSUM] = checksum(root.data, RSDP_OLD_SIZE);
+        root.data[RSDP_EXTENDED_CHECKSUM] = checksum(root.data, RSDP_SIZE);
+}
+
+int acpi_build(const struct acpi_machine *machine, void *memory, size_t size, uint64_t address, uint64_t *rsdp)
+{
+        struct tables tables = {.writer = {.data = memory, .size = size}, .address = address};
+        uint64_t entries[3], facs, dsdt;
+
+        if (machine->cpus == 0 || machine->cpus > MOST_CPUS || !is_aligned(address, FACS_SIZE) ||
+            address > UINT32_MAX - size)
+                return -EINVAL;
+        if (machine->mmio64.size > 0 && !range_valid(machine->mmio64))
+                return -EINVAL;
+        put_zeros(&tables.writer, RSDP_SIZE);
+        facs = put_facs(&tables);
+        dsdt = put_dsdt(&tables, machine);
+        entries[0] = put_fadt(&tables, facs, dsdt);
+        entries[1] = put_madt(&tables, machine->cpus);
+        entries[2] = put_mcfg(&tables);
+
+        uint64_t xsdt = put_xsdt(&tables, entries, sizeof(entries) / sizeof(entries[0]));
+
+        if (tables.writer.full)
+                return -ENOSPC;
+        put_rsdp(&tables, xsdt);
+        *rsdp = address;
+        return 0;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The machine's devices, in AML (ACPI 6.5, chapter 20, and 6.4 for the resources): only the few terms that are needed.
+ */
+
+#include "vmm/boot/acpi.h"
+#include "vmm/layout.h"
+
+#include "base/range.h"
+
+enum {
+        OP_NAME = 0x08,
+        OP_BYTE = 0x0a,
+        OP_WORD = 0x0b,
+        OP_DWORD = 0x0c,
+        OP_SCOPE = 0x10,
+        OP_BUFFER = 0x11,
+        OP_PACKAGE = 0x12,
+        OP_EXTENDED = 0x5b,
+        OP_DEVICE = 0x82, /* extended */
+};
+
+enum {
+        RESOURCE_IRQ = 0x22,
+        RESOURCE_IO = 0x47,
+        RESOURCE_END = 0x79,
+        RESOURCE_MEMORY32_FIXED = 0x86,
+        RESOURCE_DWORD = 0x87,
+        RESOURCE_WORD = 0x88,
+        RESOURCE_QWORD = 0x8a,
+};
+
+/* Of an address space resource: what it is, that both its ends are fixed, and for memory that it may be written. The
+ * 64-bit window is "cacheable" and not "prefetchable": so BARs of both kinds may be in it. */
+enum {
+        SPACE_MEMORY = 0,
+        SPACE_BUS = 2,
+        SPACE_FIXED = 0x0c,
+        MEMORY_WRITABLE = 1,
+        MEMORY_CACHEABLE = 1 << 1,
+};
+
+/* A package's length counts itself; it is always written in three bytes, to be filled in at the end. */
+static size_t begin_package(struct writer *aml)
+{
+        size_t at = aml->used;
+
+        put_zeros(aml, 3);
+        return at;
+}
+
+static void end_package(struct writer *aml, size_t at)
+{
+        if (aml->full)
+                return;
+
+        size_t length = aml->used - at;
+
+        aml->data[at] = (uint8_t)(0x80 | (length & 0xf));
+        aml->data[at + 1] = (uint8_t)(length >> 4);
+        aml->data[at + 2] = (uint8_t)(length >> 12);
+}
+
+static void put_name(struct writer *aml, const char name[static 4])
+{
+        put8(aml, OP_NAME);
+        put_bytes(aml, name, 4);
+}
+
+static void put_byte_name(struct writer *aml, const char name[static 4], unsigned value)
+{
+        put_name(aml, name);
+        put8(aml, OP_BYTE);
+        put8(aml, value);
+}
+
+/* An identifier of the PNP family: three letters in five bits each, and a number, big-endian. */
+static void put_id(struct writer *aml, const char name[static 4], unsigned number)
+{
+        put_name(aml, name);
+        put8(aml, OP_DWORD);
+        put8(aml, 0x41);
+        put8(aml, 0xd0);
+        put8(aml, number >> 8);
+        put8(aml, number & 0xff);
+}
+
+static size_t begin_device(struct writer *aml, const char name[static 4])
+{
+        put8(aml, OP_EXTENDED);
+        put8(aml, OP_DEVICE);
+
+        size_t at = begin_package(aml);
+
+        put_bytes(aml, name, 4);
+        return at;
+}
+
+/* _CRS is a buffer: a package that begins with the size of its bytes, here a word. */
+struct resources {
+        size_t package, bytes;
+};
+
+static struct resources begin_resources(struct writer *aml)
+{
+        struct resources resources;
+
+        put_name(aml, "_CRS");
+        put8(aml, OP_BUFFER);
+        resources.package = begin_package(aml);
+        put8(aml, OP_WORD);
+        put16(aml, 0);
+        resources.bytes = aml->used;
+        return resources;
+}
+
+static void end_resources(struct writer *aml, struct resources resources)
+{
+        put8(aml, RESOURCE_END);
+        put8(aml, 0); /* no checksum */
+        end_package(aml, resources.package);
+        if (aml->full)
+                return;
+
+        size_t size = aml->used - resources.bytes;
+
+        aml->data[resources.bytes - 2] = (uint8_t)size;
+        aml->data[resources.bytes - 1] = (uint8_t)(size >> 8);
+}
+
+static void put_io(struct writer *aml, unsigned port, unsigned size)
+{
+        put8(aml, RESOURCE_IO);
+        put8(aml, 1); /* 16 bits are decoded */
+        put16(aml, port);
+        put16(aml, port);
+        put8(aml, 1);
+        put8(aml, size);
+}
+
+static void put_irq(struct writer *aml, unsigned pin)
+{
+        put8(aml, RESOURCE_IRQ);
+        put16(aml, 1u << pin);
+}
+
+static void put_fixed_memory(struct writer *aml, uint64_t address, uint64_t size)
+{
+        put8(aml, RESOURCE_MEMORY32_FIXED);
+        put16(aml, 9);
+        put8(aml, MEMORY_WRITABLE);
+        put32(aml, address);
+        put32(aml, size);
+}
+
+/* What the host bridge passes on, in numbers of @bytes. */
+static void put_window(struct writer *aml, unsigned type, size_t bytes, unsigned space, unsigned flags,
+                       struct oriel_range range)
+{
+        const uint64_t values[] = {0, range.start, range_last(range), 0, range.size};
+
+        put8(aml, type);
+        put16(aml, (unsigned)(3 + 5 * bytes));
+        put8(aml, space);
+        put8(aml, SPACE_FIXED);
+        put8(aml, flags);
+        for (unsigned i = 0; i < 5; i++)
+                put_bytes(aml, &values[i], bytes); /* little-endian: the low ones */
+}
+
+/* No _PRT: the devices have messages only. */
+static void put_host_bridge(struct writer *aml, const struct acpi_machine *machine)
+{
+        static const struct oriel_range bus = {0, 1}, mmio32 = {LAYOUT_MMIO32, LAYOUT_MMIO32_SIZE};
+        size_t device = begin_device(aml, "PCI0");
+
+        put_id(aml, "_HID", 0x0a08);
+        put_id(aml, "_CID", 0x0a03);
+        put_byte_name(aml, "_UID", 0);
+        put_byte_name(aml, "_SEG", 0);
+        put_byte_name(aml, "_BBN", 0);
+
+        struct resources resources = begin_resources(aml);
+
+        put_window(aml, RESOURCE_WORD, 2, SPACE_BUS, 0, bus);
+        put_window(aml, RESOURCE_DWORD, 4, SPACE_MEMORY, MEMORY_WRITABLE, mmio32);
+        if (range_valid(machine->mmio64))
+                put_window(aml, RESOURCE_QWORD, 8, SPACE_MEMORY, MEMORY_WRITABLE | MEMORY_CACHEABLE, machine->mmio64);
+        end_resources(aml, resources);
+        end_package(aml, device);
+}
+
+/* What is taken, so that nothing else is put there: Linux believes in MCFG only if this confirms it. */
+static void put_reserved(struct writer *aml)
+{
+        size_t device = begin_device(aml, "RES0");
+
+        put_id(aml, "_HID", 0x0c02);
+        put_byte_name(aml, "_UID", 0);
+
+        struct resources resources = begin_resources(aml);
+
+        put_fixed_memory(aml, LAYOUT_ECAM, LAYOUT_ECAM_SIZE);
+        put_fixed_memory(aml, LAYOUT_PLATFORM, LAYOUT_PLATFORM_SIZE);
+        put_io(aml, LAYOUT_PM_PORT, LAYOUT_PM_SIZE);
+        end_resources(aml, resources);
+        end_package(aml, device);
+}
+
+static void put_serial(struct writer *aml)
+{
+        size_t device = begin_device(aml, "COM1");
+
+        put_id(aml, "_HID", 0x0501);
+        put_byte_name(aml, "_UID", 0);
+
+        struct resources resources = begin_resources(aml);
+
+        put_io(aml, LAYOUT_SERIAL_PORT, 8);
+        put_irq(aml, LAYOUT_SERIAL_PIN);
+        end_resources(aml, resources);
+        end_package(aml, device);
+}
+
+/* \_S5: what is written to the sleep type of PM1a and PM1b to turn the machine off. */
+static void put_off(struct writer *aml)
+{
+        put_name(aml, "_S5_");
+        put8(aml, OP_PACKAGE);
+
+        size_t package = begin_package(aml);
+
+        put8(aml, 4);
+        for (unsigned i = 0; i < 4; i++) {
+                put8(aml, OP_BYTE);
+                put8(aml, i < 2 ? LAYOUT_SLEEP_TYPE_OFF : 0);
+        }
+        end_package(aml, package);
+}
+
+void dsdt_put(struct writer *writer, const struct acpi_machine *machine)
+{
+        put_off(writer);
+        put8(writer, OP_SCOPE);
+
+        size_t scope = begin_package(writer);
+
+        put_bytes(writer, "_SB_", 4);
+        put_host_bridge(writer, machine);
+        put_reserved(writer);
+        put_serial(writer);
+        end_package(writer, scope);
+}

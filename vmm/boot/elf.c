@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/boot/load.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+
+#include <xen/arch-x86/hvm/start_info.h>
+#include <xen/elfnote.h>
+
+enum {
+        MOST_SEGMENTS = 64,
+        MOST_NOTES = 1 << 20, /* bytes */
+        NOTE_NAME_SIZE = 8,   /* no name that is looked for is longer */
+};
+
+/* Where PVH's initrd ends: Linux wants it where its first page tables reach. */
+#define INITRD_CEILING (UINT64_C(1) << 31)
+
+struct elf {
+        struct loader *loader;
+        uint64_t file_size;
+        Elf64_Ehdr header;
+        Elf64_Phdr segments[MOST_SEGMENTS];
+        bool has_pvh, has_user;
+        uint64_t pvh, user; /* entries */
+        uint64_t end;       /* of what is loaded below 4 GiB */
+};
+
+static int read_kernel(struct elf *elf, struct oriel_range range, void *out)
+{
+        /* What has nothing in the file may say that it is anywhere. */
+        if (range.size == 0)
+                return 0;
+        if (!range_within(range, elf->file_size))
+                return loader_fail(elf->loader, -ENOEXEC, "the kernel is truncated: its file has %llu bytes",
+                                   (unsigned long long)elf->file_size);
+        return loader_read(elf->loader, elf->loader->image->kernel_fd, "kernel", range, out);
+}
+
+static int check_header(struct elf *elf)
+{
+        const unsigned char *ident = elf->header.e_ident;
+
+        if (ident[EI_CLASS] == ELFCLASS32 && ident[EI_DATA] == ELFDATA2LSB &&
+            (elf->header.e_machine == EM_386 || elf->header.e_machine == EM_X86_64))
+                return loader_fail(elf->loader, -ENOEXEC, "is a 32-bit kernel: an x86-64 one is needed");
+        if (ident[EI_CLASS] != ELFCLASS64 || ident[EI_DATA] != ELFDATA2LSB || elf->header.e_machine != EM_X86_64)
+                return loader_fail(elf->loader, -ENOEXEC,
+                                   "is for another architecture (ELF machine %u): an x86-64 kernel is needed",
+                                   elf->header.e_machine);
+        if ((elf->header.e_type != ET_EXEC && elf->header.e_type != ET_DYN) || elf->header.e_phnum == 0)
+                return loader_fail(elf->loader, -ENOEXEC, "is an ELF file, but not an executable one");
+        if (elf->header.e_phentsize != sizeof(Elf64_Phdr) || elf->header.e_phnum > MOST_SEGMENTS)
+                return loader_fail(elf->loader, -ENOEXEC,
+                                   "is an ELF file with %u program headers of %u bytes: up to %u of %zu are known",
+                                   elf->header.e_phnum, elf->header.e_phentsize, MOST_SEGMENTS, sizeof(Elf64_Phdr));
+        return 0;
+}
+
+static int read_headers(struct elf *elf)
+{
+        int r = read_kernel(elf, (struct oriel_range){0, sizeof(elf->header)}, &elf->header);
+
+        if (r == 0)
+                r = check_header(elf);
+        if (r < 0)
+                return r;
+        return read_kernel(elf,
+                           (struct oriel_range){
+                                   elf->header.e_phoff,
+                                   elf->header.e_phnum * sizeof(Elf64_Phdr),
+                           },
+                           elf->segments);
+}
+
+static bool is_loaded(const Elf64_Phdr *segment)
+{
+        return segment->p_type == PT_LOAD && segment->p_memsz > 0;
+}
+
+static struct oriel_range place_of(const Elf64_Phdr *segment)
+{
+        return (struct oriel_range){segment->p_paddr, segment->p_memsz};
+}
+
+/* Every segment is in memory and in the file, and no two are in one place: so all of them together take no longer than
+ * memory is large. */
+static int check_segments(struct elf *elf)
+{
+        for (unsigned i = 0; i < elf->header.e_phnum; i++) {
+                const Elf64_Phdr *segment = &elf->segments[i];
+
+                if (!is_loaded(segment))
+                        continue;
+                if (segment->p_filesz > segment->p_memsz)
+                        return loader_fail(elf->loader, -ENOEXEC, "has a segment with more in the file than in memory");
+
+                int r = loader_check_range(elf->loader, place_of(segment));
+
+                if (r < 0)
+                        return r;
+                for (unsigned j = 0; j < i; j++)
+                        if (is_loaded(&elf->segments[j]) &&
+                            range_overlaps(place_of(segment), place_of(&elf->segments[j])))
+                                return loader_fail(elf->loader, -ENOEXEC, "has two segments in one place");
+                if (segment->p_paddr < KVM_LOW_MEMORY_END && range_last(place_of(segment)) >= elf->end)
+                        elf->end = range_last(place_of(segment)) + 1;
+        }
+        return 0;
+}
+
+static int load_segments(struct elf *elf)
+{
+        for (unsigned i = 0; i < elf->header.e_phnum; i++) {
+                const Elf64_Phdr *segment = &elf->segments[i];
+
+                if (!is_loaded(segment))
+                        continue;
+
+                uint8_t *to = loader_memory_at(elf->loader, segment->p_paddr, segment->p_memsz);
+                int r = read_kernel(elf, (struct oriel_range){segment->p_offset, segment->p_filesz}, to);
+
+                if (r < 0)
+                        return r;
+                memset(to + segment->p_filesz, 0, segment->p_memsz - segment->p_filesz);
+        }
+        return 0;
+}
+
+static void take_note(struct elf *elf, const Elf64_Nhdr *note, const uint8_t *name, const uint8_t *descriptor)
+{
+        static const char ours[] = BOOT_NOTE_NAME, xen[] = "Xen";
+        uint64_t value = 0;
+
+        if (note->n_descsz != 4 && note->n_descsz != 8)
+                return;
+        memcpy(&value, descriptor, note->n_descsz);
+        if (note->n_namesz == sizeof(ours) && memcmp(name, ours, sizeof(ours)) == 0 &&
+            note->n_type == BOOT_NOTE_USER_ENTRY) {
+                elf->has_user = true;
+                elf->user = value;
+        }
+        if (note->n_namesz == sizeof(xen) && memcmp(name, xen, sizeof(xen)) == 0 &&
+            note->n_type == XEN_ELFNOTE_PHYS32_ENTRY) {
+                elf->has_pvh = true;
+                elf->pvh = value;
+        }
+}
+
+/* The notes in @data, up to the first that does not add up. Each is a header, a name and a descriptor, each of the two
+ * padded to @align. */
+static void scan_notes(struct elf *elf, const uint8_t *data, uint64_t size, uint64_t align)
+{
+        uint64_t at = 0;
+
+        while (range_within((struct oriel_range){at, sizeof(Elf64_Nhdr)}, size)) {
+                uint64_t name = at + sizeof(Elf64_Nhdr), descriptor, end;
+                Elf64_Nhdr note;
+
+                memcpy(&note, data + at, sizeof(note));
+                if (!checked_add(name, note.n_namesz, &descriptor) ||
+                    !checked_round_up(descriptor, align, &descriptor) ||
+                    !checked_add(descriptor, note.n_descsz, &end) || end > size)
+                        return;
+                take_note(elf, &note, data + name, data + descriptor);
+                if (!checked_round_up(end, align, &at))
+                        return;
+        }
+}
+
+static int find_notes(struct elf *elf)
+{
+        for (unsigned i = 0; i < elf->header.e_phnum; i++) {
+                const Elf64_Phdr *segment = &elf->segments[i];
+                const struct oriel_range range = {segment->p_offset, segment->p_filesz};
+
+                if (segment->p_type != PT_NOTE)
+                        continue;
+                if (range.size > MOST_NOTES)
+                        return loader_fail(elf->loader, -ENOEXEC, "has more than %u bytes of notes", MOST_NOTES);
+
+                /* Never empty, so that there is always something to free. */
+                _cleanup_(freep) uint8_t *data = malloc(range.size + 1);
+
+                if (!data)
+                        return loader_fail(elf->loader, -ENOMEM, "no memory to read its notes");
+
+                int r = read_kernel(elf, range, data);
+
+                if (r < 0)
+                        return r;
+                scan_notes(elf, data, range.size, segment->p_align == 8 ? 8 : 4);
+        }
+        return 0;
+}
+
+static bool is_in_segment(const struct elf *elf, uint64_t address)
+{
+        for (unsigned i = 0; i < elf->header.e_phnum; i++)
+                if (is_loaded(&elf->segments[i]) &&
+                    range_contains(place_of(&elf->segments[i]), (struct oriel_range){address, 1}))
+                        return address < UINT64_C(1) << 32;
+        return false;
+}
+
+/* As it lies in guest memory. */
+struct start_page {
+        struct hvm_start_info info;
+        struct hvm_modlist_entry module;
+        struct hvm_memmap_table_entry map[BOOT_MAP_MOST];
+};
+_Static_assert(sizeof(struct start_page) <= 4096, "BOOT_INFO is a page");
+
+static int put_start_info(struct elf *elf)
+{
+        struct boot_map_entry map[BOOT_MAP_MOST];
+        struct start_page page = {
+                .info =
+                        {
+                                .magic = XEN_HVM_START_MAGIC_VALUE,
+                                .version = 1,
+                                .cmdline_paddr = BOOT_CMDLINE,
+                                .rsdp_paddr = elf->loader->rsdp,
+                                .memmap_paddr = BOOT_INFO + offsetof(struct start_page, map),
+                                .memmap_entries = loader_map(elf->loader, map),
+                        },
+        };
+        struct oriel_range initrd = {0};
+        void *to = loader_memory_at(elf->loader, BOOT_INFO, sizeof(page));
+        int r = loader_put_cmdline(elf->loader, UINT64_MAX);
+
+        if (r == 0)
+                r = loader_put_initrd(elf->loader, elf->end, INITRD_CEILING, &initrd);
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < page.info.memmap_entries; i++)
+                page.map[i] = (struct hvm_memmap_table_entry){
+                        .addr = map[i].range.start,
+                        .size = map[i].range.size,
+                        .type = map[i].type,
+                };
+        if (initrd.size > 0) {
+                page.info.nr_modules = 1;
+                page.info.modlist_paddr = BOOT_INFO + offsetof(struct start_page, module);
+                page.module = (struct hvm_modlist_entry){.paddr = initrd.start, .size = initrd.size};
+        }
+        memcpy(to, &page, sizeof(page));
+        return 0;
+}
+
+static void set_entry(struct elf *elf, struct kvm_entry *entry)
+{
+        *entry = (struct kvm_entry){.rip = elf->has_user ? elf->user : elf->pvh, .rsp = BOOT_STACK_END};
+        if (elf->has_user) {
+                entry->mode = KVM_ENTRY_USER;
+                entry->rsi = BOOT_INFO;
+                entry->cr3 = loader_put_tables(elf->loader, true, elf->loader->image->mmio64);
+        } else {
+                entry->mode = KVM_ENTRY_PROTECTED;
+                entry->rbx = BOOT_INFO;
+        }
+}
+
+int elf_load(struct loader *loader, struct kvm_entry *entry)
+{
+        struct elf elf = {.loader = loader, .end = BOOT_KERNEL};
+        int r = loader_file_size(loader, loader->image->kernel_fd, "kernel", &elf.file_size);
+
+        if (r == 0)
+                r = read_headers(&elf);
+        if (r == 0)
+                r = find_notes(&elf);
+        if (r < 0)
+                return r;
+        if (!elf.has_pvh && !elf.has_user)
+                return loader_fail(loader, -ENOEXEC,
+                                   "has no PVH entry: a vmlinux built with CONFIG_PVH or a bzImage is needed");
+        if (!is_in_segment(&elf, elf.has_user ? elf.user : elf.pvh))
+                return loader_fail(loader, -ENOEXEC, "has its entry at 0x%llx, where nothing is loaded",
+                                   (unsigned long long)(elf.has_user ? elf.user : elf.pvh));
+        r = check_segments(&elf);
+        if (r == 0)
+                r = load_segments(&elf);
+        if (r == 0)
+                r = put_start_info(&elf);
+        if (r < 0)
+                return r;
+        set_entry(&elf, entry);
+        return 0;
+}

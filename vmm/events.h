@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_EVENTS_H
+#define VMM_EVENTS_H
+
+#include "vmm/machine.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* What has happened to a machine, for its owner's thread. Any thread puts. A back-end that is refused without end does
+ * not make the list longer without end. */
+struct events {
+        pthread_mutex_t lock;
+        TAILQ_HEAD(, event_entry) list;
+        unsigned count;
+        int fd; /* an eventfd */
+};
+
+int events_init(struct events *events);
+void events_done(struct events *events);
+void events_put(struct events *events, const struct machine_event *event);
+bool events_take(struct events *events, struct machine_event *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/kvm/instruction.h"
+#include "vmm/kvm/machine.h"
+
+#include <sys/ioctl.h>
+
+/* A linear address as the vcpu sees it now. */
+static bool translate(const struct vcpu *vcpu, uint64_t linear, uint64_t *physical)
+{
+        struct kvm_translation translation = {.linear_address = linear};
+
+        if (ioctl(vcpu->fd, KVM_TRANSLATE, &translation) < 0 || !translation.valid)
+                return false;
+        *physical = translation.physical_address;
+        return true;
+}
+
+/* What guest code is at @linear: up to @size bytes, and how many. */
+static size_t read_code(const struct vcpu *vcpu, uint64_t linear, uint8_t *code, size_t size)
+{
+        size_t n = 0;
+
+        while (n < size) {
+                uint64_t physical;
+                const uint8_t *byte =
+                        translate(vcpu, linear + n, &physical) ? kvm_memory_at(vcpu->kvm, physical, 1) : NULL;
+
+                if (!byte)
+                        break;
+                code[n++] = *byte;
+        }
+        return n;
+}
+
+void kvm_get_fault(struct kvm *kvm, unsigned index, struct kvm_fault *out)
+{
+        const struct vcpu *vcpu = &kvm->vcpus[index];
+        struct kvm_regs regs = {0};
+        struct kvm_sregs sregs = {0};
+        uint8_t code[15];
+
+        ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+        ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+        *out = (struct kvm_fault){.rip = regs.rip};
+
+        size_t n = read_code(vcpu, regs.rip, code, sizeof(code));
+        struct instruction_operand operand = instruction_operand(code, n, &regs, sregs.fs.base, sregs.gs.base);
+
+        out->found = operand.found && translate(vcpu, operand.address, &out->address);
+}

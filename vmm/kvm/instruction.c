@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* As much of x86's encoding as it takes to find an operand in memory: prefixes, which opcodes have a ModRM byte, and
+ * how long what follows it is, since an operand may be relative to the instruction's end. AMD64 APM volume 3, chapter 1
+ * and appendix A; Intel SDM volume 2, chapter 2. Addresses wrap around as they do in the CPU. */
+
+#include "vmm/kvm/instruction.h"
+
+#include <string.h>
+
+enum { LONGEST = 15 };
+enum { REX_W = 8, REX_X = 2, REX_B = 1 };
+/* The maps of opcodes, with the numbers of VEX and EVEX. */
+enum { MAP_ONE_BYTE = 0, MAP_0F = 1, MAP_0F38 = 2, MAP_0F3A = 3 };
+
+struct decoder {
+        const uint8_t *code;
+        size_t size, at;
+        const struct kvm_regs *regs;
+        uint64_t fs_base, gs_base;
+
+        bool failed; /* the code ends too early, or it is not known */
+        uint64_t segment;
+        bool operand16, address32, repeat;
+        uint8_t rex; /* or VEX's and EVEX's bits in the same places */
+        uint8_t map, opcode;
+        unsigned scale; /* of a displacement of one byte; 0: not known */
+};
+
+static uint64_t take(struct decoder *decoder, size_t size)
+{
+        uint64_t value = 0;
+
+        if (decoder->failed || size > decoder->size - decoder->at) {
+                decoder->failed = true;
+                return 0;
+        }
+        memcpy(&value, decoder->code + decoder->at, size);
+        decoder->at += size;
+        return value;
+}
+
+static uint8_t take_byte(struct decoder *decoder)
+{
+        return (uint8_t)take(decoder, 1);
+}
+
+static uint8_t peek(const struct decoder *decoder)
+{
+        return decoder->at < decoder->size ? decoder->code[decoder->at] : 0;
+}
+
+static uint64_t reg(const struct decoder *decoder, unsigned number)
+{
+        const struct kvm_regs *regs = decoder->regs;
+        const uint64_t values[] = {
+                regs->rax, regs->rcx, regs->rdx, regs->rbx, regs->rsp, regs->rbp, regs->rsi, regs->rdi,
+                regs->r8,  regs->r9,  regs->r10, regs->r11, regs->r12, regs->r13, regs->r14, regs->r15,
+        };
+
+        return values[number & 15];
+}
+
+static struct instruction_operand found_at(const struct decoder *decoder, uint64_t offset, uint64_t segment)
+{
+        if (decoder->failed)
+                return (struct instruction_operand){0};
+        if (decoder->address32)
+                offset &= UINT32_MAX;
+        return (struct instruction_operand){.address = segment + offset, .found = true};
+}
+
+/* False: @byte is no prefix. */
+static bool apply_prefix(struct decoder *decoder, uint8_t byte)
+{
+        switch (byte) {
+        case 0x26: /* ES, CS, SS, DS have no base */
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+        case 0xf0: /* LOCK */
+                break;
+        case 0x64:
+                decoder->segment = decoder->fs_base;
+                break;
+        case 0x65:
+                decoder->segment = decoder->gs_base;
+                break;
+        case 0x66:
+                decoder->operand16 = true;
+                break;
+        case 0x67:
+                decoder->address32 = true;
+                break;
+        case 0xf2:
+        case 0xf3:
+                decoder->repeat = true;
+                break;
+        default:
+                return false;
+        }
+        return true;
+}
+
+/* REX counts only right before the opcode. */
+static void take_prefixes(struct decoder *decoder)
+{
+        while (!decoder->failed) {
+                uint8_t byte = peek(decoder);
+
+                if ((byte & 0xf0) == 0x40)
+                        decoder->rex = byte & 0xf;
+                else if (apply_prefix(decoder, byte))
+                        decoder->rex = 0;
+                else
+                        return;
+                take_byte(decoder);
+        }
+}
+
+/* Opcodes whose operand is not one place beginning at its address: by a vector of indices, of a tile's rows, or under
+ * a mask. */
+static bool is_scattered(const struct decoder *decoder)
+{
+        if (decoder->map != MAP_0F38)
+                return false;
+        switch (decoder->opcode) {
+        case 0x2c ... 0x2f: /* VMASKMOV */
+        case 0x4b:          /* TILELOADD, TILESTORED */
+        case 0x8c:          /* VPMASKMOV */
+        case 0x8e:
+        case 0x90 ... 0x93: /* VGATHER */
+        case 0xa0 ... 0xa3: /* VSCATTER */
+        case 0xc6:          /* and their prefetches */
+        case 0xc7:
+                return true;
+        default:
+                return false;
+        }
+}
+
+/* The bits are stored inverted. */
+static void take_vex(struct decoder *decoder)
+{
+        uint8_t first = take_byte(decoder), bits = 0;
+
+        decoder->map = MAP_0F;
+        decoder->rex = 0;
+        if (first == 0xc4) {
+                bits = take_byte(decoder);
+                decoder->map = bits & 0x1f;
+                decoder->rex = (uint8_t)(~bits >> 5 & (REX_X | REX_B));
+        }
+        take_byte(decoder);
+        decoder->opcode = take_byte(decoder);
+        if (decoder->map < MAP_0F || decoder->map > MAP_0F3A || is_scattered(decoder))
+                decoder->failed = true;
+}
+
+/* Moves of whole vectors: for these alone it is known by what EVEX multiplies a displacement of one byte. */
+static bool moves_vector(const struct decoder *decoder, unsigned prefix)
+{
+        enum { NONE = 0, P66 = 1 };
+
+        if (decoder->map == MAP_0F38)
+                return decoder->opcode == 0x2a && prefix == P66; /* VMOVNTDQA */
+        if (decoder->map != MAP_0F)
+                return false;
+        switch (decoder->opcode) {
+        case 0x10: /* VMOVUPS, VMOVUPD */
+        case 0x11:
+        case 0x28: /* VMOVAPS, VMOVAPD */
+        case 0x29:
+        case 0x2b: /* VMOVNTPS, VMOVNTPD */
+                return prefix == NONE || prefix == P66;
+        case 0x6f: /* VMOVDQA, VMOVDQU */
+        case 0x7f:
+                return prefix != NONE;
+        case 0xe7: /* VMOVNTDQ */
+                return prefix == P66;
+        default:
+                return false;
+        }
+}
+
+static void take_evex(struct decoder *decoder)
+{
+        take_byte(decoder);
+
+        uint8_t first = take_byte(decoder), second = take_byte(decoder), third = take_byte(decoder);
+        unsigned length = third >> 5 & 3;
+
+        decoder->map = first & 7;
+        decoder->rex = (uint8_t)(~first >> 5 & (REX_X | REX_B));
+        decoder->opcode = take_byte(decoder);
+        decoder->scale = moves_vector(decoder, second & 3) && length < 3 ? 16u << length : 0;
+        /* Bits that must be as they are here, but for newer extensions; a mask; a broadcast. */
+        if ((first & 8) || !(second & 4) || (third & 0x97) || decoder->map < MAP_0F || decoder->map > MAP_0F3A ||
+            is_scattered(decoder))
+                decoder->failed = true;
+}
+
+static void take_escape(struct decoder *decoder)
+{
+        uint8_t byte = take_byte(decoder);
+
+        decoder->map = MAP_0F;
+        if (byte == 0x38 || byte == 0x3a) {
+                decoder->map = byte == 0x38 ? MAP_0F38 : MAP_0F3A;
+                byte = take_byte(decoder);
+        }
+        decoder->opcode = byte;
+}
+
+static void take_opcode(struct decoder *decoder)
+{
+        uint8_t byte = peek(decoder);
+
+        decoder->scale = 1;
+        decoder->map = MAP_ONE_BYTE;
+        if (byte == 0x62)
+                take_evex(decoder);
+        else if (byte == 0xc4 || byte == 0xc5)
+                take_vex(decoder);
+        else {
+                decoder->opcode = take_byte(decoder);
+                if (byte == 0x0f)
+                        take_escape(decoder);
+        }
+}
+
+/* What follows the operand; NOT_KNOWN also where there is no ModRM byte, where its operand is not accessed (LEA,
+ * hints), and where memory elsewhere is accessed too (PUSH, CALL) or instead (BT by a register). */
+enum { NOT_KNOWN = -1 };
+
+static int full_immediate(const struct decoder *decoder)
+{
+        return decoder->operand16 && !(decoder->rex & REX_W) ? 2 : 4;
+}
+
+static int immediate_of_one_byte(const struct decoder *decoder, unsigned extension)
+{
+        switch (decoder->opcode) {
+        case 0x00 ... 0x3f: /* arithmetic */
+                return (decoder->opcode & 7) < 4 ? 0 : NOT_KNOWN;
+        case 0x63: /* MOVSXD */
+        case 0x84 ... 0x8c:
+        case 0x8e:
+        case 0xd0 ... 0xd3:
+        case 0xd8 ... 0xdf:
+                return 0;
+        case 0x69:
+        case 0x81:
+                return full_immediate(decoder);
+        case 0x6b:
+        case 0x80:
+        case 0x83:
+        case 0xc0:
+        case 0xc1:
+                return 1;
+        case 0xc6: /* MOV */
+                return extension == 0 ? 1 : NOT_KNOWN;
+        case 0xc7:
+                return extension == 0 ? full_immediate(decoder) : NOT_KNOWN;
+        case 0xf6: /* TEST, and what has no immediate */
+                return extension < 2 ? 1 : 0;
+        case 0xf7:
+                return extension < 2 ? full_immediate(decoder) : 0;
+        case 0xfe:
+                return extension < 2 ? 0 : NOT_KNOWN;
+        case 0xff: /* INC, DEC, JMP */
+                return extension < 2 || extension == 4 || extension == 5 ? 0 : NOT_KNOWN;
+        default:
+                return NOT_KNOWN;
+        }
+}
+
+static int immediate_of_0f(const struct decoder *decoder, unsigned extension)
+{
+        switch (decoder->opcode) {
+        case 0x01: /* not INVLPG */
+                return extension == 7 ? NOT_KNOWN : 0;
+        case 0x00:
+        case 0x02:
+        case 0x03:
+        case 0x10 ... 0x17:
+        case 0x28 ... 0x2f:
+        case 0x40 ... 0x6f:
+        case 0x74 ... 0x76:
+        case 0x78 ... 0x7f:
+        case 0x90 ... 0x9f:
+        case 0xa5:
+        case 0xad ... 0xb2:
+        case 0xb4 ... 0xb8:
+        case 0xbc ... 0xc1:
+        case 0xc3:
+        case 0xc7:
+        case 0xd0 ... 0xfe:
+                return 0;
+        case 0x70 ... 0x73:
+        case 0xa4:
+        case 0xac:
+        case 0xba:
+        case 0xc2:
+        case 0xc4 ... 0xc6:
+                return 1;
+        default:
+                return NOT_KNOWN;
+        }
+}
+
+static int immediate_size(const struct decoder *decoder, unsigned extension)
+{
+        switch (decoder->map) {
+        case MAP_ONE_BYTE:
+                return immediate_of_one_byte(decoder, extension);
+        case MAP_0F:
+                return immediate_of_0f(decoder, extension);
+        case MAP_0F38: /* MOVDIR64B and ENQCMD have two operands in memory */
+                return decoder->opcode == 0xf8 ? NOT_KNOWN : 0;
+        default:
+                return 1;
+        }
+}
+
+/* One of the string instructions that reach one place, or have a destination. */
+static bool is_string(const struct decoder *decoder, bool *source)
+{
+        if (decoder->map != MAP_ONE_BYTE)
+                return false;
+        switch (decoder->opcode) {
+        case 0x6c: /* INS, MOVS, STOS, SCAS */
+        case 0x6d:
+        case 0xa4:
+        case 0xa5:
+        case 0xaa:
+        case 0xab:
+        case 0xae:
+        case 0xaf:
+                *source = false;
+                return true;
+        case 0x6e: /* OUTS, LODS */
+        case 0x6f:
+        case 0xac:
+        case 0xad:
+                *source = true;
+                return true;
+        default:
+                return false;
+        }
+}
+
+static struct instruction_operand string_operand(const struct decoder *decoder, bool source)
+{
+        uint64_t count = decoder->address32 ? decoder->regs->rcx & UINT32_MAX : decoder->regs->rcx;
+
+        if (decoder->repeat && count == 0)
+                return (struct instruction_operand){0};
+        return source ? found_at(decoder, decoder->regs->rsi, decoder->segment)
+                      : found_at(decoder, decoder->regs->rdi, 0);
+}
+
+/* @no_base: the form without a base register, which has four bytes instead. */
+static uint64_t take_displacement(struct decoder *decoder, unsigned mod, bool no_base)
+{
+        if (mod == 1) {
+                if (decoder->scale == 0)
+                        decoder->failed = true;
+                return (uint64_t)(int8_t)take_byte(decoder) * decoder->scale;
+        }
+        if (mod == 2 || no_base)
+                return (uint64_t)(int64_t)(int32_t)take(decoder, 4);
+        return 0;
+}
+
+/* Base plus scaled index. */
+static uint64_t take_sib(struct decoder *decoder, unsigned mod, bool *no_base)
+{
+        uint8_t sib = take_byte(decoder);
+        unsigned index = (sib >> 3 & 7u) | (decoder->rex & REX_X ? 8u : 0), base = sib & 7u;
+        uint64_t offset = index == 4 ? 0 : reg(decoder, index) << (sib >> 6);
+
+        *no_base = mod == 0 && base == 5;
+        return *no_base ? offset : offset + reg(decoder, base | (decoder->rex & REX_B ? 8u : 0));
+}
+
+static struct instruction_operand modrm_operand(struct decoder *decoder)
+{
+        uint8_t modrm = take_byte(decoder);
+        unsigned mod = modrm >> 6, rm = modrm & 7;
+        int immediate = immediate_size(decoder, modrm >> 3 & 7);
+        bool no_base = mod == 0 && rm == 5, relative = no_base;
+        uint64_t offset = 0;
+
+        if (mod == 3 || immediate == NOT_KNOWN)
+                return (struct instruction_operand){0};
+        if (rm == 4)
+                offset = take_sib(decoder, mod, &no_base);
+        else if (!no_base)
+                offset = reg(decoder, rm | (decoder->rex & REX_B ? 8u : 0));
+        offset += take_displacement(decoder, mod, no_base);
+        take(decoder, (size_t)immediate);
+        if (relative)
+                offset += decoder->regs->rip + decoder->at;
+        return found_at(decoder, offset, decoder->segment);
+}
+
+struct instruction_operand instruction_operand(const uint8_t *code, size_t size, const struct kvm_regs *regs,
+                                               uint64_t fs_base, uint64_t gs_base)
+{
+        struct decoder decoder = {
+                .code = code,
+                .size = size < LONGEST ? size : LONGEST,
+                .regs = regs,
+                .fs_base = fs_base,
+                .gs_base = gs_base,
+        };
+        bool source;
+
+        take_prefixes(&decoder);
+        take_opcode(&decoder);
+        if (decoder.failed)
+                return (struct instruction_operand){0};
+        if (is_string(&decoder, &source))
+                return string_operand(&decoder, source);
+        if (decoder.map == MAP_ONE_BYTE && decoder.opcode >= 0xa0 && decoder.opcode <= 0xa3) {
+                uint64_t offset = take(&decoder, decoder.address32 ? 4 : 8);
+
+                return found_at(&decoder, offset, decoder.segment);
+        }
+        return modrm_operand(&decoder);
+}

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/machine.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "vmm/boot/boot.h"
+#include "vmm/events.h"
+#include "vmm/layout.h"
+#include "vmm/platform/pm.h"
+#include "vmm/platform/serial.h"
+#include "vmm/virtio/window.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A fault without a cause that is found is tried again this often: its cause may be gone by then. */
+#define FAULT_TRIES 3
+
+struct fault_count {
+        uint64_t rip;
+        unsigned count;
+};
+
+struct machine {
+        struct machine_options options;
+        char *cmdline;
+        struct oriel_log log;
+        struct events events;
+
+        struct kvm *kvm;
+        struct bus *mmio, *pio;
+        struct pci *pci;
+        struct pci_space space;
+        struct dma *dma;
+        struct serial *serial;
+        struct pm *pm;
+        struct bus_device serial_port, serial_page, pm_port, pm_page;
+
+        struct virtio **devices;
+        unsigned n_devices;
+        struct fault_count faults[KVM_MAX_CPUS];
+};
+
+/* ---- what vcpus can't do themselves ---- */
+
+static void do_mmio(void *userdata, uint64_t address, void *data, unsigned size, bool write)
+{
+        struct machine *machine = userdata;
+
+        bus_access(machine->mmio, address, data, size, write);
+}
+
+static void do_pio(void *userdata, uint16_t port, void *data, unsigned size, bool write)
+{
+        struct machine *machine = userdata;
+
+        bus_access(machine->pio, port, data, size, write);
+}
+
+static bool mend(struct machine *machine)
+{
+        bool mended = false;
+
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                mended |= virtio_mend(machine->devices[i]);
+        return mended;
+}
+
+static void describe_place(struct machine *machine, uint64_t address, char *out, size_t size)
+{
+        struct window_view view;
+        uint64_t offset = 0;
+
+        for (unsigned i = 0; i < machine->n_devices; i++) {
+                struct window *window = virtio_window_at(machine->devices[i], address, &offset);
+                struct virtio_info info;
+
+                if (!window)
+                        continue;
+                virtio_get_info(machine->devices[i], &info);
+                if (!window_look(window, offset, &view)) {
+                        snprintf(out, size,
+                                 "offset 0x%" PRIx64 " of the window of shmid %u of %s, where nothing is mapped",
+                                 offset, oriel_region_shmid(window_region(window)), info.name);
+                        return;
+                }
+                snprintf(out, size,
+                         "offset 0x%" PRIx64 " of the window of shmid %u of %s, in the mapping 0x%" PRIx64 "+0x%" PRIx64
+                         " of %s, which is %s",
+                         offset, oriel_region_shmid(window_region(window)), info.name, view.range.start,
+                         view.range.size, view.name[0] ? view.name : "a file",
+                         view.access == ORIEL_ACCESS_READ ? "read-only" : "read-write");
+                return;
+        }
+        snprintf(out, size, "which is in no window");
+}
+
+/* No address is told, so it is looked for: first what can be mended, then what is to be reported. */
+static bool do_fault(void *userdata, unsigned vcpu)
+{
+        struct machine *machine = userdata;
+        struct fault_count *count = &machine->faults[vcpu];
+        struct machine_event event = {.kind = MACHINE_FAULT};
+        struct kvm_fault fault;
+        char place[384] = "at an address that could not be found out";
+
+        if (mend(machine)) {
+                count->count = 0;
+                return true;
+        }
+        kvm_get_fault(machine->kvm, vcpu, &fault);
+        if (count->rip != fault.rip)
+                *count = (struct fault_count){.rip = fault.rip};
+        if (++count->count < FAULT_TRIES)
+                return true;
+        if (fault.found)
+                describe_place(machine, fault.address, place, sizeof(place));
+        snprintf(event.text, sizeof(event.text),
+                 "vcpu %u: the instruction at 0x%" PRIx64 " can't do its access to 0x%" PRIx64 ": %s", vcpu, fault.rip,
+                 fault.address, place);
+        count->count = 0;
+        kvm_request_pause(machine->kvm);
+        events_put(&machine->events, &event);
+        return true;
+}
+
+static void do_end(void *userdata, enum kvm_end end, const char *why)
+{
+        static const enum machine_event_kind kinds[] = {
+                [KVM_END_SHUTDOWN] = MACHINE_SHUTDOWN, [KVM_END_RESET] = MACHINE_RESET,
+                [KVM_END_CRASH] = MACHINE_FAILED,      [KVM_END_FAULT] = MACHINE_FAILED,
+                [KVM_END_ERROR] = MACHINE_FAILED,
+        };
+        struct machine *machine = userdata;
+        struct machine_event event = {.kind = kinds[end]};
+
+        snprintf(event.text, sizeof(event.text), "%s", why ? why : "");
+        events_put(&machine->events, &event);
+}
+
+/* ---- serial port and power management ---- */
+
+static void serial_output(void *userdata, const uint8_t *data, size_t size)
+{
+        struct machine *machine = userdata;
+
+        if (machine->options.output)
+                machine->options.output(machine->options.userdata, data, size);
+}
+
+static void serial_interrupt(void *userdata, bool level)
+{
+        struct machine *machine = userdata;
+
+        kvm_set_pin(machine->kvm, LAYOUT_SERIAL_PIN, level);
+}
+
+static void serial_room(void *userdata)
+{
+        struct machine *machine = userdata;
+
+        if (machine->options.room)
+                machine->options.room(machine->options.userdata);
+}
+
+static void pm_interrupt(void *userdata, bool level)
+{
+        struct machine *machine = userdata;
+
+        kvm_set_pin(machine->kvm, LAYOUT_SCI_PIN, level);
+}
+
+static void pm_power_off(void *userdata)
+{
+        struct machine *machine = userdata;
+
+        kvm_request_end(machine->kvm, KVM_END_SHUTDOWN, NULL);
+}
+
+static void pm_do_reset(void *userdata)
+{
+        struct machine *machine = userdata;
+
+        kvm_request_end(machine->kvm, KVM_END_RESET, NULL);
+}
+
+static void access_serial(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
+{
+        struct machine *machine = userdata;
+
+        serial_access(machine->serial, offset, data, size, write);
+}
+
+static void access_pm(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
+{
+        struct machine *machine = userdata;
+
+        pm_access(machine->pm, offset, data, size, write);
+}
+
+static int add_platform(struct machine *machine)
+{
+        static const struct serial_ops serial_ops = {serial_output, serial_interrupt, serial_room};
+        static const struct pm_ops pm_ops = {
+                .interrupt = pm_interrupt, .power_off = pm_power_off, .reset = pm_do_reset};
+        struct {
+                struct bus *bus;
+                struct bus_device *device, as;
+        } const places[] = {
+                {machine->pio, &machine->serial_port, {{LAYOUT_SERIAL_PORT, 8}, access_serial, machine}},
+                {machine->mmio, &machine->serial_page, {{LAYOUT_PLATFORM, 8}, access_serial, machine}},
+                {machine->pio, &machine->pm_port, {{LAYOUT_PM_PORT, LAYOUT_PM_SIZE}, access_pm, machine}},
+                {machine->mmio, &machine->pm_page, {{LAYOUT_PLATFORM + 0x100, LAYOUT_PM_SIZE}, access_pm, machine}},
+        };
+        int r = serial_new(&serial_ops, machine, &machine->serial);
+
+        if (r == 0)
+                r = pm_new(&pm_ops, machine, &machine->pm);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++) {
+                *places[i].device = places[i].as;
+                r = bus_add(places[i].bus, places[i].device);
+        }
+        return r;
+}
+
+/* ---- building it ---- */
+
+/* From the end of memory on, but for the last eighth of all addresses: some processors have holes there. */
+static struct oriel_range find_mmio64(struct kvm *kvm, uint64_t memory)
+{
+        unsigned bits = kvm_address_bits(kvm);
+        uint64_t top = UINT64_C(1) << (bits < 46 ? bits : 46), start = KVM_HIGH_MEMORY;
+
+        if (memory > KVM_LOW_MEMORY_END)
+                start += memory - KVM_LOW_MEMORY_END;
+        start = (start + (1 << 30) - 1) & ~((UINT64_C(1) << 30) - 1);
+        top -= top / 8;
+        return (struct oriel_range){start, top > start ? top - start : 0};
+}
+
+static int build_kvm(struct machine *machine, char *why, size_t why_size)
+{
+        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end};
+        const struct kvm_options options = {
+                .memory_size = machine->options.memory,
+                .cpus = machine->options.cpus,
+                .exits = &exits,
+                .userdata = machine,
+                .log = &machine->log,
+        };
+        int r = kvm_new(&options, &machine->kvm);
+
+        if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
+                snprintf(why, why_size,
+                         "/dev/kvm: there is no KVM here: load kvm_intel or kvm_amd, and enable"
+                         " virtualization in the firmware");
+        else if (r == -EACCES || r == -EPERM)
+                snprintf(why, why_size, "/dev/kvm: permission denied: add this user to the group kvm");
+        else if (r < 0)
+                snprintf(why, why_size, "can't make a virtual machine of 0x%" PRIx64 " bytes and %u vcpus: %s",
+                         options.memory_size, options.cpus, strerror(-r));
+        return r;
+}
+
+static int build_buses(struct machine *machine)
+{
+        int r = bus_new(&machine->mmio);
+
+        machine->space = (struct pci_space){
+                .ecam = {LAYOUT_ECAM, LAYOUT_ECAM_SIZE},
+                .mmio32 = {LAYOUT_MMIO32, LAYOUT_MMIO32_SIZE},
+                .mmio64 = find_mmio64(machine->kvm, machine->options.memory),
+        };
+        if (r == 0)
+                r = bus_new(&machine->pio);
+        if (r == 0)
+                r = pci_new(machine->mmio, &machine->space, &machine->pci);
+        if (r == 0)
+                r = dma_new(&machine->dma);
+        return r == 0 ? add_platform(machine) : r;
+}
+
+static void device_connected(void *userdata, struct virtio *device, bool connected, const char *why)
+{
+        struct machine *machine = userdata;
+        struct machine_event event = {
+                .kind = connected ? MACHINE_DEVICE_UP : MACHINE_DEVICE_DOWN,
+                .device = device,
+        };
+
+        snprintf(event.text, sizeof(event.text), "%s", why);
+        events_put(&machine->events, &event);
+}
+
+static void device_refused(void *userdata, struct virtio *device, bool map, const struct oriel_wire_mmap *request,
+                           int error)
+{
+        struct machine *machine = userdata;
+        const struct machine_event event = {
+                .kind = map ? MACHINE_MAP_REFUSED : MACHINE_UNMAP_REFUSED,
+                .device = device,
+                .request = *request,
+                .error = error,
+        };
+
+        events_put(&machine->events, &event);
+}
+
+/* All at once, as each takes as long as its back-end does. */
+static int begin_devices(struct machine *machine)
+{
+        const struct virtio_events events = {device_connected, device_refused, machine};
+        int r = 0;
+
+        machine->devices = calloc(machine->options.n_devices + 1, sizeof(struct virtio *));
+        if (!machine->devices)
+                return -ENOMEM;
+        for (unsigned i = 0; r == 0 && i < machine->options.n_devices; i++) {
+                const struct machine_device *from = &machine->options.devices[i];
+                const struct virtio_options options = {
+                        .name = from->name,
+                        .connect = from->connect,
+                        .connect_userdata = from->connect_userdata,
+                        .virtio_id = from->virtio_id,
+                        .queues = from->queues,
+                        .queue_size = (uint16_t)from->queue_size,
+                        .dialect = from->dialect,
+                        .kvm = machine->kvm,
+                        .dma = machine->dma,
+                        .events = &events,
+                        .log = &machine->log,
+                };
+
+                r = virtio_new(&options, &machine->devices[i]);
+                machine->n_devices += r == 0;
+        }
+        return r;
+}
+
+static int plug_devices(struct machine *machine, char *why, size_t why_size)
+{
+        char reason[256];
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < machine->n_devices; i++) {
+                r = virtio_wait(machine->devices[i], reason, sizeof(reason));
+                if (r == 0)
+                        r = virtio_plug(machine->devices[i], machine->pci, reason, sizeof(reason));
+                if (r < 0)
+                        snprintf(why, why_size, "%s: %s", machine->options.devices[i].name, reason);
+        }
+        return r;
+}
+
+static int load(struct machine *machine, char *why, size_t why_size)
+{
+        const struct boot_image image = {
+                .kernel_fd = machine->options.kernel_fd,
+                .initrd_fd = machine->options.initrd_fd,
+                .cmdline = machine->cmdline,
+                .cpus = machine->options.cpus,
+                .mmio64 = machine->space.mmio64,
+        };
+        struct kvm_entry entry;
+        char reason[200];
+        int r = boot_load(machine->kvm, &image, &entry, reason, sizeof(reason));
+
+        if (r < 0) {
+                snprintf(why, why_size, "%s: %s", machine->options.kernel, reason);
+                return r;
+        }
+        r = kvm_set_entry(machine->kvm, &entry);
+        if (r < 0)
+                snprintf(why, why_size, "vcpu 0 can't be set up: %s", strerror(-r));
+        return r;
+}
+
+static int build(struct machine *machine, char *why, size_t why_size)
+{
+        int r = build_kvm(machine, why, why_size);
+
+        if (r < 0)
+                return r;
+        r = build_buses(machine);
+        if (r == 0)
+                r = begin_devices(machine);
+        if (r < 0) {
+                snprintf(why, why_size, "%s", strerror(-r));
+                return r;
+        }
+        /* The kernel first: its errors need no back-end. */
+        r = load(machine, why, why_size);
+        return r == 0 ? plug_devices(machine, why, why_size) : r;
+}
+
+DEFINE_CLEANUP(struct machine *, machine_free);
+
+int machine_new(const struct machine_options *options, struct machine **out, char *why, size_t why_size)
+{
+        _cleanup_(machine_freep) struct machine *machine = calloc(1, sizeof(*machine));
+        int r = -ENOMEM;
+
+        if (machine) {
+                machine->options = *options;
+                machine->log = options->log ? *options->log : (struct oriel_log){0};
+                machine->cmdline = strdup(options->cmdline);
+                r = events_init(&machine->events);
+        }
+        if (r < 0 || !machine->cmdline) {
+                snprintf(why, why_size, "%s", strerror(r < 0 ? -r : ENOMEM));
+                return r < 0 ? r : -ENOMEM;
+        }
+        r = build(machine, why, why_size);
+        if (r < 0)
+                return r;
+        *out = steal(machine);
+        return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+        if (!machine)
+                return;
+        if (machine->kvm)
+                kvm_pause(machine->kvm);
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                virtio_free(machine->devices[i]);
+        free(machine->devices);
+        pci_free(machine->pci);
+        kvm_free(machine->kvm);
+        dma_free(machine->dma);
+        serial_free(machine->serial);
+        pm_free(machine->pm);
+        bus_free(machine->mmio);
+        bus_free(machine->pio);
+        events_done(&machine->events);
+        free(machine->cmdline);
+        free(machine);
+}
+
+/* ---- what its owner does ---- */
+
+int machine_start(struct machine *machine)
+{
+        return kvm_start(machine->kvm);
+}
+
+void machine_pause(struct machine *machine)
+{
+        kvm_pause(machine->kvm);
+}
+
+void machine_resume(struct machine *machine)
+{
+        kvm_resume(machine->kvm);
+}
+
+bool machine_paused(struct machine *machine)
+{
+        return kvm_paused(machine->kvm);
+}
+
+int machine_reset(struct machine *machine, char *why, size_t why_size)
+{
+        kvm_pause(machine->kvm);
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                virtio_reset(machine->devices[i]);
+
+        int r = kvm_reset(machine->kvm);
+
+        if (r < 0) {
+                snprintf(why, why_size, "the virtual machine can't be made anew: %s", strerror(-r));
+                return r;
+        }
+        serial_reset(machine->serial);
+        pm_reset(machine->pm);
+        memset(machine->faults, 0, sizeof(machine->faults));
+        r = load(machine, why, why_size);
+        if (r < 0)
+                return r;
+        r = kvm_start(machine->kvm);
+        if (r < 0)
+                snprintf(why, why_size, "no thread for a vcpu: %s", strerror(-r));
+        return r;
+}
+
+void machine_press_power_button(struct machine *machine)
+{
+        pm_press_power_button(machine->pm);
+}
+
+size_t machine_input(struct machine *machine, const uint8_t *data, size_t size)
+{
+        return serial_input(machine->serial, data, size);
+}
+
+int machine_get_fd(const struct machine *machine)
+{
+        return machine->events.fd;
+}
+
+bool machine_next_event(struct machine *machine, struct machine_event *out)
+{
+        return events_take(&machine->events, out);
+}
+
+unsigned machine_device_count(const struct machine *machine)
+{
+        return machine->n_devices;
+}
+
+struct virtio *machine_get_device(const struct machine *machine, unsigned index)
+{
+        return machine->devices[index];
+}
+
+uint64_t machine_memory(const struct machine *machine)
+{
+        return machine->options.memory;
+}
+
+unsigned machine_cpus(const struct machine *machine)
+{
+        return machine->options.cpus;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/platform/pm.h"
+#include "vmm/layout.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/* The two halves of the event block, and the bits by ACPI's names. */
+enum { STATUS = LAYOUT_PM1_EVENT, ENABLE = LAYOUT_PM1_EVENT + 2, CONTROL = LAYOUT_PM1_CONTROL };
+enum {
+        GBL_EN = 1 << 5,
+        PWRBTN_STS = 1 << 8,
+        PWRBTN_EN = 1 << 8,
+        SCI_EN = 1 << 0,
+        BM_RLD = 1 << 1,
+        SLP_TYP_SHIFT = 10,
+        SLP_TYP = 7 << SLP_TYP_SHIFT,
+        SLP_EN = 1 << 13,
+};
+
+struct pm {
+        struct pm_ops ops;
+        void *userdata;
+        pthread_mutex_t lock; /* what follows */
+        uint16_t status, enable, control;
+        bool level;
+};
+
+/* What a write has asked for. */
+struct request {
+        bool off, reset;
+};
+
+static void update_interrupt(struct pm *pm)
+{
+        bool level = (pm->status & pm->enable) != 0;
+
+        if (level == pm->level)
+                return;
+        pm->level = level;
+        pm->ops.interrupt(pm->userdata, level);
+}
+
+/* @value with @byte in place of its low or its high half. */
+static uint16_t with_byte(uint16_t value, bool high, uint8_t byte)
+{
+        unsigned shift = high ? 8 : 0;
+
+        return (uint16_t)((value & ~(0xffu << shift)) | (unsigned)byte << shift);
+}
+
+/* Registers are made of bytes, so that an access may have any size and place. */
+static void write_byte(struct pm *pm, uint64_t offset, uint8_t byte, struct request *request)
+{
+        bool high = offset & 1;
+
+        switch (offset & ~UINT64_C(1)) {
+        case STATUS: /* ones clear */
+                pm->status &= (uint16_t)~with_byte(0, high, byte);
+                break;
+        case ENABLE:
+                /* The global lock's is kept, since the driver looks whether it is. It never comes. */
+                pm->enable = with_byte(pm->enable, high, byte) & (PWRBTN_EN | GBL_EN);
+                break;
+        case CONTROL:
+                pm->control = with_byte(pm->control, high, byte);
+                if ((pm->control & SLP_EN) && (pm->control & SLP_TYP) >> SLP_TYP_SHIFT == LAYOUT_SLEEP_TYPE_OFF)
+                        request->off = true;
+                pm->control &= SLP_TYP | BM_RLD;
+                break;
+        default:
+                if (offset == LAYOUT_PM_RESET && byte == LAYOUT_RESET_VALUE)
+                        request->reset = true;
+                break;
+        }
+}
+
+static uint8_t read_byte(const struct pm *pm, uint64_t offset)
+{
+        unsigned value = 0;
+
+        switch (offset & ~UINT64_C(1)) {
+        case STATUS:
+                value = pm->status;
+                break;
+        case ENABLE:
+                value = pm->enable;
+                break;
+        case CONTROL:
+                value = pm->control | SCI_EN;
+                break;
+        default:
+                break;
+        }
+        return (uint8_t)(offset & 1 ? value >> 8 : value);
+}
+
+void pm_access(struct pm *pm, uint64_t offset, void *data, unsigned size, bool write)
+{
+        struct request request = {0};
+        uint8_t *bytes = data;
+
+        pthread_mutex_lock(&pm->lock);
+        for (unsigned i = 0; i < size && offset < LAYOUT_PM_SIZE; i++, offset++)
+                if (write)
+                        write_byte(pm, offset, bytes[i], &request);
+                else
+                        bytes[i] = read_byte(pm, offset);
+        update_interrupt(pm);
+        pthread_mutex_unlock(&pm->lock);
+        if (request.off)
+                pm->ops.power_off(pm->userdata);
+        else if (request.reset)
+                pm->ops.reset(pm->userdata);
+}
+
+void pm_press_power_button(struct pm *pm)
+{
+        pthread_mutex_lock(&pm->lock);
+        pm->status |= PWRBTN_STS;
+        update_interrupt(pm);
+        pthread_mutex_unlock(&pm->lock);
+}
+
+void pm_reset(struct pm *pm)
+{
+        pthread_mutex_lock(&pm->lock);
+        pm->status = pm->enable = pm->control = 0;
+        update_interrupt(pm);
+        pthread_mutex_unlock(&pm->lock);
+}
+
+int pm_new(const struct pm_ops *ops, void *userdata, struct pm **out)
+{
+        struct pm *pm = calloc(1, sizeof(*pm));
+
+        if (!pm)
+                return -ENOMEM;
+        pm->ops = *ops;
+        pm->userdata = userdata;
+        pthread_mutex_init(&pm->lock, NULL);
+        *out = pm;
+        return 0;
+}
+
+void pm_free(struct pm *pm)
+{
+        if (!pm)
+                return;
+        pthread_mutex_destroy(&pm->lock);
+        free(pm);
+}

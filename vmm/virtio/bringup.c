@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What a back-end has to say before it is of use to a guest. */
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "vmm/virtio/device.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of the features between device and transport, those that this transport can't serve. */
+static const unsigned not_offered[] = {
+        26,                        /* VHOST_F_LOG_ALL: of vhost, not of the device */
+        ORIEL_F_PROTOCOL_FEATURES, /* the same */
+        VIRTIO_F_ACCESS_PLATFORM,  /* there is no IOMMU */
+        VIRTIO_F_SR_IOV,
+        38, /* NOTIFICATION_DATA: an ioeventfd has none */
+        39, /* NOTIF_CONFIG_DATA */
+        41, /* ADMIN_VQ */
+};
+
+static const unsigned protocol_wanted[] = {
+        ORIEL_PROTOCOL_F_MQ,           ORIEL_PROTOCOL_F_REPLY_ACK,       ORIEL_PROTOCOL_F_BACKEND_REQ,
+        ORIEL_PROTOCOL_F_CONFIG,       ORIEL_PROTOCOL_F_BACKEND_SEND_FD, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD,
+        ORIEL_PROTOCOL_F_RESET_DEVICE, ORIEL_PROTOCOL_F_STATUS,          ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        ORIEL_PROTOCOL_F_SHMEM_MAP,    ORIEL_PROTOCOL_F_GPA_ADDRESSES,
+};
+
+/* What a device type has at least where the back-end can't say. */
+static unsigned usual_queues(unsigned virtio_id)
+{
+        static const struct {
+                unsigned virtio_id, queues;
+        } usual[] = {
+                {VIRTIO_ID_NET, 2},   {VIRTIO_ID_CONSOLE, 2}, {VIRTIO_ID_SCSI, 3}, {VIRTIO_ID_GPU, 2},
+                {VIRTIO_ID_INPUT, 2}, {VIRTIO_ID_VSOCK, 3},   {VIRTIO_ID_FS, 2},   {VIRTIO_ID_SOUND, 4},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+                if (usual[i].virtio_id == virtio_id)
+                        return usual[i].queues;
+        return 1;
+}
+
+/* What is asked for at one back-end. */
+struct answers {
+        uint64_t device_features;
+        unsigned n_queues;
+        uint32_t config_size;
+        uint8_t config[ORIEL_MAX_CONFIG];
+        uint64_t shmem_sizes[ORIEL_MAX_SHMIDS];
+};
+
+/* The reason for a failure, in words. */
+struct reason {
+        char *text;
+        size_t size;
+};
+
+static int because(const struct reason *reason, int error, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+static int because(const struct reason *reason, int error, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        vsnprintf(reason->text, reason->size, format, arguments);
+        va_end(arguments);
+        return error;
+}
+
+static int explain(const struct reason *reason, const char *request, int r)
+{
+        static const struct {
+                int error;
+                const char *words;
+        } words[] = {
+                {-ETIMEDOUT, "the back-end does not answer"},
+                {-ENOTCONN, "the back-end has closed the connection: it may be serving another front-end"},
+                {-EPROTO, "the back-end does not speak vhost-user as the specification has it"},
+                {-EREMOTEIO, "the back-end refuses it"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                if (words[i].error == r)
+                        return because(reason, r, "%s: %s", request, words[i].words);
+        return because(reason, r, "%s: %s", request, strerror(-r));
+}
+
+static int negotiate(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        uint64_t wanted = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(protocol_wanted); i++)
+                wanted |= ORIEL_FEATURE(protocol_wanted[i]);
+
+        int r = oriel_frontend_negotiate(virtio->frontend, wanted);
+
+        if (r < 0)
+                return explain(reason, "negotiation", r);
+        answers->device_features = oriel_frontend_device_features(virtio->frontend);
+        for (size_t i = 0; i < ARRAY_SIZE(not_offered); i++)
+                answers->device_features &= ~ORIEL_FEATURE(not_offered[i]);
+        if (!(answers->device_features & ORIEL_FEATURE(VIRTIO_F_VERSION_1)))
+                return because(reason, -EOPNOTSUPP,
+                               "the back-end does not offer VIRTIO_F_VERSION_1: a virtio 1.0 device is needed");
+        /* Where a packed ring has come to is not in the ring: without a record it can't go on after a back-end's end.
+         */
+        if (!has_protocol(virtio, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
+                answers->device_features &= ~ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
+        return 0;
+}
+
+static int count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        unsigned wanted = virtio->options.queues, most = MAX_QUEUES;
+
+        if (has_protocol(virtio, ORIEL_PROTOCOL_F_MQ)) {
+                int r = oriel_frontend_get_queue_num(virtio->frontend, &most);
+
+                if (r < 0)
+                        return explain(reason, "GET_QUEUE_NUM", r);
+        } else if (wanted == 0) {
+                wanted = usual_queues(virtio->options.virtio_id);
+        }
+        answers->n_queues = wanted ? wanted : most;
+        if (most == 0 || answers->n_queues > most)
+                return because(reason, -EOPNOTSUPP, "the back-end has %u queues, and %u are wanted: see queues=N", most,
+                               wanted);
+        return 0;
+}
+
+/* Nobody tells how long a config space is, and back-ends refuse to read past its end. */
+static int read_config(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        uint32_t good = 0, bad = ORIEL_MAX_CONFIG + 1;
+
+        if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG))
+                return 0;
+        while (bad - good > 1) {
+                uint32_t size = good + (bad - good) / 2;
+                int r = oriel_frontend_get_config(virtio->frontend, 0, answers->config, size);
+
+                if (r < 0 && r != -EREMOTEIO)
+                        return explain(reason, "GET_CONFIG", r);
+                if (r == 0)
+                        good = size;
+                else
+                        bad = size;
+        }
+        answers->config_size = good;
+        return good ? 0 : because(reason, -EOPNOTSUPP, "GET_CONFIG: the back-end refuses it");
+}
+
+/* The regions are side by side in one BAR. */
+static int check_regions(const uint64_t *sizes, const struct reason *reason)
+{
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
+                if (sizes[i] == 0)
+                        continue;
+                if (!is_aligned(sizes[i], (uint64_t)sysconf(_SC_PAGESIZE)))
+                        return because(reason, -EINVAL,
+                                       "shared memory region %u: 0x%" PRIx64 " bytes are not whole pages", i, sizes[i]);
+                if (!checked_add(sum, sizes[i], &sum) || !checked_round_up(sum, 2 << 20, &sum) || sum > INT64_MAX / 2)
+                        return because(reason, -EOVERFLOW,
+                                       "its shared memory regions are too large for a PCI BAR: their sum overflows");
+        }
+        return 0;
+}
+
+static int ask_regions(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        if (!has_protocol(virtio, ORIEL_PROTOCOL_F_SHMEM_MAP))
+                return 0;
+
+        int r = oriel_frontend_get_shmem_config(virtio->frontend, answers->shmem_sizes);
+
+        return r < 0 ? explain(reason, "GET_SHMEM_CONFIG", r) : check_regions(answers->shmem_sizes, reason);
+}
+
+/* ---- the first back-end, and the next ---- */
+
+static int make_windows(struct virtio *virtio, const struct reason *reason)
+{
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
+                struct window_options options = {
+                        .shmid = (uint8_t)i,
+                        .size = virtio->shmem_sizes[i],
+                        .kvm = virtio->options.kvm,
+                        .dma = virtio->options.dma,
+                        .log = &virtio->log,
+                };
+                struct device_window *window = &virtio->windows[virtio->n_windows];
+
+                if (options.size == 0)
+                        continue;
+
+                int r = window_new(&options, &window->window);
+
+                if (r < 0)
+                        return because(reason, r, "no window of 0x%" PRIx64 " bytes for shared memory region %u: %s",
+                                       options.size, i,
+                                       r == -ENOSPC ? "vm.max_map_count is too small for it" : strerror(-r));
+                window->shmid = (uint8_t)i;
+                virtio->n_windows++;
+                oriel_frontend_set_region(virtio->frontend, (uint8_t)i, window_region(window->window));
+        }
+        return 0;
+}
+
+static int take_answers(struct virtio *virtio, const struct answers *answers, const struct reason *reason)
+{
+        virtio->device_features = answers->device_features;
+        virtio->n_queues = answers->n_queues;
+        virtio->config_size = answers->config_size;
+        memcpy(virtio->shmem_sizes, answers->shmem_sizes, sizeof(virtio->shmem_sizes));
+        return make_windows(virtio, reason);
+}
+
+/* The guest's driver has been told once, and can't be told otherwise. A back-end that offers more will do. */
+static int compare_answers(const struct virtio *virtio, const struct answers *answers, const struct reason *reason)
+{
+        if (virtio->device_features & ~answers->device_features)
+                return because(reason, -EOPNOTSUPP, "the new back-end lacks features of the one before: 0x%" PRIx64,
+                               virtio->device_features & ~answers->device_features);
+        if (answers->n_queues != virtio->n_queues || answers->config_size != virtio->config_size)
+                return because(reason, -EOPNOTSUPP,
+                               "the new back-end has other queues, or another config space, than the one before");
+        if (memcmp(answers->shmem_sizes, virtio->shmem_sizes, sizeof(virtio->shmem_sizes)) != 0)
+                return because(reason, -EOPNOTSUPP,
+                               "the new back-end has other shared memory regions than the one before");
+        return 0;
+}
+
+static void take_config(struct virtio *virtio, const struct answers *answers)
+{
+        pthread_mutex_lock(&virtio->lock);
+        if (memcmp(virtio->config, answers->config, answers->config_size) != 0) {
+                memcpy(virtio->config, answers->config, answers->config_size);
+                if (virtio->phase == READY)
+                        transport_config_interrupt(virtio);
+        }
+        virtio->protocol_offered = oriel_frontend_offered(virtio->frontend);
+        virtio->protocol_features = oriel_frontend_protocol_features(virtio->frontend);
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+int bringup(struct virtio *virtio, char *why, size_t why_size)
+{
+        const struct reason reason = {why, why_size};
+        _cleanup_(freep) struct answers *answers = calloc(1, sizeof(*answers));
+
+        if (!answers)
+                return because(&reason, -ENOMEM, "no memory");
+
+        int r = negotiate(virtio, answers, &reason);
+
+        if (r == 0)
+                r = count_queues(virtio, answers, &reason);
+        if (r == 0)
+                r = read_config(virtio, answers, &reason);
+        if (r == 0)
+                r = ask_regions(virtio, answers, &reason);
+        if (r == 0)
+                r = virtio->phase == BRINGING_UP ? take_answers(virtio, answers, &reason)
+                                                 : compare_answers(virtio, answers, &reason);
+        if (r == 0)
+                take_config(virtio, answers);
+        return r;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_VIRTIO_DEVICE_H
+#define VMM_VIRTIO_DEVICE_H
+
+#include "vmm/bus/msix.h"
+#include "vmm/virtio/virtio.h"
+#include "vmm/virtio/window.h"
+
+#include <oriel/frontend.h>
+#include <pthread.h>
+
+enum {
+        MAX_QUEUES = 256,
+        CONFIG_SOURCE = 0, /* of MSI-X; queue n is 1 + n */
+        CONFIG_WRITES = 16,
+};
+
+/* A virtqueue as the driver has described it, and what the back-end has of it. */
+struct queue {
+        uint16_t size;
+        uint16_t vector;
+        bool enabled;
+        bool resetting; /* queue_reset was written, and the back-end has not stopped it yet */
+        uint64_t descriptor, driver, device;
+
+        int kick_fd, call_fd;
+        /* The thread's own. */
+        bool running;
+        bool ran; /* since the last reset: where it has come to is in the ring */
+        uint32_t base;
+};
+
+/* What the driver has written to the common configuration structure (virtio 1.2, 4.1.4.3). */
+struct registers {
+        uint32_t device_feature_select;
+        uint32_t driver_feature_select;
+        uint64_t driver_features;
+        uint16_t config_vector;
+        uint8_t status;
+        uint8_t generation;
+        uint16_t queue_select;
+        uint8_t isr;
+};
+
+struct config_write {
+        uint32_t offset;
+        uint8_t size;
+        uint8_t data[8];
+};
+
+struct device_window {
+        struct window *window;
+        uint8_t shmid;
+        uint64_t offset; /* in the BAR */
+};
+
+struct virtio {
+        char *name;
+        struct virtio_options options;
+        struct virtio_events events;
+        struct oriel_log log;
+
+        struct pci_function function;
+        bool plugged;
+        unsigned pci_cfg; /* where that capability is */
+        struct msix *msix;
+        uint64_t notify_address; /* where the queues' ioeventfds are, 0: nowhere */
+
+        /* What the first back-end has said; the next ones are to say the same. */
+        uint64_t device_features;
+        uint64_t protocol_offered;
+        unsigned n_queues;
+        uint32_t config_size;
+        uint64_t shmem_sizes[ORIEL_MAX_SHMIDS];
+        struct device_window windows[ORIEL_MAX_SHMIDS];
+        unsigned n_windows;
+
+        pthread_mutex_t lock; /* what follows */
+        pthread_cond_t changed;
+        struct registers registers;
+        struct queue queues[MAX_QUEUES];
+        uint8_t config[ORIEL_MAX_CONFIG];
+        struct config_write config_writes[CONFIG_WRITES];
+        unsigned n_config_writes;
+        bool reset_wanted;
+        bool quit;
+        enum { BRINGING_UP, READY, FAILED } phase;
+        char why[256];
+        bool connected, started;
+        unsigned connections;
+        uint64_t protocol_features;
+
+        /* The thread's own. */
+        pthread_t thread;
+        bool has_thread;
+        int wake_fd, config_fd, err_fd;
+        struct oriel_frontend *frontend;
+        uint8_t told_status; /* SET_STATUS */
+        struct dma_listener dma_listener;
+        void *dma_told; /* tsearch(): pieces that the back-end has */
+        bool slots_ran_out;
+        int inflight_fd;
+        struct oriel_wire_inflight inflight;
+};
+
+/* ---- transport.c: registers, on a vcpu's thread ---- */
+
+void transport_access(void *virtio, uint64_t offset, void *data, unsigned size, bool write);
+/* The driver's state as after a reset. With the lock. */
+void registers_reset(struct virtio *virtio);
+/* Tell the driver that the config space, or the status, has changed. With the lock. */
+void transport_config_interrupt(struct virtio *virtio);
+
+/* ---- function.c: what the guest sees of PCI ---- */
+
+int function_build(struct virtio *virtio);
+void function_destroy(struct virtio *virtio);
+
+/* Where in the first BAR what is (virtio 1.2, 4.1.4). */
+enum {
+        TRANSPORT_BAR = 0,
+        WINDOW_BAR = 2,
+        COMMON_OFFSET = 0,
+        ISR_OFFSET = 0x1000,
+        CONFIG_OFFSET = 0x2000,
+        NOTIFY_OFFSET = 0x3000,
+        NOTIFY_STRIDE = 4,
+        TABLE_OFFSET = 0x4000,
+        PENDING_OFFSET = 0x6000,
+        TRANSPORT_SIZE = 0x8000,
+        AREA_SIZE = 0x1000,
+};
+
+/* ---- session.c: the thread that speaks to the back-end ---- */
+
+void *session_run(void *virtio);
+/* Something has changed that the thread is to look at. Any thread. */
+void session_wake(struct virtio *virtio);
+
+/* ---- bringup.c: what a back-end has to say before it is of use ---- */
+
+/* Negotiate, and ask what the driver will need; the first time note it, later compare. 0, or -errno and why. */
+int bringup(struct virtio *virtio, char *why, size_t why_size);
+
+/* ---- running.c: a device that the driver has started ---- */
+
+/* Give the back-end memory and queues, and let it run. */
+int running_start(struct virtio *virtio);
+/* The driver has reset the device. */
+void running_stop(struct virtio *virtio);
+/* The back-end is gone. */
+void running_lost(struct virtio *virtio);
+/* Queues that the driver has enabled, or reset, one by one. */
+int running_update(struct virtio *virtio);
+/* What other devices have mapped or unmapped meanwhile. */
+int running_memory(struct virtio *virtio);
+
+static inline bool has_protocol(const struct virtio *virtio, unsigned feature)
+{
+        return oriel_frontend_protocol_features(virtio->frontend) & ORIEL_FEATURE(feature);
+}
+
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The thread of a device: it brings about what the driver's registers say, as far as there is a back-end for it. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/virtio/device.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+        FIRST_PAUSE_MS = 50, /* before the next try to connect */
+        LAST_PAUSE_MS = 1000,
+        HEAL_MS = 200, /* between looks at files that have become shorter */
+};
+
+void session_wake(struct virtio *virtio)
+{
+        fd_event_signal(virtio->wake_fd);
+}
+
+/* What the registers want now. */
+struct wish {
+        bool quit, reset, run;
+};
+
+static struct wish look(struct virtio *virtio)
+{
+        pthread_mutex_lock(&virtio->lock);
+
+        uint8_t status = virtio->registers.status;
+        struct wish wish = {
+                .quit = virtio->quit,
+                .reset = virtio->reset_wanted,
+                .run = status & VIRTIO_CONFIG_S_DRIVER_OK && !(status & VIRTIO_CONFIG_S_NEEDS_RESET),
+        };
+
+        pthread_mutex_unlock(&virtio->lock);
+        return wish;
+}
+
+/* ---- connecting ---- */
+
+static void set_phase(struct virtio *virtio, int phase, const char *why)
+{
+        pthread_mutex_lock(&virtio->lock);
+        virtio->phase = phase;
+        snprintf(virtio->why, sizeof(virtio->why), "%s", why);
+        pthread_cond_broadcast(&virtio->changed);
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+static void set_connected(struct virtio *virtio, bool connected, const char *why)
+{
+        bool tell;
+
+        pthread_mutex_lock(&virtio->lock);
+        tell = virtio->connected != connected;
+        virtio->connected = connected;
+        virtio->connections += connected;
+        pthread_mutex_unlock(&virtio->lock);
+        if (tell && virtio->events.connected)
+                virtio->events.connected(virtio->events.userdata, virtio, connected, why);
+}
+
+static void lost(struct virtio *virtio, const char *why)
+{
+        oriel_frontend_disconnect(virtio->frontend);
+        running_lost(virtio);
+        set_connected(virtio, false, why);
+}
+
+static int connect_once(struct virtio *virtio, char *why, size_t why_size)
+{
+        int fd = virtio->options.connect(virtio->options.connect_userdata);
+
+        if (fd < 0) {
+                const char *words = fd == -ENOENT         ? "there is no such socket: start the back-end first"
+                                    : fd == -ECONNREFUSED ? "nobody listens there: start the back-end first"
+                                                          : strerror(-fd);
+
+                snprintf(why, why_size, "%s", words);
+                return fd;
+        }
+
+        int r = oriel_frontend_attach(virtio->frontend, fd);
+
+        if (r == 0)
+                r = bringup(virtio, why, why_size);
+        else
+                snprintf(why, why_size, "%s", strerror(-r));
+        if (r < 0)
+                oriel_frontend_disconnect(virtio->frontend);
+        return r;
+}
+
+/* One try. False: the first one has failed, and so has the device. */
+static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
+{
+        char before[256];
+
+        snprintf(before, sizeof(before), "%s", why);
+
+        int r = connect_once(virtio, why, why_size);
+
+        if (virtio->phase == BRINGING_UP) {
+                set_phase(virtio, r == 0 ? READY : FAILED, why);
+                if (r < 0)
+                        return false;
+        } else if (r < 0 && strcmp(before, why) != 0) {
+                log_warning(&virtio->log, "%s: no back-end: %s; trying on", virtio->name, why);
+        }
+        if (r == 0)
+                set_connected(virtio, true, "");
+        return true;
+}
+
+/* ---- what the back-end asks for ---- */
+
+static void config_changed(void *userdata)
+{
+        struct virtio *virtio = userdata;
+        uint8_t config[ORIEL_MAX_CONFIG];
+
+        if (virtio->phase != READY || oriel_frontend_get_config(virtio->frontend, 0, config, virtio->config_size) < 0)
+                return;
+        pthread_mutex_lock(&virtio->lock);
+        memcpy(virtio->config, config, virtio->config_size);
+        transport_config_interrupt(virtio);
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+static void refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
+{
+        struct virtio *virtio = userdata;
+
+        if (virtio->events.refused)
+                virtio->events.refused(virtio->events.userdata, virtio, map, request, error);
+}
+
+static int make_frontend(struct virtio *virtio)
+{
+        const struct oriel_frontend_ops ops = {
+                .struct_size = sizeof(ops),
+                .refused = refused,
+                .config_changed = config_changed,
+        };
+        const struct oriel_frontend_options options = {
+                .struct_size = sizeof(options),
+                .ops = &ops,
+                .userdata = virtio,
+                .log = &virtio->log,
+                .dialect = virtio->options.dialect,
+                .keep_mappings = true,
+        };
+
+        return oriel_frontend_new(&options, &virtio->frontend);
+}
+
+/* ---- the loop ---- */
+
+static int write_config(struct virtio *virtio)
+{
+        int r = 0;
+
+        for (;;) {
+                struct config_write write;
+
+                pthread_mutex_lock(&virtio->lock);
+
+                bool any = virtio->n_config_writes > 0;
+
+                if (any) {
+                        write = virtio->config_writes[0];
+                        virtio->n_config_writes--;
+                        memmove(virtio->config_writes, virtio->config_writes + 1,
+                                virtio->n_config_writes * sizeof(write));
+                }
+                pthread_mutex_unlock(&virtio->lock);
+                if (!any || r < 0)
+                        return r;
+                r = oriel_frontend_set_config(virtio->frontend, write.offset, write.data, write.size,
+                                              ORIEL_CONFIG_WRITABLE);
+                if (r == -EREMOTEIO)
+                        r = 0;
+        }
+}
+
+static void reset(struct virtio *virtio)
+{
+        running_stop(virtio);
+        pthread_mutex_lock(&virtio->lock);
+        registers_reset(virtio);
+        virtio->reset_wanted = false;
+        pthread_cond_broadcast(&virtio->changed);
+        pthread_mutex_unlock(&virtio->lock);
+        if (!oriel_frontend_connected(virtio->frontend))
+                lost(virtio, "the back-end did not answer to a reset");
+}
+
+/* The back-end has met something in a ring that breaks a rule. */
+static void ring_broken(struct virtio *virtio)
+{
+        pthread_mutex_lock(&virtio->lock);
+        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET) && virtio->started) {
+                log_warning(&virtio->log,
+                            "%s: the back-end says that a ring is broken: the device needs a reset by its"
+                            " driver",
+                            virtio->name);
+                virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+                transport_config_interrupt(virtio);
+        }
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+static int serve(struct virtio *virtio, const struct wish *wish)
+{
+        int r = oriel_frontend_dispatch(virtio->frontend);
+
+        if (r == 0)
+                r = write_config(virtio);
+        if (r == 0 && wish->run)
+                r = virtio->started ? running_update(virtio) : running_start(virtio);
+        if (r == 0 && virtio->started)
+                r = running_memory(virtio);
+        return r;
+}
+
+static const char *reason(int r)
+{
+        return r == -ENOTCONN    ? "the back-end has closed the connection"
+               : r == -EPROTO    ? "the back-end has broken the protocol"
+               : r == -ETIMEDOUT ? "the back-end does not answer"
+               : r == -EREMOTEIO ? "the back-end has refused a request"
+                                 : strerror(-r);
+}
+
+static bool heal(struct virtio *virtio)
+{
+        bool left = false;
+
+        for (unsigned i = 0; i < virtio->n_windows; i++)
+                left |= window_heal(virtio->windows[i].window);
+        return left;
+}
+
+static void sleep_until_event(struct virtio *virtio, int timeout)
+{
+        int front[3];
+
+        oriel_frontend_get_fds(virtio->frontend, front);
+
+        struct pollfd fds[] = {
+                {.fd = virtio->wake_fd, .events = POLLIN}, {.fd = virtio->err_fd, .events = POLLIN},
+                {.fd = front[0], .events = POLLIN},        {.fd = front[1], .events = POLLIN},
+                {.fd = front[2], .events = POLLIN},
+        };
+
+        poll(fds, ARRAY_SIZE(fds), timeout);
+        if (fds[0].revents)
+                fd_event_clear(virtio->wake_fd);
+        if (fds[1].revents && fd_event_clear(virtio->err_fd) > 0)
+                ring_broken(virtio);
+}
+
+/* How long the next try to connect is put off. A back-end that goes as soon as it has come is not asked without end. */
+struct pause {
+        int ms;
+        int64_t next;
+};
+
+static int64_t now(void)
+{
+        struct timespec time;
+
+        clock_gettime(CLOCK_MONOTONIC, &time);
+        return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+static void put_off(struct pause *pause)
+{
+        /* It was there for a while. */
+        if (now() > pause->next + 10 * LAST_PAUSE_MS || pause->ms == 0)
+                pause->ms = FIRST_PAUSE_MS;
+        else if (pause->ms < LAST_PAUSE_MS)
+                pause->ms *= 2;
+        pause->next = now() + pause->ms;
+}
+
+static int timeout_of(struct virtio *virtio, const struct pause *pause)
+{
+        int64_t left = pause->next - now();
+        bool zeros = heal(virtio);
+
+        if (oriel_frontend_connected(virtio->frontend))
+                return zeros ? HEAL_MS : -1;
+        if (left < 0)
+                left = 0;
+        return zeros && left > HEAL_MS ? HEAL_MS : (int)left;
+}
+
+void *session_run(void *userdata)
+{
+        struct virtio *virtio = userdata;
+        struct pause pause = {0};
+        char why[256] = "";
+        int r = make_frontend(virtio);
+
+        if (r < 0) {
+                set_phase(virtio, FAILED, strerror(-r));
+                return NULL;
+        }
+        for (;;) {
+                struct wish wish = look(virtio);
+
+                if (wish.quit)
+                        return NULL;
+                if (wish.reset) {
+                        reset(virtio);
+                        continue;
+                }
+                if (!oriel_frontend_connected(virtio->frontend) && now() >= pause.next) {
+                        put_off(&pause);
+                        if (!try_connect(virtio, why, sizeof(why)))
+                                return NULL;
+                        continue;
+                }
+                r = oriel_frontend_connected(virtio->frontend) ? serve(virtio, &wish) : 0;
+                if (r < 0)
+                        lost(virtio, reason(r));
+                sleep_until_event(virtio, timeout_of(virtio, &pause));
+        }
+}

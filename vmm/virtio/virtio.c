@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/virtio/virtio.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/range.h"
+#include "vmm/virtio/device.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+DEFINE_CLEANUP(struct virtio *, virtio_free);
+
+static int make_event(int *out)
+{
+        *out = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        return *out < 0 ? -errno : 0;
+}
+
+static int start_thread(struct virtio *virtio)
+{
+        sigset_t all, before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+
+        int r = -pthread_create(&virtio->thread, NULL, session_run, virtio);
+
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        virtio->has_thread = r == 0;
+        return r;
+}
+
+int virtio_new(const struct virtio_options *options, struct virtio **out)
+{
+        _cleanup_(virtio_freep) struct virtio *virtio = calloc(1, sizeof(*virtio));
+
+        if (!virtio)
+                return -ENOMEM;
+        pthread_mutex_init(&virtio->lock, NULL);
+        pthread_cond_init(&virtio->changed, NULL);
+        virtio->wake_fd = virtio->config_fd = virtio->err_fd = virtio->inflight_fd = -1;
+        for (unsigned i = 0; i < MAX_QUEUES; i++)
+                virtio->queues[i].kick_fd = virtio->queues[i].call_fd = -1;
+        virtio->options = *options;
+        if (options->events)
+                virtio->events = *options->events;
+        if (options->log)
+                virtio->log = *options->log;
+        virtio->name = strdup(options->name);
+        if (!virtio->name)
+                return -ENOMEM;
+
+        int r = make_event(&virtio->wake_fd);
+
+        if (r == 0)
+                r = make_event(&virtio->config_fd);
+        if (r == 0)
+                r = make_event(&virtio->err_fd);
+        if (r == 0)
+                r = start_thread(virtio);
+        if (r < 0)
+                return r;
+        *out = steal(virtio);
+        return 0;
+}
+
+int virtio_wait(struct virtio *virtio, char *why, size_t why_size)
+{
+        pthread_mutex_lock(&virtio->lock);
+        while (virtio->phase == BRINGING_UP)
+                pthread_cond_wait(&virtio->changed, &virtio->lock);
+
+        int r = virtio->phase == READY ? 0 : -EIO;
+
+        snprintf(why, why_size, "%s", virtio->why);
+        pthread_mutex_unlock(&virtio->lock);
+        return r;
+}
+
+static int make_queues(struct virtio *virtio)
+{
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < virtio->n_queues; i++) {
+                r = make_event(&virtio->queues[i].kick_fd);
+                if (r == 0)
+                        r = make_event(&virtio->queues[i].call_fd);
+        }
+        return r;
+}
+
+int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_size)
+{
+        int r = make_queues(virtio);
+
+        if (r == 0)
+                r = function_build(virtio);
+        if (r == -ENOSPC) {
+                snprintf(why, why_size,
+                         "it has %u shared memory regions, more than its PCI configuration space has room"
+                         " for",
+                         virtio->n_windows);
+                return r;
+        }
+        pthread_mutex_lock(&virtio->lock);
+        if (r == 0)
+                registers_reset(virtio);
+        pthread_mutex_unlock(&virtio->lock);
+        if (r == 0) {
+                virtio->plugged = true;
+                r = pci_add(pci, &virtio->function);
+        }
+        if (r < 0)
+                snprintf(why, why_size, "%s",
+                         r == -ENOSPC ? "no number on the PCI bus, or no address for its shared"
+                                        " memory regions: make them smaller"
+                                      : strerror(-r));
+        return r;
+}
+
+void virtio_free(struct virtio *virtio)
+{
+        if (!virtio)
+                return;
+        pthread_mutex_lock(&virtio->lock);
+        virtio->quit = true;
+        pthread_mutex_unlock(&virtio->lock);
+        if (virtio->has_thread) {
+                session_wake(virtio);
+                pthread_join(virtio->thread, NULL);
+        }
+        function_destroy(virtio);
+        running_lost(virtio);
+        oriel_frontend_free(virtio->frontend);
+        for (unsigned i = 0; i < virtio->n_windows; i++)
+                window_free(virtio->windows[i].window);
+        for (unsigned i = 0; i < MAX_QUEUES; i++) {
+                fd_close(virtio->queues[i].kick_fd);
+                fd_close(virtio->queues[i].call_fd);
+        }
+        fd_close(virtio->wake_fd);
+        fd_close(virtio->config_fd);
+        fd_close(virtio->err_fd);
+        fd_close(virtio->inflight_fd);
+        pthread_cond_destroy(&virtio->changed);
+        pthread_mutex_destroy(&virtio->lock);
+        free(virtio->name);
+        free(virtio);
+}
+
+void virtio_reset(struct virtio *virtio)
+{
+        pthread_mutex_lock(&virtio->lock);
+        virtio->reset_wanted = true;
+        session_wake(virtio);
+        while (virtio->reset_wanted)
+                pthread_cond_wait(&virtio->changed, &virtio->lock);
+        pthread_mutex_unlock(&virtio->lock);
+        msix_reset(virtio->msix);
+        pci_reset(&virtio->function);
+}
+
+bool virtio_mend(struct virtio *virtio)
+{
+        bool mended = false;
+
+        for (unsigned i = 0; i < virtio->n_windows; i++)
+                mended |= window_mend(virtio->windows[i].window);
+        if (mended)
+                session_wake(virtio);
+        return mended;
+}
+
+struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)
+{
+        for (unsigned i = 0; i < virtio->n_windows; i++) {
+                struct window *window = virtio->windows[i].window;
+                uint64_t base;
+
+                if (window_shown(window, &base) &&
+                    range_contains((struct oriel_range){base, window_size(window)}, (struct oriel_range){address, 1})) {
+                        *offset = address - base;
+                        return window;
+                }
+        }
+        return NULL;
+}
+
+void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
+{
+        pthread_mutex_lock(&virtio->lock);
+        *out = (struct virtio_info){
+                .name = virtio->name,
+                .virtio_id = virtio->options.virtio_id,
+                .queues = virtio->n_queues,
+                .windows = virtio->n_windows,
+                .pci_number = virtio->function.number,
+                .connected = virtio->connected,
+                .started = virtio->started,
+                .connections = virtio->connections,
+                .status = virtio->registers.status,
+                .offered = virtio->device_features,
+                .negotiated = virtio->registers.driver_features,
+                .protocol_offered = virtio->protocol_offered,
+                .protocol_negotiated = virtio->protocol_features,
+        };
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+bool virtio_get_queue(struct virtio *virtio, unsigned index, struct virtio_queue_info *out)
+{
+        if (index >= virtio->n_queues)
+                return false;
+        pthread_mutex_lock(&virtio->lock);
+
+        const struct queue *queue = &virtio->queues[index];
+
+        *out = (struct virtio_queue_info){
+                .enabled = queue->enabled,
+                .size = queue->size,
+                .vector = queue->vector,
+                .descriptor = queue->descriptor,
+                .driver = queue->driver,
+                .device = queue->device,
+        };
+        pthread_mutex_unlock(&virtio->lock);
+        return true;
+}
+
+struct window *virtio_get_window(struct virtio *virtio, unsigned index)
+{
+        return index < virtio->n_windows ? virtio->windows[index].window : NULL;
+}

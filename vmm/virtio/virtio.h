@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_VIRTIO_VIRTIO_H
+#define VMM_VIRTIO_VIRTIO_H
+
+#include "vmm/bus/pci.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/virtio/dma.h"
+
+#include <oriel/log.h>
+#include <oriel/protocol.h>
+#include <oriel/shmem.h>
+
+/* A virtio device on PCI (virtio 1.2, 4.1) whose other half is a vhost-user back-end. A thread of its own speaks to the
+ * back-end: what a vcpu does to a register never waits for another process. While the back-end is away the device
+ * stands still, and goes on with the next one. */
+struct virtio;
+
+/* What happens to it. Called on its own thread; may not call virtio_free(). */
+struct virtio_events {
+        /* A back-end has come, or has gone: @why says what ended the connection. */
+        void (*connected)(void *userdata, struct virtio *virtio, bool connected, const char *why);
+        /* SHMEM_MAP or SHMEM_UNMAP was turned down. */
+        void (*refused)(void *userdata, struct virtio *virtio, bool map, const struct oriel_wire_mmap *request,
+                        int error);
+        void *userdata;
+};
+
+struct virtio_options {
+        const char *name; /* for messages and queries, such as its socket; copied */
+        /* A new connection to a back-end, which is the caller's, or a negative errno. On the device's thread, again and
+         * again while there is none. */
+        int (*connect)(void *userdata);
+        void *connect_userdata;
+        unsigned virtio_id;
+        unsigned queues;     /* 0: as many as the back-end has */
+        uint16_t queue_size; /* a power of two; the guest may choose less */
+        const struct oriel_dialect *dialect;
+        struct kvm *kvm;
+        struct dma *dma;
+        const struct virtio_events *events; /* copied */
+        const struct oriel_log *log;        /* copied */
+};
+
+/* Begins to connect. */
+int virtio_new(const struct virtio_options *options, struct virtio **out);
+/* Wait until the back-end has said what the guest's driver needs to know: features, queues, config space, regions. On
+ * failure @why is one line. */
+int virtio_wait(struct virtio *virtio, char *why, size_t why_size);
+/* Put it on the bus, after virtio_wait(). -ENOSPC: the bus has no room for it. */
+int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_size);
+/* Unplugs it and ends the connection. NULL is accepted. */
+void virtio_free(struct virtio *virtio);
+
+/* As after power-on, the back-end reset too. While no vcpu runs. */
+void virtio_reset(struct virtio *virtio);
+
+/* The guest has met no page: see window_mend(). Any thread. */
+bool virtio_mend(struct virtio *virtio);
+
+struct window;
+/* The window in which @address is, with the offset there, or NULL. Any thread. */
+struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);
+
+/* ---- for queries; any thread ---- */
+
+struct virtio_queue_info {
+        bool enabled;
+        uint16_t size, vector;
+        uint64_t descriptor, driver, device;
+};
+
+struct virtio_info {
+        const char *name;
+        unsigned virtio_id, queues, windows;
+        unsigned pci_number; /* device and function */
+        bool connected, started;
+        unsigned connections; /* that there have been */
+        uint8_t status;
+        uint64_t offered, negotiated; /* virtio features */
+        uint64_t protocol_offered, protocol_negotiated;
+};
+void virtio_get_info(struct virtio *virtio, struct virtio_info *out);
+bool virtio_get_queue(struct virtio *virtio, unsigned queue, struct virtio_queue_info *out);
+struct window *virtio_get_window(struct virtio *virtio, unsigned index); /* NULL: no more */
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_VIRTIO_WINDOW_H
+#define VMM_VIRTIO_WINDOW_H
+
+#include "vmm/kvm/kvm.h"
+#include "vmm/virtio/dma.h"
+
+#include <oriel/shmem.h>
+
+/* The guest's window on one shared memory region: one memory slot for all of it, a sink where nothing is mapped, and
+ * zeros where a mapped file has become shorter. Any thread. */
+struct window;
+
+struct window_options {
+        uint8_t shmid;
+        uint64_t size;
+        struct kvm *kvm;
+        struct dma *dma;
+        const struct oriel_log *log; /* outlives the window */
+};
+
+/* -ENOSPC: larger than this process may map. Else an errno. */
+int window_new(const struct window_options *options, struct window **out);
+void window_free(struct window *window);
+
+struct oriel_region *window_region(struct window *window);
+uint64_t window_size(const struct window *window);
+
+/* The guest has it at @address from now on, or not at all. */
+int window_show(struct window *window, uint64_t address);
+void window_hide(struct window *window);
+/* Where the guest has it; false: nowhere. */
+bool window_shown(struct window *window, uint64_t *address);
+
+/* An access that the slot did not take. Reads find what is there; a write is dropped. */
+void window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write);
+
+/* The guest, or KVM, has met no page: put zeros where a mapped file ends before its mapping. True: there was such a
+ * place. */
+bool window_mend(struct window *window);
+/* Show again what files have got back since. True: there still are places with zeros. */
+bool window_heal(struct window *window);
+
+/* What is mapped at @offset. */
+struct window_view {
+        struct oriel_range range;
+        enum oriel_access access;
+        uint64_t fd_offset;
+        uint64_t lost;  /* bytes at its end that are zeros, because the file has become shorter */
+        char name[256]; /* of the file, as the kernel has it; "" if not known */
+};
+bool window_look(struct window *window, uint64_t offset, struct window_view *out);
+
+#endif
