@@ -8,6 +8,7 @@ int command_conform(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_mount(int argc, char **argv);
 int command_probe(int argc, char **argv);
+int command_run(int argc, char **argv);
 int command_trace(int argc, char **argv);
 
 #endif

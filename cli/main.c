@@ -18,6 +18,7 @@ static const struct {
         {"demo", command_demo, "read a directory through a shared memory window and check every byte"},
         {"mount", command_mount, "mount a virtio-fs back-end on this host, without a virtual machine"},
         {"probe", command_probe, "print what a back-end offers"},
+        {"run", command_run, "run a virtual machine whose devices are vhost-user back-ends"},
         {"trace", command_trace, "print what a front-end and a back-end say to each other"},
 };
 

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/broker.h"
+#include "cli/commands.h"
+#include "cli/run_devices.h"
+#include "vmm/machine.h"
+#include "vmm/platform/console.h"
+#include "vmm/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+static const char *kernel;
+static const char *initrd;
+static const char *cmdline = "";
+static uint64_t memory = UINT64_C(1) << 30;
+static unsigned cpus = 1;
+static struct option_list devices;
+static struct option_list shares;
+static const char *console_name = "stdio";
+static const char *control;
+static const char *sandbox = "on";
+static bool verbose;
+
+static const struct option_row rows[] = {
+        {"kernel", OPTION_STRING, &kernel, "FILE", "an ELF with a PVH entry (vmlinux), or a Linux bzImage"},
+        {"initrd", OPTION_STRING, &initrd, "FILE", "an initial file system for it"},
+        {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
+        {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
+        {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
+        {"share", OPTION_LIST, &shares, "DIR,tag=TAG",
+         "share a directory by an oriel-fs of this machine's own, which is"
+         " started again when it ends. More parts: dax=SIZE,"
+         " readonly, request-queues=N, threads=N. Repeatable"},
+        {"device", OPTION_LIST, &devices, "socket=PATH",
+         "a device whose back-end listens there. More parts: virtio-id=N"
+         " (default: 26, a file system), queues=N, queue-size=N,"
+         " dialect=NAME. Repeatable"},
+        {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
+        {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
+        {"sandbox", OPTION_STRING, &sandbox, "on|off", "give up what a running machine does not need (default: on)"},
+        {"verbose", OPTION_FLAG, &verbose, NULL, "say more"},
+};
+
+static const struct program program = {
+        .name = "oriel run",
+        .operands = "",
+        .summary = "Run a virtual machine with KVM, whose devices are vhost-user back-ends: any device by --device,\n"
+                   "directories by --share. Shared memory regions show up in the guest as windows (a PCI BAR).\n"
+                   "On a terminal Ctrl-] ends the machine; SIGINT and SIGTERM do so anywhere.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+};
+
+/* Everything that runs. */
+struct run {
+        struct machine *machine;
+        struct console *console;
+        struct broker *broker;
+        struct oriel_log log;
+        int signals;
+        bool over;
+        int status;
+};
+
+/* ---- the console ---- */
+
+static void output(void *userdata, const uint8_t *data, size_t size)
+{
+        struct run *run = userdata;
+
+        console_output(run->console, data, size);
+}
+
+static void room(void *userdata)
+{
+        struct run *run = userdata;
+
+        console_resume(run->console);
+}
+
+static size_t input(void *userdata, const uint8_t *data, size_t size)
+{
+        struct run *run = userdata;
+
+        return machine_input(run->machine, data, size);
+}
+
+static void read_console(struct run *run)
+{
+        if (console_read(run->console, input, run) == -ECANCELED)
+                run->over = true;
+}
+
+/* ---- what happens to the machine ---- */
+
+static void end(struct run *run, int status)
+{
+        run->over = true;
+        run->status = status;
+}
+
+static void reset(struct run *run)
+{
+        char why[256];
+
+        if (machine_reset(run->machine, why, sizeof(why)) < 0)
+                end(run, fail("reset: %s", why));
+}
+
+static void say_device(const struct machine_event *event)
+{
+        struct virtio_info info;
+
+        virtio_get_info(event->device, &info);
+        if (event->kind == MACHINE_DEVICE_DOWN)
+                report("%s: %s; the device stands still until there is a back-end again", info.name, event->text);
+        else if (info.connections > 1)
+                report("%s: the back-end is there again", info.name);
+}
+
+static void handle(struct run *run, const struct machine_event *event)
+{
+        switch (event->kind) {
+        case MACHINE_SHUTDOWN:
+                end(run, STATUS_SUCCESS);
+                break;
+        case MACHINE_RESET:
+                reset(run);
+                break;
+        case MACHINE_FAILED:
+                end(run, fail("%s", event->text));
+                break;
+        case MACHINE_FAULT:
+                report("the machine is paused: %s", event->text);
+                break;
+        case MACHINE_DEVICE_DOWN:
+        case MACHINE_DEVICE_UP:
+                say_device(event);
+                break;
+        case MACHINE_MAP_REFUSED:
+        case MACHINE_UNMAP_REFUSED:
+                break;
+        }
+}
+
+static void handle_events(struct run *run)
+{
+        struct machine_event event;
+
+        while (!run->over && machine_next_event(run->machine, &event))
+                handle(run, &event);
+}
+
+static void wait_once(struct run *run)
+{
+        struct console_fds console = console_get_fds(run->console);
+        struct pollfd fds[] = {
+                {.fd = run->signals, .events = POLLIN}, {.fd = machine_get_fd(run->machine), .events = POLLIN},
+                {.fd = console.in, .events = POLLIN},   {.fd = console.out, .events = POLLOUT},
+                {.fd = console.wake, .events = POLLIN},
+        };
+
+        if (poll(fds, ARRAY_SIZE(fds), console.pending ? 0 : -1) < 0)
+                return;
+        if (fds[0].revents)
+                end(run, STATUS_SUCCESS);
+        if (fds[1].revents)
+                handle_events(run);
+        if (fds[2].revents || console.pending)
+                read_console(run);
+        if (fds[3].revents || fds[4].revents)
+                console_flush(run->console);
+}
+
+/* ---- setting up ---- */
+
+static int open_file(const char *option, const char *path)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                report("--%s: %s: %s", option, path, strerror(errno));
+        return fd;
+}
+
+static int open_signals(void)
+{
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Each mapping keeps a descriptor. */
+static void raise_fd_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+static int parse_console(void)
+{
+        static const char *const names[] = {[CONSOLE_STDIO] = "stdio", [CONSOLE_PTY] = "pty", [CONSOLE_NONE] = "none"};
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (strcmp(names[i], console_name) == 0)
+                        return (int)i;
+        return -1;
+}
+
+static int check_usage(void)
+{
+        const char *wrong = NULL;
+
+        if (!kernel)
+                wrong = "--kernel is missing";
+        else if (cpus < 1 || cpus > KVM_MAX_CPUS)
+                wrong = "--cpus: 1 to 64";
+        else if (memory < 16 << 20 || memory % (2 << 20) != 0 || memory > UINT64_C(1) << 40)
+                wrong = "--memory: 16M to 1T, in steps of 2M";
+        else if (parse_console() < 0)
+                wrong = "--console: stdio, pty or none";
+        else if (strcmp(sandbox, "on") != 0 && strcmp(sandbox, "off") != 0)
+                wrong = "--sandbox: on or off";
+        if (!wrong)
+                return -1;
+        report("%s (see oriel run --help)", wrong);
+        return STATUS_USAGE;
+}
+
+static int start_machine(struct run *run, const struct run_devices *from, int kernel_fd, int initrd_fd)
+{
+        const struct machine_options options = {
+                .memory = memory,
+                .cpus = cpus,
+                .kernel = kernel,
+                .kernel_fd = kernel_fd,
+                .initrd_fd = initrd_fd,
+                .cmdline = cmdline,
+                .devices = from->devices,
+                .n_devices = from->n,
+                .output = output,
+                .room = room,
+                .userdata = run,
+                .log = &run->log,
+        };
+        char why[256];
+        int r = machine_new(&options, &run->machine, why, sizeof(why));
+
+        if (r < 0)
+                return fail("%s", why);
+        if (strcmp(sandbox, "on") == 0) {
+                r = sandbox_enter();
+                if (r < 0)
+                        return fail("no sandbox: %s: --sandbox=off does without", strerror(-r));
+        }
+        r = machine_start(run->machine);
+        return r < 0 ? fail("no thread for a vcpu: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int loop(struct run *run)
+{
+        if (console_path(run->console))
+                report("the console is at %s", console_path(run->console));
+        if (console_is_terminal(run->console))
+                report("Ctrl-] ends the machine");
+        while (!run->over)
+                wait_once(run);
+        return run->status;
+}
+
+static int run_machine(struct run *run, struct run_devices *from)
+{
+        _cleanup_(fd_closep) int kernel_fd = open_file("kernel", kernel);
+        _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? open_file("initrd", initrd) : -1;
+
+        if (kernel_fd < 0 || (initrd && initrd_fd < 0))
+                return STATUS_FAILURE;
+
+        int r = broker_new(from->items, from->n, NULL, &run->broker);
+
+        if (r == 0)
+                r = console_new((enum console_kind)parse_console(), &run->console);
+        if (r < 0)
+                return fail("%s", strerror(-r));
+        run_devices_use(from, run->broker);
+
+        int status = start_machine(run, from, kernel_fd, initrd_fd);
+
+        if (status == STATUS_SUCCESS)
+                status = loop(run);
+        machine_free(run->machine);
+        console_free(run->console);
+        return status;
+}
+
+int command_run(int argc, char **argv)
+{
+        _cleanup_(run_devices_free) struct run_devices from = {0};
+        int status = options_parse(&program, argc, argv, NULL);
+
+        if (status < 0)
+                status = check_usage();
+        if (status < 0)
+                status = run_devices_parse(&from, &devices, &shares);
+        if (status >= 0)
+                return status;
+        raise_fd_limit();
+
+        struct run run = {.log = stderr_log(verbose), .signals = open_signals()};
+
+        if (run.signals < 0)
+                return fail("signalfd: %s", strerror(errno));
+        status = run_machine(&run, &from);
+        broker_free(run.broker);
+        fd_close(run.signals);
+        return status;
+}
