@@ -182,6 +182,8 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         struct workers *workers = &device->workers[index];
         int r = 0;
 
+        if (oriel_backend_queue_resumed(queue))
+                fs_resume(device->fs);
         workers->device = device;
         workers->queue = queue;
         atomic_store(&workers->stopping, false);

@@ -47,6 +47,7 @@ int fs_new(const struct fs_options *options, struct fs **out)
         fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fs->proc_fd < 0)
                 return -errno;
+        ids_init(&fs->handles, false);
         r = inodes_init(fs);
         if (r < 0)
                 return r;
@@ -81,6 +82,16 @@ void fs_reset(struct fs *fs)
         pthread_rwlock_wrlock(&fs->session);
         forget_files(fs);
         window_forget(&fs->window);
+        pthread_rwlock_unlock(&fs->session);
+}
+
+void fs_resume(struct fs *fs)
+{
+        pthread_rwlock_wrlock(&fs->session);
+        if (!fs->ready) {
+                window_resume(&fs->window);
+                fs->ready = true;
+        }
         pthread_rwlock_unlock(&fs->session);
 }
 

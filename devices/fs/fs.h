@@ -69,6 +69,11 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
 bool fs_sync(struct fs *fs);
 int fs_sync_fd(const struct fs *fs);
 
+/* Go on for a guest that was served by another process before: it will not say FUSE_INIT again. It still knows the
+ * root, what it calls anything else by is unknown (ESTALE), so it looks names up anew. Its window is as the other has
+ * left it. Nothing where the guest has begun with us. */
+void fs_resume(struct fs *fs);
+
 /* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,
  * are forgotten. A request that is in progress comes to no harm, but what it makes is part of the new session: the
  * caller lets them finish first. */

@@ -4,8 +4,17 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 static const uint32_t smallest_table = 64;
+
+void ids_init(struct ids *ids, bool begins_with_one)
+{
+        *ids = (struct ids){.begins_with_one = begins_with_one};
+        /* Never blocks once the system is up; a kernel that has none yet gives zeros, which are as good as before. */
+        if (getrandom(&ids->first_generation, sizeof(ids->first_generation), GRND_NONBLOCK) < 0)
+                ids->first_generation = 0;
+}
 
 /* The new slots form the free list, lowest first. */
 static int grow(struct ids *ids)
@@ -25,7 +34,10 @@ static int grow(struct ids *ids)
         if (first == 1)
                 slots[0] = (struct ids_slot){0};
         for (uint32_t i = first; i < n; i++)
-                slots[i] = (struct ids_slot){.next_free = i + 1 < n ? i + 1 : 0};
+                slots[i] = (struct ids_slot){
+                        .generation = i == 1 && ids->begins_with_one ? 0 : ids->first_generation,
+                        .next_free = i + 1 < n ? i + 1 : 0,
+                };
         ids->slots = slots;
         ids->n_slots = n;
         ids->free_list = first;

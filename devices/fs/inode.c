@@ -278,6 +278,7 @@ int inodes_init(struct fs *fs)
 
         int r = stat_fd(fd, &stat);
 
+        ids_init(&fs->inodes, true);
         /* The first id there is: FUSE_ROOT_ID. */
         return r < 0 ? r : insert(fs, &fd, &stat, &root);
 }

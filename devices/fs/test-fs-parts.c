@@ -63,18 +63,20 @@ static void test_cursor_strings(void **state)
 
 static void test_ids(void **state)
 {
-        struct ids ids = {0};
+        struct ids ids;
         uint64_t id[200], again;
         char objects[200];
         uint32_t slot = 0;
 
         (void)state;
+        ids_init(&ids, true);
         assert_null(ids_find(&ids, 0));
         assert_null(ids_find(&ids, 1));
         for (unsigned i = 0; i < ARRAY_SIZE(id); i++) {
                 assert_int_equal(ids_add(&ids, &objects[i], &id[i]), 0);
-                assert_int_equal(id[i], i + 1);
+                assert_int_equal((uint32_t)id[i], i + 1);
         }
+        assert_int_equal(id[0], 1);
         assert_ptr_equal(ids_find(&ids, id[150]), &objects[150]);
         assert_ptr_equal(ids_remove(&ids, id[150]), &objects[150]);
         assert_null(ids_remove(&ids, id[150]));
@@ -90,6 +92,28 @@ static void test_ids(void **state)
         slot = 201;
         assert_null(ids_next(&ids, &slot));
         ids_done(&ids);
+}
+
+/* A process that takes another's place knows none of the other's numbers. */
+static void test_ids_of_another(void **state)
+{
+        struct ids ids, other;
+        uint64_t id[3], theirs;
+        int object = 0;
+
+        (void)state;
+        ids_init(&ids, true);
+        ids_init(&other, false);
+        for (unsigned i = 0; i < ARRAY_SIZE(id); i++)
+                assert_int_equal(ids_add(&ids, &object, &id[i]), 0);
+        assert_int_equal(ids_add(&other, &object, &theirs), 0);
+        if (ids.first_generation == other.first_generation)
+                skip(); /* once in 4 billion runs */
+        for (unsigned i = 0; i < ARRAY_SIZE(id); i++)
+                assert_null(ids_find(&other, id[i]));
+        assert_null(ids_find(&ids, theirs));
+        ids_done(&ids);
+        ids_done(&other);
 }
 
 static void test_credentials(void **state)
@@ -115,10 +139,8 @@ static void test_credentials(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_cursor),
-                counted_test(test_cursor_strings),
-                counted_test(test_ids),
-                counted_test(test_credentials),
+                counted_test(test_cursor),         counted_test(test_cursor_strings), counted_test(test_ids),
+                counted_test(test_ids_of_another), counted_test(test_credentials),
         };
 
         return run_counted("fs-parts", tests);

@@ -452,6 +452,13 @@ static void say(struct window *window, const char *against)
                 log_warning(window->log, "no DAX: %s", against);
 }
 
+void window_resume(struct window *window)
+{
+        window->limits = (struct window_limits){0};
+        window->shadows.enabled = false;
+        window->usable = window->size > 0;
+}
+
 void window_try(struct window *window)
 {
         window->usable = false;

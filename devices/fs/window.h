@@ -60,6 +60,9 @@ void window_done(struct window *window);
  * of our own and unmapping them again. Afterwards window->usable says whether files may be mapped; if not, the log says
  * why. */
 void window_try(struct window *window);
+/* The same without trying, because the guest may be using the window: a front-end that takes a new back-end while its
+ * guest runs is taken for one that maps everything. */
+void window_resume(struct window *window);
 
 /* Is all of @view there already? */
 bool window_shows(struct window *window, const struct window_view *view);

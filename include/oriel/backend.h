@@ -91,6 +91,9 @@ uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend); /
 
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
 uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
+/* The ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew, and
+ * believes that the device remembers what it was told. */
+bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);
 /* Readable when the driver has kicked. The queue's, and -1 if the front-end wants it polled instead. */
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
 /* As oriel_device_queue_pop() and _push(). A ring that breaks is reported through its err fd and the log, once. On

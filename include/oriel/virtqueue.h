@@ -58,6 +58,8 @@ void oriel_device_queue_set_dirty_log(struct oriel_device_queue *queue, struct o
 
 /* Bytes of one queue's region in the in-flight buffer, a multiple of 64. vhost-user, "Inflight I/O tracking". */
 size_t oriel_inflight_region_size(uint16_t queue_size, bool packed);
+/* Nothing was tracked in @region yet. */
+bool oriel_inflight_region_is_new(const void *region);
 /* Track in @region (host memory, oriel_inflight_region_size() bytes, the caller's) from now on. A region that has
  * version 0 is made; else it is recovered: requests that were in flight are given out again by pop, oldest first,
  * before new ones, and what the region says replaces @base. The next oriel_device_queue_needs_call() is then true: the

@@ -19,6 +19,7 @@ struct oriel_backend_queue {
         bool addressed;
         struct oriel_ring layout;
         uint32_t base;
+        bool resumed; /* the ring goes on where it was left */
 
         /* Shared with the device's threads while running. */
         pthread_mutex_t lock;

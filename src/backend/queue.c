@@ -15,6 +15,11 @@ uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue)
         return queue->layout.size;
 }
 
+bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue)
+{
+        return queue->resumed;
+}
+
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue)
 {
         return queue->kick_fd;

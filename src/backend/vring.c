@@ -62,6 +62,16 @@ static enum oriel_address_space ring_space(const struct agreement *agreement)
         return guest ? ORIEL_ADDRESS_GUEST : ORIEL_ADDRESS_USER;
 }
 
+/* A ring that the driver has just made begins at 0; a packed one with both wrap counters 1 (VIRTIO 1.2, 2.8.1), which
+ * some front-ends leave out. */
+static bool is_new(const struct oriel_backend_queue *queue, const void *inflight)
+{
+        bool packed = queue->layout.features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
+
+        return (queue->base == 0 || (packed && queue->base == 0x80008000)) &&
+               (!inflight || oriel_inflight_region_is_new(inflight));
+}
+
 static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queue **out)
 {
         struct oriel_backend *backend = queue->backend;
@@ -78,6 +88,7 @@ static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queu
 
         void *region = inflight_region(&backend->inflight, queue->index);
 
+        queue->resumed = !is_new(queue, region);
         if (region)
                 r = oriel_device_queue_set_inflight(ring, region, backend->inflight.region_size);
         if (r < 0) {

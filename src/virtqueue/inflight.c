@@ -36,3 +36,12 @@ void inflight_sort(struct inflight *inflight)
         if (inflight->n_requests > 0)
                 inflight->counter = inflight->requests[inflight->n_requests - 1].counter + 1;
 }
+
+/* Both layouts have it in one place. */
+bool oriel_inflight_region_is_new(const void *region)
+{
+        static_assert(offsetof(struct inflight_split_region, version) ==
+                              offsetof(struct inflight_packed_region, version),
+                      "");
+        return ((const struct inflight_split_region *)region)->version == 0;
+}
