@@ -70,8 +70,12 @@ bool oriel_inflight_region_is_new(const void *region);
 int oriel_device_queue_set_inflight(struct oriel_device_queue *queue, void *region, size_t size);
 
 /* The next buffer: 1 and @out, or 0 when the ring is empty. -EAGAIN: an address waits for the IOTLB;
- * oriel_device_queue_fault() has it, and nothing was consumed. -EPROTO: the ring is broken. -ENOMEM. */
+ * oriel_device_queue_fault() has it, and nothing was consumed. -EFAULT, of a patient queue: an address is not in
+ * memory, and nothing was consumed. -EPROTO: the ring is broken. -ENOMEM. */
 int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain **out);
+/* A buffer that is not in memory does not end the queue: memory may be about to be told of, as of a mapping in another
+ * device's window that the driver knows of already. Not so at first. */
+void oriel_device_queue_set_patient(struct oriel_device_queue *queue, bool patient);
 void oriel_device_queue_fault(const struct oriel_device_queue *queue, struct oriel_fault *out);
 
 /* What the driver wrote for the device to read, and what the device may write. Zero spans: *count is 0. */

@@ -24,8 +24,9 @@ struct oriel_backend_queue {
         /* Shared with the device's threads while running. */
         pthread_mutex_t lock;
         struct oriel_device_queue *ring;
-        bool reported; /* that the ring is broken */
-        bool polled;   /* the front-end gave no kick fd */
+        bool reported;       /* that the ring is broken */
+        int64_t patience_ms; /* until when what is not in memory may come; 0: nothing is waited for */
+        bool polled;         /* the front-end gave no kick fd */
         int kick_fd;
         int call_fd;
         int err_fd;

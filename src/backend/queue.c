@@ -2,8 +2,11 @@
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "channel/channel.h"
 
 #include <errno.h>
+
+#define PATIENCE_MS 50
 
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue)
 {
@@ -77,6 +80,29 @@ static void send_miss(struct oriel_backend_queue *queue, const struct oriel_faul
         requests_submit(&queue->backend->requests, ORIEL_BACKEND_IOTLB_MSG, &miss, sizeof(miss), -1, NULL);
 }
 
+/* With the lock held. A driver may know of memory before this end does: a front-end answers the request that makes a
+ * window show a file, and tells the other back-ends of it then. So what is not in memory is looked for again and again
+ * for a moment, as if the driver kicked. */
+static bool may_come(struct oriel_backend_queue *queue, int r)
+{
+        if (r != -EFAULT) {
+                queue->patience_ms = 0;
+                return false;
+        }
+
+        int64_t now = now_ms();
+
+        if (queue->patience_ms == 0)
+                queue->patience_ms = now + PATIENCE_MS;
+        if (now < queue->patience_ms) {
+                if (queue->kick_fd >= 0)
+                        fd_event_signal(queue->kick_fd);
+                return true;
+        }
+        oriel_device_queue_set_patient(queue->ring, false);
+        return false;
+}
+
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out)
 {
         struct oriel_fault fault = {0};
@@ -84,11 +110,16 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
         pthread_mutex_lock(&queue->lock);
 
         int r = oriel_device_queue_pop(queue->ring, out);
+        bool again = may_come(queue, r);
 
+        if (r == -EFAULT && !again)
+                r = oriel_device_queue_pop(queue->ring, out);
         if (r == -EAGAIN)
                 oriel_device_queue_fault(queue->ring, &fault);
         pthread_mutex_unlock(&queue->lock);
 
+        if (again)
+                return -EAGAIN;
         if (r == -EAGAIN)
                 send_miss(queue, &fault);
         else if (r < 0 && r != -ENOMEM)

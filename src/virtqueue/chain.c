@@ -127,8 +127,9 @@ static int chain_add_descriptor(struct oriel_chain *chain, const struct descript
         r = chain_add(chain, range, writable ? ORIEL_ACCESS_WRITE : ORIEL_ACCESS_READ, max_spans, fault);
         switch (r) {
         case -EFAULT:
-                return failure_set(failure, "a %s descriptor at %#" PRIx64 ", %" PRIu32 " bytes, is not in memory",
-                                   writable ? "writable" : "readable", range.start, descriptor->size);
+                return failure_set_absent(failure,
+                                          "a %s descriptor at %#" PRIx64 ", %" PRIu32 " bytes, is not in memory",
+                                          writable ? "writable" : "readable", range.start, descriptor->size);
         case -EINVAL:
                 return failure_set(failure, "a descriptor's address %#" PRIx64 " and length %" PRIu32 " overflow",
                                    range.start, descriptor->size);

@@ -246,9 +246,9 @@ static int device_fetch_indirect(struct oriel_device_queue *queue)
                 return r;
         r = memory_read(queue->memory, ORIEL_ADDRESS_GUEST, range, queue->table, &queue->fault);
         if (r == -EFAULT || r == -EINVAL)
-                return failure_set(&queue->failure,
-                                   "an indirect table at %#" PRIx64 ", %" PRIu32 " bytes, is not in memory",
-                                   last.address, last.size);
+                return failure_set_absent(&queue->failure,
+                                          "an indirect table at %#" PRIx64 ", %" PRIu32 " bytes, is not in memory",
+                                          last.address, last.size);
         return r < 0 ? r : queue->format->fetch_table(queue, n);
 }
 
@@ -290,7 +290,7 @@ static void device_take(struct oriel_device_queue *queue, struct oriel_chain *ch
         queue->in_use++;
 }
 
-int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain **out)
+static int device_pop(struct oriel_device_queue *queue, struct oriel_chain **out)
 {
         struct next_buffer buffer = {0};
         struct oriel_chain *chain;
@@ -315,6 +315,23 @@ int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain 
         device_take(queue, chain, &buffer);
         *out = chain;
         return 1;
+}
+
+int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain **out)
+{
+        int r = device_pop(queue, out);
+
+        /* Nothing was consumed yet. */
+        if (r < 0 && queue->patient && queue->failure.absent) {
+                queue->failure = (struct failure){0};
+                return -EFAULT;
+        }
+        return r;
+}
+
+void oriel_device_queue_set_patient(struct oriel_device_queue *queue, bool patient)
+{
+        queue->patient = patient;
 }
 
 void oriel_device_queue_fault(const struct oriel_device_queue *queue, struct oriel_fault *out)

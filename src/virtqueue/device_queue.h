@@ -54,6 +54,7 @@ struct oriel_device_queue {
         bool started; /* parts are set */
         bool waiting; /* the ring is not found in memory until the IOTLB has it */
         bool kick_wanted;
+        bool patient; /* what is not in memory may come */
         struct oriel_fault fault;
 
         struct oriel_dirty_log *log;

@@ -32,6 +32,17 @@ int failure_set(struct failure *failure, const char *format, ...)
         return failure->error;
 }
 
+int failure_set_absent(struct failure *failure, const char *format, ...)
+{
+        va_list args;
+
+        failure->absent = failure->error == 0;
+        va_start(args, format);
+        failure_write(failure, -EPROTO, format, args);
+        va_end(args);
+        return failure->error;
+}
+
 int failure_set_error(struct failure *failure, int error, const char *format, ...)
 {
         va_list args;

@@ -24,11 +24,14 @@ enum ring_part {
 /* Why a queue ended; error is 0 while it has not. */
 struct failure {
         int error;
+        bool absent; /* an address that is not in memory, which may come later */
         char why[160];
 };
 
 /* Ends the queue with -EPROTO, which is returned, or leaves the error that ended it before. */
 int failure_set(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for an address that is not in memory. */
+int failure_set_absent(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with another error. */
 int failure_set_error(struct failure *failure, int error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
