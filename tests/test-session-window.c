@@ -379,6 +379,47 @@ static void test_dma_to_and_from_a_window(void **state)
         session_close(&session);
 }
 
+/* The driver uses a mapping in a buffer before the back-end has it as memory: a moment later it has. */
+static void test_buffer_before_its_memory(void **state)
+{
+        const struct session_options options = {
+                .echo = {.window = WINDOW, .quiet = true},
+                .driver = {.windows_as_memory = true},
+        };
+        int fd = make_memory(PAGE);
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+
+        /* A part of the window where nothing is mapped is no memory for the back-end. */
+        const struct oriel_memory_region region = {
+                .guest_address = session.driver->windows[0].guest_address + 8 * PAGE,
+                .size = PAGE,
+                .user_address = (uintptr_t)window_at(&session, 8 * PAGE),
+        };
+        const struct iovec in[] = {{session.in[0], sizeof(struct echo_request)}, {window_at(&session, 8 * PAGE), PAGE}};
+        const struct iovec out = {session.out[0], PAGE};
+
+        for (int round = 0; round < 2; round++) {
+                memcpy(session.in[0], &(struct echo_request){.op = ECHO_INVERT}, sizeof(struct echo_request));
+                assert_int_equal(oriel_driver_submit(session.driver, 0, in, 2, &out, 1, session.in[0]), 0);
+                assert_int_equal(oriel_driver_kick(session.driver, 0), 0);
+                if (round == 1) {
+                        assert_int_equal(oriel_driver_wait(session.driver, 0, 20000), -EIO);
+                        break;
+                }
+                usleep(2000);
+                assert_int_equal(oriel_frontend_add_mem_reg(session_frontend(&session), &region, fd), 0);
+                assert_int_equal(session_collect(&session, 0), PAGE);
+                assert_int_equal(session.out[0][0], 0xff);
+                /* The second time it never comes: that ends the ring. */
+                assert_int_equal(oriel_frontend_rem_mem_reg(session_frontend(&session), &region), 0);
+        }
+        session_close(&session);
+        fd_close(fd);
+}
+
 static void test_a_window_that_is_no_memory(void **state)
 {
         const struct session_options options = {.echo = {.window = WINDOW}};
@@ -511,6 +552,7 @@ int main(void)
                 counted_test(test_stop_while_a_thread_waits),
                 counted_test(test_connection_ends_while_a_thread_waits),
                 counted_test(test_dma_to_and_from_a_window),
+                counted_test(test_buffer_before_its_memory),
                 counted_test(test_a_window_that_is_no_memory),
                 counted_test(test_slots_that_run_out_are_no_loss_of_mappings),
                 counted_test(test_many_mappings_as_memory),

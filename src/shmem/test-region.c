@@ -276,6 +276,52 @@ static void test_refusals(void **state)
         fd_close(fd);
 }
 
+/* A back-end is gone: what it has mapped stays until the next one maps there. */
+static void test_orphans(void **state)
+{
+        struct board board = {0};
+        struct oriel_region *region = new_region(&board, 0);
+        int fd = memfd_create("t", MFD_CLOEXEC);
+        struct oriel_mapping_info info;
+
+        (void)state;
+        for (unsigned i = 0; i < 4; i++)
+                assert_int_equal(oriel_region_map(region, (struct oriel_range){i * 2 * PAGE, 2 * PAGE}, fd,
+                                                  2 * i * PAGE, ORIEL_ACCESS_READ),
+                                 0);
+        assert_int_equal(oriel_region_orphan_all(region), 4);
+        assert_int_equal(oriel_region_count(region), 4);
+        assert_int_equal(board.shows[2], 3);
+
+        struct oriel_mapping *old = oriel_region_find(region, 2 * PAGE);
+
+        oriel_mapping_get_info(old, &info);
+        assert_true(info.orphan && info.live);
+        /* The same place, and one that two of them overlap in part. */
+        assert_int_equal(
+                oriel_region_map(region, (struct oriel_range){2 * PAGE, 2 * PAGE}, fd, 20 * PAGE, ORIEL_ACCESS_READ),
+                0);
+        assert_int_equal(
+                oriel_region_map(region, (struct oriel_range){5 * PAGE, 2 * PAGE}, fd, 30 * PAGE, ORIEL_ACCESS_READ),
+                0);
+        oriel_mapping_get_info(old, &info);
+        assert_false(info.live);
+        oriel_mapping_unref(old);
+        assert_int_equal(oriel_region_count(region), 3);
+        assert_int_equal(board.shows[0], 1);
+        assert_int_equal(board.shows[2], 21);
+        assert_int_equal(board.shows[4], 0);
+        assert_int_equal(board.shows[5], 31);
+        assert_int_equal(board.shows[7], 0);
+        /* What came after is nobody's to replace; an orphan may be unmapped. */
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){2 * PAGE, 2 * PAGE}, fd, 0, ORIEL_ACCESS_READ),
+                         -EEXIST);
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, 2 * PAGE}), 0);
+        assert_int_equal(oriel_region_unmap_all(region), 2);
+        oriel_region_free(region);
+        fd_close(fd);
+}
+
 static void test_references(void **state)
 {
         struct board board = {0};
@@ -305,6 +351,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_refusals),
+                counted_test(test_orphans),
                 counted_test(test_references),
                 counted_test(test_a_million_operations),
         };
