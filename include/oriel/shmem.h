@@ -99,7 +99,8 @@ struct oriel_window;
 /* What an address shows where nothing is mapped. */
 enum oriel_hole {
         ORIEL_HOLE_ZERO, /* reads give 0, a write is SIGSEGV (KVM: EFAULT); one VMA, no memory */
-        ORIEL_HOLE_SINK, /* reads and writes go to 2 MiB that are repeated; one VMA for each 2 MiB */
+        ORIEL_HOLE_SINK, /* reads and writes go to 2 MiB that are repeated, one VMA for each; to more in a window of
+                          more than 32 GiB, so that there are at most 16384 */
 };
 
 /* @size bytes, a multiple of the page size, aligned to 2 MiB. -EINVAL. -ENOSPC: more sink than the process may map.

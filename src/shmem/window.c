@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK     (UINT64_C(2) << 20) /* the sink's size, and what a window is aligned to */
+#define CHUNK     (UINT64_C(2) << 20) /* the smallest sink, and what a window is aligned to */
+#define MAX_TILES 16384               /* sinks side by side: a larger window has a larger sink */
 #define RESERVE   4096                /* VMAs left to everything else in the process */
 #define PER_PLACE 2                   /* VMAs that a mapping can add: itself, and the hole behind it */
 
@@ -23,6 +24,7 @@ struct oriel_window {
         uint64_t size;
         enum oriel_hole hole;
         int sink;
+        uint64_t sink_size;
         size_t held; /* of the process's VMA budget */
 };
 
@@ -71,7 +73,8 @@ static int map_fixed(void *address, uint64_t size, int prot, int flags, int fd, 
 static int sink_range(const struct oriel_window *window, struct oriel_range range)
 {
         for (uint64_t at = range.start, end = range.start + range.size; at < end;) {
-                uint64_t offset = at % CHUNK, left = CHUNK - offset, size = end - at < left ? end - at : left;
+                uint64_t offset = at % window->sink_size, left = window->sink_size - offset,
+                         size = end - at < left ? end - at : left;
                 int r = map_fixed(window->address + at, size, PROT_READ | PROT_WRITE, MAP_SHARED, window->sink, offset);
 
                 if (r < 0)
@@ -126,14 +129,20 @@ static int open_sink(struct oriel_window *window)
         if (fd < 0)
                 return -errno;
         window->sink = fd;
-        return ftruncate(fd, CHUNK) < 0 ? -errno : 0;
+        return ftruncate(fd, (off_t)window->sink_size) < 0 ? -errno : 0;
+}
+
+/* Entries of the process's memory map for the window where nothing is mapped. */
+static size_t entries_of_hole(const struct oriel_window *window)
+{
+        return window->hole == ORIEL_HOLE_SINK ? window->size / window->sink_size + 1 : 1;
 }
 
 static int build(struct oriel_window *window)
 {
         struct oriel_range all = {0, window->size};
         bool sink = window->hole == ORIEL_HOLE_SINK;
-        int r = hold(window, sink ? window->size / CHUNK + 1 : 1);
+        int r = hold(window, entries_of_hole(window));
 
         if (r == 0 && sink)
                 r = open_sink(window);
@@ -160,6 +169,9 @@ int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **
         window->size = size;
         window->hole = hole;
         window->sink = -1;
+        window->sink_size = CHUNK;
+        while (size / window->sink_size > MAX_TILES)
+                window->sink_size *= 2;
 
         int r = build(window);
 
@@ -239,10 +251,9 @@ static void remove_one(void *userdata, struct oriel_range range)
 static void remove_all(void *userdata, uint64_t size)
 {
         struct oriel_window *window = userdata;
-        size_t of_holes = window->hole == ORIEL_HOLE_SINK ? window->size / CHUNK + 1 : 1;
 
         make_hole(window, (struct oriel_range){0, size});
-        release(window, window->held - of_holes);
+        release(window, window->held - entries_of_hole(window));
 }
 
 const struct oriel_placement_ops *oriel_window_placement(void)
