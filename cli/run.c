@@ -3,9 +3,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "channel/socket_file.h"
 #include "cli/broker.h"
 #include "cli/commands.h"
 #include "cli/run_devices.h"
+#include "vmm/control/control.h"
 #include "vmm/machine.h"
 #include "vmm/platform/console.h"
 #include "vmm/sandbox.h"
@@ -18,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 static const char *kernel;
 static const char *initrd;
@@ -66,11 +69,28 @@ struct run {
         struct machine *machine;
         struct console *console;
         struct broker *broker;
+        struct control *control;
         struct oriel_log log;
         int signals;
+        bool reset_wanted; /* by a client of --control */
         bool over;
         int status;
+        const char *ended_by; /* the user; NULL: the machine has ended by itself */
 };
+
+static void end(struct run *run, int status)
+{
+        run->over = true;
+        run->status = status;
+}
+
+/* Not by the machine. */
+static void end_by(struct run *run, const char *who)
+{
+        if (!run->over)
+                run->ended_by = who;
+        end(run, STATUS_SUCCESS);
+}
 
 /* ---- the console ---- */
 
@@ -98,16 +118,10 @@ static size_t input(void *userdata, const uint8_t *data, size_t size)
 static void read_console(struct run *run)
 {
         if (console_read(run->console, input, run) == -ECANCELED)
-                run->over = true;
+                end_by(run, "host-ui");
 }
 
 /* ---- what happens to the machine ---- */
-
-static void end(struct run *run, int status)
-{
-        run->over = true;
-        run->status = status;
-}
 
 static void reset(struct run *run)
 {
@@ -157,29 +171,59 @@ static void handle_events(struct run *run)
 {
         struct machine_event event;
 
-        while (!run->over && machine_next_event(run->machine, &event))
+        while (!run->over && machine_next_event(run->machine, &event)) {
+                if (run->control)
+                        control_event(run->control, &event);
                 handle(run, &event);
+        }
+}
+
+/* ---- what a client of --control asks for ---- */
+
+static void want_quit(void *userdata)
+{
+        end_by(userdata, "host-qmp-quit");
+}
+
+static void want_reset(void *userdata)
+{
+        struct run *run = userdata;
+
+        run->reset_wanted = true;
+}
+
+static void serve_control(struct run *run)
+{
+        control_dispatch(run->control);
+        if (run->reset_wanted && !run->over) {
+                reset(run);
+                control_reset(run->control, "host-qmp-system-reset");
+        }
+        run->reset_wanted = false;
 }
 
 static void wait_once(struct run *run)
 {
         struct console_fds console = console_get_fds(run->console);
+        int control_fd = run->control ? control_get_fd(run->control) : -1;
         struct pollfd fds[] = {
                 {.fd = run->signals, .events = POLLIN}, {.fd = machine_get_fd(run->machine), .events = POLLIN},
                 {.fd = console.in, .events = POLLIN},   {.fd = console.out, .events = POLLOUT},
-                {.fd = console.wake, .events = POLLIN},
+                {.fd = console.wake, .events = POLLIN}, {.fd = control_fd, .events = POLLIN},
         };
 
         if (poll(fds, ARRAY_SIZE(fds), console.pending ? 0 : -1) < 0)
                 return;
         if (fds[0].revents)
-                end(run, STATUS_SUCCESS);
+                end_by(run, "host-signal");
         if (fds[1].revents)
                 handle_events(run);
         if (fds[2].revents || console.pending)
                 read_console(run);
         if (fds[3].revents || fds[4].revents)
                 console_flush(run->console);
+        if (fds[5].revents && !run->over)
+                serve_control(run);
 }
 
 /* ---- setting up ---- */
@@ -246,7 +290,7 @@ static int check_usage(void)
         return STATUS_USAGE;
 }
 
-static int start_machine(struct run *run, const struct run_devices *from, int kernel_fd, int initrd_fd)
+static int make_machine(struct run *run, const struct run_devices *from, int kernel_fd, int initrd_fd)
 {
         const struct machine_options options = {
                 .memory = memory,
@@ -263,15 +307,17 @@ static int start_machine(struct run *run, const struct run_devices *from, int ke
                 .log = &run->log,
         };
         char why[256];
-        int r = machine_new(&options, &run->machine, why, sizeof(why));
+
+        return machine_new(&options, &run->machine, why, sizeof(why)) < 0 ? fail("%s", why) : STATUS_SUCCESS;
+}
+
+/* The last thing before the guest runs. */
+static int start_machine(struct run *run)
+{
+        int r = strcmp(sandbox, "on") == 0 ? sandbox_enter() : 0;
 
         if (r < 0)
-                return fail("%s", why);
-        if (strcmp(sandbox, "on") == 0) {
-                r = sandbox_enter();
-                if (r < 0)
-                        return fail("no sandbox: %s: --sandbox=off does without", strerror(-r));
-        }
+                return fail("no sandbox: %s: --sandbox=off does without", strerror(-r));
         r = machine_start(run->machine);
         return r < 0 ? fail("no thread for a vcpu: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -284,29 +330,53 @@ static int loop(struct run *run)
                 report("Ctrl-] ends the machine");
         while (!run->over)
                 wait_once(run);
+        if (run->control && run->ended_by)
+                control_shutdown(run->control, false, run->ended_by);
         return run->status;
 }
 
-static int run_machine(struct run *run, struct run_devices *from)
+/* Nobody else may ask: the file is made for its owner alone. */
+static int listen_control(struct socket_file *file)
+{
+        mode_t mask = umask(0177);
+        int fd = control ? socket_file_listen(file, control) : -1;
+
+        umask(mask);
+        return fd;
+}
+
+static int start_control(struct run *run, int listener)
+{
+        const struct control_ops ops = {want_quit, want_reset, run};
+        int r = listener < 0 ? 0 : control_new(run->machine, listener, &ops, &run->log, &run->control);
+
+        return r < 0 ? fail("--control: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* With the broker at hand, which removes the control socket in the end. */
+static int run_machine(struct run *run, const struct run_devices *from, int listener)
 {
         _cleanup_(fd_closep) int kernel_fd = open_file("kernel", kernel);
         _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? open_file("initrd", initrd) : -1;
+        _cleanup_(fd_closep) int control_fd = listener;
 
         if (kernel_fd < 0 || (initrd && initrd_fd < 0))
                 return STATUS_FAILURE;
 
-        int r = broker_new(from->items, from->n, NULL, &run->broker);
+        int r = console_new((enum console_kind)parse_console(), &run->console);
 
-        if (r == 0)
-                r = console_new((enum console_kind)parse_console(), &run->console);
         if (r < 0)
-                return fail("%s", strerror(-r));
-        run_devices_use(from, run->broker);
+                return fail("--console: %s", strerror(-r));
 
-        int status = start_machine(run, from, kernel_fd, initrd_fd);
+        int status = make_machine(run, from, kernel_fd, initrd_fd);
 
         if (status == STATUS_SUCCESS)
+                status = start_control(run, fd_take(&control_fd));
+        if (status == STATUS_SUCCESS)
+                status = start_machine(run);
+        if (status == STATUS_SUCCESS)
                 status = loop(run);
+        control_free(run->control);
         machine_free(run->machine);
         console_free(run->console);
         return status;
@@ -329,7 +399,22 @@ int command_run(int argc, char **argv)
 
         if (run.signals < 0)
                 return fail("signalfd: %s", strerror(errno));
-        status = run_machine(&run, &from);
+
+        struct socket_file file = {.path = NULL};
+        int listener = listen_control(&file);
+
+        if (control && listener < 0)
+                return STATUS_FAILURE;
+
+        int r = broker_new(from.items, from.n, &file, &run.broker);
+
+        if (r < 0) {
+                socket_file_remove(&file);
+                fd_close(listener);
+                return fail("%s", strerror(-r));
+        }
+        run_devices_use(&from, run.broker);
+        status = run_machine(&run, &from, listener);
         broker_free(run.broker);
         fd_close(run.signals);
         return status;

@@ -466,6 +466,8 @@ bool machine_paused(struct machine *machine)
 
 int machine_reset(struct machine *machine, char *why, size_t why_size)
 {
+        bool paused = kvm_paused(machine->kvm);
+
         kvm_pause(machine->kvm);
         for (unsigned i = 0; i < machine->n_devices; i++)
                 virtio_reset(machine->devices[i]);
@@ -482,6 +484,8 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
         r = load(machine, why, why_size);
         if (r < 0)
                 return r;
+        if (paused)
+                kvm_request_pause(machine->kvm);
         r = kvm_start(machine->kvm);
         if (r < 0)
                 snprintf(why, why_size, "no thread for a vcpu: %s", strerror(-r));

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/control/control.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "vmm/control/qmp.h"
+#include "vmm/control/query.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct control {
+        struct machine *machine;
+        struct control_ops ops;
+        struct qmp *qmp;
+        bool fault; /* what it is paused for */
+};
+
+/* Machines of QEMU's have one there, and its clients look for it. */
+static struct json_object *make_version(void)
+{
+        struct json_object *version = json_object_new_object(), *qemu = json_object_new_object();
+        unsigned major = 0, minor = 0, micro = 0;
+
+        sscanf(ORIEL_VERSION_STRING, "%u.%u.%u", &major, &minor, &micro);
+        json_object_object_add(qemu, "major", json_object_new_int((int)major));
+        json_object_object_add(qemu, "minor", json_object_new_int((int)minor));
+        json_object_object_add(qemu, "micro", json_object_new_int((int)micro));
+        json_object_object_add(version, "qemu", qemu);
+        json_object_object_add(version, "package", json_object_new_string("Oriel " ORIEL_VERSION_STRING));
+        return version;
+}
+
+/* ---- commands ---- */
+
+static int do_query_version(void *userdata, struct json_object *arguments, struct json_object **result,
+                            struct qmp_error *error)
+{
+        (void)userdata, (void)arguments, (void)error;
+        *result = make_version();
+        return 0;
+}
+
+static int do_query_status(void *userdata, struct json_object *arguments, struct json_object **result,
+                           struct qmp_error *error)
+{
+        struct control *control = userdata;
+        bool paused = machine_paused(control->machine);
+        const char *status = !paused ? "running" : control->fault ? "internal-error" : "paused";
+
+        (void)arguments, (void)error;
+        *result = json_object_new_object();
+        json_object_object_add(*result, "running", json_object_new_boolean(!paused));
+        json_object_object_add(*result, "status", json_object_new_string(status));
+        return 0;
+}
+
+static int do_stop(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+{
+        struct control *control = userdata;
+
+        (void)arguments, (void)result, (void)error;
+        if (!machine_paused(control->machine)) {
+                machine_pause(control->machine);
+                qmp_event(control->qmp, "STOP", NULL);
+        }
+        return 0;
+}
+
+static int do_cont(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+{
+        struct control *control = userdata;
+
+        (void)arguments, (void)result, (void)error;
+        if (machine_paused(control->machine)) {
+                control->fault = false;
+                machine_resume(control->machine);
+                qmp_event(control->qmp, "RESUME", NULL);
+        }
+        return 0;
+}
+
+static int do_quit(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+{
+        struct control *control = userdata;
+
+        (void)arguments, (void)result, (void)error;
+        control->ops.quit(control->ops.userdata);
+        return 0;
+}
+
+static int do_powerdown(void *userdata, struct json_object *arguments, struct json_object **result,
+                        struct qmp_error *error)
+{
+        struct control *control = userdata;
+
+        (void)arguments, (void)result, (void)error;
+        machine_press_power_button(control->machine);
+        qmp_event(control->qmp, "POWERDOWN", NULL);
+        return 0;
+}
+
+static int do_reset(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+{
+        struct control *control = userdata;
+
+        (void)arguments, (void)result, (void)error;
+        control->ops.reset(control->ops.userdata);
+        return 0;
+}
+
+static int do_query_virtio(void *userdata, struct json_object *arguments, struct json_object **result,
+                           struct qmp_error *error)
+{
+        const struct control *control = userdata;
+
+        (void)arguments, (void)error;
+        *result = query_devices(control->machine);
+        return 0;
+}
+
+/* The device that the argument "path" names. */
+static int find_device(const struct control *control, struct json_object *arguments, struct qmp_error *error)
+{
+        const char *path = json_object_get_string(json_object_object_get(arguments, "path"));
+        int index = query_find(control->machine, path);
+
+        if (index >= 0)
+                return index;
+        error->class = "DeviceNotFound";
+        snprintf(error->text, sizeof(error->text), "Path '%.100s' is not a VirtIODevice: see x-query-virtio", path);
+        return -ENODEV;
+}
+
+static int do_query_virtio_status(void *userdata, struct json_object *arguments, struct json_object **result,
+                                  struct qmp_error *error)
+{
+        const struct control *control = userdata;
+        int index = find_device(control, arguments, error);
+
+        if (index < 0)
+                return index;
+        *result = query_status(control->machine, (unsigned)index);
+        return 0;
+}
+
+static int do_query_virtio_queue(void *userdata, struct json_object *arguments, struct json_object **result,
+                                 struct qmp_error *error)
+{
+        const struct control *control = userdata;
+        int index = find_device(control, arguments, error);
+        int64_t queue = json_object_get_int64(json_object_object_get(arguments, "queue"));
+
+        if (index < 0)
+                return index;
+        *result = queue < 0 || queue > UINT16_MAX ? NULL
+                                                  : query_queue(control->machine, (unsigned)index, (unsigned)queue);
+        if (*result)
+                return 0;
+        snprintf(error->text, sizeof(error->text), "Invalid virtqueue number %lld", (long long)queue);
+        return -EINVAL;
+}
+
+static int do_query_shmem(void *userdata, struct json_object *arguments, struct json_object **result,
+                          struct qmp_error *error)
+{
+        const struct control *control = userdata;
+        int index = -1;
+
+        if (json_object_object_get_ex(arguments, "path", NULL)) {
+                index = find_device(control, arguments, error);
+                if (index < 0)
+                        return index;
+        }
+        *result = query_shmem(control->machine, index);
+        return 0;
+}
+
+static const struct qmp_command commands[] = {
+        {"query-version", do_query_version, {{0}}},
+        {"query-status", do_query_status, {{0}}},
+        {"stop", do_stop, {{0}}},
+        {"cont", do_cont, {{0}}},
+        {"quit", do_quit, {{0}}},
+        {"system_powerdown", do_powerdown, {{0}}},
+        {"system_reset", do_reset, {{0}}},
+        {"x-query-virtio", do_query_virtio, {{0}}},
+        {"x-query-virtio-status", do_query_virtio_status, {{"path", json_type_string, false}}},
+        {"x-query-virtio-queue-status",
+         do_query_virtio_queue,
+         {{"path", json_type_string, false}, {"queue", json_type_int, false}}},
+        {"oriel-query-shmem", do_query_shmem, {{"path", json_type_string, true}}},
+};
+
+/* ---- events ---- */
+
+static struct json_object *one_string(const char *name, const char *value)
+{
+        struct json_object *object = json_object_new_object();
+
+        json_object_object_add(object, name, json_object_new_string(value));
+        return object;
+}
+
+static struct json_object *guest_reason(bool guest, const char *reason)
+{
+        struct json_object *object = one_string("reason", reason);
+
+        json_object_object_add(object, "guest", json_object_new_boolean(guest));
+        return object;
+}
+
+static struct json_object *about_device(const struct control *control, const struct machine_event *event)
+{
+        struct json_object *object = json_object_new_object();
+        struct virtio_info info;
+
+        for (unsigned i = 0; i < machine_device_count(control->machine); i++)
+                if (machine_get_device(control->machine, i) == event->device)
+                        json_object_object_add(object, "path", query_path(i));
+        virtio_get_info(event->device, &info);
+        json_object_object_add(object, "device", json_object_new_string(info.name));
+        if (event->text[0])
+                json_object_object_add(object, "reason", json_object_new_string(event->text));
+        return object;
+}
+
+static struct json_object *about_refusal(const struct control *control, const struct machine_event *event)
+{
+        struct json_object *object = about_device(control, event);
+        bool map = event->kind == MACHINE_MAP_REFUSED;
+
+        json_object_object_add(object, "request", json_object_new_string(map ? "SHMEM_MAP" : "SHMEM_UNMAP"));
+        json_object_object_add(object, "shmid", json_object_new_int(event->request.shmid));
+        json_object_object_add(object, "offset", json_object_new_uint64(event->request.shm_offset));
+        json_object_object_add(object, "length", json_object_new_uint64(event->request.len));
+        json_object_object_add(object, "fd-offset", json_object_new_uint64(event->request.fd_offset));
+        json_object_object_add(object, "error", json_object_new_string(strerror(-event->error)));
+        return object;
+}
+
+void control_event(struct control *control, const struct machine_event *event)
+{
+        switch (event->kind) {
+        case MACHINE_RESET:
+                control->fault = false;
+                qmp_event(control->qmp, "RESET", guest_reason(true, "guest-reset"));
+                break;
+        case MACHINE_FAULT:
+                control->fault = true;
+                qmp_event(control->qmp, "ORIEL_GUEST_FAULT", one_string("report", event->text));
+                qmp_event(control->qmp, "STOP", NULL);
+                break;
+        case MACHINE_DEVICE_UP:
+                qmp_event(control->qmp, "DEVICE_UP", about_device(control, event));
+                break;
+        case MACHINE_DEVICE_DOWN:
+                qmp_event(control->qmp, "DEVICE_DOWN", about_device(control, event));
+                break;
+        case MACHINE_MAP_REFUSED:
+        case MACHINE_UNMAP_REFUSED:
+                qmp_event(control->qmp, "SHMEM_REFUSED", about_refusal(control, event));
+                break;
+        case MACHINE_SHUTDOWN:
+                control_shutdown(control, true, "guest-shutdown");
+                break;
+        case MACHINE_FAILED:
+                control_shutdown(control, true, "guest-panic");
+                break;
+        }
+}
+
+void control_reset(struct control *control, const char *reason)
+{
+        control->fault = false;
+        qmp_event(control->qmp, "RESET", guest_reason(false, reason));
+}
+
+void control_shutdown(struct control *control, bool guest, const char *reason)
+{
+        qmp_event(control->qmp, "SHUTDOWN", guest_reason(guest, reason));
+}
+
+/* ---- */
+
+int control_new(struct machine *machine, int listener, const struct control_ops *ops, const struct oriel_log *log,
+                struct control **out)
+{
+        struct control *control = calloc(1, sizeof(*control));
+        struct json_object *version = make_version();
+        const struct qmp_options options = {
+                .listener = listener,
+                .version = version,
+                .commands = commands,
+                .n_commands = ARRAY_SIZE(commands),
+                .userdata = control,
+                .log = log,
+        };
+        int r = -ENOMEM;
+
+        if (control)
+                r = qmp_new(&options, &control->qmp);
+        else
+                fd_close(listener);
+        json_object_put(version);
+        if (r < 0) {
+                free(control);
+                return r;
+        }
+        control->machine = machine;
+        control->ops = *ops;
+        *out = control;
+        return 0;
+}
+
+void control_free(struct control *control)
+{
+        if (!control)
+                return;
+        qmp_free(control->qmp);
+        free(control);
+}
+
+int control_get_fd(const struct control *control)
+{
+        return qmp_get_fd(control->qmp);
+}
+
+void control_dispatch(struct control *control)
+{
+        qmp_dispatch(control->qmp);
+}
