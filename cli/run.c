@@ -40,17 +40,16 @@ static const struct option_row rows[] = {
         {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
         {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
         {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
-        {"share", OPTION_LIST, &shares, "DIR,tag=TAG",
-         "share a directory by an oriel-fs of this machine's own, which is"
-         " started again when it ends. More parts: dax=SIZE,"
-         " readonly, request-queues=N, threads=N. Repeatable"},
-        {"device", OPTION_LIST, &devices, "socket=PATH",
-         "a device whose back-end listens there. More parts: virtio-id=N"
-         " (default: 26, a file system), queues=N, queue-size=N,"
-         " dialect=NAME. Repeatable"},
+        {"share", OPTION_LIST, &shares, "SHARE",
+         "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N]: a directory, by an\n"
+         "                             oriel-fs of its own, which is started again if it ends; repeatable"},
+        {"device", OPTION_LIST, &devices, "DEVICE",
+         "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
+         "                             listens there (virtio-id: 26, a file system); repeatable"},
         {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
         {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
-        {"sandbox", OPTION_STRING, &sandbox, "on|off", "give up what a running machine does not need (default: on)"},
+        {"sandbox", OPTION_STRING, &sandbox, "STATE",
+         "on or off: give up what a running machine does not need (default: on)"},
         {"verbose", OPTION_FLAG, &verbose, NULL, "say more"},
 };
 
