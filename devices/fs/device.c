@@ -25,6 +25,10 @@
          ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
          ORIEL_FEATURE(VIRTIO_F_RING_RESET))
 
+/* What shows in windows, this device's and others', is memory for buffers too, in ranges of 2 MiB: about 4 GiB of it.
+ * As many as can be guarded against files that become shorter. */
+#define MEM_SLOTS 2000
+
 /* virtio 1.2, "5.11.4 Device configuration layout", whose last field the kernel's struct has not. */
 struct config_space {
         struct virtio_fs_config known;
@@ -273,6 +277,7 @@ static int make_backend(struct device *device, const struct device_options *opti
                 .log = &device->log,
                 .device_features = FEATURES,
                 .queues = 1 + options->request_queues,
+                .max_mem_slots = MEM_SLOTS,
                 .shmem_sizes = options->window_size ? sizes : NULL,
                 .dialect = options->dialect,
         };
