@@ -6,7 +6,7 @@ DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) oriel oriel-fs
+	@ninja -C $(BUILD) oriel oriel-fs tests/guest/guest
 
 $(BUILD)/build.ninja:
 	@tools/packages build
@@ -29,6 +29,11 @@ check-peers:
 	@tools/packages peers
 	@tools/check-peers $(PEERS)
 
+# Linux in "oriel run", in a machine that QEMU interprets, and what that costs. As root.
+check-vm:
+	@tools/packages peers
+	@tools/check-vm $(VM)
+
 fuzz:
 	@tools/packages check
 	@tools/fuzz
@@ -39,4 +44,4 @@ install: all
 clean:
 	rm -rf $(BUILD) build-check
 
-.PHONY: all demo bench check check-peers fuzz install clean
+.PHONY: all demo bench check check-peers check-vm fuzz install clean

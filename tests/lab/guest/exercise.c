@@ -119,6 +119,102 @@ static void watch(char **args)
         printf("matched\n");
 }
 
+/* lose FILE KEPT ACTION: the host, by ACTION, truncates a file of 'x' to KEPT bytes, a number of pages, under a
+ * mapping. Linux has not been told. What is left is there, what is gone reads as zeros, and a store there hurts nobody.
+ */
+static void lose(char **args)
+{
+        size_t kept = strtoul(args[1], NULL, 0);
+        int fd = open_file(args[0], O_RDWR);
+        struct stat stat;
+
+        if (fstat(fd, &stat) < 0)
+                die("fstat");
+
+        size_t size = (size_t)stat.st_size;
+        volatile uint8_t *p = map_file(fd, size, PROT_READ | PROT_WRITE);
+
+        for (size_t at = 0; at < size; at += 4096)
+                if (p[at] != 'x')
+                        die("byte %zu is %#x before", at, p[at]);
+        ask_host(args[2]);
+        for (size_t at = 0; at < size; at += 4096)
+                if (p[at] != (at < kept ? 'x' : 0))
+                        die("byte %zu is %#x", at, p[at]);
+        p[size - 1] = 'y';
+        if (p[0] != (kept ? 'x' : 0))
+                die("what is left has changed");
+}
+
+/* ---- direct I/O from and to a mapping: its pages, in the window, are what the other device is given ---- */
+
+struct direct {
+        int from, to;
+        size_t size;
+        uint8_t *mapping;
+};
+
+static void compare_files(const char *one, const char *other, size_t size)
+{
+        static uint8_t ours[1 << 16], theirs[1 << 16];
+        int a = open_file(one, O_RDONLY), b = open_file(other, O_RDONLY);
+
+        for (size_t at = 0; at < size;) {
+                ssize_t n = pread(a, ours, sizeof(ours), (off_t)at);
+
+                if (n <= 0 || pread(b, theirs, (size_t)n, (off_t)at) != n)
+                        die("read back %zu", at);
+                if (memcmp(ours, theirs, (size_t)n) != 0)
+                        die("%s and %s differ within %zu bytes from %zu", one, other, (size_t)n, at);
+                at += (size_t)n;
+        }
+        close(a);
+        close(b);
+}
+
+/* Opens FROM and TO, makes TO as long as FROM, and maps one of them. */
+static struct direct open_direct(char **args, int from_flags, int to_flags, bool map_to)
+{
+        struct direct direct = {.from = open_file(args[0], from_flags), .to = open_file(args[1], to_flags | O_CREAT)};
+        struct stat stat;
+
+        if (fstat(direct.from, &stat) < 0 || ftruncate(direct.to, stat.st_size) < 0)
+                die("size");
+        direct.size = (size_t)stat.st_size;
+        direct.mapping = map_file(map_to ? direct.to : direct.from, direct.size, PROT_READ | (map_to ? PROT_WRITE : 0));
+        return direct;
+}
+
+/* direct-read FROM TO: read FROM without the page cache into a mapping of TO. */
+static void direct_read(char **args)
+{
+        struct direct direct = open_direct(args, O_RDONLY | O_DIRECT, O_RDWR, true);
+
+        for (size_t at = 0; at < direct.size;) {
+                ssize_t n = read(direct.from, direct.mapping + at, direct.size - at);
+
+                if (n <= 0)
+                        die("read at %zu: %zd", at, n);
+                at += (size_t)n;
+        }
+        compare_files(args[0], args[1], direct.size);
+}
+
+/* direct-write FROM TO: write a mapping of FROM without the page cache to TO. */
+static void direct_write(char **args)
+{
+        struct direct direct = open_direct(args, O_RDONLY, O_RDWR | O_DIRECT, false);
+
+        for (size_t at = 0; at < direct.size;) {
+                ssize_t n = write(direct.to, direct.mapping + at, direct.size - at);
+
+                if (n <= 0)
+                        die("write at %zu: %zd", at, n);
+                at += (size_t)n;
+        }
+        compare_files(args[0], args[1], direct.size);
+}
+
 /* shrink FILE: truncate under a mapping, touch what is left and what is gone, extend, and find zeros. */
 static void shrink(char **args)
 {
@@ -413,9 +509,18 @@ static const struct {
         int arguments;
         void (*run)(char **args);
 } commands[] = {
-        {"dax", 1, dax},         {"store", 3, store}, {"load", 3, load},     {"watch", 5, watch},
-        {"shrink", 1, shrink},   {"grow", 1, grow},   {"linger", 4, linger}, {"random", 4, random_operations},
+        {"dax", 1, dax},
+        {"store", 3, store},
+        {"load", 3, load},
+        {"watch", 5, watch},
+        {"shrink", 1, shrink},
+        {"grow", 1, grow},
+        {"linger", 4, linger},
+        {"random", 4, random_operations},
         {"writers", 2, writers},
+        {"lose", 3, lose},
+        {"direct-read", 2, direct_read},
+        {"direct-write", 2, direct_write},
 };
 
 int main(int argc, char **argv)

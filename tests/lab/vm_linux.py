@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Linux in "oriel run": tools/check-vm runs these."""
+import difflib
+import os
+import re
+import sys
+
+from lab import HERE, main
+from nested import Nested
+
+VIEW = os.path.join(HERE, "vm-view.txt")
+ENDS = 'check "oriel run ends with status 0" [ "$status" = 0 ]\n'
+
+
+class Linux(Nested):
+    def setUp(self):
+        super().setUp()
+        self.write("whole", b"x" * 8192)
+
+    def make_others(self):
+        """Further folders to share, made in the outer machine of what Python has made in the one."""
+        self.make_tree("tree", 200)
+        # More than one request, and more than one range of a window.
+        self.write("source", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 190)
+        return "mkdir /other /plain\ncp -a /share/tree /share/source /other/\ncp -a /share/source /plain/\n"
+
+    def test_boot(self):
+        self.nest("boot.sh", "run --memory 256M --cpus 2\n" + ENDS)
+
+    def test_dax(self):
+        self.nest("dax.sh", self.make_others() + """
+            run --memory 256M --cpus 2 --share /share,tag=share,dax=64M --share /other,tag=other,dax=64M \\
+                    --share /plain,tag=plain
+            """ + ENDS, 120)
+
+    def test_shrunk(self):
+        self.write("lost", b"x" * 65536)
+        self.write("gone", b"x" * 65536)
+        self.nest("shrunk.sh", "run --memory 256M --share /share,tag=share,dax=64M\n" + ENDS)
+
+    def test_exercise(self):
+        self.make_tree("tree", 200)
+        self.nest("exercise.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS, 150)
+
+    def test_restart(self):
+        self.nest("restart.sh", self.make_others() + """
+            host_back() {
+                    if wait_for 10 sh -c '[ "$(pidof oriel-fs | wc -w)" = 2 ]'; then echo yes; else echo no; fi
+            }
+            run --memory 256M --share /share,tag=share,dax=64M --share /other,tag=other,dax=64M
+            """ + ENDS, 90)
+
+    def test_reboot(self):
+        self.make_tree("tree", 100)
+        self.nest("reboot.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS + """
+            check "it booted twice" [ "$(cat /tmp/boots)" = 2 ]
+            check "no back-end is left" sh -c '! pidof oriel-fs'
+            """, 90)
+
+    def test_view(self):
+        self.nest("view.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS,
+                  inner_archives=("lspci",))
+        self.compare_view(re.findall(r"^view: (.*?)\r?$", self.log("console"), re.MULTILINE))
+
+    def compare_view(self, seen):
+        """The file's lines are what Linux should say, with * for whatever it says there. ORIEL_UPDATE makes it anew."""
+        if os.environ.get("ORIEL_UPDATE"):
+            with open(VIEW, "w") as file:
+                file.write("".join(line + "\n" for line in seen))
+            return
+        with open(VIEW) as file:
+            expected = file.read().splitlines()
+        patterns = [re.compile(".*".join(map(re.escape, line.split("*")))) for line in expected]
+        # A line that matches its pattern counts as equal to it.
+        shown = [next((line for line, pattern in zip(expected, patterns) if pattern.fullmatch(was)), was) for was in seen]
+        difference = list(difflib.unified_diff(expected, shown, "vm-view.txt", "seen", lineterm="", n=1))
+        if difference:
+            print("\n".join(difference), file=sys.stderr)
+        self.assertEqual(difference, [])
+
+
+if __name__ == "__main__":
+    main()
