@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -393,6 +394,8 @@ int command_run(int argc, char **argv)
         if (status >= 0)
                 return status;
         raise_fd_limit();
+        /* With more, the C library looks into a file for how many there may be, which it may not later on. */
+        mallopt(M_ARENA_MAX, 2);
 
         struct run run = {.log = stderr_log(verbose), .signals = open_signals()};
 

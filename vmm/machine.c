@@ -11,6 +11,7 @@
 #include "vmm/platform/pm.h"
 #include "vmm/platform/serial.h"
 #include "vmm/virtio/window.h"
+#include "vmm/watch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,6 +44,7 @@ struct machine {
         struct virtio **devices;
         unsigned n_devices;
         struct fault_count faults[KVM_MAX_CPUS];
+        struct watch watch;
 };
 
 /* ---- what vcpus can't do themselves ---- */
@@ -406,6 +408,7 @@ int machine_new(const struct machine_options *options, struct machine **out, cha
 
         if (machine) {
                 machine->options = *options;
+                machine->watch.stop_fd = -1;
                 machine->log = options->log ? *options->log : (struct oriel_log){0};
                 machine->cmdline = strdup(options->cmdline);
                 r = events_init(&machine->events);
@@ -425,6 +428,7 @@ void machine_free(struct machine *machine)
 {
         if (!machine)
                 return;
+        watch_stop(&machine->watch);
         if (machine->kvm)
                 kvm_pause(machine->kvm);
         for (unsigned i = 0; i < machine->n_devices; i++)
@@ -446,7 +450,9 @@ void machine_free(struct machine *machine)
 
 int machine_start(struct machine *machine)
 {
-        return kvm_start(machine->kvm);
+        int r = watch_start(&machine->watch, machine->kvm, machine->devices, machine->n_devices);
+
+        return r == 0 ? kvm_start(machine->kvm) : r;
 }
 
 void machine_pause(struct machine *machine)
@@ -468,6 +474,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
 {
         bool paused = kvm_paused(machine->kvm);
 
+        watch_stop(&machine->watch);
         kvm_pause(machine->kvm);
         for (unsigned i = 0; i < machine->n_devices; i++)
                 virtio_reset(machine->devices[i]);
@@ -486,7 +493,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
                 return r;
         if (paused)
                 kvm_request_pause(machine->kvm);
-        r = kvm_start(machine->kvm);
+        r = machine_start(machine);
         if (r < 0)
                 snprintf(why, why_size, "no thread for a vcpu: %s", strerror(-r));
         return r;

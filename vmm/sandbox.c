@@ -44,6 +44,7 @@ static const struct rule rules[] = {
         ANY(epoll_wait),
         ANY(epoll_pwait),
         ANY(epoll_ctl),
+        ANY(eventfd2),
         ANY(fcntl),
         WITH(socketpair, 0, UINT32_MAX, AF_UNIX), /* a back-end channel */
         /* The kernel and the initrd, for a reset; files that are mapped, and their names. */

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
+#include "base/thread.h"
 #include "devices/fs/fs.h"
 
 #include <endian.h>
@@ -157,23 +158,9 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
         workers->stop_fd = fd_close(workers->stop_fd);
 }
 
-/* Signals are the main thread's. */
-static int create_thread(pthread_t *thread, void *(*run)(void *userdata), void *userdata)
-{
-        sigset_t all, before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-
-        int r = pthread_create(thread, NULL, run, userdata);
-
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        return -r;
-}
-
 static int start_thread(struct workers *workers)
 {
-        int r = create_thread(&workers->threads[workers->n_threads], work, workers);
+        int r = thread_start(&workers->threads[workers->n_threads], work, workers);
 
         workers->n_threads += r == 0;
         return r;
@@ -226,7 +213,7 @@ static int start_syncer(struct device *device)
         if (syncer->stop_fd < 0)
                 return -errno;
 
-        int r = create_thread(&syncer->thread, sync_now_and_then, device);
+        int r = thread_start(&syncer->thread, sync_now_and_then, device);
 
         syncer->runs = r == 0;
         return r;

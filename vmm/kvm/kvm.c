@@ -4,12 +4,12 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "vmm/kvm/machine.h"
 #include "vmm/kvm/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -152,21 +152,16 @@ int kvm_reset(struct kvm *kvm)
         return r == 0 ? build(kvm) : r;
 }
 
-/* Signals are the main thread's; a vcpu's own is let through by itself. */
 int kvm_start(struct kvm *kvm)
 {
-        sigset_t all, before;
         int r = 0;
 
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
         for (unsigned i = 0; r == 0 && i < kvm->cpus; i++) {
                 pthread_mutex_lock(&kvm->lock);
-                r = -pthread_create(&kvm->vcpus[i].thread, NULL, vcpu_thread, &kvm->vcpus[i]);
+                r = thread_start(&kvm->vcpus[i].thread, vcpu_thread, &kvm->vcpus[i]);
                 kvm->vcpus[i].started = r == 0;
                 pthread_mutex_unlock(&kvm->lock);
         }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
         return r;
 }
 

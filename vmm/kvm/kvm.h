@@ -107,6 +107,10 @@ struct kvm_fault {
 };
 void kvm_get_fault(struct kvm *kvm, unsigned vcpu, struct kvm_fault *out);
 
+/* Since the last call a vcpu has met no page again and again, within KVM_RUN, and may never come out of it. True too
+ * where this KVM does not tell. Not on a vcpu's thread, and not while kvm_reset() runs. */
+bool kvm_meets_no_page(struct kvm *kvm);
+
 /* How many bits a guest physical address has. */
 unsigned kvm_address_bits(struct kvm *kvm);
 

@@ -7,8 +7,10 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #define MAX_SLOTS  508
+#define VCPU_STATS 5
 #define PINS       24 /* of the I/O interrupt controller */
 #define MAX_ROUTES 1024
 
@@ -19,6 +21,9 @@ struct vcpu {
         struct kvm_run *run;
         pthread_t thread;
         bool started;
+        int stats_fd;            /* -1: this KVM has none */
+        off_t stats[VCPU_STATS]; /* where each is, 0: nowhere */
+        int64_t faults_seen;
 };
 
 struct msi_route {
@@ -62,6 +67,7 @@ int vcpu_create(struct kvm *kvm, unsigned index);
 void vcpu_destroy(struct vcpu *vcpu);
 /* What it says of itself, and what firmware would have set. */
 int vcpu_describe(struct vcpu *vcpu);
+void vcpu_open_stats(struct vcpu *vcpu);
 void *vcpu_thread(void *vcpu);
 /* Make it look at kvm->stopping. */
 void vcpu_kick(struct vcpu *vcpu);

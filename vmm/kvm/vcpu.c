@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
 #include "vmm/kvm/machine.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ int vcpu_create(struct kvm *kvm, unsigned index)
 {
         struct vcpu *vcpu = &kvm->vcpus[index];
 
-        *vcpu = (struct vcpu){.kvm = kvm, .index = index};
+        *vcpu = (struct vcpu){.kvm = kvm, .index = index, .stats_fd = -1};
         vcpu->fd = ioctl(kvm->fd, KVM_CREATE_VCPU, index);
         if (vcpu->fd < 0)
                 return -errno;
@@ -32,6 +33,7 @@ int vcpu_create(struct kvm *kvm, unsigned index)
         if (run == MAP_FAILED)
                 return -errno;
         vcpu->run = run;
+        vcpu_open_stats(vcpu);
         return vcpu_describe(vcpu);
 }
 
@@ -39,6 +41,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
         if (vcpu->run)
                 munmap(vcpu->run, (size_t)vcpu->kvm->run_size);
+        fd_close(vcpu->stats_fd);
         close(vcpu->fd);
 }
 

@@ -177,8 +177,9 @@ static void windows_access(void *userdata, uint64_t offset, void *data, unsigned
                 struct device_window *window = &virtio->windows[i];
 
                 if (range_contains((struct oriel_range){window->offset, window_size(window->window)},
-                                   (struct oriel_range){offset, size}))
-                        window_access(window->window, offset - window->offset, data, size, write);
+                                   (struct oriel_range){offset, size}) &&
+                    window_access(window->window, offset - window->offset, data, size, write))
+                        session_wake(virtio);
         }
 }
 

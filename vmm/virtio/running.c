@@ -9,6 +9,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <oriel/virtqueue.h>
@@ -213,6 +214,11 @@ static int start_queue(struct virtio *virtio, unsigned index)
 
         int r = set_ring(virtio, index, &queue, &addr);
 
+        /* The driver's mistake, such as addresses that are not aligned: a new back-end would refuse it as well. */
+        if (r == -EREMOTEIO) {
+                need_reset(virtio, "the back-end refuses its ring", index);
+                return 0;
+        }
         if (r < 0)
                 return r;
         virtio->queues[index].running = true;
@@ -243,10 +249,22 @@ static void forget_queue(struct queue *queue)
         fd_event_clear(queue->call_fd);
 }
 
+/* What is said there of the ring's past is not true of a new one. */
+static int clear_inflight(struct virtio *virtio, unsigned index)
+{
+        size_t size = oriel_inflight_region_size(virtio->inflight.queue_size, is_packed(virtio));
+        off_t offset = (off_t)(virtio->inflight.mmap_offset + index * size);
+        int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+        if (virtio->inflight_fd < 0)
+                return 0;
+        return fallocate(virtio->inflight_fd, mode, offset, (off_t)size) < 0 ? -errno : 0;
+}
+
 /* virtio 1.2, 2.6.1. */
 static int reset_queue(struct virtio *virtio, unsigned index)
 {
-        int r = stop_queue(virtio, index);
+        int r = stop_queue(virtio, index), cleared = clear_inflight(virtio, index);
 
         forget_queue(&virtio->queues[index]);
         pthread_mutex_lock(&virtio->lock);
@@ -257,7 +275,7 @@ static int reset_queue(struct virtio *virtio, unsigned index)
         queue->descriptor = queue->driver = queue->device = 0;
         queue->size = virtio->options.queue_size;
         pthread_mutex_unlock(&virtio->lock);
-        return r;
+        return r < 0 ? r : cleared;
 }
 
 int running_update(struct virtio *virtio)

@@ -123,17 +123,25 @@ static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
 
 /* ---- what the back-end asks for ---- */
 
-static void config_changed(void *userdata)
+static void read_config(struct virtio *virtio, bool changed)
 {
-        struct virtio *virtio = userdata;
         uint8_t config[ORIEL_MAX_CONFIG];
 
-        if (virtio->phase != READY || oriel_frontend_get_config(virtio->frontend, 0, config, virtio->config_size) < 0)
+        if (oriel_frontend_get_config(virtio->frontend, 0, config, virtio->config_size) < 0)
                 return;
         pthread_mutex_lock(&virtio->lock);
         memcpy(virtio->config, config, virtio->config_size);
-        transport_config_interrupt(virtio);
+        if (changed)
+                transport_config_interrupt(virtio);
         pthread_mutex_unlock(&virtio->lock);
+}
+
+static void config_changed(void *userdata)
+{
+        struct virtio *virtio = userdata;
+
+        if (virtio->phase == READY)
+                read_config(virtio, true);
 }
 
 static void refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
@@ -165,8 +173,10 @@ static int make_frontend(struct virtio *virtio)
 
 /* ---- the loop ---- */
 
+/* The driver finds what it has written at once, and what the back-end has made of it then. */
 static int write_config(struct virtio *virtio)
 {
+        bool written = false;
         int r = 0;
 
         for (;;) {
@@ -184,16 +194,22 @@ static int write_config(struct virtio *virtio)
                 }
                 pthread_mutex_unlock(&virtio->lock);
                 if (!any || r < 0)
-                        return r;
+                        break;
+                written = true;
                 r = oriel_frontend_set_config(virtio->frontend, write.offset, write.data, write.size,
                                               ORIEL_CONFIG_WRITABLE);
                 if (r == -EREMOTEIO)
                         r = 0;
         }
+        if (written && r == 0)
+                read_config(virtio, false);
+        return r;
 }
 
 static void reset(struct virtio *virtio)
 {
+        if (oriel_frontend_connected(virtio->frontend))
+                write_config(virtio);
         running_stop(virtio);
         pthread_mutex_lock(&virtio->lock);
         registers_reset(virtio);

@@ -4,10 +4,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
+#include "base/thread.h"
 #include "vmm/virtio/device.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,20 +18,6 @@ static int make_event(int *out)
 {
         *out = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         return *out < 0 ? -errno : 0;
-}
-
-static int start_thread(struct virtio *virtio)
-{
-        sigset_t all, before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-
-        int r = -pthread_create(&virtio->thread, NULL, session_run, virtio);
-
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        virtio->has_thread = r == 0;
-        return r;
 }
 
 int virtio_new(const struct virtio_options *options, struct virtio **out)
@@ -61,9 +47,10 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
         if (r == 0)
                 r = make_event(&virtio->err_fd);
         if (r == 0)
-                r = start_thread(virtio);
+                r = thread_start(&virtio->thread, session_run, virtio);
         if (r < 0)
                 return r;
+        virtio->has_thread = true;
         *out = steal(virtio);
         return 0;
 }

@@ -326,13 +326,6 @@ bool window_shown(struct window *window, uint64_t *address)
         return shown;
 }
 
-/* What is mapped here may be cut short at any time: the process survives that (oriel_memory_survive_sigbus()). */
-void window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write)
-{
-        if (!write && range_within((struct oriel_range){offset, size}, window_size(window)))
-                memcpy(data, host_at(window, offset), size);
-}
-
 /* ---- files that have become shorter ---- */
 
 static bool has_pages(const struct window *window, struct oriel_range range)
@@ -397,6 +390,21 @@ bool window_mend(struct window *window)
 
         pthread_mutex_unlock(&window->lock);
         return found > 0;
+}
+
+/* What is cut short right now the process survives (oriel_memory_survive_sigbus()), but nobody would know of the zeros
+ * that are there then. */
+bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write)
+{
+        const struct oriel_range page = {offset & ~(page_size() - 1), page_size()};
+
+        if (write || !range_within((struct oriel_range){offset, size}, window_size(window)))
+                return false;
+
+        bool mended = !has_pages(window, page) && window_mend(window);
+
+        memcpy(data, host_at(window, offset), size);
+        return mended;
 }
 
 /* How much of a mapping its file fills now, in whole pages. */

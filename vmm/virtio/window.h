@@ -32,8 +32,8 @@ void window_hide(struct window *window);
 /* Where the guest has it; false: nowhere. */
 bool window_shown(struct window *window, uint64_t *address);
 
-/* An access that the slot did not take. Reads find what is there; a write is dropped. */
-void window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write);
+/* An access that the slot did not take. Reads find what is there; a write is dropped. True: as window_mend(). */
+bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write);
 
 /* The guest, or KVM, has met no page: put zeros where a mapped file ends before its mapping. True: there was such a
  * place. */

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+
+/* Start a thread that gets no signals: they are the main thread's. SIGBUS is let through, because it is about what the
+ * thread itself has done, and its handler can mend that (base/guard.h) only where it is not blocked. 0 or a negative
+ * errno. */
+int thread_start(pthread_t *thread, void *(*run)(void *userdata), void *userdata);
+
+#endif

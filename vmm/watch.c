@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/watch.h"
+
+#include "base/fd.h"
+#include "base/thread.h"
+#include "vmm/virtio/window.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+enum {
+        BUSY_MS = 50,  /* between looks */
+        IDLE_MS = 500, /* the same while nothing is mapped */
+};
+
+static bool is_mapped(struct virtio *device)
+{
+        struct window *window;
+        bool mapped = false;
+
+        for (unsigned i = 0; !mapped && (window = virtio_get_window(device, i)); i++)
+                mapped = oriel_region_count(window_region(window)) > 0;
+        return mapped;
+}
+
+static bool any_mapped(const struct watch *watch)
+{
+        bool mapped = false;
+
+        for (unsigned i = 0; !mapped && i < watch->n_devices; i++)
+                mapped = is_mapped(watch->devices[i]);
+        return mapped;
+}
+
+static void *run(void *userdata)
+{
+        struct watch *watch = userdata;
+        struct pollfd fd = {.fd = watch->stop_fd, .events = POLLIN};
+        bool mapped = false;
+
+        while (poll(&fd, 1, mapped ? BUSY_MS : IDLE_MS) == 0 || !fd.revents) {
+                mapped = any_mapped(watch);
+                if (mapped && kvm_meets_no_page(watch->kvm))
+                        for (unsigned i = 0; i < watch->n_devices; i++)
+                                virtio_mend(watch->devices[i]);
+        }
+        return NULL;
+}
+
+int watch_start(struct watch *watch, struct kvm *kvm, struct virtio **devices, unsigned n_devices)
+{
+        *watch = (struct watch){.kvm = kvm, .devices = devices, .n_devices = n_devices};
+        watch->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (watch->stop_fd < 0)
+                return -errno;
+
+        int r = thread_start(&watch->thread, run, watch);
+
+        if (r < 0)
+                watch->stop_fd = fd_close(watch->stop_fd);
+        return r;
+}
+
+void watch_stop(struct watch *watch)
+{
+        if (watch->stop_fd < 0)
+                return;
+        fd_event_signal(watch->stop_fd);
+        pthread_join(watch->thread, NULL);
+        watch->stop_fd = fd_close(watch->stop_fd);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMM_WATCH_H
+#define VMM_WATCH_H
+
+#include "vmm/virtio/virtio.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* Looks 20 times a second, while something is mapped, for vcpus that meet no page within KVM_RUN, where KVM does not
+ * say so: what they wait for is mended. */
+struct watch {
+        struct kvm *kvm;
+        struct virtio **devices;
+        unsigned n_devices;
+        pthread_t thread;
+        int stop_fd; /* -1: it does not run */
+};
+
+/* Between the two neither kvm nor devices may change. */
+int watch_start(struct watch *watch, struct kvm *kvm, struct virtio **devices, unsigned n_devices);
+void watch_stop(struct watch *watch);
+
+#endif
