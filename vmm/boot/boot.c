@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,6 +98,34 @@ int loader_read(struct loader *loader, int fd, const char *what, struct oriel_ra
         return 0;
 }
 
+/* From file to file, where the kernel can: that makes memory that nobody has touched yet, without clearing it first and
+ * without a page fault for each page of it. How many bytes that were. */
+static uint64_t send(const struct loader *loader, int fd, struct oriel_range range, uint64_t address)
+{
+        const struct oriel_memory_region *part = &loader->memory[address >= KVM_HIGH_MEMORY];
+        off_t from = (off_t)range.start, to = (off_t)(part->mmap_offset + (address - part->guest_address));
+        uint64_t done = 0;
+        ssize_t n = 1;
+
+        if (loader->memory_fd < 0 || lseek(loader->memory_fd, to, SEEK_SET) < 0)
+                return 0;
+        for (; done < range.size && n > 0; done += n > 0 ? (uint64_t)n : 0)
+                n = sendfile(loader->memory_fd, fd, &from, range.size - done);
+        return done;
+}
+
+int loader_place(struct loader *loader, int fd, const char *what, struct oriel_range range, uint64_t address)
+{
+        uint64_t end, done;
+
+        if (!checked_add(range.start, range.size, &end) || end > INT64_MAX)
+                return loader_fail(loader, -ENOEXEC, "the %s is truncated", what);
+        done = send(loader, fd, range, address);
+        range.start += done;
+        range.size -= done;
+        return loader_read(loader, fd, what, range, (uint8_t *)loader_memory_at(loader, address, 1) + done);
+}
+
 /* What people try instead of a kernel. */
 static const char *what_else(const uint8_t *head, uint64_t size)
 {
@@ -158,7 +187,7 @@ int loader_load(struct loader *loader, struct kvm_entry *entry)
 
 int boot_load(struct kvm *kvm, const struct boot_image *image, struct kvm_entry *entry, char *why, size_t why_size)
 {
-        struct loader loader = {.image = image, .why = why, .why_size = why_size};
+        struct loader loader = {.memory_fd = kvm_memory_fd(kvm), .image = image, .why = why, .why_size = why_size};
 
         loader.parts = kvm_memory_regions(kvm, loader.memory);
         return loader_load(&loader, entry);

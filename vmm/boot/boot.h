@@ -16,11 +16,11 @@ struct boot_image {
         struct oriel_range mmio64; /* 64-bit PCI memory, for the host bridge's resources */
 };
 
-/* Fill guest memory, and say how vcpu 0 begins. Both files are read with pread(), so that a reset can do it again; they
- * stay the caller's. Nothing in the files is trusted. On failure @why is one line without the file's name: what is
- * wrong and what to do.
- * -ENOEXEC: not a kernel that can be started this way. -ENOMEM: guest memory is too small for it. -E2BIG: the
- * command line or the initrd is larger than this kernel takes. Else an errno of reading. */
+/* Fill guest memory, which is all zeros, and say how vcpu 0 begins. Both files are read with pread(), so that a reset
+ * can do it again; they stay the caller's. Nothing in the files is trusted. On failure @why is one line without the
+ * file's name: what is wrong and what to do. -ENOEXEC: not a kernel that can be started this way. -ENOMEM: guest memory
+ * is too small for it. -E2BIG: the command line or the initrd is larger than this kernel takes. Else an errno of
+ * reading. */
 int boot_load(struct kvm *kvm, const struct boot_image *image, struct kvm_entry *entry, char *why, size_t why_size);
 
 /* An ELF with this note starts in 64-bit mode at privilege level 3, in pages that show [0, 4 GiB) and the beginning of

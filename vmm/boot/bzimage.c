@@ -107,8 +107,8 @@ static int load_payload(struct bzimage *image)
                 return r;
         if (image->place.start >= KVM_LOW_MEMORY_END)
                 return loader_fail(image->loader, -ENOEXEC, "wants to be above 4 GiB, where it can't begin");
-        return loader_read(image->loader, image->loader->image->kernel_fd, "kernel", image->payload,
-                           loader_memory_at(image->loader, image->place.start, image->payload.size));
+        return loader_place(image->loader, image->loader->image->kernel_fd, "kernel", image->payload,
+                            image->place.start);
 }
 
 static void put_boot_params(struct bzimage *image, struct oriel_range initrd)

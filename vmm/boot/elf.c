@@ -30,15 +30,31 @@ struct elf {
         uint64_t end;       /* of what is loaded below 4 GiB */
 };
 
+/* What has nothing in the file may say that it is anywhere. */
+static int check_in_file(struct elf *elf, struct oriel_range range)
+{
+        if (range.size == 0 || range_within(range, elf->file_size))
+                return 0;
+        return loader_fail(elf->loader, -ENOEXEC, "the kernel is truncated: its file has %llu bytes",
+                           (unsigned long long)elf->file_size);
+}
+
 static int read_kernel(struct elf *elf, struct oriel_range range, void *out)
 {
-        /* What has nothing in the file may say that it is anywhere. */
-        if (range.size == 0)
-                return 0;
-        if (!range_within(range, elf->file_size))
-                return loader_fail(elf->loader, -ENOEXEC, "the kernel is truncated: its file has %llu bytes",
-                                   (unsigned long long)elf->file_size);
-        return loader_read(elf->loader, elf->loader->image->kernel_fd, "kernel", range, out);
+        int r = check_in_file(elf, range);
+
+        return r < 0 || range.size == 0 ? r
+                                        : loader_read(elf->loader, elf->loader->image->kernel_fd, "kernel", range, out);
+}
+
+/* Behind what is in the file, memory is zero already. */
+static int place_kernel(struct elf *elf, struct oriel_range range, uint64_t address)
+{
+        int r = check_in_file(elf, range);
+
+        return r < 0 || range.size == 0
+                       ? r
+                       : loader_place(elf->loader, elf->loader->image->kernel_fd, "kernel", range, address);
 }
 
 static int check_header(struct elf *elf)
@@ -121,12 +137,11 @@ static int load_segments(struct elf *elf)
                 if (!is_loaded(segment))
                         continue;
 
-                uint8_t *to = loader_memory_at(elf->loader, segment->p_paddr, segment->p_memsz);
-                int r = read_kernel(elf, (struct oriel_range){segment->p_offset, segment->p_filesz}, to);
+                struct oriel_range range = {segment->p_offset, segment->p_filesz};
+                int r = place_kernel(elf, range, segment->p_paddr);
 
                 if (r < 0)
                         return r;
-                memset(to + segment->p_filesz, 0, segment->p_memsz - segment->p_filesz);
         }
         return 0;
 }

@@ -13,6 +13,7 @@ struct loader {
         /* One part at 0, and the other at 4 GiB if there is one; user_address is where this process has it. */
         struct oriel_memory_region memory[2];
         unsigned parts;
+        int memory_fd; /* the file of both parts, -1: none is known */
         const struct boot_image *image;
         uint64_t rsdp; /* where the ACPI tables begin */
         char *why;
@@ -54,6 +55,9 @@ int loader_check_range(struct loader *loader, struct oriel_range range);
 int loader_file_size(struct loader *loader, int fd, const char *what, uint64_t *size);
 /* All of @range of the file. Less is an error. */
 int loader_read(struct loader *loader, int fd, const char *what, struct oriel_range range, void *out);
+
+/* The same into guest memory at @address, which has been checked. */
+int loader_place(struct loader *loader, int fd, const char *what, struct oriel_range range, uint64_t address);
 
 /* The command line, of which the kernel takes @most bytes and a zero. */
 int loader_put_cmdline(struct loader *loader, uint64_t most);

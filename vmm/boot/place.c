@@ -65,12 +65,11 @@ int loader_put_initrd(struct loader *loader, uint64_t floor, uint64_t ceiling, s
 
         uint64_t end = ceiling < loader_low_end(loader) ? ceiling : loader_low_end(loader);
         uint64_t start = end < file.size ? 0 : (end - file.size) & ~(uint64_t)(PAGE - 1);
-        void *to = start < floor ? NULL : loader_memory_at(loader, start, file.size);
 
-        if (!to)
+        if (start < floor || !loader_memory_at(loader, start, file.size))
                 return initrd_does_not_fit(loader, floor, ceiling, file.size);
         *out = (struct oriel_range){start, file.size};
-        return loader_read(loader, fd, "initrd", file, to);
+        return loader_place(loader, fd, "initrd", file, start);
 }
 
 unsigned loader_map(const struct loader *loader, struct boot_map_entry map[BOOT_MAP_MOST])

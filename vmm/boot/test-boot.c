@@ -45,7 +45,6 @@ static void test_pvh(void **state)
 
         (void)state;
         machine_begin(&machine, 16 * MIB, 64 * MIB);
-        memset(machine_at(&machine, ELF_CODE, 8192), 0x77, 8192);
         assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
         assert_string_equal(machine.why, "");
         assert_int_equal(machine.entry.mode, KVM_ENTRY_PROTECTED);

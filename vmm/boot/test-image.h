@@ -40,6 +40,7 @@ static inline void machine_begin(struct machine *machine, uint64_t low, uint64_t
                 .mmio64 = {UINT64_C(1) << 38, UINT64_C(1) << 37},
         };
         machine->loader.image = &machine->image;
+        machine->loader.memory_fd = -1;
         machine->loader.why = machine->why;
         machine->loader.why_size = sizeof(machine->why);
         for (unsigned i = 0; i < 2 && sizes[i] > 0; i++) {
