@@ -49,6 +49,7 @@ static const struct rule rules[] = {
         WITH(socketpair, 0, UINT32_MAX, AF_UNIX), /* a back-end channel */
         /* The kernel and the initrd, for a reset; files that are mapped, and their names. */
         ANY(pread64),
+        ANY(sendfile),
         ANY(lseek),
         ANY(fstat),
         ANY(newfstatat),
