@@ -1,0 +1,701 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel run with a guest of our own (tests/guest), which does one test and says in TAP how it went; and without KVM what
+a user may get wrong."""
+import array
+import contextlib
+import functools
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import vhost_user
+from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from vhost_user import u64
+
+GUEST = os.environ["GUEST"]
+# Sanitizers make system calls of their own, for which a process that has them ends.
+SANDBOX = os.environ.get("SANDBOX", "on")
+MIB = 1 << 20
+GET_QUEUE_NUM = 17
+RANGE = 2 * MIB
+SECONDS = 120
+# A sanitizer's build takes its time.
+CYCLES = 100_000 if SANDBOX == "on" else 5_000
+
+
+@functools.cache
+def content(size, seed):
+    """As in tests/guest/share.h."""
+    words = array.array("I", (((i + seed) * 2654435761) & 0xffffffff for i in range((size + 3) // 4)))
+    return words.tobytes()[:size]
+
+
+@functools.cache
+def why_no_kvm():
+    """None if it is there."""
+    result = run(ORIEL, "run", "--kernel", GUEST, "--memory", "32M", "--cmdline", "test=scan", "--sandbox", SANDBOX,
+                 stdin=subprocess.DEVNULL)
+    return result.stderr.strip() if "/dev/kvm" in result.stderr else None
+
+
+def processes_of(folder):
+    """Those that have the folder in their command line, by their ids."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                line = file.read().replace("\0", " ")
+        except OSError:
+            continue
+        if folder in line:
+            found[int(pid)] = line
+    return found
+
+
+class Lines:
+    """What a process prints, with the time of each line."""
+
+    def __init__(self, file):
+        self.lines, self.changed, self.at_end = [], threading.Condition(), False
+        self.thread = threading.Thread(target=self.read, args=[file])
+        self.thread.start()
+
+    def read(self, file):
+        with file:
+            for line in file:
+                with self.changed:
+                    self.lines.append((time.monotonic(), line.rstrip("\n")))
+                    self.changed.notify_all()
+        with self.changed:
+            self.at_end = True
+            self.changed.notify_all()
+
+    def text(self):
+        return "\n".join(line for _, line in self.lines)
+
+    def find(self, pattern):
+        return next(((at, match) for at, line in self.lines if (match := re.search(pattern, line))), None)
+
+    def wait(self, pattern, seconds=SECONDS):
+        """When the first line that matches came, and the match."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.find(pattern) or self.at_end, seconds)
+            if not (found := self.find(pattern)):
+                raise AssertionError(f"no line has {pattern!r}:\n{self.text()}")
+            return found
+
+
+class Guest:
+    """oriel run with the guest and one of its tests; ends with the test case."""
+
+    def __init__(self, case, test, *options, **words):
+        words = " ".join(f"{name}={value}" for name, value in ({"test": test} | words).items())
+        self.case = case
+        self.process = subprocess.Popen(
+            [ORIEL, "run", "--kernel", GUEST, "--memory", "64M", "--sandbox", SANDBOX, "--cmdline", words, *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        case.addCleanup(self.stop)
+        self.out, self.err = Lines(self.process.stdout), Lines(self.process.stderr)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        for lines in (self.out, self.err):
+            lines.thread.join()
+
+    def wait_sync(self, name):
+        """Until the guest is there; when that was."""
+        at, match = self.out.wait(f"^# sync: {name}$|^not ok")
+        self.case.assertNotIn("not ok", match.string, self.out.text())
+        return at
+
+    def go_on(self):
+        self.process.stdin.write("x")
+        self.process.stdin.flush()
+
+    def check_tap(self):
+        """Each point is good, and each plan, of which there is one for each boot, is kept."""
+        points = plans = 0
+        for _, line in self.out.lines:
+            if match := re.match(r"(not )?ok (\d+) - (.*)", line):
+                points += 1
+                with self.case.subTest(match[3]):
+                    self.case.assertIsNone(match[1], self.out.text())
+                    self.case.assertEqual(int(match[2]), points)
+            if match := re.match(r"1\.\.(\d+)$", line):
+                self.case.assertEqual(int(match[1]), points, self.out.text())
+                points, plans = 0, plans + 1
+        self.case.assertEqual(points, 0, "the plan is missing:\n" + self.out.text())
+        return plans
+
+    def finish(self, boots=1, stderr=r""):
+        """The guest turns the machine off."""
+        try:
+            status = self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise AssertionError(f"it does not end:\n{self.out.text()}\n{self.err.text()}") from None
+        self.stop()
+        self.case.assertEqual(status, 0, self.err.text() + self.out.text())
+        self.case.assertRegex(self.err.text(), f"^{stderr}$")
+        self.case.assertEqual(self.check_tap(), boots)
+
+
+class RunCase(Case):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.check_nothing_is_left)
+
+    def check_nothing_is_left(self):
+        wait_for(lambda: not processes_of(self.folder), f"the end of {processes_of(self.folder)}", 5)
+
+    def read(self, name):
+        with open(os.path.join(self.share, name), "rb") as file:
+            return file.read()
+
+    def check_file(self, name, expected):
+        found = self.read(name)
+        self.assertEqual(len(found), len(expected))
+        if found != expected:
+            at = next(i for i in range(len(found)) if found[i] != expected[i])
+            self.fail(f"{name} differs at 0x{at:x}: {found[at:at + 16].hex()} and not {expected[at:at + 16].hex()}")
+
+
+class GuestCase(RunCase):
+    def setUp(self):
+        if why_no_kvm():
+            self.skipTest(why_no_kvm())
+        super().setUp()
+
+    def option(self, *parts, share=None, tag="share", dax="16M"):
+        return "--share=" + ",".join([share or self.share, f"tag={tag}", f"dax={dax}", *parts])
+
+
+class Guests(GuestCase):
+    def test_scan(self):
+        for options in ([], ["--memory=4G"], ["--cpus=4"], ["--verbose"]):
+            with self.subTest(options):
+                guest = Guest(self, "scan", self.option(), *options)
+                guest.finish(stderr=r"(.|\n)*" if options == ["--verbose"] else "")
+                self.assertEqual(guest.out.text().count("1af4:105a"), 1)
+
+    def test_many_devices(self):
+        """More than a bus has numbers for without functions."""
+        options = [self.option(tag=f"share-{i}", dax="2M") for i in range(40)]
+        guest = Guest(self, "scan", *options)
+        guest.finish()
+        self.assertEqual(guest.out.text().count("1af4:105a"), len(options))
+
+    def test_interrupts(self):
+        for packed in ({}, {"packed": 1}):
+            with self.subTest(**packed):
+                Guest(self, "interrupts", self.option(), **packed).finish()
+
+    def test_window(self):
+        size = 5 * MIB + 1234
+        for packed in ({}, {"packed": 1}):
+            with self.subTest(**packed):
+                self.write("file", content(size, 1))
+                Guest(self, "window", self.option(), window=16 * MIB, **packed).finish()
+                expected = bytearray(content(size, 1))
+                for at in range(0, size, RANGE):
+                    length = min(RANGE, size - at)
+                    expected[at] = 0x11
+                    expected[at + length // 2:at + length // 2 + 4] = bytes.fromhex("66554433")
+                    expected[at + length - 1] = 0x22
+                self.check_file("file", bytes(expected))
+
+    def test_readonly(self):
+        self.write("file", content(MIB, 1))
+        guest = Guest(self, "readonly", self.option("readonly"))
+        instruction, address = guest.out.wait(r"^# sync: store at (\S+) to (\S+)$")[1].groups()
+        text = guest.err.wait("paused")[1].string
+        self.assertRegex(text, f"^oriel: the machine is paused: vcpu 0: the instruction at {instruction} can't do its "
+                         f"access to {address}: offset 0x203210 of the window of shmid 0 of share share, in the "
+                         f"mapping 0x200000\\+0x200000 of {re.escape(self.share)}/file, which is read-only$")
+        time.sleep(0.2)
+        guest.process.send_signal(signal.SIGTERM)
+        guest.process.wait(20)
+        guest.stop()
+        self.assertEqual(guest.process.returncode, 0)
+        self.assertEqual(guest.err.text(), text, "nothing else was reported")
+        self.assertNotIn("stored", guest.out.text())
+        self.assertEqual(guest.check_tap(), 1)
+        self.check_file("file", content(MIB, 1))
+
+    def test_truncate(self):
+        size, left = MIB, 5000
+        self.write("file", content(size, 1))
+        guest = Guest(self, "truncate", self.option(), left=left)
+        path = os.path.join(self.share, "file")
+        guest.wait_sync("peek")
+        os.truncate(path, left)
+        guest.go_on()
+        guest.wait_sync("restore")
+        with open(path, "r+b") as file:
+            file.write(content(size, 1))
+        guest.go_on()
+        guest.wait_sync("shrink")
+        os.truncate(path, left)
+        guest.go_on()
+        guest.wait_sync("empty")
+        self.check_file("file", content(left, 1))
+        os.truncate(path, 0)
+        guest.go_on()
+        guest.wait_sync("grow")
+        with open(path, "r+b") as file:
+            file.write(content(size, 2))
+        begun = time.monotonic()
+        guest.go_on()
+        self.assertLess(guest.wait_sync("grown") - begun, 2, "the new content shows soon")
+        guest.wait_sync("look")
+        expected = bytearray(content(size, 2))
+        expected[64:128] = content(size, 3)[64:128]
+        self.check_file("file", bytes(expected))
+        guest.go_on()
+        guest.wait_sync("storm")
+        self.storm(path, size)
+        guest.go_on()
+        guest.finish()
+
+    def storm(self, path, size):
+        end = time.monotonic() + 3
+        with open(path, "r+b", buffering=0) as file:
+            for i in range(1 << 30):
+                if time.monotonic() > end:
+                    break
+                file.truncate(i * 40961 % size)
+                file.seek(0)
+                file.write(content(size, 2 + i % 2))
+                time.sleep(0.01)
+            file.seek(0)
+            file.write(content(size, 3))
+
+    def test_cycles(self):
+        self.write("kept", content(RANGE, 1))
+        self.write("other", content(4 * RANGE, 2))
+        for packed in ({}, {"packed": 1}):
+            count = CYCLES if not packed else CYCLES // 10
+            guest = Guest(self, "cycles", self.option(), count=count, **packed)
+            seconds = -(guest.wait_sync("begin") - guest.wait_sync("end"))
+            print(f"# {count} cycles in {seconds:.1f} s: {count / seconds:.0f} per second {packed or ''}")
+            guest.finish()
+            self.assertLess(seconds, 60)
+
+    def test_two(self):
+        other = self.path("other")
+        os.mkdir(other)
+        count = 500 if SANDBOX == "on" else 50
+        size = 2 * RANGE
+        self.write("file-a", content(128 << 10, 1) + bytes(128 << 10))
+        self.write("own", content(size, 9))
+        with open(os.path.join(other, "file-b"), "wb") as file:
+            file.write(content(size, 8))
+        guest = Guest(self, "two", self.option(tag="a"), self.option(share=other, tag="b", dax="8M"), count=count)
+        guest.wait_sync("truncate")
+        os.truncate(os.path.join(other, "file-b"), 0)
+        guest.go_on()
+        guest.finish()
+        # What was read last is from A's file, across both halves; what was written is from the window.
+        self.assertEqual(self.read("file-a"), content(128 << 10, 1) + content(256 << 10, 2)[64 << 10:192 << 10])
+
+    def test_hostile(self):
+        other = self.path("other")
+        os.mkdir(other)
+        for folder in (self.share, other):
+            with open(os.path.join(folder, "file"), "wb") as file:
+                file.write(content(MIB - 1234, 1))
+        with open(os.path.join(other, "boots"), "wb") as file:
+            file.write(b"0")
+        guest = Guest(self, "hostile", self.option(tag="victim"), self.option(share=other, tag="witness"))
+        guest.finish(boots=2, stderr=r"(oriel: ((share victim: )?v?(queue|ring) \d.*|share victim: the back-end says that "
+                                     r"a ring is broken.*|SET_CONFIG: .*)(\n|$))*")
+        for folder in (self.share, other):
+            with open(os.path.join(folder, "file"), "rb") as file:
+                self.assertEqual(file.read(), content(MIB - 1234, 1))
+
+    def kill_backend(self, guest):
+        """The process is gone when this returns; another takes its place."""
+        found = [pid for pid, line in processes_of(self.folder).items() if line.startswith(ORIEL_FS + " --fd=")]
+        self.assertEqual(len(found), 1, processes_of(self.folder))
+        os.kill(found[0], signal.SIGKILL)
+        return found[0]
+
+    def test_restart(self):
+        self.write("file", content(MIB, 1))
+        self.write("other", content(RANGE, 2))
+        count = 4
+        for packed in ({}, {"packed": 1}):
+            with self.subTest(**packed):
+                guest = Guest(self, "restart", self.option(), count=count, **packed)
+                for _ in range(count):
+                    self.wait_kill(guest)
+                guest.finish(stderr=r"((oriel: share share: .*; the device stands still until there is a back-end again|"
+                                    r"oriel: share share: the back-end is there again|oriel: .*; the connection ends)"
+                                    r"(\n|$))*")
+                self.assertEqual(len(re.findall("there again", guest.err.text())), count)
+
+    def wait_kill(self, guest):
+        """Each line is looked for once."""
+        guest.wait_sync("kill")
+        with guest.out.changed:
+            guest.out.lines = [(at, re.sub("sync: kill", "killed", line)) for at, line in guest.out.lines]
+        time.sleep(0.05)
+        self.kill_backend(guest)
+        guest.go_on()
+
+    def test_reset(self):
+        for packed in ({}, {"packed": 1}):
+            with self.subTest(**packed):
+                self.write("file", content(RANGE, 1))
+                self.write("boots", b"0")
+                Guest(self, "reset", self.option(), boots=3, **packed).finish(boots=3)
+                self.assertEqual(self.read("boots"), b"3")
+                self.check_file("file", content(RANGE, 1))
+
+
+
+class Ends(GuestCase):
+    """However it ends, nothing is left."""
+
+    def wait(self):
+        guest = Guest(self, "wait", self.option())
+        guest.wait_sync("wait")
+        return guest
+
+    def check_ended(self, guest, status, stderr=""):
+        self.assertEqual(guest.process.wait(20), status, guest.err.text())
+        guest.stop()
+        self.assertRegex(guest.err.text(), f"^{stderr}$")
+        self.check_nothing_is_left()
+
+    def test_power_off(self):
+        guest = self.wait()
+        guest.go_on()
+        self.check_ended(guest, 0)
+
+    def test_signals(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number):
+                guest = self.wait()
+                guest.process.send_signal(number)
+                self.check_ended(guest, 0)
+
+    def test_killed(self):
+        guest = self.wait()
+        guest.process.kill()
+        self.check_ended(guest, -signal.SIGKILL)
+
+    def test_stopped_backend(self):
+        """Neither an answer nor an end of a back-end is waited for."""
+        guest = self.wait()
+        for pid, line in processes_of(self.folder).items():
+            if line.startswith(ORIEL_FS):
+                os.kill(pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        guest.process.terminate()
+        self.check_ended(guest, 0)
+        self.assertLess(time.monotonic() - begun, 10)
+
+    def test_broker_killed(self):
+        """There is nobody to start another back-end; the machine goes on."""
+        guest = self.wait()
+        with open(f"/proc/{guest.process.pid}/task/{guest.process.pid}/children") as file:
+            broker = int(file.read())
+        os.kill(broker, signal.SIGKILL)
+        guest.err.wait("stands still")
+        guest.go_on()
+        self.check_ended(guest, 0, "oriel: share share: .* stands still .*(\\n.*)*")
+
+    def test_crashes(self):
+        for how in ("exception", "device", "pages", "halt"):
+            with self.subTest(how):
+                guest = Guest(self, "crash", self.option(), how=how)
+                self.check_ended(guest, 1, "oriel: vcpu 0 at 0x[0-9a-f]+: .+")
+                self.assertIn("# sync: crash", guest.out.text())
+                self.assertNotIn("goes on", guest.out.text())
+
+    def test_consoles(self):
+        guest = Guest(self, "scan", self.option(), "--console=none")
+        guest.process.wait(20)
+        guest.stop()
+        self.assertEqual((guest.process.returncode, guest.out.text(), guest.err.text()), (0, "", ""))
+        guest = Guest(self, "wait", self.option(), "--console=pty")
+        path = guest.err.wait("^oriel: the console is at (/dev/pts/[0-9]+)$")[1][1]
+        with open(path, "r+b", buffering=0) as terminal:
+            found = b""
+            while b"# sync: wait" not in found:
+                found += terminal.read(100)
+            terminal.write(b"x")
+            self.assertEqual(guest.process.wait(20), 0)
+
+    def test_output_that_nobody_takes(self):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        process = subprocess.Popen(
+            [ORIEL, "run", "--kernel", GUEST, "--memory=32M", f"--sandbox={SANDBOX}", "--cmdline=test=scan", self.option()],
+            stdin=subprocess.DEVNULL, stdout=write_end, stderr=subprocess.PIPE, text=True)
+        os.close(write_end)
+        self.assertEqual((process.communicate(timeout=30)[1], process.returncode), ("", 0))
+
+
+class Backend(threading.Thread):
+    """One that is as right as its answers; for one front-end after the other."""
+
+    def __init__(self, path, answers=None, silent=False):
+        super().__init__(daemon=True)
+        self.answers = {
+            vhost_user.GET_FEATURES: u64(1 << 32 | 1 << 30),
+            vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES),
+            vhost_user.GET_SHMEM_CONFIG: vhost_user.shmem_config(2 * MIB),
+        } | (answers or {})
+        self.silent = silent
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(1)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                wire = vhost_user.Wire(self.listener.accept()[0])
+            except OSError:
+                return
+            with contextlib.suppress(OSError), contextlib.closing(wire):
+                self.serve(wire)
+
+    def serve(self, wire):
+        while message := wire.message():
+            request, flags, payload, fds = message
+            for fd in fds:
+                os.close(fd)
+            if self.silent:
+                continue
+            if request == vhost_user.GET_CONFIG:
+                wire.send(vhost_user.pack(request, payload[:12] + bytes(len(payload) - 12), vhost_user.REPLY))
+            elif request in self.answers:
+                if self.answers[request] is None:
+                    return
+                wire.send(vhost_user.pack(request, self.answers[request], vhost_user.REPLY))
+            elif flags & vhost_user.NEED_REPLY:
+                wire.send(vhost_user.pack(request, u64(0), vhost_user.REPLY))
+
+    def end(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Wrong(RunCase):
+    """One line that says what is wrong, and nothing is left."""
+
+    def refused(self, status, words, *options, kernel=GUEST, command=(), before="", **kwargs):
+        options = [*([f"--kernel={kernel}"] if kernel else []), "--memory=32M", "--cmdline=test=scan",
+                   f"--sandbox={SANDBOX}", *options]
+        with self.subTest(words):
+            running = processes_of(self.folder).keys()
+            result = run(*command, ORIEL, "run", *options, stdin=subprocess.DEVNULL, **kwargs)
+            self.assertEqual((result.returncode, result.stdout), (status, ""), result.stderr)
+            self.assertRegex(result.stderr, f"^{before}oriel: .*{words}.*\n$")
+            wait_for(lambda: not processes_of(self.folder).keys() - running, "the end of everything", 5)
+
+    def file(self, name, data):
+        path = self.path(name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+
+class Usage(Wrong):
+    def test_options(self):
+        for words, *options in (
+                ("--cpus", "--cpus=0"), ("--cpus", "--cpus=65"), ("--cpus", "--cpus=many"),
+                ("--memory", "--memory=15M"), ("--memory", "--memory=17M"), ("--memory", "--memory=2T"),
+                ("--memory", "--memory=much"), ("--console", "--console=file"), ("--sandbox", "--sandbox=some"),
+                ("unheard-of", "--unheard-of"), ("word", "word")):
+            self.refused(2, words, *options)
+        self.refused(2, "--kernel is missing", kernel=None)
+
+    def test_share(self):
+        good = f"--share={self.share},tag=t"
+        for words, option in (
+                ("tag=TAG is missing", f"--share={self.share}"), ("tag=TAG is missing", f"--share={self.share},tag="),
+                ("the directory is missing", "--share=,tag=t"),
+                ("too long: at most 36 bytes", f"--share={self.share},tag={'t' * 37}"),
+                ("dax", good + ",dax=3M"), ("dax", good + ",dax=1M"), ("dax", good + ",dax=much"),
+                ("request-queues", good + ",request-queues=0"), ("threads", good + ",threads=65"),
+                ("unheard", good + ",unheard=of"), ("readonly", good + ",readonly=perhaps")):
+            self.refused(2, words, option)
+
+    def test_device(self):
+        good = f"--device=socket={self.socket}"
+        for words, option in (
+                ("socket=PATH is missing", "--device=virtio-id=26"), ("virtio-id", good + ",virtio-id=0"),
+                ("virtio-id", good + ",virtio-id=64"), ("queues", good + ",queues=257"),
+                ("queue-size", good + ",queue-size=3"), ("queue-size", good + ",queue-size=2048"),
+                ("dialect", good + ",dialect=latin"), ("unheard", good + ",unheard=of")):
+            self.refused(2, words, option)
+
+
+class Failures(Wrong):
+    def setUp(self):
+        if why_no_kvm():
+            self.skipTest(why_no_kvm())
+        super().setUp()
+
+    def option(self, *parts):
+        return f"--share={self.share},tag=t" + "".join(parts)
+
+    def test_kernel(self):
+        with open(GUEST, "rb") as file:
+            guest = file.read()
+        no_note = guest.replace(b"Oriel\0", b"Lairo\0")
+        other_machine = guest[:18] + b"\xb7\0" + guest[20:]
+        for words, name, data in (
+                ("is not a kernel", "text", b"not a kernel\n" * 100), ("is not a kernel", "empty", b""),
+                ("compressed with gzip", "gzip", b"\x1f\x8b" + bytes(5000)), ("truncated", "half", guest[:len(guest) // 40]),
+                ("no PVH entry", "no-note", no_note), ("", "other", other_machine), ("", "head", guest[:20])):
+            self.refused(1, f"{name}: .*{words}", self.option(), kernel=self.file(name, data))
+        self.refused(1, "--kernel: .*nowhere: No such file or directory", self.option(), kernel=self.path("nowhere"))
+        self.refused(1, "the kernel is not a regular file", self.option(), kernel=self.share)
+        self.refused(1, "not a regular file", self.option(), kernel="/dev/zero")
+
+    def test_initrd(self):
+        self.refused(1, "--initrd: .*nowhere: No such file or directory", self.option(),
+                     f"--initrd={self.path('nowhere')}")
+        with open(self.path("initrd"), "wb") as file:
+            file.truncate(40 * MIB)
+        self.refused(1, "at least [0-9]+ MiB of memory, the guest has 32 MiB", self.option(),
+                     f"--initrd={self.path('initrd')}")
+
+    def test_memory(self):
+        with open(GUEST, "rb") as file:
+            elf = bytearray(file.read())
+        # The second program header, of the segment that is loaded: so large that it ends behind memory.
+        at = 64 + 56 + 40
+        self.assertEqual(elf[64 + 56:64 + 60], bytes([1, 0, 0, 0]))
+        elf[at:at + 8] = u64(100 * MIB)
+        self.refused(1, "needs at least 102 MiB of memory, and the guest has 32 MiB", self.option(),
+                     kernel=self.file("large", bytes(elf)))
+        # Sanitizers have more addresses than that.
+        if SANDBOX == "on":
+            limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (1 << 36, 1 << 36))
+            self.refused(1, "can't make a virtual machine of 0x10000000000 bytes and 1 vcpus: Cannot allocate memory",
+                         self.option(), "--memory=1T", preexec_fn=limit)
+
+    def test_command_line(self):
+        self.refused(1, "the command line is too long", self.option(), f"--cmdline={'x' * 70000}")
+
+    def test_share(self):
+        self.refused(1, "nowhere: No such file or directory", f"--share={self.path('nowhere')},tag=t")
+        self.refused(1, "not a directory", f"--share={self.file('file', b'')},tag=t")
+
+    def test_socket(self):
+        device = f"--device=socket={self.socket}"
+        self.refused(1, f"socket {self.socket}: there is no such socket: start the back-end first", device)
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.socket)
+        self.refused(1, f"socket {self.socket}: nobody listens there: start the back-end first", device)
+        self.refused(1, "socket", f"--device=socket={self.file('file', b'')}")
+        self.refused(1, "socket", f"--device=socket={self.path('x' * 200)}")
+        # What was started for another device is ended.
+        self.refused(1, "nobody listens", self.option(), device)
+
+    def test_backend(self):
+        sizes = vhost_user.shmem_config
+        for words, answers in (
+                ("VIRTIO_F_VERSION_1", {vhost_user.GET_FEATURES: u64(1 << 30)}),
+                ("too large for a PCI BAR", {vhost_user.GET_SHMEM_CONFIG: sizes(1 << 62, 1 << 62)}),
+                ("too large for a PCI BAR", {vhost_user.GET_SHMEM_CONFIG: sizes((1 << 64) - 4096, 8192)}),
+                ("no window of 0x4000000000000 bytes for shared memory region 0",
+                 {vhost_user.GET_SHMEM_CONFIG: sizes(1 << 50)}),
+                ("20 shared memory regions, more than its PCI configuration space has room for",
+                 {vhost_user.GET_SHMEM_CONFIG: sizes(*[4096] * 20)})):
+            self.refused_backend(words, answers)
+        self.refused_backend("has 0 queues", {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES | 1),
+                                              GET_QUEUE_NUM: u64(0)})
+        self.refused_backend("has 2 queues, and 3 are wanted",
+                             {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES | 1), GET_QUEUE_NUM: u64(2)},
+                             ",queues=3")
+
+    def test_backend_that_breaks_the_protocol(self):
+        """The connection itself says what was wrong, before."""
+        for words, before, answers in (
+                ("negotiation: the back-end has closed the connection", "the peer has closed the connection",
+                 {vhost_user.GET_FEATURES: None}),
+                ("negotiation: .*does not speak vhost-user", "GET_FEATURES: reply's payload size 4, must be 8",
+                 {vhost_user.GET_FEATURES: b"four"}),
+                ("GET_SHMEM_CONFIG: .*does not speak vhost-user", "a region's size is not a multiple of the page size",
+                 {vhost_user.GET_SHMEM_CONFIG: vhost_user.shmem_config(12345)}),
+                ("GET_SHMEM_CONFIG: the back-end has closed", "the peer has closed the connection",
+                 {vhost_user.GET_SHMEM_CONFIG: None})):
+            self.refused_backend(words, answers, before=f"(oriel: .*{before}; the connection ends\n)?")
+        self.refused_backend("does not answer", {}, silent=True, before="(oriel: .* no reply .*; the connection ends\n)?")
+
+    def refused_backend(self, words, answers, options="", silent=False, **kwargs):
+        path = self.path(f"socket-{len(os.listdir(self.folder))}")
+        backend = Backend(path, answers, silent)
+        self.refused(1, f"socket {path}: .*{words}", f"--device=socket={path}" + options, **kwargs)
+        backend.end()
+
+    def test_good_backend(self):
+        """None of the above is refused because of this end of it."""
+        backend = Backend(self.socket)
+        result = run(ORIEL, "run", "--kernel", GUEST, "--memory=32M", "--cmdline=test=scan", f"--sandbox={SANDBOX}",
+                     f"--device=socket={self.socket},virtio-id=42", stdin=subprocess.DEVNULL)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("1af4:106a", result.stdout)
+        self.assertTrue(os.path.exists(self.socket), "a socket that is not ours stays")
+        backend.end()
+
+    def test_two_on_one_socket(self):
+        """A back-end serves one front-end at a time."""
+        self.start_fs("--dax-window", "2M")
+        guest = Guest(self, "wait", f"--device=socket={self.socket}")
+        guest.wait_sync("wait")
+        self.refused(1, "(it may be serving another front-end|does not answer)", f"--device=socket={self.socket}",
+                     before="(oriel: .*; the connection ends\n)?")
+        guest.go_on()
+        self.assertEqual(guest.process.wait(20), 0)
+
+
+class NoKvm(Wrong):
+    """Where there is no KVM, or not for this user: whatever this machine has."""
+
+    def without(self, *commands):
+        script = " && ".join([*commands, 'exec "$@"'])
+        command = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        if os.geteuid() != 0:
+            command[1:1] = ["--user", "--map-root-user"]
+        if run(*command, "true").returncode != 0:
+            self.skipTest("no mount namespaces here")
+        return command
+
+    def test_absent(self):
+        command = self.without("mount -t tmpfs none /dev")
+        self.refused(1, "/dev/kvm: there is no KVM here: load kvm_intel or kvm_amd",
+                     f"--share={self.share},tag=t", command=command)
+
+    def test_something_else(self):
+        if not os.path.exists("/dev/kvm"):
+            self.skipTest("no /dev/kvm")
+        command = self.without("mount --bind /dev/null /dev/kvm")
+        self.refused(1, "kvm|KVM|virtual machine", f"--share={self.share},tag=t", command=command)
+
+    def test_not_permitted(self):
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if os.geteuid() != 0 or not os.path.exists("/dev/kvm") or run(*command, "test", "-r", "/dev/kvm").returncode == 0:
+            self.skipTest("this needs root, and a /dev/kvm that is not everybody's")
+        if run(*command, "test", "-x", ORIEL, "-a", "-r", GUEST).returncode != 0:
+            self.skipTest("others can't read this build")
+        self.refused(1, "/dev/kvm: permission denied: add this user to the group kvm", command=command)
+
+
+if __name__ == "__main__":
+    main()
