@@ -429,7 +429,8 @@ class Ends(GuestCase):
         self.assertEqual((guest.process.returncode, guest.out.text(), guest.err.text()), (0, "", ""))
         guest = Guest(self, "wait", self.option(), "--console=pty")
         path = guest.err.wait("^oriel: the console is at (/dev/pts/[0-9]+)$")[1][1]
-        with open(path, "r+b", buffering=0) as terminal:
+        # Not as this process's controlling terminal, whose end would be its own.
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_NOCTTY), "r+b", buffering=0) as terminal:
             found = b""
             while b"# sync: wait" not in found:
                 found += terminal.read(100)
