@@ -137,11 +137,12 @@ static const char *check_share(const struct share *share)
 
 static const char **make_arguments(struct run_devices *to, const struct share *share)
 {
-        const char **arguments = (const char **)(void *)keep(to, calloc(ARGUMENTS, sizeof(char *)));
+        const char **arguments = calloc(ARGUMENTS, sizeof(const char *));
         unsigned n = 0;
 
         if (!arguments)
                 return NULL;
+        keep(to, (char *)(void *)arguments);
         arguments[n++] = "--shared-dir";
         arguments[n++] = share->dir;
         arguments[n++] = "--tag";

@@ -7,11 +7,13 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+TAILQ_HEAD(event_list, event_entry);
+
 /* What has happened to a machine, for its owner's thread. Any thread puts. A back-end that is refused without end does
  * not make the list longer without end. */
 struct events {
         pthread_mutex_t lock;
-        TAILQ_HEAD(, event_entry) list;
+        struct event_list list;
         unsigned count;
         int fd; /* an eventfd */
 };

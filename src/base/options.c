@@ -147,7 +147,7 @@ static const struct option_row *find_part(const struct option_row *rows, size_t 
 bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char *text, char *storage, char *why,
                         size_t why_size)
 {
-        char *at = strcpy(storage, text);
+        char *at = memcpy(storage, text, strlen(text) + 1);
 
         for (bool first = true; at; first = false) {
                 char *part = cut_part(&at), *value = strchr(part, '=');

@@ -16,11 +16,13 @@
 
 enum { MAX_CLIENTS = 16, COMMANDS_AT_ONCE = 16, EVENTS_AT_ONCE = 8 };
 
+LIST_HEAD(clients, client);
+
 struct qmp {
         struct qmp_options options;
         struct oriel_log log;
         int epoll_fd;
-        LIST_HEAD(, client) clients;
+        struct clients clients;
         unsigned n_clients;
 };
 
@@ -320,8 +322,7 @@ void qmp_event(struct qmp *qmp, const char *name, struct json_object *data)
         struct json_object *event = make_event(name, data);
         struct client *client;
 
-        LIST_FOREACH(client, &qmp->clients, entry)
-        {
+        for (client = LIST_FIRST(&qmp->clients); client; client = LIST_NEXT(client, entry)) {
                 if (!client->negotiated || client->gone)
                         continue;
                 client_send(client, event);
@@ -371,8 +372,7 @@ void qmp_free(struct qmp *qmp)
 
         if (!qmp)
                 return;
-        LIST_FOREACH(client, &qmp->clients, entry)
-        {
+        for (client = LIST_FIRST(&qmp->clients); client; client = LIST_NEXT(client, entry)) {
                 client_flush(client);
                 client->gone = true;
         }

@@ -3,6 +3,7 @@
 #include "vmm/kvm/machine.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #define MAX_CPUID 256
@@ -47,7 +48,7 @@ static void describe_topology(struct kvm_cpuid_entry2 *entry, unsigned index, un
         }
 }
 
-/* All that KVM can. */
+/* All that KVM can. @out is the caller's, also on failure. */
 static int get_cpuid(const struct kvm *kvm, struct kvm_cpuid2 **out)
 {
         struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
@@ -55,14 +56,8 @@ static int get_cpuid(const struct kvm *kvm, struct kvm_cpuid2 **out)
         if (!cpuid)
                 return -ENOMEM;
         cpuid->nent = MAX_CPUID;
-        if (ioctl(kvm->system, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-                int r = -errno;
-
-                free(cpuid);
-                return r;
-        }
         *out = cpuid;
-        return 0;
+        return ioctl(kvm->system, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
 }
 
 static int set_cpuid(struct vcpu *vcpu)
@@ -70,7 +65,7 @@ static int set_cpuid(struct vcpu *vcpu)
         _cleanup_(freep) struct kvm_cpuid2 *cpuid = NULL;
         int r = get_cpuid(vcpu->kvm, &cpuid);
 
-        if (r < 0)
+        if (r < 0 || !cpuid)
                 return r;
         for (unsigned i = 0; i < cpuid->nent; i++) {
                 struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
@@ -89,7 +84,7 @@ unsigned kvm_address_bits(struct kvm *kvm)
 {
         _cleanup_(freep) struct kvm_cpuid2 *cpuid = NULL;
 
-        if (get_cpuid(kvm, &cpuid) == 0)
+        if (get_cpuid(kvm, &cpuid) == 0 && cpuid)
                 for (unsigned i = 0; i < cpuid->nent; i++)
                         if (cpuid->entries[i].function == 0x80000008)
                                 return cpuid->entries[i].eax & 0xff;
@@ -106,11 +101,12 @@ static void set_msrs(struct vcpu *vcpu)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-                struct {
+                union {
                         struct kvm_msrs header;
-                        struct kvm_msr_entry entry;
-                } msrs = {{.nmsrs = 1}, wanted[i]};
+                        uint8_t room[sizeof(struct kvm_msrs) + sizeof(wanted[i])];
+                } msrs = {.header.nmsrs = 1};
 
+                memcpy(msrs.header.entries, &wanted[i], sizeof(wanted[i]));
                 ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
         }
 }

@@ -36,9 +36,9 @@ static int find_stat(const char *name)
 void vcpu_open_stats(struct vcpu *vcpu)
 {
         struct kvm_stats_header header;
-        struct {
+        union {
                 struct kvm_stats_desc desc;
-                char name[NAME_ROOM];
+                char room[sizeof(struct kvm_stats_desc) + NAME_ROOM];
         } row;
 
         memset(vcpu->stats, 0, sizeof(vcpu->stats));
@@ -53,7 +53,7 @@ void vcpu_open_stats(struct vcpu *vcpu)
                 if (pread(vcpu->stats_fd, &row, size, (off_t)(header.desc_offset + i * size)) != (ssize_t)size)
                         return;
 
-                int at = find_stat((const char *)&row + sizeof(struct kvm_stats_desc));
+                int at = find_stat(row.desc.name);
 
                 if (at >= 0)
                         vcpu->stats[at] = header.data_offset + row.desc.offset;

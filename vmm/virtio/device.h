@@ -84,7 +84,7 @@ struct virtio {
         unsigned n_config_writes;
         bool reset_wanted;
         bool quit;
-        enum { BRINGING_UP, READY, FAILED } phase;
+        enum phase { BRINGING_UP, READY, FAILED } phase;
         char why[256];
         bool connected, started;
         unsigned connections;

@@ -9,10 +9,12 @@
 #include <search.h>
 #include <stdlib.h>
 
+LIST_HEAD(dma_listeners, dma_listener);
+
 struct dma {
         pthread_mutex_t lock;
         void *pieces; /* tsearch(), by guest address */
-        LIST_HEAD(, dma_listener) listeners;
+        struct dma_listeners listeners;
 };
 
 static int compare(const void *a, const void *b)
@@ -80,8 +82,7 @@ static void tell_removal(struct dma_listener *listener, struct dma_piece *piece)
 {
         struct dma_change *change;
 
-        TAILQ_FOREACH(change, &listener->changes, entry)
-        {
+        for (change = TAILQ_FIRST(&listener->changes); change; change = TAILQ_NEXT(change, entry)) {
                 if (change->piece == piece) {
                         forget(listener, change);
                         return;
@@ -97,8 +98,8 @@ static int add(struct dma *dma, struct dma_piece *piece)
 
         if (!node || *node != piece)
                 return node ? -EEXIST : -ENOMEM;
-        LIST_FOREACH(listener, &dma->listeners, entry)
-        tell(listener, DMA_ADD, piece);
+        for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
+                tell(listener, DMA_ADD, piece);
         return 0;
 }
 
@@ -132,8 +133,8 @@ void dma_remove(struct dma *dma, uint64_t guest_address)
 
         if (piece) {
                 tdelete(piece, &dma->pieces, compare);
-                LIST_FOREACH(listener, &dma->listeners, entry)
-                tell_removal(listener, piece);
+                for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
+                        tell_removal(listener, piece);
                 release(piece);
         }
         pthread_mutex_unlock(&dma->lock);
@@ -172,18 +173,20 @@ void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
 bool dma_next(struct dma *dma, struct dma_listener *listener, enum dma_change_kind *kind, struct dma_piece **piece)
 {
         struct dma_change *change = NULL;
+        bool any;
 
         pthread_mutex_lock(&dma->lock);
         if (listener->listening)
                 change = TAILQ_FIRST(&listener->changes);
-        if (change) {
+        any = change;
+        if (any) {
                 TAILQ_REMOVE(&listener->changes, change, entry);
                 *kind = change->kind;
                 *piece = change->piece;
                 free(change);
         }
         pthread_mutex_unlock(&dma->lock);
-        return change;
+        return any;
 }
 
 void dma_piece_release(struct dma *dma, struct dma_piece *piece)

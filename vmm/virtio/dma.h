@@ -25,10 +25,12 @@ struct dma_change {
         struct dma_piece *piece;
 };
 
+TAILQ_HEAD(dma_changes, dma_change);
+
 /* One device that is told. The fields are dma's. */
 struct dma_listener {
         LIST_ENTRY(dma_listener) entry;
-        TAILQ_HEAD(, dma_change) changes;
+        struct dma_changes changes;
         int wake_fd; /* an eventfd, the owner's: there are changes */
         bool listening;
 };

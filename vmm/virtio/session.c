@@ -47,7 +47,7 @@ static struct wish look(struct virtio *virtio)
 
 /* ---- connecting ---- */
 
-static void set_phase(struct virtio *virtio, int phase, const char *why)
+static void set_phase(struct virtio *virtio, enum phase phase, const char *why)
 {
         pthread_mutex_lock(&virtio->lock);
         virtio->phase = phase;
