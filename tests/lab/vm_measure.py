@@ -11,7 +11,7 @@ import sys
 from lab import main
 from nested import Nested
 
-RUNS = 5
+RUNS = 4
 SHOW = """
 check "measured" test -s /tmp/took
 check "no back-end is left" wait_for 5 sh -c '! pidof oriel-fs'
