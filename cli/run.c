@@ -246,7 +246,9 @@ static int open_signals(void)
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGHUP);
         sigprocmask(SIG_BLOCK, &set, NULL);
-        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+
+        return fd < 0 ? -errno : fd;
 }
 
 /* Each mapping keeps a descriptor. */
@@ -353,6 +355,16 @@ static int start_control(struct run *run, int listener)
         return r < 0 ? fail("--control: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
+static int open_console(struct run *run)
+{
+        int r = open_signals();
+
+        run->signals = r;
+        if (r >= 0)
+                r = console_new((enum console_kind)parse_console(), &run->console);
+        return r < 0 ? fail("--console: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
 /* With the broker at hand, which removes the control socket in the end. */
 static int run_machine(struct run *run, const struct run_devices *from, int listener)
 {
@@ -363,13 +375,11 @@ static int run_machine(struct run *run, const struct run_devices *from, int list
         if (kernel_fd < 0 || (initrd && initrd_fd < 0))
                 return STATUS_FAILURE;
 
-        int r = console_new((enum console_kind)parse_console(), &run->console);
-
-        if (r < 0)
-                return fail("--console: %s", strerror(-r));
-
         int status = make_machine(run, from, kernel_fd, initrd_fd);
 
+        /* Until here a signal just ends the process. */
+        if (status == STATUS_SUCCESS)
+                status = open_console(run);
         if (status == STATUS_SUCCESS)
                 status = start_control(run, fd_take(&control_fd));
         if (status == STATUS_SUCCESS)
@@ -397,10 +407,7 @@ int command_run(int argc, char **argv)
         /* With more, the C library looks into a file for how many there may be, which it may not later on. */
         mallopt(M_ARENA_MAX, 2);
 
-        struct run run = {.log = stderr_log(verbose), .signals = open_signals()};
-
-        if (run.signals < 0)
-                return fail("signalfd: %s", strerror(errno));
+        struct run run = {.log = stderr_log(verbose), .signals = -1};
 
         struct socket_file file = {.path = NULL};
         int listener = listen_control(&file);

@@ -262,6 +262,10 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
                          " virtualization in the firmware");
         else if (r == -EACCES || r == -EPERM)
                 snprintf(why, why_size, "/dev/kvm: permission denied: add this user to the group kvm");
+        else if (r == -ENOSYS)
+                snprintf(why, why_size,
+                         "/dev/kvm: it is no KVM, or one that lacks what is needed: Linux 5.14 on x86-64 has"
+                         " it all");
         else if (r < 0)
                 snprintf(why, why_size, "can't make a virtual machine of 0x%" PRIx64 " bytes and %u vcpus: %s",
                          options.memory_size, options.cpus, strerror(-r));

@@ -40,7 +40,8 @@ static void free_mapping(void *p)
 {
         struct mapping *mapping = p;
 
-        shadow_free(mapping->shadow);
+        if (mapping)
+                shadow_free(mapping->shadow);
         free(mapping);
 }
 
@@ -171,7 +172,7 @@ void window_wait(struct window *window, struct window_batch *batch)
         for (unsigned i = 0; i < batch->n; i++) {
                 int r = window->ops->wait(window->userdata, batch->tickets[i]);
 
-                if (r < 0)
+                if (r < 0 && batch->mappings[i])
                         log_unmap_failure(window, batch->mappings[i], r);
                 free_mapping(batch->mappings[i]);
         }
@@ -190,9 +191,23 @@ static uint64_t batches_needed(struct window *window)
         return n;
 }
 
+/* What another process has mapped before this one took its place is in no table here: the guest knows it, and the
+ * front-end, which refuses what is not exactly one mapping. True: that is what @range may be. */
+static bool submit_unknown(struct window *window, struct oriel_range range, struct window_batch *batch)
+{
+        pthread_mutex_lock(&window->lock);
+
+        bool unknown = window->resumed && !find_mapping(window, range) && batch->n < FS_WINDOW_BATCH;
+
+        if (unknown && window->ops->submit_unmap(window->userdata, range, &batch->tickets[batch->n]) == 0)
+                batch->mappings[batch->n++] = NULL;
+        pthread_mutex_unlock(&window->lock);
+        return unknown;
+}
+
 void window_unmap(struct window *window, struct oriel_range range, struct window_batch *batch)
 {
-        bool all = false;
+        bool all = submit_unknown(window, range, batch);
 
         for (uint64_t n = batches_needed(window); !all && n > 0; n--) {
                 pthread_mutex_lock(&window->lock);
@@ -457,11 +472,13 @@ void window_resume(struct window *window)
         window->limits = (struct window_limits){0};
         window->shadows.enabled = false;
         window->usable = window->size > 0;
+        window->resumed = true;
 }
 
 void window_try(struct window *window)
 {
         window->usable = false;
+        window->resumed = false;
         window->shadows.enabled = false;
         window->shadows.complained = false;
         if (window->size == 0)

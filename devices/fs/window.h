@@ -27,6 +27,7 @@ struct window {
         bool insist;                 /* a share that is read-only may be mapped by a front-end that writes to it */
         bool readonly;               /* the share is */
         atomic_bool usable;          /* files can be mapped; set by window_try() */
+        atomic_bool resumed;         /* what is mapped may be another process's */
         struct window_limits limits; /* likewise */
         struct window_limits said;   /* what the log has been told */
         struct shadows shadows;
@@ -47,7 +48,7 @@ struct window_view {
 
 /* Unmaps that were submitted, and whose answers are yet to be waited for. Zero is empty. */
 struct window_batch {
-        struct mapping *mappings[FS_WINDOW_BATCH];
+        struct mapping *mappings[FS_WINDOW_BATCH]; /* NULL: not one of ours */
         uint64_t tickets[FS_WINDOW_BATCH];
         unsigned n;
 };

@@ -134,7 +134,7 @@ static void test_unmap(struct outage *outage)
         int r = share_unmap(&outage->share, 0, RANGE);
 
         check(r == 0, "what the back-end did not map itself may be unmapped: %d", r);
-        print("# it is %s\n", shows(outage, 4) ? "still there" : "gone");
+        check(!shows(outage, 4), "and is gone then");
         r = share_map(&outage->share, outage->node, 0, 0, RANGE, true);
         need(r == 0 && shows(outage, outage->size), "and mapped again: %d", r);
 }

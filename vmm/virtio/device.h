@@ -4,6 +4,7 @@
 
 #include "vmm/bus/msix.h"
 #include "vmm/virtio/virtio.h"
+#include "vmm/virtio/voice.h"
 #include "vmm/virtio/window.h"
 
 #include <oriel/frontend.h>
@@ -58,7 +59,8 @@ struct virtio {
         char *name;
         struct virtio_options options;
         struct virtio_events events;
-        struct oriel_log log;
+        struct voice voice;
+        struct oriel_log log; /* the voice's */
 
         struct pci_function function;
         bool plugged;

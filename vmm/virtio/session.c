@@ -100,6 +100,15 @@ static int connect_once(struct virtio *virtio, char *why, size_t why_size)
         return r;
 }
 
+/* What the front-end has logged says more. */
+static void add_detail(const struct virtio *virtio, char *why, size_t why_size)
+{
+        size_t n = strlen(why);
+
+        if (n > 0 && virtio->voice.held[0])
+                snprintf(why + n, why_size - n, " (%s)", virtio->voice.held);
+}
+
 /* One try. False: the first one has failed, and so has the device. */
 static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
 {
@@ -110,9 +119,11 @@ static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
         int r = connect_once(virtio, why, why_size);
 
         if (virtio->phase == BRINGING_UP) {
+                add_detail(virtio, why, why_size);
                 set_phase(virtio, r == 0 ? READY : FAILED, why);
                 if (r < 0)
                         return false;
+                voice_release(&virtio->voice);
         } else if (r < 0 && strcmp(before, why) != 0) {
                 log_warning(&virtio->log, "%s: no back-end: %s; trying on", virtio->name, why);
         }

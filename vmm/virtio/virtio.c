@@ -34,8 +34,8 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
         virtio->options = *options;
         if (options->events)
                 virtio->events = *options->events;
-        if (options->log)
-                virtio->log = *options->log;
+        voice_init(&virtio->voice, options->log);
+        virtio->log = voice_log(&virtio->voice);
         virtio->name = strdup(options->name);
         if (!virtio->name)
                 return -ENOMEM;
@@ -133,6 +133,7 @@ void virtio_free(struct virtio *virtio)
         fd_close(virtio->config_fd);
         fd_close(virtio->err_fd);
         fd_close(virtio->inflight_fd);
+        voice_done(&virtio->voice);
         pthread_cond_destroy(&virtio->changed);
         pthread_mutex_destroy(&virtio->lock);
         free(virtio->name);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/log.h"
+#include "base/test.h"
+#include "vmm/virtio/voice.h"
+
+#include <string.h>
+
+struct heard {
+        unsigned lines;
+        char last[200];
+};
+
+static void hear(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct heard *heard = userdata;
+
+        (void)level;
+        heard->lines++;
+        strncpy(heard->last, line, sizeof(heard->last) - 1);
+}
+
+static void test_holds_and_limits(void **state)
+{
+        struct heard heard = {0};
+        const struct oriel_log to = {hear, &heard, ORIEL_LOG_INFO};
+        struct voice voice;
+
+        (void)state;
+        voice_init(&voice, &to);
+
+        struct oriel_log log = voice_log(&voice);
+
+        log_error(&log, "a reason");
+        assert_int_equal(heard.lines, 0);
+        assert_string_equal(voice.held, "a reason");
+        voice_release(&voice);
+        assert_string_equal(voice.held, "");
+        for (unsigned i = 0; i < 1000; i++)
+                log_warning(&log, "line %u", i);
+        /* A second may have passed. */
+        assert_in_range(heard.lines, 20, 30);
+        /* What is asked for is not limited, and what is not asked for not said. */
+        log_info(&log, "told");
+        assert_string_equal(heard.last, "told");
+        log_debug(&log, "not told");
+        assert_string_equal(heard.last, "told");
+        voice_done(&voice);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {counted_test(test_holds_and_limits)};
+
+        return run_counted("voice", tests);
+}
