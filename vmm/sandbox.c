@@ -82,6 +82,8 @@ static const struct rule rules[] = {
         ANY(sigaltstack),
         ANY(restart_syscall),
         ANY(clock_gettime),
+        ANY(gettimeofday),
+        ANY(time),
         ANY(clock_nanosleep),
         ANY(nanosleep),
         ANY(getrandom),
