@@ -12,12 +12,14 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TIMEOUT_MS 10000
 
 struct broker {
         pthread_mutex_t lock; /* one request at a time */
+        uint32_t requests;
         struct channel channel;
         pid_t pid;
 };
@@ -74,10 +76,11 @@ static bool serve_one(struct helper *helper)
         if (r <= 0)
                 return r == 0;
 
+        uint32_t number = helper->channel.in.header.request;
         _cleanup_(fd_closep) int fd = make_connection(helper, helper->channel.in.payload.u64);
 
         channel_done(&helper->channel);
-        message_init(&reply, 0, ORIEL_VERSION);
+        message_init(&reply, number, ORIEL_VERSION);
         message_set_u64(&reply, fd < 0 ? (uint64_t)-fd : 0);
         if (fd >= 0)
                 reply.fds[reply.n_fds++] = fd;
@@ -148,25 +151,40 @@ int broker_new(const struct broker_item *items, unsigned n_items, const struct s
         return 0;
 }
 
+/* The answer to request @number; those before it came too late for who had asked. */
+static int receive_answer(struct channel *channel, uint32_t number, int64_t deadline)
+{
+        struct complaint complaint;
+
+        for (;;) {
+                int r = channel_receive(channel, UINT32_MAX, &complaint);
+
+                if (r < 0)
+                        return r;
+                if (r == 1 && channel->in.header.request == number)
+                        return 0;
+                if (r == 1)
+                        channel_done(channel);
+                else if (channel_wait(channel, deadline) < 0)
+                        return -ETIMEDOUT;
+        }
+}
+
 static int ask(struct broker *broker, unsigned item)
 {
         const int64_t deadline = now_ms() + TIMEOUT_MS;
         struct channel *channel = &broker->channel;
-        struct complaint complaint;
         struct message request;
 
-        message_init(&request, 0, ORIEL_VERSION);
+        message_init(&request, ++broker->requests, ORIEL_VERSION);
         message_set_u64(&request, item);
 
         int r = channel_send(channel, &request, deadline);
 
-        while (r == 0 && (r = channel_receive(channel, UINT32_MAX, &complaint)) == 0)
-                r = channel_wait(channel, deadline);
-        if (r < 0) {
-                /* An answer that is late would be taken for the next one's. */
-                channel_close(channel);
-                return -EPIPE;
-        }
+        if (r == 0)
+                r = receive_answer(channel, broker->requests, deadline);
+        if (r < 0)
+                return r == -ETIMEDOUT ? r : -EPIPE;
 
         int fd = message_take_fd(&channel->in, 0);
         uint64_t error = channel->in.payload.u64;
@@ -179,7 +197,7 @@ int broker_connect(struct broker *broker, unsigned item)
 {
         pthread_mutex_lock(&broker->lock);
 
-        int fd = broker->channel.fd < 0 ? -EPIPE : ask(broker, item);
+        int fd = ask(broker, item);
 
         pthread_mutex_unlock(&broker->lock);
         return fd;
@@ -189,10 +207,10 @@ void broker_free(struct broker *broker)
 {
         if (!broker)
                 return;
-        if (broker->channel.fd >= 0)
-                channel_close(&broker->channel);
-        while (waitpid(broker->pid, NULL, 0) < 0 && errno == EINTR)
-                ;
+        channel_close(&broker->channel);
+        /* Not for ever: what it has to end may be waiting for a disk. */
+        for (int64_t deadline = now_ms() + TIMEOUT_MS; waitpid(broker->pid, NULL, WNOHANG) == 0 && now_ms() < deadline;)
+                nanosleep(&(const struct timespec){0, 1000 * 1000}, NULL);
         pthread_mutex_destroy(&broker->lock);
         free(broker);
 }

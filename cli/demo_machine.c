@@ -175,7 +175,9 @@ static int run_machine(const struct listing *listing, const char *guest, uint64_
                         break;
         if (interrupted)
                 return fail("interrupted");
-        return WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILURE;
+        if (WIFSIGNALED(status))
+                return fail("the virtual machine was ended by signal %d", WTERMSIG(status));
+        return WEXITSTATUS(status);
 }
 
 /* ---- what it has found ---- */

@@ -53,6 +53,22 @@ void events_put(struct events *events, const struct machine_event *event)
         fd_event_signal(events->fd);
 }
 
+void events_forget(struct events *events)
+{
+        struct event_entry *entry, *next;
+
+        pthread_mutex_lock(&events->lock);
+        for (entry = TAILQ_FIRST(&events->list); entry; entry = next) {
+                next = TAILQ_NEXT(entry, entry);
+                if (entry->event.device)
+                        continue;
+                TAILQ_REMOVE(&events->list, entry, entry);
+                events->count--;
+                free(entry);
+        }
+        pthread_mutex_unlock(&events->lock);
+}
+
 bool events_take(struct events *events, struct machine_event *out)
 {
         pthread_mutex_lock(&events->lock);

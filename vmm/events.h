@@ -21,6 +21,8 @@ struct events {
 int events_init(struct events *events);
 void events_done(struct events *events);
 void events_put(struct events *events, const struct machine_event *event);
+/* All but what is about devices. */
+void events_forget(struct events *events);
 bool events_take(struct events *events, struct machine_event *out);
 
 #endif

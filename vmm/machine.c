@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "channel/channel.h"
 #include "vmm/boot/boot.h"
 #include "vmm/events.h"
 #include "vmm/layout.h"
@@ -20,6 +21,9 @@
 
 /* A fault without a cause that is found is tried again this often: its cause may be gone by then. */
 #define FAULT_TRIES 3
+
+/* How long back-ends have for a reset. */
+#define RESET_MS 2000
 
 struct fault_count {
         uint64_t rip;
@@ -335,6 +339,7 @@ static int begin_devices(struct machine *machine)
                         .queues = from->queues,
                         .queue_size = (uint16_t)from->queue_size,
                         .dialect = from->dialect,
+                        .devices = machine->options.n_devices,
                         .kvm = machine->kvm,
                         .dma = machine->dma,
                         .events = &events,
@@ -480,8 +485,14 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
 
         watch_stop(&machine->watch);
         kvm_pause(machine->kvm);
+        int64_t deadline = now_ms() + RESET_MS;
+
         for (unsigned i = 0; i < machine->n_devices; i++)
-                virtio_reset(machine->devices[i]);
+                virtio_begin_reset(machine->devices[i]);
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                virtio_finish_reset(machine->devices[i], deadline);
+        /* What the machine before has wanted is not wanted any more. */
+        events_forget(&machine->events);
 
         int r = kvm_reset(machine->kvm);
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* A condition on one argument; none where the mask is 0 and the comparison SCMP_CMP_MASKED_EQ. */
 struct rule {
@@ -71,7 +72,6 @@ static const struct rule rules[] = {
         ANY(rseq),
         ANY(exit),
         ANY(exit_group),
-        ANY(tgkill),
         ANY(gettid),
         ANY(getpid),
         ANY(sched_yield),
@@ -87,7 +87,7 @@ static const struct rule rules[] = {
         ANY(clock_nanosleep),
         ANY(nanosleep),
         ANY(getrandom),
-        ANY(prlimit64),
+        WITH(prlimit64, 0, UINT32_MAX, 0),
         ANY(wait4),
         /* KVM, by its letter, and the terminal's mode. */
         WITH(ioctl, 1, 0xff00, KVMIO << 8),
@@ -112,6 +112,9 @@ int sandbox_enter(void)
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rules); i++)
                 r = add(filter, &rules[i]);
+        /* To its own threads. */
+        if (r == 0)
+                r = add(filter, &WITH(tgkill, 0, UINT32_MAX, (uint64_t)getpid()));
         /* Its flags can't be looked at: the C library then uses clone(). */
         if (r == 0)
                 r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

@@ -2,6 +2,7 @@
 #include "vmm/kvm/machine.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,6 +71,11 @@ int kvm_new_route(struct kvm *kvm)
                 route++;
         if (route < MAX_ROUTES)
                 kvm->routes[route] = (struct msi_route){.used = true};
+        if (route == MAX_ROUTES && !kvm->routes_ran_out) {
+                kvm->routes_ran_out = true;
+                log_warning(&kvm->log, "more than %d interrupt vectors are in use: the next ones send nothing",
+                            MAX_ROUTES);
+        }
         pthread_mutex_unlock(&kvm->lock);
         return route < MAX_ROUTES ? route : -ENOSPC;
 }

@@ -12,7 +12,7 @@
 #define MAX_SLOTS  508
 #define VCPU_STATS 5
 #define PINS       24 /* of the I/O interrupt controller */
-#define MAX_ROUTES 1024
+#define MAX_ROUTES 2048
 
 struct vcpu {
         struct kvm *kvm;
@@ -47,6 +47,7 @@ struct kvm {
         pthread_mutex_t lock; /* what follows, up to the vcpus */
         bool slots[MAX_SLOTS];
         struct msi_route routes[MAX_ROUTES];
+        bool routes_ran_out;
         bool paused;
         bool ended;
         unsigned parked; /* vcpus that wait for the end of the pause, or have ended */

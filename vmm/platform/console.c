@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -29,6 +31,8 @@ struct console {
         char path[64];
         bool raw;
         struct termios before;
+        int own_out; /* the same as standard output, where a write never waits; -1: there is none */
+        bool is_socket;
 
         pthread_mutex_t lock; /* the output */
         uint8_t *output;
@@ -55,6 +59,22 @@ static int make_raw(struct console *console)
                 return -errno;
         console->raw = true;
         return 0;
+}
+
+/* Who shares standard output with us shares its flags too, so it is not made non-blocking: a terminal or a pipe is
+ * opened anew, and a socket can be told with each write. A file never makes anybody wait. */
+static void open_stdout(struct console *console)
+{
+        struct stat st;
+
+        console->out = STDOUT_FILENO;
+        if (fstat(STDOUT_FILENO, &st) < 0)
+                return;
+        console->is_socket = S_ISSOCK(st.st_mode);
+        if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))
+                console->own_out = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (console->own_out >= 0)
+                console->out = console->own_out;
 }
 
 static int open_pty(struct console *console)
@@ -84,7 +104,7 @@ int console_new(enum console_kind kind, struct console **out)
         if (!console)
                 return -ENOMEM;
         console->kind = kind;
-        console->in = console->out = console->slave = -1;
+        console->in = console->out = console->own_out = console->slave = -1;
         pthread_mutex_init(&console->lock, NULL);
         console->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         console->output = kind == CONSOLE_NONE ? NULL : malloc(OUTPUT_MAX);
@@ -92,7 +112,7 @@ int console_new(enum console_kind kind, struct console **out)
                 return -ENOMEM;
         if (kind == CONSOLE_STDIO) {
                 console->in = STDIN_FILENO;
-                console->out = STDOUT_FILENO;
+                open_stdout(console);
                 r = make_raw(console);
         } else if (kind == CONSOLE_PTY) {
                 r = open_pty(console);
@@ -107,11 +127,12 @@ void console_free(struct console *console)
 {
         if (!console)
                 return;
-        while (console->kind == CONSOLE_STDIO && console->size > 0) {
+        for (size_t before = 0; console->kind == CONSOLE_STDIO && console->size > 0 && console->size != before;) {
                 struct pollfd fd = {.fd = console->out, .events = POLLOUT};
 
                 if (poll(&fd, 1, LAST_FLUSH_MS) != 1 || fd.revents & (POLLERR | POLLNVAL))
                         break;
+                before = console->size;
                 console_flush(console);
         }
         if (console->raw)
@@ -119,6 +140,7 @@ void console_free(struct console *console)
         if (console->kind == CONSOLE_PTY)
                 fd_close(console->in);
         fd_close(console->slave);
+        fd_close(console->own_out);
         fd_close(console->wake_fd);
         pthread_mutex_destroy(&console->lock);
         free(console->output);
@@ -167,7 +189,12 @@ struct console_fds console_get_fds(struct console *console)
         };
 }
 
-/* A pipe that is writable takes PIPE_BUF bytes without waiting. */
+static ssize_t write_some(const struct console *console, const void *data, size_t size)
+{
+        return console->is_socket ? send(console->out, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                  : write(console->out, data, size);
+}
+
 void console_flush(struct console *console)
 {
         fd_event_clear(console->wake_fd);
@@ -184,7 +211,7 @@ void console_flush(struct console *console)
         if (size == 0)
                 return;
 
-        ssize_t n = write(console->out, data, size);
+        ssize_t n = write_some(console, data, size);
 
         /* Who can't be written to at all loses it. */
         if (n < 0)

@@ -190,12 +190,24 @@ static int ask_regions(struct virtio *virtio, struct answers *answers, const str
 
 /* ---- the first back-end, and the next ---- */
 
+static unsigned count_windows(const struct virtio *virtio)
+{
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                n += virtio->shmem_sizes[i] > 0;
+        return n;
+}
+
 static int make_windows(struct virtio *virtio, const struct reason *reason)
 {
+        unsigned shares = count_windows(virtio) * virtio->options.devices;
+
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
                 struct window_options options = {
                         .shmid = (uint8_t)i,
                         .size = virtio->shmem_sizes[i],
+                        .shares = shares,
                         .kvm = virtio->options.kvm,
                         .dma = virtio->options.dma,
                         .log = &virtio->log,

@@ -84,6 +84,7 @@ struct virtio {
         uint8_t config[ORIEL_MAX_CONFIG];
         struct config_write config_writes[CONFIG_WRITES];
         unsigned n_config_writes;
+        int connection_fd; /* a duplicate, to cut a connection whose back-end makes others wait; -1: there is none */
         bool reset_wanted;
         bool quit;
         enum phase { BRINGING_UP, READY, FAILED } phase;

@@ -335,6 +335,11 @@ int running_start(struct virtio *virtio)
                 r = set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
         if (r == 0)
                 set_started(virtio, true);
+        /* What the driver has chosen: another back-end would not take it either. */
+        if (r == -EREMOTEIO) {
+                need_reset(virtio, "the back-end refuses what the driver has chosen", 0);
+                return 0;
+        }
         return r;
 }
 

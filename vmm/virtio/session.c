@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "channel/channel.h"
 #include "vmm/virtio/device.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
 
 enum {
         FIRST_PAUSE_MS = 50, /* before the next try to connect */
@@ -69,8 +70,20 @@ static void set_connected(struct virtio *virtio, bool connected, const char *why
                 virtio->events.connected(virtio->events.userdata, virtio, connected, why);
 }
 
+/* @fd is taken; one that quits has no use for it any more. */
+static void set_connection(struct virtio *virtio, int fd)
+{
+        pthread_mutex_lock(&virtio->lock);
+        fd_close(virtio->connection_fd);
+        virtio->connection_fd = fd < 0 ? -1 : fd;
+        if (virtio->quit && fd >= 0)
+                shutdown(fd, SHUT_RDWR);
+        pthread_mutex_unlock(&virtio->lock);
+}
+
 static void lost(struct virtio *virtio, const char *why)
 {
+        set_connection(virtio, -1);
         oriel_frontend_disconnect(virtio->frontend);
         running_lost(virtio);
         set_connected(virtio, false, why);
@@ -88,6 +101,8 @@ static int connect_once(struct virtio *virtio, char *why, size_t why_size)
                 snprintf(why, why_size, "%s", words);
                 return fd;
         }
+
+        set_connection(virtio, fd_dup(fd));
 
         int r = oriel_frontend_attach(virtio->frontend, fd);
 
@@ -302,27 +317,19 @@ struct pause {
         int64_t next;
 };
 
-static int64_t now(void)
-{
-        struct timespec time;
-
-        clock_gettime(CLOCK_MONOTONIC, &time);
-        return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
 static void put_off(struct pause *pause)
 {
         /* It was there for a while. */
-        if (now() > pause->next + 10 * LAST_PAUSE_MS || pause->ms == 0)
+        if (now_ms() > pause->next + 10 * LAST_PAUSE_MS || pause->ms == 0)
                 pause->ms = FIRST_PAUSE_MS;
         else if (pause->ms < LAST_PAUSE_MS)
                 pause->ms *= 2;
-        pause->next = now() + pause->ms;
+        pause->next = now_ms() + pause->ms;
 }
 
 static int timeout_of(struct virtio *virtio, const struct pause *pause)
 {
-        int64_t left = pause->next - now();
+        int64_t left = pause->next - now_ms();
         bool zeros = heal(virtio);
 
         if (oriel_frontend_connected(virtio->frontend))
@@ -352,7 +359,7 @@ void *session_run(void *userdata)
                         reset(virtio);
                         continue;
                 }
-                if (!oriel_frontend_connected(virtio->frontend) && now() >= pause.next) {
+                if (!oriel_frontend_connected(virtio->frontend) && now_ms() >= pause.next) {
                         put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
                                 return NULL;

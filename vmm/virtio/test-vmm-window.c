@@ -37,7 +37,7 @@ static int make_file(size_t pages)
 
 static void begin(struct world *world)
 {
-        struct window_options options = {.shmid = 3, .size = SIZE, .log = &silent};
+        struct window_options options = {.shmid = 3, .size = SIZE, .shares = 1, .log = &silent};
 
         assert_int_equal(dma_new(&world->dma), 0);
         options.dma = world->dma;
@@ -134,7 +134,13 @@ static void test_shrinks_and_grows(void **state)
         assert_true(window_look(world.window, 0, &view));
         assert_int_equal(view.lost, 0);
 
-        /* What was mended is unmapped like anything else. */
+        /* Found before it is met, and unmapped like anything else. */
+        assert_false(window_check(world.window));
+        assert_int_equal(ftruncate(world.file, PAGE + 1), 0);
+        assert_true(window_check(world.window));
+        assert_false(window_check(world.window));
+        assert_true(window_look(world.window, 0, &view));
+        assert_int_equal(view.lost, 6 * PAGE);
         assert_int_equal(ftruncate(world.file, 0), 0);
         assert_true(window_mend(world.window));
         assert_int_equal(oriel_region_unmap_all(window_region(world.window)), 2);

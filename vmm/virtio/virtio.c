@@ -5,12 +5,15 @@
 #include "base/fd.h"
 #include "base/range.h"
 #include "base/thread.h"
+#include "channel/channel.h"
 #include "vmm/virtio/device.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
 
 DEFINE_CLEANUP(struct virtio *, virtio_free);
 
@@ -28,7 +31,7 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
                 return -ENOMEM;
         pthread_mutex_init(&virtio->lock, NULL);
         pthread_cond_init(&virtio->changed, NULL);
-        virtio->wake_fd = virtio->config_fd = virtio->err_fd = virtio->inflight_fd = -1;
+        virtio->wake_fd = virtio->config_fd = virtio->err_fd = virtio->inflight_fd = virtio->connection_fd = -1;
         for (unsigned i = 0; i < MAX_QUEUES; i++)
                 virtio->queues[i].kick_fd = virtio->queues[i].call_fd = -1;
         virtio->options = *options;
@@ -109,12 +112,21 @@ int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_si
         return r;
 }
 
+/* With the lock: what the thread waits for at its back-end fails at once. */
+static void cut(struct virtio *virtio)
+{
+        if (virtio->connection_fd >= 0)
+                shutdown(virtio->connection_fd, SHUT_RDWR);
+}
+
 void virtio_free(struct virtio *virtio)
 {
         if (!virtio)
                 return;
         pthread_mutex_lock(&virtio->lock);
         virtio->quit = true;
+        voice_hush(&virtio->voice);
+        cut(virtio);
         pthread_mutex_unlock(&virtio->lock);
         if (virtio->has_thread) {
                 session_wake(virtio);
@@ -133,6 +145,7 @@ void virtio_free(struct virtio *virtio)
         fd_close(virtio->config_fd);
         fd_close(virtio->err_fd);
         fd_close(virtio->inflight_fd);
+        fd_close(virtio->connection_fd);
         voice_done(&virtio->voice);
         pthread_cond_destroy(&virtio->changed);
         pthread_mutex_destroy(&virtio->lock);
@@ -140,27 +153,51 @@ void virtio_free(struct virtio *virtio)
         free(virtio);
 }
 
-void virtio_reset(struct virtio *virtio)
+void virtio_begin_reset(struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);
         virtio->reset_wanted = true;
         session_wake(virtio);
-        while (virtio->reset_wanted)
-                pthread_cond_wait(&virtio->changed, &virtio->lock);
+        pthread_mutex_unlock(&virtio->lock);
+}
+
+void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
+{
+        const struct timespec pause = {0, 1000 * 1000};
+
+        pthread_mutex_lock(&virtio->lock);
+        while (virtio->reset_wanted) {
+                if (now_ms() >= deadline_ms)
+                        cut(virtio);
+                pthread_mutex_unlock(&virtio->lock);
+                nanosleep(&pause, NULL);
+                pthread_mutex_lock(&virtio->lock);
+        }
         pthread_mutex_unlock(&virtio->lock);
         msix_reset(virtio->msix);
         pci_reset(&virtio->function);
 }
 
-bool virtio_mend(struct virtio *virtio)
+static bool each_window(struct virtio *virtio, bool (*mend)(struct window *window))
 {
         bool mended = false;
 
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                mended |= window_mend(virtio->windows[i].window);
+                mended |= mend(virtio->windows[i].window);
+        /* Its thread looks whether the files come back. */
         if (mended)
                 session_wake(virtio);
         return mended;
+}
+
+bool virtio_mend(struct virtio *virtio)
+{
+        return each_window(virtio, window_mend);
+}
+
+bool virtio_check(struct virtio *virtio)
+{
+        return each_window(virtio, window_check);
 }
 
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)

@@ -35,6 +35,7 @@ struct virtio_options {
         unsigned queues;     /* 0: as many as the back-end has */
         uint16_t queue_size; /* a power of two; the guest may choose less */
         const struct oriel_dialect *dialect;
+        unsigned devices; /* of the machine, which share its process's limits */
         struct kvm *kvm;
         struct dma *dma;
         const struct virtio_events *events; /* copied */
@@ -51,11 +52,15 @@ int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_si
 /* Unplugs it and ends the connection. NULL is accepted. */
 void virtio_free(struct virtio *virtio);
 
-/* As after power-on, the back-end reset too. While no vcpu runs. */
-void virtio_reset(struct virtio *virtio);
+/* As after power-on, the back-end reset too. While no vcpu runs. In two steps, so that many back-ends work at it at
+ * once: at @deadline_ms, on the clock of now_ms(), one that has not done yet loses its connection. */
+void virtio_begin_reset(struct virtio *virtio);
+void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms);
 
 /* The guest has met no page: see window_mend(). Any thread. */
 bool virtio_mend(struct virtio *virtio);
+/* The same before it does: see window_check(). */
+bool virtio_check(struct virtio *virtio);
 
 struct window;
 /* The window in which @address is, with the offset there, or NULL. Any thread. */

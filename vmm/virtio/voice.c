@@ -67,6 +67,13 @@ struct oriel_log voice_log(struct voice *voice)
         return (struct oriel_log){write_line, voice, voice->to.level};
 }
 
+void voice_hush(struct voice *voice)
+{
+        pthread_mutex_lock(&voice->lock);
+        voice->holding = true;
+        pthread_mutex_unlock(&voice->lock);
+}
+
 void voice_release(struct voice *voice)
 {
         pthread_mutex_lock(&voice->lock);

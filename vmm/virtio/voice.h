@@ -24,5 +24,7 @@ void voice_done(struct voice *voice);
 struct oriel_log voice_log(struct voice *voice);
 /* From now on it says what it has to say. */
 void voice_release(struct voice *voice);
+/* And from now on no more: nobody wants to know why a connection ends that is cut. */
+void voice_hush(struct voice *voice);
 
 #endif

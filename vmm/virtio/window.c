@@ -20,8 +20,10 @@
 
 /* Descriptors that mappings may not use up: for everything else in the process. */
 #define FDS_RESERVED 512
-/* What a guest may store where a file has gone, of memory of this process's. */
+/* What a guest may store where files have gone, of memory of this process's. */
 #define MAX_ZEROS (UINT64_C(64) << 20)
+
+static atomic_uint_fast64_t zeros_in_all;
 
 /* One mapping as it is placed. */
 struct placed {
@@ -45,6 +47,7 @@ struct window {
         uint64_t zeros;       /* bytes of them */
         uint64_t address;     /* the guest's */
         int slot;             /* -1: not shown */
+        unsigned fds_kept, max_fds;
         bool fds_ran_out;
 };
 
@@ -70,27 +73,41 @@ static struct placed *find(const struct window *window, uint64_t offset)
 
 /* ---- descriptors ---- */
 
-static atomic_uint fds_kept;
-
-static unsigned most_fds(void)
+/* The process's limits are divided among the windows, so that no back-end uses up what another needs. */
+static unsigned most_fds(unsigned shares)
 {
         struct rlimit limit;
 
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= FDS_RESERVED)
                 return 0;
         /* Each is kept once by the window and once for the other devices. */
-        return (unsigned)((limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX) - FDS_RESERVED) / 2;
+        return (unsigned)((limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX) - FDS_RESERVED) / 2 / shares;
+}
+
+/* Each mapping may take two entries of the process's memory map, and a quarter of them is for what shows where nothing
+ * is mapped. */
+static unsigned most_mappings(unsigned shares)
+{
+        unsigned limit = 65530, most;
+        FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+
+        if (file) {
+                if (fscanf(file, "%u", &limit) != 1)
+                        limit = 65530;
+                fclose(file);
+        }
+        most = limit / 8 * 3 / shares;
+        return most > 0 ? most : 1;
 }
 
 static int keep_fd(struct window *window, int fd)
 {
-        if (atomic_fetch_add(&fds_kept, 1) < most_fds()) {
-                int copy = fd_dup(fd);
+        int copy = window->fds_kept < window->max_fds ? fd_dup(fd) : -1;
 
-                if (copy >= 0)
-                        return copy;
+        if (copy >= 0) {
+                window->fds_kept++;
+                return copy;
         }
-        atomic_fetch_sub(&fds_kept, 1);
         if (!window->fds_ran_out)
                 log_warning(window->log,
                             "no descriptors are left to keep for mappings: other devices can't reach the new ones");
@@ -102,10 +119,14 @@ static void free_placed(void *object)
 {
         struct placed *placed = object;
 
-        if (placed->fd >= 0)
-                atomic_fetch_sub(&fds_kept, 1);
         fd_close(placed->fd);
         free(placed);
+}
+
+static void give_zeros_back(struct window *window, uint64_t size)
+{
+        window->zeros -= size;
+        atomic_fetch_sub(&zeros_in_all, size);
 }
 
 /* ---- the placement; with the region's lock ---- */
@@ -169,8 +190,9 @@ static void remove_one(void *userdata, struct oriel_range range)
         oriel_window_placement()->remove(window->host, range);
         if (placed) {
                 tdelete(placed, &window->placed, compare);
-                window->zeros -= placed->range.size - placed->shown;
+                give_zeros_back(window, placed->range.size - placed->shown);
                 take_back(window, placed);
+                window->fds_kept -= placed->fd >= 0;
                 free_placed(placed);
         }
         pthread_mutex_unlock(&window->lock);
@@ -219,7 +241,8 @@ static void remove_all(void *userdata, uint64_t size)
         oriel_window_placement()->remove_all(window->host, size);
         each(window, take_back_one);
         tdestroy(steal(window->placed), free_placed);
-        window->zeros = 0;
+        window->fds_kept = 0;
+        give_zeros_back(window, window->zeros);
         pthread_mutex_unlock(&window->lock);
 }
 
@@ -245,6 +268,7 @@ int window_new(const struct window_options *options, struct window **out)
         window->log = options->log;
         window->shmid = options->shmid;
         window->slot = -1;
+        window->max_fds = most_fds(options->shares);
 
         int r = oriel_window_new(options->size, ORIEL_HOLE_SINK, &window->host);
 
@@ -255,6 +279,7 @@ int window_new(const struct window_options *options, struct window **out)
                 .struct_size = sizeof(region),
                 .shmid = options->shmid,
                 .size = options->size,
+                .max_mappings = most_mappings(options->shares),
                 .placement = &placement,
                 .userdata = window,
         };
@@ -299,6 +324,9 @@ int window_show(struct window *window, uint64_t address)
         if (r == 0)
                 each(window, share_one);
         else
+                log_error(window->log, "the window of shmid %u can't be shown at 0x%llx: %s", window->shmid,
+                          (unsigned long long)address, strerror(-r));
+        if (r < 0)
                 window->slot = -1;
         pthread_mutex_unlock(&window->lock);
         return r;
@@ -357,11 +385,24 @@ static uint64_t find_end(const struct window *window, const struct placed *place
 /* Zeros that the guest may write to, as long as that is not too much to give; then zeros that it may read. */
 static int put_zeros(struct window *window, struct oriel_range range)
 {
-        int prot = window->zeros + range.size <= MAX_ZEROS ? PROT_READ | PROT_WRITE : PROT_READ;
+        int prot = atomic_load(&zeros_in_all) + range.size <= MAX_ZEROS ? PROT_READ | PROT_WRITE : PROT_READ;
         void *got = mmap(host_at(window, range.start), range.size, prot,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 
         return got == MAP_FAILED ? -errno : 0;
+}
+
+/* From @end on, the file has gone. */
+static bool lose(struct window *window, struct placed *placed, uint64_t end)
+{
+        struct oriel_range lost = {placed->range.start + end, placed->shown - end};
+
+        if (lost.size == 0 || put_zeros(window, lost) < 0)
+                return false;
+        window->zeros += lost.size;
+        atomic_fetch_add(&zeros_in_all, lost.size);
+        placed->shown = end;
+        return true;
 }
 
 static bool mend_one(struct window *window, struct placed *placed)
@@ -372,14 +413,7 @@ static bool mend_one(struct window *window, struct placed *placed)
             has_pages(window, (struct oriel_range){placed->range.start + placed->shown - page, page}))
                 return false;
 
-        uint64_t end = find_end(window, placed);
-        struct oriel_range lost = {placed->range.start + end, placed->shown - end};
-
-        if (lost.size == 0 || put_zeros(window, lost) < 0)
-                return false;
-        window->zeros += lost.size;
-        placed->shown = end;
-        return true;
+        return lose(window, placed, find_end(window, placed));
 }
 
 bool window_mend(struct window *window)
@@ -421,6 +455,23 @@ static uint64_t filled(const struct placed *placed)
         return end;
 }
 
+static bool check_one(struct window *window, struct placed *placed)
+{
+        uint64_t end = placed->fd >= 0 ? filled(placed) : placed->shown;
+
+        return end < placed->shown && lose(window, placed, end);
+}
+
+bool window_check(struct window *window)
+{
+        pthread_mutex_lock(&window->lock);
+
+        unsigned found = each(window, check_one);
+
+        pthread_mutex_unlock(&window->lock);
+        return found > 0;
+}
+
 static bool heal_one(struct window *window, struct placed *placed)
 {
         uint64_t end = placed->shown < placed->range.size ? filled(placed) : 0;
@@ -434,7 +485,7 @@ static bool heal_one(struct window *window, struct placed *placed)
 
         if (got == MAP_FAILED)
                 return false;
-        window->zeros -= end - placed->shown;
+        give_zeros_back(window, end - placed->shown);
         placed->shown = end;
         return true;
 }

@@ -14,6 +14,7 @@ struct window;
 struct window_options {
         uint8_t shmid;
         uint64_t size;
+        unsigned shares; /* windows that the process may have: this one gets so small a part of its limits */
         struct kvm *kvm;
         struct dma *dma;
         const struct oriel_log *log; /* outlives the window */
@@ -38,6 +39,8 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 /* The guest, or KVM, has met no page: put zeros where a mapped file ends before its mapping. True: there was such a
  * place. */
 bool window_mend(struct window *window);
+/* The same by the files' sizes alone, before anybody has met the place. */
+bool window_check(struct window *window);
 /* Show again what files have got back since. True: there still are places with zeros. */
 bool window_heal(struct window *window);
 
