@@ -76,6 +76,45 @@ static bool mend(struct machine *machine)
         return mended;
 }
 
+static bool mend_at(struct machine *machine, uint64_t address)
+{
+        bool mended = false;
+
+        for (unsigned i = 0; !mended && i < machine->n_devices; i++)
+                mended = virtio_mend_at(machine->devices[i], address);
+        return mended;
+}
+
+static bool is_in_window(struct machine *machine, uint64_t address)
+{
+        uint64_t offset;
+        bool found = false;
+
+        for (unsigned i = 0; !found && i < machine->n_devices; i++)
+                found = virtio_window_at(machine->devices[i], address, &offset);
+        return found;
+}
+
+/* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
+ * only when it is looked at again. */
+static bool mend_for(struct machine *machine, const struct kvm_fault *fault, bool all)
+{
+        if (fault->found && mend_at(machine, fault->address))
+                return true;
+        if (fault->source && mend_at(machine, fault->source))
+                return true;
+        return all && !(fault->found && is_in_window(machine, fault->address)) && mend(machine);
+}
+
+static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
+{
+        struct machine *machine = userdata;
+        struct kvm_fault fault;
+
+        kvm_get_fault(machine->kvm, vcpu, &fault);
+        mend_for(machine, &fault, stuck);
+}
+
 static void describe_place(struct machine *machine, uint64_t address, char *out, size_t size)
 {
         struct window_view view;
@@ -114,11 +153,11 @@ static bool do_fault(void *userdata, unsigned vcpu)
         struct kvm_fault fault;
         char place[384] = "at an address that could not be found out";
 
-        if (mend(machine)) {
+        kvm_get_fault(machine->kvm, vcpu, &fault);
+        if (mend_for(machine, &fault, true)) {
                 count->count = 0;
                 return true;
         }
-        kvm_get_fault(machine->kvm, vcpu, &fault);
         if (count->rip != fault.rip)
                 *count = (struct fault_count){.rip = fault.rip};
         if (++count->count < FAULT_TRIES)
@@ -250,7 +289,7 @@ static struct oriel_range find_mmio64(struct kvm *kvm, uint64_t memory)
 
 static int build_kvm(struct machine *machine, char *why, size_t why_size)
 {
-        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end};
+        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end, do_inspect};
         const struct kvm_options options = {
                 .memory_size = machine->options.memory,
                 .cpus = machine->options.cpus,

@@ -34,12 +34,6 @@ static bool any_mapped(const struct watch *watch)
         return mapped;
 }
 
-static void mend_all(const struct watch *watch, bool (*mend)(struct virtio *virtio))
-{
-        for (unsigned i = 0; i < watch->n_devices; i++)
-                mend(watch->devices[i]);
-}
-
 static void *run(void *userdata)
 {
         struct watch *watch = userdata;
@@ -49,11 +43,9 @@ static void *run(void *userdata)
 
         while (poll(&fd, 1, mapped ? BUSY_MS : IDLE_MS) == 0 || !fd.revents) {
                 mapped = any_mapped(watch);
-                if (mapped && kvm_meets_no_page(watch->kvm))
-                        mend_all(watch, virtio_mend);
-                /* Whatever KVM does or counts, a vcpu does not wait for longer. */
-                if (mapped && ++looks % LOOKS_A_SECOND == 0)
-                        mend_all(watch, virtio_check);
+                /* Once a second at all of them: whatever KVM does or counts, a vcpu does not wait for longer. */
+                if (mapped)
+                        kvm_inspect(watch->kvm, ++looks % LOOKS_A_SECOND == 0);
         }
         return NULL;
 }

@@ -7,8 +7,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* Looks 20 times a second, while something is mapped, for vcpus that meet no page within KVM_RUN, where KVM does not
- * say so: what they wait for is mended. */
+/* Has vcpus looked at, while something is mapped: 20 times a second those that meet no page within KVM_RUN, where KVM
+ * does not say so, and once a second all. What they wait for is mended. */
 struct watch {
         struct kvm *kvm;
         struct virtio **devices;

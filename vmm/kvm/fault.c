@@ -47,4 +47,6 @@ void kvm_get_fault(struct kvm *kvm, unsigned index, struct kvm_fault *out)
         struct instruction_operand operand = instruction_operand(code, n, &regs, sregs.fs.base, sregs.gs.base);
 
         out->found = operand.found && translate(vcpu, operand.address, &out->address);
+        if (!translate(vcpu, regs.rsi, &out->source))
+                out->source = 0;
 }

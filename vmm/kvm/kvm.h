@@ -36,6 +36,8 @@ struct kvm_exits {
         bool (*fault)(void *userdata, unsigned vcpu);
         /* All vcpus have stopped or are about to. Once. @why is a line for the user, or NULL. */
         void (*ended)(void *userdata, enum kvm_end end, const char *why);
+        /* After kvm_inspect(): what is the vcpu doing? @stuck: it meets no page again and again. May be NULL. */
+        void (*inspect)(void *userdata, unsigned vcpu, bool stuck);
 };
 
 struct kvm_options {
@@ -99,17 +101,18 @@ bool kvm_paused(struct kvm *kvm);
 /* Ask for the end: any thread, exits included. */
 void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
 
-/* Where a vcpu is that met no page: on its own thread, in exits->fault. */
+/* Where a vcpu is: on its own thread, in exits->fault and exits->inspect. */
 struct kvm_fault {
         uint64_t rip;
         uint64_t address; /* guest physical */
         bool found;       /* the address: the instruction could be read and understood */
+        uint64_t source;  /* what rsi points to, where a string instruction reads; 0: nowhere */
 };
 void kvm_get_fault(struct kvm *kvm, unsigned vcpu, struct kvm_fault *out);
 
-/* Since the last call a vcpu has met no page again and again, within KVM_RUN, and may never come out of it. True too
- * where this KVM does not tell. Not on a vcpu's thread, and not while kvm_reset() runs. */
-bool kvm_meets_no_page(struct kvm *kvm);
+/* Have those vcpus call exits->inspect soon that since the last call have met no page again and again, within KVM_RUN,
+ * and may never come out of it; with @all, every vcpu. Not on a vcpu's thread, and not while kvm_reset() runs. */
+void kvm_inspect(struct kvm *kvm, bool all);
 
 /* How many bits a guest physical address has. */
 unsigned kvm_address_bits(struct kvm *kvm);

@@ -14,6 +14,8 @@
 #define PINS       24 /* of the I/O interrupt controller */
 #define MAX_ROUTES 2048
 
+enum vcpu_look { LOOK_NOT, LOOK, LOOK_STUCK };
+
 struct vcpu {
         struct kvm *kvm;
         unsigned index;
@@ -24,6 +26,7 @@ struct vcpu {
         int stats_fd;            /* -1: this KVM has none */
         off_t stats[VCPU_STATS]; /* where each is, 0: nowhere */
         int64_t faults_seen;
+        atomic_int look; /* enum vcpu_look */
 };
 
 struct msi_route {

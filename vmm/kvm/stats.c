@@ -76,18 +76,19 @@ static int64_t count_faults(const struct vcpu *vcpu)
         return sum;
 }
 
-bool kvm_meets_no_page(struct kvm *kvm)
+void kvm_inspect(struct kvm *kvm, bool all)
 {
-        bool stuck = false;
-
         pthread_mutex_lock(&kvm->lock);
         for (unsigned i = 0; i < kvm->cpus; i++) {
                 struct vcpu *vcpu = &kvm->vcpus[i];
                 int64_t faults = count_faults(vcpu);
+                bool stuck = faults > vcpu->faults_seen + TOO_MANY;
 
-                stuck |= faults < 0 || faults > vcpu->faults_seen + TOO_MANY;
                 vcpu->faults_seen = faults;
+                if (!stuck && !all)
+                        continue;
+                atomic_store(&vcpu->look, stuck ? LOOK_STUCK : LOOK);
+                vcpu_kick(vcpu);
         }
         pthread_mutex_unlock(&kvm->lock);
-        return stuck;
 }

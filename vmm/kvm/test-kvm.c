@@ -88,7 +88,7 @@ static void make_tables(struct kvm *kvm)
 /* False: there is no KVM here, or not for us. */
 static bool begin(struct world *world, unsigned cpus, const uint8_t *code, size_t size)
 {
-        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end};
+        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end, NULL};
         const struct kvm_options options = {
                 .memory_size = 16 << 20,
                 .cpus = cpus,
@@ -296,7 +296,7 @@ static void test_routes(void **state)
 
 static void test_refused(void **state)
 {
-        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end};
+        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end, NULL};
         const struct kvm_options options[] = {
                 {.memory_size = 16 << 20, .cpus = 0, .exits = &exits},
                 {.memory_size = 16 << 20, .cpus = 65, .exits = &exits},

@@ -150,6 +150,14 @@ static void run_once(struct vcpu *vcpu)
                 end_at(vcpu, KVM_END_ERROR, strerror(errno), (unsigned)errno);
 }
 
+static void inspect(struct vcpu *vcpu)
+{
+        int look = atomic_exchange(&vcpu->look, LOOK_NOT);
+
+        if (look != LOOK_NOT && vcpu->kvm->exits.inspect)
+                vcpu->kvm->exits.inspect(vcpu->kvm->userdata, vcpu->index, look == LOOK_STUCK);
+}
+
 void *vcpu_thread(void *userdata)
 {
         const struct sigaction action = {.sa_handler = on_kick};
@@ -165,6 +173,7 @@ void *vcpu_thread(void *userdata)
                 __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
                 if (atomic_load(&vcpu->kvm->stopping) && !park(vcpu))
                         return NULL;
+                inspect(vcpu);
                 if (!atomic_load(&vcpu->kvm->stopping))
                         run_once(vcpu);
         }

@@ -134,13 +134,18 @@ static void test_shrinks_and_grows(void **state)
         assert_true(window_look(world.window, 0, &view));
         assert_int_equal(view.lost, 0);
 
-        /* Found before it is met, and unmapped like anything else. */
-        assert_false(window_check(world.window));
+        /* At one place alone: what is before it shows the file as soon as that has grown. */
+        assert_false(window_mend_at(world.window, 7 * PAGE));
         assert_int_equal(ftruncate(world.file, PAGE + 1), 0);
-        assert_true(window_check(world.window));
-        assert_false(window_check(world.window));
+        assert_true(window_mend_at(world.window, 5 * PAGE + 7));
+        assert_false(window_mend_at(world.window, 5 * PAGE));
+        assert_false(window_mend_at(world.window, PAGE));
+        assert_false(window_mend_at(world.window, 100 * PAGE));
         assert_true(window_look(world.window, 0, &view));
-        assert_int_equal(view.lost, 6 * PAGE);
+        assert_int_equal(view.lost, 3 * PAGE);
+        assert_int_equal(pwrite(world.file, "grown", 5, 4 * PAGE), 5);
+        assert_int_equal(shown(&world, 4 * PAGE), 'g');
+        /* And unmapped like anything else. */
         assert_int_equal(ftruncate(world.file, 0), 0);
         assert_true(window_mend(world.window));
         assert_int_equal(oriel_region_unmap_all(window_region(world.window)), 2);

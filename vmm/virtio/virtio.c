@@ -178,26 +178,27 @@ void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
         pci_reset(&virtio->function);
 }
 
-static bool each_window(struct virtio *virtio, bool (*mend)(struct window *window))
+bool virtio_mend(struct virtio *virtio)
 {
         bool mended = false;
 
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                mended |= mend(virtio->windows[i].window);
+                mended |= window_mend(virtio->windows[i].window);
         /* Its thread looks whether the files come back. */
         if (mended)
                 session_wake(virtio);
         return mended;
 }
 
-bool virtio_mend(struct virtio *virtio)
+bool virtio_mend_at(struct virtio *virtio, uint64_t address)
 {
-        return each_window(virtio, window_mend);
-}
+        uint64_t offset;
+        struct window *window = virtio_window_at(virtio, address, &offset);
+        bool mended = window && window_mend_at(window, offset);
 
-bool virtio_check(struct virtio *virtio)
-{
-        return each_window(virtio, window_check);
+        if (mended)
+                session_wake(virtio);
+        return mended;
 }
 
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)

@@ -59,8 +59,8 @@ void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms);
 
 /* The guest has met no page: see window_mend(). Any thread. */
 bool virtio_mend(struct virtio *virtio);
-/* The same before it does: see window_check(). */
-bool virtio_check(struct virtio *virtio);
+/* The same for one address: see window_mend_at(). */
+bool virtio_mend_at(struct virtio *virtio, uint64_t address);
 
 struct window;
 /* The window in which @address is, with the offset there, or NULL. Any thread. */

@@ -455,21 +455,24 @@ static uint64_t filled(const struct placed *placed)
         return end;
 }
 
-static bool check_one(struct window *window, struct placed *placed)
+bool window_mend_at(struct window *window, uint64_t offset)
 {
-        uint64_t end = placed->fd >= 0 ? filled(placed) : placed->shown;
+        bool mended = false;
 
-        return end < placed->shown && lose(window, placed, end);
-}
-
-bool window_check(struct window *window)
-{
         pthread_mutex_lock(&window->lock);
 
-        unsigned found = each(window, check_one);
+        struct placed *placed = find(window, offset);
 
+        if (placed) {
+                uint64_t page = (offset - placed->range.start) & ~(page_size() - 1);
+
+                /* At the place itself, not at the mapping's end: zeros may be there already. */
+                if (page < placed->shown &&
+                    !has_pages(window, (struct oriel_range){placed->range.start + page, page_size()}))
+                        mended = lose(window, placed, page);
+        }
         pthread_mutex_unlock(&window->lock);
-        return found > 0;
+        return mended;
 }
 
 static bool heal_one(struct window *window, struct placed *placed)

@@ -39,8 +39,9 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 /* The guest, or KVM, has met no page: put zeros where a mapped file ends before its mapping. True: there was such a
  * place. */
 bool window_mend(struct window *window);
-/* The same by the files' sizes alone, before anybody has met the place. */
-bool window_check(struct window *window);
+/* The same for the place at @offset alone, if that is one: what lies before it is left to be met, because the file may
+ * grow first. */
+bool window_mend_at(struct window *window, uint64_t offset);
 /* Show again what files have got back since. True: there still are places with zeros. */
 bool window_heal(struct window *window);
 
