@@ -145,6 +145,8 @@ class Nested(Case):
         for program in ORIEL, ORIEL_FS:
             add_from_here(tree, program)
         copy(self.path("initrd"), tree + "/inner/initrd")
+        if "/inner/bzImage" in outer:
+            copy(ROOT + kernel(), tree + "/inner/bzImage")
         shutil.copytree(self.share, tree + "/share")
         with open(tree + "/test.sh", "w") as file:
             file.write(". /outer.sh\n" + outer)

@@ -27,6 +27,10 @@ class Linux(Nested):
     def test_boot(self):
         self.nest("boot.sh", "run --memory 256M --cpus 2\n" + ENDS)
 
+    def test_image(self):
+        """The kernel as Debian has it, which unpacks itself; by its 64-bit entry."""
+        self.nest("boot.sh", "kernel=/inner/bzImage\nrun --memory 256M --cpus 2\n" + ENDS, 90)
+
     def test_dax(self):
         self.nest("dax.sh", self.make_others() + """
             run --memory 256M --cpus 2 --share /share,tag=share,dax=64M --share /other,tag=other,dax=64M \\

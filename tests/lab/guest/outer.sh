@@ -16,7 +16,7 @@ done <&4 &
 # run OPTION...: the inner machine, by "oriel run". Its exit status is $status, and what it says on stderr is in
 # /tmp/vmm.log.
 run() {
-        machine oriel run --kernel /inner/vmlinux --initrd /inner/initrd --cmdline "$cmdline $append" "$@"
+        machine oriel run --kernel "${kernel-/inner/vmlinux}" --initrd /inner/initrd --cmdline "$cmdline $append" "$@"
 }
 
 # run_qemu OPTION...: the same by QEMU, on the smallest of its machines.
