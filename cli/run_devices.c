@@ -96,7 +96,7 @@ static int parse_device(struct run_devices *to, const char *value)
 
         if (!storage)
                 return fail("out of memory");
-        if (!option_parts_parse(rows, ARRAY_SIZE(rows), value, storage, why, sizeof(why)))
+        if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
                 return usage("device", value, why);
 
         const char *wrong = check_device(&device, socket, dialect);
@@ -176,7 +176,7 @@ static int parse_share(struct run_devices *to, const char *value)
 
         if (!storage)
                 return fail("out of memory");
-        if (!option_parts_parse(rows, ARRAY_SIZE(rows), value, storage, why, sizeof(why)))
+        if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
                 return usage("share", value, why);
 
         const char *wrong = check_share(&share);

@@ -33,7 +33,8 @@ static const struct option_row rows[] = {
         {"listen", OPTION_STRING, &listen_path, "SOCKET", "where front-ends connect to"},
         {"connect", OPTION_STRING, &connect_path, "SOCKET", "where the back-end listens"},
         {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object on each line"},
-        {"output", OPTION_STRING, &output_path, "FILE", "print there instead of on standard output; also -o"},
+        {"output", OPTION_STRING, &output_path, "FILE", "print there instead of on standard output; also -o",
+         .letter = 'o'},
         {"html", OPTION_STRING, &html_path, "FILE", "write a page for a browser"},
         {"read", OPTION_STRING, &read_path, "FILE", "make the page of a recording of --json, and trace nothing"},
         {"once", OPTION_FLAG, &once, NULL, "end after the first front-end"},
@@ -49,7 +50,6 @@ static const struct program program = {
                    "or SIGTERM.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
-        .letters = "o",
 };
 
 static int open_signals(void)

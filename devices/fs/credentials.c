@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "devices/fs/credentials.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/fsuid.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(setfsuid), SYSCALL(setfsgid), SYSCALL(capget), SYSCALL(capset), SYSCALL(setgroups),
+              SYSCALL(umask), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
 
 /* The file system's ids, unlike the others, are the thread's alone even with the C library's own functions. The
  * functions return the previous id and no error; an id that can't be changes nothing. */
@@ -34,12 +40,20 @@ static int write_capabilities(const struct __user_cap_data_struct data[_LINUX_CA
         return (int)syscall(SYS_capset, &header, data);
 }
 
-bool credentials_can_change(void)
+/* What threads act as otherwise. */
+static struct {
+        uid_t uid;
+        gid_t gid;
+        struct __user_cap_data_struct capabilities[_LINUX_CAPABILITY_U32S_3];
+} own;
+
+bool credentials_init(void)
 {
         const uint32_t wanted = CAP_TO_MASK(CAP_SETUID) | CAP_TO_MASK(CAP_SETGID);
-        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-        return read_capabilities(data) == 0 && (data[0].effective & wanted) == wanted;
+        own.uid = current_uid();
+        own.gid = current_gid();
+        return read_capabilities(own.capabilities) == 0 && (own.capabilities[0].effective & wanted) == wanted;
 }
 
 /* Leaving uid 0 has cost this thread the capabilities over files. The guest has checked what its user may do, by groups
@@ -54,26 +68,81 @@ static int keep_access(void)
         return write_capabilities(data);
 }
 
-int credentials_take(uid_t uid, gid_t gid, struct credentials *saved)
+/* The C library's function would do so in all threads. */
+static int set_groups(size_t n, const gid_t *groups)
 {
-        *saved = (struct credentials){.uid = current_uid(), .gid = current_gid()};
-        if (uid == saved->uid && gid == saved->gid)
-                return 0;
+        return (int)syscall(SYS_setgroups, n, groups);
+}
 
-        saved->changed = true;
-        setfsgid(gid);
-        setfsuid(uid);
-        if (current_uid() == uid && current_gid() == gid && keep_access() == 0)
+/* A thread shares its umask with the others until it asks for one of its own. */
+static void set_umask(mode_t mask, struct credentials *saved)
+{
+        static _Thread_local bool separate;
+
+        if (mask == 0)
+                return;
+        if (!separate)
+                separate = unshare(CLONE_FS) == 0;
+        if (separate)
+                umask(mask);
+        saved->masked = separate;
+}
+
+static int take_ids(const struct credentials_wanted *wanted, struct credentials *saved)
+{
+        if (wanted->uid == own.uid && wanted->gid == own.gid)
                 return 0;
-        credentials_restore(saved);
-        return -EPERM;
+        saved->changed = true;
+        setfsgid(wanted->gid);
+        setfsuid(wanted->uid);
+        return current_uid() == wanted->uid && current_gid() == wanted->gid && keep_access() == 0 ? 0 : -EPERM;
+}
+
+int credentials_take(const struct credentials_wanted *wanted, bool others, struct credentials *saved)
+{
+        int r = 0;
+
+        *saved = (struct credentials){0};
+        set_umask(wanted->umask, saved);
+        if (others && wanted->has_group)
+                saved->has_group = set_groups(1, &wanted->group) == 0;
+        if (others)
+                r = take_ids(wanted, saved);
+        if (r < 0)
+                credentials_restore(saved);
+        return r;
 }
 
 void credentials_restore(struct credentials *saved)
 {
-        if (!saved->changed)
+        if (saved->changed) {
+                setfsuid(own.uid);
+                setfsgid(own.gid);
+        }
+        if (saved->has_group)
+                set_groups(0, NULL);
+        if (saved->masked)
+                umask(0);
+        *saved = (struct credentials){0};
+}
+
+struct credentials_fsetid credentials_drop_fsetid(bool drop)
+{
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        if (!drop || read_capabilities(data) < 0 || !(data[0].effective & CAP_TO_MASK(CAP_FSETID)))
+                return (struct credentials_fsetid){false};
+        data[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
+        return (struct credentials_fsetid){write_capabilities(data) == 0};
+}
+
+void credentials_restore_fsetid(struct credentials_fsetid *saved)
+{
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        if (!saved->dropped || read_capabilities(data) < 0)
                 return;
-        setfsuid(saved->uid);
-        setfsgid(saved->gid);
-        saved->changed = false;
+        data[0].effective |= CAP_TO_MASK(CAP_FSETID);
+        write_capabilities(data);
+        saved->dropped = false;
 }

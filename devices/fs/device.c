@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "devices/fs/fs.h"
 
@@ -17,6 +18,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
+
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(eventfd2));
 
 #define MAX_REQUEST_QUEUES 64
 #define MAX_THREADS        64
@@ -37,8 +41,8 @@ struct config_space {
 };
 _Static_assert(sizeof(struct config_space) == 44, "virtio 1.2, 5.11.4");
 
-/* The thread that calls fs_sync(). */
-struct syncer {
+/* The thread that does what no request does: fs_sync() and fs_retry_locks(). */
+struct housekeeper {
         pthread_t thread;
         int stop_fd;
         bool runs;
@@ -60,7 +64,7 @@ struct device {
         struct oriel_log log;
         struct config_space config;
         unsigned threads;
-        struct syncer syncer;
+        struct housekeeper housekeeper;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
 
@@ -108,7 +112,11 @@ static int handle_one(struct workers *workers, struct oriel_chain *chain)
 {
         unsigned n_in, n_out;
         const struct iovec *in = oriel_chain_readable(chain, &n_in), *out = oriel_chain_writable(chain, &n_out);
-        ssize_t written = fs_handle(workers->device->fs, in, n_in, out, n_out);
+        ssize_t written = fs_handle(workers->device->fs, in, n_in, out, n_out, (struct fs_token){workers, chain});
+
+        if (written == -EINPROGRESS)
+                return 0;
+
         int r = oriel_backend_queue_push(workers->queue, chain, written < 0 ? 0 : (size_t)written);
 
         if (r == 0)
@@ -155,6 +163,7 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
         for (unsigned i = 0; i < workers->n_threads; i++)
                 pthread_join(workers->threads[i], NULL);
         workers->n_threads = 0;
+        fs_interrupt_locks(device->fs, workers);
         workers->stop_fd = fd_close(workers->stop_fd);
 }
 
@@ -186,46 +195,79 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return workers->n_threads > 0 ? 0 : r;
 }
 
-/* ---- what the guest stores without a request ---- */
+/* ---- what no request does ---- */
 
-static void *sync_now_and_then(void *userdata)
+static int64_t now_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The request that waited for a lock is answered. */
+static void answered(void *userdata, struct fs_token token, size_t written)
+{
+        struct workers *workers = token.queue;
+
+        (void)userdata;
+        if (oriel_backend_queue_push(workers->queue, token.request, written) == 0)
+                oriel_backend_queue_notify(workers->queue);
+}
+
+static void *keep_house(void *userdata)
 {
         struct device *device = userdata;
-        int wake_fd = fs_sync_fd(device->fs);
-        struct pollfd fds[] = {{.fd = device->syncer.stop_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        int sync_fd = fs_sync_fd(device->fs), locks_fd = fs_locks_fd(device->fs);
+        struct pollfd fds[] = {
+                {.fd = device->housekeeper.stop_fd, .events = POLLIN},
+                {.fd = locks_fd, .events = POLLIN},
+                {.fd = sync_fd, .events = POLLIN},
+        };
+        bool syncs = false, locks = false;
+        int64_t next_sync = 0;
 
         for (;;) {
-                bool again = fs_sync(device->fs);
+                int64_t now = now_ms();
 
-                if (poll(fds, again ? 1 : ARRAY_SIZE(fds), again ? 1000 : -1) < 0)
+                /* Host programs unlock without a word, and store so too. */
+                if (syncs && now >= next_sync) {
+                        syncs = fs_sync(device->fs);
+                        next_sync = now + 1000;
+                }
+                fds[2].fd = syncs ? -1 : sync_fd;
+                if (poll(fds, ARRAY_SIZE(fds), locks ? 20 : syncs ? (int)(next_sync - now) : -1) < 0)
                         continue;
                 if (fds[0].revents)
                         return NULL;
-                fd_event_clear(wake_fd);
+                if (locks || fds[1].revents)
+                        locks = fs_retry_locks(device->fs);
+                if (fds[2].revents && fd_event_clear(sync_fd) == 1)
+                        syncs = true;
         }
 }
 
-static int start_syncer(struct device *device)
+static int start_housekeeper(struct device *device)
 {
-        struct syncer *syncer = &device->syncer;
+        struct housekeeper *keeper = &device->housekeeper;
 
-        syncer->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (syncer->stop_fd < 0)
+        keeper->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (keeper->stop_fd < 0)
                 return -errno;
 
-        int r = thread_start(&syncer->thread, sync_now_and_then, device);
+        int r = thread_start(&keeper->thread, keep_house, device);
 
-        syncer->runs = r == 0;
+        keeper->runs = r == 0;
         return r;
 }
 
-static void stop_syncer(struct syncer *syncer)
+static void stop_housekeeper(struct housekeeper *keeper)
 {
-        if (syncer->runs) {
-                fd_event_signal(syncer->stop_fd);
-                pthread_join(syncer->thread, NULL);
+        if (keeper->runs) {
+                fd_event_signal(keeper->stop_fd);
+                pthread_join(keeper->thread, NULL);
         }
-        syncer->stop_fd = fd_close(syncer->stop_fd);
+        keeper->stop_fd = fd_close(keeper->stop_fd);
 }
 
 /* ---- the rest of the device ---- */
@@ -249,7 +291,7 @@ static void reset(void *userdata)
 
 static int make_backend(struct device *device, const struct device_options *options)
 {
-        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_FS_SHMCAP_ID_CACHE] = options->window_size};
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_FS_SHMCAP_ID_CACHE] = options->fs->window_size};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
@@ -265,27 +307,23 @@ static int make_backend(struct device *device, const struct device_options *opti
                 .device_features = FEATURES,
                 .queues = 1 + options->request_queues,
                 .max_mem_slots = MEM_SLOTS,
-                .shmem_sizes = options->window_size ? sizes : NULL,
+                .shmem_sizes = options->fs->window_size ? sizes : NULL,
                 .dialect = options->dialect,
         };
 
         return oriel_backend_new(&backend, &device->backend);
 }
 
-static int make_fs(struct device *device, const struct device_options *options)
+static int make_fs(struct device *device, const struct device_options *options, int *proc_fd)
 {
-        const struct fs_options fs = {
-                .shared_dir = options->shared_dir,
-                .readonly = options->readonly,
-                .insist = options->insist,
-                .cache_seconds = 1,
-                .window_size = options->window_size,
-                .window_ops = options->window_size ? &window_ops : NULL,
-                .window_userdata = device,
-                .log = device->log,
-        };
+        struct fs_options fs = *options->fs;
 
-        return fs_new(&fs, &device->fs);
+        fs.window_ops = fs.window_size ? &window_ops : NULL;
+        fs.window_userdata = device;
+        fs.answered = answered;
+        fs.answered_userdata = device;
+        fs.log = device->log;
+        return fs_new(&fs, fd_take(proc_fd), &device->fs);
 }
 
 DEFINE_CLEANUP(struct device *, device_free);
@@ -293,11 +331,12 @@ DEFINE_CLEANUP(struct device *, device_free);
 int device_new(const struct device_options *options, struct device **out)
 {
         size_t tag = strlen(options->tag);
+        _cleanup_(fd_closep) int proc_fd = options->proc_fd;
         _cleanup_(device_freep) struct device *device = calloc(1, sizeof(*device));
 
         if (!device)
                 return -ENOMEM;
-        device->syncer.stop_fd = -1;
+        device->housekeeper.stop_fd = -1;
         if (tag == 0 || tag > sizeof(device->config.known.tag) || options->request_queues < 1 ||
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
@@ -306,12 +345,12 @@ int device_new(const struct device_options *options, struct device **out)
         memcpy(device->config.known.tag, options->tag, tag);
         device->config.known.num_request_queues = htole32(options->request_queues);
 
-        int r = make_fs(device, options);
+        int r = make_fs(device, options, &proc_fd);
 
         if (r == 0)
                 r = make_backend(device, options);
-        if (r == 0 && options->window_size > 0)
-                r = start_syncer(device);
+        if (r == 0 && (options->fs->window_size > 0 || options->fs->posix_lock || options->fs->flock))
+                r = start_housekeeper(device);
         if (r < 0)
                 return r;
         *out = steal(device);
@@ -323,7 +362,7 @@ void device_free(struct device *device)
         if (!device)
                 return;
         oriel_backend_free(device->backend);
-        stop_syncer(&device->syncer);
+        stop_housekeeper(&device->housekeeper);
         fs_free(device->fs);
         free(device);
 }

@@ -2,24 +2,25 @@
 #ifndef DEVICES_FS_DEVICE_H
 #define DEVICES_FS_DEVICE_H
 
+#include "devices/fs/fs.h"
+
 #include <oriel/backend.h>
 
 /* virtio-fs (VIRTIO 1.2, 5.11): the queues' threads between a vhost-user back-end and the FUSE core. */
 struct device;
 
 struct device_options {
-        const char *shared_dir;
+        /* The window's ops, and whom to tell of answers, are the device's to set. */
+        const struct fs_options *fs;
+        int proc_fd; /* see fs_new(); taken */
         const char *tag;
-        uint64_t window_size; /* 0: no DAX */
-        bool readonly;
-        bool insist; /* see struct fs_options */
         unsigned request_queues;
         unsigned threads; /* for each request queue */
         struct oriel_log log;
         const struct oriel_dialect *dialect;
 };
 
-/* -EINVAL: an option. Else what opening the directory says. */
+/* -EINVAL: an option. Else what opening the directory says. Starts threads: nothing is to be forked afterwards. */
 int device_new(const struct device_options *options, struct device **out);
 void device_free(struct device *device);
 /* The device's end of the session, for the loop of whoever runs it. */

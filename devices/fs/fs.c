@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "devices/fs/credentials.h"
 #include "devices/fs/handle.h"
 #include "devices/fs/inode.h"
@@ -12,6 +13,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fchdir), SYSCALL(umask));
 
 DEFINE_CLEANUP(struct fs *, fs_free);
 
@@ -28,13 +33,17 @@ static unsigned default_max_open(void)
         return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
 }
 
-int fs_new(const struct fs_options *options, struct fs **out)
+int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
 {
+        _cleanup_(fd_closep) int owned_fd = proc_fd;
         _cleanup_(fs_freep) struct fs *fs = malloc(sizeof(*fs));
 
         if (!fs)
                 return -ENOMEM;
-        *fs = (struct fs){.options = *options, .proc_fd = -1, .gives_away = credentials_can_change()};
+        *fs = (struct fs){.options = *options,
+                          .proc_fd = fd_take(&owned_fd),
+                          .waiting.wake_fd = -1,
+                          .gives_away = credentials_init()};
         if (fs->options.max_open == 0)
                 fs->options.max_open = default_max_open();
         pthread_mutex_init(&fs->lock, NULL);
@@ -42,15 +51,20 @@ int fs_new(const struct fs_options *options, struct fs **out)
 
         int r = window_init(&fs->window, options, &fs->options.log);
 
+        if (r == 0)
+                r = waiting_init(&fs->waiting);
         if (r < 0)
                 return r;
-        fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fs->proc_fd < 0)
+                fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fs->proc_fd < 0)
                 return -errno;
         ids_init(&fs->handles, false);
         r = inodes_init(fs);
         if (r < 0)
                 return r;
+        if (fchdir(fs->proc_fd) < 0)
+                return -errno;
         fs->options.shared_dir = NULL;
         umask(0);
         *out = steal(fs);
@@ -64,6 +78,7 @@ void fs_free(struct fs *fs)
         handles_done(fs);
         inodes_done(fs);
         window_done(&fs->window);
+        waiting_done(&fs->waiting);
         fd_close(fs->proc_fd);
         pthread_rwlock_destroy(&fs->session);
         pthread_mutex_destroy(&fs->lock);
@@ -73,6 +88,9 @@ void fs_free(struct fs *fs)
 static void forget_files(struct fs *fs)
 {
         fs->ready = false;
+        fs->features = 0;
+        if (fs->options.answered)
+                fs_interrupt_locks(fs, NULL);
         handles_reset(fs);
         inodes_reset(fs);
 }
@@ -129,43 +147,32 @@ static int admit(const struct fs *fs, const struct operation *operation, const s
 
 static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
 {
-        int r = operation_parse(operation, data, request);
-
-        if (r < 0)
-                return r;
         if (operation->starts)
                 pthread_rwlock_wrlock(&request->fs->session);
         else
                 pthread_rwlock_rdlock(&request->fs->session);
 
-        ssize_t payload = admit(request->fs, operation, &request->out);
+        ssize_t payload = operation_parse(operation, data, request);
 
+        if (payload == 0)
+                payload = admit(request->fs, operation, &request->out);
         if (payload == 0)
                 payload = operation->handle(request);
         pthread_rwlock_unlock(&request->fs->session);
         return payload;
 }
 
-/* @payload is what the handler returned. */
-static ssize_t answer(const struct request *request, struct cursor *to, ssize_t payload)
-{
-        const struct fuse_out_header header = {
-                .len = (uint32_t)sizeof(header) + (payload < 0 ? 0 : (uint32_t)payload),
-                .error = payload < 0 ? (int32_t)payload : 0,
-                .unique = request->header.unique,
-        };
-
-        cursor_write(to, &header, sizeof(header));
-        return (ssize_t)header.len;
-}
-
-ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out)
+ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out,
+                  struct fs_token token)
 {
         struct cursor data = cursor_at(in, n_in), to = cursor_at(out, n_out);
         struct request request;
         ssize_t payload = -EINVAL;
 
         request.fs = fs;
+        request.token = token;
+        request.answer = to;
+        request.waits = false;
         if (!cursor_read(&data, &request.header, sizeof(request.header)))
                 return -EINVAL;
 
@@ -183,5 +190,7 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
         }
         log_debug(&fs->options.log, "%s of node %" PRIx64 ": %zd", operation ? operation->name : "unknown request",
                   request.header.nodeid, payload);
-        return silent ? 0 : answer(&request, &to, payload);
+        if (request.waits)
+                return -EINPROGRESS;
+        return silent ? 0 : (ssize_t)answer_write(&to, request.header.unique, payload);
 }

@@ -36,32 +36,93 @@ struct fs_window_ops {
         int (*wait)(void *userdata, uint64_t ticket);
 };
 
-/* Zero is the default of every field but the first. */
+/* How long the guest may believe what it was told, and whether its page cache is used (no FOPEN_DIRECT_IO). */
+enum fs_cache {
+        FS_CACHE_AUTO,     /* a second */
+        FS_CACHE_ALWAYS,   /* a day, contents too */
+        FS_CACHE_NEVER,    /* not at all */
+        FS_CACHE_METADATA, /* names and attributes a day, contents not at all */
+};
+
+/* Whether to use what the guest's kernel may not be able to. */
+enum fs_when {
+        FS_NEVER,
+        FS_AUTO,   /* where it can */
+        FS_ALWAYS, /* else it can't mount */
+};
+
+/* What stands for a file that the guest has looked up: a descriptor, or a file handle that makes one at need. */
+enum fs_handles {
+        FS_HANDLES_NEVER,
+        FS_HANDLES_PREFER,    /* where the file system and this process's capabilities allow it */
+        FS_HANDLES_MANDATORY, /* else the file can't be looked up */
+};
+
+struct id_map;
+struct xattr_map;
+
+/* Which request it is, to whom it brings: its queue, and itself. */
+struct fs_token {
+        void *queue, *request;
+};
+
+/* Zero is the default of every field but the first. What is pointed to is the caller's and outlives the fs, but for
+ * shared_dir. */
 struct fs_options {
         const char *shared_dir;
         bool readonly;
-        uint32_t cache_seconds; /* how long the guest may believe names and attributes without asking */
-        unsigned max_open;      /* files the guest may hold, looked up or open; 0: RLIMIT_NOFILE less a reserve */
-        uint64_t window_size;   /* 0: no DAX */
+        enum fs_cache cache;
+        bool writeback;        /* the guest may keep what was written for a while */
+        bool allow_mmap;       /* shared mappings also where the guest's page cache is not used */
+        bool allow_direct_io;  /* O_DIRECT is kept */
+        bool preserve_noatime; /* O_NOATIME is kept */
+        bool no_readdirplus;
+        bool no_submounts; /* the guest is not told where file systems are mounted in the share */
+        bool killpriv_v2;  /* set-user-ID bits are cleared here, not by the guest */
+        bool xattr;
+        const struct xattr_map *xattr_map;      /* NULL: names are the same on both sides */
+        enum fs_when posix_acl, security_label; /* need xattr */
+        bool posix_lock, flock;                 /* the guest's locks are the host's, and other guests' */
+        enum fs_handles file_handles;
+        const struct id_map *uids, *gids; /* NULL: ids are the same on both sides */
+        unsigned max_open;                /* descriptors the guest may hold; 0: RLIMIT_NOFILE less a reserve */
+        uint64_t window_size;             /* 0: no DAX */
+        uint64_t dax_from;                /* files of at least this size are marked to be mapped (FUSE_ATTR_DAX) */
         const struct fs_window_ops *window_ops;
         void *window_userdata;
         bool insist; /* map files of a read-only share also where the front-end can't keep the guest from writing */
+        /* The request of @token, which waited, has its answer: @written bytes. From any thread, once for each. */
+        void (*answered)(void *userdata, struct fs_token token, size_t written);
+        void *answered_userdata;
         struct oriel_log log;
 };
 
-/* Open the shared directory. Copies @options; what they point to, except for shared_dir, must outlive the result. Sets
- * this process's umask to 0, because the guest has applied its own. Needs /proc.
- * -EINVAL: a window without ops, or of no whole number of pages. Else what opening the directory says. */
-int fs_new(const struct fs_options *options, struct fs **out);
+/* Open the shared directory. Copies @options. Sets this process's umask to 0, because the guest has applied its own,
+ * and its working directory to @proc_fd, which is that of /proc/self/fd and becomes the fs's, also on failure; -1:
+ * opened here, where /proc is. -EINVAL: a window without ops, or of no whole number of pages. Else what opening the
+ * directory says. */
+int fs_new(const struct fs_options *options, int proc_fd, struct fs **out);
 
 /* No request may be in progress. Tells nobody about mappings that are still there. NULL is accepted. */
 void fs_free(struct fs *fs);
 
 /* Handle one request: @in holds it, @out is where its answer goes; both may be guest memory, and @in may change
  * meanwhile. Returns how many bytes of @out were written, 0 for the requests that have no answer (FORGET), or a
- * negative errno where not even an error can be answered: @in has no whole header, or @out no room for one. Blocks for
- * as long as the file system does. Any number of threads may call it at once. */
-ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out);
+ * negative errno where not even an error can be answered: @in has no whole header, or @out no room for one.
+ * -EINPROGRESS: it waits for a lock that somebody else has; options.answered will be called with @token, and until then
+ * @out, the array too, must stay as it is. That is so only where there is such a function.
+ * Blocks for as long as the file system does. Any number of threads may call it at once; each gets a working directory
+ * and umask of its own when it needs to. */
+ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out,
+                  struct fs_token token);
+
+/* Try again to get the locks that requests wait for. True: some still wait, do so again soon (they may be held by host
+ * programs, which tell nobody); the eventfd of fs_locks_fd(), the fs's, is signalled when it should be done at once. */
+bool fs_retry_locks(struct fs *fs);
+int fs_locks_fd(const struct fs *fs);
+/* Requests that wait for locks are answered as if they had been interrupted (-EINTR): those of @queue, all where it is
+ * NULL. */
+void fs_interrupt_locks(struct fs *fs, const void *queue);
 
 /* Bring what the guest has stored near the ends of files together with the files, where the front-end can't map the
  * files themselves. True: do so again in a second; false: there is nothing of the kind, until the eventfd of

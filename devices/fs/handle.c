@@ -2,6 +2,7 @@
 #include "devices/fs/handle.h"
 
 #include "base/fd.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/state.h"
 
 static void handle_free(struct handle *handle)
@@ -31,14 +32,20 @@ static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
         return r;
 }
 
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, uint64_t nodeid, uint64_t *fh)
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, const struct node *node, uint64_t *fh)
 {
         _cleanup_(fd_closep) int owned = fd;
         struct handle *handle = malloc(sizeof(*handle));
 
         if (!handle)
                 return -ENOMEM;
-        *handle = (struct handle){.refs = 1, .fd = fd_take(&owned), .kind = kind, .nodeid = nodeid};
+        *handle = (struct handle){
+                .refs = 1,
+                .fd = fd_take(&owned),
+                .kind = kind,
+                .nodeid = node->inode->nodeid,
+                .mount = node->inode->id.key.mount,
+        };
         pthread_mutex_init(&handle->lock, NULL);
 
         int r = insert(fs, handle, fh);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct fs;
+struct node;
 
 enum handle_kind {
         HANDLE_FILE,
@@ -23,11 +24,12 @@ struct handle {
         int fd;
         enum handle_kind kind;
         uint64_t nodeid;      /* by which it was opened */
+        uint64_t mount;       /* on which it is */
         pthread_mutex_t lock; /* a directory's position, from when it is set until it has been used */
 };
 
-/* The table takes @fd, also on failure. */
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, uint64_t nodeid, uint64_t *fh);
+/* The table takes @fd, @node opened, also on failure. */
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, const struct node *node, uint64_t *fh);
 
 /* A reference: NULL if there is no such handle of this kind. */
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind);

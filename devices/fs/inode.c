@@ -2,16 +2,24 @@
 #include "devices/fs/inode.h"
 
 #include "base/fd.h"
-#include "base/range.h"
+#include "base/syscalls.h"
+#include "devices/fs/attributes.h"
+#include "devices/fs/lock.h"
+#include "devices/fs/mounts.h"
 #include "devices/fs/state.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <search.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(openat2), SYSCALL(openat));
+
+/* A guest may make as many files as the disk has room for; what we know of each stays until it forgets. */
+static const uint32_t max_inodes = 1u << 24;
 
 static int compare(uint64_t a, uint64_t b)
 {
@@ -29,9 +37,21 @@ int inode_key_compare(const struct inode_key *a, const struct inode_key *b)
         return order;
 }
 
-static int compare_keys(const void *a, const void *b)
+int fs_reopen(struct fs *fs, int fd, int flags)
 {
-        return inode_key_compare(a, b);
+        return sys_result(openat(fs->proc_fd, fd_name(fd).text, flags | O_CLOEXEC | O_NOCTTY));
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+        const struct inode_id *x = a, *y = b;
+        int order = inode_key_compare(&x->key, &y->key);
+
+        if (order != 0 || x->file == y->file)
+                return order;
+        if (!x->file || !y->file)
+                return x->file ? 1 : -1;
+        return file_id_compare(x->file, y->file);
 }
 
 struct fd_name fd_name(int fd)
@@ -40,31 +60,6 @@ struct fd_name fd_name(int fd)
 
         snprintf(name.text, sizeof(name.text), "%d", fd);
         return name;
-}
-
-static int stat_fd(int fd, struct statx *stat)
-{
-        const int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-
-        return sys_result(statx(fd, "", flags, STATX_BASIC_STATS | STATX_MNT_ID, stat));
-}
-
-static void tell_shadows(struct fs *fs, const struct statx *stat)
-{
-        shadows_tell(&fs->window.shadows, makedev(stat->stx_dev_major, stat->stx_dev_minor), stat->stx_ino);
-}
-
-/* What is to be told to the guest: the times after what it has stored, and the size before the shadows know of it. */
-static int stat_file(struct fs *fs, int fd, struct statx *stat)
-{
-        int r = stat_fd(fd, stat);
-
-        if (r < 0 || !fs->window.shadows.enabled)
-                return r;
-        tell_shadows(fs, stat);
-        r = stat_fd(fd, stat);
-        tell_shadows(fs, stat);
-        return r;
 }
 
 static struct inode_key key_of(const struct statx *stat)
@@ -76,66 +71,22 @@ static struct inode_key key_of(const struct statx *stat)
         };
 }
 
-/* A device number as the guest's kernel has it on the wire: 12 bits of major between the minor's 8 and 12 bits. */
-static uint32_t encode_device(uint32_t major, uint32_t minor)
-{
-        return (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xfff00) << 12;
-}
-
-/* Where a shadow would be needed, a file is better read than mapped, for who asks us which to do (dax=inode). */
-static bool is_mapped(const struct fs *fs, const struct statx *stat)
-{
-        if (!fs->window.usable || !S_ISREG(stat->stx_mode))
-                return false;
-        return !fs->window.limits.whole_pages_only ||
-               (stat->stx_size > 0 && is_aligned(stat->stx_size, fs->window.page));
-}
-
-static struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat)
-{
-        return (struct fuse_attr){
-                .ino = stat->stx_ino,
-                .size = stat->stx_size,
-                .blocks = stat->stx_blocks,
-                .atime = (uint64_t)stat->stx_atime.tv_sec,
-                .mtime = (uint64_t)stat->stx_mtime.tv_sec,
-                .ctime = (uint64_t)stat->stx_ctime.tv_sec,
-                .atimensec = stat->stx_atime.tv_nsec,
-                .mtimensec = stat->stx_mtime.tv_nsec,
-                .ctimensec = stat->stx_ctime.tv_nsec,
-                .mode = stat->stx_mode,
-                .nlink = stat->stx_nlink,
-                .uid = stat->stx_uid,
-                .gid = stat->stx_gid,
-                .rdev = encode_device(stat->stx_rdev_major, stat->stx_rdev_minor),
-                .blksize = stat->stx_blksize,
-                .flags = is_mapped(fs, stat) ? FUSE_ATTR_DAX : 0,
-        };
-}
-
-int inode_attributes(struct fs *fs, const struct inode *inode, struct fuse_attr_out *out)
-{
-        struct statx stat;
-        int r = stat_file(fs, inode->fd, &stat);
-
-        if (r < 0)
-                return r;
-        *out = (struct fuse_attr_out){
-                .attr_valid = fs->options.cache_seconds,
-                .attr = attributes_of(fs, &stat),
-        };
-        return 0;
-}
-
-void inode_put(struct inode *inode)
+static void inode_put(struct fs *fs, struct inode *inode)
 {
         if (!inode || atomic_fetch_sub(&inode->refs, 1) > 1)
                 return;
-        fd_close(inode->fd);
+        if (inode->fd >= 0) {
+                fd_close(inode->fd);
+                pthread_mutex_lock(&fs->lock);
+                fs->held_fds--;
+                pthread_mutex_unlock(&fs->lock);
+        }
+        mount_unref(fs, inode->mount);
+        lock_owners_free(inode->owners);
         free(inode);
 }
 
-struct inode *inode_get(struct fs *fs, uint64_t nodeid)
+static struct inode *inode_get(struct fs *fs, uint64_t nodeid)
 {
         pthread_mutex_lock(&fs->lock);
 
@@ -147,27 +98,75 @@ struct inode *inode_get(struct fs *fs, uint64_t nodeid)
         return inode;
 }
 
-/* With the lock: a new inode in the table, which owns @fd from then on. */
-static int insert(struct fs *fs, int *fd, const struct statx *stat, struct inode **out)
+int node_get(struct fs *fs, uint64_t nodeid, struct node *node)
 {
-        if (!fs_has_room(fs))
+        *node = (struct node){.fs = fs, .inode = inode_get(fs, nodeid), .fd = -1, .opened = -1};
+        if (!node->inode)
+                return -ESTALE;
+        node->fd = node->inode->fd;
+        if (node->fd < 0)
+                node->fd = node->opened =
+                        file_id_open(node->inode->mount->fd, node->inode->id.file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        return node->fd < 0 ? node->fd : 0;
+}
+
+void node_put(struct node *node)
+{
+        fd_close(node->opened);
+        inode_put(node->fs, node->inode);
+}
+
+/* What is known of a file that is about to become an inode. */
+struct found {
+        int fd; /* O_PATH, or -1 once the inode has it */
+        const struct statx *stat;
+        bool has_file;
+        struct file_id file;
+        struct mount_point *mount; /* where the handle takes the fd's place; the inode's reference */
+};
+
+static struct inode *make_inode(struct found *found)
+{
+        size_t extra = found->mount ? file_id_size(&found->file) : 0;
+        struct inode *inode = malloc(sizeof(*inode) + extra);
+
+        if (!inode)
+                return NULL;
+        *inode = (struct inode){
+                .id.key = key_of(found->stat), .refs = 1, .fd = -1, .type = found->stat->stx_mode & S_IFMT};
+        if (found->mount) {
+                inode->id.file = memcpy(inode + 1, &found->file, extra);
+                inode->mount = found->mount;
+        } else {
+                inode->fd = found->fd;
+        }
+        return inode;
+}
+
+/* With the lock: a new inode in the table, which owns what was found from then on. */
+static int insert(struct fs *fs, struct found *found, struct inode **out)
+{
+        if ((!found->mount && !fs_has_room(fs)) || fs->inodes.n_used >= max_inodes)
                 return -ENFILE;
 
-        _cleanup_(freep) struct inode *inode = malloc(sizeof(*inode));
+        _cleanup_(freep) struct inode *inode = make_inode(found);
 
         if (!inode)
                 return -ENOMEM;
-        *inode = (struct inode){.key = key_of(stat), .refs = 1, .type = stat->stx_mode & S_IFMT};
 
         int r = ids_add(&fs->inodes, inode, &inode->nodeid);
 
         if (r < 0)
                 return r;
-        if (!tsearch(inode, &fs->inodes_by_key, compare_keys)) {
+        if (!tsearch(inode, &fs->inodes_by_id, compare_ids)) {
                 ids_remove(&fs->inodes, inode->nodeid);
                 return -ENOMEM;
         }
-        inode->fd = fd_take(fd);
+        if (!found->mount) {
+                found->fd = -1;
+                fs->held_fds++;
+        }
+        found->mount = NULL;
         *out = steal(inode);
         return 0;
 }
@@ -175,24 +174,45 @@ static int insert(struct fs *fs, int *fd, const struct statx *stat, struct inode
 /* With the lock: the table's reference becomes the caller's. */
 static struct inode *detach(struct fs *fs, struct inode *inode)
 {
-        tdelete(inode, &fs->inodes_by_key, compare_keys);
+        tdelete(inode, &fs->inodes_by_id, compare_ids);
         ids_remove(&fs->inodes, inode->nodeid);
         return inode;
 }
 
-/* Count one lookup of the file behind @fd, which the table takes if it has none for this file yet. */
-static int count_lookup(struct fs *fs, int *fd, const struct statx *stat, uint64_t *nodeid)
+static struct inode *find_inode(struct fs *fs, const struct inode_id *id)
 {
-        const struct inode_key key = key_of(stat);
+        struct inode **node = tfind(id, &fs->inodes_by_id, compare_ids);
+
+        return node ? *node : NULL;
+}
+
+/* Count a lookup of a file that has an inode; false: it has none. */
+static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct inode *inode = find_inode(fs, id);
+
+        if (inode) {
+                inode->lookups++;
+                *nodeid = inode->nodeid;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        return inode;
+}
+
+/* The same for one that may have none, and gets one then. */
+static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
+{
+        const struct inode_id id = {key_of(found->stat), found->mount ? &found->file : NULL};
         int r = 0;
 
         pthread_mutex_lock(&fs->lock);
 
-        struct inode **known = tfind(&key, &fs->inodes_by_key, compare_keys);
-        struct inode *inode = known ? *known : NULL;
+        struct inode *inode = find_inode(fs, &id);
 
         if (!inode)
-                r = insert(fs, fd, stat, &inode);
+                r = insert(fs, found, &inode);
         if (r == 0) {
                 inode->lookups++;
                 *nodeid = inode->nodeid;
@@ -201,44 +221,98 @@ static int count_lookup(struct fs *fs, int *fd, const struct statx *stat, uint64
         return r;
 }
 
-/* Takes @fd, which is O_PATH. */
-static int enter(struct fs *fs, int path_fd, struct fuse_entry_out *entry)
+/* Its handle, where handles are to be used. */
+static int find_file_id(struct fs *fs, struct found *found)
 {
-        _cleanup_(fd_closep) int fd = path_fd;
-        struct statx stat;
-        uint64_t nodeid = 0;
-        int r = stat_file(fs, fd, &stat);
+        bool must = fs->options.file_handles == FS_HANDLES_MANDATORY;
+        int r;
 
+        if (fs->options.file_handles == FS_HANDLES_NEVER)
+                return 0;
+        r = file_id_of(found->fd, &found->file);
         if (r == 0)
-                r = count_lookup(fs, &fd, &stat, &nodeid);
-        if (r < 0)
-                return r;
+                found->mount = mount_ref(fs, found->fd, found->stat);
+        if (found->mount)
+                return 0;
+        return must ? (r < 0 ? r : -EOPNOTSUPP) : 0;
+}
+
+static void tell_entry(struct fs *fs, const struct statx *stat, uint64_t parent_mount, uint64_t nodeid,
+                       struct fuse_entry_out *entry)
+{
+        bool submount = S_ISDIR(stat->stx_mode) && stat->stx_mnt_id != parent_mount && fs->features & FUSE_SUBMOUNTS;
+
         *entry = (struct fuse_entry_out){
                 .nodeid = nodeid,
-                .entry_valid = fs->options.cache_seconds,
-                .attr_valid = fs->options.cache_seconds,
-                .attr = attributes_of(fs, &stat),
+                .entry_valid = attributes_valid(fs),
+                .attr_valid = attributes_valid(fs),
+                .attr = attributes_of(fs, stat),
         };
+        if (submount)
+                entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+}
+
+/* Takes @fd, which is O_PATH. */
+static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_entry_out *entry)
+{
+        struct statx stat;
+        struct found found = {.fd = path_fd, .stat = &stat};
+        uint64_t nodeid = 0;
+        int r = attributes_read(fs, path_fd, "", &stat);
+
+        if (r == 0)
+                r = find_file_id(fs, &found);
+        if (r == 0)
+                r = count_lookup(fs, &found, &nodeid);
+        mount_unref(fs, found.mount);
+        fd_close(found.fd);
+        if (r == 0)
+                tell_entry(fs, &stat, parent_mount, nodeid, entry);
+        return r;
+}
+
+/* A file that is known by a descriptor needs no other. */
+static int look_up_known(struct fs *fs, int directory_fd, uint64_t mount, const char *name,
+                         struct fuse_entry_out *entry)
+{
+        struct statx stat;
+        uint64_t nodeid;
+
+        if (fs->options.file_handles != FS_HANDLES_NEVER || fs->window.shadows.enabled)
+                return -EAGAIN;
+
+        int r = attributes_read(fs, directory_fd, name, &stat);
+
+        if (r < 0)
+                return r;
+        if (!count_known(fs, &(struct inode_id){.key = key_of(&stat)}, &nodeid))
+                return -EAGAIN;
+        tell_entry(fs, &stat, mount, nodeid, entry);
         return 0;
 }
 
-int inode_lookup(struct fs *fs, int directory_fd, const char *name, struct fuse_entry_out *entry)
+int inode_lookup(struct fs *fs, int directory_fd, uint64_t mount, const char *name, struct fuse_entry_out *entry)
 {
         /* A single name can't lead astray; that the kernel refuses links and anything above as well costs nothing. */
         const struct open_how how = {
                 .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
         };
+        int r = look_up_known(fs, directory_fd, mount, name, entry);
+
+        if (r != -EAGAIN)
+                return r;
+
         int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
 
-        return fd < 0 ? -errno : enter(fs, fd, entry);
+        return fd < 0 ? -errno : enter(fs, fd, mount, entry);
 }
 
-int inode_lookup_open(struct fs *fs, int fd, struct fuse_entry_out *entry)
+int inode_lookup_open(struct fs *fs, int fd, uint64_t mount, struct fuse_entry_out *entry)
 {
         int path_fd = openat(fs->proc_fd, fd_name(fd).text, O_PATH | O_CLOEXEC);
 
-        return path_fd < 0 ? -errno : enter(fs, path_fd, entry);
+        return path_fd < 0 ? -errno : enter(fs, path_fd, mount, entry);
 }
 
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
@@ -255,32 +329,57 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
                         gone = detach(fs, inode);
         }
         pthread_mutex_unlock(&fs->lock);
-        inode_put(gone);
+        inode_put(fs, gone);
 }
 
-int inode_open(struct fs *fs, const struct inode *inode, int flags)
+int node_open(const struct node *node, int flags)
 {
-        if (S_ISLNK(inode->type))
+        mode_t type = node->inode->type;
+
+        if (S_ISLNK(type))
                 return -ELOOP;
-        if (!S_ISREG(inode->type) && !S_ISDIR(inode->type))
-                return -ENXIO;
-        return sys_result(openat(fs->proc_fd, fd_name(inode->fd).text, flags | O_CLOEXEC | O_NOCTTY));
+        return S_ISREG(type) || S_ISDIR(type) ? fs_reopen(node->fs, node->fd, flags) : -ENXIO;
+}
+
+/* Whether files can be opened by handle at all: that takes CAP_DAC_READ_SEARCH. */
+static int try_handles(struct fs *fs, int root_fd)
+{
+        struct file_id file;
+        int r = file_id_of(root_fd, &file);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int mount_fd = fs_reopen(fs, root_fd, O_RDONLY);
+        _cleanup_(fd_closep) int fd = mount_fd < 0 ? mount_fd : file_id_open(mount_fd, &file, O_PATH | O_CLOEXEC);
+
+        return fd < 0 ? fd : 0;
 }
 
 int inodes_init(struct fs *fs)
 {
-        _cleanup_(fd_closep) int fd = open(fs->options.shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct statx stat;
+        struct found found = {.fd = open(fs->options.shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC), .stat = &stat};
         struct inode *root;
 
-        if (fd < 0)
+        if (found.fd < 0)
                 return -errno;
 
-        int r = stat_fd(fd, &stat);
+        int r = attributes_read(fs, found.fd, "", &stat);
 
+        if (r == 0 && fs->options.file_handles != FS_HANDLES_NEVER) {
+                r = try_handles(fs, found.fd);
+                if (r < 0 && fs->options.file_handles == FS_HANDLES_PREFER) {
+                        fs->options.file_handles = r == -EOPNOTSUPP ? FS_HANDLES_PREFER : FS_HANDLES_NEVER;
+                        r = 0;
+                }
+        }
         ids_init(&fs->inodes, true);
         /* The first id there is: FUSE_ROOT_ID. */
-        return r < 0 ? r : insert(fs, &fd, &stat, &root);
+        if (r == 0)
+                r = insert(fs, &found, &root);
+        fd_close(found.fd);
+        return r;
 }
 
 static struct inode *detach_next(struct fs *fs, uint32_t *slot)
@@ -301,7 +400,7 @@ void inodes_reset(struct fs *fs)
         struct inode *inode;
 
         while ((inode = detach_next(fs, &slot)))
-                inode_put(inode);
+                inode_put(fs, inode);
 }
 
 void inodes_done(struct fs *fs)
@@ -310,6 +409,35 @@ void inodes_done(struct fs *fs)
 
         inodes_reset(fs);
         if (root)
-                inode_put(detach(fs, root));
+                inode_put(fs, detach(fs, root));
         ids_done(&fs->inodes);
+        free(fs->mounts.points);
+}
+
+int node_attributes(const struct node *node, struct fuse_attr_out *out)
+{
+        struct statx stat;
+        int r = attributes_read(node->fs, node->fd, "", &stat);
+
+        if (r < 0)
+                return r;
+        *out = (struct fuse_attr_out){
+                .attr_valid = attributes_valid(node->fs),
+                .attr = attributes_of(node->fs, &stat),
+        };
+        return 0;
+}
+
+int node_statx(const struct node *node, struct fuse_statx_out *out)
+{
+        struct statx stat;
+        int r = attributes_read(node->fs, node->fd, "", &stat);
+
+        if (r < 0)
+                return r;
+        *out = (struct fuse_statx_out){
+                .attr_valid = attributes_valid(node->fs),
+                .stat = attributes_all(node->fs, &stat),
+        };
+        return 0;
 }

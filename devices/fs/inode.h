@@ -3,14 +3,18 @@
 #define DEVICES_FS_INODE_H
 
 #include "base/cleanup.h"
+#include "devices/fs/abi.h"
+#include "devices/fs/file_id.h"
 
-#include <linux/fuse.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 
 struct fs;
+struct lock_owner;
 
-/* Which file it is. An open fd keeps all three from being used again. */
+/* Which file it is, among those that exist at one time. An open fd, or a mapping, keeps all three from being used
+ * again. */
 struct inode_key {
         uint64_t device;
         uint64_t number;
@@ -19,15 +23,23 @@ struct inode_key {
 
 int inode_key_compare(const struct inode_key *a, const struct inode_key *b);
 
+/* Which file it is, among all there ever were. */
+struct inode_id {
+        struct inode_key key;
+        const struct file_id *file; /* NULL: there is a descriptor, so the key is enough */
+};
+
 /* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
  * one of its references; each operation that uses it has another, so a FORGET at the same time does it no harm. */
 struct inode {
-        struct inode_key key; /* first: what the tree compares */
+        struct inode_id id; /* first: what the tree compares */
         uint64_t nodeid;
         uint64_t lookups; /* under the lock of struct fs */
         atomic_uint refs;
-        int fd;      /* O_PATH */
-        mode_t type; /* S_IFMT, which no file ever changes */
+        int fd;                    /* O_PATH; -1: it is opened by its handle whenever it is needed */
+        mode_t type;               /* S_IFMT, which no file ever changes */
+        struct mount_point *mount; /* what the handle is opened on */
+        struct lock_owner *owners; /* under the lock of struct fs */
 };
 
 /* Open the root, which stays whatever the guest forgets. */
@@ -36,26 +48,40 @@ int inodes_init(struct fs *fs);
 void inodes_reset(struct fs *fs);
 void inodes_done(struct fs *fs);
 
-/* A reference on the inode of @nodeid: NULL if there is none. */
-struct inode *inode_get(struct fs *fs, uint64_t nodeid);
-void inode_put(struct inode *inode); /* NULL is accepted */
-DEFINE_CLEANUP(struct inode *, inode_put);
+/* An inode in use: what a request names by number, and an O_PATH fd of it. */
+struct node {
+        struct fs *fs;
+        struct inode *inode;
+        int fd;
+        int opened; /* the same fd, if it is to be closed; else -1 */
+};
 
-/* Look @name, a checked single name, up in @directory_fd, never following a symbolic link. Counts one lookup, which
- * @entry tells the guest of. */
-int inode_lookup(struct fs *fs, int directory_fd, const char *name, struct fuse_entry_out *entry);
+/* -ESTALE: there is no such node, or its file is gone. @node is to be put also on failure. */
+int node_get(struct fs *fs, uint64_t nodeid, struct node *node);
+void node_put(struct node *node);
+/* One that is put when its scope ends. */
+#define NODE(name) _cleanup_(node_put) struct node name = {.opened = -1}
+
+/* Look @name, a checked single name, up in @directory_fd, which is on @mount, never following a symbolic link. Counts
+ * one lookup, which @entry tells the guest of. */
+int inode_lookup(struct fs *fs, int directory_fd, uint64_t mount, const char *name, struct fuse_entry_out *entry);
 /* The same for the file open as @fd, which stays the caller's. */
-int inode_lookup_open(struct fs *fs, int fd, struct fuse_entry_out *entry);
+int inode_lookup_open(struct fs *fs, int fd, uint64_t mount, struct fuse_entry_out *entry);
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
 
 /* A regular file or a directory, opened anew with @flags. An fd or a negative errno. Nothing else is ever opened: a
  * fifo would block, and a device does whatever devices do. */
-int inode_open(struct fs *fs, const struct inode *inode, int flags);
+int node_open(const struct node *node, int flags);
 
 /* Its attributes, and how long they may be believed. */
-int inode_attributes(struct fs *fs, const struct inode *inode, struct fuse_attr_out *out);
+int node_attributes(const struct node *node, struct fuse_attr_out *out);
+/* All that statx(2) says of it. */
+int node_statx(const struct node *node, struct fuse_statx_out *out);
 
-/* The name under which /proc/self/fd has @fd. */
+/* The file of @fd, which may be O_PATH, opened anew. An fd or a negative errno. */
+int fs_reopen(struct fs *fs, int fd, int flags);
+
+/* The name under which /proc/self/fd has @fd: relative to proc_fd, which is also the working directory. */
 struct fd_name {
         char text[12];
 };

@@ -3,10 +3,15 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/syscalls.h"
 #include "channel/socket_file.h"
+#include "devices/fs/command_line.h"
 #include "devices/fs/device.h"
+#include "devices/fs/sandbox.h"
+#include "devices/fs/syscalls.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,57 +20,11 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
 
-/* What the command line says; the defaults are here. */
-static const char *socket_path;
-static const char *shared_dir;
-static const char *tag = "oriel";
-static const char *dialect;
-static uint64_t dax_window;
-static unsigned fd_number = UINT32_MAX;
-static unsigned request_queues = 1;
-static unsigned thread_pool_size = 1;
-static bool readonly;
-static bool allow_writable_dax;
-static bool print_capabilities;
-static bool verbose;
-
-static const struct option_row rows[] = {
-        {"socket-path", OPTION_STRING, &socket_path, "PATH", "listen on this Unix socket"},
-        {"fd", OPTION_NUMBER, &fd_number, "FD", "use this inherited socket, listening or connected"},
-        {"shared-dir", OPTION_STRING, &shared_dir, "DIR", "the directory to share"},
-        {"tag", OPTION_STRING, &tag, "TAG", "the name the guest mounts it by (default: oriel)"},
-        {"dax-window", OPTION_SIZE, &dax_window, "SIZE", "offer a DAX window of this size, such as 1G (default: none)"},
-        {"readonly", OPTION_FLAG, &readonly, NULL, "let the guest change nothing"},
-        {"allow-writable-dax", OPTION_FLAG, &allow_writable_dax, NULL,
-         "with --readonly: DAX even where the front-end lets the guest write"},
-        {"request-queues", OPTION_NUMBER, &request_queues, "N", "request queues, 1 to 64 (default: 1)"},
-        {"thread-pool-size", OPTION_NUMBER, &thread_pool_size, "N", "threads for each, 1 to 64 (default: 1)"},
-        {"dialect", OPTION_STRING, &dialect, "NAME", "the front-end's number for SHMEM: standard, shmem-21, shmem-20"},
-        {"print-capabilities", OPTION_FLAG, &print_capabilities, NULL, "print the back-end's capabilities as JSON"},
-        {"verbose", OPTION_FLAG, &verbose, NULL, "log every request"},
-};
-
-static const struct program program = {
-        .name = "oriel-fs",
-        .operands = "",
-        .summary = "Share a directory with a virtual machine: a vhost-user back-end for virtio-fs, with DAX.\n"
-                   "Serves one front-end after the other until SIGINT, SIGTERM or SIGHUP; with a connected --fd, that "
-                   "one.",
-        .rows = rows,
-        .n_rows = ARRAY_SIZE(rows),
-};
-
-/* Every file that the guest has looked up is held open. */
-static void raise_fd_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
-}
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt), SYSCALL(shutdown));
 
 static sigset_t ending_signals(void)
 {
@@ -139,74 +98,184 @@ static int serve(struct oriel_backend *backend, int listener, int signals)
         }
 }
 
-/* The socket to begin with: listening or connected. */
-static int open_socket(struct socket_file *file)
-{
-        if (socket_path)
-                return socket_file_listen(file, socket_path);
+/* ---- what it is started with ---- */
 
-        int fd = fd_dup((int)fd_number);
+static int let_group_connect(const char *path, const char *name)
+{
+        const struct group *group = getgrnam(name);
+
+        if (!group)
+                return fail("--socket-group: there is no group '%s'", name);
+        if (lchown(path, (uid_t)-1, group->gr_gid) < 0 || chmod(path, 0770) < 0)
+                return fail("--socket-group=%s: %s: %s", name, path, strerror(errno));
+        return STATUS_SUCCESS;
+}
+
+/* The socket to begin with: listening or connected. */
+static int open_socket(const struct command_line *line, struct socket_file *file)
+{
+        if (line->socket_path) {
+                int fd = socket_file_listen(file, line->socket_path);
+
+                if (fd >= 0 && line->socket_group &&
+                    let_group_connect(line->socket_path, line->socket_group) != STATUS_SUCCESS)
+                        fd = fd_close(fd);
+                return fd;
+        }
+
+        int fd = fd_dup((int)line->fd);
 
         if (fd >= 0 && !is_stream_socket(fd)) {
                 fd_close(fd);
                 fd = -ENOTSOCK;
         }
         if (fd < 0)
-                report("--fd=%u: %s", fd_number, strerror(-fd));
+                report("--fd=%u: %s", line->fd, strerror(-fd));
         return fd;
 }
 
-static int run(const struct device_options *options)
+/* Every file that the guest has looked up may be held open. The limit is the system's, or root's to raise. */
+static int set_fd_limit(const struct command_line *line)
 {
-        _cleanup_(fd_closep) int socket = -1;
-        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
+        struct rlimit limit;
+        rlim_t wanted = line->rlimit_nofile;
 
-        block_signals();
-        socket = open_socket(&file);
-        if (socket < 0)
-                return STATUS_FAILURE;
+        if (wanted == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return STATUS_SUCCESS;
+        if (line->rlimit_nofile == UINT32_MAX)
+                wanted = limit.rlim_max > 1000000 ? limit.rlim_max : 1000000;
 
-        _cleanup_(fd_closep) int signals = open_signals();
-        struct device *device = NULL;
-        int r = signals < 0 ? signals : device_new(options, &device);
+        struct rlimit raised = {wanted, wanted > limit.rlim_max ? wanted : limit.rlim_max};
+
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+                return STATUS_SUCCESS;
+        if (line->rlimit_nofile != UINT32_MAX)
+                return fail("--rlimit-nofile=%u: %s; as this user, at most %ju", line->rlimit_nofile, strerror(errno),
+                            (uintmax_t)limit.rlim_max);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        return STATUS_SUCCESS;
+}
+
+/* ---- the process that serves ---- */
+
+static void write_syslog(void *userdata, enum oriel_log_level level, const char *line)
+{
+        static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+
+        (void)userdata;
+        syslog(priorities[level], "%s", line);
+}
+
+static struct oriel_log make_log(const struct command_line *line)
+{
+        static const enum oriel_log_level levels[] = {
+                [LEVEL_ERROR] = ORIEL_LOG_ERROR, [LEVEL_WARN] = ORIEL_LOG_WARNING, [LEVEL_INFO] = ORIEL_LOG_INFO,
+                [LEVEL_DEBUG] = ORIEL_LOG_DEBUG, [LEVEL_TRACE] = ORIEL_LOG_DEBUG,  [LEVEL_OFF] = ORIEL_LOG_ERROR,
+        };
+        struct oriel_log log = stderr_log(false);
+
+        log.level = line->debug ? ORIEL_LOG_DEBUG : levels[line->log_level];
+        if (line->to_syslog)
+                log.write = write_syslog;
+        if (line->log_level == LEVEL_OFF)
+                log.write = NULL;
+        return log;
+}
+
+/* Nothing that takes a right that serving does not take may come after this. */
+static int give_up_rights(const struct command_line *line)
+{
+        if (geteuid() == 0)
+                setgroups(0, NULL);
+
+        int r = sandbox_drop_capabilities(&line->sandbox);
 
         if (r < 0)
-                return fail("can't share %s: %s", options->shared_dir, strerror(-r));
+                return fail("the capabilities can't be dropped: %s", strerror(-r));
+        r = syscalls_limit(line->seccomp);
+        return r < 0 ? fail("the filter of system calls: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int serve_directory(struct command_line *line, int socket, int signals, int proc_fd)
+{
+        const struct device_options options = {
+                .fs = &line->fs,
+                .proc_fd = proc_fd,
+                .tag = line->tag,
+                .request_queues = line->request_queues,
+                .threads = line->thread_pool_size ? line->thread_pool_size : 1,
+                .log = make_log(line),
+                .dialect = line->dialect ? oriel_dialect_find(line->dialect) : NULL,
+        };
+        const char *dir = line->fs.shared_dir;
+        struct device *device = NULL;
+
+        if (line->sandbox.mode != SANDBOX_NONE)
+                line->fs.shared_dir = "/";
+
+        int r = device_new(&options, &device);
+
+        if (r < 0) {
+                fd_close(socket);
+                return fail("can't share %s: %s", dir, strerror(-r));
+        }
 
         bool listening = is_listening(socket);
 
         if (!listening)
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
-        int status = r < 0 ? fail("--fd=%u: %s", fd_number, strerror(-r))
+        int status = r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
                            : serve(device_backend(device), listening ? socket : -1, signals);
 
         device_free(device);
+        fd_close(socket);
         return status;
 }
 
-static int check_usage(void)
+/* What was inherited beside the standard descriptors and the socket leads nowhere that a guest has to do with. */
+static void close_inherited(const struct command_line *line)
 {
-        const char *wrong = NULL;
+        unsigned first = STDERR_FILENO + 1;
 
-        if (!shared_dir)
-                wrong = "--shared-dir is missing";
-        else if (!socket_path == (fd_number == UINT32_MAX))
-                wrong = "either --socket-path or --fd is needed";
-        else if (strlen(tag) == 0 || strlen(tag) > 36)
-                wrong = "--tag: 1 to 36 bytes are needed";
-        else if (dax_window && (dax_window < 2 << 20 || dax_window & (dax_window - 1)))
-                wrong = "--dax-window: a power of two is needed, at least 2M, because VMMs show it as a PCI BAR";
-        else if (request_queues < 1 || request_queues > 64)
-                wrong = "--request-queues: 1 to 64";
-        else if (thread_pool_size < 1 || thread_pool_size > 64)
-                wrong = "--thread-pool-size: 1 to 64";
-        else if (dialect && !oriel_dialect_find(dialect))
-                wrong = "--dialect: standard, shmem-21 or shmem-20";
-        if (!wrong)
-                return -1;
-        report("%s (see oriel-fs --help)", wrong);
-        return STATUS_USAGE;
+        if (line->fd != UINT32_MAX && line->fd >= first) {
+                if (line->fd > first)
+                        close_range(first, line->fd - 1, 0);
+                first = line->fd + 1;
+        }
+        close_range(first, UINT32_MAX, 0);
+}
+
+static int run(struct command_line *line)
+{
+        _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
+        int proc_fd;
+
+        close_inherited(line);
+        block_signals();
+        if (line->to_syslog)
+                openlog("oriel-fs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+        if (set_fd_limit(line) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        socket = open_socket(line, &file);
+        if (socket < 0)
+                return STATUS_FAILURE;
+
+        _cleanup_(fd_closep) int signals = open_signals();
+        pid_t pid = signals < 0 ? signals : sandbox_enter(&line->sandbox, &proc_fd);
+
+        if (pid > 0) {
+                socket = fd_close(socket);
+                return sandbox_supervise(pid, signals);
+        }
+        /* What is at that path in the sandbox is not the socket. */
+        if (line->sandbox.mode != SANDBOX_NONE)
+                file.path = NULL;
+        if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        return serve_directory(line, fd_take(&socket), signals, proc_fd);
 }
 
 /* "Backend program conventions": whatever else is there is ignored, however wrong. */
@@ -221,30 +290,16 @@ static bool asks_capabilities(int argc, char **argv)
 int main(int argc, char **argv)
 {
         if (asks_capabilities(argc, argv)) {
-                printf("{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
+                printf("{\n  \"type\": \"fs\",\n  \"features\": [\n    \"posix-acl-negotiation-mode\",\n"
+                       "    \"security-label-negotiation-mode\",\n    \"separate-options\"\n  ]\n}\n");
                 return finish_output(STATUS_SUCCESS);
         }
 
-        int status = options_parse(&program, argc, argv, NULL);
+        struct command_line *line;
+        int status = command_line_read(argc, argv, &line);
 
-        if (status < 0)
-                status = check_usage();
         if (status >= 0)
                 return finish_output(status);
-        raise_fd_limit();
         oriel_memory_survive_sigbus();
-
-        const struct device_options options = {
-                .shared_dir = shared_dir,
-                .tag = tag,
-                .window_size = dax_window,
-                .readonly = readonly,
-                .insist = allow_writable_dax,
-                .request_queues = request_queues,
-                .threads = thread_pool_size,
-                .log = stderr_log(verbose),
-                .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
-        };
-
-        return run(&options);
+        return run(line);
 }

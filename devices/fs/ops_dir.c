@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/syscalls.h"
 #include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
@@ -9,24 +11,26 @@
 #include <sys/param.h>
 #include <unistd.h>
 
+USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek));
+
 ssize_t op_opendir(struct request *request)
 {
         struct fs *fs = request->fs;
-        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->header.nodeid);
-        struct fuse_open_out out = {0};
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs) & ~(uint32_t)FOPEN_DIRECT_IO};
+        NODE(node);
 
-        if (!inode)
-                return -ESTALE;
-        if (!S_ISDIR(inode->type))
+        int r = node_get(fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (!S_ISDIR(node.inode->type))
                 return -ENOTDIR;
 
-        int fd = inode_open(fs, inode, O_RDONLY | O_DIRECTORY);
+        int fd = node_open(&node, O_RDONLY | O_DIRECTORY);
 
         if (fd < 0)
                 return fd;
-
-        int r = handle_add(fs, fd, HANDLE_DIRECTORY, inode->nodeid, &out.fh);
-
+        r = handle_add(fs, fd, HANDLE_DIRECTORY, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
@@ -57,7 +61,7 @@ static void write_lookup(const struct listing *listing, const char *name)
 {
         struct fuse_entry_out entry;
 
-        if (is_dot(name) || inode_lookup(listing->fs, listing->handle->fd, name, &entry) < 0)
+        if (is_dot(name) || inode_lookup(listing->fs, listing->handle->fd, listing->handle->mount, name, &entry) < 0)
                 entry = (struct fuse_entry_out){0};
         cursor_write(listing->out, &entry, sizeof(entry));
 }
@@ -111,9 +115,9 @@ static int list_some(const struct listing *listing)
 
 static uint64_t root_number(struct fs *fs, const struct handle *handle)
 {
-        _cleanup_(inode_putp) struct inode *root = inode_get(fs, FUSE_ROOT_ID);
+        NODE(root);
 
-        return handle->nodeid == FUSE_ROOT_ID ? root->key.number : 0;
+        return node_get(fs, FUSE_ROOT_ID, &root) == 0 && handle->nodeid == FUSE_ROOT_ID ? root.inode->id.key.number : 0;
 }
 
 /* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. */

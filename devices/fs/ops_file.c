@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 #include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
@@ -10,60 +12,82 @@
 #include <string.h>
 #include <unistd.h>
 
+USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(pwritev2), SYSCALL(openat), SYSCALL(unlinkat), SYSCALL(fsync),
+              SYSCALL(fdatasync), SYSCALL(lseek), SYSCALL(fallocate), SYSCALL(copy_file_range));
+
 /* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
- * places whatever their handle says. O_DIRECT is the guest's own affair: its memory need not suit our file system. */
+ * places whatever their handle says. Where it may keep what was written, it reads what it writes only in part. */
 static int open_flags(const struct fs *fs, uint32_t flags, int *out)
 {
-        const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC;
+        const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC |
+                              (fs->options.allow_direct_io ? (uint32_t)O_DIRECT : 0) |
+                              (fs->options.preserve_noatime ? (uint32_t)O_NOATIME : 0);
 
         if ((flags & O_ACCMODE) == O_ACCMODE)
                 return -EINVAL;
         if (fs->options.readonly && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
                 return -EROFS;
+        if (fs->features & FUSE_WRITEBACK_CACHE && (flags & O_ACCMODE) == O_WRONLY)
+                flags = (flags & ~(uint32_t)O_ACCMODE) | O_RDWR;
         *out = (int)(flags & kept);
         return 0;
 }
 
-/* O_TRUNC changes the file. */
-static int open_inode(struct fs *fs, const struct inode *inode, int flags)
+uint32_t open_reply_flags(const struct fs *fs)
 {
-        HOLD_CONTENTS(fs, inode->fd, -1, WHOLE_FILE);
+        static const uint32_t flags[] = {
+                [FS_CACHE_AUTO] = 0,
+                [FS_CACHE_ALWAYS] = FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR,
+                [FS_CACHE_METADATA] = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
+                [FS_CACHE_NEVER] = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
+        };
 
-        return inode_open(fs, inode, flags);
+        return flags[fs->options.cache];
+}
+
+/* O_TRUNC changes the file. */
+static int open_node(const struct node *node, int flags, bool kill_setuid)
+{
+        WITHOUT_FSETID(kill_setuid);
+        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
+
+        if (flags & O_TRUNC)
+                drop_mapped_capability(node->fs, node->fd);
+        return node_open(node, flags);
 }
 
 ssize_t op_open(struct request *request)
 {
         struct fs *fs = request->fs;
-        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->header.nodeid);
-        struct fuse_open_out out = {0};
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs)};
         int flags;
+        NODE(node);
 
-        if (!inode)
-                return -ESTALE;
-        if (S_ISDIR(inode->type))
-                return -EISDIR;
-
-        int r = open_flags(fs, request->in.open.flags, &flags);
+        int r = node_get(fs, request->header.nodeid, &node);
 
         if (r < 0)
                 return r;
+        if (S_ISDIR(node.inode->type))
+                return -EISDIR;
+        r = open_flags(fs, request->in.open.flags, &flags);
+        if (r < 0)
+                return r;
 
-        int fd = open_inode(fs, inode, flags);
+        int fd = open_node(&node, flags, request->in.open.open_flags & FUSE_OPEN_KILL_SUIDGID);
 
         if (fd < 0)
                 return fd;
-        r = handle_add(fs, fd, HANDLE_FILE, inode->nodeid, &out.fh);
+        r = handle_add(fs, fd, HANDLE_FILE, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
-/* Always O_EXCL: what is there already may be a link or a fifo, which only inode_open() knows how to treat. */
+/* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
 static int create_new(struct request *request, int directory_fd, int flags)
 {
         const struct fuse_create_in *in = &request->in.create;
         const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
         _cleanup_(credentials_restore) struct credentials saved;
-        int r = act_as_caller(request, &saved);
+        int r = act_as_caller(request, in->umask, &saved);
 
         if (r < 0)
                 return r;
@@ -71,70 +95,113 @@ static int create_new(struct request *request, int directory_fd, int flags)
 }
 
 /* Somebody else was faster. The lookup in @entry stays only if this succeeds. */
-static int open_existing(struct request *request, int directory_fd, int flags, struct fuse_entry_out *entry)
+static int open_existing(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
         struct fs *fs = request->fs;
-        int fd = inode_lookup(fs, directory_fd, request->name, entry);
+        int r = inode_lookup(fs, directory->fd, directory->inode->id.key.mount, request->name, entry);
+        NODE(node);
 
-        if (fd < 0)
-                return fd;
+        if (r < 0)
+                return r;
+        r = node_get(fs, entry->nodeid, &node);
+        if (r == 0 && S_ISDIR(node.inode->type))
+                r = -EISDIR;
 
-        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, entry->nodeid);
+        int fd = r < 0 ? r : open_node(&node, flags, request->in.create.open_flags & FUSE_OPEN_KILL_SUIDGID);
 
-        if (!inode)
-                fd = -ESTALE;
-        else if (S_ISDIR(inode->type))
-                fd = -EISDIR;
-        else
-                fd = open_inode(fs, inode, flags);
         if (fd < 0)
                 inode_forget(fs, entry->nodeid, 1);
         return fd;
 }
 
 /* An fd and one lookup in @entry, or a negative errno. */
-static int create(struct request *request, int directory_fd, int flags, struct fuse_entry_out *entry)
+static int create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
-        _cleanup_(fd_closep) int fd = create_new(request, directory_fd, flags);
+        _cleanup_(fd_closep) int fd = create_new(request, directory->fd, flags);
 
         if (fd == -EEXIST && !(request->in.create.flags & O_EXCL))
-                return open_existing(request, directory_fd, flags, entry);
+                return open_existing(request, directory, flags, entry);
         if (fd < 0)
                 return fd;
 
-        int r = inode_lookup_open(request->fs, fd, entry);
+        int r = label_new(request, -1, fd);
 
+        if (r < 0)
+                unlinkat(directory->fd, request->name, 0);
+        else
+                r = inode_lookup_open(request->fs, fd, directory->inode->id.key.mount, entry);
         return r < 0 ? r : fd_take(&fd);
 }
 
-ssize_t op_create(struct request *request)
+/* A file without a name. */
+static int create_unnamed(struct request *request, const struct node *directory, int flags,
+                          struct fuse_entry_out *entry)
 {
-        struct fs *fs = request->fs;
-        _cleanup_(inode_putp) struct inode *directory = inode_get(fs, request->header.nodeid);
-        struct {
-                struct fuse_entry_out entry;
-                struct fuse_open_out open;
-        } out = {0};
-        int flags;
-
-        if (!directory)
-                return -ESTALE;
-
-        int r = open_flags(fs, request->in.create.flags, &flags);
+        const struct fuse_create_in *in = &request->in.create;
+        const int how = (flags & ~O_TRUNC) | O_TMPFILE | (int)(in->flags & O_EXCL) | O_CLOEXEC;
+        _cleanup_(credentials_restore) struct credentials saved;
+        int r = act_as_caller(request, in->umask, &saved);
 
         if (r < 0)
                 return r;
 
-        int fd = create(request, directory->fd, flags, &out.entry);
+        _cleanup_(fd_closep) int fd =
+                sys_result(openat(request->fs->proc_fd, fd_name(directory->fd).text, how, in->mode & 07777));
 
         if (fd < 0)
                 return fd;
-        r = handle_add(fs, fd, HANDLE_FILE, out.entry.nodeid, &out.open.fh);
+        credentials_restore(&saved);
+        r = label_new(request, -1, fd);
+        if (r == 0)
+                r = inode_lookup_open(request->fs, fd, directory->inode->id.key.mount, entry);
+        return r < 0 ? r : fd_take(&fd);
+}
+
+typedef int create_function(struct request *request, const struct node *directory, int flags,
+                            struct fuse_entry_out *entry);
+
+static ssize_t create_and_open(struct request *request, create_function *make)
+{
+        struct fs *fs = request->fs;
+        struct {
+                struct fuse_entry_out entry;
+                struct fuse_open_out open;
+        } out = {.open.open_flags = open_reply_flags(fs)};
+        int flags;
+        NODE(directory);
+        NODE(node);
+
+        int r = node_get(fs, request->header.nodeid, &directory);
+
+        if (r == 0)
+                r = open_flags(fs, request->in.create.flags, &flags);
+        if (r < 0)
+                return r;
+
+        int fd = make(request, &directory, flags, &out.entry);
+
+        if (fd < 0)
+                return fd;
+        r = node_get(fs, out.entry.nodeid, &node);
+        if (r == 0)
+                r = handle_add(fs, fd, HANDLE_FILE, &node, &out.open.fh);
+        else
+                fd_close(fd);
         if (r < 0) {
                 inode_forget(fs, out.entry.nodeid, 1);
                 return r;
         }
         return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_create(struct request *request)
+{
+        return create_and_open(request, create);
+}
+
+ssize_t op_tmpfile(struct request *request)
+{
+        return create_and_open(request, create_unnamed);
 }
 
 typedef ssize_t io_function(int fd, const struct iovec *spans, int n_spans, off_t offset, int flags);
@@ -199,7 +266,10 @@ ssize_t op_write(struct request *request)
         if (!is_in_file(file) || in->size != request->data.left)
                 return -EINVAL;
 
+        WITHOUT_FSETID(in->write_flags & FUSE_WRITE_KILL_SUIDGID);
         HOLD_CONTENTS(request->fs, handle->fd, -1, file);
+        drop_mapped_capability(request->fs, handle->fd);
+
         ssize_t size = transfer(pwritev2, handle->fd, &request->data, file, append ? RWF_APPEND : 0);
 
         if (size < 0)
@@ -212,6 +282,15 @@ ssize_t op_write(struct request *request)
         return reply(request, &out, sizeof(out));
 }
 
+/* Who closes a file has no lock on it any more, however many other descriptors of it are open. */
+static void drop_locks(struct request *request, uint64_t owner)
+{
+        NODE(node);
+
+        if (node_get(request->fs, request->header.nodeid, &node) == 0)
+                lock_owner_drop(request->fs, node.inode, owner);
+}
+
 /* Some file systems report a failed write only when the file is closed. */
 ssize_t op_flush(struct request *request)
 {
@@ -219,6 +298,8 @@ ssize_t op_flush(struct request *request)
 
         if (!handle)
                 return -EBADF;
+        if (request->fs->features & FUSE_POSIX_LOCKS)
+                drop_locks(request, request->in.flush.lock_owner);
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
         int r = shadows_error(&hold), fd = r < 0 ? r : fd_dup(handle->fd);
@@ -235,6 +316,9 @@ ssize_t op_release(struct request *request)
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
+        /* Its flock goes with it. */
+        if (request->fs->features & FUSE_FLOCK_LOCKS)
+                waiting_wake(&request->fs->waiting);
         return 0;
 }
 
@@ -311,13 +395,12 @@ ssize_t op_fallocate(struct request *request)
         return r;
 }
 
-ssize_t op_copy_file_range(struct request *request)
+/* How much was copied, or a negative errno. */
+static ssize_t copy_range(struct request *request, size_t most)
 {
         const struct fuse_copy_file_range_in *in = &request->in.copy_file_range;
         _cleanup_(handle_putp) struct handle *from = handle_get(request->fs, in->fh_in, HANDLE_FILE);
         _cleanup_(handle_putp) struct handle *to = handle_get(request->fs, in->fh_out, HANDLE_FILE);
-        /* The answer has 32 bits. */
-        const size_t size = in->len < INT32_MAX ? in->len : INT32_MAX;
 
         if (!from || !to)
                 return -EBADF;
@@ -329,13 +412,28 @@ ssize_t op_copy_file_range(struct request *request)
                 return hold.error;
 
         off_t from_offset = (off_t)in->off_in, to_offset = (off_t)in->off_out;
-        ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, size, 0);
+        ssize_t done = copy_file_range(from->fd, &from_offset, to->fd, &to_offset, in->len < most ? in->len : most, 0);
 
         if (done < 0)
                 return -errno;
+        drop_mapped_capability(request->fs, to->fd);
         hold.replaced[1] = (struct oriel_range){in->off_out, (uint64_t)done};
+        return done;
+}
 
+/* The answer has 32 bits. */
+ssize_t op_copy_file_range(struct request *request)
+{
+        ssize_t done = copy_range(request, INT32_MAX);
         const struct fuse_write_out out = {.size = (uint32_t)done};
 
-        return reply(request, &out, sizeof(out));
+        return done < 0 ? done : reply(request, &out, sizeof(out));
+}
+
+ssize_t op_copy_file_range_64(struct request *request)
+{
+        ssize_t done = copy_range(request, SSIZE_MAX);
+        const struct fuse_copy_file_range_out out = {.bytes_copied = (uint64_t)done};
+
+        return done < 0 ? done : reply(request, &out, sizeof(out));
 }

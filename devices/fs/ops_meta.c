@@ -1,54 +1,81 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
+#include "base/syscalls.h"
 #include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-static ssize_t reply_attributes(struct request *request, const struct inode *inode)
+USES_SYSCALLS(SYSCALL(fchownat), SYSCALL(fchmodat), SYSCALL(ftruncate), SYSCALL(utimensat), SYSCALL(readlinkat));
+
+static ssize_t reply_attributes(struct request *request, const struct node *node)
 {
         struct fuse_attr_out out;
-        int r = inode_attributes(request->fs, inode, &out);
+        int r = node_attributes(node, &out);
 
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
 ssize_t op_getattr(struct request *request)
 {
-        _cleanup_(inode_putp) struct inode *inode = inode_get(request->fs, request->header.nodeid);
+        NODE(node);
 
-        return inode ? reply_attributes(request, inode) : -ESTALE;
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        return r < 0 ? r : reply_attributes(request, &node);
 }
 
-static int change_owner(const struct inode *inode, const struct fuse_setattr_in *in)
+ssize_t op_statx(struct request *request)
 {
-        uid_t uid = (in->valid & FATTR_UID) ? in->uid : (uid_t)-1;
-        gid_t gid = (in->valid & FATTR_GID) ? in->gid : (gid_t)-1;
+        struct fuse_statx_out out;
+        NODE(node);
 
-        return sys_result(fchownat(inode->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r == 0)
+                r = node_statx(&node, &out);
+        return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
-static int change_mode(const struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
+static int change_owner(const struct node *node, const struct fuse_setattr_in *in)
 {
-        return sys_result(fchmodat(fs->proc_fd, fd_name(inode->fd).text, in->mode & 07777, 0));
+        uid_t uid = (uid_t)-1;
+        gid_t gid = (gid_t)-1;
+        int r = 0;
+
+        if (in->valid & FATTR_UID)
+                r = host_uid(node->fs, in->uid, &uid);
+        if (r == 0 && in->valid & FATTR_GID)
+                r = host_gid(node->fs, in->gid, &gid);
+        if (r < 0)
+                return r;
+        return sys_result(fchownat(node->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+}
+
+static int change_mode(const struct node *node, const struct fuse_setattr_in *in)
+{
+        return sys_result(fchmodat(node->fs->proc_fd, fd_name(node->fd).text, in->mode & 07777, 0));
 }
 
 /* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
-static int change_size(struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
+static int change_size(const struct node *node, const struct fuse_setattr_in *in)
 {
+        WITHOUT_FSETID(in->valid & FATTR_KILL_SUIDGID);
+
         if (in->size > INT64_MAX)
                 return -EINVAL;
         if (in->valid & FATTR_FH) {
-                _cleanup_(handle_putp) struct handle *handle = handle_get(fs, in->fh, HANDLE_FILE);
+                _cleanup_(handle_putp) struct handle *handle = handle_get(node->fs, in->fh, HANDLE_FILE);
 
                 return handle ? sys_result(ftruncate(handle->fd, (off_t)in->size)) : -EBADF;
         }
-        if (S_ISDIR(inode->type))
+        if (S_ISDIR(node->inode->type))
                 return -EISDIR;
 
-        _cleanup_(fd_closep) int fd = inode_open(fs, inode, O_WRONLY);
+        _cleanup_(fd_closep) int fd = node_open(node, O_WRONLY);
 
         return fd < 0 ? fd : sys_result(ftruncate(fd, (off_t)in->size));
 }
@@ -62,58 +89,61 @@ static struct timespec time_to_set(uint32_t valid, uint32_t set, uint32_t now, u
         return (struct timespec){.tv_nsec = UTIME_OMIT};
 }
 
-static int change_times(const struct inode *inode, const struct fuse_setattr_in *in)
+static int change_times(const struct node *node, const struct fuse_setattr_in *in)
 {
         const struct timespec times[2] = {
                 time_to_set(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
                 time_to_set(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec),
         };
 
-        return sys_result(utimensat(inode->fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+        return sys_result(utimensat(node->fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 
 /* Owner before mode, because a new owner takes set-user-ID bits away; times last, because the others change them. */
-static int change_attributes(struct fs *fs, const struct inode *inode, const struct fuse_setattr_in *in)
+static int change_attributes(const struct node *node, const struct fuse_setattr_in *in)
 {
         const uint32_t times = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW;
         /* What was stored before is written before, or it would change the times that are set here. */
-        HOLD_CONTENTS(fs, inode->fd, -1, WHOLE_FILE);
+        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
         int r = 0;
 
         if (in->valid & (FATTR_UID | FATTR_GID))
-                r = change_owner(inode, in);
+                r = change_owner(node, in);
         if (r == 0 && in->valid & FATTR_MODE)
-                r = change_mode(fs, inode, in);
+                r = change_mode(node, in);
         if (r == 0 && in->valid & FATTR_SIZE)
-                r = change_size(fs, inode, in);
+                r = change_size(node, in);
+        if (r == 0 && in->valid & (FATTR_UID | FATTR_GID | FATTR_SIZE))
+                drop_mapped_capability(node->fs, node->fd);
         if (r == 0 && in->valid & times)
-                r = change_times(inode, in);
+                r = change_times(node, in);
         return r;
 }
 
 ssize_t op_setattr(struct request *request)
 {
-        _cleanup_(inode_putp) struct inode *inode = inode_get(request->fs, request->header.nodeid);
+        NODE(node);
 
-        if (!inode)
-                return -ESTALE;
+        int r = node_get(request->fs, request->header.nodeid, &node);
 
-        int r = change_attributes(request->fs, inode, &request->in.setattr);
-
-        return r < 0 ? r : reply_attributes(request, inode);
+        if (r == 0)
+                r = change_attributes(&node, &request->in.setattr);
+        return r < 0 ? r : reply_attributes(request, &node);
 }
 
 ssize_t op_readlink(struct request *request)
 {
-        _cleanup_(inode_putp) struct inode *inode = inode_get(request->fs, request->header.nodeid);
         char target[PATH_MAX];
+        NODE(node);
 
-        if (!inode)
-                return -ESTALE;
-        if (!S_ISLNK(inode->type))
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (!S_ISLNK(node.inode->type))
                 return -EINVAL;
 
-        ssize_t size = readlinkat(inode->fd, "", target, sizeof(target));
+        ssize_t size = readlinkat(node.fd, "", target, sizeof(target));
 
         return size < 0 ? -errno : reply(request, target, (size_t)size);
 }

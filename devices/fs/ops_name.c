@@ -3,6 +3,8 @@
 /* What is done to names in directories. */
 
 #include "base/range.h"
+#include "base/syscalls.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
@@ -12,22 +14,27 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+USES_SYSCALLS(SYSCALL(mkdirat), SYSCALL(mknodat), SYSCALL(symlinkat), SYSCALL(linkat), SYSCALL(unlinkat),
+              SYSCALL(renameat2));
+
 /* What a creation may take from the guest's mode beside the type. */
 static const uint32_t permission_bits = 07777;
 
-static ssize_t reply_entry(struct request *request, const struct inode *directory, const char *name)
+static ssize_t reply_entry(struct request *request, const struct node *directory, const char *name)
 {
         struct fuse_entry_out entry;
-        int r = inode_lookup(request->fs, directory->fd, name, &entry);
+        int r = inode_lookup(request->fs, directory->fd, directory->inode->id.key.mount, name, &entry);
 
         return r < 0 ? r : reply(request, &entry, sizeof(entry));
 }
 
 ssize_t op_lookup(struct request *request)
 {
-        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+        NODE(directory);
 
-        return directory ? reply_entry(request, directory, request->name) : -ESTALE;
+        int r = node_get(request->fs, request->header.nodeid, &directory);
+
+        return r < 0 ? r : reply_entry(request, &directory, request->name);
 }
 
 ssize_t op_forget(struct request *request)
@@ -51,24 +58,30 @@ ssize_t op_batch_forget(struct request *request)
 /* How something is made in a directory, for the guest's user. 0 or a negative errno. */
 typedef int make_function(struct request *request, int directory_fd);
 
-static int make_as_caller(struct request *request, int directory_fd, make_function *make)
+static int make_as_caller(struct request *request, int directory_fd, uint32_t umask, make_function *make)
 {
         _cleanup_(credentials_restore) struct credentials saved;
-        int r = act_as_caller(request, &saved);
+        int r = act_as_caller(request, umask, &saved);
 
         return r < 0 ? r : make(request, directory_fd);
 }
 
-static ssize_t make_entry(struct request *request, make_function *make)
+static ssize_t make_entry(struct request *request, uint32_t umask, make_function *make)
 {
-        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+        NODE(directory);
 
-        if (!directory)
-                return -ESTALE;
+        int r = node_get(request->fs, request->header.nodeid, &directory);
 
-        int r = make_as_caller(request, directory->fd, make);
-
-        return r < 0 ? r : reply_entry(request, directory, request->name);
+        if (r == 0)
+                r = make_as_caller(request, directory.fd, umask, make);
+        if (r < 0)
+                return r;
+        r = label_new(request, directory.fd, -1);
+        if (r < 0) {
+                unlinkat(directory.fd, request->name, request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
+                return r;
+        }
+        return reply_entry(request, &directory, request->name);
 }
 
 static int make_symlink(struct request *request, int directory_fd)
@@ -78,7 +91,7 @@ static int make_symlink(struct request *request, int directory_fd)
 
 ssize_t op_symlink(struct request *request)
 {
-        return make_entry(request, make_symlink);
+        return make_entry(request, 0, make_symlink);
 }
 
 static int make_directory(struct request *request, int directory_fd)
@@ -88,7 +101,7 @@ static int make_directory(struct request *request, int directory_fd)
 
 ssize_t op_mkdir(struct request *request)
 {
-        return make_entry(request, make_directory);
+        return make_entry(request, request->in.mkdir.umask, make_directory);
 }
 
 /* As the guest's kernel has it on the wire: 12 bits of major between the minor's 8 and 12 bits. */
@@ -107,30 +120,32 @@ static int make_node(struct request *request, int directory_fd)
 
 ssize_t op_mknod(struct request *request)
 {
-        return make_entry(request, make_node);
+        return make_entry(request, request->in.mknod.umask, make_node);
 }
 
 /* By way of /proc, because AT_EMPTY_PATH would need a capability. */
 ssize_t op_link(struct request *request)
 {
         struct fs *fs = request->fs;
-        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->in.link.oldnodeid);
-        _cleanup_(inode_putp) struct inode *directory = inode_get(fs, request->header.nodeid);
+        NODE(node);
+        NODE(directory);
 
-        if (!inode || !directory)
-                return -ESTALE;
-        if (linkat(fs->proc_fd, fd_name(inode->fd).text, directory->fd, request->name, AT_SYMLINK_FOLLOW) < 0)
+        int r = node_get(fs, request->in.link.oldnodeid, &node), r2 = node_get(fs, request->header.nodeid, &directory);
+
+        if (r < 0 || r2 < 0)
+                return r < 0 ? r : r2;
+        if (linkat(fs->proc_fd, fd_name(node.fd).text, directory.fd, request->name, AT_SYMLINK_FOLLOW) < 0)
                 return -errno;
-        return reply_entry(request, directory, request->name);
+        return reply_entry(request, &directory, request->name);
 }
 
 static ssize_t remove_name(struct request *request, int flags)
 {
-        _cleanup_(inode_putp) struct inode *directory = inode_get(request->fs, request->header.nodeid);
+        NODE(directory);
 
-        if (!directory)
-                return -ESTALE;
-        return sys_result(unlinkat(directory->fd, request->name, flags));
+        int r = node_get(request->fs, request->header.nodeid, &directory);
+
+        return r < 0 ? r : sys_result(unlinkat(directory.fd, request->name, flags));
 }
 
 ssize_t op_unlink(struct request *request)
@@ -145,12 +160,14 @@ ssize_t op_rmdir(struct request *request)
 
 static ssize_t rename_to(struct request *request, uint64_t new_directory, unsigned flags)
 {
-        _cleanup_(inode_putp) struct inode *from = inode_get(request->fs, request->header.nodeid);
-        _cleanup_(inode_putp) struct inode *to = inode_get(request->fs, new_directory);
+        NODE(from);
+        NODE(to);
 
-        if (!from || !to)
-                return -ESTALE;
-        return sys_result(renameat2(from->fd, request->name, to->fd, request->second_name, flags));
+        int r = node_get(request->fs, request->header.nodeid, &from), r2 = node_get(request->fs, new_directory, &to);
+
+        if (r < 0 || r2 < 0)
+                return r < 0 ? r : r2;
+        return sys_result(renameat2(from.fd, request->name, to.fd, request->second_name, flags));
 }
 
 ssize_t op_rename(struct request *request)

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
+#include <fcntl.h>
+#include <sys/param.h>
 #include <sys/vfs.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fstatfs), SYSCALL(syncfs));
 
 /* The oldest kernel whose mapping requests we know. */
 static const uint32_t oldest_minor = 31;
@@ -10,14 +19,41 @@ static const uint32_t oldest_minor = 31;
 /* The most that one READ or WRITE moves, in pages of 4 KiB: 1 MiB. */
 static const uint16_t max_pages = 256;
 
-/* What we want of what the kernel offers. Not among it, because it would not be true here:
- * - HANDLE_KILLPRIV (both): root's writes leave set-user-ID bits alone, so the guest must clear them itself;
- * - DONT_MASK: a umask of one's own is a thread's only after unshare(CLONE_FS), and matters with ACLs alone;
- * - EXPORT_SUPPORT, POSIX_ACL, WRITEBACK_CACHE, locks, SUBMOUNTS: not implemented. */
-static const uint64_t wanted_flags = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-                                     FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
-                                     FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_INIT_EXT;
+/* What we want of what the kernel offers, whatever the options. Not among it, because it would not be true here:
+ * - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
+ * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone. */
+static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
+                                      FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
+                                      FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP | FUSE_ALLOW_IDMAP;
 static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
+static const uint64_t needed_for_acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
+
+static uint64_t wanted_flags(const struct fs *fs)
+{
+        const struct fs_options *options = &fs->options;
+        const struct {
+                bool wanted;
+                uint64_t flags;
+        } rows[] = {
+                {true, always_wanted},
+                {fs->window.usable, wanted_for_window},
+                {!options->no_readdirplus, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO},
+                {!options->no_submounts, FUSE_SUBMOUNTS},
+                {options->writeback, FUSE_WRITEBACK_CACHE},
+                {options->killpriv_v2, FUSE_HANDLE_KILLPRIV_V2},
+                {options->allow_mmap, FUSE_DIRECT_IO_ALLOW_MMAP},
+                {options->xattr, FUSE_SETXATTR_EXT},
+                {options->posix_acl != FS_NEVER, needed_for_acl},
+                {options->security_label != FS_NEVER, FUSE_SECURITY_CTX},
+                {options->posix_lock, FUSE_POSIX_LOCKS},
+                {options->flock, FUSE_FLOCK_LOCKS},
+        };
+        uint64_t flags = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                flags |= rows[i].wanted ? rows[i].flags : 0;
+        return flags;
+}
 
 static uint64_t offered_flags(const struct fuse_init_in *in)
 {
@@ -28,11 +64,23 @@ static uint64_t offered_flags(const struct fuse_init_in *in)
         return flags;
 }
 
+/* Without one of what access lists need, there are none. */
 static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 {
-        uint64_t wanted = wanted_flags | (fs->window.usable ? wanted_for_window : 0);
+        uint64_t flags = offered_flags(in) & wanted_flags(fs);
 
-        return offered_flags(in) & wanted;
+        return (flags & needed_for_acl) == needed_for_acl ? flags
+                                                          : flags & ~(uint64_t)(FUSE_POSIX_ACL | FUSE_DONT_MASK);
+}
+
+/* What the options insist on. NULL: nothing that is not there. */
+static const char *missing(const struct fs *fs, uint64_t flags)
+{
+        if (fs->options.posix_acl == FS_ALWAYS && !(flags & FUSE_POSIX_ACL))
+                return "--posix-acl=always, but the guest's kernel has no access lists with FUSE";
+        if (fs->options.security_label == FS_ALWAYS && !(flags & FUSE_SECURITY_CTX))
+                return "--security-label=always, but the guest's kernel sends no security labels";
+        return NULL;
 }
 
 /* The guest names both for a mount that maps what we say (dax=inode), and the first alone for one that maps everything
@@ -54,7 +102,7 @@ static bool wants_all_mapped(const struct fuse_init_in *in)
 /* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
 static ssize_t offer_our_version(struct request *request)
 {
-        const struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
+        const struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
 
         return reply(request, &out, sizeof(out));
 }
@@ -74,13 +122,18 @@ ssize_t op_init(struct request *request)
         window_try(&fs->window);
 
         uint64_t flags = choose_flags(fs, in);
+        const char *insisted = missing(fs, flags);
 
+        if (insisted) {
+                log_error(&fs->options.log, "%s", insisted);
+                return -EOPNOTSUPP;
+        }
         if (fs->window.size > 0 && wants_all_mapped(in))
                 flags |= FUSE_MAP_ALIGNMENT;
 
         const struct fuse_init_out out = {
                 .major = FUSE_KERNEL_VERSION,
-                .minor = in->minor < FUSE_KERNEL_MINOR_VERSION ? in->minor : FUSE_KERNEL_MINOR_VERSION,
+                .minor = MIN(in->minor, (uint32_t)FS_KERNEL_MINOR_VERSION),
                 .max_readahead = in->max_readahead,
                 .flags = (uint32_t)flags,
                 .flags2 = (uint32_t)(flags >> 32),
@@ -90,6 +143,7 @@ ssize_t op_init(struct request *request)
                 .map_alignment = alignment(fs, flags),
         };
 
+        fs->features = flags;
         fs->ready = true;
         return reply(request, &out, sizeof(out));
 }
@@ -100,21 +154,32 @@ ssize_t op_destroy(struct request *request)
         return 0;
 }
 
-/* Requests are not interrupted; the one that was named will be answered all the same. */
-ssize_t op_interrupt(struct request *request)
+/* All of the file system that the node is on. */
+ssize_t op_syncfs(struct request *request)
 {
-        (void)request;
-        return 0;
+        NODE(node);
+
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        shadows_sync(&request->fs->window.shadows);
+
+        _cleanup_(fd_closep) int fd = node_open(&node, O_RDONLY);
+
+        return fd < 0 ? fd : sys_result(syncfs(fd));
 }
 
 ssize_t op_statfs(struct request *request)
 {
-        _cleanup_(inode_putp) struct inode *inode = inode_get(request->fs, request->header.nodeid);
         struct statfs stat;
+        NODE(node);
 
-        if (!inode)
-                return -ESTALE;
-        if (fstatfs(inode->fd, &stat) < 0)
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (fstatfs(node.fd, &stat) < 0)
                 return -errno;
 
         const struct fuse_statfs_out out = {

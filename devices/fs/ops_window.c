@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
 #include "base/range.h"
+#include "devices/fs/inode.h"
 #include "devices/fs/operations.h"
 #include "devices/fs/state.h"
 
@@ -39,15 +40,15 @@ static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, str
 
 /* Read-write from the first time wherever it can be, also if only reading was asked for: the guest sets the same range
  * up again for writing, and a mapping that is replaced under it is missing for a moment. */
-static int open_for_view(struct fs *fs, const struct inode *inode, struct window_view *view)
+static int open_for_view(const struct node *node, struct window_view *view)
 {
-        bool readonly = fs->options.readonly;
-        int fd = readonly && !fs->window.limits.writable_only ? -EROFS : inode_open(fs, inode, O_RDWR);
+        bool readonly = node->fs->options.readonly;
+        int fd = readonly && !node->fs->window.limits.writable_only ? -EROFS : node_open(node, O_RDWR);
 
         if (fd >= 0)
                 view->writable = !readonly;
         else if (!view->writable && (fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ETXTBSY))
-                fd = inode_open(fs, inode, O_RDONLY);
+                fd = node_open(node, O_RDONLY);
         return fd;
 }
 
@@ -69,29 +70,27 @@ ssize_t op_setupmapping(struct request *request)
 {
         struct fs *fs = request->fs;
         struct window_view view;
+        NODE(node);
 
         if (!fs->window.usable)
                 return -ENOSYS;
 
         int r = view_wanted(fs, &request->in.setupmapping, &view);
 
+        if (r == 0)
+                r = node_get(fs, request->header.nodeid, &node);
         if (r < 0)
                 return r;
-
-        _cleanup_(inode_putp) struct inode *inode = inode_get(fs, request->header.nodeid);
-
-        if (!inode)
-                return -ESTALE;
-        if (!S_ISREG(inode->type))
+        if (!S_ISREG(node.inode->type))
                 return -EINVAL;
-        view.file = inode->key;
+        view.file = node.inode->id.key;
         if (window_shows(&fs->window, &view))
                 return 0;
 
         if (!has_room_for_shadow(fs))
                 return -ENFILE;
 
-        _cleanup_(fd_closep) int fd = open_for_view(fs, inode, &view);
+        _cleanup_(fd_closep) int fd = open_for_view(&node, &view);
 
         return fd < 0 ? fd : window_map(&fs->window, &view, fd);
 }

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,9 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(fallocate), SYSCALL(pread64), SYSCALL(pwrite64),
+              SYSCALL(fcntl), SYSCALL(eventfd2));
 
 #define STEP    4096u /* bytes looked at in one go */
 #define NOTHING ((struct oriel_range){0, 0})

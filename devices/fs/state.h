@@ -2,8 +2,11 @@
 #ifndef DEVICES_FS_STATE_H
 #define DEVICES_FS_STATE_H
 
+#include "devices/fs/file_id.h"
 #include "devices/fs/fs.h"
 #include "devices/fs/ids.h"
+#include "devices/fs/lock.h"
+#include "devices/fs/mounts.h"
 #include "devices/fs/window.h"
 
 #include <errno.h>
@@ -15,6 +18,7 @@ struct fs {
         int proc_fd;       /* /proc/self/fd, by which an O_PATH fd is opened for I/O */
         bool gives_away;   /* may create files for other users */
         atomic_bool ready; /* from INIT to DESTROY */
+        uint64_t features; /* of FUSE_INIT, as agreed on; changes only while nothing else is handled */
         struct window window;
 
         /* A session begins and ends while nothing else is handled: for writing by those requests, for reading by all
@@ -23,8 +27,11 @@ struct fs {
 
         pthread_mutex_t lock; /* what follows; never held over a system call that can block */
         struct ids inodes;
-        void *inodes_by_key; /* tsearch */
+        void *inodes_by_id; /* tsearch */
         struct ids handles;
+        unsigned held_fds; /* descriptors of inodes and of owners of locks */
+        struct mounts mounts;
+        struct waiting_locks waiting;
 };
 
 /* A system call's result as ours. */
@@ -39,11 +46,10 @@ static inline int sys_result(int result)
         _cleanup_(shadows_release) __attribute__((unused)) struct shadows_hold hold = \
                 shadows_hold(&(fs)->window.shadows, fd, other_fd, range)
 
-/* With the lock: may the guest hold one more file? */
+/* With the lock: may the guest hold one more descriptor? */
 static inline bool fs_has_room(const struct fs *fs)
 {
-        return (uint64_t)fs->inodes.n_used + fs->handles.n_used + atomic_load(&fs->window.shadows.n) <
-               fs->options.max_open;
+        return (uint64_t)fs->held_fds + fs->handles.n_used + atomic_load(&fs->window.shadows.n) < fs->options.max_open;
 }
 
 #endif

@@ -110,7 +110,7 @@ void client_begin(struct client *client, const struct fs_options *wanted)
                 options.window_ops = &test_window_ops;
                 options.window_userdata = &client->window;
         }
-        assert_int_equal(fs_new(&options, &client->fs), 0);
+        assert_int_equal(fs_new(&options, -1, &client->fs), 0);
         assert_true(client_init(client) > 0);
 }
 
@@ -195,7 +195,7 @@ ssize_t client_raw(struct client *client, const void *request, size_t size, void
 
         put(in.bytes, 0, request, size);
 
-        ssize_t r = fs_handle(client->fs, in.spans, in.n, out.spans, out.n);
+        ssize_t r = fs_handle(client->fs, in.spans, in.n, out.spans, out.n, (struct fs_token){0});
 
         assert_true(r <= (ssize_t)answer_size);
         if (answer)

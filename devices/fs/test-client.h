@@ -60,6 +60,11 @@ ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32
 /* Any bytes as a request. Returns what fs_handle does; all of @answer_size is copied back. */
 ssize_t client_raw(struct client *client, const void *request, size_t size, void *answer, size_t answer_size);
 
+/* All that is off unless it is asked for, as members of struct fs_options. */
+#define EVERYTHING                                                                                         \
+        .xattr = true, .posix_acl = FS_AUTO, .security_label = FS_AUTO, .posix_lock = true, .flock = true, \
+        .killpriv_v2 = true, .allow_direct_io = true, .preserve_noatime = true, .allow_mmap = true, .writeback = true
+
 #define BODY(...)    (&(const struct test_body){__VA_ARGS__})
 #define START(value) .start = &(value), .start_size = sizeof(value)
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,22 +119,34 @@ static void test_ids_of_another(void **state)
 
 static void test_credentials(void **state)
 {
-        struct credentials saved, nested;
+        const struct credentials_wanted other = {.uid = 1000, .gid = 1001}, own = {.uid = geteuid(), .gid = getegid()},
+                                        no_user = {.uid = (uid_t)-1}, no_group = {.gid = (gid_t)-1},
+                                        masked = {.uid = geteuid(), .gid = getegid(), .umask = 027};
+        struct credentials saved;
 
         (void)state;
-        if (!credentials_can_change())
+        if (!credentials_init())
                 skip();
-        assert_int_equal(credentials_take(1000, 1001, &saved), 0);
+        assert_int_equal(credentials_take(&other, true, &saved), 0);
         assert_true(saved.changed);
-        assert_int_equal(credentials_take(1000, 1001, &nested), 0);
-        assert_false(nested.changed);
+        assert_int_equal(setfsuid((uid_t)-1), 1000);
+        assert_int_equal(setfsgid((gid_t)-1), 1001);
         credentials_restore(&saved);
-        assert_int_equal(credentials_take(geteuid(), getegid(), &saved), 0);
+        assert_int_equal(setfsuid((uid_t)-1), geteuid());
+        assert_int_equal(credentials_take(&own, true, &saved), 0);
         assert_false(saved.changed);
-        assert_int_equal(credentials_take((uid_t)-1, 0, &saved), -EPERM);
-        assert_int_equal(credentials_take(0, (gid_t)-1, &saved), -EPERM);
-        assert_int_equal(credentials_take(geteuid(), getegid(), &saved), 0);
+        assert_int_equal(credentials_take(&other, false, &saved), 0);
         assert_false(saved.changed);
+        assert_int_equal(credentials_take(&no_user, true, &saved), -EPERM);
+        assert_int_equal(credentials_take(&no_group, true, &saved), -EPERM);
+        assert_int_equal(setfsuid((uid_t)-1), geteuid());
+
+        mode_t before = umask(0);
+
+        assert_int_equal(credentials_take(&masked, true, &saved), 0);
+        assert_int_equal(umask(027), 027);
+        credentials_restore(&saved);
+        assert_int_equal(umask(before), 0);
 }
 
 int main(void)

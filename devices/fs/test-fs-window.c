@@ -321,13 +321,13 @@ static void test_options(void **state)
         struct fs *fs;
 
         (void)state;
-        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/tmp", .window_size = PAGE}, &fs), -EINVAL);
+        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/tmp", .window_size = PAGE}, -1, &fs), -EINVAL);
         assert_int_equal(
                 fs_new(&(struct fs_options){.shared_dir = "/tmp", .window_size = 100, .window_ops = &test_window_ops},
-                       &fs),
+                       -1, &fs),
                 -EINVAL);
-        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/dev/null"}, &fs), -ENOTDIR);
-        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/nonexistent"}, &fs), -ENOENT);
+        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/dev/null"}, -1, &fs), -ENOTDIR);
+        assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/nonexistent"}, -1, &fs), -ENOENT);
         fs_free(NULL);
 }
 

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(openat), SYSCALL(fcntl));
 
 /* How many live mappings a limited front-end is given: QEMU 11.1 aborts at 511, its own memory included. */
 static const uint64_t max_limited_mappings = 480;

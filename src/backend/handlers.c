@@ -2,12 +2,15 @@
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <string.h>
 #include <sys/socket.h>
+
+USES_SYSCALLS(SYSCALL(getsockopt));
 
 /* A handler need not use all that it is given. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"

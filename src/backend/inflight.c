@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
 
 void inflight_close(struct inflight *inflight)
 {

@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,8 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(userfaultfd), SYSCALL_WITH(ioctl, 1, 0xff00, UFFDIO << 8));
 
 /* vhost-user, "Migration": the back-end's accesses to pages that have not come yet wait until the front-end, which
  * holds the userfaultfd, has put them there. */

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +12,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
+
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown), SYSCALL(eventfd2));
 
 /* Few enough that neither side's socket buffer, nor the kernel's limit on fds in flight, is ever met. */
 #define MAX_UNANSWERED 64

@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(readlink));
 
 /* How long a stopping queue's threads may wait for the front-end, which may be waiting for this very queue to stop. */
 #define STOP_PATIENCE_MS 1000

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fcntl), SYSCALL(preadv2));
 
 int fd_close(int fd)
 {

@@ -90,15 +90,37 @@ static bool append(struct option_list *list, const char *value)
         return true;
 }
 
+static bool choose(const struct option_row *row, const char *value)
+{
+        for (unsigned i = 0; row->choices[i]; i++) {
+                if (strcmp(row->choices[i], value) != 0)
+                        continue;
+                *(unsigned *)row->target = i;
+                return true;
+        }
+        return false;
+}
+
+static bool takes_value(const struct option_row *row)
+{
+        return row->kind != OPTION_FLAG && row->kind != OPTION_CLEAR;
+}
+
+/* @value is NULL where the row's bare value is meant. */
 static bool set(const struct option_row *row, const char *value)
 {
+        if (!value)
+                value = row->bare;
         uint64_t number;
         const char *end;
 
         switch (row->kind) {
         case OPTION_FLAG:
-                *(bool *)row->target = true;
+        case OPTION_CLEAR:
+                *(bool *)row->target = row->kind == OPTION_FLAG;
                 return true;
+        case OPTION_CHOICE:
+                return choose(row, value);
         case OPTION_STRING:
                 *(const char **)row->target = value;
                 return true;
@@ -116,9 +138,21 @@ static bool set(const struct option_row *row, const char *value)
 }
 
 /* What a value that can't be one should have been. */
-static const char *kind_name(enum option_kind kind)
+static const char *expected(const struct option_row *row, char *text, size_t size)
 {
-        return kind == OPTION_SIZE ? "size" : kind == OPTION_LIST ? "value that there is room for" : "number";
+        size_t at;
+
+        if (row->kind != OPTION_CHOICE) {
+                snprintf(text, size, "a %s",
+                         row->kind == OPTION_SIZE   ? "size"
+                         : row->kind == OPTION_LIST ? "value that there is room for"
+                                                    : "number");
+                return text;
+        }
+        at = (size_t)snprintf(text, size, "one of");
+        for (unsigned i = 0; row->choices[i] && at < size; i++)
+                at += (size_t)snprintf(text + at, size - at, "%s %s", i ? "," : "", row->choices[i]);
+        return text;
 }
 
 /* The next part of @at, whose commas in pairs become one; @at is behind it then, or NULL. */
@@ -144,17 +178,17 @@ static const struct option_row *find_part(const struct option_row *rows, size_t 
         return NULL;
 }
 
-bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char *text, char *storage, char *why,
-                        size_t why_size)
+bool option_parts_parse(const struct option_row *rows, size_t n_rows, bool leading, const char *text, char *storage,
+                        char *why, size_t why_size)
 {
-        char *at = memcpy(storage, text, strlen(text) + 1);
+        char wanted[128], *at = memcpy(storage, text, strlen(text) + 1);
 
         for (bool first = true; at; first = false) {
                 char *part = cut_part(&at), *value = strchr(part, '=');
                 const struct option_row *row =
                         find_part(rows, n_rows, part, value ? (size_t)(value - part) : strlen(part));
 
-                if (!row && first) {
+                if (!row && first && leading) {
                         row = rows;
                         value = part;
                 } else if (value) {
@@ -162,12 +196,13 @@ bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char
                 }
                 if (!row)
                         snprintf(why, why_size, "'%s' is not known", part);
-                else if (!value && row->kind != OPTION_FLAG)
+                else if (!value && takes_value(row) && !row->bare)
                         snprintf(why, why_size, "%s needs a value", row->name);
-                else if (value && row->kind == OPTION_FLAG)
+                else if (value && !takes_value(row))
                         snprintf(why, why_size, "%s takes no value", row->name);
                 else if (!set(row, value))
-                        snprintf(why, why_size, "%s: '%s' is not a %s", row->name, value, kind_name(row->kind));
+                        snprintf(why, why_size, "%s: '%s' is not %s", row->name, value,
+                                 expected(row, wanted, sizeof(wanted)));
                 else
                         continue;
                 return false;
@@ -175,12 +210,18 @@ bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char
         return true;
 }
 
-static void print_row(const char *name, const char *argument, const char *help)
+static void print_row(const struct option_row *row)
 {
+        const char *argument = row->argument ? row->argument : "";
         char left[64];
 
-        snprintf(left, sizeof(left), "--%s%s%s", name, argument ? "=" : "", argument ? argument : "");
-        printf("  %-26s %s\n", left, help);
+        snprintf(left, sizeof(left), "--%s%s%s%s", row->name,
+                 row->bare       ? "[="
+                 : row->argument ? "="
+                                 : "",
+                 argument, row->bare ? "]" : "");
+        if (row->help)
+                printf("  %-26s %s\n", left, row->help);
 }
 
 static void print_help(const struct program *program)
@@ -188,9 +229,9 @@ static void print_help(const struct program *program)
         printf("Usage: %s%s%s%s\n\n%s\n\nOptions:\n", program->name, program->n_rows ? " [OPTION]..." : "",
                program->operands[0] ? " " : "", program->operands, program->summary);
         for (size_t i = 0; i < program->n_rows; i++)
-                print_row(program->rows[i].name, program->rows[i].argument, program->rows[i].help);
-        print_row("help", NULL, "print this and exit");
-        print_row("version", NULL, "print the version and exit");
+                print_row(&program->rows[i]);
+        print_row(&(struct option_row){.name = "help", .help = "print this and exit"});
+        print_row(&(struct option_row){.name = "version", .help = "print the version and exit"});
         printf("\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
 }
 
@@ -211,7 +252,9 @@ static void make_options(const struct program *program, struct option *options)
         for (size_t i = 0; i < program->n_rows; i++)
                 options[i] = (struct option){
                         .name = program->rows[i].name,
-                        .has_arg = program->rows[i].kind == OPTION_FLAG ? no_argument : required_argument,
+                        .has_arg = !takes_value(&program->rows[i]) ? no_argument
+                                   : program->rows[i].bare         ? optional_argument
+                                                                   : required_argument,
                         .val = (int)i,
                 };
         options[program->n_rows] = (struct option){.name = "help", .val = HELP};
@@ -224,8 +267,10 @@ static void make_letters(const struct program *program, char *out, size_t size)
 {
         size_t at = (size_t)snprintf(out, size, ":h");
 
-        for (const char *c = program->letters; c && *c && at < size; c++)
-                at += (size_t)snprintf(out + at, size - at, "%c:", *c);
+        for (size_t i = 0; i < program->n_rows && at < size; i++)
+                if (program->rows[i].letter)
+                        at += (size_t)snprintf(out + at, size - at, "%c%s", program->rows[i].letter,
+                                               takes_value(&program->rows[i]) ? ":" : "");
 }
 
 /* What getopt says is a row's index, or one of the letters. */
@@ -234,7 +279,7 @@ static const struct option_row *find_row(const struct program *program, int c)
         size_t i = (size_t)c;
 
         if (i >= program->n_rows)
-                for (i = 0; program->rows[i].name[0] != c; i++)
+                for (i = 0; program->rows[i].letter != c; i++)
                         ;
         return &program->rows[i];
 }
@@ -263,8 +308,11 @@ static int parse_all(const struct program *program, int argc, char **argv, const
 
                 const struct option_row *row = find_row(program, c);
 
+                char wanted[128];
+
                 if (!set(row, optarg))
-                        return wrong_usage(program, "--%s: '%s' is not a %s", row->name, optarg, kind_name(row->kind));
+                        return wrong_usage(program, "--%s: '%s' is not %s", row->name, optarg,
+                                           expected(row, wanted, sizeof(wanted)));
         }
         return -1;
 }

@@ -9,10 +9,12 @@
 
 enum option_kind {
         OPTION_FLAG,   /* bool */
+        OPTION_CLEAR,  /* bool, which becomes false */
         OPTION_STRING, /* const char *, points into argv */
         OPTION_NUMBER, /* unsigned */
         OPTION_SIZE,   /* uint64_t, bytes; with a suffix K, M, G or T */
         OPTION_LIST,   /* struct option_list: the option may be given again and again */
+        OPTION_CHOICE, /* unsigned: the place of the value in the row's choices */
 };
 
 #define OPTION_LIST_MAX 248 /* as many functions as a PCI bus has, for one */
@@ -26,9 +28,12 @@ struct option_list {
 struct option_row {
         const char *name; /* without the dashes */
         enum option_kind kind;
-        void *target;         /* what the kind says; holds the default */
-        const char *argument; /* how --help names it; NULL for a flag */
-        const char *help;
+        void *target;               /* what the kind says; holds the default */
+        const char *argument;       /* how --help names it; NULL for a flag */
+        const char *help;           /* NULL: --help does not name it */
+        const char *const *choices; /* NULL-terminated */
+        const char *bare;           /* the value where the option has none; NULL: it needs one */
+        char letter;                /* -o is the same option; 0: there is none */
 };
 
 struct program {
@@ -39,7 +44,6 @@ struct program {
         size_t n_rows;
         int min_operands;
         int max_operands;
-        const char *letters; /* "o": -o VALUE is the option whose name begins with that. NULL: none has a letter */
 };
 
 /* What main() or a subcommand returns. */
@@ -54,10 +58,10 @@ enum exit_status {
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
 /* Parse the parts of one option's value: "NAME=VALUE", or NAME for a flag, with commas between (two commas are one in a
- * value). The first row's part may come first without its name. False: @why is what is wrong. @text's copy @storage, of
- * at least strlen(text) + 1 bytes, holds the strings. */
-bool option_parts_parse(const struct option_row *rows, size_t n_rows, const char *text, char *storage, char *why,
-                        size_t why_size);
+ * value). With @leading the first row's part may come first without its name. False: @why is what is wrong. @text's
+ * copy @storage, of at least strlen(text) + 1 bytes, holds the strings. */
+bool option_parts_parse(const struct option_row *rows, size_t n_rows, bool leading, const char *text, char *storage,
+                        char *why, size_t why_size);
 
 /* "oriel: " and the message on stderr, one line. */
 void report(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -2,6 +2,7 @@
 #include "channel/channel.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+
+USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(sendmsg), SYSCALL(poll));
 
 #define HEADER sizeof(struct oriel_wire_header)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <oriel/socket.h>
@@ -9,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(accept4));
 
 static int make_address(const char *path, struct sockaddr_un *address)
 {

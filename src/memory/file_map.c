@@ -3,6 +3,7 @@
 
 #include "base/guard.h"
 #include "base/range.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <linux/magic.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fstat), SYSCALL(newfstatat), SYSCALL(fstatfs));
 
 /* hugetlbfs maps only whole huge pages. */
 static int file_page_size(int fd, uint64_t *out)

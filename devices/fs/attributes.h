@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_ATTRIBUTES_H
+#define DEVICES_FS_ATTRIBUTES_H
+
+#include "devices/fs/abi.h"
+
+#include <stdint.h>
+
+struct fs;
+struct statx;
+
+/* How many seconds the guest may believe names and attributes. */
+uint64_t attributes_valid(const struct fs *fs);
+
+/* statx() of @name in @fd, or of @fd itself where that is "", for the guest's eyes: the times after what it has stored
+ * near the file's end, and the size before that is looked after again. */
+int attributes_read(struct fs *fs, int fd, const char *name, struct statx *stat);
+
+struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat);
+struct fuse_statx attributes_all(const struct fs *fs, const struct statx *stat);
+
+#endif

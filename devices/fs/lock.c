@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/lock.h"
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
+#include "devices/fs/operations.h"
+#include "devices/fs/state.h"
+
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(flock), SYSCALL(fcntl));
+
+/* ---- owners ---- */
+
+void lock_owner_put(struct lock_owner *owner)
+{
+        if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
+                return;
+        fd_close(owner->fd);
+        pthread_mutex_lock(&owner->fs->lock);
+        owner->fs->held_fds--;
+        pthread_mutex_unlock(&owner->fs->lock);
+        free(owner);
+}
+
+/* With the lock. */
+static struct lock_owner *find_owner(struct inode *inode, uint64_t number)
+{
+        struct lock_owner *owner = inode->owners;
+
+        while (owner && owner->number != number)
+                owner = owner->next;
+        return owner;
+}
+
+/* The guest's kernel has checked that its user may read or write, as the kind of lock needs. */
+static int open_for_locks(const struct node *node)
+{
+        static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
+        int fd = -EACCES;
+
+        for (size_t i = node->fs->options.readonly; fd < 0 && i < ARRAY_SIZE(modes); i++)
+                fd = node_open(node, modes[i]);
+        return fd;
+}
+
+static struct lock_owner *reference(struct lock_owner *owner)
+{
+        atomic_fetch_add(&owner->refs, 1);
+        return owner;
+}
+
+/* Two threads may make the same owner at once: the first one stays. */
+static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, struct lock_owner **out)
+{
+        int r = 0;
+
+        pthread_mutex_lock(&fs->lock);
+
+        struct lock_owner *known = find_owner(inode, owner->number);
+
+        if (known) {
+                *out = reference(known);
+        } else if (fs_has_room(fs)) {
+                owner->next = inode->owners;
+                inode->owners = owner;
+                fs->held_fds++;
+                *out = reference(owner);
+        } else {
+                r = -ENOLCK;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        return r;
+}
+
+static int make_owner(const struct node *node, uint64_t number, struct lock_owner **out)
+{
+        _cleanup_(fd_closep) int fd = open_for_locks(node);
+        _cleanup_(freep) struct lock_owner *owner = malloc(sizeof(*owner));
+
+        if (fd < 0 || !owner)
+                return fd < 0 ? fd : -ENOMEM;
+        *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fd = fd};
+
+        int r = insert(node->fs, node->inode, owner, out);
+
+        if (r == 0 && *out == owner) {
+                fd_take(&fd);
+                owner = NULL;
+        }
+        return r;
+}
+
+int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out)
+{
+        pthread_mutex_lock(&node->fs->lock);
+
+        struct lock_owner *known = find_owner(node->inode, number);
+
+        *out = known ? reference(known) : NULL;
+        pthread_mutex_unlock(&node->fs->lock);
+        return known || !make ? 0 : make_owner(node, number, out);
+}
+
+void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
+{
+        struct lock_owner *gone = NULL;
+
+        pthread_mutex_lock(&fs->lock);
+        for (struct lock_owner **at = &inode->owners; *at && !gone; at = gone ? at : &(*at)->next) {
+                if ((*at)->number != number)
+                        continue;
+                gone = *at;
+                *at = gone->next;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        lock_owner_put(gone);
+        if (gone)
+                waiting_wake(&fs->waiting);
+}
+
+void lock_owners_free(struct lock_owner *list)
+{
+        while (list) {
+                struct lock_owner *owner = list;
+
+                list = owner->next;
+                lock_owner_put(owner);
+        }
+}
+
+/* ---- locks ---- */
+
+int lock_try(const struct lock_wanted *wanted)
+{
+        int r = wanted->handle ? flock(wanted->handle->fd, wanted->operation | LOCK_NB)
+                               : fcntl(wanted->owner->fd, F_OFD_SETLK, &wanted->range);
+
+        if (r < 0)
+                return errno == EACCES || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        return 0;
+}
+
+struct waiting_lock {
+        struct waiting_lock *next;
+        struct lock_wanted wanted;
+        uint64_t unique;
+        struct cursor answer;
+        struct fs_token token;
+};
+
+int waiting_init(struct waiting_locks *waiting)
+{
+        pthread_mutex_init(&waiting->lock, NULL);
+        waiting->first = NULL;
+        waiting->last = &waiting->first;
+        waiting->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        return waiting->wake_fd < 0 ? -errno : 0;
+}
+
+void waiting_done(struct waiting_locks *waiting)
+{
+        fd_close(waiting->wake_fd);
+        pthread_mutex_destroy(&waiting->lock);
+}
+
+void waiting_wake(struct waiting_locks *waiting)
+{
+        fd_event_signal(waiting->wake_fd);
+}
+
+/* With the lock. A request's number is not used again, so what is remembered harms no other. */
+static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique)
+{
+        for (size_t i = 0; i < REMEMBERED_INTERRUPTS; i++)
+                if (waiting->interrupted[i] == unique)
+                        return true;
+        return false;
+}
+
+int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
+                struct fs_token token)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+        struct waiting_lock *item = malloc(sizeof(*item));
+
+        if (!item)
+                return -ENOMEM;
+        *item = (struct waiting_lock){NULL, *wanted, unique, answer, token};
+        pthread_mutex_lock(&waiting->lock);
+
+        bool interrupted = was_interrupted(waiting, unique);
+
+        if (!interrupted) {
+                *waiting->last = item;
+                waiting->last = &item->next;
+        }
+        pthread_mutex_unlock(&waiting->lock);
+        if (interrupted)
+                free(item);
+        else
+                waiting_wake(waiting);
+        return interrupted ? -EINTR : 0;
+}
+
+/* With the lock: @at's item leaves the list with @result as its answer. */
+static void finish(struct fs *fs, struct waiting_lock **at, int result)
+{
+        struct waiting_lock *item = *at;
+
+        *at = item->next;
+        if (fs->waiting.last == &item->next)
+                fs->waiting.last = at;
+
+        size_t written = answer_write(&item->answer, item->unique, result);
+
+        lock_owner_put(item->wanted.owner);
+        handle_put(item->wanted.handle);
+        fs->options.answered(fs->options.answered_userdata, item->token, written);
+        free(item);
+}
+
+static void remember(struct waiting_locks *waiting, uint64_t unique)
+{
+        waiting->interrupted[waiting->n_interrupted++ % REMEMBERED_INTERRUPTS] = unique;
+}
+
+void waiting_interrupt(struct fs *fs, uint64_t unique)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+        struct waiting_lock **at = &waiting->first;
+
+        pthread_mutex_lock(&waiting->lock);
+        while (*at && (*at)->unique != unique)
+                at = &(*at)->next;
+        if (*at)
+                finish(fs, at, -EINTR);
+        else
+                remember(waiting, unique);
+        pthread_mutex_unlock(&waiting->lock);
+}
+
+bool fs_retry_locks(struct fs *fs)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+
+        /* Before the looking, so that what is freed meanwhile is looked for again. */
+        fd_event_clear(waiting->wake_fd);
+        pthread_mutex_lock(&waiting->lock);
+        for (struct waiting_lock **at = &waiting->first; *at;) {
+                int r = lock_try(&(*at)->wanted);
+
+                if (r == -EAGAIN || r == -EINTR)
+                        at = &(*at)->next;
+                else
+                        finish(fs, at, r);
+        }
+
+        bool some = waiting->first;
+
+        pthread_mutex_unlock(&waiting->lock);
+        return some;
+}
+
+int fs_locks_fd(const struct fs *fs)
+{
+        return fs->waiting.wake_fd;
+}
+
+void fs_interrupt_locks(struct fs *fs, const void *queue)
+{
+        pthread_mutex_lock(&fs->waiting.lock);
+        for (struct waiting_lock **at = &fs->waiting.first; *at;) {
+                if (!queue || (*at)->token.queue == queue)
+                        finish(fs, at, -EINTR);
+                else
+                        at = &(*at)->next;
+        }
+        pthread_mutex_unlock(&fs->waiting.lock);
+}

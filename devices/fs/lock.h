@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_LOCK_H
+#define DEVICES_FS_LOCK_H
+
+#include "base/cleanup.h"
+#include "devices/fs/cursor.h"
+#include "devices/fs/fs.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct handle;
+struct inode;
+struct node;
+
+/* Who may lock parts of a file, in the guest's eyes (POSIX), as an open file description of its own: locks of the kind
+ * F_OFD_SETLK are an open file description's, and go with it. */
+struct lock_owner {
+        struct lock_owner *next;
+        struct fs *fs;
+        atomic_uint refs; /* one of them is the inode's */
+        uint64_t number;  /* by which the guest calls it */
+        int fd;
+};
+
+/* The owner @number of locks on @node's file, which is made if there is none yet and @make says so. NULL without an
+ * error: there is none. */
+int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out);
+void lock_owner_put(struct lock_owner *owner); /* NULL is accepted */
+DEFINE_CLEANUP(struct lock_owner *, lock_owner_put);
+/* It holds no lock any more. */
+void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
+/* All in @list, of an inode that is about to go. */
+void lock_owners_free(struct lock_owner *list);
+
+/* A lock to be had: a part of the file for an owner, or all of it for a handle (flock). */
+struct lock_wanted {
+        struct lock_owner *owner;
+        struct handle *handle;
+        struct flock range;
+        int operation;
+};
+
+/* Without waiting: -EAGAIN if somebody else has it. */
+int lock_try(const struct lock_wanted *wanted);
+
+#define REMEMBERED_INTERRUPTS 64
+
+/* Requests that wait for a lock. */
+struct waiting_locks {
+        pthread_mutex_t lock;
+        struct waiting_lock *first, **last;
+        int wake_fd;
+        /* What was interrupted before it had begun to wait: two queues, or two threads, may be that much apart. */
+        uint64_t interrupted[REMEMBERED_INTERRUPTS];
+        unsigned n_interrupted;
+};
+
+int waiting_init(struct waiting_locks *waiting);
+void waiting_done(struct waiting_locks *waiting);
+
+/* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
+ * -ENOMEM. */
+int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
+                struct fs_token token);
+void waiting_interrupt(struct fs *fs, uint64_t unique);
+/* Some lock may be free now. */
+void waiting_wake(struct waiting_locks *waiting);
+
+#endif

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/sandbox.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "devices/fs/idmap.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- capabilities ---- */
+
+/* Files of others, and what belongs to them. */
+static const int kept_capabilities[] = {
+        CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_MKNOD, CAP_SETFCAP,
+};
+
+/* Call @change for each part of --modcaps. False: one is no capability, or has no sign. */
+static bool for_each_change(const char *text, void (*change)(capng_act_t action, int capability))
+{
+        while (text && *text) {
+                size_t size = strcspn(text, ":");
+                char name[64];
+
+                if (size < 2 || size > sizeof(name) || (text[0] != '+' && text[0] != '-'))
+                        return false;
+                memcpy(name, text + 1, size - 1);
+                name[size - 1] = '\0';
+
+                int capability = capng_name_to_capability(name);
+
+                if (capability < 0)
+                        return false;
+                change(text[0] == '+' ? CAPNG_ADD : CAPNG_DROP, capability);
+                text += size + (text[size] == ':');
+        }
+        return true;
+}
+
+static void change_nothing(capng_act_t action, int capability)
+{
+        (void)action, (void)capability;
+}
+
+static void change_one(capng_act_t action, int capability)
+{
+        capng_update(action, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, (unsigned)capability);
+}
+
+/* With its own user and group alone in a namespace, there is nobody to act for, and all that is made is its own. */
+static bool is_alone(const struct sandbox_options *options)
+{
+        return options->mode == SANDBOX_NAMESPACE && geteuid() != 0 && options->uid_maps.n == 0;
+}
+
+int sandbox_drop_capabilities(const struct sandbox_options *options)
+{
+        capng_get_caps_process();
+
+        bool had[CAP_LAST_CAP + 1];
+
+        for (int i = 0; i <= CAP_LAST_CAP; i++)
+                had[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)i);
+        capng_clear(CAPNG_SELECT_BOTH);
+        for (size_t i = 0; i < ARRAY_SIZE(kept_capabilities); i++)
+                change_one(CAPNG_ADD, kept_capabilities[i]);
+        for_each_change(options->modcaps, change_one);
+        for (int i = 0; i <= CAP_LAST_CAP; i++)
+                if (!had[i])
+                        change_one(CAPNG_DROP, i);
+        if (is_alone(options)) {
+                change_one(CAPNG_DROP, CAP_SETUID);
+                change_one(CAPNG_DROP, CAP_SETGID);
+        }
+        /* The bounding set takes CAP_SETPCAP, and matters only to programs that are executed: none is. */
+        return capng_apply(had[CAP_SETPCAP] ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
+}
+
+/* ---- users ---- */
+
+const char *sandbox_check(const struct sandbox_options *options)
+{
+        struct id_range range;
+
+        for (unsigned i = 0; i < options->uid_maps.n; i++)
+                if (id_range_parse(options->uid_maps.values[i], &range) < 0)
+                        return "--uid-map: a range is :INSIDE:OUTSIDE:COUNT:";
+        for (unsigned i = 0; i < options->gid_maps.n; i++)
+                if (id_range_parse(options->gid_maps.values[i], &range) < 0)
+                        return "--gid-map: a range is :INSIDE:OUTSIDE:COUNT:";
+        if ((options->uid_maps.n > 0) != (options->gid_maps.n > 0))
+                return "--uid-map and --gid-map: one needs the other";
+        if (options->uid_maps.n > 0 && options->mode != SANDBOX_NAMESPACE)
+                return "--uid-map and --gid-map are for --sandbox=namespace";
+        if (!for_each_change(options->modcaps, change_nothing))
+                return "--modcaps: a list such as +dac_read_search:-mknod is needed";
+        return NULL;
+}
+
+static int write_file(pid_t pid, const char *name, const char *text)
+{
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+
+        _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+/* The kernel's own form: a line for each range. */
+static int write_ranges(pid_t pid, const char *name, const struct option_list *maps)
+{
+        char text[4096] = "";
+        size_t at = 0;
+
+        for (unsigned i = 0; i < maps->n && at < sizeof(text); i++) {
+                struct id_range range;
+
+                id_range_parse(maps->values[i], &range);
+                at += (size_t)snprintf(text + at, sizeof(text) - at, "%u %u %u\n", range.inside, range.outside,
+                                       range.count);
+        }
+        return at < sizeof(text) ? write_file(pid, name, text) : -E2BIG;
+}
+
+/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid grant to the user. */
+static int run_helper(const char *program, pid_t pid, const struct option_list *maps)
+{
+        char numbers[3 * OPTION_LIST_MAX + 1][12];
+        char *arguments[3 * OPTION_LIST_MAX + 3] = {strdupa(program)};
+        size_t n = 0;
+        int status;
+
+        snprintf(numbers[n], sizeof(numbers[n]), "%d", (int)pid);
+        arguments[n + 1] = numbers[n];
+        n++;
+        for (unsigned i = 0; i < maps->n; i++) {
+                struct id_range range;
+
+                id_range_parse(maps->values[i], &range);
+                for (unsigned j = 0; j < 3; j++, n++) {
+                        snprintf(numbers[n], sizeof(numbers[n]), "%u", (&range.inside)[j]);
+                        arguments[n + 1] = numbers[n];
+                }
+        }
+
+        pid_t helper = fork();
+
+        if (helper == 0) {
+                execvp(program, arguments);
+                report("%s: %s (package uidmap)", program, strerror(errno));
+                _exit(STATUS_FAILURE);
+        }
+        if (helper < 0 || waitpid(helper, &status, 0) < 0)
+                return -errno;
+        return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+/* Its own user and group alone, which need no privilege. */
+static int map_oneself(pid_t pid)
+{
+        char uid[48], gid[48];
+        int r = write_file(pid, "setgroups", "deny");
+
+        snprintf(uid, sizeof(uid), "%u %u 1\n", geteuid(), geteuid());
+        snprintf(gid, sizeof(gid), "%u %u 1\n", getegid(), getegid());
+        if (r == 0)
+                r = write_file(pid, "uid_map", uid);
+        return r == 0 ? write_file(pid, "gid_map", gid) : r;
+}
+
+static bool has_user_namespace(const struct sandbox_options *options)
+{
+        return options->mode == SANDBOX_NAMESPACE && (geteuid() != 0 || options->uid_maps.n > 0);
+}
+
+/* Who @pid, which is in a new user namespace, may be. */
+static int map_users(const struct sandbox_options *options, pid_t pid)
+{
+        int r;
+
+        if (options->uid_maps.n == 0)
+                return map_oneself(pid);
+        if (geteuid() == 0) {
+                r = write_ranges(pid, "uid_map", &options->uid_maps);
+                return r == 0 ? write_ranges(pid, "gid_map", &options->gid_maps) : r;
+        }
+        r = run_helper("newuidmap", pid, &options->uid_maps);
+        return r == 0 ? run_helper("newgidmap", pid, &options->gid_maps) : r;
+}
+
+/* The first of a range, or root where it is in one. */
+static uint32_t first_inside(const struct option_list *maps)
+{
+        struct id_range first = {0}, range;
+
+        for (unsigned i = 0; i < maps->n; i++) {
+                id_range_parse(maps->values[i], &range);
+                if (i == 0 || range.inside == 0)
+                        first = range;
+        }
+        return first.inside;
+}
+
+/* What oriel-fs is outside may be nobody inside. */
+static int become(const struct sandbox_options *options)
+{
+        if (options->uid_maps.n == 0)
+                return 0;
+
+        uid_t uid = first_inside(&options->uid_maps);
+        gid_t gid = first_inside(&options->gid_maps);
+
+        /* A user other than root would lose what the namespace has given. */
+        prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+        if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+                return -errno;
+        return 0;
+}
+
+/* ---- files ---- */
+
+/* A mount of its own has nothing above it: not even a process that was taken over comes from here to all of /proc. That
+ * takes CAP_SYS_ADMIN. */
+static int open_proc(bool must_be_detached)
+{
+        int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+        if (fd < 0 && !must_be_detached)
+                fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                report("/proc/self/fd: %s", strerror(errno));
+        return fd < 0 ? -errno : fd;
+}
+
+static int failed(const char *what)
+{
+        int error = errno;
+
+        report("--sandbox: %s: %s (--sandbox=none does without)", what, strerror(error));
+        return -error;
+}
+
+/* The shared directory becomes the root, and the rest goes out of sight. File systems that are mounted below it later
+ * still come to be seen (MS_SLAVE). */
+static int pivot(const char *shared_dir)
+{
+        if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+                return failed("making mounts one's own");
+        if (mount(shared_dir, shared_dir, NULL, MS_BIND | MS_REC, NULL) < 0)
+                return failed("mounting the shared directory");
+        if (chdir(shared_dir) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+                return failed("pivot_root");
+        if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+                return failed("leaving the old root");
+        return 0;
+}
+
+static int enter_namespace(const struct sandbox_options *options, int *proc_fd)
+{
+        int fd = open_proc(true), r;
+
+        if (fd < 0)
+                return fd;
+        r = pivot(options->shared_dir);
+        if (r < 0)
+                fd_close(fd);
+        else
+                *proc_fd = fd;
+        return r;
+}
+
+static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
+{
+        _cleanup_(fd_closep) int fd = open_proc(false);
+
+        if (fd < 0)
+                return fd;
+        if (chroot(options->shared_dir) < 0 || chdir("/") < 0)
+                return failed("chroot");
+        *proc_fd = fd_take(&fd);
+        return 0;
+}
+
+/* ---- processes ---- */
+
+/* In the new process, which goes on when the other has said who it may be. */
+static int settle(const struct sandbox_options *options, int ready_fd, int *proc_fd)
+{
+        char byte;
+        int r;
+
+        /* The other one's end is its end. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (read(ready_fd, &byte, 1) != 1)
+                return -ECHILD;
+        r = become(options);
+        if (r < 0) {
+                report("--uid-map, --gid-map: %s", strerror(-r));
+                return r;
+        }
+        /* That has changed who may signal it. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return options->mode == SANDBOX_NAMESPACE ? enter_namespace(options, proc_fd) : enter_chroot(options, proc_fd);
+}
+
+static pid_t start_process(const struct sandbox_options *options)
+{
+        unsigned long flags = SIGCHLD;
+
+        if (options->mode == SANDBOX_NAMESPACE)
+                flags |= CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+        if (has_user_namespace(options))
+                flags |= CLONE_NEWUSER;
+
+        pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0);
+
+        return pid < 0 ? failed(options->mode == SANDBOX_NAMESPACE ? "making namespaces" : "a process") : pid;
+}
+
+pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
+{
+        int ready[2];
+
+        if (options->mode == SANDBOX_NONE) {
+                *proc_fd = open_proc(false);
+                return *proc_fd < 0 ? *proc_fd : 0;
+        }
+        if (pipe2(ready, O_CLOEXEC) < 0)
+                return failed("a pipe");
+
+        pid_t pid = start_process(options);
+
+        if (pid == 0) {
+                int r;
+
+                fd_close(ready[1]);
+                r = settle(options, ready[0], proc_fd);
+                fd_close(ready[0]);
+                return r < 0 ? r : 0;
+        }
+        fd_close(ready[0]);
+
+        int r = pid > 0 && has_user_namespace(options) ? map_users(options, pid) : 0;
+
+        if (r < 0)
+                report("the users of the sandbox can't be mapped: %s", strerror(-r));
+        /* Without the byte, the other one ends. */
+        if (pid > 0 && r == 0 && write(ready[1], "", 1) != 1)
+                report("the sandbox: %s", strerror(errno));
+        fd_close(ready[1]);
+        return pid;
+}
+
+int sandbox_supervise(pid_t pid, int signals)
+{
+        _cleanup_(fd_closep) int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        struct pollfd fds[] = {{.fd = pid_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        struct signalfd_siginfo info;
+        int status;
+
+        while (pid_fd >= 0 && !fds[0].revents) {
+                if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || !fds[1].revents)
+                        continue;
+                if (read(signals, &info, sizeof(info)) == sizeof(info))
+                        kill(pid, (int)info.ssi_signo);
+        }
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return STATUS_FAILURE;
+        if (WIFEXITED(status))
+                return WEXITSTATUS(status);
+        return fail("the process in the sandbox was ended by signal %d%s", WTERMSIG(status),
+                    WTERMSIG(status) == SIGSYS ? ", a system call that it has no use for" : "");
+}

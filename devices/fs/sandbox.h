@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_SANDBOX_H
+#define DEVICES_FS_SANDBOX_H
+
+#include "base/options.h"
+
+#include <sys/types.h>
+
+enum sandbox_mode {
+        SANDBOX_NAMESPACE, /* file systems, processes and network of its own, with the shared directory as the root */
+        SANDBOX_CHROOT,    /* the shared directory as the root */
+        SANDBOX_NONE,
+};
+
+struct sandbox_options {
+        enum sandbox_mode mode;
+        const char *shared_dir;
+        struct option_list uid_maps, gid_maps; /* see id_range_parse(); the first makes a user namespace */
+        const char *modcaps;                   /* "+dac_read_search:-mknod", or NULL */
+};
+
+/* NULL, or what is wrong with them. */
+const char *sandbox_check(const struct sandbox_options *options);
+
+/* Go on in the sandbox: as a new process, unless there is none (SANDBOX_NONE). Before any thread is started.
+ * Returns 0 in the process that goes on, with all signals that were blocked still so, and @proc_fd its /proc/self/fd,
+ * the caller's; in the one that stays behind the other's pid, for sandbox_supervise(). A negative errno is reported in
+ * words already. */
+pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd);
+
+/* Wait for @pid, handing on the signals that @signals, a signalfd, says. The exit status. */
+int sandbox_supervise(pid_t pid, int signals);
+
+/* Keep those capabilities that serving files takes, as @options changes them. 0 or a negative errno. */
+int sandbox_drop_capabilities(const struct sandbox_options *options);
+
+#endif
