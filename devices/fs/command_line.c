@@ -16,6 +16,7 @@ static struct command_line line = {
         .fd = UINT32_MAX,
         .tag = "oriel",
         .request_queues = 1,
+        .poll_us = 50,
         .rlimit_nofile = UINT32_MAX,
         .seccomp = SYSCALLS_KILL,
         .log_level = LEVEL_WARN,
@@ -51,7 +52,8 @@ static const struct option_row rows[] = {
         {"writeback", OPTION_FLAG, &line.fs.writeback, NULL, "let the guest keep what was written for a while"},
         {"allow-mmap", OPTION_FLAG, &line.fs.allow_mmap, NULL, "with --cache=never or metadata: shared mappings"},
         {"allow-direct-io", OPTION_FLAG, &line.fs.allow_direct_io, NULL, "keep O_DIRECT"},
-        {"preserve-noatime", OPTION_FLAG, &line.fs.preserve_noatime, NULL, "keep O_NOATIME"},
+        {"preserve-noatime", OPTION_FLAG, &line.fs.preserve_noatime, NULL,
+         "fail where O_NOATIME can't be kept (default: open without)"},
         {"no-readdirplus", OPTION_FLAG, &line.fs.no_readdirplus, NULL, "list directories without attributes"},
 
         {"xattr", OPTION_FLAG, &line.fs.xattr, NULL, "extended attributes"},
@@ -87,6 +89,8 @@ static const struct option_row rows[] = {
         {"request-queues", OPTION_NUMBER, &line.request_queues, "N", "request queues, 1 to 64 (default: 1)"},
         {"thread-pool-size", OPTION_NUMBER, &line.thread_pool_size, "N",
          "threads for each, 0 to 64; 0 is one (default: 0)"},
+        {"poll", OPTION_NUMBER, &line.poll_us, "USEC",
+         "look for the next request that long before sleeping, while that is worth it (default: 50)"},
         {"dialect", OPTION_STRING, &line.dialect, "NAME",
          "the front-end's number for SHMEM: standard, shmem-21, shmem-20"},
         {"print-capabilities", OPTION_FLAG, &line.print_capabilities, NULL,
@@ -269,6 +273,8 @@ static int check_usage(void)
                 wrong = "--request-queues: 1 to 64";
         else if (line.thread_pool_size > 64)
                 wrong = "--thread-pool-size: 0 to 64";
+        else if (line.poll_us > 10000)
+                wrong = "--poll: at most 10000 microseconds";
         else if (line.dialect && !oriel_dialect_find(line.dialect))
                 wrong = "--dialect: standard, shmem-21 or shmem-20";
         else if (line.fs.posix_acl != FS_NEVER && (line.translate_uid.n > 0 || line.translate_gid.n > 0))

@@ -14,6 +14,7 @@ struct command_line {
         const char *tag;
         unsigned request_queues;
         unsigned thread_pool_size;
+        unsigned poll_us;
         const char *dialect;
         unsigned rlimit_nofile; /* UINT32_MAX: not named; 0: to be left alone */
         unsigned seccomp;       /* enum syscalls_action */

@@ -14,13 +14,17 @@
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(poll), SYSCALL(eventfd2));
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(eventfd2), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(epoll_wait),
+              SYSCALL(epoll_pwait), SYSCALL(clock_nanosleep));
 
 #define MAX_REQUEST_QUEUES 64
 #define MAX_THREADS        64
@@ -64,6 +68,7 @@ struct device {
         struct oriel_log log;
         struct config_space config;
         unsigned threads;
+        int64_t poll_ns;
         struct housekeeper housekeeper;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
@@ -108,6 +113,14 @@ static const struct fs_window_ops window_ops = {submit_map, submit_unmap, wait_t
 
 /* ---- the queues ---- */
 
+static int64_t now_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static int handle_one(struct workers *workers, struct oriel_chain *chain)
 {
         unsigned n_in, n_out;
@@ -124,31 +137,84 @@ static int handle_one(struct workers *workers, struct oriel_chain *chain)
         return r;
 }
 
-/* Until the driver kicks or the queue is to stop; a polled queue is looked at again in a millisecond. */
-static void sleep_until_event(struct workers *workers, bool broken)
+/* What a thread sleeps on: kicks, watched for edges, and the end. Each has its own, so that a kick wakes all. */
+static int make_bed(const struct workers *workers)
 {
-        int kick_fd = broken ? -1 : oriel_backend_queue_kick_fd(workers->queue);
-        struct pollfd fds[] = {{.fd = workers->stop_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
+        struct epoll_event kick = {.events = EPOLLIN | EPOLLET}, end = {.events = EPOLLIN};
+        int kick_fd = oriel_backend_queue_kick_fd(workers->queue);
+        _cleanup_(fd_closep) int fd = epoll_create1(EPOLL_CLOEXEC);
 
-        poll(fds, ARRAY_SIZE(fds), kick_fd < 0 && !broken ? 1 : -1);
+        if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, workers->stop_fd, &end) < 0 ||
+            (kick_fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, kick_fd, &kick) < 0))
+                return -errno;
+        return fd_take(&fd);
+}
+
+/* Until the driver kicks or the queue is to stop; a polled queue is looked at again in a millisecond. */
+static void sleep_until_event(struct workers *workers, int bed, bool broken)
+{
+        bool polled = oriel_backend_queue_kick_fd(workers->queue) < 0 && !broken;
+        struct epoll_event event;
+
+        if (bed >= 0)
+                epoll_wait(bed, &event, 1, polled ? 1 : -1);
+        else
+                usleep(1000);
+}
+
+/* Pop the next chain, looking for it for @patience_ns. Waking up costs both sides more than the wait, if that is short.
+ */
+static int pop_next(struct workers *workers, int64_t patience_ns, struct oriel_chain **chain)
+{
+        int r = oriel_backend_queue_pop(workers->queue, chain);
+
+        if (r != 0 || patience_ns == 0)
+                return r;
+
+        int64_t end = now_ns() + patience_ns;
+
+        while (r == 0 && !atomic_load(&workers->stopping) && now_ns() < end) {
+                /* Whoever is to send it may need this CPU. */
+                sched_yield();
+                r = oriel_backend_queue_pop(workers->queue, chain);
+        }
+        return r;
+}
+
+/* How long to look before the next sleep, after one that took @slept_ns: not at all, if looking would not have spared
+ * it.
+ */
+static int64_t next_patience(const struct workers *workers, int64_t slept_ns)
+{
+        int64_t longest = workers->device->poll_ns;
+
+        /* With several threads, the others would be asleep while one works on what it has found. */
+        return slept_ns < longest && workers->device->threads == 1 ? longest : 0;
 }
 
 static void *work(void *userdata)
 {
         struct workers *workers = userdata;
+        /* Without one, as descriptors have run out, it looks now and then. */
+        _cleanup_(fd_closep) int bed = make_bed(workers);
         struct oriel_chain *chain;
+        int64_t patience_ns = 0;
 
         while (!atomic_load(&workers->stopping)) {
-                int r = oriel_backend_queue_pop(workers->queue, &chain);
+                int r = pop_next(workers, patience_ns, &chain);
 
                 if (r == 1) {
                         r = handle_one(workers, chain);
                         if (r == 0)
                                 continue;
-                } else if (r == 0 && oriel_backend_queue_sleep(workers->queue)) {
+                } else if (r == 0 && oriel_backend_queue_want_kick(workers->queue)) {
                         continue;
                 }
-                sleep_until_event(workers, r < 0 && r != -EAGAIN && r != -ENOMEM);
+
+                int64_t begun = now_ns();
+
+                sleep_until_event(workers, bed, r < 0 && r != -EAGAIN && r != -ENOMEM);
+                patience_ns = next_patience(workers, now_ns() - begun);
         }
         return NULL;
 }
@@ -197,14 +263,6 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 
 /* ---- what no request does ---- */
 
-static int64_t now_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* The request that waited for a lock is answered. */
 static void answered(void *userdata, struct fs_token token, size_t written)
 {
@@ -228,7 +286,7 @@ static void *keep_house(void *userdata)
         int64_t next_sync = 0;
 
         for (;;) {
-                int64_t now = now_ms();
+                int64_t now = now_ns() / 1000000;
 
                 /* Host programs unlock without a word, and store so too. */
                 if (syncs && now >= next_sync) {
@@ -342,6 +400,7 @@ int device_new(const struct device_options *options, struct device **out)
                 return -EINVAL;
         device->log = options->log;
         device->threads = options->threads;
+        device->poll_ns = (int64_t)options->poll_us * 1000;
         memcpy(device->config.known.tag, options->tag, tag);
         device->config.known.num_request_queues = htole32(options->request_queues);
 

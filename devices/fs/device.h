@@ -16,6 +16,7 @@ struct device_options {
         const char *tag;
         unsigned request_queues;
         unsigned threads; /* for each request queue */
+        unsigned poll_us; /* how long a thread looks for a request before it sleeps, where that is worth it */
         struct oriel_log log;
         const struct oriel_dialect *dialect;
 };

@@ -76,6 +76,7 @@ void fs_free(struct fs *fs)
         if (!fs)
                 return;
         handles_done(fs);
+        parked_clear(fs);
         inodes_done(fs);
         window_done(&fs->window);
         waiting_done(&fs->waiting);
@@ -92,6 +93,7 @@ static void forget_files(struct fs *fs)
         if (fs->options.answered)
                 fs_interrupt_locks(fs, NULL);
         handles_reset(fs);
+        parked_clear(fs);
         inodes_reset(fs);
 }
 

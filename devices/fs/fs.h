@@ -75,7 +75,7 @@ struct fs_options {
         bool writeback;        /* the guest may keep what was written for a while */
         bool allow_mmap;       /* shared mappings also where the guest's page cache is not used */
         bool allow_direct_io;  /* O_DIRECT is kept */
-        bool preserve_noatime; /* O_NOATIME is kept */
+        bool preserve_noatime; /* O_NOATIME is kept also where it can't be had */
         bool no_readdirplus;
         bool no_submounts; /* the guest is not told where file systems are mounted in the share */
         bool killpriv_v2;  /* set-user-ID bits are cleared here, not by the guest */

@@ -32,7 +32,7 @@ static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
         return r;
 }
 
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, const struct node *node, uint64_t *fh)
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, bool is_plain, const struct node *node, uint64_t *fh)
 {
         _cleanup_(fd_closep) int owned = fd;
         struct handle *handle = malloc(sizeof(*handle));
@@ -43,6 +43,7 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, const struct node *
                 .refs = 1,
                 .fd = fd_take(&owned),
                 .kind = kind,
+                .is_plain = is_plain,
                 .nodeid = node->inode->nodeid,
                 .mount = node->inode->id.key.mount,
         };
@@ -81,6 +82,11 @@ struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
                 handle = NULL;
         pthread_mutex_unlock(&fs->lock);
         return handle;
+}
+
+bool handle_is_unused(struct handle *handle)
+{
+        return atomic_load(&handle->refs) == 1;
 }
 
 static struct handle *remove_next(struct fs *fs, uint32_t *slot)

@@ -25,16 +25,19 @@ struct handle {
         enum handle_kind kind;
         uint64_t nodeid;      /* by which it was opened */
         uint64_t mount;       /* on which it is */
+        bool is_plain;        /* open for reading, and nothing else: as good as another */
         pthread_mutex_t lock; /* a directory's position, from when it is set until it has been used */
 };
 
 /* The table takes @fd, @node opened, also on failure. */
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, const struct node *node, uint64_t *fh);
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, bool is_plain, const struct node *node, uint64_t *fh);
 
 /* A reference: NULL if there is no such handle of this kind. */
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind);
 /* The table's reference: the guest can't use @fh any more. */
 struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind);
+/* After handle_remove(): nobody but the caller uses it. */
+bool handle_is_unused(struct handle *handle);
 void handle_put(struct handle *handle); /* NULL is accepted */
 DEFINE_CLEANUP(struct handle *, handle_put);
 

@@ -75,6 +75,7 @@ static void inode_put(struct fs *fs, struct inode *inode)
 {
         if (!inode || atomic_fetch_sub(&inode->refs, 1) > 1)
                 return;
+        fd_close(parked_take(fs, inode));
         if (inode->fd >= 0) {
                 fd_close(inode->fd);
                 pthread_mutex_lock(&fs->lock);

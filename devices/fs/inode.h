@@ -39,7 +39,8 @@ struct inode {
         int fd;                    /* O_PATH; -1: it is opened by its handle whenever it is needed */
         mode_t type;               /* S_IFMT, which no file ever changes */
         struct mount_point *mount; /* what the handle is opened on */
-        struct lock_owner *owners; /* under the lock of struct fs */
+        struct lock_owner *owners; /* under the lock of struct fs, as the next */
+        unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
 
 /* Open the root, which stays whatever the guest forgets. */

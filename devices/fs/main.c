@@ -204,6 +204,7 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
                 .proc_fd = proc_fd,
                 .tag = line->tag,
                 .request_queues = line->request_queues,
+                .poll_us = line->poll_us,
                 .threads = line->thread_pool_size ? line->thread_pool_size : 1,
                 .log = make_log(line),
                 .dialect = line->dialect ? oriel_dialect_find(line->dialect) : NULL,

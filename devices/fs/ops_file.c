@@ -20,8 +20,7 @@ USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(pwritev2), SYSCALL(openat), SYSCALL(unli
 static int open_flags(const struct fs *fs, uint32_t flags, int *out)
 {
         const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC |
-                              (fs->options.allow_direct_io ? (uint32_t)O_DIRECT : 0) |
-                              (fs->options.preserve_noatime ? (uint32_t)O_NOATIME : 0);
+                              (fs->options.allow_direct_io ? (uint32_t)O_DIRECT : 0) | (uint32_t)O_NOATIME;
 
         if ((flags & O_ACCMODE) == O_ACCMODE)
                 return -EINVAL;
@@ -53,7 +52,22 @@ static int open_node(const struct node *node, int flags, bool kill_setuid)
 
         if (flags & O_TRUNC)
                 drop_mapped_capability(node->fs, node->fd);
-        return node_open(node, flags);
+
+        int fd = node_open(node, flags);
+
+        /* That takes the owner, or a capability, and what it asks for is only a favour. */
+        if (fd == -EPERM && flags & O_NOATIME && !node->fs->options.preserve_noatime)
+                fd = node_open(node, flags & ~O_NOATIME);
+        return fd;
+}
+
+/* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that was not asked to say so
+ * (HANDLE_KILLPRIV_V2) leaves it to us all the same, as the truncation is ours (ATOMIC_O_TRUNC). */
+static bool kills_setuid(const struct request *request, int flags, uint32_t open_flags)
+{
+        if (request->fs->features & FUSE_HANDLE_KILLPRIV_V2)
+                return open_flags & FUSE_OPEN_KILL_SUIDGID;
+        return flags & O_TRUNC && request->header.uid != 0;
 }
 
 ssize_t op_open(struct request *request)
@@ -73,11 +87,13 @@ ssize_t op_open(struct request *request)
         if (r < 0)
                 return r;
 
-        int fd = open_node(&node, flags, request->in.open.open_flags & FUSE_OPEN_KILL_SUIDGID);
+        int fd = flags == O_RDONLY ? parked_take(fs, node.inode) : -1;
 
         if (fd < 0)
+                fd = open_node(&node, flags, kills_setuid(request, flags, request->in.open.open_flags));
+        if (fd < 0)
                 return fd;
-        r = handle_add(fs, fd, HANDLE_FILE, &node, &out.fh);
+        r = handle_add(fs, fd, HANDLE_FILE, flags == O_RDONLY, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
@@ -107,7 +123,7 @@ static int open_existing(struct request *request, const struct node *directory, 
         if (r == 0 && S_ISDIR(node.inode->type))
                 r = -EISDIR;
 
-        int fd = r < 0 ? r : open_node(&node, flags, request->in.create.open_flags & FUSE_OPEN_KILL_SUIDGID);
+        int fd = r < 0 ? r : open_node(&node, flags, kills_setuid(request, flags, request->in.create.open_flags));
 
         if (fd < 0)
                 inode_forget(fs, entry->nodeid, 1);
@@ -184,7 +200,7 @@ static ssize_t create_and_open(struct request *request, create_function *make)
                 return fd;
         r = node_get(fs, out.entry.nodeid, &node);
         if (r == 0)
-                r = handle_add(fs, fd, HANDLE_FILE, &node, &out.open.fh);
+                r = handle_add(fs, fd, HANDLE_FILE, false, &node, &out.open.fh);
         else
                 fd_close(fd);
         if (r < 0) {
@@ -319,6 +335,8 @@ ssize_t op_release(struct request *request)
         /* Its flock goes with it. */
         if (request->fs->features & FUSE_FLOCK_LOCKS)
                 waiting_wake(&request->fs->waiting);
+        else if (handle->is_plain && handle_is_unused(handle))
+                parked_add(request->fs, handle->nodeid, fd_take(&handle->fd));
         return 0;
 }
 

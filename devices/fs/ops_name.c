@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(mkdirat), SYSCALL(mknodat), SYSCALL(symlinkat), SYSCALL(linkat), SYSCALL(unlinkat),
-              SYSCALL(renameat2));
+              SYSCALL(renameat), SYSCALL(renameat2));
 
 /* What a creation may take from the guest's mode beside the type. */
 static const uint32_t permission_bits = 07777;

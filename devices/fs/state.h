@@ -7,6 +7,7 @@
 #include "devices/fs/ids.h"
 #include "devices/fs/lock.h"
 #include "devices/fs/mounts.h"
+#include "devices/fs/parked.h"
 #include "devices/fs/window.h"
 
 #include <errno.h>
@@ -29,7 +30,8 @@ struct fs {
         struct ids inodes;
         void *inodes_by_id; /* tsearch */
         struct ids handles;
-        unsigned held_fds; /* descriptors of inodes and of owners of locks */
+        unsigned held_fds; /* descriptors of inodes, of owners of locks, and parked ones */
+        struct parked parked;
         struct mounts mounts;
         struct waiting_locks waiting;
 };

@@ -24,6 +24,13 @@ USES_SYSCALLS(SYSCALL_WITH(mmap, 2, PROT_EXEC, 0), SYSCALL_WITH(mprotect, 2, PRO
               /* Threads, and nothing but threads. */
               SYSCALL_WITH(clone, 0, CLONE_THREAD, CLONE_THREAD));
 
+/* What a C library may make of calls that files name in their older form. */
+SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),     SYSCALL(epoll_pwait), SYSCALL(preadv), SYSCALL(pwritev),
+#ifdef __NR_fchmodat2
+                              SYSCALL(fchmodat2),
+#endif
+                              SYSCALL(statx)};
+
 /* The linker's names for where the rows are. */
 extern const struct syscall_row __start_oriel_syscalls[], __stop_oriel_syscalls[];
 

@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
+#include "devices/fs/inode.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <search.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -430,13 +430,12 @@ static int try_partial_page(struct window *window)
 static int try_readonly(struct window *window)
 {
         _cleanup_(fd_closep) int fd = make_try((off_t)window->page);
-        char path[32];
 
         if (fd < 0)
                 return fd;
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 
-        _cleanup_(fd_closep) int readonly_fd = open(path, O_RDONLY | O_CLOEXEC);
+        /* The working directory is that of /proc/self/fd, see fs_new(). */
+        _cleanup_(fd_closep) int readonly_fd = open(fd_name(fd).text, O_RDONLY | O_CLOEXEC);
 
         return readonly_fd < 0 ? -errno : try_one(window, readonly_fd, false);
 }

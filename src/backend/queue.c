@@ -145,8 +145,10 @@ void oriel_backend_queue_notify(struct oriel_backend_queue *queue)
 
         pthread_mutex_lock(&queue->lock);
         if (oriel_device_queue_needs_call(queue->ring)) {
+                /* With the lock, so that it is this queue's still; queue_lock() sees to a front-end that makes it
+                 * block. */
                 if (queue->call_fd >= 0)
-                        fd_event_signal(queue->call_fd);
+                        fd_event_signal_soon(queue->call_fd);
                 else
                         inband = true;
         }
@@ -159,6 +161,11 @@ bool oriel_backend_queue_sleep(struct oriel_backend_queue *queue)
 {
         if (queue->kick_fd >= 0)
                 fd_event_clear(queue->kick_fd);
+        return oriel_backend_queue_want_kick(queue);
+}
+
+bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue)
+{
         pthread_mutex_lock(&queue->lock);
 
         bool more = oriel_device_queue_want_kick(queue->ring, true);

@@ -36,12 +36,16 @@ void fd_close_all(int *fds, size_t n)
 /* The flags of an eventfd are shared with whoever else has it, and may have been changed since they were set. */
 int fd_event_signal(int fd)
 {
-        uint64_t one = 1;
-        ssize_t n;
         int r = fd_set_nonblocking(fd, 1);
 
-        if (r < 0)
-                return r;
+        return r < 0 ? r : fd_event_signal_soon(fd);
+}
+
+int fd_event_signal_soon(int fd)
+{
+        const uint64_t one = 1;
+        ssize_t n;
+
         do
                 n = write(fd, &one, sizeof(one));
         while (n < 0 && errno == EINTR);

@@ -30,6 +30,8 @@ void fd_close_all(int *fds, size_t n);
 
 /* Add one to an eventfd without blocking. 0 or a negative errno; a full counter is 0. */
 int fd_event_signal(int fd);
+/* The same, sooner: it blocks where the counter is full and whoever else has the eventfd has made it blocking. */
+int fd_event_signal_soon(int fd);
 
 /* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks. */
 int fd_event_clear(int fd);

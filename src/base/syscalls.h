@@ -18,8 +18,7 @@ struct syscall_row {
         ((struct syscall_row){.number = __NR_##name, .argument = (place), .mask = (bits), .value = (wanted)})
 
 /* Aligned by name, so that no compiler makes gaps between one file's rows and another's. */
-#define USES_SYSCALLS(...)                              \
-        __attribute__((used, section("oriel_syscalls"), \
-                       aligned(8))) static const struct syscall_row syscalls_used[] = {__VA_ARGS__}
+#define SYSCALL_ROWS       __attribute__((used, section("oriel_syscalls"), aligned(8))) static const struct syscall_row
+#define USES_SYSCALLS(...) SYSCALL_ROWS syscalls_used[] = {__VA_ARGS__}
 
 #endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/parked.h"
+
+#include "base/fd.h"
+#include "devices/fs/inode.h"
+#include "devices/fs/state.h"
+
+/* With the lock: what is at @place, which is empty then; -1 if that is not @nodeid's. */
+static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
+{
+        if (fs->parked.places[place].nodeid != nodeid)
+                return -1;
+        fs->parked.places[place].nodeid = 0;
+        fs->held_fds--;
+        return fs->parked.places[place].fd;
+}
+
+void parked_add(struct fs *fs, uint64_t nodeid, int fd)
+{
+        int gone = fd;
+
+        pthread_mutex_lock(&fs->lock);
+
+        struct inode *inode = ids_find(&fs->inodes, nodeid);
+        unsigned place = fs->parked.next;
+
+        /* One that is there already does as well. */
+        if (inode && fs_has_room(fs) && fs->parked.places[inode->parked].nodeid != nodeid) {
+                gone = fs->parked.places[place].nodeid ? take_from(fs, place, fs->parked.places[place].nodeid) : -1;
+                fs->parked.places[place].nodeid = nodeid;
+                fs->parked.places[place].fd = fd;
+                fs->parked.next = (place + 1) % PARKED_MAX;
+                fs->held_fds++;
+                inode->parked = place;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        fd_close(gone);
+}
+
+int parked_take(struct fs *fs, struct inode *inode)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        int fd = take_from(fs, inode->parked, inode->nodeid);
+
+        pthread_mutex_unlock(&fs->lock);
+        return fd;
+}
+
+void parked_clear(struct fs *fs)
+{
+        for (unsigned i = 0; i < PARKED_MAX; i++) {
+                pthread_mutex_lock(&fs->lock);
+
+                uint64_t nodeid = fs->parked.places[i].nodeid;
+                int fd = nodeid ? take_from(fs, i, nodeid) : -1;
+
+                pthread_mutex_unlock(&fs->lock);
+                fd_close(fd);
+        }
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_PARKED_H
+#define DEVICES_FS_PARKED_H
+
+#include <stdint.h>
+
+struct fs;
+struct inode;
+
+#define PARKED_MAX 1024
+
+/* Files that the guest has closed and may open again soon, as compilers do with headers: still open, for reading only.
+ * One for each inode; the oldest makes room for a new one. */
+struct parked {
+        struct {
+                uint64_t nodeid; /* 0: nothing is here */
+                int fd;
+        } places[PARKED_MAX];
+        unsigned next;
+};
+
+/* Keep @fd, which was opened with O_RDONLY alone and is taken, for whoever opens @nodeid next. */
+void parked_add(struct fs *fs, uint64_t nodeid, int fd);
+/* An fd that is the caller's, or -1. */
+int parked_take(struct fs *fs, struct inode *inode);
+/* All are closed. */
+void parked_clear(struct fs *fs);
+
+#endif
