@@ -70,7 +70,7 @@ static const struct option_row rows[] = {
          "tell the guest of mounts in the share (default)"},
         {"no-announce-submounts", OPTION_FLAG, &line.fs.no_submounts, NULL, "show them as directories"},
         {"inode-file-handles", OPTION_CHOICE, &line.fs.file_handles, "WHEN",
-         "file handles in place of descriptors: never, prefer (default), mandatory", handles},
+         "file handles in place of descriptors: never, prefer (default: when they get few), mandatory", handles},
         {"translate-uid", OPTION_LIST, &line.translate_uid, "RULE",
          "users of guest and host: map:GUEST:HOST:COUNT and others"},
         {"translate-gid", OPTION_LIST, &line.translate_gid, "RULE", "the same for groups"},
@@ -293,6 +293,7 @@ int command_line_read(int argc, char **argv, struct command_line **out)
         for (size_t i = 0; status < 0 && i < ARRAY_SIZE(steps); i++)
                 status = steps[i]();
         line.sandbox.shared_dir = line.fs.shared_dir;
+        line.sandbox.opens_by_handle = line.fs.file_handles != FS_HANDLES_NEVER;
         *out = &line;
         return status;
 }

@@ -13,6 +13,7 @@
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,12 +77,11 @@ static void inode_put(struct fs *fs, struct inode *inode)
         if (!inode || atomic_fetch_sub(&inode->refs, 1) > 1)
                 return;
         fd_close(parked_take(fs, inode));
-        if (inode->fd >= 0) {
-                fd_close(inode->fd);
-                pthread_mutex_lock(&fs->lock);
-                fs->held_fds--;
-                pthread_mutex_unlock(&fs->lock);
-        }
+        fd_close(inode->fd);
+        pthread_mutex_lock(&fs->lock);
+        fs->held_fds -= inode->fd >= 0;
+        fs->by_handle -= inode->mount != NULL;
+        pthread_mutex_unlock(&fs->lock);
         mount_unref(fs, inode->mount);
         lock_owners_free(inode->owners);
         free(inode);
@@ -121,36 +121,40 @@ void node_put(struct node *node)
 struct found {
         int fd; /* O_PATH, or -1 once the inode has it */
         const struct statx *stat;
-        bool has_file;
         struct file_id file;
-        struct mount_point *mount; /* where the handle takes the fd's place; the inode's reference */
+        struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
 };
 
-static struct inode *make_inode(struct found *found)
+/* With the lock: are descriptors getting few? */
+static bool saves_descriptors(const struct fs *fs)
 {
-        size_t extra = found->mount ? file_id_size(&found->file) : 0;
+        return fs->options.file_handles == FS_HANDLES_MANDATORY ||
+               (fs->options.file_handles == FS_HANDLES_PREFER && fs->held_fds >= fs->options.max_open / 2);
+}
+
+static struct inode *make_inode(struct found *found, bool by_handle)
+{
+        size_t extra = by_handle ? file_id_size(&found->file) : 0;
         struct inode *inode = malloc(sizeof(*inode) + extra);
 
         if (!inode)
                 return NULL;
         *inode = (struct inode){
                 .id.key = key_of(found->stat), .refs = 1, .fd = -1, .type = found->stat->stx_mode & S_IFMT};
-        if (found->mount) {
+        if (by_handle)
                 inode->id.file = memcpy(inode + 1, &found->file, extra);
-                inode->mount = found->mount;
-        } else {
-                inode->fd = found->fd;
-        }
         return inode;
 }
 
 /* With the lock: a new inode in the table, which owns what was found from then on. */
 static int insert(struct fs *fs, struct found *found, struct inode **out)
 {
-        if ((!found->mount && !fs_has_room(fs)) || fs->inodes.n_used >= max_inodes)
+        bool by_handle = found->mount && saves_descriptors(fs);
+
+        if ((!by_handle && !fs_has_room(fs)) || fs->inodes.n_used >= max_inodes)
                 return -ENFILE;
 
-        _cleanup_(freep) struct inode *inode = make_inode(found);
+        _cleanup_(freep) struct inode *inode = make_inode(found, by_handle);
 
         if (!inode)
                 return -ENOMEM;
@@ -163,11 +167,13 @@ static int insert(struct fs *fs, struct found *found, struct inode **out)
                 ids_remove(&fs->inodes, inode->nodeid);
                 return -ENOMEM;
         }
-        if (!found->mount) {
-                found->fd = -1;
+        if (by_handle) {
+                inode->mount = steal(found->mount);
+                fs->by_handle++;
+        } else {
+                inode->fd = fd_take(&found->fd);
                 fs->held_fds++;
         }
-        found->mount = NULL;
         *out = steal(inode);
         return 0;
 }
@@ -187,6 +193,14 @@ static struct inode *find_inode(struct fs *fs, const struct inode_id *id)
         return node ? *node : NULL;
 }
 
+/* With the lock. */
+static void note_known(struct fs *fs, bool known)
+{
+        const int most = 8;
+
+        fs->known = known ? MIN(fs->known + 1, most) : MAX(fs->known - 1, -most);
+}
+
 /* Count a lookup of a file that has an inode; false: it has none. */
 static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
 {
@@ -194,6 +208,7 @@ static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *node
 
         struct inode *inode = find_inode(fs, id);
 
+        note_known(fs, inode);
         if (inode) {
                 inode->lookups++;
                 *nodeid = inode->nodeid;
@@ -202,16 +217,21 @@ static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *node
         return inode;
 }
 
-/* The same for one that may have none, and gets one then. */
+/* The same for one that may have none, and gets one then. One that has a descriptor is known by its key alone. */
 static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
 {
-        const struct inode_id id = {key_of(found->stat), found->mount ? &found->file : NULL};
+        struct inode_id id = {.key = key_of(found->stat)};
         int r = 0;
 
         pthread_mutex_lock(&fs->lock);
 
         struct inode *inode = find_inode(fs, &id);
 
+        if (!inode && found->mount) {
+                id.file = &found->file;
+                inode = find_inode(fs, &id);
+        }
+        note_known(fs, inode);
         if (!inode)
                 r = insert(fs, found, &inode);
         if (r == 0) {
@@ -222,20 +242,28 @@ static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
         return r;
 }
 
-/* Its handle, where handles are to be used. */
+/* Whether a file that is looked up could be known by its handle, or become so. */
+static bool needs_file_id(struct fs *fs)
+{
+        if (fs->options.file_handles == FS_HANDLES_NEVER)
+                return false;
+        pthread_mutex_lock(&fs->lock);
+
+        bool needed = fs->by_handle > 0 || saves_descriptors(fs);
+
+        pthread_mutex_unlock(&fs->lock);
+        return needed;
+}
+
 static int find_file_id(struct fs *fs, struct found *found)
 {
-        bool must = fs->options.file_handles == FS_HANDLES_MANDATORY;
-        int r;
+        int r = needs_file_id(fs) ? file_id_of(found->fd, &found->file) : -EOPNOTSUPP;
 
-        if (fs->options.file_handles == FS_HANDLES_NEVER)
-                return 0;
-        r = file_id_of(found->fd, &found->file);
         if (r == 0)
                 found->mount = mount_ref(fs, found->fd, found->stat);
-        if (found->mount)
+        if (found->mount || fs->options.file_handles != FS_HANDLES_MANDATORY)
                 return 0;
-        return must ? (r < 0 ? r : -EOPNOTSUPP) : 0;
+        return r < 0 ? r : -EOPNOTSUPP;
 }
 
 static void tell_entry(struct fs *fs, const struct statx *stat, uint64_t parent_mount, uint64_t nodeid,
@@ -272,14 +300,25 @@ static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_
         return r;
 }
 
-/* A file that is known by a descriptor needs no other. */
+/* A guess. */
+static bool may_be_new(struct fs *fs)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        bool guess = fs->known < 0;
+
+        pthread_mutex_unlock(&fs->lock);
+        return guess;
+}
+
+/* A file that is known by a descriptor needs no other. For one that isn't, this is a system call too many. */
 static int look_up_known(struct fs *fs, int directory_fd, uint64_t mount, const char *name,
                          struct fuse_entry_out *entry)
 {
         struct statx stat;
         uint64_t nodeid;
 
-        if (fs->options.file_handles != FS_HANDLES_NEVER || fs->window.shadows.enabled)
+        if (fs->options.file_handles == FS_HANDLES_MANDATORY || fs->window.shadows.enabled || may_be_new(fs))
                 return -EAGAIN;
 
         int r = attributes_read(fs, directory_fd, name, &stat);
@@ -371,6 +410,7 @@ int inodes_init(struct fs *fs)
         if (r == 0 && fs->options.file_handles != FS_HANDLES_NEVER) {
                 r = try_handles(fs, found.fd);
                 if (r < 0 && fs->options.file_handles == FS_HANDLES_PREFER) {
+                        /* The root's file system may have none where others below it do. */
                         fs->options.file_handles = r == -EOPNOTSUPP ? FS_HANDLES_PREFER : FS_HANDLES_NEVER;
                         r = 0;
                 }

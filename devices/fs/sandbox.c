@@ -77,6 +77,8 @@ int sandbox_drop_capabilities(const struct sandbox_options *options)
         capng_clear(CAPNG_SELECT_BOTH);
         for (size_t i = 0; i < ARRAY_SIZE(kept_capabilities); i++)
                 change_one(CAPNG_ADD, kept_capabilities[i]);
+        if (options->opens_by_handle)
+                change_one(CAPNG_ADD, CAP_DAC_READ_SEARCH);
         for_each_change(options->modcaps, change_one);
         for (int i = 0; i <= CAP_LAST_CAP; i++)
                 if (!had[i])

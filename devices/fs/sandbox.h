@@ -17,6 +17,7 @@ struct sandbox_options {
         const char *shared_dir;
         struct option_list uid_maps, gid_maps; /* see id_range_parse(); the first makes a user namespace */
         const char *modcaps;                   /* "+dac_read_search:-mknod", or NULL */
+        bool opens_by_handle;                  /* takes CAP_DAC_READ_SEARCH */
 };
 
 /* NULL, or what is wrong with them. */

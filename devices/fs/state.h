@@ -28,9 +28,11 @@ struct fs {
 
         pthread_mutex_t lock; /* what follows; never held over a system call that can block */
         struct ids inodes;
+        int known; /* how often, lately, what was looked up was known already: more often than not, if not negative */
         void *inodes_by_id; /* tsearch */
         struct ids handles;
-        unsigned held_fds; /* descriptors of inodes, of owners of locks, and parked ones */
+        unsigned by_handle; /* inodes without a descriptor */
+        unsigned held_fds;  /* descriptors of inodes, of owners of locks, and parked ones */
         struct parked parked;
         struct mounts mounts;
         struct waiting_locks waiting;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "channel/socket_file.h"
 #include "base/options.h"
+#include "base/syscalls.h"
 
 #include <oriel/socket.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(newfstatat), SYSCALL(unlink));
 
 int socket_file_listen(struct socket_file *file, const char *path)
 {
