@@ -56,13 +56,14 @@ static size_t room_for_answer(const struct slot *slot, const struct fuse_in_head
 static int forward(struct mount *mount, struct slot *slot, size_t size)
 {
         struct fuse_in_header header = header_of(slot);
-        bool forget = header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET;
+        bool silent =
+                header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET || header.opcode == FUSE_INTERRUPT;
         struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(slot, &header)};
 
-        slot->queue = forget ? HIPRIO : REQUESTS;
+        slot->queue = silent ? HIPRIO : REQUESTS;
         slot->busy = true;
 
-        int r = oriel_driver_submit(mount->driver, slot->queue, &in, 1, &out, forget ? 0 : 1, slot);
+        int r = oriel_driver_submit(mount->driver, slot->queue, &in, 1, &out, silent ? 0 : 1, slot);
 
         if (r == 0)
                 r = oriel_driver_kick(mount->driver, slot->queue);
@@ -250,9 +251,6 @@ int mount_take_request(struct mount *mount)
 
         struct fuse_in_header header = header_of(slot);
 
-        /* virtio-fs has no way to interrupt; the kernel then simply waits on. */
-        if (header.opcode == FUSE_INTERRUPT)
-                return 0;
         slot->ask.needed = false;
         slot->busy = true;
 

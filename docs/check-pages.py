@@ -39,8 +39,8 @@ def compare(page, what, help_has, page_has):
 
 def check_options(page, *command):
     text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-    help_has = set(re.findall(r"^  --([\w-]+(?:=\w+)?)", text, re.M))
-    rows = re.findall(r"^\*--([\w-]+)\*(?:=_(\w+)_)?$", section(read("docs", "man", page), "OPTIONS"), re.M)
+    help_has = {item.replace("[=", "=") for item in re.findall(r"^  --([\w-]+(?:\[?=\w+)?)", text, re.M)}
+    rows = re.findall(r"^\*--([\w-]+)\*(?:\[?=_(\w+)_\]?)?(?:\+\+)?$", section(read("docs", "man", page), "OPTIONS"), re.M)
     compare(page, "option", help_has, {f"{name}={argument}" if argument else name for name, argument in rows})
 
 

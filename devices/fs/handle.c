@@ -5,6 +5,8 @@
 #include "devices/fs/inode.h"
 #include "devices/fs/state.h"
 
+#include <fcntl.h>
+
 static void handle_free(struct handle *handle)
 {
         fd_close(handle->fd);
@@ -32,7 +34,7 @@ static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
         return r;
 }
 
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, bool is_plain, const struct node *node, uint64_t *fh)
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const struct node *node, uint64_t *fh)
 {
         _cleanup_(fd_closep) int owned = fd;
         struct handle *handle = malloc(sizeof(*handle));
@@ -43,7 +45,8 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, bool is_plain, cons
                 .refs = 1,
                 .fd = fd_take(&owned),
                 .kind = kind,
-                .is_plain = is_plain,
+                .is_plain = flags == O_RDONLY,
+                .is_direct = flags & O_DIRECT,
                 .nodeid = node->inode->nodeid,
                 .mount = node->inode->id.key.mount,
         };

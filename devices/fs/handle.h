@@ -26,11 +26,12 @@ struct handle {
         uint64_t nodeid;      /* by which it was opened */
         uint64_t mount;       /* on which it is */
         bool is_plain;        /* open for reading, and nothing else: as good as another */
+        bool is_direct;       /* O_DIRECT */
         pthread_mutex_t lock; /* a directory's position, from when it is set until it has been used */
 };
 
-/* The table takes @fd, @node opened, also on failure. */
-int handle_add(struct fs *fs, int fd, enum handle_kind kind, bool is_plain, const struct node *node, uint64_t *fh);
+/* The table takes @fd, @node opened with @flags, also on failure. */
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const struct node *node, uint64_t *fh);
 
 /* A reference: NULL if there is no such handle of this kind. */
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind);

@@ -30,7 +30,7 @@ ssize_t op_opendir(struct request *request)
 
         if (fd < 0)
                 return fd;
-        r = handle_add(fs, fd, HANDLE_DIRECTORY, false, &node, &out.fh);
+        r = handle_add(fs, fd, HANDLE_DIRECTORY, O_RDONLY, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 

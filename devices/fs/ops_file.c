@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(pwritev2), SYSCALL(openat), SYSCALL(unlinkat), SYSCALL(fsync),
@@ -44,10 +45,19 @@ uint32_t open_reply_flags(const struct fs *fs)
         return flags[fs->options.cache];
 }
 
+/* Whether the file of @fd has bits that are to be taken away by who writes to it. A set-group-ID bit without the right
+ * to execute is no such bit, and would go too, as this process is in no group. */
+static bool has_setuid(int fd)
+{
+        struct stat stat;
+
+        return fstat(fd, &stat) == 0 && (stat.st_mode & S_ISUID || (stat.st_mode & S_ISGID && stat.st_mode & S_IXGRP));
+}
+
 /* O_TRUNC changes the file. */
 static int open_node(const struct node *node, int flags, bool kill_setuid)
 {
-        WITHOUT_FSETID(kill_setuid);
+        WITHOUT_FSETID(kill_setuid && has_setuid(node->fd));
         HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
 
         if (flags & O_TRUNC)
@@ -93,7 +103,7 @@ ssize_t op_open(struct request *request)
                 fd = open_node(&node, flags, kills_setuid(request, flags, request->in.open.open_flags));
         if (fd < 0)
                 return fd;
-        r = handle_add(fs, fd, HANDLE_FILE, flags == O_RDONLY, &node, &out.fh);
+        r = handle_add(fs, fd, HANDLE_FILE, flags, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
@@ -200,7 +210,7 @@ static ssize_t create_and_open(struct request *request, create_function *make)
                 return fd;
         r = node_get(fs, out.entry.nodeid, &node);
         if (r == 0)
-                r = handle_add(fs, fd, HANDLE_FILE, false, &node, &out.open.fh);
+                r = handle_add(fs, fd, HANDLE_FILE, flags | O_CREAT, &node, &out.open.fh);
         else
                 fd_close(fd);
         if (r < 0) {
@@ -282,11 +292,18 @@ ssize_t op_write(struct request *request)
         if (!is_in_file(file) || in->size != request->data.left)
                 return -EINVAL;
 
-        WITHOUT_FSETID(in->write_flags & FUSE_WRITE_KILL_SUIDGID);
+        /* What the guest's page cache brings comes by whatever handle there is, in pieces that end with the file: with
+         * O_DIRECT, the host would refuse them. */
+        _cleanup_(fd_closep) int cached_fd = in->write_flags & FUSE_WRITE_CACHE && handle->is_direct
+                                                     ? fs_reopen(request->fs, handle->fd, O_WRONLY)
+                                                     : -1;
+        int fd = cached_fd >= 0 ? cached_fd : handle->fd;
+
+        WITHOUT_FSETID(in->write_flags & FUSE_WRITE_KILL_SUIDGID && has_setuid(fd));
         HOLD_CONTENTS(request->fs, handle->fd, -1, file);
         drop_mapped_capability(request->fs, handle->fd);
 
-        ssize_t size = transfer(pwritev2, handle->fd, &request->data, file, append ? RWF_APPEND : 0);
+        ssize_t size = transfer(pwritev2, fd, &request->data, file, append ? RWF_APPEND : 0);
 
         if (size < 0)
                 return size;
@@ -391,6 +408,12 @@ ssize_t op_lseek(struct request *request)
         return reply(request, &out, sizeof(out));
 }
 
+/* The requests that have no flag for it: a guest that leaves set-user-ID bits to us leaves them to us there, too. */
+static bool changes_for_other(const struct request *request)
+{
+        return request->fs->features & FUSE_HANDLE_KILLPRIV_V2 && request->header.uid != 0;
+}
+
 ssize_t op_fallocate(struct request *request)
 {
         const uint32_t known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
@@ -404,6 +427,7 @@ ssize_t op_fallocate(struct request *request)
         if (!is_in_file((struct oriel_range){in->offset, in->length}))
                 return -EINVAL;
 
+        WITHOUT_FSETID(changes_for_other(request) && has_setuid(handle->fd));
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
         int r = sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
@@ -425,6 +449,7 @@ static ssize_t copy_range(struct request *request, size_t most)
         if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
                 return -EINVAL;
 
+        WITHOUT_FSETID(changes_for_other(request) && has_setuid(to->fd));
         HOLD_CONTENTS(request->fs, from->fd, to->fd, WHOLE_FILE);
         if (hold.error < 0)
                 return hold.error;
