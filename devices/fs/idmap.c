@@ -10,14 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The forms of an argument: its name, and what it adds to which direction. */
-struct form {
+/* The forms of an argument. Their numbers are the source, the target and the count, where "map" names the guest first.
+ */
+static const struct form {
         const char *name;
         bool to_host, to_guest;
-        int kind;
-};
-
-static const struct form forms[] = {
+        enum id_kind kind;
+} forms[] = {
         {"guest", true, false, ID_SHIFT},         {"host", false, true, ID_SHIFT},
         {"squash-guest", true, false, ID_SQUASH}, {"squash-host", false, true, ID_SQUASH},
         {"forbid-guest", true, false, ID_FORBID}, {"map", true, true, ID_SHIFT},
@@ -80,20 +79,19 @@ int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size)
         const size_t name = strcspn(text, ":");
         const struct form *form = find_form(text, name);
         const char *wrong = NULL;
-        uint32_t numbers[3] = {0};
+        uint32_t n[3] = {0};
 
         if (!form || text[name] == '\0')
                 wrong = "it begins with guest:, host:, squash-guest:, squash-host:, forbid-guest: or map:";
-        else if (!parse_numbers(text + name + 1, numbers, form->kind == ID_FORBID ? 2 : 3))
+        else if (!parse_numbers(text + name + 1, n, form->kind == ID_FORBID ? 2 : 3))
                 wrong = form->kind == ID_FORBID ? "it ends in BASE:COUNT" : "it ends in SOURCE:TARGET:COUNT";
-        else if (form->kind == ID_FORBID)
-                wrong = add(&map->to_host, (struct id_rule){numbers[0], numbers[1], 0, ID_FORBID});
-        if (!wrong && form->kind != ID_FORBID && form->to_host)
-                wrong = add(&map->to_host, (struct id_rule){numbers[0], numbers[2], numbers[1], form->kind});
-        if (!wrong && form->to_guest && !form->to_host)
-                wrong = add(&map->to_guest, (struct id_rule){numbers[0], numbers[2], numbers[1], form->kind});
-        if (!wrong && form->to_guest && form->to_host)
-                wrong = add(&map->to_guest, (struct id_rule){numbers[1], numbers[2], numbers[0], form->kind});
+        if (!wrong && form->kind == ID_FORBID)
+                wrong = add(&map->to_host, (struct id_rule){.from = n[0], .count = n[1], .kind = ID_FORBID});
+        else if (!wrong && form->to_host)
+                wrong = add(&map->to_host, (struct id_rule){n[0], n[1], n[2], form->kind});
+        if (!wrong && form->to_guest)
+                wrong = add(&map->to_guest, form->to_host ? (struct id_rule){n[1], n[0], n[2], form->kind}
+                                                          : (struct id_rule){n[0], n[1], n[2], form->kind});
         if (wrong)
                 snprintf(why, why_size, "%s", wrong);
         return wrong ? -EINVAL : 0;
@@ -138,9 +136,10 @@ int id_range_parse(const char *text, struct id_range *range)
         /* Any character may take the place of ':', as in virtiofsd; what matters is that it is the same. */
         if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0])
                 return -EINVAL;
-        for (size_t i = 1; i < size - 1; i++)
-                numbers_text[i - 1] = text[i] == text[0] ? ':' : text[i];
+        memcpy(numbers_text, text + 1, size - 2);
         numbers_text[size - 2] = '\0';
+        for (char *at = numbers_text; (at = strchr(at, text[0])); at++)
+                *at = ':';
         if (!parse_numbers(numbers_text, numbers, 3) || !is_range(numbers[0], numbers[2]) ||
             !is_range(numbers[1], numbers[2]))
                 return -EINVAL;

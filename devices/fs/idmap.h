@@ -10,15 +10,15 @@
 
 #define ID_MAP_MAX 64
 
+enum id_kind {
+        ID_SHIFT,  /* one to one */
+        ID_SQUASH, /* all to one */
+        ID_FORBID,
+};
+
 struct id_rule {
-        uint32_t from;
-        uint32_t count;
-        uint32_t to;
-        enum {
-                ID_SHIFT,  /* one to one */
-                ID_SQUASH, /* all to @to */
-                ID_FORBID,
-        } kind;
+        uint32_t from, to, count;
+        enum id_kind kind;
 };
 
 struct id_rules {

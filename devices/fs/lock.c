@@ -108,15 +108,17 @@ int lock_owner_get(const struct node *node, uint64_t number, bool make, struct l
 
 void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
 {
-        struct lock_owner *gone = NULL;
+        struct lock_owner *gone;
 
         pthread_mutex_lock(&fs->lock);
-        for (struct lock_owner **at = &inode->owners; *at && !gone; at = gone ? at : &(*at)->next) {
-                if ((*at)->number != number)
-                        continue;
-                gone = *at;
+
+        struct lock_owner **at = &inode->owners;
+
+        while (*at && (*at)->number != number)
+                at = &(*at)->next;
+        gone = *at;
+        if (gone)
                 *at = gone->next;
-        }
         pthread_mutex_unlock(&fs->lock);
         lock_owner_put(gone);
         if (gone)

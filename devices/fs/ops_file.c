@@ -193,7 +193,7 @@ static ssize_t create_and_open(struct request *request, create_function *make)
                 struct fuse_entry_out entry;
                 struct fuse_open_out open;
         } out = {.open.open_flags = open_reply_flags(fs)};
-        int flags;
+        int flags = 0;
         NODE(directory);
         NODE(node);
 

@@ -70,7 +70,7 @@ int sandbox_drop_capabilities(const struct sandbox_options *options)
 {
         capng_get_caps_process();
 
-        bool had[CAP_LAST_CAP + 1];
+        bool had[CAP_LAST_CAP + 1] = {false};
 
         for (int i = 0; i <= CAP_LAST_CAP; i++)
                 had[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)i);
@@ -154,8 +154,11 @@ static int run_helper(const char *program, pid_t pid, const struct option_list *
                 struct id_range range;
 
                 id_range_parse(maps->values[i], &range);
-                for (unsigned j = 0; j < 3; j++, n++) {
-                        snprintf(numbers[n], sizeof(numbers[n]), "%u", (&range.inside)[j]);
+
+                const uint32_t values[] = {range.inside, range.outside, range.count};
+
+                for (unsigned j = 0; j < ARRAY_SIZE(values); j++, n++) {
+                        snprintf(numbers[n], sizeof(numbers[n]), "%u", values[j]);
                         arguments[n + 1] = numbers[n];
                 }
         }

@@ -60,6 +60,8 @@ static int make_filter(scmp_filter_ctx filter)
 {
         int r = 0;
 
+        /* One array, to the linker. */
+        // cppcheck-suppress comparePointers
         for (const struct syscall_row *row = __start_oriel_syscalls; r == 0 && row < __stop_oriel_syscalls; row++)
                 r = add(filter, row);
         /* Signals to its own threads, as abort() and raise() send them. */

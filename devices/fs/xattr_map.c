@@ -39,7 +39,7 @@ struct xattr_map {
 
 struct word {
         const char *name;
-        int value;
+        unsigned value;
 };
 
 static const struct word kinds[] = {
@@ -47,7 +47,7 @@ static const struct word kinds[] = {
 };
 static const struct word scopes[] = {{"client", CLIENT}, {"server", SERVER}, {"all", ALL}};
 
-static bool find_word(const struct word *words, size_t n, const char *name, int *value)
+static bool find_word(const struct word *words, size_t n, const char *name, unsigned *value)
 {
         for (size_t i = 0; i < n; i++) {
                 if (strcmp(words[i].name, name) != 0)
@@ -107,7 +107,7 @@ static const char *parse_rule(struct xattr_map *map, char **at)
 {
         const char separator = *(*at)++;
         const char *name = cut_field(at, separator), *scope_name, *key, *prepend;
-        int kind, scope = ALL;
+        unsigned kind, scope = ALL;
 
         if (!name || !find_word(kinds, ARRAY_SIZE(kinds), name, &kind))
                 return "a rule is prefix, ok, bad, unsupported or map";
