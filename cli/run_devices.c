@@ -11,7 +11,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DEFAULT_QUEUE_SIZE = 256, MAX_QUEUE_SIZE = 1024, MAX_TAG = 36, ARGUMENTS = 16, STRINGS = 8 };
+enum {
+        DEFAULT_QUEUE_SIZE = 256,
+        MAX_QUEUE_SIZE = 1024,
+        MAX_TAG = 36,
+        SHARE_OPTIONS = 24,
+        ARGUMENTS = 16 + SHARE_OPTIONS,
+        STRINGS = 8 + SHARE_OPTIONS
+};
 
 struct run_connection {
         struct broker *broker;
@@ -118,6 +125,7 @@ struct share {
         uint64_t dax;
         unsigned request_queues, threads;
         bool readonly;
+        struct option_list options;
 };
 
 static const char *check_share(const struct share *share)
@@ -130,6 +138,8 @@ static const char *check_share(const struct share *share)
                 return "the tag is too long: at most 36 bytes";
         if (share->dax && (share->dax < 2 << 20 || share->dax & (share->dax - 1)))
                 return "dax: a power of two, at least 2M";
+        if (share->options.n > SHARE_OPTIONS)
+                return "option: at most 24";
         if (share->request_queues < 1 || share->request_queues > 64 || share->threads < 1 || share->threads > 64)
                 return "request-queues and threads: 1 to 64";
         return NULL;
@@ -153,6 +163,8 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
                 arguments[n++] = keep_format(to, "--dax-window=%" PRIu64, share->dax);
         if (share->readonly)
                 arguments[n++] = "--readonly";
+        for (unsigned i = 0; i < share->options.n; i++)
+                arguments[n++] = keep_format(to, "--%s", share->options.values[i]);
         for (unsigned i = 0; i < n; i++)
                 if (!arguments[i])
                         return NULL;
@@ -169,6 +181,7 @@ static int parse_share(struct run_devices *to, const char *value)
                 {"readonly", OPTION_FLAG, &share.readonly, NULL, NULL},
                 {"request-queues", OPTION_NUMBER, &share.request_queues, NULL, NULL},
                 {"threads", OPTION_NUMBER, &share.threads, NULL, NULL},
+                {"option", OPTION_LIST, &share.options, NULL, NULL},
         };
         struct machine_device device = {.virtio_id = VIRTIO_ID_FS, .queue_size = DEFAULT_QUEUE_SIZE};
         char *storage = keep(to, malloc(strlen(value) + 1)), why[128];

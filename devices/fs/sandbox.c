@@ -260,6 +260,14 @@ static int failed(const char *what)
         return -error;
 }
 
+/* An initramfs can't be put aside (pivot_root(2), EINVAL), only covered. */
+static int cover_root(void)
+{
+        if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+                return failed("covering the root");
+        return 0;
+}
+
 /* The shared directory becomes the root, and the rest goes out of sight. File systems that are mounted below it later
  * still come to be seen (MS_SLAVE). */
 static int pivot(const char *shared_dir)
@@ -268,8 +276,10 @@ static int pivot(const char *shared_dir)
                 return failed("making mounts one's own");
         if (mount(shared_dir, shared_dir, NULL, MS_BIND | MS_REC, NULL) < 0)
                 return failed("mounting the shared directory");
-        if (chdir(shared_dir) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
-                return failed("pivot_root");
+        if (chdir(shared_dir) < 0)
+                return failed(shared_dir);
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+                return errno == EINVAL ? cover_root() : failed("pivot_root");
         if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
                 return failed("leaving the old root");
         return 0;

@@ -49,7 +49,7 @@ class Linux(Nested):
     def test_restart(self):
         self.nest("restart.sh", self.make_others() + """
             host_back() {
-                    if wait_for 10 sh -c '[ "$(pidof oriel-fs | wc -w)" = 2 ]'; then echo yes; else echo no; fi
+                    if wait_for 10 sh -c '[ "$(pidof oriel-fs | wc -w)" = 4 ]'; then echo yes; else echo no; fi
             }
             run --memory 256M --share /share,tag=share,dax=64M --share /other,tag=other,dax=64M
             """ + ENDS, 90)
