@@ -79,8 +79,7 @@ static void on_signal(int which)
 static void take_rows(const struct operation *table, const struct run *run)
 {
         for (; table->name; table++) {
-                if ((table->when == WITH_MMAP && !run->use_mmap) ||
-                    (table->when == WITH_HOST && !run->files[0].host[0]))
+                if ((table->when == WITH_MMAP && !run->use_mmap) || (table->when == WITH_HOST && !run->host_changes))
                         continue;
                 rows[n_rows++] = table;
                 total_weight += table->weight;
@@ -195,18 +194,16 @@ static void start(struct run *run)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                {"seed", required_argument, NULL, 's'},
-                {"operations", required_argument, NULL, 'o'},
-                {"seconds", required_argument, NULL, 't'},
-                {"size", required_argument, NULL, 'm'},
-                {"no-mmap", no_argument, NULL, 'n'},
-                {"host", required_argument, NULL, 'h'},
-                {0},
+                {"seed", required_argument, NULL, 's'},      {"operations", required_argument, NULL, 'o'},
+                {"seconds", required_argument, NULL, 't'},   {"size", required_argument, NULL, 'm'},
+                {"no-mmap", no_argument, NULL, 'n'},         {"host", required_argument, NULL, 'h'},
+                {"host-only-looks", no_argument, NULL, 'l'}, {0},
         };
         static struct run run = {.max = 5 << 20, .use_mmap = true};
         uint64_t operations = 0;
         double seconds = 10;
         const char *host = NULL;
+        bool only_looks = false;
         int option;
 
         while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -229,14 +226,18 @@ int main(int argc, char **argv)
                 case 'h':
                         host = optarg;
                         break;
+                case 'l':
+                        only_looks = true;
+                        break;
                 default:
                         argc = 0;
                 }
         if (argc - optind != 1 || run.max < 65536) {
                 fprintf(stderr, "Usage: fsx [--seed=N] [--operations=N | --seconds=N] [--size=BYTES, 64 KiB at least] "
-                                "[--no-mmap] [--host=PATH] FILE\n");
+                                "[--no-mmap] [--host=PATH [--host-only-looks]] FILE\n");
                 return 2;
         }
+        run.host_changes = host && !only_looks;
         set_paths(&run, argv[optind], host);
         start(&run);
         run_for(&run, operations, seconds);

@@ -23,6 +23,7 @@ struct run {
         struct file files[2]; /* the second for copies, and less often used */
         size_t max;           /* no file becomes longer */
         bool use_mmap;
+        bool host_changes; /* the host may change a file, and the mount is to see it soon */
 };
 
 enum when { ALWAYS, WITH_MMAP, WITH_HOST };
@@ -64,7 +65,8 @@ void random_bytes(uint8_t *bytes, size_t size);
 
 void file_open(struct file *file, int flags);
 void file_close(struct file *file);
-void keep_mapping(const struct run *run, struct file *file);
+/* If it is not there yet. false: this file system has no shared mappings. */
+bool keep_mapping(const struct run *run, struct file *file);
 void drop_mapping(const struct run *run, struct file *file);
 
 /* What was done to the model's file is done to the model. */

@@ -169,7 +169,7 @@ static int direct(struct run *run, struct file *file)
 
 /* ---- by mappings ---- */
 
-/* Of whole pages around @part, whose first byte is at *@at. */
+/* Of whole pages around @part, whose first byte is at *@at. NULL: this file system has no shared mappings. */
 static uint8_t *map_part(const struct file *file, struct part part, uint8_t **at, size_t *length)
 {
         size_t begin = part.offset / PAGE * PAGE;
@@ -178,10 +178,10 @@ static uint8_t *map_part(const struct file *file, struct part part, uint8_t **at
 
         uint8_t *p = mmap(NULL, *length, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)begin);
 
-        if (p == MAP_FAILED)
+        if (p == MAP_FAILED && errno != ENODEV)
                 fail("mmap: %s", strerror(errno));
         *at = p + (part.offset - begin);
-        return p;
+        return p == MAP_FAILED ? NULL : p;
 }
 
 static int map_write(struct run *run, struct file *file)
@@ -199,6 +199,10 @@ static int map_write(struct run *run, struct file *file)
 
         note("%#zx +%#zx%s", part.offset, part.size, sync == 0 ? "" : sync == 1 ? ", MS_ASYNC" : ", MS_SYNC");
         p = map_part(file, part, &at, &length);
+        if (!p) {
+                free(bytes);
+                return ENODEV;
+        }
         memcpy(at, bytes, part.size);
         if (sync && msync(p, length, sync == 1 ? MS_ASYNC : MS_SYNC) < 0)
                 fail("msync: %s", strerror(errno));
@@ -221,6 +225,8 @@ static int map_read(struct run *run, struct file *file)
                 return 0;
         note("%#zx +%#zx", part.offset, part.size);
         p = map_part(file, part, &at, &length);
+        if (!p)
+                return ENODEV;
         check_bytes(file, "mapping", part.offset, at, part.size);
         /* What lies behind the end in the last page is zeros, for whoever has not stored there himself. */
         munmap(p, length);
@@ -231,8 +237,8 @@ static int kept_write(struct run *run, struct file *file)
 {
         struct part part = part_within(file);
 
-        if (!file->kept)
-                keep_mapping(run, file);
+        if (!keep_mapping(run, file))
+                return ENODEV;
         if (!part.size)
                 return 0;
 
@@ -250,8 +256,8 @@ static int kept_read(struct run *run, struct file *file)
 {
         struct part part = part_within(file);
 
-        if (!file->kept)
-                keep_mapping(run, file);
+        if (!keep_mapping(run, file))
+                return ENODEV;
         note("%#zx +%#zx", part.offset, part.size);
         check_bytes(file, "kept mapping", part.offset, file->kept + part.offset, part.size);
         return 0;
@@ -260,8 +266,7 @@ static int kept_read(struct run *run, struct file *file)
 static int kept_new(struct run *run, struct file *file)
 {
         drop_mapping(run, file);
-        keep_mapping(run, file);
-        return 0;
+        return keep_mapping(run, file) ? 0 : ENODEV;
 }
 
 /* ---- by the host ---- */

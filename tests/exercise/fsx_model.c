@@ -68,13 +68,17 @@ void file_close(struct file *file)
         file->fd = -1;
 }
 
-void keep_mapping(const struct run *run, struct file *file)
+bool keep_mapping(const struct run *run, struct file *file)
 {
+        if (file->kept)
+                return true;
+
         void *p = mmap(NULL, run->max, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
 
-        if (p == MAP_FAILED)
+        if (p == MAP_FAILED && errno != ENODEV)
                 fail("mmap: %s", strerror(errno));
-        file->kept = p;
+        file->kept = p == MAP_FAILED ? NULL : p;
+        return file->kept;
 }
 
 void drop_mapping(const struct run *run, struct file *file)

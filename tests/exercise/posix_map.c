@@ -20,11 +20,7 @@ static int new_file(off_t size)
 
 static char *map(int fd, size_t size, int protection, int flags, off_t offset)
 {
-        void *p = mmap(NULL, size, protection, flags, fd, offset);
-
-        if (p == MAP_FAILED && errno == ENODEV)
-                posix_skip("mmap: ENODEV");
-        return OK((char *)p);
+        return OK_IF_THERE((char *)mmap(NULL, size, protection, flags, fd, offset));
 }
 
 static char *map_shared(int fd, size_t size)

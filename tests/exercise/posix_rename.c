@@ -282,6 +282,15 @@ CASE("rename.needs-write-on-directory", "EACCES for moving a directory, whose ..
         OK(rename("a/sub", "a/new"));
 }
 
+CASE("rename.other-file-system", "EXDEV for renaming or linking from one file system to another")
+{
+        put("file", "text");
+        FAILS(rename("file", "/proc/oriel-exercise"), EXDEV);
+        FAILS(rename("/proc/self/status", "new"), EXDEV);
+        FAILS(link("/proc/self/status", "new"), EXDEV);
+        expect_text("file", "text");
+}
+
 /* ---- with flags ---- */
 
 CASE("rename.no-replace", "RENAME_NOREPLACE: EEXIST where the new name is there")

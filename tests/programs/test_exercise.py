@@ -43,7 +43,7 @@ def run_posix(folder, *options):
             notes = []
         else:
             notes.append(line)
-    assert result.stdout.startswith(f"1..{len(ends)}\n"), result.stdout[-2000:] + result.stderr
+    assert ends and result.stdout.startswith(f"1..{len(ends)}\n"), result.stdout[-2000:] + result.stderr
     return ends
 
 
@@ -127,6 +127,21 @@ class Exercise(MountCase):
                 print(f"NOTE {name} is in {os.path.relpath(EXPECTED, SOURCE)}, and is as on the host")
         self.assertEqual("\n".join(mount[name][1] for name in worse if name not in expected), "")
         self.assertEqual(os.listdir(self.share), [])
+
+    def check_read_only(self, **options):
+        self.write("file", b"text")
+        os.mkdir(os.path.join(self.share, "dir"))
+        os.symlink("file", os.path.join(self.share, "to-file"))
+        os.mkfifo(os.path.join(self.share, "fifo"))
+        self.start_second(**options)
+        ends = run_posix(self.second, "--read-only")
+        self.assertEqual("\n".join(text for end, text in ends.values() if end == "not ok"), "")
+
+    def test_read_only_mount(self):
+        self.check_read_only(mount=["--readonly"])
+
+    def test_read_only_back_end(self):
+        self.check_read_only(backend=["--readonly"])
 
     def test_random_operations(self):
         """Three files at once: a small one, one of several ranges of the window, and one that is never mapped."""
@@ -212,12 +227,12 @@ class Exercise(MountCase):
 
     # ---- two mounts of one directory ----
 
-    def start_second(self):
+    def start_second(self, backend=(), mount=()):
         socket, self.second = self.path("socket-2"), self.path("mnt-2")
         os.mkdir(self.second)
-        process = self.start(ORIEL_FS, "--socket-path", socket, "--shared-dir", self.share, "--dax-window", "16M")
+        process = self.start(ORIEL_FS, "--socket-path", socket, "--shared-dir", self.share, "--dax-window", "16M", *backend)
         wait_for(lambda: os.path.exists(socket) or process.poll() is not None, "the second oriel-fs")
-        self.start_mount(socket=socket, point=self.second)
+        self.start_mount(*mount, socket=socket, point=self.second)
 
     def there(self, name):
         return os.path.join(self.second, name)
