@@ -31,7 +31,8 @@ class MountCase(Case):
         process = self.start(ORIEL, "mount", *self.options, *options, socket or self.socket, point)
         self.addCleanup(subprocess.run, ["umount", "-l", point], capture_output=True)
         line = process.stdout.readline()
-        self.assertIn("is mounted on", line)
+        if "is mounted on" not in line:
+            self.fail(self.end(process))
         return process
 
     def at(self, name):

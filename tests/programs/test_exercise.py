@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import ORIEL_FS, TIMEOUT, main, unittest, wait_for
+from harness import TIMEOUT, main, unittest, wait_for
 from mount_case import MountCase, why_not
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -230,8 +230,7 @@ class Exercise(MountCase):
     def start_second(self, backend=(), mount=()):
         socket, self.second = self.path("socket-2"), self.path("mnt-2")
         os.mkdir(self.second)
-        process = self.start(ORIEL_FS, "--socket-path", socket, "--shared-dir", self.share, "--dax-window", "16M", *backend)
-        wait_for(lambda: os.path.exists(socket) or process.poll() is not None, "the second oriel-fs")
+        self.start_fs("--dax-window", "16M", *backend, path=socket)
         self.start_mount(*mount, socket=socket, point=self.second)
 
     def there(self, name):
