@@ -132,6 +132,15 @@ static int open_dax(struct mount *mount)
         return window ? dax_new(window, size, &mount->dax) : -ENXIO;
 }
 
+/* A buffer in which a page begins behind the first @header bytes: the data of a request and of an answer, which a
+ * back-end may pass on to a file that is open for direct I/O. */
+static uint8_t *alloc_buffer(struct oriel_driver *driver, size_t header)
+{
+        uint8_t *p = oriel_driver_alloc(driver, BUFFER + HEADROOM);
+
+        return p ? p + (-((uintptr_t)p + header) & (HEADROOM - 1)) : NULL;
+}
+
 static int open_driver(struct mount *mount, const char *path, const struct oriel_log *log)
 {
         const struct oriel_driver_options options = {
@@ -140,7 +149,7 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
                 .features = ORIEL_FEATURE(VIRTIO_F_RING_PACKED) | ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
                             ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX),
                 .queue_size = 128,
-                .memory_size = SLOTS * 2 * BUFFER,
+                .memory_size = SLOTS * 2 * (BUFFER + HEADROOM),
                 .hole = ORIEL_HOLE_ZERO,
         };
         int fd = oriel_socket_connect(path);
@@ -149,8 +158,9 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
         if (r == 0 && oriel_driver_queue_count(mount->driver) <= REQUESTS)
                 r = -ENODEV;
         for (int i = 0; r == 0 && i < SLOTS; i++) {
-                mount->slots[i].in = oriel_driver_alloc(mount->driver, BUFFER);
-                mount->slots[i].out = oriel_driver_alloc(mount->driver, BUFFER);
+                mount->slots[i].in =
+                        alloc_buffer(mount->driver, sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in));
+                mount->slots[i].out = alloc_buffer(mount->driver, sizeof(struct fuse_out_header));
                 r = mount->slots[i].in && mount->slots[i].out ? 0 : -ENOMEM;
         }
         return r;

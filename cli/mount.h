@@ -14,7 +14,7 @@ struct fuse_session;
 #define REQUESTS 1
 
 #define SLOTS    32
-#define HEADROOM 4096                             /* for headers and arguments before the data */
+#define HEADROOM UINT64_C(4096)                   /* for headers and arguments before the data; a page */
 #define BUFFER   ((UINT64_C(1) << 20) + HEADROOM) /* the kernel's longest request and answer: 256 pages */
 
 /* One request of the kernel's, or of ours to map something, from the time it is read to the time it is answered. */

@@ -36,6 +36,13 @@ def listening(path):
         return False
 
 
+def is_listened_on(path):
+    """The same without connecting. A socket has its name for a moment before it listens."""
+    with open("/proc/net/unix") as sockets:
+        rows = [line.split() for line in sockets]
+    return any(row[3] == "00010000" and row[7:] == [path] for row in rows)
+
+
 def listen_instead(path):
     """Another's socket where one has been that is still listened on."""
     os.unlink(path)
@@ -76,9 +83,10 @@ class Case(unittest.TestCase):
             process.out, process.err = process.communicate(timeout=TIMEOUT)
         return process.returncode, process.err
 
-    def start_fs(self, *options):
-        process = self.start(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, *options)
-        wait_for(lambda: os.path.exists(self.socket) or process.poll() is not None, "oriel-fs")
+    def start_fs(self, *options, path=None):
+        path = path or self.socket
+        process = self.start(ORIEL_FS, "--socket-path", path, "--shared-dir", self.share, *options)
+        wait_for(lambda: is_listened_on(path) or process.poll() is not None, "oriel-fs")
         self.assertIsNone(process.poll(), "oriel-fs has ended")
         return process
 

@@ -11,38 +11,12 @@ import subprocess
 import threading
 import time
 
-from harness import ORIEL, Case, main, run, unittest, wait_for
-
-
-def why_not():
-    try:
-        os.close(os.open("/dev/fuse", os.O_RDWR))
-    except OSError as error:
-        return f"/dev/fuse can't be opened: {error.strerror}"
-    if os.geteuid() != 0 and not shutil.which("fusermount3"):
-        return "not root, and fusermount3 is not installed"
-    return None
+from harness import ORIEL, main, run, unittest
+from mount_case import MountCase, why_not
 
 
 @unittest.skipIf(why_not(), why_not() or "")
-class Mount(Case):
-    options = []
-
-    def setUp(self):
-        super().setUp()
-        self.point = self.path("mnt")
-        os.mkdir(self.point)
-
-    def start_mount(self, *options):
-        process = self.start(ORIEL, "mount", *self.options, *options, self.socket, self.point)
-        self.addCleanup(subprocess.run, ["umount", "-l", self.point], capture_output=True)
-        line = process.stdout.readline()
-        self.assertIn("is mounted on", line)
-        return process
-
-    def at(self, name):
-        return os.path.join(self.point, name)
-
+class Mount(MountCase):
     def mounted(self):
         return os.path.ismount(self.point)
 
@@ -210,10 +184,6 @@ class Mount(Case):
             with open(self.at(name), "rb") as file:
                 file.read()
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def host(self, name):
-        with open(os.path.join(self.share, name), "rb") as file:
-            return file.read()
 
     def test_truncation_by_open(self):
         self.write("f", os.urandom(1 << 20))
