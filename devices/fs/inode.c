@@ -2,6 +2,7 @@
 #include "devices/fs/inode.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/syscalls.h"
 #include "devices/fs/attributes.h"
 #include "devices/fs/lock.h"
@@ -409,6 +410,10 @@ int inodes_init(struct fs *fs)
 
         if (r == 0 && fs->options.file_handles != FS_HANDLES_NEVER) {
                 r = try_handles(fs, found.fd);
+                if (r < 0 && fs->options.file_handles == FS_HANDLES_MANDATORY)
+                        log_error(&fs->options.log,
+                                  "files can't be opened by handle, which takes CAP_DAC_READ_SEARCH and "
+                                  "a file system that has handles");
                 if (r < 0 && fs->options.file_handles == FS_HANDLES_PREFER) {
                         /* The root's file system may have none where others below it do. */
                         fs->options.file_handles = r == -EOPNOTSUPP ? FS_HANDLES_PREFER : FS_HANDLES_NEVER;

@@ -11,6 +11,7 @@
 #include "devices/fs/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <oriel/socket.h>
 #include <poll.h>
@@ -248,6 +249,14 @@ static void close_inherited(const struct command_line *line)
         close_range(first, UINT32_MAX, 0);
 }
 
+/* What is wrong with it is better said before the sandbox makes something else of it. */
+static int look_at_directory(const char *path)
+{
+        _cleanup_(fd_closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 ? fail("can't share %s: %s", path, strerror(errno)) : STATUS_SUCCESS;
+}
+
 static int run(struct command_line *line)
 {
         _cleanup_(fd_closep) int socket = -1;
@@ -258,7 +267,7 @@ static int run(struct command_line *line)
         block_signals();
         if (line->to_syslog)
                 openlog("oriel-fs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-        if (set_fd_limit(line) != STATUS_SUCCESS)
+        if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = open_socket(line, &file);
         if (socket < 0)
