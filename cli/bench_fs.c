@@ -2,7 +2,6 @@
 #include "cli/bench_fs.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "cli/floor.h"
 
 #include <errno.h>
 #include <linux/magic.h>
@@ -13,15 +12,11 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#define BLOCK_NS       300000000
-#define QUICK_BLOCK_NS 10000000
+#define QUICK_SCALE 8
 
-static bool chosen(const char *key)
+int64_t block_ns(void)
 {
-        for (unsigned i = 0; i < fs_options.only.n; i++)
-                if (strncmp(key, fs_options.only.values[i], strlen(fs_options.only.values[i])) == 0)
-                        return true;
-        return fs_options.only.n == 0;
+        return fs_options.quick ? 10000000 : 300000000;
 }
 
 static void progress(const struct place *place, unsigned run, const char *what)
@@ -38,62 +33,45 @@ static void end_progress(void)
 
 /* ---- the rows of operations ---- */
 
-/* Two figures of each row: the speed, and behind all those the CPU time. */
-struct operations {
-        size_t rows[MAX_FIGURES / 2];
-        unsigned n;
-        struct figure *speed, *cpu;
-};
-
-static void add_operations(struct figures *figures, struct operations *operations)
+/* At depth 1 only one of the two has something to do at any time. */
+static bool share_cpu(unsigned depth)
 {
-        struct figure speed[MAX_FIGURES / 2], cpu[MAX_FIGURES / 2];
-
-        operations->n = 0;
-        for (size_t i = 0; i < rows_count(); i++) {
-                row_figures(i, &speed[operations->n], &cpu[operations->n]);
-                operations->rows[operations->n] = i;
-                operations->n += chosen(speed[operations->n].key);
-        }
-        operations->speed = &figures->items[figures->n];
-        operations->cpu = operations->speed + operations->n;
-        figures->n += 2 * operations->n;
-        memcpy(operations->speed, speed, operations->n * sizeof(speed[0]));
-        memcpy(operations->cpu, cpu, operations->n * sizeof(cpu[0]));
+        return fs_options.one_cpu || (depth == 1 && !fs_options.two_cpus);
 }
 
-static int measure_row(struct rows_state *const *states, struct operations *operations, unsigned i, unsigned run)
+static int measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed, unsigned run)
 {
-        int64_t block = fs_options.quick ? QUICK_BLOCK_NS : BLOCK_NS;
+        struct figure *cpu = figures_find(figures, CPU, speed->key);
         int sides = fs_options.peer ? SIDES : 1;
 
+        session_share_cpu(share_cpu(speed->depth));
         for (int turn = 0; turn < sides; turn++) {
                 int side = (turn + (int)run) % sides;
                 double per_second, cpu_us;
 
-                if (row_measure(states[side], operations->rows[i], block, &per_second, &cpu_us) < 0)
+                if (row_measure(states[side], speed->key, &per_second, &cpu_us) < 0)
                         return -1;
-                figure_add(&operations->speed[i], side, per_second);
-                figure_add(&operations->cpu[i], side, cpu_us);
+                figure_sample(speed, side, per_second);
+                figure_sample(cpu, side, cpu_us);
         }
         return 0;
 }
 
 /* With both back-ends running, of which one sleeps while it is the other's turn. */
-static int run_operations(struct place *place, struct operations *operations, unsigned run)
+static int run_operations(const struct place *place, struct figures *figures, unsigned run)
 {
         struct session sessions[SIDES] = {0};
         struct rows_state *states[SIDES] = {0};
         int r = 0;
 
         for (int side = 0; r == 0 && side < (fs_options.peer ? SIDES : 1); side++) {
-                r = session_open(&sessions[side], place, side, 0, true);
+                r = session_open(&sessions[side], place, side, 0);
                 if (r == 0)
                         r = rows_prepare(&sessions[side], place, &states[side]);
         }
-        for (unsigned i = 0; r == 0 && i < operations->n; i++) {
-                progress(place, run, operations->speed[i].key);
-                r = interrupted(place) ? -1 : measure_row(states, operations, i, run);
+        for (unsigned i = 0; r == 0 && i < figures->n && figures->items[i].section == OPERATIONS; i++) {
+                progress(place, run, figures->items[i].key);
+                r = interrupted(place) ? -1 : measure_row(states, figures, &figures->items[i], run);
         }
         for (int side = 0; side < SIDES; side++) {
                 rows_free(states[side]);
@@ -122,23 +100,69 @@ static const char *filesystem_of(const struct place *place)
         return "unknown";
 }
 
-static int measure_place(struct place *place, struct figures *figures)
+/* What the rows that were chosen need. */
+static int fill(const struct place *place, const struct figures *figures)
 {
-        struct operations operations;
+        static const uint64_t sizes[] = {
+                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,     [DAX_READS] = READ_SIZE,
+                [DAX_TIMES] = READ_SIZE,  [DAX_SCAN] = MiB(512), [DAX_GUESTS] = MiB(1024),
+        };
+        uint64_t size = 0;
         int r = 0;
 
-        figures->filesystem = filesystem_of(place);
-        add_operations(figures, &operations);
         progress(place, 0, "making files");
-        if (operations.n > 0) {
-                r = place_fill_list(place, LIST_FILES);
+        for (size_t section = 0; section < ARRAY_SIZE(sizes); section++)
+                if (figures_have(figures, (enum section)section) && sizes[section] > size)
+                        size = sizes[section];
+        if (size > 0)
+                r = place_fill_data(place, size / place->scale);
+        if (r == 0 && size > 0)
+                r = place_fill_list(place);
+        if (r == 0 && figures_have(figures, MEMORY))
+                r = place_fill_tree(place);
+        return r;
+}
+
+static int measure_place(const struct place *place, struct figures *figures)
+{
+        void (*const parts[])(struct figures *) = {rows_add, memory_add, dax_add, guests_add};
+        int r;
+
+        figures->filesystem = filesystem_of(place);
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+                parts[i](figures);
+        r = fill(place, figures);
+        for (unsigned run = 0; r == 0 && run < fs_options.runs; run++) {
+                if (figures_have(figures, OPERATIONS))
+                        r = run_operations(place, figures, run);
+                progress(place, run, "memory");
                 if (r == 0)
-                        r = place_fill_data(place, MiB(256));
+                        r = memory_run(place, figures, run);
+                progress(place, run, "DAX");
+                if (r == 0)
+                        r = dax_run(place, figures, run);
         }
-        for (unsigned run = 0; r == 0 && run < fs_options.runs; run++)
-                if (operations.n > 0)
-                        r = run_operations(place, &operations, run);
+        if (r == 0)
+                r = guests_run(place, figures);
         end_progress();
+        return r;
+}
+
+/* ---- all of them ---- */
+
+static int measure_all(struct figures *figures, const struct option_list *dirs, int interrupt_fd)
+{
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < dirs->n; i++) {
+                struct place place = {.interrupt_fd = interrupt_fd, .scale = fs_options.quick ? QUICK_SCALE : 1};
+
+                figures[i].dir = dirs->values[i];
+                r = place_make(&place, dirs->values[i]);
+                if (r == 0)
+                        r = measure_place(&place, &figures[i]);
+                place_remove(&place);
+        }
         return r;
 }
 
@@ -154,20 +178,13 @@ static int open_signals(void)
         return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int measure_all(struct figures *figures, const struct option_list *dirs, int interrupt_fd)
+static int show(const struct figures *figures, size_t n)
 {
-        int r = 0;
-
-        for (unsigned i = 0; r == 0 && i < dirs->n; i++) {
-                struct place place = {.interrupt_fd = interrupt_fd};
-
-                figures[i].dir = dirs->values[i];
-                r = place_make(&place, dirs->values[i]);
-                if (r == 0)
-                        r = measure_place(&place, &figures[i]);
-                place_remove(&place);
-        }
-        return r;
+        if (fs_options.json)
+                figures_print_json(figures, n, fs_options.peer, fs_options.runs);
+        else
+                figures_print(figures, n);
+        return fs_options.svg ? figures_draw(figures, n, fs_options.svg) : STATUS_SUCCESS;
 }
 
 int bench_fs(void)
@@ -182,15 +199,6 @@ int bench_fs(void)
         _cleanup_(freep) struct figures *figures = calloc(dirs.n, sizeof(*figures));
 
         if (signals < 0 || !figures)
-                return fail("out of memory");
-
-        int r = measure_all(figures, &dirs, signals);
-
-        if (r < 0)
-                return STATUS_FAILURE;
-        if (fs_options.json)
-                figures_print_json(figures, dirs.n);
-        else
-                figures_print(figures, dirs.n);
-        return STATUS_SUCCESS;
+                return fail("the benchmark failed: %s", strerror(errno));
+        return measure_all(figures, &dirs, signals) < 0 ? STATUS_FAILURE : show(figures, dirs.n);
 }

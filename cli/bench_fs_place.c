@@ -80,21 +80,16 @@ static int make_files(const struct place *place, const char *folder, unsigned n)
         return dir < 0 ? failed(path) : interrupted(place) ? -1 : 0;
 }
 
-int place_fill_list(const struct place *place, unsigned n)
-{
-        return make_files(place, "share/list", n);
-}
-
-int place_fill_tree(const struct place *place, unsigned dirs, unsigned files)
+int place_fill_tree(const struct place *place)
 {
         char name[32];
         int r = 0;
 
-        for (unsigned i = 0; r == 0 && i < dirs; i++) {
+        for (unsigned i = 0; r == 0 && i < TREE_DIRS / place->scale; i++) {
                 snprintf(name, sizeof(name), "share/tree/%05u", i);
                 r = make_dir(place, name);
                 if (r == 0)
-                        r = make_files(place, name, files);
+                        r = make_files(place, name, TREE_FILES);
         }
         return r;
 }
@@ -121,11 +116,16 @@ static int make_file(const struct place *place, const char *name, uint64_t size)
         return fd < 0 || fdatasync(fd) < 0 ? failed(path) : 0;
 }
 
+int place_fill_list(const struct place *place)
+{
+        int r = make_files(place, "share/list", LIST_FILES);
+
+        return r == 0 ? make_file(place, "written", WRITE_SIZE / place->scale) : r;
+}
+
 int place_fill_data(const struct place *place, uint64_t size)
 {
-        int r = make_file(place, "data", size);
-
-        return r == 0 ? make_file(place, "written", WRITE_SIZE) : r;
+        return make_file(place, "data", size);
 }
 
 void place_remove(struct place *place)

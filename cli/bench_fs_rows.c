@@ -14,9 +14,8 @@
 
 /* The operations that are measured, each at depth 1 and 32. */
 
-#define N_NODES   1000 /* looked up once; GETATTR and OPEN take them in turns */
-#define N_NAMES   2000 /* and those that LOOKUP takes, which are not known to the back-end */
-#define READ_SIZE MiB(256)
+#define N_NODES 1000 /* looked up once; GETATTR and OPEN take them in turns */
+#define N_NAMES 2000 /* and those that LOOKUP takes, which are not known to the back-end */
 
 struct rows_state {
         struct session *session;
@@ -24,6 +23,7 @@ struct rows_state {
         uint64_t list, new_dir, data, written;
         uint64_t data_handle, written_handle;
         uint64_t streams[LOAD_DEPTH_MAX]; /* handles of the list */
+        uint64_t read_size, write_size;   /* of the files */
         uint64_t nodes[N_NODES], inos[N_NODES];
 
         unsigned next; /* what is taken in turns */
@@ -287,7 +287,7 @@ static int ask_read(struct fuse_load *load, struct load_slot *slot)
 {
         struct rows_state *state = state_of(load);
 
-        slot->at = next_offset(state, READ_SIZE);
+        slot->at = next_offset(state, state->read_size);
 
         const struct fuse_read_in in = {.fh = state->data_handle, .offset = slot->at, .size = state->size};
         const struct load_request request = {
@@ -326,7 +326,7 @@ static int ask_write(struct fuse_load *load, struct load_slot *slot)
 {
         struct rows_state *state = state_of(load);
 
-        slot->at = next_offset(state, WRITE_SIZE);
+        slot->at = next_offset(state, state->write_size);
         state->last_at = slot->at;
 
         uint64_t word = data_word(slot->at) ^ state->salt;
@@ -391,27 +391,25 @@ static const struct row {
         {"write-1m", "WRITE 1 MiB", 1.3, {ask_write, answered_write}, 1 << 20, true},
 };
 
-size_t rows_count(void)
+static void add_row(struct figures *figures, const struct row *row, unsigned depth, enum section section)
 {
-        return ARRAY_SIZE(rows) * ARRAY_SIZE(depths);
+        struct figure figure = {
+                .section = section,
+                .name = row->name,
+                .depth = depth,
+                .bar = section == OPERATIONS ? row->bar : 0.7,
+                .at_most = section == CPU,
+        };
+
+        snprintf(figure.key, sizeof(figure.key), "%s-%u", row->key, depth);
+        figures_add(figures, &figure);
 }
 
-void row_figures(size_t index, struct figure *speed, struct figure *cpu)
+void rows_add(struct figures *figures)
 {
-        const struct row *row = &rows[index / ARRAY_SIZE(depths)];
-
-        *speed = (struct figure){
-                .section = "operations per second",
-                .name = row->name,
-                .ways = {"oriel-fs", "peer"},
-                .depth = depths[index % ARRAY_SIZE(depths)],
-                .bar = row->bar,
-        };
-        snprintf(speed->key, sizeof(speed->key), "%s-%u", row->key, speed->depth);
-        *cpu = *speed;
-        cpu->section = "CPU time of the back-end, us per operation";
-        cpu->bar = 0.7;
-        cpu->at_most = true;
+        for (enum section section = OPERATIONS; section <= CPU; section++)
+                for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(depths); i++)
+                        add_row(figures, &rows[i / ARRAY_SIZE(depths)], depths[i % ARRAY_SIZE(depths)], section);
 }
 
 static void begin_pass(struct rows_state *state, const struct row *row)
@@ -439,19 +437,19 @@ struct block {
         int64_t ns, cpu_ns;
 };
 
-static int measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t block_ns,
+static int measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t length_ns,
                          struct block *block)
 {
         struct fuse_load *load = state->session->load;
         int r = 0;
 
         *block = (struct block){0};
-        while (r == 0 && block->ns < block_ns) {
+        while (r == 0 && block->ns < length_ns) {
                 begin_pass(state, row);
 
                 int64_t cpu = session_cpu(state->session), begin = now_ns();
 
-                r = load_run(load, &row->ops, depth, begin + block_ns - block->ns, state);
+                r = load_run(load, &row->ops, depth, begin + length_ns - block->ns, state);
                 block->ns += now_ns() - begin;
                 block->cpu_ns += session_cpu(state->session) - cpu;
                 block->count += load->count;
@@ -461,17 +459,29 @@ static int measure_block(struct rows_state *state, const struct row *row, unsign
         return r == 0 && block->count == 0 ? load_wrong(load, "none was done") : r;
 }
 
-int row_measure(struct rows_state *state, size_t index, int64_t block_ns, double *per_second, double *cpu_us)
+/* "read-4k-32" */
+static const struct row *find_row(const char *key, unsigned *depth)
 {
-        const struct row *row = &rows[index / ARRAY_SIZE(depths)];
-        unsigned depth = depths[index % ARRAY_SIZE(depths)];
+        const char *dash = strrchr(key, '-');
+
+        *depth = (unsigned)atoi(dash + 1);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (strlen(rows[i].key) == (size_t)(dash - key) && strncmp(rows[i].key, key, (size_t)(dash - key)) == 0)
+                        return &rows[i];
+        return NULL;
+}
+
+int row_measure(struct rows_state *state, const char *key, double *per_second, double *cpu_us)
+{
+        unsigned depth;
+        const struct row *row = find_row(key, &depth);
         struct block block;
-        int r = measure_block(state, row, depth, block_ns / 8, &block);
+        int r = measure_block(state, row, depth, block_ns() / 8, &block);
 
         if (r == 0)
-                r = measure_block(state, row, depth, block_ns, &block);
+                r = measure_block(state, row, depth, block_ns(), &block);
         if (r < 0)
-                return session_failed(state->session, row->key, r);
+                return session_failed(state->session, key, r);
         *per_second = (double)block.count * 1e9 / (double)block.ns;
         *cpu_us = (double)block.cpu_ns / 1e3 / (double)block.count;
         return 0;
@@ -548,6 +558,8 @@ int rows_prepare(struct session *session, const struct place *place, struct rows
                 return session_failed(session, "preparing", r);
         snprintf(path, sizeof(path), "%s/share/written", place->path);
         state->session = session;
+        state->read_size = READ_SIZE / place->scale;
+        state->write_size = WRITE_SIZE / place->scale;
         state->random = 88172645463325252;
         state->written_fd = open(path, O_RDONLY | O_CLOEXEC);
         state->looked_up = calloc(LOAD_DEPTH_MAX * (LIST_FILES + 2), sizeof(state->looked_up[0]));

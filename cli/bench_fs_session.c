@@ -12,6 +12,7 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ring.h>
 #include <oriel/socket.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,7 @@ static void make_command_line(struct command_line *line, const struct place *pla
         snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : fs_options.peer);
         for (char *word = strtok_r(line->words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
                 add(line, word);
-        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d", place->path, side);
+        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d-%d", place->path, getpid(), side);
         snprintf(line->share, sizeof(line->share), "--shared-dir=%s/share", place->path);
         snprintf(line->window, sizeof(line->window), "--dax-window=%" PRIu64, dax);
         add(line, line->socket);
@@ -71,6 +72,24 @@ static void make_command_line(struct command_line *line, const struct place *pla
 }
 
 /* ---- starting ---- */
+
+/* What is done next, or started, stays on the first CPU that this process was given, or the last. */
+static void place_on(bool last)
+{
+        static cpu_set_t given;
+        static bool known;
+
+        if (!known)
+                known = sched_getaffinity(0, sizeof(given), &given) == 0;
+        if (known)
+                sched_setaffinity(0, sizeof(given), &given);
+        bind_cpu(last);
+}
+
+void session_share_cpu(bool share)
+{
+        place_on(!share);
+}
 
 /* What it has printed last. */
 static void last_line(int log, char *line, size_t size)
@@ -140,7 +159,7 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
         snprintf(session->why, sizeof(session->why), ": %s", line);
 }
 
-static int bring_up(struct session *session, const struct place *place, int fd, bool loaded)
+static int bring_up(struct session *session, const struct place *place, int fd)
 {
         const struct oriel_log log = {keep_line, session, ORIEL_LOG_WARNING};
         const struct oriel_driver_options options = {
@@ -149,14 +168,14 @@ static int bring_up(struct session *session, const struct place *place, int fd, 
                 .features = FEATURES,
                 .without = WITHOUT,
                 .queues = 1 + FUSE_CLIENT_QUEUE,
-                .memory_size = (256 << 10) + (loaded ? load_memory() : 0),
+                .memory_size = (256 << 10) + load_memory(),
                 .hole = ORIEL_HOLE_SINK,
         };
         int r = oriel_driver_new(&options, fd, &session->driver);
 
         if (r == 0)
                 r = fuse_client_init(&session->fuse, session->driver);
-        if (r == 0 && loaded)
+        if (r == 0)
                 r = load_new(session->driver, place->interrupt_fd, &session->load);
         if (r < 0) {
                 report("%s can't be brought up: %s%s", session->name, strerror(-r), session->why);
@@ -235,19 +254,23 @@ int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss)
 
 /* ---- the whole ---- */
 
-int session_open(struct session *session, const struct place *place, int side, uint64_t dax, bool loaded)
+int session_open(struct session *session, const struct place *place, int side, uint64_t dax)
 {
         struct command_line line;
-        char path[sizeof(place->path) + 16];
+        char path[sizeof(place->path) + 32];
 
-        *session = (struct session){.name = side == OWN ? "oriel-fs" : "the peer", .side = side};
+        *session = (struct session){
+                .name = side == OWN ? "oriel-fs" : "the peer",
+        };
         make_command_line(&line, place, side, dax);
-        snprintf(path, sizeof(path), "%s/log-%d", place->path, side);
+        snprintf(path, sizeof(path), "%s/log-%d-%d", place->path, getpid(), side);
         unlink(line.socket + strlen("--socket-path="));
 
         _cleanup_(fd_closep) int log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 
+        place_on(false);
         session->pid = log < 0 ? -errno : spawn_logged(line.argv, log);
+        place_on(true);
         if (session->pid < 0) {
                 report("%s can't be started: %s", session->name, strerror(-session->pid));
                 return -1;
@@ -255,7 +278,7 @@ int session_open(struct session *session, const struct place *place, int side, u
 
         int fd = connect_when_there(session, place, &line, log);
 
-        if (fd < 0 || bring_up(session, place, fd, loaded) < 0)
+        if (fd < 0 || bring_up(session, place, fd) < 0)
                 return -1;
         find_processes(session);
         return 0;
