@@ -72,9 +72,12 @@ double figure_median(const struct figure *figure, int way, double *least, double
 
 double figure_ratio(const struct figure *figure)
 {
-        double other = figure_median(figure, 1, NULL, NULL);
+        double ratios[MAX_RUNS] = {0};
+        unsigned n = figure->n[0] < figure->n[1] ? figure->n[0] : figure->n[1];
 
-        return other > 0 && !figure->unequal ? figure_median(figure, 0, NULL, NULL) / other : 0;
+        for (unsigned i = 0; i < n; i++)
+                ratios[i] = figure->samples[0][i] / figure->samples[1][i];
+        return figure->unequal ? 0 : median(ratios, n);
 }
 
 bool figure_reached(const struct figure *figure)

@@ -44,7 +44,7 @@ void figure_sample(struct figure *figure, int way, double value);
 
 /* The median, 0 if there is none; the least and the most where asked for. */
 double figure_median(const struct figure *figure, int way, double *least, double *most);
-/* 0 where there is none. */
+/* The median of the runs' ratios: what was measured one after the other is compared. 0 where there is none. */
 double figure_ratio(const struct figure *figure);
 bool figure_reached(const struct figure *figure);
 const char *section_title(enum section section);
@@ -53,7 +53,7 @@ const char *section_way(enum section section, int way);
 
 void figures_print(const struct figures *all, size_t n);
 void figures_print_json(const struct figures *all, size_t n, const char *peer, unsigned runs);
-/* Bars of all ratios. The exit status. */
-int figures_draw(const struct figures *all, size_t n, const char *path);
+/* SVG with a bar for each ratio. */
+void figures_draw(const struct figures *all, size_t n, FILE *file);
 
 #endif

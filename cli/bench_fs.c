@@ -2,6 +2,7 @@
 #include "cli/bench_fs.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/outfile.h"
 
 #include <errno.h>
 #include <linux/magic.h>
@@ -16,7 +17,7 @@
 
 int64_t block_ns(void)
 {
-        return fs_options.quick ? 10000000 : 300000000;
+        return fs_options.quick ? 4000000 : 100000000;
 }
 
 static void progress(const struct place *place, unsigned run, const char *what)
@@ -42,17 +43,19 @@ static bool share_cpu(unsigned depth)
 static int measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed, unsigned run)
 {
         struct figure *cpu = figures_find(figures, CPU, speed->key);
+        struct tally tallies[SIDES] = {0};
         int sides = fs_options.peer ? SIDES : 1;
 
         session_share_cpu(share_cpu(speed->depth));
-        for (int turn = 0; turn < sides; turn++) {
+        for (int turn = 0; turn < ROUNDS * sides; turn++) {
                 int side = (turn + (int)run) % sides;
-                double per_second, cpu_us;
 
-                if (row_measure(states[side], speed->key, &per_second, &cpu_us) < 0)
+                if (row_measure(states[side], speed->key, &tallies[side]) < 0)
                         return -1;
-                figure_sample(speed, side, per_second);
-                figure_sample(cpu, side, cpu_us);
+        }
+        for (int side = 0; side < sides; side++) {
+                figure_sample(speed, side, tally_speed(&tallies[side]));
+                figure_sample(cpu, side, (double)tallies[side].cpu_ns / 1e3 / (double)tallies[side].count);
         }
         return 0;
 }
@@ -104,8 +107,8 @@ static const char *filesystem_of(const struct place *place)
 static int fill(const struct place *place, const struct figures *figures)
 {
         static const uint64_t sizes[] = {
-                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,     [DAX_READS] = READ_SIZE,
-                [DAX_TIMES] = READ_SIZE,  [DAX_SCAN] = MiB(512), [DAX_GUESTS] = MiB(1024),
+                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [DAX_READS] = READ_SIZE,
+                [DAX_TIMES] = READ_SIZE,  [DAX_SCAN] = SCAN_SIZE, [DAX_GUESTS] = GUEST_SIZE,
         };
         uint64_t size = 0;
         int r = 0;
@@ -178,19 +181,29 @@ static int open_signals(void)
         return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int show(const struct figures *figures, size_t n)
+static int show(const struct figures *figures, size_t n, struct outfile *svg)
 {
         if (fs_options.json)
                 figures_print_json(figures, n, fs_options.peer, fs_options.runs);
         else
                 figures_print(figures, n);
-        return fs_options.svg ? figures_draw(figures, n, fs_options.svg) : STATUS_SUCCESS;
+        if (!svg->file)
+                return STATUS_SUCCESS;
+
+        int r = outfile_begin(svg);
+
+        if (r == 0)
+                figures_draw(figures, n, svg->file);
+        if (r == 0 && (fflush(svg->file) != 0 || ferror(svg->file)))
+                r = -EIO;
+        return r < 0 ? fail("%s: %s", fs_options.svg, strerror(-r)) : STATUS_SUCCESS;
 }
 
 int bench_fs(void)
 {
         const char *tmp = getenv("TMPDIR");
         struct option_list dirs = fs_options.dirs;
+        _cleanup_(outfile_close) struct outfile svg = {.path = NULL};
         _cleanup_(fd_closep) int signals = open_signals();
 
         if (dirs.n == 0)
@@ -200,5 +213,7 @@ int bench_fs(void)
 
         if (signals < 0 || !figures)
                 return fail("the benchmark failed: %s", strerror(errno));
-        return measure_all(figures, &dirs, signals) < 0 ? STATUS_FAILURE : show(figures, dirs.n);
+        if (outfile_open(&svg, fs_options.svg) || measure_all(figures, &dirs, signals) < 0)
+                return STATUS_FAILURE;
+        return show(figures, dirs.n, &svg);
 }

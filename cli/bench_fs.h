@@ -28,8 +28,20 @@ extern struct fs_options fs_options;
 /* The exit status. */
 int bench_fs(void);
 
-/* How long a row is measured in each run. */
+/* In each run what is compared alternates ROUNDS times, for this long. */
+#define ROUNDS 3
 int64_t block_ns(void);
+
+/* What was done in how much time, and in how much of the back-end's CPU time. */
+struct tally {
+        uint64_t count;
+        int64_t ns, cpu_ns;
+};
+
+static inline double tally_speed(const struct tally *tally)
+{
+        return (double)tally->count * 1e9 / (double)tally->ns;
+}
 
 enum { OWN, PEER, SIDES };
 
@@ -50,6 +62,9 @@ int place_make(struct place *place, const char *dir);
 /* share/data, whose beginning of READ_SIZE the rows of operations read. */
 #define READ_SIZE MiB(256)
 int place_fill_data(const struct place *place, uint64_t size);
+#define SCAN_SIZE  MiB(512)
+#define GUEST_SIZE MiB(1024)
+int place_open_data(const struct place *place);
 /* share/list/NNNNN, LIST_FILES empty files; share/written, WRITE_SIZE for rows to write to. */
 #define WRITE_SIZE MiB(64)
 int place_fill_list(const struct place *place);
@@ -108,8 +123,8 @@ struct rows_state; /* what the rows of one session work on */
 void rows_add(struct figures *figures);
 int rows_prepare(struct session *session, const struct place *place, struct rows_state **out);
 void rows_free(struct rows_state *state);
-/* Measure the row for a block; operations per second and the CPU time of the back-end in microseconds for each. */
-int row_measure(struct rows_state *state, const char *key, double *per_second, double *cpu_us);
+/* Measure the row for a block, which is added to @tally. */
+int row_measure(struct rows_state *state, const char *key, struct tally *tally);
 
 /* ---- the other parts ---- */
 

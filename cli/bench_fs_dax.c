@@ -6,10 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* Reading through the window of oriel-fs. */
 
@@ -169,130 +169,121 @@ int dax_read_whole(struct session *session, const struct place *place, uint64_t 
         return r < 0 ? session_failed(session, "dax-guests", r) : 0;
 }
 
-/* ---- random reads: through the window, by FUSE_READ, and of a plain mapping ---- */
+/* ---- reads anywhere: through the window, by FUSE_READ, and of a plain mapping ---- */
 
-static double read_random(const struct place *place, const uint8_t *data, uint64_t size)
+enum way { THROUGH_WINDOW, PLAIN, FUSE_APART, FUSE_TOGETHER, WAYS };
+
+struct reading {
+        const struct place *place;
+        struct rows_state *rows;
+        const uint8_t *window, *plain;
+        uint64_t size, random;
+        struct tally tallies[WAYS];
+};
+
+static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t length_ns, struct tally *tally)
 {
         int64_t begin = now_ns(), end = begin;
-        uint64_t random = 88172645463325252, count = 0;
-        bool right = true;
+        uint64_t random = reading->random;
 
-        while (right && end < begin + block_ns() && !interrupted(place)) {
-                for (int i = 0; right && i < 64; i++, count++) {
+        while (end < begin + length_ns) {
+                for (int i = 0; i < 64; i++, tally->count++) {
                         random ^= random << 13;
                         random ^= random >> 7;
                         random ^= random << 17;
 
-                        uint64_t at = random % (size / PAGE) * PAGE;
+                        uint64_t at = random % (reading->size / PAGE) * PAGE;
 
-                        right = read_through(data + at, at, PAGE);
+                        if (!read_through(data + at, at, PAGE)) {
+                                report("oriel-fs: dax: other bytes than the file has at %" PRIu64, at);
+                                return -1;
+                        }
                 }
                 end = now_ns();
         }
-        return right ? (double)count * 1e9 / (double)(end - begin) : 0;
+        tally->ns += end - begin;
+        return interrupted(reading->place) ? -1 : 0;
 }
 
-static double read_plain(const struct place *place, uint64_t size)
+static int read_memory(struct reading *reading, const uint8_t *data, struct tally *tally)
 {
-        char path[sizeof(place->path) + 16];
+        struct tally warming_up = {0};
+        int r = read_anywhere(reading, data, block_ns() / 8, &warming_up);
 
-        snprintf(path, sizeof(path), "%s/share/data", place->path);
-
-        _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
-        void *data = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-        if (data == MAP_FAILED)
-                return 0;
-
-        double speed = read_through(data, 0, size) ? read_random(place, data, size) : 0;
-
-        munmap(data, size);
-        return speed;
+        return r == 0 ? read_anywhere(reading, data, block_ns(), tally) : r;
 }
 
-/* The ways in which a file is read, in turns. */
-struct reading {
-        const struct place *place;
-        struct figures *figures;
-        struct rows_state *rows;
-        const uint8_t *window;
-        uint64_t size;
-};
-
-static int sample_speed(struct reading *reading, double speed, const char *what)
+static int read_by_fuse(struct reading *reading, bool share, struct tally *tally)
 {
-        if (speed > 0)
-                return 0;
-        if (!interrupted(reading->place))
-                report("oriel-fs: dax: other bytes than the file has are read through %s", what);
-        return -1;
-}
-
-static int measure_dax(struct reading *reading)
-{
-        double speed = read_random(reading->place, reading->window, reading->size);
-
-        figure_sample(figures_find(reading->figures, DAX_READS, "dax-read"), 0, speed);
-        figure_sample(figures_find(reading->figures, DAX_READS, "dax-read-one-cpu"), 0, speed);
-        figure_sample(figures_find(reading->figures, DAX_TIMES, "dax-time"), 0, 1e9 / speed);
-        return sample_speed(reading, speed, "the window");
-}
-
-static int measure_plain(struct reading *reading)
-{
-        double speed = read_plain(reading->place, reading->size);
-
-        figure_sample(figures_find(reading->figures, DAX_TIMES, "dax-time"), 1, 1e9 / speed);
-        return sample_speed(reading, speed, "a mapping of its own");
-}
-
-static int measure_fuse(struct reading *reading, bool share, const char *key)
-{
-        struct figure *figure = figures_find(reading->figures, DAX_READS, key);
-        double speed, cpu_us;
-        int r = 0;
-
-        if (!figure)
-                return 0;
         session_share_cpu(share);
-        r = row_measure(reading->rows, "read-4k-1", &speed, &cpu_us);
+
+        int r = row_measure(reading->rows, "read-4k-1", tally);
+
         session_share_cpu(false);
-        if (r == 0)
-                figure_sample(figure, 1, speed);
         return r;
 }
 
-static int measure_fuse_apart(struct reading *reading)
+static int measure_way(struct reading *reading, enum way way)
 {
-        return measure_fuse(reading, false, "dax-read");
+        struct tally *tally = &reading->tallies[way];
+
+        switch (way) {
+        case THROUGH_WINDOW:
+                return read_memory(reading, reading->window, tally);
+        case PLAIN:
+                return read_memory(reading, reading->plain, tally);
+        case FUSE_APART:
+        case FUSE_TOGETHER:
+        default:
+                return read_by_fuse(reading, way == FUSE_TOGETHER, tally);
+        }
 }
 
-static int measure_fuse_together(struct reading *reading)
+static void sample_ways(const struct reading *reading, struct figures *figures)
 {
-        return measure_fuse(reading, true, "dax-read-one-cpu");
+        double speeds[WAYS];
+
+        for (int way = 0; way < WAYS; way++)
+                speeds[way] = tally_speed(&reading->tallies[way]);
+        for (int way = 0; way < 2; way++) {
+                figure_sample(figures_find(figures, DAX_READS, "dax-read"), way, speeds[way ? FUSE_APART : 0]);
+                figure_sample(figures_find(figures, DAX_READS, "dax-read-one-cpu"), way,
+                              speeds[way ? FUSE_TOGETHER : 0]);
+                figure_sample(figures_find(figures, DAX_TIMES, "dax-time"), way, 1e9 / speeds[way ? PLAIN : 0]);
+        }
+}
+
+/* All is mapped, and touched by being read. */
+static int prepare_ways(struct reading *reading, struct scan *scan, int fd)
+{
+        void *plain = mmap(NULL, reading->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        int r = plain == MAP_FAILED ? -errno : scan_file(scan, reading->size);
+
+        if (plain != MAP_FAILED)
+                reading->plain = plain;
+        if (r == 0 && !read_through(plain, 0, reading->size))
+                r = -EIO;
+        reading->window = scan->session->window;
+        return r < 0 ? session_failed(scan->session, "dax", r)
+                     : rows_prepare(scan->session, reading->place, &reading->rows);
 }
 
 static int run_reads(const struct place *place, struct figures *figures, unsigned run)
 {
-        int (*const ways[])(struct reading *) = {measure_dax, measure_plain, measure_fuse_apart, measure_fuse_together};
-        struct reading reading = {place, figures, NULL, NULL, READ_SIZE / place->scale};
+        struct reading reading = {.place = place, .size = READ_SIZE / place->scale, .random = 88172645463325252};
+        _cleanup_(fd_closep) int fd = place_open_data(place);
         struct session session;
         struct scan scan;
         int r = open_scan(&scan, &session, place, reading.size);
 
         if (r == 0)
-                r = rows_prepare(&session, place, &reading.rows);
-        /* All is mapped and touched before. */
-        if (r == 0) {
-                r = scan_file(&scan, reading.size);
-                if (r < 0)
-                        r = session_failed(&session, "dax", r);
-        }
-        reading.window = session.window;
-        if (r == 0 && !read_through(session.window, 0, reading.size))
-                r = session_failed(&session, "dax", -EIO);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(ways); i++)
-                r = ways[run % 2 ? ARRAY_SIZE(ways) - 1 - i : i](&reading);
+                r = prepare_ways(&reading, &scan, fd);
+        for (unsigned turn = 0; r == 0 && turn < ROUNDS * WAYS; turn++)
+                r = measure_way(&reading, run % 2 ? WAYS - 1 - turn % WAYS : turn % WAYS);
+        if (r == 0)
+                sample_ways(&reading, figures);
+        if (reading.plain)
+                munmap((void *)(uintptr_t)reading.plain, reading.size);
         rows_free(reading.rows);
         session_close(&session);
         return r;
@@ -300,26 +291,38 @@ static int run_reads(const struct place *place, struct figures *figures, unsigne
 
 /* ---- a file that is larger than the window ---- */
 
-#define SCAN_FILE   MiB(512)
 #define SCAN_WINDOW MiB(64)
 
-static int run_scan(const struct place *place, struct figures *figures, int way)
+static int measure_scan(struct scan *scan, uint64_t size, struct tally *tally)
 {
-        uint64_t size = SCAN_FILE / place->scale, window = way == 0 ? SCAN_WINDOW / place->scale : size;
-        struct session session;
-        struct scan scan;
-        int r = open_scan(&scan, &session, place, window);
+        int64_t begin = now_ns();
+        int r = scan_file(scan, size);
 
-        if (r == 0) {
-                int64_t begin = now_ns();
+        tally->ns += now_ns() - begin;
+        tally->count += size >> 20;
+        if (r == 0)
+                r = fuse_remove_mapping(&scan->session->fuse, 0, scan->session->window_size);
+        return r < 0 ? session_failed(scan->session, "dax-scan", r) : 0;
+}
 
-                r = scan_file(&scan, size);
-                figure_sample(figures_find(figures, DAX_SCAN, "dax-scan"), way,
-                              (double)(size >> 20) * 1e9 / (double)(now_ns() - begin));
-                if (r < 0)
-                        r = session_failed(&session, "dax-scan", r);
+/* Through a window of an eighth of the file, and through one of its size. */
+static int run_scan(const struct place *place, struct figures *figures, unsigned run)
+{
+        uint64_t sizes[] = {SCAN_WINDOW / place->scale, SCAN_SIZE / place->scale};
+        struct session sessions[2] = {0};
+        struct tally tallies[2] = {0};
+        struct scan scans[2];
+        int r = 0;
+
+        for (int way = 0; r == 0 && way < 2; way++)
+                r = open_scan(&scans[way], &sessions[way], place, sizes[way]);
+        for (unsigned turn = 0; r == 0 && turn < 2 * ROUNDS; turn++)
+                r = measure_scan(&scans[(turn + run) % 2], sizes[1], &tallies[(turn + run) % 2]);
+        for (int way = 0; way < 2; way++) {
+                if (r == 0)
+                        figure_sample(figures_find(figures, DAX_SCAN, "dax-scan"), way, tally_speed(&tallies[way]));
+                session_close(&sessions[way]);
         }
-        session_close(&session);
         return r;
 }
 
@@ -344,7 +347,7 @@ int dax_run(const struct place *place, struct figures *figures, unsigned run)
 
         if (figures_have(figures, DAX_READS) || figures_have(figures, DAX_TIMES))
                 r = run_reads(place, figures, run);
-        for (int turn = 0; r == 0 && turn < 2 && figures_have(figures, DAX_SCAN); turn++)
-                r = run_scan(place, figures, (turn + (int)run) % 2);
+        if (r == 0 && figures_have(figures, DAX_SCAN))
+                r = run_scan(place, figures, run);
         return r;
 }

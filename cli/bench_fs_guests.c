@@ -15,8 +15,7 @@
 /* How much memory guests take that read the same file by DAX. Each is a process of its own with a back-end of its own.
  */
 
-#define GUESTS     8
-#define GUEST_FILE UINT64_C(1024) /* MiB */
+#define GUESTS 8
 
 /* What a guest says when it has read the file. */
 struct ready {
@@ -37,7 +36,7 @@ static void run_guest(const struct place *place, int socket)
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-        int r = dax_read_whole(&session, place, (GUEST_FILE << 20) / place->scale);
+        int r = dax_read_whole(&session, place, GUEST_SIZE / place->scale);
 
         for (unsigned i = 0; i < session.n_pids; i++)
                 ready.pids[ready.n_pids++] = session.pids[i];
@@ -100,7 +99,8 @@ static int measure_guests(const struct place *place, struct figures *figures, st
                 r = add_memory(&ready[i], &rss, &pss);
         if (r == 0) {
                 figure_sample(figures_find(figures, DAX_GUESTS, "dax-guests"), 0, (double)(pss >> 10) / 1024);
-                figure_sample(figures_find(figures, DAX_GUESTS, "dax-guests"), 1, (double)GUEST_FILE / place->scale);
+                figure_sample(figures_find(figures, DAX_GUESTS, "dax-guests"), 1,
+                              (double)((GUEST_SIZE >> 20) / place->scale));
         }
         return r;
 }

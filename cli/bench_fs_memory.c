@@ -125,9 +125,9 @@ void memory_add(struct figures *figures)
 {
         static const struct figure all[] = {
                 {MEMORY, "rss-idle", "RSS, idle", .bar = 0.5, .at_most = true},
-                {MEMORY, "pss-idle", "PSS, idle", .bar = 0},
+                {MEMORY, "pss-idle", "PSS, idle", .at_most = true},
                 {MEMORY, "rss-inodes", "RSS, inodes", .bar = 0.5, .at_most = true},
-                {MEMORY, "pss-inodes", "PSS, inodes", .bar = 0},
+                {MEMORY, "pss-inodes", "PSS, inodes", .at_most = true},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(all); i++)

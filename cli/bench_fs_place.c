@@ -128,6 +128,14 @@ int place_fill_data(const struct place *place, uint64_t size)
         return make_file(place, "data", size);
 }
 
+int place_open_data(const struct place *place)
+{
+        char path[sizeof(place->path) + 32];
+
+        snprintf(path, sizeof(path), "%s/share/data", place->path);
+        return open(path, O_RDWR | O_CLOEXEC);
+}
+
 void place_remove(struct place *place)
 {
         char *const paths[] = {place->path, NULL};

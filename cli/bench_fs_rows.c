@@ -432,31 +432,32 @@ static int end_pass(struct rows_state *state, const struct row *row)
         return fuse_batch_forget(&state->session->fuse, state->looked_up, state->n_looked_up);
 }
 
-struct block {
-        uint64_t count;
-        int64_t ns, cpu_ns;
-};
-
 static int measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t length_ns,
-                         struct block *block)
+                         struct tally *tally)
 {
         struct fuse_load *load = state->session->load;
+        int64_t left = length_ns;
+        uint64_t count = 0;
         int r = 0;
 
-        *block = (struct block){0};
-        while (r == 0 && block->ns < length_ns) {
+        while (r == 0 && left > 0) {
                 begin_pass(state, row);
 
                 int64_t cpu = session_cpu(state->session), begin = now_ns();
 
-                r = load_run(load, &row->ops, depth, begin + length_ns - block->ns, state);
-                block->ns += now_ns() - begin;
-                block->cpu_ns += session_cpu(state->session) - cpu;
-                block->count += load->count;
+                r = load_run(load, &row->ops, depth, begin + left, state);
+
+                int64_t took = now_ns() - begin;
+
+                left -= took;
+                count += load->count;
+                tally->ns += took;
+                tally->cpu_ns += session_cpu(state->session) - cpu;
+                tally->count += load->count;
                 if (r == 0)
                         r = end_pass(state, row);
         }
-        return r == 0 && block->count == 0 ? load_wrong(load, "none was done") : r;
+        return r == 0 && count == 0 ? load_wrong(load, "none was done") : r;
 }
 
 /* "read-4k-32" */
@@ -471,20 +472,16 @@ static const struct row *find_row(const char *key, unsigned *depth)
         return NULL;
 }
 
-int row_measure(struct rows_state *state, const char *key, double *per_second, double *cpu_us)
+int row_measure(struct rows_state *state, const char *key, struct tally *tally)
 {
+        struct tally warming_up = {0};
         unsigned depth;
         const struct row *row = find_row(key, &depth);
-        struct block block;
-        int r = measure_block(state, row, depth, block_ns() / 8, &block);
+        int r = measure_block(state, row, depth, block_ns() / 8, &warming_up);
 
         if (r == 0)
-                r = measure_block(state, row, depth, block_ns(), &block);
-        if (r < 0)
-                return session_failed(state->session, key, r);
-        *per_second = (double)block.count * 1e9 / (double)block.ns;
-        *cpu_us = (double)block.cpu_ns / 1e3 / (double)block.count;
-        return 0;
+                r = measure_block(state, row, depth, block_ns(), tally);
+        return r < 0 ? session_failed(state->session, key, r) : 0;
 }
 
 /* ---- what they work on ---- */
