@@ -126,15 +126,21 @@ static int fill(const struct place *place, const struct figures *figures)
         return r;
 }
 
+static void add_all(struct figures *figures)
+{
+        rows_add(figures);
+        memory_add(figures);
+        dax_add(figures);
+        guests_add(figures);
+}
+
 static int measure_place(const struct place *place, struct figures *figures)
 {
-        void (*const parts[])(struct figures *) = {rows_add, memory_add, dax_add, guests_add};
-        int r;
-
         figures->filesystem = filesystem_of(place);
-        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-                parts[i](figures);
-        r = fill(place, figures);
+        add_all(figures);
+
+        int r = fill(place, figures);
+
         for (unsigned run = 0; r == 0 && run < fs_options.runs; run++) {
                 if (figures_have(figures, OPERATIONS))
                         r = run_operations(place, figures, run);
@@ -148,6 +154,9 @@ static int measure_place(const struct place *place, struct figures *figures)
         if (r == 0)
                 r = guests_run(place, figures);
         end_progress();
+        /* A load that was interrupted has not said so. */
+        if (r < 0)
+                interrupted(place);
         return r;
 }
 
@@ -167,6 +176,25 @@ static int measure_all(struct figures *figures, const struct option_list *dirs, 
                 place_remove(&place);
         }
         return r;
+}
+
+/* Each --only names a row. */
+static bool only_known(void)
+{
+        const struct option_list only = fs_options.only;
+        _cleanup_(freep) struct figures *figures = calloc(1, sizeof(*figures));
+
+        for (unsigned i = 0; figures && i < only.n; i++) {
+                fs_options.only = (struct option_list){.values = {only.values[i]}, .n = 1};
+                figures->n = 0;
+                add_all(figures);
+                if (figures->n == 0) {
+                        report("--only=%s: no row begins like that (see oriel bench --help)", only.values[i]);
+                        return false;
+                }
+        }
+        fs_options.only = only;
+        return true;
 }
 
 static int open_signals(void)
@@ -204,8 +232,15 @@ int bench_fs(void)
         const char *tmp = getenv("TMPDIR");
         struct option_list dirs = fs_options.dirs;
         _cleanup_(outfile_close) struct outfile svg = {.path = NULL};
-        _cleanup_(fd_closep) int signals = open_signals();
+        _cleanup_(fd_closep) int signals = -1;
 
+        if (fs_options.peer && strspn(fs_options.peer, " ") == strlen(fs_options.peer)) {
+                report("--peer: a command is needed (see oriel bench --help)");
+                return STATUS_USAGE;
+        }
+        if (!only_known())
+                return STATUS_USAGE;
+        signals = open_signals();
         if (dirs.n == 0)
                 dirs.values[dirs.n++] = tmp && tmp[0] ? tmp : "/tmp";
 
