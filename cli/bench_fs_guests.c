@@ -100,7 +100,7 @@ static int measure_guests(const struct place *place, struct figures *figures, st
         if (r == 0) {
                 figure_sample(figures_find(figures, DAX_GUESTS, "dax-guests"), 0, (double)(pss >> 10) / 1024);
                 figure_sample(figures_find(figures, DAX_GUESTS, "dax-guests"), 1,
-                              (double)((GUEST_SIZE >> 20) / place->scale));
+                              (double)(GUEST_SIZE >> 20) / place->scale);
         }
         return r;
 }

@@ -89,11 +89,14 @@ static void measure(const struct figures *all, size_t n, struct plot *plot)
 
 static void draw_scale(const struct plot *plot, int bottom)
 {
-        for (double at = LOWEST; at <= plot->highest; at *= 2) {
+        int last = ilogb(plot->highest);
+
+        for (int power = ilogb(LOWEST); power <= last; power++) {
+                double at = ldexp(1, power);
                 int x = place(plot, at);
 
                 fprintf(plot->file, "<line class=\"%s\" x1=\"%d\" y1=\"40\" x2=\"%d\" y2=\"%d\"/>\n",
-                        at == 1 ? "even" : "grid", x, x, bottom);
+                        power == 0 ? "even" : "grid", x, x, bottom);
                 fprintf(plot->file, "<text class=\"soft middle\" x=\"%d\" y=\"34\">%g</text>\n", x, at);
         }
 }
