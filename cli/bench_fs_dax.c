@@ -131,7 +131,7 @@ static int answered_range(struct fuse_load *load, struct load_slot *slot, size_t
 /* Read @size of the file. The window holds a multiple of IN_FLIGHT ranges. */
 static int scan_file(struct scan *scan, uint64_t size)
 {
-        static const struct load_ops ops = {ask_range, answered_range};
+        static const struct load_ops ops = {ask_range, answered_range, .serving = true};
         struct session *session = scan->session;
 
         scan->next = 0;

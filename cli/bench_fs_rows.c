@@ -380,15 +380,15 @@ static const struct row {
         uint32_t size;
         bool sequential;
 } rows[] = {
-        {"lookup", "LOOKUP", 1.5, {ask_lookup, answered_lookup}, 0, false},
-        {"getattr", "GETATTR", 1.5, {ask_getattr, answered_getattr}, 0, false},
-        {"open-release", "OPEN, RELEASE", 1.5, {ask_open, answered_open}, 0, false},
-        {"create-unlink", "CREATE, UNLINK", 1.5, {ask_create, answered_create}, 0, false},
-        {"readdirplus", "READDIRPLUS", 1.5, {ask_readdir, answered_readdir}, 0, false},
-        {"read-4k", "READ 4 KiB", 1.3, {ask_read, answered_read}, 4 << 10, false},
-        {"write-4k", "WRITE 4 KiB", 1.3, {ask_write, answered_write}, 4 << 10, false},
-        {"read-1m", "READ 1 MiB", 1.3, {ask_read, answered_read}, 1 << 20, true},
-        {"write-1m", "WRITE 1 MiB", 1.3, {ask_write, answered_write}, 1 << 20, true},
+        {"lookup", "LOOKUP", 1.5, {ask_lookup, answered_lookup, false}, 0, false},
+        {"getattr", "GETATTR", 1.5, {ask_getattr, answered_getattr, false}, 0, false},
+        {"open-release", "OPEN, RELEASE", 1.5, {ask_open, answered_open, false}, 0, false},
+        {"create-unlink", "CREATE, UNLINK", 1.5, {ask_create, answered_create, false}, 0, false},
+        {"readdirplus", "READDIRPLUS", 1.5, {ask_readdir, answered_readdir, false}, 0, false},
+        {"read-4k", "READ 4 KiB", 1.3, {ask_read, answered_read, false}, 4 << 10, false},
+        {"write-4k", "WRITE 4 KiB", 1.3, {ask_write, answered_write, false}, 4 << 10, false},
+        {"read-1m", "READ 1 MiB", 1.3, {ask_read, answered_read, false}, 1 << 20, true},
+        {"write-1m", "WRITE 1 MiB", 1.3, {ask_write, answered_write, false}, 1 << 20, true},
 };
 
 static void add_row(struct figures *figures, const struct row *row, unsigned depth, enum section section)
