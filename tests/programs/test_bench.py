@@ -84,7 +84,7 @@ class Bench(Case):
 
     def test_everything_with_a_peer(self):
         # The peer is another oriel-fs; of virtiofsd's options it gets none.
-        peer = self.script(f"#!/bin/sh\nfor o; do shift; case $o in --sandbox=*) ;; *) set -- \"$@\" \"$o\";; esac; done\n"
+        peer = self.script('#!/bin/sh\nfor o; do shift; case $o in --sandbox=*) ;; *) set -- "$@" "$o";; esac; done\n'
                            f"exec {ORIEL_FS} \"$@\"\n")
         found = self.rows("--peer", peer)
         self.assertEqual((found["runs"], found["peer"]), (1, peer))
@@ -93,7 +93,8 @@ class Bench(Case):
         names = ["lookup", "getattr", "open-release", "create-unlink", "readdirplus", "read-4k", "write-4k", "read-1m",
                  "write-1m"]
         for section, bar in ("operations", "at_least"), ("cpu", "at_most"):
-            self.assertEqual([row["row"] for row in place[section]], [f"{name}-{depth}" for name in names for depth in (1, 32)])
+            self.assertEqual([row["row"] for row in place[section]],
+                             [f"{name}-{depth}" for name in names for depth in (1, 32)])
             for row in place[section]:
                 self.assertEqual(row["depth"], int(row["row"].rsplit("-")[-1]))
                 self.check_compared(row, bar)
@@ -158,7 +159,8 @@ class Bench(Case):
     # ---- what goes wrong ----
 
     def test_peer_that_does_not_start(self):
-        self.check_fails("the peer: there is no program '/nowhere/virtiofsd'", "--only=getattr", "--peer=/nowhere/virtiofsd")
+        self.check_fails("the peer: there is no program '/nowhere/virtiofsd'", "--only=getattr",
+                         "--peer=/nowhere/virtiofsd")
         self.check_fails("the peer has ended with status 1 before it could be used: it said nothing", "--only=getattr",
                          "--peer=false")
 
@@ -169,7 +171,7 @@ class Bench(Case):
         self.check_fails("the peer can't be brought up: .*", "--only=getattr", "--peer", peer)
 
     def test_peer_with_other_contents(self):
-        self.check_wrong('os.truncate(other + "/data", 0); os.truncate(other + "/data", os.path.getsize(given + "/data"))',
+        self.check_wrong('for size in 0, os.path.getsize(given + "/data"): os.truncate(other + "/data", size)',
                          "the peer: read-4k-1: READ: other bytes at \\d+ than the file has", "--only=read-4k")
 
     def test_peer_that_reads_less(self):
