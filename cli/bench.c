@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "cli/bench_fs.h"
 #include "cli/commands.h"
 #include "cli/floor.h"
 #include "cli/measure.h"
@@ -37,21 +38,39 @@ static bool as_json;
 static bool one_cpu;
 static unsigned only_live = UINT32_MAX;
 
+struct fs_options fs_options = {.runs = 5};
+
 static const struct option_row rows[] = {
         {"live", OPTION_NUMBER, &only_live, "N",
          "measure with N live mappings only (default: 0, 500, 10000 and 30000)"},
         {"one-cpu", OPTION_FLAG, &one_cpu, NULL, "keep both sides on one CPU (default: one each, where there are two)"},
         {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object"},
+        {"peer", OPTION_STRING, &fs_options.peer, "COMMAND",
+         "fs: another virtio-fs back-end to compare oriel-fs with; its socket and directory are added"},
+        {"dir", OPTION_LIST, &fs_options.dirs, "DIR",
+         "fs: where to make the scratch directory, each in turn (default: $TMPDIR or /tmp)"},
+        {"runs", OPTION_NUMBER, &fs_options.runs, "N", "fs: how often each row is measured (default: 5)"},
+        {"svg", OPTION_STRING, &fs_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
+        {"two-cpus", OPTION_FLAG, &fs_options.two_cpus, NULL,
+         "fs: a CPU each also at depth 1 (default: one CPU at depth 1, one each at depth 32)"},
+        {"only", OPTION_LIST, &fs_options.only, "ROW",
+         "fs: only the rows whose key begins with ROW, and others so named"},
+        {"quick", OPTION_FLAG, &fs_options.quick, NULL, "fs: everything small and short, to see that it works"},
+        {"own-option", OPTION_LIST, &fs_options.own_options, "OPTION",
+         "fs: give this to oriel-fs, and others so named"},
+        {"peer-option", OPTION_LIST, &fs_options.peer_options, "OPTION",
+         "fs: give this to the peer, and others so named"},
 };
 
 static const struct program program = {
         .name = "oriel bench",
-        .operands = "map|trace",
+        .operands = "map|trace|fs",
         .summary = "map: measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in\n"
                    "two processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
                    "socketpair with a bare mmap.\n"
                    "trace: measure round trips between two processes directly and through oriel trace.\n"
-                   "What is compared alternates in one run; figures are medians in microseconds.",
+                   "fs: measure oriel-fs with a driver in this process, and another virtio-fs back-end next to it.\n"
+                   "What is compared alternates in one run; figures are medians.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
         .min_operands = 1,
@@ -389,13 +408,22 @@ int command_bench(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (strcmp(operands[0], "map") != 0 && strcmp(operands[0], "trace") != 0) {
-                report("'%s' is not a benchmark: map or trace (see oriel bench --help)", operands[0]);
-                return STATUS_USAGE;
-        }
         if (only_live != UINT32_MAX && only_live > MAX_LIVE) {
                 report("--live: at most %d (see oriel bench --help)", MAX_LIVE);
                 return STATUS_USAGE;
         }
-        return strcmp(operands[0], "map") == 0 ? bench_map() : bench_trace(one_cpu, as_json);
+        if (fs_options.runs < 1 || fs_options.runs > MAX_RUNS) {
+                report("--runs: 1 to %d (see oriel bench --help)", MAX_RUNS);
+                return STATUS_USAGE;
+        }
+        fs_options.json = as_json;
+        fs_options.one_cpu = one_cpu;
+        if (strcmp(operands[0], "map") == 0)
+                return bench_map();
+        if (strcmp(operands[0], "trace") == 0)
+                return bench_trace(one_cpu, as_json);
+        if (strcmp(operands[0], "fs") == 0)
+                return bench_fs();
+        report("'%s' is not a benchmark: map, trace or fs (see oriel bench --help)", operands[0]);
+        return STATUS_USAGE;
 }

@@ -8,6 +8,13 @@
 #define BUFFER     (UINT64_C(64) << 10)
 #define TIMEOUT_MS 10000
 
+#define FUSE_FORGET_BATCH 1000
+
+/* Of what Linux offers, that by which a back-end's answers to us would differ. */
+#define OFFERED                                                                                                 \
+        (FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | \
+         FUSE_READDIRPLUS_AUTO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_MAP_ALIGNMENT)
+
 static int wait_answer(struct fuse_client *client)
 {
         void *token;
@@ -75,8 +82,7 @@ int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, cons
 
 int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver)
 {
-        struct fuse_init_in in = {
-                .major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .flags = FUSE_MAP_ALIGNMENT};
+        struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .flags = OFFERED};
         struct fuse_init_out out = {0};
 
         *client = (struct fuse_client){
@@ -91,6 +97,7 @@ int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver)
 
         int r = fuse_call(client, FUSE_INIT, 0, &in, sizeof(in), NULL, 0, &out, sizeof(out));
 
+        client->max_write = out.max_write;
         return r < 0 ? r : out.major == FUSE_KERNEL_VERSION ? 0 : -EPROTO;
 }
 
@@ -99,7 +106,7 @@ static int check_size(int r, size_t size)
         return r < 0 ? r : (size_t)r < size ? -EPROTO : 0;
 }
 
-static int lookup(struct fuse_client *client, uint64_t parent, const char *name, struct fuse_entry_out *entry)
+int fuse_lookup(struct fuse_client *client, uint64_t parent, const char *name, struct fuse_entry_out *entry)
 {
         int r = fuse_call(client, FUSE_LOOKUP, parent, NULL, 0, name, strlen(name) + 1, entry, sizeof(*entry));
 
@@ -116,7 +123,7 @@ int fuse_walk(struct fuse_client *client, const char *path, struct fuse_entry_ou
         if (!copy)
                 return -ENOMEM;
         for (char *name = strtok_r(copy, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
-                int r = lookup(client, at, name, entry);
+                int r = fuse_lookup(client, at, name, entry);
 
                 if (at != FUSE_ROOT_ID)
                         fuse_forget(client, at);
@@ -151,6 +158,23 @@ int fuse_forget(struct fuse_client *client, uint64_t nodeid)
         struct fuse_forget_in in = {.nlookup = 1};
 
         return check_size(fuse_call(client, FUSE_FORGET, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
+}
+
+int fuse_batch_forget(struct fuse_client *client, const uint64_t *nodeids, size_t n)
+{
+        struct fuse_forget_one ones[FUSE_FORGET_BATCH];
+        int r = 0;
+
+        for (size_t at = 0, now; r >= 0 && at < n; at += now) {
+                now = n - at < ARRAY_SIZE(ones) ? n - at : ARRAY_SIZE(ones);
+
+                struct fuse_batch_forget_in in = {.count = (uint32_t)now};
+
+                for (size_t i = 0; i < now; i++)
+                        ones[i] = (struct fuse_forget_one){nodeids[at + i], 1};
+                r = fuse_call(client, FUSE_BATCH_FORGET, 0, &in, sizeof(in), ones, now * sizeof(ones[0]), NULL, 0);
+        }
+        return check_size(r, 0);
 }
 
 int fuse_setup_mapping(struct fuse_client *client, uint64_t nodeid, uint64_t fh, uint64_t file_offset, uint64_t size,

@@ -13,7 +13,7 @@ static const struct {
         int (*run)(int argc, char **argv);
         const char *help;
 } commands[] = {
-        {"bench", command_bench, "measure mapping against the floor"},
+        {"bench", command_bench, "measure mapping against the floor, and oriel-fs against another"},
         {"conform", command_conform, "try another's end of vhost-user on each rule of the specification"},
         {"demo", command_demo, "read a directory through a shared memory window and check every byte"},
         {"mount", command_mount, "mount a virtio-fs back-end on this host, without a virtual machine"},

@@ -20,6 +20,19 @@ double median_us(int64_t *ns, size_t n)
         return (double)middle / 1000;
 }
 
+static int compare_doubles(const void *a, const void *b)
+{
+        const double *x = a, *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+double median(double *values, size_t n)
+{
+        qsort(values, n, sizeof(values[0]), compare_doubles);
+        return n ? values[n / 2] : 0;
+}
+
 void add_figure(struct json_object *object, const char *key, double value)
 {
         char text[32];

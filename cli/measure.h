@@ -11,6 +11,8 @@ struct json_object;
 
 /* The median in microseconds; sorts @ns. */
 double median_us(int64_t *ns, size_t n);
+/* Sorts @values; of an even number the upper one. 0 of none. */
+double median(double *values, size_t n);
 /* With three decimals. */
 void add_figure(struct json_object *object, const char *key, double value);
 

@@ -24,7 +24,7 @@ static void find_program(const char *program, char *path, size_t size)
         char self[PATH_MAX];
         ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-        if (n > 0) {
+        if (n > 0 && !strchr(program, '/')) {
                 self[n] = '\0';
                 if ((size_t)snprintf(path, size, "%s/%s", dirname(self), program) < size && access(path, X_OK) == 0)
                         return;
@@ -32,7 +32,7 @@ static void find_program(const char *program, char *path, size_t size)
         snprintf(path, size, "%s", program);
 }
 
-static void run_child(const char *path, char **argv, int socket)
+static void run_child(const char *path, char *const *argv)
 {
         sigset_t none;
 
@@ -41,7 +41,6 @@ static void run_child(const char *path, char **argv, int socket)
         setpgid(0, 0);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        fcntl(socket, F_SETFD, 0);
         execvp(path, argv);
         _exit(127);
 }
@@ -65,10 +64,28 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
 
         if (pid < 0)
                 return -errno;
-        if (pid == 0)
-                run_child(path, argv, theirs);
+        if (pid == 0) {
+                fcntl(theirs, F_SETFD, 0);
+                run_child(path, argv);
+        }
         *socket = fd_take(&ours);
         return pid;
+}
+
+pid_t spawn_logged(char *const *argv, int log)
+{
+        char path[PATH_MAX];
+
+        find_program(argv[0], path, sizeof(path));
+
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                dup2(log, STDOUT_FILENO);
+                dup2(log, STDERR_FILENO);
+                run_child(path, argv);
+        }
+        return pid < 0 ? -errno : pid;
 }
 
 void spawn_wait(pid_t pid)

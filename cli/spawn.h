@@ -9,6 +9,10 @@
  * ends. The pid, or a negative errno. */
 pid_t spawn_with_socket(const char *program, const char *const *arguments, int *socket);
 
+/* Start @argv, whose program is looked for likewise, with what it prints going to @log. 127 is its exit status if there
+ * is no such program. */
+pid_t spawn_logged(char *const *argv, int log);
+
 /* Wait until it has ended by itself after its socket was closed, or after two seconds end it. */
 void spawn_wait(pid_t pid);
 
