@@ -123,6 +123,7 @@ struct found {
         int fd; /* O_PATH, or -1 once the inode has it */
         const struct statx *stat;
         struct file_id file;
+        bool asked;                /* for its handle */
         struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
 };
 
@@ -131,6 +132,12 @@ static bool saves_descriptors(const struct fs *fs)
 {
         return fs->options.file_handles == FS_HANDLES_MANDATORY ||
                (fs->options.file_handles == FS_HANDLES_PREFER && fs->held_fds >= fs->options.max_open / 2);
+}
+
+/* With the lock: could a file that is looked up be known by its handle, or become so? */
+static bool needs_file_id(const struct fs *fs)
+{
+        return fs->options.file_handles != FS_HANDLES_NEVER && (fs->by_handle > 0 || saves_descriptors(fs));
 }
 
 static struct inode *make_inode(struct found *found, bool by_handle)
@@ -218,7 +225,8 @@ static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *node
         return inode;
 }
 
-/* The same for one that may have none, and gets one then. One that has a descriptor is known by its key alone. */
+/* The same for one that may have none, and gets one then. One that has a descriptor is known by its key alone. -EAGAIN:
+ * its handle is needed. */
 static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
 {
         struct inode_id id = {.key = key_of(found->stat)};
@@ -233,7 +241,9 @@ static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
                 inode = find_inode(fs, &id);
         }
         note_known(fs, inode);
-        if (!inode)
+        if (!inode && !found->asked && needs_file_id(fs))
+                r = -EAGAIN;
+        else if (!inode)
                 r = insert(fs, found, &inode);
         if (r == 0) {
                 inode->lookups++;
@@ -243,23 +253,11 @@ static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
         return r;
 }
 
-/* Whether a file that is looked up could be known by its handle, or become so. */
-static bool needs_file_id(struct fs *fs)
-{
-        if (fs->options.file_handles == FS_HANDLES_NEVER)
-                return false;
-        pthread_mutex_lock(&fs->lock);
-
-        bool needed = fs->by_handle > 0 || saves_descriptors(fs);
-
-        pthread_mutex_unlock(&fs->lock);
-        return needed;
-}
-
 static int find_file_id(struct fs *fs, struct found *found)
 {
-        int r = needs_file_id(fs) ? file_id_of(found->fd, &found->file) : -EOPNOTSUPP;
+        int r = file_id_of(found->fd, &found->file);
 
+        found->asked = true;
         if (r == 0)
                 found->mount = mount_ref(fs, found->fd, found->stat);
         if (found->mount || fs->options.file_handles != FS_HANDLES_MANDATORY)
@@ -291,8 +289,10 @@ static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_
         int r = attributes_read(fs, path_fd, "", &stat);
 
         if (r == 0)
+                r = count_lookup(fs, &found, &nodeid);
+        if (r == -EAGAIN)
                 r = find_file_id(fs, &found);
-        if (r == 0)
+        if (r == 0 && found.asked)
                 r = count_lookup(fs, &found, &nodeid);
         mount_unref(fs, found.mount);
         fd_close(found.fd);

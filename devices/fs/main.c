@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -260,6 +261,7 @@ static int look_at_directory(const char *path)
 static int run(struct command_line *line)
 {
         _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(freep) char *absolute = NULL;
         _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
         int proc_fd;
 
@@ -272,6 +274,10 @@ static int run(struct command_line *line)
         socket = open_socket(line, &file);
         if (socket < 0)
                 return STATUS_FAILURE;
+        /* The working directory will be another. */
+        absolute = file.path ? realpath(file.path, NULL) : NULL;
+        if (absolute)
+                file.path = absolute;
 
         _cleanup_(fd_closep) int signals = open_signals();
         pid_t pid = signals < 0 ? signals : sandbox_enter(&line->sandbox, &proc_fd);

@@ -94,8 +94,8 @@ int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host);
  * request names, where it was agreed that it is ours to apply. */
 int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved);
 
-/* What the guest is told of a file that it has opened, by the cache policy. */
-uint32_t open_reply_flags(const struct fs *fs);
+/* What the guest is told of what it has opened, by the cache policy. */
+uint32_t open_reply_flags(const struct fs *fs, bool directory);
 
 /* Give what has just been made in @directory_fd, or is open as @fd, the label that came with the request; 0 where none
  * did. */

@@ -16,7 +16,7 @@ USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek));
 ssize_t op_opendir(struct request *request)
 {
         struct fs *fs = request->fs;
-        struct fuse_open_out out = {.open_flags = open_reply_flags(fs) & ~(uint32_t)FOPEN_DIRECT_IO};
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs, true)};
         NODE(node);
 
         int r = node_get(fs, request->header.nodeid, &node);

@@ -33,16 +33,18 @@ static int open_flags(const struct fs *fs, uint32_t flags, int *out)
         return 0;
 }
 
-uint32_t open_reply_flags(const struct fs *fs)
+uint32_t open_reply_flags(const struct fs *fs, bool directory)
 {
-        static const uint32_t flags[] = {
-                [FS_CACHE_AUTO] = 0,
-                [FS_CACHE_ALWAYS] = FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR,
-                [FS_CACHE_METADATA] = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
-                [FS_CACHE_NEVER] = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
+        static const struct {
+                uint32_t file, directory;
+        } flags[] = {
+                [FS_CACHE_AUTO] = {0, 0},
+                [FS_CACHE_ALWAYS] = {FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR},
+                [FS_CACHE_METADATA] = {FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+                [FS_CACHE_NEVER] = {FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
         };
 
-        return flags[fs->options.cache];
+        return directory ? flags[fs->options.cache].directory : flags[fs->options.cache].file;
 }
 
 /* Whether the file of @fd has bits that are to be taken away by who writes to it. A set-group-ID bit without the right
@@ -83,7 +85,7 @@ static bool kills_setuid(const struct request *request, int flags, uint32_t open
 ssize_t op_open(struct request *request)
 {
         struct fs *fs = request->fs;
-        struct fuse_open_out out = {.open_flags = open_reply_flags(fs)};
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs, false)};
         int flags;
         NODE(node);
 
@@ -192,7 +194,7 @@ static ssize_t create_and_open(struct request *request, create_function *make)
         struct {
                 struct fuse_entry_out entry;
                 struct fuse_open_out open;
-        } out = {.open.open_flags = open_reply_flags(fs)};
+        } out = {.open.open_flags = open_reply_flags(fs, false)};
         int flags = 0;
         NODE(directory);
         NODE(node);
