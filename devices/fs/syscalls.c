@@ -2,12 +2,12 @@
 #include "devices/fs/syscalls.h"
 
 #include "base/cleanup.h"
+#include "base/sanitized.h"
 #include "base/syscalls.h"
 
 #include <errno.h>
 #include <linux/sched.h>
 #include <seccomp.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -73,23 +73,11 @@ static int make_filter(scmp_filter_ctx filter)
         return r;
 }
 
-/* A sanitizer makes calls of its own. */
-static bool is_sanitized(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-        return true;
-#elif defined(__has_feature)
-        return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer);
-#else
-        return false;
-#endif
-}
-
 int syscalls_limit(enum syscalls_action action)
 {
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return -errno;
-        if (action == SYSCALLS_ANY || is_sanitized())
+        if (action == SYSCALLS_ANY || SANITIZED)
                 return 0;
 
         _cleanup_(seccomp_releasep) scmp_filter_ctx filter = seccomp_init(denial(action));
