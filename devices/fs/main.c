@@ -23,6 +23,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -161,12 +162,32 @@ static int set_fd_limit(const struct command_line *line)
 
 /* ---- the process that serves ---- */
 
+/* syslog(3) makes a new socket when it has none, or when the one who listens was started anew, and that is not to be
+ * had in the sandbox. So the socket is ours, from before, and what can't be sent is lost. */
+static struct {
+        int fd;
+        pid_t pid; /* as it is known outside */
+} system_log = {.fd = -1};
+
+static void open_syslog(void)
+{
+        const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+
+        system_log.pid = getpid();
+        system_log.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (connect(system_log.fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+                report("--syslog: nobody listens on %s: %s", address.sun_path, strerror(errno));
+}
+
 static void write_syslog(void *userdata, enum oriel_log_level level, const char *line)
 {
         static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+        char message[600];
+        int size = snprintf(message, sizeof(message), "<%d>oriel-fs[%d]: %s", LOG_DAEMON | priorities[level],
+                            (int)system_log.pid, line);
 
         (void)userdata;
-        syslog(priorities[level], "%s", line);
+        (void)!write(system_log.fd, message, (size_t)size < sizeof(message) ? (size_t)size : sizeof(message) - 1);
 }
 
 static struct oriel_log make_log(const struct command_line *line)
@@ -268,7 +289,7 @@ static int run(struct command_line *line)
         close_inherited(line);
         block_signals();
         if (line->to_syslog)
-                openlog("oriel-fs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+                open_syslog();
         if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = open_socket(line, &file);

@@ -43,6 +43,7 @@ struct test_body {
         const char *name, *second_name;
         const void *data;
         size_t data_size;
+        uint16_t extension_units; /* as the header says: of the data, in 8 bytes */
 };
 
 /* Make directory, file system and session; @options may be NULL, shared_dir in it is ignored. A window without ops of
