@@ -175,10 +175,10 @@ void waiting_wake(struct waiting_locks *waiting)
         fd_event_signal(waiting->wake_fd);
 }
 
-/* With the lock. A request's number is not used again, so what is remembered harms no other. */
+/* With the lock. A request's number is not used again in its session, so what is remembered harms no other. */
 static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique)
 {
-        for (size_t i = 0; i < REMEMBERED_INTERRUPTS; i++)
+        for (size_t i = 0; i < REMEMBERED_INTERRUPTS && i < waiting->n_interrupted; i++)
                 if (waiting->interrupted[i] == unique)
                         return true;
         return false;
@@ -282,5 +282,8 @@ void fs_interrupt_locks(struct fs *fs, const void *queue)
                 else
                         at = &(*at)->next;
         }
+        /* With everything a session ends, and the next one may use the numbers of its requests again. */
+        if (!queue)
+                fs->waiting.n_interrupted = 0;
         pthread_mutex_unlock(&fs->waiting.lock);
 }

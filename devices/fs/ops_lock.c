@@ -12,11 +12,15 @@ static bool is_offered(const struct request *request)
         return request->fs->features & (request->in.lk.lk_flags & FUSE_LK_FLOCK ? FUSE_FLOCK_LOCKS : FUSE_POSIX_LOCKS);
 }
 
+static bool is_lock_type(uint32_t type)
+{
+        return type == F_RDLCK || type == F_WRLCK || type == F_UNLCK;
+}
+
 /* The end is the last byte, and the file's end, however it moves, is the largest offset. */
 static int read_range(const struct fuse_file_lock *lock, struct flock *range)
 {
-        if (lock->start > INT64_MAX || lock->end > INT64_MAX || lock->end < lock->start ||
-            (lock->type != F_RDLCK && lock->type != F_WRLCK && lock->type != F_UNLCK))
+        if (lock->start > INT64_MAX || lock->end > INT64_MAX || lock->end < lock->start || !is_lock_type(lock->type))
                 return -EINVAL;
         *range = (struct flock){
                 .l_type = (short)lock->type,
@@ -117,6 +121,10 @@ static ssize_t lock_whole(struct request *request, bool wait)
 
         if (!wanted.handle)
                 return -EBADF;
+        if (!is_lock_type(in->lk.type)) {
+                handle_put(wanted.handle);
+                return -EINVAL;
+        }
 
         ssize_t r = take_lock(request, &wanted, wait);
 

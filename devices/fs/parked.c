@@ -15,6 +15,16 @@ static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
         return fs->parked.places[place].fd;
 }
 
+/* With the lock. Where it has been last, if that is empty: a file that is opened again and again drives out none. */
+static unsigned choose_place(struct parked *parked, const struct inode *inode)
+{
+        unsigned place = parked->places[inode->parked].nodeid ? parked->next : inode->parked;
+
+        if (place == parked->next)
+                parked->next = (place + 1) % PARKED_MAX;
+        return place;
+}
+
 void parked_add(struct fs *fs, uint64_t nodeid, int fd)
 {
         int gone = fd;
@@ -22,14 +32,14 @@ void parked_add(struct fs *fs, uint64_t nodeid, int fd)
         pthread_mutex_lock(&fs->lock);
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
-        unsigned place = fs->parked.next;
 
         /* One that is there already does as well. */
         if (inode && fs_has_room(fs) && fs->parked.places[inode->parked].nodeid != nodeid) {
+                unsigned place = choose_place(&fs->parked, inode);
+
                 gone = fs->parked.places[place].nodeid ? take_from(fs, place, fs->parked.places[place].nodeid) : -1;
                 fs->parked.places[place].nodeid = nodeid;
                 fs->parked.places[place].fd = fd;
-                fs->parked.next = (place + 1) % PARKED_MAX;
                 fs->held_fds++;
                 inode->parked = place;
         }
