@@ -119,6 +119,9 @@ void credentials_restore(struct credentials *saved)
                 setfsuid(own.uid);
                 setfsgid(own.gid);
         }
+        /* Root gets them back with its uid; to anybody else, who was root for a moment, they are lost by that. */
+        if (saved->changed && own.uid != 0)
+                write_capabilities(own.capabilities);
         if (saved->has_group)
                 set_groups(0, NULL);
         if (saved->masked)
