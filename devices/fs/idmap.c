@@ -55,7 +55,7 @@ static bool overlap(const struct id_rule *a, const struct id_rule *b)
 
 static const char *add(struct id_rules *rules, struct id_rule rule)
 {
-        if (!is_range(rule.from, rule.count) || (rule.kind == ID_SHIFT && !is_range(rule.to, rule.count)))
+        if (!is_range(rule.from, rule.count) || !is_range(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
                 return "a range has at least one id, and none above 4294967294";
         if (rules->n == ID_MAP_MAX)
                 return "too many ranges";
@@ -134,7 +134,8 @@ int id_range_parse(const char *text, struct id_range *range)
         uint32_t numbers[3];
 
         /* Any character may take the place of ':', as in virtiofsd; what matters is that it is the same. */
-        if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0])
+        if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0] ||
+            (text[0] != ':' && strchr(text, ':')))
                 return -EINVAL;
         memcpy(numbers_text, text + 1, size - 2);
         numbers_text[size - 2] = '\0';
