@@ -47,9 +47,8 @@ uint32_t open_reply_flags(const struct fs *fs, bool directory)
         return directory ? flags[fs->options.cache].directory : flags[fs->options.cache].file;
 }
 
-/* Whether the file of @fd has bits that are to be taken away by who writes to it. A set-group-ID bit without the right
- * to execute is no such bit, and would go too, as this process is in no group. */
-static bool has_setuid(int fd)
+/* A set-group-ID bit without the right to execute is no such bit, and would go too, as this process is in no group. */
+bool has_setuid(int fd)
 {
         struct stat stat;
 
