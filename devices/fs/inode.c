@@ -421,6 +421,8 @@ int inodes_init(struct fs *fs)
                 }
         }
         ids_init(&fs->inodes, true);
+        if (r == 0 && fs->options.file_handles != FS_HANDLES_NEVER)
+                fs->mounts.root = mount_ref(fs, found.fd, &stat);
         /* The first id there is: FUSE_ROOT_ID. */
         if (r == 0)
                 r = insert(fs, &found, &root);
@@ -456,6 +458,7 @@ void inodes_done(struct fs *fs)
         inodes_reset(fs);
         if (root)
                 inode_put(fs, detach(fs, root));
+        mount_unref(fs, fs->mounts.root);
         ids_done(&fs->inodes);
         free(fs->mounts.points);
 }

@@ -18,6 +18,7 @@ struct mount_point {
 struct mounts {
         struct mount_point **points;
         unsigned n;
+        struct mount_point *root; /* that of the shared directory stays, so that no file has to stand in for it */
 };
 
 /* The mount of the file that is open as @fd, for one inode more. NULL: nothing of it can be opened for reading. */
