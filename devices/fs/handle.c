@@ -54,6 +54,8 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
 
         int r = insert(fs, handle, fh);
 
+        if (r == -ENFILE && parked_clear(fs))
+                r = insert(fs, handle, fh);
         if (r < 0)
                 handle_put(handle);
         return r;

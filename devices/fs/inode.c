@@ -294,6 +294,8 @@ static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_
                 r = find_file_id(fs, &found);
         if (r == 0 && found.asked)
                 r = count_lookup(fs, &found, &nodeid);
+        if (r == -ENFILE && parked_clear(fs))
+                r = count_lookup(fs, &found, &nodeid);
         mount_unref(fs, found.mount);
         fd_close(found.fd);
         if (r == 0)

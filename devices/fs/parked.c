@@ -57,8 +57,10 @@ int parked_take(struct fs *fs, struct inode *inode)
         return fd;
 }
 
-void parked_clear(struct fs *fs)
+bool parked_clear(struct fs *fs)
 {
+        bool some = false;
+
         for (unsigned i = 0; i < PARKED_MAX; i++) {
                 pthread_mutex_lock(&fs->lock);
 
@@ -66,6 +68,8 @@ void parked_clear(struct fs *fs)
                 int fd = nodeid ? take_from(fs, i, nodeid) : -1;
 
                 pthread_mutex_unlock(&fs->lock);
+                some |= fd >= 0;
                 fd_close(fd);
         }
+        return some;
 }

@@ -2,6 +2,7 @@
 #ifndef DEVICES_FS_PARKED_H
 #define DEVICES_FS_PARKED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct fs;
@@ -23,7 +24,7 @@ struct parked {
 void parked_add(struct fs *fs, uint64_t nodeid, int fd);
 /* An fd that is the caller's, or -1. */
 int parked_take(struct fs *fs, struct inode *inode);
-/* All are closed. */
-void parked_clear(struct fs *fs);
+/* All are closed: is there room now that there was not? They have no claim to what the guest itself may hold. */
+bool parked_clear(struct fs *fs);
 
 #endif
