@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/outfile.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <linux/magic.h>
@@ -197,18 +198,6 @@ static bool only_known(void)
         return true;
 }
 
-static int open_signals(void)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int show(const struct figures *figures, size_t n, struct outfile *svg)
 {
         if (fs_options.json)
@@ -240,7 +229,7 @@ int bench_fs(void)
         }
         if (!only_known())
                 return STATUS_USAGE;
-        signals = open_signals();
+        signals = signals_open();
         if (dirs.n == 0)
                 dirs.values[dirs.n++] = tmp && tmp[0] ? tmp : "/tmp";
 

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/signals.h"
 #include "cli/commands.h"
 
 #include <errno.h>
@@ -108,21 +109,6 @@ static int run(struct mount *mount)
 }
 
 /* ---- bringing up and down ---- */
-
-static int open_signals(void)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-
-        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-
-        return fd < 0 ? -errno : fd;
-}
 
 static int open_dax(struct mount *mount)
 {
@@ -261,7 +247,7 @@ int command_mount(int argc, char **argv)
 
         struct oriel_log log = stderr_log(verbose);
 
-        mount.signals = open_signals();
+        mount.signals = signals_open();
         mount.unmounted = eventfd(0, EFD_CLOEXEC);
         status = mount_and_run(&mount, operands[0], operands[1], &log);
         close_mount(&mount);

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/signals.h"
 #include "channel/socket_file.h"
 #include "cli/broker.h"
 #include "cli/commands.h"
@@ -246,20 +247,6 @@ static int open_file(const char *option, const char *path)
         return fd;
 }
 
-static int open_signals(void)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-
-        return fd < 0 ? -errno : fd;
-}
-
 /* Each mapping keeps a descriptor. */
 static void raise_fd_limit(void)
 {
@@ -366,7 +353,7 @@ static int start_control(struct run *run, int listener)
 
 static int open_console(struct run *run)
 {
-        int r = open_signals();
+        int r = signals_open();
 
         run->signals = r;
         if (r >= 0)

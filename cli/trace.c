@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/options.h"
 #include "base/outfile.h"
+#include "base/signals.h"
 #include "channel/socket_file.h"
 #include "cli/commands.h"
 #include "cli/trace_page.h"
@@ -51,18 +52,6 @@ static const struct program program = {
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
 };
-
-static int open_signals(void)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
 
 /* The signal that ended it has done its work; the next one ends the process, which may be waiting for who reads the
  * output. */
@@ -159,7 +148,7 @@ static int trace(struct outfile *out, struct outfile *page)
                 .connect = connect_path,
                 .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
         };
-        _cleanup_(fd_closep) int signals = open_signals(), listener = -1;
+        _cleanup_(fd_closep) int signals = signals_open(), listener = -1;
         _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
         struct recorder *recorder;
 

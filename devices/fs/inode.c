@@ -265,6 +265,16 @@ static int find_file_id(struct fs *fs, struct found *found)
         return r < 0 ? r : -EOPNOTSUPP;
 }
 
+static int count_found(struct fs *fs, struct found *found, uint64_t *nodeid)
+{
+        int r = count_lookup(fs, found, nodeid);
+
+        if (r != -EAGAIN)
+                return r;
+        r = find_file_id(fs, found);
+        return r < 0 ? r : count_lookup(fs, found, nodeid);
+}
+
 static void tell_entry(struct fs *fs, const struct statx *stat, uint64_t parent_mount, uint64_t nodeid,
                        struct fuse_entry_out *entry)
 {
@@ -289,11 +299,7 @@ static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_
         int r = attributes_read(fs, path_fd, "", &stat);
 
         if (r == 0)
-                r = count_lookup(fs, &found, &nodeid);
-        if (r == -EAGAIN)
-                r = find_file_id(fs, &found);
-        if (r == 0 && found.asked)
-                r = count_lookup(fs, &found, &nodeid);
+                r = count_found(fs, &found, &nodeid);
         if (r == -ENFILE && parked_clear(fs))
                 r = count_lookup(fs, &found, &nodeid);
         mount_unref(fs, found.mount);

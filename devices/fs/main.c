@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/signals.h"
 #include "base/syscalls.h"
 #include "channel/socket_file.h"
 #include "devices/fs/command_line.h"
@@ -28,34 +29,6 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt), SYSCALL(shutdown));
-
-static sigset_t ending_signals(void)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        return set;
-}
-
-/* Before there is anything to be cleaned up. */
-static void block_signals(void)
-{
-        const sigset_t set = ending_signals();
-
-        signal(SIGPIPE, SIG_IGN);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static int open_signals(void)
-{
-        const sigset_t set = ending_signals();
-        int fd = signalfd(-1, &set, SFD_CLOEXEC);
-
-        return fd < 0 ? -errno : fd;
-}
 
 static bool is_listening(int fd)
 {
@@ -287,7 +260,13 @@ static int run(struct command_line *line)
         int proc_fd;
 
         close_inherited(line);
-        block_signals();
+        /* Before there is anything to be cleaned up. */
+        signal(SIGPIPE, SIG_IGN);
+
+        _cleanup_(fd_closep) int signals = signals_open();
+
+        if (signals < 0)
+                return fail("signalfd: %s", strerror(-signals));
         if (line->to_syslog)
                 open_syslog();
         if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS)
@@ -300,15 +279,14 @@ static int run(struct command_line *line)
         if (absolute)
                 file.path = absolute;
 
-        _cleanup_(fd_closep) int signals = open_signals();
-        pid_t pid = signals < 0 ? signals : sandbox_enter(&line->sandbox, &proc_fd);
+        pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
 
         if (pid > 0) {
                 socket = fd_close(socket);
                 return sandbox_supervise(pid, signals);
         }
-        /* What is at that path in the sandbox is not the socket. */
-        if (line->sandbox.mode != SANDBOX_NONE)
+        /* The socket is the other process's to remove: what is at that path in the sandbox is not it. */
+        if (pid == 0 && line->sandbox.mode != SANDBOX_NONE)
                 file.path = NULL;
         if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
                 return STATUS_FAILURE;

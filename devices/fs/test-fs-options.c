@@ -21,10 +21,9 @@ static void test_cache_policies(void **state)
                 uint32_t open_flags, directory_flags;
         } rows[] = {
                 {FS_CACHE_AUTO, 1, 0, 0},
-                {FS_CACHE_ALWAYS, 86400, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR},
-                {FS_CACHE_METADATA, 86400, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
-                 FOPEN_PARALLEL_DIRECT_WRITES},
-                {FS_CACHE_NEVER, 0, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, FOPEN_PARALLEL_DIRECT_WRITES},
+                {FS_CACHE_ALWAYS, 86400, FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR},
+                {FS_CACHE_METADATA, 86400, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+                {FS_CACHE_NEVER, 0, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
         };
 
         (void)state;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "virtqueue/inflight.h"
 
+#include "base/syscalls.h"
+
 #include <stdlib.h>
+
+/* By which qsort() finds out how much it may allocate. */
+USES_SYSCALLS(SYSCALL(sysinfo));
 
 #define INFLIGHT_REGION_ALIGN 64
 
