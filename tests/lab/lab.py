@@ -28,6 +28,7 @@ from harness import wait_for  # noqa: E402
 ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
 ORIEL = os.path.abspath(os.environ["ORIEL"])
 ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
+BUILD = os.path.abspath(os.environ["ORIEL_BUILD"])
 PEERS = os.path.abspath(os.environ["ORIEL_PEERS"])
 KEPT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "logs")
 SCRATCH = os.path.join(ROOT, "t")

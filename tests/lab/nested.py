@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 
-from lab import HERE, ORIEL, ORIEL_FS, PEERS, ROOT, SCRATCH, Case, kernel
+from lab import BUILD, HERE, ORIEL, ORIEL_FS, PEERS, ROOT, SCRATCH, Case, kernel
 
 # What all outer machines have in common, below the chroot because QEMU reads the kernel there.
 COMMON = os.path.join(SCRATCH, "nested")
@@ -131,10 +131,12 @@ class Nested(Case):
         for name in ("init", "tap.sh", *names):
             copy(os.path.join(HERE, "guest", name), tree + "/" + os.path.basename(name), 0o755)
 
-    def pack_inner(self, script, *archives):
+    def pack_inner(self, script, archives, exercises):
         tree = self.path("tree")
         self.add_common(tree, "exercise.sh")
         copy(os.path.join(PEERS, "exercise"), tree + "/bin/exercise")
+        for name in exercises:
+            copy(os.path.join(BUILD, f"tests/exercise/exercise-{name}-static"), f"{tree}/bin/exercise-{name}")
         copy(os.path.join(HERE, "guest/vm", script), tree + "/test.sh")
         pack(tree, self.path("inner.cpio"))
         concatenate(self.path("initrd"), self.path("inner.cpio"), *(f"{COMMON}/{name}.cpio" for name in archives))
@@ -161,9 +163,10 @@ class Nested(Case):
             "-initrd", self.inside("outer.cpio"), "-append", "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def nest(self, script, outer, limit=None, inner_archives=(), outer_archives=(), memory=1024):
+    def nest(self, script, outer, limit=None, inner_archives=(), outer_archives=(), exercises=(), memory=1024):
+        """@exercises are names of the programs in tests/exercise that the inner machine is to have."""
         make()
-        self.pack_inner(script, *inner_archives)
+        self.pack_inner(script, inner_archives, exercises)
         self.pack_outer(outer, *outer_archives)
         guest = self.start_outer(memory)
         self.follow(guest, limit or self.LIMIT)
