@@ -67,6 +67,9 @@ static int make_filter(scmp_filter_ctx filter)
         /* Signals to its own threads, as abort() and raise() send them. */
         if (r == 0)
                 r = add(filter, &SYSCALL_WITH(tgkill, 0, UINT32_MAX, (uint64_t)getpid()));
+        /* Into its own memory, where a mapped page may be gone (shadow.c). */
+        if (r == 0)
+                r = add(filter, &SYSCALL_WITH(process_vm_writev, 0, UINT32_MAX, (uint64_t)getpid()));
         /* Its flags can't be looked at: the C library then uses clone(). */
         if (r == 0)
                 r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
