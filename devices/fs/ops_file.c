@@ -342,7 +342,7 @@ ssize_t op_flush(struct request *request)
         return fd < 0 ? fd : sys_result(close(fd));
 }
 
-ssize_t op_release(struct request *request)
+static int release_file(struct request *request)
 {
         _cleanup_(handle_putp) struct handle *handle = handle_remove(request->fs, request->in.release.fh, HANDLE_FILE);
 
@@ -351,12 +351,19 @@ ssize_t op_release(struct request *request)
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
-        /* Its flock goes with it. */
-        if (request->fs->features & FUSE_FLOCK_LOCKS)
-                waiting_wake(&request->fs->waiting);
-        else if (handle->is_plain && handle_is_unused(handle))
+        if (!(request->fs->features & FUSE_FLOCK_LOCKS) && handle->is_plain && handle_is_unused(handle))
                 parked_add(request->fs, handle->nodeid, fd_take(&handle->fd));
         return 0;
+}
+
+ssize_t op_release(struct request *request)
+{
+        int r = release_file(request);
+
+        /* Its flock has gone with it: only now, that it is closed. */
+        if (r == 0 && request->fs->features & FUSE_FLOCK_LOCKS)
+                waiting_wake(&request->fs->waiting);
+        return r;
 }
 
 static ssize_t sync_handle(struct request *request, enum handle_kind kind)

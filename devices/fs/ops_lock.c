@@ -104,7 +104,8 @@ static ssize_t lock_part(struct request *request, bool wait)
         r = (int)take_lock(request, &wanted, wait);
         if (r == 0 && unlock && in->lk.start == 0 && in->lk.end == INT64_MAX)
                 lock_owner_drop(request->fs, node.inode, in->owner);
-        if (r == 0 && unlock)
+        /* A lock for reading may have been one for writing before. */
+        if (r == 0 && in->lk.type != F_WRLCK)
                 waiting_wake(&request->fs->waiting);
         return r;
 }

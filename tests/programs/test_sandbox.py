@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is left to a running oriel-fs in each --sandbox mode, and that it serves all the same."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import unittest
+
+import mount_case
+from harness import ORIEL, ORIEL_FS, Case, is_listened_on, main, run, wait_for
+
+MODES = ("namespace", "chroot", "none")
+NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
+NOBODY = 65534
+NUMBERS = {"chown": 0, "dac_override": 1, "dac_read_search": 2, "fowner": 3, "fsetid": 4, "setgid": 6, "setuid": 7,
+           "sys_admin": 21, "mknod": 27, "setfcap": 31}
+KEPT = {"chown", "dac_override", "fowner", "fsetid", "setgid", "setuid", "mknod", "setfcap"}
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def capabilities(*names):
+    """Of these, those that we have ourselves."""
+    return sum(1 << NUMBERS[name] for name in names) & int(status("self")["CapPrm"], 16)
+
+
+def has_ended(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def namespace(pid, name):
+    return os.readlink(f"/proc/{pid}/ns/{name}")
+
+
+@unittest.skipIf(os.environ["SANDBOX"] == "off", "no sandbox with a sanitizer")
+class SandboxCase(Case):
+    def serving(self, process, sandboxed=True):
+        """The process that serves, once it does."""
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        if not sandboxed:
+            return process.pid
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            return int(file.read())
+
+    def start_in(self, mode, *options):
+        process = self.start_fs(f"--sandbox={mode}", *options)
+        return process, self.serving(process, mode != "none")
+
+    def in_each_mode(self, *options):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                process, pid = self.start_in(mode, *options)
+                yield mode, process, pid
+                self.end(process)
+
+    def start_waiting(self, *args, **kwargs):
+        process = self.start(*args, **kwargs)
+        wait_for(lambda: is_listened_on(self.socket) or process.poll() is not None, "oriel-fs")
+        return process
+
+    def listener(self):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.socket)
+        listener.listen(1)
+        self.addCleanup(listener.close)
+        return listener
+
+    def tag(self):
+        found = json.loads(run(ORIEL, "probe", self.socket, "--json").stdout)
+        return bytes.fromhex(found["config"])[:36].rstrip(b"\0").decode()
+
+
+@unittest.skipIf(os.geteuid() != 0, "not root")
+class Rights(SandboxCase):
+    def check_capabilities(self, pid, expected):
+        ours = status("self")
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found = status(f"{pid}/task/{thread}")
+            self.assertEqual(int(found["CapEff"], 16), expected)
+            self.assertEqual(int(found["CapPrm"], 16), expected)
+            if int(ours["CapEff"], 16) & 1 << 8:  # CAP_SETPCAP
+                self.assertEqual(int(found["CapBnd"], 16), expected)
+            self.assertEqual(int(found["CapInh"], 16) | int(found["CapAmb"], 16), 0)
+
+    def test_capabilities(self):
+        for _, _, pid in self.in_each_mode():
+            self.check_capabilities(pid, capabilities(*KEPT, "dac_read_search"))
+        for _, _, pid in self.in_each_mode("--inode-file-handles=never"):
+            self.check_capabilities(pid, capabilities(*KEPT))
+        for _, _, pid in self.in_each_mode("--modcaps=+sys_admin:-chown"):
+            self.check_capabilities(pid, capabilities(*KEPT - {"chown"}, "dac_read_search", "sys_admin"))
+
+    def check_limits(self, pid, seccomp):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found = status(f"{pid}/task/{thread}")
+            self.assertEqual((found["NoNewPrivs"], found["Seccomp"], found["Groups"].split()), ("1", seccomp, []))
+
+    def test_no_new_privileges_and_filter(self):
+        for _, _, pid in self.in_each_mode():
+            self.check_limits(pid, "2")
+        for _, _, pid in self.in_each_mode("--seccomp=none"):
+            self.assertEqual(status(pid)["Seccomp"], "0")
+            self.assertEqual(status(pid)["Groups"].split(), [])
+
+    def test_namespaces(self):
+        for mode, process, pid in self.in_each_mode():
+            for name in NAMESPACES:
+                same = namespace(pid, name) == namespace("self", name)
+                self.assertEqual(same, mode != "namespace", name)
+                self.assertEqual(namespace(process.pid, name), namespace("self", name))
+            self.assertEqual(namespace(pid, "user"), namespace("self", "user"))
+
+    def test_root(self):
+        self.write("a file of the share", b"")
+        for mode, _, pid in self.in_each_mode():
+            names = os.listdir(f"/proc/{pid}/root")
+            if mode == "none":
+                self.assertEqual(sorted(names), sorted(os.listdir("/")))
+            else:
+                self.assertEqual(names, ["a file of the share"])
+
+    def test_inherited(self):
+        path = self.path("inherited")
+        for mode in MODES:
+            with self.subTest(mode=mode), open(path, "w") as file:
+                process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share,
+                                             f"--sandbox={mode}", pass_fds=[file.fileno()])
+                for pid in {process.pid, self.serving(process, mode != "none")}:
+                    targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                    self.assertNotIn(path, targets)
+                self.end(process)
+
+    def test_users(self):
+        os.chmod(self.folder, 0o711)
+        os.chown(self.share, 100000, 100000)
+        _, pid = self.start_in("namespace", "--uid-map=:0:100000:65536:", "--gid-map=:0:100000:65536:")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{pid}/{name}") as file:
+                self.assertEqual(file.read().split(), ["0", "100000", "65536"])
+        self.assertEqual(status(pid)["Uid"].split(), ["100000"] * 4)
+        self.assertEqual(status(pid)["Gid"].split(), ["100000"] * 4)
+        self.assertNotEqual(namespace(pid, "user"), namespace("self", "user"))
+
+
+@unittest.skipIf(os.geteuid() != 0, "not root")
+class Processes(SandboxCase):
+    def test_end(self):
+        for mode, process, pid in self.in_each_mode():
+            self.assertEqual(self.end(process), (0, ""))
+            self.assertFalse(os.path.exists(self.socket))
+            self.assertTrue(has_ended(pid))
+
+    def test_relative_socket(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                process = self.start(os.path.abspath(ORIEL_FS), "--socket-path", "socket", "--shared-dir", "share",
+                                     f"--sandbox={mode}", cwd=self.folder)
+                wait_for(lambda: os.path.exists(self.socket) and run(ORIEL, "probe", self.socket).returncode == 0, mode)
+                self.assertEqual(self.end(process), (0, ""))
+                self.assertFalse(os.path.exists(self.socket))
+
+    def test_the_serving_one_is_killed(self):
+        for mode in MODES[:2]:
+            with self.subTest(mode=mode):
+                process, pid = self.start_in(mode)
+                os.kill(pid, signal.SIGKILL)
+                process.wait(20)
+                code, text = self.end(process)
+                self.assertEqual(code, 1)
+                self.assertRegex(text, "^oriel: the process in the sandbox was ended by signal 9\n$")
+                self.assertFalse(os.path.exists(self.socket))
+
+    def test_the_first_one_is_killed(self):
+        for mode in MODES[:2]:
+            with self.subTest(mode=mode):
+                process, pid = self.start_in(mode)
+                process.kill()
+                process.wait(20)
+                wait_for(lambda: has_ended(pid), "the end of the process in the sandbox")
+
+    def test_activation(self):
+        launch = ("import os, sys; os.dup2(int(sys.argv[1]), 3); "
+                  "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[2], sys.argv[2:])")
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                listener = self.listener()
+                process = self.start(sys.executable, "-c", launch, listener.fileno(), ORIEL_FS, "--shared-dir",
+                                     self.share, "--tag=activated", f"--sandbox={mode}", pass_fds=[listener.fileno()])
+                listener.close()
+                self.assertEqual(self.tag(), "activated")
+                self.assertEqual(self.end(process), (0, ""))
+                os.unlink(self.socket)
+
+    def test_libvirt(self):
+        listener = self.listener()
+        process = self.start(ORIEL_FS, f"--fd={listener.fileno()}", "-o",
+                             f"source={self.share},cache=always,xattr,flock,posix_lock,sandbox=namespace",
+                             "--thread-pool-size=4", "--readonly", pass_fds=[listener.fileno()])
+        listener.close()
+        self.assertEqual(self.tag(), "oriel")
+        self.assertNotEqual(namespace(self.serving(process), "mnt"), namespace("self", "mnt"))
+        self.assertEqual(self.end(process), (0, ""))
+
+
+class Nobody(SandboxCase):
+    """An ordinary user has a user namespace, or is told how to do without."""
+
+    def test_namespace(self):
+        user = {}
+        if os.geteuid() == 0:
+            user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            os.chown(self.folder, NOBODY, NOBODY)
+            os.chown(self.share, NOBODY, NOBODY)
+            try:
+                run(ORIEL_FS, "--version", **user)
+            except PermissionError:
+                self.skipTest("nobody can't start the program")
+        process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, **user)
+        try:
+            pid = self.serving(process)
+        except (AssertionError, ValueError):
+            self.assertEqual(process.wait(20), 1)
+            self.assertIn("--sandbox=none", self.end(process)[1])
+            self.skipTest("there are no user namespaces here")
+        for name in NAMESPACES + ("user",):
+            self.assertNotEqual(os.stat(f"/proc/{pid}/ns/{name}").st_ino, os.stat(f"/proc/self/ns/{name}").st_ino, name)
+        found = status(pid)
+        self.assertEqual((found["NoNewPrivs"], found["Seccomp"]), ("1", "2"))
+        if user:
+            self.assertEqual(found["Uid"].split(), [str(NOBODY)] * 4)
+        self.assertEqual(self.end(process), (0, ""))
+        self.assertFalse(os.path.exists(self.socket))
+
+
+class Wrong(SandboxCase):
+    def test_values(self):
+        maps = ("--uid-map=:0:100000:65536:", "--gid-map=:0:100000:65536:")
+        for options in (["--modcaps=chown"], ["--modcaps=+"], ["--modcaps=+nonsense"], ["--modcaps=-chown:+"],
+                        ["--sandbox=maybe"], ["--sandbox="], ["--seccomp=perhaps"],
+                        ["--uid-map=0:1:2", maps[1]], ["--uid-map=:0:1:", maps[1]], ["--uid-map=:0:1:x:", maps[1]],
+                        [maps[0], "--gid-map=:0:-1:1:"], [maps[0]], [maps[1]],
+                        [*maps, "--sandbox=none"], [*maps, "--sandbox=chroot"]):
+            with self.subTest(options=options):
+                result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, *options)
+                self.assertEqual(result.returncode, 2)
+                self.assertRegex(result.stderr, "^oriel: [^\n]+\n$")
+                self.assertFalse(os.path.exists(self.socket))
+
+
+@unittest.skipIf(mount_case.why_not(), mount_case.why_not())
+@unittest.skipIf(os.environ["SANDBOX"] == "off", "no sandbox with a sanitizer")
+@unittest.skipIf(os.geteuid() != 0, "not root")
+class Served(mount_case.MountCase):
+    """The filter of system calls lets through what a guest asks for."""
+
+    def has_attributes(self):
+        try:
+            os.setxattr(self.share, "user.oriel", b"")
+            os.removexattr(self.share, "user.oriel")
+            return True
+        except OSError:
+            return False
+
+    def use(self):
+        with open(self.at("a"), "wb") as file:
+            file.write(b"written")
+            os.fsync(file.fileno())
+        os.rename(self.at("a"), self.at("b"))
+        self.assertEqual(self.host("b"), b"written")
+        if self.has_attributes():
+            os.setxattr(self.at("b"), "user.oriel", b"value")
+            self.assertEqual(os.getxattr(os.path.join(self.share, "b"), "user.oriel"), b"value")
+            self.assertIn("user.oriel", os.listxattr(self.at("b")))
+            os.removexattr(self.at("b"), "user.oriel")
+        os.mkdir(self.at("d"))
+        os.link(self.at("b"), self.at("d/l"))
+        os.symlink("b", self.at("s"))
+        os.chown(self.at("b"), 1, 2)
+        os.chmod(self.at("b"), 0o640)
+        os.truncate(self.at("b"), 3)
+        os.utime(self.at("b"), (1, 2))
+        found = os.stat(os.path.join(self.share, "b"))
+        self.assertEqual((found.st_uid, found.st_gid, found.st_mode & 0o7777, found.st_size, found.st_mtime),
+                         (1, 2, 0o640, 3, 2))
+        self.assertEqual(sorted(os.listdir(self.point)), ["b", "d", "s"])
+        os.statvfs(self.point)
+        shutil.rmtree(self.at("d"))
+        os.unlink(self.at("s"))
+        os.unlink(self.at("b"))
+        self.assertEqual(os.listdir(self.share), [])
+
+    def test_modes(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                process = self.start_fs(f"--sandbox={mode}", "--xattr", "--posix-lock", "--flock")
+                mount = self.start_mount()
+                self.use()
+                subprocess.run(["umount", self.point], check=True)
+                mount.wait(20)
+                self.assertEqual(self.end(process), (0, ""))
+
+
+if __name__ == "__main__":
+    main()
