@@ -42,7 +42,6 @@ class Linux(Nested):
         another file system below one of them, and what the host does to files that are in use. With one CPU: two have
         ended twice with KVM's internal error 3 at a doorbell, for a reason not yet known."""
         self.nest("fs.sh", """
-            host_append() { printf %s "$2" >>"$(at "$1")"; }
             host_remove() { rm "$(at "$1")"; }
             host_move() { mv "$(at "$1")" "$(at "$2")"; }
 
@@ -65,7 +64,13 @@ class Linux(Nested):
             run --memory 256M --cpus 1 --share /share,tag=share,dax=16M \\
                     --share /auto,tag=auto,dax=16M,option=dax=auto=64K \\
                     --share /plain,tag=plain,option=xattr,option=killpriv-v2
-            """ + ENDS, 150, exercises=("fsx",))
+            """ + ENDS, 150)
+
+    def test_files(self):
+        """What files.sh asks of a share that has all options which guest and host meet by."""
+        self.make_tree("tree", 60)
+        self.nest("files.sh", "run --memory 256M --cpus 1 --share /share,tag=share,dax=64M,"
+                  "option=posix-acl,option=posix-lock,option=flock --share /share,tag=again\n" + ENDS, 150)
 
     def test_shrunk(self):
         self.write("lost", b"x" * 65536)
