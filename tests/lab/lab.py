@@ -6,6 +6,7 @@ are answered with one line. The scratch folder of a test is below the chroot, so
 is removed after the test; the logs of all processes, the console's and the trace of every vhost-user message stay in
 the folder "logs" beside the chroot.
 """
+import fcntl
 import glob
 import hashlib
 import json
@@ -15,9 +16,11 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tty
 import unittest
@@ -28,9 +31,19 @@ from harness import wait_for  # noqa: E402
 ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
 ORIEL = os.path.abspath(os.environ["ORIEL"])
 ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
+BUILD = os.path.abspath(os.environ["ORIEL_BUILD"])
 PEERS = os.path.abspath(os.environ["ORIEL_PEERS"])
 KEPT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "logs")
 SCRATCH = os.path.join(ROOT, "t")
+# Static, for a guest's /bin.
+EXERCISES = os.path.join(BUILD, "tests/exercise")
+GUEST_PROGRAMS = {
+    "exercise": os.path.join(PEERS, "exercise"),
+    "share": os.path.join(PEERS, "share"),
+    "exercise-posix": os.path.join(EXERCISES, "exercise-posix-static"),
+    "exercise-fsx": os.path.join(EXERCISES, "exercise-fsx-static"),
+}
+GUEST_SCRIPTS = ["tap.sh", "exercise.sh", "files.sh"]
 
 
 def kernel():
@@ -44,11 +57,13 @@ def made_at(path):
 
 
 def tree_sum(folder):
-    """One checksum for the names and contents of all files: what "sum.sh" computes in a guest."""
+    """One checksum for the names and contents of all regular files: what "sum.sh" computes in a guest."""
     lines = []
     for at, folders, names in os.walk(folder):
         for name in names:
             path = os.path.join(at, name)
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
             with open(path, "rb") as file:
                 lines.append(f"{hashlib.sha256(file.read()).hexdigest()}  ./{os.path.relpath(path, folder)}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
@@ -112,6 +127,16 @@ class Case(unittest.TestCase):
             shutil.copy(ROOT + os.path.realpath(ROOT + path)[len(os.path.realpath(ROOT)):], to)
         for name in "tmp", "dev", "data":
             os.mkdir(self.share + "/fio/" + name)
+
+    def add_stress_ng(self):
+        """This machine's, to be run from the share: stress() of files.sh does so."""
+        found = subprocess.run(["ldd", "/usr/bin/stress-ng"], capture_output=True, text=True, check=True).stdout
+        tree = self.share + "/stress-ng"
+        for path in ["/usr/bin/stress-ng"] + re.findall(r"/\S+", found):
+            os.makedirs(os.path.dirname(tree + path), exist_ok=True)
+            shutil.copy(path, tree + path)
+        for name in "tmp", "dev", "proc", "sys", "data":
+            os.mkdir(f"{tree}/{name}")
 
     # ---- processes ----
 
@@ -180,8 +205,9 @@ class Case(unittest.TestCase):
         tree = self.path("initramfs")
         os.makedirs(tree + "/bin")
         shutil.copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
-        shutil.copy(os.path.join(PEERS, "exercise"), tree + "/bin/exercise")
-        for name in ("init", "tap.sh", "exercise.sh"):
+        for name, path in GUEST_PROGRAMS.items():
+            shutil.copy(path, f"{tree}/bin/{name}")
+        for name in ("init", *GUEST_SCRIPTS):
             shutil.copy(os.path.join(HERE, "guest", name), tree + "/" + name)
         shutil.copy(os.path.join(HERE, "guest", script), tree + "/test.sh")
         os.chmod(tree + "/init", 0o755)
@@ -288,6 +314,42 @@ class Case(unittest.TestCase):
                 return "yes"
             time.sleep(0.05)
         return "no"
+
+    def host_append(self, name, text):
+        with open(os.path.join(self.share, name), "ab") as file:
+            file.write(text.encode())
+
+    def host_facts(self, name):
+        return self.run_ok("sh", "-c", '. "$1" && facts "$2"', "sh", os.path.join(HERE, "guest/tap.sh"),
+                           os.path.join(self.share, name)).strip()
+
+    def host_tar(self, folder, archive):
+        self.run_ok("tar", "-cf", os.path.join(self.share, archive), "-C", os.path.join(self.share, folder), ".")
+
+    def host_untar(self, archive, folder):
+        os.mkdir(os.path.join(self.share, folder))
+        self.run_ok("tar", "-xpf", os.path.join(self.share, archive), "-C", os.path.join(self.share, folder))
+
+    def host_xattr(self, name, attribute):
+        return os.getxattr(os.path.join(self.share, name), attribute).hex()
+
+    def host_lock(self, kind, name):
+        """Without waiting; it is kept until it is released."""
+        self.locked = open(os.path.join(self.share, name), "r+b")
+        (fcntl.flock if kind == "flock" else fcntl.lockf)(self.locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def host_refused(self, kind, name):
+        try:
+            self.host_lock(kind, name)
+        except BlockingIOError:
+            return "yes"
+        finally:
+            self.locked.close()
+        return "no"
+
+    def host_release(self, _):
+        """Some time later."""
+        threading.Timer(0.5, self.locked.close).start()
 
 
 class Monitor:

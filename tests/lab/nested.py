@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 
-from lab import HERE, ORIEL, ORIEL_FS, PEERS, ROOT, SCRATCH, Case, kernel
+from lab import GUEST_PROGRAMS, GUEST_SCRIPTS, HERE, ORIEL, ORIEL_FS, ROOT, SCRATCH, Case, kernel
 
 # What all outer machines have in common, below the chroot because QEMU reads the kernel there.
 COMMON = os.path.join(SCRATCH, "nested")
@@ -128,13 +128,14 @@ class Nested(Case):
 
     def add_common(self, tree, *names):
         copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
-        for name in ("init", "tap.sh", *names):
+        for name in {"init", "tap.sh", *names}:
             copy(os.path.join(HERE, "guest", name), tree + "/" + os.path.basename(name), 0o755)
 
     def pack_inner(self, script, *archives):
         tree = self.path("tree")
-        self.add_common(tree, "exercise.sh")
-        copy(os.path.join(PEERS, "exercise"), tree + "/bin/exercise")
+        self.add_common(tree, *GUEST_SCRIPTS)
+        for name, path in GUEST_PROGRAMS.items():
+            copy(path, f"{tree}/bin/{name}")
         copy(os.path.join(HERE, "guest/vm", script), tree + "/test.sh")
         pack(tree, self.path("inner.cpio"))
         concatenate(self.path("initrd"), self.path("inner.cpio"), *(f"{COMMON}/{name}.cpio" for name in archives))
@@ -144,6 +145,7 @@ class Nested(Case):
         self.add_common(tree, "outer.sh")
         for program in ORIEL, ORIEL_FS:
             add_from_here(tree, program)
+        copy(GUEST_PROGRAMS["share"], tree + "/bin/share")
         copy(self.path("initrd"), tree + "/inner/initrd")
         if "/inner/bzImage" in outer:
             copy(ROOT + kernel(), tree + "/inner/bzImage")

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a guest does to files through mappings, and checks. Static: it runs in an initramfs. */
-#include <errno.h>
-#include <fcntl.h>
+#include "guest.h"
+
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,35 +16,6 @@
 #include <unistd.h>
 
 #define MAX_SIZE (5u << 20)
-
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        vprintf(format, args);
-        va_end(args);
-        printf(" (errno %d)\n", errno);
-        exit(1);
-}
-
-static int open_file(const char *path, int flags)
-{
-        int fd = open(path, flags, 0644);
-
-        if (fd < 0)
-                die("open %s", path);
-        return fd;
-}
-
-static uint8_t *map_file(int fd, size_t size, int protection)
-{
-        void *p = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
-
-        if (p == MAP_FAILED)
-                die("mmap %zu", size);
-        return p;
-}
 
 /* dax FILE: is it mapped straight from the window? */
 static void dax(char **args)
@@ -78,18 +48,6 @@ static void load(char **args)
         const uint8_t *p = map_file(fd, offset + n, PROT_READ);
 
         fwrite(p + offset, 1, n, stdout);
-}
-
-static bool ask_host(const char *action)
-{
-        int console = open_file("/dev/console", O_RDWR);
-        char answer[64] = {0};
-
-        dprintf(console, "host: %s\n", action);
-        if (read(console, answer, sizeof(answer) - 1) <= 0)
-                die("no answer to %s", action);
-        close(console);
-        return strncmp(answer, "no", 2) != 0;
 }
 
 /* linger FILE OFFSET TEXT ACTION: store through a mapping, and ask the host before anything else is done. */

@@ -133,6 +133,44 @@ holds() {
         [ "$(host_bytes "$1" "$2" ${#3})" = "$3" ]
 }
 
+host_append() {
+        printf %s "$2" >>"$(at "$1")"
+}
+
+host_facts() {
+        facts "$(at "$1")"
+}
+
+host_tar() {
+        tar -cf "$(at "$2")" -C "$(at "$1")" .
+}
+
+host_untar() {
+        mkdir "$(at "$2")"
+        tar -xpf "$(at "$1")" -C "$(at "$2")"
+}
+
+host_xattr() {
+        share xattr "$(at "$1")" "$2"
+}
+
+# Without waiting; it is kept until it is released.
+host_lock() {
+        rm -f /tmp/held
+        share hold "$(at "$2")" "$1" >/tmp/held &
+        echo $! >/tmp/holder
+        wait_for 5 grep -q held /tmp/held
+}
+
+host_refused() {
+        if share lock "$(at "$2")" "$1" >/dev/null; then echo no; else echo yes; fi
+}
+
+# Some time later.
+host_release() {
+        { sleep 0.5; kill "$(cat /tmp/holder)"; } >/dev/null &
+}
+
 # The back-end whose arguments have a word, or all of them.
 back_ends() {
         for pid in $(pidof oriel-fs); do
