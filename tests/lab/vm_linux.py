@@ -37,35 +37,6 @@ class Linux(Nested):
                     --share /plain,tag=plain
             """ + ENDS, 120)
 
-    def test_fs(self):
-        """Shares of several kinds at once: a file of many times the window's size, files that are mapped by their size,
-        another file system below one of them, and what the host does to files that are in use. With one CPU: two have
-        ended twice with KVM's internal error 3 at a doorbell, for a reason not yet known."""
-        self.nest("fs.sh", """
-            host_remove() { rm "$(at "$1")"; }
-            host_move() { mv "$(at "$1")" "$(at "$2")"; }
-
-            mkdir -p /auto /plain/below
-            seq 1 400000 | head -c 2000000 >/tmp/block
-            # Not one of the window's ranges is like another.
-            for i in $(seq 1 48); do
-                    echo "piece $i"
-                    cat /tmp/block
-            done >/share/large
-            head -c 20000 /tmp/block >/auto/small
-            head -c 200000 /tmp/block >/auto/large
-            mount -t tmpfs tmpfs /plain/below
-            mkdir /plain/below/folder
-            cp /auto/large /plain/below/folder/file
-            for name in appended cut removed replaced; do
-                    head -c 8192 /tmp/block >/share/$name
-                    echo new >/share/$name-new
-            done
-            run --memory 256M --cpus 1 --share /share,tag=share,dax=16M \\
-                    --share /auto,tag=auto,dax=16M,option=dax=auto=64K \\
-                    --share /plain,tag=plain,option=xattr,option=killpriv-v2
-            """ + ENDS, 150)
-
     def test_files(self):
         """What files.sh asks of a share that has all options which guest and host meet by."""
         self.make_tree("tree", 60)
