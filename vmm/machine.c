@@ -19,14 +19,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A fault without a cause that is found is tried again this often: its cause may be gone by then. */
-#define FAULT_TRIES 3
+/* A fault without a cause that is found is tried again this often: its cause may be gone by then. Where a file goes on
+ * to shrink and grow, every other fault finds it grown again, so that a few in a row say nothing. */
+#define FAULT_TRIES 100
 
 /* How long back-ends have for a reset. */
 #define RESET_MS 2000
 
 struct fault_count {
-        uint64_t rip;
+        uint64_t rip, address;
         unsigned count;
 };
 
@@ -158,8 +159,8 @@ static bool do_fault(void *userdata, unsigned vcpu)
                 count->count = 0;
                 return true;
         }
-        if (count->rip != fault.rip)
-                *count = (struct fault_count){.rip = fault.rip};
+        if (count->rip != fault.rip || count->address != fault.address)
+                *count = (struct fault_count){fault.rip, fault.address, 0};
         if (++count->count < FAULT_TRIES)
                 return true;
         if (fault.found)

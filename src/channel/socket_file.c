@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/syscalls.h"
 
+#include <errno.h>
 #include <oriel/socket.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,11 +11,18 @@
 
 USES_SYSCALLS(SYSCALL(newfstatat), SYSCALL(unlink));
 
+/* A server that was killed may still be going when the next one is started in its place. */
+#define IN_USE_US 100000
+
 int socket_file_listen(struct socket_file *file, const char *path)
 {
         int fd = oriel_socket_listen(path);
         struct stat st;
 
+        if (fd == -EADDRINUSE) {
+                usleep(IN_USE_US);
+                fd = oriel_socket_listen(path);
+        }
         *file = (struct socket_file){.path = NULL};
         if (fd < 0)
                 report("can't listen on %s: %s", path, strerror(-fd));

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from harness import ORIEL, ORIEL_FS, Case, listening, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, is_listened_on, listening, main, run, wait_for
 
 
 class Daemon(Case):
@@ -35,6 +35,8 @@ class Daemon(Case):
         process = self.start_fs()
         process.kill()
         process.wait()
+        # In its sandbox, it may live a moment longer than its parent.
+        wait_for(lambda: not is_listened_on(self.socket), "its end")
         self.assertTrue(os.path.exists(self.socket))
         self.start_fs()
         wait_for(lambda: listening(self.socket), "the socket")
