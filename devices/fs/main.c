@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/footprint.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/signals.h"
@@ -220,6 +221,7 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
 
         bool listening = is_listening(socket);
 
+        footprint_trim();
         if (!listening)
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
@@ -283,6 +285,7 @@ static int run(struct command_line *line)
 
         if (pid > 0) {
                 socket = fd_close(socket);
+                footprint_trim();
                 return sandbox_supervise(pid, signals);
         }
         /* The socket is the other process's to remove: what is at that path in the sandbox is not it. */

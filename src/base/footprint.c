@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/footprint.h"
+#include "base/syscalls.h"
+
+#include <link.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(madvise));
+
+/* Segments that are not writable only: the others have been changed since they were read. */
+static int trim(struct dl_phdr_info *info, size_t size, void *userdata)
+{
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+        (void)size;
+        (void)userdata;
+        for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+                const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+                uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
+                uintptr_t end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+
+                if (segment->p_type == PT_LOAD && !(segment->p_flags & PF_W))
+                        madvise((void *)start, end - start, MADV_DONTNEED); /* NOLINT(performance-no-int-to-ptr) */
+        }
+        return 0;
+}
+
+void footprint_trim(void)
+{
+        dl_iterate_phdr(trim, NULL);
+}
