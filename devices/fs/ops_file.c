@@ -437,6 +437,7 @@ ssize_t op_fallocate(struct request *request)
 
         WITHOUT_FSETID(changes_for_other(request) && has_setuid(handle->fd));
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        drop_mapped_capability(request->fs, handle->fd);
 
         int r = sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
 

@@ -373,10 +373,17 @@ static void by_copy(struct client *client, uint64_t nodeid, uint64_t fh)
         assert_int_equal(client_release(client, FUSE_RELEASE, from), 0);
 }
 
+static void by_allocation(struct client *client, uint64_t nodeid, uint64_t fh)
+{
+        const struct fuse_fallocate_in in = {.fh = fh, .offset = 1 << 20, .length = 4096};
+
+        assert_int_equal(client_call(client, FUSE_FALLOCATE, nodeid, BODY(START(in)), NULL, 0), 0);
+}
+
 /* Whatever it is called on the host, who changes a file takes its capabilities away; a new mode does not. */
 static void check_capability(struct client *client, const char *on_host)
 {
-        static change_function *const changes[] = {by_write, by_truncation, by_open, by_owner, by_copy};
+        static change_function *const changes[] = {by_write, by_truncation, by_open, by_owner, by_copy, by_allocation};
         struct fuse_attr attr;
         char got[64];
 
