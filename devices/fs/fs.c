@@ -110,6 +110,7 @@ void fs_resume(struct fs *fs)
         pthread_rwlock_wrlock(&fs->session);
         if (!fs->ready) {
                 window_resume(&fs->window);
+                fs->features = features_wanted(fs);
                 fs->ready = true;
         }
         pthread_rwlock_unlock(&fs->session);

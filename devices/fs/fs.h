@@ -133,7 +133,8 @@ int fs_sync_fd(const struct fs *fs);
 
 /* Go on for a guest that was served by another process before: it will not say FUSE_INIT again. It still knows the
  * root, what it calls anything else by is unknown (ESTALE), so it looks names up anew. Its window is as the other has
- * left it. Nothing where the guest has begun with us. */
+ * left it. What it had agreed on with the other is taken to be all that the options want. Nothing where the guest has
+ * begun with us. */
 void fs_resume(struct fs *fs);
 
 /* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,

@@ -2,7 +2,6 @@
 #include "devices/fs/handle.h"
 
 #include "base/fd.h"
-#include "devices/fs/inode.h"
 #include "devices/fs/state.h"
 
 #include <fcntl.h>
@@ -48,7 +47,7 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
                 .is_plain = flags == O_RDONLY,
                 .is_direct = flags & O_DIRECT,
                 .nodeid = node->inode->nodeid,
-                .mount = node->inode->id.key.mount,
+                .file = node->inode->id.key,
         };
         pthread_mutex_init(&handle->lock, NULL);
 

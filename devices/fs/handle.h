@@ -3,14 +3,12 @@
 #define DEVICES_FS_HANDLE_H
 
 #include "base/cleanup.h"
+#include "devices/fs/inode.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-struct fs;
-struct node;
 
 enum handle_kind {
         HANDLE_FILE,
@@ -23,8 +21,8 @@ struct handle {
         uint64_t fh;
         int fd;
         enum handle_kind kind;
-        uint64_t nodeid;      /* by which it was opened */
-        uint64_t mount;       /* on which it is */
+        uint64_t nodeid; /* by which it was opened */
+        struct inode_key file;
         bool is_plain;        /* open for reading, and nothing else: as good as another */
         bool is_direct;       /* O_DIRECT */
         pthread_mutex_t lock; /* a directory's position, from when it is set until it has been used */

@@ -275,10 +275,17 @@ static int count_found(struct fs *fs, struct found *found, uint64_t *nodeid)
         return r < 0 ? r : count_lookup(fs, found, nodeid);
 }
 
-static void tell_entry(struct fs *fs, const struct statx *stat, uint64_t parent_mount, uint64_t nodeid,
+/* A btrfs subvolume is on the mount that it is below, with a device number and inode numbers of its own. */
+static bool is_submount(const struct statx *stat, const struct inode_key *parent)
+{
+        const struct inode_key key = key_of(stat);
+
+        return S_ISDIR(stat->stx_mode) && (key.mount != parent->mount || key.device != parent->device);
+}
+
+static void tell_entry(struct fs *fs, const struct statx *stat, const struct inode_key *parent, uint64_t nodeid,
                        struct fuse_entry_out *entry)
 {
-        bool submount = S_ISDIR(stat->stx_mode) && stat->stx_mnt_id != parent_mount && fs->features & FUSE_SUBMOUNTS;
 
         *entry = (struct fuse_entry_out){
                 .nodeid = nodeid,
@@ -286,12 +293,12 @@ static void tell_entry(struct fs *fs, const struct statx *stat, uint64_t parent_
                 .attr_valid = attributes_valid(fs),
                 .attr = attributes_of(fs, stat),
         };
-        if (submount)
+        if (fs->features & FUSE_SUBMOUNTS && is_submount(stat, parent))
                 entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
 /* Takes @fd, which is O_PATH. */
-static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_entry_out *entry)
+static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, struct fuse_entry_out *entry)
 {
         struct statx stat;
         struct found found = {.fd = path_fd, .stat = &stat};
@@ -305,7 +312,7 @@ static int enter(struct fs *fs, int path_fd, uint64_t parent_mount, struct fuse_
         mount_unref(fs, found.mount);
         fd_close(found.fd);
         if (r == 0)
-                tell_entry(fs, &stat, parent_mount, nodeid, entry);
+                tell_entry(fs, &stat, parent, nodeid, entry);
         return r;
 }
 
@@ -321,7 +328,7 @@ static bool may_be_new(struct fs *fs)
 }
 
 /* A file that is known by a descriptor needs no other. For one that isn't, this is a system call too many. */
-static int look_up_known(struct fs *fs, int directory_fd, uint64_t mount, const char *name,
+static int look_up_known(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
                          struct fuse_entry_out *entry)
 {
         struct statx stat;
@@ -336,32 +343,33 @@ static int look_up_known(struct fs *fs, int directory_fd, uint64_t mount, const 
                 return r;
         if (!count_known(fs, &(struct inode_id){.key = key_of(&stat)}, &nodeid))
                 return -EAGAIN;
-        tell_entry(fs, &stat, mount, nodeid, entry);
+        tell_entry(fs, &stat, directory, nodeid, entry);
         return 0;
 }
 
-int inode_lookup(struct fs *fs, int directory_fd, uint64_t mount, const char *name, struct fuse_entry_out *entry)
+int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
+                 struct fuse_entry_out *entry)
 {
         /* A single name can't lead astray; that the kernel refuses links and anything above as well costs nothing. */
         const struct open_how how = {
                 .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
         };
-        int r = look_up_known(fs, directory_fd, mount, name, entry);
+        int r = look_up_known(fs, directory_fd, directory, name, entry);
 
         if (r != -EAGAIN)
                 return r;
 
         int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
 
-        return fd < 0 ? -errno : enter(fs, fd, mount, entry);
+        return fd < 0 ? -errno : enter(fs, fd, directory, entry);
 }
 
-int inode_lookup_open(struct fs *fs, int fd, uint64_t mount, struct fuse_entry_out *entry)
+int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry)
 {
         int path_fd = openat(fs->proc_fd, fd_name(fd).text, O_PATH | O_CLOEXEC);
 
-        return path_fd < 0 ? -errno : enter(fs, path_fd, mount, entry);
+        return path_fd < 0 ? -errno : enter(fs, path_fd, directory, entry);
 }
 
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)

@@ -63,11 +63,12 @@ void node_put(struct node *node);
 /* One that is put when its scope ends. */
 #define NODE(name) _cleanup_(node_put) struct node name = {.opened = -1}
 
-/* Look @name, a checked single name, up in @directory_fd, which is on @mount, never following a symbolic link. Counts
- * one lookup, which @entry tells the guest of. */
-int inode_lookup(struct fs *fs, int directory_fd, uint64_t mount, const char *name, struct fuse_entry_out *entry);
+/* Look @name, a checked single name, up in @directory_fd, which is @directory's, never following a symbolic link.
+ * Counts one lookup, which @entry tells the guest of. */
+int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
+                 struct fuse_entry_out *entry);
 /* The same for the file open as @fd, which stays the caller's. */
-int inode_lookup_open(struct fs *fs, int fd, uint64_t mount, struct fuse_entry_out *entry);
+int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry);
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
 
 /* A regular file or a directory, opened anew with @flags. An fd or a negative errno. Nothing else is ever opened: a

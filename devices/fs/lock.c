@@ -37,13 +37,13 @@ static struct lock_owner *find_owner(struct inode *inode, uint64_t number)
         return owner;
 }
 
-/* The guest's kernel has checked that its user may read or write, as the kind of lock needs. */
-static int open_for_locks(const struct node *node)
+/* The guest's kernel has checked that its user may read or write, as the kind of lock needs; asking needs neither. */
+static int open_for_locks(const struct node *node, bool to_take)
 {
         static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
         int fd = -EACCES;
 
-        for (size_t i = node->fs->options.readonly; fd < 0 && i < ARRAY_SIZE(modes); i++)
+        for (size_t i = !to_take || node->fs->options.readonly; fd < 0 && i < ARRAY_SIZE(modes); i++)
                 fd = node_open(node, modes[i]);
         return fd;
 }
@@ -79,7 +79,7 @@ static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, 
 
 static int make_owner(const struct node *node, uint64_t number, struct lock_owner **out)
 {
-        _cleanup_(fd_closep) int fd = open_for_locks(node);
+        _cleanup_(fd_closep) int fd = open_for_locks(node, true);
         _cleanup_(freep) struct lock_owner *owner = malloc(sizeof(*owner));
 
         if (fd < 0 || !owner)
@@ -108,23 +108,42 @@ int lock_owner_get(const struct node *node, uint64_t number, bool make, struct l
         return known || !make ? 0 : make_owner(node, number, out);
 }
 
+/* Take it out of the inode's list, unless somebody but the caller uses it. */
+static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_owner *owner)
+{
+        struct lock_owner **at = &inode->owners;
+
+        pthread_mutex_lock(&fs->lock);
+        while (*at && *at != owner)
+                at = &(*at)->next;
+
+        bool unused = *at && atomic_load(&owner->refs) == 2;
+
+        if (unused)
+                *at = owner->next;
+        pthread_mutex_unlock(&fs->lock);
+        return unused;
+}
+
 void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
 {
-        struct lock_owner *gone;
+        struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
         pthread_mutex_lock(&fs->lock);
 
-        struct lock_owner **at = &inode->owners;
+        struct lock_owner *owner = find_owner(inode, number);
 
-        while (*at && (*at)->number != number)
-                at = &(*at)->next;
-        gone = *at;
-        if (gone)
-                *at = gone->next;
+        if (owner)
+                reference(owner);
         pthread_mutex_unlock(&fs->lock);
-        lock_owner_put(gone);
-        if (gone)
-                waiting_wake(&fs->waiting);
+        if (!owner)
+                return;
+        fcntl(owner->fd, F_OFD_SETLK, &all);
+        /* A request of its that waits for a lock is to be its own when it gets that. */
+        if (detach_unused(fs, inode, owner))
+                lock_owner_put(owner);
+        lock_owner_put(owner);
+        waiting_wake(&fs->waiting);
 }
 
 void lock_owners_free(struct lock_owner *list)
@@ -138,6 +157,22 @@ void lock_owners_free(struct lock_owner *list)
 }
 
 /* ---- locks ---- */
+
+/* Who has no lock here needs none to ask for those of others. */
+int lock_find(const struct node *node, uint64_t number, struct flock *range)
+{
+        _cleanup_(lock_owner_putp) struct lock_owner *owner = NULL;
+        int r = lock_owner_get(node, number, false, &owner);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int fd = owner ? -1 : open_for_locks(node, false);
+
+        if (!owner && fd < 0)
+                return fd;
+        return sys_result(fcntl(owner ? owner->fd : fd, F_OFD_GETLK, range));
+}
 
 int lock_try(const struct lock_wanted *wanted)
 {

@@ -31,7 +31,7 @@ struct lock_owner {
 int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out);
 void lock_owner_put(struct lock_owner *owner); /* NULL is accepted */
 DEFINE_CLEANUP(struct lock_owner *, lock_owner_put);
-/* It holds no lock any more. */
+/* It holds no lock any more; what it waits for it gets all the same. */
 void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
 /* All in @list, of an inode that is about to go. */
 void lock_owners_free(struct lock_owner *list);
@@ -46,6 +46,9 @@ struct lock_wanted {
 
 /* Without waiting: -EAGAIN if somebody else has it. */
 int lock_try(const struct lock_wanted *wanted);
+
+/* A lock of somebody else's that keeps owner @number from one of @range, as fcntl(2) says it (F_GETLK). */
+int lock_find(const struct node *node, uint64_t number, struct flock *range);
 
 #define REMEMBERED_INTERRUPTS 64
 

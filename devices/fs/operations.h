@@ -78,6 +78,9 @@ const struct operation *operation_find(uint32_t opcode);
 /* 0, or what is wrong with the request in @data, which @request gets the parts of. */
 int operation_parse(const struct operation *operation, struct cursor *data, struct request *request);
 
+/* Of FUSE_INIT's flags, what the options want. */
+uint64_t features_wanted(const struct fs *fs);
+
 /* Let everything go that the guest holds, and unmap what it has mapped. */
 void session_end(struct fs *fs);
 

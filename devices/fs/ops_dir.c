@@ -61,7 +61,7 @@ static void write_lookup(const struct listing *listing, const char *name)
 {
         struct fuse_entry_out entry;
 
-        if (is_dot(name) || inode_lookup(listing->fs, listing->handle->fd, listing->handle->mount, name, &entry) < 0)
+        if (is_dot(name) || inode_lookup(listing->fs, listing->handle->fd, &listing->handle->file, name, &entry) < 0)
                 entry = (struct fuse_entry_out){0};
         cursor_write(listing->out, &entry, sizeof(entry));
 }

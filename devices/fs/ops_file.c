@@ -125,7 +125,7 @@ static int create_new(struct request *request, int directory_fd, int flags)
 static int open_existing(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
         struct fs *fs = request->fs;
-        int r = inode_lookup(fs, directory->fd, directory->inode->id.key.mount, request->name, entry);
+        int r = inode_lookup(fs, directory->fd, &directory->inode->id.key, request->name, entry);
         NODE(node);
 
         if (r < 0)
@@ -156,7 +156,7 @@ static int create(struct request *request, const struct node *directory, int fla
         if (r < 0)
                 unlinkat(directory->fd, request->name, 0);
         else
-                r = inode_lookup_open(request->fs, fd, directory->inode->id.key.mount, entry);
+                r = inode_lookup_open(request->fs, fd, &directory->inode->id.key, entry);
         return r < 0 ? r : fd_take(&fd);
 }
 
@@ -180,7 +180,7 @@ static int create_unnamed(struct request *request, const struct node *directory,
         credentials_restore(&saved);
         r = label_new(request, -1, fd);
         if (r == 0)
-                r = inode_lookup_open(request->fs, fd, directory->inode->id.key.mount, entry);
+                r = inode_lookup_open(request->fs, fd, &directory->inode->id.key, entry);
         return r < 0 ? r : fd_take(&fd);
 }
 

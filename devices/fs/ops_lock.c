@@ -50,7 +50,6 @@ static ssize_t reply_lock(struct request *request, const struct flock *range)
 ssize_t op_getlk(struct request *request)
 {
         const struct fuse_lk_in *in = &request->in.lk;
-        _cleanup_(lock_owner_putp) struct lock_owner *owner = NULL;
         struct flock range;
         NODE(node);
 
@@ -62,9 +61,7 @@ ssize_t op_getlk(struct request *request)
                 return -ENOSYS;
         r = read_range(&in->lk, &range);
         if (r == 0)
-                r = lock_owner_get(&node, in->owner, true, &owner);
-        if (r == 0)
-                r = sys_result(fcntl(owner->fd, F_OFD_GETLK, &range));
+                r = lock_find(&node, in->owner, &range);
         return r < 0 ? r : reply_lock(request, &range);
 }
 

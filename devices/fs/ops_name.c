@@ -23,7 +23,7 @@ static const uint32_t permission_bits = 07777;
 static ssize_t reply_entry(struct request *request, const struct node *directory, const char *name)
 {
         struct fuse_entry_out entry;
-        int r = inode_lookup(request->fs, directory->fd, directory->inode->id.key.mount, name, &entry);
+        int r = inode_lookup(request->fs, directory->fd, &directory->inode->id.key, name, &entry);
 
         return r < 0 ? r : reply(request, &entry, sizeof(entry));
 }

@@ -28,7 +28,7 @@ static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FU
 static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 static const uint64_t needed_for_acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
 
-static uint64_t wanted_flags(const struct fs *fs)
+uint64_t features_wanted(const struct fs *fs)
 {
         const struct fs_options *options = &fs->options;
         const struct {
@@ -67,7 +67,7 @@ static uint64_t offered_flags(const struct fuse_init_in *in)
 /* Without one of what access lists need, there are none. */
 static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 {
-        uint64_t flags = offered_flags(in) & wanted_flags(fs);
+        uint64_t flags = offered_flags(in) & features_wanted(fs);
 
         return (flags & needed_for_acl) == needed_for_acl ? flags
                                                           : flags & ~(uint64_t)(FUSE_POSIX_ACL | FUSE_DONT_MASK);

@@ -107,6 +107,40 @@ static void test_flock(void **state)
         lock_guest_end(&guest);
 }
 
+/* Another thread of the one who waits closes the file, or unlocks all of it: what comes then is held all the same. */
+static void test_let_go_while_waiting(void **state)
+{
+        struct lock_guest guest;
+        struct lock_request request;
+
+        (void)state;
+
+        const uint64_t f = begin(&guest, LOCKS, false), fh = client_handle(&guest.client, f, O_RDWR);
+        const struct fuse_flush_in flush = {.fh = fh, .lock_owner = 2};
+        const int before = client_fds();
+
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, 10, 19)), 0);
+                assert_int_equal(lock_set(&guest, f, lock_part(2, F_WRLCK, 20, 29)), 0);
+                assert_int_equal(lock_wait(&guest, &request, NULL, 9, f, lock_part(2, F_WRLCK, 10, 19)), -EINPROGRESS);
+                if (i == 0)
+                        assert_int_equal(client_call(&guest.client, FUSE_FLUSH, f, BODY(START(flush)), NULL, 0), 0);
+                else
+                        assert_int_equal(lock_set(&guest, f, lock_part(2, F_UNLCK, WHOLE)), 0);
+                assert_false(atomic_load(&request.done));
+                assert_int_equal(lock_set(&guest, f, lock_part(3, F_WRLCK, 20, 29)), 0);
+                assert_int_equal(lock_set(&guest, f, lock_part(1, F_UNLCK, WHOLE)), 0);
+                assert_int_equal(lock_answer(&request), 0);
+                assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_WRLCK, 10, 10), EAGAIN);
+                assert_int_equal(lock_set(&guest, f, lock_part(1, F_RDLCK, 10, 10)), -EAGAIN);
+                for (uint64_t owner = 1; owner < 4; owner++)
+                        assert_int_equal(lock_set(&guest, f, lock_part(owner, F_UNLCK, WHOLE)), 0);
+                assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_WRLCK, 0, 0), 0);
+                assert_int_equal(client_fds(), before);
+        }
+        lock_guest_end(&guest);
+}
+
 static void test_host_gives_back(void **state)
 {
         struct lock_guest guest;
@@ -353,6 +387,7 @@ int main(void)
                 counted_test(test_granted_when_free),
                 counted_test(test_weaker_is_enough),
                 counted_test(test_flock),
+                counted_test(test_let_go_while_waiting),
                 counted_test(test_host_gives_back),
                 counted_test(test_interrupt),
                 counted_test(test_interrupt_of_last_session),

@@ -13,6 +13,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Another process has served the guest before, and agreed on what the options want: it is not said again. */
+static void test_resumed(void **state)
+{
+        const struct fuse_create_in create = {.flags = O_WRONLY, .mode = S_IFREG | 0666, .umask = 022};
+        const struct fuse_lk_in lock = {.owner = 1, .lk = {.end = INT64_MAX, .type = F_WRLCK}};
+        struct test_created created;
+        struct client client;
+
+        (void)state;
+        client_begin(&client,
+                     &(struct fs_options){.xattr = true, .posix_acl = FS_AUTO, .posix_lock = true, .writeback = true});
+        fs_reset(client.fs);
+        fs_resume(client.fs);
+        assert_true(client_call(&client, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(create), .name = "f"), &created,
+                                sizeof(created)) > 0);
+        assert_int_equal(client_stat(&client, "f").st_mode & 07777, 0644);
+        assert_int_equal(client_call(&client, FUSE_SETLK, created.entry.nodeid, BODY(START(lock)), NULL, 0), 0);
+        assert_int_equal(request_setxattr(&client, created.entry.nodeid, "user.x", "1", 1, 0), 0);
+
+        char got[2];
+
+        assert_int_equal(client_read(&client, FUSE_READ, created.open.fh, 0, got, sizeof(got)), 0);
+        client_end(&client);
+}
+
 static void test_cache_policies(void **state)
 {
         static const struct {
@@ -419,10 +444,10 @@ static void test_rename_flags(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_cache_policies), counted_test(test_flags_of_options), counted_test(test_insisting),
-                counted_test(test_writeback),      counted_test(test_direct),           counted_test(test_noatime),
-                counted_test(test_statx),          counted_test(test_tmpfile),          counted_test(test_copy_64),
-                counted_test(test_syncfs),         counted_test(test_rename_flags),
+                counted_test(test_resumed),   counted_test(test_cache_policies), counted_test(test_flags_of_options),
+                counted_test(test_insisting), counted_test(test_writeback),      counted_test(test_direct),
+                counted_test(test_noatime),   counted_test(test_statx),          counted_test(test_tmpfile),
+                counted_test(test_copy_64),   counted_test(test_syncfs),         counted_test(test_rename_flags),
         };
 
         return run_counted("fs-options", tests);

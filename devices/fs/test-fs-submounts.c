@@ -6,8 +6,12 @@
 #include "devices/fs/test-requests.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -227,13 +231,72 @@ static void test_of_its_own(void **state)
         end(&client);
 }
 
+static void make_subvolume(struct client *client, const char *name, const char *content)
+{
+        const int fd = openat(client->share_fd, "btrfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct btrfs_ioctl_vol_args args = {0};
+        char path[64];
+
+        snprintf(args.name, sizeof(args.name), "%s", name);
+        assert_int_equal(ioctl(fd, BTRFS_IOC_SUBVOL_CREATE, &args), 0);
+        close(fd);
+        snprintf(path, sizeof(path), "btrfs/%s/f", name);
+        client_make_file(client, path, content);
+}
+
+static void begin_with_subvolumes(struct client *client, const struct fs_options *options)
+{
+        char command[4 * sizeof(struct test_path) + 128];
+
+        client_begin(client, options);
+        assert_int_equal(mkdirat(client->share_fd, "btrfs", 0755), 0);
+
+        const struct test_path image = client_path(client, "image"), path = client_path(client, "btrfs");
+
+        snprintf(command, sizeof(command), "truncate -s 128M %s && mkfs.btrfs -q %s >/dev/null && mount -o loop %s %s",
+                 image.text, image.text, image.text, path.text);
+        assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+        make_subvolume(client, "one", "one");
+        make_subvolume(client, "two", "two");
+}
+
+/* They are on one mount, and have the same inode numbers. */
+static void test_subvolumes(void **state)
+{
+        struct client client;
+
+        (void)state;
+        if (!able)
+                skip();
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                begin_with_subvolumes(&client, &(struct fs_options){.file_handles = all[i]});
+                assert_int_equal(client_stat(&client, "btrfs/one/f").st_ino,
+                                 client_stat(&client, "btrfs/two/f").st_ino);
+                assert_int_equal(flags_by_lookup(&client, FUSE_ROOT_ID, "btrfs"), FUSE_ATTR_SUBMOUNT);
+
+                const uint64_t btrfs = client_node(&client, FUSE_ROOT_ID, "btrfs");
+
+                assert_int_equal(flags_by_lookup(&client, btrfs, "one"), FUSE_ATTR_SUBMOUNT);
+                assert_int_equal(flags_by_readdirplus(&client, btrfs, "two"), FUSE_ATTR_SUBMOUNT);
+
+                const uint64_t one = client_node(&client, btrfs, "one"), two = client_node(&client, btrfs, "two"),
+                               f = client_node(&client, one, "f"), other = client_node(&client, two, "f");
+
+                assert_int_equal(flags_by_lookup(&client, one, "f"), 0);
+                assert_int_not_equal(f, other);
+                check_contents(&client, f, "one");
+                check_contents(&client, other, "two");
+                fs_reset(client.fs);
+                assert_int_equal(umount(client_path(&client, "btrfs").text), 0);
+                client_end(&client);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_announced),
-                counted_test(test_two_nodes),
-                counted_test(test_let_go),
-                counted_test(test_of_its_own),
+                counted_test(test_announced),  counted_test(test_two_nodes),  counted_test(test_let_go),
+                counted_test(test_of_its_own), counted_test(test_subvolumes),
         };
 
         able = make_able();
