@@ -27,9 +27,9 @@ static struct command_line line = {
 };
 
 /* In the order of the enums that they are. */
-static const char *const cache_policies[] = {"auto", "always", "never", "metadata", NULL};
+static const char *const cache_policies[] = {"auto", "always", "never|none", "metadata", NULL};
 static const char *const whens[] = {"never", "auto", "always", NULL};
-static const char *const handles[] = {"never", "prefer", "mandatory", NULL};
+static const char *const handles[] = {"never", "prefer|fallback", "mandatory", NULL};
 static const char *const sandboxes[] = {"namespace", "chroot", "none", NULL};
 static const char *const actions[] = {"none", "kill", "log", "trap", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", "trace", "off", NULL};
@@ -39,6 +39,7 @@ static const struct option_row rows[] = {
         {"socket", OPTION_STRING, &line.socket_path, "PATH", NULL},
         {"socket-group", OPTION_STRING, &line.socket_group, "NAME", "let this group connect to it"},
         {"fd", OPTION_NUMBER, &line.fd, "FD", "use this inherited socket, listening or connected"},
+        {"once", OPTION_FLAG, &line.once, NULL, "end when the first front-end has gone"},
         {"shared-dir", OPTION_STRING, &line.fs.shared_dir, "DIR", "the directory to share"},
         {"tag", OPTION_STRING, &line.tag, "TAG", "the name the guest mounts it by (default: oriel)"},
         {"readonly", OPTION_FLAG, &line.fs.readonly, NULL, "let the guest change nothing"},
@@ -90,7 +91,7 @@ static const struct option_row rows[] = {
 
         {"request-queues", OPTION_NUMBER, &line.request_queues, "N", "request queues, 1 to 64 (default: 1)"},
         {"thread-pool-size", OPTION_NUMBER, &line.thread_pool_size, "N",
-         "threads for each, 0 to 64; 0 is one (default: 0)"},
+         "threads for each, 64 at most; 0 is one (default: 0)"},
         {"poll", OPTION_NUMBER, &line.poll_us, "USEC",
          "look for the next request that long before sleeping, while that is worth it (default: 50)"},
         {"dialect", OPTION_STRING, &line.dialect, "NAME",
@@ -143,8 +144,8 @@ static const struct program program = {
         .name = "oriel-fs",
         .operands = "",
         .summary = "Share a directory with a virtual machine: a vhost-user back-end for virtio-fs, with DAX.\n"
-                   "Serves one front-end after the other until SIGINT, SIGTERM or SIGHUP; with a connected --fd, that "
-                   "one.",
+                   "Serves one front-end after the other until SIGINT, SIGTERM or SIGHUP; with --once or a connected "
+                   "--fd, one.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
 };
@@ -273,16 +274,12 @@ static int check_usage(void)
                 wrong = "--dax is about the files of --dax-window";
         else if (line.request_queues < 1 || line.request_queues > 64)
                 wrong = "--request-queues: 1 to 64";
-        else if (line.thread_pool_size > 64)
-                wrong = "--thread-pool-size: 0 to 64";
         else if (line.poll_us > 10000)
                 wrong = "--poll: at most 10000 microseconds";
         else if (line.dialect && !oriel_dialect_find(line.dialect))
                 wrong = "--dialect: standard, shmem-21 or shmem-20";
         else if (line.fs.posix_acl != FS_NEVER && (line.translate_uid.n > 0 || line.translate_gid.n > 0))
                 wrong = "--posix-acl names users and groups that --translate-uid and --translate-gid don't reach";
-        else if (line.fs.writeback && (line.fs.cache == FS_CACHE_NEVER || line.fs.cache == FS_CACHE_METADATA))
-                wrong = "--writeback needs the guest's page cache: --cache=auto or always";
         return wrong ? usage(wrong) : -1;
 }
 

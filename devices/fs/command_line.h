@@ -29,6 +29,7 @@ struct command_line {
         const char *dax;
         struct option_list translate_uid, translate_gid, compat;
         bool print_capabilities;
+        bool once;
         bool ignored;
 };
 

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -47,8 +48,9 @@ static bool is_stream_socket(int fd)
         return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-/* Serve whoever connects to @listener, or, if that is -1, the front-end attached already. Returns the exit status. */
-static int serve(struct oriel_backend *backend, int listener, int signals)
+/* Serve whoever connects to @listener, the first one only if @once; or, if @listener is -1, the front-end attached
+ * already. Returns the exit status. */
+static int serve(struct oriel_backend *backend, int listener, int signals, bool once)
 {
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
@@ -72,6 +74,8 @@ static int serve(struct oriel_backend *backend, int listener, int signals)
 
                 if (accepted >= 0)
                         oriel_backend_attach(backend, accepted);
+                if (accepted >= 0 && once)
+                        listener = -1;
         }
 }
 
@@ -202,7 +206,7 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
                 .tag = line->tag,
                 .request_queues = line->request_queues,
                 .poll_us = line->poll_us,
-                .threads = line->thread_pool_size ? line->thread_pool_size : 1,
+                .threads = MIN(MAX(line->thread_pool_size, 1u), 64u),
                 .log = make_log(line),
                 .dialect = line->dialect ? oriel_dialect_find(line->dialect) : NULL,
         };
@@ -226,7 +230,7 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
                 r = oriel_backend_attach(device_backend(device), fd_take(&socket));
 
         int status = r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
-                           : serve(device_backend(device), listening ? socket : -1, signals);
+                           : serve(device_backend(device), listening ? socket : -1, signals, line->once);
 
         device_free(device);
         fd_close(socket);

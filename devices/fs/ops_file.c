@@ -351,7 +351,7 @@ static int release_file(struct request *request)
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
         if (!(request->fs->features & FUSE_FLOCK_LOCKS) && handle->is_plain && handle_is_unused(handle))
-                parked_add(request->fs, handle->nodeid, fd_take(&handle->fd));
+                parked_add(request->fs, handle);
         return 0;
 }
 

@@ -2,8 +2,14 @@
 #include "devices/fs/parked.h"
 
 #include "base/fd.h"
-#include "devices/fs/inode.h"
+#include "base/syscalls.h"
+#include "devices/fs/handle.h"
 #include "devices/fs/state.h"
+
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+USES_SYSCALLS(SYSCALL(fstatfs));
 
 /* With the lock: what is at @place, which is empty then; -1 if that is not @nodeid's. */
 static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
@@ -25,9 +31,52 @@ static unsigned choose_place(struct parked *parked, const struct inode *inode)
         return place;
 }
 
-void parked_add(struct fs *fs, uint64_t nodeid, int fd)
+/* Elsewhere, a file that is open is not removed but renamed (NFS, FUSE), or to open it is to ask whether it is still
+ * the same. */
+static bool is_local(int fd)
 {
-        int gone = fd;
+        static const unsigned long types[] = {
+                EXT4_SUPER_MAGIC,      XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,    F2FS_SUPER_MAGIC,  TMPFS_MAGIC,
+                OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,  EROFS_SUPER_MAGIC_V1, ISOFS_SUPER_MAGIC,
+        };
+        struct statfs stat;
+
+        if (fstatfs(fd, &stat) < 0)
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if ((unsigned long)stat.f_type == types[i])
+                        return true;
+        return false;
+}
+
+static bool can_be_parked(struct fs *fs, const struct handle *handle)
+{
+        struct parked *parked = &fs->parked;
+
+        pthread_mutex_lock(&fs->lock);
+
+        bool known = parked->device == handle->file.device && parked->mount == handle->file.mount,
+             local = parked->is_local;
+
+        pthread_mutex_unlock(&fs->lock);
+        if (known)
+                return local;
+        local = is_local(handle->fd);
+        pthread_mutex_lock(&fs->lock);
+        parked->device = handle->file.device;
+        parked->mount = handle->file.mount;
+        parked->is_local = local;
+        pthread_mutex_unlock(&fs->lock);
+        return local;
+}
+
+void parked_add(struct fs *fs, struct handle *handle)
+{
+        if (!can_be_parked(fs, handle))
+                return;
+
+        const uint64_t nodeid = handle->nodeid;
+        int fd = fd_take(&handle->fd), gone = fd;
 
         pthread_mutex_lock(&fs->lock);
 

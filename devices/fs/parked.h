@@ -18,10 +18,16 @@ struct parked {
                 int fd;
         } places[PARKED_MAX];
         unsigned next;
+        /* What was found out last, and of which: a share has few file systems, and mostly one. */
+        uint64_t device, mount;
+        bool is_local;
 };
 
-/* Keep @fd, which was opened with O_RDONLY alone and is taken, for whoever opens @nodeid next. */
-void parked_add(struct fs *fs, uint64_t nodeid, int fd);
+struct handle;
+
+/* Keep the descriptor of @handle, which is plain and has been released, for whoever opens its file next; where that is
+ * not advisable, it stays in the handle. */
+void parked_add(struct fs *fs, struct handle *handle);
 /* An fd that is the caller's, or -1. */
 int parked_take(struct fs *fs, struct inode *inode);
 /* All are closed: is there room now that there was not? They have no claim to what the guest itself may hold. */

@@ -7,7 +7,9 @@
 #include "devices/fs/test-requests.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 static void open_and_release(struct client *client, uint64_t node, uint32_t flags)
@@ -42,6 +44,36 @@ static void test_stays_open(void **state)
         assert_int_equal(client_fds(), before + 1);
         client_forget(&client, f, 1);
         assert_int_equal(client_fds(), before - 1);
+        client_end(&client);
+}
+
+/* Only where that does nobody harm: ramfs is not among what is known for it. */
+static void test_local_alone(void **state)
+{
+        struct client client;
+
+        (void)state;
+        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+                skip();
+        client_begin(&client, NULL);
+        assert_int_equal(mkdirat(client.share_fd, "other", 0755), 0);
+        assert_int_equal(mount("none", client_path(&client, "other").text, "ramfs", 0, NULL), 0);
+
+        const uint64_t f = make(&client, "f"), other = client_node(&client, FUSE_ROOT_ID, "other");
+
+        client_make_file(&client, "other/f", "text");
+
+        const uint64_t g = client_node(&client, other, "f");
+        const int before = client_fds();
+
+        for (int i = 0; i < 2; i++) {
+                open_and_release(&client, g, O_RDONLY);
+                assert_int_equal(client_fds(), before + i);
+                open_and_release(&client, f, O_RDONLY);
+                assert_int_equal(client_fds(), before + 1);
+        }
+        fs_reset(client.fs);
+        assert_int_equal(umount(client_path(&client, "other").text), 0);
         client_end(&client);
 }
 
@@ -207,9 +239,13 @@ static void test_room(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_stays_open), counted_test(test_others_are_closed),
-                counted_test(test_contents),   counted_test(test_ends_with_the_session),
-                counted_test(test_many),       counted_test(test_room),
+                counted_test(test_stays_open),
+                counted_test(test_local_alone),
+                counted_test(test_others_are_closed),
+                counted_test(test_contents),
+                counted_test(test_ends_with_the_session),
+                counted_test(test_many),
+                counted_test(test_room),
         };
 
         return run_counted("fs-parked", tests);

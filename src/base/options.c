@@ -90,10 +90,23 @@ static bool append(struct option_list *list, const char *value)
         return true;
 }
 
+/* Whether @value is one of the names of @choice, of which the first is the one that is told. */
+static bool is_name_of(const char *choice, const char *value)
+{
+        size_t size = strlen(value);
+
+        for (const char *name = choice; name; name = strchr(name, '|')) {
+                name += *name == '|';
+                if (strncasecmp(name, value, size) == 0 && (name[size] == '|' || name[size] == '\0'))
+                        return true;
+        }
+        return false;
+}
+
 static bool choose(const struct option_row *row, const char *value)
 {
         for (unsigned i = 0; row->choices[i]; i++) {
-                if (strcmp(row->choices[i], value) != 0)
+                if (!is_name_of(row->choices[i], value))
                         continue;
                 *(unsigned *)row->target = i;
                 return true;
@@ -151,7 +164,8 @@ static const char *expected(const struct option_row *row, char *text, size_t siz
         }
         at = (size_t)snprintf(text, size, "one of");
         for (unsigned i = 0; row->choices[i] && at < size; i++)
-                at += (size_t)snprintf(text + at, size - at, "%s %s", i ? "," : "", row->choices[i]);
+                at += (size_t)snprintf(text + at, size - at, "%s %.*s", i ? "," : "",
+                                       (int)strcspn(row->choices[i], "|"), row->choices[i]);
         return text;
 }
 
@@ -265,7 +279,7 @@ static void make_options(const struct program *program, struct option *options)
 /* ":ho:" for getopt. */
 static void make_letters(const struct program *program, char *out, size_t size)
 {
-        size_t at = (size_t)snprintf(out, size, ":h");
+        size_t at = (size_t)snprintf(out, size, ":hV");
 
         for (size_t i = 0; i < program->n_rows && at < size; i++)
                 if (program->rows[i].letter)
@@ -297,7 +311,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                         print_help(program);
                         return STATUS_SUCCESS;
                 }
-                if (c == VERSION) {
+                if (c == 'V' || c == VERSION) {
                         printf("%s %s\n", program->name, ORIEL_VERSION_STRING);
                         return STATUS_SUCCESS;
                 }

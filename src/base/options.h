@@ -31,7 +31,7 @@ struct option_row {
         void *target;               /* what the kind says; holds the default */
         const char *argument;       /* how --help names it; NULL for a flag */
         const char *help;           /* NULL: --help does not name it */
-        const char *const *choices; /* NULL-terminated */
+        const char *const *choices; /* NULL-terminated; in one, "|" between names for the same, in any case */
         const char *bare;           /* the value where the option has none; NULL: it needs one */
         char letter;                /* -o is the same option; 0: there is none */
 };

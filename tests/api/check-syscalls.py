@@ -22,7 +22,7 @@ NONE = """
     vsnprintf write
 """
 # What compilers make of others.
-NONE += " bcmp dl_iterate_phdr fputc fputs fwrite putchar stpcpy strcat strcpy strrchr strnlen "
+NONE += " bcmp dl_iterate_phdr fputc fputs fwrite putchar stpcpy strcat strcpy strncasecmp strrchr strnlen "
 # Used only before the filter is set, or by the process that has none.
 BEFORE = """
     bind capng_apply capng_clear capng_get_caps_process capng_have_capability capng_name_to_capability capng_update chdir chmod

@@ -23,6 +23,21 @@ class Daemon(Case):
         for _ in range(5):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
 
+    def test_once(self):
+        process = self.start_fs("--once")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        self.assertEqual(process.wait(20), 0)
+        self.assertFalse(os.path.exists(self.socket))
+
+    def test_as_virtiofsd_is_started(self):
+        """What it takes, in all its spellings."""
+        for options in (["-o", "cache=none"], ["--cache=NEVER", "--writeback"], ["--inode-file-handles=fallback"],
+                        ["--log-level=INFO"], ["--thread-pool-size=1000"]):
+            process = self.start_fs("--once", *options)
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
+            self.assertEqual(process.wait(20), 0)
+        self.assertEqual(run(ORIEL_FS, "-V").stdout, run(ORIEL_FS, "--version").stdout)
+
     def test_leaves_the_socket_of_another(self):
         first = self.start_fs()
         os.unlink(self.socket)
