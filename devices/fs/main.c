@@ -268,6 +268,8 @@ static int run(struct command_line *line)
         close_inherited(line);
         /* Before there is anything to be cleaned up. */
         signal(SIGPIPE, SIG_IGN);
+        /* With a limit on the size of files (RLIMIT_FSIZE), the guest gets EFBIG. */
+        signal(SIGXFSZ, SIG_IGN);
 
         _cleanup_(fd_closep) int signals = signals_open();
 

@@ -282,6 +282,38 @@ static void test_forget(void **state)
         client_end(&client);
 }
 
+/* Offsets are the file system's to judge; whatever it makes of them, each entry is whole, and the next request is as if
+ * nothing had been. */
+static void test_invented_offsets(void **state)
+{
+        static const uint64_t offsets[] = {1,         3,          4095,      INT32_MAX, UINT32_MAX, INT64_MAX - 1,
+                                           INT64_MAX, 1ull << 63, UINT64_MAX};
+        static const uint32_t opcodes[] = {FUSE_READDIR, FUSE_READDIRPLUS};
+        static char all[4096], got[4096];
+        struct client client;
+        uint64_t fh;
+
+        (void)state;
+        client_begin(&client, NULL);
+        for (int i = 0; i < 5; i++)
+                client_make_file(&client, (const char[]){(char)('a' + i), '\0'}, "");
+        assert_true(client_open(&client, FUSE_OPENDIR, FUSE_ROOT_ID, 0, &fh) > 0);
+        for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+                const ssize_t size = client_read(&client, opcodes[i], fh, 0, all, sizeof(all));
+
+                assert_true(size > 0);
+                for (size_t j = 0; j < ARRAY_SIZE(offsets); j++) {
+                        const ssize_t r = client_read(&client, opcodes[i], fh, offsets[j], got, sizeof(got));
+
+                        assert_true(r == -EINVAL || (r >= 0 && r <= size && (size_t)r % sizeof(uint64_t) == 0));
+                        assert_int_equal(client_read(&client, opcodes[i], fh, 0, got, sizeof(got)), size);
+                        if (opcodes[i] == FUSE_READDIR)
+                                assert_memory_equal(got, all, (size_t)size);
+                }
+        }
+        client_end(&client);
+}
+
 /* Counts that are none, and lists that end before they say. */
 static void test_forget_lies(void **state)
 {
@@ -415,9 +447,11 @@ static void test_garbage(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_every_opcode), counted_test(test_unknown_opcodes), counted_test(test_invented_ids),
-                counted_test(test_bad_names),    counted_test(test_longest_names),   counted_test(test_links_outside),
-                counted_test(test_forget),       counted_test(test_forget_lies),     counted_test(test_quota),
+                counted_test(test_every_opcode),  counted_test(test_unknown_opcodes),
+                counted_test(test_invented_ids),  counted_test(test_bad_names),
+                counted_test(test_longest_names), counted_test(test_links_outside),
+                counted_test(test_forget),        counted_test(test_forget_lies),
+                counted_test(test_quota),         counted_test(test_invented_offsets),
                 counted_test(test_garbage),
         };
 

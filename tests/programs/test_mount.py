@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel mount, with and without the window."""
+import errno
 import filecmp
 import hashlib
 import mmap
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -224,6 +226,23 @@ class Mount(MountCase):
                 self.assertEqual(os.preadv(fd, [memoryview(buffer)[:size]], 0), expected)
                 self.assertEqual(buffer[:expected], self.host("f")[:expected])
         os.close(fd)
+
+    def test_limited_file_size(self):
+        """The kernel's signal for it does not end oriel-fs."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+        try:
+            self.start_fs("--dax-window", "8M")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        self.start_mount()
+        fd = os.open(self.at("f"), os.O_RDWR | os.O_CREAT)
+        with self.assertRaises(OSError) as caught:
+            os.pwrite(fd, b"x", 2 << 20)
+            os.fsync(fd)
+        self.assertEqual(caught.exception.errno, errno.EFBIG)
+        os.close(fd)
+        self.assertTrue(os.path.exists(self.at("f")))
 
     def test_readonly(self):
         self.write("f", b"x")
