@@ -229,7 +229,7 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
         for (unsigned i = 0; i < workers->n_threads; i++)
                 pthread_join(workers->threads[i], NULL);
         workers->n_threads = 0;
-        fs_interrupt_locks(device->fs, workers);
+        fs_give_up_locks(device->fs, workers);
         workers->stop_fd = fd_close(workers->stop_fd);
 }
 

@@ -89,9 +89,10 @@ void fs_free(struct fs *fs)
 static void forget_files(struct fs *fs)
 {
         fs->ready = false;
+        fs->to_resume = false;
         fs->features = 0;
         if (fs->options.answered)
-                fs_interrupt_locks(fs, NULL);
+                fs_give_up_locks(fs, NULL);
         handles_reset(fs);
         parked_clear(fs);
         inodes_reset(fs);
@@ -105,13 +106,20 @@ void fs_reset(struct fs *fs)
         pthread_rwlock_unlock(&fs->session);
 }
 
+/* By the first request: who starts a ring must not wait for those of another, which may wait for it. */
 void fs_resume(struct fs *fs)
 {
+        fs->to_resume = !fs->ready;
+}
+
+static void resume(struct fs *fs)
+{
         pthread_rwlock_wrlock(&fs->session);
-        if (!fs->ready) {
+        if (fs->to_resume) {
                 window_resume(&fs->window);
                 fs->features = features_wanted(fs);
                 fs->ready = true;
+                fs->to_resume = false;
         }
         pthread_rwlock_unlock(&fs->session);
 }
@@ -150,6 +158,8 @@ static int admit(const struct fs *fs, const struct operation *operation, const s
 
 static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
 {
+        if (!operation->starts && request->fs->to_resume)
+                resume(request->fs);
         if (operation->starts)
                 pthread_rwlock_wrlock(&request->fs->session);
         else

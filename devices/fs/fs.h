@@ -121,9 +121,8 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
  * programs, which tell nobody); the eventfd of fs_locks_fd(), the fs's, is signalled when it should be done at once. */
 bool fs_retry_locks(struct fs *fs);
 int fs_locks_fd(const struct fs *fs);
-/* Requests that wait for locks are answered as if they had been interrupted (-EINTR): those of @queue, all where it is
- * NULL. */
-void fs_interrupt_locks(struct fs *fs, const void *queue);
+/* Requests that wait for locks wait no longer (-ENOLCK): those of @queue, all where it is NULL. */
+void fs_give_up_locks(struct fs *fs, const void *queue);
 
 /* Bring what the guest has stored near the ends of files together with the files, where the front-end can't map the
  * files themselves. True: do so again in a second; false: there is nothing of the kind, until the eventfd of
@@ -133,8 +132,8 @@ int fs_sync_fd(const struct fs *fs);
 
 /* Go on for a guest that was served by another process before: it will not say FUSE_INIT again. It still knows the
  * root, what it calls anything else by is unknown (ESTALE), so it looks names up anew. Its window is as the other has
- * left it. What it had agreed on with the other is taken to be all that the options want. Nothing where the guest has
- * begun with us. */
+ * left it. What it had agreed on with the other is taken to be all that the options want. Never waits. Nothing where
+ * the guest has begun with us. */
 void fs_resume(struct fs *fs);
 
 /* Start over, as after a device reset: every file the guest held is let go, and the mappings, which are gone already,

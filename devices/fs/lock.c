@@ -310,12 +310,13 @@ int fs_locks_fd(const struct fs *fs)
         return fs->waiting.wake_fd;
 }
 
-void fs_interrupt_locks(struct fs *fs, const void *queue)
+/* Not -EINTR, which Linux makes -ERESTARTSYS: without a signal, that comes to the program as errno 512. */
+void fs_give_up_locks(struct fs *fs, const void *queue)
 {
         pthread_mutex_lock(&fs->waiting.lock);
         for (struct waiting_lock **at = &fs->waiting.first; *at;) {
                 if (!queue || (*at)->token.queue == queue)
-                        finish(fs, at, -EINTR);
+                        finish(fs, at, -ENOLCK);
                 else
                         at = &(*at)->next;
         }

@@ -16,15 +16,20 @@ USES_SYSCALLS(SYSCALL(setxattr), SYSCALL(getxattr), SYSCALL(listxattr), SYSCALL(
 /* An O_PATH descriptor has no extended attributes for fgetxattr(2), and a file is not opened for them, as that may do
  * things; so its name in /proc/self/fd is used, which is relative to the working directory, see fs_new(). */
 
-/* The name on the host of what the guest calls @name. Its access lists are not to be read or changed where the guest's
- * kernel does not enforce them. */
-static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_NAME_SIZE])
+/* Access lists are not to be read or changed where the guest's kernel does not enforce them. */
+static bool is_unknown_acl(const struct fs *fs, const char *name)
 {
         static const char acl[] = "system.posix_acl_";
 
+        return strncmp(name, acl, strlen(acl)) == 0 && !(fs->features & FUSE_POSIX_ACL);
+}
+
+/* The name on the host of what the guest calls @name. */
+static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_NAME_SIZE])
+{
         if (!fs->options.xattr)
                 return -ENOSYS;
-        if (strncmp(name, acl, strlen(acl)) == 0 && !(fs->features & FUSE_POSIX_ACL))
+        if (is_unknown_acl(fs, name))
                 return -EOPNOTSUPP;
         return xattr_to_host(fs->options.xattr_map, name, host);
 }
@@ -81,8 +86,9 @@ ssize_t op_getxattr(struct request *request)
 
         int r = begin(request, &node, host);
 
+        /* To be forbidden is not to be there: every execve() in the guest asks for the file's capabilities. */
         if (r < 0)
-                return r;
+                return r == -EPERM ? -ENODATA : r;
 
         _cleanup_(freep) void *value = malloc(wanted + 1);
 
@@ -101,10 +107,9 @@ static size_t translate(const struct fs *fs, char *list, size_t size)
 
         for (char *name = list, *next; name < list + size; name = next) {
                 const char *guest = xattr_to_guest(fs->options.xattr_map, name);
-                char unused[XATTR_NAME_SIZE];
 
                 next = name + strlen(name) + 1;
-                if (!guest || guest[0] == '\0' || name_on_host(fs, guest, unused) == -EOPNOTSUPP)
+                if (!guest || guest[0] == '\0' || is_unknown_acl(fs, guest))
                         continue;
                 memmove(list + kept, guest, (size_t)(next - guest));
                 kept += (size_t)(next - guest);

@@ -16,10 +16,11 @@
 
 struct fs {
         struct fs_options options;
-        int proc_fd;       /* /proc/self/fd, by which an O_PATH fd is opened for I/O */
-        bool gives_away;   /* may create files for other users */
-        atomic_bool ready; /* from INIT to DESTROY */
-        uint64_t features; /* of FUSE_INIT, as agreed on; changes only while nothing else is handled */
+        int proc_fd;           /* /proc/self/fd, by which an O_PATH fd is opened for I/O */
+        bool gives_away;       /* may create files for other users */
+        atomic_bool ready;     /* from INIT to DESTROY */
+        atomic_bool to_resume; /* the guest has not said INIT to us, and will not */
+        uint64_t features;     /* of FUSE_INIT, as agreed on; changes only while nothing else is handled */
         struct window window;
 
         /* A session begins and ends while nothing else is handled: for writing by those requests, for reading by all

@@ -236,10 +236,10 @@ static void test_ends_of_session(void **state)
                                                    lock_part(2 + j, F_WRLCK, WHOLE)),
                                          -EINPROGRESS);
                 if (i == 0) {
-                        fs_interrupt_locks(guest.client.fs, &queues[1]);
-                        assert_int_equal(lock_answer(&requests[1]), -EINTR);
+                        fs_give_up_locks(guest.client.fs, &queues[1]);
+                        assert_int_equal(lock_answer(&requests[1]), -ENOLCK);
                         assert_false(atomic_load(&requests[0].done));
-                        fs_interrupt_locks(guest.client.fs, &queues[1]);
+                        fs_give_up_locks(guest.client.fs, &queues[1]);
                         assert_false(atomic_load(&requests[0].done));
                 }
                 if (i == 1)
@@ -249,8 +249,8 @@ static void test_ends_of_session(void **state)
                 if (i < 3)
                         assert_true(atomic_load(&requests[0].done));
                 assert_true(client_init(&guest.client) > 0);
-                assert_int_equal(lock_answer(&requests[0]), -EINTR);
-                assert_int_equal(lock_answer(&requests[1]), -EINTR);
+                assert_int_equal(lock_answer(&requests[0]), -ENOLCK);
+                assert_int_equal(lock_answer(&requests[1]), -ENOLCK);
         }
         lock_guest_end(&guest);
 }

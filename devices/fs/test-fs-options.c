@@ -25,6 +25,7 @@ static void test_resumed(void **state)
         client_begin(&client,
                      &(struct fs_options){.xattr = true, .posix_acl = FS_AUTO, .posix_lock = true, .writeback = true});
         fs_reset(client.fs);
+        assert_int_equal(client_lookup(&client, FUSE_ROOT_ID, "f", NULL), -EIO);
         fs_resume(client.fs);
         assert_true(client_call(&client, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(create), .name = "f"), &created,
                                 sizeof(created)) > 0);
