@@ -75,17 +75,18 @@ static int set_groups(size_t n, const gid_t *groups)
 }
 
 /* A thread shares its umask with the others until it asks for one of its own. */
-static void set_umask(mode_t mask, struct credentials *saved)
+static int set_umask(mode_t mask, struct credentials *saved)
 {
         static _Thread_local bool separate;
 
         if (mask == 0)
-                return;
-        if (!separate)
-                separate = unshare(CLONE_FS) == 0;
-        if (separate)
-                umask(mask);
-        saved->masked = separate;
+                return 0;
+        if (!separate && unshare(CLONE_FS) < 0)
+                return -errno;
+        separate = true;
+        umask(mask);
+        saved->masked = true;
+        return 0;
 }
 
 static int take_ids(const struct credentials_wanted *wanted, struct credentials *saved)
@@ -100,13 +101,13 @@ static int take_ids(const struct credentials_wanted *wanted, struct credentials 
 
 int credentials_take(const struct credentials_wanted *wanted, bool others, struct credentials *saved)
 {
-        int r = 0;
-
         *saved = (struct credentials){0};
-        set_umask(wanted->umask, saved);
-        if (others && wanted->has_group)
+
+        int r = set_umask(wanted->umask, saved);
+
+        if (r == 0 && others && wanted->has_group)
                 saved->has_group = set_groups(1, &wanted->group) == 0;
-        if (others)
+        if (r == 0 && others)
                 r = take_ids(wanted, saved);
         if (r < 0)
                 credentials_restore(saved);
