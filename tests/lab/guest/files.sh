@@ -32,6 +32,9 @@ random_operations() {
 while_mapped() {
         check "renamed and unlinked while mapped" share moved "$1/moved" "$1/moved-2" "soon ${2}moved-2 0 first.second."
         refuse "the name is gone" stat "$1/moved-2"
+        check "another renamed over it while mapped" share replaced "$1/replaced" "$1/replaced-2" \
+                "soon ${2}replaced 0 second.fourth."
+        check "that one unlinked" rm "$1/replaced"
         check "truncated and extended while mapped" exercise shrink "$1/shrunk-2"
         same "shrunk: the host has the same" sum "${2}shrunk-2" -- sum "$1/shrunk-2"
         check "a file that grows under its readers" exercise grow "$1/grown-2"

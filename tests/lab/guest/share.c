@@ -48,6 +48,34 @@ static void moved(char **args)
                 die("%u links, %u bytes", (unsigned)stat.st_nlink, (unsigned)stat.st_size);
 }
 
+/* replaced FILE OTHER ACTION: OTHER is renamed over FILE, which is mapped, and stays what its mapping shows; by the
+ * name there is the other one, which the host is asked about. */
+static void replaced(char **args)
+{
+        int fd = open_file(args[0], O_RDWR | O_CREAT | O_EXCL), other = open_file(args[1], O_RDWR | O_CREAT | O_EXCL);
+
+        if (ftruncate(fd, 5000) < 0 || ftruncate(other, 5000) < 0)
+                die("truncate");
+
+        uint8_t *p = map_file(fd, 5000, PROT_READ | PROT_WRITE), *q = map_file(other, 5000, PROT_READ | PROT_WRITE);
+
+        memcpy(p, "first.", 6);
+        memcpy(q, "second.", 7);
+        if (rename(args[1], args[0]) < 0)
+                die("rename");
+        memcpy(p + 6, "third.", 6);
+        memcpy(q + 7, "fourth.", 7);
+        expect_contents(fd, "first.third.");
+        expect_contents(other, "second.fourth.");
+        expect_contents(open_file(args[0], O_RDONLY), "second.fourth.");
+        if (memcmp(p, "first.third.", 12) != 0)
+                die("the mapping shows something else");
+        if (msync(q, 5000, MS_SYNC) < 0)
+                die("msync");
+        if (!ask_host(args[2]))
+                die("the host has something else");
+}
+
 /* grown FILE SIZE TEXT ACTION: the host, by ACTION, makes a mapped file SIZE bytes long, and TEXT is its end. */
 static void grown(char **args)
 {
@@ -240,9 +268,10 @@ static const struct {
         int arguments;
         void (*run)(char **args);
 } commands[] = {
-        {"moved", 3, moved},         {"grown", 4, grown}, {"loads", 2, loads},     {"calls", 2, calls},
-        {"lock", 2, lock},           {"hold", 2, hold},   {"holding", 3, holding}, {"await", 3, await},
-        {"set-xattr", 3, set_xattr}, {"xattr", 2, xattr}, {"set-acl", 4, set_acl}, {"may", 2, may},
+        {"moved", 3, moved}, {"replaced", 3, replaced},   {"grown", 4, grown}, {"loads", 2, loads},
+        {"calls", 2, calls}, {"lock", 2, lock},           {"hold", 2, hold},   {"holding", 3, holding},
+        {"await", 3, await}, {"set-xattr", 3, set_xattr}, {"xattr", 2, xattr}, {"set-acl", 4, set_acl},
+        {"may", 2, may},
 };
 
 int main(int argc, char **argv)
