@@ -381,6 +381,7 @@ static int make_fs(struct device *device, const struct device_options *options, 
         fs.answered = answered;
         fs.answered_userdata = device;
         fs.log = device->log;
+        fs.at_once = options->request_queues * options->threads;
         return fs_new(&fs, fd_take(proc_fd), &device->fs);
 }
 

@@ -23,13 +23,15 @@ DEFINE_CLEANUP(struct fs *, fs_free);
 /* What the guest can't take: requests in progress open files too, and so does everything else in this process. */
 static const unsigned reserved_files = 128;
 
-static unsigned default_max_open(void)
+static unsigned default_max_open(unsigned at_once)
 {
+        /* Two files, and what a thread sleeps on. */
+        const rlim_t reserved = reserved_files + 3 * (rlim_t)at_once;
         struct rlimit limit;
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= reserved_files)
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= reserved)
                 return reserved_files;
-        limit.rlim_cur -= reserved_files;
+        limit.rlim_cur -= reserved;
         return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
 }
 
@@ -45,7 +47,7 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
                           .waiting.wake_fd = -1,
                           .gives_away = credentials_init()};
         if (fs->options.max_open == 0)
-                fs->options.max_open = default_max_open();
+                fs->options.max_open = default_max_open(options->at_once);
         pthread_mutex_init(&fs->lock, NULL);
         pthread_rwlock_init(&fs->session, NULL);
 

@@ -87,6 +87,7 @@ struct fs_options {
         enum fs_handles file_handles;
         const struct id_map *uids, *gids; /* NULL: ids are the same on both sides */
         unsigned max_open;                /* descriptors the guest may hold; 0: RLIMIT_NOFILE less a reserve */
+        unsigned at_once;                 /* about how many requests are handled at a time: for that reserve */
         uint64_t window_size;             /* 0: no DAX */
         uint64_t dax_from;                /* files of at least this size are marked to be mapped (FUSE_ATTR_DAX) */
         const struct fs_window_ops *window_ops;

@@ -131,13 +131,28 @@ struct found {
 static bool saves_descriptors(const struct fs *fs)
 {
         return fs->options.file_handles == FS_HANDLES_MANDATORY ||
-               (fs->options.file_handles == FS_HANDLES_PREFER && fs->held_fds >= fs->options.max_open / 2);
+               (fs->options.file_handles == FS_HANDLES_PREFER && fs_held(fs) >= fs->options.max_open / 2);
 }
 
 /* With the lock: could a file that is looked up be known by its handle, or become so? */
 static bool needs_file_id(const struct fs *fs)
 {
         return fs->options.file_handles != FS_HANDLES_NEVER && (fs->by_handle > 0 || saves_descriptors(fs));
+}
+
+static bool has_room_for_new(struct fs *fs, unsigned handles)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        bool room = fs_held(fs) + handles + !saves_descriptors(fs) <= fs->options.max_open;
+
+        pthread_mutex_unlock(&fs->lock);
+        return room;
+}
+
+int inode_room_for_new(struct fs *fs, unsigned handles)
+{
+        return has_room_for_new(fs, handles) || (parked_clear(fs) && has_room_for_new(fs, handles)) ? 0 : -ENFILE;
 }
 
 static struct inode *make_inode(struct found *found, bool by_handle)
@@ -308,7 +323,7 @@ static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, str
         if (r == 0)
                 r = count_found(fs, &found, &nodeid);
         if (r == -ENFILE && parked_clear(fs))
-                r = count_lookup(fs, &found, &nodeid);
+                r = count_found(fs, &found, &nodeid);
         mount_unref(fs, found.mount);
         fd_close(found.fd);
         if (r == 0)

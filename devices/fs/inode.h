@@ -69,6 +69,9 @@ int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *direct
                  struct fuse_entry_out *entry);
 /* The same for the file open as @fd, which stays the caller's. */
 int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry);
+/* Before a file is made, that will have an inode and so many @handles: what the guest can't be told of had better not
+ * come to be. -ENFILE: there is no room for them. */
+int inode_room_for_new(struct fs *fs, unsigned handles);
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
 
 /* A regular file or a directory, opened anew with @flags. An fd or a negative errno. Nothing else is ever opened: a

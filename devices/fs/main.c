@@ -87,7 +87,7 @@ static int let_group_connect(const char *path, const char *name)
 
         if (!group)
                 return fail("--socket-group: there is no group '%s'", name);
-        if (lchown(path, (uid_t)-1, group->gr_gid) < 0 || chmod(path, 0770) < 0)
+        if (lchown(path, (uid_t)-1, group->gr_gid) < 0)
                 return fail("--socket-group=%s: %s: %s", name, path, strerror(errno));
         return STATUS_SUCCESS;
 }
@@ -96,8 +96,12 @@ static int let_group_connect(const char *path, const char *name)
 static int open_socket(const struct command_line *line, struct socket_file *file)
 {
         if (line->socket_path) {
+                /* Its mode from the beginning: chmod(2) by the path would follow a link that somebody puts there. */
+                mode_t mask = line->socket_group ? umask(0007) : 0;
                 int fd = socket_file_listen(file, line->socket_path);
 
+                if (line->socket_group)
+                        umask(mask);
                 if (fd >= 0 && line->socket_group &&
                     let_group_connect(line->socket_path, line->socket_group) != STATUS_SUCCESS)
                         fd = fd_close(fd);

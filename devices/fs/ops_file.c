@@ -202,6 +202,8 @@ static ssize_t create_and_open(struct request *request, create_function *make)
 
         if (r == 0)
                 r = open_flags(fs, request->in.create.flags, &flags);
+        if (r == 0)
+                r = inode_room_for_new(fs, 1);
         if (r < 0)
                 return r;
 

@@ -73,6 +73,8 @@ static ssize_t make_entry(struct request *request, uint32_t umask, make_function
         int r = node_get(request->fs, request->header.nodeid, &directory);
 
         if (r == 0)
+                r = inode_room_for_new(request->fs, 0);
+        if (r == 0)
                 r = make_as_caller(request, directory.fd, umask, make);
         if (r < 0)
                 return r;

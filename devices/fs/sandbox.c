@@ -404,6 +404,11 @@ int sandbox_supervise(pid_t pid, int signals)
         struct signalfd_siginfo info;
         int status;
 
+        /* Nobody would hear the signals that are blocked. */
+        if (pid_fd < 0) {
+                report("pidfd_open: %s", strerror(errno));
+                kill(pid, SIGKILL);
+        }
         while (pid_fd >= 0 && !fds[0].revents) {
                 if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || !fds[1].revents)
                         continue;

@@ -51,10 +51,16 @@ static inline int sys_result(int result)
         _cleanup_(shadows_release) __attribute__((unused)) struct shadows_hold hold = \
                 shadows_hold(&(fs)->window.shadows, fd, other_fd, range)
 
-/* With the lock: may the guest hold one more descriptor? */
+/* With the lock: how many descriptors the guest holds. */
+static inline uint64_t fs_held(const struct fs *fs)
+{
+        return (uint64_t)fs->held_fds + fs->handles.n_used + atomic_load(&fs->window.shadows.n);
+}
+
+/* With the lock: may it hold one more? */
 static inline bool fs_has_room(const struct fs *fs)
 {
-        return (uint64_t)fs->held_fds + fs->handles.n_used + atomic_load(&fs->window.shadows.n) < fs->options.max_open;
+        return fs_held(fs) < fs->options.max_open;
 }
 
 #endif

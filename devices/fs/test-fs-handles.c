@@ -361,12 +361,40 @@ static void test_capability(void **state)
         }
 }
 
+/* Open files count as well. */
+static void test_prefer_with_many_open(void **state)
+{
+        struct client client;
+        unsigned n = 0;
+
+        (void)state;
+        if (!able)
+                skip();
+        client_begin(&client, &(struct fs_options){.max_open = 40, .file_handles = FS_HANDLES_PREFER});
+        client_make_file(&client, "f", "");
+
+        const uint64_t f = client_node(&client, FUSE_ROOT_ID, "f");
+
+        while (client_open(&client, FUSE_OPEN, f, O_RDONLY, NULL) > 0)
+                n++;
+        assert_int_equal(n, 38);
+        for (int i = 0; i < 50; i++) {
+                char name[8];
+
+                snprintf(name, sizeof(name), "n%d", i);
+                client_make_file(&client, name, "");
+                client_node(&client, FUSE_ROOT_ID, name);
+        }
+        client_end(&client);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_everything), counted_test(test_mandatory_takes_no_descriptors),
-                counted_test(test_prefer),     counted_test(test_generation),
-                counted_test(test_gone),       counted_test(test_capability),
+                counted_test(test_prefer),     counted_test(test_prefer_with_many_open),
+                counted_test(test_generation), counted_test(test_gone),
+                counted_test(test_capability),
         };
 
         able = make_able();

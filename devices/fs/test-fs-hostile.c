@@ -370,6 +370,20 @@ static void test_quota(void **state)
         client_make_file(&client, "b", "");
         assert_int_equal(client_lookup(&client, FUSE_ROOT_ID, "b", NULL), -ENFILE);
         assert_int_equal(client_fds(), before + 19);
+
+        /* What it can't be told of does not come to be. */
+        const struct fuse_create_in create = {.flags = O_RDWR, .mode = S_IFREG | 0600};
+        const struct fuse_mkdir_in mkdir = {.mode = 0700};
+        char answer[256];
+
+        assert_int_equal(client_call(&client, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(create), .name = "c"), answer,
+                                     sizeof(answer)),
+                         -ENFILE);
+        assert_int_equal(
+                client_call(&client, FUSE_MKDIR, FUSE_ROOT_ID, BODY(START(mkdir), .name = "d"), answer, sizeof(answer)),
+                -ENFILE);
+        assert_int_equal(faccessat(client.share_fd, "c", F_OK, 0), -1);
+        assert_int_equal(faccessat(client.share_fd, "d", F_OK, 0), -1);
         client_end(&client);
 }
 
