@@ -6,7 +6,7 @@
 
 /* The operations that are measured: what they work on, and how each is asked for and looked at. */
 
-#define N_NODES 1000 /* looked up once; GETATTR and OPEN take them in turns */
+#define N_NODES 2000 /* looked up once; GETATTR and OPEN take them in turns */
 #define N_NAMES 2000 /* and those that LOOKUP takes, which are not known to the back-end */
 
 struct rows_state {

@@ -55,6 +55,8 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
 
         if (r == 0)
                 r = waiting_init(&fs->waiting);
+        if (r == 0)
+                r = parked_init(&fs->parked, fs->options.max_open);
         if (r < 0)
                 return r;
         if (fs->proc_fd < 0)
@@ -80,6 +82,7 @@ void fs_free(struct fs *fs)
         handles_done(fs);
         parked_clear(fs);
         inodes_done(fs);
+        parked_done(&fs->parked);
         window_done(&fs->window);
         waiting_done(&fs->waiting);
         fd_close(fs->proc_fd);

@@ -6,10 +6,29 @@
 #include "devices/fs/handle.h"
 #include "devices/fs/state.h"
 
+#include <errno.h>
 #include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/param.h>
 #include <sys/vfs.h>
 
 USES_SYSCALLS(SYSCALL(fstatfs));
+
+int parked_init(struct parked *parked, unsigned max_open)
+{
+        unsigned max = MIN(MAX(max_open / 4, 1u), (unsigned)PARKED_MAX);
+
+        parked->places = calloc(max, sizeof(*parked->places));
+        if (!parked->places)
+                return -ENOMEM;
+        parked->max = max;
+        return 0;
+}
+
+void parked_done(struct parked *parked)
+{
+        free(parked->places);
+}
 
 /* With the lock: what is at @place, which is empty then; -1 if that is not @nodeid's. */
 static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
@@ -17,6 +36,7 @@ static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
         if (fs->parked.places[place].nodeid != nodeid)
                 return -1;
         fs->parked.places[place].nodeid = 0;
+        fs->parked.n--;
         fs->held_fds--;
         return fs->parked.places[place].fd;
 }
@@ -27,7 +47,7 @@ static unsigned choose_place(struct parked *parked, const struct inode *inode)
         unsigned place = parked->places[inode->parked].nodeid ? parked->next : inode->parked;
 
         if (place == parked->next)
-                parked->next = (place + 1) % PARKED_MAX;
+                parked->next = (place + 1) % parked->max;
         return place;
 }
 
@@ -89,6 +109,7 @@ void parked_add(struct fs *fs, struct handle *handle)
                 gone = fs->parked.places[place].nodeid ? take_from(fs, place, fs->parked.places[place].nodeid) : -1;
                 fs->parked.places[place].nodeid = nodeid;
                 fs->parked.places[place].fd = fd;
+                fs->parked.n++;
                 fs->held_fds++;
                 inode->parked = place;
         }
@@ -110,15 +131,18 @@ bool parked_clear(struct fs *fs)
 {
         bool some = false;
 
-        for (unsigned i = 0; i < PARKED_MAX; i++) {
-                pthread_mutex_lock(&fs->lock);
-
+        pthread_mutex_lock(&fs->lock);
+        for (unsigned i = 0; i < fs->parked.max && fs->parked.n > 0; i++) {
                 uint64_t nodeid = fs->parked.places[i].nodeid;
                 int fd = nodeid ? take_from(fs, i, nodeid) : -1;
 
+                if (fd < 0)
+                        continue;
+                some = true;
                 pthread_mutex_unlock(&fs->lock);
-                some |= fd >= 0;
                 fd_close(fd);
+                pthread_mutex_lock(&fs->lock);
         }
+        pthread_mutex_unlock(&fs->lock);
         return some;
 }

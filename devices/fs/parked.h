@@ -8,22 +8,26 @@
 struct fs;
 struct inode;
 
-#define PARKED_MAX 1024
+/* However many descriptors there are. */
+#define PARKED_MAX 16384
 
 /* Files that the guest has closed and may open again soon, as compilers do with headers: still open, for reading only.
  * One for each inode; the oldest makes room for a new one. */
 struct parked {
-        struct {
+        struct parked_file {
                 uint64_t nodeid; /* 0: nothing is here */
                 int fd;
-        } places[PARKED_MAX];
-        unsigned next;
+        } * places; /* memory that was never used takes no room */
+        unsigned max, n, next;
         /* What was found out last, and of which: a share has few file systems, and mostly one. */
         uint64_t device, mount;
         bool is_local;
 };
 
 struct handle;
+
+/* For a guest that may hold @max_open descriptors: a quarter of them at most. -ENOMEM. */
+int parked_init(struct parked *parked, unsigned max_open);
 
 /* Keep the descriptor of @handle, which is plain and has been released, for whoever opens its file next; where that is
  * not advisable, it stays in the handle. */
@@ -32,5 +36,6 @@ void parked_add(struct fs *fs, struct handle *handle);
 int parked_take(struct fs *fs, struct inode *inode);
 /* All are closed: is there room now that there was not? They have no claim to what the guest itself may hold. */
 bool parked_clear(struct fs *fs);
+void parked_done(struct parked *parked);
 
 #endif

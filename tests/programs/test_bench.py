@@ -183,15 +183,15 @@ class Bench(Case):
 
     def test_peer_that_lists_less(self):
         # With --quick there is no time to come to the end of the list.
-        fault = 'for i in range(1000, 10000): os.unlink(other + f"/list/{i:05}")'
+        fault = 'for i in range(2000, 10000): os.unlink(other + f"/list/{i:05}")'
         peer = self.script(WRONG.format(fault=fault, oriel_fs=ORIEL_FS))
         result = run(ORIEL, "bench", "fs", "--runs=1", "--dir", self.scratch, "--peer", peer, "--only=readdirplus-1")
         self.assertEqual((result.returncode, result.stdout), (1, ""))
-        self.assertEqual(result.stderr, "oriel: the peer: readdirplus-1: READDIRPLUS: 1000 names of 10000\n")
+        self.assertEqual(result.stderr, "oriel: the peer: readdirplus-1: READDIRPLUS: 2000 names of 10000\n")
         self.check_nothing_left()
 
     def test_peer_that_finds_less(self):
-        self.check_wrong('os.unlink(other + "/list/01010")', "the peer: lookup-1: LOOKUP: .*", "--only=lookup-1")
+        self.check_wrong('os.unlink(other + "/list/02010")', "the peer: lookup-1: LOOKUP: .*", "--only=lookup-1")
 
     def test_peer_that_dies(self):
         peer = self.script(f"#!/bin/sh\n{ORIEL_FS} \"$1\" \"$2\" &\nsleep 1\nkill -9 $!\nwait\n")
