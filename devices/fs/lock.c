@@ -16,6 +16,9 @@ USES_SYSCALLS(SYSCALL(flock), SYSCALL(fcntl));
 
 /* ---- owners ---- */
 
+/* The number of no open file. */
+#define NO_FILE UINT64_MAX
+
 void lock_owner_put(struct lock_owner *owner)
 {
         if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
@@ -84,7 +87,7 @@ static int make_owner(const struct node *node, uint64_t number, struct lock_owne
 
         if (fd < 0 || !owner)
                 return fd < 0 ? fd : -ENOMEM;
-        *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fd = fd};
+        *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fh = NO_FILE, .fd = fd};
 
         int r = insert(node->fs, node->inode, owner, out);
 
@@ -144,6 +147,40 @@ void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
                 lock_owner_put(owner);
         lock_owner_put(owner);
         waiting_wake(&fs->waiting);
+}
+
+/* With the lock. */
+static struct lock_owner *find_user(struct inode *inode, uint64_t fh)
+{
+        struct lock_owner *owner = inode->owners;
+
+        while (owner && owner->fh != fh)
+                owner = owner->next;
+        return owner;
+}
+
+void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
+{
+        for (;;) {
+                pthread_mutex_lock(&fs->lock);
+
+                struct lock_owner *owner = find_user(inode, fh);
+                uint64_t number = owner ? owner->number : 0;
+
+                if (owner)
+                        owner->fh = NO_FILE;
+                pthread_mutex_unlock(&fs->lock);
+                if (!owner)
+                        return;
+                lock_owner_drop(fs, inode, number);
+        }
+}
+
+void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
+{
+        pthread_mutex_lock(&owner->fs->lock);
+        owner->fh = fh;
+        pthread_mutex_unlock(&owner->fs->lock);
 }
 
 void lock_owners_free(struct lock_owner *list)

@@ -23,6 +23,7 @@ struct lock_owner {
         struct fs *fs;
         atomic_uint refs; /* one of them is the inode's */
         uint64_t number;  /* by which the guest calls it */
+        uint64_t fh;      /* of the open file by which it has locked last; under the lock of struct fs */
         int fd;
 };
 
@@ -33,6 +34,11 @@ void lock_owner_put(struct lock_owner *owner); /* NULL is accepted */
 DEFINE_CLEANUP(struct lock_owner *, lock_owner_put);
 /* It holds no lock any more; what it waits for it gets all the same. */
 void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
+/* The open file @fh is closed for good. What was locked by way of it goes: the locks of an open file (F_OFD_SETLK), of
+ * which no FLUSH tells; a process's have gone already by then, as it has closed the file itself before that. */
+void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh);
+/* @owner locks by way of @fh. */
+void lock_owner_uses(struct lock_owner *owner, uint64_t fh);
 /* All in @list, of an inode that is about to go. */
 void lock_owners_free(struct lock_owner *list);
 

@@ -343,12 +343,22 @@ ssize_t op_flush(struct request *request)
         return fd < 0 ? fd : sys_result(close(fd));
 }
 
+static void release_locks(struct fs *fs, const struct handle *handle)
+{
+        NODE(node);
+
+        if (node_get(fs, handle->nodeid, &node) == 0)
+                lock_owners_close(fs, node.inode, handle->fh);
+}
+
 static int release_file(struct request *request)
 {
         _cleanup_(handle_putp) struct handle *handle = handle_remove(request->fs, request->in.release.fh, HANDLE_FILE);
 
         if (!handle)
                 return -EBADF;
+        if (request->fs->features & FUSE_POSIX_LOCKS)
+                release_locks(request->fs, handle);
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 

@@ -98,6 +98,8 @@ static ssize_t lock_part(struct request *request, bool wait)
         /* Who is not known has no lock. */
         if (r < 0 || !wanted.owner)
                 return r;
+        if (!unlock)
+                lock_owner_uses(wanted.owner, in->fh);
         r = (int)take_lock(request, &wanted, wait);
         if (r == 0 && unlock && in->lk.start == 0 && in->lk.end == INT64_MAX)
                 lock_owner_drop(request->fs, node.inode, in->owner);

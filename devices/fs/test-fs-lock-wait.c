@@ -88,6 +88,8 @@ static void test_flock(void **state)
 
                 assert_int_equal(lock_set(&guest, f, lock_flock(a, F_WRLCK)), 0);
                 assert_int_equal(lock_wait(&guest, &request, NULL, 7, f, lock_flock(b, F_WRLCK)), -EINPROGRESS);
+                usleep(10000);
+                assert_false(atomic_load(&request.done));
                 if (i == 0)
                         assert_int_equal(lock_set(&guest, f, lock_flock(a, F_UNLCK)), 0);
                 assert_int_equal(client_release(&guest.client, FUSE_RELEASE, a), 0);

@@ -296,12 +296,41 @@ static void test_readonly(void **state)
         lock_guest_end(&guest);
 }
 
+/* The lock of an open file goes with it: Linux names no owner then. What has been locked anew by another file stays. */
+static void test_released(void **state)
+{
+        struct lock_guest guest;
+
+        (void)state;
+        lock_guest_begin(&guest, (struct fs_options){.posix_lock = true}, false);
+        client_make_file(&guest.client, "f", "");
+
+        const uint64_t f = client_node(&guest.client, FUSE_ROOT_ID, "f"), a = client_handle(&guest.client, f, O_RDWR),
+                       b = client_handle(&guest.client, f, O_RDWR);
+        const int before = client_fds();
+        struct fuse_lk_in in = lock_part(1, F_WRLCK, WHOLE);
+
+        in.fh = a;
+        assert_int_equal(lock_set(&guest, f, in), 0);
+        assert_int_equal(lock_set(&guest, f, lock_part(2, F_RDLCK, 0, 0)), -EAGAIN);
+        assert_int_equal(lock_set(&guest, f, lock_part(2, F_UNLCK, WHOLE)), 0);
+        in.fh = b;
+        assert_int_equal(lock_set(&guest, f, in), 0);
+        assert_int_equal(client_release(&guest.client, FUSE_RELEASE, a), 0);
+        assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_RDLCK, 0, 0), EAGAIN);
+        assert_int_equal(client_release(&guest.client, FUSE_RELEASE, b), 0);
+        assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_WRLCK, 0, 0), 0);
+        assert_int_equal(client_fds(), before - 2);
+        lock_guest_end(&guest);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_not_offered), counted_test(test_owners),   counted_test(test_upgrades),
                 counted_test(test_host),        counted_test(test_flush),    counted_test(test_ends),
-                counted_test(test_flock),       counted_test(test_nonsense), counted_test(test_readonly),
+                counted_test(test_flock),       counted_test(test_nonsense), counted_test(test_released),
+                counted_test(test_readonly),
         };
 
         return run_counted("fs-lock", tests);
