@@ -87,7 +87,7 @@ static const struct option_row rows[] = {
         {"modcaps", OPTION_STRING, &line.sandbox.modcaps, "LIST",
          "capabilities to keep (+NAME) and drop (-NAME), with colons"},
         {"rlimit-nofile", OPTION_NUMBER, &line.rlimit_nofile, "N",
-         "the limit on open files, 0: as it is (default: 1000000, or more where that is allowed)"},
+         "the limit on open files, 0: as it is (default: 1000000, or what is allowed)"},
 
         {"request-queues", OPTION_NUMBER, &line.request_queues, "N", "request queues, 1 to 64 (default: 1)"},
         {"thread-pool-size", OPTION_NUMBER, &line.thread_pool_size, "N",

@@ -301,7 +301,6 @@ static bool is_submount(const struct statx *stat, const struct inode_key *parent
 static void tell_entry(struct fs *fs, const struct statx *stat, const struct inode_key *parent, uint64_t nodeid,
                        struct fuse_entry_out *entry)
 {
-
         *entry = (struct fuse_entry_out){
                 .nodeid = nodeid,
                 .entry_valid = attributes_valid(fs),

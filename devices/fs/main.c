@@ -128,7 +128,7 @@ static int set_fd_limit(const struct command_line *line)
         if (wanted == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return STATUS_SUCCESS;
         if (line->rlimit_nofile == UINT32_MAX)
-                wanted = limit.rlim_max > 1000000 ? limit.rlim_max : 1000000;
+                wanted = 1000000;
 
         struct rlimit raised = {wanted, wanted > limit.rlim_max ? wanted : limit.rlim_max};
 

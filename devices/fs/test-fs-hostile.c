@@ -348,6 +348,26 @@ static void test_forget_lies(void **state)
         client_end(&client);
 }
 
+/* A short answer would be the end of the file. */
+static void test_no_room_for_what_is_read(void **state)
+{
+        static char data[8192], got[100];
+        struct client client;
+        uint64_t nodeid, fh;
+
+        (void)state;
+        client_begin(&client, NULL);
+        client_make_file(&client, "a", "");
+        assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
+        assert_true(client_open(&client, FUSE_OPEN, nodeid, O_RDWR, &fh) > 0);
+        assert_int_equal(client_write(&client, fh, 0, data, sizeof(data), 0, 0), sizeof(data));
+
+        const struct fuse_read_in in = {.fh = fh, .size = sizeof(data)};
+
+        assert_int_equal(client_call(&client, FUSE_READ, nodeid, BODY(START(in)), got, sizeof(got)), -EINVAL);
+        client_end(&client);
+}
+
 /* A guest can't have all of the process's files. */
 static void test_quota(void **state)
 {
@@ -461,11 +481,17 @@ static void test_garbage(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_every_opcode),  counted_test(test_unknown_opcodes),
-                counted_test(test_invented_ids),  counted_test(test_bad_names),
-                counted_test(test_longest_names), counted_test(test_links_outside),
-                counted_test(test_forget),        counted_test(test_forget_lies),
-                counted_test(test_quota),         counted_test(test_invented_offsets),
+                counted_test(test_every_opcode),
+                counted_test(test_unknown_opcodes),
+                counted_test(test_invented_ids),
+                counted_test(test_bad_names),
+                counted_test(test_longest_names),
+                counted_test(test_links_outside),
+                counted_test(test_forget),
+                counted_test(test_forget_lies),
+                counted_test(test_quota),
+                counted_test(test_no_room_for_what_is_read),
+                counted_test(test_invented_offsets),
                 counted_test(test_garbage),
         };
 

@@ -273,12 +273,37 @@ static void test_remove_lies(void **state)
         const struct fuse_removemapping_in in = {.count = 1000000};
         struct fuse_removemapping_one *many = calloc(in.count, sizeof(*many));
 
+        for (uint32_t i = 0; many && i < in.count; i++)
+                many[i].len = PAGE;
+
         assert_non_null(many);
         client.chunk = 1 << 20;
         assert_int_equal(client_call(&client, FUSE_REMOVEMAPPING, a,
                                      BODY(START(in), .data = many, .data_size = in.count * sizeof(*many)), NULL, 0),
                          -EINVAL);
         free(many);
+        client_end(&client);
+}
+
+/* Which files dax=inode maps. */
+static void test_marked_from(void **state)
+{
+        static const struct {
+                const char *name, *content;
+                bool marked;
+        } files[] = {{"none", "", false}, {"short", "abc", false}, {"enough", "abcd", true}, {"more", "abcde", true}};
+        struct client client;
+
+        (void)state;
+        client_begin(&client, &(struct fs_options){.window_size = WINDOW, .dax_from = 4});
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                struct fuse_entry_out out;
+
+                client_make_file(&client, files[i].name, files[i].content);
+                assert_true(client_call(&client, FUSE_LOOKUP, FUSE_ROOT_ID, BODY(.name = files[i].name), &out,
+                                        sizeof(out)) > 0);
+                assert_int_equal(out.attr.flags & FUSE_ATTR_DAX, files[i].marked ? FUSE_ATTR_DAX : 0);
+        }
         client_end(&client);
 }
 
@@ -338,7 +363,7 @@ int main(void)
                 counted_test(test_remove),      counted_test(test_remove_many),     counted_test(test_failures),
                 counted_test(test_readonly),    counted_test(test_busy_program),    counted_test(test_refused),
                 counted_test(test_remove_lies), counted_test(test_no_window),       counted_test(test_session_ends),
-                counted_test(test_options),
+                counted_test(test_options),     counted_test(test_marked_from),
         };
 
         return run_counted("fs-window", tests);

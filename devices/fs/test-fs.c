@@ -2,6 +2,7 @@
 
 /* What a guest that means well does to names, attributes and directories. */
 
+#include "base/cleanup.h"
 #include "devices/fs/test-client.h"
 
 #include <errno.h>
@@ -67,6 +68,76 @@ static void test_lookup(void **state)
         client_forget(&client, a, 2);
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &again) > 0);
         assert_int_not_equal(a, again);
+        client_end(&client);
+}
+
+/* However a lookup finds what is known, it counts: one more FORGET is needed for each. */
+static void test_lookups_count(void **state)
+{
+        const struct fuse_getattr_in in = {0};
+        struct fuse_attr_out out;
+        struct client client;
+        uint64_t a, again;
+
+        (void)state;
+        client_begin(&client, NULL);
+        client_make_file(&client, "a", "");
+        assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &a) > 0);
+        for (int i = 0; i < 20; i++)
+                assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &again) > 0);
+        client_forget(&client, a, 20);
+        assert_true(client_call(&client, FUSE_GETATTR, a, BODY(START(in)), &out, sizeof(out)) > 0);
+        client_forget(&client, a, 1);
+        assert_int_equal(client_call(&client, FUSE_GETATTR, a, BODY(START(in)), &out, sizeof(out)), -ESTALE);
+        client_end(&client);
+}
+
+/* Who was faster may have made anything of that name. */
+static void test_create_existing(void **state)
+{
+        static const uint32_t flags[] = {O_RDONLY, O_RDWR};
+        struct client client;
+        char answer[256];
+
+        (void)state;
+        client_begin(&client, NULL);
+        assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
+        assert_int_equal(mkfifoat(client.share_fd, "p", 0600), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+                const struct fuse_create_in in = {.flags = flags[i], .mode = S_IFREG | 0600};
+
+                assert_int_equal(client_call(&client, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(in), .name = "d"), answer,
+                                             sizeof(answer)),
+                                 -EISDIR);
+                assert_int_equal(client_call(&client, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(in), .name = "p"), answer,
+                                             sizeof(answer)),
+                                 -ENXIO);
+        }
+        client_end(&client);
+}
+
+/* What is above the share has no number that the guest could see. */
+static void test_above_the_root(void **state)
+{
+        struct client client;
+        static char got[4096];
+        uint64_t fh, numbers[2] = {0};
+
+        (void)state;
+        client_begin(&client, NULL);
+        assert_true(client_open(&client, FUSE_OPENDIR, FUSE_ROOT_ID, 0, &fh) > 0);
+
+        const ssize_t size = client_read(&client, FUSE_READDIR, fh, 0, got, sizeof(got));
+
+        for (ssize_t at = 0; at < size;) {
+                const struct fuse_dirent *entry = (const void *)(got + at);
+
+                if (entry->namelen <= 2 && entry->name[0] == '.')
+                        numbers[entry->namelen - 1] = entry->ino;
+                at += (ssize_t)FUSE_DIRENT_SIZE(entry);
+        }
+        assert_int_not_equal(numbers[0], 0);
+        assert_int_equal(numbers[0], numbers[1]);
         client_end(&client);
 }
 
@@ -421,10 +492,14 @@ static void test_reset(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_init),    counted_test(test_lookup),        counted_test(test_attributes),
-                counted_test(test_setattr), counted_test(test_setattr_owner), counted_test(test_setattr_symlink),
-                counted_test(test_links),   counted_test(test_rename),        counted_test(test_remove),
-                counted_test(test_mknod),   counted_test(test_readdir),       counted_test(test_reset),
+                counted_test(test_lookups_count),   counted_test(test_create_existing),
+                counted_test(test_above_the_root),  counted_test(test_init),
+                counted_test(test_lookup),          counted_test(test_attributes),
+                counted_test(test_setattr),         counted_test(test_setattr_owner),
+                counted_test(test_setattr_symlink), counted_test(test_links),
+                counted_test(test_rename),          counted_test(test_remove),
+                counted_test(test_mknod),           counted_test(test_readdir),
+                counted_test(test_reset),
         };
 
         return run_counted("fs", tests);

@@ -311,7 +311,7 @@ class Case(unittest.TestCase):
 
     def host_soon(self, name, offset, text):
         """Does the host see what the guest has stored, without being told of it?"""
-        end = time.monotonic() + 4
+        end = time.monotonic() + 4 * BUSY
         while time.monotonic() < end:
             if self.read(name)[int(offset):].startswith(text.encode()):
                 return "yes"

@@ -64,7 +64,8 @@ class Plain(Case):
         own = "fs.socket"
         self.back_end = self.start("oriel-fs", ORIEL_FS, "--socket-path", own, "--shared-dir", "share", *self.fs)
         self.wait_for_socket(own, self.back_end)
-        # Its sandbox has a process of its own, that serves.
+        # It serves, in a process of its own that its sandbox has.
+        self.run_ok(ORIEL, "probe", own)
         with open(f"/proc/{self.back_end.pid}/task/{self.back_end.pid}/children") as file:
             self.serving = int(file.read().split()[0])
         self.before = self.settled_descriptors()
@@ -101,7 +102,7 @@ class Plain(Case):
         self.assertFalse(os.path.ismount(self.mnt))
         self.assertIsNone(self.back_end.poll(), self.log("oriel-fs"))
         # The inode numbers of sockets and the like are others each time.
-        wait_for(lambda: len(self.descriptors()) <= len(self.before), "descriptors to be closed", 5)
+        wait_for(lambda: len(self.descriptors()) <= len(self.before), "descriptors to be closed", 20)
         self.assertEqual(len(self.descriptors()), len(self.before), self.descriptors())
         self.assertEqual(self.end(self.back_end), 0)
         self.assertEqual(self.log("oriel-fs"), "")

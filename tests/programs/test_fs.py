@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-fs as a process, and the demo that reads a real directory through it."""
+import grp
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import unittest
 
 from harness import ORIEL, ORIEL_FS, Case, is_listened_on, listening, main, run, wait_for
 
@@ -37,6 +39,27 @@ class Daemon(Case):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
             self.assertEqual(process.wait(20), 0)
         self.assertEqual(run(ORIEL_FS, "-V").stdout, run(ORIEL_FS, "--version").stdout)
+
+    def test_options(self):
+        """What no other test starts it with."""
+        for options in (["--syslog"], ["--rlimit-nofile=1000"], ["--no-announce-submounts"], ["--preserve-noatime"],
+                        ["--translate-uid=map:0:1000:10", "--translate-gid=squash-guest:0:5:10"], ["--no-readdirplus"],
+                        ["--security-label", "--posix-acl=auto", "--killpriv-v2", "--allow-mmap", "--allow-direct-io"],
+                        ["-o", "xattrmap=:map::user.g.:,posix_acl,no_posix_lock,no_flock,writeback,readdirplus"],
+                        ["-o", "cache=always", "-o", "no_xattr,killpriv_v2,no_announce_submounts,loglevel=debug"]):
+            process = self.start_fs("--once", *options)
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
+            self.assertEqual(process.wait(20), 0, options)
+
+    def test_no_dax(self):
+        self.start_fs("--dax-window=2M", "--dax=never")
+        self.assertEqual(json.loads(run(ORIEL, "probe", self.socket, "--json").stdout)["shmem"], [])
+
+    @unittest.skipIf(os.geteuid() != 0, "not root")
+    def test_socket_group(self):
+        self.start_fs("--socket-group=daemon")
+        found = os.stat(self.socket)
+        self.assertEqual((found.st_mode & 0o7777, found.st_gid), (0o770, grp.getgrnam("daemon").gr_gid))
 
     def test_leaves_the_socket_of_another(self):
         first = self.start_fs()

@@ -112,6 +112,40 @@ class Rights(SandboxCase):
             self.assertEqual(status(pid)["Seccomp"], "0")
             self.assertEqual(status(pid)["Groups"].split(), [])
 
+    def test_groups_are_left(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share,
+                                             f"--sandbox={mode}", extra_groups=[5, 6])
+                self.assertEqual(status(self.serving(process, mode != "none"))["Groups"].split(), [])
+                self.end(process)
+
+    def mounts(self, pid):
+        """Where there is a mount, as the process sees it."""
+        with open(f"/proc/{pid}/mountinfo") as file:
+            return [line.split()[4] for line in file]
+
+    def test_mounts(self):
+        """The share alone is left of what is mounted on the host, and what the host mounts below it later shows."""
+        if subprocess.run(["mount", "-t", "tmpfs", "oriel", self.share], capture_output=True).returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "-R", "-l", self.share])
+        subprocess.run(["mount", "--make-shared", self.share], check=True)
+        later = os.path.join(self.share, "later")
+        os.mkdir(later)
+        _, pid = self.start_in("namespace")
+        self.assertEqual(self.mounts(pid), ["/"])
+        subprocess.run(["mount", "-t", "tmpfs", "oriel", later], check=True)
+        self.assertEqual(self.mounts(pid), ["/", "/later"])
+
+    def test_proc_is_detached(self):
+        """The descriptors' directory has nothing above it: not even /proc."""
+        for mode, _, pid in self.in_each_mode():
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                path = f"/proc/{pid}/fd/{fd}"
+                if os.path.isdir(path) and os.stat(path).st_dev == os.stat("/proc").st_dev:
+                    self.assertEqual(os.readlink(path), "/", mode)
+
     def test_namespaces(self):
         for mode, process, pid in self.in_each_mode():
             for name in NAMESPACES:
