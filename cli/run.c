@@ -52,8 +52,9 @@ static const struct option_row rows[] = {
         {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
         {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
         {"share", OPTION_LIST, &shares, "SHARE",
-         "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N]: a directory, by an\n"
-         "                             oriel-fs of its own, which is started again if it ends; repeatable"},
+         "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N][,option=OPTION]: a\n"
+         "                             directory, by an oriel-fs of its own, which is started again if it ends;\n"
+         "                             repeatable, and option too"},
         {"device", OPTION_LIST, &devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
