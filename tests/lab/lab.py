@@ -354,6 +354,9 @@ class Case(unittest.TestCase):
         """Some time later."""
         threading.Timer(0.5, self.locked.close).start()
 
+    def host_released(self):
+        return "yes" if self.locked.closed else "no"
+
 
 class Monitor:
     """QEMU's, through QMP."""

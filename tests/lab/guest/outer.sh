@@ -168,7 +168,11 @@ host_refused() {
 
 # Some time later.
 host_release() {
-        { sleep 0.5; kill "$(cat /tmp/holder)"; } >/dev/null &
+        { sleep 0.5; rm /tmp/held; kill "$(cat /tmp/holder)"; } >/dev/null &
+}
+
+host_released() {
+        if [ -e /tmp/held ]; then echo no; else echo yes; fi
 }
 
 # The back-end whose arguments have a word, or all of them.

@@ -201,6 +201,8 @@ static void await(char **args)
                 die("nobody had it");
         ask_host(args[2]);
         take(fd, args[1], true);
+        if (!ask_host("released"))
+                die("the host has it still");
 }
 
 /* ---- attributes ---- */
