@@ -130,15 +130,26 @@ class Case(unittest.TestCase):
         for name in "tmp", "dev", "data":
             os.mkdir(self.share + "/fio/" + name)
 
-    def add_stress_ng(self):
-        """This machine's, to be run from the share: stress() of files.sh does so."""
-        found = subprocess.run(["ldd", "/usr/bin/stress-ng"], capture_output=True, text=True, check=True).stdout
-        tree = self.share + "/stress-ng"
-        for path in ["/usr/bin/stress-ng"] + re.findall(r"/\S+", found):
+    def add_programs(self, folder, *programs):
+        """This machine's, with their libraries, in a folder of the share to which a guest can change its root."""
+        tree = os.path.join(self.share, folder)
+        found = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+        for path in {*programs, *re.findall(r"/\S+[^:\s]", found)}:
             os.makedirs(os.path.dirname(tree + path), exist_ok=True)
             shutil.copy(path, tree + path)
-        for name in "tmp", "dev", "proc", "sys", "data":
-            os.mkdir(f"{tree}/{name}")
+        for name in "bin", "tmp", "dev", "proc", "sys", "data":
+            os.makedirs(f"{tree}/{name}", exist_ok=True)
+
+    def add_stress_ng(self):
+        """stress() of files.sh runs it."""
+        self.add_programs("stress-ng", "/usr/bin/stress-ng")
+
+    def add_git(self):
+        """And a repository, for clone() of files.sh."""
+        self.add_programs("git", "/usr/bin/git", "/usr/lib/git-core/git-upload-pack")
+        self.make_tree("repository", 100)
+        for command in (["init", "-q"], ["add", "."], ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "all"]):
+            self.run_ok("git", "-C", self.share + "/repository", *command)
 
     # ---- processes ----
 

@@ -39,6 +39,7 @@ class Guest(Case):
 
     def test_dax_always(self):
         self.add_stress_ng()
+        self.add_git()
         self.start_fs("--tag", "share", "--dax-window", "64M", "--xattr")
         self.follow(self.start_qemu("guest_dax.sh", *self.DAX), 300)
         self.check_posix("dax")

@@ -131,6 +131,25 @@ larger_than_the_window() {
         rm "$1/large" "$1/large-2"
 }
 
+# git from memory, for the same reason as stress-ng below, and its clone of "repository" in the mount.
+# clone MOUNT HOST
+clone() {
+        tree=/tmp/git
+        cp -a "$1/git" $tree
+        cp /bin/busybox $tree/bin/sh
+        mount --bind "$1" $tree/data
+        mount -t devtmpfs dev $tree/dev
+        check "git clones" chroot $tree /usr/bin/git clone -q /data/repository /data/clone
+        chroot $tree /usr/bin/git -C /data/clone status --porcelain >/tmp/status 2>&1
+        check "nothing is changed in it" [ ! -s /tmp/status ]
+        echo more >>"$1/clone/1/1"
+        chroot $tree /usr/bin/git -C /data/clone status --porcelain >/tmp/status 2>&1
+        check "git sees what is changed" [ "$(cat /tmp/status)" = " M 1/1" ]
+        same "the clone on the host" tree "${2}clone" -- tree "$1/clone"
+        umount $tree/dev $tree/data
+        rm -r $tree "$1/clone"
+}
+
 # stress-ng from memory, on a folder of the mount; it is in a folder of its name with all that it needs. From a window that
 # does not hold all of that it can't be run where QEMU interprets the machine (see "calls" in share.c).
 # stress MOUNT SECONDS STRESSOR...

@@ -13,4 +13,5 @@ rm -r /mnt/code
 stress /mnt 3 access chdir chmod dentry dir dirdeep filename getdent link mknod rename symlink touch xattr
 stress /mnt 3 aio copy-file fallocate fpunch hdd iomix mmap seek sendfile sync-file
 stress /mnt 3 fcntl flock locka lockf lockofd open
+clone /mnt ""
 check "unmount" umount /mnt
