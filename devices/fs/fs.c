@@ -120,12 +120,13 @@ void fs_resume(struct fs *fs)
 static void resume(struct fs *fs)
 {
         pthread_rwlock_wrlock(&fs->session);
-        if (fs->to_resume) {
+        /* Unless INIT has been faster. */
+        if (fs->to_resume && !fs->ready) {
                 window_resume(&fs->window);
                 fs->features = features_wanted(fs);
                 fs->ready = true;
-                fs->to_resume = false;
         }
+        fs->to_resume = false;
         pthread_rwlock_unlock(&fs->session);
 }
 
