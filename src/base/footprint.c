@@ -9,14 +9,15 @@
 
 USES_SYSCALLS(SYSCALL(madvise));
 
-/* Segments that are not writable only: the others have been changed since they were read. */
+/* Segments that are not writable only: the others have been changed since they were read. The program's own, which has
+ * no name here, stay as well: a debugger may have changed them. */
 static int trim(struct dl_phdr_info *info, size_t size, void *userdata)
 {
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
         (void)size;
         (void)userdata;
-        for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        for (unsigned i = 0; info->dlpi_name[0] && i < info->dlpi_phnum; i++) {
                 const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
                 uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
                 uintptr_t end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
