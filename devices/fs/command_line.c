@@ -159,15 +159,18 @@ static int usage(const char *wrong)
 /* Their strings stay for as long as the process. */
 static int read_compat_options(void)
 {
+        static char *storages[OPTION_LIST_MAX];
+
         for (unsigned i = 0; i < line.compat.n; i++) {
                 const char *text = line.compat.values[i];
-                char *storage = malloc(strlen(text) + 1), why[192];
+                char why[192];
 
-                if (!storage)
+                storages[i] = malloc(strlen(text) + 1);
+                if (!storages[i])
                         return fail("out of memory");
-                if (!option_parts_parse(compat_rows, ARRAY_SIZE(compat_rows), false, text, storage, why, sizeof(why))) {
+                if (!option_parts_parse(compat_rows, ARRAY_SIZE(compat_rows), false, text, storages[i], why,
+                                        sizeof(why))) {
                         report("-o %s: %s (see oriel-fs --help)", text, why);
-                        free(storage);
                         return STATUS_USAGE;
                 }
         }
