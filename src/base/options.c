@@ -93,8 +93,10 @@ static bool append(struct option_list *list, const char *value)
 /* Whether @value is one of the names of @choice, of which the first is the one that is told. */
 static bool is_name_of(const char *choice, const char *value)
 {
-        size_t size = strlen(value);
+        size_t size = strcspn(value, "|");
 
+        if (value[size])
+                return false;
         for (const char *name = choice; name; name = strchr(name, '|')) {
                 name += *name == '|';
                 if (strncasecmp(name, value, size) == 0 && (name[size] == '|' || name[size] == '\0'))

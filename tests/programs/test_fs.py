@@ -38,6 +38,8 @@ class Daemon(Case):
             process = self.start_fs("--once", *options)
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
             self.assertEqual(process.wait(20), 0)
+        for wrong in ("never|none", "|none", "n", ""):
+            self.assertEqual(run(ORIEL_FS, "--cache=" + wrong, "--shared-dir=/", "--socket-path=/nowhere/s").returncode, 2, wrong)
         self.assertEqual(run(ORIEL_FS, "-V").stdout, run(ORIEL_FS, "--version").stdout)
 
     def test_options(self):
