@@ -7,8 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(name_to_handle_at), SYSCALL(open_by_handle_at));
+USES_SYSCALLS(SYSCALL(name_to_handle_at), SYSCALL(open_by_handle_at), SYSCALL(clock_nanosleep));
+
+enum {
+        OPEN_TRIES = 10,
+        OPEN_PAUSE_US = 1000,
+};
 
 _Static_assert(sizeof(((struct file_id *)0)->bytes) == MAX_HANDLE_SZ, "the longest there is");
 
@@ -40,13 +46,19 @@ int file_id_compare(const struct file_id *a, const struct file_id *b)
         return memcmp(a->bytes, b->bytes, a->size);
 }
 
+/* Linux 6.18's ext4 says ENOMEM of a file that is just being removed, and ESTALE a moment later. */
 int file_id_open(int mount_fd, const struct file_id *handle, int flags)
 {
         union kernel_handle kernel = {.handle = {.handle_bytes = handle->size, .handle_type = handle->type}};
 
         memcpy(kernel.handle.f_handle, handle->bytes, handle->size);
+        for (int i = 1;; i++) {
+                int fd = open_by_handle_at(mount_fd, &kernel.handle, flags);
 
-        int fd = open_by_handle_at(mount_fd, &kernel.handle, flags);
-
-        return fd < 0 ? -errno : fd;
+                if (fd >= 0)
+                        return fd;
+                if (errno != ENOMEM || i == OPEN_TRIES)
+                        return -errno;
+                usleep(OPEN_PAUSE_US);
+        }
 }
