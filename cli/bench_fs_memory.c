@@ -50,7 +50,7 @@ static bool is_limit(int error)
 /* 0 also where a limit of the back-end has ended it; @reached is how many it has taken. */
 static int look_all_up(struct session *session, const struct place *place, uint64_t *reached)
 {
-        static const struct load_ops ops = {ask_name, answered_name, .serving = false};
+        static const struct load_ops ops = {ask_name, answered_name};
         struct walk walk = {.n_dirs = TREE_DIRS / place->scale};
         struct fuse_entry_out entry;
         char path[32];

@@ -239,7 +239,7 @@ static int answered_range(struct fuse_load *load, struct load_slot *slot, size_t
 
 int scan_file(struct scan *scan, uint64_t size)
 {
-        static const struct load_ops ops = {ask_range, answered_range, .serving = true};
+        static const struct load_ops ops = {ask_range, answered_range};
         struct session *session = scan->session;
 
         scan->next = 0;

@@ -91,45 +91,28 @@ const char *load_opcode_name(uint32_t opcode)
 
 /* ---- waiting ---- */
 
-/* What has come besides an answer. */
-static int look_around(struct fuse_load *load, int timeout_ms)
+static bool is_interrupted(const struct fuse_load *load)
 {
-        struct oriel_frontend *frontend = oriel_driver_frontend(load->driver);
-        struct pollfd fds[] = {
-                {.fd = load->call_fd, .events = POLLIN},
-                {.fd = oriel_frontend_get_fd(frontend), .events = POLLIN},
-                {.fd = load->interrupt_fd, .events = POLLIN},
-        };
-        int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+        struct pollfd interrupt = {.fd = load->interrupt_fd, .events = POLLIN};
 
-        if (r < 0 && errno != EINTR)
-                return -errno;
-        if (r == 0) {
-                load_wrong(load, "no answer in %d s", TIMEOUT_MS / 1000);
-                return -ETIMEDOUT;
-        }
-        if (fds[2].revents)
-                return -EINTR;
-        r = fds[1].revents ? oriel_frontend_dispatch(frontend) : 0;
-        if (r < 0)
-                load_wrong(load, "the back-end is gone: %s", strerror(-r));
-        return r;
+        return poll(&interrupt, 1, 0) > 0;
 }
 
-/* Sleep until the queue is called, as a guest's kernel would. Looking at the call fd alone takes half as long as
- * looking at all, and a back-end that asks for nothing can't need an answer. */
+/* Sleep until the queue is called, as a guest's kernel would. */
 static int wait_call(struct fuse_load *load, unsigned queue)
 {
-        if (oriel_driver_sleep(load->driver, queue))
-                return 0;
-        load->call_fd = oriel_driver_call_fd(load->driver, queue);
+        int r = -ETIMEDOUT;
 
-        struct pollfd call = {.fd = load->call_fd, .events = POLLIN};
-        int r = load->serving ? 0 : poll(&call, 1, LOOK_MS);
-
-        if (r < 0 && errno != EINTR)
-                return -errno;
-        return r > 0 ? 0 : look_around(load, TIMEOUT_MS);
+        for (int waited = 0; r == -ETIMEDOUT && waited < TIMEOUT_MS; waited += LOOK_MS) {
+                r = oriel_driver_wait(load->driver, queue, LOOK_MS);
+                if (r == -ETIMEDOUT && is_interrupted(load))
+                        return -EINTR;
+        }
+        if (r == -ETIMEDOUT)
+                load_wrong(load, "no answer in %d s", TIMEOUT_MS / 1000);
+        else if (r < 0)
+                load_wrong(load, "the back-end is gone: %s", strerror(-r));
+        return r;
 }
 
 static int collect(struct fuse_load *load, unsigned queue, void **token, uint32_t *written)
@@ -274,7 +257,6 @@ int load_run(struct fuse_load *load, const struct load_ops *ops, unsigned depth,
         load->userdata = userdata;
         load->count = 0;
         load->over = false;
-        load->serving = ops->serving;
         load->why[0] = '\0';
         for (unsigned i = 0; r == 0 && i < depth; i++) {
                 load->slots[i].step = 0;

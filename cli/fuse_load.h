@@ -35,7 +35,6 @@ struct load_ops {
         /* It was answered without an error, with as much as was said; @size is of what has come in slot->data. 0, or
          * what load_wrong() returns. */
         int (*answered)(struct fuse_load *load, struct load_slot *slot, size_t size);
-        bool serving; /* the back-end may ask for mappings meanwhile */
 };
 
 struct fuse_load {
@@ -46,8 +45,6 @@ struct fuse_load {
         char why[200];               /* after an error, in words */
 
         uint64_t unique;
-        bool serving;
-        int call_fd;
         bool over; /* no further operation is begun */
         unsigned in_flight;
         struct load_slot slots[LOAD_DEPTH_MAX];

@@ -8,8 +8,9 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -81,7 +82,8 @@ int queues_create(struct oriel_driver *driver)
         if (!driver->queues)
                 return -ENOMEM;
         for (unsigned i = 0; i < driver->n_queues; i++)
-                driver->queues[i].kick_fd = driver->queues[i].call_fd = driver->queues[i].err_fd = -1;
+                driver->queues[i].kick_fd = driver->queues[i].call_fd = driver->queues[i].err_fd =
+                        driver->queues[i].bed.epoll_fd = -1;
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = create_queue(driver, &driver->queues[i]);
         return r;
@@ -97,6 +99,7 @@ void queues_destroy(struct oriel_driver *driver)
                 fd_close(queue->kick_fd);
                 fd_close(queue->call_fd);
                 fd_close(queue->err_fd);
+                fd_close(queue->bed.epoll_fd);
         }
         free(driver->queues);
 }
@@ -144,6 +147,8 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         struct oriel_frontend *frontend = driver->frontend;
         int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
 
+        /* A new connection's descriptors may have the old one's numbers. */
+        queue->bed.epoll_fd = fd_close(queue->bed.epoll_fd);
         if (r == 0)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
         if (r == 0)
@@ -297,35 +302,75 @@ int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
         return driver->queues[queue].call_fd;
 }
 
+/* Ask for a call, and look whether there is something already. */
+static bool may_collect(struct driver_queue *queue)
+{
+        return oriel_driver_queue_want_call(queue->ring, true) || has_done(queue);
+}
+
 bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
 {
         fd_event_clear(driver->queues[queue].call_fd);
-        return oriel_driver_queue_want_call(driver->queues[queue].ring, true) || has_done(&driver->queues[queue]);
+        return may_collect(&driver->queues[queue]);
+}
+
+enum {
+        EVENT_CALL,
+        EVENT_ERR,
+        EVENT_FRONT,
+        MAX_EVENTS = EVENT_FRONT + 3,
+};
+
+static int make_bed(struct driver_queue *queue, const int front[3])
+{
+        const int fds[MAX_EVENTS] = {queue->call_fd, queue->err_fd, front[0], front[1], front[2]};
+        _cleanup_(fd_closep) int fd = epoll_create1(EPOLL_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        for (unsigned i = 0; i < MAX_EVENTS; i++) {
+                struct epoll_event event = {.events = EPOLLIN | (i == EVENT_CALL ? EPOLLET : 0), .data.u32 = i};
+
+                if (fds[i] >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
+                        return -errno;
+        }
+        memcpy(queue->bed.front, front, sizeof(queue->bed.front));
+        fd_close(queue->bed.epoll_fd);
+        queue->bed.epoll_fd = fd_take(&fd);
+        return 0;
 }
 
 /* One wait: 0 to look again, or an error. */
 static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int64_t deadline)
 {
+        struct driver_bed *bed = &queue->bed;
+        struct epoll_event events[MAX_EVENTS];
+        bool happened[MAX_EVENTS] = {false};
         int front[3];
 
         oriel_frontend_get_fds(driver->frontend, front);
         if (front[0] < 0)
                 return -ENOTCONN;
+        if (bed->epoll_fd < 0 || memcmp(bed->front, front, sizeof(front)) != 0) {
+                int r = make_bed(queue, front);
 
-        struct pollfd fds[] = {
-                {.fd = queue->call_fd, .events = POLLIN}, {.fd = queue->err_fd, .events = POLLIN},
-                {.fd = front[0], .events = POLLIN},       {.fd = front[1], .events = POLLIN},
-                {.fd = front[2], .events = POLLIN},
-        };
-        int r = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline));
+                if (r < 0)
+                        return r;
+        }
 
-        if (r == 0)
+        int n = epoll_wait(bed->epoll_fd, events, MAX_EVENTS, poll_timeout(deadline));
+
+        if (n == 0)
                 return -ETIMEDOUT;
-        if (r < 0)
+        if (n < 0)
                 return errno == EINTR ? 0 : -errno;
-        if (fds[1].revents && fd_event_clear(queue->err_fd) > 0)
+        for (int i = 0; i < n; i++)
+                happened[events[i].data.u32] = true;
+        if (happened[EVENT_ERR] && fd_event_clear(queue->err_fd) > 0)
                 return -EIO;
-        return fds[2].revents || fds[3].revents || fds[4].revents ? oriel_frontend_dispatch(driver->frontend) : 0;
+        if (happened[EVENT_FRONT] || happened[EVENT_FRONT + 1] || happened[EVENT_FRONT + 2])
+                return oriel_frontend_dispatch(driver->frontend);
+        return 0;
 }
 
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms)
@@ -335,9 +380,9 @@ int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_m
 
         if (queue >= driver->n_queues)
                 return -EINVAL;
-        while (r == 0 && !oriel_driver_sleep(driver, queue)) {
+        while (r == 0 && !may_collect(&driver->queues[queue])) {
                 r = wait_event(driver, &driver->queues[queue], deadline);
-                if (r == 0 && deadline >= 0 && now_ms() >= deadline && !oriel_driver_sleep(driver, queue))
+                if (r == 0 && deadline >= 0 && now_ms() >= deadline && !may_collect(&driver->queues[queue]))
                         r = -ETIMEDOUT;
         }
         return r;
