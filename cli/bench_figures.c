@@ -11,6 +11,7 @@ static const struct {
 } sections[] = {
         [OPERATIONS] = {"Operations per second", "operations", {"oriel-fs", "peer"}},
         [CPU] = {"CPU time of the back-end for each operation, microseconds", "cpu", {"oriel-fs", "peer"}},
+        [ALONE] = {"CPU time of its system calls alone, microseconds", "alone", {"alone", "peer"}},
         [MEMORY] = {"Memory of the back-end, KiB", "memory", {"oriel-fs", "peer"}},
         [DAX_READS] = {"DAX: reads of 4 KiB anywhere in a file, per second", "dax_reads", {"DAX", "FUSE_READ"}},
         [DAX_TIMES] = {"DAX: time of a read of 4 KiB, nanoseconds", "dax_times", {"DAX", "mmap"}},

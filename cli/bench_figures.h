@@ -10,7 +10,7 @@
 #define MAX_RUNS    25
 #define MAX_FIGURES 64
 
-enum section { OPERATIONS, CPU, MEMORY, DAX_READS, DAX_TIMES, DAX_SCAN, DAX_GUESTS };
+enum section { OPERATIONS, CPU, ALONE, MEMORY, DAX_READS, DAX_TIMES, DAX_SCAN, DAX_GUESTS };
 
 /* A row of the table: one figure of two, which are divided by each other. */
 struct figure {

@@ -41,10 +41,15 @@ static bool share_cpu(unsigned depth)
         return fs_options.one_cpu || (depth == 1 && !fs_options.two_cpus);
 }
 
+static double cpu_us(const struct tally *tally)
+{
+        return (double)tally->cpu_ns / 1e3 / (double)tally->count;
+}
+
 static int measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed, unsigned run)
 {
-        struct figure *cpu = figures_find(figures, CPU, speed->key);
-        struct tally tallies[SIDES] = {0};
+        struct figure *cpu = figures_find(figures, CPU, speed->key), *alone = figures_find(figures, ALONE, speed->key);
+        struct tally tallies[SIDES] = {0}, floor = {0};
         int sides = fs_options.peer ? SIDES : 1;
 
         session_share_cpu(share_cpu(speed->depth));
@@ -53,11 +58,17 @@ static int measure_row(struct rows_state *const *states, struct figures *figures
 
                 if (row_measure(states[side], speed->key, &tallies[side]) < 0)
                         return -1;
+                if (alone && side == OWN && row_measure_alone(states[side], speed->key, &floor) < 0)
+                        return -1;
         }
         for (int side = 0; side < sides; side++) {
                 figure_sample(speed, side, tally_speed(&tallies[side]));
-                figure_sample(cpu, side, (double)tallies[side].cpu_ns / 1e3 / (double)tallies[side].count);
+                figure_sample(cpu, side, cpu_us(&tallies[side]));
         }
+        if (alone)
+                figure_sample(alone, 0, cpu_us(&floor));
+        if (fs_options.peer)
+                figure_sample(alone, 1, cpu_us(&tallies[PEER]));
         return 0;
 }
 
@@ -108,7 +119,7 @@ static const char *filesystem_of(const struct place *place)
 static int fill(const struct place *place, const struct figures *figures)
 {
         static const uint64_t sizes[] = {
-                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [DAX_READS] = READ_SIZE,
+                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [ALONE] = READ_SIZE,       [DAX_READS] = READ_SIZE,
                 [DAX_TIMES] = READ_SIZE,  [DAX_SCAN] = SCAN_SIZE, [DAX_GUESTS] = GUEST_SIZE,
         };
         uint64_t size = 0;

@@ -125,6 +125,8 @@ int rows_prepare(struct session *session, const struct place *place, struct rows
 void rows_free(struct rows_state *state);
 /* Measure the row for a block, which is added to @tally. */
 int row_measure(struct rows_state *state, const char *key, struct tally *tally);
+/* Its system calls, made by this process: what no back-end can do without. */
+int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally);
 
 /* ---- the other parts ---- */
 

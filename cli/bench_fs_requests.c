@@ -256,7 +256,7 @@ uint64_t next_random(struct rows_state *state)
         return state->random;
 }
 
-static uint64_t next_offset(struct rows_state *state, uint64_t file_size)
+uint64_t next_offset(struct rows_state *state, uint64_t file_size)
 {
         uint64_t blocks = file_size / state->size;
 

@@ -19,8 +19,8 @@ static int check_written(struct rows_state *state)
         uint64_t words[2], expected = data_word(state->last_at) ^ state->salt;
         off_t at = (off_t)state->last_at;
 
-        if (pread(state->written_fd, &words[0], 8, at) != 8 ||
-            pread(state->written_fd, &words[1], 8, at + state->size - 8) != 8 || words[0] != expected ||
+        if (pread(state->alone.written_fd, &words[0], 8, at) != 8 ||
+            pread(state->alone.written_fd, &words[1], 8, at + state->size - 8) != 8 || words[0] != expected ||
             words[1] != expected)
                 return load_wrong(state->session->load, "WRITE: the file has other bytes at %" PRIu64, state->last_at);
         return 0;
@@ -36,35 +36,39 @@ static const struct row {
         const struct load_ops *ops;
         uint32_t size;
         bool sequential;
+        alone_operation *alone; /* NULL: what system calls it takes is the back-end's to choose */
 } rows[] = {
-        {"lookup", "LOOKUP", 1.5, &op_lookup, 0, false},
-        {"getattr", "GETATTR", 1.5, &op_getattr, 0, false},
-        {"open-release", "OPEN, RELEASE", 1.5, &op_open, 0, false},
-        {"create-unlink", "CREATE, UNLINK", 1.5, &op_create, 0, false},
-        {"readdirplus", "READDIRPLUS", 1.5, &op_readdir, 0, false},
-        {"read-4k", "READ 4 KiB", 1.3, &op_read, 4 << 10, false},
-        {"write-4k", "WRITE 4 KiB", 1.3, &op_write, 4 << 10, false},
-        {"read-1m", "READ 1 MiB", 1.3, &op_read, 1 << 20, true},
-        {"write-1m", "WRITE 1 MiB", 1.3, &op_write, 1 << 20, true},
+        {"lookup", "LOOKUP", 1.5, &op_lookup, 0, false, NULL},
+        {"getattr", "GETATTR", 1.5, &op_getattr, 0, false, NULL},
+        {"open-release", "OPEN, RELEASE", 1.5, &op_open, 0, false, NULL},
+        {"create-unlink", "CREATE, UNLINK", 1.5, &op_create, 0, false, alone_create},
+        {"readdirplus", "READDIRPLUS", 1.5, &op_readdir, 0, false, NULL},
+        {"read-4k", "READ 4 KiB", 1.3, &op_read, 4 << 10, false, alone_read},
+        {"write-4k", "WRITE 4 KiB", 1.3, &op_write, 4 << 10, false, alone_write},
+        {"read-1m", "READ 1 MiB", 1.3, &op_read, 1 << 20, true, alone_read},
+        {"write-1m", "WRITE 1 MiB", 1.3, &op_write, 1 << 20, true, alone_write},
 };
 
 static void add_row(struct figures *figures, const struct row *row, unsigned depth, enum section section)
 {
+        static const double bars[] = {[OPERATIONS] = 0, [CPU] = 0.7, [ALONE] = 0};
         struct figure figure = {
                 .section = section,
                 .name = row->name,
                 .depth = depth,
-                .bar = section == OPERATIONS ? row->bar : 0.7,
+                .bar = section == OPERATIONS ? row->bar : bars[section],
                 .at_most = section == CPU,
         };
 
+        if (section == ALONE && !row->alone)
+                return;
         snprintf(figure.key, sizeof(figure.key), "%s-%u", row->key, depth);
         figures_add(figures, &figure);
 }
 
 void rows_add(struct figures *figures)
 {
-        for (enum section section = OPERATIONS; section <= CPU; section++)
+        for (enum section section = OPERATIONS; section <= ALONE; section++)
                 for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(depths); i++)
                         add_row(figures, &rows[i / ARRAY_SIZE(depths)], depths[i % ARRAY_SIZE(depths)], section);
 }
@@ -141,6 +145,23 @@ int row_measure(struct rows_state *state, const char *key, struct tally *tally)
         return r < 0 ? session_failed(state->session, key, r) : 0;
 }
 
+int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally)
+{
+        struct tally warming_up = {0};
+        unsigned depth;
+        const struct row *row = find_row(key, &depth);
+
+        begin_pass(state, row);
+
+        int r = alone_measure(state, &state->alone, row->alone, depth, block_ns() / 8, &warming_up);
+
+        if (r == 0)
+                r = alone_measure(state, &state->alone, row->alone, depth, block_ns(), tally);
+        if (r < 0)
+                report("%s, without a back-end: %s", key, strerror(-r));
+        return r < 0 ? -1 : 0;
+}
+
 /* ---- what they work on ---- */
 
 static int find(struct rows_state *state, const char *name, uint64_t *node)
@@ -205,19 +226,18 @@ static int find_all(struct rows_state *state)
 int rows_prepare(struct session *session, const struct place *place, struct rows_state **out)
 {
         struct rows_state *state = *out = calloc(1, sizeof(*state));
-        char path[sizeof(place->path) + 16];
         int r = -ENOMEM;
 
         if (!state)
                 return session_failed(session, "preparing", r);
-        snprintf(path, sizeof(path), "%s/share/written", place->path);
         state->session = session;
         state->read_size = READ_SIZE / place->scale;
         state->write_size = WRITE_SIZE / place->scale;
         state->random = 88172645463325252;
-        state->written_fd = open(path, O_RDONLY | O_CLOEXEC);
         state->looked_up = calloc(LOAD_DEPTH_MAX * (LIST_FILES + 2), sizeof(state->looked_up[0]));
-        if (state->written_fd >= 0 && state->looked_up)
+        if (state->looked_up)
+                r = alone_open(&state->alone, place);
+        if (r == 0)
                 r = find_all(state);
         return r < 0 ? session_failed(session, "preparing", r) : 0;
 }
@@ -226,7 +246,7 @@ void rows_free(struct rows_state *state)
 {
         if (!state)
                 return;
-        fd_close(state->written_fd);
+        alone_close(&state->alone);
         free(state->looked_up);
         free(state);
 }

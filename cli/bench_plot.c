@@ -64,6 +64,12 @@ static void write_text(FILE *file, const char *text)
         }
 }
 
+/* What a back-end would have at most is not what one has. */
+static bool is_drawn(const struct figure *figure)
+{
+        return figure->section != ALONE;
+}
+
 /* ---- how large it is ---- */
 
 static void measure(const struct figures *all, size_t n, struct plot *plot)
@@ -76,6 +82,8 @@ static void measure(const struct figures *all, size_t n, struct plot *plot)
                         const struct figure *figure = &all[d].items[i];
                         double ratio = figure_ratio(figure);
 
+                        if (!is_drawn(figure))
+                                continue;
                         if (i == 0 || figure->section != figure[-1].section)
                                 plot->y += STEP + STEP / 2;
                         plot->y += STEP;
@@ -161,6 +169,8 @@ static void draw_dir(struct plot *plot, const struct figures *figures)
         for (unsigned i = 0; i < figures->n; i++) {
                 const struct figure *figure = &figures->items[i];
 
+                if (!is_drawn(figure))
+                        continue;
                 if (i == 0 || figure->section != figure[-1].section)
                         draw_heading(plot, figure->section);
                 draw_figure(plot, figure);

@@ -48,8 +48,8 @@ static void print_figure(const struct figure *figure)
 static void print_head(enum section section)
 {
         printf("\n%s\n%-15s %5s %9s %18s %9s %18s %6s  %7s\n", section_title(section), "",
-               section == OPERATIONS || section == CPU ? "depth" : "", section_way(section, 0), "",
-               section_way(section, 1), "", "ratio", "bar");
+               section <= ALONE ? "depth" : "", section_way(section, 0), "", section_way(section, 1), "", "ratio",
+               "bar");
 }
 
 void figures_print(const struct figures *all, size_t n)

@@ -98,6 +98,14 @@ class Bench(Case):
             for row in place[section]:
                 self.assertEqual(row["depth"], int(row["row"].rsplit("-")[-1]))
                 self.check_compared(row, bar)
+        cpu = {row["row"]: row for row in place["cpu"]}
+        self.assertEqual([row["row"] for row in place["alone"]],
+                         [f"{name}-{depth}" for name in ("create-unlink", "read-4k", "write-4k", "read-1m", "write-1m")
+                          for depth in (1, 32)])
+        for row in place["alone"]:
+            self.check_way(row["own"])
+            self.assertEqual(row["other"], cpu[row["row"]]["other"])
+            self.assertNotIn("reached", row)
         memory = {row["row"]: row for row in place["memory"]}
         self.assertEqual(list(memory), ["rss-idle", "pss-idle", "rss-inodes", "pss-inodes"])
         self.check_compared(memory["rss-idle"], "at_most")
