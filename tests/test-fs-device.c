@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel-fs's device with a driver: what its queues' threads do when a queue is stopped. */
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "base/test.h"
+#include "cli/fuse_client.h"
+#include "devices/fs/device.h"
+#include "session.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_fs.h>
+#include <oriel/frontend.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAITING  FUSE_CLIENT_QUEUE
+#define AT_ONCE  (WAITING + 1)
+#define WAITERS  16
+#define ROUNDS   100
+#define PATIENCE 20000
+
+/* A request about a lock, in the guest's memory. */
+struct ask {
+        struct {
+                struct fuse_in_header header;
+                struct fuse_lk_in in;
+        } * request;
+        struct fuse_out_header *answer;
+        unsigned answers;
+};
+
+struct guest {
+        char path[32];
+        struct device *device;
+        pthread_t thread;
+        struct oriel_driver *driver;
+        struct fuse_client fuse;
+        uint64_t unique, node, fh;
+        struct ask waiters[WAITERS], at_once;
+};
+
+static void *serve(void *userdata)
+{
+        struct oriel_backend *backend = userdata;
+        struct pollfd connection = {.fd = oriel_backend_get_fd(backend), .events = POLLIN};
+
+        while (oriel_backend_dispatch(backend) == 0)
+                poll(&connection, 1, -1);
+        oriel_backend_disconnect(backend);
+        return NULL;
+}
+
+static void open_device(struct guest *guest, unsigned threads)
+{
+        const struct fs_options fs = {.shared_dir = guest->path, .posix_lock = true, .flock = true};
+        const struct device_options options = {
+                .fs = &fs,
+                .proc_fd = -1,
+                .tag = "files",
+                .request_queues = 2,
+                .threads = threads,
+                .poll_us = 50,
+        };
+        const struct oriel_driver_options driver = {.struct_size = sizeof(driver), .queues = 3};
+        int fds[2];
+
+        assert_int_equal(make_socketpair(fds), 0);
+        assert_int_equal(device_new(&options, &guest->device), 0);
+        assert_int_equal(oriel_backend_attach(device_backend(guest->device), fds[1]), 0);
+        assert_int_equal(pthread_create(&guest->thread, NULL, serve, device_backend(guest->device)), 0);
+        assert_int_equal(oriel_driver_new(&driver, fds[0], &guest->driver), 0);
+}
+
+static void open_session(struct guest *guest)
+{
+        const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION,
+                                          .minor = FUSE_KERNEL_MINOR_VERSION,
+                                          .flags = FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS};
+        struct fuse_init_out agreed = {0};
+        struct fuse_entry_out entry;
+
+        assert_int_equal(fuse_client_init(&guest->fuse, guest->driver), 0);
+        assert_true(fuse_call(&guest->fuse, FUSE_INIT, 0, &init, sizeof(init), NULL, 0, &agreed, sizeof(agreed)) > 0);
+        assert_true(agreed.flags & FUSE_POSIX_LOCKS);
+        assert_int_equal(fuse_lookup(&guest->fuse, FUSE_ROOT_ID, "f", &entry), 0);
+        guest->node = entry.nodeid;
+        assert_int_equal(fuse_open(&guest->fuse, guest->node, O_RDWR, &guest->fh), 0);
+}
+
+static void make_ask(struct guest *guest, struct ask *ask)
+{
+        ask->request = oriel_driver_alloc(guest->driver, sizeof(*ask->request));
+        ask->answer = oriel_driver_alloc(guest->driver, sizeof(*ask->answer));
+        assert_non_null(ask->request);
+        assert_non_null(ask->answer);
+}
+
+static void begin(struct guest *guest, unsigned threads)
+{
+        char file[64];
+
+        *guest = (struct guest){.path = "/tmp/oriel-device-XXXXXX"};
+        assert_non_null(mkdtemp(guest->path));
+        snprintf(file, sizeof(file), "%s/f", guest->path);
+        close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+        open_device(guest, threads);
+        open_session(guest);
+        for (unsigned i = 0; i < WAITERS; i++)
+                make_ask(guest, &guest->waiters[i]);
+        make_ask(guest, &guest->at_once);
+}
+
+static void end(struct guest *guest)
+{
+        char file[64];
+
+        oriel_driver_free(guest->driver);
+        pthread_join(guest->thread, NULL);
+        device_free(guest->device);
+        snprintf(file, sizeof(file), "%s/f", guest->path);
+        unlink(file);
+        assert_int_equal(rmdir(guest->path), 0);
+}
+
+static void submit(struct guest *guest, unsigned queue, struct ask *ask, struct fuse_lk_in in, uint32_t opcode)
+{
+        const struct iovec send = {ask->request, sizeof(*ask->request)}, take = {ask->answer, sizeof(*ask->answer)};
+
+        ask->answers = 0;
+        ask->request->header = (struct fuse_in_header){
+                .len = sizeof(*ask->request),
+                .opcode = opcode,
+                .unique = ++guest->unique,
+                .nodeid = guest->node,
+        };
+        ask->request->in = in;
+        assert_int_equal(oriel_driver_submit(guest->driver, queue, &send, 1, &take, 1, ask), 0);
+        assert_int_equal(oriel_driver_kick(guest->driver, queue), 0);
+}
+
+/* What has been answered so far. */
+static unsigned collect(struct guest *guest, unsigned queue)
+{
+        unsigned n = 0;
+        uint32_t written;
+        void *token;
+        int r;
+
+        while ((r = oriel_driver_collect(guest->driver, queue, &token, &written)) == 1) {
+                struct ask *ask = token;
+
+                assert_int_equal(written, sizeof(*ask->answer));
+                assert_int_equal(ask->answer->unique, ask->request->header.unique);
+                ask->answers++;
+                n++;
+        }
+        assert_int_equal(r, 0);
+        return n;
+}
+
+/* Of all of the file, which waits for nothing. */
+static void begin_lock(struct guest *guest, uint64_t owner, uint32_t type, uint32_t opcode, unsigned queue,
+                       struct ask *ask)
+{
+        submit(guest, queue, ask,
+               (struct fuse_lk_in){.fh = guest->fh, .owner = owner, .lk = {.end = INT64_MAX, .type = type}}, opcode);
+}
+
+static int end_lock(struct guest *guest)
+{
+        while (collect(guest, AT_ONCE) == 0)
+                assert_int_equal(oriel_driver_wait(guest->driver, AT_ONCE, PATIENCE), 0);
+        return guest->at_once.answer->error;
+}
+
+static int set_lock(struct guest *guest, uint64_t owner, uint32_t type)
+{
+        begin_lock(guest, owner, type, FUSE_SETLK, AT_ONCE, &guest->at_once);
+        return end_lock(guest);
+}
+
+/* Waiter i is owner 2 + i. */
+static void wait_for_locks(struct guest *guest)
+{
+        for (unsigned i = 0; i < WAITERS; i++)
+                begin_lock(guest, 2 + i, F_WRLCK, FUSE_SETLKW, WAITING, &guest->waiters[i]);
+}
+
+/* Locks that are waited for are given up, as the guest is told, and nothing is left of them. */
+static void test_stop_while_waiting(void **state)
+{
+        struct guest guest;
+
+        (void)state;
+        for (unsigned threads = 1; threads <= 3; threads += 2) {
+                begin(&guest, threads);
+                assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
+                wait_for_locks(&guest);
+                while (oriel_driver_wait(guest.driver, WAITING, 100) != -ETIMEDOUT)
+                        assert_int_equal(collect(&guest, WAITING), 0);
+                assert_int_equal(oriel_driver_stop_queue(guest.driver, WAITING), 0);
+                assert_int_equal(collect(&guest, WAITING), WAITERS);
+                for (unsigned i = 0; i < WAITERS; i++)
+                        assert_int_equal(guest.waiters[i].answer->error, -ENOLCK);
+                assert_int_equal(oriel_driver_start_queue(guest.driver, WAITING), 0);
+                assert_int_equal(set_lock(&guest, 1, F_UNLCK), 0);
+                assert_int_equal(set_lock(&guest, 100, F_WRLCK), 0);
+                end(&guest);
+        }
+}
+
+/* What those have who have been told that they have it. */
+static void give_back(struct guest *guest)
+{
+        for (unsigned i = 0; i < WAITERS; i++)
+                if (guest->waiters[i].answers == 1 && guest->waiters[i].answer->error == 0)
+                        assert_int_equal(set_lock(guest, 2 + i, F_UNLCK), 0);
+}
+
+/* The one who has the lock gives it back while the queue stops: each of those who wait hears once of what it got, also
+ * those whose requests were not taken from the ring before. */
+static void test_unlocked_while_stopping(void **state)
+{
+        struct guest guest;
+        unsigned granted = 0;
+
+        (void)state;
+        begin(&guest, 1);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
+                wait_for_locks(&guest);
+                if (round % 2)
+                        usleep(round * 20);
+                begin_lock(&guest, 1, F_UNLCK, FUSE_SETLK, AT_ONCE, &guest.at_once);
+                assert_int_equal(oriel_driver_stop_queue(guest.driver, WAITING), 0);
+                assert_int_equal(end_lock(&guest), 0);
+                assert_int_equal(oriel_driver_start_queue(guest.driver, WAITING), 0);
+                for (unsigned done = collect(&guest, WAITING); done < WAITERS; done += collect(&guest, WAITING)) {
+                        give_back(&guest);
+                        assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
+                }
+                give_back(&guest);
+                for (unsigned i = 0; i < WAITERS; i++) {
+                        assert_int_equal(guest.waiters[i].answers, 1);
+                        if (guest.waiters[i].answer->error)
+                                assert_int_equal(guest.waiters[i].answer->error, -ENOLCK);
+                        else
+                                granted++;
+                }
+        }
+        print_message("%u of %d granted\n", granted, ROUNDS * WAITERS);
+        end(&guest);
+}
+
+/* "5.11.4 Device configuration layout", in pieces. */
+static void test_config(void **state)
+{
+        struct guest guest;
+        struct virtio_fs_config config = {.tag = ""};
+        uint8_t bytes[64];
+
+        (void)state;
+        begin(&guest, 1);
+
+        struct oriel_frontend *frontend = oriel_driver_frontend(guest.driver);
+
+        assert_int_equal(oriel_frontend_get_config(frontend, 0, &config, sizeof(config)), 0);
+        assert_string_equal((const char *)config.tag, "files");
+        assert_int_equal(le32toh(config.num_request_queues), 2);
+        assert_int_equal(oriel_frontend_get_config(frontend, 2, bytes, 3), 0);
+        assert_memory_equal(bytes, "les", 3);
+        assert_true(oriel_frontend_get_config(frontend, 40, bytes, 5) < 0);
+        end(&guest);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_stop_while_waiting),
+                counted_test(test_unlocked_while_stopping),
+                counted_test(test_config),
+        };
+
+        return run_counted("fs-device", tests);
+}
