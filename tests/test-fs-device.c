@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define WAITING  FUSE_CLIENT_QUEUE
@@ -259,6 +260,38 @@ static void test_unlocked_while_stopping(void **state)
         end(&guest);
 }
 
+/* A guest that opens all it can leaves what each thread needs for a request, which is told by the limit's errno. */
+static void test_descriptors_that_are_left(void **state)
+{
+        const rlim_t limit = 600;
+        const unsigned left = 128 + 3 * 2 * 8;
+        struct rlimit before;
+        struct guest guest;
+        struct fuse_entry_out entry;
+        uint64_t fh, last = 0;
+        unsigned n = 0;
+        int r;
+
+        (void)state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){limit, before.rlim_max}), 0);
+        begin(&guest, 8);
+        while ((r = fuse_open(&guest.fuse, guest.node, O_RDWR, &fh)) == 0) {
+                last = fh;
+                n++;
+        }
+        assert_int_equal(r, -ENFILE);
+        assert_in_range(n, limit - left - 8, limit - left);
+        assert_int_equal(fuse_lookup(&guest.fuse, FUSE_ROOT_ID, "f", &entry), 0);
+        assert_int_equal(set_lock(&guest, 1, F_WRLCK), -ENOLCK);
+        assert_int_equal(fuse_release(&guest.fuse, guest.node, last), 0);
+        assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
+        assert_int_equal(fuse_open(&guest.fuse, guest.node, O_RDWR, &fh), -ENFILE);
+        assert_true((rlim_t)test_count_fds() < limit - 2 * 2 * 8);
+        end(&guest);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 /* "5.11.4 Device configuration layout", in pieces. */
 static void test_config(void **state)
 {
@@ -285,6 +318,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_stop_while_waiting),
                 counted_test(test_unlocked_while_stopping),
+                counted_test(test_descriptors_that_are_left),
                 counted_test(test_config),
         };
 
