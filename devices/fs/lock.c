@@ -24,6 +24,8 @@ void lock_owner_put(struct lock_owner *owner)
         if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
                 return;
         fd_close(owner->fd);
+        held_clear(&owner->held);
+        pthread_mutex_destroy(&owner->order);
         pthread_mutex_lock(&owner->fs->lock);
         owner->fs->held_fds--;
         pthread_mutex_unlock(&owner->fs->lock);
@@ -70,6 +72,7 @@ static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, 
                 *out = reference(known);
         } else if (fs_has_room(fs)) {
                 owner->next = inode->owners;
+                owner->inode = inode;
                 inode->owners = owner;
                 fs->held_fds++;
                 *out = reference(owner);
@@ -88,6 +91,7 @@ static int make_owner(const struct node *node, uint64_t number, struct lock_owne
         if (fd < 0 || !owner)
                 return fd < 0 ? fd : -ENOMEM;
         *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fh = NO_FILE, .fd = fd};
+        pthread_mutex_init(&owner->order, NULL);
 
         int r = insert(node->fs, node->inode, owner, out);
 
@@ -128,10 +132,21 @@ static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_
         return unused;
 }
 
-void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
+/* Needs no room, so that it can't fail for want of it. */
+static void unlock_all(struct lock_owner *owner)
 {
         struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
+        pthread_mutex_lock(&owner->order);
+        fcntl(owner->fd, F_OFD_SETLK, &all);
+        pthread_mutex_lock(&owner->fs->lock);
+        held_clear(&owner->held);
+        pthread_mutex_unlock(&owner->fs->lock);
+        pthread_mutex_unlock(&owner->order);
+}
+
+void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
+{
         pthread_mutex_lock(&fs->lock);
 
         struct lock_owner *owner = find_owner(inode, number);
@@ -141,7 +156,7 @@ void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
         pthread_mutex_unlock(&fs->lock);
         if (!owner)
                 return;
-        fcntl(owner->fd, F_OFD_SETLK, &all);
+        unlock_all(owner);
         /* A request of its that waits for a lock is to be its own when it gets that. */
         if (detach_unused(fs, inode, owner))
                 lock_owner_put(owner);
@@ -189,11 +204,36 @@ void lock_owners_free(struct lock_owner *list)
                 struct lock_owner *owner = list;
 
                 list = owner->next;
+                /* A request that waits may have it still. */
+                pthread_mutex_lock(&owner->fs->lock);
+                owner->inode = NULL;
+                pthread_mutex_unlock(&owner->fs->lock);
                 lock_owner_put(owner);
         }
 }
 
 /* ---- locks ---- */
+
+/* Of which of the guest's processes it is what the kernel has found: 0 if it is a host program's, or another guest's.
+ */
+static uint32_t find_pid(const struct node *node, uint64_t number, const struct flock *found)
+{
+        struct held_lock first = held_from(found, 0);
+        uint32_t pid = 0;
+
+        /* One of its bytes, and whatever would be in the way of writing it. */
+        first.last = first.start;
+        first.type = F_WRLCK;
+        pthread_mutex_lock(&node->fs->lock);
+        for (const struct lock_owner *owner = node->inode->owners; owner && pid == 0; owner = owner->next) {
+                const struct held_lock *lock = owner->number == number ? NULL : held_conflict(&owner->held, &first);
+
+                if (lock && lock->type == found->l_type)
+                        pid = lock->pid;
+        }
+        pthread_mutex_unlock(&node->fs->lock);
+        return pid;
+}
 
 /* Who has no lock here needs none to ask for those of others. */
 int lock_find(const struct node *node, uint64_t number, struct flock *range)
@@ -208,21 +248,57 @@ int lock_find(const struct node *node, uint64_t number, struct flock *range)
 
         if (!owner && fd < 0)
                 return fd;
-        return sys_result(fcntl(owner ? owner->fd : fd, F_OFD_GETLK, range));
+        r = sys_result(fcntl(owner ? owner->fd : fd, F_OFD_GETLK, range));
+        if (r == 0 && range->l_type != F_UNLCK)
+                range->l_pid = (pid_t)find_pid(node, number, range);
+        return r;
+}
+
+static int make_room(struct lock_owner *owner)
+{
+        pthread_mutex_lock(&owner->fs->lock);
+
+        int r = held_make_room(&owner->held);
+
+        pthread_mutex_unlock(&owner->fs->lock);
+        return r;
+}
+
+static int set_part(const struct lock_wanted *wanted)
+{
+        struct lock_owner *owner = wanted->owner;
+
+        pthread_mutex_lock(&owner->order);
+
+        int r = make_room(owner);
+
+        if (r == 0)
+                r = sys_result(fcntl(owner->fd, F_OFD_SETLK, &wanted->range));
+        if (r == 0) {
+                pthread_mutex_lock(&owner->fs->lock);
+                held_set(&owner->held, held_from(&wanted->range, wanted->pid));
+                pthread_mutex_unlock(&owner->fs->lock);
+        }
+        pthread_mutex_unlock(&owner->order);
+        return r;
 }
 
 int lock_try(const struct lock_wanted *wanted)
 {
-        int r = wanted->handle ? flock(wanted->handle->fd, wanted->operation | LOCK_NB)
-                               : fcntl(wanted->owner->fd, F_OFD_SETLK, &wanted->range);
+        int r = wanted->handle ? sys_result(flock(wanted->handle->fd, wanted->operation | LOCK_NB)) : set_part(wanted);
 
-        if (r < 0)
-                return errno == EACCES || errno == EWOULDBLOCK ? -EAGAIN : -errno;
-        return 0;
+        return r == -EACCES || r == -EWOULDBLOCK ? -EAGAIN : r;
 }
+
+/* ---- who waits ---- */
+
+/* So many who wait are looked at for a deadlock; a guest that brings more together has what it is in for. */
+#define MAX_LOOKED_AT 1000
 
 struct waiting_lock {
         struct waiting_lock *next;
+        struct waiting_lock *below; /* on the stack of comes_back() */
+        bool seen;
         struct lock_wanted wanted;
         uint64_t unique;
         struct cursor answer;
@@ -258,6 +334,60 @@ static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique
         return false;
 }
 
+/* Those who wait for something as owner @number, and were not seen before, come onto @stack. */
+static struct waiting_lock *push_requests(const struct waiting_locks *waiting, uint64_t number,
+                                          struct waiting_lock *stack)
+{
+        for (struct waiting_lock *item = waiting->first; item; item = item->next)
+                if (!item->seen && item->wanted.owner && item->wanted.owner->number == number) {
+                        item->seen = true;
+                        item->below = stack;
+                        stack = item;
+                }
+        return stack;
+}
+
+/* With both locks: whether following who has what is wanted, and what they want in turn, leads back to the one who
+ * wants @first. */
+static bool comes_back(const struct waiting_locks *waiting, const struct lock_wanted *first)
+{
+        struct waiting_lock *stack = NULL;
+        const struct lock_wanted *wanted = first;
+
+        for (unsigned i = 0; i < MAX_LOOKED_AT; i++) {
+                const struct held_lock range = held_from(&wanted->range, 0);
+                const struct inode *inode = wanted->owner->inode;
+
+                for (const struct lock_owner *owner = inode ? inode->owners : NULL; owner; owner = owner->next) {
+                        if (owner->number == wanted->owner->number || !held_conflict(&owner->held, &range))
+                                continue;
+                        if (owner->number == first->owner->number)
+                                return true;
+                        stack = push_requests(waiting, owner->number, stack);
+                }
+                if (!stack)
+                        return false;
+                wanted = &stack->wanted;
+                stack = stack->below;
+        }
+        return false;
+}
+
+/* With the lock. Of flock(2) there is none, as with Linux itself. */
+static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
+{
+        if (!wanted->owner)
+                return false;
+        for (struct waiting_lock *item = fs->waiting.first; item; item = item->next)
+                item->seen = false;
+        pthread_mutex_lock(&fs->lock);
+
+        bool found = comes_back(&fs->waiting, wanted);
+
+        pthread_mutex_unlock(&fs->lock);
+        return found;
+}
+
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
                 struct fs_token token)
 {
@@ -266,21 +396,21 @@ int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique
 
         if (!item)
                 return -ENOMEM;
-        *item = (struct waiting_lock){NULL, *wanted, unique, answer, token};
+        *item = (struct waiting_lock){.wanted = *wanted, .unique = unique, .answer = answer, .token = token};
         pthread_mutex_lock(&waiting->lock);
 
-        bool interrupted = was_interrupted(waiting, unique);
+        int r = was_interrupted(waiting, unique) ? -EINTR : is_deadlock(fs, wanted) ? -EDEADLK : 0;
 
-        if (!interrupted) {
+        if (r == 0) {
                 *waiting->last = item;
                 waiting->last = &item->next;
         }
         pthread_mutex_unlock(&waiting->lock);
-        if (interrupted)
+        if (r < 0)
                 free(item);
         else
                 waiting_wake(waiting);
-        return interrupted ? -EINTR : 0;
+        return r;
 }
 
 /* With the lock: @at's item leaves the list with @result as its answer. */

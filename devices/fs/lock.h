@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "devices/fs/cursor.h"
 #include "devices/fs/fs.h"
+#include "devices/fs/held.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -23,8 +24,13 @@ struct lock_owner {
         struct fs *fs;
         atomic_uint refs; /* one of them is the inode's */
         uint64_t number;  /* by which the guest calls it */
-        uint64_t fh;      /* of the open file by which it has locked last; under the lock of struct fs */
         int fd;
+        pthread_mutex_t order; /* so that what it has been given last is what is written down last */
+
+        /* Under the lock of struct fs. */
+        struct inode *inode; /* NULL: it has gone */
+        uint64_t fh;         /* of the open file by which it has locked last */
+        struct held_locks held;
 };
 
 /* The owner @number of locks on @node's file, which is made if there is none yet and @make says so. NULL without an
@@ -47,13 +53,15 @@ struct lock_wanted {
         struct lock_owner *owner;
         struct handle *handle;
         struct flock range;
+        uint32_t pid; /* of the guest's process */
         int operation;
 };
 
 /* Without waiting: -EAGAIN if somebody else has it. */
 int lock_try(const struct lock_wanted *wanted);
 
-/* A lock of somebody else's that keeps owner @number from one of @range, as fcntl(2) says it (F_GETLK). */
+/* A lock of somebody else's that keeps owner @number from one of @range, as fcntl(2) says it (F_GETLK). Its l_pid is
+ * that of a process of the guest, or 0. */
 int lock_find(const struct node *node, uint64_t number, struct flock *range);
 
 #define REMEMBERED_INTERRUPTS 64
@@ -72,7 +80,7 @@ int waiting_init(struct waiting_locks *waiting);
 void waiting_done(struct waiting_locks *waiting);
 
 /* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
- * -ENOMEM. */
+ * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOMEM. */
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
                 struct fs_token token);
 void waiting_interrupt(struct fs *fs, uint64_t unique);

@@ -33,7 +33,6 @@ static int read_range(const struct fuse_file_lock *lock, struct flock *range)
 
 static ssize_t reply_lock(struct request *request, const struct flock *range)
 {
-        /* An open file description's lock is no process's (-1), and the guest knows none of our processes. */
         const struct fuse_lk_out out = {
                 .lk =
                         {
@@ -41,6 +40,7 @@ static ssize_t reply_lock(struct request *request, const struct flock *range)
                                 .end = range->l_len == 0 ? (uint64_t)INT64_MAX
                                                          : (uint64_t)(range->l_start + range->l_len - 1),
                                 .type = (uint32_t)range->l_type,
+                                .pid = (uint32_t)range->l_pid,
                         },
         };
 
@@ -86,7 +86,7 @@ static ssize_t lock_part(struct request *request, bool wait)
 {
         const struct fuse_lk_in *in = &request->in.lk;
         bool unlock = in->lk.type == F_UNLCK;
-        struct lock_wanted wanted = {0};
+        struct lock_wanted wanted = {.pid = in->lk.pid};
         NODE(node);
 
         int r = node_get(request->fs, request->header.nodeid, &node);
