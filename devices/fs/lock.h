@@ -3,8 +3,6 @@
 #define DEVICES_FS_LOCK_H
 
 #include "base/cleanup.h"
-#include "devices/fs/cursor.h"
-#include "devices/fs/fs.h"
 #include "devices/fs/held.h"
 
 #include <fcntl.h>
@@ -13,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct fs;
 struct handle;
 struct inode;
 struct node;
@@ -63,28 +62,5 @@ int lock_try(const struct lock_wanted *wanted);
 /* A lock of somebody else's that keeps owner @number from one of @range, as fcntl(2) says it (F_GETLK). Its l_pid is
  * that of a process of the guest, or 0. */
 int lock_find(const struct node *node, uint64_t number, struct flock *range);
-
-#define REMEMBERED_INTERRUPTS 64
-
-/* Requests that wait for a lock. */
-struct waiting_locks {
-        pthread_mutex_t lock;
-        struct waiting_lock *first, **last;
-        int wake_fd;
-        /* What was interrupted before it had begun to wait: two queues, or two threads, may be that much apart. */
-        uint64_t interrupted[REMEMBERED_INTERRUPTS];
-        unsigned n_interrupted;
-};
-
-int waiting_init(struct waiting_locks *waiting);
-void waiting_done(struct waiting_locks *waiting);
-
-/* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
- * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOMEM. */
-int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
-                struct fs_token token);
-void waiting_interrupt(struct fs *fs, uint64_t unique);
-/* Some lock may be free now. */
-void waiting_wake(struct waiting_locks *waiting);
 
 #endif

@@ -5,9 +5,9 @@
 #include "devices/fs/file_id.h"
 #include "devices/fs/fs.h"
 #include "devices/fs/ids.h"
-#include "devices/fs/lock.h"
 #include "devices/fs/mounts.h"
 #include "devices/fs/parked.h"
+#include "devices/fs/waiting.h"
 #include "devices/fs/window.h"
 
 #include <errno.h>

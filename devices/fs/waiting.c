@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/waiting.h"
+
+#include "base/fd.h"
+#include "devices/fs/handle.h"
+#include "devices/fs/inode.h"
+#include "devices/fs/operations.h"
+#include "devices/fs/state.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+/* So many who wait are looked at for a deadlock; a guest that brings more together has what it is in for. */
+#define MAX_LOOKED_AT 1000
+
+struct waiting_lock {
+        struct waiting_lock *next;
+        struct waiting_lock *below; /* on the stack of comes_back() */
+        bool seen;
+        struct lock_wanted wanted;
+        uint64_t unique;
+        struct cursor answer;
+        struct fs_token token;
+};
+
+int waiting_init(struct waiting_locks *waiting)
+{
+        pthread_mutex_init(&waiting->lock, NULL);
+        waiting->first = NULL;
+        waiting->last = &waiting->first;
+        waiting->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        return waiting->wake_fd < 0 ? -errno : 0;
+}
+
+void waiting_done(struct waiting_locks *waiting)
+{
+        fd_close(waiting->wake_fd);
+        pthread_mutex_destroy(&waiting->lock);
+}
+
+void waiting_wake(struct waiting_locks *waiting)
+{
+        fd_event_signal(waiting->wake_fd);
+}
+
+/* With the lock. A request's number is not used again in its session, so what is remembered harms no other. */
+static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique)
+{
+        for (size_t i = 0; i < REMEMBERED_INTERRUPTS && i < waiting->n_interrupted; i++)
+                if (waiting->interrupted[i] == unique)
+                        return true;
+        return false;
+}
+
+/* Those who wait for something as owner @number, and were not seen before, come onto @stack. */
+static struct waiting_lock *push_requests(const struct waiting_locks *waiting, uint64_t number,
+                                          struct waiting_lock *stack)
+{
+        for (struct waiting_lock *item = waiting->first; item; item = item->next)
+                if (!item->seen && item->wanted.owner && item->wanted.owner->number == number) {
+                        item->seen = true;
+                        item->below = stack;
+                        stack = item;
+                }
+        return stack;
+}
+
+/* With both locks: whether following who has what is wanted, and what they want in turn, leads back to the one who
+ * wants @first. */
+static bool comes_back(const struct waiting_locks *waiting, const struct lock_wanted *first)
+{
+        struct waiting_lock *stack = NULL;
+        const struct lock_wanted *wanted = first;
+
+        for (unsigned i = 0; i < MAX_LOOKED_AT; i++) {
+                const struct held_lock range = held_from(&wanted->range, 0);
+                const struct inode *inode = wanted->owner->inode;
+
+                for (const struct lock_owner *owner = inode ? inode->owners : NULL; owner; owner = owner->next) {
+                        if (owner->number == wanted->owner->number || !held_conflict(&owner->held, &range))
+                                continue;
+                        if (owner->number == first->owner->number)
+                                return true;
+                        stack = push_requests(waiting, owner->number, stack);
+                }
+                if (!stack)
+                        return false;
+                wanted = &stack->wanted;
+                stack = stack->below;
+        }
+        return false;
+}
+
+/* With the lock. Of flock(2) there is none, as with Linux itself. */
+static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
+{
+        if (!wanted->owner)
+                return false;
+        for (struct waiting_lock *item = fs->waiting.first; item; item = item->next)
+                item->seen = false;
+        pthread_mutex_lock(&fs->lock);
+
+        bool found = comes_back(&fs->waiting, wanted);
+
+        pthread_mutex_unlock(&fs->lock);
+        return found;
+}
+
+int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
+                struct fs_token token)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+        struct waiting_lock *item = malloc(sizeof(*item));
+
+        if (!item)
+                return -ENOMEM;
+        *item = (struct waiting_lock){.wanted = *wanted, .unique = unique, .answer = answer, .token = token};
+        pthread_mutex_lock(&waiting->lock);
+
+        int r = was_interrupted(waiting, unique) ? -EINTR : is_deadlock(fs, wanted) ? -EDEADLK : 0;
+
+        if (r == 0) {
+                *waiting->last = item;
+                waiting->last = &item->next;
+        }
+        pthread_mutex_unlock(&waiting->lock);
+        if (r < 0)
+                free(item);
+        else
+                waiting_wake(waiting);
+        return r;
+}
+
+/* With the lock: @at's item leaves the list with @result as its answer. */
+static void finish(struct fs *fs, struct waiting_lock **at, int result)
+{
+        struct waiting_lock *item = *at;
+
+        *at = item->next;
+        if (fs->waiting.last == &item->next)
+                fs->waiting.last = at;
+
+        size_t written = answer_write(&item->answer, item->unique, result);
+
+        lock_owner_put(item->wanted.owner);
+        handle_put(item->wanted.handle);
+        fs->options.answered(fs->options.answered_userdata, item->token, written);
+        free(item);
+}
+
+static void remember(struct waiting_locks *waiting, uint64_t unique)
+{
+        waiting->interrupted[waiting->n_interrupted++ % REMEMBERED_INTERRUPTS] = unique;
+}
+
+void waiting_interrupt(struct fs *fs, uint64_t unique)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+        struct waiting_lock **at = &waiting->first;
+
+        pthread_mutex_lock(&waiting->lock);
+        while (*at && (*at)->unique != unique)
+                at = &(*at)->next;
+        if (*at)
+                finish(fs, at, -EINTR);
+        else
+                remember(waiting, unique);
+        pthread_mutex_unlock(&waiting->lock);
+}
+
+bool fs_retry_locks(struct fs *fs)
+{
+        struct waiting_locks *waiting = &fs->waiting;
+
+        /* Before the looking, so that what is freed meanwhile is looked for again. */
+        fd_event_clear(waiting->wake_fd);
+        pthread_mutex_lock(&waiting->lock);
+        for (struct waiting_lock **at = &waiting->first; *at;) {
+                int r = lock_try(&(*at)->wanted);
+
+                if (r == -EAGAIN || r == -EINTR)
+                        at = &(*at)->next;
+                else
+                        finish(fs, at, r);
+        }
+
+        bool some = waiting->first;
+
+        pthread_mutex_unlock(&waiting->lock);
+        return some;
+}
+
+int fs_locks_fd(const struct fs *fs)
+{
+        return fs->waiting.wake_fd;
+}
+
+/* Not -EINTR, which Linux makes -ERESTARTSYS: without a signal, that comes to the program as errno 512. */
+void fs_give_up_locks(struct fs *fs, const void *queue)
+{
+        pthread_mutex_lock(&fs->waiting.lock);
+        for (struct waiting_lock **at = &fs->waiting.first; *at;) {
+                if (!queue || (*at)->token.queue == queue)
+                        finish(fs, at, -ENOLCK);
+                else
+                        at = &(*at)->next;
+        }
+        /* With everything a session ends, and the next one may use the numbers of its requests again. */
+        if (!queue)
+                fs->waiting.n_interrupted = 0;
+        pthread_mutex_unlock(&fs->waiting.lock);
+}
