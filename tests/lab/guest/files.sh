@@ -105,6 +105,10 @@ locks() {
                 refuse "$kind: what the host has the guest can't have" share lock "$1/lock" $kind
                 check "$kind: it is waited for" share await "$1/lock" $kind "release $kind"
         done
+        mkdir "$1/locks"
+        check "whose a lock is" exercise-posix --only=lock.get "$1/locks"
+        check "a deadlock is found out" exercise-posix --only=lock.deadlock "$1/locks"
+        check "nothing is left of that" rmdir "$1/locks"
 }
 
 # A file system of the host's is mounted at "below", with a "file" in it.
