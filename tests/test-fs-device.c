@@ -25,6 +25,7 @@
 #define AT_ONCE  (WAITING + 1)
 #define WAITERS  16
 #define ROUNDS   100
+#define WINDOW   (UINT64_C(4) << 20)
 #define PATIENCE 20000
 
 /* A request about a lock, in the guest's memory. */
@@ -60,7 +61,8 @@ static void *serve(void *userdata)
 
 static void open_device(struct guest *guest, unsigned threads)
 {
-        const struct fs_options fs = {.shared_dir = guest->path, .posix_lock = true, .flock = true};
+        const struct fs_options fs = {
+                .shared_dir = guest->path, .posix_lock = true, .flock = true, .window_size = WINDOW};
         const struct device_options options = {
                 .fs = &fs,
                 .proc_fd = -1,
@@ -130,10 +132,8 @@ static void end(struct guest *guest)
         assert_int_equal(rmdir(guest->path), 0);
 }
 
-static void submit(struct guest *guest, unsigned queue, struct ask *ask, struct fuse_lk_in in, uint32_t opcode)
+static void prepare(struct guest *guest, struct ask *ask, struct fuse_lk_in in, uint32_t opcode)
 {
-        const struct iovec send = {ask->request, sizeof(*ask->request)}, take = {ask->answer, sizeof(*ask->answer)};
-
         ask->answers = 0;
         ask->request->header = (struct fuse_in_header){
                 .len = sizeof(*ask->request),
@@ -142,8 +142,14 @@ static void submit(struct guest *guest, unsigned queue, struct ask *ask, struct 
                 .nodeid = guest->node,
         };
         ask->request->in = in;
+}
+
+/* The device is not told yet. */
+static void submit(struct guest *guest, unsigned queue, struct ask *ask)
+{
+        const struct iovec send = {ask->request, sizeof(*ask->request)}, take = {ask->answer, sizeof(*ask->answer)};
+
         assert_int_equal(oriel_driver_submit(guest->driver, queue, &send, 1, &take, 1, ask), 0);
-        assert_int_equal(oriel_driver_kick(guest->driver, queue), 0);
 }
 
 /* What has been answered so far. */
@@ -170,8 +176,10 @@ static unsigned collect(struct guest *guest, unsigned queue)
 static void begin_lock(struct guest *guest, uint64_t owner, uint32_t type, uint32_t opcode, unsigned queue,
                        struct ask *ask)
 {
-        submit(guest, queue, ask,
-               (struct fuse_lk_in){.fh = guest->fh, .owner = owner, .lk = {.end = INT64_MAX, .type = type}}, opcode);
+        prepare(guest, ask,
+                (struct fuse_lk_in){.fh = guest->fh, .owner = owner, .lk = {.end = INT64_MAX, .type = type}}, opcode);
+        submit(guest, queue, ask);
+        assert_int_equal(oriel_driver_kick(guest->driver, queue), 0);
 }
 
 static int end_lock(struct guest *guest)
@@ -292,6 +300,75 @@ static void test_descriptors_that_are_left(void **state)
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* Whatever comes together, the driver hears of all of it. */
+static void test_all_are_told_of(void **state)
+{
+        struct guest guest;
+
+        (void)state;
+        for (unsigned threads = 1; threads <= 3; threads += 2) {
+                begin(&guest, threads);
+                for (unsigned round = 0; round < 1000; round++) {
+                        unsigned n = round % WAITERS + 1, done = 0;
+
+                        for (unsigned i = 0; i < n; i++)
+                                begin_lock(&guest, 2 + i, F_UNLCK, FUSE_SETLK, WAITING, &guest.waiters[i]);
+                        while (done < n) {
+                                assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
+                                done += collect(&guest, WAITING);
+                        }
+                        for (unsigned i = 0; i < n; i++)
+                                assert_int_equal(guest.waiters[i].answer->error, 0);
+                }
+                end(&guest);
+        }
+}
+
+/* An answer that is there is not held back by a request that waits for the front-end, which this thread is. */
+static void test_told_before_what_lasts(void **state)
+{
+        struct guest guest;
+        struct setup {
+                struct fuse_in_header header;
+                struct fuse_setupmapping_in in;
+        } * request;
+        struct fuse_out_header *answer;
+
+        (void)state;
+        begin(&guest, 1);
+        request = oriel_driver_alloc(guest.driver, sizeof(*request));
+        answer = oriel_driver_alloc(guest.driver, sizeof(*answer));
+        assert_true(request && answer);
+        for (unsigned round = 0; round < 50; round++) {
+                struct pollfd call = {.fd = oriel_driver_call_fd(guest.driver, WAITING), .events = POLLIN};
+                const struct iovec send = {request, sizeof(*request)}, take = {answer, sizeof(*answer)};
+
+                *request = (struct setup){
+                        .header = {.len = sizeof(*request), .opcode = FUSE_SETUPMAPPING, .nodeid = guest.node},
+                        .in = {.fh = guest.fh, .foffset = round * WINDOW, .len = WINDOW},
+                };
+                assert_false(oriel_driver_sleep(guest.driver, WAITING));
+                prepare(&guest, &guest.waiters[0], (struct fuse_lk_in){.fh = guest.fh, .lk = {.type = F_UNLCK}},
+                        FUSE_SETLK);
+                submit(&guest, WAITING, &guest.waiters[0]);
+                assert_int_equal(oriel_driver_submit(guest.driver, WAITING, &send, 1, &take, 1, request), 0);
+                assert_int_equal(oriel_driver_kick(guest.driver, WAITING), 0);
+                assert_int_equal(poll(&call, 1, PATIENCE), 1);
+                assert_int_equal(collect(&guest, WAITING), 1);
+
+                void *token = NULL;
+                uint32_t written;
+
+                while (!token) {
+                        assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
+                        assert_true(oriel_driver_collect(guest.driver, WAITING, &token, &written) >= 0);
+                }
+                assert_ptr_equal(token, request);
+                assert_int_equal(answer->error, 0);
+        }
+        end(&guest);
+}
+
 /* "5.11.4 Device configuration layout", in pieces. */
 static void test_config(void **state)
 {
@@ -316,10 +393,9 @@ static void test_config(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_stop_while_waiting),
-                counted_test(test_unlocked_while_stopping),
-                counted_test(test_descriptors_that_are_left),
-                counted_test(test_config),
+                counted_test(test_stop_while_waiting),        counted_test(test_unlocked_while_stopping),
+                counted_test(test_descriptors_that_are_left), counted_test(test_all_are_told_of),
+                counted_test(test_told_before_what_lasts),    counted_test(test_config),
         };
 
         return run_counted("fs-device", tests);

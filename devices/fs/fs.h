@@ -95,7 +95,10 @@ struct fs_options {
         bool insist; /* map files of a read-only share also where the front-end can't keep the guest from writing */
         /* The request of @token, which waited, has its answer: @written bytes. From any thread, once for each. */
         void (*answered)(void *userdata, struct fs_token token, size_t written);
-        void *answered_userdata;
+        /* The request of @token waits for a disk or the front-end now: other answers should not wait for it. From
+         * fs_handle(). */
+        void (*lasts)(void *userdata, struct fs_token token);
+        void *answered_userdata; /* of both */
         struct oriel_log log;
 };
 
