@@ -112,3 +112,14 @@ const struct held_lock *held_conflict(const struct held_locks *held, const struc
         }
         return NULL;
 }
+
+const struct held_lock *held_find(const struct held_locks *held, const struct held_lock *lock)
+{
+        for (size_t i = 0; i < held->n; i++) {
+                const struct held_lock *item = &held->items[i];
+
+                if (item->start == lock->start && item->last == lock->last && item->type == lock->type)
+                        return item;
+        }
+        return NULL;
+}

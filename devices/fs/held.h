@@ -31,5 +31,7 @@ void held_clear(struct held_locks *held);
 
 /* What would keep another owner from @wanted, or NULL. */
 const struct held_lock *held_conflict(const struct held_locks *held, const struct held_lock *wanted);
+/* The lock that is @lock, whoever's pid it has, or NULL. */
+const struct held_lock *held_find(const struct held_locks *held, const struct held_lock *lock);
 
 #endif

@@ -217,19 +217,16 @@ void lock_owners_free(struct lock_owner *list)
  */
 static uint32_t find_pid(const struct node *node, uint64_t number, const struct flock *found)
 {
-        struct held_lock first = held_from(found, 0);
-        uint32_t pid = 0;
+        const struct held_lock wanted = held_from(found, 0);
+        const struct held_lock *lock = NULL;
 
-        /* One of its bytes, and whatever would be in the way of writing it. */
-        first.last = first.start;
-        first.type = F_WRLCK;
         pthread_mutex_lock(&node->fs->lock);
-        for (const struct lock_owner *owner = node->inode->owners; owner && pid == 0; owner = owner->next) {
-                const struct held_lock *lock = owner->number == number ? NULL : held_conflict(&owner->held, &first);
+        for (const struct lock_owner *owner = node->inode->owners; owner && !lock; owner = owner->next)
+                if (owner->number != number)
+                        lock = held_find(&owner->held, &wanted);
 
-                if (lock && lock->type == found->l_type)
-                        pid = lock->pid;
-        }
+        uint32_t pid = lock ? lock->pid : 0;
+
         pthread_mutex_unlock(&node->fs->lock);
         return pid;
 }

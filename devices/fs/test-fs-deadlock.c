@@ -141,6 +141,60 @@ static void test_pids(void **state)
         lock_guest_end(&guest);
 }
 
+enum { OWNERS = 3, PLACES = 16, CHANGES = 3000 };
+
+/* What is said of each byte is what was granted, whoever asks. */
+static void compare_pids(struct lock_guest *guest, uint64_t f, short held[OWNERS][PLACES])
+{
+        for (uint64_t at = 0; at < PLACES; at++)
+                for (uint64_t asking = 0; asking <= OWNERS; asking++) {
+                        struct fuse_file_lock found;
+                        bool some = false, right = false;
+
+                        assert_true(lock_get(guest, f, lock_part(asking, F_WRLCK, at, at), &found) > 0);
+                        for (uint64_t i = 0; i < OWNERS; i++) {
+                                bool in_the_way = i != asking && held[i][at] != F_UNLCK;
+
+                                some = some || in_the_way;
+                                right = right ||
+                                        (in_the_way && found.type == (uint32_t)held[i][at] && found.pid == 100 + i);
+                        }
+                        assert_int_equal(found.type != F_UNLCK, some);
+                        assert_int_equal(right, some);
+                }
+}
+
+static void test_pids_at_random(void **state)
+{
+        static const short types[] = {F_RDLCK, F_WRLCK, F_UNLCK};
+        short held[OWNERS][PLACES];
+        struct lock_guest guest;
+        unsigned granted = 0;
+
+        (void)state;
+
+        const uint64_t f = begin(&guest);
+
+        srand(2);
+        for (unsigned i = 0; i < OWNERS * PLACES; i++)
+                held[i / PLACES][i % PLACES] = F_UNLCK;
+        for (unsigned i = 0; i < CHANGES; i++) {
+                uint64_t owner = (uint64_t)rand() % OWNERS, a = (uint64_t)rand() % PLACES,
+                         b = (uint64_t)rand() % PLACES, start = a < b ? a : b, end = a < b ? b : a;
+                short type = types[rand() % 3];
+
+                if (lock_set(&guest, f, lock_by((uint32_t)(100 + owner), owner, (uint32_t)type, start, end)) == 0) {
+                        for (uint64_t at = start; at <= end; at++)
+                                held[owner][at] = type;
+                        granted++;
+                }
+                if (i % 10 == 0)
+                        compare_pids(&guest, f, held);
+        }
+        assert_true(granted > CHANGES / 4);
+        lock_guest_end(&guest);
+}
+
 /* ---- who waits for whom ---- */
 
 static void test_two(void **state)
@@ -326,9 +380,9 @@ static void test_philosophers(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_held),         counted_test(test_pids),    counted_test(test_two),
-                counted_test(test_chain),        counted_test(test_upgrade), counted_test(test_none),
-                counted_test(test_philosophers),
+                counted_test(test_held),           counted_test(test_pids),         counted_test(test_two),
+                counted_test(test_pids_at_random), counted_test(test_chain),        counted_test(test_upgrade),
+                counted_test(test_none),           counted_test(test_philosophers),
         };
 
         return run_counted("fs-deadlock", tests);

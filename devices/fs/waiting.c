@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-/* So many who wait are looked at for a deadlock; a guest that brings more together has what it is in for. */
-#define MAX_LOOKED_AT 1000
+/* So many locks and requests are looked at for a deadlock, which takes some milliseconds; a guest that brings more
+ * together has what it is in for. */
+#define MAX_LOOKED_AT 1000000
 
 struct waiting_lock {
         struct waiting_lock *next;
@@ -52,41 +53,59 @@ static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique
         return false;
 }
 
-/* Those who wait for something as owner @number, and were not seen before, come onto @stack. */
-static struct waiting_lock *push_requests(const struct waiting_locks *waiting, uint64_t number,
-                                          struct waiting_lock *stack)
+/* What a search for a deadlock has come to. */
+struct search {
+        const struct waiting_locks *waiting;
+        struct waiting_lock *stack; /* who is to be looked at */
+        size_t looked_at;
+};
+
+/* Those who wait for something as owner @number, and were not seen before. */
+static void push_requests(struct search *search, uint64_t number)
 {
-        for (struct waiting_lock *item = waiting->first; item; item = item->next)
-                if (!item->seen && item->wanted.owner && item->wanted.owner->number == number) {
-                        item->seen = true;
-                        item->below = stack;
-                        stack = item;
-                }
-        return stack;
+        for (struct waiting_lock *item = search->waiting->first; item; item = item->next) {
+                search->looked_at++;
+                if (item->seen || !item->wanted.owner || item->wanted.owner->number != number)
+                        continue;
+                item->seen = true;
+                item->below = search->stack;
+                search->stack = item;
+        }
+}
+
+/* Whether owner @number has some of what is @wanted; others who have some of it are to be looked at. */
+static bool keeps_from(struct search *search, uint64_t number, const struct lock_wanted *wanted)
+{
+        const struct held_lock range = held_from(&wanted->range, 0);
+        const struct inode *inode = wanted->owner->inode;
+
+        for (const struct lock_owner *owner = inode ? inode->owners : NULL; owner; owner = owner->next) {
+                search->looked_at += 1 + owner->held.n;
+                if (search->looked_at > MAX_LOOKED_AT)
+                        return false;
+                if (owner->number == wanted->owner->number || !held_conflict(&owner->held, &range))
+                        continue;
+                if (owner->number == number)
+                        return true;
+                push_requests(search, owner->number);
+        }
+        return false;
 }
 
 /* With both locks: whether following who has what is wanted, and what they want in turn, leads back to the one who
  * wants @first. */
 static bool comes_back(const struct waiting_locks *waiting, const struct lock_wanted *first)
 {
-        struct waiting_lock *stack = NULL;
+        struct search search = {.waiting = waiting};
         const struct lock_wanted *wanted = first;
 
-        for (unsigned i = 0; i < MAX_LOOKED_AT; i++) {
-                const struct held_lock range = held_from(&wanted->range, 0);
-                const struct inode *inode = wanted->owner->inode;
-
-                for (const struct lock_owner *owner = inode ? inode->owners : NULL; owner; owner = owner->next) {
-                        if (owner->number == wanted->owner->number || !held_conflict(&owner->held, &range))
-                                continue;
-                        if (owner->number == first->owner->number)
-                                return true;
-                        stack = push_requests(waiting, owner->number, stack);
-                }
-                if (!stack)
+        while (search.looked_at <= MAX_LOOKED_AT) {
+                if (keeps_from(&search, first->owner->number, wanted))
+                        return true;
+                if (!search.stack)
                         return false;
-                wanted = &stack->wanted;
-                stack = stack->below;
+                wanted = &search.stack->wanted;
+                search.stack = search.stack->below;
         }
         return false;
 }
