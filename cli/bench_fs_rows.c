@@ -51,12 +51,13 @@ static const struct row {
 
 static void add_row(struct figures *figures, const struct row *row, unsigned depth, enum section section)
 {
-        static const double bars[] = {[OPERATIONS] = 0, [CPU] = 0.7, [ALONE] = 0};
         struct figure figure = {
                 .section = section,
                 .name = row->name,
                 .depth = depth,
-                .bar = section == OPERATIONS ? row->bar : bars[section],
+                .bar = section == OPERATIONS ? row->bar
+                       : section == CPU      ? 0.7
+                                             : 0,
                 .at_most = section == CPU,
         };
 
@@ -226,19 +227,18 @@ static int find_all(struct rows_state *state)
 int rows_prepare(struct session *session, const struct place *place, struct rows_state **out)
 {
         struct rows_state *state = *out = calloc(1, sizeof(*state));
-        int r = -ENOMEM;
+        int r;
 
         if (!state)
-                return session_failed(session, "preparing", r);
+                return session_failed(session, "preparing", -ENOMEM);
         state->session = session;
         state->read_size = READ_SIZE / place->scale;
         state->write_size = WRITE_SIZE / place->scale;
         state->random = 88172645463325252;
         state->looked_up = calloc(LOAD_DEPTH_MAX * (LIST_FILES + 2), sizeof(state->looked_up[0]));
-        if (state->looked_up)
-                r = alone_open(&state->alone, place);
+        r = alone_open(&state->alone, place);
         if (r == 0)
-                r = find_all(state);
+                r = state->looked_up ? find_all(state) : -ENOMEM;
         return r < 0 ? session_failed(session, "preparing", r) : 0;
 }
 

@@ -110,6 +110,8 @@ static int wait_call(struct fuse_load *load, unsigned queue)
         }
         if (r == -ETIMEDOUT)
                 load_wrong(load, "no answer in %d s", TIMEOUT_MS / 1000);
+        else if (r == -EIO)
+                load_wrong(load, "the back-end says that the ring is broken");
         else if (r < 0)
                 load_wrong(load, "the back-end is gone: %s", strerror(-r));
         return r;

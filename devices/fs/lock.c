@@ -213,8 +213,7 @@ void lock_owners_free(struct lock_owner *list)
 
 /* ---- locks ---- */
 
-/* Of which of the guest's processes it is what the kernel has found: 0 if it is a host program's, or another guest's.
- */
+/* Whose of the guest's processes it is that the kernel has found; 0: a host program's, or another guest's. */
 static uint32_t find_pid(const struct node *node, uint64_t number, const struct flock *found)
 {
         const struct held_lock wanted = held_from(found, 0);

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/param.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -81,32 +82,37 @@ static int serve(struct oriel_backend *backend, int listener, int signals, bool 
 
 /* ---- what it is started with ---- */
 
-static int let_group_connect(const char *path, const char *name)
+/* Its mode and group are there when its name is: chmod(2) by the path would follow a link that somebody puts there. */
+static int listen_for_group(struct socket_file *file, const char *path, const char *name)
 {
         const struct group *group = getgrnam(name);
 
-        if (!group)
-                return fail("--socket-group: there is no group '%s'", name);
-        if (lchown(path, (uid_t)-1, group->gr_gid) < 0)
-                return fail("--socket-group=%s: %s: %s", name, path, strerror(errno));
-        return STATUS_SUCCESS;
+        if (!group) {
+                report("--socket-group: there is no group '%s'", name);
+                return -1;
+        }
+
+        mode_t mask = umask(0007);
+        gid_t own = (gid_t)setfsgid(group->gr_gid);
+        int fd = socket_file_listen(file, path);
+
+        setfsgid(own);
+        umask(mask);
+        /* Who may not take any group may still give a file to one of its own. */
+        if (fd >= 0 && lchown(path, (uid_t)-1, group->gr_gid) < 0) {
+                report("--socket-group=%s: %s: %s", name, path, strerror(errno));
+                fd = fd_close(fd);
+        }
+        return fd;
 }
 
 /* The socket to begin with: listening or connected. */
 static int open_socket(const struct command_line *line, struct socket_file *file)
 {
-        if (line->socket_path) {
-                /* Its mode from the beginning: chmod(2) by the path would follow a link that somebody puts there. */
-                mode_t mask = line->socket_group ? umask(0007) : 0;
-                int fd = socket_file_listen(file, line->socket_path);
-
-                if (line->socket_group)
-                        umask(mask);
-                if (fd >= 0 && line->socket_group &&
-                    let_group_connect(line->socket_path, line->socket_group) != STATUS_SUCCESS)
-                        fd = fd_close(fd);
-                return fd;
-        }
+        if (line->socket_path && line->socket_group)
+                return listen_for_group(file, line->socket_path, line->socket_group);
+        if (line->socket_path)
+                return socket_file_listen(file, line->socket_path);
 
         int fd = fd_dup((int)line->fd);
 
