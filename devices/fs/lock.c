@@ -199,14 +199,18 @@ void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
 
 void lock_owners_free(struct lock_owner *list)
 {
+        if (!list)
+                return;
+        /* All of them before the first one goes: a request that waits may have any of them still, and who looks for
+         * deadlocks comes from there to the inode, and to the others. */
+        pthread_mutex_lock(&list->fs->lock);
+        for (struct lock_owner *owner = list; owner; owner = owner->next)
+                owner->inode = NULL;
+        pthread_mutex_unlock(&list->fs->lock);
         while (list) {
                 struct lock_owner *owner = list;
 
                 list = owner->next;
-                /* A request that waits may have it still. */
-                pthread_mutex_lock(&owner->fs->lock);
-                owner->inode = NULL;
-                pthread_mutex_unlock(&owner->fs->lock);
                 lock_owner_put(owner);
         }
 }

@@ -3,6 +3,7 @@
 /* What is known of locks beyond what the kernel says: whose they are, and who waits for whom. */
 
 #include "base/cleanup.h"
+#include "base/sanitized.h"
 #include "devices/fs/held.h"
 #include "devices/fs/test-lock.h"
 
@@ -312,6 +313,104 @@ static void test_none(void **state)
         lock_guest_end(&guest);
 }
 
+/* All that an owner waits for counts, and nothing that it had before a FLUSH, also if it waits still. */
+static void test_several_of_one(void **state)
+{
+        struct lock_guest guest;
+        struct lock_request requests[3];
+
+        (void)state;
+
+        const uint64_t f = begin(&guest), fh = client_handle(&guest.client, f, O_RDWR);
+        const struct fuse_flush_in flush = {.fh = fh, .lock_owner = 2};
+
+        for (uint64_t way = 0; way < 2; way++) {
+                const uint64_t unique = 10 * way;
+
+                assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, 0, 0)), 0);
+                assert_int_equal(lock_set(&guest, f, lock_part(3, F_WRLCK, 3, 3)), 0);
+                assert_int_equal(lock_set(&guest, f, lock_part(2, F_WRLCK, 1, 1)), 0);
+                /* The one that matters is the first, or the second. */
+                for (uint64_t i = 0; i < 2; i++)
+                        assert_int_equal(
+                                lock_wait(&guest, &requests[i], NULL, unique + i + 1, f,
+                                          i == way ? lock_part(2, F_WRLCK, 0, 0) : lock_part(2, F_WRLCK, 3, 3)),
+                                -EINPROGRESS);
+                assert_int_equal(lock_wait(&guest, &requests[2], NULL, unique + 3, f, lock_part(1, F_WRLCK, 1, 1)),
+                                 -EDEADLK);
+                assert_int_equal(client_call(&guest.client, FUSE_FLUSH, f, BODY(START(flush)), NULL, 0), 0);
+                assert_int_equal(pid_of(&guest, f, 1, F_WRLCK, 1), UINT32_MAX);
+
+                struct lock_host host = lock_host_begin(&guest.client, "f", F_OFD_SETLK, F_WRLCK, 1, 1);
+
+                assert_int_equal(lock_wait(&guest, &requests[2], NULL, unique + 4, f, lock_part(1, F_WRLCK, 1, 1)),
+                                 -EINPROGRESS);
+                lock_host_end(&host);
+                assert_int_equal(lock_answer(&requests[2]), 0);
+                for (uint64_t owner = 1; owner <= 3; owner += 2)
+                        assert_int_equal(lock_set(&guest, f, lock_part(owner, F_UNLCK, WHOLE)), 0);
+                for (uint64_t i = 0; i < 2; i++)
+                        assert_int_equal(lock_answer(&requests[i]), 0);
+                assert_int_equal(lock_set(&guest, f, lock_part(2, F_UNLCK, WHOLE)), 0);
+        }
+        lock_guest_end(&guest);
+}
+
+enum { FORGOTTEN = SANITIZED ? 30 : 100, CROWD = 200 };
+
+/* One who asks again and again for what owner 2 has. */
+struct asker {
+        struct lock_guest *guest;
+        uint64_t file;
+        atomic_bool stop;
+};
+
+static void *ask_again(void *userdata)
+{
+        struct asker *asker = userdata;
+        struct lock_request request;
+
+        for (uint64_t unique = 1000000; !atomic_load(&asker->stop); unique++)
+                if (lock_wait(asker->guest, &request, NULL, unique, asker->file, lock_part(5, F_WRLCK, 0, 0)) ==
+                    -EINPROGRESS) {
+                        lock_interrupt(asker->guest, unique);
+                        lock_answer(&request);
+                }
+        return NULL;
+}
+
+/* A file is forgotten while an owner waits for a part of it, and others look for deadlocks by way of that owner. */
+static void test_forgotten(void **state)
+{
+        struct lock_guest guest;
+        struct lock_request request;
+        pthread_t thread;
+
+        (void)state;
+
+        const uint64_t first = begin(&guest), g = client_node(&guest.client, FUSE_ROOT_ID, "g");
+        struct asker asker = {.guest = &guest, .file = g};
+
+        client_forget(&guest.client, first, 1);
+        assert_int_equal(lock_set(&guest, g, lock_part(2, F_WRLCK, 0, 0)), 0);
+        assert_int_equal(pthread_create(&thread, NULL, ask_again, &asker), 0);
+        for (uint64_t i = 1; i <= FORGOTTEN; i++) {
+                const uint64_t f = client_node(&guest.client, FUSE_ROOT_ID, "f");
+
+                assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, 0, 0)), 0);
+                assert_int_equal(lock_wait(&guest, &request, NULL, i, f, lock_part(2, F_WRLCK, 0, 0)), -EINPROGRESS);
+                for (uint64_t owner = 0; owner < CROWD; owner++)
+                        assert_int_equal(lock_set(&guest, f, lock_part(100 + owner, F_WRLCK, 10 + owner, 10 + owner)),
+                                         0);
+                client_forget(&guest.client, f, 1);
+                lock_interrupt(&guest, i);
+                lock_answer(&request);
+        }
+        atomic_store(&asker.stop, true);
+        pthread_join(thread, NULL);
+        lock_guest_end(&guest);
+}
+
 /* ---- many ---- */
 
 enum { THREADS = 4, PARTS = 3, ROUNDS = 300 };
@@ -380,9 +479,10 @@ static void test_philosophers(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_held),           counted_test(test_pids),         counted_test(test_two),
-                counted_test(test_pids_at_random), counted_test(test_chain),        counted_test(test_upgrade),
-                counted_test(test_none),           counted_test(test_philosophers),
+                counted_test(test_held),         counted_test(test_pids),           counted_test(test_pids_at_random),
+                counted_test(test_two),          counted_test(test_upgrade),        counted_test(test_chain),
+                counted_test(test_none),         counted_test(test_several_of_one), counted_test(test_forgotten),
+                counted_test(test_philosophers),
         };
 
         return run_counted("fs-deadlock", tests);
