@@ -212,13 +212,15 @@ static void test_stop_while_waiting(void **state)
                 begin(&guest, threads);
                 assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
                 wait_for_locks(&guest);
-                while (oriel_driver_wait(guest.driver, WAITING, 100) != -ETIMEDOUT)
-                        assert_int_equal(collect(&guest, WAITING), 0);
-                assert_int_equal(oriel_driver_stop_queue(guest.driver, WAITING), 0);
-                assert_int_equal(collect(&guest, WAITING), WAITERS);
+                /* Those that were not taken from the ring before are there for the next time. */
+                for (unsigned done = 0; done < WAITERS;) {
+                        usleep(20000);
+                        assert_int_equal(oriel_driver_stop_queue(guest.driver, WAITING), 0);
+                        done += collect(&guest, WAITING);
+                        assert_int_equal(oriel_driver_start_queue(guest.driver, WAITING), 0);
+                }
                 for (unsigned i = 0; i < WAITERS; i++)
                         assert_int_equal(guest.waiters[i].answer->error, -ENOLCK);
-                assert_int_equal(oriel_driver_start_queue(guest.driver, WAITING), 0);
                 assert_int_equal(set_lock(&guest, 1, F_UNLCK), 0);
                 assert_int_equal(set_lock(&guest, 100, F_WRLCK), 0);
                 end(&guest);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Back-ends that go away, and those that come after them; and state that is carried over. */
@@ -342,6 +343,48 @@ static void test_a_lesser_device_is_refused(void **state)
         echo_free(lesser);
 }
 
+/* The eventfd of calls is the driver's, so a back-end may leave it as full as it can be. */
+static void test_a_counter_that_was_left_full(void **state)
+{
+        struct session session;
+        uint64_t rest = UINT64_MAX - 1;
+        int fds[2];
+
+        (void)state;
+        session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
+        session_invert(&session, 0, 100);
+        fd_event_clear(oriel_driver_call_fd(session.driver, 0));
+        assert_int_equal(write(oriel_driver_call_fd(session.driver, 0), &rest, sizeof(rest)), sizeof(rest));
+        echo_hang_up(session.echo);
+        echo_free(session.echo);
+
+        session.echo = echo_new(&(struct echo_options){.window = WINDOW});
+        assert_non_null(session.echo);
+        assert_int_equal(make_socketpair(fds), 0);
+        assert_int_equal(echo_serve(session.echo, fds[1]), 0);
+        assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+        for (int i = 0; i < 20; i++)
+                session_invert(&session, 0, 100);
+        session_close(&session);
+}
+
+/* Waiting takes no time of the CPU's, whatever calls there have been. */
+static void test_waiting_is_sleeping(void **state)
+{
+        struct session session;
+        struct timespec before, after;
+
+        (void)state;
+        session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
+        for (int i = 0; i < 20; i++)
+                session_invert(&session, 0, 100);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+        assert_int_equal(oriel_driver_wait(session.driver, 0, 500), -ETIMEDOUT);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+        assert_in_range((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000, 0, 100);
+        session_close(&session);
+}
+
 /* The same device serves one front-end after the other, each from nothing. */
 static void test_one_front_end_after_the_other(void **state)
 {
@@ -465,6 +508,8 @@ int main(void)
                 counted_test(test_without_tracking_all_is_done_again),
                 counted_test(test_mappings_go_with_the_device),
                 counted_test(test_a_lesser_device_is_refused),
+                counted_test(test_a_counter_that_was_left_full),
+                counted_test(test_waiting_is_sleeping),
                 counted_test(test_one_front_end_after_the_other),
                 counted_test(test_state_is_saved_through_a_pipe),
                 counted_test(test_state_is_loaded_through_a_pipe),

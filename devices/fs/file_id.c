@@ -46,7 +46,8 @@ int file_id_compare(const struct file_id *a, const struct file_id *b)
         return memcmp(a->bytes, b->bytes, a->size);
 }
 
-/* Linux 6.18's ext4 says ENOMEM of a file that is just being removed, and ESTALE a moment later. */
+/* Linux 6.18's ext4 says ENOMEM of a file that is gone while another is being made with its inode number, and ESTALE a
+ * moment later. */
 int file_id_open(int mount_fd, const struct file_id *handle, int flags)
 {
         union kernel_handle kernel = {.handle = {.handle_bytes = handle->size, .handle_type = handle->type}};

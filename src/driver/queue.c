@@ -147,8 +147,10 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         struct oriel_frontend *frontend = driver->frontend;
         int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
 
-        /* A new connection's descriptors may have the old one's numbers. */
+        /* A new connection's descriptors may have the old one's numbers, and what the last back-end has said of the
+         * ring is not the next one's. */
         queue->bed.epoll_fd = fd_close(queue->bed.epoll_fd);
+        fd_event_clear(queue->err_fd);
         if (r == 0)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
         if (r == 0)
@@ -328,6 +330,8 @@ static int make_bed(struct driver_queue *queue, const int front[3])
 
         if (fd < 0)
                 return -errno;
+        /* A counter that the last back-end has left full would have no edge for the next one. */
+        fd_event_clear(queue->call_fd);
         for (unsigned i = 0; i < MAX_EVENTS; i++) {
                 struct epoll_event event = {.events = EPOLLIN | (i == EVENT_CALL ? EPOLLET : 0), .data.u32 = i};
 
@@ -351,12 +355,9 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
         oriel_frontend_get_fds(driver->frontend, front);
         if (front[0] < 0)
                 return -ENOTCONN;
-        if (bed->epoll_fd < 0 || memcmp(bed->front, front, sizeof(front)) != 0) {
-                int r = make_bed(queue, front);
-
-                if (r < 0)
-                        return r;
-        }
+        /* A call may have come before, and been taken back. */
+        if (bed->epoll_fd < 0 || memcmp(bed->front, front, sizeof(front)) != 0)
+                return make_bed(queue, front);
 
         int n = epoll_wait(bed->epoll_fd, events, MAX_EVENTS, poll_timeout(deadline));
 
