@@ -91,10 +91,12 @@ int alone_create(struct rows_state *state, const struct alone *alone, uint8_t *b
         if (fd < 0)
                 return -errno;
 
-        int r = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stat);
+        int r = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stat) < 0 ? -errno : 0;
 
         fd_close(fd);
-        return r < 0 || unlinkat(alone->new_fd, name, 0) < 0 ? -errno : 0;
+        if (unlinkat(alone->new_fd, name, 0) < 0 && r == 0)
+                r = -errno;
+        return r;
 }
 
 static int64_t own_cpu_ns(void)

@@ -326,6 +326,39 @@ static void test_all_are_told_of(void **state)
         }
 }
 
+/* Of two at a time, and no more, however many there are. */
+static void test_no_more_than_one_is_held_back(void **state)
+{
+        struct guest guest;
+
+        (void)state;
+        begin(&guest, 1);
+        for (unsigned round = 0; round < 100; round++) {
+                int call_fd = oriel_driver_call_fd(guest.driver, WAITING);
+                unsigned done = 0;
+                uint64_t calls = 0, some;
+
+                assert_false(oriel_driver_sleep(guest.driver, WAITING));
+                for (unsigned i = 0; i < WAITERS; i++) {
+                        prepare(&guest, &guest.waiters[i],
+                                (struct fuse_lk_in){.fh = guest.fh, .owner = 2 + i, .lk = {.type = F_UNLCK}},
+                                FUSE_SETLK);
+                        submit(&guest, WAITING, &guest.waiters[i]);
+                }
+                assert_int_equal(oriel_driver_kick(guest.driver, WAITING), 0);
+                while (done < WAITERS || calls < WAITERS / 2) {
+                        struct pollfd call = {.fd = call_fd, .events = POLLIN};
+
+                        assert_int_equal(poll(&call, 1, PATIENCE), 1);
+                        assert_int_equal(read(call_fd, &some, sizeof(some)), sizeof(some));
+                        calls += some;
+                        done += collect(&guest, WAITING);
+                }
+                assert_int_equal(done, WAITERS);
+        }
+        end(&guest);
+}
+
 /* An answer that is there is not held back by a request that waits for the front-end, which this thread is. */
 static void test_told_before_what_lasts(void **state)
 {
@@ -395,9 +428,13 @@ static void test_config(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_stop_while_waiting),        counted_test(test_unlocked_while_stopping),
-                counted_test(test_descriptors_that_are_left), counted_test(test_all_are_told_of),
-                counted_test(test_told_before_what_lasts),    counted_test(test_config),
+                counted_test(test_stop_while_waiting),
+                counted_test(test_unlocked_while_stopping),
+                counted_test(test_descriptors_that_are_left),
+                counted_test(test_all_are_told_of),
+                counted_test(test_told_before_what_lasts),
+                counted_test(test_no_more_than_one_is_held_back),
+                counted_test(test_config),
         };
 
         return run_counted("fs-device", tests);

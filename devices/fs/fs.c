@@ -205,7 +205,7 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
         /* The guest says how long the request is; what it sent may be longer, never shorter. */
         if (request.header.len >= sizeof(request.header) && request.header.len - sizeof(request.header) <= data.left) {
                 cursor_limit(&data, request.header.len - sizeof(request.header));
-                if (operation && operation->lasts && fs->options.lasts)
+                if (operation && !operation->quick && fs->options.lasts)
                         fs->options.lasts(fs->options.answered_userdata, token);
                 payload = operation ? perform(&request, operation, &data) : -ENOSYS;
         }

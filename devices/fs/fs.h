@@ -95,8 +95,8 @@ struct fs_options {
         bool insist; /* map files of a read-only share also where the front-end can't keep the guest from writing */
         /* The request of @token, which waited, has its answer: @written bytes. From any thread, once for each. */
         void (*answered)(void *userdata, struct fs_token token, size_t written);
-        /* The request of @token waits for a disk or the front-end now: other answers should not wait for it. From
-         * fs_handle(). */
+        /* The request of @token, which is begun now, is of a kind that may last: other answers should not wait for it.
+         * From fs_handle(). */
         void (*lasts)(void *userdata, struct fs_token token);
         void *answered_userdata; /* of both */
         struct oriel_log log;

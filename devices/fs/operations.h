@@ -68,7 +68,7 @@ struct operation {
         bool changes;          /* refused if the share is read-only */
         bool silent;           /* has no answer */
         bool starts;           /* comes before INIT */
-        bool lasts;            /* waits for a disk or for the front-end */
+        bool quick;            /* is answered from the host's memory, where that has what it takes */
         /* Returns the size of the answer without its header, which is written to out, or a negative errno. */
         ssize_t (*handle)(struct request *request);
 };

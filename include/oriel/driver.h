@@ -68,8 +68,8 @@ int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
 /* A buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring. */
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
 /* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
- * reports the ring as broken, the front-end's errors, or -EMFILE, -ENFILE and -ENOMEM, as the first wait on a
- * connection takes a descriptor. -1 ms: no limit. The call fd's signals stay: see oriel_driver_sleep(). */
+ * reports the ring as broken, or the front-end's errors. -1 ms: no limit. The call fd's signals stay: see
+ * oriel_driver_sleep(). */
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms);
 
 /* For a loop of one's own: poll these two for reading. When the first is readable call oriel_frontend_dispatch() on the

@@ -10,12 +10,6 @@ struct driver_done {
         uint32_t written;
 };
 
-/* What a wait sleeps on. A call is watched for its edge, so that it need not be taken back. */
-struct driver_bed {
-        int epoll_fd; /* -1: to be made */
-        int front[3]; /* the front-end's, when it was made */
-};
-
 struct driver_queue {
         struct oriel_driver_queue *ring;
         struct oriel_ring layout; /* guest addresses */
@@ -26,7 +20,7 @@ struct driver_queue {
         int kick_fd;
         int call_fd;
         int err_fd;
-        struct driver_bed bed;
+        int bed; /* an epoll that a wait sleeps on */
 };
 
 struct driver_window {

@@ -9,7 +9,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -51,6 +50,25 @@ static int new_ring(struct oriel_driver *driver, const struct driver_queue *queu
         return oriel_driver_queue_new(&queue->layout, driver->table, queue->indirect, entries, out);
 }
 
+enum { EVENT_CALL, EVENT_ERR, EVENT_FRONT, N_EVENTS };
+
+/* What a wait sleeps on. A call is watched for its edge, so that it need not be taken back. */
+static int make_bed(const struct oriel_driver *driver, const struct driver_queue *queue)
+{
+        const int fds[N_EVENTS] = {queue->call_fd, queue->err_fd, oriel_frontend_get_fd(driver->frontend)};
+        _cleanup_(fd_closep) int bed = epoll_create1(EPOLL_CLOEXEC);
+
+        if (bed < 0)
+                return -errno;
+        for (unsigned i = 0; i < N_EVENTS; i++) {
+                struct epoll_event event = {.events = EPOLLIN | (i == EVENT_CALL ? EPOLLET : 0), .data.u32 = i};
+
+                if (epoll_ctl(bed, EPOLL_CTL_ADD, fds[i], &event) < 0)
+                        return -errno;
+        }
+        return fd_take(&bed);
+}
+
 static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
 {
         bool indirect = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC);
@@ -70,8 +88,9 @@ static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
         queue->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (queue->kick_fd < 0 || queue->call_fd < 0 || queue->err_fd < 0)
                 return -errno;
+        queue->bed = make_bed(driver, queue);
         queue->base = oriel_driver_queue_base(queue->ring);
-        return 0;
+        return queue->bed < 0 ? queue->bed : 0;
 }
 
 int queues_create(struct oriel_driver *driver)
@@ -83,7 +102,7 @@ int queues_create(struct oriel_driver *driver)
                 return -ENOMEM;
         for (unsigned i = 0; i < driver->n_queues; i++)
                 driver->queues[i].kick_fd = driver->queues[i].call_fd = driver->queues[i].err_fd =
-                        driver->queues[i].bed.epoll_fd = -1;
+                        driver->queues[i].bed = -1;
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = create_queue(driver, &driver->queues[i]);
         return r;
@@ -99,7 +118,7 @@ void queues_destroy(struct oriel_driver *driver)
                 fd_close(queue->kick_fd);
                 fd_close(queue->call_fd);
                 fd_close(queue->err_fd);
-                fd_close(queue->bed.epoll_fd);
+                fd_close(queue->bed);
         }
         free(driver->queues);
 }
@@ -147,9 +166,9 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         struct oriel_frontend *frontend = driver->frontend;
         int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
 
-        /* A new connection's descriptors may have the old one's numbers, and what the last back-end has said of the
-         * ring is not the next one's. */
-        queue->bed.epoll_fd = fd_close(queue->bed.epoll_fd);
+        /* What the last back-end has said of the ring is not the next one's; and a counter that it has left full would
+         * have no edge for a call. */
+        fd_event_clear(queue->call_fd);
         fd_event_clear(queue->err_fd);
         if (r == 0)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
@@ -316,50 +335,16 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
         return may_collect(&driver->queues[queue]);
 }
 
-enum {
-        EVENT_CALL,
-        EVENT_ERR,
-        EVENT_FRONT,
-        MAX_EVENTS = EVENT_FRONT + 3,
-};
-
-static int make_bed(struct driver_queue *queue, const int front[3])
-{
-        const int fds[MAX_EVENTS] = {queue->call_fd, queue->err_fd, front[0], front[1], front[2]};
-        _cleanup_(fd_closep) int fd = epoll_create1(EPOLL_CLOEXEC);
-
-        if (fd < 0)
-                return -errno;
-        /* A counter that the last back-end has left full would have no edge for the next one. */
-        fd_event_clear(queue->call_fd);
-        for (unsigned i = 0; i < MAX_EVENTS; i++) {
-                struct epoll_event event = {.events = EPOLLIN | (i == EVENT_CALL ? EPOLLET : 0), .data.u32 = i};
-
-                if (fds[i] >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
-                        return -errno;
-        }
-        memcpy(queue->bed.front, front, sizeof(queue->bed.front));
-        fd_close(queue->bed.epoll_fd);
-        queue->bed.epoll_fd = fd_take(&fd);
-        return 0;
-}
-
 /* One wait: 0 to look again, or an error. */
 static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int64_t deadline)
 {
-        struct driver_bed *bed = &queue->bed;
-        struct epoll_event events[MAX_EVENTS];
-        bool happened[MAX_EVENTS] = {false};
-        int front[3];
+        struct epoll_event events[N_EVENTS];
+        bool happened[N_EVENTS] = {false};
 
-        oriel_frontend_get_fds(driver->frontend, front);
-        if (front[0] < 0)
+        if (!oriel_frontend_connected(driver->frontend))
                 return -ENOTCONN;
-        /* A call may have come before, and been taken back. */
-        if (bed->epoll_fd < 0 || memcmp(bed->front, front, sizeof(front)) != 0)
-                return make_bed(queue, front);
 
-        int n = epoll_wait(bed->epoll_fd, events, MAX_EVENTS, poll_timeout(deadline));
+        int n = epoll_wait(queue->bed, events, N_EVENTS, poll_timeout(deadline));
 
         if (n == 0)
                 return -ETIMEDOUT;
@@ -369,9 +354,7 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
                 happened[events[i].data.u32] = true;
         if (happened[EVENT_ERR] && fd_event_clear(queue->err_fd) > 0)
                 return -EIO;
-        if (happened[EVENT_FRONT] || happened[EVENT_FRONT + 1] || happened[EVENT_FRONT + 2])
-                return oriel_frontend_dispatch(driver->frontend);
-        return 0;
+        return happened[EVENT_FRONT] ? oriel_frontend_dispatch(driver->frontend) : 0;
 }
 
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms)
