@@ -406,7 +406,7 @@ int command_run(int argc, char **argv)
 
         struct run run = {.log = stderr_log(verbose), .signals = -1};
 
-        struct socket_file file = {.path = NULL};
+        struct socket_file file = {.name = NULL};
         int listener = listen_control(&file);
 
         if (control && listener < 0)

@@ -149,7 +149,7 @@ static int trace(struct outfile *out, struct outfile *page)
                 .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
         };
         _cleanup_(fd_closep) int signals = signals_open(), listener = -1;
-        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
+        _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
         struct recorder *recorder;
 
         if (signals < 0)

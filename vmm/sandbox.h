@@ -3,8 +3,9 @@
 #define VMM_SANDBOX_H
 
 /* From now on this process, all its threads included, gains no privileges, and makes only the system calls that a
- * machine needs while it runs: it opens no file by name, starts no program, and makes no socket but a pair. Another
- * call ends it by SIGSYS. 0 or a negative errno; -EINVAL: a kernel without seccomp filters. */
+ * machine needs while it runs: it opens no file by name, starts no program, and makes no socket but a pair of streams.
+ * Other calls fail or end it by SIGSYS, see filter_enter(). 0 or a negative errno; -EINVAL: a kernel without seccomp
+ * filters. */
 int sandbox_enter(void);
 
 #endif

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-USES_SYSCALLS(SYSCALL(statx));
+USES_SYSCALLS(SYSCALL_AT(statx, 0));
 
 static const uint64_t a_day = 86400;
 

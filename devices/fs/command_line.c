@@ -19,7 +19,7 @@ static struct command_line line = {
         .request_queues = 1,
         .poll_us = 50,
         .rlimit_nofile = UINT32_MAX,
-        .seccomp = SYSCALLS_KILL,
+        .seccomp = FILTER_KILL,
         .log_level = LEVEL_WARN,
         /* The search for leaks at the end needs /proc. */
         .sandbox = {.mode = SANITIZED ? SANDBOX_NONE : SANDBOX_NAMESPACE},

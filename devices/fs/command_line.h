@@ -17,7 +17,7 @@ struct command_line {
         unsigned poll_us;
         const char *dialect;
         unsigned rlimit_nofile; /* UINT32_MAX: not named; 0: to be left alone */
-        unsigned seccomp;       /* enum syscalls_action */
+        unsigned seccomp;       /* enum filter_action */
         unsigned log_level;     /* enum fs_log_level */
         bool debug;
         bool to_syslog;

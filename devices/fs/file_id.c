@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(name_to_handle_at), SYSCALL(open_by_handle_at), SYSCALL(clock_nanosleep));
+USES_SYSCALLS(SYSCALL_AT(name_to_handle_at, 0), SYSCALL(open_by_handle_at), SYSCALL(clock_nanosleep));
 
 enum {
         OPEN_TRIES = 10,

@@ -63,6 +63,7 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
                 fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fs->proc_fd < 0)
                 return -errno;
+        fs->window.proc_fd = fs->proc_fd;
         ids_init(&fs->handles, false);
         r = inodes_init(fs);
         if (r < 0)

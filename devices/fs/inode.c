@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(openat2), SYSCALL(openat));
+USES_SYSCALLS(SYSCALL_AT(openat2, 0), SYSCALL_AT(openat, 0));
 
 /* A guest may make as many files as the disk has room for; what we know of each stays until it forgets. */
 static const uint32_t max_inodes = 1u << 24;

@@ -86,7 +86,7 @@ int node_statx(const struct node *node, struct fuse_statx_out *out);
 /* The file of @fd, which may be O_PATH, opened anew. An fd or a negative errno. */
 int fs_reopen(struct fs *fs, int fd, int flags);
 
-/* The name under which /proc/self/fd has @fd: relative to proc_fd, which is also the working directory. */
+/* The name under which /proc/self/fd has @fd: relative to proc_fd. */
 struct fd_name {
         char text[12];
 };

@@ -11,7 +11,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(flock), SYSCALL(fcntl));
+USES_SYSCALLS(SYSCALL(flock), SYSCALL_FCNTL(F_OFD_GETLK), SYSCALL_FCNTL(F_OFD_SETLK));
 
 /* ---- owners ---- */
 

@@ -194,7 +194,7 @@ static struct oriel_log make_log(const struct command_line *line)
         return log;
 }
 
-/* Nothing that takes a right that serving does not take may come after this. */
+/* Drops groups and capabilities. Do privileged work before. */
 static int give_up_rights(const struct command_line *line)
 {
         if (geteuid() == 0)
@@ -202,10 +202,23 @@ static int give_up_rights(const struct command_line *line)
 
         int r = sandbox_drop_capabilities(&line->sandbox);
 
+        return r < 0 ? fail("the capabilities can't be dropped: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* A device has opened the shared directory, so that nothing is opened by a path from then on: the filter comes after
+ * it, and before anything that a front-end has sent is read. */
+static int serve_device(struct device *device, const struct command_line *line, int *socket, int signals)
+{
+        bool listening = is_listening(*socket);
+        int r = syscalls_limit(line->seccomp);
+
         if (r < 0)
-                return fail("the capabilities can't be dropped: %s", strerror(-r));
-        r = syscalls_limit(line->seccomp);
-        return r < 0 ? fail("the filter of system calls: %s", strerror(-r)) : STATUS_SUCCESS;
+                return fail("the filter of system calls: %s", strerror(-r));
+        footprint_trim();
+        if (!listening)
+                r = oriel_backend_attach(device_backend(device), fd_take(socket));
+        return r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
+                     : serve(device_backend(device), listening ? *socket : -1, signals, line->once);
 }
 
 static int serve_directory(struct command_line *line, int socket, int signals, int proc_fd)
@@ -233,14 +246,7 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
                 return fail("can't share %s: %s", dir, strerror(-r));
         }
 
-        bool listening = is_listening(socket);
-
-        footprint_trim();
-        if (!listening)
-                r = oriel_backend_attach(device_backend(device), fd_take(&socket));
-
-        int status = r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
-                           : serve(device_backend(device), listening ? socket : -1, signals, line->once);
+        int status = serve_device(device, line, &socket, signals);
 
         device_free(device);
         fd_close(socket);
@@ -271,8 +277,7 @@ static int look_at_directory(const char *path)
 static int run(struct command_line *line)
 {
         _cleanup_(fd_closep) int socket = -1;
-        _cleanup_(freep) char *absolute = NULL;
-        _cleanup_(socket_file_remove) struct socket_file file = {.path = NULL};
+        _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
         int proc_fd;
 
         close_inherited(line);
@@ -292,10 +297,6 @@ static int run(struct command_line *line)
         socket = open_socket(line, &file);
         if (socket < 0)
                 return STATUS_FAILURE;
-        /* The working directory will be another. */
-        absolute = file.path ? realpath(file.path, NULL) : NULL;
-        if (absolute)
-                file.path = absolute;
 
         pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
 
@@ -304,9 +305,9 @@ static int run(struct command_line *line)
                 footprint_trim();
                 return sandbox_supervise(pid, signals);
         }
-        /* The socket is the other process's to remove: what is at that path in the sandbox is not it. */
+        /* The socket is the other process's to remove. Its directory is outside the sandbox. */
         if (pid == 0 && line->sandbox.mode != SANDBOX_NONE)
-                file.path = NULL;
+                socket_file_forget(&file);
         if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         return serve_directory(line, fd_take(&socket), signals, proc_fd);

@@ -9,7 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(fchownat), SYSCALL(fchmodat), SYSCALL(ftruncate), SYSCALL(utimensat), SYSCALL(readlinkat));
+USES_SYSCALLS(SYSCALL_AT(fchownat, 0), SYSCALL_AT(fchmodat, 0), SYSCALL(ftruncate), SYSCALL_AT(utimensat, 0),
+              SYSCALL_AT(readlinkat, 0));
 
 static ssize_t reply_attributes(struct request *request, const struct node *node)
 {

@@ -14,8 +14,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(mkdirat), SYSCALL(mknodat), SYSCALL(symlinkat), SYSCALL(linkat), SYSCALL(unlinkat),
-              SYSCALL(renameat), SYSCALL(renameat2));
+USES_SYSCALLS(SYSCALL_AT(mkdirat, 0), SYSCALL_AT(mknodat, 0), SYSCALL_AT(symlinkat, 1), SYSCALL_BETWEEN(linkat, 0, 2),
+              SYSCALL_AT(unlinkat, 0), SYSCALL_BETWEEN(renameat, 0, 2), SYSCALL_BETWEEN(renameat2, 0, 2));
 
 /* What a creation may take from the guest's mode beside the type. */
 static const uint32_t permission_bits = 07777;

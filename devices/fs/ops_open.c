@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(openat), SYSCALL(unlinkat), SYSCALL(fstat), SYSCALL(newfstatat));
+USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL_AT(unlinkat, 0), SYSCALL(fstat));
 
 /* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
  * places whatever their handle says. Where it may keep what was written, it reads what it writes only in part. */

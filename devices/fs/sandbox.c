@@ -281,6 +281,15 @@ static int cover_root(void)
         return 0;
 }
 
+/* A device's node, which the guest's root may make in the share, leads to no device here, and no program is run. That is
+ * of these mounts alone: the host and the front-end use the files as before. */
+static int restrict_mounts(const char *dir)
+{
+        struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC};
+
+        return (int)syscall(SYS_mount_setattr, AT_FDCWD, dir, AT_RECURSIVE, &attributes, sizeof(attributes));
+}
+
 /* The shared directory becomes the root, and the rest goes out of sight. File systems that are mounted below it later
  * still come to be seen (MS_SLAVE). */
 static int pivot(const char *shared_dir)
@@ -289,6 +298,8 @@ static int pivot(const char *shared_dir)
                 return failed("making mounts one's own");
         if (mount(shared_dir, shared_dir, NULL, MS_BIND | MS_REC, NULL) < 0)
                 return failed("mounting the shared directory");
+        if (restrict_mounts(shared_dir) < 0)
+                return failed("mounting the shared directory without devices");
         if (chdir(shared_dir) < 0)
                 return failed(shared_dir);
         if (syscall(SYS_pivot_root, ".", ".") < 0)

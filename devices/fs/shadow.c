@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(fallocate), SYSCALL(pread64), SYSCALL(pwrite64),
-              SYSCALL(fcntl), SYSCALL(eventfd2));
+              SYSCALL_FCNTL(F_ADD_SEALS), SYSCALL(eventfd2),
+              SYSCALL_WITH(process_vm_writev, 0, UINT32_MAX, SYSCALL_OWN_PID));
 
 #define STEP    4096u /* bytes looked at in one go */
 #define NOTHING ((struct oriel_range){0, 0})

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(openat), SYSCALL(fcntl));
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_GETFL));
 
 /* How many live mappings a limited front-end is given: QEMU 11.1 aborts at 511, its own memory included. */
 static const uint64_t max_limited_mappings = 480;
@@ -434,8 +434,7 @@ static int try_readonly(struct window *window)
         if (fd < 0)
                 return fd;
 
-        /* The working directory is that of /proc/self/fd, see fs_new(). */
-        _cleanup_(fd_closep) int readonly_fd = open(fd_name(fd).text, O_RDONLY | O_CLOEXEC);
+        _cleanup_(fd_closep) int readonly_fd = openat(window->proc_fd, fd_name(fd).text, O_RDONLY | O_CLOEXEC);
 
         return readonly_fd < 0 ? -errno : try_one(window, readonly_fd, false);
 }

@@ -24,6 +24,7 @@ struct window {
         const struct fs_window_ops *ops;
         void *userdata;
         const struct oriel_log *log;
+        int proc_fd;                 /* /proc/self/fd; borrowed */
         bool insist;                 /* a share that is read-only may be mapped by a front-end that writes to it */
         bool readonly;               /* the share is */
         atomic_bool usable;          /* files can be mapped; set by window_try() */

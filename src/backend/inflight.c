@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_ADD_SEALS));
 
 void inflight_close(struct inflight *inflight)
 {

@@ -7,7 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(fcntl), SYSCALL(preadv2));
+USES_SYSCALLS(SYSCALL_FCNTL(F_GETFL), SYSCALL_SET_FLAGS, SYSCALL_FCNTL(F_DUPFD_CLOEXEC), SYSCALL(preadv2));
 
 int fd_close(int fd)
 {

@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "channel/socket_file.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/options.h"
 #include "base/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <oriel/socket.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(newfstatat), SYSCALL(unlink));
+USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
 
 /* A server that was killed may still be going when the next one is started in its place. */
 #define IN_USE_US 100000
+
+/* @path as its directory and a name in that. */
+static int find_directory(const char *path, const char **name)
+{
+        _cleanup_(freep) char *copy = strdup(path);
+        const char *slash = strrchr(path, '/');
+
+        *name = slash ? slash + 1 : path;
+        return copy ? open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+}
 
 int socket_file_listen(struct socket_file *file, const char *path)
 {
@@ -23,11 +38,21 @@ int socket_file_listen(struct socket_file *file, const char *path)
                 usleep(IN_USE_US);
                 fd = oriel_socket_listen(path);
         }
-        *file = (struct socket_file){.path = NULL};
-        if (fd < 0)
+        *file = (struct socket_file){.name = NULL};
+        if (fd < 0) {
                 report("can't listen on %s: %s", path, strerror(-fd));
-        else if (lstat(path, &st) == 0)
-                *file = (struct socket_file){path, st.st_dev, st.st_ino};
+                return fd;
+        }
+
+        struct socket_file made = {.directory_fd = find_directory(path, &made.name)};
+
+        if (made.directory_fd >= 0 && fstatat(made.directory_fd, made.name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+                made.device = st.st_dev;
+                made.inode = st.st_ino;
+                *file = made;
+        } else {
+                fd_close(made.directory_fd);
+        }
         return fd;
 }
 
@@ -35,7 +60,15 @@ void socket_file_remove(struct socket_file *file)
 {
         struct stat st;
 
-        if (file->path && lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
-                unlink(file->path);
-        file->path = NULL;
+        if (file->name && fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            st.st_dev == file->device && st.st_ino == file->inode)
+                unlinkat(file->directory_fd, file->name, 0);
+        socket_file_forget(file);
+}
+
+void socket_file_forget(struct socket_file *file)
+{
+        if (file->name)
+                fd_close(file->directory_fd);
+        file->name = NULL;
 }

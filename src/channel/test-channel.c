@@ -239,7 +239,7 @@ static void test_sockets(void **state)
 static void test_socket_files(void **state)
 {
         char dir[] = "/tmp/oriel-test-XXXXXX", path[64], aside[64];
-        struct socket_file ours, none = {.path = NULL};
+        struct socket_file ours, none = {.name = NULL};
 
         (void)state;
         assert_non_null(mkdtemp(dir));
@@ -261,6 +261,8 @@ static void test_socket_files(void **state)
 
         int other = oriel_socket_listen(path);
         struct socket_file again = ours;
+
+        again.directory_fd = fd_dup(ours.directory_fd);
 
         assert_true(listener >= 0 && other >= 0);
         socket_file_remove(&ours);

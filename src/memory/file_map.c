@@ -12,7 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(fstat), SYSCALL(newfstatat), SYSCALL(fstatfs));
+USES_SYSCALLS(SYSCALL(fstat), SYSCALL(fstatfs));
 
 /* hugetlbfs maps only whole huge pages. */
 static int file_page_size(int fd, uint64_t *out)

@@ -5,12 +5,16 @@ import os
 import shutil
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import unittest
 
 import mount_case
+import taken_over
 from harness import ORIEL, ORIEL_FS, Case, is_listened_on, main, run, wait_for
+from taken_over import KILLED, TakenOver
 
 MODES = ("namespace", "chroot", "none")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
@@ -289,6 +293,98 @@ class Wrong(SandboxCase):
                 self.assertEqual(result.returncode, 2)
                 self.assertRegex(result.stderr, "^oriel: [^\n]+\n$")
                 self.assertFalse(os.path.exists(self.socket))
+
+
+AT_FDCWD = -100
+DEVICES = {"a disk": (stat.S_IFBLK, 8, 0), "/dev/kvm": (stat.S_IFCHR, 10, 232), "/dev/fuse": (stat.S_IFCHR, 10, 229),
+           "/dev/mem": (stat.S_IFCHR, 1, 1), "/dev/zero": (stat.S_IFCHR, 1, 5)}
+PROT_EXEC, F_SETFL, F_SETOWN, F_SETSIG, O_ASYNC, FIOASYNC = 4, 4, 8, 10, 0o20000, 0x5452
+CLONE_NEWUSER, CLONE_FS = 0x10000000, 0x200
+
+
+@unittest.skipIf(not taken_over.AVAILABLE, "not root on x86-64")
+class TakenOverFs(SandboxCase):
+    """Each line of what docs/security.md says that a process that was taken over can't do, tried in one."""
+
+    def check(self, results, *call):
+        """In a process that serves by now. Where it ends, another one is started."""
+        if not self.process or self.taken.dead:
+            if self.process:
+                self.end(self.process)
+            self.process, pid = self.start_in("namespace")
+            self.taken = self.enterContext(TakenOver(pid))
+            # Of the descriptors, those of directories.
+            self.root = next(int(fd) for fd in sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
+                             if os.path.samefile(f"/proc/{pid}/fd/{fd}", self.share))
+            self.proc = next(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")
+                             if os.path.isdir(f"/proc/{pid}/fd/{fd}") and int(fd) != self.root)
+        call = [{"ROOT": self.root, "PROC": self.proc}.get(part, part) for part in call]
+        with self.subTest(call):
+            self.assertIn(self.taken.call(*call), results)
+
+    def setUp(self):
+        super().setUp()
+        self.process = None
+
+    def test_files_outside(self):
+        for name in ("/etc/passwd", "etc/passwd", "../etc/passwd", "../../../../etc/passwd"):
+            self.check(["EACCES"], "openat", AT_FDCWD, name, os.O_RDONLY)
+            self.check(["ENOENT"], "openat", "ROOT", name, os.O_RDONLY)
+        for name in ("../../etc/passwd", "../1/root/etc/passwd", "../../1/root/etc/passwd", "../environ", "../mem"):
+            self.check(["ENOENT", "ENOTDIR"], "openat", "PROC", name, os.O_RDONLY)
+        self.check(["EACCES"], "openat2", AT_FDCWD, "/", bytes(24), 24)
+        for call in (["chroot", "/"], ["open_tree", AT_FDCWD, "/", 1], ["mount", "/", "/", 0, 4096, 0]):
+            self.check([KILLED], *call)
+
+    def test_devices(self):
+        for name, (kind, major, minor) in DEVICES.items():
+            with self.subTest(name):
+                self.check([0], "mknodat", "ROOT", "node", kind | 0o666, os.makedev(major, minor))
+                self.check(["EACCES"], "openat", "ROOT", "node", os.O_RDONLY | os.O_NONBLOCK)
+                self.check(["EACCES"], "openat", "ROOT", "node", os.O_RDWR | os.O_NONBLOCK)
+                self.check([0], "unlinkat", "ROOT", "node", 0)
+
+    def test_processes(self):
+        for pid in (1, os.getpid()):
+            self.check([KILLED], "kill", pid, 0)
+            self.check([KILLED], "tkill", pid, 0)
+            self.check([KILLED], "ptrace", 16, pid, 0, 0)
+            self.check([KILLED], "process_vm_readv", pid, 0, 0, 0, 0, 0)
+            self.check([KILLED], "pidfd_open", pid, 0)
+        self.check(["ENOSYS"], "tgkill", os.getpid(), os.getpid(), 0)
+        self.check(["ENOSYS"], "prlimit64", os.getpid(), 7, 0, 0)
+        self.check(["ENOSYS"], "fcntl", 2, F_SETOWN, os.getpid())
+        self.check(["ENOSYS"], "fcntl", 2, F_SETSIG, 9)
+        self.check(["ENOSYS"], "fcntl", 2, F_SETFL, O_ASYNC)
+        self.check(["ENOSYS"], "ioctl", 2, FIOASYNC, bytes([1, 0, 0, 0]))
+
+    def test_network(self):
+        for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_NETLINK, socket.AF_PACKET):
+            self.check(["ENOSYS"], "socket", family, socket.SOCK_STREAM, 0)
+        self.check(["ENOSYS"], "socketpair", socket.AF_UNIX, socket.SOCK_DGRAM, 0, bytes(8))
+        self.check(["ENOSYS"], "connect", 0, bytes(16), 16)
+        self.check(["ENOSYS"], "sendto", 0, b"x", 1, 0, bytes(16), 16)
+        self.check([KILLED], "bind", 0, bytes(16), 16)
+
+    def test_programs(self):
+        self.check([KILLED], "execve", "/proc/self/exe", 0, 0)
+        self.check([KILLED], "execveat", "ROOT", "x", 0, 0, 0)
+        self.check([KILLED], "fork")
+        self.check([KILLED], "clone", signal.SIGCHLD, 0, 0, 0, 0)
+        self.check(["ENOSYS"], "clone3", bytes(88), 88)
+        self.check([KILLED], "mmap", 0, 4096, 1 | PROT_EXEC, 0x22, -1, 0)
+        self.check([KILLED], "mprotect", 0, 4096, PROT_EXEC)
+        self.check([KILLED], "pkey_mprotect", 0, 4096, PROT_EXEC, -1)
+
+    def test_kernel(self):
+        self.check(["ENOSYS"], "unshare", CLONE_NEWUSER)
+        for call in ("setns", "init_module", "bpf", "io_uring_setup", "pidfd_getfd"):
+            self.check([KILLED], call, 0, 0, 0)
+
+    def test_privileges(self):
+        self.check(["ENOSYS"], "setuid", 0)
+        header, all_of_them = struct.pack("<Ii", 0x20080522, 0), b"\xff" * 24
+        self.check(["EPERM"], "capset", header, all_of_them)
 
 
 @unittest.skipIf(mount_case.why_not(), mount_case.why_not())
