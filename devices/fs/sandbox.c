@@ -281,8 +281,8 @@ static int cover_root(void)
         return 0;
 }
 
-/* A device's node, which the guest's root may make in the share, leads to no device here, and no program is run. That is
- * of these mounts alone: the host and the front-end use the files as before. */
+/* A device's node, which the guest's root may make in the share, leads to no device here, and no program is run. That
+ * is of these mounts alone: the host and the front-end use the files as before. */
 static int restrict_mounts(const char *dir)
 {
         struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC};
