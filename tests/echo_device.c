@@ -255,11 +255,13 @@ static int check_state(void *userdata)
         return echo->transfer_result;
 }
 
-/* The object whose uuid begins with 1 is the file. */
+/* The object whose uuid begins with 1 is the file; for that of 3 it gives an fd that is none. */
 static int get_shared_object(void *userdata, const uint8_t uuid[16])
 {
         struct echo *echo = userdata;
 
+        if (uuid[0] == 3)
+                return 99999;
         return uuid[0] == 1 ? fd_dup(echo->files.fds[ECHO_FILE]) : -ENOENT;
 }
 

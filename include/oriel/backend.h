@@ -115,7 +115,9 @@ bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);
  * oriel_backend_wait() once; with NULL nobody learns of the answer. Without REPLY_ACK nothing but a lookup
  * is answered, and every other wait succeeds at once. While 64 are unanswered a submission waits for an answer first;
  * -ETIMEDOUT: it gave up because a queue is being stopped. -ENOTCONN: no front-end, or no back-end channel.
- * -EOPNOTSUPP: not negotiated. */
+ * -EOPNOTSUPP: not negotiated. After all other errors nothing was sent, and the channel goes on: -EBADF: an fd to pass
+ * is none; a negative errno in its place is returned as it is. -ETOOMANYREFS: too many fds of this user are on their
+ * way. Else what sendmsg says. */
 
 /* vhost-user, SHMEM_MAP. @fd stays the caller's. @map is not checked beyond the region's bounds (-ERANGE): the
  * front-end does that. -ESHUTDOWN: no queue is started, so the driver has not started the device, and a front-end need

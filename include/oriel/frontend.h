@@ -21,8 +21,10 @@ extern "C" {
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
  * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped
  * (or, with keep_mappings, orphaned).
- * -EREMOTEIO: it refused. -EOPNOTSUPP: the message is not one that may be sent now, mostly for want of a negotiated
- * feature; nothing was sent. */
+ * -EREMOTEIO: it refused.
+ * After all others nothing was sent, and the session goes on. -EOPNOTSUPP: the message is not one that may be sent now,
+ * mostly for want of a negotiated feature. -EBADF: an fd to pass is none; a negative errno in its place is returned as
+ * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */
 struct oriel_frontend;
 
 /* What the front-end's owner does at a back-end's request. mapped, unmapped and refused

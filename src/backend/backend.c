@@ -200,18 +200,24 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
         backend->agreement = (struct agreement){.offers_protocol_features = true};
 }
 
+/* A request without its reply would be waited for, so an error of any kind ends the connection. But where the reply's
+ * fd is what can't be sent (the device has given one that is none), one without is what says so. */
 static int send_reply(struct oriel_backend *backend, struct message *reply)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, reply->header.request);
+        const char *name = row ? row->name : "unknown request";
         int r = channel_send(&backend->main, reply, 0);
 
-        message_close_fds(reply);
-        if (r == -EAGAIN || r == -ETIMEDOUT) {
-                log_error(&backend->log, "%s: the front-end does not read its replies; the connection ends",
-                          row ? row->name : "unknown request");
-                return -EPROTO;
+        if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
+                log_error(&backend->log, "%s: the reply's fd can't be sent: %s", name, strerror(-r));
+                message_close_fds(reply);
+                r = channel_send(&backend->main, reply, 0);
         }
-        return r;
+        message_close_fds(reply);
+        if (r < 0 && r != -ENOTCONN)
+                log_error(&backend->log, "%s: the reply can't be sent: %s; the connection ends", name,
+                          r == -EAGAIN || r == -ETIMEDOUT ? "the front-end does not read its replies" : strerror(-r));
+        return r == -EAGAIN || r == -ETIMEDOUT ? -EPROTO : r;
 }
 
 static int acknowledge(struct oriel_backend *backend, const struct message *request, int result)
@@ -273,7 +279,7 @@ static int receive(struct oriel_backend *backend)
         struct complaint complaint = {""};
         int r = channel_receive(&backend->main, UINT32_MAX, &complaint);
 
-        if (r == -EPROTO)
+        if (r < 0 && r != -ENOTCONN)
                 log_error(&backend->log, "%s; the connection ends", complaint.text);
         return r;
 }
@@ -313,7 +319,9 @@ static int submit_mmap(struct oriel_backend *backend, enum oriel_backend_request
 
 int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wire_mmap *map, int fd, uint64_t *ticket)
 {
-        return submit_mmap(backend, ORIEL_BACKEND_SHMEM_MAP, map, fd, ticket);
+        int r = fd_check(fd);
+
+        return r < 0 ? r : submit_mmap(backend, ORIEL_BACKEND_SHMEM_MAP, map, fd, ticket);
 }
 
 int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket)
@@ -336,6 +344,10 @@ int oriel_backend_host_notifier(struct oriel_backend *backend, unsigned queue, i
 {
         struct oriel_wire_vring_area area = {queue | (fd < 0 ? ORIEL_VRING_FD_NONE : 0), size, offset};
 
+        int r = fd_check_optional(fd);
+
+        if (r < 0)
+                return r;
         if (queue >= backend->n_queues)
                 return -EINVAL;
         return requests_submit(&backend->requests, ORIEL_BACKEND_VRING_HOST_NOTIFIER_MSG, &area, sizeof(area), fd,

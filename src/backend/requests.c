@@ -217,7 +217,7 @@ static int pump(struct requests *requests, int64_t limit_ms)
         requests->reading = false;
         if (r == 1)
                 r = take_answer(requests, &complaint);
-        if (r == -EPROTO)
+        if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN)
                 log_error(requests->log, "%s; the back-end channel ends", complaint.text);
         if (r < 0 && r != -ETIMEDOUT)
                 kill_channel(requests);
@@ -239,7 +239,8 @@ static void wait_writable(struct requests *requests)
         pthread_cond_broadcast(&requests->changed);
 }
 
-/* With the lock held. -ETIMEDOUT: nothing was sent, as it is time to give up. */
+/* With the lock held. -ENOTCONN: the channel has ended. Else nothing was sent: -ETIMEDOUT: it is time to give up; or
+ * the request itself can't be sent, by an fd that is none or by a limit on fds. */
 static int send_whole(struct requests *requests, const struct message *message)
 {
         int64_t deadline = now_ms() + SEND_TIMEOUT_MS;
@@ -253,9 +254,12 @@ static int send_whole(struct requests *requests, const struct message *message)
                 if (requests->give_up_ms >= 0 && now_ms() >= requests->give_up_ms)
                         return -ETIMEDOUT;
         }
-        if (r < 0)
-                kill_channel(requests);
-        return r < 0 ? -ENOTCONN : 0;
+        if (r == -EAGAIN)
+                log_error(requests->log, "the front-end does not read the back-end channel, which ends");
+        if (r != -EAGAIN && !channel_is_lost(r))
+                return r;
+        kill_channel(requests);
+        return -ENOTCONN;
 }
 
 static int send_request(struct requests *requests, const struct oriel_message_row *row, const void *payload,

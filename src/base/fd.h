@@ -2,6 +2,7 @@
 #ifndef BASE_FD_H
 #define BASE_FD_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,18 @@ static inline int fd_take(int *slot)
 
         *slot = -1;
         return fd;
+}
+
+/* What a caller has passed for an fd, often straight from a call that may have failed: 0, or the error to return. A
+ * negative errno is that one; -1 is -EBADF, or where it stands for no fd, no error. */
+static inline int fd_check(int fd)
+{
+        return fd >= 0 ? 0 : fd == -1 ? -EBADF : fd;
+}
+
+static inline int fd_check_optional(int fd)
+{
+        return fd >= -1 ? 0 : fd;
 }
 
 /* A duplicate with close-on-exec, owned by the caller, or a negative errno. */

@@ -131,8 +131,12 @@ static ssize_t receive_some(struct channel *channel, size_t n, struct complaint 
         do
                 got = recvmsg(channel->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
         while (got < 0 && errno == EINTR);
-        if (got < 0)
-                return -errno;
+        if (got < 0) {
+                int error = errno;
+
+                complain(complaint, "recvmsg: %s", strerror(error));
+                return -error;
+        }
 
         int r = take_fds(channel, &msg, had, complaint);
 
@@ -263,6 +267,19 @@ static int wait_writable(const struct channel *channel, int64_t deadline_ms)
         return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
+bool channel_is_lost(int error)
+{
+        return error == -ENOTCONN || error == -EPROTO || error == -ETIMEDOUT;
+}
+
+/* After a part of a message nothing but its rest can follow. */
+static int send_error(size_t sent, int error)
+{
+        bool gone = error == -EPIPE || error == -ECONNRESET;
+
+        return gone || (sent > 0 && !channel_is_lost(error)) ? -ENOTCONN : error;
+}
+
 int channel_send(struct channel *channel, const struct message *message, int64_t deadline_ms)
 {
         size_t length = HEADER + message->header.size;
@@ -276,11 +293,11 @@ int channel_send(struct channel *channel, const struct message *message, int64_t
                         int r = wait_writable(channel, deadline_ms);
 
                         if (r < 0)
-                                return r;
+                                return send_error(sent, r);
                         continue;
                 }
                 if (n < 0)
-                        return (int)n;
+                        return send_error(sent, (int)n);
                 sent += (size_t)n;
         }
         return 0;

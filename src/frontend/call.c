@@ -55,6 +55,8 @@ static uint32_t expected_size(const struct oriel_message_row *row, bool full)
         return row->reply_size.min == row->reply_size.max ? row->reply_size.max : UINT32_MAX;
 }
 
+/* 0, -EREMOTEIO: refused; an error that channel_is_lost() knows; else the request could not be sent, by an fd that is
+ * none or by a limit on fds, and the connection is as before. */
 static int exchange(struct oriel_frontend *frontend, const struct oriel_message_row *row, const struct message *request,
                     struct message *reply)
 {
@@ -69,7 +71,7 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
                 return r;
         r = wait_reply(frontend, row, expected_size(row, full));
         if (r < 0)
-                return r;
+                return channel_is_lost(r) ? r : -ENOTCONN;
         if (full && reply) {
                 *reply = frontend->main.in;
                 frontend->main.in.n_fds = 0;
@@ -103,9 +105,9 @@ int call(struct oriel_frontend *frontend, const struct message *request, struct 
         int r = exchange(frontend, row, &asking, reply);
 
         frontend->depth--;
-        if (r < 0 && r != -EREMOTEIO) {
+        if (channel_is_lost(r)) {
                 drop_connection(frontend);
-                return r == -EPROTO || r == -ETIMEDOUT ? r : -ENOTCONN;
+                return r;
         }
         tell_consequences(frontend);
         return r;

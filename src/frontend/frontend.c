@@ -144,7 +144,7 @@ static int check_main(struct oriel_frontend *frontend)
 
         if (r == 1)
                 complain(&complaint, "request %u: an unsolicited reply", frontend->main.in.header.request);
-        if (r == 1 || r == -EPROTO)
+        if (r != 0 && r != -ENOTCONN)
                 log_error(&frontend->log, "%s; the connection ends", complaint.text);
         return r == 1 ? -EPROTO : r;
 }

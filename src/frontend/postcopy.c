@@ -71,13 +71,14 @@ int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend)
                 return -EINVAL;
         message_init(&message, frontend->unacknowledged, 0);
         message_set_u64(&message, 0);
-        frontend->unacknowledged = 0;
 
         int r = channel_send(&frontend->main, &message, now_ms() + frontend->timeout_ms);
 
-        if (r < 0)
+        if (channel_is_lost(r))
                 drop_connection(frontend);
-        return r < 0 ? -ENOTCONN : 0;
+        else if (r == 0)
+                frontend->unacknowledged = 0;
+        return r;
 }
 
 int oriel_frontend_postcopy_end(struct oriel_frontend *frontend)

@@ -32,9 +32,13 @@ int oriel_frontend_request(struct oriel_frontend *frontend, enum oriel_frontend_
 
         if (size > ORIEL_MAX_PAYLOAD)
                 return -EMSGSIZE;
-        make(&request, id, payload, size, fd);
 
-        int r = call(frontend, &request, &answer);
+        int r = fd_check_optional(fd);
+
+        if (r < 0)
+                return r;
+        make(&request, id, payload, size, fd);
+        r = call(frontend, &request, &answer);
 
         message_close_fds(&answer);
         if (r < 0 || !reply)
@@ -123,8 +127,13 @@ int call_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memor
 
         if (n > ORIEL_MAX_MEM_REGIONS)
                 return -E2BIG;
-        for (unsigned i = 0; i < n; i++)
+        for (unsigned i = 0; i < n; i++) {
+                int r = fd_check(fds[i]);
+
+                if (r < 0)
+                        return r;
                 wire.regions[i] = to_wire(frontend, &regions[i]);
+        }
         make(&request, ORIEL_FRONTEND_SET_MEM_TABLE, &wire,
              (uint32_t)(offsetof(struct oriel_wire_memory, regions) + n * sizeof(wire.regions[0])), -1);
         request.n_fds = n;
@@ -144,7 +153,10 @@ int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_
 {
         struct oriel_wire_mem_reg wire = {.region = to_wire(frontend, region)};
         struct message request;
+        int r = fd_check(fd);
 
+        if (r < 0)
+                return r;
         make(&request, ORIEL_FRONTEND_ADD_MEM_REG, &wire, sizeof(wire), fd);
         return call(frontend, &request, reply);
 }
@@ -204,7 +216,9 @@ int oriel_frontend_set_log_base(struct oriel_frontend *frontend, int fd, uint64_
 
 int oriel_frontend_set_log_fd(struct oriel_frontend *frontend, int fd)
 {
-        return send_payload(frontend, ORIEL_FRONTEND_SET_LOG_FD, NULL, 0, fd);
+        int r = fd_check(fd);
+
+        return r < 0 ? r : send_payload(frontend, ORIEL_FRONTEND_SET_LOG_FD, NULL, 0, fd);
 }
 
 /* ---- vrings ---- */
@@ -321,7 +335,9 @@ int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel
 
 int oriel_frontend_set_inflight_fd(struct oriel_frontend *frontend, const struct oriel_wire_inflight *inflight, int fd)
 {
-        return send_payload(frontend, ORIEL_FRONTEND_SET_INFLIGHT_FD, inflight, sizeof(*inflight), fd);
+        int r = fd_check(fd);
+
+        return r < 0 ? r : send_payload(frontend, ORIEL_FRONTEND_SET_INFLIGHT_FD, inflight, sizeof(*inflight), fd);
 }
 
 /* ---- the rest ---- */
@@ -347,10 +363,13 @@ int oriel_frontend_set_device_state_fd(struct oriel_frontend *frontend, enum ori
         struct oriel_wire_device_state state = {.direction = direction};
         struct message request, reply;
 
-        *channel = -1;
-        make(&request, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state, sizeof(state), fd);
+        int r = fd_check(fd);
 
-        int r = call(frontend, &request, &reply);
+        *channel = -1;
+        if (r < 0)
+                return r;
+        make(&request, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state, sizeof(state), fd);
+        r = call(frontend, &request, &reply);
 
         if (r == 0 && reply.payload.u64 & ORIEL_DEVICE_STATE_ERROR)
                 r = -EREMOTEIO;

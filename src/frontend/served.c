@@ -292,17 +292,24 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
 
 /* ---- the channel ---- */
 
-/* Never waits: a back-end that does not read its answers is not worth it. */
+/* Never waits: a back-end that does not read its answers is not worth it. An answer whose fd can't be sent (the owner
+ * has given one that is none) becomes a refusal. */
 static int answer(struct oriel_frontend *frontend, struct message *reply)
 {
         int r = channel_send(&frontend->back, reply, 0);
 
-        message_close_fds(reply);
-        if (r == -EAGAIN || r == -ETIMEDOUT) {
-                log_error(&frontend->log, "the back-end does not read its answers; the connection ends");
-                return -EPROTO;
+        if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
+                log_error(&frontend->log, "%s: the answer's fd can't be sent: %s",
+                          oriel_message_find(ORIEL_FROM_BACKEND, reply->header.request)->name, strerror(-r));
+                message_close_fds(reply);
+                message_set_u64(reply, 1);
+                r = channel_send(&frontend->back, reply, 0);
         }
-        return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r;
+        message_close_fds(reply);
+        if (r < 0 && r != -ENOTCONN)
+                log_error(&frontend->log, "an answer can't be sent: %s; the connection ends",
+                          r == -EAGAIN || r == -ETIMEDOUT ? "the back-end does not read its answers" : strerror(-r));
+        return r == -EAGAIN || r == -ETIMEDOUT ? -EPROTO : r;
 }
 
 /* Whether need_reply was set and counts; for an unknown request only the header can say. */
@@ -363,7 +370,7 @@ int serve(struct oriel_frontend *frontend)
                 channel_close(&frontend->back);
                 return 0;
         }
-        if (r == -EPROTO && complaint.text[0])
+        if (r < 0 && complaint.text[0])
                 log_error(&frontend->log, "%s; the connection ends", complaint.text);
         return r;
 }
