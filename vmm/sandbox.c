@@ -40,6 +40,10 @@ static const struct syscall_row rows[] = {
         SYSCALL(epoll_pwait),
         SYSCALL(epoll_ctl),
         SYSCALL(eventfd2),
+        SYSCALL(io_setup), /* src/base/eventfd.c */
+        SYSCALL(io_submit),
+        SYSCALL(io_getevents),
+        SYSCALL(io_destroy),
         SYSCALL_FCNTL(F_DUPFD_CLOEXEC),
         SYSCALL_FCNTL(F_GETFD),
         SYSCALL_FCNTL(F_GETFL),

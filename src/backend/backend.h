@@ -102,8 +102,6 @@ HANDLER(handle_set_inflight_fd);
 /* vring.c */
 int queue_init(struct oriel_backend *backend, unsigned index);
 void queue_destroy(struct oriel_backend_queue *queue);
-/* The queue's lock, for the thread that serves the front-end. */
-void queue_lock(struct oriel_backend_queue *queue);
 /* Start or stop the device on the queue, whichever its state calls for. */
 int queue_update(struct oriel_backend_queue *queue, struct complaint *why);
 /* Back to the initial state. The fds too if @disconnect. */

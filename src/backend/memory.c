@@ -16,7 +16,7 @@ static void use_memory(struct oriel_backend *backend, struct oriel_memory *memor
         for (unsigned i = 0; i < backend->n_queues; i++) {
                 struct oriel_backend_queue *queue = &backend->queues[i];
 
-                queue_lock(queue);
+                pthread_mutex_lock(&queue->lock);
                 if (queue->ring)
                         oriel_device_queue_set_memory(queue->ring, memory);
                 pthread_mutex_unlock(&queue->lock);

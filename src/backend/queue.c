@@ -145,10 +145,9 @@ void oriel_backend_queue_notify(struct oriel_backend_queue *queue)
 
         pthread_mutex_lock(&queue->lock);
         if (oriel_device_queue_needs_call(queue->ring)) {
-                /* With the lock, so that it is this queue's still; queue_lock() sees to a front-end that makes it
-                 * block. */
+                /* With the lock, so that it is this queue's still. */
                 if (queue->call_fd >= 0)
-                        fd_event_signal_soon(queue->call_fd);
+                        fd_event_signal(queue->call_fd);
                 else
                         inband = true;
         }

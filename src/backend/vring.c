@@ -9,11 +9,8 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(fstat), SYSCALL(write));
+USES_SYSCALLS(SYSCALL(eventfd2));
 
 /* How long a stopping queue's threads may wait for the front-end, which may be waiting for this very queue to stop. */
 #define STOP_PATIENCE_MS 1000
@@ -45,32 +42,6 @@ void queue_destroy(struct oriel_backend_queue *queue)
         pthread_mutex_destroy(&queue->lock);
 }
 
-/* For the thread that serves the front-end: another may hold the lock while it calls the driver, for ever if the
- * front-end has filled that eventfd and made it blocking. So after a while the counter is emptied, and a call too many
- * made up. */
-void queue_lock(struct oriel_backend_queue *queue)
-{
-        bool emptied = false;
-
-        for (;;) {
-                struct timespec until;
-
-                clock_gettime(CLOCK_REALTIME, &until);
-                until.tv_nsec += 10000000;
-                until.tv_sec += until.tv_nsec / 1000000000;
-                until.tv_nsec %= 1000000000;
-                if (pthread_mutex_timedlock(&queue->lock, &until) == 0)
-                        break;
-                if (queue->call_fd < 0)
-                        continue;
-                fd_set_nonblocking(queue->call_fd, 1);
-                fd_event_clear(queue->call_fd);
-                emptied = true;
-        }
-        if (emptied)
-                fd_event_signal(queue->call_fd);
-}
-
 static bool logs_all(const struct oriel_backend *backend)
 {
         return backend->agreement.virtio_features & ORIEL_FEATURE(VHOST_F_LOG_ALL);
@@ -78,7 +49,7 @@ static bool logs_all(const struct oriel_backend *backend)
 
 void queue_set_log(struct oriel_backend_queue *queue)
 {
-        queue_lock(queue);
+        pthread_mutex_lock(&queue->lock);
         if (queue->ring)
                 oriel_device_queue_set_dirty_log(queue->ring, queue->backend->dirty_log, logs_all(queue->backend));
         pthread_mutex_unlock(&queue->lock);
@@ -137,7 +108,7 @@ static void leave(struct oriel_backend_queue *queue)
         atomic_fetch_sub(&queue->backend->running, 1);
         queue->running = false;
 
-        queue_lock(queue);
+        pthread_mutex_lock(&queue->lock);
         ring = queue->ring;
         queue->ring = NULL;
         pthread_mutex_unlock(&queue->lock);
@@ -155,7 +126,7 @@ static int start(struct oriel_backend_queue *queue, struct complaint *why)
                 complain(why, "vring %u can't be started: %s", queue->index, strerror(-r));
                 return r;
         }
-        queue_lock(queue);
+        pthread_mutex_lock(&queue->lock);
         queue->ring = ring;
         queue->reported = false;
         queue->patience_ms = 0;
@@ -178,10 +149,6 @@ static void stop(struct oriel_backend_queue *queue)
 {
         struct oriel_backend *backend = queue->backend;
 
-        queue_lock(queue);
-        if (queue->call_fd >= 0)
-                fd_set_nonblocking(queue->call_fd, 1);
-        pthread_mutex_unlock(&queue->lock);
         requests_give_up_at(&backend->requests, now_ms() + STOP_PATIENCE_MS);
         backend->ops.stop(backend->userdata, queue);
         requests_give_up_at(&backend->requests, -1);
@@ -328,25 +295,15 @@ int handle_set_vring_enable(struct oriel_backend *backend, struct message *reque
 
 /* ---- notifications ---- */
 
-/* Only an eventfd: of other kinds some would be readable for ever, some would block the writer or end it by SIGPIPE.
- * What has no name and no type (an anonymous inode) and can be added to is one; 0 is what is added, which changes
- * nothing. /proc would say it too, but a back-end in a sandbox has none. */
-static int check_event_fd(int fd)
-{
-        const uint64_t nothing = 0;
-        struct stat stat;
-
-        if (fstat(fd, &stat) < 0 || stat.st_mode & S_IFMT || fd_set_nonblocking(fd, 1) < 0)
-                return -EINVAL;
-        /* A counter that is full is one, too. */
-        return write(fd, &nothing, sizeof(nothing)) == sizeof(nothing) || errno == EAGAIN ? 0 : -EINVAL;
-}
-
-/* The fd of the request in @slot, -1 if it has none. */
+/* The fd of the request in @slot, -1 if it has none. Only an eventfd: of other kinds some would be readable for ever,
+ * some would block the writer or end it by SIGPIPE. A device may read it in its own way, so it is made non-blocking. */
 static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct message *request, struct complaint *why)
 {
         int fd = message_take_fd(request, 0);
-        int r = fd < 0 ? 0 : check_event_fd(fd);
+        int r = fd < 0 ? 0 : fd_event_check(fd);
+
+        if (r == 0 && fd >= 0)
+                r = fd_set_nonblocking(fd, 1);
 
         if (r < 0) {
                 complain(why, "%s: vring %u: the fd is no eventfd",
@@ -355,7 +312,7 @@ static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct me
                 return r;
         }
 
-        queue_lock(queue);
+        pthread_mutex_lock(&queue->lock);
 
         int old = *slot;
 

@@ -41,13 +41,14 @@ int fd_dup(int fd);
 /* Close @n fds; each slot becomes -1. */
 void fd_close_all(int *fds, size_t n);
 
-/* Add one to an eventfd without blocking. 0 or a negative errno; a full counter is 0. */
-int fd_event_signal(int fd);
-/* The same, sooner: it blocks where the counter is full and whoever else has the eventfd has made it blocking. */
-int fd_event_signal_soon(int fd);
+/* Eventfds, whatever whoever else has them does to them: see eventfd.c. Any thread. */
 
+/* Add one. 0 or a negative errno; a full counter stays full, which is 0. Never blocks. */
+int fd_event_signal(int fd);
 /* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks. */
 int fd_event_clear(int fd);
+/* 0 if @fd is an eventfd, else -EINVAL. Changes nothing, and asks no file system. */
+int fd_event_check(int fd);
 
 /* O_NONBLOCK on or off. 0 or a negative errno. */
 int fd_set_nonblocking(int fd, int on);

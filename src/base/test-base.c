@@ -7,9 +7,24 @@
 #include "base/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void test_checked(void **state)
@@ -68,6 +83,147 @@ static void test_fds(void **state)
         assert_int_equal(fd_dup(taken), -EBADF);
 }
 
+/* ---- eventfds ---- */
+
+static const uint64_t nearly_full = UINT64_MAX - 1;
+
+static int full_eventfd(void)
+{
+        int fd = eventfd(0, EFD_CLOEXEC);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, &nearly_full, sizeof(nearly_full)), sizeof(nearly_full));
+        return fd;
+}
+
+struct flipper {
+        int fd;
+        atomic_bool stop;
+};
+
+static void *make_blocking(void *userdata)
+{
+        struct flipper *flipper = userdata;
+
+        while (!atomic_load(&flipper->stop))
+                fcntl(flipper->fd, F_SETFL, O_RDWR);
+        return NULL;
+}
+
+/* Whoever shares the eventfd has filled it and makes it block all the time: nothing waits for that. */
+static void test_event_that_is_made_to_block(void **state)
+{
+        struct flipper flipper = {.fd = full_eventfd()};
+        pthread_t thread;
+
+        (void)state;
+        alarm(60);
+        assert_int_equal(pthread_create(&thread, NULL, make_blocking, &flipper), 0);
+        for (int i = 0; i < 100000; i++)
+                assert_int_equal(fd_event_signal(flipper.fd), 0);
+        for (int i = 0; i < 1000; i++)
+                assert_int_equal(fd_event_check(flipper.fd), 0);
+        assert_int_equal(fd_event_clear(flipper.fd), 1);
+        for (int i = 0; i < 1000; i++)
+                assert_int_equal(fd_event_clear(flipper.fd), 0);
+        assert_int_equal(fd_event_check(flipper.fd), 0);
+        assert_int_equal(fd_event_clear(flipper.fd), 0);
+        atomic_store(&flipper.stop, true);
+        pthread_join(thread, NULL);
+        alarm(0);
+        fd_close(flipper.fd);
+}
+
+static void test_event_check(void **state)
+{
+        sigset_t none;
+        int pipe_fds[2];
+
+        (void)state;
+        sigemptyset(&none);
+        assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+
+        const int others[] = {
+                pipe_fds[0],
+                pipe_fds[1],
+                memfd_create("file", MFD_CLOEXEC),
+                open("/", O_PATH | O_CLOEXEC),
+                open("/dev/null", O_RDWR | O_CLOEXEC),
+                epoll_create1(EPOLL_CLOEXEC),
+                timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
+                signalfd(-1, &none, SFD_CLOEXEC),
+                socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+                assert_true(others[i] >= 0);
+                assert_int_equal(fd_event_check(others[i]), -EINVAL);
+                fd_close(others[i]);
+        }
+        assert_int_equal(fd_event_check(-1), -EINVAL);
+        assert_int_equal(fd_event_signal(-1), -EBADF);
+}
+
+/* All that there is to do with an eventfd. */
+static bool event_works(void)
+{
+        int fd = eventfd(0, EFD_CLOEXEC), file = memfd_create("file", MFD_CLOEXEC);
+        bool works = fd_event_check(fd) == 0 && fd_event_check(file) == -EINVAL && fd_event_clear(fd) == 0;
+
+        works = works && fd_event_signal(fd) == 0 && fd_event_signal(fd) == 0;
+        works = works && fd_event_clear(fd) == 1 && fd_event_clear(fd) == 0;
+        fd_close(fd);
+        fd_close(file);
+        return works;
+}
+
+/* From now on @call fails with @error in this process. */
+static void deny(uint32_t call, uint32_t error)
+{
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = {ARRAY_SIZE(code), code};
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+                _exit(3);
+}
+
+/* What systems lack that are no Linux, or not as it is. */
+static const struct {
+        uint32_t call, error;
+} lacking[] = {
+        {UINT32_MAX, 0}, /* nothing: a child has to do without its parent's context */
+        {__NR_preadv2, EOPNOTSUPP},
+        {__NR_preadv2, ENOSYS},
+        {__NR_io_setup, ENOSYS},
+        {__NR_io_setup, EAGAIN},
+        {__NR_io_submit, EPERM},
+};
+
+static void test_events_without_what_they_are_made_with(void **state)
+{
+        (void)state;
+        assert_true(event_works());
+        for (size_t i = 0; i < ARRAY_SIZE(lacking); i++) {
+                pid_t child = fork();
+                int status;
+
+                assert_true(child >= 0);
+                if (child == 0) {
+                        alarm(60);
+                        deny(lacking[i].call, lacking[i].error);
+                        _exit(event_works() ? 0 : 1);
+                }
+                assert_int_equal(waitpid(child, &status, 0), child);
+                if (status != 0)
+                        fail_msg("case %zu: status 0x%x", i, status);
+        }
+}
+
 static void keep_line(void *userdata, enum oriel_log_level level, const char *line)
 {
         (void)level;
@@ -119,8 +275,10 @@ static void test_printable(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_checked), counted_test(test_ranges),    counted_test(test_fds),
-                counted_test(test_log),     counted_test(test_printable),
+                counted_test(test_checked),     counted_test(test_ranges),
+                counted_test(test_fds),         counted_test(test_event_that_is_made_to_block),
+                counted_test(test_event_check), counted_test(test_events_without_what_they_are_made_with),
+                counted_test(test_log),         counted_test(test_printable),
         };
 
         return run_counted("base", tests);
