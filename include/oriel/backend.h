@@ -70,13 +70,15 @@ struct oriel_backend_options {
         const struct oriel_dialect *dialect; /* NULL: the standard */
 };
 
-/* -EINVAL: an option that can't be. -ENOMEM. */
+/* -EINVAL: an option that can't be, which the log names; or NULL, or a struct_size that no version has. -E2BIG: a later
+ * version's options, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an error. */
 int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out);
 /* Ends the connection first. NULL is accepted. */
 void oriel_backend_free(struct oriel_backend *backend);
 
-/* Serve the front-end at the other end of the connected socket @fd, which is taken even on failure. -EBUSY: there is
- * one. After its end another may be attached; it starts from nothing. */
+/* Serve the front-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno in
+ * its place is returned as it is, -1 as -EBADF. -EBUSY: there is one. After its end another may be attached; it starts
+ * from nothing. */
 int oriel_backend_attach(struct oriel_backend *backend, int fd);
 /* The connection, -1 without one. It changes with each attach. */
 int oriel_backend_get_fd(const struct oriel_backend *backend);

@@ -33,8 +33,9 @@ struct oriel_driver_options {
                                    window; when its slots run out mapping goes on, and that is logged once */
 };
 
-/* @fd is the connected socket, taken even on failure. When this returns the device is up: DRIVER_OK, queues started.
- * -EOPNOTSUPP: the back-end lacks VERSION_1 or has fewer queues. */
+/* @fd is the connected socket, taken even on failure; a negative errno in its place, as of oriel_socket_connect(), is
+ * returned as it is. When this returns the device is up: DRIVER_OK, queues started. -EINVAL and -E2BIG as of
+ * oriel_backend_new(). *@out is NULL after an error. -EOPNOTSUPP: the back-end lacks VERSION_1 or has fewer queues. */
 int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out);
 /* Stops the device if it is there. NULL is accepted. */
 void oriel_driver_free(struct oriel_driver *driver);

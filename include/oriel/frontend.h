@@ -67,13 +67,15 @@ struct oriel_frontend_options {
         bool keep_mappings;
 };
 
-/* -EINVAL, -ENOMEM, or the errno of making an epoll instance. */
+/* -EINVAL and -E2BIG as of oriel_backend_new(); -ENOMEM, or the errno of making an epoll instance. *@out is NULL after
+ * an error. */
 int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out);
 /* Ends the connection. NULL is accepted. */
 void oriel_frontend_free(struct oriel_frontend *frontend);
 
-/* Speak to the back-end at the other end of the connected socket @fd, which is taken even on failure. -EBUSY: there is
- * one. After its end another may be attached; it has to be negotiated with from the beginning. */
+/* Speak to the back-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno
+ * in its place is returned as it is, -1 as -EBADF. -EBUSY: there is one. After its end another may be attached; it has
+ * to be negotiated with from the beginning. */
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
 void oriel_frontend_disconnect(struct oriel_frontend *frontend);
 bool oriel_frontend_connected(const struct oriel_frontend *frontend);

@@ -41,7 +41,8 @@ struct oriel_region_options {
         void *userdata;                              /* the placement's */
 };
 
-/* -EINVAL: a size of 0 or not in whole pages, or no placement. -ENOMEM. */
+/* -EINVAL: a size of 0 or not in whole pages, or no placement; a struct_size that no version has. -E2BIG: a later
+ * version's options, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an error. */
 int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out);
 /* Unmaps everything. Mappings that are still referenced live on as records. NULL is accepted. */
 void oriel_region_free(struct oriel_region *region);

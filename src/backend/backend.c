@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "base/struct.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -49,37 +50,51 @@ static uint64_t implied_features(const struct oriel_backend *backend, bool shmem
         return features;
 }
 
-/* 1 if there are regions, 0 if not. */
-static int take_shmem_sizes(struct oriel_backend *backend, const uint64_t *sizes)
+/* Whether there are any. */
+static bool take_shmem_sizes(struct oriel_backend *backend, const uint64_t *sizes)
 {
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-        int any = 0;
+        bool any = false;
 
         for (unsigned i = 0; sizes && i < ORIEL_MAX_SHMIDS; i++) {
-                if (!is_aligned(sizes[i], page))
-                        return -EINVAL;
                 backend->shmem_sizes[i] = sizes[i];
                 any |= sizes[i] != 0;
         }
         return any;
 }
 
-static bool valid(const struct oriel_backend_options *options)
+/* What of the options can't be, or NULL. */
+static const char *find_fault(const struct oriel_backend_options *options)
 {
-        return options->struct_size >= sizeof(*options) && options->ops &&
-               options->ops->struct_size >= sizeof(*options->ops) && options->ops->start && options->ops->stop &&
-               options->queues >= 1 && options->queues <= ORIEL_MAX_QUEUES &&
-               !(options->protocol_features & ~PASSED_FEATURES) &&
-               (options->ops->message ||
-                !(options->protocol_features & ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER)));
+        if (STRUCT_CHECK(options->ops) < 0)
+                return "ops: none, or its struct_size is no version's";
+        if (!options->ops->start || !options->ops->stop)
+                return "ops: start and stop are needed";
+        if (options->queues < 1 || options->queues > ORIEL_MAX_QUEUES)
+                return "queues: 1 to 256";
+        if (options->protocol_features & ~PASSED_FEATURES)
+                return "protocol_features: RARP, MTU, CRYPTO_SESSION and HOST_NOTIFIER alone are to be asked for";
+        if (!options->ops->message && options->protocol_features & ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER))
+                return "protocol_features: RARP, MTU and CRYPTO_SESSION need ops->message";
+        for (unsigned i = 0; options->shmem_sizes && i < ORIEL_MAX_SHMIDS; i++)
+                if (!is_aligned(options->shmem_sizes[i], (uint64_t)sysconf(_SC_PAGESIZE)))
+                        return "shmem_sizes: not a multiple of the page size";
+        return NULL;
+}
+
+static int check_options(const struct oriel_backend_options *options)
+{
+        int r = STRUCT_CHECK(options);
+        const char *fault = r < 0 ? NULL : find_fault(options);
+
+        if (fault)
+                log_error(options->log, "a back-end can't be made: %s", fault);
+        return fault ? -EINVAL : r;
 }
 
 static int build(struct oriel_backend *backend, const struct oriel_backend_options *options)
 {
-        int shmem = take_shmem_sizes(backend, options->shmem_sizes);
+        bool shmem = take_shmem_sizes(backend, options->shmem_sizes);
 
-        if (shmem < 0)
-                return shmem;
         backend->offered = implied_features(backend, shmem) | options->protocol_features;
         backend->offered &= ~options->without;
         backend->offered =
@@ -101,8 +116,14 @@ DEFINE_CLEANUP(struct oriel_backend *, oriel_backend_free);
 
 int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out)
 {
-        if (!valid(options))
+        if (!out)
                 return -EINVAL;
+        *out = NULL;
+
+        int r = check_options(options);
+
+        if (r < 0)
+                return r;
 
         _cleanup_(freep) struct oriel_backend *blank =
                 calloc(1, sizeof(*blank) + options->queues * sizeof(blank->queues[0]));
@@ -110,8 +131,7 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
         if (!blank)
                 return -ENOMEM;
 
-        int r = requests_init(&blank->requests, &blank->log);
-
+        r = requests_init(&blank->requests, &blank->log);
         if (r < 0)
                 return r;
 
@@ -147,12 +167,15 @@ void oriel_backend_free(struct oriel_backend *backend)
 
 int oriel_backend_attach(struct oriel_backend *backend, int fd)
 {
+        int r = fd_check(fd);
+
+        if (r < 0)
+                return r;
         if (backend->main.fd >= 0) {
                 fd_close(fd);
                 return -EBUSY;
         }
-
-        int r = channel_init(&backend->main, fd);
+        r = channel_init(&backend->main, fd);
 
         if (r < 0) {
                 channel_close(&backend->main);

@@ -39,7 +39,8 @@ int fd_set_nonblocking(int fd, int on)
         if (flags < 0)
                 return -errno;
 
-        int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+        /* Whoever else has the descriptor may have set O_ASYNC, which is nothing that we do. */
+        int wanted = (on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) & ~O_ASYNC;
 
         if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
                 return -errno;

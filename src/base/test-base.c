@@ -67,6 +67,9 @@ static void test_fds(void **state)
         assert_int_equal(fd_event_clear(fd), 0);
         assert_int_equal(fd_event_signal(fd), 0);
         assert_int_equal(fd_event_clear(slots[0]), 1);
+        assert_int_equal(fcntl(fd, F_SETFL, O_RDWR | O_ASYNC), 0);
+        assert_int_equal(fd_set_nonblocking(fd, 1), 0);
+        assert_int_equal(fcntl(fd, F_GETFL) & (O_NONBLOCK | O_ASYNC), O_NONBLOCK);
         /* Whoever shares the eventfd can make it block, which changes nothing. */
         assert_int_equal(fd_set_nonblocking(fd, 0), 0);
         assert_int_equal(fd_event_clear(fd), 0);

@@ -15,6 +15,9 @@ USES_SYSCALLS(SYSCALL(accept4));
 
 static int make_address(const char *path, struct sockaddr_un *address)
 {
+        if (!path)
+                return -EINVAL;
+
         size_t length = strlen(path);
 
         *address = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -98,8 +101,10 @@ int oriel_socket_listen(const char *path)
 
 int oriel_socket_accept(int listener)
 {
-        int fd;
+        int fd = fd_check(listener);
 
+        if (fd < 0)
+                return fd;
         do
                 fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));

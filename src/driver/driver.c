@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "base/struct.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -126,8 +127,10 @@ static int size_memory(struct oriel_driver *driver)
         oriel_ring_sizes(driver->options.queue_size, driver->features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED), sizes);
         per_queue = sizes[0] + sizes[1] + sizes[2] + driver->options.queue_size * UINT64_C(256) + 4 * 4096;
         if (!checked_add(driver->options.memory_size, per_queue * driver->n_queues, &total) ||
-            !checked_round_up(total, 2 << 20, &driver->memory_size))
+            !checked_round_up(total, 2 << 20, &driver->memory_size)) {
+                log_error(&driver->log, "a driver can't be made: memory_size is more than there can be");
                 return -EINVAL;
+        }
         return 0;
 }
 
@@ -186,12 +189,34 @@ static int bring_up(struct oriel_driver *driver, int fd)
 
 DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
 
+static int check_options(const struct oriel_driver_options *options)
+{
+        int r = STRUCT_CHECK(options);
+        const char *fault = NULL;
+
+        if (r == 0 && options->timeout_ms < 0)
+                fault = "timeout_ms is below 0";
+        else if (r == 0 && options->queues > ORIEL_MAX_QUEUES)
+                fault = "queues: 256 at most";
+        if (fault)
+                log_error(options->log, "a driver can't be made: %s", fault);
+        return fault ? -EINVAL : r;
+}
+
 int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out)
 {
         _cleanup_(fd_closep) int socket = fd;
 
-        if (options->struct_size < sizeof(*options))
+        if (!out)
                 return -EINVAL;
+        *out = NULL;
+
+        int r = fd_check(fd);
+
+        if (r == 0)
+                r = check_options(options);
+        if (r < 0)
+                return r;
 
         _cleanup_(oriel_driver_freep) struct oriel_driver *driver = calloc(1, sizeof(*driver));
 
@@ -206,8 +231,7 @@ int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct 
                 driver->options.memory_size = 16 << 20;
         driver->memory_fd = driver->inflight_fd = -1;
 
-        int r = bring_up(driver, fd_take(&socket));
-
+        r = bring_up(driver, fd_take(&socket));
         if (r < 0)
                 return r;
         *out = steal(driver);
@@ -233,12 +257,14 @@ void oriel_driver_free(struct oriel_driver *driver)
 int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
 {
         uint64_t features = driver->features, protocol_features = driver->protocol_features;
+        int r = fd_check(fd);
 
+        if (r < 0)
+                return r;
         oriel_frontend_disconnect(driver->frontend);
         windows_forget(driver);
 
-        int r = oriel_frontend_attach(driver->frontend, fd);
-
+        r = oriel_frontend_attach(driver->frontend, fd);
         if (r == 0)
                 r = negotiate(driver);
         if (r == 0 && (driver->features != features || driver->protocol_features != protocol_features)) {

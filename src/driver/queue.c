@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/range.h"
 #include "channel/channel.h"
 #include "driver/driver.h"
@@ -81,6 +82,9 @@ static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
         }
         if (r == 0)
                 r = new_ring(driver, queue, &queue->ring);
+        if (r == -EINVAL)
+                log_error(&driver->log, "a driver can't be made: no ring of its kind has %u entries (queue_size)",
+                          queue->layout.size);
         if (r < 0)
                 return r;
         queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/struct.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,11 +20,32 @@ static int watch(struct oriel_frontend *frontend, int fd, struct channel *channe
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+static int check_options(const struct oriel_frontend_options *options)
+{
+        int r = STRUCT_CHECK(options);
+
+        if (r == 0 && options->timeout_ms < 0) {
+                log_error(options->log, "a front-end can't be made: timeout_ms is below 0");
+                return -EINVAL;
+        }
+        if (r == 0 && options->ops) {
+                r = STRUCT_CHECK(options->ops);
+                if (r < 0)
+                        log_error(options->log, "a front-end can't be made: ops: its struct_size is no version's");
+        }
+        return r;
+}
+
 int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out)
 {
-        if (options->struct_size < sizeof(*options) || options->timeout_ms < 0 ||
-            (options->ops && options->ops->struct_size < sizeof(*options->ops)))
+        if (!out)
                 return -EINVAL;
+        *out = NULL;
+
+        int r = check_options(options);
+
+        if (r < 0)
+                return r;
 
         _cleanup_(oriel_frontend_freep) struct oriel_frontend *frontend = calloc(1, sizeof(*frontend));
 
@@ -44,8 +66,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
         if (frontend->epoll_fd < 0 || frontend->more_fd < 0)
                 return -errno;
 
-        int r = watch(frontend, frontend->more_fd, NULL);
-
+        r = watch(frontend, frontend->more_fd, NULL);
         if (r < 0)
                 return r;
         *out = steal(frontend);
@@ -64,13 +85,15 @@ void oriel_frontend_free(struct oriel_frontend *frontend)
 
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
 {
+        int r = fd_check(fd);
+
+        if (r < 0)
+                return r;
         if (frontend->main.fd >= 0) {
                 fd_close(fd);
                 return -EBUSY;
         }
-
-        int r = channel_init(&frontend->main, fd);
-
+        r = channel_init(&frontend->main, fd);
         if (r == 0)
                 r = watch(frontend, frontend->main.fd, &frontend->main);
         if (r < 0)

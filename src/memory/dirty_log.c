@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
 #include "base/range.h"
 #include "memory/file_map.h"
 
@@ -33,8 +34,13 @@ static int check_file_size(int fd, uint64_t offset, uint64_t size)
 int oriel_dirty_log_new(int fd, uint64_t offset, uint64_t size, struct oriel_dirty_log **out)
 {
         struct oriel_dirty_log *log;
-        int r = check_file_size(fd, offset, size);
+        int r = fd_check(fd);
 
+        if (!out)
+                return -EINVAL;
+        *out = NULL;
+        if (r == 0)
+                r = check_file_size(fd, offset, size);
         if (r < 0)
                 return r;
         log = calloc(1, sizeof(*log));

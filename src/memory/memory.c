@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
 #include "base/guard.h"
 #include "base/range.h"
 #include "memory/iotlb.h"
@@ -26,6 +27,9 @@ int oriel_memory_new(unsigned max_regions, int iommu, struct oriel_memory **out)
 {
         struct iotlb *iotlb = NULL;
 
+        if (!out)
+                return -EINVAL;
+        *out = NULL;
         if (iommu && iotlb_new(&iotlb) < 0)
                 return -ENOMEM;
         *out = memory_alloc(max_regions, 0, iotlb);
@@ -109,8 +113,10 @@ static int memory_check_added(const struct oriel_memory *old, const struct oriel
 int oriel_memory_add(struct oriel_memory *old, const struct oriel_memory_region *row, int fd, struct oriel_memory **out)
 {
         _cleanup_(region_unrefp) struct region *region = NULL;
-        int r = memory_check_added(old, row);
+        int r = fd_check(fd);
 
+        if (r == 0)
+                r = memory_check_added(old, row);
         if (r < 0)
                 return r;
         r = region_new_file(row, fd, &region);

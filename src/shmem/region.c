@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
 #include "base/range.h"
+#include "base/struct.h"
 #include "shmem/file.h"
 #include "shmem/mapping.h"
 
@@ -43,10 +45,18 @@ static struct oriel_mapping *find(const struct oriel_region *region, const struc
 
 int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out)
 {
-        if (options->struct_size < sizeof(*options) || !options->placement ||
-            options->placement->struct_size < sizeof(*options->placement) || options->size == 0 ||
-            !is_aligned(options->size, page_size()))
+        if (!out)
                 return -EINVAL;
+        *out = NULL;
+
+        int r = STRUCT_CHECK(options);
+
+        if (r == 0)
+                r = STRUCT_CHECK(options->placement);
+        if (r == 0 && (options->size == 0 || !is_aligned(options->size, page_size())))
+                r = -EINVAL;
+        if (r < 0)
+                return r;
 
         struct oriel_region *region = calloc(1, sizeof(*region));
 
@@ -150,8 +160,10 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
         if ((access != ORIEL_ACCESS_READ && access != ORIEL_ACCESS_READ_WRITE) || !is_aligned(fd_offset, page_size()))
                 return -EINVAL;
 
-        int r = check_range(region, &range);
+        int r = fd_check(fd);
 
+        if (r == 0)
+                r = check_range(region, &range);
         if (r == 0)
                 r = file_check_mappable(fd, range, fd_offset, access, &st);
         if (r < 0)

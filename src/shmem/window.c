@@ -159,6 +159,9 @@ DEFINE_CLEANUP(struct oriel_window *, oriel_window_free);
 
 int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **out)
 {
+        if (!out)
+                return -EINVAL;
+        *out = NULL;
         if (size == 0 || !is_aligned(size, (uint64_t)sysconf(_SC_PAGESIZE)))
                 return -EINVAL;
 

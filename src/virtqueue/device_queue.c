@@ -59,6 +59,11 @@ int oriel_device_queue_new(const struct oriel_ring *options, struct oriel_memory
 {
         _cleanup_(oriel_device_queue_freep) struct oriel_device_queue *queue = NULL;
         struct oriel_ring ring;
+
+        if (!out)
+                return -EINVAL;
+        *out = NULL;
+
         int r = ring_check(options, &ring);
 
         if (r < 0)

@@ -2,6 +2,7 @@
 #include "virtqueue/ring.h"
 
 #include "base/range.h"
+#include "base/struct.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -68,8 +69,10 @@ int ring_check(const struct oriel_ring *in, struct oriel_ring *out)
         struct oriel_ring ring = {0};
         const size_t *alignment;
 
-        if (in->struct_size < offsetof(struct oriel_ring, log_used))
-                return -EINVAL;
+        int r = struct_check(in, offsetof(struct oriel_ring, log_used), sizeof(ring));
+
+        if (r < 0)
+                return r;
         memcpy(&ring, in, in->struct_size < sizeof(ring) ? in->struct_size : sizeof(ring));
         if (ring.size == 0 || ring.size > RING_SIZE_MAX)
                 return -EINVAL;
