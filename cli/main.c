@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
+#include "base/kernel.h"
 #include "base/options.h"
 #include "cli/commands.h"
 
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
         }
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
                 if (strcmp(argv[1], commands[i].name) == 0)
-                        return finish_output(commands[i].run(argc - 1, argv + 1));
+                        return kernel_check() < 0 ? STATUS_FAILURE : finish_output(commands[i].run(argc - 1, argv + 1));
         report("'%s' is not a command (see oriel --help)", argv[1]);
         return STATUS_USAGE;
 }

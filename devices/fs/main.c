@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/footprint.h"
+#include "base/kernel.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/signals.h"
@@ -335,6 +336,8 @@ int main(int argc, char **argv)
 
         if (status >= 0)
                 return finish_output(status);
+        if (kernel_check() < 0)
+                return STATUS_FAILURE;
         oriel_memory_survive_sigbus();
         return run(line);
 }

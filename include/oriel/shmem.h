@@ -55,8 +55,8 @@ uint64_t oriel_region_size(const struct oriel_region *region);
  * -EINVAL: empty, an offset that is not a multiple of the page size (for hugetlbfs: of the huge page size, and the size
  * too), a place behind the last that a file can have, or an @access that is neither. -ERANGE: outside the region, or
  * the end overflows. -EEXIST: a part of the range is mapped. -EACCES: @fd is not open for that. -EBADF: not an open
- * file. -ENODEV: not a regular file, memfd, hugetlbfs file or dmabuf. -ENOSPC: the quota, or the process's limit on
- * mappings. Else what mmap says. vhost-user, SHMEM_MAP.
+ * file. -ENODEV: not a regular file, memfd, hugetlbfs file (since Linux 5.16) or dmabuf. -ENOSPC: the quota, or the
+ * process's limit on mappings. Else what mmap says. vhost-user, SHMEM_MAP.
  */
 int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
                      enum oriel_access access);
@@ -94,7 +94,8 @@ struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);
 void oriel_mapping_unref(struct oriel_mapping *mapping); /* the last one frees it; NULL is accepted */
 void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out);
 
-/* A window: an address range of this process, reserved once, in which mappings are placed with MAP_FIXED. */
+/* A window: an address range of this process, reserved once, in which mappings are placed. At no moment is a part of it
+ * unmapped, whatever the file of a mapping is: another thread's mmap() never lands in it. */
 struct oriel_window;
 
 /* What an address shows where nothing is mapped. */
@@ -111,9 +112,9 @@ int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **
 void oriel_window_free(struct oriel_window *window);
 void *oriel_window_address(const struct oriel_window *window);
 uint64_t oriel_window_size(const struct oriel_window *window);
-/* The placement whose userdata is a window, at least as large as the region. What all windows hold of vm.max_map_count
- * stays 4096 below it, so that the rest of the process has these: beyond that a mapping is refused with -ENOSPC. At the
- * limit itself not even a hole could be put back. */
+/* The placement whose userdata is a window. What is beyond its end, where the region is larger, is -ERANGE. What all
+ * windows hold of vm.max_map_count stays 4096 below it, so that the rest of the process has these: beyond that a
+ * mapping is refused with -ENOSPC. At the limit itself not even a hole could be put back. */
 const struct oriel_placement_ops *oriel_window_placement(void);
 
 #pragma GCC visibility pop

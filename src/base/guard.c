@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/guard.h"
+#include "base/map.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@
 /* Twice a back-end's memory slots, and as much again for the rest. */
 #define SLOTS    2048
 #define RESERVED 1 /* a start that no range has */
+
+#define LARGEST_PAGE (UINT64_C(16) << 30) /* of hugetlbfs on any machine */
 
 /* The handler may run at any instruction, so it takes no lock: a slot counts while its start is an address. */
 static struct {
@@ -45,27 +49,46 @@ void guard_remove(void *address)
                 }
 }
 
-static int is_guarded(uintptr_t address)
+/* The guarded range that has @address in it. */
+static bool find_guarded(uintptr_t address, uintptr_t *start, uintptr_t *end)
 {
         for (size_t i = 0; i < SLOTS; i++) {
-                uintptr_t start = atomic_load(&slots[i].start);
-
-                if (start > RESERVED && address >= start && address - start < atomic_load(&slots[i].size))
-                        return 1;
+                *start = atomic_load(&slots[i].start);
+                *end = *start + atomic_load(&slots[i].size);
+                if (*start > RESERVED && address >= *start && address < *end)
+                        return true;
         }
-        return 0;
+        return false;
+}
+
+/* Zeros for the page that has @address in it. A part of a huge page can't be replaced, so what can is looked for: the
+ * least size that the kernel takes is that of the pages there. */
+static bool put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
+{
+        for (uintptr_t size = page_size; size > 0 && size <= LARGEST_PAGE; size *= 2) {
+                uintptr_t page = address & ~(size - 1);
+
+                if (page < start || end - page < size)
+                        return false;
+
+                int r = map_over((void *)page, size, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+                if (r != -EINVAL)
+                        return r == 0;
+        }
+        return false;
 }
 
 static void handle(int number, siginfo_t *info, void *context)
 {
-        uintptr_t page = (uintptr_t)info->si_addr & ~(page_size - 1);
+        uintptr_t address = (uintptr_t)info->si_addr, start, end;
         int saved = errno;
 
         (void)number;
         (void)context;
         /* The access is made again when this returns: it finds the page, or whoever handled SIGBUS before us. */
-        if (!is_guarded(page) || mmap((void *)page, page_size, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        if (!find_guarded(address, &start, &end) || !put_zeros(address, start, end))
                 sigaction(SIGBUS, &before, NULL);
         errno = saved;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/guard.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/printable.h"
 #include "base/range.h"
 #include "base/test.h"
@@ -84,6 +86,99 @@ static void test_fds(void **state)
         assert_int_equal(fd, -1);
         assert_int_equal(fd_close(taken), -1);
         assert_int_equal(fd_dup(taken), -EBADF);
+}
+
+/* ---- memory ---- */
+
+static int proc_file(void)
+{
+        return open("/proc/version", O_RDONLY | O_CLOEXEC);
+}
+
+static int huge_file(void)
+{
+        int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+
+        return fd < 0 || ftruncate(fd, 2 << 20) == 0 ? fd : fd_close(fd);
+}
+
+static int sealed_file(void)
+{
+        int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+        return fd;
+}
+
+/* Files of which the kernel maps nothing, as it finds out only when it has asked them. */
+static const struct {
+        int (*open)(void);
+        size_t size;
+        int protection;
+        bool may_map; /* where there are huge pages to have */
+} refusing[] = {
+        {proc_file, 4096, PROT_READ, false},
+        {huge_file, 2 << 20, PROT_READ | PROT_WRITE, true},
+        {sealed_file, 4096, PROT_READ | PROT_WRITE, false},
+};
+
+static void test_map_over(void **state)
+{
+        const size_t room = 4 << 20, huge = 2 << 20;
+        uint8_t *memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint8_t *at = memory + (-(uintptr_t)memory & (huge - 1));
+        int file = memfd_create("file", MFD_CLOEXEC);
+
+        (void)state;
+        assert_ptr_not_equal(memory, MAP_FAILED);
+        memset(at, 'o', huge);
+        for (size_t i = 0; i < ARRAY_SIZE(refusing); i++) {
+                int fd = refusing[i].open();
+                int r = fd < 0 ? -ENOSYS : map_over(at, refusing[i].size, refusing[i].protection, MAP_SHARED, fd, 0);
+
+                assert_true(r < 0 || refusing[i].may_map);
+                if (r == 0)
+                        assert_int_equal(map_over(at, huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                                         0);
+                for (size_t n = 0; r < 0 && n < huge; n++)
+                        assert_int_equal(at[n], 'o');
+                memset(at, 'o', huge);
+                fd_close(fd);
+        }
+        assert_int_equal(pwrite(file, "new", 3, 4096), 3);
+        assert_int_equal(map_over(at, 4096, PROT_READ, MAP_SHARED, file, 4096), 0);
+        assert_memory_equal(at, "new", 3);
+        assert_int_equal(at[4096], 'o');
+        assert_int_equal(map_over(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 0);
+        assert_int_equal(at[0], 0);
+        assert_int_equal(map_over(at + 1, 4096, PROT_READ, MAP_SHARED, file, 0), -EINVAL);
+        munmap(memory, room);
+        fd_close(file);
+}
+
+/* Memory of huge pages that there are not: each of them is zeros of its own, once it is touched. */
+static void test_zeros_in_huge_pages(void **state)
+{
+        const size_t huge = 2 << 20;
+        int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+
+        (void)state;
+        if (fd < 0)
+                skip();
+        assert_int_equal(ftruncate(fd, 4 << 20), 0);
+
+        uint8_t *memory = mmap(NULL, 4 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+        assert_ptr_not_equal(memory, MAP_FAILED);
+        guard_add(memory, 4 << 20);
+        assert_int_equal(guard_install(), 0);
+        assert_int_equal(memory[huge + 12345], 0);
+        memory[huge + 5] = 5;
+        assert_int_equal(memory[17], 0);
+        assert_int_equal(memory[huge + 5], 5);
+        guard_remove(memory);
+        munmap(memory, 4 << 20);
+        fd_close(fd);
 }
 
 /* ---- eventfds ---- */
@@ -278,10 +373,16 @@ static void test_printable(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_checked),     counted_test(test_ranges),
-                counted_test(test_fds),         counted_test(test_event_that_is_made_to_block),
-                counted_test(test_event_check), counted_test(test_events_without_what_they_are_made_with),
-                counted_test(test_log),         counted_test(test_printable),
+                counted_test(test_checked),
+                counted_test(test_ranges),
+                counted_test(test_fds),
+                counted_test(test_map_over),
+                counted_test(test_zeros_in_huge_pages),
+                counted_test(test_event_that_is_made_to_block),
+                counted_test(test_event_check),
+                counted_test(test_events_without_what_they_are_made_with),
+                counted_test(test_log),
+                counted_test(test_printable),
         };
 
         return run_counted("base", tests);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shmem/file.h"
+#include "base/kernel.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -29,13 +30,16 @@ static bool on_filesystem(int fd, unsigned long magic)
         return fstatfs(fd, &fs) == 0 && (unsigned long)fs.f_type == magic;
 }
 
-/* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever lies behind it. */
+/* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever lies behind it. And before 5.16
+ * it can't move one, which is how a mapping is put into its place (map_over()). */
 static int check_huge(int fd, const struct stat *st, struct oriel_range range, uint64_t fd_offset)
 {
         uint64_t huge = (uint64_t)st->st_blksize;
 
         if (st->st_blksize <= sysconf(_SC_PAGESIZE) || !on_filesystem(fd, HUGETLBFS_MAGIC))
                 return 0;
+        if (!kernel_is_at_least(5, 16))
+                return -ENODEV;
         return is_aligned(range.start | range.size | fd_offset, huge) ? 0 : -EINVAL;
 }
 

@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <oriel/shmem.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -166,6 +169,130 @@ static void test_what_is_no_file(void **state)
         fd_close_all(fds, (size_t)n);
 }
 
+/* ---- files that refuse to be mapped ---- */
+
+struct mapper {
+        const uint8_t *window;
+        atomic_bool ready, stop;
+        atomic_uint inside;
+};
+
+/* Smaller than a huge page, for which the kernel would look for room to align it. */
+#define BLOCK ((2 << 20) - PAGE)
+
+static uint8_t *take_block(void)
+{
+        uint8_t *got = mmap(NULL, BLOCK, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        return got == MAP_FAILED ? NULL : got;
+}
+
+/* Another thread of the process, as malloc() has it. The kernel takes the highest place that is free, so those above
+ * the window are taken first: then there is none but a gap in it. */
+static void *map_all_the_time(void *userdata)
+{
+        struct mapper *mapper = userdata;
+        uint8_t *above[4096], *got;
+        unsigned n = 0;
+
+        while ((got = take_block()) > mapper->window && n < ARRAY_SIZE(above))
+                above[n++] = got;
+        munmap(got, BLOCK);
+        atomic_store(&mapper->ready, true);
+        while (!atomic_load(&mapper->stop)) {
+                got = take_block();
+                if (got + BLOCK > mapper->window && got < mapper->window + SIZE)
+                        atomic_fetch_add(&mapper->inside, 1);
+                munmap(got, BLOCK);
+        }
+        while (n > 0)
+                munmap(above[--n], BLOCK);
+        return NULL;
+}
+
+/* The kernel asks a file whether it can be mapped when it has taken away what was there. A hole must be a hole then and
+ * at every moment, and a neighbour what it was. */
+static void expect_no_gap(enum oriel_hole hole, int fd, bool writable)
+{
+        struct mapper mapper = {0};
+        struct setup s;
+        int file = make_file("neighbour", 4096);
+        pthread_t thread;
+        unsigned refused = 0;
+
+        open_window(&s, SIZE, hole);
+        mapper.window = s.at;
+        assert_int_equal(map(&s, 2 << 20, PAGE, file, 0, false), 0);
+        assert_int_equal(pthread_create(&thread, NULL, map_all_the_time, &mapper), 0);
+        while (!atomic_load(&mapper.ready))
+                sched_yield();
+        for (unsigned i = 0; i < 20000; i++)
+                refused += map(&s, (4 << 20) + (uint64_t)i % 30 * (2 << 20), 2 << 20, fd, 0, writable) < 0;
+        atomic_store(&mapper.stop, true);
+        pthread_join(thread, NULL);
+        assert_int_equal(refused, 20000);
+        assert_int_equal(atomic_load(&mapper.inside), 0);
+        assert_int_equal(oriel_region_count(s.region), 1);
+        assert_memory_equal(s.at + (2 << 20), "neighbour", 9);
+        for (uint64_t at = 4 << 20; at < SIZE; at += PAGE)
+                assert_int_equal(s.at[at], 0);
+        close_window(&s);
+        fd_close(file);
+}
+
+static void test_files_that_refuse(void **state)
+{
+        int proc = open("/proc/version", O_RDONLY | O_CLOEXEC);
+        int sealed = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        (void)state;
+        assert_int_equal(ftruncate(sealed, 2 << 20), 0);
+        assert_int_equal(fcntl(sealed, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+        expect_no_gap(ORIEL_HOLE_ZERO, proc, false);
+        expect_no_gap(ORIEL_HOLE_SINK, proc, false);
+        expect_no_gap(ORIEL_HOLE_ZERO, sealed, true);
+        fd_close(sealed);
+        fd_close(proc);
+}
+
+/* The region is the owner's, and so is the mistake; the process's other memory is not. */
+static void test_window_that_is_too_small(void **state)
+{
+        struct oriel_region *region;
+        struct oriel_window *window;
+        int fd = make_file("behind", 8192);
+
+        (void)state;
+        assert_int_equal(oriel_window_new(2 << 20, ORIEL_HOLE_ZERO, &window), 0);
+
+        const struct oriel_region_options options = {
+                .struct_size = sizeof(options),
+                .size = 4 << 20,
+                .placement = oriel_window_placement(),
+                .userdata = window,
+        };
+        const struct oriel_range last = {(2 << 20) - PAGE, PAGE}, over = {(2 << 20) - PAGE, 2 * PAGE},
+                                 behind = {3 << 20, PAGE};
+        uint8_t *next = (uint8_t *)oriel_window_address(window) + (2 << 20);
+        uint8_t *got =
+                mmap(next, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+        if (got == next)
+                memset(next, 'n', 2 << 20);
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        assert_int_equal(oriel_region_map(region, over, fd, 0, ORIEL_ACCESS_READ), -ERANGE);
+        assert_int_equal(oriel_region_map(region, behind, fd, 0, ORIEL_ACCESS_READ), -ERANGE);
+        assert_int_equal(oriel_region_map(region, last, fd, 0, ORIEL_ACCESS_READ), 0);
+        assert_int_equal(oriel_region_unmap_all(region), 1);
+        for (size_t i = 0; got == next && i < 2 << 20; i++)
+                assert_int_equal(next[i], 'n');
+        oriel_region_free(region);
+        oriel_window_free(window);
+        if (got != MAP_FAILED)
+                munmap(got, 2 << 20);
+        fd_close(fd);
+}
+
 /* How many huge pages the kernel keeps; -1 where that can't be told or changed. */
 static int huge_pages(int set)
 {
@@ -285,6 +412,8 @@ int main(void)
                 counted_test(test_files_show_in_the_window),
                 counted_test(test_permissions),
                 counted_test(test_what_is_no_file),
+                counted_test(test_files_that_refuse),
+                counted_test(test_window_that_is_too_small),
                 counted_test(test_huge_pages),
                 counted_test(test_map_limit),
                 counted_test(test_window_sizes),

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/guard.h"
+#include "base/map.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK     (UINT64_C(2) << 20) /* the smallest sink, and what a window is aligned to */
@@ -63,6 +63,7 @@ static void release(struct oriel_window *window, size_t vmas)
         window->held -= vmas;
 }
 
+/* For holes alone: zeros and memory of our own, for which nobody is asked when they are mapped (map_over()). */
 static int map_fixed(void *address, uint64_t size, int prot, int flags, int fd, uint64_t offset)
 {
         void *got = mmap(address, size, prot, flags | MAP_FIXED, fd, (off_t)offset);
@@ -207,37 +208,20 @@ uint64_t oriel_window_size(const struct oriel_window *window)
         return window->size;
 }
 
-/* A driver's own mmap can fail after the kernel has taken away what was there before (Linux before 6.12), and then the
- * window has a gap. Files' can't in practice; for the rest it is tried elsewhere first. */
-static int try_elsewhere(int fd, uint64_t size, int prot, uint64_t offset)
-{
-        struct stat st;
-
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-                return 0;
-
-        void *trial = mmap(NULL, size, prot, MAP_SHARED, fd, (off_t)offset);
-
-        if (trial == MAP_FAILED)
-                return -errno;
-        munmap(trial, size);
-        return 0;
-}
-
 static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
 {
         struct oriel_window *window = userdata;
         int prot = access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+
+        /* The region's owner may have made it larger than what it is placed in. */
+        if (!range_within(range, window->size))
+                return -ERANGE;
+
         int r = hold(window, PER_PLACE);
 
         if (r < 0)
                 return r;
-        r = try_elsewhere(fd, range.size, prot, fd_offset);
-        if (r == 0) {
-                r = map_fixed(window->address + range.start, range.size, prot, MAP_SHARED, fd, fd_offset);
-                if (r < 0)
-                        make_hole(window, range);
-        }
+        r = map_over(window->address + range.start, range.size, prot, MAP_SHARED, fd, (off_t)fd_offset);
         if (r < 0)
                 release(window, PER_PLACE);
         return r == -ENOMEM ? -ENOSPC : r;
@@ -255,7 +239,7 @@ static void remove_all(void *userdata, uint64_t size)
 {
         struct oriel_window *window = userdata;
 
-        make_hole(window, (struct oriel_range){0, size});
+        make_hole(window, (struct oriel_range){0, size < window->size ? size : window->size});
         release(window, window->held - entries_of_hole(window));
 }
 

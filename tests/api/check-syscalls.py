@@ -28,7 +28,7 @@ BEFORE = """
     bind capng_apply capng_clear capng_get_caps_process capng_have_capability capng_name_to_capability capng_update chdir chmod
     chroot close_range connect execvp fork getegid geteuid getgrnam kill lchown listen mount pipe2 prctl realpath
     seccomp_attr_set seccomp_init seccomp_load seccomp_release seccomp_rule_add seccomp_rule_add_array setgroups setresgid setresuid setrlimit signalfd socket umount2 unlink
-    waitpid
+    uname waitpid __isoc99_sscanf __isoc23_sscanf
 """
 # By other names than their own.
 CALLS = {

@@ -118,6 +118,14 @@ class Usage(Case):
             self.assertIn("Usage: ", result.stdout)
             self.assertEqual(run(*args, "--version").returncode, 0)
 
+    def test_old_kernel(self):
+        """One that says that it is Linux 2.6, which is what a personality is for."""
+        for args in [(ORIEL, "probe", "x"), (ORIEL, "demo"), (ORIEL_FS, "--shared-dir", "/", "--socket-path", "x")]:
+            result = run("setarch", "--uname-2.6", *args)
+            self.assertEqual(result.returncode, 1, args)
+            self.assertRegex(result.stderr, r"^oriel: this is Linux 2\.6\.[^\n]*5\.14[^\n]*\n$", args)
+        self.assertFalse(os.path.exists("x"))
+
     def test_wrong_usage(self):
         for args in [(ORIEL,), (ORIEL, "dance"), (ORIEL, "probe"), (ORIEL, "probe", "a", "b"), (ORIEL, "probe", "--jsno", "a"),
                      (ORIEL, "bench", "walk"), (ORIEL, "bench", "map", "--live", "many"), (ORIEL, "bench", "map", "--live", "99999999"),

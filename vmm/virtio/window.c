@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/printable.h"
 #include "base/range.h"
 
@@ -386,10 +387,9 @@ static uint64_t find_end(const struct window *window, const struct placed *place
 static int put_zeros(struct window *window, struct oriel_range range)
 {
         int prot = atomic_load(&zeros_in_all) + range.size <= MAX_ZEROS ? PROT_READ | PROT_WRITE : PROT_READ;
-        void *got = mmap(host_at(window, range.start), range.size, prot,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 
-        return got == MAP_FAILED ? -errno : 0;
+        return map_over(host_at(window, range.start), range.size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                        0);
 }
 
 /* From @end on, the file has gone. */
@@ -483,10 +483,8 @@ static bool heal_one(struct window *window, struct placed *placed)
         if (end <= placed->shown)
                 return false;
 
-        void *got = mmap(host_at(window, placed->range.start + placed->shown), end - placed->shown, prot,
-                         MAP_SHARED | MAP_FIXED, placed->fd, (off_t)(placed->fd_offset + placed->shown));
-
-        if (got == MAP_FAILED)
+        if (map_over(host_at(window, placed->range.start + placed->shown), end - placed->shown, prot, MAP_SHARED,
+                     placed->fd, (off_t)(placed->fd_offset + placed->shown)) < 0)
                 return false;
         give_zeros_back(window, end - placed->shown);
         placed->shown = end;
