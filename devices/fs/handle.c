@@ -20,15 +20,17 @@ void handle_put(struct handle *handle)
 }
 
 /* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
-static int insert(struct fs *fs, struct handle *handle, uint64_t *fh)
+static int insert(struct fs *fs, struct handle *handle, struct inode *inode, uint64_t *fh)
 {
         int r = -ENFILE;
 
         pthread_mutex_lock(&fs->lock);
         if (fs_has_room(fs))
                 r = ids_add(&fs->handles, handle, &handle->fh);
-        if (r == 0)
+        if (r == 0) {
+                inode->handles++;
                 *fh = handle->fh;
+        }
         pthread_mutex_unlock(&fs->lock);
         return r;
 }
@@ -51,10 +53,10 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
         };
         pthread_mutex_init(&handle->lock, NULL);
 
-        int r = insert(fs, handle, fh);
+        int r = insert(fs, handle, node->inode, fh);
 
         if (r == -ENFILE && parked_clear(fs))
-                r = insert(fs, handle, fh);
+                r = insert(fs, handle, node->inode, fh);
         if (r < 0)
                 handle_put(handle);
         return r;
@@ -74,6 +76,16 @@ struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
         return handle;
 }
 
+/* With the lock: it leaves the table. The guest may have forgotten the node before. */
+static void remove_from_table(struct fs *fs, const struct handle *handle)
+{
+        struct inode *inode = ids_find(&fs->inodes, handle->nodeid);
+
+        ids_remove(&fs->handles, handle->fh);
+        if (inode)
+                inode->handles--;
+}
+
 struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
 {
         pthread_mutex_lock(&fs->lock);
@@ -81,7 +93,7 @@ struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
         struct handle *handle = ids_find(&fs->handles, fh);
 
         if (handle && handle->kind == kind)
-                ids_remove(&fs->handles, fh);
+                remove_from_table(fs, handle);
         else
                 handle = NULL;
         pthread_mutex_unlock(&fs->lock);
@@ -100,7 +112,7 @@ static struct handle *remove_next(struct fs *fs, uint32_t *slot)
         struct handle *handle = ids_next(&fs->handles, slot);
 
         if (handle)
-                ids_remove(&fs->handles, handle->fh);
+                remove_from_table(fs, handle);
         pthread_mutex_unlock(&fs->lock);
         return handle;
 }

@@ -73,7 +73,7 @@ static struct inode_key key_of(const struct statx *stat)
         };
 }
 
-static void inode_put(struct fs *fs, struct inode *inode)
+void inode_put(struct fs *fs, struct inode *inode)
 {
         if (!inode || atomic_fetch_sub(&inode->refs, 1) > 1)
                 return;
@@ -88,7 +88,7 @@ static void inode_put(struct fs *fs, struct inode *inode)
         free(inode);
 }
 
-static struct inode *inode_get(struct fs *fs, uint64_t nodeid)
+struct inode *inode_get(struct fs *fs, uint64_t nodeid)
 {
         pthread_mutex_lock(&fs->lock);
 
@@ -98,24 +98,6 @@ static struct inode *inode_get(struct fs *fs, uint64_t nodeid)
                 atomic_fetch_add(&inode->refs, 1);
         pthread_mutex_unlock(&fs->lock);
         return inode;
-}
-
-int node_get(struct fs *fs, uint64_t nodeid, struct node *node)
-{
-        *node = (struct node){.fs = fs, .inode = inode_get(fs, nodeid), .fd = -1, .opened = -1};
-        if (!node->inode)
-                return -ESTALE;
-        node->fd = node->inode->fd;
-        if (node->fd < 0)
-                node->fd = node->opened =
-                        file_id_open(node->inode->mount->fd, node->inode->id.file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        return node->fd < 0 ? node->fd : 0;
-}
-
-void node_put(struct node *node)
-{
-        fd_close(node->opened);
-        inode_put(node->fs, node->inode);
 }
 
 /* What is known of a file that is about to become an inode. */
@@ -403,15 +385,6 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
         inode_put(fs, gone);
 }
 
-int node_open(const struct node *node, int flags)
-{
-        mode_t type = node->inode->type;
-
-        if (S_ISLNK(type))
-                return -ELOOP;
-        return S_ISREG(type) || S_ISDIR(type) ? fs_reopen(node->fs, node->fd, flags) : -ENXIO;
-}
-
 /* Whether files can be opened by handle at all: that takes CAP_DAC_READ_SEARCH. */
 static int try_handles(struct fs *fs, int root_fd)
 {
@@ -491,32 +464,4 @@ void inodes_done(struct fs *fs)
         mount_unref(fs, fs->mounts.root);
         ids_done(&fs->inodes);
         free(fs->mounts.points);
-}
-
-int node_attributes(const struct node *node, struct fuse_attr_out *out)
-{
-        struct statx stat;
-        int r = attributes_read(node->fs, node->fd, "", &stat);
-
-        if (r < 0)
-                return r;
-        *out = (struct fuse_attr_out){
-                .attr_valid = attributes_valid(node->fs),
-                .attr = attributes_of(node->fs, &stat),
-        };
-        return 0;
-}
-
-int node_statx(const struct node *node, struct fuse_statx_out *out)
-{
-        struct statx stat;
-        int r = attributes_read(node->fs, node->fd, "", &stat);
-
-        if (r < 0)
-                return r;
-        *out = (struct fuse_statx_out){
-                .attr_valid = attributes_valid(node->fs),
-                .stat = attributes_all(node->fs, &stat),
-        };
-        return 0;
 }

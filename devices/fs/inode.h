@@ -40,8 +40,13 @@ struct inode {
         mode_t type;               /* S_IFMT, which no file ever changes */
         struct mount_point *mount; /* what the handle is opened on */
         struct lock_owner *owners; /* under the lock of struct fs, as the next */
+        unsigned handles;          /* how many the guest has */
         unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
+
+/* A reference to the inode of that number, or NULL. */
+struct inode *inode_get(struct fs *fs, uint64_t nodeid);
+void inode_put(struct fs *fs, struct inode *inode); /* NULL is accepted */
 
 /* Open the root, which stays whatever the guest forgets. */
 int inodes_init(struct fs *fs);
@@ -59,6 +64,12 @@ struct node {
 
 /* -ESTALE: there is no such node, or its file is gone. @node is to be put also on failure. */
 int node_get(struct fs *fs, uint64_t nodeid, struct node *node);
+/* The same for a request that comes by a path. -ESTALE also if the file has no name left and the guest has no handle of
+ * it: then that path leads elsewhere by now. */
+int node_get_linked(struct fs *fs, uint64_t nodeid, struct node *node);
+/* @r, the result of an operation on a name in @node. Nothing is found or made in a directory that was removed: -ENOENT
+ * becomes -ESTALE where it was, and the guest has no handle of it. */
+int node_name_result(const struct node *node, int r);
 void node_put(struct node *node);
 /* One that is put when its scope ends. */
 #define NODE(name) _cleanup_(node_put) struct node name = {.opened = -1}

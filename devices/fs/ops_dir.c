@@ -19,7 +19,7 @@ ssize_t op_opendir(struct request *request)
         struct fuse_open_out out = {.open_flags = open_reply_flags(fs, true)};
         NODE(node);
 
-        int r = node_get(fs, request->header.nodeid, &node);
+        int r = node_get_linked(fs, request->header.nodeid, &node);
 
         if (r < 0)
                 return r;

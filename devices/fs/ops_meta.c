@@ -125,7 +125,7 @@ ssize_t op_setattr(struct request *request)
 {
         NODE(node);
 
-        int r = node_get(request->fs, request->header.nodeid, &node);
+        int r = node_get_linked(request->fs, request->header.nodeid, &node);
 
         if (r == 0)
                 r = change_attributes(&node, &request->in.setattr);
@@ -137,7 +137,7 @@ ssize_t op_readlink(struct request *request)
         char target[PATH_MAX];
         NODE(node);
 
-        int r = node_get(request->fs, request->header.nodeid, &node);
+        int r = node_get_linked(request->fs, request->header.nodeid, &node);
 
         if (r < 0)
                 return r;

@@ -25,7 +25,7 @@ static ssize_t reply_entry(struct request *request, const struct node *directory
         struct fuse_entry_out entry;
         int r = inode_lookup(request->fs, directory->fd, &directory->inode->id.key, name, &entry);
 
-        return r < 0 ? r : reply(request, &entry, sizeof(entry));
+        return r < 0 ? node_name_result(directory, r) : reply(request, &entry, sizeof(entry));
 }
 
 ssize_t op_lookup(struct request *request)
@@ -77,7 +77,7 @@ static ssize_t make_entry(struct request *request, uint32_t umask, make_function
         if (r == 0)
                 r = make_as_caller(request, directory.fd, umask, make);
         if (r < 0)
-                return r;
+                return node_name_result(&directory, r);
         r = label_new(request, directory.fd, -1);
         if (r < 0) {
                 unlinkat(directory.fd, request->name, request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
@@ -132,12 +132,14 @@ ssize_t op_link(struct request *request)
         NODE(node);
         NODE(directory);
 
-        int r = node_get(fs, request->in.link.oldnodeid, &node), r2 = node_get(fs, request->header.nodeid, &directory);
+        int r = node_get_linked(fs, request->in.link.oldnodeid, &node);
 
-        if (r < 0 || r2 < 0)
-                return r < 0 ? r : r2;
+        if (r == 0)
+                r = node_get(fs, request->header.nodeid, &directory);
+        if (r < 0)
+                return r;
         if (linkat(fs->proc_fd, fd_name(node.fd).text, directory.fd, request->name, AT_SYMLINK_FOLLOW) < 0)
-                return -errno;
+                return node_name_result(&directory, -errno);
         return reply_entry(request, &directory, request->name);
 }
 
@@ -147,7 +149,7 @@ static ssize_t remove_name(struct request *request, int flags)
 
         int r = node_get(request->fs, request->header.nodeid, &directory);
 
-        return r < 0 ? r : sys_result(unlinkat(directory.fd, request->name, flags));
+        return r < 0 ? r : node_name_result(&directory, sys_result(unlinkat(directory.fd, request->name, flags)));
 }
 
 ssize_t op_unlink(struct request *request)
@@ -169,7 +171,8 @@ static ssize_t rename_to(struct request *request, uint64_t new_directory, unsign
 
         if (r < 0 || r2 < 0)
                 return r < 0 ? r : r2;
-        return sys_result(renameat2(from.fd, request->name, to.fd, request->second_name, flags));
+        r = sys_result(renameat2(from.fd, request->name, to.fd, request->second_name, flags));
+        return node_name_result(&to, node_name_result(&from, r));
 }
 
 ssize_t op_rename(struct request *request)

@@ -87,7 +87,7 @@ ssize_t op_open(struct request *request)
         int flags;
         NODE(node);
 
-        int r = node_get(fs, request->header.nodeid, &node);
+        int r = node_get_linked(fs, request->header.nodeid, &node);
 
         if (r < 0)
                 return r;
@@ -197,7 +197,7 @@ static ssize_t create_and_open(struct request *request, create_function *make)
         NODE(directory);
         NODE(node);
 
-        int r = node_get(fs, request->header.nodeid, &directory);
+        int r = node_get_linked(fs, request->header.nodeid, &directory);
 
         if (r == 0)
                 r = open_flags(fs, request->in.create.flags, &flags);

@@ -23,8 +23,8 @@ static const uint16_t max_pages = 256;
  * - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
  * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone. */
 static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-                                      FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
-                                      FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP | FUSE_ALLOW_IDMAP;
+                                      FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_INIT_EXT |
+                                      FUSE_CREATE_SUPP_GROUP | FUSE_ALLOW_IDMAP;
 static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 static const uint64_t needed_for_acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
 

@@ -37,7 +37,7 @@ static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_N
 /* What every request on an attribute begins with. */
 static int begin(struct request *request, struct node *node, char host[XATTR_NAME_SIZE])
 {
-        int r = node_get(request->fs, request->header.nodeid, node);
+        int r = node_get_linked(request->fs, request->header.nodeid, node);
 
         return r < 0 ? r : name_on_host(request->fs, request->name, host);
 }

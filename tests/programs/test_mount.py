@@ -245,6 +245,60 @@ class Mount(MountCase):
         os.close(fd)
         self.assertTrue(os.path.exists(self.at("f")))
 
+    def change_on_the_host(self):
+        """What the guest knows: removed, replaced as an editor does, made anew, and another version's link put in place."""
+        host = lambda name: os.path.join(self.share, name)
+        self.write("removed", b"one\n")
+        self.write("replaced", b"one\n")
+        for name in ("d", "v1", "v2"):
+            os.mkdir(host(name))
+            self.write(name + "/f", name.encode())
+        os.symlink("v1", host("..data"))
+        for name in ("removed", "replaced", "d/f", "..data/f"):
+            open(self.at(name), "rb").read()
+        os.remove(host("removed"))
+        self.write("new", b"host\n")
+        os.rename(host("new"), host("replaced"))
+        shutil.rmtree(host("d"))
+        os.mkdir(host("d"))
+        os.symlink("v2", host("..new"))
+        os.rename(host("..new"), host("..data"))
+
+    def check_changes(self, cache, handles):
+        self.start_fs("--cache", cache, "--inode-file-handles", handles)
+        self.start_mount()
+        self.change_on_the_host()
+        for name in ("removed", "replaced", "d/f", "d/new"):
+            with open(self.at(name), "ab") as file:
+                file.write(b"guest\n")
+        for name, expected in (("removed", b"guest\n"), ("replaced", b"host\nguest\n"), ("d/f", b"guest\n"),
+                               ("d/new", b"guest\n")):
+            self.assertEqual(self.host(name), expected, (cache, handles, name))
+        self.assertEqual(open(self.at("..data/f"), "rb").read(), b"v2", (cache, handles))
+        os.mkdir(self.at("d/d"))
+        self.assertTrue(os.path.isdir(os.path.join(self.share, "d/d")), (cache, handles))
+
+    def test_what_the_host_replaces(self):
+        """Nothing is written into files and directories that are gone, however long names are believed."""
+        for cache in ("auto", "always", "metadata", "never"):
+            for handles in ("never", "prefer", "mandatory") if os.geteuid() == 0 else ("never",):
+                with self.subTest(cache=cache, handles=handles):
+                    self.check_changes(cache, handles)
+                self.doCleanups()
+                self.setUp()
+
+    def test_what_is_open_goes_on(self):
+        self.start_fs("--cache=always")
+        self.start_mount()
+        self.write("f", b"one")
+        with open(self.at("f"), "r+b", buffering=0) as file:
+            os.remove(os.path.join(self.share, "f"))
+            self.write("f", b"two")
+            self.assertEqual(os.pwrite(file.fileno(), b"new", 0), 3)
+            with open(f"/proc/self/fd/{file.fileno()}", "rb") as again:
+                self.assertEqual(again.read(), b"new")
+        self.assertEqual(open(self.at("f"), "rb").read(), b"two")
+
     def test_readonly(self):
         self.write("f", b"x")
         self.start_fs("--dax-window", "8M", "--readonly")
