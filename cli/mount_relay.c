@@ -148,8 +148,8 @@ static int serve_write(struct mount *mount, struct slot *slot, const struct fuse
         struct dax_ask ask;
 
         memcpy(&in, slot->in + sizeof(*header), sizeof(in));
-        /* Where an append goes only the back-end knows. */
-        if (in.flags & O_APPEND)
+        /* Where an append goes only the back-end knows, and a store takes no set-user-ID bits away. */
+        if (in.flags & O_APPEND || in.write_flags & FUSE_WRITE_KILL_SUIDGID)
                 return 0;
 
         uint8_t *data = dax_find(mount->dax, header->nodeid, in.offset, in.size, &ask);

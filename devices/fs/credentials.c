@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(setfsuid), SYSCALL(setfsgid), SYSCALL(capget), SYSCALL(capset), SYSCALL(setgroups),
-              SYSCALL(umask), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
+              SYSCALL(umask), SYSCALL(fstat), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
 
 /* The file system's ids, unlike the others, are the thread's alone even with the C library's own functions. The
  * functions return the previous id and no error; an id that can't be changes nothing. */
@@ -140,10 +140,31 @@ struct credentials_fsetid credentials_drop_fsetid(bool drop)
         return (struct credentials_fsetid){write_capabilities(data) == 0};
 }
 
+struct credentials_fsetid credentials_kill_setuid(bool kill, int fd)
+{
+        struct credentials_fsetid saved = {false};
+        struct stat stat;
+
+        if (!kill || fstat(fd, &stat) < 0)
+                return saved;
+
+        const bool group_executes = stat.st_mode & S_IXGRP, setgid = stat.st_mode & S_ISGID;
+
+        if (!(stat.st_mode & S_ISUID) && !(setgid && group_executes))
+                return saved;
+        saved = credentials_drop_fsetid(true);
+        saved.in_group = saved.dropped && setgid && !group_executes;
+        if (saved.in_group)
+                setfsgid(stat.st_gid);
+        return saved;
+}
+
 void credentials_restore_fsetid(struct credentials_fsetid *saved)
 {
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
+        if (saved->in_group)
+                setfsgid(own.gid);
         if (!saved->dropped || read_capabilities(data) < 0)
                 return;
         data[0].effective |= CAP_TO_MASK(CAP_FSETID);

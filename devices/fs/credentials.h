@@ -32,15 +32,21 @@ int credentials_take(const struct credentials_wanted *wanted, bool others, struc
 /* For __cleanup__; without an effect where nothing was taken. */
 void credentials_restore(struct credentials *saved);
 
-/* Until it is restored, who changes a file in this thread takes its set-user-ID and set-group-ID bits away: as long as
- * it is without CAP_FSETID. */
+/* How this thread is without CAP_FSETID: the host's kernel takes bits away from the mode then. */
 struct credentials_fsetid {
         bool dropped;
+        bool in_group;
 };
+/* With @drop, until it is restored: setting an access list takes a set-group-ID bit away, as for a user who is not in
+ * the file's group. */
 struct credentials_fsetid credentials_drop_fsetid(bool drop);
+/* With @kill, until it is restored: who changes the contents of the file of @fd takes its set-user-ID bit away, and its
+ * set-group-ID bit if its group may execute it. Without that right it is no such bit, and stays, as it does for a user
+ * who is in the group. */
+struct credentials_fsetid credentials_kill_setuid(bool kill, int fd);
 void credentials_restore_fsetid(struct credentials_fsetid *saved);
-#define WITHOUT_FSETID(drop)                                                                             \
-        _cleanup_(credentials_restore_fsetid) __attribute__((unused)) struct credentials_fsetid fsetid = \
-                credentials_drop_fsetid(drop)
+#define FSETID_SCOPE             _cleanup_(credentials_restore_fsetid) __attribute__((unused)) struct credentials_fsetid fsetid
+#define WITHOUT_FSETID(drop)     FSETID_SCOPE = credentials_drop_fsetid(drop)
+#define KILLING_SETUID(kill, fd) FSETID_SCOPE = credentials_kill_setuid(kill, fd)
 
 #endif

@@ -16,7 +16,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-USES_SYSCALLS(SYSCALL(fstat), SYSCALL(newfstatat));
+USES_SYSCALLS(SYSCALL(fstat));
 
 int node_get(struct fs *fs, uint64_t nodeid, struct node *node)
 {

@@ -105,9 +105,6 @@ uint32_t open_reply_flags(const struct fs *fs, bool directory);
  * did. */
 int label_new(const struct request *request, int directory_fd, int fd);
 
-/* Whether the file of @fd has bits that are to be taken away by who changes its contents. */
-bool has_setuid(int fd);
-
 /* What the host's kernel does by itself only where names of attributes are the same on both sides: who changes a file
  * takes its capabilities away. */
 void drop_mapped_capability(const struct fs *fs, int fd);

@@ -86,7 +86,7 @@ ssize_t op_write(struct request *request)
                                                      : -1;
         int fd = cached_fd >= 0 ? cached_fd : handle->fd;
 
-        WITHOUT_FSETID(in->write_flags & FUSE_WRITE_KILL_SUIDGID && has_setuid(fd));
+        KILLING_SETUID(in->write_flags & FUSE_WRITE_KILL_SUIDGID, fd);
         HOLD_CONTENTS(request->fs, handle->fd, -1, file);
         drop_mapped_capability(request->fs, handle->fd);
 
@@ -212,7 +212,8 @@ ssize_t op_lseek(struct request *request)
         return reply(request, &out, sizeof(out));
 }
 
-/* The requests that have no flag for it: a guest that leaves set-user-ID bits to us leaves them to us there, too. */
+/* The requests that have no flag for it: a guest that leaves set-user-ID bits to us leaves them to us there, too. It
+ * says whose they are, as ALLOW_IDMAP is not wanted then: see choose_flags(). */
 static bool changes_for_other(const struct request *request)
 {
         return request->fs->features & FUSE_HANDLE_KILLPRIV_V2 && request->header.uid != 0;
@@ -231,7 +232,7 @@ ssize_t op_fallocate(struct request *request)
         if (!is_in_file((struct oriel_range){in->offset, in->length}))
                 return -EINVAL;
 
-        WITHOUT_FSETID(changes_for_other(request) && has_setuid(handle->fd));
+        KILLING_SETUID(changes_for_other(request), handle->fd);
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
         drop_mapped_capability(request->fs, handle->fd);
 
@@ -254,7 +255,7 @@ static ssize_t copy_range(struct request *request, size_t most)
         if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
                 return -EINVAL;
 
-        WITHOUT_FSETID(changes_for_other(request) && has_setuid(to->fd));
+        KILLING_SETUID(changes_for_other(request), to->fd);
         HOLD_CONTENTS(request->fs, from->fd, to->fd, WHOLE_FILE);
         if (hold.error < 0)
                 return hold.error;

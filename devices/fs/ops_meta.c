@@ -64,7 +64,7 @@ static int change_mode(const struct node *node, const struct fuse_setattr_in *in
 /* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
 static int change_size(const struct node *node, const struct fuse_setattr_in *in)
 {
-        WITHOUT_FSETID(in->valid & FATTR_KILL_SUIDGID && has_setuid(node->fd));
+        KILLING_SETUID(in->valid & FATTR_KILL_SUIDGID, node->fd);
 
         if (in->size > INT64_MAX)
                 return -EINVAL;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL_AT(unlinkat, 0), SYSCALL(fstat));
+USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL_AT(unlinkat, 0));
 
 /* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
  * places whatever their handle says. Where it may keep what was written, it reads what it writes only in part. */
@@ -46,18 +46,10 @@ uint32_t open_reply_flags(const struct fs *fs, bool directory)
         return directory ? flags[fs->options.cache].directory : flags[fs->options.cache].file;
 }
 
-/* A set-group-ID bit without the right to execute is no such bit, and would go too, as this process is in no group. */
-bool has_setuid(int fd)
-{
-        struct stat stat;
-
-        return fstat(fd, &stat) == 0 && (stat.st_mode & S_ISUID || (stat.st_mode & S_ISGID && stat.st_mode & S_IXGRP));
-}
-
 /* O_TRUNC changes the file. */
 static int open_node(const struct node *node, int flags, bool kill_setuid)
 {
-        WITHOUT_FSETID(kill_setuid && has_setuid(node->fd));
+        KILLING_SETUID(kill_setuid, node->fd);
         HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
 
         if (flags & O_TRUNC)
@@ -71,8 +63,9 @@ static int open_node(const struct node *node, int flags, bool kill_setuid)
         return fd;
 }
 
-/* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that was not asked to say so
- * (HANDLE_KILLPRIV_V2) leaves it to us all the same, as the truncation is ours (ATOMIC_O_TRUNC). */
+/* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that does not say so
+ * (HANDLE_KILLPRIV_V2) truncates by a SETATTR of its own (no ATOMIC_O_TRUNC), and sends O_TRUNC with CREATE alone, for
+ * a file that it has not known of. CREATE names the user always. */
 static bool kills_setuid(const struct request *request, int flags, uint32_t open_flags)
 {
         if (request->fs->features & FUSE_HANDLE_KILLPRIV_V2)

@@ -21,10 +21,15 @@ static const uint16_t max_pages = 256;
 
 /* What we want of what the kernel offers, whatever the options. Not among it, because it would not be true here:
  * - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
- * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone. */
-static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-                                      FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_INIT_EXT |
-                                      FUSE_CREATE_SUPP_GROUP | FUSE_ALLOW_IDMAP;
+ * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone;
+ * - CACHE_SYMLINKS: a link that is replaced on the host would be followed for as long as its name is believed. */
+static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_ASYNC_DIO |
+                                      FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP;
+/* Who takes set-user-ID bits away has to know who changes a file. With ATOMIC_O_TRUNC the guest leaves that to us in an
+ * OPEN, which says so only with HANDLE_KILLPRIV_V2. With that, FALLOCATE and COPY_FILE_RANGE say it by their user,
+ * which they don't name with ALLOW_IDMAP. */
+static const uint64_t wanted_for_killpriv = FUSE_HANDLE_KILLPRIV_V2 | FUSE_ATOMIC_O_TRUNC;
+static const uint64_t wanted_without_killpriv = FUSE_ALLOW_IDMAP;
 static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 static const uint64_t needed_for_acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
 
@@ -40,7 +45,8 @@ uint64_t features_wanted(const struct fs *fs)
                 {!options->no_readdirplus, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO},
                 {!options->no_submounts, FUSE_SUBMOUNTS},
                 {options->writeback, FUSE_WRITEBACK_CACHE},
-                {options->killpriv_v2, FUSE_HANDLE_KILLPRIV_V2},
+                {options->killpriv_v2, wanted_for_killpriv},
+                {!options->killpriv_v2, wanted_without_killpriv},
                 {options->allow_mmap, FUSE_DIRECT_IO_ALLOW_MMAP},
                 {options->xattr, FUSE_SETXATTR_EXT},
                 {options->posix_acl != FS_NEVER, needed_for_acl},
@@ -64,13 +70,21 @@ static uint64_t offered_flags(const struct fuse_init_in *in)
         return flags;
 }
 
-/* Without one of what access lists need, there are none. */
+/* Some are of no use, or wrong, without all of those that they need. */
 static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 {
+        const struct {
+                uint64_t needed, without;
+        } rows[] = {
+                {needed_for_acl, FUSE_POSIX_ACL | FUSE_DONT_MASK},
+                {wanted_for_killpriv, FUSE_ATOMIC_O_TRUNC},
+        };
         uint64_t flags = offered_flags(in) & features_wanted(fs);
 
-        return (flags & needed_for_acl) == needed_for_acl ? flags
-                                                          : flags & ~(uint64_t)(FUSE_POSIX_ACL | FUSE_DONT_MASK);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if ((flags & rows[i].needed) != rows[i].needed)
+                        flags &= ~rows[i].without;
+        return flags;
 }
 
 /* What the options insist on. NULL: nothing that is not there. */

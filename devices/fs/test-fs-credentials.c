@@ -195,6 +195,8 @@ static void test_killpriv(void **state)
                 check_change(&client, i, uid, true, 02755, 0755);
                 /* Not the right to execute, but mandatory locking once upon a time. */
                 check_change(&client, i, uid, true, 02644, 02644);
+                check_change(&client, i, uid, true, 06644, 02644);
+                check_change(&client, i, uid, true, 06654, 0654);
                 /* Root's changes leave them, before and after others' have not. */
                 check_change(&client, i, 0, false, 06755, 06755);
         }

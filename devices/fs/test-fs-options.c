@@ -92,15 +92,18 @@ static void test_flags_of_options(void **state)
                 uint64_t with, without;
         } rows[] = {
                 {{.shared_dir = NULL},
-                 FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_SUBMOUNTS | FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC |
-                         FUSE_ALLOW_IDMAP | FUSE_CREATE_SUPP_GROUP,
-                 FUSE_WRITEBACK_CACHE | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HANDLE_KILLPRIV | FUSE_DIRECT_IO_ALLOW_MMAP |
-                         FUSE_SETXATTR_EXT | FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SECURITY_CTX | FUSE_POSIX_LOCKS |
-                         FUSE_FLOCK_LOCKS | FUSE_EXPORT_SUPPORT | FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX},
+                 FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_SUBMOUNTS | FUSE_ASYNC_READ | FUSE_ALLOW_IDMAP |
+                         FUSE_CREATE_SUPP_GROUP,
+                 FUSE_ATOMIC_O_TRUNC | FUSE_WRITEBACK_CACHE | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HANDLE_KILLPRIV |
+                         FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_SETXATTR_EXT | FUSE_POSIX_ACL | FUSE_DONT_MASK |
+                         FUSE_SECURITY_CTX | FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_EXPORT_SUPPORT |
+                         FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX},
                 {{.no_readdirplus = true}, FUSE_SUBMOUNTS, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO},
                 {{.no_submounts = true}, FUSE_DO_READDIRPLUS, FUSE_SUBMOUNTS},
                 {{.writeback = true}, FUSE_WRITEBACK_CACHE, 0},
-                {{.killpriv_v2 = true}, FUSE_HANDLE_KILLPRIV_V2, FUSE_HANDLE_KILLPRIV},
+                {{.killpriv_v2 = true},
+                 FUSE_HANDLE_KILLPRIV_V2 | FUSE_ATOMIC_O_TRUNC,
+                 FUSE_HANDLE_KILLPRIV | FUSE_ALLOW_IDMAP},
                 {{.allow_mmap = true}, FUSE_DIRECT_IO_ALLOW_MMAP, 0},
                 {{.xattr = true}, FUSE_SETXATTR_EXT, FUSE_POSIX_ACL | FUSE_DONT_MASK},
                 {{.xattr = true, .posix_acl = FS_AUTO}, FUSE_SETXATTR_EXT | FUSE_POSIX_ACL | FUSE_DONT_MASK, 0},
@@ -121,6 +124,18 @@ static void test_flags_of_options(void **state)
                 assert_int_equal(client.flags & ~(uint64_t)FUSE_INIT_EXT, 0);
                 client_end(&client);
         }
+}
+
+/* A guest that does not say who truncates a file with its OPEN does so by a request of its own. */
+static void test_truncation_by_open(void **state)
+{
+        struct client client;
+
+        (void)state;
+        client_begin(&client, &(struct fs_options){.killpriv_v2 = true});
+        assert_true(client_init_as(&client, UINT64_MAX & ~(uint64_t)FUSE_HANDLE_KILLPRIV_V2) > 0);
+        assert_false(client.flags & FUSE_ATOMIC_O_TRUNC);
+        client_end(&client);
 }
 
 /* What access lists need, all or none; what is insisted on, or no mount. */
@@ -445,10 +460,19 @@ static void test_rename_flags(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_resumed),   counted_test(test_cache_policies), counted_test(test_flags_of_options),
-                counted_test(test_insisting), counted_test(test_writeback),      counted_test(test_direct),
-                counted_test(test_noatime),   counted_test(test_statx),          counted_test(test_tmpfile),
-                counted_test(test_copy_64),   counted_test(test_syncfs),         counted_test(test_rename_flags),
+                counted_test(test_resumed),
+                counted_test(test_cache_policies),
+                counted_test(test_flags_of_options),
+                counted_test(test_truncation_by_open),
+                counted_test(test_insisting),
+                counted_test(test_writeback),
+                counted_test(test_direct),
+                counted_test(test_noatime),
+                counted_test(test_statx),
+                counted_test(test_tmpfile),
+                counted_test(test_copy_64),
+                counted_test(test_syncfs),
+                counted_test(test_rename_flags),
         };
 
         return run_counted("fs-options", tests);

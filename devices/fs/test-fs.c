@@ -20,7 +20,7 @@ static void test_init(void **state)
 
         (void)state;
         client_begin(&client, NULL);
-        assert_true(client.flags & FUSE_ATOMIC_O_TRUNC);
+        assert_true(client.flags & FUSE_BIG_WRITES);
         assert_false(client.flags & (FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX | FUSE_HANDLE_KILLPRIV_V2));
 
         assert_int_equal(client_call(&client, FUSE_INIT, 0, BODY(START(in)), &out, sizeof(out)), sizeof(out));

@@ -299,6 +299,70 @@ class Mount(MountCase):
                 self.assertEqual(again.read(), b"new")
         self.assertEqual(open(self.at("f"), "rb").read(), b"two")
 
+    def as_user(self, uid, change):
+        """Whether it went well."""
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+                change()
+                status = 0
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+
+    def check_setuid(self, user, changes):
+        """After root's change all bits are there; after another's the set-user-ID bit is gone, and the set-group-ID bit if
+        it was one: without the group's right to execute it is none."""
+        for name, change in changes.items():
+            for mode in (0o4755, 0o2755, 0o6755, 0o2644, 0o6644, 0o6654):
+                self.write("f", b"text" * 5000)
+                path = os.path.join(self.share, "f")
+                os.chown(path, user, user)
+                self.warm("f")
+                os.chmod(self.at("f"), mode)
+                self.as_user(user, lambda: change(self.at("f")))
+                kept = 0o777 | (0o2000 if not mode & 0o010 else 0)
+                found = os.stat(path).st_mode & 0o7777
+                self.assertEqual(oct(found), oct(mode if user == 0 else mode & kept), (name, oct(mode), user))
+                os.remove(self.at("f"))
+
+    @unittest.skipIf(os.geteuid() != 0, "not root")
+    def test_setuid_bits(self):
+        def fallocate(path):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, 8192)
+
+        def copy(path):
+            with open(self.at("from"), "rb") as source, open(path, "r+b") as file:
+                self.assertEqual(os.copy_file_range(source.fileno(), file.fileno(), 2), 2)
+
+        def append(path):
+            with open(path, "ab") as file:
+                file.write(b"x")
+
+        def overwrite(path):
+            with open(path, "r+b") as file:
+                file.write(b"x")
+
+        changes = {"O_TRUNC": lambda path: os.close(os.open(path, os.O_WRONLY | os.O_TRUNC)),
+                   "truncate": lambda path: os.truncate(path, 1), "append": append, "overwrite": overwrite,
+                   "fallocate": fallocate, "copy": copy}
+        for options in [], ["--killpriv-v2"]:
+            os.chmod(self.folder, 0o755)
+            os.chmod(self.share, 0o777)
+            self.write("from", b"from")
+            self.start_fs("--dax-window", "8M", *options)
+            self.start_mount()
+            for user in (0, 1234):
+                with self.subTest(options=options, user=user):
+                    self.check_setuid(user, changes)
+            self.doCleanups()
+            self.setUp()
+
     def test_readonly(self):
         self.write("f", b"x")
         self.start_fs("--dax-window", "8M", "--readonly")
