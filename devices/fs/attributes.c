@@ -14,7 +14,7 @@ USES_SYSCALLS(SYSCALL_AT(statx, 0));
 
 static const uint64_t a_day = 86400;
 
-uint64_t attributes_valid(const struct fs *fs)
+uint64_t names_valid(const struct fs *fs)
 {
         static const uint64_t seconds[] = {
                 [FS_CACHE_AUTO] = 1,
@@ -24,6 +24,11 @@ uint64_t attributes_valid(const struct fs *fs)
         };
 
         return seconds[fs->options.cache];
+}
+
+uint64_t attributes_valid(const struct fs *fs, const struct statx *stat)
+{
+        return S_ISREG(stat->stx_mode) && stat->stx_mode & (S_ISUID | S_ISGID) ? 0 : names_valid(fs);
 }
 
 static int read_now(int fd, const char *name, struct statx *stat)

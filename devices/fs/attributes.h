@@ -9,8 +9,11 @@
 struct fs;
 struct statx;
 
-/* How many seconds the guest may believe names and attributes. */
-uint64_t attributes_valid(const struct fs *fs);
+/* How many seconds the guest may believe names. */
+uint64_t names_valid(const struct fs *fs);
+/* The same for the attributes of a file. Of one with set-user-ID bits it may not at all, whatever the policy: they are
+ * taken away by whoever writes to it, and who executes it then must not be given its owner's rights. */
+uint64_t attributes_valid(const struct fs *fs, const struct statx *stat);
 
 /* statx() of @name in @fd, or of @fd itself where that is "", for the guest's eyes: the times after what it has stored
  * near the file's end, and the size before that is looked after again. */

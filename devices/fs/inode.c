@@ -285,8 +285,8 @@ static void tell_entry(struct fs *fs, const struct statx *stat, const struct ino
 {
         *entry = (struct fuse_entry_out){
                 .nodeid = nodeid,
-                .entry_valid = attributes_valid(fs),
-                .attr_valid = attributes_valid(fs),
+                .entry_valid = names_valid(fs),
+                .attr_valid = attributes_valid(fs, stat),
                 .attr = attributes_of(fs, stat),
         };
         if (fs->features & FUSE_SUBMOUNTS && is_submount(stat, parent))

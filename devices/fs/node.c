@@ -84,7 +84,7 @@ int node_attributes(const struct node *node, struct fuse_attr_out *out)
         if (r < 0)
                 return r;
         *out = (struct fuse_attr_out){
-                .attr_valid = attributes_valid(node->fs),
+                .attr_valid = attributes_valid(node->fs, &stat),
                 .attr = attributes_of(node->fs, &stat),
         };
         return 0;
@@ -98,7 +98,7 @@ int node_statx(const struct node *node, struct fuse_statx_out *out)
         if (r < 0)
                 return r;
         *out = (struct fuse_statx_out){
-                .attr_valid = attributes_valid(node->fs),
+                .attr_valid = attributes_valid(node->fs, &stat),
                 .stat = attributes_all(node->fs, &stat),
         };
         return 0;

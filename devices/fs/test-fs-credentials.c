@@ -223,6 +223,105 @@ static void test_no_killpriv(void **state)
         client_end(&client);
 }
 
+static uint64_t valid_of_lookup(struct client *client, const char *name)
+{
+        struct fuse_entry_out entry;
+
+        assert_true(request_entry(client, FUSE_ROOT_ID, name, &entry) > 0);
+        return entry.attr_valid;
+}
+
+static uint64_t valid_of_getattr(struct client *client, const char *name)
+{
+        const struct fuse_getattr_in in = {0};
+        struct fuse_attr_out out;
+
+        assert_true(client_call(client, FUSE_GETATTR, client_node(client, FUSE_ROOT_ID, name), BODY(START(in)), &out,
+                                sizeof(out)) > 0);
+        return out.attr_valid;
+}
+
+static uint64_t valid_of_setattr(struct client *client, const char *name)
+{
+        const struct fuse_setattr_in in = {.valid = FATTR_ATIME_NOW};
+        struct fuse_attr_out out;
+
+        assert_true(client_call(client, FUSE_SETATTR, client_node(client, FUSE_ROOT_ID, name), BODY(START(in)), &out,
+                                sizeof(out)) > 0);
+        return out.attr_valid;
+}
+
+static uint64_t valid_of_statx(struct client *client, const char *name)
+{
+        const struct fuse_statx_in in = {.sx_mask = UINT32_MAX};
+        struct fuse_statx_out out;
+
+        assert_true(client_call(client, FUSE_STATX, client_node(client, FUSE_ROOT_ID, name), BODY(START(in)), &out,
+                                sizeof(out)) > 0);
+        return out.attr_valid;
+}
+
+/* What @name has in a list of all that there is. */
+static uint64_t valid_of_listing(struct client *client, const char *name)
+{
+        char list[4096];
+        uint64_t fh, valid = UINT64_MAX;
+
+        assert_true(client_open(client, FUSE_OPENDIR, FUSE_ROOT_ID, 0, &fh) > 0);
+
+        ssize_t size = client_read(client, FUSE_READDIRPLUS, fh, 0, list, sizeof(list));
+
+        for (ssize_t at = 0; at < size;) {
+                struct fuse_direntplus entry;
+
+                memcpy(&entry, list + at, FUSE_NAME_OFFSET_DIRENTPLUS);
+                if (entry.dirent.namelen == strlen(name) &&
+                    memcmp(list + at + FUSE_NAME_OFFSET_DIRENTPLUS, name, strlen(name)) == 0)
+                        valid = entry.entry_out.attr_valid;
+                at += (ssize_t)FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + entry.dirent.namelen);
+        }
+        assert_int_equal(client_release(client, FUSE_RELEASEDIR, fh), 0);
+        return valid;
+}
+
+/* Bits that somebody takes away must be gone for who executes the file next. */
+static void test_setuid_is_not_believed(void **state)
+{
+        static uint64_t (*const asks[])(struct client * client, const char *name) = {
+                valid_of_lookup, valid_of_getattr, valid_of_setattr, valid_of_statx, valid_of_listing,
+        };
+        static const enum fs_cache caches[] = {FS_CACHE_AUTO, FS_CACHE_ALWAYS, FS_CACHE_METADATA};
+        static const struct {
+                const char *name;
+                mode_t mode;
+                bool believed;
+        } files[] = {{"plain", 0755, true},
+                     {"sticky", 01755, true},
+                     {"u", 04755, false},
+                     {"g", 02755, false},
+                     {"both", 06644, false}};
+        struct client client;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+                client_begin(&client, &(struct fs_options){.cache = caches[i]});
+                /* What is made in such a directory has its group: no more than that. */
+                assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
+                assert_int_equal(fchmodat(client.share_fd, "d", 02755, 0), 0);
+                for (size_t j = 0; j < ARRAY_SIZE(files); j++) {
+                        client_make_file(&client, files[j].name, "");
+                        assert_int_equal(fchmodat(client.share_fd, files[j].name, files[j].mode, 0), 0);
+                }
+                for (size_t k = 0; k < ARRAY_SIZE(asks); k++) {
+                        assert_int_not_equal(asks[k](&client, "d"), 0);
+                        for (size_t j = 0; j < ARRAY_SIZE(files); j++)
+                                if ((asks[k](&client, files[j].name) != 0) != files[j].believed)
+                                        fail_msg("policy %zu, request %zu: %s", i, k, files[j].name);
+                }
+                client_end(&client);
+        }
+}
+
 /* Everything that makes something, for a user who could not have written there: the guest has checked that he may. */
 static void test_owners(void **state)
 {
@@ -320,7 +419,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_umask),       counted_test(test_owners),
                 counted_test(test_killpriv),    counted_test(test_service_keeps_its_capabilities),
-                counted_test(test_no_killpriv),
+                counted_test(test_no_killpriv), counted_test(test_setuid_is_not_believed),
         };
 
         return run_counted("fs-credentials", tests);
