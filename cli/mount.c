@@ -134,8 +134,8 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
                 .log = log,
                 .features = ORIEL_FEATURE(VIRTIO_F_RING_PACKED) | ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
                             ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX),
-                .queue_size = 128,
-                .memory_size = SLOTS * 2 * (BUFFER + HEADROOM),
+                .queue_size = QUEUE_SIZE,
+                .memory_size = SLOTS * 2 * (BUFFER + HEADROOM) + WAITS * 2 * WAIT_BUFFER,
                 .hole = ORIEL_HOLE_ZERO,
         };
         int fd = oriel_socket_connect(path);
@@ -148,6 +148,11 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
                         alloc_buffer(mount->driver, sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in));
                 mount->slots[i].out = alloc_buffer(mount->driver, sizeof(struct fuse_out_header));
                 r = mount->slots[i].in && mount->slots[i].out ? 0 : -ENOMEM;
+        }
+        for (int i = 0; r == 0 && i < WAITS; i++) {
+                mount->waits[i].in = oriel_driver_alloc(mount->driver, WAIT_BUFFER);
+                mount->waits[i].out = oriel_driver_alloc(mount->driver, WAIT_BUFFER);
+                r = mount->waits[i].in && mount->waits[i].out ? 0 : -ENOMEM;
         }
         return r;
 }

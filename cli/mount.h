@@ -16,6 +16,11 @@ struct fuse_session;
 #define SLOTS    32
 #define HEADROOM UINT64_C(4096)                   /* for headers and arguments before the data; a page */
 #define BUFFER   ((UINT64_C(1) << 20) + HEADROOM) /* the kernel's longest request and answer: 256 pages */
+/* Requests that wait for locks, which may last for ever: they have slots of their own, so that there is one for the
+ * request that gives the lock back, and INTERRUPT, and everything else. */
+#define WAITS       64
+#define WAIT_BUFFER UINT64_C(128)
+#define QUEUE_SIZE  256 /* two entries for each, where there are no indirect ones */
 
 /* One request of the kernel's, or of ours to map something, from the time it is read to the time it is answered. */
 struct slot {
@@ -36,7 +41,7 @@ struct mount {
         pthread_t unmounter;
         bool unmounting;
         bool over;
-        struct slot slots[SLOTS];
+        struct slot slots[SLOTS], waits[WAITS];
         uint64_t served, forwarded;
 };
 

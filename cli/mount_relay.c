@@ -8,12 +8,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+static struct slot *find_free(struct slot *slots, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++)
+                if (!slots[i].busy)
+                        return &slots[i];
+        return NULL;
+}
+
 struct slot *mount_free_slot(struct mount *mount)
 {
-        for (int i = 0; i < SLOTS; i++)
-                if (!mount->slots[i].busy)
-                        return &mount->slots[i];
-        return NULL;
+        return find_free(mount->slots, SLOTS);
 }
 
 static struct fuse_in_header header_of(const struct slot *slot)
@@ -45,6 +50,9 @@ static size_t room_for_answer(const struct slot *slot, const struct fuse_in_head
         case FUSE_LISTXATTR:
                 memcpy(&getxattr, slot->in + sizeof(*header), sizeof(getxattr));
                 size = getxattr.size ? getxattr.size : sizeof(struct fuse_getxattr_out);
+                break;
+        case FUSE_SETLKW:
+                size = 0;
                 break;
         default:
                 break;
@@ -167,6 +175,36 @@ static int serve_write(struct mount *mount, struct slot *slot, const struct fuse
         return r < 0 ? r : 1;
 }
 
+/* ---- waits for locks ---- */
+
+static int refuse(struct mount *mount, const struct fuse_in_header *header, int error)
+{
+        struct fuse_out_header out = {sizeof(out), error, header->unique};
+        struct iovec iov = {&out, sizeof(out)};
+
+        return answer(mount, &iov, 1);
+}
+
+/* Unlocking comes as a request that may wait, too. */
+static bool may_last(const struct slot *slot, const struct fuse_in_header *header)
+{
+        struct fuse_lk_in in;
+
+        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
+        return header->opcode == FUSE_SETLKW && in.lk.type != F_UNLCK;
+}
+
+/* It does not stay in @slot. */
+static int forward_wait(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
+{
+        struct slot *wait = find_free(mount->waits, WAITS);
+
+        if (!wait || header->len > WAIT_BUFFER)
+                return refuse(mount, header, -ENOLCK);
+        memcpy(wait->in, slot->in, header->len);
+        return forward(mount, wait, header->len);
+}
+
 static void note_forgets(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
 {
         struct fuse_batch_forget_in batch;
@@ -214,8 +252,9 @@ static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
                 return 0;
         }
         if (written < sizeof(header) || header.len != written) {
-                header = (struct fuse_out_header){sizeof(header), -EIO, header_of(slot).unique};
-                iov = (struct iovec){&header, sizeof(header)};
+                const struct fuse_in_header asked = header_of(slot);
+
+                return refuse(mount, &asked, -EIO);
         }
         return answer(mount, &iov, 1);
 }
@@ -259,5 +298,7 @@ int mount_take_request(struct mount *mount)
         slot->busy = false;
         mount->served += r == 1;
         mount->forwarded += r == 0;
-        return r < 0 ? r : r == 1 ? 0 : forward(mount, slot, (size_t)size);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        return may_last(slot, &header) ? forward_wait(mount, slot, &header) : forward(mount, slot, (size_t)size);
 }

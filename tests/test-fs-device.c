@@ -12,7 +12,9 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
+#include <linux/virtio_ring.h>
 #include <oriel/frontend.h>
 #include <poll.h>
 #include <pthread.h>
@@ -40,6 +42,8 @@ struct ask {
 
 struct guest {
         char path[32];
+        uint16_t queue_size; /* 0: as the driver has it, and with its features alone */
+        uint64_t features;
         struct device *device;
         pthread_t thread;
         struct oriel_driver *driver;
@@ -71,7 +75,10 @@ static void open_device(struct guest *guest, unsigned threads)
                 .threads = threads,
                 .poll_us = 50,
         };
-        const struct oriel_driver_options driver = {.struct_size = sizeof(driver), .queues = 3};
+        const struct oriel_driver_options driver = {.struct_size = sizeof(driver),
+                                                    .queues = 3,
+                                                    .queue_size = guest->queue_size,
+                                                    .features = guest->features};
         int fds[2];
 
         assert_int_equal(make_socketpair(fds), 0);
@@ -105,11 +112,11 @@ static void make_ask(struct guest *guest, struct ask *ask)
         assert_non_null(ask->answer);
 }
 
-static void begin(struct guest *guest, unsigned threads)
+static void begin_with(struct guest *guest, unsigned threads, uint16_t queue_size, uint64_t features)
 {
         char file[64];
 
-        *guest = (struct guest){.path = "/tmp/oriel-device-XXXXXX"};
+        *guest = (struct guest){.path = "/tmp/oriel-device-XXXXXX", .queue_size = queue_size, .features = features};
         assert_non_null(mkdtemp(guest->path));
         snprintf(file, sizeof(file), "%s/f", guest->path);
         close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
@@ -118,6 +125,11 @@ static void begin(struct guest *guest, unsigned threads)
         for (unsigned i = 0; i < WAITERS; i++)
                 make_ask(guest, &guest->waiters[i]);
         make_ask(guest, &guest->at_once);
+}
+
+static void begin(struct guest *guest, unsigned threads)
+{
+        begin_with(guest, threads, 0, 0);
 }
 
 static void end(struct guest *guest)
@@ -268,6 +280,70 @@ static void test_unlocked_while_stopping(void **state)
         }
         print_message("%u of %d granted\n", granted, ROUNDS * WAITERS);
         end(&guest);
+}
+
+/* One more waits for the lock, as far as the ring takes that. Whatever else is asked is answered: and then, as the one
+ * thread takes one after the other, it has begun to wait or been refused. */
+static void wait_and_ask(struct guest *guest, unsigned i)
+{
+        begin_lock(guest, 2 + i, F_WRLCK, FUSE_SETLKW, WAITING, &guest->waiters[i]);
+        begin_lock(guest, 100, F_RDLCK, FUSE_SETLK, WAITING, &guest->at_once);
+        while (guest->at_once.answers == 0) {
+                assert_int_equal(oriel_driver_wait(guest->driver, WAITING, PATIENCE), 0);
+                collect(guest, WAITING);
+        }
+        assert_int_equal(guest->at_once.answer->error, -EAGAIN);
+}
+
+static unsigned count_answers(const struct guest *guest)
+{
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < WAITERS; i++)
+                n += guest->waiters[i].answers;
+        return n;
+}
+
+static void check_ring_stays_usable(uint16_t size, uint64_t features, unsigned expected)
+{
+        struct guest guest;
+
+        begin_with(&guest, 1, size, features);
+        assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
+        for (unsigned i = 0; i < WAITERS; i++) {
+                wait_and_ask(&guest, i);
+                assert_int_equal(guest.waiters[i].answers, i >= expected);
+                if (i >= expected)
+                        assert_int_equal(guest.waiters[i].answer->error, -ENOLCK);
+        }
+        /* Through the same ring: all who wait get the lock in turn, and then others may wait. */
+        begin_lock(&guest, 1, F_UNLCK, FUSE_SETLK, WAITING, &guest.at_once);
+        while (collect(&guest, WAITING), count_answers(&guest) < WAITERS) {
+                give_back(&guest);
+                assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
+        }
+        give_back(&guest);
+        assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
+        for (unsigned i = 0; i <= expected; i++)
+                wait_and_ask(&guest, i);
+        assert_int_equal(guest.waiters[0].answers, 0);
+        assert_int_equal(guest.waiters[expected].answer->error, -ENOLCK);
+        end(&guest);
+}
+
+/* However many wait for locks, a ring has room for what gives them back. */
+static void test_waits_leave_room(void **state)
+{
+        const uint64_t indirect = ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
+                       packed = ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
+
+        (void)state;
+        check_ring_stays_usable(16, indirect, 12);
+        check_ring_stays_usable(16, indirect | packed, 12);
+        /* Two entries for each request. */
+        check_ring_stays_usable(16, 0, 4);
+        check_ring_stays_usable(32, packed, 12);
+        check_ring_stays_usable(8, indirect, 4);
 }
 
 /* A guest that opens all it can leaves what each thread needs for a request, which is told by the limit's errno. */
@@ -430,6 +506,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_stop_while_waiting),
                 counted_test(test_unlocked_while_stopping),
+                counted_test(test_waits_leave_room),
                 counted_test(test_descriptors_that_are_left),
                 counted_test(test_all_are_told_of),
                 counted_test(test_told_before_what_lasts),

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/param.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,6 +63,7 @@ struct workers {
         struct oriel_backend_queue *queue;
         int stop_fd;
         atomic_bool stopping;
+        atomic_uint waiting; /* entries of the ring that belong to requests which wait for locks */
         unsigned n_threads;
         pthread_t threads[MAX_THREADS];
 };
@@ -73,6 +75,7 @@ struct device {
         struct config_space config;
         unsigned threads;
         int64_t poll_ns;
+        atomic_bool indirect; /* the driver may have all of a request in one entry of the ring, and then has */
         struct housekeeper housekeeper;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
@@ -270,6 +273,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         workers->device = device;
         workers->queue = queue;
         atomic_store(&workers->stopping, false);
+        atomic_store(&workers->waiting, 0);
         workers->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (workers->stop_fd < 0)
                 return -errno;
@@ -280,12 +284,37 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 
 /* ---- what no request does ---- */
 
+/* How many entries of the ring a request keeps until it is answered. */
+static unsigned entries_of(const struct device *device, const struct oriel_chain *chain)
+{
+        unsigned n_in, n_out;
+
+        oriel_chain_readable(chain, &n_in);
+        oriel_chain_writable(chain, &n_out);
+        return atomic_load(&device->indirect) ? 1 : n_in + n_out;
+}
+
+/* A quarter of each ring, and enough for some requests, stays for those that don't wait for locks: among them are the
+ * ones that give locks back, and would never come to us from a ring that is full of requests which wait for that. */
+static bool may_wait(void *userdata, struct fs_token token)
+{
+        struct device *device = userdata;
+        struct workers *workers = token.queue;
+        const unsigned size = oriel_backend_queue_size(workers->queue), needed = entries_of(device, token.request),
+                       kept = MAX(size / 4, atomic_load(&device->indirect) ? 4u : 8u);
+
+        if (atomic_load(&workers->waiting) + needed + kept > size)
+                return false;
+        atomic_fetch_add(&workers->waiting, needed);
+        return true;
+}
+
 /* The request that waited for a lock is answered. */
 static void answered(void *userdata, struct fs_token token, size_t written)
 {
         struct workers *workers = token.queue;
 
-        (void)userdata;
+        atomic_fetch_sub(&workers->waiting, entries_of(userdata, token.request));
         if (oriel_backend_queue_push(workers->queue, token.request, written) == 0)
                 oriel_backend_queue_notify(workers->queue);
 }
@@ -363,6 +392,13 @@ static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size
         return 0;
 }
 
+static void set_features(void *userdata, uint64_t features)
+{
+        struct device *device = userdata;
+
+        atomic_store(&device->indirect, features & ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC));
+}
+
 static void reset(void *userdata)
 {
         struct device *device = userdata;
@@ -378,6 +414,7 @@ static int make_backend(struct device *device, const struct device_options *opti
                 .get_config = get_config,
                 .start = start,
                 .stop = stop,
+                .set_features = set_features,
                 .reset = reset,
         };
         const struct oriel_backend_options backend = {
@@ -401,6 +438,7 @@ static int make_fs(struct device *device, const struct device_options *options, 
 
         fs.window_ops = fs.window_size ? &window_ops : NULL;
         fs.window_userdata = device;
+        fs.may_wait = may_wait;
         fs.answered = answered;
         fs.lasts = lasts;
         fs.answered_userdata = device;

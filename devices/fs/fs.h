@@ -93,12 +93,15 @@ struct fs_options {
         const struct fs_window_ops *window_ops;
         void *window_userdata;
         bool insist; /* map files of a read-only share also where the front-end can't keep the guest from writing */
+        /* May the request of @token wait for a lock? One that may has its answer later, and counts until then; one that
+         * may not is answered with -ENOLCK. NULL: as many as want to. From fs_handle(), one at a time. */
+        bool (*may_wait)(void *userdata, struct fs_token token);
         /* The request of @token, which waited, has its answer: @written bytes. From any thread, once for each. */
         void (*answered)(void *userdata, struct fs_token token, size_t written);
         /* The request of @token, which is begun now, is of a kind that may last: other answers should not wait for it.
          * From fs_handle(). */
         void (*lasts)(void *userdata, struct fs_token token);
-        void *answered_userdata; /* of both */
+        void *answered_userdata; /* of these three */
         struct oriel_log log;
 };
 

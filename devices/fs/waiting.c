@@ -125,6 +125,21 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
         return found;
 }
 
+static bool may_wait(const struct fs *fs, struct fs_token token)
+{
+        return !fs->options.may_wait || fs->options.may_wait(fs->options.answered_userdata, token);
+}
+
+/* With the lock: 0 or why it is not to wait. */
+static int refuse_wait(struct fs *fs, const struct waiting_lock *item)
+{
+        if (was_interrupted(&fs->waiting, item->unique))
+                return -EINTR;
+        if (is_deadlock(fs, &item->wanted))
+                return -EDEADLK;
+        return may_wait(fs, item->token) ? 0 : -ENOLCK;
+}
+
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
                 struct fs_token token)
 {
@@ -136,7 +151,7 @@ int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique
         *item = (struct waiting_lock){.wanted = *wanted, .unique = unique, .answer = answer, .token = token};
         pthread_mutex_lock(&waiting->lock);
 
-        int r = was_interrupted(waiting, unique) ? -EINTR : is_deadlock(fs, wanted) ? -EDEADLK : 0;
+        int r = refuse_wait(fs, item);
 
         if (r == 0) {
                 *waiting->last = item;

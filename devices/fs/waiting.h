@@ -22,7 +22,8 @@ int waiting_init(struct waiting_locks *waiting);
 void waiting_done(struct waiting_locks *waiting);
 
 /* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
- * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOMEM. */
+ * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOLCK: too many wait
+ * already, see options.may_wait; -ENOMEM. */
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
                 struct fs_token token);
 void waiting_interrupt(struct fs *fs, uint64_t unique);

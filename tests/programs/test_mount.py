@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel mount, with and without the window."""
 import errno
+import fcntl
 import filecmp
 import hashlib
 import mmap
@@ -9,11 +10,12 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
 
-from harness import ORIEL, main, run, unittest
+from harness import ORIEL, main, run, unittest, wait_for
 from mount_case import MountCase, why_not
 
 
@@ -298,6 +300,60 @@ class Mount(MountCase):
             with open(f"/proc/self/fd/{file.fileno()}", "rb") as again:
                 self.assertEqual(again.read(), b"new")
         self.assertEqual(open(self.at("f"), "rb").read(), b"two")
+
+    def contend(self, lock, unlock, pipe):
+        """In a process of its own, which may hang without harm to the test: tells how it went."""
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            with open(self.at("f"), "r+b") as file:
+                lock(file)
+                unlock(file)
+            outcome = 0
+        except OSError as error:
+            outcome = error.errno
+        os.write(pipe, bytes([outcome]))
+        os._exit(0)
+
+    def check_many_waiters(self, lock, unlock):
+        """More than can wait: the rest are refused, and the mount goes on. All who wait get the lock in turn."""
+        outcomes, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        held = open(self.at("f"), "r+b")
+        lock(held)
+        pids = [self.contend(lock, unlock, theirs) for _ in range(80)]
+        found = b""
+
+        def collect(count):
+            nonlocal found
+            try:
+                found += os.read(outcomes, 100)
+            except BlockingIOError:
+                pass
+            return len(found) == count
+
+        wait_for(lambda: collect(80 - 64), "those who may not wait", 60)
+        self.assertEqual(set(found), {errno.ENOLCK})
+        self.write("seen", b"x")
+        self.assertEqual(os.stat(self.at("seen")).st_size, 1)
+        unlock(held)
+        wait_for(lambda: collect(80), "those who wait", 60)
+        self.assertEqual(found.count(0), 64)
+        for pid in pids:
+            os.waitpid(pid, 0)
+        held.close()
+        os.close(outcomes)
+        os.close(theirs)
+
+    def test_many_wait_for_a_lock(self):
+        self.write("f", b"")
+        self.start_fs("--dax-window", "8M", "--posix-lock", "--flock")
+        self.start_mount()
+        whole = lambda kind: struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+        self.check_many_waiters(lambda file: fcntl.flock(file, fcntl.LOCK_EX),
+                                lambda file: fcntl.flock(file, fcntl.LOCK_UN))
+        self.check_many_waiters(lambda file: fcntl.fcntl(file, fcntl.F_OFD_SETLKW, whole(fcntl.F_WRLCK)),
+                                lambda file: fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole(fcntl.F_UNLCK)))
 
     def as_user(self, uid, change):
         """Whether it went well."""
