@@ -89,7 +89,7 @@ static void write_log(void *userdata, enum oriel_log_level level, const char *li
 
 static void sleep_until_event(struct echo_worker *worker, bool broken)
 {
-        int kick_fd = broken ? -1 : oriel_backend_queue_kick_fd(worker->queue);
+        int kick_fd = oriel_backend_queue_kick_fd(worker->queue);
         struct pollfd fds[] = {{.fd = worker->stop_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
 
         poll(fds, ARRAY_SIZE(fds), kick_fd < 0 && !broken ? 1 : -1);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -379,7 +380,16 @@ static void test_dma_to_and_from_a_window(void **state)
         session_close(&session);
 }
 
-/* The driver uses a mapping in a buffer before the back-end has it as memory: a moment later it has. */
+static void wait_for_error(struct session *session)
+{
+        struct pollfd err = {.fd = session->driver->queues[0].err_fd, .events = POLLIN};
+
+        assert_int_equal(poll(&err, 1, 60000), 1);
+        assert_int_equal(fd_event_clear(err.fd), 1);
+}
+
+/* The driver uses a mapping in a buffer before the back-end has it as memory, which comes when the back-end has said
+ * that there is none. Each kick asks it whether that is still so. */
 static void test_buffer_before_its_memory(void **state)
 {
         const struct session_options options = {
@@ -406,14 +416,16 @@ static void test_buffer_before_its_memory(void **state)
                 assert_int_equal(oriel_driver_submit(session.driver, 0, in, 2, &out, 1, session.in[0]), 0);
                 assert_int_equal(oriel_driver_kick(session.driver, 0), 0);
                 if (round == 1) {
-                        assert_int_equal(oriel_driver_wait(session.driver, 0, 20000), -EIO);
+                        assert_int_equal(oriel_driver_wait(session.driver, 0, 60000), -EIO);
                         break;
                 }
-                usleep(2000);
+                wait_for_error(&session);
+                fd_event_signal(session.driver->queues[0].kick_fd);
+                wait_for_error(&session);
                 assert_int_equal(oriel_frontend_add_mem_reg(session_frontend(&session), &region, fd), 0);
                 assert_int_equal(session_collect(&session, 0), PAGE);
                 assert_int_equal(session.out[0][0], 0xff);
-                /* The second time it never comes: that ends the ring. */
+                /* The second time it never comes. */
                 assert_int_equal(oriel_frontend_rem_mem_reg(session_frontend(&session), &region), 0);
         }
         session_close(&session);

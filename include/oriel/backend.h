@@ -99,8 +99,9 @@ bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);
 /* Readable when the driver has kicked. The queue's, and -1 if the front-end wants it polled instead. */
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
 /* As oriel_device_queue_pop() and _push(). A ring that breaks is reported through its err fd and the log, once. On
- * -EAGAIN an IOTLB miss was sent, and the kick fd becomes readable when it is answered; or a buffer is not in memory,
- * which is looked for again as the kick fd is readable, until after 50 ms the ring is broken. */
+ * -EAGAIN an IOTLB miss was sent, and the kick fd becomes readable when it is answered; or a buffer is in no
+ * memory that the front-end has told of, which it may yet do: the ring's err descriptor says so, and the kick fd becomes
+ * readable when memory comes. */
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out);
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
 /* Call the driver if it wants to know of what was pushed. */

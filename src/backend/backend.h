@@ -24,9 +24,10 @@ struct oriel_backend_queue {
         /* Shared with the device's threads while running. */
         pthread_mutex_t lock;
         struct oriel_device_queue *ring;
-        bool reported;       /* that the ring is broken */
-        int64_t patience_ms; /* until when what is not in memory may come; 0: nothing is waited for */
-        bool polled;         /* the front-end gave no kick fd */
+        bool broken;   /* and logged */
+        bool waits;    /* for a buffer's memory, or the IOTLB */
+        bool reported; /* to the front-end, that the ring is broken or waits for memory */
+        bool polled;   /* the front-end gave no kick fd */
         int kick_fd;
         int call_fd;
         int err_fd;

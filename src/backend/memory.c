@@ -19,6 +19,8 @@ static void use_memory(struct oriel_backend *backend, struct oriel_memory *memor
                 pthread_mutex_lock(&queue->lock);
                 if (queue->ring)
                         oriel_device_queue_set_memory(queue->ring, memory);
+                if (queue->waits && queue->kick_fd >= 0)
+                        fd_event_signal(queue->kick_fd);
                 pthread_mutex_unlock(&queue->lock);
         }
         oriel_memory_unref(backend->memory);

@@ -2,11 +2,9 @@
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "channel/channel.h"
 
 #include <errno.h>
-
-#define PATIENCE_MS 50
+#include <inttypes.h>
 
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue)
 {
@@ -39,32 +37,30 @@ static void notify_inband(struct oriel_backend_queue *queue, enum oriel_backend_
                 requests_wait(&backend->requests, ticket, NULL);
 }
 
-/* With the lock held. Whether this is the first time that the ring is seen to be broken. */
-static bool first_report(struct oriel_backend_queue *queue, int error)
+/* With the lock held. Each time that the ring is looked at and can't be read, so that a front-end may ask by a kick
+ * whether that is still so. Returns whether the front-end is to be told in-band, which is done but once. */
+static bool signal_error(struct oriel_backend_queue *queue)
 {
         bool first = !queue->reported;
 
-        if (first)
-                log_error(&queue->backend->log, "vring %u is broken (%d): %s", queue->index, error,
-                          oriel_device_queue_why(queue->ring));
         queue->reported = true;
-        return first;
+        if (queue->err_fd >= 0)
+                fd_event_signal(queue->err_fd);
+        return first && queue->err_fd < 0;
 }
 
 static void report_broken(struct oriel_backend_queue *queue, int error)
 {
-        int err_fd = -1;
-
         pthread_mutex_lock(&queue->lock);
+        if (!queue->broken)
+                log_error(&queue->backend->log, "vring %u is broken (%d): %s", queue->index, error,
+                          oriel_device_queue_why(queue->ring));
+        queue->broken = true;
 
-        bool first = first_report(queue, error);
+        bool inband = signal_error(queue);
 
-        if (first && queue->err_fd >= 0) {
-                fd_event_signal(queue->err_fd);
-                err_fd = queue->err_fd;
-        }
         pthread_mutex_unlock(&queue->lock);
-        if (first && err_fd < 0)
+        if (inband)
                 notify_inband(queue, ORIEL_BACKEND_VRING_ERR);
 }
 
@@ -81,50 +77,45 @@ static void send_miss(struct oriel_backend_queue *queue, const struct oriel_faul
 }
 
 /* With the lock held. A driver may know of memory before this end does: a front-end answers the request that makes a
- * window show a file, and tells the other back-ends of it then. So what is not in memory is looked for again and again
- * for a moment, as if the driver kicked. */
-static bool may_come(struct oriel_backend_queue *queue, int r)
+ * window show a file, and tells the other back-ends of it then. However late that comes, the buffer is good, so the
+ * queue waits for it, and the front-end is told: who has told of all memory knows that there is none. */
+static bool wait_for_memory(struct oriel_backend_queue *queue)
 {
-        if (r != -EFAULT) {
-                queue->patience_ms = 0;
-                return false;
-        }
+        struct oriel_fault fault;
 
-        int64_t now = now_ms();
-
-        if (queue->patience_ms == 0)
-                queue->patience_ms = now + PATIENCE_MS;
-        if (now < queue->patience_ms) {
-                if (queue->kick_fd >= 0)
-                        fd_event_signal(queue->kick_fd);
-                return true;
-        }
-        oriel_device_queue_set_patient(queue->ring, false);
-        return false;
+        oriel_device_queue_fault(queue->ring, &fault);
+        if (!queue->reported)
+                log_info(&queue->backend->log, "vring %u: a buffer at 0x%" PRIx64 " is in no memory: waits for it",
+                         queue->index, fault.address);
+        return signal_error(queue);
 }
 
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out)
 {
         struct oriel_fault fault = {0};
+        bool inband = false;
 
         pthread_mutex_lock(&queue->lock);
+        /* What has woken it asks it to look again; the signal would keep it awake. */
+        if ((queue->waits || queue->broken) && queue->kick_fd >= 0)
+                fd_event_clear(queue->kick_fd);
 
         int r = oriel_device_queue_pop(queue->ring, out);
-        bool again = may_come(queue, r);
 
-        if (r == -EFAULT && !again)
-                r = oriel_device_queue_pop(queue->ring, out);
+        queue->waits = r == -EFAULT || r == -EAGAIN;
         if (r == -EAGAIN)
                 oriel_device_queue_fault(queue->ring, &fault);
+        else if (r == -EFAULT)
+                inband = wait_for_memory(queue);
         pthread_mutex_unlock(&queue->lock);
 
-        if (again)
-                return -EAGAIN;
+        if (inband)
+                notify_inband(queue, ORIEL_BACKEND_VRING_ERR);
         if (r == -EAGAIN)
                 send_miss(queue, &fault);
-        else if (r < 0 && r != -ENOMEM)
+        else if (r < 0 && r != -ENOMEM && r != -EFAULT)
                 report_broken(queue, r);
-        return r;
+        return r == -EFAULT ? -EAGAIN : r;
 }
 
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)

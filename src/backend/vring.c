@@ -128,8 +128,7 @@ static int start(struct oriel_backend_queue *queue, struct complaint *why)
         }
         pthread_mutex_lock(&queue->lock);
         queue->ring = ring;
-        queue->reported = false;
-        queue->patience_ms = 0;
+        queue->broken = queue->waits = queue->reported = false;
         oriel_device_queue_set_patient(ring, true);
         pthread_mutex_unlock(&queue->lock);
         queue_set_log(queue);

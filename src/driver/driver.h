@@ -20,7 +20,8 @@ struct driver_queue {
         int kick_fd;
         int call_fd;
         int err_fd;
-        int bed; /* an epoll that a wait sleeps on */
+        int bed;               /* an epoll that a wait sleeps on */
+        uint64_t told_at_kick; /* n_told when the device was last asked whether the ring is still in error */
 };
 
 struct driver_window {
@@ -47,6 +48,7 @@ struct oriel_driver {
         int inflight_fd;
         struct oriel_wire_inflight inflight;
         bool slots_ran_out;
+        uint64_t n_told; /* mappings that the back-end was told of as memory, in all */
 
         unsigned n_queues;
         struct driver_queue *queues;

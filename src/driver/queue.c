@@ -174,6 +174,7 @@ int queue_start(struct oriel_driver *driver, unsigned index)
          * have no edge for a call. */
         fd_event_clear(queue->call_fd);
         fd_event_clear(queue->err_fd);
+        queue->told_at_kick = driver->n_told;
         if (r == 0)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
         if (r == 0)
@@ -339,6 +340,22 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
         return may_collect(&driver->queues[queue]);
 }
 
+/* The device has met something that breaks a rule, or a buffer in a window that it had not been told of as memory by
+ * then. All has been told now: it is asked to look again, unless it has done so with just that. */
+static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
+{
+        int r = oriel_frontend_dispatch(driver->frontend);
+
+        if (r < 0)
+                return r;
+        if (queue->told_at_kick == driver->n_told)
+                return -EIO;
+        queue->told_at_kick = driver->n_told;
+        if (inband(driver))
+                return oriel_frontend_vring_kick(driver->frontend, (unsigned)(queue - driver->queues));
+        return fd_event_signal(queue->kick_fd);
+}
+
 /* One wait: 0 to look again, or an error. */
 static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int64_t deadline)
 {
@@ -357,7 +374,7 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
         for (int i = 0; i < n; i++)
                 happened[events[i].data.u32] = true;
         if (happened[EVENT_ERR] && fd_event_clear(queue->err_fd) > 0)
-                return -EIO;
+                return look_again(driver, queue);
         return happened[EVENT_FRONT] ? oriel_frontend_dispatch(driver->frontend) : 0;
 }
 

@@ -124,6 +124,7 @@ void window_mapped(void *userdata, struct oriel_region *region, struct oriel_map
         int r = oriel_frontend_add_mem_reg(driver->frontend, &memory, fd);
 
         if (r == 0) {
+                driver->n_told++;
                 if (tsearch(mapping, &window->as_memory, compare))
                         oriel_mapping_ref(mapping);
                 return;

@@ -102,6 +102,8 @@ struct virtio {
         struct dma_listener dma_listener;
         void *dma_told; /* tsearch(): pieces that the back-end has */
         bool slots_ran_out;
+        bool err_seen;                 /* err_fd is readable */
+        uint64_t n_told, told_at_kick; /* pieces since the start: in all, and before the last look for an error */
         int inflight_fd;
         struct oriel_wire_inflight inflight;
 };
@@ -157,6 +159,8 @@ void running_lost(struct virtio *virtio);
 int running_update(struct virtio *virtio);
 /* What other devices have mapped or unmapped meanwhile. */
 int running_memory(struct virtio *virtio);
+/* As if the driver had kicked each queue. */
+void running_kick(struct virtio *virtio);
 
 static inline bool has_protocol(const struct virtio *virtio, unsigned feature)
 {

@@ -90,8 +90,10 @@ static int add_piece(struct virtio *virtio, struct dma_piece *piece)
 
         int r = oriel_frontend_add_mem_reg(virtio->frontend, &piece->region, piece->fd);
 
-        if (r == 0 && tsearch(piece, &virtio->dma_told, compare_pieces))
+        if (r == 0 && tsearch(piece, &virtio->dma_told, compare_pieces)) {
+                virtio->n_told++;
                 return 0;
+        }
         if (r == -EREMOTEIO)
                 log_lost_dma(virtio, "the back-end takes no more memory");
         dma_piece_release(virtio->options.dma, piece);
@@ -230,6 +232,13 @@ static int start_queue(struct virtio *virtio, unsigned index)
         return 0;
 }
 
+void running_kick(struct virtio *virtio)
+{
+        for (unsigned i = 0; i < virtio->n_queues; i++)
+                if (virtio->queues[i].running)
+                        fd_event_signal(virtio->queues[i].kick_fd);
+}
+
 static int stop_queue(struct virtio *virtio, unsigned index)
 {
         struct queue *queue = &virtio->queues[index];
@@ -326,6 +335,7 @@ int running_start(struct virtio *virtio)
         if (r == 0) {
                 dma_listen(virtio->options.dma, &virtio->dma_listener, virtio->wake_fd);
                 r = running_memory(virtio);
+                virtio->told_at_kick = virtio->n_told;
         }
         if (r == 0)
                 r = set_inflight(virtio);

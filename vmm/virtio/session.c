@@ -246,11 +246,10 @@ static void reset(struct virtio *virtio)
                 lost(virtio, "the back-end did not answer to a reset");
 }
 
-/* The back-end has met something in a ring that breaks a rule. */
-static void ring_broken(struct virtio *virtio)
+static void need_reset_for_ring(struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);
-        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET) && virtio->started) {
+        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
                 log_warning(&virtio->log,
                             "%s: the back-end says that a ring is broken: the device needs a reset by its"
                             " driver",
@@ -261,6 +260,21 @@ static void ring_broken(struct virtio *virtio)
         pthread_mutex_unlock(&virtio->lock);
 }
 
+/* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by
+ * then. All has been told now, of which some may be new to it since it last looked: then it is asked to look again. An
+ * answer is only taken for the last word if it was given with all told. */
+static void session_ring_error(struct virtio *virtio)
+{
+        if (fd_event_clear(virtio->err_fd) <= 0)
+                return;
+        if (virtio->told_at_kick == virtio->n_told) {
+                need_reset_for_ring(virtio);
+                return;
+        }
+        virtio->told_at_kick = virtio->n_told;
+        running_kick(virtio);
+}
+
 static int serve(struct virtio *virtio, const struct wish *wish)
 {
         int r = oriel_frontend_dispatch(virtio->frontend);
@@ -269,8 +283,14 @@ static int serve(struct virtio *virtio, const struct wish *wish)
                 r = write_config(virtio);
         if (r == 0 && wish->run)
                 r = virtio->started ? running_update(virtio) : running_start(virtio);
+        /* Before the memory: what is not in it was mapped before the error. */
+        bool error = virtio->err_seen;
+
+        virtio->err_seen = false;
         if (r == 0 && virtio->started)
                 r = running_memory(virtio);
+        if (r == 0 && error && virtio->started)
+                session_ring_error(virtio);
         return r;
 }
 
@@ -307,8 +327,10 @@ static void sleep_until_event(struct virtio *virtio, int timeout)
         poll(fds, ARRAY_SIZE(fds), timeout);
         if (fds[0].revents)
                 fd_event_clear(virtio->wake_fd);
-        if (fds[1].revents && fd_event_clear(virtio->err_fd) > 0)
-                ring_broken(virtio);
+        if (fds[1].revents && !virtio->started)
+                fd_event_clear(virtio->err_fd);
+        else if (fds[1].revents)
+                virtio->err_seen = true;
 }
 
 /* How long the next try to connect is put off. A back-end that goes as soon as it has come is not asked without end. */
