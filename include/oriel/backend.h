@@ -20,7 +20,9 @@ struct oriel_backend_queue;
 
 /* What the device does. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
  * the dispatching thread with no lock held. Those that return int return 0 or a negative errno, which the front-end
- * sees as a refusal. */
+ * sees as a refusal. Any function may be called there, with these results: oriel_backend_dispatch() is -EDEADLK,
+ * oriel_backend_attach() -EBUSY; oriel_backend_disconnect() and oriel_backend_free() take effect when the call ends
+ * that the callback came from, with all callbacks that this brings. */
 struct oriel_backend_ops {
         size_t struct_size;
         /* Copy [@offset, @offset + @size) of the config space; -EINVAL where there is none. */
@@ -77,19 +79,21 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
 void oriel_backend_free(struct oriel_backend *backend);
 
 /* Serve the front-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno in
- * its place is returned as it is, -1 as -EBADF. -EBUSY: there is one. After its end another may be attached; it starts
+ * its place is returned as it is, -1 as -EBADF. -ENOTSOCK, -EPROTOTYPE: no stream
+ * socket. -EBUSY: there is one. After its end another may be attached; it starts
  * from nothing. */
 int oriel_backend_attach(struct oriel_backend *backend, int fd);
 /* The connection, -1 without one. It changes with each attach. */
 int oriel_backend_get_fd(const struct oriel_backend *backend);
 /* Handle what has come, without waiting for more. 0, -ENOTCONN: the front-end has closed or there is none, -EPROTO: it
- * broke the protocol (the log says how). After an error the connection is gone, and its queues were stopped. */
+ * broke the protocol (the log says how). After these the connection is gone, and its queues were stopped. -ECANCELED: a
+ * callback has freed the back-end, which is no more. -EDEADLK: in a callback, or in that of the log. */
 int oriel_backend_dispatch(struct oriel_backend *backend);
 void oriel_backend_disconnect(struct oriel_backend *backend);
 
 uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend); /* negotiated, standard numbering */
 
-/* ---- queues: any thread, between start and stop ---- */
+/* ---- queues: any thread, between start and stop; else pop and push are -ESHUTDOWN and the others do nothing ---- */
 
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
 uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);

@@ -56,7 +56,8 @@ unsigned oriel_driver_queue_count(const struct oriel_driver *driver);
  * is used up. */
 void *oriel_driver_alloc(struct oriel_driver *driver, size_t size);
 
-/* The window of a region, NULL if the device has no such region; and the record of what is mapped there. */
+/* The window of a region, NULL if the device has no such region; and the record of what is mapped there. Both are the
+ * driver's. */
 void *oriel_driver_window(const struct oriel_driver *driver, uint8_t shmid, uint64_t *size);
 struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint8_t shmid);
 
@@ -66,7 +67,8 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
                         const struct iovec *writable, unsigned n_writable, void *token);
 /* Tell the device of what was submitted, if it wants to know. */
 int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
-/* A buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring. */
+/* A buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring. -EINVAL: no
+ * such queue, which the other functions of a queue return as well, or a pointer is NULL. */
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
 /* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
  * reports the ring as broken, or the front-end's errors. -1 ms: no limit. The call fd's signals stay: see
@@ -76,7 +78,8 @@ int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_m
 /* For a loop of one's own: poll these two for reading. When the first is readable call oriel_frontend_dispatch() on the
  * driver's front-end, when the second is oriel_driver_collect() until 0 after oriel_driver_sleep(). */
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue);
-/* Take back the call fd's signals and ask for more. Returns whether there is something to collect already. */
+/* Take back the call fd's signals and ask for more. Returns whether there is something to collect already: that there
+ * is no such queue, for one. */
 bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue);
 
 /* Stop, resume and ask where a queue is: GET_VRING_BASE, and SET_VRING_KICK again. */

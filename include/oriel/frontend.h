@@ -21,7 +21,7 @@ extern "C" {
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
  * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped
  * (or, with keep_mappings, orphaned).
- * -EREMOTEIO: it refused.
+ * -EREMOTEIO: it refused. -ECANCELED: a callback has freed the front-end, which is no more.
  * After all others nothing was sent, and the session goes on. -EOPNOTSUPP: the message is not one that may be sent now,
  * mostly for want of a negotiated feature. -EBADF: an fd to pass is none; a negative errno in its place is returned as
  * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */
@@ -29,7 +29,8 @@ struct oriel_frontend;
 
 /* What the front-end's owner does at a back-end's request. mapped, unmapped and refused
  * may be NULL; where another is, its request is refused. They come after the request was answered where no answer
- * depends on them (void), and only when no call of the front-end's is under way, so they may make calls themselves. */
+ * depends on them (void), and only when no call of the front-end's is under way, so they may make calls themselves;
+ * oriel_frontend_free() takes effect when the call ends that led to the callback. */
 struct oriel_frontend_ops {
         size_t struct_size;
         /* A mapping was made in a region, from the start of @fd's range: @fd is borrowed. */
@@ -74,7 +75,8 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
 void oriel_frontend_free(struct oriel_frontend *frontend);
 
 /* Speak to the back-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno
- * in its place is returned as it is, -1 as -EBADF. -EBUSY: there is one. After its end another may be attached; it has
+ * in its place is returned as it is, -1 as -EBADF. -ENOTSOCK, -EPROTOTYPE: no
+ * stream socket. -EBUSY: there is one. After its end another may be attached; it has
  * to be negotiated with from the beginning. */
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
 void oriel_frontend_disconnect(struct oriel_frontend *frontend);

@@ -74,14 +74,15 @@ int oriel_memory_iotlb_update(struct oriel_memory *old, struct oriel_range iova,
 int oriel_memory_iotlb_invalidate(struct oriel_memory *old, struct oriel_range iova, struct oriel_memory **out);
 
 unsigned oriel_memory_count(const struct oriel_memory *memory);
-/* Row @index < oriel_memory_count(), in order of guest address. @host may be NULL. */
+/* Row @index, in order of guest address; all zeros where there are less. @host may be NULL. */
 void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct oriel_memory_region *region,
                       void **host);
 
 /* The host memory of [@address, @address + @size) as at most @max spans, in order. Returns how many, at least 1.
  * -EFAULT: a part is in no region, or its region forbids @access. -EAGAIN: a part has no IOTLB entry that allows
- * @access; try again after a miss was answered. -E2BIG: more spans than @max. -EINVAL: @size is 0 or the end overflows.
- * On -EFAULT and -EAGAIN @fault, unless NULL, tells where. The spans are valid while @memory is referenced. */
+ * @access; try again after a miss was answered. -E2BIG: more spans than @max. -EINVAL: @size is 0 or the end overflows,
+ * @space is neither, or there is no @access. On -EFAULT and -EAGAIN @fault, unless NULL, tells where. The spans are
+ * valid while @memory is referenced. */
 int oriel_memory_translate(struct oriel_memory *memory, enum oriel_address_space space, struct oriel_range range,
                            enum oriel_access access, struct iovec *spans, unsigned max, struct oriel_fault *fault);
 

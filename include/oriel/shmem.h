@@ -19,7 +19,8 @@ extern "C" {
 struct oriel_region;
 struct oriel_mapping;
 
-/* Where mappings go. Calls come one at a time for a region, with its lock held, so they must not call the region.
+/* Where mappings go. Calls come one at a time for a region, with its lock held, so they must not call the region: there
+ * its functions are -EDEADLK, or find nothing and do nothing.
  * Ranges are offsets in the region, whole pages, and never overlap. */
 struct oriel_placement_ops {
         size_t struct_size;
@@ -38,7 +39,7 @@ struct oriel_region_options {
         uint64_t size;                               /* bytes, a multiple of the page size */
         unsigned max_mappings;                       /* quota; 0: as many as the placement takes */
         const struct oriel_placement_ops *placement; /* must outlive the region */
-        void *userdata;                              /* the placement's */
+        void *userdata;                              /* the placement's, as a window; must outlive the region too */
 };
 
 /* -EINVAL: a size of 0 or not in whole pages, or no placement; a struct_size that no version has. -E2BIG: a later

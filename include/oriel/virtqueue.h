@@ -88,10 +88,13 @@ uint16_t oriel_chain_id(const struct oriel_chain *chain);
 
 /* Give @chain back with the first @written bytes of its writable part filled, and free it. @written above the writable
  * size is cut to it. With IN_ORDER a chain pushed early is held until those before it are pushed. Marks the dirty log.
- * Returns 0 or the error that ended the queue; @chain is freed either way. */
+ * Returns 0 or the error that ended the queue; @chain is freed either way. -ESHUTDOWN: the queue it was popped from is
+ * gone; it is freed. -EINVAL: NULL, of another queue, or pushed or dropped already; nothing is done. (The last is known
+ * of a chain that lies spare, which up to 256 do, and that no later pop has given out again: it is the caller's to
+ * forget the pointer.) */
 int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written);
-/* Free @chain without giving it back: the driver keeps waiting (a queue that is being stopped). In-flight tracking
- * keeps it for the next back-end. With IN_ORDER, nothing popped after it will reach the driver. */
+/* Free @chain without giving it back: the driver keeps waiting (a queue that is being stopped). NULL is accepted.
+ * In-flight tracking keeps it for the next back-end. With IN_ORDER, nothing popped after it will reach the driver. */
 void oriel_chain_drop(struct oriel_chain *chain);
 
 /* Whether what was pushed since the last call must be told to the driver. */
@@ -129,7 +132,7 @@ int oriel_driver_queue_new(const struct oriel_ring *ring, struct oriel_memory *m
 void oriel_driver_queue_free(struct oriel_driver_queue *queue);
 
 /* Make a buffer available: @readable pieces first, then @writable. @token, not NULL, comes back with it.
- * -EINVAL: no pieces, or more than the ring takes. -EAGAIN: no room now. */
+ * -EINVAL: no token, no pieces, one of no bytes, or more than the ring takes. -EAGAIN: no room now. */
 int oriel_driver_queue_submit(struct oriel_driver_queue *queue, const struct oriel_buffer *readable,
                               unsigned n_readable, const struct oriel_buffer *writable, unsigned n_writable,
                               void *token);

@@ -114,6 +114,36 @@ static int build(struct oriel_backend *backend, const struct oriel_backend_optio
 
 DEFINE_CLEANUP(struct oriel_backend *, oriel_backend_free);
 
+void backend_reset(struct oriel_backend *backend, bool disconnect)
+{
+        for (unsigned i = 0; i < backend->n_queues; i++)
+                queue_reset(&backend->queues[i], disconnect);
+        backend->status = 0;
+        if (backend->ops.reset)
+                backend->ops.reset(backend->userdata);
+}
+
+static void end_connection(struct oriel_backend *backend)
+{
+        backend->disconnect_wanted = false;
+        if (backend->main.fd < 0)
+                return;
+        backend->depth++;
+        /* First, so that no thread of the device's waits for a front-end that is gone. */
+        requests_close(&backend->requests);
+        postcopy_unregister(backend);
+        backend_reset(backend, true);
+        channel_close(&backend->main);
+        memory_reset(backend);
+        oriel_dirty_log_unref(steal(backend->dirty_log));
+        backend->log_fd = fd_close(backend->log_fd);
+        postcopy_close(backend);
+        inflight_close(&backend->inflight);
+        backend->agreement = (struct agreement){.offers_protocol_features = true};
+        backend->disconnect_wanted = false;
+        backend->depth--;
+}
+
 int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out)
 {
         if (!out)
@@ -153,16 +183,25 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
         return 0;
 }
 
-void oriel_backend_free(struct oriel_backend *backend)
+static void backend_destroy(struct oriel_backend *backend)
 {
-        if (!backend)
-                return;
-        oriel_backend_disconnect(backend);
         for (unsigned i = 0; i < backend->n_queues; i++)
                 queue_destroy(&backend->queues[i]);
         requests_destroy(&backend->requests);
         oriel_memory_unref(backend->memory);
         free(backend);
+}
+
+void oriel_backend_free(struct oriel_backend *backend)
+{
+        if (!backend)
+                return;
+        if (backend->depth > 0) {
+                backend->disconnect_wanted = backend->free_wanted = true;
+                return;
+        }
+        end_connection(backend);
+        backend_destroy(backend);
 }
 
 int oriel_backend_attach(struct oriel_backend *backend, int fd)
@@ -171,9 +210,14 @@ int oriel_backend_attach(struct oriel_backend *backend, int fd)
 
         if (r < 0)
                 return r;
-        if (backend->main.fd >= 0) {
+        if (backend->main.fd >= 0 || backend->depth > 0) {
                 fd_close(fd);
                 return -EBUSY;
+        }
+        r = channel_check_socket(fd);
+        if (r < 0) {
+                fd_close(fd);
+                return r;
         }
         r = channel_init(&backend->main, fd);
 
@@ -195,32 +239,6 @@ int oriel_backend_get_fd(const struct oriel_backend *backend)
 uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend)
 {
         return backend->agreement.protocol_features;
-}
-
-void backend_reset(struct oriel_backend *backend, bool disconnect)
-{
-        for (unsigned i = 0; i < backend->n_queues; i++)
-                queue_reset(&backend->queues[i], disconnect);
-        backend->status = 0;
-        if (backend->ops.reset)
-                backend->ops.reset(backend->userdata);
-}
-
-void oriel_backend_disconnect(struct oriel_backend *backend)
-{
-        if (backend->main.fd < 0)
-                return;
-        /* First, so that no thread of the device's waits for a front-end that is gone. */
-        requests_close(&backend->requests);
-        postcopy_unregister(backend);
-        backend_reset(backend, true);
-        channel_close(&backend->main);
-        memory_reset(backend);
-        oriel_dirty_log_unref(steal(backend->dirty_log));
-        backend->log_fd = fd_close(backend->log_fd);
-        postcopy_close(backend);
-        inflight_close(&backend->inflight);
-        backend->agreement = (struct agreement){.offers_protocol_features = true};
 }
 
 /* A request without its reply would be waited for, so an error of any kind ends the connection. But where the reply's
@@ -307,11 +325,12 @@ static int receive(struct oriel_backend *backend)
         return r;
 }
 
-int oriel_backend_dispatch(struct oriel_backend *backend)
+/* 1 after as many messages as there may be in one go. */
+static int handle_some(struct oriel_backend *backend)
 {
-        int r = backend->main.fd < 0 ? -ENOTCONN : 1;
+        int r = 1;
 
-        for (int i = 0; i < MAX_HANDLED && r == 1; i++) {
+        for (int i = 0; i < MAX_HANDLED && r == 1 && !backend->disconnect_wanted; i++) {
                 r = receive(backend);
                 if (r != 1)
                         break;
@@ -320,10 +339,42 @@ int oriel_backend_dispatch(struct oriel_backend *backend)
                 if (r == 0)
                         r = 1;
         }
+        return backend->disconnect_wanted ? -ENOTCONN : r;
+}
+
+int oriel_backend_dispatch(struct oriel_backend *backend)
+{
+        if (!backend)
+                return -EINVAL;
+        if (backend->depth > 0)
+                return -EDEADLK;
+        if (backend->main.fd < 0)
+                return -ENOTCONN;
+
+        backend->depth++;
+
+        int r = handle_some(backend);
+
+        backend->depth--;
         if (r >= 0)
                 return 0;
-        oriel_backend_disconnect(backend);
+        end_connection(backend);
+        if (backend->free_wanted) {
+                backend_destroy(backend);
+                return -ECANCELED;
+        }
         return r == -EPROTO ? -EPROTO : -ENOTCONN;
+}
+
+void oriel_backend_disconnect(struct oriel_backend *backend)
+{
+        if (backend->depth > 0) {
+                backend->disconnect_wanted = true;
+                return;
+        }
+        end_connection(backend);
+        if (backend->free_wanted)
+                backend_destroy(backend);
 }
 
 /* ---- requests to the front-end ---- */
@@ -331,6 +382,9 @@ int oriel_backend_dispatch(struct oriel_backend *backend)
 static int submit_mmap(struct oriel_backend *backend, enum oriel_backend_request id, const struct oriel_wire_mmap *map,
                        int fd, uint64_t *ticket)
 {
+        if (!map)
+                return -EINVAL;
+
         struct oriel_range range = {map->shm_offset, map->len};
 
         if (atomic_load(&backend->running) == 0)

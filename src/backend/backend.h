@@ -62,6 +62,12 @@ struct oriel_backend {
         uint8_t status;
         bool ends_connection; /* a handler found something that no refusal can mend */
 
+        /* A callback may ask for what would take away the ground under the call that it comes from: it waits until
+         * then. */
+        unsigned depth; /* of calls under way that call back */
+        bool disconnect_wanted;
+        bool free_wanted;
+
         struct requests requests;
         atomic_uint running; /* queues */
         unsigned n_queues;

@@ -117,12 +117,12 @@ static HANDLER(get_queue_num)
 
 static HANDLER(set_backend_req_fd)
 {
-        int type, domain;
+        int domain;
 
         /* Of this host: one of a network can make close() wait (SO_LINGER). */
-        if (getsockopt(request->fds[0], SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) < 0 ||
+        if (channel_check_socket(request->fds[0]) < 0 ||
             getsockopt(request->fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){sizeof(domain)}) < 0 ||
-            type != SOCK_STREAM || domain != AF_UNIX) {
+            domain != AF_UNIX) {
                 complain(why, "SET_BACKEND_REQ_FD: the fd is not a Unix stream socket");
                 return -EINVAL;
         }

@@ -52,12 +52,12 @@ static bool signal_error(struct oriel_backend_queue *queue)
 static void report_broken(struct oriel_backend_queue *queue, int error)
 {
         pthread_mutex_lock(&queue->lock);
-        if (!queue->broken)
+        if (queue->ring && !queue->broken)
                 log_error(&queue->backend->log, "vring %u is broken (%d): %s", queue->index, error,
                           oriel_device_queue_why(queue->ring));
         queue->broken = true;
 
-        bool inband = signal_error(queue);
+        bool inband = queue->ring && signal_error(queue);
 
         pthread_mutex_unlock(&queue->lock);
         if (inband)
@@ -96,6 +96,10 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
         bool inband = false;
 
         pthread_mutex_lock(&queue->lock);
+        if (!queue->ring) {
+                pthread_mutex_unlock(&queue->lock);
+                return -ESHUTDOWN;
+        }
         /* What has woken it asks it to look again; the signal would keep it awake. */
         if ((queue->waits || queue->broken) && queue->kick_fd >= 0)
                 fd_event_clear(queue->kick_fd);
@@ -122,10 +126,12 @@ int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_cha
 {
         pthread_mutex_lock(&queue->lock);
 
+        /* Without a ring it is of one that is gone: that is found out there. */
         int r = oriel_device_queue_push(queue->ring, chain, written);
+        bool broken = queue->ring && r < 0 && r == oriel_device_queue_error(queue->ring);
 
         pthread_mutex_unlock(&queue->lock);
-        if (r < 0)
+        if (broken)
                 report_broken(queue, r);
         return r;
 }
@@ -135,7 +141,7 @@ void oriel_backend_queue_notify(struct oriel_backend_queue *queue)
         bool inband = false;
 
         pthread_mutex_lock(&queue->lock);
-        if (oriel_device_queue_needs_call(queue->ring)) {
+        if (queue->ring && oriel_device_queue_needs_call(queue->ring)) {
                 /* With the lock, so that it is this queue's still. */
                 if (queue->call_fd >= 0)
                         fd_event_signal(queue->call_fd);
@@ -158,7 +164,7 @@ bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue)
 {
         pthread_mutex_lock(&queue->lock);
 
-        bool more = oriel_device_queue_want_kick(queue->ring, true);
+        bool more = queue->ring && oriel_device_queue_want_kick(queue->ring, true);
 
         pthread_mutex_unlock(&queue->lock);
         return more;

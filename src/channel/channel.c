@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(sendmsg), SYSCALL(poll));
+USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(sendmsg), SYSCALL(getsockopt), SYSCALL(poll));
 
 #define HEADER sizeof(struct oriel_wire_header)
 
@@ -45,6 +45,15 @@ int poll_timeout(int64_t deadline_ms)
         if (left <= 0)
                 return 0;
         return left > INT_MAX ? INT_MAX : (int)left;
+}
+
+int channel_check_socket(int fd)
+{
+        int type;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) < 0)
+                return -errno;
+        return type == SOCK_STREAM ? 0 : -EPROTOTYPE;
 }
 
 int channel_init(struct channel *channel, int fd)

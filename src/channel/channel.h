@@ -14,6 +14,8 @@ struct channel {
         struct message in;
 };
 
+/* 0 if @fd is what a channel can be made of; -ENOTSOCK, or -EPROTOTYPE: not one of streams. */
+int channel_check_socket(int fd);
 /* Takes @fd. It becomes non-blocking; all waiting is done with poll(). */
 int channel_init(struct channel *channel, int fd);
 /* Closes everything that has come and was not taken. */

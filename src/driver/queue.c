@@ -298,6 +298,8 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
 
 int oriel_driver_kick(struct oriel_driver *driver, unsigned queue)
 {
+        if (queue >= driver->n_queues)
+                return -EINVAL;
         if (!oriel_driver_queue_needs_kick(driver->queues[queue].ring))
                 return 0;
         if (inband(driver))
@@ -312,6 +314,9 @@ static bool has_done(const struct driver_queue *queue)
 
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written)
 {
+        if (queue >= driver->n_queues || !token || !written)
+                return -EINVAL;
+
         struct driver_queue *from = &driver->queues[queue];
 
         if (!has_done(from))
@@ -325,7 +330,7 @@ int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **tok
 
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
 {
-        return driver->queues[queue].call_fd;
+        return queue < driver->n_queues ? driver->queues[queue].call_fd : -EINVAL;
 }
 
 /* Ask for a call, and look whether there is something already. */
@@ -336,6 +341,8 @@ static bool may_collect(struct driver_queue *queue)
 
 bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
 {
+        if (queue >= driver->n_queues)
+                return true;
         fd_event_clear(driver->queues[queue].call_fd);
         return may_collect(&driver->queues[queue]);
 }

@@ -107,8 +107,8 @@ int call(struct oriel_frontend *frontend, const struct message *request, struct 
         frontend->depth--;
         if (channel_is_lost(r)) {
                 drop_connection(frontend);
-                return r;
+                return end_call(frontend, r);
         }
         tell_consequences(frontend);
-        return r;
+        return end_call(frontend, r);
 }

@@ -78,9 +78,21 @@ void oriel_frontend_free(struct oriel_frontend *frontend)
         if (!frontend)
                 return;
         drop_connection(frontend);
+        if (frontend->depth > 0) {
+                frontend->free_wanted = true;
+                return;
+        }
         fd_close(frontend->epoll_fd);
         fd_close(frontend->more_fd);
         free(frontend);
+}
+
+int end_call(struct oriel_frontend *frontend, int r)
+{
+        if (frontend->depth > 0 || !frontend->free_wanted)
+                return r;
+        oriel_frontend_free(frontend);
+        return -ECANCELED;
 }
 
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
@@ -92,6 +104,11 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
         if (frontend->main.fd >= 0) {
                 fd_close(fd);
                 return -EBUSY;
+        }
+        r = channel_check_socket(fd);
+        if (r < 0) {
+                fd_close(fd);
+                return r;
         }
         r = channel_init(&frontend->main, fd);
         if (r == 0)
@@ -185,7 +202,7 @@ static int dispatch_event(struct oriel_frontend *frontend, const void *source)
 int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 {
         struct epoll_event events[3];
-        int n, r = frontend->main.fd < 0 ? -ENOTCONN : 0;
+        int n, r = !frontend ? -EINVAL : frontend->main.fd < 0 ? -ENOTCONN : 0;
 
         if (r < 0)
                 return r;
@@ -198,10 +215,10 @@ int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 
         if (r < 0) {
                 drop_connection(frontend);
-                return r == -EPROTO ? -EPROTO : -ENOTCONN;
+                return end_call(frontend, r == -EPROTO ? -EPROTO : -ENOTCONN);
         }
         tell_consequences(frontend);
-        return frontend->main.fd < 0 ? -ENOTCONN : 0;
+        return end_call(frontend, frontend->main.fd < 0 ? -ENOTCONN : 0);
 }
 
 /* ---- bringing up ---- */
@@ -238,7 +255,7 @@ static int open_back_channel(struct oriel_frontend *frontend)
                 r = watch(frontend, frontend->back.fd, &frontend->back);
         if (r == 0)
                 r = oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, theirs, NULL, NULL);
-        if (r < 0 && frontend->back.fd >= 0)
+        if (r < 0 && r != -ECANCELED && frontend->back.fd >= 0)
                 channel_close(&frontend->back);
         return r;
 }
@@ -324,7 +341,7 @@ int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status)
         int r = set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
 
         /* VIRTIO 1.2, 2.1: that is a reset. */
-        if (status == 0)
+        if (status == 0 && r != -ECANCELED)
                 unmap_regions(frontend);
         return r;
 }

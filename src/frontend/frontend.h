@@ -29,6 +29,7 @@ struct oriel_frontend {
 
         enum oriel_frontend_request unacknowledged; /* what brought regions in postcopy mode; 0: nothing */
         unsigned depth;                             /* of calls under way: consequences wait for the outermost to end */
+        bool free_wanted;                           /* by a callback: when that call ends */
         struct consequences consequences;
         unsigned n_consequences;
         int more_fd; /* an eventfd: consequences are left for the next dispatch */
@@ -37,6 +38,8 @@ struct oriel_frontend {
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
  * @reply afterwards, fds included, is the caller's. */
 int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
+/* The end of a call that may have called back: its result @r, or -ECANCELED where @frontend is no more. */
+int end_call(struct oriel_frontend *frontend, int r);
 /* Reset, or the end of the connection: nothing stays mapped. */
 void unmap_regions(struct oriel_frontend *frontend);
 /* The connection is lost or given up: everything that came with it goes. */

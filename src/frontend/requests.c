@@ -98,7 +98,8 @@ int oriel_frontend_reset_device(struct oriel_frontend *frontend)
 {
         int r = send_payload(frontend, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0, -1);
 
-        unmap_regions(frontend);
+        if (r != -ECANCELED)
+                unmap_regions(frontend);
         return r;
 }
 

@@ -199,11 +199,11 @@ unsigned oriel_memory_count(const struct oriel_memory *memory)
 
 void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct oriel_memory_region *row, void **host)
 {
-        const struct region *region = memory->by_guest[index].region;
+        const struct region *region = index < memory->n ? memory->by_guest[index].region : NULL;
 
-        *row = region->row;
+        *row = region ? region->row : (struct oriel_memory_region){0};
         if (host)
-                *host = region->host;
+                *host = region ? region->host : NULL;
 }
 
 int oriel_memory_survive_sigbus(void)

@@ -71,6 +71,9 @@ int oriel_memory_translate(struct oriel_memory *memory, enum oriel_address_space
 {
         unsigned n = 0;
 
+        if ((space != ORIEL_ADDRESS_GUEST && space != ORIEL_ADDRESS_USER) || access == ORIEL_ACCESS_NONE ||
+            access > ORIEL_ACCESS_READ_WRITE)
+                return -EINVAL;
         do {
                 struct memory_piece piece;
                 int r = memory_find(memory, space, range, access, &piece, fault);

@@ -23,6 +23,12 @@ struct oriel_region {
         size_t count;
 };
 
+/* -EDEADLK: in a call of the placement's. */
+static int region_lock(struct oriel_region *region)
+{
+        return -pthread_mutex_lock(&region->lock);
+}
+
 static uint64_t page_size(void)
 {
         return (uint64_t)sysconf(_SC_PAGESIZE);
@@ -59,6 +65,7 @@ int oriel_region_new(const struct oriel_region_options *options, struct oriel_re
                 return r;
 
         struct oriel_region *region = calloc(1, sizeof(*region));
+        pthread_mutexattr_t attributes;
 
         if (!region)
                 return -ENOMEM;
@@ -67,15 +74,20 @@ int oriel_region_new(const struct oriel_region_options *options, struct oriel_re
         region->max_mappings = options->max_mappings ? options->max_mappings : SIZE_MAX;
         region->placement = options->placement;
         region->userdata = options->userdata;
-        pthread_mutex_init(&region->lock, NULL);
+        /* A placement that calls its region is told so. */
+        pthread_mutexattr_init(&attributes);
+        pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+        pthread_mutex_init(&region->lock, &attributes);
+        pthread_mutexattr_destroy(&attributes);
         *out = region;
         return 0;
 }
 
 void oriel_region_free(struct oriel_region *region)
 {
-        if (!region)
+        if (!region || region_lock(region) < 0)
                 return;
+        pthread_mutex_unlock(&region->lock);
         oriel_region_unmap_all(region);
         pthread_mutex_destroy(&region->lock);
         free(region);
@@ -176,7 +188,9 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
         mapping->device = st.st_dev;
         mapping->inode = st.st_ino;
 
-        pthread_mutex_lock(&region->lock);
+        r = region_lock(region);
+        if (r < 0)
+                return r;
         r = place(region, mapping, fd);
         if (r == 0)
                 (void)steal(mapping);
@@ -203,9 +217,10 @@ int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
         _cleanup_(oriel_mapping_unrefp) struct oriel_mapping *mapping = NULL;
         int r = check_range(region, &range);
 
+        if (r == 0)
+                r = region_lock(region);
         if (r < 0)
                 return r;
-        pthread_mutex_lock(&region->lock);
         r = take_exact(region, range, &mapping);
         pthread_mutex_unlock(&region->lock);
         if (r == 0)
@@ -215,7 +230,8 @@ int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
 
 size_t oriel_region_unmap_all(struct oriel_region *region)
 {
-        pthread_mutex_lock(&region->lock);
+        if (region_lock(region) < 0)
+                return 0;
 
         void *tree = steal(region->tree);
         size_t count = region->count;
@@ -239,7 +255,8 @@ static void orphan_one(const void *node, VISIT visit, void *closure)
 
 size_t oriel_region_orphan_all(struct oriel_region *region)
 {
-        pthread_mutex_lock(&region->lock);
+        if (region_lock(region) < 0)
+                return 0;
         twalk_r(region->tree, orphan_one, NULL);
 
         size_t count = region->count;
@@ -252,7 +269,8 @@ struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t of
 {
         struct oriel_mapping *mapping = NULL;
 
-        pthread_mutex_lock(&region->lock);
+        if (region_lock(region) < 0)
+                return NULL;
         mapping = find(region, &(struct oriel_range){offset, 1});
         if (mapping)
                 oriel_mapping_ref(mapping);
@@ -276,8 +294,10 @@ static void list_one(const void *node, VISIT visit, void *closure)
 int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count)
 {
         struct listing listing = {0};
+        int r = region_lock(region);
 
-        pthread_mutex_lock(&region->lock);
+        if (r < 0)
+                return r;
         listing.mappings = calloc(region->count + 1, sizeof(struct oriel_mapping *));
         if (listing.mappings)
                 twalk_r(region->tree, list_one, &listing);
@@ -298,7 +318,8 @@ void oriel_mappings_free(struct oriel_mapping **mappings, size_t count)
 
 size_t oriel_region_count(struct oriel_region *region)
 {
-        pthread_mutex_lock(&region->lock);
+        if (region_lock(region) < 0)
+                return 0;
 
         size_t count = region->count;
 

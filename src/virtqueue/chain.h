@@ -25,6 +25,7 @@ enum chain_state {
         CHAIN_OUT,     /* with the device */
         CHAIN_DONE,    /* pushed, held back until those before it are */
         CHAIN_DROPPED, /* stands in the way of those after it for ever, as the driver expects them in order */
+        CHAIN_SPARE,   /* given back, and kept for a buffer to come */
 };
 
 struct oriel_chain {

@@ -115,6 +115,7 @@ static void device_put_spare(struct oriel_device_queue *queue, struct oriel_chai
         }
         if (chain->memory != queue->memory)
                 chain_release_memory(chain);
+        chain->state = CHAIN_SPARE;
         chain->next = queue->spare;
         queue->spare = chain;
         queue->n_spare++;
@@ -363,8 +364,24 @@ static void device_count_put(struct oriel_device_queue *queue, uint32_t n)
                 queue->put_since_call = UINT32_MAX;
 }
 
+/* 0 where @chain may be given back to @queue. */
+static int device_check_push(const struct oriel_device_queue *queue, struct oriel_chain *chain)
+{
+        if (!chain || chain->state != CHAIN_OUT)
+                return -EINVAL;
+        if (!chain->queue) {
+                chain_free(chain);
+                return -ESHUTDOWN;
+        }
+        return chain->queue == queue ? 0 : -EINVAL;
+}
+
 int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written)
 {
+        int r = device_check_push(queue, chain);
+
+        if (r < 0)
+                return r;
         if (queue->failure.error) {
                 oriel_chain_drop(chain);
                 return queue->failure.error;
@@ -391,6 +408,9 @@ int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain
 
 void oriel_chain_drop(struct oriel_chain *chain)
 {
+        if (!chain || chain->state != CHAIN_OUT)
+                return;
+
         struct oriel_device_queue *queue = chain->queue;
 
         if (!queue) {

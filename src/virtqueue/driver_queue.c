@@ -124,6 +124,8 @@ static bool driver_sizes(const struct driver_pieces *pieces, uint64_t *writable)
         for (unsigned i = 0; i < pieces->n; i++) {
                 uint32_t size = driver_piece(pieces, i)->size;
 
+                if (size == 0)
+                        return false;
                 total += size;
                 if (driver_piece_writable(pieces, i))
                         *writable += size;
