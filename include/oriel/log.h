@@ -10,8 +10,8 @@ extern "C" {
 enum oriel_log_level {
         ORIEL_LOG_ERROR,   /* a connection, request or queue was lost */
         ORIEL_LOG_WARNING, /* something works less well than it could */
-        ORIEL_LOG_INFO,    /* once per session */
-        ORIEL_LOG_DEBUG,   /* once per message */
+        ORIEL_LOG_INFO,    /* a session begins or ends */
+        ORIEL_LOG_DEBUG,   /* each message, sent or received, with its payload in words */
 };
 
 /* Where an object reports to. @write gets one line without a newline, from whichever thread made the call that caused

@@ -129,6 +129,7 @@ static void end_connection(struct oriel_backend *backend)
         if (backend->main.fd < 0)
                 return;
         backend->depth++;
+        log_info(&backend->log, "the session with the front-end has ended");
         /* First, so that no thread of the device's waits for a front-end that is gone. */
         requests_close(&backend->requests);
         postcopy_unregister(backend);
@@ -228,6 +229,7 @@ int oriel_backend_attach(struct oriel_backend *backend, int fd)
         backend->agreement = (struct agreement){.offers_protocol_features = true};
         requests_agree(&backend->requests, &backend->agreement);
         backend->ends_connection = false;
+        log_info(&backend->log, "a session with a front-end has begun");
         return 0;
 }
 
@@ -247,6 +249,9 @@ static int send_reply(struct oriel_backend *backend, struct message *reply)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, reply->header.request);
         const char *name = row ? row->name : "unknown request";
+
+        message_log(&backend->log, "to the front-end", ORIEL_FROM_FRONTEND, reply);
+
         int r = channel_send(&backend->main, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
@@ -320,6 +325,8 @@ static int receive(struct oriel_backend *backend)
         struct complaint complaint = {""};
         int r = channel_receive(&backend->main, UINT32_MAX, &complaint);
 
+        if (r == 1)
+                message_log(&backend->log, "from the front-end", ORIEL_FROM_FRONTEND, &backend->main.in);
         if (r < 0 && r != -ENOTCONN)
                 log_error(&backend->log, "%s; the connection ends", complaint.text);
         return r;

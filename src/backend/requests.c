@@ -179,6 +179,7 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
         struct message *answer = &requests->channel.in;
         struct pending *oldest = TAILQ_FIRST(&requests->sent);
 
+        message_log(requests->log, "from the front-end", ORIEL_FROM_BACKEND, answer);
         if (!oldest) {
                 complain(complaint, "an unsolicited reply");
                 return -EPROTO;
@@ -274,6 +275,7 @@ static int send_request(struct requests *requests, const struct oriel_message_ro
                 message.fds[0] = fd;
         }
 
+        message_log(requests->log, "to the front-end", ORIEL_FROM_BACKEND, &message);
         return send_whole(requests, &message);
 }
 

@@ -39,6 +39,8 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
                         break;
         }
         if (r == 1)
+                message_log(&frontend->log, "from the back-end", ORIEL_FROM_FRONTEND, &frontend->main.in);
+        if (r == 1)
                 r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
         if (r == -ETIMEDOUT)
                 complain(&complaint, "%s: no reply within %d ms", row->name, frontend->timeout_ms);
@@ -62,6 +64,9 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
 {
         bool full = row_replies(row, &frontend->agreement);
         bool answered = full || row_acknowledges(row, &request->header, &frontend->agreement);
+
+        message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, request);
+
         int r = channel_send(&frontend->main, request, now_ms() + frontend->timeout_ms);
 
         if (r == -ETIMEDOUT)

@@ -115,6 +115,8 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
                 r = watch(frontend, frontend->main.fd, &frontend->main);
         if (r < 0)
                 channel_close(&frontend->main);
+        else
+                log_info(&frontend->log, "a session with a back-end has begun");
         return r;
 }
 
@@ -134,8 +136,10 @@ static void orphan_regions(struct oriel_frontend *frontend)
 
 void drop_connection(struct oriel_frontend *frontend)
 {
-        if (frontend->main.fd >= 0)
+        if (frontend->main.fd >= 0) {
+                log_info(&frontend->log, "the session with the back-end has ended");
                 channel_close(&frontend->main);
+        }
         if (frontend->back.fd >= 0)
                 channel_close(&frontend->back);
         frontend->agreement = (struct agreement){0};

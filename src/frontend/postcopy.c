@@ -71,6 +71,7 @@ int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend)
                 return -EINVAL;
         message_init(&message, frontend->unacknowledged, 0);
         message_set_u64(&message, 0);
+        message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, &message);
 
         int r = channel_send(&frontend->main, &message, now_ms() + frontend->timeout_ms);
 

@@ -104,9 +104,9 @@ static void tell_refused(struct oriel_frontend *frontend, struct consequence *c)
 
 static int follow_refusal(struct oriel_frontend *frontend, bool map, const struct oriel_wire_mmap *request, int error)
 {
-        log_info(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
-                 request->shmid, (unsigned long long)request->shm_offset, (unsigned long long)request->len,
-                 strerror(-error));
+        log_debug(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
+                  request->shmid, (unsigned long long)request->shm_offset, (unsigned long long)request->len,
+                  strerror(-error));
         if (frontend->ops.refused) {
                 struct consequence *consequence = follow(frontend, tell_refused);
 
@@ -296,6 +296,8 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
  * has given one that is none) becomes a refusal. */
 static int answer(struct oriel_frontend *frontend, struct message *reply)
 {
+        message_log(&frontend->log, "to the back-end", ORIEL_FROM_BACKEND, reply);
+
         int r = channel_send(&frontend->back, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
@@ -360,6 +362,7 @@ int serve(struct oriel_frontend *frontend)
                 r = channel_receive(&frontend->back, UINT32_MAX, &complaint);
                 if (r != 1)
                         break;
+                message_log(&frontend->log, "from the back-end", ORIEL_FROM_BACKEND, &frontend->back.in);
                 r = handle(frontend, &frontend->back.in);
                 channel_done(&frontend->back);
                 if (r < 0)

@@ -2,6 +2,7 @@
 #include "protocol/message.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "protocol/payload.h"
 
 #include <errno.h>
@@ -196,4 +197,31 @@ bool row_acknowledges(const struct oriel_message_row *row, const struct oriel_wi
 {
         return !row_replies(row, agreement) && (header->flags & ORIEL_FLAG_NEED_REPLY) &&
                agreed(agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
+}
+
+/* What the payload is: a reply may be an acknowledgement, where its row has another payload too. */
+static enum oriel_payload payload_of(const struct oriel_message_row *row, const struct message *message)
+{
+        if (!(message->header.flags & ORIEL_FLAG_REPLY))
+                return row->payload;
+        return row->reply == ORIEL_REPLY_ALWAYS || message->header.size != sizeof(uint64_t) ? row->reply_payload
+                                                                                            : ORIEL_PAYLOAD_U64;
+}
+
+void message_log(const struct oriel_log *log, const char *whence, enum oriel_direction direction,
+                 const struct message *message)
+{
+        const struct oriel_message_row *row = oriel_message_find(direction, message->header.request);
+        bool reply = message->header.flags & ORIEL_FLAG_REPLY;
+        char fds[24] = "", payload[320] = "";
+
+        if (!log->write || log->level < ORIEL_LOG_DEBUG)
+                return;
+        if (message->n_fds > 0)
+                snprintf(fds, sizeof(fds), ", %u fd%s", message->n_fds, message->n_fds > 1 ? "s" : "");
+        oriel_payload_print(row ? payload_of(row, message) : ORIEL_PAYLOAD_NONE, message->payload.bytes,
+                            message->header.size, payload, sizeof(payload));
+        log_debug(log, "%s: %s%s%s%s%s%s", whence, reply ? "reply to " : "", row ? row->name : "an unknown request",
+                  message->header.flags & ORIEL_FLAG_NEED_REPLY ? " need_reply" : "", fds, payload[0] ? ": " : "",
+                  payload);
 }

@@ -2,6 +2,7 @@
 #ifndef PROTOCOL_MESSAGE_H
 #define PROTOCOL_MESSAGE_H
 
+#include <oriel/log.h>
 #include <oriel/protocol.h>
 
 /* One message with the fds that came or go with it. Who holds the message owns the fds; a slot that was taken is -1. */
@@ -69,6 +70,12 @@ int message_check_request(enum oriel_direction direction, const struct message *
 /* A reply against the row of its request. -EPROTO. */
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
                         const struct agreement *agreement, struct complaint *complaint);
+
+/* The message as a line of the log at its lowest level: "from the front-end: SET_VRING_NUM need_reply: index 0 num
+ * 256".
+ * @whence says who to or from; @direction whose request it is or answers. */
+void message_log(const struct oriel_log *log, const char *whence, enum oriel_direction direction,
+                 const struct message *message);
 
 /* Whether @row is answered with its reply payload, and whether @header asks for an acknowledgement that it gets. */
 bool row_replies(const struct oriel_message_row *row, const struct agreement *agreement);
