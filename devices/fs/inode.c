@@ -73,6 +73,16 @@ static struct inode_key key_of(const struct statx *stat)
         };
 }
 
+/* A btrfs subvolume is on the mount that it is below, with a device number and inode numbers of its own.
+ * Is the guest told that one begins here? */
+static bool is_submount(const struct fs *fs, const struct statx *stat, const struct inode_key *parent)
+{
+        const struct inode_key key = key_of(stat);
+
+        return fs->features & FUSE_SUBMOUNTS && S_ISDIR(stat->stx_mode) &&
+               (key.mount != parent->mount || key.device != parent->device);
+}
+
 void inode_put(struct fs *fs, struct inode *inode)
 {
         if (!inode || atomic_fetch_sub(&inode->refs, 1) > 1)
@@ -104,6 +114,7 @@ struct inode *inode_get(struct fs *fs, uint64_t nodeid)
 struct found {
         int fd; /* O_PATH, or -1 once the inode has it */
         const struct statx *stat;
+        bool submount;
         struct file_id file;
         bool asked;                /* for its handle */
         struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
@@ -145,7 +156,12 @@ static struct inode *make_inode(struct found *found, bool by_handle)
         if (!inode)
                 return NULL;
         *inode = (struct inode){
-                .id.key = key_of(found->stat), .refs = 1, .fd = -1, .type = found->stat->stx_mode & S_IFMT};
+                .id.key = key_of(found->stat),
+                .refs = 1,
+                .fd = -1,
+                .type = found->stat->stx_mode & S_IFMT,
+                .not_entered = found->submount,
+        };
         if (by_handle)
                 inode->id.file = memcpy(inode + 1, &found->file, extra);
         return inode;
@@ -272,14 +288,6 @@ static int count_found(struct fs *fs, struct found *found, uint64_t *nodeid)
         return r < 0 ? r : count_lookup(fs, found, nodeid);
 }
 
-/* A btrfs subvolume is on the mount that it is below, with a device number and inode numbers of its own. */
-static bool is_submount(const struct statx *stat, const struct inode_key *parent)
-{
-        const struct inode_key key = key_of(stat);
-
-        return S_ISDIR(stat->stx_mode) && (key.mount != parent->mount || key.device != parent->device);
-}
-
 static void tell_entry(struct fs *fs, const struct statx *stat, const struct inode_key *parent, uint64_t nodeid,
                        struct fuse_entry_out *entry)
 {
@@ -289,7 +297,7 @@ static void tell_entry(struct fs *fs, const struct statx *stat, const struct ino
                 .attr_valid = attributes_valid(fs, stat),
                 .attr = attributes_of(fs, stat),
         };
-        if (fs->features & FUSE_SUBMOUNTS && is_submount(stat, parent))
+        if (is_submount(fs, stat, parent))
                 entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
@@ -301,8 +309,10 @@ static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, str
         uint64_t nodeid = 0;
         int r = attributes_read(fs, path_fd, "", &stat);
 
-        if (r == 0)
+        if (r == 0) {
+                found.submount = is_submount(fs, &stat, parent);
                 r = count_found(fs, &found, &nodeid);
+        }
         if (r == -ENFILE && parked_clear(fs))
                 r = count_found(fs, &found, &nodeid);
         mount_unref(fs, found.mount);
@@ -359,6 +369,15 @@ int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *direct
         int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
 
         return fd < 0 ? -errno : enter(fs, fd, directory, entry);
+}
+
+int inode_check_no_submount(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name)
+{
+        struct statx stat;
+
+        if (!(fs->features & FUSE_SUBMOUNTS) || attributes_read(fs, directory_fd, name, &stat) < 0)
+                return 0;
+        return is_submount(fs, &stat, directory) ? -EBUSY : 0;
 }
 
 int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry)

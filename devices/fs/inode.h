@@ -41,6 +41,7 @@ struct inode {
         struct mount_point *mount; /* what the handle is opened on */
         struct lock_owner *owners; /* under the lock of struct fs, as the next */
         unsigned handles;          /* how many the guest has */
+        atomic_bool not_entered;   /* announced as a submount, and the guest has asked for nothing in it */
         unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
 
@@ -80,6 +81,10 @@ int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *direct
                  struct fuse_entry_out *entry);
 /* The same for the file open as @fd, which stays the caller's. */
 int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry);
+/* -EBUSY: @name is where another file system or subvolume begins, and the guest was told so. It is not to be removed or
+ * renamed then: Linux 7.2 marks the inode that it has of an announced submount itself, and has not entered, as changed,
+ * and faults when it writes that back. */
+int inode_check_no_submount(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name);
 /* Before a file is made, that will have an inode and so many @handles: what the guest can't be told of had better not
  * come to be. -ENFILE: there is no room for them. */
 int inode_room_for_new(struct fs *fs, unsigned handles);

@@ -25,6 +25,7 @@ ssize_t op_opendir(struct request *request)
                 return r;
         if (!S_ISDIR(node.inode->type))
                 return -ENOTDIR;
+        node.inode->not_entered = false;
 
         int fd = node_open(&node, O_RDONLY | O_DIRECTORY);
 

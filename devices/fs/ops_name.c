@@ -34,7 +34,10 @@ ssize_t op_lookup(struct request *request)
 
         int r = node_get(request->fs, request->header.nodeid, &directory);
 
-        return r < 0 ? r : reply_entry(request, &directory, request->name);
+        if (r < 0)
+                return r;
+        directory.inode->not_entered = false;
+        return reply_entry(request, &directory, request->name);
 }
 
 ssize_t op_forget(struct request *request)
@@ -143,12 +146,19 @@ ssize_t op_link(struct request *request)
         return reply_entry(request, &directory, request->name);
 }
 
+static int check_no_submount(const struct node *directory, const char *name)
+{
+        return inode_check_no_submount(directory->fs, directory->fd, &directory->inode->id.key, name);
+}
+
 static ssize_t remove_name(struct request *request, int flags)
 {
         NODE(directory);
 
         int r = node_get(request->fs, request->header.nodeid, &directory);
 
+        if (r == 0 && flags & AT_REMOVEDIR)
+                r = check_no_submount(&directory, request->name);
         return r < 0 ? r : node_name_result(&directory, sys_result(unlinkat(directory.fd, request->name, flags)));
 }
 
@@ -171,6 +181,11 @@ static ssize_t rename_to(struct request *request, uint64_t new_directory, unsign
 
         if (r < 0 || r2 < 0)
                 return r < 0 ? r : r2;
+        r = check_no_submount(&from, request->name);
+        if (r == 0)
+                r = check_no_submount(&to, request->second_name);
+        if (r < 0)
+                return r;
         r = sys_result(renameat2(from.fd, request->name, to.fd, request->second_name, flags));
         return node_name_result(&to, node_name_result(&from, r));
 }

@@ -298,11 +298,92 @@ static void test_subvolumes(void **state)
         }
 }
 
+static ssize_t rename_with(struct client *client, uint64_t parent, const char *from, const char *to, uint32_t flags)
+{
+        const struct fuse_rename2_in in = {.newdir = parent, .flags = flags};
+
+        return client_call(client, FUSE_RENAME2, parent, BODY(START(in), .name = from, .second_name = to), NULL, 0);
+}
+
+static ssize_t remove_directory(struct client *client, uint64_t parent, const char *name)
+{
+        return client_call(client, FUSE_RMDIR, parent, BODY(.name = name), NULL, 0);
+}
+
+/* A guest that was told of a submount can't remove or rename it; the host's kernel would let it. */
+static void test_subvolumes_stay(void **state)
+{
+        struct client client;
+
+        (void)state;
+        if (!able)
+                skip();
+        for (int announced = 0; announced < 2; announced++) {
+                if (!begin_with_subvolumes(&client, &(struct fs_options){.no_submounts = !announced}))
+                        skip();
+
+                const uint64_t btrfs = client_node(&client, FUSE_ROOT_ID, "btrfs");
+
+                assert_int_equal(unlinkat(client.share_fd, "btrfs/one/f", 0), 0);
+                assert_int_equal(unlinkat(client.share_fd, "btrfs/two/f", 0), 0);
+                assert_int_equal(mkdirat(client.share_fd, "btrfs/plain", 0755), 0);
+                assert_int_equal(rename_with(&client, btrfs, "one", "other", 0), announced ? -EBUSY : 0);
+                assert_int_equal(rename_with(&client, btrfs, "two", "plain", RENAME_EXCHANGE), announced ? -EBUSY : 0);
+                assert_int_equal(rename_with(&client, btrfs, "plain", "two", RENAME_EXCHANGE), announced ? -EBUSY : 0);
+                if (announced) {
+                        assert_int_equal(rename_with(&client, btrfs, "plain", "two", 0), -EBUSY);
+                        assert_int_equal(remove_directory(&client, btrfs, "one"), -EBUSY);
+                }
+                assert_int_equal(remove_directory(&client, btrfs, "two"), announced ? -EBUSY : 0);
+                assert_int_equal(rename_with(&client, btrfs, "plain", "moved", 0), 0);
+                assert_int_equal(remove_directory(&client, btrfs, "moved"), 0);
+                fs_reset(client.fs);
+                assert_int_equal(umount(client_path(&client, "btrfs").text), 0);
+                client_end(&client);
+        }
+}
+
+/* Nor change its attributes before it has entered it. */
+static void test_attributes_before_entering(void **state)
+{
+        struct client client;
+
+        (void)state;
+        if (!able)
+                skip();
+        begin(&client, &(struct fs_options){.xattr = true});
+
+        const uint64_t one = client_node(&client, FUSE_ROOT_ID, "one"), two = client_node(&client, FUSE_ROOT_ID, "two"),
+                       plain = client_node(&client, FUSE_ROOT_ID, "plain");
+        uint64_t fh;
+
+        for (int entered = 0; entered < 2; entered++) {
+                for (int i = 0; i < 2; i++) {
+                        const uint64_t node = i == 0 ? one : two;
+
+                        assert_int_equal(request_setxattr(&client, node, "trusted.x", "1", 1, 0), entered ? 0 : -EBUSY);
+                        assert_int_equal(request_removexattr(&client, node, "trusted.x"), entered ? 0 : -EBUSY);
+                }
+                assert_int_equal(request_setxattr(&client, plain, "trusted.x", "1", 1, 0), 0);
+                assert_int_equal(client_lookup(&client, one, "none", NULL), -ENOENT);
+                assert_true(client_open(&client, FUSE_OPENDIR, two, 0, &fh) > 0);
+                assert_int_equal(client_release(&client, FUSE_RELEASEDIR, fh), 0);
+        }
+        client_forget(&client, one, 1);
+        client_forget(&client, two, 1);
+        end(&client);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_announced),  counted_test(test_two_nodes),  counted_test(test_let_go),
-                counted_test(test_of_its_own), counted_test(test_subvolumes),
+                counted_test(test_announced),
+                counted_test(test_two_nodes),
+                counted_test(test_let_go),
+                counted_test(test_of_its_own),
+                counted_test(test_subvolumes),
+                counted_test(test_subvolumes_stay),
+                counted_test(test_attributes_before_entering),
         };
 
         able = make_able();

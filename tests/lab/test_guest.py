@@ -2,8 +2,10 @@
 """oriel-fs under Linux in stock QEMU: what files.sh asks of it."""
 import os
 import re
+import shutil
 import socket
 import subprocess
+import unittest
 
 from lab import HERE, ORIEL_FS, Case, main
 
@@ -52,6 +54,26 @@ class Guest(Case):
         self.write("too-small", bytes(65535))
         self.start_fs("--tag", "share", "--dax-window", "16M", "--dax=auto=64K", "--posix-acl", "--posix-lock", "--flock")
         self.follow(self.start_qemu("guest_inode.sh", *self.DAX), 200)
+
+    def add_subvolumes(self):
+        """Below "btrfs"; none of them is entered by who lists it."""
+        self.run_ok("truncate", "-s", "128M", "image")
+        self.run_ok("mkfs.btrfs", "-q", "image")
+        folder = self.share + "/btrfs"
+        os.mkdir(folder)
+        self.run_ok("mount", "-o", "loop", "image", folder)
+        self.addCleanup(subprocess.run, ["umount", "-l", folder])
+        for name in "one", "two":
+            self.run_ok("btrfs", "subvolume", "create", f"{folder}/{name}")
+        os.mkdir(folder + "/plain")
+
+    @unittest.skipIf(not shutil.which("mkfs.btrfs"), "no mkfs.btrfs")
+    def test_submounts_not_entered(self):
+        """Linux 7.2 would die of it."""
+        self.add_subvolumes()
+        self.start_fs("--tag", "share", "--xattr")
+        self.follow(self.start_qemu("guest_submounts.sh", "-device", "vhost-user-fs-pci,chardev=fs,tag=share"), 100)
+        self.assertEqual(sorted(os.listdir(self.share + "/btrfs")), ["one", "plain", "two"])
 
     # ---- in virtiofsd's place ----
 
