@@ -195,8 +195,11 @@ ssize_t op_lseek(struct request *request)
 
         if (!handle)
                 return -EBADF;
-        if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) || in->offset > INT64_MAX)
+        if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
                 return -EINVAL;
+        /* Before the file: nothing is there, as behind its end. */
+        if (in->offset > INT64_MAX)
+                return -ENXIO;
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
         if (hold.error < 0)

@@ -2,6 +2,7 @@
 
 /* What a guest that means well does to the contents of files. */
 
+#include "base/cleanup.h"
 #include "devices/fs/test-client.h"
 
 #include <errno.h>
@@ -194,6 +195,16 @@ static void test_space(void **state)
         lseek_in.whence = SEEK_SET;
         assert_int_equal(client_call(&client, FUSE_LSEEK, 0, BODY(START(lseek_in)), &lseek_out, sizeof(lseek_out)),
                          -EINVAL);
+
+        static const uint64_t nowhere[] = {UINT64_MAX, UINT64_MAX - 4095, UINT64_C(1) << 63, INT64_MAX, 1 << 20};
+
+        for (size_t i = 0; i < ARRAY_SIZE(nowhere) * 2; i++) {
+                lseek_in.offset = nowhere[i / 2];
+                lseek_in.whence = i % 2 ? SEEK_DATA : SEEK_HOLE;
+                assert_int_equal(
+                        client_call(&client, FUSE_LSEEK, 0, BODY(START(lseek_in)), &lseek_out, sizeof(lseek_out)),
+                        -ENXIO);
+        }
 
         struct fuse_copy_file_range_in copy = {
                 .fh_in = a.open.fh, .off_in = 4096, .fh_out = b.open.fh, .len = UINT64_MAX};
