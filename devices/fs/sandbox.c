@@ -73,10 +73,30 @@ static void change_one(capng_act_t action, int capability)
         capng_update(action, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, (unsigned)capability);
 }
 
-/* With its own user and group alone in a namespace, there is nobody to act for, and all that is made is its own. */
+static bool maps_users(const struct sandbox_options *options)
+{
+        return options->uid_maps.n > 0 || options->gid_maps.n > 0;
+}
+
+static bool has_user_namespace(const struct sandbox_options *options)
+{
+        return options->mode == SANDBOX_NAMESPACE && (geteuid() != 0 || maps_users(options));
+}
+
+/* Only one id is in a user namespace: by default that is the own. */
+static bool maps_one(const struct option_list *maps)
+{
+        struct id_range range = {.count = 1};
+
+        if (maps->n == 1)
+                id_range_parse(maps->values[0], &range);
+        return maps->n <= 1 && range.count == 1;
+}
+
+/* With one user and one group in the namespace, there is nobody to act for, and all that is made is its own. */
 static bool is_alone(const struct sandbox_options *options)
 {
-        return options->mode == SANDBOX_NAMESPACE && geteuid() != 0 && options->uid_maps.n == 0;
+        return has_user_namespace(options) && maps_one(&options->uid_maps) && maps_one(&options->gid_maps);
 }
 
 int sandbox_drop_capabilities(const struct sandbox_options *options)
@@ -116,9 +136,7 @@ const char *sandbox_check(const struct sandbox_options *options)
         for (unsigned i = 0; i < options->gid_maps.n; i++)
                 if (id_range_parse(options->gid_maps.values[i], &range) < 0)
                         return "--gid-map: a range is :INSIDE:OUTSIDE:COUNT:";
-        if ((options->uid_maps.n > 0) != (options->gid_maps.n > 0))
-                return "--uid-map and --gid-map: one needs the other";
-        if (options->uid_maps.n > 0 && options->mode != SANDBOX_NAMESPACE)
+        if (maps_users(options) && options->mode != SANDBOX_NAMESPACE)
                 return "--uid-map and --gid-map are for --sandbox=namespace";
         if (!for_each_change(options->modcaps, change_nothing))
                 return "--modcaps: a list such as +dac_read_search:-mknod is needed";
@@ -188,37 +206,46 @@ static int run_helper(const char *program, pid_t pid, const struct option_list *
         return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
 
-/* Its own user and group alone, which need no privilege. */
-static int map_oneself(pid_t pid)
-{
-        char uid[48], gid[48];
-        int r = write_file(pid, "setgroups", "deny");
+/* One kind of ids. */
+struct ids_to_map {
+        const char *file, *helper;
+        const struct option_list *maps;
+        uint32_t own;
+};
 
-        snprintf(uid, sizeof(uid), "%u %u 1\n", geteuid(), geteuid());
-        snprintf(gid, sizeof(gid), "%u %u 1\n", getegid(), getegid());
-        if (r == 0)
-                r = write_file(pid, "uid_map", uid);
-        return r == 0 ? write_file(pid, "gid_map", gid) : r;
+/* Is it the own id and no other? To map that needs no privilege. */
+static bool is_own(const struct ids_to_map *kind, struct id_range *range)
+{
+        *range = (struct id_range){kind->own, kind->own, 1};
+        if (kind->maps->n > 0)
+                id_range_parse(kind->maps->values[0], range);
+        return kind->maps->n <= 1 && range->outside == kind->own && range->count == 1;
 }
 
-static bool has_user_namespace(const struct sandbox_options *options)
+static int map_ids(pid_t pid, const struct ids_to_map *kind)
 {
-        return options->mode == SANDBOX_NAMESPACE && (geteuid() != 0 || options->uid_maps.n > 0);
+        struct id_range range;
+        char text[48];
+
+        if (is_own(kind, &range)) {
+                snprintf(text, sizeof(text), "%u %u 1\n", range.inside, range.outside);
+                return write_file(pid, kind->file, text);
+        }
+        return geteuid() == 0 ? write_ranges(pid, kind->file, kind->maps) : run_helper(kind->helper, pid, kind->maps);
 }
 
-/* Who @pid, which is in a new user namespace, may be. */
+/* Who @pid, which is in a new user namespace, may be. An ordinary user must not let a process leave a group that keeps
+ * it from something: the kernel lets one map its own group after such calls are denied for good. */
 static int map_users(const struct sandbox_options *options, pid_t pid)
 {
-        int r;
+        const struct ids_to_map users = {"uid_map", "newuidmap", &options->uid_maps, geteuid()},
+                                groups = {"gid_map", "newgidmap", &options->gid_maps, getegid()};
+        struct id_range range;
+        int r = geteuid() != 0 && is_own(&groups, &range) ? write_file(pid, "setgroups", "deny") : 0;
 
-        if (options->uid_maps.n == 0)
-                return map_oneself(pid);
-        if (geteuid() == 0) {
-                r = write_ranges(pid, "uid_map", &options->uid_maps);
-                return r == 0 ? write_ranges(pid, "gid_map", &options->gid_maps) : r;
-        }
-        r = run_helper("newuidmap", pid, &options->uid_maps);
-        return r == 0 ? run_helper("newgidmap", pid, &options->gid_maps) : r;
+        if (r == 0)
+                r = map_ids(pid, &users);
+        return r == 0 ? map_ids(pid, &groups) : r;
 }
 
 /* The first of a range, or root where it is in one. */
@@ -237,15 +264,18 @@ static uint32_t first_inside(const struct option_list *maps)
 /* What oriel-fs is outside may be nobody inside. */
 static int become(const struct sandbox_options *options)
 {
-        if (options->uid_maps.n == 0)
+        if (!maps_users(options))
                 return 0;
 
-        uid_t uid = first_inside(&options->uid_maps);
-        gid_t gid = first_inside(&options->gid_maps);
+        uid_t uid = options->uid_maps.n > 0 ? first_inside(&options->uid_maps) : geteuid();
+        gid_t gid = options->gid_maps.n > 0 ? first_inside(&options->gid_maps) : getegid();
 
         /* A user other than root would lose what the namespace has given. */
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
-        if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        /* Denied where the own group is mapped alone: then the groups stay that the user is in outside. */
+        if (setgroups(0, NULL) < 0 && errno != EPERM)
+                return -errno;
+        if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
                 return -errno;
         return 0;
 }

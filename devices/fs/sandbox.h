@@ -15,7 +15,7 @@ enum sandbox_mode {
 struct sandbox_options {
         enum sandbox_mode mode;
         const char *shared_dir;
-        struct option_list uid_maps, gid_maps; /* see id_range_parse(); the first makes a user namespace */
+        struct option_list uid_maps, gid_maps; /* see id_range_parse(); either makes a user namespace */
         const char *modcaps;                   /* "+dac_read_search:-mknod", or NULL */
         bool opens_by_handle;                  /* takes CAP_DAC_READ_SEARCH */
 };

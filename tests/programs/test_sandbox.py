@@ -253,7 +253,8 @@ class Processes(SandboxCase):
 class Nobody(SandboxCase):
     """An ordinary user has a user namespace, or is told how to do without."""
 
-    def test_namespace(self):
+    def start_as_nobody(self, *options):
+        """The process, the serving one, and how nobody is become, which is not needed where one is an ordinary user."""
         user = {}
         if os.geteuid() == 0:
             user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
@@ -263,13 +264,35 @@ class Nobody(SandboxCase):
                 run(ORIEL_FS, "--version", **user)
             except PermissionError:
                 self.skipTest("nobody can't start the program")
-        process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, **user)
+        process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, *options, **user)
         try:
-            pid = self.serving(process)
+            return process, self.serving(process), user
         except (AssertionError, ValueError):
             self.assertEqual(process.wait(20), 1)
             self.assertIn("--sandbox=none", self.end(process)[1])
             self.skipTest("there are no user namespaces here")
+
+    def test_maps_oneself(self):
+        """As root of the namespace, or of users or groups alone: that needs neither a privilege nor a helper."""
+        uid = gid = NOBODY if os.geteuid() == 0 else os.geteuid()
+        if os.geteuid() != 0:
+            gid = os.getegid()
+        self.start_as_nobody()
+        self.doCleanups()
+        for uid_map, gid_map in ((f":0:{uid}:1:", f":0:{gid}:1:"), (f":0:{uid}:1:", None), (None, f":7:{gid}:1:")):
+            self.setUp()
+            options = [f"--{kind}-map={value}" for kind, value in (("uid", uid_map), ("gid", gid_map)) if value]
+            with self.subTest(options=options):
+                _, pid, _ = self.start_as_nobody(*options)
+                for name, value, own in (("uid_map", uid_map, uid), ("gid_map", gid_map, gid)):
+                    with open(f"/proc/{pid}/{name}") as file:
+                        self.assertEqual(file.read().split(), (value or f":{own}:{own}:1:").strip(":").split(":"))
+                self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+            self.doCleanups()
+        self.setUp()
+
+    def test_namespace(self):
+        process, pid, user = self.start_as_nobody()
         for name in NAMESPACES + ("user",):
             self.assertNotEqual(os.stat(f"/proc/{pid}/ns/{name}").st_ino, os.stat(f"/proc/self/ns/{name}").st_ino, name)
         found = status(pid)
@@ -286,7 +309,7 @@ class Wrong(SandboxCase):
         for options in (["--modcaps=chown"], ["--modcaps=+"], ["--modcaps=+nonsense"], ["--modcaps=-chown:+"],
                         ["--sandbox=maybe"], ["--sandbox="], ["--seccomp=perhaps"],
                         ["--uid-map=0:1:2", maps[1]], ["--uid-map=:0:1:", maps[1]], ["--uid-map=:0:1:x:", maps[1]],
-                        [maps[0], "--gid-map=:0:-1:1:"], [maps[0]], [maps[1]],
+                        [maps[0], "--gid-map=:0:-1:1:"],
                         [*maps, "--sandbox=none"], [*maps, "--sandbox=chroot"]):
             with self.subTest(options=options):
                 result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, *options)
