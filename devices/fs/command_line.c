@@ -74,6 +74,8 @@ static const struct option_row rows[] = {
         {"no-announce-submounts", OPTION_FLAG, &line.fs.no_submounts, NULL, "show them as directories"},
         {"inode-file-handles", OPTION_CHOICE, &line.fs.file_handles, "WHEN",
          "file handles in place of descriptors: never, prefer (default: when they get few), mandatory", handles},
+        {"parked", OPTION_STRING, &line.parked, "N",
+         "how many files stay open for a second or two after the guest has closed them; off (default: 16384)"},
         {"translate-uid", OPTION_LIST, &line.translate_uid, "RULE",
          "users of guest and host: map:GUEST:HOST:COUNT and others"},
         {"translate-gid", OPTION_LIST, &line.translate_gid, "RULE", "the same for groups"},
@@ -248,6 +250,23 @@ static int read_dax_policy(void)
         return usage("--dax=auto=SIZE: SIZE is a number of bytes, such as 64K");
 }
 
+/* "off", or how many. */
+static int read_parked(void)
+{
+        struct option_row number = {"parked", OPTION_NUMBER, &line.fs.max_parked};
+        char storage[64], why[128];
+
+        if (!line.parked)
+                return -1;
+        line.fs.no_parked = strcmp(line.parked, "off") == 0 || strcmp(line.parked, "0") == 0;
+        if (line.fs.no_parked)
+                return -1;
+        if (strlen(line.parked) < sizeof(storage) &&
+            option_parts_parse(&number, 1, true, line.parked, storage, why, sizeof(why)))
+                return -1;
+        return usage("--parked: a number of files, or off");
+}
+
 /* systemd's socket activation, sd_listen_fds(3): the first descriptor is for us. */
 static bool is_activated(void)
 {
@@ -288,8 +307,8 @@ static int check_usage(void)
 
 int command_line_read(int argc, char **argv, struct command_line **out)
 {
-        static int (*const steps[])(void) = {read_compat_options, check_usage, read_translations, read_xattr_options,
-                                             read_dax_policy};
+        static int (*const steps[])(void) = {read_compat_options, check_usage,     read_translations,
+                                             read_xattr_options,  read_dax_policy, read_parked};
         int status = options_parse(&program, argc, argv, NULL);
 
         for (size_t i = 0; status < 0 && i < ARRAY_SIZE(steps); i++)

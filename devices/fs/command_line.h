@@ -26,7 +26,7 @@ struct command_line {
 
         /* What has become a part of the above. */
         const char *xattrmap;
-        const char *dax;
+        const char *dax, *parked;
         struct option_list translate_uid, translate_gid, compat;
         bool print_capabilities;
         bool once;

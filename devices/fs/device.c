@@ -6,6 +6,7 @@
 #include "base/syscalls.h"
 #include "base/thread.h"
 #include "devices/fs/fs.h"
+#include "devices/fs/housekeeper.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -50,13 +51,6 @@ struct config_space {
 };
 _Static_assert(sizeof(struct config_space) == 44, "virtio 1.2, 5.11.4");
 
-/* The thread that does what no request does: fs_sync() and fs_retry_locks(). */
-struct housekeeper {
-        pthread_t thread;
-        int stop_fd;
-        bool runs;
-};
-
 /* The threads of one queue while it runs. */
 struct workers {
         struct device *device;
@@ -76,7 +70,7 @@ struct device {
         unsigned threads;
         int64_t poll_ns;
         atomic_bool indirect; /* the driver may have all of a request in one entry of the ring, and then has */
-        struct housekeeper housekeeper;
+        struct housekeeper *housekeeper;
         struct workers workers[1 + MAX_REQUEST_QUEUES];
 };
 
@@ -282,7 +276,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return workers->n_threads > 0 ? 0 : r;
 }
 
-/* ---- what no request does ---- */
+/* ---- requests that wait ---- */
 
 /* How many entries of the ring a request keeps until it is answered. */
 static unsigned entries_of(const struct device *device, const struct oriel_chain *chain)
@@ -323,61 +317,6 @@ static void lasts(void *userdata, struct fs_token token)
 {
         (void)userdata;
         tell(token.queue);
-}
-
-static void *keep_house(void *userdata)
-{
-        struct device *device = userdata;
-        int sync_fd = fs_sync_fd(device->fs), locks_fd = fs_locks_fd(device->fs);
-        struct pollfd fds[] = {
-                {.fd = device->housekeeper.stop_fd, .events = POLLIN},
-                {.fd = locks_fd, .events = POLLIN},
-                {.fd = sync_fd, .events = POLLIN},
-        };
-        bool syncs = false, locks = false;
-        int64_t next_sync = 0;
-
-        for (;;) {
-                int64_t now = now_ns() / 1000000;
-
-                /* Host programs unlock without a word, and store so too. */
-                if (syncs && now >= next_sync) {
-                        syncs = fs_sync(device->fs);
-                        next_sync = now + 1000;
-                }
-                fds[2].fd = syncs ? -1 : sync_fd;
-                if (poll(fds, ARRAY_SIZE(fds), locks ? 20 : syncs ? (int)(next_sync - now) : -1) < 0)
-                        continue;
-                if (fds[0].revents)
-                        return NULL;
-                if (locks || fds[1].revents)
-                        locks = fs_retry_locks(device->fs);
-                if (fds[2].revents && fd_event_clear(sync_fd) == 1)
-                        syncs = true;
-        }
-}
-
-static int start_housekeeper(struct device *device)
-{
-        struct housekeeper *keeper = &device->housekeeper;
-
-        keeper->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (keeper->stop_fd < 0)
-                return -errno;
-
-        int r = thread_start(&keeper->thread, keep_house, device);
-
-        keeper->runs = r == 0;
-        return r;
-}
-
-static void stop_housekeeper(struct housekeeper *keeper)
-{
-        if (keeper->runs) {
-                fd_event_signal(keeper->stop_fd);
-                pthread_join(keeper->thread, NULL);
-        }
-        keeper->stop_fd = fd_close(keeper->stop_fd);
 }
 
 /* ---- the rest of the device ---- */
@@ -457,7 +396,6 @@ int device_new(const struct device_options *options, struct device **out)
 
         if (!device)
                 return -ENOMEM;
-        device->housekeeper.stop_fd = -1;
         if (tag == 0 || tag > sizeof(device->config.known.tag) || options->request_queues < 1 ||
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
@@ -471,8 +409,8 @@ int device_new(const struct device_options *options, struct device **out)
 
         if (r == 0)
                 r = make_backend(device, options);
-        if (r == 0 && (options->fs->window_size > 0 || options->fs->posix_lock || options->fs->flock))
-                r = start_housekeeper(device);
+        if (r == 0)
+                r = housekeeper_start(device->fs, &device->housekeeper);
         if (r < 0)
                 return r;
         *out = steal(device);
@@ -484,7 +422,7 @@ void device_free(struct device *device)
         if (!device)
                 return;
         oriel_backend_free(device->backend);
-        stop_housekeeper(&device->housekeeper);
+        housekeeper_stop(device->housekeeper);
         fs_free(device->fs);
         free(device);
 }

@@ -45,6 +45,7 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
         *fs = (struct fs){.options = *options,
                           .proc_fd = fd_take(&owned_fd),
                           .waiting.wake_fd = -1,
+                          .expiring.wake_fd = -1,
                           .gives_away = credentials_init()};
         if (fs->options.max_open == 0)
                 fs->options.max_open = default_max_open(options->at_once);
@@ -56,7 +57,9 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
         if (r == 0)
                 r = waiting_init(&fs->waiting);
         if (r == 0)
-                r = parked_init(&fs->parked, fs->options.max_open);
+                r = expiring_init(&fs->expiring);
+        if (r == 0)
+                r = parked_init(&fs->parked, &fs->options);
         if (r < 0)
                 return r;
         if (fs->proc_fd < 0)
@@ -86,6 +89,7 @@ void fs_free(struct fs *fs)
         parked_done(&fs->parked);
         window_done(&fs->window);
         waiting_done(&fs->waiting);
+        expiring_done(&fs->expiring);
         fd_close(fs->proc_fd);
         pthread_rwlock_destroy(&fs->session);
         pthread_mutex_destroy(&fs->lock);
@@ -126,6 +130,7 @@ static void resume(struct fs *fs)
                 window_resume(&fs->window);
                 fs->features = features_wanted(fs);
                 fs->ready = true;
+                expiring_wake(&fs->expiring);
         }
         fs->to_resume = false;
         pthread_rwlock_unlock(&fs->session);

@@ -86,6 +86,8 @@ struct fs_options {
         bool posix_lock, flock;                 /* the guest's locks are the host's, and other guests' */
         enum fs_handles file_handles;
         const struct id_map *uids, *gids; /* NULL: ids are the same on both sides */
+        bool no_parked;                   /* a file is closed as soon as it is released */
+        unsigned max_parked;              /* how many are not, 0: PARKED_MAX */
         unsigned max_open;                /* descriptors the guest may hold; 0: RLIMIT_NOFILE less a reserve */
         unsigned at_once;                 /* about how many requests are handled at a time: for that reserve */
         uint64_t window_size;             /* 0: no DAX */
@@ -136,6 +138,12 @@ void fs_give_up_locks(struct fs *fs, const void *queue);
  * fs_sync_fd(), which is the fs's, is signalled. Blocks for as long as the file systems do. Any thread. */
 bool fs_sync(struct fs *fs);
 int fs_sync_fd(const struct fs *fs);
+
+/* Let go of what the guest does not have open and the host may want back: the space of files that were deleted, and
+ * files that were kept open for the next who opens them. In how many milliseconds to do so again; -1: when the eventfd
+ * of fs_expire_fd(), which is the fs's, is signalled. Any thread, one at a time. */
+int fs_expire(struct fs *fs);
+int fs_expire_fd(const struct fs *fs);
 
 /* Go on for a guest that was served by another process before: it will not say FUSE_INIT again. It still knows the
  * root, what it calls anything else by is unknown (ESTALE), so it looks names up anew. Its window is as the other has

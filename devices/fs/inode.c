@@ -202,9 +202,18 @@ static int insert(struct fs *fs, struct found *found, struct inode **out)
 /* With the lock: the table's reference becomes the caller's. */
 static struct inode *detach(struct fs *fs, struct inode *inode)
 {
-        tdelete(inode, &fs->inodes_by_id, compare_ids);
+        /* Who has been given up is not in the tree, and another file may have its place there by now. */
+        if (inode->fd >= 0 || inode->mount)
+                tdelete(inode, &fs->inodes_by_id, compare_ids);
         ids_remove(&fs->inodes, inode->nodeid);
         return inode;
+}
+
+int inode_give_up(struct fs *fs, struct inode *inode)
+{
+        tdelete(inode, &fs->inodes_by_id, compare_ids);
+        fs->held_fds--;
+        return fd_take(&inode->fd);
 }
 
 static struct inode *find_inode(struct fs *fs, const struct inode_id *id)

@@ -36,9 +36,9 @@ struct inode {
         uint64_t nodeid;
         uint64_t lookups; /* under the lock of struct fs */
         atomic_uint refs;
-        int fd;                    /* O_PATH; -1: it is opened by its handle whenever it is needed */
+        int fd;                    /* O_PATH; -1: it is opened by its handle whenever it is needed, or given up */
         mode_t type;               /* S_IFMT, which no file ever changes */
-        struct mount_point *mount; /* what the handle is opened on */
+        struct mount_point *mount; /* what the handle is opened on, NULL with a descriptor or without either */
         struct lock_owner *owners; /* under the lock of struct fs, as the next */
         unsigned handles;          /* how many the guest has */
         atomic_bool not_entered;   /* announced as a submount, and the guest has asked for nothing in it */
@@ -48,6 +48,9 @@ struct inode {
 /* A reference to the inode of that number, or NULL. */
 struct inode *inode_get(struct fs *fs, uint64_t nodeid);
 void inode_put(struct fs *fs, struct inode *inode); /* NULL is accepted */
+/* With the lock, and with no user of it: its file, which has no name, is ESTALE from now on. The descriptor is the
+ * caller's. */
+int inode_give_up(struct fs *fs, struct inode *inode);
 
 /* Open the root, which stays whatever the guest forgets. */
 int inodes_init(struct fs *fs);

@@ -24,6 +24,8 @@ int node_get(struct fs *fs, uint64_t nodeid, struct node *node)
         if (!node->inode)
                 return -ESTALE;
         node->fd = node->inode->fd;
+        if (node->fd < 0 && !node->inode->mount)
+                return -ESTALE;
         if (node->fd < 0)
                 node->fd = node->opened =
                         file_id_open(node->inode->mount->fd, node->inode->id.file, O_PATH | O_NOFOLLOW | O_CLOEXEC);

@@ -159,6 +159,7 @@ ssize_t op_init(struct request *request)
 
         fs->features = flags;
         fs->ready = true;
+        expiring_wake(&fs->expiring);
         return reply(request, &out, sizeof(out));
 }
 

@@ -14,10 +14,12 @@
 
 USES_SYSCALLS(SYSCALL(fstatfs));
 
-int parked_init(struct parked *parked, unsigned max_open)
+int parked_init(struct parked *parked, const struct fs_options *options)
 {
-        unsigned max = MIN(MAX(max_open / 4, 1u), (unsigned)PARKED_MAX);
+        unsigned most = options->max_parked ? options->max_parked : PARKED_MAX,
+                 max = MIN(MAX(options->max_open / 4, 1u), MIN(most, (unsigned)PARKED_MAX));
 
+        /* Each inode has a place, if only an empty one. */
         parked->places = calloc(max, sizeof(*parked->places));
         if (!parked->places)
                 return -ENOMEM;
@@ -92,7 +94,7 @@ static bool can_be_parked(struct fs *fs, const struct handle *handle)
 
 void parked_add(struct fs *fs, struct handle *handle)
 {
-        if (!can_be_parked(fs, handle))
+        if (fs->options.no_parked || !can_be_parked(fs, handle))
                 return;
 
         const uint64_t nodeid = handle->nodeid;
@@ -107,14 +109,15 @@ void parked_add(struct fs *fs, struct handle *handle)
                 unsigned place = choose_place(&fs->parked, inode);
 
                 gone = fs->parked.places[place].nodeid ? take_from(fs, place, fs->parked.places[place].nodeid) : -1;
-                fs->parked.places[place].nodeid = nodeid;
-                fs->parked.places[place].fd = fd;
+                fs->parked.places[place] = (struct parked_file){.nodeid = nodeid, .fd = fd};
                 fs->parked.n++;
                 fs->held_fds++;
                 inode->parked = place;
         }
         pthread_mutex_unlock(&fs->lock);
         fd_close(gone);
+        if (gone != fd)
+                expiring_wake(&fs->expiring);
 }
 
 int parked_take(struct fs *fs, struct inode *inode)
@@ -127,15 +130,17 @@ int parked_take(struct fs *fs, struct inode *inode)
         return fd;
 }
 
-bool parked_clear(struct fs *fs)
+/* Close all, or those that have been here the last time already. Is there one that was closed? */
+static bool close_parked(struct fs *fs, bool all)
 {
         bool some = false;
 
         pthread_mutex_lock(&fs->lock);
         for (unsigned i = 0; i < fs->parked.max && fs->parked.n > 0; i++) {
-                uint64_t nodeid = fs->parked.places[i].nodeid;
-                int fd = nodeid ? take_from(fs, i, nodeid) : -1;
+                struct parked_file *file = &fs->parked.places[i];
+                int fd = file->nodeid && (all || file->seen) ? take_from(fs, i, file->nodeid) : -1;
 
+                file->seen = true;
                 if (fd < 0)
                         continue;
                 some = true;
@@ -143,6 +148,22 @@ bool parked_clear(struct fs *fs)
                 fd_close(fd);
                 pthread_mutex_lock(&fs->lock);
         }
+        pthread_mutex_unlock(&fs->lock);
+        return some;
+}
+
+bool parked_clear(struct fs *fs)
+{
+        return close_parked(fs, true);
+}
+
+bool parked_expire(struct fs *fs)
+{
+        close_parked(fs, false);
+        pthread_mutex_lock(&fs->lock);
+
+        bool some = fs->parked.n > 0;
+
         pthread_mutex_unlock(&fs->lock);
         return some;
 }

@@ -2,6 +2,7 @@
 #ifndef DEVICES_FS_STATE_H
 #define DEVICES_FS_STATE_H
 
+#include "devices/fs/expire.h"
 #include "devices/fs/file_id.h"
 #include "devices/fs/fs.h"
 #include "devices/fs/ids.h"
@@ -37,6 +38,7 @@ struct fs {
         struct parked parked;
         struct mounts mounts;
         struct waiting_locks waiting;
+        struct expiring expiring;
 };
 
 /* A system call's result as ours. */

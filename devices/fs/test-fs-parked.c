@@ -3,6 +3,7 @@
 /* Files that stay open after their release, and everything that must not notice. */
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "devices/fs/parked.h"
 #include "devices/fs/test-requests.h"
 
@@ -237,6 +238,167 @@ static void test_room(void **state)
         client_end(&client);
 }
 
+/* For no longer than from one time that it is looked for them to the second after it. */
+static void test_for_a_short_time(void **state)
+{
+        struct client client;
+
+        (void)state;
+        client_begin(&client, NULL);
+
+        const uint64_t f = make(&client, "f"), g = make(&client, "g");
+        const int before = client_fds();
+
+        open_and_release(&client, f, O_RDONLY);
+        assert_true(fs_expire(client.fs) > 0);
+        assert_int_equal(client_fds(), before + 1);
+        open_and_release(&client, g, O_RDONLY);
+        assert_true(fs_expire(client.fs) > 0);
+        assert_int_equal(client_fds(), before + 1);
+        /* It is used again. */
+        open_and_release(&client, g, O_RDONLY);
+        fs_expire(client.fs);
+        assert_int_equal(client_fds(), before + 1);
+        fs_expire(client.fs);
+        assert_int_equal(client_fds(), before);
+        /* Then a host program may have it for itself. */
+        open_and_release(&client, f, O_RDONLY);
+
+        _cleanup_(fd_closep) int fd = openat(client.share_fd, "f", O_RDWR | O_CLOEXEC);
+
+        assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), -1);
+        for (int i = 0; i < 2; i++)
+                fs_expire(client.fs);
+        assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+        assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+        /* There is nothing to be looked for without a session, and who begins one says so. */
+        fs_reset(client.fs);
+        assert_int_equal(fs_expire(client.fs), -1);
+        fd_event_clear(fs_expire_fd(client.fs));
+        assert_true(client_init(&client) > 0);
+        assert_int_equal(fd_event_clear(fs_expire_fd(client.fs)), 1);
+        assert_true(fs_expire(client.fs) > 0);
+        assert_int_equal(fd_event_clear(fs_expire_fd(client.fs)), 0);
+        open_and_release(&client, make(&client, "f"), O_RDONLY);
+        assert_int_equal(fd_event_clear(fs_expire_fd(client.fs)), 1);
+        client_end(&client);
+}
+
+static void test_limits(void **state)
+{
+        struct client client;
+        char name[16];
+
+        (void)state;
+        for (unsigned most = 0; most < 3; most++) {
+                client_begin(&client, &(struct fs_options){.no_parked = most == 0, .max_parked = most});
+
+                const int before = client_fds();
+
+                for (unsigned i = 0; i < 5; i++) {
+                        snprintf(name, sizeof(name), "f%u", i);
+                        open_and_release(&client, make(&client, name), O_RDONLY);
+                }
+                assert_int_equal(client_fds(), before + 5 + (int)most);
+                client_end(&client);
+        }
+}
+
+static void look_at_all(struct client *client)
+{
+        for (int i = 0; i < 20; i++)
+                fs_expire(client->fs);
+}
+
+/* What the host deletes has its space back, though the guest still knows it, and has had it open. */
+static void test_deleted_is_let_go(void **state)
+{
+        struct client client;
+        struct fuse_attr attr;
+        uint64_t fh;
+
+        (void)state;
+        client_begin(&client, &(struct fs_options){.posix_lock = true, .cache = FS_CACHE_ALWAYS});
+
+        const int before = client_fds();
+        const uint64_t f = make(&client, "f"), kept = make(&client, "kept"), open = make(&client, "open");
+
+        assert_int_equal(mkdirat(client.share_fd, "d", 0700), 0);
+
+        const uint64_t d = client_node(&client, FUSE_ROOT_ID, "d");
+        const ino_t number = client_stat(&client, "f").st_ino;
+
+        open_and_release(&client, f, O_RDONLY);
+        fh = client_handle(&client, open, O_RDWR);
+        assert_int_equal(unlinkat(client.share_fd, "f", 0), 0);
+        assert_int_equal(unlinkat(client.share_fd, "open", 0), 0);
+        assert_int_equal(unlinkat(client.share_fd, "d", AT_REMOVEDIR), 0);
+        look_at_all(&client);
+        /* The other file, the one that is open, twice, and the directory, which may be where a process is. */
+        assert_int_equal(client_fds(), before + 4);
+        assert_int_equal(request_getattr(&client, f, &attr), -ESTALE);
+        assert_int_equal(client_open(&client, FUSE_OPEN, f, O_RDONLY, NULL), -ESTALE);
+        assert_true(request_getattr(&client, open, &attr) > 0);
+        assert_true(request_getattr(&client, d, &attr) > 0);
+        assert_int_equal(client_write(&client, fh, 0, "x", 1, 0, 0), 1);
+        assert_int_equal(client_release(&client, FUSE_RELEASE, fh), 0);
+        look_at_all(&client);
+        assert_int_equal(client_fds(), before + 2);
+
+        /* Another file may have its number, and is not forgotten with it. */
+        for (int i = 0; i < 1000; i++) {
+                client_make_file(&client, "f", "new");
+                if (client_stat(&client, "f").st_ino == number)
+                        break;
+                assert_int_equal(unlinkat(client.share_fd, "f", 0), 0);
+        }
+        client_make_file(&client, "f", "new");
+        if (client_stat(&client, "f").st_ino != number)
+                print_message("the file system did not use the inode number again\n");
+
+        const uint64_t new = client_node(&client, FUSE_ROOT_ID, "f");
+
+        assert_int_not_equal(new, f);
+        client_forget(&client, f, 1);
+        assert_int_equal(client_node(&client, FUSE_ROOT_ID, "f"), new);
+        assert_int_equal(client_node(&client, FUSE_ROOT_ID, "kept"), kept);
+        look_at_all(&client);
+        assert_true(request_getattr(&client, kept, &attr) > 0);
+        client_forget(&client, new, 2);
+        client_forget(&client, kept, 2);
+        client_forget(&client, open, 1);
+        client_forget(&client, d, 1);
+        assert_int_equal(client_fds(), before);
+        client_end(&client);
+}
+
+/* Every one of many, in some rounds, and none that is there. */
+static void test_many_deleted(void **state)
+{
+        enum { FILES = 1000 };
+        static uint64_t nodes[FILES];
+        struct client client;
+        struct fuse_attr attr;
+        char name[16];
+
+        (void)state;
+        client_begin(&client, NULL);
+
+        const int before = client_fds();
+
+        for (unsigned i = 0; i < FILES; i++) {
+                snprintf(name, sizeof(name), "f%u", i);
+                nodes[i] = make(&client, name);
+                if (i % 2)
+                        assert_int_equal(unlinkat(client.share_fd, name, 0), 0);
+        }
+        look_at_all(&client);
+        assert_int_equal(client_fds(), before + FILES / 2);
+        for (unsigned i = 0; i < FILES; i++)
+                assert_int_equal(request_getattr(&client, nodes[i], &attr) > 0, i % 2 == 0);
+        client_end(&client);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -247,6 +409,10 @@ int main(void)
                 counted_test(test_ends_with_the_session),
                 counted_test(test_many),
                 counted_test(test_room),
+                counted_test(test_for_a_short_time),
+                counted_test(test_limits),
+                counted_test(test_deleted_is_let_go),
+                counted_test(test_many_deleted),
         };
 
         return run_counted("fs-parked", tests);

@@ -53,6 +53,16 @@ class Daemon(Case):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
             self.assertEqual(process.wait(20), 0, options)
 
+    def test_parked(self):
+        for value in ("off", "0", "1", "100000"):
+            process = self.start_fs("--once", f"--parked={value}")
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, value)
+            self.assertEqual(process.wait(20), 0)
+        for value in ("on", "-1", "1x", "", "9" * 100):
+            result = run(ORIEL_FS, f"--parked={value}", "--shared-dir", self.share, "--socket-path", self.socket)
+            self.assertEqual(result.returncode, 2, value)
+            self.assertRegex(result.stderr, "^oriel: --parked: [^\n]*\n$")
+
     def test_no_dax(self):
         self.start_fs("--dax-window=2M", "--dax=never")
         self.assertEqual(json.loads(run(ORIEL, "probe", self.socket, "--json").stdout)["shmem"], [])

@@ -355,6 +355,22 @@ class Mount(MountCase):
         self.check_many_waiters(lambda file: fcntl.fcntl(file, fcntl.F_OFD_SETLKW, whole(fcntl.F_WRLCK)),
                                 lambda file: fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole(fcntl.F_UNLCK)))
 
+    @unittest.skipIf(os.geteuid() != 0, "not root")
+    def test_space_of_what_the_host_deletes(self):
+        """It comes back while the guest still believes in the file, which it has read."""
+        if self.options:
+            self.skipTest("what shows in the window is held by it")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "none", self.share], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.share])
+        self.write("large", bytes(8 << 20))
+        self.start_fs("--dax-window", "8M", "--cache=always")
+        self.start_mount()
+        with open(self.at("large"), "rb") as file:
+            self.assertEqual(len(file.read()), 8 << 20)
+        before = os.statvfs(self.share)
+        os.remove(os.path.join(self.share, "large"))
+        wait_for(lambda: os.statvfs(self.share).f_bfree >= before.f_bfree + (8 << 20) // before.f_bsize, "the space", 60)
+
     def as_user(self, uid, change):
         """Whether it went well."""
         pid = os.fork()

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/housekeeper.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "devices/fs/fs.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/param.h>
+#include <time.h>
+
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(eventfd2));
+
+enum { N_CHORES = 3 };
+
+struct housekeeper {
+        struct fs *fs;
+        pthread_t thread;
+        int stop_fd;
+};
+
+/* Something that is done when its descriptor says so, and then again and again, as long as that is of use. */
+struct chore {
+        int (*perform)(struct fs *fs); /* in how many milliseconds it is to be done again; -1: when it is told */
+        int fd;
+        int64_t next; /* when, or INT64_MAX */
+};
+
+/* Host programs unlock without a word, and store so too. */
+static int retry_locks(struct fs *fs)
+{
+        return fs_retry_locks(fs) ? 20 : -1;
+}
+
+static int sync_shadows(struct fs *fs)
+{
+        return fs_sync(fs) ? 1000 : -1;
+}
+
+static int64_t now_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void perform_chore(struct chore *chore, struct fs *fs)
+{
+        /* Before it, so that what happens meanwhile is looked at again. */
+        fd_event_clear(chore->fd);
+
+        int again = chore->perform(fs);
+
+        chore->next = again < 0 ? INT64_MAX : now_ms() + again;
+}
+
+static int until_next(const struct chore *chores)
+{
+        int64_t next = INT64_MAX;
+
+        for (unsigned i = 0; i < N_CHORES; i++)
+                next = MIN(next, chores[i].next);
+        return next == INT64_MAX ? -1 : (int)MAX(next - now_ms(), 0);
+}
+
+static void *keep_house(void *userdata)
+{
+        struct housekeeper *keeper = userdata;
+        struct fs *fs = keeper->fs;
+        struct chore chores[N_CHORES] = {
+                {retry_locks, fs_locks_fd(fs), INT64_MAX},
+                {sync_shadows, fs_sync_fd(fs), INT64_MAX},
+                {fs_expire, fs_expire_fd(fs), INT64_MAX},
+        };
+        struct pollfd fds[N_CHORES + 1];
+
+        for (unsigned i = 0; i < N_CHORES; i++)
+                fds[i] = (struct pollfd){.fd = chores[i].fd, .events = POLLIN};
+        fds[N_CHORES] = (struct pollfd){.fd = keeper->stop_fd, .events = POLLIN};
+        for (;;) {
+                if (poll(fds, ARRAY_SIZE(fds), until_next(chores)) < 0)
+                        continue;
+                if (fds[N_CHORES].revents)
+                        return NULL;
+                for (unsigned i = 0; i < N_CHORES; i++)
+                        if (fds[i].revents || now_ms() >= chores[i].next)
+                                perform_chore(&chores[i], fs);
+        }
+}
+
+int housekeeper_start(struct fs *fs, struct housekeeper **out)
+{
+        struct housekeeper *keeper = malloc(sizeof(*keeper));
+
+        if (!keeper)
+                return -ENOMEM;
+        *keeper = (struct housekeeper){.fs = fs, .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+
+        int r = keeper->stop_fd < 0 ? -errno : thread_start(&keeper->thread, keep_house, keeper);
+
+        if (r < 0) {
+                fd_close(keeper->stop_fd);
+                free(keeper);
+                return r;
+        }
+        *out = keeper;
+        return 0;
+}
+
+void housekeeper_stop(struct housekeeper *keeper)
+{
+        if (!keeper)
+                return;
+        fd_event_signal(keeper->stop_fd);
+        pthread_join(keeper->thread, NULL);
+        fd_close(keeper->stop_fd);
+        free(keeper);
+}
