@@ -120,11 +120,14 @@ struct found {
         struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
 };
 
-/* With the lock: are descriptors getting few? */
+/* With the lock: are descriptors getting few, or too many of them those of files that are known alone? What the guest
+ * opens takes one in any case. */
 static bool saves_descriptors(const struct fs *fs)
 {
+        const unsigned max = fs->options.max_open, known = fs->inodes.n_used - fs->by_handle;
+
         return fs->options.file_handles == FS_HANDLES_MANDATORY ||
-               (fs->options.file_handles == FS_HANDLES_PREFER && fs_held(fs) >= fs->options.max_open / 2);
+               (fs->options.file_handles == FS_HANDLES_PREFER && (known >= max / 8 || fs_held(fs) >= max / 2));
 }
 
 /* With the lock: could a file that is looked up be known by its handle, or become so? */

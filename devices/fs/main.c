@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -206,6 +207,18 @@ static int give_up_rights(const struct command_line *line)
         return r < 0 ? fail("the capabilities can't be dropped: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
+/* For scripts that start a front-end then. */
+static void say_waiting(const struct command_line *line)
+{
+        if (line->log_level == LEVEL_OFF)
+                return;
+        if (line->socket_path)
+                printf("waiting for a front-end on %s\n", line->socket_path);
+        else
+                printf("waiting for a front-end\n");
+        fflush(stdout);
+}
+
 /* A device has opened the shared directory, so that nothing is opened by a path from then on: the filter comes after
  * it, and before anything that a front-end has sent is read. */
 static int serve_device(struct device *device, const struct command_line *line, int *socket, int signals)
@@ -216,13 +229,16 @@ static int serve_device(struct device *device, const struct command_line *line, 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));
         footprint_trim();
-        if (!listening)
+        if (listening)
+                say_waiting(line);
+        else
                 r = oriel_backend_attach(device_backend(device), fd_take(socket));
         return r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
                      : serve(device_backend(device), listening ? *socket : -1, signals, line->once);
 }
 
-static int serve_directory(struct command_line *line, int socket, int signals, int proc_fd)
+/* 0, or what is wrong has been said. */
+static int make_device(struct command_line *line, int proc_fd, struct device **device)
 {
         const struct device_options options = {
                 .fs = &line->fs,
@@ -235,23 +251,56 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
                 .dialect = line->dialect ? oriel_dialect_find(line->dialect) : NULL,
         };
         const char *dir = line->fs.shared_dir;
-        struct device *device = NULL;
 
         if (line->sandbox.mode != SANDBOX_NONE)
                 line->fs.shared_dir = "/";
 
-        int r = device_new(&options, &device);
+        int r = device_new(&options, device);
 
-        if (r < 0) {
-                fd_close(socket);
-                return fail("can't share %s: %s", dir, strerror(-r));
-        }
+        return r < 0 ? fail("can't share %s: %s", dir, strerror(-r)) : STATUS_SUCCESS;
+}
 
-        int status = serve_device(device, line, &socket, signals);
+static int serve_directory(struct command_line *line, int socket, int signals, int proc_fd)
+{
+        struct device *device = NULL;
+        int status = make_device(line, proc_fd, &device);
 
+        if (status == STATUS_SUCCESS)
+                status = serve_device(device, line, &socket, signals);
         device_free(device);
         fd_close(socket);
         return status;
+}
+
+static int try_to_share(struct command_line *line, int signals)
+{
+        struct device *device = NULL;
+        int proc_fd;
+        pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
+
+        if (pid > 0)
+                return sandbox_supervise(pid, signals);
+        if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        return make_device(line, proc_fd, &device);
+}
+
+/* Whether files can be opened by handle depends on what is left in the sandbox, which can't be left again: so that is
+ * tried in a process of its own, before anybody could wait for the socket. */
+static int rehearse(struct command_line *line, int signals)
+{
+        int status;
+
+        if (line->fs.file_handles != FS_HANDLES_MANDATORY)
+                return STATUS_SUCCESS;
+
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(try_to_share(line, signals));
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return fail("a process: %s", strerror(errno));
+        return WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILURE;
 }
 
 /* What was inherited beside the standard descriptors and the socket leads nowhere that a guest has to do with. */
@@ -293,7 +342,8 @@ static int run(struct command_line *line)
                 return fail("signalfd: %s", strerror(-signals));
         if (line->to_syslog)
                 open_syslog();
-        if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS)
+        if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS ||
+            rehearse(line, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = open_socket(line, &file);
         if (socket < 0)

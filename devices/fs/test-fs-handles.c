@@ -205,7 +205,7 @@ static void test_mandatory_takes_no_descriptors(void **state)
         client_end(&client);
 }
 
-/* From half of the descriptors on. A file keeps its node, whichever way it was known first. */
+/* From an eighth of the descriptors on. A file keeps its node, whichever way it was known first. */
 static void test_prefer(void **state)
 {
         struct client client;
@@ -214,7 +214,8 @@ static void test_prefer(void **state)
         (void)state;
         if (!able)
                 skip();
-        begin(&client, FS_HANDLES_PREFER, 20);
+        client_begin(&client,
+                     &(struct fs_options){.file_handles = FS_HANDLES_PREFER, .max_open = 80, .no_parked = true});
         make_files(&client);
 
         const int before = client_fds();
@@ -361,6 +362,34 @@ static void test_capability(void **state)
         }
 }
 
+/* Those that are known leave seven eighths to those that are open, whatever is first. */
+static void test_prefer_leaves_room(void **state)
+{
+        enum { MAX = 400 };
+        struct client client;
+        uint64_t nodes[MAX];
+        unsigned n = 0;
+        char name[16];
+
+        (void)state;
+        if (!able)
+                skip();
+        for (int known_first = 0; known_first < 2; known_first++) {
+                begin(&client, FS_HANDLES_PREFER, MAX);
+                for (unsigned i = 0; i < MAX; i++) {
+                        snprintf(name, sizeof(name), "f%u", i);
+                        client_make_file(&client, name, name);
+                        nodes[i] = known_first ? look_up(&client, i) : 0;
+                }
+                for (n = 0; n < MAX; n++)
+                        if (client_open(&client, FUSE_OPEN, known_first ? nodes[n] : look_up(&client, n), O_RDWR,
+                                        NULL) < 0)
+                                break;
+                assert_in_range(n, MAX - MAX / 8 - 2, MAX - MAX / 8 + 2);
+                client_end(&client);
+        }
+}
+
 /* Open files count as well. */
 static void test_prefer_with_many_open(void **state)
 {
@@ -394,7 +423,7 @@ int main(void)
                 counted_test(test_everything), counted_test(test_mandatory_takes_no_descriptors),
                 counted_test(test_prefer),     counted_test(test_prefer_with_many_open),
                 counted_test(test_generation), counted_test(test_gone),
-                counted_test(test_capability),
+                counted_test(test_capability), counted_test(test_prefer_leaves_room),
         };
 
         able = make_able();

@@ -53,6 +53,33 @@ class Daemon(Case):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
             self.assertEqual(process.wait(20), 0, options)
 
+    def test_says_that_it_waits(self):
+        process = self.start(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share)
+        self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        # Once.
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.stdout.read(), "")
+        process = self.start_fs("--once", "--log-level=off")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        self.assertEqual(process.stdout.read(), "")
+
+    def test_handles_that_do_not_work(self):
+        """Nobody sees a socket of a back-end that can't serve: what was at its path is still there."""
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.socket)
+        before = os.stat(self.socket)
+        result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, "--modcaps=-dac_read_search",
+                     "--inode-file-handles=mandatory")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "(?s)files can't be opened by handle.*can't share")
+        self.assertEqual(result.stdout, "")
+        self.assertEqual(os.stat(self.socket).st_ino, before.st_ino)
+        if os.geteuid() == 0:
+            process = self.start_fs("--once", "--inode-file-handles=mandatory")
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+            self.assertEqual(process.wait(20), 0)
+
     def test_parked(self):
         for value in ("off", "0", "1", "100000"):
             process = self.start_fs("--once", f"--parked={value}")
