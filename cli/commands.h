@@ -7,6 +7,8 @@ int command_bench(int argc, char **argv);
 int command_conform(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_mount(int argc, char **argv);
+/* "oriel SOCKET DIR -o OPTIONS", as /sbin/mount.fuse calls a file system's program: it goes into the background. */
+int command_mount_helper(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_trace(int argc, char **argv);

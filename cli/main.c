@@ -50,6 +50,8 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
                 if (strcmp(argv[1], commands[i].name) == 0)
                         return kernel_check() < 0 ? STATUS_FAILURE : finish_output(commands[i].run(argc - 1, argv + 1));
+        if (strchr(argv[1], '/'))
+                return kernel_check() < 0 ? STATUS_FAILURE : command_mount_helper(argc, argv);
         report("'%s' is not a command (see oriel --help)", argv[1]);
         return STATUS_USAGE;
 }

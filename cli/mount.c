@@ -7,8 +7,10 @@
 #include "base/options.h"
 #include "base/signals.h"
 #include "cli/commands.h"
+#include "cli/mount_options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_log.h>
 #include <fuse_lowlevel.h>
 #include <linux/virtio_config.h>
@@ -18,20 +20,23 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-static bool use_dax;
-static bool readonly;
-static bool verbose;
+static struct mount_options wanted;
 
 static const struct option_row rows[] = {
-        {"dax", OPTION_FLAG, &use_dax, NULL, "answer reads and writes from the shared memory window where it can"},
-        {"readonly", OPTION_FLAG, &readonly, NULL, "mount read-only"},
-        {"verbose", OPTION_FLAG, &verbose, NULL, "say more"},
+        {"dax", OPTION_FLAG, &wanted.dax, NULL, "answer reads and writes from the shared memory window where it can"},
+        {"readonly", OPTION_FLAG, &wanted.readonly, NULL, "mount read-only"},
+        {"source", OPTION_STRING, &wanted.source, "NAME", "what mount(8) calls it (default: oriel)"},
+        {"options", OPTION_LIST, &wanted.lists, "LIST", "-o LIST: mount(8)'s options, such as suid,dev,noatime",
+         .letter = 'o'},
+        {"verbose", OPTION_FLAG, &wanted.verbose, NULL, "say more"},
 };
 
 static const struct program program = {
@@ -62,48 +67,83 @@ static void begin_unmount(struct mount *mount)
                 mount->unmounting = pthread_create(&mount->unmounter, NULL, unmount, mount) == 0;
 }
 
-static int take_events(struct mount *mount, const struct pollfd *fds)
+static int take_signal(struct mount *mount)
 {
-        int r = 0;
+        struct signalfd_siginfo info;
 
-        if (fds[0].revents) {
-                struct signalfd_siginfo info;
+        if (read(mount->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                begin_unmount(mount);
+        return 0;
+}
 
-                if (read(mount->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-                        begin_unmount(mount);
-        }
-        if (fds[1].revents)
-                mount->over = true;
-        if (fds[2].revents)
-                r = oriel_frontend_dispatch(oriel_driver_frontend(mount->driver));
-        if (r == 0 && (fds[3].revents || fds[4].revents))
-                r = mount_take_answers(mount);
-        if (r == 0 && fds[5].revents) {
-                r = mount_take_request(mount);
-                if (r == -ENODEV) {
-                        mount->over = true;
-                        r = 0;
-                }
-        }
-        return r;
+static int take_unmounted(struct mount *mount)
+{
+        mount->over = true;
+        return 0;
+}
+
+static int take_message(struct mount *mount)
+{
+        return oriel_frontend_dispatch(oriel_driver_frontend(mount->driver));
+}
+
+static int take_request(struct mount *mount)
+{
+        int r = mount_take_request(mount);
+
+        if (r != -ENODEV)
+                return r;
+        mount->over = true;
+        return 0;
+}
+
+/* Something was mounted or unmounted somewhere. Where it is this one, that is its end, unless it is still in use. */
+static int take_mounts_changed(struct mount *mount)
+{
+        mount->detached = !mount->unmounting && mount_place_is_gone(&mount->place);
+        return 0;
+}
+
+static void say_detached(struct mount *mount)
+{
+        report("%s is unmounted, but in use: it is served until what is open there is closed", mount->dir);
+        mount->detached = false;
+        mount_place_close(&mount->place);
 }
 
 static int run(struct mount *mount)
 {
+        const struct {
+                int fd;
+                int (*take)(struct mount *mount);
+        } sources[] = {
+                {mount->signals, take_signal},
+                {mount->unmounted, take_unmounted},
+                {oriel_frontend_get_fd(oriel_driver_frontend(mount->driver)), take_message},
+                {oriel_driver_call_fd(mount->driver, HIPRIO), mount_take_answers},
+                {oriel_driver_call_fd(mount->driver, REQUESTS), mount_take_answers},
+                {mount->fuse_fd, take_request},
+        };
+        enum { N = ARRAY_SIZE(sources) };
         int r = mount_take_answers(mount);
 
         while (r == 0 && !mount->over) {
-                struct pollfd fds[] = {
-                        {.fd = mount->signals, .events = POLLIN},
-                        {.fd = mount->unmounted, .events = POLLIN},
-                        {.fd = oriel_frontend_get_fd(oriel_driver_frontend(mount->driver)), .events = POLLIN},
-                        {.fd = oriel_driver_call_fd(mount->driver, HIPRIO), .events = POLLIN},
-                        {.fd = oriel_driver_call_fd(mount->driver, REQUESTS), .events = POLLIN},
-                        {.fd = mount_free_slot(mount) ? mount->fuse_fd : -1, .events = POLLIN},
-                };
+                struct pollfd fds[N + 1] = {[N] = {.fd = mount->place.fd, .events = POLLPRI}};
 
-                if (poll(fds, ARRAY_SIZE(fds), -1) > 0)
-                        r = take_events(mount, fds);
+                for (size_t i = 0; i < N; i++)
+                        fds[i] = (struct pollfd){.fd = sources[i].fd, .events = POLLIN};
+                if (!mount_free_slot(mount))
+                        fds[N - 1].fd = -1;
+
+                int n = poll(fds, N + 1, mount->detached ? 1000 : -1);
+
+                for (size_t i = 0; n > 0 && r == 0 && !mount->over && i < N; i++)
+                        if (fds[i].revents)
+                                r = sources[i].take(mount);
+                if (n > 0 && fds[N].revents)
+                        take_mounts_changed(mount);
+                else if (mount->detached && !mount->over)
+                        say_detached(mount);
         }
         return r;
 }
@@ -157,33 +197,34 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
         return r;
 }
 
-static void quiet(enum fuse_log_level level, const char *format, va_list args)
+/* Errors alone, which come in pieces. */
+static void report_pieces(enum fuse_log_level level, const char *format, va_list args)
 {
+        static char text[512];
+        size_t at = strlen(text);
+
         if (level > FUSE_LOG_ERR)
                 return;
-
-        char text[256];
-
-        vsnprintf(text, sizeof(text), format, args);
+        vsnprintf(text + at, sizeof(text) - at, format, args);
+        if (!strchr(text + at, '\n'))
+                return;
         text[strcspn(text, "\n")] = '\0';
         report("%s", text);
+        text[0] = '\0';
 }
 
-/* The rights of a file are checked by the kernel, as in a guest. */
-static int open_mount(struct mount *mount, const char *dir)
+static int open_mount(struct mount *mount)
 {
         const struct fuse_lowlevel_ops none = {0};
-        char options[128];
-        char *argv[] = {(char *)"oriel", (char *)"-o", options, NULL};
+        char *argv[] = {(char *)"oriel", (char *)"-o", mount->options, NULL};
         struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 
-        snprintf(options, sizeof(options), "fsname=oriel,subtype=oriel,default_permissions%s%s",
-                 geteuid() == 0 ? ",allow_other" : "", readonly ? ",ro" : "");
-        fuse_set_log_func(quiet);
+        fuse_set_log_func(report_pieces);
         mount->session = fuse_session_new(&args, &none, sizeof(none), NULL);
         fuse_opt_free_args(&args);
-        if (!mount->session || fuse_session_mount(mount->session, dir) != 0)
+        if (!mount->session || fuse_session_mount(mount->session, mount->dir) != 0)
                 return -EIO;
+        mount_place_open(&mount->place, mount->dir);
 
         /* libfuse closes its own when it unmounts, and there may still be something to answer then. */
         mount->fuse_fd = fd_dup(fuse_session_fd(mount->session));
@@ -200,6 +241,10 @@ static void close_mount(struct mount *mount)
         mount->fuse_fd = fd_close(mount->fuse_fd);
         if (mounted && !mount->unmounting)
                 fuse_session_unmount(mount->session);
+        if (mounted && mount->unmounting && mount->open_files > 0)
+                report("%s was in use: what is open there (%llu) fails from now on: %s", mount->dir,
+                       (unsigned long long)mount->open_files, strerror(ENOTCONN));
+        mount_place_close(&mount->place);
         if (mount->session)
                 fuse_session_destroy(mount->session);
         oriel_driver_free(mount->driver);
@@ -208,37 +253,113 @@ static void close_mount(struct mount *mount)
         fd_close(mount->unmounted);
 }
 
-static int mount_and_run(struct mount *mount, const char *path, const char *dir, const struct oriel_log *log)
+static const char *why_no_driver(int error)
 {
-        int r = open_driver(mount, path, log);
+        switch (error) {
+        case -ECONNREFUSED:
+        case -ENOENT:
+                return "nobody listens there: start the back-end first";
+        case -ENODEV:
+                return "it is no virtio-fs device";
+        case -EAGAIN:
+        case -ETIMEDOUT:
+                return "the back-end is busy with another front-end, or does not answer";
+        default:
+                return strerror(-error);
+        }
+}
+
+/* Tell the process that waits for it, and go on without a terminal. */
+static void go_into_background(int ready_fd)
+{
+        if (ready_fd < 0)
+                return;
+
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        setsid();
+        for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+                dup2(null, fd);
+        fd_close(null);
+        (void)!write(ready_fd, "", 1);
+}
+
+static int mount_and_run(struct mount *mount, const char *path, int ready_fd)
+{
+        struct oriel_log log = stderr_log(wanted.verbose);
+        int r = open_driver(mount, path, &log);
 
         if (r < 0)
-                return fail("%s: %s", path,
-                            r == -ECONNREFUSED || r == -ENOENT ? "nobody listens there: start the back-end first"
-                            : r == -ENODEV                     ? "it is no virtio-fs device"
-                                                               : strerror(-r));
-        if (use_dax && open_dax(mount) < 0)
+                return fail("%s: %s", path, why_no_driver(r));
+        if (wanted.dax && open_dax(mount) < 0)
                 return fail(
                         "%s: it offers no shared memory window: start oriel-fs with --dax-window, or leave out --dax",
                         path);
-        r = open_mount(mount, dir);
+        r = open_mount(mount);
         if (r < 0)
-                return fail("can't mount on %s", dir);
-        printf("%s is mounted on %s\n", path, dir);
-        fflush(stdout);
+                return fail("can't mount on %s", mount->dir);
+        if (ready_fd < 0) {
+                printf("%s is mounted on %s\n", path, mount->dir);
+                fflush(stdout);
+        }
+        go_into_background(ready_fd);
 
         r = run(mount);
-        if (verbose)
+        if (wanted.verbose)
                 fprintf(stderr, "%llu requests answered from the window, %llu by the back-end\n",
                         (unsigned long long)mount->served, (unsigned long long)mount->forwarded);
         if (r == -ENOTCONN || r == -EPROTO)
-                return fail("%s: the back-end is gone; %s is unmounted", path, dir);
-        return r < 0 ? fail("%s: %s", dir, strerror(-r)) : STATUS_SUCCESS;
+                return fail("%s: the back-end is gone; %s is unmounted", path, mount->dir);
+        return r < 0 ? fail("%s: %s", mount->dir, strerror(-r)) : STATUS_SUCCESS;
 }
 
-int command_mount(int argc, char **argv)
+static int serve_mount(const char *path, const char *dir, int ready_fd)
 {
-        static struct mount mount = {.fuse_fd = -1, .signals = -1, .unmounted = -1};
+        static struct mount mount = {.fuse_fd = -1, .signals = -1, .unmounted = -1, .place = {.fd = -1}};
+        _cleanup_(freep) char *options = mount_options_join(&wanted);
+
+        if (!options)
+                return fail("out of memory");
+        mount.options = options;
+        mount.dir = dir;
+        mount.signals = signals_open();
+        mount.unmounted = eventfd(0, EFD_CLOEXEC);
+
+        int status = mount_and_run(&mount, path, ready_fd);
+
+        close_mount(&mount);
+        return status;
+}
+
+/* In a process of its own, which is left behind when it has mounted. */
+static int serve_in_background(const char *path, const char *dir)
+{
+        int ready[2], status;
+        char byte;
+
+        if (pipe2(ready, O_CLOEXEC) < 0)
+                return fail("a pipe: %s", strerror(errno));
+
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                fd_close(ready[0]);
+                return serve_mount(path, dir, ready[1]);
+        }
+        fd_close(ready[1]);
+
+        bool mounted = pid > 0 && read(ready[0], &byte, 1) == 1;
+
+        fd_close(ready[0]);
+        if (mounted)
+                return STATUS_SUCCESS;
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return fail("a process: %s", strerror(errno));
+        return WIFEXITED(status) && WEXITSTATUS(status) != STATUS_SUCCESS ? WEXITSTATUS(status) : STATUS_FAILURE;
+}
+
+static int mount_command(int argc, char **argv, bool by_mount)
+{
         char **operands;
         struct stat st;
         int status = options_parse(&program, argc, argv, &operands);
@@ -250,11 +371,22 @@ int command_mount(int argc, char **argv)
         if (access("/dev/fuse", F_OK) < 0)
                 return fail("/dev/fuse is not here: load the kernel's fuse module");
 
-        struct oriel_log log = stderr_log(verbose);
+        /* As it is called in the table of mounts; "mount -a" looks there for what is mounted already. */
+        _cleanup_(freep) char *dir = realpath(operands[1], NULL);
 
-        mount.signals = signals_open();
-        mount.unmounted = eventfd(0, EFD_CLOEXEC);
-        status = mount_and_run(&mount, operands[0], operands[1], &log);
-        close_mount(&mount);
-        return status;
+        if (!dir)
+                return fail("%s: %s", operands[1], strerror(errno));
+        if (!wanted.source)
+                wanted.source = by_mount ? operands[0] : "oriel";
+        return by_mount ? serve_in_background(operands[0], dir) : serve_mount(operands[0], dir, -1);
+}
+
+int command_mount(int argc, char **argv)
+{
+        return mount_command(argc, argv, false);
+}
+
+int command_mount_helper(int argc, char **argv)
+{
+        return mount_command(argc, argv, true);
 }

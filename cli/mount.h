@@ -3,6 +3,7 @@
 #define CLI_MOUNT_H
 
 #include "cli/mount_dax.h"
+#include "cli/mount_place.h"
 
 #include <oriel/driver.h>
 #include <pthread.h>
@@ -28,6 +29,8 @@ struct slot {
         uint8_t *out;
         bool busy;
         unsigned queue;
+        uint32_t opcode;
+        uint64_t unique;
         struct dax_ask ask; /* needed: the request is ours */
 };
 
@@ -39,8 +42,13 @@ struct mount {
         int signals;
         int unmounted; /* an eventfd */
         pthread_t unmounter;
+        const char *dir;
+        char *options; /* libfuse's */
+        struct mount_place place;
         bool unmounting;
+        bool detached; /* it is no longer in its place, and it has not been said that it is in use */
         bool over;
+        uint64_t open_files;
         struct slot slots[SLOTS], waits[WAITS];
         uint64_t served, forwarded;
 };

@@ -61,13 +61,15 @@ static size_t room_for_answer(const struct slot *slot, const struct fuse_in_head
         return size < BUFFER ? size : BUFFER;
 }
 
-static int forward(struct mount *mount, struct slot *slot, size_t size)
+/* @header is what the request begins with: the back-end may change its own copy. */
+static int forward(struct mount *mount, struct slot *slot, const struct fuse_in_header *header, size_t size)
 {
-        struct fuse_in_header header = header_of(slot);
-        bool silent =
-                header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET || header.opcode == FUSE_INTERRUPT;
-        struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(slot, &header)};
+        bool silent = header->opcode == FUSE_FORGET || header->opcode == FUSE_BATCH_FORGET ||
+                      header->opcode == FUSE_INTERRUPT;
+        struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(slot, header)};
 
+        slot->opcode = header->opcode;
+        slot->unique = header->unique;
         slot->queue = silent ? HIPRIO : REQUESTS;
         slot->busy = true;
 
@@ -106,7 +108,7 @@ static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
         memcpy(slot->in, &header, sizeof(header));
         memcpy(slot->in + sizeof(header), &args, sizeof(args));
         slot->ask = *ask;
-        return forward(mount, slot, header.len);
+        return forward(mount, slot, &header, header.len);
 }
 
 /* ---- to the kernel ---- */
@@ -177,9 +179,9 @@ static int serve_write(struct mount *mount, struct slot *slot, const struct fuse
 
 /* ---- waits for locks ---- */
 
-static int refuse(struct mount *mount, const struct fuse_in_header *header, int error)
+static int refuse(struct mount *mount, uint64_t unique, int error)
 {
-        struct fuse_out_header out = {sizeof(out), error, header->unique};
+        struct fuse_out_header out = {sizeof(out), error, unique};
         struct iovec iov = {&out, sizeof(out)};
 
         return answer(mount, &iov, 1);
@@ -200,9 +202,9 @@ static int forward_wait(struct mount *mount, const struct slot *slot, const stru
         struct slot *wait = find_free(mount->waits, WAITS);
 
         if (!wait || header->len > WAIT_BUFFER)
-                return refuse(mount, header, -ENOLCK);
+                return refuse(mount, header->unique, -ENOLCK);
         memcpy(wait->in, slot->in, header->len);
-        return forward(mount, wait, header->len);
+        return forward(mount, wait, header, header->len);
 }
 
 static void note_forgets(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
@@ -236,6 +238,19 @@ static int serve(struct mount *mount, struct slot *slot, const struct fuse_in_he
 
 /* ---- answers and requests ---- */
 
+static void note_open_files(struct mount *mount, uint32_t opcode)
+{
+        static const struct {
+                uint32_t opcode;
+                int more;
+        } rows[] = {{FUSE_OPEN, 1},    {FUSE_OPENDIR, 1},  {FUSE_CREATE, 1},
+                    {FUSE_TMPFILE, 1}, {FUSE_RELEASE, -1}, {FUSE_RELEASEDIR, -1}};
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+                if (rows[i].opcode == opcode)
+                        mount->open_files += (uint64_t)rows[i].more;
+}
+
 static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
 {
         struct fuse_out_header header = {0};
@@ -251,11 +266,10 @@ static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
                 dax_asked(mount->dax, &slot->ask, written < sizeof(header) ? -EIO : header.error);
                 return 0;
         }
-        if (written < sizeof(header) || header.len != written) {
-                const struct fuse_in_header asked = header_of(slot);
-
-                return refuse(mount, &asked, -EIO);
-        }
+        if (written < sizeof(header) || header.len != written)
+                return refuse(mount, slot->unique, -EIO);
+        if (header.error == 0)
+                note_open_files(mount, slot->opcode);
         return answer(mount, &iov, 1);
 }
 
@@ -300,5 +314,6 @@ int mount_take_request(struct mount *mount)
         mount->forwarded += r == 0;
         if (r != 0)
                 return r < 0 ? r : 0;
-        return may_last(slot, &header) ? forward_wait(mount, slot, &header) : forward(mount, slot, (size_t)size);
+        return may_last(slot, &header) ? forward_wait(mount, slot, &header)
+                                       : forward(mount, slot, &header, (size_t)size);
 }

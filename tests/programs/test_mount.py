@@ -50,9 +50,94 @@ class Mount(MountCase):
         fd = os.open(self.at("busy"), os.O_WRONLY | os.O_CREAT)
         self.addCleanup(self.close_orphan, fd)
         os.write(fd, b"x")
-        self.assertEqual(self.end(process, signal.SIGINT)[0], 0)
+        status, said = self.end(process, signal.SIGINT)
+        self.assertEqual(status, 0)
+        self.assertRegex(said, "^oriel: .*/mnt was in use: what is open there \\(1\\) fails from now on: .*\n$")
         self.assertFalse(self.mounted())
         self.assertEqual(open(os.path.join(self.share, "busy"), "rb").read(), b"x")
+
+    def test_lazy_unmount(self):
+        self.start_fs("--dax-window", "8M")
+        process = self.start_mount()
+        with open(self.at("busy"), "wb", buffering=0) as file:
+            subprocess.run(["umount", "-l", self.point], check=True)
+            self.assertRegex(process.stderr.readline(), "^oriel: .*/mnt is unmounted, but in use: it is served until .*\n$")
+            self.assertFalse(self.mounted())
+            file.write(b"x")
+        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(self.host("busy"), b"x")
+
+    def test_busy(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount()
+        other = self.path("other")
+        os.mkdir(other)
+        result = run(ORIEL, "mount", *self.options, self.socket, other)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "\noriel: .*: the back-end is busy with another front-end, or does not answer\n$")
+        self.assertTrue(os.path.exists(self.point))
+
+    def listed(self):
+        """What the table of mounts has of it: what it is called, its type and options."""
+        with open("/proc/mounts") as mounts:
+            return next((line[0], line[2], set(line[3].split(","))) for line in map(str.split, mounts) if line[1] == self.point)
+
+    def test_source_and_options(self):
+        self.start_fs("--dax-window", "8M")
+        self.start_mount("--source", "my,sh\\are", "-o", "noatime,nofail,x-systemd.automount,ro", "-o", "noexec,rw")
+        source, kind, options = self.listed()
+        self.assertEqual((source, kind), ("my,sh\\134are", "fuse.oriel"))
+        self.assertLessEqual({"rw", "noatime", "noexec", "nosuid", "nodev"}, options)
+        open(self.at("f"), "w").close()
+
+    def test_unknown_option(self):
+        self.start_fs("--dax-window", "8M")
+        result = run(ORIEL, "mount", *self.options, self.socket, self.point, "-o", "noatime,nonsense")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: fuse: unknown option.*nonsense.*\noriel: can't mount on .*\n$")
+
+    def check_by_mount(self, *command):
+        """It returns when the share is mounted, and leaves a process behind, which ends with the mount."""
+        result = run(*command)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+        self.addCleanup(subprocess.run, ["umount", "-l", self.point], capture_output=True)
+        source, kind, options = self.listed()
+        self.assertEqual((source, kind), (self.socket, "fuse.oriel"))
+        self.assertIn("noatime", options)
+        self.write("f", b"text")
+        self.assertEqual(os.stat(self.at("f")).st_size, 4)
+        subprocess.run(["umount", self.point], check=True)
+        os.remove(os.path.join(self.share, "f"))
+
+    def test_as_mount_calls_it(self):
+        options = ",".join(["rw,noatime,nofail,x-foo", *(option.strip("-") for option in self.options)])
+        self.start_fs("--dax-window", "8M")
+        self.check_by_mount(ORIEL, self.socket, self.point, "-o", options)
+        if os.geteuid() == 0 and shutil.which("mount.fuse3"):
+            self.check_by_mount("mount", "-t", "fuse", f"{os.path.abspath(ORIEL)}#{self.socket}", self.point, "-o", options)
+            self.assertNotEqual(run("mount", "-t", "fuse", f"{os.path.abspath(ORIEL)}#{self.path('nowhere')}",
+                                    self.point).returncode, 0)
+        for wrong in ([self.path("nowhere"), self.point], [self.socket, self.path("nowhere")], [self.socket]):
+            result = run(ORIEL, *wrong)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertRegex(result.stderr, "^oriel[^\n]*: .*\n$")
+
+    @unittest.skipIf(os.geteuid() != 0, "not root")
+    def test_a_changed_program_is_not_its_owners(self):
+        """A set-user-ID program that another user has written to runs as who executes it, however long attributes are
+        believed."""
+        for options in ["--cache=metadata", "--allow-mmap"], ["--cache=always", "--killpriv-v2"]:
+            os.chmod(self.folder, 0o755)
+            self.start_fs("--dax-window", "8M", *options)
+            self.start_mount("-o", "suid")
+            shutil.copy("/usr/bin/id", os.path.join(self.share, "id"))
+            os.chmod(os.path.join(self.share, "id"), 0o4777)
+            user = {"user": 1234, "group": 1234, "extra_groups": []}
+            self.assertEqual(run(self.at("id"), "-u", **user).stdout, "0\n")
+            self.assertEqual(run("sh", "-c", 'printf x >>"$1"', "sh", self.at("id"), **user).returncode, 0)
+            self.assertEqual(run(self.at("id"), "-u", **user).stdout, "1234\n")
+            self.doCleanups()
+            self.setUp()
 
     def close_orphan(self, fd):
         """A file of a mount that has no server any more: the kernel says so, and closes it."""
@@ -267,7 +352,7 @@ class Mount(MountCase):
         os.rename(host("..new"), host("..data"))
 
     def check_changes(self, cache, handles):
-        self.start_fs("--cache", cache, "--inode-file-handles", handles)
+        self.start_fs("--dax-window", "8M", "--cache", cache, "--inode-file-handles", handles)
         self.start_mount()
         self.change_on_the_host()
         for name in ("removed", "replaced", "d/f", "d/new"):
@@ -290,7 +375,7 @@ class Mount(MountCase):
                 self.setUp()
 
     def test_what_is_open_goes_on(self):
-        self.start_fs("--cache=always")
+        self.start_fs("--dax-window", "8M", "--cache=always")
         self.start_mount()
         self.write("f", b"one")
         with open(self.at("f"), "r+b", buffering=0) as file:
