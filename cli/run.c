@@ -43,6 +43,7 @@ static const char *control;
 #define SANDBOX "on"
 #endif
 static const char *sandbox = SANDBOX;
+static bool allow_remote_files;
 static bool verbose;
 
 static const struct option_row rows[] = {
@@ -58,6 +59,9 @@ static const struct option_row rows[] = {
         {"device", OPTION_LIST, &devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
+        {"allow-remote-files", OPTION_FLAG, &allow_remote_files, NULL,
+         "map files that a server in user space or another machine serves, too: the guest and\n"
+         "                             its end may wait for that one"},
         {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
         {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
         {"sandbox", OPTION_STRING, &sandbox, "STATE",
@@ -300,6 +304,7 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
                 .cmdline = cmdline,
                 .devices = from->devices,
                 .n_devices = from->n,
+                .allow_remote_files = allow_remote_files,
                 .output = output,
                 .room = room,
                 .userdata = run,
@@ -397,7 +402,7 @@ int command_run(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status < 0)
-                status = run_devices_parse(&from, &devices, &shares);
+                status = run_devices_parse(&from, &devices, &shares, allow_remote_files);
         if (status >= 0)
                 return status;
         raise_fd_limit();

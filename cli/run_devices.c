@@ -2,8 +2,11 @@
 #include "cli/run_devices.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "shmem/filesystem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/virtio_ids.h>
 #include <stdarg.h>
@@ -171,7 +174,20 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
         return arguments;
 }
 
-static int parse_share(struct run_devices *to, const char *value)
+static bool is_local(const char *dir)
+{
+        _cleanup_(fd_closep) int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        struct statx stat;
+
+        filesystem_open_mounts();
+
+        bool local = filesystem_look(fd, &stat) == 0 && filesystem_is_local(fd, &stat);
+
+        filesystem_close_mounts();
+        return local;
+}
+
+static int parse_share(struct run_devices *to, const char *value, bool remote)
 {
         struct share share = {.request_queues = 1, .threads = 1};
         const struct option_row rows[] = {
@@ -200,6 +216,11 @@ static int parse_share(struct run_devices *to, const char *value)
                 return fail("--share: %s: %s", share.dir, strerror(errno));
         if (!S_ISDIR(st.st_mode))
                 return fail("--share: %s: not a directory", share.dir);
+        if (share.dax > 0 && !remote && !is_local(share.dir))
+                return fail("--share: %s: a server in user space or another machine serves it, and the guest would wait"
+                            " for that one: --allow-remote-files maps its files all the same, and without dax= none is"
+                            " mapped",
+                            share.dir);
         device.name = keep_format(to, "share %s", share.tag);
 
         const char **arguments = make_arguments(to, &share);
@@ -212,7 +233,8 @@ static int parse_share(struct run_devices *to, const char *value)
 
 /* ---- */
 
-int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares)
+int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares,
+                      bool remote)
 {
         unsigned most = devices->n + shares->n;
         int status = -1;
@@ -230,7 +252,7 @@ int run_devices_parse(struct run_devices *out, const struct option_list *devices
         for (unsigned i = 0; status < 0 && i < devices->n; i++)
                 status = parse_device(out, devices->values[i]);
         for (unsigned i = 0; status < 0 && i < shares->n; i++)
-                status = parse_share(out, shares->values[i]);
+                status = parse_share(out, shares->values[i], remote);
         return status;
 }
 

@@ -16,7 +16,8 @@ struct run_devices {
 };
 
 /* -1, or the exit status: an error was reported. */
-int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares);
+int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares,
+                      bool allow_remote_files);
 /* The machine's devices connect by way of @broker. */
 void run_devices_use(struct run_devices *devices, struct broker *broker);
 void run_devices_free(struct run_devices *devices);

@@ -380,6 +380,7 @@ static int begin_devices(struct machine *machine)
                         .queue_size = (uint16_t)from->queue_size,
                         .dialect = from->dialect,
                         .devices = machine->options.n_devices,
+                        .allow_remote_files = machine->options.allow_remote_files,
                         .kvm = machine->kvm,
                         .dma = machine->dma,
                         .events = &events,

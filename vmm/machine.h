@@ -28,6 +28,7 @@ struct machine_options {
         const char *cmdline;
         const struct machine_device *devices;
         unsigned n_devices;
+        bool allow_remote_files; /* see oriel_region_map() */
         /* What the guest sends through its serial port: on a vcpu's thread; must not wait for anybody. */
         void (*output)(void *userdata, const uint8_t *data, size_t size);
         /* There is room for input again. Any thread. */

@@ -11,6 +11,8 @@
 
 #include <asm/termbits.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
 #include <sys/ioctl.h>
@@ -59,6 +61,8 @@ static const struct syscall_row rows[] = {
         SYSCALL(fstat),
         SYSCALL_WITH(newfstatat, 3, AT_EMPTY_PATH, AT_EMPTY_PATH),
         SYSCALL(fstatfs),
+        SYSCALL_WITH(statx, 2, AT_EMPTY_PATH, AT_EMPTY_PATH),
+        SYSCALL_WITH(ioctl, 1, UINT32_MAX, FS_IOC_FIEMAP),
         SYSCALL(readlink),
         SYSCALL(readlinkat),
         /* Windows and guest memory: nothing that can be run. */

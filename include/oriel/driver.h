@@ -31,6 +31,7 @@ struct oriel_driver_options {
         enum oriel_hole hole;   /* of the windows */
         bool windows_as_memory; /* tell the back-end of each mapping with ADD_MEM_REG, so that buffers may lie in a
                                    window; when its slots run out mapping goes on, and that is logged once */
+        bool allow_remote_files; /* of the windows' regions */
 };
 
 /* @fd is the connected socket, taken even on failure; a negative errno in its place, as of oriel_socket_connect(), is

@@ -55,7 +55,7 @@ static void report_broken(struct oriel_backend_queue *queue, int error)
         if (queue->ring && !queue->broken)
                 log_error(&queue->backend->log, "vring %u is broken (%d): %s", queue->index, error,
                           oriel_device_queue_why(queue->ring));
-        queue->broken = true;
+        queue->broken = queue->ring != NULL;
 
         bool inband = queue->ring && signal_error(queue);
 

@@ -25,6 +25,7 @@ static int create_window(struct oriel_driver *driver, uint8_t shmid, uint64_t si
                 .size = size,
                 .placement = oriel_window_placement(),
                 .userdata = window->window,
+                .allow_remote_files = driver->options.allow_remote_files,
         };
 
         r = oriel_region_new(&options, &window->region);

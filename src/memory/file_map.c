@@ -6,13 +6,14 @@
 #include "base/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(fstat), SYSCALL(fstatfs));
+USES_SYSCALLS(SYSCALL(fstat), SYSCALL(fstatfs), SYSCALL_FCNTL(F_GET_SEALS));
 
 /* hugetlbfs maps only whole huge pages. */
 static int file_page_size(int fd, uint64_t *out)
@@ -21,6 +22,9 @@ static int file_page_size(int fd, uint64_t *out)
         struct stat st;
 
         *out = (uint64_t)sysconf(_SC_PAGESIZE);
+        /* Only files in memory have seals. Others are not asked: who serves them may not answer. */
+        if (fcntl(fd, F_GET_SEALS) < 0)
+                return 0;
         if (fstatfs(fd, &fs) < 0)
                 return -errno;
         if (fs.f_type != HUGETLBFS_MAGIC)

@@ -2,6 +2,7 @@
 #include "shmem/file.h"
 #include "base/kernel.h"
 #include "base/range.h"
+#include "shmem/filesystem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,30 +33,39 @@ static bool on_filesystem(int fd, unsigned long magic)
 
 /* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever lies behind it. And before 5.16
  * it can't move one, which is how a mapping is put into its place (map_over()). */
-static int check_huge(int fd, const struct stat *st, struct oriel_range range, uint64_t fd_offset)
+static int check_huge(int fd, const struct statx *stat, struct oriel_range range, uint64_t fd_offset)
 {
-        uint64_t huge = (uint64_t)st->st_blksize;
+        uint64_t huge = stat->stx_blksize;
 
-        if (st->st_blksize <= sysconf(_SC_PAGESIZE) || !on_filesystem(fd, HUGETLBFS_MAGIC))
+        /* Only files in memory have seals, and are answered for by the kernel. */
+        if (huge <= (uint64_t)sysconf(_SC_PAGESIZE) || fcntl(fd, F_GET_SEALS) < 0 ||
+            !on_filesystem(fd, HUGETLBFS_MAGIC))
                 return 0;
         if (!kernel_is_at_least(5, 16))
                 return -ENODEV;
         return is_aligned(range.start | range.size | fd_offset, huge) ? 0 : -EINVAL;
 }
 
-int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, enum oriel_access access, struct stat *st)
+/* A dmabuf is an inode without a type, like an eventfd: the kernel's own, which may be asked. */
+static bool is_dmabuf(int fd, const struct statx *stat)
+{
+        return (stat->stx_mode & S_IFMT) == 0 && on_filesystem(fd, DMA_BUF_MAGIC);
+}
+
+int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, enum oriel_access access, bool remote,
+                        struct statx *stat)
 {
         uint64_t end;
+        int r = filesystem_look(fd, stat);
 
-        if (fstat(fd, st) < 0)
-                return -errno;
-        /* A dmabuf is an inode without a type, like an eventfd. */
-        if (!S_ISREG(st->st_mode) && !((st->st_mode & S_IFMT) == 0 && on_filesystem(fd, DMA_BUF_MAGIC)))
+        if (r < 0)
+                return r;
+        if (!S_ISREG(stat->stx_mode) && !is_dmabuf(fd, stat))
                 return -ENODEV;
         if (!checked_add(fd_offset, range.size, &end) || end > INT64_MAX)
                 return -EINVAL;
-
-        int r = check_mode(fd, access);
-
-        return r < 0 ? r : check_huge(fd, st, range, fd_offset);
+        r = check_mode(fd, access);
+        if (r == 0 && !remote && !filesystem_is_local(fd, stat))
+                r = -EREMOTE;
+        return r < 0 ? r : check_huge(fd, stat, range, fd_offset);
 }

@@ -3,12 +3,14 @@
 #include "base/range.h"
 #include "base/struct.h"
 #include "shmem/file.h"
+#include "shmem/filesystem.h"
 #include "shmem/mapping.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct oriel_region {
@@ -17,6 +19,7 @@ struct oriel_region {
         size_t max_mappings;
         const struct oriel_placement_ops *placement;
         void *userdata;
+        bool allow_remote_files;
 
         pthread_mutex_t lock;
         void *tree; /* tsearch(), of struct oriel_mapping by range */
@@ -74,6 +77,8 @@ int oriel_region_new(const struct oriel_region_options *options, struct oriel_re
         region->max_mappings = options->max_mappings ? options->max_mappings : SIZE_MAX;
         region->placement = options->placement;
         region->userdata = options->userdata;
+        region->allow_remote_files = options->allow_remote_files;
+        filesystem_open_mounts();
         /* A placement that calls its region is told so. */
         pthread_mutexattr_init(&attributes);
         pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
@@ -90,6 +95,7 @@ void oriel_region_free(struct oriel_region *region)
         pthread_mutex_unlock(&region->lock);
         oriel_region_unmap_all(region);
         pthread_mutex_destroy(&region->lock);
+        filesystem_close_mounts();
         free(region);
 }
 
@@ -167,7 +173,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
 int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
                      enum oriel_access access)
 {
-        struct stat st;
+        struct statx stat;
 
         if ((access != ORIEL_ACCESS_READ && access != ORIEL_ACCESS_READ_WRITE) || !is_aligned(fd_offset, page_size()))
                 return -EINVAL;
@@ -177,7 +183,7 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
         if (r == 0)
                 r = check_range(region, &range);
         if (r == 0)
-                r = file_check_mappable(fd, range, fd_offset, access, &st);
+                r = file_check_mappable(fd, range, fd_offset, access, region->allow_remote_files, &stat);
         if (r < 0)
                 return r;
 
@@ -185,8 +191,8 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 
         if (!mapping)
                 return -ENOMEM;
-        mapping->device = st.st_dev;
-        mapping->inode = st.st_ino;
+        mapping->device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        mapping->inode = stat.stx_ino;
 
         r = region_lock(region);
         if (r < 0)

@@ -210,6 +210,7 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
                         .shares = shares,
                         .kvm = virtio->options.kvm,
                         .dma = virtio->options.dma,
+                        .allow_remote_files = virtio->options.allow_remote_files,
                         .log = &virtio->log,
                 };
                 struct device_window *window = &virtio->windows[virtio->n_windows];

@@ -101,7 +101,7 @@ struct virtio {
         uint8_t told_status; /* SET_STATUS */
         struct dma_listener dma_listener;
         void *dma_told; /* tsearch(): pieces that the back-end has */
-        bool slots_ran_out;
+        bool slots_ran_out, said_remote;
         bool err_seen;                 /* err_fd is readable */
         uint64_t n_told, told_at_kick; /* pieces since the start: in all, and before the last look for an error */
         int inflight_fd;

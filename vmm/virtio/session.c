@@ -174,6 +174,13 @@ static void refused(void *userdata, bool map, const struct oriel_wire_mmap *requ
 {
         struct virtio *virtio = userdata;
 
+        if (error == -EREMOTE && !virtio->said_remote) {
+                log_warning(&virtio->log,
+                            "%s: a file that a server in user space or another machine serves is not mapped:"
+                            " --allow-remote-files maps it",
+                            virtio->name);
+                virtio->said_remote = true;
+        }
         if (virtio->events.refused)
                 virtio->events.refused(virtio->events.userdata, virtio, map, request, error);
 }

@@ -35,7 +35,8 @@ struct virtio_options {
         unsigned queues;     /* 0: as many as the back-end has */
         uint16_t queue_size; /* a power of two; the guest may choose less */
         const struct oriel_dialect *dialect;
-        unsigned devices; /* of the machine, which share its process's limits */
+        unsigned devices;        /* of the machine, which share its process's limits */
+        bool allow_remote_files; /* see oriel_region_map() */
         struct kvm *kvm;
         struct dma *dma;
         const struct virtio_events *events; /* copied */

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/printable.h"
 #include "base/range.h"
+#include "shmem/filesystem.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Descriptors that mappings may not use up: for everything else in the process. */
@@ -32,7 +32,7 @@ struct placed {
         uint64_t fd_offset;
         enum oriel_access access;
         uint64_t shown; /* bytes from the start that show the file; the rest are zeros */
-        int fd;         /* -1: no descriptor was left to keep */
+        int fd;         /* -1: not kept */
 };
 
 struct window {
@@ -50,6 +50,7 @@ struct window {
         int slot;             /* -1: not shown */
         unsigned fds_kept, max_fds;
         bool fds_ran_out;
+        bool allow_remote_files;
 };
 
 static uint8_t *host_at(const struct window *window, uint64_t offset)
@@ -101,8 +102,19 @@ static unsigned most_mappings(unsigned shares)
         return most > 0 ? most : 1;
 }
 
+/* A file that is not local is not kept: another device's back-end would wait for its server as well. */
+static bool may_share(const struct window *window, int fd)
+{
+        struct statx stat;
+
+        return !window->allow_remote_files || (filesystem_look(fd, &stat) == 0 && filesystem_is_local(fd, &stat));
+}
+
 static int keep_fd(struct window *window, int fd)
 {
+        if (!may_share(window, fd))
+                return -1;
+
         int copy = window->fds_kept < window->max_fds ? fd_dup(fd) : -1;
 
         if (copy >= 0) {
@@ -269,6 +281,7 @@ int window_new(const struct window_options *options, struct window **out)
         window->log = options->log;
         window->shmid = options->shmid;
         window->slot = -1;
+        window->allow_remote_files = options->allow_remote_files;
         window->max_fds = most_fds(options->shares);
 
         int r = oriel_window_new(options->size, ORIEL_HOLE_SINK, &window->host);
@@ -283,6 +296,7 @@ int window_new(const struct window_options *options, struct window **out)
                 .max_mappings = most_mappings(options->shares),
                 .placement = &placement,
                 .userdata = window,
+                .allow_remote_files = options->allow_remote_files,
         };
 
         r = oriel_region_new(&region, &window->region);
@@ -444,12 +458,12 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 /* How much of a mapping its file fills now, in whole pages. */
 static uint64_t filled(const struct placed *placed)
 {
-        struct stat st;
+        struct statx stat;
         uint64_t size, end;
 
-        if (placed->fd < 0 || fstat(placed->fd, &st) < 0 || (uint64_t)st.st_size <= placed->fd_offset)
+        if (placed->fd < 0 || filesystem_look(placed->fd, &stat) < 0 || stat.stx_size <= placed->fd_offset)
                 return 0;
-        size = (uint64_t)st.st_size - placed->fd_offset;
+        size = stat.stx_size - placed->fd_offset;
         if (!checked_round_up(size, page_size(), &end) || end > placed->range.size)
                 end = placed->range.size;
         return end;

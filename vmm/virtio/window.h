@@ -17,6 +17,7 @@ struct window_options {
         unsigned shares; /* windows that the process may have: this one gets so small a part of its limits */
         struct kvm *kvm;
         struct dma *dma;
+        bool allow_remote_files;     /* other devices don't reach them */
         const struct oriel_log *log; /* outlives the window */
 };
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Files whose server does not answer, given by a back-end to the machine of oriel run: nothing but their own device may
+wait for it."""
+import json
+import os
+import socket
+import subprocess
+import sys
+import unittest
+
+import scripted
+from harness import main
+from test_run import Guest, GuestCase
+
+RANGE = 2 << 20
+EREMOTE_WORDS = "a server in user space or another machine serves"
+
+
+class Qmp:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(120)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("rw")
+        self.lines.readline()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command):
+        self.lines.write(json.dumps({"execute": command}) + "\n")
+        self.lines.flush()
+        while "event" in (message := json.loads(self.lines.readline())):
+            pass
+        return message["return"]
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
+@unittest.skipIf(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), "not root, or no /dev/fuse")
+class Remote(GuestCase):
+    def setUp(self):
+        super().setUp()
+        self.point = self.path("remote")
+        os.mkdir(self.point)
+        self.server = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "silent_fuse.py"),
+                                        self.point], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end_server)
+        self.assertEqual(self.server.stdout.readline(), "ready\n")
+        self.file = os.open(os.path.join(self.point, "file"), os.O_RDWR)
+        self.addCleanup(os.close, self.file)
+
+    def end_server(self):
+        self.server.kill()
+        self.server.communicate()
+        subprocess.run(["umount", "-l", self.point], check=False)
+
+    def silence(self):
+        self.server.stdin.write("\n")
+        self.server.stdin.flush()
+        self.assertEqual(self.server.stdout.readline(), "silent\n")
+
+    def start_machine(self, *options):
+        self.device = scripted.Device(self.socket)
+        self.addCleanup(self.device.end)
+        self.control = self.path("control")
+        guest = Guest(self, "wait", f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}", self.option(), *options)
+        guest.wait_sync("wait")
+        self.assertTrue(self.device.ready.wait(60))
+        return guest
+
+    def check_machine_goes_on(self, guest):
+        """It answers, is reset and ends."""
+        qmp = Qmp(self.control)
+        self.assertEqual(qmp.ask("query-status")["status"], "running")
+        qmp.ask("oriel-query-shmem")
+        qmp.ask("system_reset")
+        self.assertEqual(qmp.ask("query-status")["status"], "running")
+        qmp.close()
+        guest.process.terminate()
+        self.assertEqual(guest.process.wait(120), 0)
+
+    def test_refused(self):
+        guest = self.start_machine()
+        self.silence()
+        self.assertNotEqual(self.device.send_map(self.file, 0, RANGE), 0)
+        self.assertNotEqual(self.device.send_map(self.file, 0, RANGE, flags=0), 0)
+        memory = os.memfd_create("local")
+        os.ftruncate(memory, RANGE)
+        self.assertEqual(self.device.send_map(memory, 0, RANGE), 0)
+        os.close(memory)
+        guest.err.wait(EREMOTE_WORDS)
+        self.check_machine_goes_on(guest)
+
+    def test_allowed(self):
+        guest = self.start_machine("--allow-remote-files")
+        self.silence()
+        self.assertEqual(self.device.send_map(self.file, 0, RANGE), 0)
+        self.check_machine_goes_on(guest)
+
+    def test_share(self):
+        """With a window it is said at once."""
+        guest = Guest(self, "wait", self.option(share=self.point))
+        self.assertEqual(guest.process.wait(60), 1)
+        guest.stop()
+        self.assertRegex(guest.err.text(), f"^oriel: --share: {self.point}: .*--allow-remote-files")
+
+
+if __name__ == "__main__":
+    main()
