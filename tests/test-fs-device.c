@@ -282,16 +282,20 @@ static void test_unlocked_while_stopping(void **state)
         end(&guest);
 }
 
+/* The request in at_once has been answered; others may be before it. */
+static void end_at_once(struct guest *guest, unsigned queue)
+{
+        while (collect(guest, queue), guest->at_once.answers == 0)
+                assert_int_equal(oriel_driver_wait(guest->driver, queue, PATIENCE), 0);
+}
+
 /* One more waits for the lock, as far as the ring takes that. Whatever else is asked is answered: and then, as the one
  * thread takes one after the other, it has begun to wait or been refused. */
 static void wait_and_ask(struct guest *guest, unsigned i)
 {
         begin_lock(guest, 2 + i, F_WRLCK, FUSE_SETLKW, WAITING, &guest->waiters[i]);
         begin_lock(guest, 100, F_RDLCK, FUSE_SETLK, WAITING, &guest->at_once);
-        while (guest->at_once.answers == 0) {
-                assert_int_equal(oriel_driver_wait(guest->driver, WAITING, PATIENCE), 0);
-                collect(guest, WAITING);
-        }
+        end_at_once(guest, WAITING);
         assert_int_equal(guest->at_once.answer->error, -EAGAIN);
 }
 
@@ -318,6 +322,7 @@ static void check_ring_stays_usable(uint16_t size, uint64_t features, unsigned e
         }
         /* Through the same ring: all who wait get the lock in turn, and then others may wait. */
         begin_lock(&guest, 1, F_UNLCK, FUSE_SETLK, WAITING, &guest.at_once);
+        end_at_once(&guest, WAITING);
         while (collect(&guest, WAITING), count_answers(&guest) < WAITERS) {
                 give_back(&guest);
                 assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
