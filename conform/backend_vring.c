@@ -9,6 +9,9 @@
 #define BASE   "VHOST_USER_GET_VRING_BASE"
 #define STATES "Ring states"
 
+#define USES_PART \
+        5 /* of the timeout, for a device to use what it was kicked for; if it is late nothing is said of it */
+
 struct events {
         int kick, call, err;
 };
@@ -105,14 +108,83 @@ static enum verdict never_started(struct trial *trial)
         return check_base(trial, 3);
 }
 
+/* Whether the peer has used @n buffers of the ring. */
+static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
+{
+        int64_t deadline = now_ms() + timeout_ms;
+
+        while (__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE) != n) {
+                if (now_ms() >= deadline || process_interrupted())
+                        return false;
+                sleep_ms(1);
+        }
+        return true;
+}
+
+/* One buffer more, of zeros to read and room to write: no device's request. */
+static void offer(struct ring *ring)
+{
+        uint16_t n = ring->avail->idx;
+
+        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 1};
+        ring->desc[1] = (struct vring_desc){ring->guest + 64, 64, VRING_DESC_F_WRITE, 0};
+        ring->avail->ring[n % RING_SIZE] = 0;
+        __atomic_store_n(&ring->avail->idx, (uint16_t)(n + 1), __ATOMIC_RELEASE);
+}
+
+/* Vring @index with a kick, and then, if the peer uses what is in it, without. UNTOLD: it does not. */
+static enum answer poll_ring(struct trial *trial, unsigned index, const struct events *events, bool *looked,
+                             const char **at)
+{
+        const struct ring_plan kicked = {index, 0, events->kick, events->call, events->err};
+        const struct ring_plan polled = {index, 1, -1, -1, -1};
+        struct back_end *b = trial->back_end;
+        struct ring ring = back_ring(b, index);
+        enum answer answer = back_start_ring(b, &kicked, at);
+        uint32_t base;
+
+        if (!(BIT(answer) & ACCEPTED))
+                return answer;
+        offer(&ring);
+        fd_event_signal(events->kick);
+
+        bool uses = is_used(&ring, 1, b->timeout_ms / USES_PART);
+
+        *at = "GET_VRING_BASE";
+        answer = back_stop_ring(b, index, &base);
+        if (answer != DONE || !uses)
+                return answer == DONE ? UNTOLD : answer;
+        answer = back_start_ring(b, &polled, at);
+        if (!(BIT(answer) & ACCEPTED))
+                return answer;
+        offer(&ring);
+        *looked = is_used(&ring, 2, b->timeout_ms);
+        *at = "GET_VRING_BASE";
+        return back_stop_ring(b, index, &base);
+}
+
+/* That a ring is accepted is not enough: what is put into it must be found without a kick. What a device uses at all is
+ * its own affair, so it is asked first by a kick. */
 static enum verdict polled(struct trial *trial)
 {
-        const struct events none = {-1, -1, -1};
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        enum answer answer = UNTOLD;
+        uint64_t n = 1;
+        bool looked = false;
         const char *at;
-        enum answer answer = bring_up(trial->back_end, &none, 0, &at);
 
+        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
+                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
+        answer = back_prepare(b, &at);
         MUST(trial, at, answer, ACCEPTED);
-        return check_base(trial, 0);
+        answer = UNTOLD;
+        for (unsigned i = 0; i < n && i < 16 && answer == UNTOLD; i++)
+                answer = poll_ring(trial, i, &events, &looked, &at);
+        MUST(trial, at, answer, ACCEPTED);
+        if (answer == UNTOLD)
+                return passes(trial, "whether it looks can't be told: with a kick it does not use the buffer either");
+        return looked ? PASSED : fails(trial, "a buffer that it uses when kicked was not used in %d ms", b->timeout_ms);
 }
 
 static enum verdict call_replaced(struct trial *trial)
@@ -309,7 +381,8 @@ static const struct conform_case rows[] = {
          "the same for each queue of GET_QUEUE_NUM, at most 16", "all started and stopped"},
         {"vring-never-started", BASE, never_started, NO_FEATURE, 0,
          "SET_VRING_BASE 3 and GET_VRING_BASE, no SET_VRING_KICK", "base 3"},
-        {"vring-polled", KICK, polled, NO_FEATURE, 0, "a vring without kick, call and err fd (bit 8)", "accepted"},
+        {"vring-polled", KICK, polled, NO_FEATURE, 0, "a buffer in a vring without kick, call and err fd (bit 8)",
+         "used, if it is with a kick"},
         {"vring-call-replaced", CALL, call_replaced, NO_FEATURE, 0,
          "another call fd, none, the first again, another err fd, while the vring is started", "accepted"},
         {"vring-enable", STATES, enable_and_disable, NO_FEATURE, 0,

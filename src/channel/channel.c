@@ -143,7 +143,8 @@ static ssize_t receive_some(struct channel *channel, size_t n, struct complaint 
         if (got < 0) {
                 int error = errno;
 
-                complain(complaint, "recvmsg: %s", strerror(error));
+                if (error != EAGAIN)
+                        complain(complaint, "recvmsg: %s", strerror(error));
                 return -error;
         }
 
