@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/fuse_client.h"
 #include "base/cleanup.h"
+#include "base/shared.h"
 
 #include <errno.h>
 #include <string.h>
@@ -67,7 +68,7 @@ int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, cons
 
         if (r < 0 || !has_answer(opcode))
                 return r;
-        memcpy(&answer, client->out, sizeof(answer));
+        shared_copy(&answer, client->out, sizeof(answer));
         if ((size_t)r < sizeof(answer) || answer.len != (uint32_t)r || answer.unique != header.unique)
                 return -EPROTO;
         if (answer.error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/fuse_load.h"
 #include "base/cleanup.h"
+#include "base/shared.h"
 #include "cli/floor.h"
 #include "cli/fuse_client.h"
 
@@ -203,7 +204,7 @@ static int check_answer(struct fuse_load *load, const struct load_slot *slot, ui
         const char *name = load_opcode_name(slot->header.opcode);
         struct fuse_out_header header;
 
-        memcpy(&header, slot->out, sizeof(header));
+        shared_copy(&header, slot->out, sizeof(header));
         if (written < sizeof(header) || header.len != written || header.unique != slot->header.unique)
                 return load_wrong(load, "%s: the answer's header is wrong", name);
         if (header.error) {

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Between /dev/fuse and the queues of the device: each request that the kernel has goes into a slot, which lies in
+ * memory that the device has too, and its answer comes back from there. Reads and writes of what the window shows are
+ * answered here. What is decided on is never read from a slot twice: the back-end may have changed it meanwhile. */
+
 #include "cli/mount.h"
+
+#include "base/cleanup.h"
+#include "base/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,34 +29,33 @@ struct slot *mount_free_slot(struct mount *mount)
         return find_free(mount->slots, SLOTS);
 }
 
-static struct fuse_in_header header_of(const struct slot *slot)
-{
+/* What a request begins with, where the back-end, which has the slots in its memory too, can't change it: the kernel
+ * writes it here, and the slot has a copy. */
+struct head {
         struct fuse_in_header header;
-
-        memcpy(&header, slot->in, sizeof(header));
-        return header;
-}
+        uint8_t arguments[64]; /* no request that is looked at here has more before its data or names */
+};
 
 /* ---- to the device ---- */
 
 /* How long the answer may be. Back-ends take the room there is for what was asked for (virtiofsd reads as much of the
  * file as fits), so it must be exact where the request names a size; the rest fit in a page. */
-static size_t room_for_answer(const struct slot *slot, const struct fuse_in_header *header)
+static size_t room_for_answer(const struct head *head)
 {
         struct fuse_read_in read;
         struct fuse_getxattr_in getxattr;
         size_t size = PATH_MAX;
 
-        switch (header->opcode) {
+        switch (head->header.opcode) {
         case FUSE_READ:
         case FUSE_READDIR:
         case FUSE_READDIRPLUS:
-                memcpy(&read, slot->in + sizeof(*header), sizeof(read));
+                memcpy(&read, head->arguments, sizeof(read));
                 size = read.size;
                 break;
         case FUSE_GETXATTR:
         case FUSE_LISTXATTR:
-                memcpy(&getxattr, slot->in + sizeof(*header), sizeof(getxattr));
+                memcpy(&getxattr, head->arguments, sizeof(getxattr));
                 size = getxattr.size ? getxattr.size : sizeof(struct fuse_getxattr_out);
                 break;
         case FUSE_SETLKW:
@@ -61,12 +68,12 @@ static size_t room_for_answer(const struct slot *slot, const struct fuse_in_head
         return size < BUFFER ? size : BUFFER;
 }
 
-/* @header is what the request begins with: the back-end may change its own copy. */
-static int forward(struct mount *mount, struct slot *slot, const struct fuse_in_header *header, size_t size)
+static int forward(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
 {
+        const struct fuse_in_header *header = &head->header;
         bool silent = header->opcode == FUSE_FORGET || header->opcode == FUSE_BATCH_FORGET ||
                       header->opcode == FUSE_INTERRUPT;
-        struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(slot, header)};
+        struct iovec in = {slot->in, size}, out = {slot->out, room_for_answer(head)};
 
         slot->opcode = header->opcode;
         slot->unique = header->unique;
@@ -94,21 +101,24 @@ static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
                 .moffset = ask->window_offset,
         };
         /* The kernel counts its requests up from 0 in twos. */
-        struct fuse_in_header header = {
-                .len = sizeof(header) + sizeof(args),
-                .opcode = FUSE_SETUPMAPPING,
-                .unique = UINT64_C(1) << 63 | ask->window_offset,
-                .nodeid = ask->nodeid,
+        struct head head = {
+                .header =
+                        {
+                                .len = sizeof(head.header) + sizeof(args),
+                                .opcode = FUSE_SETUPMAPPING,
+                                .unique = UINT64_C(1) << 63 | ask->window_offset,
+                                .nodeid = ask->nodeid,
+                        },
         };
 
         if (!slot) {
                 dax_asked(mount->dax, ask, -EAGAIN);
                 return 0;
         }
-        memcpy(slot->in, &header, sizeof(header));
-        memcpy(slot->in + sizeof(header), &args, sizeof(args));
+        memcpy(head.arguments, &args, sizeof(args));
+        memcpy(slot->in, &head, head.header.len);
         slot->ask = *ask;
-        return forward(mount, slot, &header, header.len);
+        return forward(mount, slot, &head, head.header.len);
 }
 
 /* ---- to the kernel ---- */
@@ -123,13 +133,14 @@ static int answer(struct mount *mount, struct iovec *iov, int n)
 
 /* ---- reads and writes through the window ---- */
 
-static int serve_read(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+static int serve_read(struct mount *mount, const struct head *head)
 {
+        const struct fuse_in_header *header = &head->header;
         struct fuse_out_header out = {.unique = header->unique};
         struct fuse_read_in in;
         struct dax_ask ask;
 
-        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
+        memcpy(&in, head->arguments, sizeof(in));
 
         uint8_t *data = dax_find(mount->dax, header->nodeid, in.offset, in.size, &ask);
 
@@ -152,12 +163,13 @@ static bool store(uint8_t *to, const uint8_t *from, size_t size)
         return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
 }
 
-static int serve_write(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+static int serve_write(struct mount *mount, const struct slot *slot, const struct head *head)
 {
+        const struct fuse_in_header *header = &head->header;
         struct fuse_write_in in;
         struct dax_ask ask;
 
-        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
+        memcpy(&in, head->arguments, sizeof(in));
         /* Where an append goes only the back-end knows, and a store takes no set-user-ID bits away. */
         if (in.flags & O_APPEND || in.write_flags & FUSE_WRITE_KILL_SUIDGID)
                 return 0;
@@ -188,51 +200,53 @@ static int refuse(struct mount *mount, uint64_t unique, int error)
 }
 
 /* Unlocking comes as a request that may wait, too. */
-static bool may_last(const struct slot *slot, const struct fuse_in_header *header)
+static bool may_last(const struct head *head)
 {
         struct fuse_lk_in in;
 
-        memcpy(&in, slot->in + sizeof(*header), sizeof(in));
-        return header->opcode == FUSE_SETLKW && in.lk.type != F_UNLCK;
+        memcpy(&in, head->arguments, sizeof(in));
+        return head->header.opcode == FUSE_SETLKW && in.lk.type != F_UNLCK;
 }
 
 /* It does not stay in @slot. */
-static int forward_wait(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
+static int forward_wait(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
 {
         struct slot *wait = find_free(mount->waits, WAITS);
 
-        if (!wait || header->len > WAIT_BUFFER)
-                return refuse(mount, header->unique, -ENOLCK);
-        memcpy(wait->in, slot->in, header->len);
-        return forward(mount, wait, header, header->len);
+        if (!wait || size > WAIT_BUFFER)
+                return refuse(mount, head->header.unique, -ENOLCK);
+        memcpy(wait->in, slot->in, size);
+        return forward(mount, wait, head, size);
 }
 
-static void note_forgets(struct mount *mount, const struct slot *slot, const struct fuse_in_header *header)
+/* How many entries there are is the kernel's word, and which they are may be the back-end's by now. */
+static void note_forgets(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
 {
+        const uint8_t *entries = slot->in + sizeof(head->header) + sizeof(struct fuse_batch_forget_in);
         struct fuse_batch_forget_in batch;
         struct fuse_forget_one one;
 
-        if (header->opcode == FUSE_FORGET)
-                dax_forget(mount->dax, header->nodeid);
-        if (header->opcode != FUSE_BATCH_FORGET)
+        if (head->header.opcode == FUSE_FORGET)
+                dax_forget(mount->dax, head->header.nodeid);
+        if (head->header.opcode != FUSE_BATCH_FORGET)
                 return;
-        memcpy(&batch, slot->in + sizeof(*header), sizeof(batch));
-        for (uint32_t i = 0; i < batch.count; i++) {
-                memcpy(&one, slot->in + sizeof(*header) + sizeof(batch) + i * sizeof(one), sizeof(one));
+        memcpy(&batch, head->arguments, sizeof(batch));
+        for (size_t i = 0; i < batch.count && entries + (i + 1) * sizeof(one) <= slot->in + size; i++) {
+                shared_copy(&one, entries + i * sizeof(one), sizeof(one));
                 dax_forget(mount->dax, one.nodeid);
         }
 }
 
 /* 1: answered here, 0: it is the device's. */
-static int serve(struct mount *mount, struct slot *slot, const struct fuse_in_header *header)
+static int serve(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
 {
         if (!mount->dax)
                 return 0;
-        if (header->opcode == FUSE_READ)
-                return serve_read(mount, slot, header);
-        if (header->opcode == FUSE_WRITE)
-                return serve_write(mount, slot, header);
-        note_forgets(mount, slot, header);
+        if (head->header.opcode == FUSE_READ)
+                return serve_read(mount, head);
+        if (head->header.opcode == FUSE_WRITE)
+                return serve_write(mount, slot, head);
+        note_forgets(mount, slot, head, size);
         return 0;
 }
 
@@ -260,7 +274,7 @@ static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
         if (slot->queue == HIPRIO)
                 return 0;
         if (written >= sizeof(header))
-                memcpy(&header, slot->out, sizeof(header));
+                shared_copy(&header, slot->out, sizeof(header));
         if (slot->ask.needed) {
                 slot->ask.needed = false;
                 dax_asked(mount->dax, &slot->ask, written < sizeof(header) ? -EIO : header.error);
@@ -294,7 +308,13 @@ int mount_take_answers(struct mount *mount)
 int mount_take_request(struct mount *mount)
 {
         struct slot *slot = mount_free_slot(mount);
-        ssize_t size = slot ? read(mount->fuse_fd, slot->in, BUFFER) : 0;
+        struct head head = {0};
+
+        if (!slot)
+                return 0;
+
+        struct iovec parts[] = {{&head, sizeof(head)}, {slot->in + sizeof(head), BUFFER - sizeof(head)}};
+        ssize_t size = readv(mount->fuse_fd, parts, ARRAY_SIZE(parts));
 
         if (size == 0)
                 return 0;
@@ -302,18 +322,17 @@ int mount_take_request(struct mount *mount)
         if (size < 0)
                 return errno == EINTR || errno == EAGAIN || errno == ENOENT ? 0 : -errno;
 
-        struct fuse_in_header header = header_of(slot);
-
+        memcpy(slot->in, &head, sizeof(head));
         slot->ask.needed = false;
         slot->busy = true;
 
-        int r = serve(mount, slot, &header);
+        int r = serve(mount, slot, &head, (size_t)size);
 
         slot->busy = false;
         mount->served += r == 1;
         mount->forwarded += r == 0;
         if (r != 0)
                 return r < 0 ? r : 0;
-        return may_last(slot, &header) ? forward_wait(mount, slot, &header)
-                                       : forward(mount, slot, &header, (size_t)size);
+        return may_last(&head) ? forward_wait(mount, slot, &head, (size_t)size)
+                               : forward(mount, slot, &head, (size_t)size);
 }

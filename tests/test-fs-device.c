@@ -372,7 +372,7 @@ static void test_descriptors_that_are_left(void **state)
                 n++;
         }
         assert_int_equal(r, -ENFILE);
-        assert_in_range(n, limit - left - 8, limit - left);
+        assert_between(n, limit - left - 8, limit - left);
         assert_int_equal(fuse_lookup(&guest.fuse, FUSE_ROOT_ID, "f", &entry), 0);
         assert_int_equal(set_lock(&guest, 1, F_WRLCK), -ENOLCK);
         assert_int_equal(fuse_release(&guest.fuse, guest.node, last), 0);

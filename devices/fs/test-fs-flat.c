@@ -166,7 +166,7 @@ static void do_one(struct guest *guest, unsigned number)
 static void check_flat(struct guest *guest)
 {
         /* What is parked belongs to what is not forgotten yet. */
-        assert_in_range(client_fds(), guest->before, guest->before + 2 * BATCH);
+        assert_between(client_fds(), guest->before, guest->before + 2 * BATCH);
         forget_batch(guest);
         assert_int_equal(guest->lookups, guest->forgets);
         assert_int_equal(client_fds(), guest->before);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel mount, with and without the window."""
+import contextlib
 import errno
 import fcntl
 import filecmp
@@ -12,6 +13,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 
@@ -531,6 +533,18 @@ class Mount(MountCase):
             os.mkdir(self.at("d"))
 
 
+FLIP = """
+import mmap, os, struct, sys
+fd, at = os.open(sys.argv[1], os.O_RDWR), int(sys.argv[2])
+with mmap.mmap(fd, 0) as memory:
+    words = memoryview(memory).cast("I")
+    while True:
+        for _ in range(1000):
+            words[at // 4 - 9] = 42  # FUSE_BATCH_FORGET, of as many:
+            words[at // 4] = 0x7fffffff
+"""
+
+
 class MountDax(Mount):
     options = ["--dax"]
 
@@ -545,6 +559,35 @@ class MountDax(Mount):
         status, errors = self.end(process, signal.SIGINT)
         self.assertEqual(status, 0)
         self.assertGreater(int(errors.split(" requests answered from the window")[0].split("\n")[-1]), 20)
+
+    def find_count(self, process, name):
+        """The mount's memory that the back-end has too, and where in it the slot is that LOOKUP of @name was in: behind the
+        header, at the arguments of another request."""
+        folder = f"/proc/{process.pid}/fd"
+        for fd in os.listdir(folder):
+            path = os.path.join(folder, fd)
+            if "oriel-guest" in os.readlink(path) or "memfd" in os.readlink(path):
+                with open(path, "rb") as memory:
+                    if (at := memory.read().find(name.encode() + b"\0")) >= 0:
+                        return path, at
+        self.fail("the mount has no memory with that name")
+
+    def test_a_request_that_the_back_end_changes(self):
+        """What the kernel asks for is in memory that the back-end writes to, all the time."""
+        self.start_fs("--dax-window", "8M", "--cache=always")
+        process = self.start_mount()
+        with contextlib.suppress(OSError):
+            os.stat(self.at("a-name-to-find"))
+        path, at = self.find_count(process, "a-name-to-find")
+        flip = self.start(sys.executable, "-c", FLIP, path, at)
+        with open(path, "rb", buffering=0) as memory:
+            wait_for(lambda: os.pread(memory.fileno(), 4, at) == b"\xff\xff\xff\x7f", "the flips", 60)
+        for i in range(8000):
+            with contextlib.suppress(OSError):
+                os.stat(self.at(f"{i}"))
+        self.end(flip, signal.SIGKILL)
+        self.assertIsNone(process.poll())
+        os.statvfs(self.point)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ static void check_sum(const uint8_t *data, size_t size)
 /* The table at guest address @at, which is whole. */
 static const uint8_t *table_at(uint64_t at, const char *signature, size_t *size)
 {
-        assert_in_range(at, ADDRESS, ADDRESS + SIZE - HEADER);
+        assert_between(at, ADDRESS, ADDRESS + SIZE - HEADER);
 
         const uint8_t *table = memory + (at - ADDRESS);
 
         *size = number(table + 4, 4);
-        assert_in_range(*size, HEADER, SIZE - (at - ADDRESS));
+        assert_between(*size, HEADER, SIZE - (at - ADDRESS));
         assert_memory_equal(table, signature, 4);
         check_sum(table, *size);
         return table;
@@ -109,7 +109,7 @@ static void check_madt(unsigned cpus)
 
         assert_int_equal(number(madt + HEADER, 4), LAYOUT_LAPIC);
         for (; at < size; at += madt[at + 1]) {
-                assert_in_range(madt[at], 0, 4);
+                assert_between(madt[at], 0, 4);
                 assert_true(madt[at + 1] >= 6);
                 if (madt[at] == 0)
                         assert_int_equal(madt[at + 3], seen[0]);
@@ -178,7 +178,7 @@ static void test_refuses(void **state)
                         break;
                 assert_int_equal(r, -ENOSPC);
         }
-        assert_in_range(room, 700, 2000);
+        assert_between(room, 700, 2000);
 }
 
 /* ACPICA's disassembler, quietly. What it says is in the file "log". */
