@@ -121,12 +121,31 @@ static int change_attributes(const struct node *node, const struct fuse_setattr_
         return r;
 }
 
+/* A guest that keeps what was written brings a file's times when it lets go of it, whether it has a name or not. */
+static bool brings_times(const struct request *request)
+{
+        const uint32_t brought = FATTR_MTIME | FATTR_CTIME | FATTR_FH | FATTR_LOCKOWNER;
+
+        return request->fs->features & FUSE_WRITEBACK_CACHE && !(request->in.setattr.valid & ~brought);
+}
+
+/* What there is to say of a file that is gone. */
+static ssize_t reply_gone(struct request *request, const struct node *node)
+{
+        const struct fuse_attr_out out = {.attr = {.ino = node->inode->id.key.number, .mode = node->inode->type}};
+
+        return reply(request, &out, sizeof(out));
+}
+
 ssize_t op_setattr(struct request *request)
 {
         NODE(node);
 
         int r = node_get_linked(request->fs, request->header.nodeid, &node);
 
+        /* An error would be told to whoever calls syncfs(2) next. */
+        if (r == -ESTALE && node.inode && brings_times(request))
+                return reply_gone(request, &node);
         if (r == 0)
                 r = change_attributes(&node, &request->in.setattr);
         return r < 0 ? r : reply_attributes(request, &node);

@@ -22,8 +22,10 @@ static void for_each_mode(void (*check)(struct client *client))
                         /* Files are opened by handle with a capability of root's. */
                         if (handles[j] == FS_HANDLES_MANDATORY && geteuid() != 0)
                                 continue;
-                        client_begin(&client, &(struct fs_options){
-                                                      .cache = caches[i], .file_handles = handles[j], .xattr = true});
+                        client_begin(&client, &(struct fs_options){.cache = caches[i],
+                                                                   .file_handles = handles[j],
+                                                                   .xattr = true,
+                                                                   .writeback = true});
                         check(&client);
                         client_end(&client);
                 }
@@ -219,6 +221,35 @@ static void test_links(void **state)
         for_each_mode(check_links);
 }
 
+/* Of a file that the guest has removed and has no handle of any more: not an error that somebody would hear of. */
+static void check_times_of_writeback(struct client *client)
+{
+        const struct fuse_setattr_in brought = {.valid = FATTR_MTIME | FATTR_CTIME, .mtime = 1, .ctime = 1},
+                                     set = {.valid = FATTR_MTIME | FATTR_ATIME, .mtime = 1, .atime = 1};
+        struct fuse_attr attr;
+
+        for (int writeback = 0; writeback < 2; writeback++) {
+                assert_true(client_init_as(client, UINT64_MAX & ~(writeback ? 0 : (uint64_t)FUSE_WRITEBACK_CACHE)) > 0);
+                client_make_file(client, "f", "");
+
+                const uint64_t f = client_node(client, FUSE_ROOT_ID, "f");
+
+                assert_int_equal(client_release(client, FUSE_RELEASE, client_handle(client, f, O_RDWR)), 0);
+                assert_int_equal(request_unlink(client, FUSE_ROOT_ID, "f"), 0);
+                assert_int_equal(request_setattr(client, f, brought, &attr) > 0, writeback);
+                if (writeback)
+                        assert_int_equal(attr.mode & S_IFMT, S_IFREG);
+                assert_int_equal(request_setattr(client, f, set, &attr), -ESTALE);
+                assert_int_equal(request_setattr(client, 12345, brought, &attr), -ESTALE);
+        }
+}
+
+static void test_times_of_writeback(void **state)
+{
+        (void)state;
+        for_each_mode(check_times_of_writeback);
+}
+
 /* What is counted is what is open: not after a session's end, and not for a guest that forgets what it has open. */
 static void test_counts(void **state)
 {
@@ -253,7 +284,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_files), counted_test(test_what_stays), counted_test(test_directories),
-                counted_test(test_links), counted_test(test_counts),
+                counted_test(test_links), counted_test(test_counts),     counted_test(test_times_of_writeback),
         };
 
         return run_counted("fs-gone", tests);
