@@ -19,7 +19,7 @@
 #define PAGES   64
 #define WANTED  (~(F(INBAND_NOTIFICATIONS)))
 
-static const struct echo_options quiet = {.quiet = true};
+static const struct echo_options quiet = {.quiet = true, .protocol_features = F(PAGEFAULT)};
 
 struct postcopy {
         struct pair pair;

@@ -64,7 +64,9 @@ struct oriel_backend_options {
         uint64_t device_features;    /* virtio features offered; VHOST_USER_F_PROTOCOL_FEATURES and, with LOG_SHMFD,
                                         VHOST_F_LOG_ALL are added */
         uint64_t protocol_features;  /* offered besides those that the library and ops imply: RARP, MTU, CRYPTO_SESSION,
-                                        HOST_NOTIFIER */
+                                        HOST_NOTIFIER, and PAGEFAULT where this process can open a userfaultfd. That one
+                                        lets the front-end write to any memory of this process, and have its threads wait
+                                        for ever: ask for it only where the front-end is trusted with both */
         uint64_t without;            /* protocol features not to offer */
         unsigned queues;             /* 1 to 256 */
         unsigned max_mem_slots;      /* 0: 509 */
@@ -104,8 +106,8 @@ bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
 /* As oriel_device_queue_pop() and _push(). A ring that breaks is reported through its err fd and the log, once. On
  * -EAGAIN an IOTLB miss was sent, and the kick fd becomes readable when it is answered; or a buffer is in no
- * memory that the front-end has told of, which it may yet do: the ring's err descriptor says so, and the kick fd becomes
- * readable when memory comes. */
+ * memory that the front-end has told of, which it may yet do: the ring's err descriptor says so, and the kick fd
+ * becomes readable when memory comes. */
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out);
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
 /* Call the driver if it wants to know of what was pushed. */

@@ -24,7 +24,11 @@
 /* What it passes to the device, if the device says so. */
 #define PASSED_FEATURES                                                               \
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_RARP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_MTU) | \
-         ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER))
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION))
+
+/* What only the device's owner can know to be wanted: a userfaultfd is of the whole process, and who has it can fill
+ * any memory of it. */
+#define ASKED_FEATURES (ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT))
 
 /* Messages handled before the caller's loop may look elsewhere. */
 #define MAX_HANDLED 64
@@ -40,7 +44,6 @@ static uint64_t implied_features(const struct oriel_backend *backend, bool shmem
                 {backend->ops.get_shared_object, ORIEL_PROTOCOL_F_SHARED_OBJECT},
                 {backend->ops.transfer_state && backend->ops.check_state, ORIEL_PROTOCOL_F_DEVICE_STATE},
                 {shmem, ORIEL_PROTOCOL_F_SHMEM_MAP},
-                {postcopy_possible(), ORIEL_PROTOCOL_F_PAGEFAULT},
         };
         uint64_t features = OWN_FEATURES;
 
@@ -71,9 +74,10 @@ static const char *find_fault(const struct oriel_backend_options *options)
                 return "ops: start and stop are needed";
         if (options->queues < 1 || options->queues > ORIEL_MAX_QUEUES)
                 return "queues: 1 to 256";
-        if (options->protocol_features & ~PASSED_FEATURES)
-                return "protocol_features: RARP, MTU, CRYPTO_SESSION and HOST_NOTIFIER alone are to be asked for";
-        if (!options->ops->message && options->protocol_features & ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER))
+        if (options->protocol_features & ~(PASSED_FEATURES | ASKED_FEATURES))
+                return "protocol_features: RARP, MTU, CRYPTO_SESSION, HOST_NOTIFIER and PAGEFAULT alone are to be "
+                       "asked for";
+        if (!options->ops->message && options->protocol_features & PASSED_FEATURES)
                 return "protocol_features: RARP, MTU and CRYPTO_SESSION need ops->message";
         for (unsigned i = 0; options->shmem_sizes && i < ORIEL_MAX_SHMIDS; i++)
                 if (!is_aligned(options->shmem_sizes[i], (uint64_t)sysconf(_SC_PAGESIZE)))
@@ -97,6 +101,8 @@ static int build(struct oriel_backend *backend, const struct oriel_backend_optio
 
         backend->offered = implied_features(backend, shmem) | options->protocol_features;
         backend->offered &= ~options->without;
+        if (backend->offered & ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) && !postcopy_possible())
+                backend->offered &= ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT);
         backend->offered =
                 oriel_dialect_from_wire(backend->dialect, oriel_dialect_to_wire(backend->dialect, backend->offered));
         backend->device_features = options->device_features | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES);
