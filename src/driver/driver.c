@@ -127,7 +127,7 @@ static int size_memory(struct oriel_driver *driver)
         oriel_ring_sizes(driver->options.queue_size, driver->features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED), sizes);
         per_queue = sizes[0] + sizes[1] + sizes[2] + driver->options.queue_size * UINT64_C(256) + 4 * 4096;
         if (!checked_add(driver->options.memory_size, per_queue * driver->n_queues, &total) ||
-            !checked_round_up(total, 2 << 20, &driver->memory_size)) {
+            !checked_round_up(total, 2 << 20, &driver->memory_size) || driver->memory_size > SIZE_MAX) {
                 log_error(&driver->log, "a driver can't be made: memory_size is more than there can be");
                 return -EINVAL;
         }

@@ -106,7 +106,7 @@ static int reserve(struct oriel_window *window)
 {
         uint64_t size;
 
-        if (!checked_add(window->size, CHUNK, &size) || size > INT64_MAX)
+        if (!checked_add(window->size, CHUNK, &size) || size > INT64_MAX || size > SIZE_MAX)
                 return -ENOMEM;
 
         uint8_t *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

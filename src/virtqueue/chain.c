@@ -119,11 +119,14 @@ static int chain_add_descriptor(struct oriel_chain *chain, const struct descript
         struct oriel_range range = {descriptor->address, descriptor->size};
         bool writable = descriptor->flags & VRING_DESC_F_WRITE;
         size_t *size = writable ? &chain->writable_size : &chain->readable_size;
+        uint64_t whole = (uint64_t)chain->readable_size + chain->writable_size + descriptor->size;
         int r;
 
-        *size += descriptor->size;
-        if (chain->readable_size + chain->writable_size > CHAIN_SIZE_MAX)
+        if (whole > CHAIN_SIZE_MAX)
                 return failure_set(failure, "a descriptor chain of more than 4 GiB");
+        if (whole > SIZE_MAX)
+                return failure_set(failure, "a descriptor chain of more bytes than there are addresses");
+        *size += descriptor->size;
         r = chain_add(chain, range, writable ? ORIEL_ACCESS_WRITE : ORIEL_ACCESS_READ, max_spans, fault);
         switch (r) {
         case -EFAULT:
