@@ -657,6 +657,9 @@ class Failures(Wrong):
                 ("20 shared memory regions, more than its PCI configuration space has room for",
                  {vhost_user.GET_SHMEM_CONFIG: sizes(*[4096] * 20)})):
             self.refused_backend(words, answers)
+        no_config = {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES & ~vhost_user.F_CONFIG)}
+        self.refused_backend(r"no configuration space \(CONFIG\), and a fs device .*--tag", no_config)
+        self.refused_backend(r"no configuration space \(CONFIG\), and a net device", no_config, ",virtio-id=1")
         self.refused_backend("has 0 queues", {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES | 1),
                                               GET_QUEUE_NUM: u64(0)})
         self.refused_backend("has 2 queues, and 3 are wanted",
@@ -692,6 +695,14 @@ class Failures(Wrong):
         self.assertIn("1af4:106a", result.stdout)
         self.assertTrue(os.path.exists(self.socket), "a socket that is not ours stays")
         backend.end()
+
+    def test_no_config(self):
+        """A type that has no configuration space needs none."""
+        Backend(self.socket, {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES & ~vhost_user.F_CONFIG)})
+        if why_no_kvm():
+            self.skipTest(why_no_kvm())
+        guest = Guest(self, "scan", f"--device=socket={self.socket},virtio-id=4", "--cpus=1")
+        self.assertEqual(guest.process.wait(60), 0, guest.err.text())
 
     def test_two_on_one_socket(self):
         """A back-end serves one front-end at a time."""

@@ -33,20 +33,35 @@ static const unsigned protocol_wanted[] = {
         ORIEL_PROTOCOL_F_SHMEM_MAP,    ORIEL_PROTOCOL_F_GPA_ADDRESSES,
 };
 
-/* What a device type has at least where the back-end can't say. */
+/* Device types that have a configuration space: their drivers read it, and Linux's die of it where there is none. How
+ * many queues they have at least, where the back-end can't say. */
+static const struct device_type {
+        unsigned virtio_id;
+        const char *name;
+        unsigned queues;
+} configured_types[] = {
+        {VIRTIO_ID_NET, "net", 2},         {VIRTIO_ID_BLOCK, "block", 1},  {VIRTIO_ID_CONSOLE, "console", 2},
+        {VIRTIO_ID_BALLOON, "balloon", 2}, {VIRTIO_ID_SCSI, "scsi", 3},    {VIRTIO_ID_9P, "9p", 1},
+        {VIRTIO_ID_GPU, "gpu", 2},         {VIRTIO_ID_INPUT, "input", 2},  {VIRTIO_ID_VSOCK, "vsock", 3},
+        {VIRTIO_ID_CRYPTO, "crypto", 2},   {VIRTIO_ID_IOMMU, "iommu", 2},  {VIRTIO_ID_MEM, "mem", 1},
+        {VIRTIO_ID_SOUND, "sound", 4},     {VIRTIO_ID_FS, "fs", 2},        {VIRTIO_ID_PMEM, "pmem", 1},
+        {VIRTIO_ID_RPMB, "rpmb", 1},       {VIRTIO_ID_BT, "bluetooth", 2}, {VIRTIO_ID_GPIO, "gpio", 1},
+};
+
+/* NULL: a type without one, or one that is not known. */
+static const struct device_type *find_configured_type(unsigned virtio_id)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(configured_types); i++)
+                if (configured_types[i].virtio_id == virtio_id)
+                        return &configured_types[i];
+        return NULL;
+}
+
 static unsigned usual_queues(unsigned virtio_id)
 {
-        static const struct {
-                unsigned virtio_id, queues;
-        } usual[] = {
-                {VIRTIO_ID_NET, 2},   {VIRTIO_ID_CONSOLE, 2}, {VIRTIO_ID_SCSI, 3}, {VIRTIO_ID_GPU, 2},
-                {VIRTIO_ID_INPUT, 2}, {VIRTIO_ID_VSOCK, 3},   {VIRTIO_ID_FS, 2},   {VIRTIO_ID_SOUND, 4},
-        };
+        const struct device_type *type = find_configured_type(virtio_id);
 
-        for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
-                if (usual[i].virtio_id == virtio_id)
-                        return usual[i].queues;
-        return 1;
+        return type ? type->queues : 1;
 }
 
 /* What is asked for at one back-end. */
@@ -143,6 +158,14 @@ static int read_config(struct virtio *virtio, struct answers *answers, const str
 {
         uint32_t good = 0, bad = ORIEL_MAX_CONFIG + 1;
 
+        const struct device_type *type = find_configured_type(virtio->options.virtio_id);
+
+        if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG) && type)
+                return because(
+                        reason, -EOPNOTSUPP,
+                        "the back-end offers no configuration space (CONFIG), and a %s device (virtio-id=%u) has one%s",
+                        type->name, type->virtio_id,
+                        type->virtio_id == VIRTIO_ID_FS ? ": virtiofsd offers it with --tag" : "");
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG))
                 return 0;
         while (bad - good > 1) {
