@@ -36,6 +36,8 @@ static int print_help(void)
 int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
+        /* With a limit on the size of files (RLIMIT_FSIZE), a write is an error. */
+        signal(SIGXFSZ, SIG_IGN);
         oriel_memory_survive_sigbus();
         if (argc < 2) {
                 report("a command is missing (see oriel --help)");

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -301,6 +302,36 @@ static void test_config_lies(void **state)
         subject_close(&subject);
 }
 
+/* A limit of this end's own: said as what it is, and the connection goes on. */
+static void test_no_descriptor_for_a_reply(void **state)
+{
+        const struct oriel_wire_inflight inflight = {.mmap_size = PAGE, .num_queues = 1, .queue_size = 16};
+        struct oriel_wire_inflight got = inflight;
+        struct rlimit before, none;
+        struct subject subject;
+        int fd;
+
+        (void)state;
+        subject_open(&subject, 1000);
+        connect_all(&subject);
+        reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, sizeof(inflight), 1);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+
+        int next = fd_dup(0);
+
+        fd_close(next);
+        none = (struct rlimit){(rlim_t)next, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+        int r = oriel_frontend_get_inflight_fd(subject.frontend, &got, &fd);
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(r, -EMFILE);
+        subject_expect_error(&subject, "GET_INFLIGHT_FD", "no descriptor", "ulimit -n");
+        assert_true(subject_is_alive(&subject));
+        subject_close(&subject);
+}
+
 static void test_other_lies(void **state)
 {
         const struct oriel_wire_inflight inflight = {.mmap_size = PAGE, .num_queues = 1, .queue_size = 16};
@@ -389,6 +420,7 @@ int main(void)
                 counted_test(test_unsolicited_replies),
                 counted_test(test_shmem_config_lies),
                 counted_test(test_config_lies),
+                counted_test(test_no_descriptor_for_a_reply),
                 counted_test(test_other_lies),
                 counted_test(test_a_peer_that_never_reads),
                 counted_test(test_a_region_larger_than_any_address_space),

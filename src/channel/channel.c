@@ -60,6 +60,7 @@ int channel_init(struct channel *channel, int fd)
 {
         channel->fd = fd;
         channel->have = 0;
+        channel->lost_fds = false;
         message_init(&channel->in, 0, 0);
         return fd_set_nonblocking(fd, 1);
 }
@@ -74,6 +75,7 @@ void channel_done(struct channel *channel)
 {
         message_close_fds(&channel->in);
         channel->have = 0;
+        channel->lost_fds = false;
 }
 
 /* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
@@ -110,8 +112,10 @@ static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, str
         }
         /* There was room for more: this process has no descriptor left. The message goes on without any, and its
          * request fails for want of them; that is no reason to end the connection. */
-        if (msg->msg_flags & MSG_CTRUNC)
+        if (msg->msg_flags & MSG_CTRUNC) {
                 message_close_fds(&channel->in);
+                channel->lost_fds = true;
+        }
         if (came > 0 && had > 0) {
                 complain(complaint, "request %u: fds came after the first byte of the message",
                          had >= HEADER ? channel->in.header.request : 0);

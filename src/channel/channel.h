@@ -10,7 +10,8 @@
  * while another does the other; two senders or two receivers need a lock of the caller's. */
 struct channel {
         int fd;
-        size_t have; /* bytes of @in received so far */
+        size_t have;   /* bytes of @in received so far */
+        bool lost_fds; /* @in came with descriptors that this process had no room for */
         struct message in;
 };
 

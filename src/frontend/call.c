@@ -4,8 +4,10 @@
 #include "frontend/frontend.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* A back-end that sends while we wait is answered: it may be what our reply waits for. *@served: that went wrong, and
  * was reported there. */
@@ -26,9 +28,25 @@ static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *
         return r;
 }
 
-static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected)
+/* A back-end maps memory before it answers, and may go through all of it (DPDK takes 3 s for 256 MiB): for that it has
+ * more time, at 16 KiB in a millisecond. */
+static int timeout_of(const struct oriel_frontend *frontend, const struct message *request)
 {
-        int64_t deadline = now_ms() + frontend->timeout_ms;
+        const uint64_t per_ms = 16 << 10, most = INT_MAX / 2;
+        const struct oriel_wire_memory *table = &request->payload.memory;
+        uint64_t ms = (uint64_t)frontend->timeout_ms;
+
+        if (request->header.request == ORIEL_FRONTEND_ADD_MEM_REG)
+                ms += request->payload.mem_reg.region.size / per_ms;
+        for (unsigned i = 0; request->header.request == ORIEL_FRONTEND_SET_MEM_TABLE && i < table->num_regions; i++)
+                ms += table->regions[i].size / per_ms;
+        return (int)MIN(ms, most);
+}
+
+static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected,
+                      int timeout_ms)
+{
+        int64_t deadline = now_ms() + timeout_ms;
         struct complaint complaint = {""};
         bool reported = false;
         int r;
@@ -40,10 +58,17 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
         }
         if (r == 1)
                 message_log(&frontend->log, "from the back-end", ORIEL_FROM_FRONTEND, &frontend->main.in);
+        if (r == 1 && frontend->main.lost_fds) {
+                log_error(&frontend->log,
+                          "%s: this process may have no more descriptors for what the reply brings: raise the"
+                          " limit (ulimit -n)",
+                          row->name);
+                return -EMFILE;
+        }
         if (r == 1)
                 r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
         if (r == -ETIMEDOUT)
-                complain(&complaint, "%s: no reply within %d ms", row->name, frontend->timeout_ms);
+                complain(&complaint, "%s: no reply within %d ms", row->name, timeout_ms);
         if (r < 0 && !reported)
                 log_error(&frontend->log, "%s; the connection ends", complaint.text[0] ? complaint.text : strerror(-r));
         return r;
@@ -74,7 +99,11 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
                           row->name);
         if (r < 0 || !answered)
                 return r;
-        r = wait_reply(frontend, row, expected_size(row, full));
+        r = wait_reply(frontend, row, expected_size(row, full), timeout_of(frontend, request));
+        if (r == -EMFILE)
+                channel_done(&frontend->main);
+        if (r == -EMFILE)
+                return r;
         if (r < 0)
                 return channel_is_lost(r) ? r : -ENOTCONN;
         if (full && reply) {

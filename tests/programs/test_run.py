@@ -475,6 +475,20 @@ class Ends(GuestCase):
             while os.read(fd, 1000):
                 pass
 
+    def test_limited_output(self):
+        """A file that may not get any longer takes no more of what the guest prints, and that is all."""
+        size = 64 * MIB  # guest memory is a file as well
+        limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+        with open(self.path("output"), "w+b") as output:
+            output.truncate(size - 20)
+            output.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                [ORIEL, "run", "--kernel", GUEST, "--memory=32M", f"--sandbox={SANDBOX}", "--cmdline=test=scan"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
+            err = process.communicate(timeout=120)[1]
+            self.assertEqual(process.returncode, 0, err)
+            self.assertEqual(os.fstat(output.fileno()).st_size, size)
+
     def test_output_that_nobody_takes(self):
         read_end, write_end = os.pipe()
         os.close(read_end)

@@ -107,8 +107,10 @@ int console_new(enum console_kind kind, struct console **out)
         console->in = console->out = console->own_out = console->slave = -1;
         pthread_mutex_init(&console->lock, NULL);
         console->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (console->wake_fd < 0)
+                return -errno;
         console->output = kind == CONSOLE_NONE ? NULL : malloc(OUTPUT_MAX);
-        if (console->wake_fd < 0 || (kind != CONSOLE_NONE && !console->output))
+        if (kind != CONSOLE_NONE && !console->output)
                 return -ENOMEM;
         if (kind == CONSOLE_STDIO) {
                 console->in = STDIN_FILENO;

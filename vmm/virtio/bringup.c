@@ -102,6 +102,7 @@ static int explain(const struct reason *reason, const char *request, int r)
                 {-ENOTCONN, "the back-end has closed the connection: it may be serving another front-end"},
                 {-EPROTO, "the back-end does not speak vhost-user as the specification has it"},
                 {-EREMOTEIO, "the back-end refuses it"},
+                {-EMFILE, "this process may have no more descriptors: raise the limit (ulimit -n)"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(words); i++)

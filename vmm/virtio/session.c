@@ -307,6 +307,7 @@ static const char *reason(int r)
                : r == -EPROTO    ? "the back-end has broken the protocol"
                : r == -ETIMEDOUT ? "the back-end does not answer"
                : r == -EREMOTEIO ? "the back-end has refused a request"
+               : r == -EMFILE    ? "this process may have no more descriptors: raise the limit (ulimit -n)"
                                  : strerror(-r);
 }
 
