@@ -7,10 +7,11 @@
 #include "devices/fs/state.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL_AT(fchownat, 0), SYSCALL_AT(fchmodat, 0), SYSCALL(ftruncate), SYSCALL_AT(utimensat, 0),
-              SYSCALL_AT(readlinkat, 0));
+              SYSCALL(fstat), SYSCALL_AT(readlinkat, 0));
 
 static ssize_t reply_attributes(struct request *request, const struct node *node)
 {
@@ -100,6 +101,25 @@ static int change_times(const struct node *node, const struct fuse_setattr_in *i
         return sys_result(utimensat(node->fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 
+/* A request to change nothing is how Linux says, where it leaves the bits to us (HANDLE_KILLPRIV_V2), that a file is
+ * changed by who has no right to keep them, and by no request that would say so: by a store into the window, that is.
+ */
+static int kill_setuid(const struct node *node, const struct fuse_setattr_in *in)
+{
+        struct stat stat;
+        mode_t mode;
+
+        if (in->valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME) ||
+            !(node->fs->features & FUSE_HANDLE_KILLPRIV_V2) || !S_ISREG(node->inode->type))
+                return 0;
+        if (fstat(node->fd, &stat) < 0)
+                return -errno;
+        mode = stat.st_mode & ~(mode_t)(S_ISUID | (stat.st_mode & S_IXGRP ? S_ISGID : 0));
+        if (mode == stat.st_mode)
+                return 0;
+        return sys_result(fchmodat(node->fs->proc_fd, fd_name(node->fd).text, mode & 07777, 0));
+}
+
 /* Owner before mode, because a new owner takes set-user-ID bits away; times last, because the others change them. */
 static int change_attributes(const struct node *node, const struct fuse_setattr_in *in)
 {
@@ -118,7 +138,7 @@ static int change_attributes(const struct node *node, const struct fuse_setattr_
                 drop_mapped_capability(node->fs, node->fd);
         if (r == 0 && in->valid & times)
                 r = change_times(node, in);
-        return r;
+        return r == 0 ? kill_setuid(node, in) : r;
 }
 
 /* A guest that keeps what was written brings a file's times when it lets go of it, whether it has a name or not. */

@@ -223,6 +223,40 @@ static void test_no_killpriv(void **state)
         client_end(&client);
 }
 
+/* A store into the window comes with a request that changes nothing. */
+static void test_killpriv_by_nothing(void **state)
+{
+        static const struct {
+                mode_t before, after;
+        } rows[] = {{04755, 0755}, {06755, 0755}, {06644, 02644}, {02644, 02644}, {01755, 01755}};
+        static const uint32_t nothing[] = {0, FATTR_FH, FATTR_CTIME};
+        struct client client;
+        struct fuse_attr attr;
+
+        (void)state;
+        for (int killpriv = 0; killpriv < 2; killpriv++) {
+                client_begin(&client, &(struct fs_options){.killpriv_v2 = killpriv});
+                client_make_file(&client, "f", "text");
+                assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
+                assert_int_equal(fchmodat(client.share_fd, "d", 02755, 0), 0);
+
+                const uint64_t f = client_node(&client, FUSE_ROOT_ID, "f"), d = client_node(&client, FUSE_ROOT_ID, "d");
+
+                for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(nothing); i++) {
+                        const struct fuse_setattr_in in = {.valid = nothing[i % 3]};
+                        const mode_t before = rows[i / 3].before;
+
+                        assert_int_equal(fchmodat(client.share_fd, "f", before, 0), 0);
+                        assert_true(request_setattr(&client, f, in, &attr) > 0);
+                        assert_int_equal(attr.mode & 07777, killpriv ? rows[i / 3].after : before);
+                        assert_int_equal(client_stat(&client, "f").st_mode & 07777, attr.mode & 07777);
+                }
+                assert_true(request_setattr(&client, d, (struct fuse_setattr_in){0}, &attr) > 0);
+                assert_int_equal(attr.mode & 07777, 02755);
+                client_end(&client);
+        }
+}
+
 static uint64_t valid_of_lookup(struct client *client, const char *name)
 {
         struct fuse_entry_out entry;
@@ -417,9 +451,13 @@ static void test_service_keeps_its_capabilities(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_umask),       counted_test(test_owners),
-                counted_test(test_killpriv),    counted_test(test_service_keeps_its_capabilities),
-                counted_test(test_no_killpriv), counted_test(test_setuid_is_not_believed),
+                counted_test(test_umask),
+                counted_test(test_owners),
+                counted_test(test_killpriv),
+                counted_test(test_service_keeps_its_capabilities),
+                counted_test(test_no_killpriv),
+                counted_test(test_setuid_is_not_believed),
+                counted_test(test_killpriv_by_nothing),
         };
 
         return run_counted("fs-credentials", tests);

@@ -75,6 +75,20 @@ class Guest(Case):
         self.follow(self.start_qemu("guest_submounts.sh", "-device", "vhost-user-fs-pci,chardev=fs,tag=share"), 100)
         self.assertEqual(sorted(os.listdir(self.share + "/btrfs")), ["one", "plain", "two"])
 
+    def test_setuid_through_the_window(self):
+        """Who stores into a set-user-ID program takes the bit away, whoever is to do so."""
+        for options in [], ["--killpriv-v2"]:
+            with self.subTest(options=options):
+                for name in "plain", "setuid":
+                    self.write(name, bytes(3 << 20))
+                    os.chmod(os.path.join(self.share, name), 0o4777 if name == "setuid" else 0o777)
+                self.start_fs("--tag", "share", "--dax-window", "16M", *options)
+                self.follow(self.start_qemu("guest_setuid.sh", *self.DAX), 100)
+                self.assertEqual(oct(os.stat(self.share + "/setuid").st_mode & 0o7777), oct(0o777))
+                self.assertEqual((self.read("setuid")[:1], self.read("plain")[:1]), (b"x", b"x"))
+            self.doCleanups()
+            self.setUp()
+
     # ---- in virtiofsd's place ----
 
     def start_as_libvirt(self, name, program, *options):

@@ -265,6 +265,17 @@ static void may(char **args)
         open_file(args[1], O_RDONLY);
 }
 
+/* alter UID FILE: a user without capabilities writes to it. */
+static void alter(char **args)
+{
+        uid_t uid = (uid_t)strtoul(args[0], NULL, 0);
+
+        if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+                die("setresuid");
+        if (pwrite(open_file(args[1], O_WRONLY), "x", 1, 0) != 1)
+                die("write");
+}
+
 static const struct {
         const char *name;
         int arguments;
@@ -273,7 +284,7 @@ static const struct {
         {"moved", 3, moved}, {"replaced", 3, replaced},   {"grown", 4, grown}, {"loads", 2, loads},
         {"calls", 2, calls}, {"lock", 2, lock},           {"hold", 2, hold},   {"holding", 3, holding},
         {"await", 3, await}, {"set-xattr", 3, set_xattr}, {"xattr", 2, xattr}, {"set-acl", 4, set_acl},
-        {"may", 2, may},
+        {"may", 2, may},     {"alter", 2, alter},
 };
 
 int main(int argc, char **argv)
