@@ -49,7 +49,7 @@ struct guest {
         struct oriel_driver *driver;
         struct fuse_client fuse;
         uint64_t unique, node, fh;
-        struct ask waiters[WAITERS], at_once;
+        struct ask waiters[WAITERS], at_once, between; /* the last is for the queue of those who wait */
 };
 
 static void *serve(void *userdata)
@@ -125,6 +125,7 @@ static void begin_with(struct guest *guest, unsigned threads, uint16_t queue_siz
         for (unsigned i = 0; i < WAITERS; i++)
                 make_ask(guest, &guest->waiters[i]);
         make_ask(guest, &guest->at_once);
+        make_ask(guest, &guest->between);
 }
 
 static void begin(struct guest *guest, unsigned threads)
@@ -282,11 +283,13 @@ static void test_unlocked_while_stopping(void **state)
         end(&guest);
 }
 
-/* The request in at_once has been answered; others may be before it. */
-static void end_at_once(struct guest *guest, unsigned queue)
+/* A request in the queue of those who wait. It is answered after those before it that don't wait. */
+static int set_lock_between(struct guest *guest, uint64_t owner, uint32_t type)
 {
-        while (collect(guest, queue), guest->at_once.answers == 0)
-                assert_int_equal(oriel_driver_wait(guest->driver, queue, PATIENCE), 0);
+        begin_lock(guest, owner, type, FUSE_SETLK, WAITING, &guest->between);
+        while (collect(guest, WAITING), guest->between.answers == 0)
+                assert_int_equal(oriel_driver_wait(guest->driver, WAITING, PATIENCE), 0);
+        return guest->between.answer->error;
 }
 
 /* One more waits for the lock, as far as the ring takes that. Whatever else is asked is answered: and then, as the one
@@ -294,9 +297,7 @@ static void end_at_once(struct guest *guest, unsigned queue)
 static void wait_and_ask(struct guest *guest, unsigned i)
 {
         begin_lock(guest, 2 + i, F_WRLCK, FUSE_SETLKW, WAITING, &guest->waiters[i]);
-        begin_lock(guest, 100, F_RDLCK, FUSE_SETLK, WAITING, &guest->at_once);
-        end_at_once(guest, WAITING);
-        assert_int_equal(guest->at_once.answer->error, -EAGAIN);
+        assert_int_equal(set_lock_between(guest, 100, F_RDLCK), -EAGAIN);
 }
 
 static unsigned count_answers(const struct guest *guest)
@@ -321,8 +322,7 @@ static void check_ring_stays_usable(uint16_t size, uint64_t features, unsigned e
                         assert_int_equal(guest.waiters[i].answer->error, -ENOLCK);
         }
         /* Through the same ring: all who wait get the lock in turn, and then others may wait. */
-        begin_lock(&guest, 1, F_UNLCK, FUSE_SETLK, WAITING, &guest.at_once);
-        end_at_once(&guest, WAITING);
+        assert_int_equal(set_lock_between(&guest, 1, F_UNLCK), 0);
         while (collect(&guest, WAITING), count_answers(&guest) < WAITERS) {
                 give_back(&guest);
                 assert_int_equal(oriel_driver_wait(guest.driver, WAITING, PATIENCE), 0);
