@@ -3,17 +3,20 @@
 a user may get wrong."""
 import array
 import contextlib
+import fcntl
 import functools
 import os
 import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import termios
 import threading
 import time
 
+import scripted
 import vhost_user
 from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
 from vhost_user import u64
@@ -408,6 +411,47 @@ class Ends(GuestCase):
         guest.process.terminate()
         self.check_ended(guest, 0)
         self.assertLess(time.monotonic() - begun, 10)
+
+    @contextlib.contextmanager
+    def made_to_block(self, fd):
+        """An eventfd that somebody has filled, and makes blocking all the time."""
+        os.set_blocking(fd, False)
+        with contextlib.suppress(BlockingIOError):
+            os.read(fd, 8)
+        os.write(fd, struct.pack("<Q", 2**64 - 2))
+        pid = os.fork()
+        if pid == 0:
+            change, command, flags = fcntl.fcntl, fcntl.F_SETFL, os.O_RDWR
+            while True:
+                change(fd, command, flags)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def test_notifications_that_block(self):
+        """A kick descriptor is the back-end's too: neither a new connection of its device, nor a reset nor the end of the
+        machine waits for what it does to that."""
+        device = scripted.Device(self.socket, config=b"share".ljust(36, b"\0") + struct.pack("<II", 1, 0))
+        self.addCleanup(device.end)
+        guest = Guest(self, "restart", f"--device=socket={self.socket},virtio-id=26", f"--control={self.path('control')}", count=1)
+        self.assertTrue(device.started.wait(60))
+        with self.made_to_block(device.fds[scripted.SET_VRING_KICK].popitem()[1]):
+            for _ in range(10):
+                device.started.clear()
+                device.cut()
+                self.assertTrue(device.started.wait(60), "the device's thread waits")
+            with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as lines:
+                client.connect(self.path("control"))
+                client.settimeout(60)
+                lines.readline()
+                lines.write('{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n{"execute": "query-status"}\n')
+                lines.flush()
+                while "running" not in lines.readline():
+                    pass
+            guest.process.terminate()
+            self.assertEqual(guest.process.wait(60), 0)
 
     def test_broker_killed(self):
         """There is nobody to start another back-end; the machine goes on."""
