@@ -44,8 +44,9 @@ int socket_file_listen(struct socket_file *file, const char *path)
                 return fd;
         }
 
-        struct socket_file made = {.directory_fd = find_directory(path, &made.name)};
+        struct socket_file made = {.name = NULL};
 
+        made.directory_fd = find_directory(path, &made.name);
         if (made.directory_fd >= 0 && fstatat(made.directory_fd, made.name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
                 made.device = st.st_dev;
                 made.inode = st.st_ino;
