@@ -41,8 +41,9 @@ static const struct program program = {
         .max_operands = 1,
 };
 
-/* What a back-end said. */
+/* What a back-end said, so far. */
 struct findings {
+        bool negotiated;
         uint64_t device_features;
         uint64_t protocol_features;
         unsigned queues;
@@ -79,6 +80,7 @@ static int ask(struct oriel_frontend *frontend, struct findings *findings)
 
         if (r < 0)
                 return r;
+        findings->negotiated = true;
         findings->device_features = oriel_frontend_device_features(frontend);
         findings->protocol_features = oriel_frontend_offered(frontend);
         if (has(findings, ORIEL_PROTOCOL_F_MQ))
@@ -140,7 +142,8 @@ static void config_hex(const struct findings *findings, char *out)
                 sprintf(out + 2 * i, "%02x", findings->config[i]);
 }
 
-static void print_json(const struct findings *findings)
+/* @incomplete: why not all was found out, or NULL. */
+static void print_json(const struct findings *findings, const char *incomplete)
 {
         struct json_object *object = json_object_new_object(), *shmem = json_object_new_array();
         char hex[2 * ORIEL_MAX_CONFIG + 1];
@@ -160,6 +163,8 @@ static void print_json(const struct findings *findings)
         json_object_object_add(object, "config", json_object_new_string(hex));
         json_object_object_add(object, "shmem", shmem);
         json_object_object_add(object, "max_mem_slots", json_object_new_uint64(findings->max_mem_slots));
+        if (incomplete)
+                json_object_object_add(object, "incomplete", json_object_new_string(incomplete));
         printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
         json_object_put(object);
 }
@@ -181,7 +186,8 @@ static void print_text(const struct findings *findings)
                         printf("shared memory region: shmid %d, %" PRIu64 " bytes\n", i, findings->shmem[i]);
 }
 
-static int explain(const char *path, int r)
+/* @detail: what was wrong with which message, or "". */
+static int explain(const char *path, int r, const char *detail)
 {
         static const struct {
                 int error;
@@ -200,7 +206,8 @@ static int explain(const char *path, int r)
 
         for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
                 if (reasons[i].error == r)
-                        return fail("%s: %s", path, reasons[i].words);
+                        return detail[0] ? fail("%s: %s (%s)", path, reasons[i].words, detail)
+                                         : fail("%s: %s", path, reasons[i].words);
         return fail("%s: %s", path, strerror(-r));
 }
 
@@ -215,6 +222,31 @@ static void give_up(int number)
         _exit(STATUS_FAILURE);
 }
 
+/* Warnings are said, as with --verbose; of errors the last one goes with the reason. */
+struct detail {
+        struct oriel_log log;
+        char text[256];
+};
+
+static void keep_detail(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct detail *detail = userdata;
+
+        if (level == ORIEL_LOG_ERROR)
+                snprintf(detail->text, sizeof(detail->text), "%s", line);
+        if (level == ORIEL_LOG_WARNING || verbose)
+                detail->log.write(detail->log.userdata, level, line);
+}
+
+static void print(const struct findings *findings, const char *incomplete)
+{
+        if (as_json)
+                print_json(findings, incomplete);
+        else
+                print_text(findings);
+        fflush(stdout);
+}
+
 int command_probe(int argc, char **argv)
 {
         char **operands;
@@ -227,10 +259,15 @@ int command_probe(int argc, char **argv)
                 return STATUS_USAGE;
         }
 
-        struct oriel_log log = stderr_log(verbose);
+        struct detail detail = {.log = stderr_log(verbose)};
+        const struct oriel_log log = {
+                .write = keep_detail,
+                .userdata = &detail,
+                .level = verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING,
+        };
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options),
-                .log = verbose ? &log : NULL,
+                .log = &log,
                 .timeout_ms = TIMEOUT_MS,
                 .dialect = dialect ? oriel_dialect_find(dialect) : NULL,
         };
@@ -248,11 +285,7 @@ int command_probe(int argc, char **argv)
         if (r == 0)
                 r = ask(frontend, &findings);
         oriel_frontend_free(frontend);
-        if (r < 0)
-                return explain(operands[0], r);
-        if (as_json)
-                print_json(&findings);
-        else
-                print_text(&findings);
-        return STATUS_SUCCESS;
+        if (r == 0 || findings.negotiated)
+                print(&findings, r < 0 ? detail.text : NULL);
+        return r < 0 ? explain(operands[0], r, detail.text) : STATUS_SUCCESS;
 }

@@ -96,7 +96,7 @@ enum answer back_take(struct back_end *b, const struct oriel_message_row *row, u
 
         if (answer != DONE)
                 return answer;
-        if (row ? message_check_reply(row, &b->reply, &b->agreement, &b->why) < 0 : !is_acknowledgement(b, id))
+        if (row ? message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0 : !is_acknowledgement(b, id))
                 return BROKEN;
         if (row && row_replies(row, &b->agreement))
                 return says_no(row, &b->reply) ? REFUSED : DONE;
@@ -164,7 +164,7 @@ enum answer back_barrier(struct back_end *b, unsigned *unasked)
         }
         if (unasked)
                 *unasked = n;
-        if (answer == DONE && message_check_reply(row, &b->reply, &b->agreement, &b->why) < 0)
+        if (answer == DONE && message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0)
                 return BROKEN;
         return answer;
 }

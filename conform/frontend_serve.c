@@ -193,10 +193,10 @@ void front_handle(struct front_end *f, struct message *request)
         int r = message_check_request(ORIEL_FROM_FRONTEND, request, &f->agreement, &row, &complaint);
 
         take_note(f, request->header.request);
-        if (r < 0 && !f->violation.text[0])
+        if (r != 0 && !f->violation.text[0])
                 f->violation = complaint;
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
-        if (r == 0 && handlers[row->id])
+        if (r >= 0 && handlers[row->id])
                 r = handlers[row->id](f, request, &reply);
         if (!row)
                 return;

@@ -144,7 +144,7 @@ static void check_request(const struct tracker *tracker, struct event *event, en
         struct message message;
 
         make_message(event->record, &message);
-        if (message_check_request(direction, &message, &tracker->agreement, &row, &complaint) < 0)
+        if (message_check_request(direction, &message, &tracker->agreement, &row, &complaint) != 0)
                 *new_note(event) = complaint;
 }
 
@@ -157,7 +157,7 @@ static void check_reply(struct event *event, const struct pending *pending)
         if (!pending->row)
                 return;
         make_message(event->record, &message);
-        if (message_check_reply(pending->row, &message, &pending->agreement, &complaint) < 0)
+        if (message_check_reply(pending->row, &message, &pending->agreement, &complaint) != 0)
                 *new_note(event) = complaint;
 }
 

@@ -308,6 +308,10 @@ static int handle(struct oriel_backend *backend, struct message *request)
         }
         if (r < 0)
                 return refuse(backend, row, request, &why);
+        if (r == 1) {
+                message_tolerate(row, &why, &backend->main.tolerated, &backend->log);
+                why = (struct complaint){""};
+        }
 
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         r = handler_find(row->id)(backend, request, &reply, &why);

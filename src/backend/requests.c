@@ -189,6 +189,8 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
 
         if (r < 0)
                 return r;
+        if (r == 1)
+                message_tolerate(oldest->row, complaint, &requests->channel.tolerated, requests->log);
         finish(requests, oldest, answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
         channel_done(&requests->channel);
         return 0;

@@ -60,6 +60,7 @@ int channel_init(struct channel *channel, int fd)
 {
         channel->fd = fd;
         channel->have = 0;
+        channel->tolerated = 0;
         channel->lost_fds = false;
         message_init(&channel->in, 0, 0);
         return fd_set_nonblocking(fd, 1);

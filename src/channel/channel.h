@@ -10,8 +10,9 @@
  * while another does the other; two senders or two receivers need a lock of the caller's. */
 struct channel {
         int fd;
-        size_t have;   /* bytes of @in received so far */
-        bool lost_fds; /* @in came with descriptors that this process had no room for */
+        size_t have;        /* bytes of @in received so far */
+        uint64_t tolerated; /* see message_tolerate() */
+        bool lost_fds;      /* @in came with descriptors that this process had no room for */
         struct message in;
 };
 

@@ -67,6 +67,8 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
         }
         if (r == 1)
                 r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
+        if (r == 1)
+                message_tolerate(row, &complaint, &frontend->main.tolerated, &frontend->log);
         if (r == -ETIMEDOUT)
                 complain(&complaint, "%s: no reply within %d ms", row->name, timeout_ms);
         if (r < 0 && !reported)

@@ -332,6 +332,10 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
         struct message reply;
         int r = message_check_request(ORIEL_FROM_BACKEND, request, &frontend->agreement, &row, &complaint);
 
+        if (r == 1) {
+                message_tolerate(row, &complaint, &frontend->back.tolerated, &frontend->log);
+                r = 0;
+        }
         if (r < 0) {
                 bool kept = r != -EPROTO && asked(frontend, row, request);
 

@@ -108,15 +108,17 @@ static int check_gate(const struct oriel_message_row *row, const struct agreemen
         return -EINVAL;
 }
 
-static int check_contents(enum oriel_payload payload, const char *name, const struct message *message,
+/* 0, 1: wrong in a way that harms nobody, or -EINVAL. */
+static int check_contents(enum oriel_payload payload, const char *name, bool is_reply, const struct message *message,
                           struct complaint *complaint)
 {
-        const char *wrong = payload_check(payload, message->payload.bytes, message->header.size, message->n_fds);
+        enum payload_harm harm;
+        const char *wrong = payload_check(payload, message->payload.bytes, message->header.size, message->n_fds, &harm);
 
         if (!wrong)
                 return 0;
         complain(complaint, "%s: %s", name, wrong);
-        return -EINVAL;
+        return harm == PAYLOAD_HARMLESS || (harm == PAYLOAD_HARMLESS_REPLY && is_reply) ? 1 : -EINVAL;
 }
 
 static int check_row(const struct oriel_message_row *row, const struct message *message,
@@ -129,7 +131,7 @@ static int check_row(const struct oriel_message_row *row, const struct message *
 
         int r = check_gate(row, agreement, complaint);
 
-        return r < 0 ? r : check_contents(row->payload, row->name, message, complaint);
+        return r < 0 ? r : check_contents(row->payload, row->name, false, message, complaint);
 }
 
 int message_check_request(enum oriel_direction direction, const struct message *message,
@@ -163,7 +165,7 @@ static int check_reply_contents(const struct oriel_message_row *row, const struc
         /* Without a payload: GET_CONFIG's way to say no. */
         if (!full || reply->header.size == 0)
                 return 0;
-        return check_contents(row->reply_payload, row->name, reply, complaint);
+        return check_contents(row->reply_payload, row->name, true, reply, complaint);
 }
 
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
@@ -177,7 +179,20 @@ int message_check_reply(const struct oriel_message_row *row, const struct messag
                 complain(complaint, "%s: the reply is to request %u", row->name, reply->header.request);
                 return -EPROTO;
         }
-        return check_reply_contents(row, reply, agreement, complaint) < 0 ? -EPROTO : 0;
+
+        int r = check_reply_contents(row, reply, agreement, complaint);
+
+        return r < 0 ? -EPROTO : r;
+}
+
+void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
+                      const struct oriel_log *log)
+{
+        const uint64_t bit = UINT64_C(1) << row->id % 64;
+
+        if (!(*said & bit))
+                log_warning(log, "%s: taken as it is, and not said again", complaint->text);
+        *said |= bit;
 }
 
 bool row_replies(const struct oriel_message_row *row, const struct agreement *agreement)

@@ -62,12 +62,15 @@ void message_close_fds(struct message *message);
 /* Whether the header can begin a message at all: -EPROTO if the stream makes no sense from here on. */
 int header_check(const struct oriel_wire_header *header, struct complaint *complaint);
 
-/* A request against its whole row, before any handler. 0 and the row, -EINVAL: the request is to fail, -EPROTO: the
- * connection is. */
+/* A request against its whole row, before any handler. 0 and the row; 1: a rule is broken, as @complaint says, in a way
+ * that harms nobody; -EINVAL: the request is to fail, -EPROTO: the connection is. */
 int message_check_request(enum oriel_direction direction, const struct message *message,
                           const struct agreement *agreement, const struct oriel_message_row **row,
                           struct complaint *complaint);
-/* A reply against the row of its request. -EPROTO. */
+/* Go on after a 1 of these two, and say so once: @said is the connection's, 0 at first. */
+void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
+                      const struct oriel_log *log);
+/* A reply against the row of its request. 0, 1 as above, -EPROTO. */
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
                         const struct agreement *agreement, struct complaint *complaint);
 

@@ -31,33 +31,34 @@ static_assert(sizeof(struct vhost_iotlb_msg) == 32, "iotlb");
                 loaded;                      \
         })
 
-static const char *check_vring_bits(uint64_t vring, unsigned n_fds)
+static const char *check_vring_bits(uint64_t vring, unsigned n_fds, enum payload_harm *harm)
 {
-        if (vring & ~(ORIEL_VRING_FD_INDEX | ORIEL_VRING_FD_NONE))
-                return "reserved bits are set";
         if (!!(vring & ORIEL_VRING_FD_NONE) == (n_fds > 0))
                 return n_fds ? "the invalid-fd flag comes with an fd" : "the fd is missing";
-        return NULL;
+        *harm = PAYLOAD_HARMLESS;
+        return vring & ~(ORIEL_VRING_FD_INDEX | ORIEL_VRING_FD_NONE) ? "reserved bits are set" : NULL;
 }
 
-static const char *check_vring_fd(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_vring_fd(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        return check_vring_bits(LOAD(uint64_t, data, size), n_fds);
+        return check_vring_bits(LOAD(uint64_t, data, size), n_fds, harm);
 }
 
-static const char *check_vring_area(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_vring_area(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        return check_vring_bits(LOAD(struct oriel_wire_vring_area, data, size).vring, n_fds);
+        return check_vring_bits(LOAD(struct oriel_wire_vring_area, data, size).vring, n_fds, harm);
 }
 
-static const char *check_vring_index(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_vring_index(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
         (void)n_fds;
+        *harm = PAYLOAD_HARMLESS;
         return LOAD(struct vhost_vring_state, data, size).num ? "num is reserved and must be 0" : NULL;
 }
 
-static const char *check_memory_bases(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_memory_bases(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
+        (void)harm;
         struct oriel_wire_memory memory = LOAD(struct oriel_wire_memory, data, size);
 
         (void)n_fds;
@@ -68,9 +69,9 @@ static const char *check_memory_bases(const void *data, uint32_t size, unsigned 
         return NULL;
 }
 
-static const char *check_memory(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_memory(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        const char *wrong = check_memory_bases(data, size, n_fds);
+        const char *wrong = check_memory_bases(data, size, n_fds, harm);
 
         if (wrong)
                 return wrong;
@@ -78,8 +79,9 @@ static const char *check_memory(const void *data, uint32_t size, unsigned n_fds)
                                                                                : NULL;
 }
 
-static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
+        (void)harm;
         (void)data;
         if (size != sizeof(uint64_t) && size != sizeof(struct oriel_wire_mem_reg))
                 return "the payload size is neither 8 nor 40";
@@ -88,8 +90,9 @@ static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n
         return NULL;
 }
 
-static const char *check_log(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_log(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
+        (void)harm;
         (void)data;
         if (size != sizeof(uint64_t) && size != sizeof(struct oriel_wire_log))
                 return "the payload size is neither 8 nor 16";
@@ -98,22 +101,26 @@ static const char *check_log(const void *data, uint32_t size, unsigned n_fds)
         return NULL;
 }
 
-static const char *check_config(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_config(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
         struct oriel_wire_config config = LOAD(struct oriel_wire_config, data, size);
 
         (void)n_fds;
         if (config.size > ORIEL_MAX_CONFIG)
                 return "size is above 256";
-        if (size != offsetof(struct oriel_wire_config, payload) + config.size)
-                return "the payload size does not fit size";
         if (config.flags & ~(uint32_t)ORIEL_CONFIG_LIVE_MIGRATION)
                 return "flags are unknown";
-        return NULL;
+        /* A shorter reply has but less to tell. */
+        if (size >= offsetof(struct oriel_wire_config, payload) &&
+            size < offsetof(struct oriel_wire_config, payload) + config.size)
+                *harm = PAYLOAD_HARMLESS_REPLY;
+        return size != offsetof(struct oriel_wire_config, payload) + config.size ? "the payload size does not fit size"
+                                                                                 : NULL;
 }
 
-static const char *check_device_state(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_device_state(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
+        (void)harm;
         struct oriel_wire_device_state state = LOAD(struct oriel_wire_device_state, data, size);
 
         (void)n_fds;
@@ -122,15 +129,16 @@ static const char *check_device_state(const void *data, uint32_t size, unsigned 
         return state.phase ? "migration phase is not 0 (stopped)" : NULL;
 }
 
-static const char *check_mmap(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_mmap(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
+        (void)harm;
         struct oriel_wire_mmap map = LOAD(struct oriel_wire_mmap, data, size);
 
         (void)n_fds;
         return map.flags & ~ORIEL_MMAP_READ_WRITE ? "flags are unknown" : NULL;
 }
 
-static const char *check_shmem_config(const void *data, uint32_t size, unsigned n_fds)
+static const char *check_shmem_config(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
         struct oriel_wire_shmem_config config = LOAD(struct oriel_wire_shmem_config, data, size);
         uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -142,10 +150,11 @@ static const char *check_shmem_config(const void *data, uint32_t size, unsigned 
                         return "a region's size is not a multiple of the page size";
                 regions += config.sizes[i] != 0;
         }
+        *harm = PAYLOAD_HARMLESS;
         return regions != config.num_regions ? "num_regions is not the number of sizes that are not 0" : NULL;
 }
 
-typedef const char *(*check_fn)(const void *data, uint32_t size, unsigned n_fds);
+typedef const char *(*check_fn)(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm);
 
 static const check_fn checks[ORIEL_PAYLOADS] = {
         [ORIEL_PAYLOAD_VRING_FD] = check_vring_fd,
@@ -161,9 +170,11 @@ static const check_fn checks[ORIEL_PAYLOADS] = {
         [ORIEL_PAYLOAD_SHMEM_CONFIG] = check_shmem_config,
 };
 
-const char *payload_check(enum oriel_payload payload, const void *data, uint32_t size, unsigned n_fds)
+const char *payload_check(enum oriel_payload payload, const void *data, uint32_t size, unsigned n_fds,
+                          enum payload_harm *harm)
 {
         check_fn check = (size_t)payload < ARRAY_SIZE(checks) ? checks[payload] : NULL;
 
-        return check ? check(data, size, n_fds) : NULL;
+        *harm = PAYLOAD_HARMFUL;
+        return check ? check(data, size, n_fds, harm) : NULL;
 }

@@ -143,8 +143,8 @@ static void test_headers(void **state)
         assert_int_equal(header_check(&(struct oriel_wire_header){1, 1, UINT32_MAX}, &complaint), -EPROTO);
 }
 
-static void refuse(enum oriel_direction direction, uint32_t id, const void *payload, uint32_t size, unsigned n_fds,
-                   const char *words)
+static void expect(int result, enum oriel_direction direction, uint32_t id, const void *payload, uint32_t size,
+                   unsigned n_fds, const char *words)
 {
         struct message message;
         struct complaint complaint;
@@ -152,9 +152,21 @@ static void refuse(enum oriel_direction direction, uint32_t id, const void *payl
         message_init(&message, id, 0);
         message_set(&message, payload, size);
         message.n_fds = n_fds;
-        assert_int_equal(check(direction, &message, &everything, &complaint), -EINVAL);
+        assert_int_equal(check(direction, &message, &everything, &complaint), result);
         if (!strstr(complaint.text, words))
                 fail_msg("'%s' lacks '%s'", complaint.text, words);
+}
+
+static void refuse(enum oriel_direction direction, uint32_t id, const void *payload, uint32_t size, unsigned n_fds,
+                   const char *words)
+{
+        expect(-EINVAL, direction, id, payload, size, n_fds, words);
+}
+
+static void tolerate(enum oriel_direction direction, uint32_t id, const void *payload, uint32_t size, unsigned n_fds,
+                     const char *words)
+{
+        expect(1, direction, id, payload, size, n_fds, words);
 }
 
 static void test_contents(void **state)
@@ -170,7 +182,6 @@ static void test_contents(void **state)
 
         (void)state;
         refuse(ORIEL_FROM_BACKEND, ORIEL_BACKEND_SHMEM_MAP, &map, sizeof(map), 1, "flags");
-        refuse(ORIEL_FROM_BACKEND, ORIEL_BACKEND_VRING_CALL, &vring, sizeof(vring), 0, "num");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE, &memory, 8 + 32, 2, "num_regions");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE, &memory, 8 + 64, 1, "fds");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE, &many, 8 + 64, 1, "above 8");
@@ -179,13 +190,18 @@ static void test_contents(void **state)
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_CONFIG, &flags, 12, 0, "flags");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state_phase, 8, 1, "phase");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state_direction, 8, 1, "direction");
-        refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &bits, 8, 0, "reserved");
+        refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &bits, 8, 0, "missing");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &no_fd, 8, 1, "invalid-fd");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &with_fd, 8, 0, "missing");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_LOG_BASE, &log, 16, 0, "missing");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_LOG_BASE, &log, 8, 1, "without");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_LOG_BASE, &log, 12, 0, "neither");
         refuse(ORIEL_FROM_FRONTEND, 77, &bits, 0, 0, "no such message");
+
+        /* What nobody reads. */
+        tolerate(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_GET_VRING_BASE, &vring, sizeof(vring), 0, "num");
+        tolerate(ORIEL_FROM_BACKEND, ORIEL_BACKEND_VRING_CALL, &vring, sizeof(vring), 0, "num");
+        tolerate(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &bits, 8, 1, "reserved");
 }
 
 static int check_config_reply(uint32_t num_regions, uint64_t size)
@@ -209,7 +225,7 @@ static void test_replies(void **state)
         (void)state;
         assert_int_equal(check_config_reply(1, 8192), 0);
         assert_int_equal(check_config_reply(1, 8191), -EPROTO);
-        assert_int_equal(check_config_reply(2, 8192), -EPROTO);
+        assert_int_equal(check_config_reply(2, 8192), 1);
 
         message_init(&message, row->id, ORIEL_FLAG_REPLY);
         message_set_u64(&message, 1);

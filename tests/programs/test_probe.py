@@ -8,6 +8,8 @@ import subprocess
 import threading
 import time
 
+import scripted
+import vhost_user
 from harness import ORIEL, ORIEL_FS, Case, listening, main, run, wait_for
 
 
@@ -105,6 +107,37 @@ class Probe(Case):
     def test_hanging_up(self):
         self.peer(lambda connection: connection.recv(12))
         self.refused("closed the connection")
+
+    def odd_device(self, request, answer):
+        """A back-end that answers one request in a way of its own."""
+        class Odd(scripted.Device):
+            def answer(self, asked, payload):
+                usual = super().answer(asked, payload)
+                return answer(usual) if asked == request else usual
+
+        device = Odd(self.socket)
+        self.addCleanup(device.end)
+
+    def test_a_rule_that_is_broken(self):
+        """What was learnt until then is printed, and the message and the field are named."""
+        self.odd_device(vhost_user.GET_SHMEM_CONFIG, lambda usual: vhost_user.shmem_config(12345))
+        result = run(ORIEL, "probe", self.socket)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("SHMEM_MAP", result.stdout)
+        self.assertIn("queues 2", result.stdout)
+        self.assertRegex(result.stderr, "^oriel: .*does not speak vhost-user.*"
+                         r"\(GET_SHMEM_CONFIG: a region's size is not a multiple of the page size")
+        found = json.loads(run(ORIEL, "probe", self.socket, "--json").stdout)
+        self.assertEqual(found["queues"], 2)
+        self.assertIn("GET_SHMEM_CONFIG", found["incomplete"])
+
+    def test_a_rule_whose_breach_harms_nobody(self):
+        """A reply to GET_CONFIG that is shorter than it says: said once, and all else is printed."""
+        self.odd_device(vhost_user.GET_CONFIG, lambda usual: usual[:-4])
+        result = run(ORIEL, "probe", self.socket)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("shared memory region: shmid 0", result.stdout)
+        self.assertRegex(result.stderr, "^oriel: GET_CONFIG: the payload size does not fit size: taken as it is.*\n$")
 
     def test_garbage(self):
         self.peer(lambda connection: (connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), connection.recv(4096)))
