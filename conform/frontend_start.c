@@ -33,8 +33,11 @@ static enum verdict order(struct trial *trial)
 {
         const struct front_end *f = trial->front_end;
 
-        if (f->n_order == 0 || f->order[0] != ORIEL_FRONTEND_GET_FEATURES)
-                return fails(trial, "request %u came first", f->n_order ? f->order[0] : 0);
+        /* SET_OWNER depends on nothing, and may come at any time before the device is started. */
+        unsigned first = f->n_order > 1 && f->order[0] == ORIEL_FRONTEND_SET_OWNER;
+
+        if (f->n_order == 0 || f->order[first] != ORIEL_FRONTEND_GET_FEATURES)
+                return fails(trial, "request %u came first", f->n_order ? f->order[first] : 0);
         if (f->seen[ORIEL_FRONTEND_SET_FEATURES] == 0)
                 return fails(trial, "the device was started without SET_FEATURES");
         if (f->seen[ORIEL_FRONTEND_SET_MEM_TABLE] + f->seen[ORIEL_FRONTEND_ADD_MEM_REG] == 0)
@@ -64,7 +67,7 @@ static const struct conform_case early_rows[] = {
 
 static const struct conform_case rows[] = {
         {"start-order", "Communication", order, NO_FEATURE, 0, "nothing; what came until the device was started",
-         "GET_FEATURES first; SET_FEATURES and memory before the start"},
+         "GET_FEATURES first, but for SET_OWNER; SET_FEATURES and memory before the start"},
         {"start-rules", "Protocol features", rules, NO_FEATURE, 0, "nothing; what came until the device was started",
          "each message is as its row wants it, was negotiated, and sets only what was offered"},
         {"backend-channel", "Back-end communication", came, ORIEL_PROTOCOL_F_BACKEND_REQ,
