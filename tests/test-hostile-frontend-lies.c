@@ -359,10 +359,40 @@ static void test_in_flight_buffer_that_is_none(void **state)
         fd_close(kick);
 }
 
+/* A peer that is refused without end does not fill the log. */
+static void test_refusals_that_are_logged(void **state)
+{
+        static const struct lie lie = {.what = "no entries", .request = ORIEL_FRONTEND_SET_VRING_NUM, .size = 8};
+        struct target target;
+
+        (void)state;
+        target_open(&target);
+        connect_to(&target, ALL, 0);
+        for (unsigned i = 0; i < 500; i++)
+                assert_int_equal(tell(&target, &lie), REFUSE);
+        assert_true(is_alive(&target));
+        assert_between(atomic_load(&echo_counts(target.echo)->errors), 100, 250);
+        atomic_store(&echo_counts(target.echo)->errors, 0);
+        disconnect_from(&target);
+
+        /* Another one is heard. */
+        connect_to(&target, ALL, 0);
+        check(&target,
+              &(struct lie){.what = "no entries",
+                            .request = ORIEL_FRONTEND_SET_VRING_NUM,
+                            .size = 8,
+                            .outcome = REFUSE,
+                            .field = "entries"},
+              tell(&target, &lie));
+        disconnect_from(&target);
+        target_close(&target);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_lies),
+                counted_test(test_refusals_that_are_logged),
                 counted_test(test_iotlb_lies),
                 counted_test(test_rings_that_cannot_be),
                 counted_test(test_a_started_ring_keeps_its_layout),

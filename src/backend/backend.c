@@ -291,7 +291,10 @@ static int refuse(struct oriel_backend *backend, const struct oriel_message_row 
                                                   : (request->header.flags & ORIEL_FLAG_NEED_REPLY) &&
                                                               agreed(&backend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK));
 
-        log_error(&backend->log, "%s%s", why->text, told ? "" : "; the connection ends");
+        if (told)
+                channel_log_refusal(&backend->main, &backend->log, why->text);
+        else
+                log_error(&backend->log, "%s; the connection ends", why->text);
         return told ? acknowledge(backend, request, -EINVAL) : -EPROTO;
 }
 

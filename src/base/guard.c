@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Twice a back-end's memory slots, and as much again for the rest. */
-#define SLOTS    2048
+/* A back-end's memory slots, those of the tables before that buffers in use keep alive, and the windows. */
+#define SLOTS    8192
 #define RESERVED 1 /* a start that no range has */
 
 #define LARGEST_PAGE (UINT64_C(16) << 30) /* of hugetlbfs on any machine */
@@ -25,8 +25,9 @@ static struct {
 
 static struct sigaction before;
 static uintptr_t page_size;
+static atomic_bool installed;
 
-void guard_add(void *address, size_t size)
+int guard_add(void *address, size_t size)
 {
         for (size_t i = 0; i < SLOTS; i++) {
                 uintptr_t empty = 0;
@@ -35,9 +36,10 @@ void guard_add(void *address, size_t size)
                     atomic_compare_exchange_strong(&slots[i].start, &empty, RESERVED)) {
                         atomic_store(&slots[i].size, size);
                         atomic_store(&slots[i].start, (uintptr_t)address);
-                        return;
+                        return 0;
                 }
         }
+        return atomic_load(&installed) ? -ENOSPC : 0;
 }
 
 void guard_remove(void *address)
@@ -105,6 +107,7 @@ static int install(void)
         before = now;
         page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
         sigemptyset(&action.sa_mask);
+        atomic_store(&installed, true);
         return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
 }
 

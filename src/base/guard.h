@@ -7,8 +7,9 @@
 /* Memory mapped from a file that others can cut short: an access behind its end is SIGBUS. Ranges that are guarded get
  * a page of zeros there instead, which is nobody else's. Without guard_install() nothing changes. Any thread. */
 
-/* A range of whole pages. More than there is room for are left unguarded. */
-void guard_add(void *address, size_t size);
+/* A range of whole pages. -ENOSPC, once guard_install() was called: there is no room for more, and what can't be
+ * guarded must not be used. */
+int guard_add(void *address, size_t size);
 /* Before it is unmapped. */
 void guard_remove(void *address);
 

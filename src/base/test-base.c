@@ -170,7 +170,7 @@ static void test_zeros_in_huge_pages(void **state)
         uint8_t *memory = mmap(NULL, 4 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
         assert_ptr_not_equal(memory, MAP_FAILED);
-        guard_add(memory, 4 << 20);
+        assert_int_equal(guard_add(memory, 4 << 20), 0);
         assert_int_equal(guard_install(), 0);
         assert_int_equal(memory[huge + 12345], 0);
         memory[huge + 5] = 5;
@@ -179,6 +179,24 @@ static void test_zeros_in_huge_pages(void **state)
         guard_remove(memory);
         munmap(memory, 4 << 20);
         fd_close(fd);
+}
+
+/* What can't be guarded must not be used, and what goes makes room. */
+static void test_guard_is_full(void **state)
+{
+        uint8_t *const address = (uint8_t *)(uintptr_t)(1 << 20);
+        unsigned n = 0;
+
+        (void)state;
+        assert_int_equal(guard_install(), 0);
+        while (guard_add(address + n * 4096, 4096) == 0)
+                n++;
+        assert_between(n, 8000, 1 << 20);
+        assert_int_equal(guard_add(address + n * 4096, 4096), -ENOSPC);
+        guard_remove(address);
+        assert_int_equal(guard_add(address, 4096), 0);
+        for (unsigned i = 0; i < n; i++)
+                guard_remove(address + i * 4096);
 }
 
 /* ---- eventfds ---- */
@@ -378,6 +396,7 @@ int main(void)
                 counted_test(test_fds),
                 counted_test(test_map_over),
                 counted_test(test_zeros_in_huge_pages),
+                counted_test(test_guard_is_full),
                 counted_test(test_event_that_is_made_to_block),
                 counted_test(test_event_check),
                 counted_test(test_events_without_what_they_are_made_with),

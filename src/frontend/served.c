@@ -339,9 +339,11 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
         if (r < 0) {
                 bool kept = r != -EPROTO && asked(frontend, row, request);
 
-                log_error(&frontend->log, "%s%s", complaint.text, kept ? "" : "; the connection ends");
-                if (!kept)
+                if (!kept) {
+                        log_error(&frontend->log, "%s; the connection ends", complaint.text);
                         return -EPROTO;
+                }
+                channel_log_refusal(&frontend->back, &frontend->log, complaint.text);
         }
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         message_set_u64(&reply, 0);

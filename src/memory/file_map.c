@@ -52,8 +52,12 @@ int file_map(int fd, uint64_t offset, uint64_t size, int protection, struct file
         address = mmap(NULL, (size_t)(end - start), protection, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
         if (address == MAP_FAILED)
                 return -errno;
+        r = guard_add(address, (size_t)(end - start));
+        if (r < 0) {
+                munmap(address, (size_t)(end - start));
+                return r;
+        }
         *out = (struct file_map){.address = address, .size = (size_t)(end - start)};
-        guard_add(out->address, out->size);
         *host = (uint8_t *)address + (offset - start);
         return 0;
 }

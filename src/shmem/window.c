@@ -152,7 +152,7 @@ static int build(struct oriel_window *window)
         if (r == 0)
                 r = sink ? sink_range(window, all) : zero_range(window, all);
         if (r == 0)
-                guard_add(window->address, window->size);
+                r = guard_add(window->address, window->size);
         return r;
 }
 

@@ -24,6 +24,7 @@ class Device(threading.Thread):
         self.sizes, self.config, self.queues = sizes, config, queues
         self.features = 1 << 32 | 1 << 30
         self.protocol_features = FEATURES if config is not None else FEATURES & ~(1 << 9)
+        self.slots = 509
         self.mute = False
         self.wire = self.channel = None
         self.connections = 0
@@ -59,7 +60,7 @@ class Device(threading.Thread):
             vhost_user.GET_FEATURES: u64(self.features),
             vhost_user.GET_PROTOCOL_FEATURES: u64(self.protocol_features),
             GET_QUEUE_NUM: u64(self.queues),
-            GET_MAX_MEM_SLOTS: u64(509),
+            GET_MAX_MEM_SLOTS: u64(self.slots),
             vhost_user.GET_SHMEM_CONFIG: vhost_user.shmem_config(*self.sizes),
         }
         return answers.get(request)

@@ -71,6 +71,7 @@ struct answers {
         uint32_t config_size;
         uint8_t config[ORIEL_MAX_CONFIG];
         uint64_t shmem_sizes[ORIEL_MAX_SHMIDS];
+        uint64_t max_slots;
 };
 
 /* The reason for a failure, in words. */
@@ -184,6 +185,16 @@ static int read_config(struct virtio *virtio, struct answers *answers, const str
         return good ? 0 : because(reason, -EOPNOTSUPP, "GET_CONFIG: the back-end refuses it");
 }
 
+static int ask_slots(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+                return 0;
+
+        int r = oriel_frontend_get_max_mem_slots(virtio->frontend, &answers->max_slots);
+
+        return r < 0 ? explain(reason, "GET_MAX_MEM_SLOTS", r) : 0;
+}
+
 /* The regions are side by side in one BAR. */
 static int check_regions(const uint64_t *sizes, const struct reason *reason)
 {
@@ -287,6 +298,7 @@ static void take_config(struct virtio *virtio, const struct answers *answers)
                 if (virtio->phase == READY)
                         transport_config_interrupt(virtio);
         }
+        virtio->slots.max = answers->max_slots;
         virtio->protocol_offered = oriel_frontend_offered(virtio->frontend);
         virtio->protocol_features = oriel_frontend_protocol_features(virtio->frontend);
         pthread_mutex_unlock(&virtio->lock);
@@ -306,6 +318,8 @@ int bringup(struct virtio *virtio, char *why, size_t why_size)
                 r = count_queues(virtio, answers, &reason);
         if (r == 0)
                 r = read_config(virtio, answers, &reason);
+        if (r == 0)
+                r = ask_slots(virtio, answers, &reason);
         if (r == 0)
                 r = ask_regions(virtio, answers, &reason);
         if (r == 0)

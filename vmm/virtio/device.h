@@ -3,6 +3,7 @@
 #define VMM_VIRTIO_DEVICE_H
 
 #include "vmm/bus/msix.h"
+#include "vmm/virtio/slots.h"
 #include "vmm/virtio/virtio.h"
 #include "vmm/virtio/voice.h"
 #include "vmm/virtio/window.h"
@@ -100,7 +101,8 @@ struct virtio {
         struct oriel_frontend *frontend;
         uint8_t told_status; /* SET_STATUS */
         struct dma_listener dma_listener;
-        void *dma_told; /* tsearch(): pieces that the back-end has */
+        void *dma_told;     /* tsearch(): pieces that the back-end has */
+        struct slots slots; /* of the back-end */
         bool slots_ran_out, said_remote;
         bool err_seen;                 /* err_fd is readable */
         uint64_t n_told, told_at_kick; /* pieces since the start: in all, and before the last look for an error */

@@ -103,7 +103,7 @@ static int add(struct dma *dma, struct dma_piece *piece)
         return 0;
 }
 
-int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd)
+int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd, const void *owner, unsigned shares)
 {
         struct dma_piece *piece = malloc(sizeof(*piece));
 
@@ -111,7 +111,7 @@ int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd)
                 fd_close(fd);
                 return -ENOMEM;
         }
-        *piece = (struct dma_piece){.region = *region, .fd = fd, .references = 1};
+        *piece = (struct dma_piece){.owner = owner, .shares = shares, .region = *region, .fd = fd, .references = 1};
         pthread_mutex_lock(&dma->lock);
 
         int r = add(dma, piece);

@@ -12,6 +12,8 @@ struct dma;
 
 /* One piece, counted: who has been told of it keeps it until it was told of its end. */
 struct dma_piece {
+        const void *owner; /* the window whose mapping it is; only compared */
+        unsigned shares;   /* windows of the machine: the owner's may take so small a part of a back-end's slots */
         struct oriel_memory_region region;
         int fd;
         unsigned references; /* with the lock of the dma */
@@ -39,7 +41,7 @@ int dma_new(struct dma **out);
 void dma_free(struct dma *dma); /* after its listeners have stopped; NULL is accepted */
 
 /* @fd is taken, also on failure. */
-int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd);
+int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd, const void *owner, unsigned shares);
 /* The piece whose first guest address that is, if there is one. */
 void dma_remove(struct dma *dma, uint64_t guest_address);
 

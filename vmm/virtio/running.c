@@ -88,12 +88,19 @@ static int add_piece(struct virtio *virtio, struct dma_piece *piece)
                 return 0;
         }
 
+        if (!slots_take(&virtio->slots, piece->owner, piece->shares)) {
+                log_lost_dma(virtio, "one window's mappings may take no more of the back-end's memory slots");
+                dma_piece_release(virtio->options.dma, piece);
+                return 0;
+        }
+
         int r = oriel_frontend_add_mem_reg(virtio->frontend, &piece->region, piece->fd);
 
         if (r == 0 && tsearch(piece, &virtio->dma_told, compare_pieces)) {
                 virtio->n_told++;
                 return 0;
         }
+        slots_give_back(&virtio->slots, piece->owner);
         if (r == -EREMOTEIO)
                 log_lost_dma(virtio, "the back-end takes no more memory");
         dma_piece_release(virtio->options.dma, piece);
@@ -107,6 +114,7 @@ static int remove_piece(struct virtio *virtio, struct dma_piece *piece)
         if (tfind(piece, &virtio->dma_told, compare_pieces)) {
                 r = oriel_frontend_rem_mem_reg(virtio->frontend, &piece->region);
                 tdelete(piece, &virtio->dma_told, compare_pieces);
+                slots_give_back(&virtio->slots, piece->owner);
                 dma_piece_release(virtio->options.dma, piece);
         }
         dma_piece_release(virtio->options.dma, piece);
@@ -133,6 +141,7 @@ static void forget_memory(struct virtio *virtio)
                 tdelete(piece, &virtio->dma_told, compare_pieces);
                 dma_piece_release(virtio->options.dma, piece);
         }
+        slots_clear(&virtio->slots);
 }
 
 /* ---- queues ---- */

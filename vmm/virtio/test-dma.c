@@ -21,7 +21,7 @@ static void add(struct dma *dma, uint64_t address)
 {
         struct oriel_memory_region region = at(address);
 
-        assert_int_equal(dma_add(dma, &region, make_file()), 0);
+        assert_int_equal(dma_add(dma, &region, make_file(), NULL, 1), 0);
 }
 
 /* The next change is that one. */
@@ -56,7 +56,7 @@ static void test_listeners(void **state)
         dma_listen(dma, &early, wake);
         add(dma, 0x1000);
         add(dma, 0x3000);
-        assert_int_equal(dma_add(dma, &again, make_file()), -EEXIST);
+        assert_int_equal(dma_add(dma, &again, make_file(), NULL, 1), -EEXIST);
         assert_int_equal(fd_event_clear(wake), 1);
         expect(dma, &early, DMA_ADD, 0x1000);
         expect(dma, &early, DMA_ADD, 0x3000);

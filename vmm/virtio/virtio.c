@@ -147,6 +147,7 @@ void virtio_free(struct virtio *virtio)
         fd_close(virtio->inflight_fd);
         fd_close(virtio->connection_fd);
         voice_done(&virtio->voice);
+        slots_clear(&virtio->slots);
         pthread_cond_destroy(&virtio->changed);
         pthread_mutex_destroy(&virtio->lock);
         free(virtio->name);

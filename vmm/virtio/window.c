@@ -48,6 +48,7 @@ struct window {
         uint64_t zeros;       /* bytes of them */
         uint64_t address;     /* the guest's */
         int slot;             /* -1: not shown */
+        unsigned shares;      /* see struct window_options */
         unsigned fds_kept, max_fds;
         bool fds_ran_out;
         bool allow_remote_files;
@@ -156,7 +157,7 @@ static void share(struct window *window, const struct placed *placed)
         int fd = window->slot >= 0 && placed->fd >= 0 ? fd_dup(placed->fd) : -1;
 
         if (fd >= 0)
-                dma_add(window->dma, &region, fd);
+                dma_add(window->dma, &region, fd, window, window->shares);
 }
 
 static void take_back(struct window *window, const struct placed *placed)
@@ -282,6 +283,7 @@ int window_new(const struct window_options *options, struct window **out)
         window->shmid = options->shmid;
         window->slot = -1;
         window->allow_remote_files = options->allow_remote_files;
+        window->shares = options->shares;
         window->max_fds = most_fds(options->shares);
 
         int r = oriel_window_new(options->size, ORIEL_HOLE_SINK, &window->host);
