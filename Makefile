@@ -34,6 +34,11 @@ check-vm:
 	@tools/packages peers
 	@tools/check-vm $(VM)
 
+# Each fuzz target for half an hour, two at a time.
+check-long:
+	@tools/packages check
+	@tools/check-long
+
 fuzz:
 	@tools/packages check
 	@tools/fuzz
@@ -44,4 +49,4 @@ install: all
 clean:
 	rm -rf $(BUILD) build-check
 
-.PHONY: all demo bench check check-peers check-vm fuzz install clean
+.PHONY: all demo bench check check-peers check-vm check-long fuzz install clean

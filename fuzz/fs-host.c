@@ -25,28 +25,60 @@ static const char *const names[] = {"a", "b", "c", "d", "mnt", "-", "\xc3\xa4", 
 static struct {
         char top[64], share[80], outside[80];
         int fd;
-        bool mounted;
 } place;
+
+static void put_line(const char *path, const char *line)
+{
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0 && write(fd, line, strlen(line)) < 0)
+                errno = 0;
+        close(fd);
+}
+
+/* Mounts of this process's own; an ordinary user has them in a user namespace, where it is root. */
+static bool separate(void)
+{
+        char uids[32], gids[32];
+
+        snprintf(uids, sizeof(uids), "0 %u 1", geteuid());
+        snprintf(gids, sizeof(gids), "0 %u 1", getegid());
+        if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
+                return true;
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+                return false;
+        put_line("/proc/self/setgroups", "deny");
+        put_line("/proc/self/uid_map", uids);
+        put_line("/proc/self/gid_map", gids);
+        return geteuid() == 0;
+}
 
 static void remove_top(void)
 {
-        if (!place.mounted)
-                host_clear();
-        umount2(place.top, MNT_DETACH);
+        host_clear();
         rmdir(place.share);
         unlink(place.outside);
         rmdir(place.top);
 }
 
+/* Over a directory that there is, so that nothing is left of it, however this process ends. */
+static bool mount_place(void)
+{
+        strcpy(place.top, "/mnt");
+        return separate() && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+               mount("fuzz", place.top, "tmpfs", 0, "size=8m,nr_inodes=2000") == 0;
+}
+
 /* What can't be mounted is limited otherwise: no file grows beyond 1 MiB. */
 static void make_place(void)
 {
-        strcpy(place.top, "/tmp/oriel-fuzz-XXXXXX");
-        need(mkdtemp(place.top));
-        atexit(remove_top);
-        place.mounted = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                        mount("fuzz", place.top, "tmpfs", 0, "size=8m,nr_inodes=2000") == 0;
-        if (!place.mounted) {
+        char path[96];
+        bool mounted = mount_place();
+
+        if (!mounted) {
+                strcpy(place.top, "/tmp/oriel-fuzz-XXXXXX");
+                need(mkdtemp(place.top));
+                atexit(remove_top);
                 signal(SIGXFSZ, SIG_IGN);
                 need(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 20, 1 << 20}) == 0);
         }
@@ -56,12 +88,9 @@ static void make_place(void)
         close(open(place.outside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         place.fd = open(place.share, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         need(place.fd >= 0 && fchmod(place.fd, 0755) == 0);
-        if (place.mounted && mkdirat(place.fd, "mnt", 0755) == 0) {
-                char path[96];
-
-                snprintf(path, sizeof(path), "%s/mnt", place.share);
+        snprintf(path, sizeof(path), "%s/mnt", place.share);
+        if (mounted && mkdir(path, 0755) == 0)
                 mount("fuzz", path, "tmpfs", 0, "size=1m,nr_inodes=200");
-        }
 }
 
 const char *host_share(void)

@@ -220,13 +220,22 @@ static int lowest_fd(void)
         return fd;
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+/* Before the fuzzer has threads: a process with several gets no user namespace. */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+        (void)argc, (void)argv;
+        host_share();
+        return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct input input = {data, size};
         int before;
 
         world = (struct world){.input = &input};
-        host_share();
         before = lowest_fd();
 
         struct fs_options options = make_options();
