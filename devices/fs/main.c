@@ -10,6 +10,7 @@
 #include "channel/socket_file.h"
 #include "devices/fs/command_line.h"
 #include "devices/fs/device.h"
+#include "devices/fs/pid_file.h"
 #include "devices/fs/sandbox.h"
 #include "devices/fs/syscalls.h"
 
@@ -272,7 +273,28 @@ static int serve_directory(struct command_line *line, int socket, int signals, i
         return status;
 }
 
-static int try_to_share(struct command_line *line, int signals)
+/* The files that say that this process, the one that was started, is there: they have it as their owner to the end. The
+ * one in the sandbox leaves them to it; their directories are outside. */
+struct own_files {
+        struct socket_file socket;
+        struct pid_file pid;
+        struct inherited_locks locks;
+};
+
+static void own_files_remove(struct own_files *files)
+{
+        pid_file_remove(&files->pid);
+        socket_file_remove(&files->socket);
+}
+
+static void own_files_forget(struct own_files *files)
+{
+        inherited_locks_forget(&files->locks);
+        pid_file_forget(&files->pid);
+        socket_file_forget(&files->socket);
+}
+
+static int try_to_share(struct command_line *line, struct own_files *files, int signals)
 {
         struct device *device = NULL;
         int proc_fd;
@@ -280,6 +302,7 @@ static int try_to_share(struct command_line *line, int signals)
 
         if (pid > 0)
                 return sandbox_supervise(pid, signals);
+        own_files_forget(files);
         if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         return make_device(line, proc_fd, &device);
@@ -287,7 +310,7 @@ static int try_to_share(struct command_line *line, int signals)
 
 /* Whether files can be opened by handle depends on what is left in the sandbox, which can't be left again: so that is
  * tried in a process of its own, before anybody could wait for the socket. */
-static int rehearse(struct command_line *line, int signals)
+static int rehearse(struct command_line *line, struct own_files *files, int signals)
 {
         int status;
 
@@ -297,23 +320,10 @@ static int rehearse(struct command_line *line, int signals)
         pid_t pid = fork();
 
         if (pid == 0)
-                _exit(try_to_share(line, signals));
+                _exit(try_to_share(line, files, signals));
         if (pid < 0 || waitpid(pid, &status, 0) < 0)
                 return fail("a process: %s", strerror(errno));
         return WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILURE;
-}
-
-/* What was inherited beside the standard descriptors and the socket leads nowhere that a guest has to do with. */
-static void close_inherited(const struct command_line *line)
-{
-        unsigned first = STDERR_FILENO + 1;
-
-        if (line->fd != UINT32_MAX && line->fd >= first) {
-                if (line->fd > first)
-                        close_range(first, line->fd - 1, 0);
-                first = line->fd + 1;
-        }
-        close_range(first, UINT32_MAX, 0);
 }
 
 /* What is wrong with it is better said before the sandbox makes something else of it. */
@@ -324,17 +334,23 @@ static int look_at_directory(const char *path)
         return fd < 0 ? fail("can't share %s: %s", path, strerror(errno)) : STATUS_SUCCESS;
 }
 
-static int run(struct command_line *line)
+/* Before there is anything to be cleaned up. */
+static void ignore_signals(void)
 {
-        _cleanup_(fd_closep) int socket = -1;
-        _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
-        int proc_fd;
-
-        close_inherited(line);
-        /* Before there is anything to be cleaned up. */
         signal(SIGPIPE, SIG_IGN);
         /* With a limit on the size of files (RLIMIT_FSIZE), the guest gets EFBIG. */
         signal(SIGXFSZ, SIG_IGN);
+}
+
+static int run(struct command_line *line)
+{
+        _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(own_files_remove) struct own_files files = {.socket.name = NULL};
+        int proc_fd;
+
+        if (inherited_locks_keep(&files.locks, line->fd) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        ignore_signals();
 
         _cleanup_(fd_closep) int signals = signals_open();
 
@@ -343,10 +359,13 @@ static int run(struct command_line *line)
         if (line->to_syslog)
                 open_syslog();
         if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS ||
-            rehearse(line, signals) != STATUS_SUCCESS)
+            rehearse(line, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
-        socket = open_socket(line, &file);
+        socket = open_socket(line, &files.socket);
         if (socket < 0)
+                return STATUS_FAILURE;
+        /* Who waits for the file may connect then, and a second daemon has found the socket in use. */
+        if (line->socket_path && pid_file_make(&files.pid, line->socket_path) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
 
         pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
@@ -356,9 +375,8 @@ static int run(struct command_line *line)
                 footprint_trim();
                 return sandbox_supervise(pid, signals);
         }
-        /* The socket is the other process's to remove. Its directory is outside the sandbox. */
         if (pid == 0 && line->sandbox.mode != SANDBOX_NONE)
-                socket_file_forget(&file);
+                own_files_forget(&files);
         if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         return serve_directory(line, fd_take(&socket), signals, proc_fd);

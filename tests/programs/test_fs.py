@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-fs as a process, and the demo that reads a real directory through it."""
+import fcntl
 import grp
 import json
 import os
@@ -10,7 +11,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import ORIEL, ORIEL_FS, Case, is_listened_on, listening, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, is_listened_on, listen_instead, listening, main, run, wait_for
 
 
 class Daemon(Case):
@@ -102,11 +103,9 @@ class Daemon(Case):
 
     def test_leaves_the_socket_of_another(self):
         first = self.start_fs()
-        os.unlink(self.socket)
-        self.start_fs()
-        wait_for(lambda: listening(self.socket), "the socket")
-        self.assertEqual(self.end(first)[0], 0)
-        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        with listen_instead(self.socket):
+            self.assertEqual(self.end(first)[0], 0)
+            self.assertTrue(listening(self.socket))
 
     def test_replaces_a_dead_socket_but_nothing_else(self):
         process = self.start_fs()
@@ -120,6 +119,58 @@ class Daemon(Case):
         result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share)
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: can't listen on .*in use\n$")
+
+    def start_refused(self):
+        """What it says of its pid file when it ends, with the socket's file gone again."""
+        result = run(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, "--sandbox=none")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertFalse(os.path.exists(self.socket))
+        return result.stderr
+
+    def test_pid_file_of_another(self):
+        path = self.socket + ".pid"
+        with open(path, "w") as file:
+            file.write("12345678 was here\n")
+            file.flush()
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertEqual(self.start_refused(), f"oriel: {path}: locked by a process that runs already\n")
+        # Left behind by one that was killed.
+        for _ in range(2):
+            process = self.start_fs("--sandbox=none")
+            wait_for(lambda: os.path.exists(path), path)
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+            with open(path) as file:
+                self.assertEqual(file.read(), f"{process.pid}\n")
+            process.kill()
+            process.wait(20)
+        # Another's by then.
+        process = self.start_fs("--sandbox=none")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        os.unlink(path)
+        open(path, "w").close()
+        self.assertEqual(self.end(process), (0, ""))
+        self.assertTrue(os.path.exists(path))
+
+    def test_pid_file_that_is_something_else(self):
+        path, other = self.socket + ".pid", self.path("other")
+        for make in (lambda: os.symlink(other, path), lambda: os.link(other, path), lambda: os.mkdir(path),
+                     lambda: os.mkfifo(path)):
+            with open(other, "w") as file:
+                file.write("precious")
+            make()
+            self.assertRegex(self.start_refused(), f"^oriel: {path}: [^\n]+\n$")
+            with open(other) as file:
+                self.assertEqual(file.read(), "precious")
+            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+
+    def test_no_pid_file_without_a_path(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.socket)
+            listener.listen(1)
+            process = self.start(ORIEL_FS, f"--fd={listener.fileno()}", "--shared-dir", self.share, pass_fds=[listener.fileno()])
+            self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+            self.assertEqual(sorted(os.listdir(self.folder)), ["share", "socket"])
+            self.end(process)
 
     def test_inherited_sockets(self):
         ours, theirs = socket.socketpair()

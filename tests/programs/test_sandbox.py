@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What is left to a running oriel-fs in each --sandbox mode, and that it serves all the same."""
+import fcntl
 import json
 import os
 import shutil
@@ -238,6 +239,72 @@ class Processes(SandboxCase):
                 self.assertEqual(self.tag(), "activated")
                 self.assertEqual(self.end(process), (0, ""))
                 os.unlink(self.socket)
+
+    def opened(self, pid, path):
+        """A process's descriptors of a file."""
+        found = []
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                if os.path.samestat(os.stat(f"/proc/{pid}/fd/{fd}"), os.stat(path)):
+                    found.append(fd)
+            except FileNotFoundError:
+                pass
+        return found
+
+    def test_an_inherited_lock_is_kept(self):
+        """libvirt takes a POSIX lock on its pid file in the process that becomes oriel-fs."""
+        launch = ("import fcntl, os, sys\n"
+                  "for fd in map(int, sys.argv[1:3]): fcntl.lockf(fd, fcntl.LOCK_EX)\n"
+                  "os.execv(sys.argv[3], sys.argv[3:])")
+        paths = [self.path(name) for name in ("pid file", "other", "not locked")]
+        for mode in MODES:
+            for handles in ("prefer", "mandatory"):
+                with self.subTest(mode=mode, handles=handles):
+                    files = [open(path, "w") for path in paths]
+                    fds = [file.fileno() for file in files]
+                    process = self.start_waiting(sys.executable, "-c", launch, *fds[:2], ORIEL_FS, "--socket-path",
+                                                 self.socket, "--shared-dir", self.share, f"--sandbox={mode}",
+                                                 f"--inode-file-handles={handles}", pass_fds=fds)
+                    for file in files:
+                        file.close()
+                    pid = self.serving(process, mode != "none")
+                    self.assertEqual([len(self.opened(process.pid, path)) for path in paths], [1, 1, 0])
+                    for path in paths[:2]:
+                        self.assertEqual(self.locked_by(path), process.pid)
+                    if pid != process.pid:
+                        self.assertEqual([self.opened(pid, path) for path in paths], [[], [], []])
+                    self.assertEqual(self.end(process), (0, ""))
+                    self.assertEqual([self.locked_by(path) for path in paths], [None, None, None])
+
+    def locked_by(self, path):
+        """The process that has a POSIX lock on a file."""
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        with open(path, "r+") as file:
+            kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, lock))
+        return None if kind == fcntl.F_UNLCK else pid
+
+    def test_too_many_inherited_locks(self):
+        launch = ("import fcntl, os, sys, tempfile\n"
+                  "files = [tempfile.TemporaryFile() for _ in range(9)]\n"
+                  "for file in files:\n"
+                  "        os.set_inheritable(file.fileno(), True)\n"
+                  "        fcntl.lockf(file, fcntl.LOCK_EX)\n"
+                  "os.execv(sys.argv[1], sys.argv[1:])")
+        result = run(sys.executable, "-c", launch, ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share)
+        self.assertEqual((result.returncode, result.stderr), (1, "oriel: more than 8 locked files were inherited\n"))
+
+    def test_pid_file(self):
+        """As virtiofsd has it; the lock is that of the process that was started alone."""
+        path = self.socket + ".pid"
+        for mode, process, pid in self.in_each_mode():
+            with open(path) as file:
+                self.assertEqual(file.read(), f"{process.pid}\n")
+                with self.assertRaises(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if pid != process.pid:
+                self.assertEqual(self.opened(pid, path), [])
+            self.assertEqual(self.end(process), (0, ""))
+            self.assertFalse(os.path.exists(path))
 
     def test_libvirt(self):
         listener = self.listener()
