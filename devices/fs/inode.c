@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/param.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL_AT(openat2, 0), SYSCALL_AT(openat, 0));
@@ -170,6 +171,27 @@ static struct inode *make_inode(struct found *found, bool by_handle)
         return inode;
 }
 
+int64_t inode_now_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* With the lock. */
+static void note_lookup(struct fs *fs, struct inode *inode)
+{
+        inode->lookups++;
+        if (fs->stale_ns == 0)
+                return;
+
+        int64_t now = inode_now_ns();
+
+        if (now - fs->stale_ns < NODE_RETRY_NS)
+                inode->found_again_ns = now;
+}
+
 /* With the lock: a new inode in the table, which owns what was found from then on. */
 static int insert(struct fs *fs, struct found *found, struct inode **out)
 {
@@ -243,7 +265,7 @@ static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *node
 
         note_known(fs, inode);
         if (inode) {
-                inode->lookups++;
+                note_lookup(fs, inode);
                 *nodeid = inode->nodeid;
         }
         pthread_mutex_unlock(&fs->lock);
@@ -271,7 +293,7 @@ static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
         else if (!inode)
                 r = insert(fs, found, &inode);
         if (r == 0) {
-                inode->lookups++;
+                note_lookup(fs, inode);
                 *nodeid = inode->nodeid;
         }
         pthread_mutex_unlock(&fs->lock);

@@ -31,6 +31,9 @@ struct inode_id {
 
 /* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
  * one of its references; each operation that uses it has another, so a FORGET at the same time does it no harm. */
+/* How long a request that is told ESTALE may take to be made anew. */
+#define NODE_RETRY_NS INT64_C(1000000000)
+
 struct inode {
         struct inode_id id; /* first: what the tree compares */
         uint64_t nodeid;
@@ -41,6 +44,7 @@ struct inode {
         struct mount_point *mount; /* what the handle is opened on, NULL with a descriptor or without either */
         struct lock_owner *owners; /* under the lock of struct fs, as the next */
         unsigned handles;          /* how many the guest has */
+        int64_t found_again_ns;    /* when it was looked up for a request that is made anew: see node_get_to_read() */
         atomic_bool not_entered;   /* announced as a submount, and the guest has asked for nothing in it */
         unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
@@ -52,6 +56,8 @@ void inode_put(struct fs *fs, struct inode *inode); /* NULL is accepted */
  * caller's. */
 int inode_give_up(struct fs *fs, struct inode *inode);
 
+/* On a clock that a system call is not needed for. */
+int64_t inode_now_ns(void);
 /* Open the root, which stays whatever the guest forgets. */
 int inodes_init(struct fs *fs);
 /* As if the guest had forgotten everything. */
@@ -71,6 +77,10 @@ int node_get(struct fs *fs, uint64_t nodeid, struct node *node);
 /* The same for a request that comes by a path. -ESTALE also if the file has no name left and the guest has no handle of
  * it: then that path leads elsewhere by now. */
 int node_get_linked(struct fs *fs, uint64_t nodeid, struct node *node);
+/* The same for reading alone. Linux looks a path up anew but once, and then ESTALE is the program's error. Where a name
+ * is given to one file after the other, the file that was found by that may be gone as well: it is opened as if that
+ * had come before. */
+int node_get_to_read(struct fs *fs, uint64_t nodeid, struct node *node);
 /* @r, the result of an operation on a name in @node. Nothing is found or made in a directory that was removed: -ENOENT
  * becomes -ESTALE where it was, and the guest has no handle of it. */
 int node_name_result(const struct node *node, int r);

@@ -61,7 +61,27 @@ int node_get_linked(struct fs *fs, uint64_t nodeid, struct node *node)
 {
         int r = node_get(fs, nodeid, node);
 
-        return r == 0 && is_gone(node) ? -ESTALE : r;
+        if (r < 0 || !is_gone(node))
+                return r;
+        pthread_mutex_lock(&fs->lock);
+        fs->stale_ns = inode_now_ns();
+        pthread_mutex_unlock(&fs->lock);
+        return -ESTALE;
+}
+
+int node_get_to_read(struct fs *fs, uint64_t nodeid, struct node *node)
+{
+        int r = node_get_linked(fs, nodeid, node);
+
+        if (r != -ESTALE || node->fd < 0)
+                return r;
+        pthread_mutex_lock(&fs->lock);
+
+        int64_t found = node->inode->found_again_ns;
+
+        node->inode->found_again_ns = 0;
+        pthread_mutex_unlock(&fs->lock);
+        return found > 0 && inode_now_ns() - found < NODE_RETRY_NS ? 0 : -ESTALE;
 }
 
 int node_name_result(const struct node *node, int r)

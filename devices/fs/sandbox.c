@@ -367,6 +367,13 @@ static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
 
 /* ---- processes ---- */
 
+static bool has_hung_up(int fd)
+{
+        struct pollfd hangup = {.fd = fd};
+
+        return poll(&hangup, 1, 0) == 1;
+}
+
 /* In the new process, which goes on when the other has said who it may be. */
 static int settle(const struct sandbox_options *options, int ready_fd, int *proc_fd)
 {
@@ -385,8 +392,10 @@ static int settle(const struct sandbox_options *options, int ready_fd, int *proc
                 report("--uid-map, --gid-map: %s", strerror(-r));
                 return r;
         }
-        /* That has changed who may signal it. */
+        /* That has changed who may signal it. The other process may have ended before, of which no signal comes. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (has_hung_up(ready_fd))
+                return -ECHILD;
         return options->mode == SANDBOX_NAMESPACE ? enter_namespace(options, proc_fd) : enter_chroot(options, proc_fd);
 }
 
@@ -434,7 +443,9 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
         /* Without the byte, the other one ends. */
         if (pid > 0 && r == 0 && write(ready[1], "", 1) != 1)
                 report("the sandbox: %s", strerror(errno));
-        fd_close(ready[1]);
+        /* Open for as long as this process lives, which the other one finds by it. */
+        if (pid < 0 || r < 0)
+                fd_close(ready[1]);
         return pid;
 }
 

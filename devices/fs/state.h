@@ -39,6 +39,7 @@ struct fs {
         struct mounts mounts;
         struct waiting_locks waiting;
         struct expiring expiring;
+        int64_t stale_ns; /* when last a request was told that its file is gone, and is made anew; 0: never */
 };
 
 /* A system call's result as ours. */

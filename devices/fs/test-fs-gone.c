@@ -45,7 +45,7 @@ static void replace(struct client *client, const char *name)
 
 static void check_file_is_gone(struct client *client, uint64_t node)
 {
-        static const uint32_t flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_WRONLY | O_TRUNC};
+        static const uint32_t flags[] = {O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_WRONLY | O_TRUNC};
         const struct fuse_setattr_in shorter = {.valid = FATTR_SIZE}, mode = {.valid = FATTR_MODE, .mode = 0600};
         struct fuse_entry_out entry;
         struct fuse_attr attr;
@@ -81,6 +81,41 @@ static void check_files(struct client *client)
                 client_forget(client, node, 1);
                 client_forget(client, found, 1);
         }
+}
+
+/* While a name is given to one file after the other, it can always be opened to be read: the guest's kernel looks it up
+ * anew once. Whoever would write is told each time. */
+static void check_files_in_turn(struct client *client)
+{
+        client_make_file(client, "f", "old");
+
+        const uint64_t first = client_node(client, FUSE_ROOT_ID, "f");
+
+        replace(client, "f");
+        assert_int_equal(client_open(client, FUSE_OPEN, first, O_RDONLY, NULL), -ESTALE);
+        assert_int_equal(client_open(client, FUSE_OPEN, first, O_RDONLY, NULL), -ESTALE);
+        for (int round = 0; round < 2; round++) {
+                const uint64_t next = client_node(client, FUSE_ROOT_ID, "f");
+                uint64_t fh = 0;
+
+                replace(client, "f");
+                if (round == 1)
+                        assert_int_equal(client_open(client, FUSE_OPEN, next, O_RDWR, NULL), -ESTALE);
+                assert_true(client_open(client, FUSE_OPEN, next, O_RDONLY, &fh) >= 0);
+                assert_int_equal(client_release(client, FUSE_RELEASE, fh), 0);
+                assert_int_equal(client_open(client, FUSE_OPEN, next, O_RDONLY, NULL), -ESTALE);
+        }
+}
+
+/* With descriptors: a file without a name is found by no handle. */
+static void test_files_in_turn(void **state)
+{
+        struct client client;
+
+        (void)state;
+        client_begin(&client, &(struct fs_options){.file_handles = FS_HANDLES_NEVER});
+        check_files_in_turn(&client);
+        client_end(&client);
 }
 
 static void test_files(void **state)
@@ -283,8 +318,13 @@ static void test_counts(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_files), counted_test(test_what_stays), counted_test(test_directories),
-                counted_test(test_links), counted_test(test_counts),     counted_test(test_times_of_writeback),
+                counted_test(test_files),
+                counted_test(test_files_in_turn),
+                counted_test(test_what_stays),
+                counted_test(test_directories),
+                counted_test(test_links),
+                counted_test(test_counts),
+                counted_test(test_times_of_writeback),
         };
 
         return run_counted("fs-gone", tests);

@@ -15,7 +15,7 @@ import mount_case
 import scripted
 import taken_over
 import vhost_user
-from harness import ORIEL, ORIEL_FS, main, wait_for
+from harness import ORIEL, ORIEL_FS, is_listened_on, main, wait_for
 from taken_over import KILLED, TakenOver
 from test_run import GUEST, Guest, GuestCase
 
@@ -239,7 +239,7 @@ class Fs(FilterCase):
                 trace = self.path("trace")
                 daemon = self.start(*strace(trace, ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, "--xattr",
                                             "--posix-acl", *options))
-                wait_for(lambda: os.path.exists(self.socket), "oriel-fs", 60)
+                wait_for(lambda: is_listened_on(self.socket), "oriel-fs", 60)
                 mount = self.start_mount()
                 self.use(500 if options else 3000)
                 self.end(mount)
