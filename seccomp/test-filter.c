@@ -79,7 +79,7 @@ static int pair_of_streams(void)
 
 static int write_own_memory(void)
 {
-        return error_of(syscall(SYS_process_vm_writev, getpid(), NULL, 0, NULL, 0, 0));
+        return error_of(syscall(SYS_process_vm_writev, getpid(), NULL, 0UL, NULL, 0UL, 0UL));
 }
 
 static int unlisted(void)

@@ -80,16 +80,17 @@ ssize_t op_open(struct request *request)
         int flags;
         NODE(node);
 
-        int r = open_flags(fs, request->in.open.flags, &flags);
+        bool reads = (request->in.open.flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
+        int r = reads ? node_get_to_read(fs, request->header.nodeid, &node)
+                      : node_get_linked(fs, request->header.nodeid, &node);
 
-        if (r < 0)
-                return r;
-        r = flags == O_RDONLY ? node_get_to_read(fs, request->header.nodeid, &node)
-                              : node_get_linked(fs, request->header.nodeid, &node);
         if (r < 0)
                 return r;
         if (S_ISDIR(node.inode->type))
                 return -EISDIR;
+        r = open_flags(fs, request->in.open.flags, &flags);
+        if (r < 0)
+                return r;
 
         int fd = flags == O_RDONLY ? parked_take(fs, node.inode) : -1;
 

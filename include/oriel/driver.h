@@ -25,12 +25,12 @@ struct oriel_driver_options {
         uint64_t without;  /* protocol features not to use; in-band notifications, GPA_ADDRESSES, PAGEFAULT and
                               GET_VRING_BASE_INFLIGHT are used only if named in @with */
         uint64_t with;
-        unsigned queues;        /* 0: as many as GET_QUEUE_NUM says */
-        uint16_t queue_size;    /* 0: 256 */
-        uint64_t memory_size;   /* for buffers; 0: 16 MiB */
-        enum oriel_hole hole;   /* of the windows */
-        bool windows_as_memory; /* tell the back-end of each mapping with ADD_MEM_REG, so that buffers may lie in a
-                                   window; when its slots run out mapping goes on, and that is logged once */
+        unsigned queues;         /* 0: as many as GET_QUEUE_NUM says */
+        uint16_t queue_size;     /* 0: 256 */
+        uint64_t memory_size;    /* for buffers; 0: 16 MiB */
+        enum oriel_hole hole;    /* of the windows */
+        bool windows_as_memory;  /* tell the back-end of each mapping with ADD_MEM_REG, so that buffers may lie in a
+                                    window; when its slots run out mapping goes on, and that is logged once */
         bool allow_remote_files; /* of the windows' regions */
 };
 

@@ -58,10 +58,10 @@ uint64_t oriel_region_size(const struct oriel_region *region);
  * too), a place behind the last that a file can have, or an @access that is neither. -ERANGE: outside the region, or
  * the end overflows. -EEXIST: a part of the range is mapped. -EACCES: @fd is not open for that. -EBADF: not an open
  * file. -ENODEV: not a regular file, memfd, hugetlbfs file (since Linux 5.16) or dmabuf. -EREMOTE: a
- * file on a file system that another process, machine or host serves (FUSE, NFS, virtiofs and the like), or on one that is
- * not known, without allow_remote_files: who serves it can have each thread that touches the mapping wait for ever. No
- * server is asked to find that out. -ENOSPC: the quota, or the
- * process's limit on mappings. Else what mmap says. vhost-user, SHMEM_MAP.
+ * file on a file system that another process, machine or host serves (FUSE, NFS, virtiofs and the like), or on one that
+ * is not known, without allow_remote_files: who serves it can have each thread that touches the mapping wait for ever.
+ * No server is asked to find that out. -ENOSPC: the quota, or the process's limit on mappings. Else what mmap says.
+ * vhost-user, SHMEM_MAP.
  */
 int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,
                      enum oriel_access access);
