@@ -45,8 +45,8 @@ int machine_start(struct machine *machine);
 void machine_pause(struct machine *machine);
 void machine_resume(struct machine *machine);
 bool machine_paused(struct machine *machine);
-/* Power off and on again: devices reset, memory empty, kernel loaded anew; it runs. On failure it is only good to be
- * freed. */
+/* Power off and on again: devices reset, memory empty, kernel loaded anew; it runs, unless it was paused. On failure it
+ * is only good to be freed. */
 int machine_reset(struct machine *machine, char *why, size_t why_size);
 /* What a guest may take for a wish to be shut down. */
 void machine_press_power_button(struct machine *machine);

@@ -6,8 +6,8 @@ static const struct {
         const char *name;
         void (*run)(void);
 } tests[] = {
-        {"crash", test_crash},       {"cycles", test_cycles},
-        {"demo", test_demo},
+        {"config", test_config},     {"crash", test_crash},
+        {"cycles", test_cycles},     {"demo", test_demo},
 
         {"hostile", test_hostile},   {"interrupts", test_interrupts},
         {"readonly", test_readonly}, {"reset", test_reset},

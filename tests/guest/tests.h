@@ -3,6 +3,7 @@
 #define GUEST_TESTS_H
 
 /* One is run, by the word test=NAME of the command line. tests/programs/test_run.py is the host's half of each. */
+void test_config(void);
 void test_crash(void);
 void test_cycles(void);
 void test_demo(void);

@@ -76,6 +76,9 @@ class Device(threading.Thread):
             return
         if request == vhost_user.SET_BACKEND_REQ_FD:
             self.channel = vhost_user.Wire(socket.socket(fileno=fds.pop()))
+        elif request == vhost_user.SET_CONFIG:
+            offset, size, _ = struct.unpack("<III", payload[:12])
+            self.config = self.config[:offset] + payload[12:12 + size] + self.config[offset + size:]
         elif request in self.fds and fds:
             self.fds[request][payload[0]] = fds.pop()
         for fd in fds:

@@ -1,40 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Files whose server does not answer, given by a back-end to the machine of oriel run: nothing but their own device may
 wait for it."""
-import json
 import os
-import socket
 import subprocess
 import sys
 import unittest
 
 import scripted
 from harness import main
+from qmp import Qmp
 from test_run import Guest, GuestCase
 
 RANGE = 2 << 20
 EREMOTE_WORDS = "a server in user space or another machine serves"
-
-
-class Qmp:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(120)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile("rw")
-        self.lines.readline()
-        self.ask("qmp_capabilities")
-
-    def ask(self, command):
-        self.lines.write(json.dumps({"execute": command}) + "\n")
-        self.lines.flush()
-        while "event" in (message := json.loads(self.lines.readline())):
-            pass
-        return message["return"]
-
-    def close(self):
-        self.lines.close()
-        self.socket.close()
 
 
 @unittest.skipIf(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), "not root, or no /dev/fuse")
