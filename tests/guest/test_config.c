@@ -21,6 +21,25 @@ static void show_config(const struct virtio *device)
         print("# config: %08x %08x\n", read32(device->config.address), read32(device->config.address + 4));
 }
 
+static void write_config(const struct virtio *device)
+{
+        write32(device->config.address + 4, 0x01020304);
+}
+
+/* Until the host has answered. With the word "early" the guest writes before it is told of the change. */
+static void wait_for_change(const struct virtio *device, uint8_t before)
+{
+        tell_host("config");
+        if (cmdline_value("early")) {
+                while (!host_has_answered())
+                        ;
+                write_config(device);
+                tell_host("early");
+        }
+        while (generation(device) == before && !host_has_answered())
+                ;
+}
+
 void test_config(void)
 {
         static struct virtio device;
@@ -35,15 +54,13 @@ void test_config(void)
 
         show_config(&device);
         read8(device.isr.address);
-        tell_host("config");
-        while (generation(&device) == before && !host_has_answered())
-                ;
+        wait_for_change(&device, before);
         check(generation(&device) != before, "its generation is another");
         check(read8(device.isr.address) & VIRTIO_PCI_ISR_CONFIG, "the interrupt's status says that it has changed");
         check(read8(device.isr.address) == 0, "once");
         show_config(&device);
         sync_host("changed");
-        write32(device.config.address + 4, 0x01020304);
+        write_config(&device);
         show_config(&device);
         sync_host("written");
 }

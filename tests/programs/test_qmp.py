@@ -4,6 +4,7 @@ changes, back-ends that go and come, and the ways to end."""
 import contextlib
 import os
 import struct
+import threading
 import time
 
 import scripted
@@ -22,13 +23,13 @@ CONFIG_CHANGE = 2
 class Machine(GuestCase):
     """A machine with one device, whose back-end is ours."""
 
-    def start_machine(self, test="wait", sync=None):
-        self.device = scripted.Device(self.socket)
+    def start_machine(self, test="wait", device=scripted.Device, **words):
+        self.device = device(self.socket)
         self.addCleanup(self.device.end)
         self.addCleanup(self.close_channels)
         self.control = self.path("control")
-        self.guest = Guest(self, test, f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}")
-        self.guest.wait_sync(sync or test)
+        self.guest = Guest(self, test, f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}", **words)
+        self.guest.wait_sync(test)
         self.assertTrue(self.device.ready.wait(60))
         return self.connect()
 
@@ -53,6 +54,23 @@ class Machine(GuestCase):
     def check_end(self, status=0):
         self.assertEqual(self.guest.process.wait(120), status)
         self.guest.stop()
+
+
+class Slow(scripted.Device):
+    """Once @held is set, it answers GET_CONFIG and takes what is written only when it is told to."""
+
+    def __init__(self, *args):
+        self.held, self.asked = threading.Event(), threading.Event()
+        self.may_answer, self.may_take = threading.Event(), threading.Event()
+        super().__init__(*args)
+
+    def serve(self, request, flags, payload, fds):
+        if self.held.is_set() and request == vhost_user.GET_CONFIG:
+            self.asked.set()
+            self.may_answer.wait(120)
+        if self.held.is_set() and request == vhost_user.SET_CONFIG:
+            self.may_take.wait(120)
+        super().serve(request, flags, payload, fds)
 
 
 class Queries(Machine):
@@ -237,6 +255,21 @@ class Events(Machine):
         self.assertEqual(qmp.wait_event("SHUTDOWN")["reason"], "guest-shutdown")
         self.check_end()
         self.assertEqual(self.guest.check_tap(), 1)
+
+    def test_config_changes_under_a_write(self):
+        """What the guest has written is not taken back by what the back-end had before it."""
+        self.start_machine("config", Slow, early="1")
+        self.device.held.set()
+        self.device.channel.send(pack(CONFIG_CHANGE, b"", NEED_REPLY))
+        self.assertTrue(self.device.asked.wait(60))
+        self.guest.go_on()
+        self.guest.wait_sync("early")
+        self.device.config = struct.pack("<II", 0x11223344, 0x55667788) + self.device.config[8:]
+        self.device.may_answer.set()
+        self.guest.wait_sync("changed")
+        self.guest.out.wait("^# config: 11223344 01020304$")
+        self.device.may_take.set()
+        wait_for(lambda: self.device.config[4:8] == b"\4\3\2\1", "what was written", 60)
 
     def test_reset_and_button(self):
         qmp = self.start_machine()

@@ -157,6 +157,10 @@ static void read_config(struct virtio *virtio, bool changed)
                 return;
         pthread_mutex_lock(&virtio->lock);
         memcpy(virtio->config, config, virtio->config_size);
+        /* The back-end has not been told yet of what the guest wrote meanwhile. */
+        for (unsigned i = 0; i < virtio->n_config_writes; i++)
+                memcpy(virtio->config + virtio->config_writes[i].offset, virtio->config_writes[i].data,
+                       virtio->config_writes[i].size);
         if (changed)
                 transport_config_interrupt(virtio);
         pthread_mutex_unlock(&virtio->lock);
