@@ -11,11 +11,18 @@ backend, frontend, oriel = sys.argv[1:]
 TEXT = "seen through the window\n"
 
 
+def is_listened_on(path):
+    """A socket has its name for a moment before it listens."""
+    with open("/proc/net/unix") as sockets:
+        rows = [line.split() for line in sockets]
+    return any(row[3] == "00010000" and row[7:] == [path] for row in rows)
+
+
 def serve(folder):
     path = os.path.join(folder, "socket")
     process = subprocess.Popen([backend, path, os.path.join(folder, "file")])
-    end = time.monotonic() + 20
-    while not os.path.exists(path) and process.poll() is None and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while not is_listened_on(path) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     return process, path
 
