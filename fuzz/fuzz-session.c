@@ -63,6 +63,7 @@ static void open_kinds(void)
 #define AGREED      2 /* all features; to the front-end: on the back-end channel */
 #define WITH_IOMMU  4
 #define HELPED      8
+#define PREPARED    16 /* with AGREED, to the back-end: it has memory, and a vring that has been started */
 
 struct input {
         const uint8_t *data;
@@ -275,6 +276,61 @@ static struct oriel_backend *make_backend(void)
         return backend;
 }
 
+/* A message that is in order. */
+static void tell(struct oriel_backend *backend, int socket, uint32_t request, const void *payload, uint32_t size,
+                 int fd)
+{
+        union {
+                struct cmsghdr align;
+                char room[CMSG_SPACE(sizeof(int))];
+        } control = {0};
+        struct oriel_wire_header header = {request, ORIEL_VERSION, size};
+        struct iovec iov[] = {{&header, sizeof(header)}, {(void *)(uintptr_t)payload, size}};
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+
+        if (fd >= 0) {
+                msg.msg_control = control.room;
+                msg.msg_controllen = sizeof(control.room);
+                control.align = (struct cmsghdr){
+                        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+                memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+        }
+        need(sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0);
+        need(oriel_backend_dispatch(backend) == 0);
+        drain(socket);
+        fd_close(fd);
+}
+
+/* A split or packed queue at guest addresses (GPA_ADDRESSES), whose descriptors, and what the driver has made
+ * available, are the input's. */
+static void prepare(struct input *input, struct oriel_backend *backend, int socket)
+{
+        const uint64_t user = 1 << 20, parts[] = {0, 512, 1024};
+        const bool iommu = input->how & WITH_IOMMU;
+        struct oriel_wire_memory memory = {.num_regions = 1, .regions = {{0, 16 * PAGE, user, 0}}};
+        const struct vhost_vring_state size = {0, 16}, base = {0, 0}, enable = {0, 1};
+        struct vhost_iotlb_msg iotlb = {
+                .iova = 0, .size = 16 * PAGE, .uaddr = user, .perm = VHOST_ACCESS_RW, .type = VHOST_IOTLB_UPDATE};
+        const uint64_t vring = 0;
+        const struct vhost_vring_addr addresses = {
+                .desc_user_addr = parts[0], .avail_user_addr = parts[1], .used_user_addr = parts[2]};
+        uint8_t bytes[1024] = {0};
+        int fd = memfd_create("prepared", MFD_CLOEXEC);
+
+        take(input, bytes, take(input, bytes, 1) ? bytes[0] * 4u : 0);
+        need(ftruncate(fd, 16 * PAGE) == 0 && pwrite(fd, bytes, sizeof(bytes), 0) == sizeof(bytes));
+        tell(backend, socket, ORIEL_FRONTEND_SET_MEM_TABLE, &memory,
+             offsetof(struct oriel_wire_memory, regions) + sizeof(memory.regions[0]), fd);
+        if (iommu)
+                tell(backend, socket, ORIEL_FRONTEND_IOTLB_MSG, &iotlb, sizeof(iotlb), -1);
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_NUM, &size, sizeof(size), -1);
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_BASE, &base, sizeof(base), -1);
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_ADDR, &addresses, sizeof(addresses), -1);
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_CALL, &vring, sizeof(vring), eventfd(0, EFD_CLOEXEC));
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_KICK, &vring, sizeof(vring), eventfd(0, EFD_CLOEXEC));
+        tell(backend, socket, ORIEL_FRONTEND_SET_VRING_ENABLE, &enable, sizeof(enable), -1);
+}
+
 static void fuzz_backend(struct input *input)
 {
         const uint64_t never = ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) |
@@ -290,6 +346,10 @@ static void fuzz_backend(struct input *input)
                          (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) & ~never);
                 send_u64(fds[0], ORIEL_FRONTEND_SET_FEATURES, 0,
                          ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | (input->how & WITH_IOMMU ? VIRTIO : 0));
+        }
+        if ((input->how & PREPARED) && (input->how & AGREED)) {
+                need(oriel_backend_dispatch(backend) == 0);
+                prepare(input, backend, fds[0]);
         }
         while (r == 0 && send_next(input, fds[0])) {
                 r = oriel_backend_dispatch(backend);

@@ -12,6 +12,8 @@
 #include <oriel/virtqueue.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define MEMORY_SIZE  4096
 #define OTHER_SIZE   512 /* a second region behind the first, elsewhere on the host */
@@ -21,7 +23,8 @@
 struct options {
         uint8_t features;
         uint8_t size;
-        uint8_t how; /* bit 0: in-flight tracking, 1: IOMMU, 2: the driver's side too */
+        uint8_t how; /* bit 0: in-flight tracking, 1: IOMMU, 2: the driver's side too, 5: patient, 6: a dirty log, 7: of
+                        all */
         uint8_t order;
         uint32_t base;
 };
@@ -104,10 +107,11 @@ static void play(struct oriel_device_queue *queue, struct oriel_memory **memory,
                         break;
                 if (r == -EAGAIN)
                         continue;
-                if (kept[slot])
-                        oriel_device_queue_push(queue, kept[slot], touch(kept[slot]));
+                if (kept[slot] && oriel_device_queue_push(queue, kept[slot], touch(kept[slot])) == 0)
+                        oriel_device_queue_needs_call(queue);
                 kept[slot] = chain;
-                oriel_device_queue_needs_call(queue);
+                if (oriel_chain_readable_size(chain) > (size_t)-1 / 2 || oriel_chain_id(chain) == UINT16_MAX)
+                        abort();
                 oriel_device_queue_want_kick(queue, i & 1);
         }
         for (unsigned i = 0; i < ARRAY_SIZE(kept); i++) {
@@ -117,6 +121,9 @@ static void play(struct oriel_device_queue *queue, struct oriel_memory **memory,
                         oriel_device_queue_push(queue, kept[i], touch(kept[i]));
         }
         oriel_device_queue_base(queue);
+        if (oriel_device_queue_in_use(queue) != 0 ||
+            (oriel_device_queue_error(queue) < 0) != !!*oriel_device_queue_why(queue))
+                abort();
 }
 
 /* The driver's side clears the ring, so what the "device" did comes on top of that. */
@@ -140,9 +147,28 @@ static void play_driver(const struct oriel_ring *ring, struct oriel_memory *memo
                 oriel_driver_queue_want_call(queue, written & 1);
                 oriel_driver_queue_needs_kick(queue);
         }
+        if (oriel_driver_queue_in_use(queue) > 6 + 6 ||
+            (oriel_driver_queue_error(queue) < 0) != !!*oriel_driver_queue_why(queue))
+                abort();
+        oriel_driver_queue_base(queue);
         while (oriel_driver_queue_forget(queue))
                 ;
         oriel_driver_queue_free(queue);
+}
+
+/* Of both regions, and of pages that are not in it. */
+static struct oriel_dirty_log *dirty_log(void)
+{
+        static struct oriel_dirty_log *log;
+        int fd;
+
+        if (log)
+                return log;
+        fd = memfd_create("log", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, 4096) < 0 || oriel_dirty_log_new(fd, 0, 1, &log) < 0)
+                abort();
+        close(fd);
+        return log;
 }
 
 static void play_device(const struct oriel_ring *ring, const struct options *options, struct oriel_memory **memory,
@@ -152,6 +178,9 @@ static void play_device(const struct oriel_ring *ring, const struct options *opt
 
         if (oriel_device_queue_new(ring, *memory, options->base, &queue) < 0)
                 return;
+        oriel_device_queue_set_patient(queue, options->how & 32);
+        if (options->how & 64)
+                oriel_device_queue_set_dirty_log(queue, dirty_log(), options->how & 128);
         if (!(options->how & 1) || oriel_device_queue_set_inflight(queue, region, REGION_BYTES) == 0)
                 play(queue, memory, options->order);
         oriel_device_queue_free(queue);
