@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "fuzz/input.h"
 #include "protocol/message.h"
 
 #include <errno.h>
@@ -34,12 +35,6 @@
 
 static int kinds[4]; /* of fds: memory, /dev/null, an eventfd, a socket */
 
-static void need(bool holds)
-{
-        if (!holds)
-                abort();
-}
-
 static void open_kinds(void)
 {
         int pair[2];
@@ -65,36 +60,24 @@ static void open_kinds(void)
 #define HELPED      8
 #define PREPARED    16 /* with AGREED, to the back-end: it has memory, and a vring that has been started */
 
-struct input {
-        const uint8_t *data;
-        size_t size;
+struct script {
+        struct input input;
         uint8_t how;
 };
 
-static size_t take(struct input *input, void *out, size_t size)
-{
-        size_t n = size < input->size ? size : input->size;
-
-        if (n > 0)
-                memcpy(out, input->data, n);
-        input->data += n;
-        input->size -= n;
-        return n;
-}
-
 /* Returns what is left of @how for the fds. */
-static uint8_t take_header(struct input *input, uint8_t how, struct oriel_wire_header *header)
+static uint8_t take_header(struct script *script, uint8_t how, struct oriel_wire_header *header)
 {
-        bool backs = (input->how & TO_FRONTEND) && (input->how & AGREED);
+        bool backs = (script->how & TO_FRONTEND) && (script->how & AGREED);
         enum oriel_direction direction = backs ? ORIEL_FROM_BACKEND : ORIEL_FROM_FRONTEND;
         const struct oriel_message_row *row;
         uint8_t id = 0;
 
-        if (!(input->how & HELPED) || ((input->how & TO_FRONTEND) && !backs)) {
-                take(input, header, HEADER);
+        if (!(script->how & HELPED) || ((script->how & TO_FRONTEND) && !backs)) {
+                take(&script->input, header, HEADER);
                 return how;
         }
-        take(input, &id, 1);
+        take(&script->input, &id, 1);
         row = oriel_message_find(direction, id % oriel_message_count(direction));
         if (!row)
                 return how;
@@ -129,8 +112,25 @@ static void attach(struct msghdr *msg, void *control, uint8_t how)
         memcpy(CMSG_DATA(c), fds, n * sizeof(int));
 }
 
+/* With HELPED, words of four bytes, about half of them zero, and most of the others small or powers of two. */
+static void take_payload(struct script *script, uint8_t *to, size_t size)
+{
+        uint64_t which = 0;
+
+        if (!(script->how & HELPED)) {
+                take(&script->input, to, size);
+                return;
+        }
+        take(&script->input, &which, 2);
+        for (size_t at = 0; at + 4 <= size && script->input.size > 0; at += 4) {
+                uint64_t word = which >> at / 4 % 16 & 1 ? take_number(&script->input) : 0;
+
+                memcpy(to + at, &word, 4);
+        }
+}
+
 /* False: there is no more, or the peer is gone. */
-static bool send_next(struct input *input, int socket)
+static bool send_next(struct script *script, int socket)
 {
         static uint8_t bytes[HEADER + ORIEL_MAX_PAYLOAD];
         union {
@@ -142,13 +142,13 @@ static bool send_next(struct input *input, int socket)
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         uint8_t how;
 
-        if (take(input, &how, 1) == 0)
+        if (take(&script->input, &how, 1) == 0)
                 return false;
-        how = take_header(input, how, &header);
+        how = take_header(script, how, &header);
         memcpy(bytes, &header, HEADER);
         iov.iov_len = HEADER + (header.size < ORIEL_MAX_PAYLOAD ? header.size : ORIEL_MAX_PAYLOAD);
         memset(bytes + HEADER, 0, iov.iov_len - HEADER);
-        take(input, bytes + HEADER, iov.iov_len - HEADER);
+        take_payload(script, bytes + HEADER, iov.iov_len - HEADER);
         attach(&msg, control.room, how);
         return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
 }
@@ -303,10 +303,10 @@ static void tell(struct oriel_backend *backend, int socket, uint32_t request, co
 
 /* A split or packed queue at guest addresses (GPA_ADDRESSES), whose descriptors, and what the driver has made
  * available, are the input's. */
-static void prepare(struct input *input, struct oriel_backend *backend, int socket)
+static void prepare(struct script *script, struct oriel_backend *backend, int socket)
 {
         const uint64_t user = 1 << 20, parts[] = {0, 512, 1024};
-        const bool iommu = input->how & WITH_IOMMU;
+        const bool iommu = script->how & WITH_IOMMU;
         struct oriel_wire_memory memory = {.num_regions = 1, .regions = {{0, 16 * PAGE, user, 0}}};
         const struct vhost_vring_state size = {0, 16}, base = {0, 0}, enable = {0, 1};
         struct vhost_iotlb_msg iotlb = {
@@ -317,7 +317,7 @@ static void prepare(struct input *input, struct oriel_backend *backend, int sock
         uint8_t bytes[1024] = {0};
         int fd = memfd_create("prepared", MFD_CLOEXEC);
 
-        take(input, bytes, take(input, bytes, 1) ? bytes[0] * 4u : 0);
+        take(&script->input, bytes, take(&script->input, bytes, 1) ? bytes[0] * 4u : 0);
         need(ftruncate(fd, 16 * PAGE) == 0 && pwrite(fd, bytes, sizeof(bytes), 0) == sizeof(bytes));
         tell(backend, socket, ORIEL_FRONTEND_SET_MEM_TABLE, &memory,
              offsetof(struct oriel_wire_memory, regions) + sizeof(memory.regions[0]), fd);
@@ -331,7 +331,7 @@ static void prepare(struct input *input, struct oriel_backend *backend, int sock
         tell(backend, socket, ORIEL_FRONTEND_SET_VRING_ENABLE, &enable, sizeof(enable), -1);
 }
 
-static void fuzz_backend(struct input *input)
+static void fuzz_backend(struct script *script)
 {
         const uint64_t never = ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) |
                                ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN) |
@@ -341,17 +341,17 @@ static void fuzz_backend(struct input *input)
 
         need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
         need(oriel_backend_attach(backend, fds[1]) == 0);
-        if (input->how & AGREED) {
+        if (script->how & AGREED) {
                 send_u64(fds[0], ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, 0,
                          (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) & ~never);
                 send_u64(fds[0], ORIEL_FRONTEND_SET_FEATURES, 0,
-                         ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | (input->how & WITH_IOMMU ? VIRTIO : 0));
+                         ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | (script->how & WITH_IOMMU ? VIRTIO : 0));
         }
-        if ((input->how & PREPARED) && (input->how & AGREED)) {
+        if ((script->how & PREPARED) && (script->how & AGREED)) {
                 need(oriel_backend_dispatch(backend) == 0);
-                prepare(input, backend, fds[0]);
+                prepare(script, backend, fds[0]);
         }
-        while (r == 0 && send_next(input, fds[0])) {
+        while (r == 0 && send_next(script, fds[0])) {
                 r = oriel_backend_dispatch(backend);
                 drain(fds[0]);
         }
@@ -496,7 +496,7 @@ static void ask(struct oriel_frontend *frontend, uint8_t what)
         fd_close(fd);
 }
 
-static void talk_to_frontend(struct input *input, struct oriel_frontend *frontend, int main)
+static void talk_to_frontend(struct script *script, struct oriel_frontend *frontend, int main)
 {
         const uint64_t features = oriel_frontend_supported();
         int back;
@@ -511,13 +511,14 @@ static void talk_to_frontend(struct input *input, struct oriel_frontend *fronten
         need(oriel_frontend_set_features(frontend, VIRTIO) == 0);
         back = take_back_channel(main);
         need(back >= 0);
-        if (input->how & AGREED) {
-                while (send_next(input, back) && oriel_frontend_dispatch(frontend) == 0)
+        if (script->how & AGREED) {
+                while (send_next(script, back) && oriel_frontend_dispatch(frontend) == 0)
                         drain(back);
         } else {
                 uint8_t what;
 
-                while (oriel_frontend_connected(frontend) && take(input, &what, 1) && send_next(input, main)) {
+                while (oriel_frontend_connected(frontend) && take(&script->input, &what, 1) &&
+                       send_next(script, main)) {
                         ask(frontend, what);
                         drain(main);
                 }
@@ -525,7 +526,7 @@ static void talk_to_frontend(struct input *input, struct oriel_frontend *fronten
         fd_close(back);
 }
 
-static void fuzz_frontend(struct input *input)
+static void fuzz_frontend(struct script *script)
 {
         static struct oriel_window *window;
         struct oriel_region *region;
@@ -546,29 +547,27 @@ static void fuzz_frontend(struct input *input)
         frontend = make_frontend(region);
         need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
         need(oriel_frontend_attach(frontend, fds[1]) == 0);
-        talk_to_frontend(input, frontend, fds[0]);
+        talk_to_frontend(script, frontend, fds[0]);
         oriel_frontend_free(frontend);
         need(oriel_region_count(region) == 0);
         oriel_region_free(region);
         fd_close(fds[0]);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        struct input input = {data, size, 0};
+        struct script script = {{data, size}, 0};
         int before, after;
 
         open_kinds();
-        if (take(&input, &input.how, 1) == 0)
+        if (take(&script.input, &script.how, 1) == 0)
                 return 0;
         before = dup(kinds[1]);
         close(before);
-        if (input.how & TO_FRONTEND)
-                fuzz_frontend(&input);
+        if (script.how & TO_FRONTEND)
+                fuzz_frontend(&script);
         else
-                fuzz_backend(&input);
+                fuzz_backend(&script);
         /* The lowest free fd is the same: none was leaked. */
         after = dup(kinds[1]);
         close(after);
