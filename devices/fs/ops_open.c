@@ -63,6 +63,14 @@ static int open_node(const struct node *node, int flags, bool kill_setuid)
         return fd;
 }
 
+/* An open file that was kept for the next one who reads it, or -1. */
+static int take_parked(struct fs *fs, const struct node *node)
+{
+        HOLD_CONTENTS(fs, node->fd, -1, WHOLE_FILE);
+
+        return parked_take(fs, node->inode);
+}
+
 /* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that does not say so
  * (HANDLE_KILLPRIV_V2) truncates by a SETATTR of its own (no ATOMIC_O_TRUNC), and sends O_TRUNC with CREATE alone, for
  * a file that it has not known of. CREATE names the user always. */
@@ -92,7 +100,7 @@ ssize_t op_open(struct request *request)
         if (r < 0)
                 return r;
 
-        int fd = flags == O_RDONLY ? parked_take(fs, node.inode) : -1;
+        int fd = flags == O_RDONLY ? take_parked(fs, &node) : -1;
 
         if (fd < 0)
                 fd = open_node(&node, flags, kills_setuid(request, flags, request->in.open.open_flags));

@@ -126,6 +126,26 @@ static void test_each_request(void **state)
         }
 }
 
+/* The same where an open file was kept for the next one who reads. */
+static void test_open_again(void **state)
+{
+        struct world *world = begin();
+        uint64_t fh;
+
+        (void)state;
+        make(world, "f", 10000, 'f');
+        open_mapped(world, "f");
+        for (int i = 0; i < 3; i++) {
+                world->frontend.memory[9000] = (uint8_t)('a' + i);
+                host_put(world, "f", 9100, (char[]){(char)('A' + i), '\0'});
+                assert_true(client_open(&world->client, FUSE_OPEN, world->node, O_RDONLY, &fh) > 0);
+                assert_int_equal(host_byte(world, "f", 9000), 'a' + i);
+                assert_int_equal(world->frontend.memory[9100], 'A' + i);
+                assert_int_equal(client_release(&world->client, FUSE_RELEASE, fh), 0);
+        }
+        end(world);
+}
+
 /* What a request has put in the place of an earlier store stays there. */
 static void test_later_wins(void **state)
 {
@@ -472,15 +492,11 @@ static void test_init_races(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_each_request),
-                counted_test(test_later_wins),
-                counted_test(test_times),
-                counted_test(test_two_mappings),
-                counted_test(test_sealed),
-                counted_test(test_full_disk),
-                counted_test(test_time_of_stores),
-                counted_test(test_slow_neighbour),
-                counted_test(test_store_in_the_moment),
+                counted_test(test_each_request),   counted_test(test_open_again),
+                counted_test(test_later_wins),     counted_test(test_times),
+                counted_test(test_two_mappings),   counted_test(test_sealed),
+                counted_test(test_full_disk),      counted_test(test_time_of_stores),
+                counted_test(test_slow_neighbour), counted_test(test_store_in_the_moment),
                 counted_test(test_init_races),
         };
 
