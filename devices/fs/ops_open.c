@@ -32,6 +32,19 @@ static int open_flags(const struct fs *fs, uint32_t flags, int *out)
         return 0;
 }
 
+/* Does the guest map every regular file, and so have no pages of its own that could be old? It does if it has been
+ * mounted with dax=always, or where it asks and all of them are marked, whatever their size is when. */
+static bool maps_all(const struct fs *fs)
+{
+        if (!(fs->features & FUSE_MAP_ALIGNMENT) || !fs->window.usable)
+                return false;
+        return !(fs->features & FUSE_HAS_INODE_DAX) ||
+               (fs->options.dax_from == 0 && !fs->window.limits.whole_pages_only);
+}
+
+/* What is mapped is the host's page cache, which no policy makes older than it is. Linux drops a file's mappings at
+ * each open without FOPEN_KEEP_CACHE, and warns if they are those of a program that is running
+ * (dax_disassociate_entry()). */
 uint32_t open_reply_flags(const struct fs *fs, bool directory)
 {
         static const struct {
@@ -43,7 +56,9 @@ uint32_t open_reply_flags(const struct fs *fs, bool directory)
                 [FS_CACHE_NEVER] = {FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
         };
 
-        return directory ? flags[fs->options.cache].directory : flags[fs->options.cache].file;
+        if (directory)
+                return flags[fs->options.cache].directory;
+        return flags[fs->options.cache].file | (maps_all(fs) ? FOPEN_KEEP_CACHE : 0);
 }
 
 /* O_TRUNC changes the file. */

@@ -6,6 +6,7 @@
 #include "devices/fs/test-client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -45,6 +46,47 @@ static void test_init(void **state)
         assert_true(client_call(&client, FUSE_LOOKUP, FUSE_ROOT_ID, BODY(.name = "a"), &out, sizeof(out)) > 0);
         assert_true(out.attr.flags & FUSE_ATTR_DAX);
         client_end(&client);
+}
+
+/* A guest that maps all files keeps them mapped from one open to the next; one that may read some doesn't. */
+static void test_what_is_kept_at_an_open(void **state)
+{
+        static const struct {
+                enum fs_cache cache;
+                uint64_t dax_from, window_size, offered;
+                bool kept;
+        } rows[] = {
+                {FS_CACHE_AUTO, 0, 8 << 20, FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX, true},
+                {FS_CACHE_AUTO, 0, 8 << 20, FUSE_MAP_ALIGNMENT, true},
+                {FS_CACHE_METADATA, 0, 8 << 20, FUSE_MAP_ALIGNMENT, true},
+                {FS_CACHE_NEVER, 0, 8 << 20, FUSE_MAP_ALIGNMENT, true},
+                {FS_CACHE_AUTO, 4096, 8 << 20, FUSE_MAP_ALIGNMENT, true},
+                {FS_CACHE_AUTO, 4096, 8 << 20, FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX, false},
+                {FS_CACHE_AUTO, 0, 8 << 20, 0, false},
+                {FS_CACHE_AUTO, 0, 0, FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX, false},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                const struct fuse_open_in open_in = {.flags = O_RDONLY};
+                struct fuse_open_out open;
+                struct client client;
+
+                client_begin(&client, &(struct fs_options){.cache = rows[i].cache,
+                                                           .dax_from = rows[i].dax_from,
+                                                           .window_size = rows[i].window_size});
+                assert_true(client_init_as(&client, FUSE_INIT_EXT | rows[i].offered) > 0);
+                client_make_file(&client, "a", "hello");
+
+                uint64_t a;
+
+                assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &a) > 0);
+                client_call(&client, FUSE_OPEN, a, BODY(START(open_in)), &open, sizeof(open));
+                assert_int_equal((open.open_flags & FOPEN_KEEP_CACHE) != 0, rows[i].kept);
+                client_call(&client, FUSE_OPENDIR, FUSE_ROOT_ID, BODY(START(open_in)), &open, sizeof(open));
+                assert_int_equal(open.open_flags & FOPEN_KEEP_CACHE, 0);
+                client_end(&client);
+        }
 }
 
 /* What was set up for reading is already fit for writing. */
@@ -359,11 +401,21 @@ static void test_options(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_init),        counted_test(test_read_then_write), counted_test(test_replace),
-                counted_test(test_remove),      counted_test(test_remove_many),     counted_test(test_failures),
-                counted_test(test_readonly),    counted_test(test_busy_program),    counted_test(test_refused),
-                counted_test(test_remove_lies), counted_test(test_no_window),       counted_test(test_session_ends),
-                counted_test(test_options),     counted_test(test_marked_from),
+                counted_test(test_init),
+                counted_test(test_read_then_write),
+                counted_test(test_replace),
+                counted_test(test_remove),
+                counted_test(test_remove_many),
+                counted_test(test_failures),
+                counted_test(test_readonly),
+                counted_test(test_busy_program),
+                counted_test(test_refused),
+                counted_test(test_remove_lies),
+                counted_test(test_no_window),
+                counted_test(test_session_ends),
+                counted_test(test_options),
+                counted_test(test_marked_from),
+                counted_test(test_what_is_kept_at_an_open),
         };
 
         return run_counted("fs-window", tests);

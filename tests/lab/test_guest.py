@@ -7,7 +7,7 @@ import socket
 import subprocess
 import unittest
 
-from lab import HERE, ORIEL_FS, Case, main
+from lab import HERE, ORIEL_FS, ROOT, Case, main
 
 POSIX = os.path.join(HERE, "guest-posix.txt")
 
@@ -88,6 +88,22 @@ class Guest(Case):
                 self.assertEqual((self.read("setuid")[:1], self.read("plain")[:1]), (b"x", b"x"))
             self.doCleanups()
             self.setUp()
+
+    def host_resize(self, name, size):
+        path = os.path.join(self.share, name)
+        with open(path, "wb") as file:
+            file.write(os.urandom(int(size)))
+
+    def host_replace(self, name):
+        size = self.host_size(name)
+        self.write(name + ".new", os.urandom(size))
+        os.rename(os.path.join(self.share, name + ".new"), os.path.join(self.share, name))
+
+    def test_programs_that_are_mapped(self):
+        shutil.copy(ROOT + "/bin/busybox", self.share + "/busybox")
+        self.write("file", b"")
+        self.start_fs("--tag", "share", "--dax-window", "16M")
+        self.follow(self.start_qemu("guest_exec.sh", *self.DAX), 100)
 
     # ---- in virtiofsd's place ----
 
