@@ -151,7 +151,9 @@ static void say_device(const struct machine_event *event)
         struct virtio_info info;
 
         virtio_get_info(event->device, &info);
-        if (event->kind == MACHINE_DEVICE_DOWN)
+        if (event->kind == MACHINE_DEVICE_TAKEN)
+                report("%s is taken away until its driver resets it: %s", info.name, event->text);
+        else if (event->kind == MACHINE_DEVICE_DOWN)
                 report("%s: %s; the device stands still until there is a back-end again", info.name, event->text);
         else if (info.connections > 1)
                 report("%s: the back-end is there again", info.name);
@@ -172,6 +174,7 @@ static void handle(struct run *run, const struct machine_event *event)
         case MACHINE_FAULT:
                 report("the machine is paused: %s", event->text);
                 break;
+        case MACHINE_DEVICE_TAKEN:
         case MACHINE_DEVICE_DOWN:
         case MACHINE_DEVICE_UP:
                 say_device(event);

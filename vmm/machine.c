@@ -145,6 +145,25 @@ static void describe_place(struct machine *machine, uint64_t address, char *out,
         snprintf(out, size, "which is in no window");
 }
 
+/* A back-end has mapped what the guest can't use, such as read-only what its driver writes to: it is that device that
+ * goes. */
+static bool take_device(struct machine *machine, const struct kvm_fault *fault, const char *text)
+{
+        struct machine_event event = {.kind = MACHINE_DEVICE_TAKEN};
+        uint64_t offset;
+
+        for (unsigned i = 0; fault->found && i < machine->n_devices; i++) {
+                if (!virtio_window_at(machine->devices[i], fault->address, &offset))
+                        continue;
+                event.device = machine->devices[i];
+                snprintf(event.text, sizeof(event.text), "%s", text);
+                events_put(&machine->events, &event);
+                virtio_take_away(machine->devices[i]);
+                return true;
+        }
+        return false;
+}
+
 /* No address is told, so it is looked for: first what can be mended, then what is to be reported. */
 static bool do_fault(void *userdata, unsigned vcpu)
 {
@@ -169,6 +188,8 @@ static bool do_fault(void *userdata, unsigned vcpu)
                  "vcpu %u: the instruction at 0x%" PRIx64 " can't do its access to 0x%" PRIx64 ": %s", vcpu, fault.rip,
                  fault.address, place);
         count->count = 0;
+        if (take_device(machine, &fault, event.text))
+                return true;
         kvm_request_pause(machine->kvm);
         events_put(&machine->events, &event);
         return true;

@@ -58,6 +58,7 @@ enum machine_event_kind {
         MACHINE_RESET,         /* the guest wants a reset: machine_reset() */
         MACHINE_FAILED,        /* it can't go on: @text */
         MACHINE_FAULT,         /* a guest's access can't be done, and the machine is paused: @text */
+        MACHINE_DEVICE_TAKEN,  /* a guest's access to its window can't be done, and it waits to be reset: @text */
         MACHINE_DEVICE_UP,     /* a back-end has come */
         MACHINE_DEVICE_DOWN,   /* it is gone: @text */
         MACHINE_MAP_REFUSED,   /* its SHMEM_MAP, @request, with @error */

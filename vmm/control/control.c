@@ -252,6 +252,9 @@ void control_event(struct control *control, const struct machine_event *event)
                 qmp_event(control->qmp, "ORIEL_GUEST_FAULT", one_string("report", event->text));
                 qmp_event(control->qmp, "STOP", NULL);
                 break;
+        case MACHINE_DEVICE_TAKEN:
+                qmp_event(control->qmp, "ORIEL_GUEST_FAULT", one_string("report", event->text));
+                break;
         case MACHINE_DEVICE_UP:
                 qmp_event(control->qmp, "DEVICE_UP", about_device(control, event));
                 break;

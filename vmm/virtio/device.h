@@ -91,6 +91,7 @@ struct virtio {
         enum phase { BRINGING_UP, READY, FAILED } phase;
         char why[256];
         bool connected, started;
+        bool taken_away; /* see virtio_take_away(); until a reset */
         unsigned connections;
         uint64_t protocol_features;
 
@@ -161,6 +162,8 @@ void running_lost(struct virtio *virtio);
 int running_update(struct virtio *virtio);
 /* What other devices have mapped or unmapped meanwhile. */
 int running_memory(struct virtio *virtio);
+/* Nothing shows in its windows any more. Any thread. */
+void running_unmap(struct virtio *virtio);
 /* As if the driver had kicked each queue. */
 void running_kick(struct virtio *virtio);
 

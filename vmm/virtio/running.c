@@ -382,14 +382,19 @@ static int tell_reset(struct virtio *virtio)
         return r == 0 ? set_status(virtio, 0) : r;
 }
 
+void running_unmap(struct virtio *virtio)
+{
+        for (unsigned i = 0; i < virtio->n_windows; i++)
+                oriel_region_unmap_all(window_region(virtio->windows[i].window));
+}
+
 void running_stop(struct virtio *virtio)
 {
         if (oriel_frontend_connected(virtio->frontend))
                 tell_reset(virtio);
         forget_memory(virtio);
         set_started(virtio, false);
-        for (unsigned i = 0; i < virtio->n_windows; i++)
-                oriel_region_unmap_all(window_region(virtio->windows[i].window));
+        running_unmap(virtio);
         for (unsigned i = 0; i < virtio->n_queues; i++)
                 forget_queue(&virtio->queues[i]);
         virtio->inflight_fd = fd_close(virtio->inflight_fd);

@@ -28,7 +28,7 @@ void session_wake(struct virtio *virtio)
 
 /* What the registers want now. */
 struct wish {
-        bool quit, reset, run;
+        bool quit, reset, run, taken_away;
 };
 
 static struct wish look(struct virtio *virtio)
@@ -39,6 +39,7 @@ static struct wish look(struct virtio *virtio)
         struct wish wish = {
                 .quit = virtio->quit,
                 .reset = virtio->reset_wanted,
+                .taken_away = virtio->taken_away,
                 .run = status & VIRTIO_CONFIG_S_DRIVER_OK && !(status & VIRTIO_CONFIG_S_NEEDS_RESET),
         };
 
@@ -250,7 +251,7 @@ static void reset(struct virtio *virtio)
         running_stop(virtio);
         pthread_mutex_lock(&virtio->lock);
         registers_reset(virtio);
-        virtio->reset_wanted = false;
+        virtio->reset_wanted = virtio->taken_away = false;
         pthread_cond_broadcast(&virtio->changed);
         pthread_mutex_unlock(&virtio->lock);
         if (!oriel_frontend_connected(virtio->frontend))
@@ -361,12 +362,12 @@ static void put_off(struct pause *pause)
         pause->next = now_ms() + pause->ms;
 }
 
-static int timeout_of(struct virtio *virtio, const struct pause *pause)
+static int timeout_of(struct virtio *virtio, const struct pause *pause, bool taken_away)
 {
         int64_t left = pause->next - now_ms();
         bool zeros = heal(virtio);
 
-        if (oriel_frontend_connected(virtio->frontend))
+        if (oriel_frontend_connected(virtio->frontend) || taken_away)
                 return zeros ? HEAL_MS : -1;
         if (left < 0)
                 left = 0;
@@ -393,7 +394,7 @@ void *session_run(void *userdata)
                         reset(virtio);
                         continue;
                 }
-                if (!oriel_frontend_connected(virtio->frontend) && now_ms() >= pause.next) {
+                if (!oriel_frontend_connected(virtio->frontend) && !wish.taken_away && now_ms() >= pause.next) {
                         put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
                                 return NULL;
@@ -401,7 +402,10 @@ void *session_run(void *userdata)
                 }
                 r = oriel_frontend_connected(virtio->frontend) ? serve(virtio, &wish) : 0;
                 if (r < 0)
-                        lost(virtio, reason(r));
-                sleep_until_event(virtio, timeout_of(virtio, &pause));
+                        lost(virtio, look(virtio).taken_away ? "it was taken away" : reason(r));
+                /* It may have mapped after that. */
+                if (wish.taken_away)
+                        running_unmap(virtio);
+                sleep_until_event(virtio, timeout_of(virtio, &pause, wish.taken_away));
         }
 }

@@ -9,6 +9,7 @@
 #include "vmm/virtio/device.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -200,6 +201,21 @@ bool virtio_mend_at(struct virtio *virtio, uint64_t address)
         if (mended)
                 session_wake(virtio);
         return mended;
+}
+
+void virtio_take_away(struct virtio *virtio)
+{
+        pthread_mutex_lock(&virtio->lock);
+        virtio->taken_away = true;
+        if (virtio->connection_fd >= 0)
+                shutdown(virtio->connection_fd, SHUT_RDWR);
+        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+                virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+                transport_config_interrupt(virtio);
+        }
+        session_wake(virtio);
+        pthread_mutex_unlock(&virtio->lock);
+        running_unmap(virtio);
 }
 
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)

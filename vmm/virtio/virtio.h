@@ -63,6 +63,10 @@ bool virtio_mend(struct virtio *virtio);
 /* The same for one address: see window_mend_at(). */
 bool virtio_mend_at(struct virtio *virtio, uint64_t address);
 
+/* What shows in its windows can't be used by the guest: it goes, so that stores end in the sink, the back-end is
+ * disconnected, and the device needs a reset by its driver, after which the back-end may come again. Any thread. */
+void virtio_take_away(struct virtio *virtio);
+
 struct window;
 /* The window in which @address is, with the offset there, or NULL. Any thread. */
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);
