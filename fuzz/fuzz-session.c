@@ -4,36 +4,17 @@
  * begins with a byte of how many fds come with it and of what kind, then come its header and payload. With HELPED, one
  * byte names the request and its row does the rest, so that most of what is said passes the first checks. */
 
-#include "base/cleanup.h"
-#include "base/fd.h"
-#include "fuzz/input.h"
-#include "protocol/message.h"
+#include "fuzz/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <oriel/backend.h>
-#include <oriel/frontend.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PAGE    4096
-#define WINDOW  (16 * PAGE)
-#define QUEUES  2
-#define HEADER  sizeof(struct oriel_wire_header)
-#define MAX_FDS 9
-
-#define VIRTIO                                                                                 \
-        (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
-         ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
-         ORIEL_FEATURE(VIRTIO_F_IN_ORDER) | ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM))
-
-static int kinds[4]; /* of fds: memory, /dev/null, an eventfd, a socket */
+int kinds[4];
 
 static void open_kinds(void)
 {
@@ -52,18 +33,6 @@ static void open_kinds(void)
 }
 
 /* ---- messages ---- */
-
-/* The bits of the first byte. */
-#define TO_FRONTEND 1
-#define AGREED      2 /* all features; to the front-end: on the back-end channel */
-#define WITH_IOMMU  4
-#define HELPED      8
-#define PREPARED    16 /* with AGREED, to the back-end: it has memory, and a vring that has been started */
-
-struct script {
-        struct input input;
-        uint8_t how;
-};
 
 /* Returns what is left of @how for the fds. */
 static uint8_t take_header(struct script *script, uint8_t how, struct oriel_wire_header *header)
@@ -129,8 +98,7 @@ static void take_payload(struct script *script, uint8_t *to, size_t size)
         }
 }
 
-/* False: there is no more, or the peer is gone. */
-static bool send_next(struct script *script, int socket)
+bool send_next(struct script *script, int socket)
 {
         static uint8_t bytes[HEADER + ORIEL_MAX_PAYLOAD];
         union {
@@ -156,7 +124,7 @@ static bool send_next(struct script *script, int socket)
         return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
 }
 
-static void send_u64(int socket, uint32_t request, uint32_t flags, uint64_t value)
+void send_u64(int socket, uint32_t request, uint32_t flags, uint64_t value)
 {
         struct {
                 struct oriel_wire_header header;
@@ -167,7 +135,7 @@ static void send_u64(int socket, uint32_t request, uint32_t flags, uint64_t valu
         need(send(socket, &message, sizeof(message), MSG_NOSIGNAL) == sizeof(message));
 }
 
-static void drain(int socket)
+void drain(int socket)
 {
         char bytes[4096];
 
@@ -182,7 +150,7 @@ static void check_line(void *userdata, enum oriel_log_level level, const char *l
 }
 
 /* Each message in words. */
-static const struct oriel_log words = {.write = check_line, .level = ORIEL_LOG_DEBUG};
+const struct oriel_log words = {.write = check_line, .level = ORIEL_LOG_DEBUG};
 
 /* ---- the back-end ---- */
 
@@ -253,7 +221,7 @@ static int check_state(void *userdata)
         return 0;
 }
 
-static int get_object(void *userdata, const uint8_t uuid[16])
+int get_object(void *userdata, const uint8_t uuid[16])
 {
         (void)userdata;
         return uuid[0] ? fd_dup(kinds[0]) : -ENOENT;
@@ -375,221 +343,6 @@ static void fuzz_backend(struct script *script)
                 drain(fds[0]);
         }
         oriel_backend_free(backend);
-        fd_close(fds[0]);
-}
-
-/* ---- the front-end ---- */
-
-static int take_object(void *userdata, const uint8_t uuid[16])
-{
-        (void)userdata;
-        return uuid[0] ? 0 : -EINVAL;
-}
-
-static int find_object(void *userdata, const uint8_t uuid[16])
-{
-        return get_object(userdata, uuid);
-}
-
-static int set_notifier(void *userdata, unsigned vring, int fd, uint64_t offset, uint64_t size)
-{
-        (void)userdata;
-        (void)fd;
-        (void)offset;
-        (void)size;
-        return vring < QUEUES ? 0 : -EINVAL;
-}
-
-static void tell_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
-{
-        struct oriel_mapping_info info;
-
-        (void)userdata;
-        (void)region;
-        oriel_mapping_get_info(mapping, &info);
-        need(fcntl(fd, F_GETFD) >= 0);
-}
-
-static void tell_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping)
-{
-        struct oriel_mapping_info info;
-
-        (void)userdata;
-        (void)region;
-        oriel_mapping_get_info(mapping, &info);
-        need(!info.live);
-}
-
-static void tell_vring(void *userdata, unsigned vring)
-{
-        (void)userdata;
-        (void)vring;
-}
-
-static void tell_refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
-{
-        (void)userdata, (void)map;
-        need(error < 0 && request);
-}
-
-static void tell_config_changed(void *userdata)
-{
-        (void)userdata;
-}
-
-static void tell_miss(void *userdata, uint64_t iova, enum oriel_access access)
-{
-        (void)userdata, (void)iova, (void)access;
-}
-
-static struct oriel_frontend *make_frontend(struct oriel_region *region)
-{
-        const struct oriel_frontend_ops ops = {
-                .struct_size = sizeof(ops),
-                .refused = tell_refused,
-                .config_changed = tell_config_changed,
-                .iotlb_miss = tell_miss,
-                .mapped = tell_mapped,
-                .unmapped = tell_unmapped,
-                .vring_call = tell_vring,
-                .vring_err = tell_vring,
-                .host_notifier = set_notifier,
-                .shared_object_add = take_object,
-                .shared_object_remove = take_object,
-                .shared_object_lookup = find_object,
-        };
-        const struct oriel_frontend_options options = {
-                .struct_size = sizeof(options), .ops = &ops, .timeout_ms = 1, .log = &words};
-        struct oriel_frontend *frontend;
-
-        need(oriel_frontend_new(&options, &frontend) == 0);
-        oriel_frontend_set_region(frontend, 0, region);
-        return frontend;
-}
-
-static int take_back_channel(int socket)
-{
-        union {
-                struct cmsghdr align;
-                char room[CMSG_SPACE(sizeof(int))];
-        } control;
-        int fd = -1;
-
-        for (ssize_t n = 1; n > 0 && fd < 0;) {
-                struct oriel_wire_header header;
-                struct iovec iov = {&header, sizeof(header)};
-                struct msghdr msg = {.msg_iov = &iov,
-                                     .msg_iovlen = 1,
-                                     .msg_control = control.room,
-                                     .msg_controllen = sizeof(control.room)};
-                uint8_t payload[64];
-
-                n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-                if (n > 0 && CMSG_FIRSTHDR(&msg))
-                        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
-                if (n > 0 && header.size > 0)
-                        n = recv(socket, payload, header.size, MSG_DONTWAIT);
-        }
-        return fd;
-}
-
-/* One call of the front-end's, to which the input is the answer. */
-static void ask(struct oriel_frontend *frontend, uint8_t what)
-{
-        struct oriel_wire_inflight inflight = {.num_queues = 1, .queue_size = 16};
-        uint64_t sizes[ORIEL_MAX_SHMIDS];
-        uint8_t bytes[16] = {1}, status;
-        unsigned queues;
-        uint32_t base;
-        int fd = -1;
-
-        switch (what % 9) {
-        case 0:
-                oriel_frontend_get_shmem_config(frontend, sizes);
-                break;
-        case 1:
-                oriel_frontend_get_config(frontend, 0, bytes, sizeof(bytes));
-                break;
-        case 2:
-                oriel_frontend_get_inflight_fd(frontend, &inflight, &fd);
-                break;
-        case 3:
-                fd = oriel_frontend_get_shared_object(frontend, bytes);
-                break;
-        case 4:
-                oriel_frontend_set_device_state_fd(frontend, ORIEL_DEVICE_STATE_SAVE, kinds[2], &fd);
-                break;
-        case 5:
-                oriel_frontend_get_queue_num(frontend, &queues);
-                break;
-        case 6:
-                oriel_frontend_get_vring_base(frontend, 0, &base);
-                break;
-        case 7:
-                oriel_frontend_get_status(frontend, &status);
-                break;
-        default:
-                oriel_frontend_negotiate(frontend, UINT64_MAX);
-                break;
-        }
-        fd_close(fd);
-}
-
-static void talk_to_frontend(struct script *script, struct oriel_frontend *frontend, int main)
-{
-        const uint64_t features = oriel_frontend_supported();
-        int back;
-
-        send_u64(main, ORIEL_FRONTEND_GET_FEATURES, ORIEL_FLAG_REPLY,
-                 VIRTIO | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES));
-        send_u64(main, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, ORIEL_FLAG_REPLY, features);
-        send_u64(main, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_FLAG_REPLY, 0);
-        send_u64(main, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_REPLY, 0);
-        send_u64(main, ORIEL_FRONTEND_SET_FEATURES, ORIEL_FLAG_REPLY, 0);
-        need(oriel_frontend_negotiate(frontend, features) == 0);
-        need(oriel_frontend_set_features(frontend, VIRTIO) == 0);
-        back = take_back_channel(main);
-        need(back >= 0);
-        if (script->how & AGREED) {
-                while (send_next(script, back) && oriel_frontend_dispatch(frontend) == 0)
-                        drain(back);
-        } else {
-                uint8_t what;
-
-                while (oriel_frontend_connected(frontend) && take(&script->input, &what, 1) &&
-                       send_next(script, main)) {
-                        ask(frontend, what);
-                        drain(main);
-                }
-        }
-        fd_close(back);
-}
-
-static void fuzz_frontend(struct script *script)
-{
-        static struct oriel_window *window;
-        struct oriel_region *region;
-        struct oriel_frontend *frontend;
-        int fds[2];
-
-        if (!window)
-                need(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &window) == 0);
-
-        const struct oriel_region_options options = {
-                .struct_size = sizeof(options),
-                .size = WINDOW,
-                .placement = oriel_window_placement(),
-                .userdata = window,
-        };
-
-        need(oriel_region_new(&options, &region) == 0);
-        frontend = make_frontend(region);
-        need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-        need(oriel_frontend_attach(frontend, fds[1]) == 0);
-        talk_to_frontend(script, frontend, fds[0]);
-        oriel_frontend_free(frontend);
-        need(oriel_region_count(region) == 0);
-        oriel_region_free(region);
         fd_close(fds[0]);
 }
 

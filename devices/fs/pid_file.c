@@ -32,7 +32,8 @@ USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0)
 
 /* ---- PATH.pid ---- */
 
-#define IN_USE_US 100000
+#define IN_USE_US    100000
+#define IN_USE_TRIES 30
 
 static bool is_still_named(const struct pid_file *file)
 {
@@ -75,7 +76,7 @@ static int make_locked_soon(struct pid_file *file)
 {
         int r = make_locked(file);
 
-        if (r == -EWOULDBLOCK) {
+        for (int tries = 0; r == -EWOULDBLOCK && tries < IN_USE_TRIES; tries++) {
                 fd_close(file->fd);
                 usleep(IN_USE_US);
                 r = make_locked(file);

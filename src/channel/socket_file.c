@@ -17,7 +17,8 @@
 USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
 
 /* A server that was killed may still be going when the next one is started in its place. */
-#define IN_USE_US 100000
+#define IN_USE_US    100000
+#define IN_USE_TRIES 30
 
 /* @path as its directory and a name in that. */
 static int find_directory(const char *path, const char **name)
@@ -34,7 +35,7 @@ int socket_file_listen(struct socket_file *file, const char *path)
         int fd = oriel_socket_listen(path);
         struct stat st;
 
-        if (fd == -EADDRINUSE) {
+        for (int tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
                 usleep(IN_USE_US);
                 fd = oriel_socket_listen(path);
         }
