@@ -432,7 +432,10 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
                 fd_close(ready[1]);
                 r = settle(options, ready[0], proc_fd);
                 fd_close(ready[0]);
-                return r < 0 ? r : 0;
+                /* What there is to clean up is the other process's. */
+                if (r < 0)
+                        _exit(STATUS_FAILURE);
+                return 0;
         }
         fd_close(ready[0]);
 
