@@ -402,6 +402,7 @@ static void run_for(unsigned seconds, struct attack *attack, struct guest *guest
         static void *(*const hosts[])(void *) = {swap_folder, swap_file, move_out};
         pthread_t threads[ARRAY_SIZE(hosts)];
 
+        atomic_store(&attack->stop, false);
         for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, hosts[i], attack), 0);
         for (unsigned i = 0; i < GUESTS; i++) {
@@ -412,8 +413,18 @@ static void run_for(unsigned seconds, struct attack *attack, struct guest *guest
         atomic_store(&attack->stop, true);
         for (unsigned i = 0; i < GUESTS; i++)
                 pthread_join(guests[i].thread, NULL);
+        for (unsigned i = 0; i < GUESTS; i++)
+                assert_int_equal(guests[i].leaks, 0);
         for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
                 pthread_join(threads[i], NULL);
+}
+
+static bool have_done_enough(const struct guest *guests)
+{
+        for (unsigned i = 0; i < GUESTS; i++)
+                if (guests[i].entered <= 10 || guests[i].reads <= 10 || guests[i].made <= 10)
+                        return false;
+        return true;
 }
 
 static void test_attack(void **state)
@@ -428,7 +439,9 @@ static void test_attack(void **state)
         const struct seen before = look(&attack);
         const int fds = client_fds();
 
-        run_for(seconds ? (unsigned)atoi(seconds) : 3, &attack, guests);
+        /* Until it has come to something, which takes longer beside others. */
+        for (int rounds = 0; rounds == 0 || (rounds < 20 && !have_done_enough(guests)); rounds++)
+                run_for(seconds ? (unsigned)atoi(seconds) : 3, &attack, guests);
         bring_back(&attack);
         assert_int_equal(client_fds(), fds);
 
@@ -445,8 +458,8 @@ static void test_attack(void **state)
                               guests[i].entered, guests[i].reads, guests[i].made, atomic_load(&attack.swaps),
                               atomic_load(&attack.refusals));
                 assert_int_equal(guests[i].leaks, 0);
-                assert_true(guests[i].entered > 10 && guests[i].reads > 10 && guests[i].made > 10);
         }
+        assert_true(have_done_enough(guests));
         close(attack.moved_fd);
         client_end(&attack.client);
 }
