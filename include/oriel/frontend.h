@@ -59,8 +59,8 @@ struct oriel_frontend_options {
         size_t struct_size;
         const struct oriel_frontend_ops *ops; /* copied; NULL: none */
         void *userdata;
-        const struct oriel_log *log;         /* copied; NULL: silent */
-        int timeout_ms;                      /* for each reply; 0: 5000. More for memory: 1 ms for each 16 KiB */
+        const struct oriel_log *log; /* copied; NULL: silent */
+        int timeout_ms; /* for each reply; 0: 5000. For memory 1 ms more for each 16 KiB, 10 minutes at most */
         const struct oriel_dialect *dialect; /* NULL: the standard */
         /* The end of a connection leaves what is mapped where it is, as oriel_region_orphan_all() has it, for the next
          * back-end to replace. For a front-end whose guest goes on meanwhile: it would else find a hole where it had a

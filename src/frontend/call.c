@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/range.h"
 #include "frontend/frontend.h"
 
 #include <errno.h>
@@ -28,19 +29,32 @@ static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *
         return r;
 }
 
+/* Of the regions that a message has, in bytes. It may be shorter than it says. */
+static uint64_t memory_told(const struct message *message)
+{
+        const struct oriel_wire_memory *table = &message->payload.memory;
+        uint64_t size = 0;
+
+        if (message->header.request == ORIEL_FRONTEND_ADD_MEM_REG &&
+            message->header.size >= sizeof(struct oriel_wire_mem_reg))
+                return message->payload.mem_reg.region.size;
+        if (message->header.request != ORIEL_FRONTEND_SET_MEM_TABLE)
+                return 0;
+        for (unsigned i = 0; i < ORIEL_MAX_MEM_REGIONS; i++)
+                if (message->header.size >=
+                            offsetof(struct oriel_wire_memory, regions) + (i + 1) * sizeof(table->regions[0]) &&
+                    !checked_add(size, table->regions[i].size, &size))
+                        return UINT64_MAX;
+        return size;
+}
+
 /* A back-end maps memory before it answers, and may go through all of it (DPDK takes 3 s for 256 MiB): for that it has
- * more time, at 16 KiB in a millisecond. */
+ * more time, at 16 KiB in a millisecond, and 10 minutes at the most. */
 static int timeout_of(const struct oriel_frontend *frontend, const struct message *request)
 {
-        const uint64_t per_ms = 16 << 10, most = INT_MAX / 2;
-        const struct oriel_wire_memory *table = &request->payload.memory;
-        uint64_t ms = (uint64_t)frontend->timeout_ms;
+        const uint64_t per_ms = 16 << 10, most = 600000;
 
-        if (request->header.request == ORIEL_FRONTEND_ADD_MEM_REG)
-                ms += request->payload.mem_reg.region.size / per_ms;
-        for (unsigned i = 0; request->header.request == ORIEL_FRONTEND_SET_MEM_TABLE && i < table->num_regions; i++)
-                ms += table->regions[i].size / per_ms;
-        return (int)MIN(ms, most);
+        return frontend->timeout_ms + (int)MIN(memory_told(request) / per_ms, most);
 }
 
 static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected,
