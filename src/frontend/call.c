@@ -54,7 +54,7 @@ static int timeout_of(const struct oriel_frontend *frontend, const struct messag
 {
         const uint64_t per_ms = 16 << 10, most = 600000;
 
-        return frontend->timeout_ms + (int)MIN(memory_told(request) / per_ms, most);
+        return (int)MIN((uint64_t)frontend->timeout_ms + MIN(memory_told(request) / per_ms, most), INT_MAX);
 }
 
 static int wait_reply(struct oriel_frontend *frontend, const struct oriel_message_row *row, uint32_t expected,
