@@ -15,6 +15,7 @@ import subprocess
 import termios
 import threading
 import time
+import unittest
 
 import scripted
 import vhost_user
@@ -427,6 +428,8 @@ class Ends(GuestCase):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
+    # A race, which is won by trying often; what a sanitizer's build shows of it is in hostile-eventfd, without a race.
+    @unittest.skipIf(SANDBOX == "off", "a race, for a fast build")
     def test_notifications_that_block(self):
         """A kick descriptor is the back-end's too: neither a new connection of its device, nor a reset nor the end of the
         machine waits for what it does to that."""
