@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests to a virtio-fs back-end, one at a time and waited for: what demo and bench ask with. Requests and
+ * answers lie in memory that the back-end has too, so an answer's header is copied out before it is checked. */
+
 #include "cli/fuse_client.h"
 #include "base/cleanup.h"
 #include "base/shared.h"

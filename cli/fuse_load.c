@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests to a virtio-fs back-end, many at a time: the load of "oriel bench fs". Each slot has a request on its
+ * way, and is given the next one when its answer comes. */
+
 #include "cli/fuse_load.h"
 #include "base/cleanup.h"
 #include "base/shared.h"

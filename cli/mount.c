@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel mount": a virtio-fs back-end mounted on this host, by way of /dev/fuse. This file brings the device and the
+ * mount up and takes them down; mount_relay.c passes requests on, mount_dax.c knows what the window shows. */
+
 #define FUSE_USE_VERSION 312
 #include "cli/mount.h"
 #include "base/cleanup.h"

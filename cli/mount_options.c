@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What mount(8) and fstab say to "oriel mount" by -o: options of the command's own, options of the kernel's mount, and
+ * those that are for the boot scripts alone. */
+
 #include "cli/mount_options.h"
 
 #include "base/cleanup.h"

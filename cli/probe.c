@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel probe": what a back-end offers, as text or JSON. The back-end is asked and not started. What was learnt before
+ * a rule was broken is printed too. */
+
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/options.h"

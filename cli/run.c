@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel run": options, console, control socket and signals of a machine, and the loop that serves them. The machine
+ * itself is vmm/machine.c; what needs more rights than its process keeps is done by the broker beside it. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"

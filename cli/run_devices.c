@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The --device and --share options of "oriel run": what each says, and how its back-end is started or connected to. */
+
 #include "cli/run_devices.h"
 
 #include "base/cleanup.h"

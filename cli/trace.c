@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel trace": options, sockets and output of the tracer, which is in trace/. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/options.h"
