@@ -57,7 +57,7 @@ static int listed(void)
 
 static int open_from_descriptor(void)
 {
-        return error_of(openat(-1 & INT32_MAX, "x", O_RDONLY | O_CLOEXEC)) == EBADF ? 0 : -1;
+        return error_of(openat(INT32_MAX, "x", O_RDONLY | O_CLOEXEC)) == EBADF ? 0 : -1;
 }
 
 static int link_from_descriptors(void)
