@@ -50,7 +50,7 @@ static struct {
         bool read;
 } mounts = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
-/* Types of which a process, another machine or a host serves the files. FUSE's own are "fuse.NAME" as well. */
+/* Types of which a process, another machine or a host serves the files. */
 static const char *const served_by_others[] = {
         "fuse",     "fuseblk", "virtiofs", "nfs",   "nfs4", "cifs",   "smb3",   "9p",     "afs",    "ceph",   "coda",
         "orangefs", "lustre",  "gfs2",     "ocfs2", "gpfs", "beegfs", "vboxsf", "vmhgfs", "prl_fs", "autofs",
@@ -58,8 +58,6 @@ static const char *const served_by_others[] = {
 
 static enum served served_by(const char *type)
 {
-        if (strncmp(type, "fuse.", 5) == 0)
-                return BY_OTHERS;
         for (size_t i = 0; i < ARRAY_SIZE(served_by_others); i++)
                 if (strcmp(type, served_by_others[i]) == 0)
                         return BY_OTHERS;
@@ -86,6 +84,8 @@ static void add_mount(const char *line)
                 mounts.rows = rows;
                 mounts.room = room;
         }
+        /* Subtypes, such as "fuse.sshfs" and "fuseblk.ntfs", are FUSE as well. */
+        name[strcspn(name, ".")] = '\0';
         mounts.rows[mounts.n++] = (struct mount_row){id, makedev(major, minor), served_by(name)};
 }
 
