@@ -46,7 +46,9 @@ static void add(struct command_line *line, const char *word)
         line->argv[line->n] = NULL;
 }
 
-static void make_command_line(struct command_line *line, const struct place *place, int side, uint64_t dax)
+/* A socket of its own for each one that is started: oriel-fs keeps others from it for as long as it lives. */
+static void make_command_line(struct command_line *line, const struct place *place, int side, unsigned number,
+                              uint64_t dax)
 {
         const struct option_list *options = side == OWN ? &fs_options.own_options : &fs_options.peer_options;
         char *rest;
@@ -55,7 +57,7 @@ static void make_command_line(struct command_line *line, const struct place *pla
         snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : fs_options.peer);
         for (char *word = strtok_r(line->words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
                 add(line, word);
-        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d-%d", place->path, getpid(), side);
+        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/socket-%u", place->path, number);
         snprintf(line->share, sizeof(line->share), "--shared-dir=%s/share", place->path);
         snprintf(line->window, sizeof(line->window), "--dax-window=%" PRIu64, dax);
         add(line, line->socket);
@@ -253,15 +255,15 @@ int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss)
 
 int session_open(struct session *session, const struct place *place, int side, uint64_t dax)
 {
+        static unsigned number;
         struct command_line line;
         char path[sizeof(place->path) + 32];
 
         *session = (struct session){
                 .name = side == OWN ? "oriel-fs" : "the peer",
         };
-        make_command_line(&line, place, side, dax);
-        snprintf(path, sizeof(path), "%s/log-%d-%d", place->path, getpid(), side);
-        unlink(line.socket + strlen("--socket-path="));
+        make_command_line(&line, place, side, ++number, dax);
+        snprintf(path, sizeof(path), "%s/log-%u", place->path, number);
 
         _cleanup_(fd_closep) int log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 
