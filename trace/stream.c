@@ -201,14 +201,14 @@ static void receive_message(struct stream *stream)
 
 /* ---- sending ---- */
 
-/* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd is not to go out as it is. */
+/* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd is not to go out as it is. A raw stream has none. */
 static bool is_withheld(const struct stream *stream)
 {
         static const struct oriel_wire_header due = {.request = ORIEL_FRONTEND_SET_BACKEND_REQ_FD};
         size_t n = stream->have < sizeof(due.request) ? stream->have : sizeof(due.request);
 
-        return stream->divert && stream->state == STREAM_OPEN && stream->n_cargo == 1 && stream->have < STREAM_HEADER &&
-               memcmp(stream->bytes, &due, n) == 0;
+        return stream->divert && !stream->raw && stream->state == STREAM_OPEN && stream->n_cargo == 1 &&
+               stream->have < STREAM_HEADER && memcmp(stream->bytes, &due, n) == 0;
 }
 
 static void attach_fds(struct msghdr *msg, union control *control, const struct cargo *cargo)

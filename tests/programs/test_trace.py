@@ -228,6 +228,17 @@ class Peers(ByHand):
         ends = {r["from"]: r["bytes"] for r in self.records() if r["type"] == "end"}
         self.assertEqual(ends, {"front-end": 100018, "back-end": 2})
 
+    def test_not_vhost_user_with_fds(self):
+        """A piece that could begin SET_BACKEND_REQ_FD, were there messages."""
+        pair = self.begin()
+        pair.front.send(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(pair.back.receive(18)[0], b"GET / HTTP/1.1\r\n\r\n")
+        for piece in struct.pack("<IIB", vu.SET_BACKEND_REQ_FD, 9, 0), b"the rest":
+            pair.front.send(piece, [0])
+            data, fds = pair.back.receive(len(piece))
+            self.assertEqual((data, len(fds)), (piece, 1))
+        self.done(pair)
+
     def test_one_byte_at_a_time(self):
         pair = self.begin()
         data = vu.pack(vu.SET_FEATURES, vu.u64(5)) + vu.pack(vu.GET_FEATURES)
