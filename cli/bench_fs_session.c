@@ -46,7 +46,7 @@ static void add(struct command_line *line, const char *word)
         line->argv[line->n] = NULL;
 }
 
-/* A socket of its own for each one that is started: oriel-fs keeps others from it for as long as it lives. */
+/* A socket of its own for each back-end, which may be started in a guest's process: oriel-fs keeps others from it. */
 static void make_command_line(struct command_line *line, const struct place *place, int side, unsigned number,
                               uint64_t dax)
 {
@@ -57,7 +57,7 @@ static void make_command_line(struct command_line *line, const struct place *pla
         snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : fs_options.peer);
         for (char *word = strtok_r(line->words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
                 add(line, word);
-        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/socket-%u", place->path, number);
+        snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d-%u", place->path, getpid(), number);
         snprintf(line->share, sizeof(line->share), "--shared-dir=%s/share", place->path);
         snprintf(line->window, sizeof(line->window), "--dax-window=%" PRIu64, dax);
         add(line, line->socket);
@@ -263,7 +263,7 @@ int session_open(struct session *session, const struct place *place, int side, u
                 .name = side == OWN ? "oriel-fs" : "the peer",
         };
         make_command_line(&line, place, side, ++number, dax);
-        snprintf(path, sizeof(path), "%s/log-%u", place->path, number);
+        snprintf(path, sizeof(path), "%s/log-%d-%u", place->path, getpid(), number);
 
         _cleanup_(fd_closep) int log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 
