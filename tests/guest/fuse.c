@@ -4,7 +4,6 @@
 #include <linux/errno.h>
 
 enum { REQUESTS = 1 }; /* the first request queue; before it comes the one for what is urgent */
-enum { TIMEOUT_MS = 10000 };
 /* What Linux with DAX says of itself, as far as it matters here. */
 enum { INIT_FLAGS = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_MAP_ALIGNMENT };
 
@@ -67,7 +66,7 @@ int fuse_result(const struct fuse_call *call)
 
 int fuse_wait(struct fuse *fuse, struct fuse_call *call)
 {
-        uint64_t deadline = deadline_in(fuse->timeout_ms);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (!*(volatile bool *)&call->done)
                 if (!fuse_poll(fuse) && deadline_past(deadline))
@@ -125,7 +124,7 @@ int fuse_init(struct fuse *fuse, struct virtio *device, struct fuse_init_out *ou
                 .flags = INIT_FLAGS,
         };
 
-        *fuse = (struct fuse){.device = device, .timeout_ms = TIMEOUT_MS};
+        *fuse = (struct fuse){.device = device};
         return ask(fuse, new_request(FUSE_INIT, 0), &in, sizeof(in), out, sizeof(*out));
 }
 

@@ -14,7 +14,6 @@ enum { NAME_SIZE = 64 };
 struct fuse {
         struct virtio *device;
         uint64_t unique;
-        unsigned timeout_ms;
 };
 
 /* One request. It and what it points to stay where they are until the device has answered. */

@@ -63,6 +63,9 @@ void power_off(void) __attribute__((noreturn));
 /* Begin anew, as by the reset register. */
 void reset_machine(void) __attribute__((noreturn));
 
+/* Ends a wait that nothing else would end. A host with a load of its own needs long for things that take no time. */
+enum { LAST_RESORT_MS = 120000 };
+
 /* Bounds of waits, in the processor's ticks: none is so fast or slow that they would be too long or too short. */
 uint64_t deadline_in(unsigned ms);
 bool deadline_past(uint64_t deadline);

@@ -178,8 +178,6 @@ void sleep_ms(unsigned ms)
 
 /* ---- the host ---- */
 
-enum { HOST_TIMEOUT_MS = 30000 };
-
 bool host_has_answered(void)
 {
         if (!(read8(LAYOUT_PLATFORM + UART_LSR) & UART_LSR_DR))
@@ -195,7 +193,7 @@ void tell_host(const char *name)
 
 void sync_host(const char *name)
 {
-        uint64_t deadline = deadline_in(HOST_TIMEOUT_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         tell_host(name);
         while (!host_has_answered())

@@ -113,13 +113,13 @@ static bool step_all(struct cycles *cycles)
 
 static bool run(struct cycles *cycles)
 {
-        uint64_t deadline = deadline_in(cycles->share.fuse.timeout_ms);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (cycles->done < cycles->count) {
                 if (!step_all(cycles))
                         return false;
                 if (fuse_poll(&cycles->share.fuse))
-                        deadline = deadline_in(cycles->share.fuse.timeout_ms);
+                        deadline = deadline_in(LAST_RESORT_MS);
                 else if (deadline_past(deadline))
                         return false;
         }

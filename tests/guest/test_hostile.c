@@ -12,7 +12,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
-enum { SEED = 1, SETTLE_MS = 20, SOON_MS = 5000 };
+enum { SEED = 1, SETTLE_MS = 20 };
 
 static const uint64_t nowhere[] = {
         0x10000000, 0xb0000000, 0xd0000000, 0xf0000000, 0x8000000000000000, UINT64_MAX & ~UINT64_C(0xfff),
@@ -46,7 +46,7 @@ static void check_survived(const char *misdeed)
 /* The device says that it needs to be reset. */
 static bool breaks_soon(void)
 {
-        uint64_t deadline = deadline_in(SOON_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (!(virtio_status(&victim.device) & VIRTIO_CONFIG_S_NEEDS_RESET))
                 if (deadline_past(deadline))
@@ -251,7 +251,7 @@ static void do_descriptors(void)
 /* A request whose data is not in memory: an answer, or a ring that is broken; but not for ever. */
 static bool ends(struct fuse_call *call)
 {
-        uint64_t deadline = deadline_in(SOON_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (!*(volatile bool *)&call->done && !(virtio_status(&victim.device) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
                 fuse_poll(&victim.fuse);

@@ -12,7 +12,7 @@
 
 /* Intel SDM volume 3, 11.4: the local APIC's registers. */
 enum { APIC_SPURIOUS = 0xf0, APIC_ENABLED = 0x1ff, APIC_REQUESTS = 0x200 };
-enum { QUEUE = 1, ENTRY = 2, EARLY_VECTOR = 0x31, VECTOR = 0x41, OTHER_VECTOR = 0x52, SOON_MS = 5000, SETTLE_MS = 20 };
+enum { QUEUE = 1, ENTRY = 2, EARLY_VECTOR = 0x31, VECTOR = 0x41, OTHER_VECTOR = 0x52, SETTLE_MS = 20 };
 
 struct interrupts {
         struct share share;
@@ -26,7 +26,7 @@ static bool waits_at_apic(uint8_t vector)
 
 static bool arrives(uint8_t vector)
 {
-        uint64_t deadline = deadline_in(SOON_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (!waits_at_apic(vector))
                 if (deadline_past(deadline))

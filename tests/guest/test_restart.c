@@ -8,7 +8,7 @@
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 
-enum { SEED = 1, OTHER = 2, TIMEOUT_MS = 20000, IN_FLIGHT = 8 };
+enum { SEED = 1, OTHER = 2, IN_FLIGHT = 8 };
 
 struct outage {
         struct share share;
@@ -146,7 +146,6 @@ void test_restart(void)
         unsigned count = (unsigned)cmdline_number("count", 1);
 
         share_start(share, "share");
-        share->fuse.timeout_ms = TIMEOUT_MS;
         outage.node = share_lookup(share, "file", &outage.size);
         need(share_map(share, outage.node, 0, 0, RANGE, true) == 0, "a file can be mapped");
         for (unsigned round = 1; round <= count; round++) {

@@ -5,7 +5,7 @@
 #include "share.h"
 #include "tests.h"
 
-enum { FIRST = 1, SECOND = 2, THIRD = 3, HEAL_MS = 5000, STORM_MS = 20000, WINDOW_BAR = 2 };
+enum { FIRST = 1, SECOND = 2, THIRD = 3, WINDOW_BAR = 2 };
 
 /* Whether all is what @seed says up to @end, and zeros from there to @size. */
 static bool shows(const struct share *share, uint32_t seed, uint64_t end, uint64_t size)
@@ -31,7 +31,7 @@ static bool shows_any(const struct share *share, uint64_t size)
 
 static bool shows_soon(const struct share *share, uint32_t seed, uint64_t size)
 {
-        uint64_t deadline = deadline_in(HEAL_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         while (!shows(share, seed, size, size))
                 if (deadline_past(deadline))
@@ -42,7 +42,7 @@ static bool shows_soon(const struct share *share, uint32_t seed, uint64_t size)
 /* The host goes on until it has been heard of, so what is read changes all the time. */
 static void test_storm(const struct share *share, uint64_t size)
 {
-        uint64_t deadline = deadline_in(STORM_MS), rounds = 0;
+        uint64_t deadline = deadline_in(LAST_RESORT_MS), rounds = 0;
         bool good = true;
 
         tell_host("storm");

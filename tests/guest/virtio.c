@@ -7,7 +7,7 @@
 
 /* virtio 1.2, 4.1.2: the vendor, and where the devices' numbers begin. */
 enum { VENDOR = 0x1af4, FIRST_DEVICE = 0x1040 };
-enum { MOST_FUNCTIONS = 64, TIMEOUT_MS = 10000, FEATURE_WORDS = 2 };
+enum { MOST_FUNCTIONS = 64, FEATURE_WORDS = 2 };
 
 /* ---- where everything is ---- */
 
@@ -111,7 +111,7 @@ void virtio_add_status(const struct virtio *device, uint8_t bits)
 
 bool virtio_reset(struct virtio *device)
 {
-        uint64_t deadline = deadline_in(TIMEOUT_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         write8(virtio_register(device, VIRTIO_PCI_COMMON_STATUS), 0);
         while (virtio_status(device) != 0)
@@ -196,7 +196,7 @@ bool virtio_start_queue(struct virtio *device, uint16_t index)
 
 bool virtio_reset_queue(struct virtio *device, uint16_t index)
 {
-        uint64_t deadline = deadline_in(TIMEOUT_MS);
+        uint64_t deadline = deadline_in(LAST_RESORT_MS);
 
         virtio_select(device, index);
         write16(virtio_register(device, VIRTIO_PCI_COMMON_Q_RESET), 1);

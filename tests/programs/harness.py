@@ -10,16 +10,17 @@ import tempfile
 import time
 import unittest
 
+from limits import LAST_RESORT
+
 ORIEL = os.environ["ORIEL"]
 ORIEL_FS = os.environ["ORIEL_FS"]
-TIMEOUT = 60
 
 
 def run(*args, **kwargs):
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=TIMEOUT, **kwargs)
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=LAST_RESORT, **kwargs)
 
 
-def wait_for(condition, what, seconds=20):
+def wait_for(condition, what, seconds=LAST_RESORT):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -80,7 +81,7 @@ class Case(unittest.TestCase):
         if process.poll() is None:
             process.send_signal(number)
         if not process.stdout.closed:
-            process.out, process.err = process.communicate(timeout=TIMEOUT)
+            process.out, process.err = process.communicate(timeout=LAST_RESORT)
         return process.returncode, process.err
 
     def start_fs(self, *options, path=None):

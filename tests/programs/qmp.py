@@ -3,13 +3,15 @@
 import json
 import socket
 
+from limits import LAST_RESORT
+
 
 class Qmp:
     """Events that come while something else is waited for are kept, in their order."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(120)
+        self.socket.settimeout(LAST_RESORT)
         self.socket.connect(path)
         self.lines = self.socket.makefile("rw")
         self.events = []

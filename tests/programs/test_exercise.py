@@ -11,7 +11,8 @@ import subprocess
 import threading
 import time
 
-from harness import TIMEOUT, main, unittest, wait_for
+from harness import main, unittest, wait_for
+from limits import LAST_RESORT
 from mount_case import MountCase, why_not
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -117,7 +118,7 @@ class Mounted(MountCase):
         self.start_mount()
 
     def run_ok(self, *command, **options):
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **options)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=LAST_RESORT, **options)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         return result.stdout
 
@@ -192,7 +193,7 @@ class Exercise(Mounted):
             runs.append(self.start(os.path.join(EXERCISE, "exercise-fsx"), f"--seed={seed}", f"--seconds={seconds}", *options,
                                    f"--host={os.path.join(self.share, name)}", self.at(name)))
         for process in runs:
-            process.wait(120)
+            process.wait(LAST_RESORT)
             self.assertEqual(self.end(process), (0, ""), process.out)
 
     @needs("tar")
@@ -341,7 +342,7 @@ class Exercise(Mounted):
 
         def race(at):
             for i in range(20 if SHORT else 100):
-                barrier.wait(TIMEOUT)
+                barrier.wait(LAST_RESORT)
                 try:
                     act(at, f"race-{i}")
                     won.append(i)

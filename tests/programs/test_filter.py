@@ -16,6 +16,7 @@ import scripted
 import taken_over
 import vhost_user
 from harness import ORIEL, ORIEL_FS, is_listened_on, main, wait_for
+from limits import LAST_RESORT
 from taken_over import KILLED, TakenOver
 from test_run import GUEST, Guest, GuestCase
 
@@ -90,7 +91,7 @@ class Machine(GuestCase, FilterCase):
     def end_machine(self, process, device):
         """The machine's own exit status: strace passes a signal's end on as its own."""
         terminate_child(process)
-        process.wait(120)
+        process.wait(LAST_RESORT)
         device.end()
         return process.returncode
 
@@ -102,7 +103,7 @@ class Machine(GuestCase, FilterCase):
                 device = scripted.Device(socket)
                 options = [f"--device=socket={socket},virtio-id=5", self.option()]
                 process = self.start_traced(*options) if traced else Guest(self, "wait", *options).process
-                self.assertTrue(device.ready.wait(60))
+                self.assertTrue(device.ready.wait(LAST_RESORT))
                 wrong = vhost_user.pack(vhost_user.SHMEM_UNMAP, vhost_user.mmap_payload(0, 4096)) * 100
                 for _ in range(40 if traced else 400):
                     device.channel.socket.sendall(wrong)
@@ -113,7 +114,7 @@ class Machine(GuestCase, FilterCase):
                     self.check_refused(self.path("trace"))
                     continue
                 process.terminate()
-                self.assertEqual(process.wait(60), 0)
+                self.assertEqual(process.wait(LAST_RESORT), 0)
                 device.end()
 
     def test_mappings_and_errors(self):
@@ -121,7 +122,7 @@ class Machine(GuestCase, FilterCase):
         device = scripted.Device(self.socket)
         control = self.path("control")
         process = self.start_traced(f"--device=socket={self.socket},virtio-id=5", f"--control={control}")
-        self.assertTrue(device.ready.wait(60))
+        self.assertTrue(device.ready.wait(LAST_RESORT))
         memory = os.memfd_create("mapped")
         os.ftruncate(memory, 2 << 20)
         reader, writer = os.pipe()
@@ -133,7 +134,7 @@ class Machine(GuestCase, FilterCase):
         for command in ('{"execute": "oriel-query-shmem"}', '{"execute": "query-status"}', "no JSON", '{"execute": "system_reset"}'):
             with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as lines:
                 client.connect(control)
-                client.settimeout(60)
+                client.settimeout(LAST_RESORT)
                 lines.readline()
                 lines.write('{"execute": "qmp_capabilities"}\n' + command + "\n")
                 lines.flush()
@@ -141,7 +142,7 @@ class Machine(GuestCase, FilterCase):
                 lines.readline()
         device.ready.clear()
         device.cut()
-        self.assertTrue(device.ready.wait(60))
+        self.assertTrue(device.ready.wait(LAST_RESORT))
         for fd in (memory, reader, writer):
             os.close(fd)
         self.assertEqual(self.end_machine(process, device), 0)
@@ -239,12 +240,12 @@ class Fs(FilterCase):
                 trace = self.path("trace")
                 daemon = self.start(*strace(trace, ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share, "--xattr",
                                             "--posix-acl", *options))
-                wait_for(lambda: is_listened_on(self.socket), "oriel-fs", 60)
+                wait_for(lambda: is_listened_on(self.socket), "oriel-fs")
                 mount = self.start_mount()
                 self.use(500 if options else 3000)
                 self.end(mount)
                 terminate_child(daemon)
-                self.assertEqual(daemon.wait(60), 0)
+                self.assertEqual(daemon.wait(LAST_RESORT), 0)
                 self.assertFalse(os.path.exists(self.socket))
                 self.end(daemon)
                 self.assertEqual(self.check_refused(trace), [], "paths that were resolved")

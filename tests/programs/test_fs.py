@@ -12,6 +12,7 @@ import threading
 import unittest
 
 from harness import ORIEL, ORIEL_FS, Case, is_listened_on, listen_instead, listening, main, run, wait_for
+from limits import LAST_RESORT
 
 
 class Daemon(Case):
@@ -29,7 +30,7 @@ class Daemon(Case):
     def test_once(self):
         process = self.start_fs("--once")
         self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
         self.assertFalse(os.path.exists(self.socket))
 
     def test_as_virtiofsd_is_started(self):
@@ -38,7 +39,7 @@ class Daemon(Case):
                         ["--log-level=INFO"], ["--thread-pool-size=1000"]):
             process = self.start_fs("--once", *options)
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
-            self.assertEqual(process.wait(20), 0)
+            self.assertEqual(process.wait(LAST_RESORT), 0)
         for wrong in ("never|none", "|none", "n", ""):
             self.assertEqual(run(ORIEL_FS, "--cache=" + wrong, "--shared-dir=/", "--socket-path=/nowhere/s").returncode, 2, wrong)
         self.assertEqual(run(ORIEL_FS, "-V").stdout, run(ORIEL_FS, "--version").stdout)
@@ -52,7 +53,7 @@ class Daemon(Case):
                         ["-o", "cache=always", "-o", "no_xattr,killpriv_v2,no_announce_submounts,loglevel=debug"]):
             process = self.start_fs("--once", *options)
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
-            self.assertEqual(process.wait(20), 0, options)
+            self.assertEqual(process.wait(LAST_RESORT), 0, options)
 
     def test_says_that_it_waits(self):
         process = self.start(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share)
@@ -79,13 +80,13 @@ class Daemon(Case):
         if os.geteuid() == 0:
             process = self.start_fs("--once", "--inode-file-handles=mandatory")
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
-            self.assertEqual(process.wait(20), 0)
+            self.assertEqual(process.wait(LAST_RESORT), 0)
 
     def test_parked(self):
         for value in ("off", "0", "1", "100000"):
             process = self.start_fs("--once", f"--parked={value}")
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, value)
-            self.assertEqual(process.wait(20), 0)
+            self.assertEqual(process.wait(LAST_RESORT), 0)
         for value in ("on", "-1", "1x", "", "9" * 100):
             result = run(ORIEL_FS, f"--parked={value}", "--shared-dir", self.share, "--socket-path", self.socket)
             self.assertEqual(result.returncode, 2, value)
@@ -142,7 +143,7 @@ class Daemon(Case):
             with open(path) as file:
                 self.assertEqual(file.read(), f"{process.pid}\n")
             process.kill()
-            process.wait(20)
+            process.wait(LAST_RESORT)
         # Another's by then.
         process = self.start_fs("--sandbox=none")
         self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
@@ -177,7 +178,7 @@ class Daemon(Case):
         process = self.start(ORIEL_FS, f"--fd={theirs.fileno()}", "--shared-dir", self.share, pass_fds=[theirs.fileno()])
         theirs.close()
         ours.close()
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
 
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.socket)

@@ -18,6 +18,7 @@ import threading
 import time
 
 from harness import ORIEL, main, run, unittest, wait_for
+from limits import LAST_RESORT
 from mount_case import MountCase, why_not
 
 
@@ -44,7 +45,7 @@ class Mount(MountCase):
         self.start_fs("--dax-window", "8M")
         process = self.start_mount()
         subprocess.run(["umount", self.point], check=True)
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
 
     def test_unmount_while_in_use(self):
         self.start_fs("--dax-window", "8M")
@@ -66,7 +67,7 @@ class Mount(MountCase):
             self.assertRegex(process.stderr.readline(), "^oriel: .*/mnt is unmounted, but in use: it is served until .*\n$")
             self.assertFalse(self.mounted())
             file.write(b"x")
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
         self.assertEqual(self.host("busy"), b"x")
 
     def test_busy(self):
@@ -152,7 +153,7 @@ class Mount(MountCase):
         fd = os.open(self.at("file"), os.O_WRONLY | os.O_CREAT)
         self.addCleanup(self.close_orphan, fd)
         backend.kill()
-        process.wait(20)
+        process.wait(LAST_RESORT)
         self.assertEqual(process.returncode, 1)
         self.assertRegex(self.end(process)[1], "^oriel: .*the back-end is gone; .* is unmounted\n$")
         self.assertFalse(self.mounted())
@@ -419,12 +420,12 @@ class Mount(MountCase):
                 pass
             return len(found) == count
 
-        wait_for(lambda: collect(80 - 64), "those who may not wait", 60)
+        wait_for(lambda: collect(80 - 64), "those who may not wait")
         self.assertEqual(set(found), {errno.ENOLCK})
         self.write("seen", b"x")
         self.assertEqual(os.stat(self.at("seen")).st_size, 1)
         unlock(held)
-        wait_for(lambda: collect(80), "those who wait", 60)
+        wait_for(lambda: collect(80), "those who wait")
         self.assertEqual(found.count(0), 64)
         for pid in pids:
             os.waitpid(pid, 0)
@@ -456,7 +457,7 @@ class Mount(MountCase):
             self.assertEqual(len(file.read()), 8 << 20)
         before = os.statvfs(self.share)
         os.remove(os.path.join(self.share, "large"))
-        wait_for(lambda: os.statvfs(self.share).f_bfree >= before.f_bfree + (8 << 20) // before.f_bsize, "the space", 60)
+        wait_for(lambda: os.statvfs(self.share).f_bfree >= before.f_bfree + (8 << 20) // before.f_bsize, "the space")
 
     def as_user(self, uid, change):
         """Whether it went well."""
@@ -581,7 +582,7 @@ class MountDax(Mount):
         path, at = self.find_count(process, "a-name-to-find")
         flip = self.start(sys.executable, "-c", FLIP, path, at)
         with open(path, "rb", buffering=0) as memory:
-            wait_for(lambda: os.pread(memory.fileno(), 4, at) == b"\xff\xff\xff\x7f", "the flips", 60)
+            wait_for(lambda: os.pread(memory.fileno(), 4, at) == b"\xff\xff\xff\x7f", "the flips")
         for i in range(8000):
             with contextlib.suppress(OSError):
                 os.stat(self.at(f"{i}"))

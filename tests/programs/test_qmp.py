@@ -10,6 +10,7 @@ import time
 import scripted
 import vhost_user
 from harness import main, wait_for
+from limits import LAST_RESORT
 from qmp import Qmp
 from test_run import MIB, Guest, GuestCase, content
 from vhost_user import NEED_REPLY, pack
@@ -30,7 +31,7 @@ class Machine(GuestCase):
         self.control = self.path("control")
         self.guest = Guest(self, test, f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}", **words)
         self.guest.wait_sync(test)
-        self.assertTrue(self.device.ready.wait(60))
+        self.assertTrue(self.device.ready.wait(LAST_RESORT))
         return self.connect()
 
     def close_channels(self):
@@ -52,7 +53,7 @@ class Machine(GuestCase):
         return fd
 
     def check_end(self, status=0):
-        self.assertEqual(self.guest.process.wait(120), status)
+        self.assertEqual(self.guest.process.wait(LAST_RESORT), status)
         self.guest.stop()
 
 
@@ -67,9 +68,9 @@ class Slow(scripted.Device):
     def serve(self, request, flags, payload, fds):
         if self.held.is_set() and request == vhost_user.GET_CONFIG:
             self.asked.set()
-            self.may_answer.wait(120)
+            self.may_answer.wait(LAST_RESORT)
         if self.held.is_set() and request == vhost_user.SET_CONFIG:
-            self.may_take.wait(120)
+            self.may_take.wait(LAST_RESORT)
         super().serve(request, flags, payload, fds)
 
 
@@ -86,7 +87,7 @@ class Queries(Machine):
     def test_device(self):
         qmp = self.start_machine("config")
         self.assertEqual(qmp.ask("x-query-virtio"), [{"path": PATH, "name": "virtio"}])
-        wait_for(lambda: qmp.ask("x-query-virtio-status", path=PATH)["vhost-started"], "the device's start", 60)
+        wait_for(lambda: qmp.ask("x-query-virtio-status", path=PATH)["vhost-started"], "the device's start")
         status = qmp.ask("x-query-virtio-status", path=PATH)
         expected = {"device-id": 5, "connected": True, "connections": 1, "vhost-started": True, "num-vqs": 2,
                     "device-endian": "little"}
@@ -177,7 +178,7 @@ class Pause(Machine):
         self.assertEqual(qmp.ask("query-status"), {"running": False, "status": "paused"})
         self.assertEqual(self.boots(), 1)
         qmp.ask("cont")
-        wait_for(lambda: self.boots() == 2, "the second boot", 60)
+        wait_for(lambda: self.boots() == 2, "the second boot")
         self.assertEqual(qmp.ask("query-status"), {"running": True, "status": "running"})
 
     def test_fault(self):
@@ -194,7 +195,7 @@ class Pause(Machine):
         self.assertEqual(qmp.ask("query-status"), {"running": True, "status": "running"})
         self.assertEqual(qmp.ask("oriel-query-shmem")["regions"][0]["mappings"], [])
         self.guest.go_on()
-        self.assertEqual(self.guest.process.wait(120), 0)
+        self.assertEqual(self.guest.process.wait(LAST_RESORT), 0)
 
 
 class Events(Machine):
@@ -231,7 +232,7 @@ class Events(Machine):
         self.assertEqual(down["path"], PATH)
         self.assertTrue(down["reason"])
         self.assertEqual(qmp.wait_event("DEVICE_UP")["path"], PATH)
-        self.assertTrue(self.device.ready.wait(60))
+        self.assertTrue(self.device.ready.wait(LAST_RESORT))
         status = qmp.ask("x-query-virtio-status", path=PATH)
         self.assertEqual((status["connected"], status["connections"]), (True, 2))
         # The mapping has outlived its back-end, and belongs to nobody.
@@ -251,7 +252,7 @@ class Events(Machine):
         self.guest.go_on()
         self.guest.wait_sync("written")
         self.guest.out.wait("^# config: 11223344 01020304$")
-        wait_for(lambda: self.device.config[4:8] == b"\4\3\2\1", "what was written", 60)
+        wait_for(lambda: self.device.config[4:8] == b"\4\3\2\1", "what was written")
         self.guest.go_on()
         self.assertEqual(qmp.wait_event("SHUTDOWN")["reason"], "guest-shutdown")
         self.check_end()
@@ -262,7 +263,7 @@ class Events(Machine):
         self.start_machine("config", Slow, early="1")
         self.device.held.set()
         self.device.channel.send(pack(CONFIG_CHANGE, b"", NEED_REPLY))
-        self.assertTrue(self.device.asked.wait(60))
+        self.assertTrue(self.device.asked.wait(LAST_RESORT))
         self.guest.go_on()
         self.guest.wait_sync("early")
         self.device.config = struct.pack("<II", 0x11223344, 0x55667788) + self.device.config[8:]
@@ -270,7 +271,7 @@ class Events(Machine):
         self.guest.wait_sync("changed")
         self.guest.out.wait("^# config: 11223344 01020304$")
         self.device.may_take.set()
-        wait_for(lambda: self.device.config[4:8] == b"\4\3\2\1", "what was written", 60)
+        wait_for(lambda: self.device.config[4:8] == b"\4\3\2\1", "what was written")
 
     def test_reset_and_button(self):
         qmp = self.start_machine()

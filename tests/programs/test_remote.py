@@ -8,6 +8,7 @@ import unittest
 
 import scripted
 from harness import main
+from limits import LAST_RESORT
 from qmp import Qmp
 from test_run import Guest, GuestCase
 
@@ -44,7 +45,7 @@ class Remote(GuestCase):
         self.control = self.path("control")
         guest = Guest(self, "wait", f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}", self.option(), *options)
         guest.wait_sync("wait")
-        self.assertTrue(self.device.ready.wait(60))
+        self.assertTrue(self.device.ready.wait(LAST_RESORT))
         return guest
 
     def check_machine_goes_on(self, guest):
@@ -56,7 +57,7 @@ class Remote(GuestCase):
         self.assertEqual(qmp.ask("query-status")["status"], "running")
         qmp.close()
         guest.process.terminate()
-        self.assertEqual(guest.process.wait(120), 0)
+        self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
     def test_refused(self):
         guest = self.start_machine()
@@ -79,7 +80,7 @@ class Remote(GuestCase):
     def test_share(self):
         """With a window it is said at once."""
         guest = Guest(self, "wait", self.option(share=self.point))
-        self.assertEqual(guest.process.wait(60), 1)
+        self.assertEqual(guest.process.wait(LAST_RESORT), 1)
         guest.stop()
         self.assertRegex(guest.err.text(), f"^oriel: --share: {self.point}: .*--allow-remote-files")
 

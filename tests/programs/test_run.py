@@ -20,6 +20,7 @@ import unittest
 import scripted
 import vhost_user
 from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from limits import LAST_RESORT
 from vhost_user import u64
 
 GUEST = os.environ["GUEST"]
@@ -28,8 +29,6 @@ SANDBOX = os.environ.get("SANDBOX", "on")
 MIB = 1 << 20
 GET_QUEUE_NUM = 17
 RANGE = 2 * MIB
-# For what takes seconds on a machine that has nothing else to do.
-SECONDS = 900
 # A sanitizer's build takes its time.
 CYCLES = 100_000 if SANDBOX == "on" else 5_000
 
@@ -87,7 +86,7 @@ class Lines:
     def find(self, pattern):
         return next(((at, match) for at, line in self.lines if (match := re.search(pattern, line))), None)
 
-    def wait(self, pattern, seconds=SECONDS):
+    def wait(self, pattern, seconds=LAST_RESORT):
         """When the first line that matches came, and the match."""
         with self.changed:
             self.changed.wait_for(lambda: self.find(pattern) or self.at_end, seconds)
@@ -144,7 +143,7 @@ class Guest:
     def finish(self, boots=1, stderr=r""):
         """The guest turns the machine off."""
         try:
-            status = self.process.wait(SECONDS)
+            status = self.process.wait(LAST_RESORT)
         except subprocess.TimeoutExpired:
             self.stop()
             raise AssertionError(f"it does not end:\n{self.out.text()}\n{self.err.text()}") from None
@@ -160,7 +159,7 @@ class RunCase(Case):
         self.addCleanup(self.check_nothing_is_left)
 
     def check_nothing_is_left(self):
-        wait_for(lambda: not processes_of(self.folder), f"the end of {processes_of(self.folder)}", 5)
+        wait_for(lambda: not processes_of(self.folder), f"the end of {processes_of(self.folder)}")
 
     def read(self, name):
         with open(os.path.join(self.share, name), "rb") as file:
@@ -377,7 +376,7 @@ class Ends(GuestCase):
         return guest
 
     def check_ended(self, guest, status, stderr=""):
-        self.assertEqual(guest.process.wait(20), status, guest.err.text())
+        self.assertEqual(guest.process.wait(LAST_RESORT), status, guest.err.text())
         guest.stop()
         self.assertRegex(guest.err.text(), f"^{stderr}$")
         self.check_nothing_is_left()
@@ -428,30 +427,29 @@ class Ends(GuestCase):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
-    # A race, which is won by trying often; what a sanitizer's build shows of it is in hostile-eventfd, without a race.
-    @unittest.skipIf(SANDBOX == "off", "a race, for a fast build")
+    # A race, which is won by trying often; hostile-eventfd has it without a race.
     def test_notifications_that_block(self):
         """A kick descriptor is the back-end's too: neither a new connection of its device, nor a reset nor the end of the
         machine waits for what it does to that."""
         device = scripted.Device(self.socket, config=b"share".ljust(36, b"\0") + struct.pack("<II", 1, 0))
         self.addCleanup(device.end)
         guest = Guest(self, "restart", f"--device=socket={self.socket},virtio-id=26", f"--control={self.path('control')}", count=1)
-        self.assertTrue(device.started.wait(60))
+        self.assertTrue(device.started.wait(LAST_RESORT))
         with self.made_to_block(device.fds[scripted.SET_VRING_KICK].popitem()[1]):
             for _ in range(10):
                 device.started.clear()
                 device.cut()
-                self.assertTrue(device.started.wait(60), "the device's thread waits")
+                self.assertTrue(device.started.wait(LAST_RESORT), "the device's thread waits")
             with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as lines:
                 client.connect(self.path("control"))
-                client.settimeout(60)
+                client.settimeout(LAST_RESORT)
                 lines.readline()
                 lines.write('{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n{"execute": "query-status"}\n')
                 lines.flush()
                 while "running" not in lines.readline():
                     pass
             guest.process.terminate()
-            self.assertEqual(guest.process.wait(60), 0)
+            self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
     def test_broker_killed(self):
         """There is nobody to start another back-end; the machine goes on."""
@@ -473,7 +471,7 @@ class Ends(GuestCase):
 
     def test_consoles(self):
         guest = Guest(self, "scan", self.option(), "--console=none")
-        guest.process.wait(20)
+        guest.process.wait(LAST_RESORT)
         guest.stop()
         self.assertEqual((guest.process.returncode, guest.out.text(), guest.err.text()), (0, "", ""))
         guest = Guest(self, "wait", self.option(), "--console=pty")
@@ -484,7 +482,7 @@ class Ends(GuestCase):
             while b"# sync: wait" not in found:
                 found += terminal.read(100)
             terminal.write(b"x")
-            self.assertEqual(guest.process.wait(20), 0)
+            self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
     def test_terminal(self):
         """On a terminal, which has its mode back however the machine ends. C libraries set it in more than one way."""
@@ -509,7 +507,7 @@ class Ends(GuestCase):
                 # It is not to wait for room on the terminal.
                 reader = threading.Thread(target=self.read_all, args=[ours], daemon=True)
                 reader.start()
-                err = process.communicate(timeout=60)[1]
+                err = process.communicate(timeout=LAST_RESORT)[1]
                 self.assertEqual(process.returncode, 0, err)
                 self.assertEqual(termios.tcgetattr(theirs), before)
 
@@ -529,7 +527,7 @@ class Ends(GuestCase):
             process = subprocess.Popen(
                 [ORIEL, "run", "--kernel", GUEST, "--memory=32M", f"--sandbox={SANDBOX}", "--cmdline=test=scan"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
-            err = process.communicate(timeout=120)[1]
+            err = process.communicate(timeout=LAST_RESORT)[1]
             self.assertEqual(process.returncode, 0, err)
             self.assertEqual(os.fstat(output.fileno()).st_size, size)
 
@@ -540,7 +538,7 @@ class Ends(GuestCase):
             [ORIEL, "run", "--kernel", GUEST, "--memory=32M", f"--sandbox={SANDBOX}", "--cmdline=test=scan", self.option()],
             stdin=subprocess.DEVNULL, stdout=write_end, stderr=subprocess.PIPE, text=True)
         os.close(write_end)
-        self.assertEqual((process.communicate(timeout=30)[1], process.returncode), ("", 0))
+        self.assertEqual((process.communicate(timeout=LAST_RESORT)[1], process.returncode), ("", 0))
 
 
 class Backend(threading.Thread):
@@ -600,7 +598,7 @@ class Wrong(RunCase):
             result = run(*command, ORIEL, "run", *options, stdin=subprocess.DEVNULL, **kwargs)
             self.assertEqual((result.returncode, result.stdout), (status, ""), result.stderr)
             self.assertRegex(result.stderr, f"^oriel: .*{words}.*\n$")
-            wait_for(lambda: not processes_of(self.folder).keys() - running, "the end of everything", 5)
+            wait_for(lambda: not processes_of(self.folder).keys() - running, "the end of everything")
 
     def file(self, name, data):
         path = self.path(name)
@@ -760,7 +758,7 @@ class Failures(Wrong):
         if why_no_kvm():
             self.skipTest(why_no_kvm())
         guest = Guest(self, "scan", f"--device=socket={self.socket},virtio-id=4", "--cpus=1")
-        self.assertEqual(guest.process.wait(60), 0, guest.err.text())
+        self.assertEqual(guest.process.wait(LAST_RESORT), 0, guest.err.text())
 
     def test_two_on_one_socket(self):
         """A back-end serves one front-end at a time."""
@@ -769,7 +767,7 @@ class Failures(Wrong):
         guest.wait_sync("wait")
         self.refused(1, "(it may be serving another front-end|does not answer)", f"--device=socket={self.socket}")
         guest.go_on()
-        self.assertEqual(guest.process.wait(20), 0)
+        self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
 
 class NoKvm(Wrong):

@@ -15,6 +15,7 @@ import unittest
 import mount_case
 import taken_over
 from harness import ORIEL, ORIEL_FS, Case, is_listened_on, main, run, wait_for
+from limits import LAST_RESORT
 from taken_over import KILLED, TakenOver
 
 MODES = ("namespace", "chroot", "none")
@@ -213,7 +214,7 @@ class Processes(SandboxCase):
             with self.subTest(mode=mode):
                 process, pid = self.start_in(mode)
                 os.kill(pid, signal.SIGKILL)
-                process.wait(20)
+                process.wait(LAST_RESORT)
                 code, text = self.end(process)
                 self.assertEqual(code, 1)
                 self.assertRegex(text, "^oriel: the process in the sandbox was ended by signal 9\n$")
@@ -224,7 +225,7 @@ class Processes(SandboxCase):
             with self.subTest(mode=mode):
                 process, pid = self.start_in(mode)
                 process.kill()
-                process.wait(20)
+                process.wait(LAST_RESORT)
                 wait_for(lambda: has_ended(pid), "the end of the process in the sandbox")
 
     def test_activation(self):
@@ -335,7 +336,7 @@ class Nobody(SandboxCase):
         try:
             return process, self.serving(process), user
         except (AssertionError, ValueError):
-            self.assertEqual(process.wait(20), 1)
+            self.assertEqual(process.wait(LAST_RESORT), 1)
             self.assertIn("--sandbox=none", self.end(process)[1])
             self.skipTest("there are no user namespaces here")
 
@@ -526,7 +527,7 @@ class Served(mount_case.MountCase):
                 mount = self.start_mount()
                 self.use()
                 subprocess.run(["umount", self.point], check=True)
-                mount.wait(20)
+                mount.wait(LAST_RESORT)
                 self.assertEqual(self.end(process), (0, ""))
 
 

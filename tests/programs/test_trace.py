@@ -14,6 +14,7 @@ import time
 
 import vhost_user as vu
 from harness import ORIEL, listen_instead, listening, main, run, wait_for
+from limits import LAST_RESORT
 from trace_case import ByHand, Traced, is_listening
 
 
@@ -413,7 +414,7 @@ class Peers(ByHand):
         time.sleep(0.5)
         self.assertLess(self.cpu_time() - before, 0.2)
         pair.back.send(vu.pack(vu.GET_FEATURES, vu.u64(1), vu.REPLY))
-        pair.front.socket.settimeout(20)
+        pair.front.socket.settimeout(LAST_RESORT)
         self.assertEqual(pair.front.message()[2], vu.u64(1))
         got = pair.back.receive(sent)[0]
         self.assertEqual(got, (data * (sent // len(data) + 1))[:sent])
@@ -464,7 +465,7 @@ class Peers(ByHand):
         process.send_signal(signal.SIGTERM)
         with os.fdopen(reader, "rb") as output:
             records = [json.loads(line) for line in output]
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
         process.stderr.close()
         lost = sum(r["records"] for r in records if r["type"] == "lost")
         self.assertGreater(lost, 0)
@@ -514,11 +515,11 @@ class Command(Traced):
         self.start_fs()
         process = self.start_trace("--once")
         self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 0)
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
         self.assertFalse(os.path.exists(self.listen))
         process = self.start_trace("--once", connect=self.path("nowhere"))
         self.assertEqual(run(ORIEL, "probe", self.listen).returncode, 1)
-        self.assertEqual(process.wait(20), 1)
+        self.assertEqual(process.wait(LAST_RESORT), 1)
 
     def test_signals(self):
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -558,7 +559,7 @@ class Command(Traced):
         time.sleep(0.1)
         self.assertIsNone(process.poll())
         process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(20), -signal.SIGINT)
+        self.assertEqual(process.wait(LAST_RESORT), -signal.SIGINT)
 
     def test_names_obey_no_terminal(self):
         """Neither a C1 control nor one of the direction of writing gets through, whoever has chosen the name."""
