@@ -198,6 +198,27 @@ static void test_every_reply_that_never_comes(void **state)
         subject_close(&subject);
 }
 
+/* A back-end may have to go through all the memory that it is told of: 1 ms more for each 16 KiB. */
+static void test_silence_about_memory(void **state)
+{
+        const struct oriel_memory_region regions[] = {
+                {.size = 1 << 20}, {.guest_address = 1 << 20, .user_address = 1 << 20, .size = 1 << 20}};
+        const int fds[] = {0, 0};
+        struct subject subject;
+
+        (void)state;
+        subject_open(&subject, 5);
+        connect_all(&subject);
+        assert_int_equal(oriel_frontend_add_mem_reg(subject.frontend, &regions[0], fds[0]), -ETIMEDOUT);
+        subject_expect_error(&subject, "ADD_MEM_REG", "silence", "no reply within 69 ms");
+        subject_disconnect(&subject);
+        connect_all(&subject);
+        assert_int_equal(oriel_frontend_set_mem_table(subject.frontend, regions, fds, ARRAY_SIZE(regions)), -ETIMEDOUT);
+        subject_expect_error(&subject, "SET_MEM_TABLE", "silence", "no reply within 133 ms");
+        subject_disconnect(&subject);
+        subject_close(&subject);
+}
+
 static void test_every_refusal(void **state)
 {
         struct subject subject;
@@ -426,6 +447,7 @@ int main(void)
                 counted_test(test_every_reply_every_way),
                 counted_test(test_every_reply_cut_at_every_byte),
                 counted_test(test_every_reply_that_never_comes),
+                counted_test(test_silence_about_memory),
                 counted_test(test_every_refusal),
                 counted_test(test_unsolicited_replies),
                 counted_test(test_shmem_config_lies),
