@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 64
-#define START_MS      10000
+#define START_MS      60000
 
 /* What Linux negotiates with a virtio-fs device; what one side alone has would measure that. In-flight tracking, by
  * which a guest survives its back-end, is such a thing too. */
