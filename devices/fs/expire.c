@@ -49,7 +49,7 @@ void expiring_wake(struct expiring *expiring)
 /* With the lock. Directories keep no space to speak of, and may be where a process of the guest is. */
 static bool may_be_given_up(const struct inode *inode)
 {
-        return inode->fd >= 0 && S_ISREG(inode->type) && inode->handles == 0 && !inode->owners;
+        return inode->fd >= 0 && S_ISREG(inode->type) && inode->handles == 0 && !inode->owners && !inode->links_unknown;
 }
 
 /* A reference to the next one that is to be looked at, not more than @left slots on. NULL: none, or the end. */
@@ -85,14 +85,15 @@ static bool has_no_link(const struct inode *inode)
                stat.stx_mask & STATX_NLINK && stat.stx_nlink == 0;
 }
 
-/* Unless somebody uses it: the table has one reference, and the caller another. */
+/* Unless somebody uses it: the table has one reference, and the caller another. The guest may have forgotten it by now,
+ * and then the table has none. */
 static void give_up_unused(struct fs *fs, struct inode *inode)
 {
         int fd = -1;
 
         fd_close(parked_take(fs, inode));
         pthread_mutex_lock(&fs->lock);
-        if (may_be_given_up(inode) && atomic_load(&inode->refs) == 2)
+        if (ids_find(&fs->inodes, inode->nodeid) == inode && may_be_given_up(inode) && atomic_load(&inode->refs) == 2)
                 fd = inode_give_up(fs, inode);
         pthread_mutex_unlock(&fs->lock);
         fd_close(fd);
@@ -116,13 +117,12 @@ int fs_expire(struct fs *fs)
 {
         bool parked;
 
-        if (!fs->ready) {
-                atomic_store(&fs->expiring.seldom, true);
-                return -1;
-        }
-        look_at_inodes(fs);
-        /* Before it is looked whether there are any: who parks one from then on says so. */
+        /* Before it is looked whether there is something to do: who begins a session or parks a file from then on says
+         * so. */
         atomic_store(&fs->expiring.seldom, true);
+        if (!fs->ready)
+                return -1;
+        look_at_inodes(fs);
         parked = parked_expire(fs);
         if (parked)
                 atomic_store(&fs->expiring.seldom, false);

@@ -183,12 +183,12 @@ int64_t inode_now_ns(void)
 static void note_lookup(struct fs *fs, struct inode *inode)
 {
         inode->lookups++;
-        if (fs->stale_ns == 0)
+        if (fs->last_told_ns == 0)
                 return;
 
         int64_t now = inode_now_ns();
 
-        if (now - fs->stale_ns < NODE_RETRY_NS)
+        if (now - fs->last_told_ns < RETRY_NS)
                 inode->found_again_ns = now;
 }
 
@@ -387,8 +387,8 @@ static int look_up_known(struct fs *fs, int directory_fd, const struct inode_key
         return 0;
 }
 
-int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
-                 struct fuse_entry_out *entry)
+static int look_up(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
+                   struct fuse_entry_out *entry)
 {
         /* A single name can't lead astray; that the kernel refuses links and anything above as well costs nothing. */
         const struct open_how how = {
@@ -403,6 +403,36 @@ int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *direct
         int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
 
         return fd < 0 ? -errno : enter(fs, fd, directory, entry);
+}
+
+/* What was found by a name, and has no link: the name was removed meanwhile, or it is on a file system that counts no
+ * links, as many in user space. */
+static void note_no_link(struct fs *fs, int directory_fd, const char *name, uint64_t nodeid)
+{
+        struct statx stat;
+
+        if (attributes_read(fs, directory_fd, name, &stat) < 0 || stat.stx_nlink > 0)
+                return;
+
+        const struct inode_key found = key_of(&stat);
+
+        pthread_mutex_lock(&fs->lock);
+
+        struct inode *inode = ids_find(&fs->inodes, nodeid);
+
+        if (inode && inode_key_compare(&inode->id.key, &found) == 0)
+                inode->links_unknown = true;
+        pthread_mutex_unlock(&fs->lock);
+}
+
+int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
+                 struct fuse_entry_out *entry)
+{
+        int r = look_up(fs, directory_fd, directory, name, entry);
+
+        if (r == 0 && entry->attr.nlink == 0)
+                note_no_link(fs, directory_fd, name, entry->nodeid);
+        return r;
 }
 
 int inode_check_no_submount(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name)
@@ -482,6 +512,8 @@ int inodes_init(struct fs *fs)
         /* The first id there is: FUSE_ROOT_ID. */
         if (r == 0)
                 r = insert(fs, &found, &root);
+        if (r == 0)
+                root->links_unknown = stat.stx_nlink == 0;
         fd_close(found.fd);
         return r;
 }

@@ -31,8 +31,12 @@ struct inode_id {
 
 /* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
  * one of its references; each operation that uses it has another, so a FORGET at the same time does it no harm. */
-/* How long a request that is told ESTALE may take to be made anew. */
-#define NODE_RETRY_NS INT64_C(1000000000)
+/* A process of the guest that was told ESTALE, so that its path is looked up anew, which takes no longer than this. */
+#define RETRY_NS INT64_C(1000000000)
+struct retry {
+        uint32_t pid;
+        int64_t told_ns; /* 0: none */
+};
 
 struct inode {
         struct inode_id id; /* first: what the tree compares */
@@ -45,6 +49,7 @@ struct inode {
         struct lock_owner *owners; /* under the lock of struct fs, as the next */
         unsigned handles;          /* how many the guest has */
         int64_t found_again_ns;    /* when it was looked up for a request that is made anew: see node_get_to_read() */
+        atomic_bool links_unknown; /* has names, and a link count of 0: its file system counts none */
         atomic_bool not_entered;   /* announced as a submount, and the guest has asked for nothing in it */
         unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
@@ -79,8 +84,8 @@ int node_get(struct fs *fs, uint64_t nodeid, struct node *node);
 int node_get_linked(struct fs *fs, uint64_t nodeid, struct node *node);
 /* The same for reading alone. Linux looks a path up anew but once, and then ESTALE is the program's error. Where a name
  * is given to one file after the other, the file that was found by that may be gone as well: it is opened as if that
- * had come before. */
-int node_get_to_read(struct fs *fs, uint64_t nodeid, struct node *node);
+ * had come before. That is for the process which was told, once. */
+int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct node *node);
 /* @r, the result of an operation on a name in @node. Nothing is found or made in a directory that was removed: -ENOENT
  * becomes -ESTALE where it was, and the guest has no handle of it. */
 int node_name_result(const struct node *node, int r);

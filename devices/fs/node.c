@@ -54,34 +54,48 @@ static bool is_gone(const struct node *node)
 {
         struct stat stat;
 
-        return !has_handles(node) && fstat(node->fd, &stat) == 0 && stat.st_nlink == 0;
+        return !node->inode->links_unknown && !has_handles(node) && fstat(node->fd, &stat) == 0 && stat.st_nlink == 0;
 }
 
 int node_get_linked(struct fs *fs, uint64_t nodeid, struct node *node)
 {
         int r = node_get(fs, nodeid, node);
 
-        if (r < 0 || !is_gone(node))
-                return r;
-        pthread_mutex_lock(&fs->lock);
-        fs->stale_ns = inode_now_ns();
-        pthread_mutex_unlock(&fs->lock);
-        return -ESTALE;
+        return r == 0 && is_gone(node) ? -ESTALE : r;
 }
 
-int node_get_to_read(struct fs *fs, uint64_t nodeid, struct node *node)
+/* With the lock. */
+static struct retry *find_retry(struct fs *fs, uint32_t pid)
 {
-        int r = node_get_linked(fs, nodeid, node);
+        for (size_t i = 0; i < ARRAY_SIZE(fs->retries); i++)
+                if (fs->retries[i].pid == pid && fs->retries[i].told_ns > 0)
+                        return &fs->retries[i];
+        return &fs->retries[fs->next_retry++ % ARRAY_SIZE(fs->retries)];
+}
 
-        if (r != -ESTALE || node->fd < 0)
+/* With the lock: whether @pid has looked a path up anew, and found @inode by that. Else it is told ESTALE now. */
+static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
+{
+        const int64_t now = inode_now_ns();
+        struct retry *retry = find_retry(fs, pid);
+        bool anew = retry->pid == pid && retry->told_ns > 0 && now - retry->told_ns < RETRY_NS &&
+                    inode->found_again_ns >= retry->told_ns;
+
+        *retry = (struct retry){pid, anew ? 0 : now};
+        fs->last_told_ns = now;
+        return anew;
+}
+
+int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct node *node)
+{
+        int r = node_get_linked(fs, request->nodeid, node);
+
+        if (r != -ESTALE || !node->inode || node->fd < 0)
                 return r;
         pthread_mutex_lock(&fs->lock);
-
-        int64_t found = node->inode->found_again_ns;
-
-        node->inode->found_again_ns = 0;
+        r = take_retry(fs, request->pid, node->inode) ? 0 : -ESTALE;
         pthread_mutex_unlock(&fs->lock);
-        return found > 0 && inode_now_ns() - found < NODE_RETRY_NS ? 0 : -ESTALE;
+        return r;
 }
 
 int node_name_result(const struct node *node, int r)

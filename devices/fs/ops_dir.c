@@ -11,7 +11,7 @@
 #include <sys/param.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek));
+USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek), SYSCALL(fstat));
 
 ssize_t op_opendir(struct request *request)
 {
@@ -19,7 +19,7 @@ ssize_t op_opendir(struct request *request)
         struct fuse_open_out out = {.open_flags = open_reply_flags(fs, true)};
         NODE(node);
 
-        int r = node_get_linked(fs, request->header.nodeid, &node);
+        int r = node_get_to_read(fs, &request->header, &node);
 
         if (r < 0)
                 return r;
@@ -121,7 +121,15 @@ static uint64_t root_number(struct fs *fs, const struct handle *handle)
         return node_get(fs, FUSE_ROOT_ID, &root) == 0 && handle->nodeid == FUSE_ROOT_ID ? root.inode->id.key.number : 0;
 }
 
-/* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. */
+static bool has_no_name(int fd)
+{
+        struct stat stat;
+
+        return fstat(fd, &stat) == 0 && stat.st_nlink == 0;
+}
+
+/* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. A
+ * directory that was removed meanwhile has none that lies behind its beginning: there is its end. */
 static ssize_t list(struct request *request, bool plus)
 {
         const struct fuse_read_in *in = &request->in.read;
@@ -140,6 +148,8 @@ static ssize_t list(struct request *request, bool plus)
 
         pthread_mutex_lock(&handle->lock);
         r = lseek(handle->fd, (off_t)in->offset, SEEK_SET) < 0 ? -errno : 1;
+        if (r == -EINVAL && has_no_name(handle->fd))
+                r = 0;
         while (r > 0)
                 r = list_some(&listing);
         pthread_mutex_unlock(&handle->lock);

@@ -176,7 +176,7 @@ ssize_t op_readlink(struct request *request)
         char target[PATH_MAX];
         NODE(node);
 
-        int r = node_get_linked(request->fs, request->header.nodeid, &node);
+        int r = node_get_to_read(request->fs, &request->header, &node);
 
         if (r < 0)
                 return r;

@@ -104,7 +104,7 @@ ssize_t op_open(struct request *request)
         NODE(node);
 
         bool reads = (request->in.open.flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
-        int r = reads ? node_get_to_read(fs, request->header.nodeid, &node)
+        int r = reads ? node_get_to_read(fs, &request->header, &node)
                       : node_get_linked(fs, request->header.nodeid, &node);
 
         if (r < 0)

@@ -131,7 +131,7 @@ ssize_t op_listxattr(struct request *request)
         struct fs *fs = request->fs;
         NODE(node);
 
-        int r = node_get(fs, request->header.nodeid, &node);
+        int r = node_get_linked(fs, request->header.nodeid, &node);
 
         if (r < 0)
                 return r;

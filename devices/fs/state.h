@@ -39,7 +39,9 @@ struct fs {
         struct mounts mounts;
         struct waiting_locks waiting;
         struct expiring expiring;
-        int64_t stale_ns; /* when last a request was told that its file is gone, and is made anew; 0: never */
+        struct retry retries[16]; /* of the last processes */
+        unsigned next_retry;
+        int64_t last_told_ns; /* of all of them; 0: never */
 };
 
 /* A system call's result as ours. */

@@ -229,6 +229,7 @@ ssize_t client_call_as(struct client *client, uint32_t uid, uint32_t gid, uint32
                 .nodeid = nodeid,
                 .uid = uid,
                 .gid = gid,
+                .pid = client->pid,
                 .total_extlen = body ? body->extension_units : 0,
         };
         struct test_memory request = memory_new(size, size), answer = memory_new(answer_size, answer_size);

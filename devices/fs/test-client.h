@@ -32,6 +32,7 @@ struct client {
         char share[80];
         int share_fd;
         uint64_t flags; /* of the INIT answer */
+        uint32_t pid;   /* of the guest's process that asks */
         uint16_t map_alignment;
         size_t chunk; /* requests and answers are in spans of this size */
         struct test_window window;

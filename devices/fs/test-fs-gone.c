@@ -4,10 +4,15 @@
  * anything is written there, unless it has it open. */
 
 #include "base/cleanup.h"
+#include "devices/fs/expire.h"
+#include "devices/fs/state.h"
 #include "devices/fs/test-requests.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const enum fs_cache caches[] = {FS_CACHE_AUTO, FS_CACHE_ALWAYS, FS_CACHE_NEVER, FS_CACHE_METADATA};
@@ -49,6 +54,7 @@ static void check_file_is_gone(struct client *client, uint64_t node)
         const struct fuse_setattr_in shorter = {.valid = FATTR_SIZE}, mode = {.valid = FATTR_MODE, .mode = 0600};
         struct fuse_entry_out entry;
         struct fuse_attr attr;
+        char names[64];
 
         for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
                 assert_int_equal(client_open(client, FUSE_OPEN, node, flags[i], NULL), -ESTALE);
@@ -56,6 +62,7 @@ static void check_file_is_gone(struct client *client, uint64_t node)
         assert_int_equal(request_setattr(client, node, mode, &attr), -ESTALE);
         assert_int_equal(request_setxattr(client, node, "user.x", "1", 1, 0), -ESTALE);
         assert_int_equal(request_removexattr(client, node, "user.x"), -ESTALE);
+        assert_int_equal(request_listxattr(client, node, names, sizeof(names)), -ESTALE);
         assert_int_equal(request_link(client, node, FUSE_ROOT_ID, "link", &entry), -ESTALE);
 }
 
@@ -107,14 +114,206 @@ static void check_files_in_turn(struct client *client)
         }
 }
 
+/* What one process was told is nothing to another, which has not been told yet. */
+static void check_files_of_two(struct client *client)
+{
+        uint64_t fh;
+
+        client_make_file(client, "f", "old");
+        client_make_file(client, "g", "old");
+
+        const uint64_t f = client_node(client, FUSE_ROOT_ID, "f");
+
+        replace(client, "f");
+        client->pid = 1;
+        assert_int_equal(client_open(client, FUSE_OPEN, f, O_RDONLY, NULL), -ESTALE);
+
+        const uint64_t g = client_node(client, FUSE_ROOT_ID, "g");
+
+        replace(client, "g");
+        client->pid = 2;
+        assert_int_equal(client_open(client, FUSE_OPEN, g, O_RDONLY, NULL), -ESTALE);
+        client->pid = 1;
+        assert_true(client_open(client, FUSE_OPEN, g, O_RDONLY, &fh) >= 0);
+        assert_int_equal(client_release(client, FUSE_RELEASE, fh), 0);
+}
+
+static void put_link(struct client *client, const char *target)
+{
+        assert_int_equal(symlinkat(target, client->share_fd, "link.new"), 0);
+        assert_int_equal(renameat(client->share_fd, "link.new", client->share_fd, "link"), 0);
+}
+
+static void put_directory(struct client *client)
+{
+        unlinkat(client->share_fd, "directory", AT_REMOVEDIR);
+        assert_int_equal(mkdirat(client->share_fd, "directory", 0700), 0);
+}
+
+/* Links and directories alike. */
+static void check_others_in_turn(struct client *client)
+{
+        char target[8];
+        uint64_t fh;
+
+        put_link(client, "1");
+        put_directory(client);
+
+        uint64_t link = client_node(client, FUSE_ROOT_ID, "link"),
+                 directory = client_node(client, FUSE_ROOT_ID, "directory");
+
+        put_link(client, "2");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), -ESTALE);
+        link = client_node(client, FUSE_ROOT_ID, "link");
+        put_link(client, "3");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), 1);
+        assert_int_equal(target[0], '2');
+        put_directory(client);
+        assert_int_equal(client_open(client, FUSE_OPENDIR, directory, 0, NULL), -ESTALE);
+        directory = client_node(client, FUSE_ROOT_ID, "directory");
+        put_directory(client);
+        assert_true(client_open(client, FUSE_OPENDIR, directory, 0, &fh) >= 0);
+        assert_int_equal(client_release(client, FUSE_RELEASEDIR, fh), 0);
+}
+
 /* With descriptors: a file without a name is found by no handle. */
 static void test_files_in_turn(void **state)
+{
+        static void (*const checks[])(struct client * client) = {check_files_in_turn, check_files_of_two,
+                                                                 check_others_in_turn};
+        struct client client;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+                client_begin(&client, &(struct fs_options){.file_handles = FS_HANDLES_NEVER});
+                checks[i](&client);
+                client_end(&client);
+        }
+}
+
+/* A directory that is removed while it is read is at its end. */
+static void test_directory_that_is_read(void **state)
+{
+        struct client client;
+        char answer[4096], name[8];
+        uint64_t fh;
+
+        (void)state;
+        client_begin(&client, NULL);
+        assert_int_equal(mkdirat(client.share_fd, "d", 0700), 0);
+
+        int directory = openat(client.share_fd, "d", O_RDONLY | O_DIRECTORY);
+
+        for (int i = 0; i < 100; i++) {
+                snprintf(name, sizeof(name), "%d", i);
+                assert_int_equal(symlinkat("x", directory, name), 0);
+        }
+        assert_true(client_open(&client, FUSE_OPENDIR, client_node(&client, FUSE_ROOT_ID, "d"), 0, &fh) >= 0);
+        assert_true(client_read(&client, FUSE_READDIR, fh, 0, answer, 512) > 0);
+
+        const struct fuse_dirent *first = (const void *)answer;
+
+        for (int i = 0; i < 100; i++) {
+                snprintf(name, sizeof(name), "%d", i);
+                assert_int_equal(unlinkat(directory, name, 0), 0);
+        }
+        close(directory);
+        assert_int_equal(unlinkat(client.share_fd, "d", AT_REMOVEDIR), 0);
+
+        ssize_t r = client_read(&client, FUSE_READDIR, fh, first->off, answer, 512);
+
+        assert_true(r == 0 || r == -ENOENT);
+        client_end(&client);
+}
+
+/* ---- where the housekeeper and the guest meet ---- */
+
+/* What statx() finds, and what happens while it is called. */
+static struct {
+        bool no_links; /* as on a file system that counts none */
+        void (*meanwhile)(void);
+} host;
+
+static struct {
+        struct client *client;
+        uint64_t node_id;
+        struct node request;
+} under_way;
+
+int statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict out)
+{
+        long r = syscall(SYS_statx, dir, path, flags, mask, out);
+        void (*meanwhile)(void) = host.meanwhile;
+
+        if (r == 0 && host.no_links)
+                out->stx_nlink = 0;
+        host.meanwhile = NULL;
+        if (meanwhile)
+                meanwhile();
+        return (int)r;
+}
+
+int fstat(int fd, struct stat *out)
+{
+        long r = syscall(SYS_fstat, fd, out);
+
+        if (r == 0 && host.no_links)
+                out->st_nlink = 0;
+        return (int)r;
+}
+
+/* A file system in user space often counts no links: what has a name there is not gone. */
+static void test_no_links_are_counted(void **state)
+{
+        struct client client;
+        struct test_created unnamed;
+        uint64_t fh;
+
+        (void)state;
+        host.no_links = true;
+        client_begin(&client, NULL);
+        client_make_file(&client, "f", "x");
+        assert_int_equal(mkdirat(client.share_fd, "d", 0700), 0);
+
+        const uint64_t f = client_node(&client, FUSE_ROOT_ID, "f"), d = client_node(&client, FUSE_ROOT_ID, "d");
+
+        assert_int_equal(client_release(&client, FUSE_RELEASE, client_handle(&client, f, O_RDWR)), 0);
+        assert_int_equal(fs_expire(client.fs) < 0, false);
+        assert_int_equal(client_release(&client, FUSE_RELEASE, client_handle(&client, f, O_RDONLY)), 0);
+        assert_true(client_open(&client, FUSE_OPENDIR, d, 0, &fh) >= 0);
+        assert_int_equal(client_release(&client, FUSE_RELEASEDIR, fh), 0);
+        /* One that never had a name. */
+        assert_true(request_tmpfile(&client, FUSE_ROOT_ID, O_RDWR, 0600, &unnamed) > 0);
+        assert_int_equal(client_release(&client, FUSE_RELEASE, unnamed.open.fh), 0);
+        assert_int_equal(client_open(&client, FUSE_OPEN, unnamed.entry.nodeid, O_RDWR, NULL), -ESTALE);
+        host.no_links = false;
+        client_end(&client);
+}
+
+static void begin_and_forget(void)
+{
+        assert_int_equal(node_get(under_way.client->fs, under_way.node_id, &under_way.request), 0);
+        client_forget(under_way.client, under_way.node_id, 1);
+}
+
+/* The guest forgets a node of which it has a request under way, just as the housekeeper looks at it: the request keeps
+ * its descriptor. */
+static void test_housekeeper_and_request(void **state)
 {
         struct client client;
 
         (void)state;
-        client_begin(&client, &(struct fs_options){.file_handles = FS_HANDLES_NEVER});
-        check_files_in_turn(&client);
+        client_begin(&client, NULL);
+        client_make_file(&client, "f", "old");
+        under_way.client = &client;
+        under_way.node_id = client_node(&client, FUSE_ROOT_ID, "f");
+        remove_name(&client, "f");
+        host.meanwhile = begin_and_forget;
+        fs_expire(client.fs);
+        assert_null(host.meanwhile);
+        assert_true(fcntl(under_way.request.fd, F_GETFD) >= 0);
+        node_put(&under_way.request);
+        assert_int_equal(client.fs->held_fds, 1);
         client_end(&client);
 }
 
@@ -325,6 +524,9 @@ int main(void)
                 counted_test(test_links),
                 counted_test(test_counts),
                 counted_test(test_times_of_writeback),
+                counted_test(test_directory_that_is_read),
+                counted_test(test_no_links_are_counted),
+                counted_test(test_housekeeper_and_request),
         };
 
         return run_counted("fs-gone", tests);
