@@ -177,17 +177,18 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
         return arguments;
 }
 
-static bool is_local(const char *dir)
+/* Its files are looked at when they are mapped; this is said at once. */
+static bool is_remote(const char *dir)
 {
         _cleanup_(fd_closep) int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct statx stat;
 
         filesystem_open_mounts();
 
-        bool local = filesystem_look(fd, &stat) == 0 && filesystem_is_local(fd, &stat);
+        bool remote = filesystem_look(fd, &stat) == 0 && filesystem_is_remote(&stat);
 
         filesystem_close_mounts();
-        return local;
+        return remote;
 }
 
 static int parse_share(struct run_devices *to, const char *value, bool remote)
@@ -219,7 +220,7 @@ static int parse_share(struct run_devices *to, const char *value, bool remote)
                 return fail("--share: %s: %s", share.dir, strerror(errno));
         if (!S_ISDIR(st.st_mode))
                 return fail("--share: %s: not a directory", share.dir);
-        if (share.dax > 0 && !remote && !is_local(share.dir))
+        if (share.dax > 0 && !remote && is_remote(share.dir))
                 return fail("--share: %s: a server in user space or another machine serves it, and the guest would wait"
                             " for that one: --allow-remote-files maps its files all the same, and without dax= none is"
                             " mapped",

@@ -12,6 +12,7 @@
 #include "devices/fs/device.h"
 #include "devices/fs/pid_file.h"
 #include "devices/fs/sandbox.h"
+#include "devices/fs/system_log.h"
 #include "devices/fs/syscalls.h"
 
 #include <errno.h>
@@ -29,9 +30,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt), SYSCALL(shutdown));
@@ -153,34 +152,6 @@ static int set_fd_limit(const struct command_line *line)
 
 /* ---- the process that serves ---- */
 
-/* syslog(3) makes a new socket when it has none, or when the one who listens was started anew, and that is not to be
- * had in the sandbox. So the socket is ours, from before, and what can't be sent is lost. */
-static struct {
-        int fd;
-        pid_t pid; /* as it is known outside */
-} system_log = {.fd = -1};
-
-static void open_syslog(void)
-{
-        const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-
-        system_log.pid = getpid();
-        system_log.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (connect(system_log.fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-                report("--syslog: nobody listens on %s: %s", address.sun_path, strerror(errno));
-}
-
-static void write_syslog(void *userdata, enum oriel_log_level level, const char *line)
-{
-        static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
-        char message[600];
-        int size = snprintf(message, sizeof(message), "<%d>oriel-fs[%d]: %s", LOG_DAEMON | priorities[level],
-                            (int)system_log.pid, line);
-
-        (void)userdata;
-        (void)!write(system_log.fd, message, (size_t)size < sizeof(message) ? (size_t)size : sizeof(message) - 1);
-}
-
 static struct oriel_log make_log(const struct command_line *line)
 {
         static const enum oriel_log_level levels[] = {
@@ -191,7 +162,7 @@ static struct oriel_log make_log(const struct command_line *line)
 
         log.level = line->debug ? ORIEL_LOG_DEBUG : levels[line->log_level];
         if (line->to_syslog)
-                log.write = write_syslog;
+                log.write = system_log_write;
         if (line->log_level == LEVEL_OFF)
                 log.write = NULL;
         return log;
@@ -356,8 +327,12 @@ static int run(struct command_line *line)
 
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
-        if (line->to_syslog)
-                open_syslog();
+        if (line->to_syslog) {
+                int r = system_log_open();
+
+                if (r < 0)
+                        return fail("--syslog: %s", strerror(-r));
+        }
         if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS ||
             rehearse(line, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;

@@ -35,6 +35,9 @@ USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0)
 #define IN_USE_US    100000
 #define IN_USE_TRIES 30
 
+/* Of others in an inherited file, that are looked past. */
+#define OTHER_LOCKS_MOST 16
+
 static bool is_still_named(const struct pid_file *file)
 {
         struct stat named, open;
@@ -134,14 +137,30 @@ void pid_file_forget(struct pid_file *file)
 
 /* ---- those of whoever has started this process ---- */
 
-/* To who asks for the open file description, the process's own lock is another's. */
+/* To who asks for the open file description, the process's own locks are another's. The kernel tells one of those that
+ * are in the way, which may be anybody's; so before it and behind it is looked, too. */
+static bool has_lock_of_ours(int fd, off_t from, off_t end, unsigned depth)
+{
+        struct flock lock = {
+                .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = end == 0 ? 0 : end - from};
+
+        if (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+                return false;
+        if (lock.l_pid == getpid())
+                return true;
+
+        off_t behind = lock.l_len == 0 ? 0 : lock.l_start + lock.l_len;
+
+        return depth > 0 &&
+               ((lock.l_start > from && has_lock_of_ours(fd, from, lock.l_start, depth - 1)) ||
+                (behind > 0 && (end == 0 || behind < end) && has_lock_of_ours(fd, behind, end, depth - 1)));
+}
+
 static bool is_locked_by_us(int fd)
 {
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         struct stat st;
 
-        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && fcntl(fd, F_OFD_GETLK, &lock) == 0 &&
-               lock.l_type != F_UNLCK && lock.l_pid == getpid();
+        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && has_lock_of_ours(fd, 0, 0, OTHER_LOCKS_MOST);
 }
 
 static void close_dir(DIR **folder)

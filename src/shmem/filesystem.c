@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Who serves a file, found out without asking the one who does.
+/* Who serves a file, found out as far as possible without asking the one who does.
  *
  * fstat() and fstatfs() ask the file system, and a server in user space (FUSE) need not answer; the thread then waits,
  * and the process can't even be killed. What the kernel knows by itself is: whether a file is in memory (such files
@@ -11,7 +11,9 @@
  * A file may be on a mount that this process does not see, as a back-end's in a sandbox of its own, and a file system
  * may give its files other device numbers than it is mounted with (btrfs, overlayfs). Then FIEMAP decides: the kernel
  * refuses it for file systems that have no extents on a disk, FUSE and NFS among them, and overlayfs passes it on to
- * the file below. */
+ * the file below. Of what has servers cifs alone has it, and asks its server: so a file of cifs below overlayfs, or on a
+ * mount that this process does not see, is taken for local. One below overlayfs that is in memory (tmpfs) has no extents
+ * either, and is not. */
 
 #include "shmem/filesystem.h"
 
@@ -61,7 +63,7 @@ static enum served served_by(const char *type)
         for (size_t i = 0; i < ARRAY_SIZE(served_by_others); i++)
                 if (strcmp(type, served_by_others[i]) == 0)
                         return BY_OTHERS;
-        return strcmp(type, "overlay") == 0 ? BY_LAYERS : BY_KERNEL;
+        return strcmp(type, "overlay") == 0 || strcmp(type, "ecryptfs") == 0 ? BY_LAYERS : BY_KERNEL;
 }
 
 static void add_mount(const char *line)
@@ -176,6 +178,13 @@ int filesystem_look(int fd, struct statx *out)
         unsigned wanted = STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MNT_ID;
 
         return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, wanted, out) < 0 ? -errno : 0;
+}
+
+bool filesystem_is_remote(const struct statx *stat)
+{
+        enum served served;
+
+        return find_mount(stat, &served) && served == BY_OTHERS;
 }
 
 bool filesystem_is_local(int fd, const struct statx *stat)

@@ -10,7 +10,7 @@ import scripted
 from harness import main
 from limits import LAST_RESORT
 from qmp import Qmp
-from test_run import Guest, GuestCase
+from test_run import MIB, Guest, GuestCase, content
 
 RANGE = 2 << 20
 EREMOTE_WORDS = "a server in user space or another machine serves"
@@ -83,6 +83,28 @@ class Remote(GuestCase):
         self.assertEqual(guest.process.wait(LAST_RESORT), 1)
         guest.stop()
         self.assertRegex(guest.err.text(), f"^oriel: --share: {self.point}: .*--allow-remote-files")
+
+
+@unittest.skipIf(os.geteuid() != 0, "not root")
+class Layers(GuestCase):
+    """Files of overlayfs, as in most containers, are as local as what is below."""
+
+    def test_share(self):
+        lower, upper, work, merged = paths = [self.path(name) for name in ("lower", "upper", "work", "merged")]
+        for path in paths:
+            os.mkdir(path)
+        size = 5 * MIB + 1234
+        with open(os.path.join(lower, "file"), "wb") as file:
+            file.write(content(size, 1))
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        result = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, text=True)
+        if result.returncode != 0:
+            self.skipTest(f"no overlayfs here: {result.stderr}")
+        self.addCleanup(subprocess.run, ["umount", "-l", merged], check=True)
+        filesystem = subprocess.run(["stat", "-f", "-c", "%T", lower], capture_output=True, text=True, check=True).stdout.strip()
+        if filesystem == "tmpfs":
+            self.skipTest("what is in memory below overlayfs can't be told from what is remote")
+        Guest(self, "window", self.option(share=merged), window=16 * MIB).finish()
 
 
 if __name__ == "__main__":

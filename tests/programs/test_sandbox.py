@@ -19,6 +19,7 @@ from limits import LAST_RESORT
 from taken_over import KILLED, TakenOver
 
 MODES = ("namespace", "chroot", "none")
+F_OFD_SETLK = 37
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
 NOBODY = 65534
 NUMBERS = {"chown": 0, "dac_override": 1, "dac_read_search": 2, "fowner": 3, "fsetid": 4, "setgid": 6, "setuid": 7,
@@ -255,9 +256,13 @@ class Processes(SandboxCase):
     def test_an_inherited_lock_is_kept(self):
         """libvirt takes a POSIX lock on its pid file in the process that becomes oriel-fs."""
         launch = ("import fcntl, os, sys\n"
-                  "for fd in map(int, sys.argv[1:3]): fcntl.lockf(fd, fcntl.LOCK_EX)\n"
+                  "for fd in map(int, sys.argv[1:3]): fcntl.lockf(fd, fcntl.LOCK_EX, 1, 10)\n"
                   "os.execv(sys.argv[3], sys.argv[3:])")
         paths = [self.path(name) for name in ("pid file", "other", "not locked")]
+        # Somebody else has locked parts of one, before and behind.
+        holder = self.enterContext(open(paths[1], "w"))
+        for start in 0, 20:
+            fcntl.fcntl(holder, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0))
         for mode in MODES:
             for handles in ("prefer", "mandatory"):
                 with self.subTest(mode=mode, handles=handles):
@@ -279,7 +284,7 @@ class Processes(SandboxCase):
 
     def locked_by(self, path):
         """The process that has a POSIX lock on a file."""
-        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 10, 1, 0)
         with open(path, "r+") as file:
             kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, lock))
         return None if kind == fcntl.F_UNLCK else pid
@@ -456,6 +461,21 @@ class TakenOverFs(SandboxCase):
         self.check(["ENOSYS"], "connect", 0, bytes(16), 16)
         self.check(["ENOSYS"], "sendto", 0, b"x", 1, 0, bytes(16), 16)
         self.check([KILLED], "bind", 0, bytes(16), 16)
+
+    def test_system_log(self):
+        """A datagram goes to whoever its sender names. So who serves has no socket of that kind for the system's log."""
+        for mode in MODES:
+            process = self.start_fs(f"--sandbox={mode}", "--syslog")
+            with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+                pids = [process.pid, *map(int, file.read().split())]
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")]
+            with open("/proc/net/unix", encoding="utf-8") as file:
+                kinds = {fields[6]: fields[4] for fields in map(str.split, file) if len(fields) > 6}
+            found = [kinds.get(link[8:-1]) for link in links if link.startswith("socket:[")]
+            # The listener; nothing has been logged yet, for which the process that does so would have one.
+            self.assertIn("0001", found)
+            self.assertNotIn("0002", found, mode)
+            self.end(process)
 
     def test_programs(self):
         self.check([KILLED], "execve", "/proc/self/exe", 0, 0)

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What is logged, on its way out of the sandbox.
+ *
+ * syslog(3) has a datagram socket, and who has one can send by it to any socket whose name it can say: the host's
+ * abstract ones, and those that the guest makes in the share. A filter of system calls does not see the name, and
+ * syslog(3) makes new sockets besides. So it is called in a process that is there for that alone, with the lines that
+ * come to it by a pipe. That process ends when nobody has the other end any more. */
+
+#include "devices/fs/system_log.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/options.h"
+#include "base/syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(write));
+
+/* A line and what it begins with are one write, which is in the pipe as a whole or not at all: PIPE_BUF is 4096. */
+#define LINE_MOST 600
+
+static int pipe_fd = -1;
+
+/* Each line: a priority's digit, and text. */
+static _Noreturn void pass_on(int from, pid_t owner)
+{
+        _cleanup_(freep) char *line = NULL;
+        size_t room = 0;
+        char name[32];
+        FILE *lines = fdopen(from, "r");
+
+        snprintf(name, sizeof(name), "oriel-fs[%d]", (int)owner);
+        openlog(name, 0, LOG_DAEMON);
+        while (lines && getline(&line, &room, lines) > 0)
+                syslog((line[0] - '0') & LOG_PRIMASK, "%s", line + (line[0] != '\0'));
+        _exit(0);
+}
+
+int system_log_open(void)
+{
+        const pid_t owner = getpid();
+        int fds[2];
+
+        if (access("/dev/log", F_OK) < 0)
+                report("--syslog: /dev/log: %s", strerror(errno));
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+
+        _cleanup_(fd_closep) int ours = fds[1], theirs = fds[0];
+
+        /* Whoever does not read must not be waited for; and it reads whenever there is something. */
+        int r = fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+
+        if (r < 0)
+                return r;
+
+        pid_t pid = fork();
+
+        if (pid < 0)
+                return -errno;
+        if (pid == 0) {
+                /* The end of the other process is this one's, and nothing else is. */
+                signal(SIGINT, SIG_IGN);
+                signal(SIGTERM, SIG_IGN);
+                signal(SIGHUP, SIG_IGN);
+                if (dup2(theirs, STDERR_FILENO + 1) < 0)
+                        _exit(1);
+                close_range(STDERR_FILENO + 2, ~0u, 0);
+                pass_on(STDERR_FILENO + 1, owner);
+        }
+        pipe_fd = fd_take(&ours);
+        return 0;
+}
+
+void system_log_write(void *userdata, enum oriel_log_level level, const char *line)
+{
+        static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+        char text[LINE_MOST + 1];
+        int size = snprintf(text, LINE_MOST, "%d%s", priorities[level], line);
+
+        (void)userdata;
+        if (size >= LINE_MOST)
+                size = LINE_MOST - 1;
+        text[size] = '\n';
+        (void)!write(pipe_fd, text, (size_t)size + 1);
+}
