@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/signals.h"
+#include "channel/channel.h"
 #include "cli/commands.h"
 #include "cli/mount_options.h"
 
@@ -31,6 +32,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* What an unmount takes that is none of a mount in use. */
+#define DETACHED_MS 1000
 
 static struct mount_options wanted;
 
@@ -104,14 +108,19 @@ static int take_request(struct mount *mount)
 /* Something was mounted or unmounted somewhere. Where it is this one, that is its end, unless it is still in use. */
 static int take_mounts_changed(struct mount *mount)
 {
-        mount->detached = !mount->unmounting && mount_place_is_gone(&mount->place);
+        bool gone = !mount->unmounting && mount_place_is_gone(&mount->place);
+
+        if (!gone)
+                mount->say_detached_at = 0;
+        else if (mount->say_detached_at == 0)
+                mount->say_detached_at = now_ms() + DETACHED_MS;
         return 0;
 }
 
 static void say_detached(struct mount *mount)
 {
         report("%s is unmounted, but in use: it is served until what is open there is closed", mount->dir);
-        mount->detached = false;
+        mount->say_detached_at = 0;
         mount_place_close(&mount->place);
 }
 
@@ -139,14 +148,14 @@ static int run(struct mount *mount)
                 if (!mount_free_slot(mount))
                         fds[N - 1].fd = -1;
 
-                int n = poll(fds, N + 1, mount->detached ? 1000 : -1);
+                int n = poll(fds, N + 1, mount->say_detached_at ? poll_timeout(mount->say_detached_at) : -1);
 
                 for (size_t i = 0; n > 0 && r == 0 && !mount->over && i < N; i++)
                         if (fds[i].revents)
                                 r = sources[i].take(mount);
                 if (n > 0 && fds[N].revents)
                         take_mounts_changed(mount);
-                else if (mount->detached && !mount->over)
+                if (mount->say_detached_at && now_ms() >= mount->say_detached_at && !mount->over)
                         say_detached(mount);
         }
         return r;
@@ -382,6 +391,7 @@ static int mount_command(int argc, char **argv, bool by_mount)
                 return fail("%s: %s", operands[1], strerror(errno));
         if (!wanted.source)
                 wanted.source = by_mount ? operands[0] : "oriel";
+        wanted.by_mount = by_mount;
         return by_mount ? serve_in_background(operands[0], dir) : serve_mount(operands[0], dir, -1);
 }
 

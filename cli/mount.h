@@ -46,7 +46,7 @@ struct mount {
         char *options; /* libfuse's */
         struct mount_place place;
         bool unmounting;
-        bool detached; /* it is no longer in its place, and it has not been said that it is in use */
+        int64_t say_detached_at; /* it is no longer in its place, and it is to be said that it is in use; 0: not */
         bool over;
         uint64_t open_files;
         struct slot slots[SLOTS], waits[WAITS];

@@ -33,6 +33,22 @@ static bool is_left_out(const char *part, size_t size)
         return size == 0;
 }
 
+/* Where mount.fuse3(8) passes the list on, it can't be told whether somebody wanted "suid" and "dev", by which the
+ * back-end would be trusted with the host. So they take words of their own, which are good in both forms. */
+static const char *as_meant(const struct mount_options *options, const char *part, size_t size)
+{
+        static const char *const words[] = {"suid", "dev"};
+        static const char *const own[] = {"allow_suid", "allow_dev"};
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+                if (is_part(part, size, own[i]))
+                        return words[i];
+                if (options->by_mount && is_part(part, size, words[i]))
+                        return "";
+        }
+        return NULL;
+}
+
 /* True: it is one of these, and in @options. */
 static bool take_own(struct mount_options *options, const char *part, size_t size)
 {
@@ -68,8 +84,11 @@ static void add_list(FILE *to, struct mount_options *options, const char *list)
 {
         for (const char *part = list; *part;) {
                 size_t size = part_size(part);
+                const char *meant = as_meant(options, part, size);
 
-                if (!is_left_out(part, size) && !take_own(options, part, size))
+                if (meant)
+                        fprintf(to, "%s%s", *meant ? "," : "", meant);
+                else if (!is_left_out(part, size) && !take_own(options, part, size))
                         fprintf(to, ",%.*s", (int)size, part);
                 part += size + (part[size] == ',');
         }

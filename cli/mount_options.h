@@ -10,6 +10,7 @@
 struct mount_options {
         const char *source; /* what mount(8) and /proc/mounts call it */
         bool dax, readonly, verbose;
+        bool by_mount;            /* by mount.fuse3(8), as root: that adds "suid" and "dev" by itself */
         struct option_list lists; /* of mount(8)'s options, with commas between; "\," is a comma in one */
 };
 

@@ -60,7 +60,7 @@ uint64_t oriel_region_size(const struct oriel_region *region);
  * file. -ENODEV: not a regular file, memfd, hugetlbfs file (since Linux 5.16) or dmabuf. -EREMOTE: a
  * file on a file system that another process, machine or host serves (FUSE, NFS, virtiofs and the like), or on one that
  * is not known, without allow_remote_files: who serves it can have each thread that touches the mapping wait for ever.
- * No server is asked to find that out. -ENOSPC: the quota, or the process's limit on mappings. Else what mmap says.
+ * -ENOSPC: the quota, or the process's limit on mappings. Else what mmap says.
  * vhost-user, SHMEM_MAP.
  */
 int oriel_region_map(struct oriel_region *region, struct oriel_range range, int fd, uint64_t fd_offset,

@@ -99,7 +99,7 @@ class Mount(MountCase):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, "^oriel: fuse: unknown option.*nonsense.*\noriel: can't mount on .*\n$")
 
-    def check_by_mount(self, *command):
+    def check_by_mount(self, *command, trusted=False):
         """It returns when the share is mounted, and leaves a process behind, which ends with the mount."""
         result = run(*command)
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
@@ -107,6 +107,8 @@ class Mount(MountCase):
         source, kind, options = self.listed()
         self.assertEqual((source, kind), (self.socket, "fuse.oriel"))
         self.assertIn("noatime", options)
+        if os.geteuid() == 0:
+            self.assertEqual([word in options for word in ("nosuid", "nodev")], [not trusted] * 2, options)
         self.write("f", b"text")
         self.assertEqual(os.stat(self.at("f")).st_size, 4)
         subprocess.run(["umount", self.point], check=True)
@@ -117,7 +119,10 @@ class Mount(MountCase):
         self.start_fs("--dax-window", "8M")
         self.check_by_mount(ORIEL, self.socket, self.point, "-o", options)
         if os.geteuid() == 0 and shutil.which("mount.fuse3"):
-            self.check_by_mount("mount", "-t", "fuse", f"{os.path.abspath(ORIEL)}#{self.socket}", self.point, "-o", options)
+            command = ["mount", "-t", "fuse", f"{os.path.abspath(ORIEL)}#{self.socket}", self.point, "-o"]
+            self.check_by_mount(*command, options)
+            self.check_by_mount(*command, options + ",suid,dev")
+            self.check_by_mount(*command, options + ",allow_suid,allow_dev", trusted=True)
             self.assertNotEqual(run("mount", "-t", "fuse", f"{os.path.abspath(ORIEL)}#{self.path('nowhere')}",
                                     self.point).returncode, 0)
         for wrong in ([self.path("nowhere"), self.point], [self.socket, self.path("nowhere")], [self.socket]):
