@@ -34,21 +34,32 @@ def strace(output, *args):
 
 
 def calls_after_filter(path):
-    """Each call of a trace, its numbers left out, with how often it was made once the filter was loaded."""
+    """Each call of a trace, its numbers left out, with how often it was made with the filter: by the process that loads
+    one, and by what begins afterwards."""
     found = collections.Counter()
     loaded = False
+    process = {}  # of each thread
+    outside = set()
     begun = {}
     with open(path, errors="replace") as file:
         for line in file:
-            pid, _, rest = line.strip().partition(" ")
+            thread, _, rest = line.strip().partition(" ")
             rest = rest.strip()
-            if re.match(r"seccomp\(SECCOMP_SET_MODE_FILTER.*= 0$|<\.\.\. seccomp resumed>.*= 0$", rest):
-                loaded = True
             if rest.endswith("<unfinished ...>"):
-                begun[pid] = rest[:-len("<unfinished ...>")]
+                begun[thread] = rest[:-len("<unfinished ...>")]
             elif match := re.match(r"<\.\.\. \w+ resumed>(.*)", rest):
-                rest = begun.pop(pid, "") + match[1]
-            if loaded:
+                rest = begun.pop(thread, "") + match[1]
+            if match := re.match(r"(?:v?fork|clone3?)\((.*)= (\d+)$", rest):
+                made = match[2]
+                process[made] = process.get(thread, thread) if "CLONE_THREAD" in match[1] else made
+                if not loaded:
+                    outside.add(process[made])
+            if re.match(r"seccomp\(SECCOMP_SET_MODE_FILTER.*= 0$", rest):
+                loaded = True
+                outside.discard(process.get(thread, thread))
+            if not loaded:
+                outside.add(process.get(thread, thread))
+            elif process.get(thread, thread) not in outside:
                 found[re.sub(r"0x[0-9a-f]+", "0x", rest)] += 1
     return found
 
