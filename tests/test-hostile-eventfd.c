@@ -2,20 +2,53 @@
 
 /* Each kick, call and err eventfd is both ends'. Here the other end has filled it, and makes it blocking all the time:
  * nobody may wait for it, neither the device's threads nor the driver, nor the stop of a queue, a reset or the end of
- * the connection, which would wait for those. Where something waits the test never ends, until its time is up. */
+ * the connection, which would wait for those. Where something waits the test never ends, until its time is up.
+ *
+ * With "without-aio" as an argument the system's limit on asynchronous I/O is used up from the beginning, as far as
+ * this program can see. */
 
 #include "base/fd.h"
 #include "driver/driver.h"
 #include "session.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LAST_RESORT_S 100
+
+static atomic_bool limit_is_used_up;
+static atomic_uint submitted;
+
+/* In the C library's place. */
+long syscall(long number, ...)
+{
+        static long (*_Atomic real)(long number, ...);
+        long values[6];
+        va_list args;
+
+        va_start(args, number);
+        for (int i = 0; i < 6; i++)
+                values[i] = va_arg(args, long);
+        va_end(args);
+        if (number == SYS_io_setup && atomic_load(&limit_is_used_up)) {
+                errno = EAGAIN;
+                return -1;
+        }
+        if (number == SYS_io_submit)
+                atomic_fetch_add(&submitted, 1);
+        if (!real)
+                real = (long (*)(long, ...))(uintptr_t)dlsym(RTLD_NEXT, "syscall");
+        return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
 
 struct flipper {
         int fd;
@@ -141,13 +174,97 @@ static void test_kick(void **state)
         end(&session, &flipper);
 }
 
-int main(void)
+/* The back-end's side: a ring waits for memory, and is woken when there is new memory, by the thread that serves the
+ * front-end. */
+static void test_kick_of_a_ring_that_waits(void **state)
 {
-        const struct CMUnitTest tests[] = {
+        struct flipper flipper;
+        struct session session;
+
+        (void)state;
+        open_split(&session);
+
+        struct oriel_driver *driver = session.driver;
+        struct driver_queue *queue = &driver->queues[0];
+        struct oriel_memory_region region = memory_as_region(driver);
+        struct vring_desc *table = (void *)(driver->memory + queue->layout.descriptor);
+        struct vring_avail *avail = (void *)(driver->memory + queue->layout.driver);
+
+        table[0] = (struct vring_desc){.addr = UINT64_C(1) << 46, .len = 64};
+        avail->ring[0] = 0;
+        __atomic_store_n(&avail->idx, 1, __ATOMIC_SEQ_CST);
+        fd_event_signal(queue->kick_fd);
+
+        struct pollfd err = {.fd = queue->err_fd, .events = POLLIN};
+
+        assert_int_equal(poll(&err, 1, -1), 1);
+        flipper_start(&flipper, fd_dup(queue->kick_fd));
+        for (int i = 0; i < 300; i++)
+                assert_int_equal(
+                        oriel_frontend_set_mem_table(session_frontend(&session), &region, &driver->memory_fd, 1), 0);
+        end(&session, &flipper);
+}
+
+/* Nobody uses the limit up any more: asynchronous I/O is there again after a while. */
+static void test_room_again(void **state)
+{
+        int fd = eventfd(0, EFD_CLOEXEC);
+
+        (void)state;
+        alarm(LAST_RESORT_S);
+        assert_int_equal(fd_event_signal(fd), 0);
+        assert_int_equal(atomic_load(&submitted), 0);
+        atomic_store(&limit_is_used_up, false);
+        while (atomic_load(&submitted) == 0)
+                assert_int_equal(fd_event_signal(fd), 0);
+        assert_int_equal(fd_event_clear(fd), 1);
+        fd_close(fd);
+        alarm(0);
+}
+
+/* Both ends are made in this process: what they lack is said once. */
+static void count_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        unsigned *lines = userdata;
+
+        *lines += level == ORIEL_LOG_WARNING && strstr(line, "fs.aio-max-nr");
+}
+
+static void test_said(void **state)
+{
+        unsigned lines = 0;
+        const struct oriel_log log = {count_line, &lines, ORIEL_LOG_WARNING};
+        const struct oriel_frontend_options options = {.struct_size = sizeof(options), .log = &log};
+
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                struct oriel_frontend *frontend;
+
+                assert_int_equal(oriel_frontend_new(&options, &frontend), 0);
+                oriel_frontend_free(frontend);
+        }
+        assert_int_equal(lines, 1);
+}
+
+int main(int argc, char **argv)
+{
+        const struct CMUnitTest with[] = {
                 counted_test(test_call),
                 counted_test(test_err),
                 counted_test(test_kick),
+                counted_test(test_kick_of_a_ring_that_waits),
+        };
+        const struct CMUnitTest without[] = {
+                counted_test(test_said),
+                counted_test(test_call),
+                counted_test(test_err),
+                counted_test(test_kick),
+                counted_test(test_kick_of_a_ring_that_waits),
+                counted_test(test_room_again),
         };
 
-        return run_counted("hostile-eventfd", tests);
+        if (argc < 2)
+                return run_counted("hostile-eventfd", with);
+        atomic_store(&limit_is_used_up, strcmp(argv[1], "without-aio") == 0);
+        return run_counted("hostile-eventfd-without-aio", without);
 }

@@ -46,6 +46,9 @@ static const struct syscall_row rows[] = {
         SYSCALL(io_submit),
         SYSCALL(io_getevents),
         SYSCALL(io_destroy),
+        SYSCALL(timer_create), /* without them: a timer of this process's signals nobody else */
+        SYSCALL(timer_settime),
+        SYSCALL(timer_delete),
         SYSCALL_FCNTL(F_DUPFD_CLOEXEC),
         SYSCALL_FCNTL(F_GETFD),
         SYSCALL_FCNTL(F_GETFL),

@@ -168,6 +168,7 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
         if (!blank)
                 return -ENOMEM;
 
+        fd_event_prepare(options->log);
         r = requests_init(&blank->requests, &blank->log);
         if (r < 0)
                 return r;

@@ -10,28 +10,42 @@
  * bytes from that very eventfd, which fails at once and changes nothing. One context serves all threads of the process.
  *
  * Where there is no asynchronous I/O (CONFIG_AIO, fs.aio-max-nr, a filter of system calls) the descriptor is made
- * non-blocking before each write, and a peer that makes it blocking in between has its queue's thread wait. */
+ * non-blocking before each write, and a timer of that thread's interrupts the write if a peer has made it blocking in
+ * between. No other thread could be relied on to do so: who stops a queue waits for its threads, and may be the one
+ * that writes. Only a write that waits is interrupted, so a counter that was full is all that EINTR can mean, however
+ * late the timer's signal comes. The limit of the system is tried anew each second. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/syscalls.h"
 
 #include <linux/aio_abi.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(read), SYSCALL(write), SYSCALL(fstat), SYSCALL(io_setup), SYSCALL(io_submit),
-              SYSCALL(io_getevents), SYSCALL(io_destroy));
+              SYSCALL(io_getevents), SYSCALL(io_destroy), SYSCALL(timer_create), SYSCALL(timer_settime),
+              SYSCALL(timer_delete), SYSCALL(gettid));
 
-#define ROOM 16 /* requests of the system's limit that this process takes; the kernel makes room for more */
+#define ROOM         16   /* requests of the system's limit that this process takes; the kernel makes room for more */
+#define TRY_AGAIN_MS 1000 /* after the system's limit was met */
+#define LONGEST_MS   1    /* that a call waits whose descriptor was made to block */
+
+#ifndef sigev_notify_thread_id /* older C libraries have the field alone */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 static _Atomic(aio_context_t) shared_context; /* 0: none yet */
-static atomic_bool has_no_aio;
+static _Atomic(int64_t) next_try_ms;          /* INT64_MAX: there is no asynchronous I/O */
+static atomic_int why_none;                   /* errno of the last try */
 
 /* A context belongs to the process that made it. */
 static void forget_context(void)
@@ -44,17 +58,34 @@ static void forget_context_in_children(void)
         pthread_atfork(NULL, NULL, forget_context);
 }
 
-/* 0: there is no asynchronous I/O. */
+static int64_t coarse_now_ms(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* The limit on all of the system's contexts is anybody's to use up, and may have room again. */
+static void note_failure(int error)
+{
+        bool passes = error == EAGAIN || error == ENOMEM;
+
+        atomic_store(&why_none, error);
+        atomic_store(&next_try_ms, passes ? coarse_now_ms() + TRY_AGAIN_MS : INT64_MAX);
+}
+
+/* 0: there is no asynchronous I/O, or not now. */
 static aio_context_t get_context(void)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         aio_context_t context = atomic_load(&shared_context), none = 0;
 
-        if (context || atomic_load(&has_no_aio))
+        if (context || coarse_now_ms() < atomic_load(&next_try_ms))
                 return context;
         pthread_once(&once, forget_context_in_children);
         if (syscall(SYS_io_setup, ROOM, &context) < 0) {
-                atomic_store(&has_no_aio, true);
+                note_failure(errno);
                 return 0;
         }
         if (atomic_compare_exchange_strong(&shared_context, &none, context))
@@ -62,6 +93,20 @@ static aio_context_t get_context(void)
         /* Another thread was first. */
         syscall(SYS_io_destroy, context);
         return none;
+}
+
+void fd_event_prepare(const struct oriel_log *log)
+{
+        static atomic_bool said;
+
+        if (get_context() || !log || !log->write || atomic_exchange(&said, true))
+                return;
+        if (atomic_load(&why_none) == EAGAIN)
+                log_warning(log, "no asynchronous I/O, since the system's limit is used up: raise fs.aio-max-nr; until "
+                                 "there is room a peer can delay each notification by a millisecond");
+        else
+                log_warning(log, "no asynchronous I/O: %s; a peer can delay each notification by a millisecond",
+                            strerror(atomic_load(&why_none)));
 }
 
 /* Requests that are done keep their places until they are taken out. */
@@ -80,17 +125,80 @@ static int submit(aio_context_t context, struct iocb *request)
         return -EAGAIN;
 }
 
-static int signal_by_write(int fd)
+/* ---- without asynchronous I/O ---- */
+
+static int wake_signal; /* 0: none was free */
+
+static void be_interrupted(int number)
 {
-        const uint64_t one = 1;
+        (void)number;
+}
+
+/* A real-time signal that the program leaves to its default. Without SA_RESTART, so that the call ends. */
+static void choose_signal(void)
+{
+        struct sigaction before, ours = {.sa_handler = be_interrupted, .sa_flags = SA_ONSTACK};
+
+        sigemptyset(&ours.sa_mask);
+        for (int number = SIGRTMAX; number >= SIGRTMIN && !wake_signal; number--)
+                if (sigaction(number, NULL, &before) == 0 && !(before.sa_flags & SA_SIGINFO) &&
+                    before.sa_handler == SIG_DFL && sigaction(number, &ours, NULL) == 0)
+                        wake_signal = number;
+}
+
+/* A timer that interrupts this thread, again and again, since the first time may be before the call. */
+static int start_timer(timer_t *timer)
+{
+        const struct itimerspec often = {.it_interval.tv_nsec = LONGEST_MS * 1000000,
+                                         .it_value.tv_nsec = LONGEST_MS * 1000000};
+        struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = wake_signal};
+
+        event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+        if (timer_create(CLOCK_MONOTONIC, &event, timer) < 0)
+                return -ENOMEM;
+        timer_settime(*timer, 0, &often, NULL);
+        return 0;
+}
+
+enum transfer { TRANSFER_READ, TRANSFER_WRITE };
+
+/* read(2) or write(2), 0 or a negative errno. -EAGAIN: it would have to wait. -ENOMEM: nothing was done, since it could
+ * not have been made to end. */
+static int transfer(int fd, enum transfer direction, uint64_t *value)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        sigset_t set, before;
+        timer_t timer;
         int r = fd_set_nonblocking(fd, 1);
 
         if (r < 0)
                 return r;
-        do
-                r = write(fd, &one, sizeof(one)) < 0 ? -errno : 0;
-        while (r == -EINTR);
+        pthread_once(&once, choose_signal);
+        if (!wake_signal)
+                return -ENOMEM;
+        sigemptyset(&set);
+        sigaddset(&set, wake_signal);
+        pthread_sigmask(SIG_UNBLOCK, &set, &before);
+        r = start_timer(&timer);
+        if (r == 0) {
+                ssize_t n =
+                        direction == TRANSFER_READ ? read(fd, value, sizeof(*value)) : write(fd, value, sizeof(*value));
 
+                r = n < 0 ? -errno : 0;
+                timer_delete(timer);
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return r == -EINTR ? -EAGAIN : r;
+}
+
+static int signal_by_write(int fd)
+{
+        uint64_t one = 1, nothing = 0;
+        int r = transfer(fd, TRANSFER_WRITE, &one);
+
+        /* There is always room for nothing, which wakes who watches for an edge. */
+        if (r == -EAGAIN)
+                r = transfer(fd, TRANSFER_WRITE, &nothing);
         return r == -EAGAIN ? 0 : r;
 }
 
@@ -111,13 +219,16 @@ int fd_event_signal(int fd)
 /* As far as can be told without asking the file's own code: an inode without a type that can be added to. */
 static int check_by_write(int fd)
 {
-        const uint64_t nothing = 0;
+        uint64_t nothing = 0;
         struct stat stat;
 
-        if (fstat(fd, &stat) < 0 || stat.st_mode & S_IFMT || fd_set_nonblocking(fd, 1) < 0)
+        if (fstat(fd, &stat) < 0 || stat.st_mode & S_IFMT)
                 return -EINVAL;
+
+        int r = transfer(fd, TRANSFER_WRITE, &nothing);
+
         /* A counter that is full is one, too. */
-        return write(fd, &nothing, sizeof(nothing)) == sizeof(nothing) || errno == EAGAIN ? 0 : -EINVAL;
+        return r == 0 || r == -EAGAIN ? 0 : -EINVAL;
 }
 
 /* The kernel finds the eventfd that is to be told before it looks at the request's buffer, and this one's vector is
@@ -150,13 +261,10 @@ int fd_event_clear(int fd)
                 n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
         while (n < 0 && errno == EINTR);
 
-        /* Kernels that are no Linux, or not as it is, have no such flag for an eventfd. */
-        if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS) && fd_set_nonblocking(fd, 1) == 0)
-                do
-                        n = read(fd, &value, sizeof(value));
-                while (n < 0 && errno == EINTR);
+        int r = n < 0 ? -errno : 0;
 
-        if (n < 0)
-                return errno == EAGAIN ? 0 : -errno;
-        return n > 0;
+        /* Kernels that are no Linux, or not as it is, have no such flag for an eventfd. */
+        if (r == -EOPNOTSUPP || r == -ENOSYS)
+                r = transfer(fd, TRANSFER_READ, &value);
+        return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct oriel_log;
+
 /* Close @fd unless it is negative. errno is kept. Returns -1, to be assigned: fd = fd_close(fd). */
 int fd_close(int fd);
 
@@ -41,11 +43,14 @@ int fd_dup(int fd);
 /* Close @n fds; each slot becomes -1. */
 void fd_close_all(int *fds, size_t n);
 
-/* Eventfds, whatever whoever else has them does to them: see eventfd.c. Any thread. */
+/* Eventfds, whatever whoever else has them does to them: see eventfd.c. Any thread. None blocks; without asynchronous
+ * I/O a peer can delay each by a millisecond, by a timer and a real-time signal that the program has no handler for. */
 
-/* Add one. 0 or a negative errno; a full counter stays full, which is 0. Never blocks. */
+/* Get ready, before there is a peer, and say once in @log, which may be NULL, what is missing. */
+void fd_event_prepare(const struct oriel_log *log);
+/* Add one. 0 or a negative errno; a full counter stays full, which is 0. */
 int fd_event_signal(int fd);
-/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. Never blocks. */
+/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. */
 int fd_event_clear(int fd);
 /* 0 if @fd is an eventfd, else -EINVAL. Changes nothing, and asks no file system. */
 int fd_event_check(int fd);

@@ -51,6 +51,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
 
         if (!frontend)
                 return -ENOMEM;
+        fd_event_prepare(options->log);
         TAILQ_INIT(&frontend->consequences);
         if (options->ops)
                 frontend->ops = *options->ops;
