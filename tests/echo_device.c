@@ -28,6 +28,7 @@ struct echo {
         struct echo_counts *counts;
         struct echo_seen seen;
         bool quiet;
+        unsigned late_us;
         char last_error[512];
         pthread_mutex_t log_lock;
 
@@ -75,6 +76,8 @@ static void write_log(void *userdata, enum oriel_log_level level, const char *li
 {
         struct echo *echo = userdata;
 
+        if (echo->late_us && strstr(line, "from the front-end: ADD_MEM_REG"))
+                usleep(echo->late_us);
         if (level != ORIEL_LOG_ERROR)
                 return;
         atomic_fetch_add(&echo->counts->errors, 1);
@@ -270,7 +273,7 @@ static int get_shared_object(void *userdata, const uint8_t uuid[16])
 static int make_backend(struct echo *echo, const struct echo_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[0] = options->window, [2] = options->window};
-        const struct oriel_log log = {write_log, echo, ORIEL_LOG_ERROR};
+        const struct oriel_log log = {write_log, echo, options->late_us ? ORIEL_LOG_DEBUG : ORIEL_LOG_ERROR};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
@@ -310,6 +313,7 @@ struct echo *echo_new(const struct echo_options *options)
                 return NULL;
         pthread_mutex_init(&echo->log_lock, NULL);
         echo->quiet = options->quiet;
+        echo->late_us = options->late_us;
         echo->counts = options->counts ? options->counts : &echo->own_counts;
         echo->transfer_fd = -1;
         echo->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -62,6 +62,7 @@ struct echo_options {
         const struct oriel_dialect *dialect;
         struct echo_counts *counts; /* where to count, of another process; NULL: its own */
         bool quiet;                 /* errors are expected: they are counted, not printed */
+        unsigned late_us;           /* how long each ADD_MEM_REG that has come lies before it is looked at */
 };
 
 /* What the device saw. */

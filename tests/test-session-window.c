@@ -432,6 +432,63 @@ static void test_buffer_before_its_memory(void **state)
         fd_close(fd);
 }
 
+/* The device looks again just when the driver tells it of the memory: before that is known to it. */
+static void look_when_told(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct session *session = userdata;
+
+        (void)level;
+        if (session->driver && strstr(line, "to the back-end: ADD_MEM_REG"))
+                fd_event_signal(session->driver->queues[0].err_fd);
+}
+
+static void collect_without_a_wait(struct session *session)
+{
+        uint32_t written;
+        void *token;
+
+        while (oriel_driver_collect(session->driver, 0, &token, &written) != 1)
+                usleep(1000);
+}
+
+/* What a device has said of its ring while the driver told it of memory is not the last word on it. Without REPLY_ACK
+ * memory is there some time after it was told of. */
+static void test_errors_from_before_the_memory(void **state)
+{
+        for (unsigned i = 0; i < 3; i++) {
+                struct session session = {0};
+                const struct oriel_log log = {look_when_told, &session, ORIEL_LOG_DEBUG};
+                const struct session_options options = {
+                        .echo = {.window = WINDOW,
+                                 .quiet = true,
+                                 .without = i ? ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) : 0,
+                                 .late_us = i == 2 ? 300000 : 0},
+                        .driver = {.windows_as_memory = true, .log = i == 2 ? NULL : &log},
+                };
+                const struct echo_request map = {
+                        .op = ECHO_MAP_NO_WAIT,
+                        .map = MAP_AT(0, PAGE),
+                };
+
+                (void)state;
+                session_open(&session, &options);
+                session_submit(&session, 0, &map, 0);
+                collect_without_a_wait(&session);
+
+                const struct iovec in[] = {{session.in[0], sizeof(struct echo_request)},
+                                           {window_at(&session, 0), PAGE}};
+                const struct iovec out = {session.out[0], PAGE};
+                struct pollfd err = {.fd = session.driver->queues[0].err_fd, .events = POLLIN};
+
+                memcpy(session.in[0], &(struct echo_request){.op = ECHO_INVERT}, sizeof(struct echo_request));
+                assert_int_equal(oriel_driver_submit(session.driver, 0, in, 2, &out, 1, session.in[0]), 0);
+                assert_int_equal(oriel_driver_kick(session.driver, 0), 0);
+                assert_int_equal(poll(&err, 1, 60000), 1);
+                assert_int_equal(session_collect(&session, 0), PAGE);
+                session_close(&session);
+        }
+}
+
 static void test_a_window_that_is_no_memory(void **state)
 {
         const struct session_options options = {.echo = {.window = WINDOW}};
@@ -565,6 +622,7 @@ int main(void)
                 counted_test(test_connection_ends_while_a_thread_waits),
                 counted_test(test_dma_to_and_from_a_window),
                 counted_test(test_buffer_before_its_memory),
+                counted_test(test_errors_from_before_the_memory),
                 counted_test(test_a_window_that_is_no_memory),
                 counted_test(test_slots_that_run_out_are_no_loss_of_mappings),
                 counted_test(test_many_mappings_as_memory),

@@ -347,17 +347,36 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
         return may_collect(&driver->queues[queue]);
 }
 
+/* What the back-end was told of as memory it has taken in, once this is over: without REPLY_ACK, ADD_MEM_REG has no
+ * answer. */
+static int await_memory(struct oriel_driver *driver)
+{
+        uint64_t features;
+        uint32_t size = sizeof(features);
+
+        if (has(driver->protocol_features, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return 0;
+        return oriel_frontend_request(driver->frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
+}
+
 /* The device has met something that breaks a rule, or a buffer in a window that it had not been told of as memory by
- * then. All has been told now: it is asked to look again, unless it has done so with just that. */
+ * then. All has been told now: it is asked to look again, unless it has done so with just that. Its signals are taken
+ * back when it has been told, as it may have looked at any time until then. */
 static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
 {
         int r = oriel_frontend_dispatch(driver->frontend);
+        uint64_t told = driver->n_told;
+        bool more = queue->told_at_kick != told;
 
+        if (r == 0 && more)
+                r = await_memory(driver);
         if (r < 0)
                 return r;
-        if (queue->told_at_kick == driver->n_told)
+        if (fd_event_clear(queue->err_fd) <= 0)
+                return 0;
+        if (!more)
                 return -EIO;
-        queue->told_at_kick = driver->n_told;
+        queue->told_at_kick = told;
         if (inband(driver))
                 return oriel_frontend_vring_kick(driver->frontend, (unsigned)(queue - driver->queues));
         return fd_event_signal(queue->kick_fd);
@@ -380,7 +399,7 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
                 return errno == EINTR ? 0 : -errno;
         for (int i = 0; i < n; i++)
                 happened[events[i].data.u32] = true;
-        if (happened[EVENT_ERR] && fd_event_clear(queue->err_fd) > 0)
+        if (happened[EVENT_ERR])
                 return look_again(driver, queue);
         return happened[EVENT_FRONT] ? oriel_frontend_dispatch(driver->frontend) : 0;
 }

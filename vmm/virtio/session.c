@@ -272,19 +272,36 @@ static void need_reset_for_ring(struct virtio *virtio)
         pthread_mutex_unlock(&virtio->lock);
 }
 
+/* What the back-end was told of as memory it has taken in, once this is over: without REPLY_ACK, ADD_MEM_REG has no
+ * answer. */
+static int await_memory(struct virtio *virtio)
+{
+        uint64_t features;
+        uint32_t size = sizeof(features);
+
+        if (has_protocol(virtio, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return 0;
+        return oriel_frontend_request(virtio->frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
+}
+
 /* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by
  * then. All has been told now, of which some may be new to it since it last looked: then it is asked to look again. An
- * answer is only taken for the last word if it was given with all told. */
-static void session_ring_error(struct virtio *virtio)
+ * answer is only taken for the last word if it was given with all told, so signals are taken back after that. */
+static int session_ring_error(struct virtio *virtio)
 {
-        if (fd_event_clear(virtio->err_fd) <= 0)
-                return;
-        if (virtio->told_at_kick == virtio->n_told) {
+        uint64_t told = virtio->n_told;
+        bool more = virtio->told_at_kick != told;
+        int r = more ? await_memory(virtio) : 0;
+
+        if (r < 0 || fd_event_clear(virtio->err_fd) <= 0)
+                return r;
+        if (!more) {
                 need_reset_for_ring(virtio);
-                return;
+                return 0;
         }
-        virtio->told_at_kick = virtio->n_told;
+        virtio->told_at_kick = told;
         running_kick(virtio);
+        return 0;
 }
 
 static int serve(struct virtio *virtio, const struct wish *wish)
@@ -302,7 +319,7 @@ static int serve(struct virtio *virtio, const struct wish *wish)
         if (r == 0 && virtio->started)
                 r = running_memory(virtio);
         if (r == 0 && error && virtio->started)
-                session_ring_error(virtio);
+                r = session_ring_error(virtio);
         return r;
 }
 
