@@ -22,7 +22,7 @@ struct subject {
         int main; /* the back-end's ends */
         int back;
         int fd; /* to pass */
-        unsigned errors;
+        unsigned errors, warnings;
         char last_error[512];
         unsigned told; /* of consequences */
 };

@@ -391,6 +391,32 @@ static void test_random_messages(void **state)
         subject_close(&subject);
 }
 
+/* Of one connection 200 lines are logged and one that says so, whatever they are about; the next one has as many. */
+static void test_lines_without_end(void **state)
+{
+        const uint64_t failure[4] = {PAGE, PAGE, 0, VHOST_IOTLB_ACCESS_FAIL << 8};
+        struct subject subject;
+        struct raw failed, wrong;
+
+        (void)state;
+        raw_init_u64s(&failed, ORIEL_BACKEND_IOTLB_MSG, failure, 32);
+        raw_init_u64s(&wrong, ORIEL_BACKEND_SHMEM_UNMAP, failure, 8);
+        wrong.header.flags |= ORIEL_FLAG_NEED_REPLY;
+        subject_open(&subject, 1000);
+        for (int round = 0; round < 2; round++) {
+                connect_all(&subject);
+                for (int i = 0; i < 150; i++) {
+                        assert_true(raw_send(subject.back, &failed) && raw_send(subject.back, &wrong));
+                        assert_int_equal(oriel_frontend_dispatch(subject.frontend), 0);
+                        assert_int_equal(raw_receive(subject.back, &(struct raw){0}, 10000), OUTCOME_REFUSED);
+                }
+                assert_in_range(subject.warnings, 100, 101);
+                assert_int_equal(subject.warnings + subject.errors, 201);
+                subject_disconnect(&subject);
+        }
+        subject_close(&subject);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -403,6 +429,7 @@ int main(void)
                 counted_test(test_a_peer_that_never_reads_its_answers),
                 counted_test(test_a_flood_while_it_waits),
                 counted_test(test_a_back_end_that_closes_its_channel),
+                counted_test(test_lines_without_end),
                 counted_test(test_random_bytes),
                 counted_test(test_random_messages),
         };

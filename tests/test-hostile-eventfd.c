@@ -134,7 +134,7 @@ static void test_err(void **state)
         open_split(&session);
         flipper_start(&flipper, fd_dup(session.driver->queues[0].err_fd));
         break_ring(&session);
-        for (unsigned round = 1; round <= 300; round++) {
+        for (unsigned round = 1; round <= 150; round++) {
                 while (atomic_load(&echo_counts(session.echo)->errors) < round)
                         usleep(100);
                 assert_int_equal(oriel_driver_stop_queue(session.driver, 0), 0);

@@ -4,14 +4,17 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "driver/driver.h"
 #include "session.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WINDOW (UINT64_C(2) << 20)
 
@@ -150,11 +153,72 @@ static void test_messages(void **state)
         assert_int_equal(backend_lines.n[ORIEL_LOG_DEBUG], driver_lines.n[ORIEL_LOG_DEBUG]);
 }
 
+/* ---- what can happen again and again: 200 lines of a connection, and one that says so ---- */
+
+#define TIMES 250
+
+/* A guest can have a ring broken as often as it resets its device. */
+static void test_broken_rings(void **state)
+{
+        const struct session_options options = {.echo = {.quiet = true}};
+        struct session session;
+
+        (void)state;
+        session_open(&session, &options);
+
+        struct driver_queue *queue = &session.driver->queues[0];
+        struct vring_avail *avail = (void *)(session.driver->memory + queue->layout.driver);
+
+        __atomic_store_n(&avail->idx, 1000, __ATOMIC_SEQ_CST);
+        fd_event_signal(queue->kick_fd);
+        for (int i = 0; i < TIMES; i++) {
+                struct pollfd err = {.fd = queue->err_fd, .events = POLLIN};
+
+                assert_int_equal(poll(&err, 1, -1), 1);
+                assert_int_equal(oriel_driver_stop_queue(session.driver, 0), 0);
+                queue->base = 0;
+                assert_int_equal(oriel_driver_start_queue(session.driver, 0), 0);
+        }
+        assert_int_equal(atomic_load(&echo_counts(session.echo)->errors), 201);
+        session_close(&session);
+}
+
+/* A front-end can end the back-end channel, and give another, as often as it likes. */
+static void test_broken_channels(void **state)
+{
+        const struct oriel_wire_header cut = {ORIEL_BACKEND_CONFIG_CHANGE_MSG, ORIEL_VERSION | ORIEL_FLAG_REPLY, 8};
+        const struct echo_options options = {.quiet = true};
+        struct pair pair;
+
+        (void)state;
+        pair_open(&pair, &options, oriel_frontend_supported());
+        for (int i = 0; i < TIMES; i++) {
+                struct oriel_backend *backend_of_pair = echo_backend(pair.echo);
+                uint64_t ticket;
+                int fds[2];
+
+                assert_int_equal(make_socketpair(fds), 0);
+                assert_int_equal(oriel_frontend_request(pair.frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0,
+                                                        fds[1], NULL, NULL),
+                                 0);
+                assert_int_equal(oriel_backend_config_changed(backend_of_pair, &ticket), 0);
+                /* An answer that ends too early. */
+                assert_int_equal(write(fds[0], &cut, sizeof(cut)), sizeof(cut));
+                fd_close(fds[0]);
+                fd_close(fds[1]);
+                assert_int_equal(oriel_backend_wait(backend_of_pair, ticket), -ENOTCONN);
+        }
+        assert_int_equal(atomic_load(&echo_counts(pair.echo)->errors), 201);
+        pair_close(&pair);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_levels),
                 counted_test(test_messages),
+                counted_test(test_broken_rings),
+                counted_test(test_broken_channels),
         };
 
         return run_counted("session-log", tests);

@@ -169,7 +169,7 @@ int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_
                 return -ENOMEM;
 
         fd_event_prepare(options->log);
-        r = requests_init(&blank->requests, &blank->log);
+        r = requests_init(&blank->requests, &blank->log, &blank->log_budget);
         if (r < 0)
                 return r;
 
@@ -236,6 +236,7 @@ int oriel_backend_attach(struct oriel_backend *backend, int fd)
         backend->agreement = (struct agreement){.offers_protocol_features = true};
         requests_agree(&backend->requests, &backend->agreement);
         backend->ends_connection = false;
+        atomic_store(&backend->log_budget.used, 0);
         log_info(&backend->log, "a session with a front-end has begun");
         return 0;
 }
@@ -262,7 +263,8 @@ static int send_reply(struct oriel_backend *backend, struct message *reply)
         int r = channel_send(&backend->main, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
-                log_error(&backend->log, "%s: the reply's fd can't be sent: %s", name, strerror(-r));
+                log_within(&backend->log_budget, &backend->log, ORIEL_LOG_ERROR, "%s: the reply's fd can't be sent: %s",
+                           name, strerror(-r));
                 message_close_fds(reply);
                 r = channel_send(&backend->main, reply, 0);
         }
@@ -293,7 +295,7 @@ static int refuse(struct oriel_backend *backend, const struct oriel_message_row 
                                                               agreed(&backend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK));
 
         if (told)
-                channel_log_refusal(&backend->main, &backend->log, why->text);
+                log_within(&backend->log_budget, &backend->log, ORIEL_LOG_ERROR, "%s", why->text);
         else
                 log_error(&backend->log, "%s; the connection ends", why->text);
         return told ? acknowledge(backend, request, -EINVAL) : -EPROTO;
@@ -313,7 +315,7 @@ static int handle(struct oriel_backend *backend, struct message *request)
         if (r < 0)
                 return refuse(backend, row, request, &why);
         if (r == 1) {
-                message_tolerate(row, &why, &backend->main.tolerated, &backend->log);
+                message_tolerate(row, &why, &backend->main.tolerated, &backend->log_budget, &backend->log);
                 why = (struct complaint){""};
         }
 

@@ -45,6 +45,7 @@ struct oriel_backend {
         struct oriel_backend_ops ops;
         void *userdata;
         struct oriel_log log;
+        struct log_budget log_budget; /* of the connection */
         const struct oriel_dialect *dialect;
         uint64_t device_features;
         uint64_t offered;

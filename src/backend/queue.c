@@ -53,8 +53,8 @@ static void report_broken(struct oriel_backend_queue *queue, int error)
 {
         pthread_mutex_lock(&queue->lock);
         if (queue->ring && !queue->broken)
-                log_error(&queue->backend->log, "vring %u is broken (%d): %s", queue->index, error,
-                          oriel_device_queue_why(queue->ring));
+                log_within(&queue->backend->log_budget, &queue->backend->log, ORIEL_LOG_ERROR,
+                           "vring %u is broken (%d): %s", queue->index, error, oriel_device_queue_why(queue->ring));
         queue->broken = queue->ring != NULL;
 
         bool inband = queue->ring && signal_error(queue);
@@ -85,8 +85,9 @@ static bool wait_for_memory(struct oriel_backend_queue *queue)
 
         oriel_device_queue_fault(queue->ring, &fault);
         if (!queue->reported)
-                log_info(&queue->backend->log, "vring %u: a buffer at 0x%" PRIx64 " is in no memory: waits for it",
-                         queue->index, fault.address);
+                log_within(&queue->backend->log_budget, &queue->backend->log, ORIEL_LOG_INFO,
+                           "vring %u: a buffer at 0x%" PRIx64 " is in no memory: waits for it", queue->index,
+                           fault.address);
         return signal_error(queue);
 }
 

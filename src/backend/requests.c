@@ -34,9 +34,10 @@ struct pending {
         int fd;
 };
 
-int requests_init(struct requests *requests, const struct oriel_log *log)
+int requests_init(struct requests *requests, const struct oriel_log *log, struct log_budget *budget)
 {
-        *requests = (struct requests){.log = log, .channel.fd = -1, .dead = true, .give_up_ms = -1};
+        *requests =
+                (struct requests){.log = log, .log_budget = budget, .channel.fd = -1, .dead = true, .give_up_ms = -1};
         TAILQ_INIT(&requests->sent);
         TAILQ_INIT(&requests->answered);
         requests->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -190,7 +191,8 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
         if (r < 0)
                 return r;
         if (r == 1)
-                message_tolerate(oldest->row, complaint, &requests->channel.tolerated, requests->log);
+                message_tolerate(oldest->row, complaint, &requests->channel.tolerated, requests->log_budget,
+                                 requests->log);
         finish(requests, oldest, answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
         channel_done(&requests->channel);
         return 0;
@@ -221,7 +223,8 @@ static int pump(struct requests *requests, int64_t limit_ms)
         if (r == 1)
                 r = take_answer(requests, &complaint);
         if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN)
-                log_error(requests->log, "%s; the back-end channel ends", complaint.text);
+                log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR, "%s; the back-end channel ends",
+                           complaint.text);
         if (r < 0 && r != -ETIMEDOUT)
                 kill_channel(requests);
         pthread_cond_broadcast(&requests->changed);
@@ -258,7 +261,8 @@ static int send_whole(struct requests *requests, const struct message *message)
                         return -ETIMEDOUT;
         }
         if (r == -EAGAIN)
-                log_error(requests->log, "the front-end does not read the back-end channel, which ends");
+                log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR,
+                           "the front-end does not read the back-end channel, which ends");
         if (r != -EAGAIN && !channel_is_lost(r))
                 return r;
         kill_channel(requests);

@@ -15,6 +15,7 @@ TAILQ_HEAD(pending_list, pending);
 
 struct requests {
         const struct oriel_log *log;
+        struct log_budget *log_budget;
         pthread_mutex_t lock;
         pthread_cond_t changed;
         struct channel channel; /* fd -1: none */
@@ -30,8 +31,8 @@ struct requests {
         int wake_fd;        /* tells the reader that give_up_ms changed */
 };
 
-/* @log is borrowed. */
-int requests_init(struct requests *requests, const struct oriel_log *log);
+/* @log and @budget are borrowed. */
+int requests_init(struct requests *requests, const struct oriel_log *log, struct log_budget *budget);
 void requests_destroy(struct requests *requests);
 /* Takes @fd. An older channel is closed. */
 int requests_open(struct requests *requests, int fd);

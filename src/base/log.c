@@ -2,18 +2,50 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+
+#define MOST_LINES 200u
+
+static bool wants(const struct oriel_log *log, enum oriel_log_level level)
+{
+        return log && log->write && level <= log->level;
+}
+
+static void write_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, va_list args)
+{
+        char line[512];
+
+        vsnprintf(line, sizeof(line), format, args);
+        log->write(log->userdata, level, line);
+}
 
 void log_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, ...)
 {
-        char line[512];
         va_list args;
 
-        if (!log || !log->write || level > log->level)
+        if (!wants(log, level))
+                return;
+        va_start(args, format);
+        write_line(log, level, format, args);
+        va_end(args);
+}
+
+void log_within(struct log_budget *budget, const struct oriel_log *log, enum oriel_log_level level, const char *format,
+                ...)
+{
+        va_list args;
+
+        if (!wants(log, level) || atomic_load(&budget->used) >= MOST_LINES)
                 return;
 
+        unsigned before = atomic_fetch_add(&budget->used, 1);
+
+        if (before >= MOST_LINES)
+                return;
         va_start(args, format);
-        vsnprintf(line, sizeof(line), format, args);
+        write_line(log, level, format, args);
         va_end(args);
-        log->write(log->userdata, level, line);
+        if (before == MOST_LINES - 1)
+                log_line(log, level, "more that goes wrong in this connection is not logged");
 }

@@ -3,10 +3,19 @@
 #define BASE_LOG_H
 
 #include <oriel/log.h>
+#include <stdatomic.h>
 
 /* One line of at most 511 bytes; longer ones are cut. @log may be NULL. */
 void log_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+
+/* How much is logged of one connection, whatever its peer or a guest has happen there: 200 lines, and one that says so.
+ * For all that can happen again and again; the connection's end is not in it. Any thread. Begins as zeros. */
+struct log_budget {
+        atomic_uint used;
+};
+void log_within(struct log_budget *budget, const struct oriel_log *log, enum oriel_log_level level, const char *format,
+                ...) __attribute__((format(printf, 4, 5)));
 
 #define log_error(log, ...)   log_line(log, ORIEL_LOG_ERROR, __VA_ARGS__)
 #define log_warning(log, ...) log_line(log, ORIEL_LOG_WARNING, __VA_ARGS__)

@@ -2,7 +2,6 @@
 #include "channel/channel.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "base/syscalls.h"
 
 #include <errno.h>
@@ -14,8 +13,7 @@
 
 USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(sendmsg), SYSCALL(getsockopt), SYSCALL(poll));
 
-#define HEADER        sizeof(struct oriel_wire_header)
-#define MOST_REFUSALS 200 /* that are logged */
+#define HEADER sizeof(struct oriel_wire_header)
 
 /* What a peer can have the kernel add to each message by options of the socket that it gave us: a pidfd, which is ours
  * to close, credentials and a security label. */
@@ -63,7 +61,6 @@ int channel_init(struct channel *channel, int fd)
         channel->fd = fd;
         channel->have = 0;
         channel->tolerated = 0;
-        channel->refusals = 0;
         channel->lost_fds = false;
         message_init(&channel->in, 0, 0);
         return fd_set_nonblocking(fd, 1);
@@ -73,15 +70,6 @@ void channel_close(struct channel *channel)
 {
         channel_done(channel);
         channel->fd = fd_close(channel->fd);
-}
-
-void channel_log_refusal(struct channel *channel, const struct oriel_log *log, const char *text)
-{
-        if (channel->refusals >= MOST_REFUSALS)
-                return;
-        log_error(log, "%s", text);
-        if (++channel->refusals == MOST_REFUSALS)
-                log_error(log, "more that is refused of this connection is not logged");
 }
 
 void channel_done(struct channel *channel)

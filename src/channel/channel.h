@@ -12,7 +12,6 @@ struct channel {
         int fd;
         size_t have;        /* bytes of @in received so far */
         uint64_t tolerated; /* see message_tolerate() */
-        unsigned refusals;  /* see channel_log_refusal() */
         bool lost_fds;      /* @in came with descriptors that this process had no room for */
         struct message in;
 };
@@ -32,9 +31,6 @@ void channel_close(struct channel *channel);
  * @expected is the payload size of the message that must come next, if that is known (a reply): it is then read along
  * with the header. A shorter message breaks the rules anyway, so nothing is lost by reading past its end. */
 int channel_receive(struct channel *channel, uint32_t expected, struct complaint *complaint);
-/* A message of the peer's is refused: one line about each of the first of a connection, so that no peer fills the log.
- */
-void channel_log_refusal(struct channel *channel, const struct oriel_log *log, const char *text);
 /* The message in channel->in has been dealt with: close what is left of its fds. */
 void channel_done(struct channel *channel);
 

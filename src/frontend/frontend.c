@@ -118,6 +118,7 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
                 channel_close(&frontend->main);
         else
                 log_info(&frontend->log, "a session with a back-end has begun");
+        atomic_store(&frontend->log_budget.used, 0);
         return r;
 }
 

@@ -15,6 +15,7 @@ struct oriel_frontend {
         struct oriel_frontend_ops ops;
         void *userdata;
         struct oriel_log log;
+        struct log_budget log_budget; /* of the connection */
         int timeout_ms;
         const struct oriel_dialect *dialect;
         bool keep_mappings;

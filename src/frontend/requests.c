@@ -312,7 +312,8 @@ static int take_inflight(struct oriel_frontend *frontend, struct message *reply,
         if (reply->n_fds == 0 || got.num_queues != inflight->num_queues || got.queue_size != inflight->queue_size ||
             got.num_queues == 0 || !checked_add(got.mmap_offset, got.mmap_size, &end) || end > INT64_MAX ||
             got.mmap_size / got.num_queues < oriel_inflight_region_size(got.queue_size, packed)) {
-                log_error(&frontend->log, "GET_INFLIGHT_FD: the buffer is not what was asked for");
+                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR,
+                           "GET_INFLIGHT_FD: the buffer is not what was asked for");
                 return -EREMOTEIO;
         }
         *inflight = got;

@@ -219,8 +219,8 @@ static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, s
         (void)reply;
         message_get(request, &msg, sizeof(msg));
         if (msg.type == VHOST_IOTLB_ACCESS_FAIL) {
-                log_warning(&frontend->log, "IOTLB_MSG: the back-end failed to access 0x%llx",
-                            (unsigned long long)msg.iova);
+                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_WARNING,
+                           "IOTLB_MSG: the back-end failed to access 0x%llx", (unsigned long long)msg.iova);
                 return 0;
         }
         if (msg.type != VHOST_IOTLB_MISS || msg.perm > VHOST_ACCESS_RW || !frontend->ops.iotlb_miss)
@@ -301,8 +301,9 @@ static int answer(struct oriel_frontend *frontend, struct message *reply)
         int r = channel_send(&frontend->back, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
-                log_error(&frontend->log, "%s: the answer's fd can't be sent: %s",
-                          oriel_message_find(ORIEL_FROM_BACKEND, reply->header.request)->name, strerror(-r));
+                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR,
+                           "%s: the answer's fd can't be sent: %s",
+                           oriel_message_find(ORIEL_FROM_BACKEND, reply->header.request)->name, strerror(-r));
                 message_close_fds(reply);
                 message_set_u64(reply, 1);
                 r = channel_send(&frontend->back, reply, 0);
@@ -333,7 +334,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
         int r = message_check_request(ORIEL_FROM_BACKEND, request, &frontend->agreement, &row, &complaint);
 
         if (r == 1) {
-                message_tolerate(row, &complaint, &frontend->back.tolerated, &frontend->log);
+                message_tolerate(row, &complaint, &frontend->back.tolerated, &frontend->log_budget, &frontend->log);
                 r = 0;
         }
         if (r < 0) {
@@ -343,7 +344,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                         log_error(&frontend->log, "%s; the connection ends", complaint.text);
                         return -EPROTO;
                 }
-                channel_log_refusal(&frontend->back, &frontend->log, complaint.text);
+                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR, "%s", complaint.text);
         }
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         message_set_u64(&reply, 0);

@@ -186,12 +186,12 @@ int message_check_reply(const struct oriel_message_row *row, const struct messag
 }
 
 void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
-                      const struct oriel_log *log)
+                      struct log_budget *budget, const struct oriel_log *log)
 {
         const uint64_t bit = UINT64_C(1) << row->id % 64;
 
         if (!(*said & bit))
-                log_warning(log, "%s: taken as it is, and not said again", complaint->text);
+                log_within(budget, log, ORIEL_LOG_WARNING, "%s: taken as it is, and not said again", complaint->text);
         *said |= bit;
 }
 

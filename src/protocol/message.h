@@ -2,7 +2,8 @@
 #ifndef PROTOCOL_MESSAGE_H
 #define PROTOCOL_MESSAGE_H
 
-#include <oriel/log.h>
+#include "base/log.h"
+
 #include <oriel/protocol.h>
 
 /* One message with the fds that came or go with it. Who holds the message owns the fds; a slot that was taken is -1. */
@@ -67,9 +68,9 @@ int header_check(const struct oriel_wire_header *header, struct complaint *compl
 int message_check_request(enum oriel_direction direction, const struct message *message,
                           const struct agreement *agreement, const struct oriel_message_row **row,
                           struct complaint *complaint);
-/* Go on after a 1 of these two, and say so once: @said is the connection's, 0 at first. */
+/* Go on after a 1 of these two, and say so once: @said is the channel's, 0 at first, @budget the connection's. */
 void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
-                      const struct oriel_log *log);
+                      struct log_budget *budget, const struct oriel_log *log);
 /* A reply against the row of its request. 0, 1 as above, -EPROTO. */
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
                         const struct agreement *agreement, struct complaint *complaint);
