@@ -314,3 +314,20 @@ void random_raw(uint32_t *state, enum oriel_direction direction, struct raw *raw
         add_fds(raw, raw->n_fds, fd);
         fill_payload(state, raw);
 }
+
+/* ---- this end's own limit ---- */
+
+void descriptors_run_out(struct rlimit *before)
+{
+        /* The least that is free, and so the next that would be given out. */
+        int next = fd_dup(0);
+
+        fd_close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, before), 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, before->rlim_max}), 0);
+}
+
+void descriptors_come_back(const struct rlimit *before)
+{
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
+}

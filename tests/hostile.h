@@ -7,6 +7,8 @@
 #include "base/test.h"
 #include "protocol/message.h"
 
+#include <sys/resource.h>
+
 #define RAW_FDS 16
 
 struct raw {
@@ -53,5 +55,9 @@ uint32_t random_next(uint32_t *state);
 void random_fill(uint32_t *state, void *data, size_t size);
 /* What looks like a message: a request of the table mostly, a size that fits mostly, anything in it. @fd as above. */
 void random_raw(uint32_t *state, enum oriel_direction direction, struct raw *raw, int fd);
+
+/* This process gets no descriptor from now on, until @before is set again. */
+void descriptors_run_out(struct rlimit *before);
+void descriptors_come_back(const struct rlimit *before);
 
 #endif

@@ -338,7 +338,7 @@ static void test_no_descriptor_for_a_reply(void **state)
 {
         const struct oriel_wire_inflight inflight = {.mmap_size = PAGE, .num_queues = 1, .queue_size = 16};
         struct oriel_wire_inflight got = inflight;
-        struct rlimit before, none;
+        struct rlimit before;
         struct subject subject;
         int fd;
 
@@ -346,17 +346,11 @@ static void test_no_descriptor_for_a_reply(void **state)
         subject_open(&subject, 1000);
         connect_all(&subject);
         reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, sizeof(inflight), 1);
-        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-
-        int next = fd_dup(0);
-
-        fd_close(next);
-        none = (struct rlimit){(rlim_t)next, before.rlim_max};
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        descriptors_run_out(&before);
 
         int r = oriel_frontend_get_inflight_fd(subject.frontend, &got, &fd);
 
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        descriptors_come_back(&before);
         assert_int_equal(r, -EMFILE);
         subject_expect_error(&subject, "GET_INFLIGHT_FD", "no descriptor", "ulimit -n");
         assert_true(subject_is_alive(&subject));

@@ -391,6 +391,41 @@ static void test_random_messages(void **state)
         subject_close(&subject);
 }
 
+/* A limit of this end's own: said as what it is, and the session goes on, answered or not. */
+static void test_no_descriptor_for_a_mapping(void **state)
+{
+        struct subject subject;
+
+        (void)state;
+        subject_open(&subject, 1000);
+        for (int asks = 0; asks < 2; asks++) {
+                const uint64_t words[5] = {0, 0, 0, PAGE, 1};
+                struct rlimit before;
+                struct raw raw;
+
+                connect_all(&subject);
+                raw_init_u64s(&raw, ORIEL_BACKEND_SHMEM_MAP, words, 40);
+                raw.n_fds = 1;
+                raw.fds[0] = subject.fd;
+                raw.header.flags |= asks ? ORIEL_FLAG_NEED_REPLY : 0;
+                assert_true(raw_send(subject.back, &raw));
+                descriptors_run_out(&before);
+
+                int r = oriel_frontend_dispatch(subject.frontend);
+
+                descriptors_come_back(&before);
+                assert_int_equal(r, 0);
+                if (asks)
+                        assert_int_equal(raw_receive(subject.back, &raw, 10000), OUTCOME_REFUSED);
+                subject_expect_error(&subject, "SHMEM_MAP", "no descriptor", "ulimit -n");
+                assert_int_equal(subject.told, 1);
+                assert_true(subject_is_alive(&subject));
+                assert_int_equal(oriel_region_count(subject.region), 0);
+                subject_disconnect(&subject);
+        }
+        subject_close(&subject);
+}
+
 /* Of one connection 200 lines are logged and one that says so, whatever they are about; the next one has as many. */
 static void test_lines_without_end(void **state)
 {
@@ -429,6 +464,7 @@ int main(void)
                 counted_test(test_a_peer_that_never_reads_its_answers),
                 counted_test(test_a_flood_while_it_waits),
                 counted_test(test_a_back_end_that_closes_its_channel),
+                counted_test(test_no_descriptor_for_a_mapping),
                 counted_test(test_lines_without_end),
                 counted_test(test_random_bytes),
                 counted_test(test_random_messages),

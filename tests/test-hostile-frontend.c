@@ -288,9 +288,91 @@ static void test_random_messages(void **state)
         target_close(&target);
 }
 
+/* A limit of this end's own: said as what it is, and the connection goes on. */
+static void test_no_descriptor_for_a_request(void **state)
+{
+        struct target target;
+        unsigned tried = 0;
+
+        (void)state;
+        target_open(&target);
+        for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+                struct rlimit before;
+                struct raw raw;
+
+                if (row->fds.max == 0)
+                        continue;
+                connect_to(&target, ALL, 0);
+                assert_true(is_alive(&target));
+                raw_init(&raw, row, target.fd);
+                raw.n_fds = row->fds.max;
+                raw.header.flags |= ORIEL_FLAG_NEED_REPLY;
+                descriptors_run_out(&before);
+                assert_true(raw_send(target.socket, &raw));
+
+                enum outcome outcome = raw_receive(target.socket, &raw, 10000);
+
+                descriptors_come_back(&before);
+                expect_refused(&target, outcome, row->name, "no descriptor");
+                expect_error(&target, row->name, "no descriptor", "ulimit -n");
+                disconnect_from(&target);
+                tried++;
+        }
+        assert_between(tried, 12, 20);
+        target_close(&target);
+}
+
+/* An answer of the front-end's brings one. */
+static void test_no_descriptor_for_an_answer(void **state)
+{
+        const uint8_t uuid[16] = {1};
+        struct oriel_backend *backend;
+        struct target target;
+        struct rlimit before;
+        struct raw raw;
+        int back[2];
+
+        (void)state;
+        target_open(&target);
+        backend = echo_backend(target.echo);
+        connect_to(&target, ALL, 0);
+        assert_int_equal(make_socketpair(back), 0);
+        raw_init_u64s(&raw, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0);
+        raw.n_fds = 1;
+        raw.fds[0] = back[1];
+        assert_true(raw_send(target.socket, &raw));
+        assert_true(is_alive(&target));
+        for (int i = 0; i < 2; i++) {
+                raw_init_u64s(&raw, ORIEL_BACKEND_SHARED_OBJECT_LOOKUP, &(uint64_t){0}, 8);
+                raw.header.flags |= ORIEL_FLAG_REPLY;
+                raw.n_fds = 1;
+                raw.fds[0] = target.fd;
+                assert_true(raw_send(back[0], &raw));
+                if (i == 0)
+                        descriptors_run_out(&before);
+
+                int r = oriel_backend_shared_object_lookup(backend, uuid);
+
+                if (i == 0)
+                        descriptors_come_back(&before);
+                if (i == 0)
+                        assert_int_equal(r, -EMFILE);
+                else
+                        assert_true(r >= 0);
+                fd_close(r);
+        }
+        expect_error(&target, "SHARED_OBJECT_LOOKUP", "no descriptor", "ulimit -n");
+        disconnect_from(&target);
+        fd_close_all(back, 2);
+        target_close(&target);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                counted_test(test_no_descriptor_for_a_request),
+                counted_test(test_no_descriptor_for_an_answer),
                 counted_test(test_every_row_every_way),
                 counted_test(test_every_row_not_negotiated),
                 counted_test(test_every_row_cut_at_every_byte),

@@ -144,7 +144,8 @@ int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket
 /* VRING_HOST_NOTIFIER_MSG; @fd -1: take the notifier back. */
 int oriel_backend_host_notifier(struct oriel_backend *backend, unsigned queue, int fd, uint64_t offset, uint64_t size,
                                 uint64_t *ticket);
-/* SHARED_OBJECT_ADD, _REMOVE, _LOOKUP. The lookup waits, and returns an fd that is the caller's. */
+/* SHARED_OBJECT_ADD, _REMOVE, _LOOKUP. The lookup waits, and returns an fd that is the caller's. -EMFILE: it was
+ * answered with one that this process may not have. */
 int oriel_backend_shared_object_add(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
 int oriel_backend_shared_object_remove(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
 int oriel_backend_shared_object_lookup(struct oriel_backend *backend, const uint8_t uuid[16]);

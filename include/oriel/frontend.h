@@ -21,7 +21,8 @@ extern "C" {
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
  * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped
  * (or, with keep_mappings, orphaned).
- * -EREMOTEIO: it refused. -ECANCELED: a callback has freed the front-end, which is no more.
+ * -EREMOTEIO: it refused. -ECANCELED: a callback has freed the front-end, which is no more. -EMFILE: it has answered,
+ * but this process may have no more descriptors for what the answer brings; the session goes on.
  * After all others nothing was sent, and the session goes on. -EOPNOTSUPP: the message is not one that may be sent now,
  * mostly for want of a negotiated feature. -EBADF: an fd to pass is none; a negative errno in its place is returned as
  * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */

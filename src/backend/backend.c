@@ -284,15 +284,26 @@ static int acknowledge(struct oriel_backend *backend, const struct message *requ
         return send_reply(backend, &reply);
 }
 
+/* Whether a request's answer can say that it failed, and nothing more: that of an unknown one by its header. Where
+ * this end has @lost what came with it, a reply that is such a number serves as well. */
+static bool can_refuse(const struct oriel_backend *backend, const struct oriel_message_row *row,
+                       const struct message *request, bool lost)
+{
+        const struct agreement *agreement = &backend->agreement;
+
+        if (!row)
+                return request->header.flags & ORIEL_FLAG_NEED_REPLY && agreed(agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
+        if (lost && row_replies(row, agreement) && row->reply_payload == ORIEL_PAYLOAD_U64)
+                return true;
+        return row_acknowledges(row, &request->header, agreement);
+}
+
 /* A request that failed, by its row or by its handler: the front-end is told where it can be, else its connection ends.
  */
 static int refuse(struct oriel_backend *backend, const struct oriel_message_row *row, const struct message *request,
                   const struct complaint *why)
 {
-        bool told =
-                !backend->ends_connection && (row ? row_acknowledges(row, &request->header, &backend->agreement)
-                                                  : (request->header.flags & ORIEL_FLAG_NEED_REPLY) &&
-                                                              agreed(&backend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK));
+        bool told = !backend->ends_connection && can_refuse(backend, row, request, request->lost_fds);
 
         if (told)
                 log_within(&backend->log_budget, &backend->log, ORIEL_LOG_ERROR, "%s", why->text);

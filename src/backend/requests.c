@@ -188,12 +188,14 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
 
         int r = message_check_reply(oldest->row, answer, &requests->agreement, complaint);
 
-        if (r < 0)
+        if (r == -EMFILE)
+                log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR, "%s", complaint->text);
+        else if (r < 0)
                 return r;
         if (r == 1)
                 message_tolerate(oldest->row, complaint, &requests->channel.tolerated, requests->log_budget,
                                  requests->log);
-        finish(requests, oldest, answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
+        finish(requests, oldest, r == -EMFILE ? r : answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
         channel_done(&requests->channel);
         return 0;
 }

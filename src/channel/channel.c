@@ -61,7 +61,6 @@ int channel_init(struct channel *channel, int fd)
         channel->fd = fd;
         channel->have = 0;
         channel->tolerated = 0;
-        channel->lost_fds = false;
         message_init(&channel->in, 0, 0);
         return fd_set_nonblocking(fd, 1);
 }
@@ -76,7 +75,7 @@ void channel_done(struct channel *channel)
 {
         message_close_fds(&channel->in);
         channel->have = 0;
-        channel->lost_fds = false;
+        channel->in.lost_fds = false;
 }
 
 /* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
@@ -115,7 +114,7 @@ static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, str
          * request fails for want of them; that is no reason to end the connection. */
         if (msg->msg_flags & MSG_CTRUNC) {
                 message_close_fds(&channel->in);
-                channel->lost_fds = true;
+                channel->in.lost_fds = true;
         }
         if (came > 0 && had > 0) {
                 complain(complaint, "request %u: fds came after the first byte of the message",

@@ -12,7 +12,6 @@ struct channel {
         int fd;
         size_t have;        /* bytes of @in received so far */
         uint64_t tolerated; /* see message_tolerate() */
-        bool lost_fds;      /* @in came with descriptors that this process had no room for */
         struct message in;
 };
 

@@ -72,20 +72,15 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
         }
         if (r == 1)
                 message_log(&frontend->log, "from the back-end", ORIEL_FROM_FRONTEND, &frontend->main.in);
-        if (r == 1 && frontend->main.lost_fds) {
-                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR,
-                           "%s: this process may have no more descriptors for what the reply brings: raise the"
-                           " limit (ulimit -n)",
-                           row->name);
-                return -EMFILE;
-        }
         if (r == 1)
                 r = message_check_reply(row, &frontend->main.in, &frontend->agreement, &complaint);
         if (r == 1)
                 message_tolerate(row, &complaint, &frontend->main.tolerated, &frontend->log_budget, &frontend->log);
         if (r == -ETIMEDOUT)
                 complain(&complaint, "%s: no reply within %d ms", row->name, timeout_ms);
-        if (r < 0 && !reported)
+        if (r == -EMFILE)
+                log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR, "%s", complaint.text);
+        else if (r < 0 && !reported)
                 log_error(&frontend->log, "%s; the connection ends", complaint.text[0] ? complaint.text : strerror(-r));
         return r;
 }

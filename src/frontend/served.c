@@ -338,7 +338,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                 r = 0;
         }
         if (r < 0) {
-                bool kept = r != -EPROTO && asked(frontend, row, request);
+                bool kept = r == -EMFILE || (r != -EPROTO && asked(frontend, row, request));
 
                 if (!kept) {
                         log_error(&frontend->log, "%s; the connection ends", complaint.text);
@@ -346,6 +346,8 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                 }
                 log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR, "%s", complaint.text);
         }
+        if (r == -EMFILE && row->id == ORIEL_BACKEND_SHMEM_MAP)
+                follow_refusal(frontend, true, &request->payload.mmap, r);
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         message_set_u64(&reply, 0);
         if (r == 0)

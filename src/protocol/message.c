@@ -23,6 +23,7 @@ void message_init(struct message *message, uint32_t request, uint32_t flags)
 {
         message->header = (struct oriel_wire_header){.request = request, .flags = ORIEL_VERSION | flags};
         message->n_fds = 0;
+        message->lost_fds = false;
 }
 
 void message_set(struct message *message, const void *payload, uint32_t size)
@@ -121,11 +122,21 @@ static int check_contents(enum oriel_payload payload, const char *name, bool is_
         return harm == PAYLOAD_HARMLESS || (harm == PAYLOAD_HARMLESS_REPLY && is_reply) ? 1 : -EINVAL;
 }
 
+/* A limit of this process's own: the peer may have done all right. */
+static int complain_lost(struct complaint *complaint, const char *name)
+{
+        complain(complaint,
+                 "%s: this process may have no more descriptors for what it brings: raise the limit (ulimit -n)", name);
+        return -EMFILE;
+}
+
 static int check_row(const struct oriel_message_row *row, const struct message *message,
                      const struct agreement *agreement, struct complaint *complaint)
 {
         if (!within(message->header.size, row->size))
                 return complain_bounds(complaint, row->name, "payload size", message->header.size, row->size);
+        if (message->lost_fds)
+                return complain_lost(complaint, row->name);
         if (!within(message->n_fds, row->fds))
                 return complain_bounds(complaint, row->name, "number of fds", message->n_fds, row->fds);
 
@@ -160,6 +171,8 @@ static int check_reply_contents(const struct oriel_message_row *row, const struc
 
         if (!within(reply->header.size, size))
                 return complain_bounds(complaint, row->name, "reply's payload size", reply->header.size, size);
+        if (reply->lost_fds)
+                return complain_lost(complaint, row->name);
         if (!within(reply->n_fds, fds))
                 return complain_bounds(complaint, row->name, "reply's number of fds", reply->n_fds, fds);
         /* Without a payload: GET_CONFIG's way to say no. */
@@ -182,7 +195,7 @@ int message_check_reply(const struct oriel_message_row *row, const struct messag
 
         int r = check_reply_contents(row, reply, agreement, complaint);
 
-        return r < 0 ? -EPROTO : r;
+        return r < 0 && r != -EMFILE ? -EPROTO : r;
 }
 
 void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,

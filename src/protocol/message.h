@@ -10,6 +10,7 @@
 struct message {
         struct oriel_wire_header header;
         unsigned n_fds;
+        bool lost_fds; /* it came with descriptors that this process had no room for: n_fds is 0 */
         int fds[ORIEL_MAX_FDS];
         union {
                 uint8_t bytes[ORIEL_MAX_PAYLOAD];
@@ -64,14 +65,15 @@ void message_close_fds(struct message *message);
 int header_check(const struct oriel_wire_header *header, struct complaint *complaint);
 
 /* A request against its whole row, before any handler. 0 and the row; 1: a rule is broken, as @complaint says, in a way
- * that harms nobody; -EINVAL: the request is to fail, -EPROTO: the connection is. */
+ * that harms nobody; -EINVAL: the request is to fail, -EPROTO: the connection is. -EMFILE: the request is to fail for
+ * want of descriptors, which is not the peer's fault. */
 int message_check_request(enum oriel_direction direction, const struct message *message,
                           const struct agreement *agreement, const struct oriel_message_row **row,
                           struct complaint *complaint);
 /* Go on after a 1 of these two, and say so once: @said is the channel's, 0 at first, @budget the connection's. */
 void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
                       struct log_budget *budget, const struct oriel_log *log);
-/* A reply against the row of its request. 0, 1 as above, -EPROTO. */
+/* A reply against the row of its request. 0, 1 and -EMFILE as above, -EPROTO. */
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
                         const struct agreement *agreement, struct complaint *complaint);
 
