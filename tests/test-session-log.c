@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define WINDOW (UINT64_C(2) << 20)
+#define NO_FD  99999 /* a number that no descriptor has */
 
 struct lines {
         pthread_mutex_t lock;
@@ -47,6 +48,8 @@ static int map_one(void *userdata, struct oriel_backend_queue *queue)
 
         (void)userdata;
         (void)queue;
+        /* Is not sent, and not said to be. */
+        assert_int_equal(oriel_backend_shmem_map(backend, &map, NO_FD, NULL), -EBADF);
         assert_int_equal(oriel_backend_shmem_map(backend, &map, fd, &ticket), 0);
         assert_int_equal(oriel_backend_wait(backend, ticket), 0);
         fd_close(fd);
@@ -96,6 +99,7 @@ static void run_session(enum oriel_log_level level)
         assert_int_equal(oriel_backend_attach(backend, fds[1]), 0);
         assert_int_equal(pthread_create(&thread, NULL, loop, NULL), 0);
         assert_int_equal(oriel_driver_new(&driver_options, fds[0], &driver), 0);
+        assert_int_equal(oriel_frontend_set_vring_call(oriel_driver_frontend(driver), 0, NO_FD), -EBADF);
         oriel_driver_free(driver);
         pthread_join(thread, NULL);
         oriel_backend_free(backend);
@@ -121,6 +125,14 @@ static void expect_line(const struct lines *lines, const char *line)
 {
         if (!strstr(lines->text, line))
                 fail_msg("no '%s' in:\n%s", line, lines->text);
+}
+
+static void expect_once(const struct lines *lines, const char *line)
+{
+        const char *first = strstr(lines->text, line);
+
+        if (!first || strstr(first + 1, line))
+                fail_msg("'%s' %s in:\n%s", line, first ? "more than once" : "not", lines->text);
 }
 
 static void test_messages(void **state)
@@ -149,6 +161,8 @@ static void test_messages(void **state)
                 expect_line(&backend_lines, of_backend[i]);
         for (size_t i = 0; i < ARRAY_SIZE(of_driver); i++)
                 expect_line(&driver_lines, of_driver[i]);
+        expect_once(&backend_lines, "to the front-end: SHMEM_MAP ");
+        expect_once(&driver_lines, "to the back-end: SET_VRING_CALL ");
         /* What the one has sent the other has received. */
         assert_int_equal(backend_lines.n[ORIEL_LOG_DEBUG], driver_lines.n[ORIEL_LOG_DEBUG]);
 }

@@ -11,7 +11,7 @@ enum oriel_log_level {
         ORIEL_LOG_ERROR,   /* a connection, request or queue was lost */
         ORIEL_LOG_WARNING, /* something works less well than it could */
         ORIEL_LOG_INFO,    /* a session begins or ends */
-        ORIEL_LOG_DEBUG,   /* each message, sent or received, with its payload in words */
+        ORIEL_LOG_DEBUG,   /* each message, when it was sent or received, with its payload in words */
 };
 
 /* Where an object reports to. @write gets one line without a newline, from whichever thread made the call that caused

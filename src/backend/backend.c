@@ -258,8 +258,6 @@ static int send_reply(struct oriel_backend *backend, struct message *reply)
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, reply->header.request);
         const char *name = row ? row->name : "unknown request";
 
-        message_log(&backend->log, "to the front-end", ORIEL_FROM_FRONTEND, reply);
-
         int r = channel_send(&backend->main, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
@@ -268,6 +266,8 @@ static int send_reply(struct oriel_backend *backend, struct message *reply)
                 message_close_fds(reply);
                 r = channel_send(&backend->main, reply, 0);
         }
+        if (r == 0)
+                message_log(&backend->log, "to the front-end", ORIEL_FROM_FRONTEND, reply);
         message_close_fds(reply);
         if (r < 0 && r != -ENOTCONN)
                 log_error(&backend->log, "%s: the reply can't be sent: %s; the connection ends", name,

@@ -283,8 +283,11 @@ static int send_request(struct requests *requests, const struct oriel_message_ro
                 message.fds[0] = fd;
         }
 
-        message_log(requests->log, "to the front-end", ORIEL_FROM_BACKEND, &message);
-        return send_whole(requests, &message);
+        int r = send_whole(requests, &message);
+
+        if (r == 0)
+                message_log(requests->log, "to the front-end", ORIEL_FROM_BACKEND, &message);
+        return r;
 }
 
 /* With the lock held. */

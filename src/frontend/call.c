@@ -101,13 +101,13 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
         bool full = row_replies(row, &frontend->agreement);
         bool answered = full || row_acknowledges(row, &request->header, &frontend->agreement);
 
-        message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, request);
-
         int r = channel_send(&frontend->main, request, now_ms() + frontend->timeout_ms);
 
         if (r == -ETIMEDOUT)
                 log_error(&frontend->log, "%s: the back-end does not read its requests; the connection ends",
                           row->name);
+        if (r == 0)
+                message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, request);
         if (r < 0 || !answered)
                 return r;
         r = wait_reply(frontend, row, expected_size(row, full), timeout_of(frontend, request));

@@ -71,10 +71,11 @@ int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend)
                 return -EINVAL;
         message_init(&message, frontend->unacknowledged, 0);
         message_set_u64(&message, 0);
-        message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, &message);
 
         int r = channel_send(&frontend->main, &message, now_ms() + frontend->timeout_ms);
 
+        if (r == 0)
+                message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, &message);
         if (channel_is_lost(r))
                 drop_connection(frontend);
         else if (r == 0)

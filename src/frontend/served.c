@@ -296,8 +296,6 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
  * has given one that is none) becomes a refusal. */
 static int answer(struct oriel_frontend *frontend, struct message *reply)
 {
-        message_log(&frontend->log, "to the back-end", ORIEL_FROM_BACKEND, reply);
-
         int r = channel_send(&frontend->back, reply, 0);
 
         if (r < 0 && r != -EAGAIN && !channel_is_lost(r) && reply->n_fds > 0) {
@@ -308,6 +306,8 @@ static int answer(struct oriel_frontend *frontend, struct message *reply)
                 message_set_u64(reply, 1);
                 r = channel_send(&frontend->back, reply, 0);
         }
+        if (r == 0)
+                message_log(&frontend->log, "to the back-end", ORIEL_FROM_BACKEND, reply);
         message_close_fds(reply);
         if (r < 0 && r != -ENOTCONN)
                 log_error(&frontend->log, "an answer can't be sent: %s; the connection ends",
