@@ -117,6 +117,7 @@ static void make_message(const struct record *record, struct message *message)
 {
         uint32_t n = record->payload_bytes < ORIEL_MAX_PAYLOAD ? record->payload_bytes : ORIEL_MAX_PAYLOAD;
 
+        message_init(message, 0, 0);
         message->header = record->header;
         message->n_fds = record->n_fds;
         memcpy(message->payload.bytes, record->payload, n);
