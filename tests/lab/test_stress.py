@@ -105,7 +105,7 @@ class Plain(Case):
         wait_for(lambda: len(self.descriptors()) <= len(self.before), "descriptors to be closed", 20)
         self.assertEqual(len(self.descriptors()), len(self.before), self.descriptors())
         self.assertEqual(self.end(self.back_end), 0)
-        self.assertEqual(self.log("oriel-fs"), "")
+        self.assertEqual(self.log("oriel-fs"), "waiting for a front-end on fs.socket\n")
 
     def test_fio(self):
         jobs = "[global]\nverify=crc32c\nverify_fatal=1\ndo_verify=1\nverify_backlog=512\n"
