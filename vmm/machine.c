@@ -68,6 +68,16 @@ static void do_pio(void *userdata, uint16_t port, void *data, unsigned size, boo
         bus_access(machine->pio, port, data, size, write);
 }
 
+static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
+{
+        struct machine *machine = userdata;
+        bool done = false;
+
+        for (unsigned i = 0; !done && i < machine->n_devices; i++)
+                done = virtio_read(machine->devices[i], address, data, size);
+        return done;
+}
+
 static bool mend(struct machine *machine)
 {
         bool mended = false;
@@ -146,22 +156,42 @@ static void describe_place(struct machine *machine, uint64_t address, char *out,
 }
 
 /* A back-end has mapped what the guest can't use, such as read-only what its driver writes to: it is that device that
- * goes. */
-static bool take_device(struct machine *machine, const struct kvm_fault *fault, const char *text)
+ * goes. Where the address is not known, each that may be it: others go on, and so does the machine. */
+static bool take_devices(struct machine *machine, const struct kvm_fault *fault, const char *text)
 {
         struct machine_event event = {.kind = MACHINE_DEVICE_TAKEN};
+        bool any = false;
         uint64_t offset;
 
-        for (unsigned i = 0; fault->found && i < machine->n_devices; i++) {
-                if (!virtio_window_at(machine->devices[i], fault->address, &offset))
-                        continue;
+        snprintf(event.text, sizeof(event.text), "%s", text);
+        for (unsigned i = 0; i < machine->n_devices; i++) {
                 event.device = machine->devices[i];
-                snprintf(event.text, sizeof(event.text), "%s", text);
+                if (fault->found ? !virtio_window_at(event.device, fault->address, &offset)
+                                 : !virtio_is_limited(event.device))
+                        continue;
                 events_put(&machine->events, &event);
-                virtio_take_away(machine->devices[i]);
-                return true;
+                virtio_take_away(event.device);
+                any = true;
         }
-        return false;
+        return any;
+}
+
+static void describe_fault(struct machine *machine, unsigned vcpu, const struct kvm_fault *fault, char *out,
+                           size_t size)
+{
+        char place[384];
+
+        if (fault->found) {
+                describe_place(machine, fault->address, place, sizeof(place));
+                snprintf(out, size,
+                         "vcpu %u: the instruction at 0x%" PRIx64 " can't do its access to 0x%" PRIx64 ": %s", vcpu,
+                         fault->rip, fault->address, place);
+        } else {
+                snprintf(out, size,
+                         "vcpu %u: the instruction at 0x%" PRIx64
+                         " can't do its access, to an address that could not be found out",
+                         vcpu, fault->rip);
+        }
 }
 
 /* No address is told, so it is looked for: first what can be mended, then what is to be reported. */
@@ -171,7 +201,6 @@ static bool do_fault(void *userdata, unsigned vcpu)
         struct fault_count *count = &machine->faults[vcpu];
         struct machine_event event = {.kind = MACHINE_FAULT};
         struct kvm_fault fault;
-        char place[384] = "at an address that could not be found out";
 
         kvm_get_fault(machine->kvm, vcpu, &fault);
         if (mend_for(machine, &fault, true)) {
@@ -182,13 +211,9 @@ static bool do_fault(void *userdata, unsigned vcpu)
                 *count = (struct fault_count){fault.rip, fault.address, 0};
         if (++count->count < FAULT_TRIES)
                 return true;
-        if (fault.found)
-                describe_place(machine, fault.address, place, sizeof(place));
-        snprintf(event.text, sizeof(event.text),
-                 "vcpu %u: the instruction at 0x%" PRIx64 " can't do its access to 0x%" PRIx64 ": %s", vcpu, fault.rip,
-                 fault.address, place);
+        describe_fault(machine, vcpu, &fault, event.text, sizeof(event.text));
         count->count = 0;
-        if (take_device(machine, &fault, event.text))
+        if (take_devices(machine, &fault, event.text))
                 return true;
         kvm_request_pause(machine->kvm);
         events_put(&machine->events, &event);
@@ -311,7 +336,7 @@ static struct oriel_range find_mmio64(struct kvm *kvm, uint64_t memory)
 
 static int build_kvm(struct machine *machine, char *why, size_t why_size)
 {
-        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end, do_inspect};
+        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end, do_inspect, do_read};
         const struct kvm_options options = {
                 .memory_size = machine->options.memory,
                 .cpus = machine->options.cpus,

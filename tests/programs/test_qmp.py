@@ -12,7 +12,7 @@ import vhost_user
 from harness import main, wait_for
 from limits import LAST_RESORT
 from qmp import Qmp
-from test_run import MIB, Guest, GuestCase, content
+from test_run import MIB, STORE_CODE, Guest, GuestCase, content
 from vhost_user import NEED_REPLY, pack
 
 RANGE = 2 * MIB
@@ -183,14 +183,20 @@ class Pause(Machine):
 
     def test_fault(self):
         """A store to what may only be read: the device is taken away, and the machine goes on."""
+        for by in ("itself", "code", "push"):
+            with self.subTest(by):
+                self.check_fault(by)
+
+    def check_fault(self, by):
         self.write("file", content(MIB, 1))
-        self.control = self.path("control")
-        self.guest = Guest(self, "readonly", self.option("readonly"), f"--control={self.control}")
+        self.write("code", STORE_CODE)
+        self.control = self.path("control-" + by)
+        self.guest = Guest(self, "readonly", self.option("readonly"), f"--control={self.control}", by=by)
         self.guest.wait_sync("ready")
         qmp = self.connect()
         self.assertEqual(qmp.ask("oriel-query-shmem")["regions"][0]["mappings"][0]["permissions"], "r")
         self.guest.go_on()
-        self.assertRegex(qmp.wait_event("ORIEL_GUEST_FAULT")["report"], "which is read-only$")
+        self.assertRegex(qmp.wait_event("ORIEL_GUEST_FAULT")["report"], "could not be found out$" if by == "push" else "which is read-only$")
         self.guest.wait_sync("stored")
         self.assertEqual(qmp.ask("query-status"), {"running": True, "status": "running"})
         self.assertEqual(qmp.ask("oriel-query-shmem")["regions"][0]["mappings"], [])

@@ -2,7 +2,10 @@
 #include "vmm/kvm/instruction.h"
 #include "vmm/kvm/machine.h"
 
+#include <string.h>
 #include <sys/ioctl.h>
+
+#define GUEST_PAGE 4096
 
 /* A linear address as the vcpu sees it now. */
 static bool translate(const struct vcpu *vcpu, uint64_t linear, uint64_t *physical)
@@ -15,19 +18,28 @@ static bool translate(const struct vcpu *vcpu, uint64_t linear, uint64_t *physic
         return true;
 }
 
+static bool read_physical(const struct kvm *kvm, uint64_t physical, uint8_t *out, size_t size)
+{
+        const void *memory = kvm_memory_at(kvm, physical, size);
+
+        if (memory)
+                memcpy(out, memory, size);
+        return memory || (kvm->exits.read && kvm->exits.read(kvm->userdata, physical, out, size));
+}
+
 /* What guest code is at @linear: up to @size bytes, and how many. */
 static size_t read_code(const struct vcpu *vcpu, uint64_t linear, uint8_t *code, size_t size)
 {
         size_t n = 0;
 
         while (n < size) {
+                size_t of_page = GUEST_PAGE - (linear + n) % GUEST_PAGE;
+                size_t part = size - n < of_page ? size - n : of_page;
                 uint64_t physical;
-                const uint8_t *byte =
-                        translate(vcpu, linear + n, &physical) ? kvm_memory_at(vcpu->kvm, physical, 1) : NULL;
 
-                if (!byte)
+                if (!translate(vcpu, linear + n, &physical) || !read_physical(vcpu->kvm, physical, code + n, part))
                         break;
-                code[n++] = *byte;
+                n += part;
         }
         return n;
 }

@@ -38,6 +38,9 @@ struct kvm_exits {
         void (*ended)(void *userdata, enum kvm_end end, const char *why);
         /* After kvm_inspect(): what is the vcpu doing? @stuck: it meets no page again and again. May be NULL. */
         void (*inspect)(void *userdata, unsigned vcpu, bool stuck);
+        /* Guest physical memory that is not KVM's own, such as a window: all of @size bytes, or false. For the code
+         * that a fault is in. May be NULL. */
+        bool (*read)(void *userdata, uint64_t address, void *data, size_t size);
 };
 
 struct kvm_options {

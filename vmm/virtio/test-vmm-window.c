@@ -95,6 +95,38 @@ static void test_looks(void **state)
         end(&world);
 }
 
+/* As an instruction is read: all of it or nothing, and no page is put anywhere. */
+static void test_reads(void **state)
+{
+        struct world world;
+        char bytes[8] = "";
+
+        (void)state;
+        begin(&world);
+        assert_false(window_is_limited(world.window));
+        map(&world, 4 * PAGE, 2 * PAGE, 2 * PAGE, ORIEL_ACCESS_READ_WRITE);
+        assert_false(window_is_limited(world.window));
+        assert_true(window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_int_equal(bytes[1], 'd');
+        assert_true(window_read(world.window, SIZE - 8, bytes, 8));
+        assert_false(window_read(world.window, SIZE - 7, bytes, 8));
+        assert_false(window_read(world.window, UINT64_MAX, bytes, 8));
+        assert_int_equal(ftruncate(world.file, 3 * PAGE), 0);
+        assert_true(window_is_limited(world.window));
+        assert_true(window_read(world.window, 4 * PAGE, bytes, 1));
+        assert_int_equal(bytes[0], 'c');
+        assert_false(window_read(world.window, 5 * PAGE, bytes, 1));
+        assert_false(window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_true(window_mend(world.window));
+        assert_true(window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_true(window_is_limited(world.window));
+        assert_int_equal(oriel_region_unmap_all(window_region(world.window)), 1);
+        assert_false(window_is_limited(world.window));
+        map(&world, 0, PAGE, 0, ORIEL_ACCESS_READ);
+        assert_true(window_is_limited(world.window));
+        end(&world);
+}
+
 /* A file becomes shorter, shorter still, and longer again; all at once and in steps. */
 static void test_shrinks_and_grows(void **state)
 {
@@ -172,6 +204,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_looks),
+                counted_test(test_reads),
                 counted_test(test_shrinks_and_grows),
                 counted_test(test_orphans_and_their_files),
         };

@@ -442,6 +442,38 @@ bool window_mend(struct window *window)
         return found > 0;
 }
 
+/* The last page of a mapping is the first that a shorter file lacks. */
+static bool is_limited(struct window *window, struct placed *placed)
+{
+        uint64_t page = page_size();
+
+        return placed->access == ORIEL_ACCESS_READ || placed->shown < placed->range.size ||
+               !has_pages(window, (struct oriel_range){placed->range.start + placed->range.size - page, page});
+}
+
+bool window_is_limited(struct window *window)
+{
+        pthread_mutex_lock(&window->lock);
+
+        unsigned found = each(window, is_limited);
+
+        pthread_mutex_unlock(&window->lock);
+        return found > 0;
+}
+
+bool window_read(struct window *window, uint64_t offset, void *data, size_t size)
+{
+        const uint64_t page = page_size(), start = offset & ~(page - 1);
+        uint64_t end;
+
+        if (!range_within((struct oriel_range){offset, size}, window_size(window)) ||
+            !checked_round_up(offset + size, page, &end) ||
+            madvise(host_at(window, start), end - start, MADV_POPULATE_READ) < 0)
+                return false;
+        memcpy(data, host_at(window, offset), size);
+        return true;
+}
+
 /* What is cut short right now the process survives (oriel_memory_survive_sigbus()), but nobody would know of the zeros
  * that are there then. */
 bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write)
@@ -453,7 +485,7 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 
         bool mended = !has_pages(window, page) && window_mend(window);
 
-        memcpy(data, host_at(window, offset), size);
+        window_read(window, offset, data, size);
         return mended;
 }
 

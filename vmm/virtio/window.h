@@ -37,6 +37,13 @@ bool window_shown(struct window *window, uint64_t *address);
 /* An access that the slot did not take. Reads find what is there; a write is dropped. True: as window_mend(). */
 bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write);
 
+/* All of @size bytes from @offset on, unless a page there can't be had. Changes nothing. */
+bool window_read(struct window *window, uint64_t offset, void *data, size_t size);
+
+/* Whether it has a mapping that a guest may use in a way that it does not allow: a read-only one, or one whose file has
+ * gone in part. */
+bool window_is_limited(struct window *window);
+
 /* The guest, or KVM, has met no page: put zeros where a mapped file ends before its mapping. True: there was such a
  * place. */
 bool window_mend(struct window *window);
