@@ -102,18 +102,21 @@ static void tell_refused(struct oriel_frontend *frontend, struct consequence *c)
         frontend->ops.refused(frontend->userdata, c->map, &c->request, c->error);
 }
 
-static int follow_refusal(struct oriel_frontend *frontend, bool map, const struct oriel_wire_mmap *request, int error)
+/* Its descriptor is closed after the owner has been told, since that may have to wait for the file's server. */
+static int follow_refusal(struct oriel_frontend *frontend, bool map, struct message *request, int error)
 {
+        const struct oriel_wire_mmap wire = request->payload.mmap;
+
         log_debug(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
-                  request->shmid, (unsigned long long)request->shm_offset, (unsigned long long)request->len,
-                  strerror(-error));
+                  wire.shmid, (unsigned long long)wire.shm_offset, (unsigned long long)wire.len, strerror(-error));
         if (frontend->ops.refused) {
                 struct consequence *consequence = follow(frontend, tell_refused);
 
                 if (consequence) {
                         consequence->map = map;
-                        consequence->request = *request;
+                        consequence->request = wire;
                         consequence->error = error;
+                        consequence->fd = message_take_fd(request, 0);
                 }
         }
         return error;
@@ -129,7 +132,7 @@ static int shmem_map(struct oriel_frontend *frontend, struct message *request, s
 
         (void)reply;
         if (r < 0)
-                return follow_refusal(frontend, true, &map, r);
+                return follow_refusal(frontend, true, request, r);
         if (frontend->ops.mapped) {
                 struct consequence *consequence = follow(frontend, tell_mapped);
 
@@ -157,7 +160,7 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
                 consequence->mapping = steal(mapping);
         }
         oriel_mapping_unref(mapping);
-        return r < 0 ? follow_refusal(frontend, false, &map, r) : 0;
+        return r < 0 ? follow_refusal(frontend, false, request, r) : 0;
 }
 
 /* ---- notifications ---- */
@@ -347,7 +350,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                 log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_ERROR, "%s", complaint.text);
         }
         if (r == -EMFILE && row->id == ORIEL_BACKEND_SHMEM_MAP)
-                follow_refusal(frontend, true, &request->payload.mmap, r);
+                follow_refusal(frontend, true, request, r);
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         message_set_u64(&reply, 0);
         if (r == 0)
