@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* "oriel run": options, console, control socket and signals of a machine, and the loop that serves them. The machine
- * itself is vmm/machine.c; what needs more rights than its process keeps is done by the broker beside it. */
+ * itself is vmm/machine.c. All that is in a new process; the one that the user has started becomes the broker
+ * (cli/broker.c), which does what needs more rights than the machine's process keeps, and ends with its exit status
+ * without waiting for anything that a back-end can make that process wait for. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -27,6 +29,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char *kernel;
 static const char *initrd;
@@ -64,8 +67,8 @@ static const struct option_row rows[] = {
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
         {"allow-remote-files", OPTION_FLAG, &allow_remote_files, NULL,
-         "map files that a server in user space or another machine serves, too: the guest and\n"
-         "                             its end may wait for that one"},
+         "map files that a server in user space or another machine serves, too: the guest\n"
+         "                             may wait for that one"},
         {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
         {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
         {"sandbox", OPTION_STRING, &sandbox, "STATE",
@@ -371,10 +374,31 @@ static int open_console(struct run *run)
         run->signals = r;
         if (r >= 0)
                 r = console_new((enum console_kind)parse_console(), &run->console);
-        return r < 0 ? fail("--console: %s", strerror(-r)) : STATUS_SUCCESS;
+        if (r < 0)
+                return fail("--console: %s", strerror(-r));
+        broker_say_ready(run->broker, console_is_terminal(run->console));
+        return STATUS_SUCCESS;
 }
 
-/* With the broker at hand, which removes the control socket in the end. */
+/* What other processes may keep from going on comes after all that somebody waits for. */
+static void end_machine(struct run *run, int status)
+{
+        bool ended;
+
+        control_free(run->control);
+        ended = machine_end(run->machine);
+        console_end(run->console);
+        broker_say_end(run->broker, status);
+        if (!ended) {
+                /* Who reads what is printed here is not to wait either. */
+                for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+                        fd_close(fd);
+                _exit(status);
+        }
+        machine_free(run->machine);
+        console_free(run->console);
+}
+
 static int run_machine(struct run *run, const struct run_devices *from, int listener)
 {
         _cleanup_(fd_closep) int kernel_fd = open_file("kernel", kernel);
@@ -395,9 +419,7 @@ static int run_machine(struct run *run, const struct run_devices *from, int list
                 status = start_machine(run);
         if (status == STATUS_SUCCESS)
                 status = loop(run);
-        control_free(run->control);
-        machine_free(run->machine);
-        console_free(run->console);
+        end_machine(run, status);
         return status;
 }
 
@@ -424,13 +446,16 @@ int command_run(int argc, char **argv)
         if (control && listener < 0)
                 return STATUS_FAILURE;
 
-        int r = broker_new(from.items, from.n, &file, &run.broker);
+        int r = broker_new(from.items, from.n, &file, &run.broker, &status);
 
-        if (r < 0) {
+        if (r < 0)
                 socket_file_remove(&file);
+        if (!run.broker) {
                 fd_close(listener);
-                return fail("%s", strerror(-r));
+                return r < 0 ? fail("%s", strerror(-r)) : status;
         }
+        /* Its file is the broker's. */
+        socket_file_forget(&file);
         run_devices_use(&from, run.broker);
         status = run_machine(&run, &from, listener);
         broker_free(run.broker);

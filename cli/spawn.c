@@ -88,15 +88,22 @@ pid_t spawn_logged(char *const *argv, int log)
         return pid < 0 ? -errno : pid;
 }
 
-void spawn_wait(pid_t pid)
+static bool wait_ms(pid_t pid, int ms)
 {
         const struct timespec pause = {0, 10 * 1000 * 1000};
 
-        for (int i = 0; i < 200; i++) {
+        for (int i = 0; i < ms / 10; i++) {
                 if (waitpid(pid, NULL, WNOHANG) != 0)
-                        return;
+                        return true;
                 nanosleep(&pause, NULL);
         }
+        return false;
+}
+
+bool spawn_wait(pid_t pid)
+{
+        if (wait_ms(pid, 2000))
+                return true;
         kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        return wait_ms(pid, 1000);
 }

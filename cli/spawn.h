@@ -2,6 +2,7 @@
 #ifndef CLI_SPAWN_H
 #define CLI_SPAWN_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Start @program, which is looked for beside this program and then in PATH, with @arguments (NULL-terminated, without
@@ -13,7 +14,8 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
  * is no such program. */
 pid_t spawn_logged(char *const *argv, int log);
 
-/* Wait until it has ended by itself after its socket was closed, or after two seconds end it. */
-void spawn_wait(pid_t pid);
+/* Wait until it has ended by itself after its socket was closed, or after two seconds end it. False: one second later
+ * it still has not, since it waits for a disk perhaps. */
+bool spawn_wait(pid_t pid);
 
 #endif

@@ -23,8 +23,9 @@
  * to shrink and grow, every other fault finds it grown again, so that a few in a row say nothing. */
 #define FAULT_TRIES 100
 
-/* How long back-ends have for a reset. */
+/* How long back-ends have for a reset, and threads for the end. */
 #define RESET_MS 2000
+#define END_MS   5000
 
 struct fault_count {
         uint64_t rip, address;
@@ -495,13 +496,12 @@ static int build(struct machine *machine, char *why, size_t why_size)
         return r == 0 ? plug_devices(machine, why, why_size) : r;
 }
 
-DEFINE_CLEANUP(struct machine *, machine_free);
-
 int machine_new(const struct machine_options *options, struct machine **out, char *why, size_t why_size)
 {
-        _cleanup_(machine_freep) struct machine *machine = calloc(1, sizeof(*machine));
+        struct machine *machine = calloc(1, sizeof(*machine));
         int r = -ENOMEM;
 
+        *out = machine;
         if (machine) {
                 machine->options = *options;
                 machine->watch.stop_fd = -1;
@@ -513,20 +513,42 @@ int machine_new(const struct machine_options *options, struct machine **out, cha
                 snprintf(why, why_size, "%s", strerror(r < 0 ? -r : ENOMEM));
                 return r < 0 ? r : -ENOMEM;
         }
-        r = build(machine, why, why_size);
-        if (r < 0)
-                return r;
-        *out = steal(machine);
-        return 0;
+        return build(machine, why, why_size);
+}
+
+/* The device, the guest's processor or the machine itself whose thread is not back. */
+static bool say_waiting(struct machine *machine, const char *who)
+{
+        log_error(&machine->log,
+                  "%s: a thread waits for the server of a file that a back-end has passed: what is left of this process"
+                  " ends when that server answers or ends",
+                  who);
+        return false;
+}
+
+bool machine_end(struct machine *machine)
+{
+        const int64_t deadline = now_ms() + END_MS;
+        bool ended = true;
+
+        if (!machine)
+                return true;
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                virtio_quit(machine->devices[i]);
+        if (!watch_stop_until(&machine->watch, deadline))
+                ended = say_waiting(machine, "the watch over windows");
+        if (machine->kvm && !kvm_pause_until(machine->kvm, deadline))
+                ended = say_waiting(machine, "a vcpu");
+        for (unsigned i = 0; i < machine->n_devices; i++)
+                if (!virtio_join(machine->devices[i], deadline))
+                        ended = say_waiting(machine, machine->options.devices[i].name);
+        return ended;
 }
 
 void machine_free(struct machine *machine)
 {
         if (!machine)
                 return;
-        watch_stop(&machine->watch);
-        if (machine->kvm)
-                kvm_pause(machine->kvm);
         for (unsigned i = 0; i < machine->n_devices; i++)
                 virtio_free(machine->devices[i]);
         free(machine->devices);

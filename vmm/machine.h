@@ -24,7 +24,7 @@ struct machine_options {
         uint64_t memory;
         unsigned cpus;
         const char *kernel;       /* for messages */
-        int kernel_fd, initrd_fd; /* borrowed, until machine_free(); -1: no initrd */
+        int kernel_fd, initrd_fd; /* borrowed, until machine_end(); -1: no initrd */
         const char *cmdline;
         const struct machine_device *devices;
         unsigned n_devices;
@@ -37,8 +37,14 @@ struct machine_options {
         const struct oriel_log *log; /* copied */
 };
 
-/* Connects to the back-ends, and loads the kernel. On failure @why is one line for the user. */
+/* Connects to the back-ends, and loads the kernel. On failure @why is one line for the user, and *out, unless it is
+ * NULL, has to be ended and freed all the same. */
 int machine_new(const struct machine_options *options, struct machine **out, char *why, size_t why_size);
+/* Stops all threads. It takes five seconds at most, and then is false: a thread waits for the server of a file that a
+ * back-end has passed, past every signal, as the log says. Nothing of the machine may be freed then, and the process
+ * can only exit. True without one. */
+bool machine_end(struct machine *machine);
+/* After machine_end(). May wait for such servers as well, which then is in nobody's way. NULL is accepted. */
 void machine_free(struct machine *machine);
 
 int machine_start(struct machine *machine);

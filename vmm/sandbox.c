@@ -98,7 +98,6 @@ static const struct syscall_row rows[] = {
         SYSCALL(nanosleep),
         SYSCALL(getrandom),
         SYSCALL_WITH(prlimit64, 0, UINT32_MAX, 0),
-        SYSCALL(wait4),
         /* KVM, by its letter, and the terminal's mode, which C libraries set in two ways. */
         SYSCALL_WITH(ioctl, 1, 0xff00, KVMIO << 8),
         SYSCALL_WITH(ioctl, 1, UINT32_MAX, TCGETS),

@@ -66,9 +66,16 @@ int watch_start(struct watch *watch, struct kvm *kvm, struct virtio **devices, u
 
 void watch_stop(struct watch *watch)
 {
+        watch_stop_until(watch, INT64_MAX);
+}
+
+bool watch_stop_until(struct watch *watch, int64_t deadline_ms)
+{
         if (watch->stop_fd < 0)
-                return;
+                return true;
         fd_event_signal(watch->stop_fd);
-        pthread_join(watch->thread, NULL);
+        if (!thread_join(watch->thread, deadline_ms))
+                return false;
         watch->stop_fd = fd_close(watch->stop_fd);
+        return true;
 }

@@ -20,5 +20,7 @@ struct watch {
 /* Between the two neither kvm nor devices may change. */
 int watch_start(struct watch *watch, struct kvm *kvm, struct virtio **devices, unsigned n_devices);
 void watch_stop(struct watch *watch);
+/* False: it is still there at @deadline_ms, on the clock of now_ms(). */
+bool watch_stop_until(struct watch *watch, int64_t deadline_ms);
 
 #endif

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A file system in user space with one file, whose server stops answering when it is told to: run as a program of its own,
-silent_fuse.py DIR, which prints "ready" and is silent from the first line of its standard input on. It has no FLUSH, so
-that a descriptor can be closed."""
+silent_fuse.py DIR, which prints "ready", is silent from the first line of its standard input on, and answers all that it
+was asked at the next one, and so on. Whoever closes one of its descriptors while it is silent waits for the answer to
+FLUSH."""
 import ctypes
 import errno
 import os
@@ -9,7 +10,8 @@ import struct
 import sys
 import threading
 
-LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, INIT, OPENDIR, INTERRUPT, BATCH_FORGET = 1, 2, 3, 14, 15, 17, 18, 26, 27, 36, 42
+LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT, OPENDIR, INTERRUPT, BATCH_FORGET = (
+    1, 2, 3, 14, 15, 17, 18, 25, 26, 27, 36, 42)
 SIZE = 4 << 20
 
 
@@ -33,19 +35,22 @@ def answer(opcode, node, body):
         return bytes(80)
     if opcode == READ:
         return b"x" * min(struct.unpack("<QQI", body[:20])[2], 4096)
-    if opcode == RELEASE:
+    if opcode in (FLUSH, RELEASE):
         return b""
     return None if opcode in (FORGET, INTERRUPT, BATCH_FORGET) else -errno.ENOSYS
 
 
-def serve(fuse, silent):
+def serve(fuse, speaks):
     while True:
         try:
             request = os.read(fuse, 1 << 18)
         except OSError:
             return
         _, opcode, unique, node = struct.unpack("<IIQQ", request[:24])
-        reply = None if silent.is_set() and opcode != RELEASE else answer(opcode, node, request[40:])
+        # Nobody waits for this one.
+        if opcode != RELEASE:
+            speaks.wait()
+        reply = answer(opcode, node, request[40:])
         if reply is not None:
             error, body = (reply, b"") if isinstance(reply, int) else (0, reply)
             os.write(fuse, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
@@ -57,13 +62,13 @@ def main(point):
     options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
     if libc.mount(b"silent", point.encode(), b"fuse", 0, options) < 0:
         sys.exit(os.strerror(ctypes.get_errno()))
-    silent = threading.Event()
-    threading.Thread(target=serve, args=[fuse, silent], daemon=True).start()
+    speaks = threading.Event()
+    speaks.set()
+    threading.Thread(target=serve, args=[fuse, speaks], daemon=True).start()
     print("ready", flush=True)
-    sys.stdin.readline()
-    silent.set()
-    print("silent", flush=True)
-    sys.stdin.readline()
+    while sys.stdin.readline():
+        (speaks.clear if speaks.is_set() else speaks.set)()
+        print("speaks" if speaks.is_set() else "silent", flush=True)
     libc.umount2(point.encode(), 3)
 
 

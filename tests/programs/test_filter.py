@@ -172,7 +172,7 @@ class TakenOverMachine(GuestCase):
         if not self.guest or self.taken.dead:
             self.guest = Guest(self, "wait", self.option())
             self.guest.wait_sync("wait")
-            self.taken = self.enterContext(TakenOver(self.guest.process.pid))
+            self.taken = self.enterContext(TakenOver(self.guest.machine()))
         with self.subTest(call):
             self.assertIn(self.taken.call(*call), results)
 

@@ -1,88 +1,210 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Files whose server does not answer, given by a back-end to the machine of oriel run: nothing but their own device may
 wait for it."""
+import contextlib
+import glob
 import os
+import signal
 import subprocess
 import sys
 import unittest
 
 import scripted
-from harness import main
+import vhost_user
+from harness import Case, main, wait_for
 from limits import LAST_RESORT
 from qmp import Qmp
-from test_run import MIB, Guest, GuestCase, content
+from test_run import MIB, Guest, GuestCase, content, processes_of
 
 RANGE = 2 << 20
 EREMOTE_WORDS = "a server in user space or another machine serves"
 
 
-@unittest.skipIf(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), "not root, or no /dev/fuse")
-class Remote(GuestCase):
+WHY_NOT = None if os.geteuid() == 0 and os.path.exists("/dev/fuse") else "not root, or no /dev/fuse"
+
+
+class Early(scripted.Device):
+    """Passes a descriptor before it has said what it is."""
+
+    def __init__(self, path, file, silence):
+        self.file, self.silence = file, silence
+        super().__init__(path)
+
+    def answer(self, request, payload):
+        if request == vhost_user.GET_SHMEM_CONFIG:
+            self.silence()
+            self.send_map(self.file, 0, RANGE, wait=False)
+        return super().answer(request, payload)
+
+
+class Server(Case):
     def setUp(self):
         super().setUp()
-        self.point = self.path("remote")
-        os.mkdir(self.point)
+        self.remote = self.path("remote")
+        os.mkdir(self.remote)
         self.server = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "silent_fuse.py"),
-                                        self.point], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        self.remote], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.file = -1
         self.addCleanup(self.end_server)
         self.assertEqual(self.server.stdout.readline(), "ready\n")
-        self.file = os.open(os.path.join(self.point, "file"), os.O_RDWR)
-        self.addCleanup(os.close, self.file)
 
     def end_server(self):
+        """Once. Until then, who closes the file waits: this process, and a new one before it is another program."""
+        if self.server.returncode is not None:
+            return
         self.server.kill()
         self.server.communicate()
-        subprocess.run(["umount", "-l", self.point], check=False)
+        if self.file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.file)
+        subprocess.run(["umount", "-l", self.remote], check=False)
 
-    def silence(self):
+    def change(self, to):
         self.server.stdin.write("\n")
         self.server.stdin.flush()
-        self.assertEqual(self.server.stdout.readline(), "silent\n")
+        self.assertEqual(self.server.stdout.readline(), to + "\n")
 
-    def start_machine(self, *options):
-        self.device = scripted.Device(self.socket)
-        self.addCleanup(self.device.end)
-        self.control = self.path("control")
-        guest = Guest(self, "wait", f"--device=socket={self.socket},virtio-id=5", f"--control={self.control}", self.option(), *options)
-        guest.wait_sync("wait")
-        self.assertTrue(self.device.ready.wait(LAST_RESORT))
+    def silence(self):
+        self.change("silent")
+
+
+def waits_for_fuse(pid):
+    """Whether a thread of it waits for a FUSE server's answer."""
+    for path in glob.glob(f"/proc/{pid}/task/*/wchan"):
+        with contextlib.suppress(OSError), open(path) as file:
+            if "request_wait_answer" in file.read():
+                return True
+    return False
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
+class Remote(Server, GuestCase):
+    def setUp(self):
+        super().setUp()
+        self.file = os.open(os.path.join(self.remote, "file"), os.O_RDWR)
+
+    def start_device(self, name):
+        device = scripted.Device(self.path(name))
+        self.addCleanup(device.end)
+        return device
+
+    def start_guest(self, *options):
+        guest = Guest(self, "wait", *options)
+        # Before the guest: what is left of it ends then.
+        self.addCleanup(self.end_server)
         return guest
 
+    def start_machine(self, *options):
+        self.device, self.other = self.start_device("device"), self.start_device("other")
+        self.control = self.path("control")
+        guest = self.start_guest(*(f"--device=socket={self.path(name)},virtio-id=5" for name in ("device", "other")),
+                                 f"--control={self.control}", self.option(), *options)
+        guest.wait_sync("wait")
+        for device in (self.device, self.other):
+            self.assertTrue(device.ready.wait(LAST_RESORT))
+        return guest
+
+    def check_other_device(self):
+        memory = os.memfd_create("local")
+        os.ftruncate(memory, RANGE)
+        self.assertEqual(self.other.send_map(memory, 0, RANGE), 0)
+        self.assertEqual(self.other.send_unmap(0, RANGE), 0)
+        os.close(memory)
+
     def check_machine_goes_on(self, guest):
-        """It answers, is reset and ends."""
-        qmp = Qmp(self.control)
-        self.assertEqual(qmp.ask("query-status")["status"], "running")
-        qmp.ask("oriel-query-shmem")
-        qmp.ask("system_reset")
-        self.assertEqual(qmp.ask("query-status")["status"], "running")
-        qmp.close()
-        guest.process.terminate()
+        """The device whose back-end did it stands still, and nothing else: QMP answers, the other device maps, the machine
+        is reset and its guest boots again."""
+        with contextlib.closing(Qmp(self.control)) as qmp:
+            self.assertEqual(qmp.ask("query-status")["status"], "running")
+            qmp.ask("oriel-query-shmem")
+            self.check_other_device()
+            guest.out.lines.clear()
+            qmp.ask("system_reset")
+            guest.wait_sync("wait")
+            self.assertEqual(qmp.ask("query-status")["status"], "running")
+            self.check_other_device()
+
+    def check_end(self, guest):
+        """What the user has started ends, however the machine is asked to, and leaves nothing; but for the process that
+        waits for the server, which is silent to the last."""
         self.assertEqual(guest.process.wait(LAST_RESORT), 0)
+        guest.stop()
+        self.assertFalse(os.path.exists(self.control))
+        left = {pid: line for pid, line in processes_of(self.folder).items() if "silent_fuse" not in line}
+        self.assertLessEqual(len(left), 1, left)
+        for line in left.values():
+            self.assertIn("oriel run", line)
+
+    @contextlib.contextmanager
+    def silent_machine(self, *options):
+        guest = self.start_machine(*options)
+        self.silence()
+        yield guest
+        self.check_end(guest)
+        # It says so.
+        self.assertRegex(guest.err.text(), r"socket \S+/device: a thread waits for the server of a file")
+        self.assertNotRegex(guest.err.text(), r"socket \S+/other: a thread waits")
+        self.end_server()
 
     def test_refused(self):
+        with self.silent_machine() as guest:
+            self.assertNotEqual(self.device.send_map(self.file, 0, RANGE), 0)
+            guest.err.wait(EREMOTE_WORDS)
+            self.check_machine_goes_on(guest)
+            guest.process.terminate()
+
+    def test_allowed(self):
+        with self.silent_machine("--allow-remote-files") as guest:
+            self.assertEqual(self.device.send_map(self.file, 0, RANGE), 0)
+            self.check_machine_goes_on(guest)
+            guest.process.terminate()
+
+    def test_power_off(self):
+        with self.silent_machine() as guest:
+            self.assertNotEqual(self.device.send_map(self.file, 0, RANGE), 0)
+            guest.go_on()
+
+    def test_quit(self):
+        with self.silent_machine() as guest, contextlib.closing(Qmp(self.control)) as qmp:
+            self.assertNotEqual(self.device.send_map(self.file, 0, RANGE), 0)
+            qmp.ask("quit")
+
+    def test_late(self):
+        """The device goes on when the server does: with the driver that has come after the reset meanwhile."""
         guest = self.start_machine()
         self.silence()
         self.assertNotEqual(self.device.send_map(self.file, 0, RANGE), 0)
-        self.assertNotEqual(self.device.send_map(self.file, 0, RANGE, flags=0), 0)
-        memory = os.memfd_create("local")
-        os.ftruncate(memory, RANGE)
-        self.assertEqual(self.device.send_map(memory, 0, RANGE), 0)
-        os.close(memory)
-        guest.err.wait(EREMOTE_WORDS)
         self.check_machine_goes_on(guest)
+        self.device.ready.clear()
+        self.end_server()
+        self.assertTrue(self.device.ready.wait(LAST_RESORT), "the device has no back-end again")
+        guest.go_on()
+        self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
-    def test_allowed(self):
-        guest = self.start_machine("--allow-remote-files")
-        self.silence()
-        self.assertEqual(self.device.send_map(self.file, 0, RANGE), 0)
-        self.check_machine_goes_on(guest)
+    def test_start(self):
+        """A machine that is not there yet ends by a signal as any process, though a thread of it waits."""
+        device = Early(self.path("device"), self.file, self.silence)
+        self.addCleanup(device.end)
+        guest = self.start_guest(f"--device=socket={self.path('device')},virtio-id=5")
+        wait_for(lambda: self.is_held(guest), "the machine to wait")
+        guest.process.terminate()
+        self.assertEqual(guest.process.wait(LAST_RESORT), -signal.SIGTERM)
+        self.end_server()
+
+    @staticmethod
+    def is_held(guest):
+        """Whether there is a machine yet, and it waits."""
+        try:
+            return waits_for_fuse(guest.machine())
+        except IndexError:
+            return False
 
     def test_share(self):
         """With a window it is said at once."""
-        guest = Guest(self, "wait", self.option(share=self.point))
+        guest = Guest(self, "wait", self.option(share=self.remote))
         self.assertEqual(guest.process.wait(LAST_RESORT), 1)
         guest.stop()
-        self.assertRegex(guest.err.text(), f"^oriel: --share: {self.point}: .*--allow-remote-files")
+        self.assertRegex(guest.err.text(), f"^oriel: --share: {self.remote}: .*--allow-remote-files")
 
 
 @unittest.skipIf(os.geteuid() != 0, "not root")

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -98,6 +99,12 @@ class Lines:
             return found
 
 
+def machine_of(process):
+    """The id of the machine's process: the first that "oriel run" has started."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        return int(file.read().split()[0])
+
+
 class Guest:
     """oriel run with the guest and one of its tests; ends with the test case."""
 
@@ -117,6 +124,9 @@ class Guest:
         self.process.stdin.close()
         for lines in (self.out, self.err):
             lines.thread.join()
+
+    def machine(self):
+        return machine_of(self.process)
 
     def wait_sync(self, name):
         """Until the guest is there; when that was."""
@@ -378,8 +388,8 @@ class Guests(GuestCase):
 class Ends(GuestCase):
     """However it ends, nothing is left."""
 
-    def wait(self):
-        guest = Guest(self, "wait", self.option())
+    def wait(self, *options):
+        guest = Guest(self, "wait", self.option(), *options)
         guest.wait_sync("wait")
         return guest
 
@@ -402,9 +412,32 @@ class Ends(GuestCase):
                 self.check_ended(guest, 0)
 
     def test_killed(self):
-        guest = self.wait()
+        """What the user has started: it takes the machine and the back-ends with it. Only the socket's file is left, and in
+        nobody's way."""
+        control = f"--control={self.path('control')}"
+        guest = self.wait(control)
         guest.process.kill()
         self.check_ended(guest, -signal.SIGKILL)
+        guest = self.wait(control)
+        guest.go_on()
+        self.check_ended(guest, 0)
+        self.assertFalse(os.path.exists(self.path("control")))
+
+    def test_machine_killed(self):
+        """What the user has started ends by the same signal, after all else."""
+        limits = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_CORE, limits)
+        # A sanitizer has an exit status in place of a core.
+        for number in (signal.SIGKILL, signal.SIGUSR2, *([signal.SIGSEGV] if SANDBOX == "on" else [])):
+            with self.subTest(number):
+                guest = self.wait(f"--control={self.path('control')}")
+                os.kill(guest.machine(), number)
+                self.assertEqual(guest.process.wait(LAST_RESORT), -number)
+                self.assertFalse(os.path.exists(self.path("control")))
+                self.assertEqual(processes_of(self.folder), {})
+                guest.stop()
+                self.assertEqual(guest.err.text(), "")
 
     def test_stopped_backend(self):
         """Neither an answer nor an end of a back-end is waited for."""
@@ -459,16 +492,6 @@ class Ends(GuestCase):
             guest.process.terminate()
             self.assertEqual(guest.process.wait(LAST_RESORT), 0)
 
-    def test_broker_killed(self):
-        """There is nobody to start another back-end; the machine goes on."""
-        guest = self.wait()
-        with open(f"/proc/{guest.process.pid}/task/{guest.process.pid}/children") as file:
-            broker = int(file.read())
-        os.kill(broker, signal.SIGKILL)
-        guest.err.wait("stands still")
-        guest.go_on()
-        self.check_ended(guest, 0, r"(oriel: share share: .*(\n|$))*")
-
     def test_crashes(self):
         for how in ("exception", "device", "pages", "halt"):
             with self.subTest(how):
@@ -494,7 +517,7 @@ class Ends(GuestCase):
 
     def test_terminal(self):
         """On a terminal, which has its mode back however the machine ends. C libraries set it in more than one way."""
-        for how in ("escape", "signal", "off"):
+        for how in ("escape", "signal", "off", "killed"):
             with self.subTest(how), contextlib.ExitStack() as stack:
                 ours, theirs = os.openpty()
                 for fd in (ours, theirs):
@@ -510,14 +533,56 @@ class Ends(GuestCase):
                 self.assertNotEqual(termios.tcgetattr(theirs), before)
                 if how == "signal":
                     process.terminate()
+                elif how == "killed":
+                    os.kill(machine_of(process), signal.SIGKILL)
                 else:
                     os.write(ours, b"\x1d" if how == "escape" else b"x")
                 # It is not to wait for room on the terminal.
                 reader = threading.Thread(target=self.read_all, args=[ours], daemon=True)
                 reader.start()
                 err = process.communicate(timeout=LAST_RESORT)[1]
-                self.assertEqual(process.returncode, 0, err)
+                self.assertEqual(process.returncode, -signal.SIGKILL if how == "killed" else 0, err)
                 self.assertEqual(termios.tcgetattr(theirs), before)
+
+    @contextlib.contextmanager
+    def job(self, *options):
+        """oriel run as a shell's job, which begins in the background; what the shell says; and the terminal's other end."""
+        ours, theirs = os.openpty()
+        shell = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "job_shell.py"),
+                                  ORIEL, "run", "--kernel", GUEST, "--memory=32M", f"--sandbox={SANDBOX}", "--cmdline=test=wait",
+                                  *options], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True,
+                                 preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+        said = Lines(shell.stderr)
+        try:
+            yield said, ours
+        finally:
+            shell.kill()
+            shell.wait()
+            said.thread.join()
+            for fd in (ours, theirs):
+                os.close(fd)
+
+    def test_job(self):
+        """Both processes stop and go on together, and the one that the shell knows of ends as the machine does."""
+        for key in (b"x", b"\x1d"):
+            with self.subTest(key), self.job(self.option()) as (said, terminal):
+                said.wait(f"^stopped by {signal.SIGTTOU:d}$")
+                found = b""
+                while b"# sync: wait" not in found:
+                    found += os.read(terminal, 100)
+                os.write(terminal, key)
+                said.wait("^ended with 0$")
+
+    def test_interrupted_start(self):
+        """Ctrl-C comes to both processes while a back-end is waited for."""
+        backend = Backend(self.socket, silent=True)
+        with self.job(f"--device=socket={self.socket}") as (said, terminal):
+            wait_for(lambda: backend.asked, "a request")
+            # As the terminal does to the job in its foreground.
+            machine = next(pid for pid, line in processes_of(self.socket).items() if line.startswith(ORIEL))
+            os.killpg(os.getpgid(machine), signal.SIGINT)
+            said.wait(f"^ended with -{signal.SIGINT:d}$")
+        backend.end()
 
     @staticmethod
     def read_all(fd):
@@ -559,7 +624,7 @@ class Backend(threading.Thread):
             vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES),
             vhost_user.GET_SHMEM_CONFIG: vhost_user.shmem_config(2 * MIB),
         } | (answers or {})
-        self.silent = silent
+        self.silent, self.asked = silent, False
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(1)
@@ -577,6 +642,7 @@ class Backend(threading.Thread):
     def serve(self, wire):
         while message := wire.message():
             request, flags, payload, fds = message
+            self.asked = True
             for fd in fds:
                 os.close(fd)
             if self.silent:

@@ -176,12 +176,24 @@ static unsigned started(const struct kvm *kvm)
 
 void kvm_pause(struct kvm *kvm)
 {
+        kvm_pause_until(kvm, INT64_MAX);
+}
+
+bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
+{
+        const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
+        int r = 0;
+
         pthread_mutex_lock(&kvm->lock);
         kvm->paused = true;
         kick_all(kvm);
-        while (kvm->parked < started(kvm))
-                pthread_cond_wait(&kvm->changed, &kvm->lock);
+        while (r == 0 && kvm->parked < started(kvm))
+                r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
+
+        bool paused = kvm->parked >= started(kvm);
+
         pthread_mutex_unlock(&kvm->lock);
+        return paused;
 }
 
 void kvm_request_pause(struct kvm *kvm)

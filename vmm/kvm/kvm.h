@@ -97,6 +97,9 @@ int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry);
 int kvm_start(struct kvm *kvm);
 /* Returns when no vcpu runs guest code; not on a vcpu's thread. */
 void kvm_pause(struct kvm *kvm);
+/* The same, until @deadline_ms at most, on the clock of now_ms(). False: a vcpu still does not stop, which it does not
+ * while it waits for the server of a file that is mapped in the guest. */
+bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms);
 void kvm_resume(struct kvm *kvm);
 /* The same without waiting: from any thread, exits included. */
 void kvm_request_pause(struct kvm *kvm);

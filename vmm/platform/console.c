@@ -125,11 +125,12 @@ int console_new(enum console_kind kind, struct console **out)
         return 0;
 }
 
-void console_free(struct console *console)
+void console_end(struct console *console)
 {
         if (!console)
                 return;
-        for (size_t before = 0; console->kind == CONSOLE_STDIO && console->size > 0 && console->size != before;) {
+        for (size_t before = 0;
+             console->kind == CONSOLE_STDIO && console->out >= 0 && console->size > 0 && console->size != before;) {
                 struct pollfd fd = {.fd = console->out, .events = POLLOUT};
 
                 if (poll(&fd, 1, LAST_FLUSH_MS) != 1 || fd.revents & (POLLERR | POLLNVAL))
@@ -139,10 +140,19 @@ void console_free(struct console *console)
         }
         if (console->raw)
                 tcsetattr(console->in, TCSANOW, &console->before);
+        console->raw = false;
         if (console->kind == CONSOLE_PTY)
                 fd_close(console->in);
-        fd_close(console->slave);
-        fd_close(console->own_out);
+        console->in = console->out = -1;
+        console->slave = fd_close(console->slave);
+        console->own_out = fd_close(console->own_out);
+}
+
+void console_free(struct console *console)
+{
+        if (!console)
+                return;
+        console_end(console);
         fd_close(console->wake_fd);
         pthread_mutex_destroy(&console->lock);
         free(console->output);

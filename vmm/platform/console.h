@@ -15,9 +15,12 @@ enum console_kind { CONSOLE_STDIO, CONSOLE_PTY, CONSOLE_NONE };
 /* The key that ends the machine where standard input is a terminal: Ctrl-]. */
 #define CONSOLE_ESCAPE 0x1d
 
-/* A terminal on standard input is put into raw mode, until console_free(). */
+/* A terminal on standard input is put into raw mode, until console_end(). */
 int console_new(enum console_kind kind, struct console **out);
-/* Writes what is left, for a second at most. NULL is accepted. */
+/* Writes what is left, as long as somebody takes some within a second, and gives the terminal or the pseudo-terminal
+ * back. What the guest prints then is lost. NULL is accepted. */
+void console_end(struct console *console);
+/* console_end(), and gone. NULL is accepted. */
 void console_free(struct console *console);
 /* The pseudo-terminal's path, or NULL. */
 const char *console_path(const struct console *console);

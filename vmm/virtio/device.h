@@ -87,6 +87,7 @@ struct virtio {
         unsigned n_config_writes;
         int connection_fd; /* a duplicate, to cut a connection whose back-end makes others wait; -1: there is none */
         bool reset_wanted;
+        bool reset_late; /* the driver's state is as after that reset already, and may be the next driver's */
         bool quit;
         enum phase { BRINGING_UP, READY, FAILED } phase;
         char why[256];

@@ -250,8 +250,9 @@ static void reset(struct virtio *virtio)
                 write_config(virtio);
         running_stop(virtio);
         pthread_mutex_lock(&virtio->lock);
-        registers_reset(virtio);
-        virtio->reset_wanted = virtio->taken_away = false;
+        if (!virtio->reset_late)
+                registers_reset(virtio);
+        virtio->reset_wanted = virtio->reset_late = virtio->taken_away = false;
         pthread_cond_broadcast(&virtio->changed);
         pthread_mutex_unlock(&virtio->lock);
         if (!oriel_frontend_connected(virtio->frontend))

@@ -145,8 +145,10 @@ static void write_status(struct virtio *virtio, uint32_t value)
 
         if (value != 0)
                 registers->status |= allowed_status(registers, virtio->device_features, (uint8_t)value);
-        else if (registers->status != 0)
+        else if (registers->status != 0) {
                 virtio->reset_wanted = true;
+                virtio->reset_late = false;
+        }
         session_wake(virtio);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/range.h"
 #include "base/thread.h"
 #include "channel/channel.h"
@@ -15,6 +16,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
+
+/* How long a thread has for a reset once its connection has been cut, before the machine goes on without it. */
+#define CUT_MS 2000
 
 DEFINE_CLEANUP(struct virtio *, virtio_free);
 
@@ -120,19 +124,27 @@ static void cut(struct virtio *virtio)
                 shutdown(virtio->connection_fd, SHUT_RDWR);
 }
 
-void virtio_free(struct virtio *virtio)
+void virtio_quit(struct virtio *virtio)
 {
-        if (!virtio)
-                return;
         pthread_mutex_lock(&virtio->lock);
         virtio->quit = true;
         voice_hush(&virtio->voice);
         cut(virtio);
         pthread_mutex_unlock(&virtio->lock);
-        if (virtio->has_thread) {
-                session_wake(virtio);
-                pthread_join(virtio->thread, NULL);
-        }
+        session_wake(virtio);
+}
+
+bool virtio_join(struct virtio *virtio, int64_t deadline_ms)
+{
+        if (virtio->has_thread && thread_join(virtio->thread, deadline_ms))
+                virtio->has_thread = false;
+        return !virtio->has_thread;
+}
+
+void virtio_free(struct virtio *virtio)
+{
+        if (!virtio)
+                return;
         function_destroy(virtio);
         running_lost(virtio);
         oriel_frontend_free(virtio->frontend);
@@ -159,6 +171,7 @@ void virtio_begin_reset(struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);
         virtio->reset_wanted = true;
+        virtio->reset_late = false;
         session_wake(virtio);
         pthread_mutex_unlock(&virtio->lock);
 }
@@ -168,14 +181,29 @@ void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
         const struct timespec pause = {0, 1000 * 1000};
 
         pthread_mutex_lock(&virtio->lock);
-        while (virtio->reset_wanted) {
+        while (virtio->reset_wanted && now_ms() < deadline_ms + CUT_MS) {
                 if (now_ms() >= deadline_ms)
                         cut(virtio);
                 pthread_mutex_unlock(&virtio->lock);
                 nanosleep(&pause, NULL);
                 pthread_mutex_lock(&virtio->lock);
         }
+
+        bool late = virtio->reset_wanted;
+
+        if (late) {
+                virtio->reset_late = true;
+                registers_reset(virtio);
+        }
         pthread_mutex_unlock(&virtio->lock);
+        if (late)
+                log_warning(&virtio->log,
+                            "%s: its thread waits for the server of a file that its back-end has passed; the device"
+                            " stands still until that server answers or ends",
+                            virtio->name);
+        /* Of such a file it may have to be waited for here, too. */
+        if (late && !virtio->options.allow_remote_files)
+                running_unmap(virtio);
         msix_reset(virtio->msix);
         pci_reset(&virtio->function);
 }

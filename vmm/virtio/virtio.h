@@ -50,11 +50,17 @@ int virtio_new(const struct virtio_options *options, struct virtio **out);
 int virtio_wait(struct virtio *virtio, char *why, size_t why_size);
 /* Put it on the bus, after virtio_wait(). -ENOSPC: the bus has no room for it. */
 int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_size);
-/* Unplugs it and ends the connection. NULL is accepted. */
+/* Ends the connection, and has the thread end, which virtio_join() waits for until @deadline_ms, on the clock of
+ * now_ms(). False: it is not back. A thread that closes a descriptor which its back-end has passed waits for the server
+ * of that file, past every signal; what it may still use must not be freed. */
+void virtio_quit(struct virtio *virtio);
+bool virtio_join(struct virtio *virtio, int64_t deadline_ms);
+/* Unplugs it, after virtio_join(). NULL is accepted. */
 void virtio_free(struct virtio *virtio);
 
 /* As after power-on, the back-end reset too. While no vcpu runs. In two steps, so that many back-ends work at it at
- * once: at @deadline_ms, on the clock of now_ms(), one that has not done yet loses its connection. */
+ * once: at @deadline_ms, on the clock of now_ms(), one that has not done yet loses its connection. A device
+ * whose thread does not come back even then stands still until it does; for the guest it has been reset. */
 void virtio_begin_reset(struct virtio *virtio);
 void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms);
 

@@ -200,10 +200,10 @@ host_end() {
         kill -9 "$(cat /tmp/vmm.pid)"
 }
 
-# How much memory the VMM has besides the guest's, which is a memfd, and its back-ends, in KiB: resident, and of that
+# How much memory the VMM, all its processes, has besides the guest's, which is a memfd, and its back-ends, in KiB: resident, and of that
 # without the files of kernel and initramfs. Where processes share a page, each has a part of it.
 host_memory() {
-        memory_of "$(cat /tmp/vmm.pid)" >/tmp/memory
+        memory_of $(pidof oriel || cat /tmp/vmm.pid) >/tmp/memory
         memory_of $(pidof oriel-fs) >/tmp/memory-of-back-ends
 }
 
