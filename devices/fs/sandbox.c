@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/sanitized.h"
+#include "channel/channel.h"
 #include "devices/fs/idmap.h"
 
 #include <cap-ng.h>
@@ -367,6 +368,9 @@ static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
 
 /* ---- processes ---- */
 
+/* After a signal, for what it has begun, on a slow disk perhaps; and after SIGKILL. */
+enum { ASKED_MS = 10000, KILLED_MS = 1000 };
+
 static bool has_hung_up(int fd)
 {
         struct pollfd hangup = {.fd = fd};
@@ -457,6 +461,8 @@ int sandbox_supervise(pid_t pid, int signals)
         _cleanup_(fd_closep) int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
         struct pollfd fds[] = {{.fd = pid_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
         struct signalfd_siginfo info;
+        int64_t expiry = -1;
+        bool killed = false;
         int status;
 
         /* Nobody would hear the signals that are blocked. */
@@ -465,10 +471,21 @@ int sandbox_supervise(pid_t pid, int signals)
                 kill(pid, SIGKILL);
         }
         while (pid_fd >= 0 && !fds[0].revents) {
-                if (poll(fds, ARRAY_SIZE(fds), -1) < 0 || !fds[1].revents)
+                int n = poll(fds, ARRAY_SIZE(fds), poll_timeout(expiry));
+
+                if (n == 0 && killed)
+                        return fail("the process in the sandbox does not end, and was killed: it waits for a disk or"
+                                    " for the server of a file");
+                if (n == 0) {
+                        kill(pid, SIGKILL);
+                        killed = true;
+                        expiry = now_ms() + KILLED_MS;
+                }
+                if (n <= 0 || !fds[1].revents || read(signals, &info, sizeof(info)) != sizeof(info))
                         continue;
-                if (read(signals, &info, sizeof(info)) == sizeof(info))
-                        kill(pid, (int)info.ssi_signo);
+                kill(pid, (int)info.ssi_signo);
+                if (expiry < 0)
+                        expiry = now_ms() + ASKED_MS;
         }
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)

@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import unittest
 
+import mount_case
 import scripted
 import vhost_user
 from harness import Case, main, wait_for
@@ -18,8 +21,6 @@ from test_run import MIB, Guest, GuestCase, content, processes_of
 
 RANGE = 2 << 20
 EREMOTE_WORDS = "a server in user space or another machine serves"
-
-
 WHY_NOT = None if os.geteuid() == 0 and os.path.exists("/dev/fuse") else "not root, or no /dev/fuse"
 
 
@@ -227,6 +228,51 @@ class Layers(GuestCase):
         if filesystem == "tmpfs":
             self.skipTest("what is in memory below overlayfs can't be told from what is remote")
         Guest(self, "window", self.option(share=merged), window=16 * MIB).finish()
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
+@unittest.skipIf(os.environ["SANDBOX"] == "off", "no sandbox with a sanitizer")
+class Daemon(Server, mount_case.MountCase):
+    """oriel-fs with a share whose server does not answer a request while it is asked to end."""
+
+    def setUp(self):
+        super().setUp()
+        self.share = self.remote
+
+    def ask_silent(self):
+        """oriel-fs, while a request to it waits."""
+        daemon = self.start_fs()
+        mount = self.start_mount()
+        self.addCleanup(self.end_server)
+        self.silence()
+        asking = threading.Thread(target=self.ask, daemon=True)
+        asking.start()
+        self.addCleanup(asking.join)
+        self.addCleanup(self.end, mount)
+        self.addCleanup(self.end_server)
+        with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children") as file:
+            serving = int(file.read())
+        wait_for(lambda: waits_for_fuse(serving), "oriel-fs to wait")
+        daemon.terminate()
+        return daemon
+
+    def ask(self):
+        with contextlib.suppress(OSError):
+            os.stat(self.at("file"))
+
+    def test_silent(self):
+        daemon = self.ask_silent()
+        self.assertEqual(daemon.wait(LAST_RESORT), 1)
+        self.assertFalse(os.path.exists(self.socket))
+        self.end_server()
+        self.assertRegex(self.end(daemon)[1], "^oriel: the process in the sandbox does not end, and was killed: it waits")
+
+    def test_slow(self):
+        daemon = self.ask_silent()
+        time.sleep(2)
+        self.assertIsNone(daemon.poll())
+        self.change("speaks")
+        self.assertEqual(self.end(daemon), (0, ""))
 
 
 if __name__ == "__main__":
