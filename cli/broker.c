@@ -300,7 +300,7 @@ static int end_as_machine(const struct helper *helper)
                 return helper->status;
         if (!helper->ready && helper->signal > 0)
                 return end_by_signal(helper->signal);
-        return fail("the machine's process did not end, and was killed: something in it waits for a file or a disk");
+        return fail("the machine's process did not end within %d s after the signal, and was killed", READY_MS / 1000);
 }
 
 /* The machine gives its terminal back, if it gets to that. */
