@@ -44,6 +44,8 @@ struct guest {
         char path[32];
         uint16_t queue_size; /* 0: as the driver has it, and with its features alone */
         uint64_t features;
+        enum fs_when posix_acl;
+        atomic_uint lines; /* that were logged */
         struct device *device;
         pthread_t thread;
         struct oriel_driver *driver;
@@ -63,10 +65,22 @@ static void *serve(void *userdata)
         return NULL;
 }
 
+static void count_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct guest *guest = userdata;
+
+        (void)level;
+        (void)line;
+        atomic_fetch_add(&guest->lines, 1);
+}
+
 static void open_device(struct guest *guest, unsigned threads)
 {
-        const struct fs_options fs = {
-                .shared_dir = guest->path, .posix_lock = true, .flock = true, .window_size = WINDOW};
+        const struct fs_options fs = {.shared_dir = guest->path,
+                                      .posix_lock = true,
+                                      .flock = true,
+                                      .posix_acl = guest->posix_acl,
+                                      .window_size = WINDOW};
         const struct device_options options = {
                 .fs = &fs,
                 .proc_fd = -1,
@@ -74,6 +88,7 @@ static void open_device(struct guest *guest, unsigned threads)
                 .request_queues = 2,
                 .threads = threads,
                 .poll_us = 50,
+                .log = {count_line, guest, ORIEL_LOG_WARNING},
         };
         const struct oriel_driver_options driver = {.struct_size = sizeof(driver),
                                                     .queues = 3,
@@ -83,7 +98,7 @@ static void open_device(struct guest *guest, unsigned threads)
 
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(device_new(&options, &guest->device), 0);
-        assert_int_equal(oriel_backend_attach(device_backend(guest->device), fds[1]), 0);
+        assert_int_equal(device_attach(guest->device, fds[1]), 0);
         assert_int_equal(pthread_create(&guest->thread, NULL, serve, device_backend(guest->device)), 0);
         assert_int_equal(oriel_driver_new(&driver, fds[0], &guest->driver), 0);
 }
@@ -506,6 +521,23 @@ static void test_config(void **state)
         end(&guest);
 }
 
+/* A guest can have the same refused for ever. */
+static void test_lines_without_end(void **state)
+{
+        const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
+        struct guest guest = {.path = "/tmp/oriel-device-XXXXXX", .posix_acl = FS_ALWAYS};
+
+        (void)state;
+        assert_non_null(mkdtemp(guest.path));
+        open_device(&guest, 1);
+        assert_int_equal(fuse_client_init(&guest.fuse, guest.driver), -EOPNOTSUPP);
+        for (int i = 0; i < 300; i++)
+                assert_int_equal(fuse_call(&guest.fuse, FUSE_INIT, 0, &init, sizeof(init), NULL, 0, NULL, 0),
+                                 -EOPNOTSUPP);
+        assert_in_range(atomic_load(&guest.lines), 2, 201);
+        end(&guest);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -517,6 +549,7 @@ int main(void)
                 counted_test(test_told_before_what_lasts),
                 counted_test(test_no_more_than_one_is_held_back),
                 counted_test(test_config),
+                counted_test(test_lines_without_end),
         };
 
         return run_counted("fs-device", tests);

@@ -2,6 +2,7 @@
 #include "devices/fs/device.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
@@ -66,6 +67,7 @@ struct device {
         struct fs *fs;
         struct oriel_backend *backend;
         struct oriel_log log;
+        struct log_budget fs_lines; /* that the file system has logged of this session */
         struct config_space config;
         unsigned threads;
         int64_t poll_ns;
@@ -371,6 +373,14 @@ static int make_backend(struct device *device, const struct device_options *opti
         return oriel_backend_new(&backend, &device->backend);
 }
 
+/* A guest can have the same said again and again. */
+static void log_fs_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct device *device = userdata;
+
+        log_within(&device->fs_lines, &device->log, level, "%s", line);
+}
+
 static int make_fs(struct device *device, const struct device_options *options, int *proc_fd)
 {
         struct fs_options fs = *options->fs;
@@ -381,7 +391,7 @@ static int make_fs(struct device *device, const struct device_options *options, 
         fs.answered = answered;
         fs.lasts = lasts;
         fs.answered_userdata = device;
-        fs.log = device->log;
+        fs.log = (struct oriel_log){log_fs_line, device, device->log.level};
         fs.at_once = options->request_queues * options->threads;
         return fs_new(&fs, fd_take(proc_fd), &device->fs);
 }
@@ -425,6 +435,12 @@ void device_free(struct device *device)
         housekeeper_stop(device->housekeeper);
         fs_free(device->fs);
         free(device);
+}
+
+int device_attach(struct device *device, int fd)
+{
+        atomic_store(&device->fs_lines.used, 0);
+        return oriel_backend_attach(device->backend, fd);
 }
 
 struct oriel_backend *device_backend(struct device *device)

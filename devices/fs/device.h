@@ -24,6 +24,8 @@ struct device_options {
 /* -EINVAL: an option. Else what opening the directory says. Starts threads: nothing is to be forked afterwards. */
 int device_new(const struct device_options *options, struct device **out);
 void device_free(struct device *device);
+/* Begin a session with the front-end at the other end of @fd, which is taken. See oriel_backend_attach(). */
+int device_attach(struct device *device, int fd);
 /* The device's end of the session, for the loop of whoever runs it. */
 struct oriel_backend *device_backend(struct device *device);
 

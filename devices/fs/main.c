@@ -12,8 +12,8 @@
 #include "devices/fs/device.h"
 #include "devices/fs/pid_file.h"
 #include "devices/fs/sandbox.h"
-#include "devices/fs/system_log.h"
 #include "devices/fs/syscalls.h"
+#include "devices/fs/system_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,8 +53,10 @@ static bool is_stream_socket(int fd)
 
 /* Serve whoever connects to @listener, the first one only if @once; or, if @listener is -1, the front-end attached
  * already. Returns the exit status. */
-static int serve(struct oriel_backend *backend, int listener, int signals, bool once)
+static int serve(struct device *device, int listener, int signals, bool once)
 {
+        struct oriel_backend *backend = device_backend(device);
+
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
                 struct pollfd fds[] = {
@@ -76,7 +78,7 @@ static int serve(struct oriel_backend *backend, int listener, int signals, bool 
                 int accepted = oriel_socket_accept(listener);
 
                 if (accepted >= 0)
-                        oriel_backend_attach(backend, accepted);
+                        device_attach(device, accepted);
                 if (accepted >= 0 && once)
                         listener = -1;
         }
@@ -204,9 +206,9 @@ static int serve_device(struct device *device, const struct command_line *line, 
         if (listening)
                 say_waiting(line);
         else
-                r = oriel_backend_attach(device_backend(device), fd_take(socket));
+                r = device_attach(device, fd_take(socket));
         return r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
-                     : serve(device_backend(device), listening ? *socket : -1, signals, line->once);
+                     : serve(device, listening ? *socket : -1, signals, line->once);
 }
 
 /* 0, or what is wrong has been said. */
