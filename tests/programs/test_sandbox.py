@@ -228,6 +228,8 @@ class Processes(SandboxCase):
                 process.kill()
                 process.wait(LAST_RESORT)
                 wait_for(lambda: has_ended(pid), "the end of the process in the sandbox")
+                # Its first thread may be gone before the others, which have the socket.
+                wait_for(lambda: not is_listened_on(self.socket), "the end of its threads")
 
     def test_activation(self):
         launch = ("import os, sys; os.dup2(int(sys.argv[1]), 3); "
