@@ -11,7 +11,8 @@ from lab import ORIEL, Case, main, wait_for
 
 BUILD = os.path.abspath(os.environ["ORIEL_BUILD"])
 # Without hugepages and PCI, and with its own files where the test's are.
-TESTPMD = ["dpdk-testpmd", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--no-shconf", "-l", "0,1"]
+TESTPMD = ["dpdk-testpmd", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--no-shconf"]
+CPUS = sorted(os.sched_getaffinity(0))
 SENDING = ["--total-num-mbufs=2048", "--auto-start", "--forward-mode=txonly", "--stats-period", "1"]
 LIMIT = 300
 
@@ -24,7 +25,7 @@ class Dpdk(Case):
     def run_testpmd(self, name, options):
         """Until it has sent something. It ends its session in an orderly way."""
         device = f"--vdev=net_virtio_user0,path={self.path('socket')},queue_size=64{options}"
-        testpmd = self.start(name, *TESTPMD, device, "--", *SENDING)
+        testpmd = self.start(name, *TESTPMD, f"--lcores=0@{CPUS[0]},1@{CPUS[-1]}", device, "--", *SENDING)
         wait_for(lambda: re.search(r"TX-packets: [1-9]", self.log(name)) or testpmd.poll() is not None, "packets", LIMIT)
         self.assertIsNone(testpmd.poll(), self.log(name))
         testpmd.send_signal(signal.SIGINT)
