@@ -100,7 +100,9 @@ class Machine(GuestCase, FilterCase):
                                   "--sandbox=on", *options), stdin=subprocess.PIPE)
 
     def end_machine(self, process, device):
-        """The machine's own exit status: strace passes a signal's end on as its own."""
+        """The machine's own exit status, once its guest runs. Strace passes a signal's end on as its own."""
+        while "# sync: wait" not in process.stdout.readline():
+            self.assertIsNone(process.poll())
         terminate_child(process)
         process.wait(LAST_RESORT)
         device.end()
@@ -113,7 +115,8 @@ class Machine(GuestCase, FilterCase):
                 socket = self.path(f"socket-{traced}")
                 device = scripted.Device(socket)
                 options = [f"--device=socket={socket},virtio-id=5", self.option()]
-                process = self.start_traced(*options) if traced else Guest(self, "wait", *options).process
+                guest = None if traced else Guest(self, "wait", *options)
+                process = guest.process if guest else self.start_traced(*options)
                 self.assertTrue(device.ready.wait(LAST_RESORT))
                 wrong = vhost_user.pack(vhost_user.SHMEM_UNMAP, vhost_user.mmap_payload(0, 4096)) * 100
                 for _ in range(40 if traced else 400):
@@ -124,6 +127,7 @@ class Machine(GuestCase, FilterCase):
                     self.assertEqual(self.end_machine(process, device), 0)
                     self.check_refused(self.path("trace"))
                     continue
+                guest.wait_sync("wait")
                 process.terminate()
                 self.assertEqual(process.wait(LAST_RESORT), 0)
                 device.end()
