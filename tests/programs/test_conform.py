@@ -127,9 +127,11 @@ class Conform(Case):
         wait_for(lambda: not alive(group), "the end of the peer's processes")
 
     def test_leaves_the_socket_of_another(self):
-        process = self.start(ORIEL, "conform", "frontend", "--listen", self.socket, "--start-timeout", "3600", "--", "sleep",
-                             "1000")
-        wait_for(lambda: os.path.exists(self.socket), "the suite")
+        begun = self.path("begun")
+        process = self.start(ORIEL, "conform", "frontend", "--listen", self.socket, "--start-timeout", "3600", "--", "sh", "-c",
+                             f"touch {begun}; exec sleep 1000")
+        # Its socket, which it knows again, is there before the peer is started.
+        wait_for(lambda: os.path.exists(begun), "the suite")
         with listen_instead(self.socket):
             process.send_signal(signal.SIGINT)
             wait_for(lambda: process.poll() is not None, "the end of the suite")
