@@ -18,7 +18,7 @@ USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
 
 /* A server that was killed may still be going when the next one is started in its place. Each try connects to one that
  * lives, so the next comes after twice the time: 3.1 s in all. */
-#define IN_USE_US    100000
+#define IN_USE_US    100000u
 #define IN_USE_TRIES 5
 
 /* @path as its directory and a name in that. */
@@ -36,7 +36,7 @@ int socket_file_listen(struct socket_file *file, const char *path)
         int fd = oriel_socket_listen(path);
         struct stat st;
 
-        for (int tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
+        for (unsigned tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
                 usleep(IN_USE_US << tries);
                 fd = oriel_socket_listen(path);
         }
