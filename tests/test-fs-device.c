@@ -534,7 +534,7 @@ static void test_lines_without_end(void **state)
         for (int i = 0; i < 300; i++)
                 assert_int_equal(fuse_call(&guest.fuse, FUSE_INIT, 0, &init, sizeof(init), NULL, 0, NULL, 0),
                                  -EOPNOTSUPP);
-        assert_in_range(atomic_load(&guest.lines), 2, 201);
+        assert_true(atomic_load(&guest.lines) > 1 && atomic_load(&guest.lines) <= 201);
         end(&guest);
 }
 
