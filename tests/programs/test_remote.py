@@ -25,16 +25,17 @@ WHY_NOT = None if os.geteuid() == 0 and os.path.exists("/dev/fuse") else "not ro
 
 
 class Early(scripted.Device):
-    """Passes a descriptor before it has said what it is."""
+    """Passes a descriptor before it has said what it is, and says that when the machine waits for the descriptor's file."""
 
     def __init__(self, path, file, silence):
-        self.file, self.silence = file, silence
+        self.file, self.silence, self.held = file, silence, threading.Event()
         super().__init__(path)
 
     def answer(self, request, payload):
         if request == vhost_user.GET_SHMEM_CONFIG:
             self.silence()
             self.send_map(self.file, 0, RANGE, wait=False)
+            self.held.wait(LAST_RESORT)
         return super().answer(request, payload)
 
 
@@ -188,6 +189,7 @@ class Remote(Server, GuestCase):
         self.addCleanup(device.end)
         guest = self.start_guest(f"--device=socket={self.path('device')},virtio-id=5")
         wait_for(lambda: self.is_held(guest), "the machine to wait")
+        device.held.set()
         guest.process.terminate()
         self.assertEqual(guest.process.wait(LAST_RESORT), -signal.SIGTERM)
         self.end_server()
