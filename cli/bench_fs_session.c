@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel bench fs": a back-end that is started for a measurement, the driver that has brought it up, and what the two
+ * take of CPU time and memory. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cli/bench_fs.h"

@@ -6,11 +6,11 @@
 #define FUSE_USE_VERSION 312
 #include "cli/mount.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/signals.h"
-#include "channel/channel.h"
 #include "cli/commands.h"
 #include "cli/mount_options.h"
 
@@ -33,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What an unmount takes that is none of a mount in use. */
+/* How long an unmount may take before the mount counts as in use. */
 #define DETACHED_MS 1000
 
 static struct mount_options wanted;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases of "oriel conform backend" about vrings: how they are set up, started, stopped and enabled, and what a back-end
+ * does where a message about one names what is not there. */
+
 #include "base/fd.h"
 #include "conform/backend.h"
 

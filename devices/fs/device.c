@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The virtio-fs device of oriel-fs: its configuration space, the threads that take requests from its queues and hand
+ * them to fs_handle(), and its window, which the file system maps files into by messages to the front-end. */
+
 #include "devices/fs/device.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What the guest has looked up: the table of inodes, by number and by file. An inode has a descriptor of its file
+ * (O_PATH), or a file handle that makes one. The guest counts its lookups and forgets them; requests that use an inode
+ * have a reference of their own. */
+
 #include "devices/fs/inode.h"
 
 #include "base/fd.h"

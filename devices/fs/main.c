@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel-fs: from the command line to the loop that serves front-ends. The order matters, since each step gives up
+ * rights that the steps before it need: limits and the log, the socket and the pid file, the sandbox, capabilities and
+ * groups, the share, and at last the filter of system calls. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/footprint.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests on directories: OPENDIR, READDIR, READDIRPLUS and RELEASEDIR. */
+
 #include "base/syscalls.h"
 #include "devices/fs/handle.h"
 #include "devices/fs/inode.h"

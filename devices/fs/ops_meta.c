@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests on attributes and links: GETATTR, STATX, SETATTR, READLINK. */
+
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "devices/fs/handle.h"

@@ -2,9 +2,9 @@
 #include "devices/fs/sandbox.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/sanitized.h"
-#include "channel/channel.h"
 #include "devices/fs/idmap.h"
 
 #include <cap-ng.h>

@@ -30,17 +30,16 @@ USES_SYSCALLS(SYSCALL(write));
 
 static int pipe_fd = -1;
 
-/* Each line: a priority's digit, and text. */
+/* Each line: a priority's digit, and text. Who writes them may have been taken over: a longer line is taken as several,
+ * and no memory is allocated for it. */
 static _Noreturn void pass_on(int from, pid_t owner)
 {
-        _cleanup_(freep) char *line = NULL;
-        size_t room = 0;
-        char name[32];
+        char name[32], line[LINE_MOST + 2];
         FILE *lines = fdopen(from, "r");
 
         snprintf(name, sizeof(name), "oriel-fs[%d]", (int)owner);
         openlog(name, 0, LOG_DAEMON);
-        while (lines && getline(&line, &room, lines) > 0)
+        while (lines && fgets(line, sizeof(line), lines))
                 syslog((line[0] - '0') & LOG_PRIMASK, "%s", line + (line[0] != '\0'));
         _exit(0);
 }

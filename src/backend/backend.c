@@ -284,16 +284,16 @@ static int acknowledge(struct oriel_backend *backend, const struct message *requ
         return send_reply(backend, &reply);
 }
 
-/* Whether a request's answer can say that it failed, and nothing more: that of an unknown one by its header. Where
- * this end has @lost what came with it, a reply that is such a number serves as well. */
+/* Whether the answer to a request can say that it failed. An unknown request has one if its header asks for it. Where
+ * this end has lost the fds of a request, a reply that is a number serves as well: the peer did nothing wrong. */
 static bool can_refuse(const struct oriel_backend *backend, const struct oriel_message_row *row,
-                       const struct message *request, bool lost)
+                       const struct message *request)
 {
         const struct agreement *agreement = &backend->agreement;
 
         if (!row)
                 return request->header.flags & ORIEL_FLAG_NEED_REPLY && agreed(agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
-        if (lost && row_replies(row, agreement) && row->reply_payload == ORIEL_PAYLOAD_U64)
+        if (request->lost_fds && row_replies(row, agreement) && row->reply_payload == ORIEL_PAYLOAD_U64)
                 return true;
         return row_acknowledges(row, &request->header, agreement);
 }
@@ -303,7 +303,7 @@ static bool can_refuse(const struct oriel_backend *backend, const struct oriel_m
 static int refuse(struct oriel_backend *backend, const struct oriel_message_row *row, const struct message *request,
                   const struct complaint *why)
 {
-        bool told = !backend->ends_connection && can_refuse(backend, row, request, request->lost_fds);
+        bool told = !backend->ends_connection && can_refuse(backend, row, request);
 
         if (told)
                 log_within(&backend->log_budget, &backend->log, ORIEL_LOG_ERROR, "%s", why->text);

@@ -9,8 +9,9 @@
 void log_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* How much is logged of one connection, whatever its peer or a guest has happen there: 200 lines, and one that says so.
- * For all that can happen again and again; the connection's end is not in it. Any thread. Begins as zeros. */
+/* A limit for what is logged about one connection, so that neither its peer nor a guest fills the log: 200 lines, and
+ * one that says so. For everything that can happen again and again; the connection's end is not counted. Any thread.
+ * Begins as zeros. */
 struct log_budget {
         atomic_uint used;
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/thread.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <time.h>
 
@@ -18,21 +20,13 @@ int thread_start(pthread_t *thread, void *(*run)(void *userdata), void *userdata
         return -r;
 }
 
-static int64_t clock_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Not by pthread_clockjoin_np(), of which ThreadSanitizer does not know. */
 bool thread_join(pthread_t thread, int64_t deadline_ms)
 {
         const struct timespec pause = {0, 500 * 1000};
 
         while (pthread_tryjoin_np(thread, NULL) != 0) {
-                if (clock_ms() >= deadline_ms)
+                if (now_ms() >= deadline_ms)
                         return false;
                 nanosleep(&pause, NULL);
         }

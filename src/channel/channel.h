@@ -2,6 +2,7 @@
 #ifndef CHANNEL_CHANNEL_H
 #define CHANNEL_CHANNEL_H
 
+#include "base/clock.h"
 #include "protocol/message.h"
 
 #include <stdint.h>
@@ -44,9 +45,5 @@ bool channel_is_lost(int error);
 
 /* Wait until the channel has something to read. 0, -ETIMEDOUT, or poll's error. -1: no deadline. */
 int channel_wait(const struct channel *channel, int64_t deadline_ms);
-
-/* CLOCK_MONOTONIC in milliseconds, and what poll() wants to be told for a deadline on it (-1 stays -1). */
-int64_t now_ms(void);
-int poll_timeout(int64_t deadline_ms);
 
 #endif

@@ -11,9 +11,9 @@
  * A file may be on a mount that this process does not see, as a back-end's in a sandbox of its own, and a file system
  * may give its files other device numbers than it is mounted with (btrfs, overlayfs). Then FIEMAP decides: the kernel
  * refuses it for file systems that have no extents on a disk, FUSE and NFS among them, and overlayfs passes it on to
- * the file below. Of what has servers cifs alone has it, and asks its server: so a file of cifs below overlayfs, or on
- * a mount that this process does not see, is taken for local. One below overlayfs that is in memory (tmpfs) has no
- * extents either, and is not. */
+ * the file below. Two files are taken for what they are not: cifs has FIEMAP and asks its server, so a file of cifs
+ * counts as local if it is below overlayfs or on a mount that this process does not see; and a file of tmpfs below
+ * overlayfs, which has no extents, counts as remote. */
 
 #include "shmem/filesystem.h"
 

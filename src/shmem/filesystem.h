@@ -16,10 +16,11 @@ int filesystem_look(int fd, struct statx *out);
 
 /* Whether @fd, of which filesystem_look() has found @stat, is memory or on a file system that the kernel serves by
  * itself, from memory or a local disk. A process or another machine may serve any other, and may not answer: then
- * whoever touches such a file waits, without a limit and past a signal. One of which that is not known is not local. */
+ * whoever touches such a file waits, without a limit and past a signal. A file counts as remote if it can't be found
+ * out. */
 bool filesystem_is_local(int fd, const struct statx *stat);
 
-/* Whether it is known to be on another file system, as is not to be known of a directory of overlayfs. */
+/* Whether it is certain that somebody else serves it. Of a directory on overlayfs that can't be found out: false. */
 bool filesystem_is_remote(const struct statx *stat);
 
 #endif

@@ -33,7 +33,7 @@ BEFORE = """
 # Of what oriel-fs never offers: PAGEFAULT (src/backend/postcopy.c).
 BEFORE += " ioctl "
 # By the process that logs, too.
-BEFORE += " __getdelim access close_range dup2 fdopen openlog syslog "
+BEFORE += " access close_range dup2 fdopen fgets openlog syslog "
 # By other names than their own.
 CALLS = {
     "eventfd": "eventfd2", "fcntl": "FCNTL", "fstat": "newfstatat fstat", "fstatat": "newfstatat", "futimens": "utimensat", "lstat": "newfstatat", "open": "openat",

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/clock.h"
+
+#include <limits.h>
+#include <time.h>
+
+int64_t now_ms(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int poll_timeout(int64_t deadline_ms)
+{
+        if (deadline_ms < 0)
+                return -1;
+
+        int64_t left = deadline_ms - now_ms();
+
+        if (left <= 0)
+                return 0;
+        return left > INT_MAX ? INT_MAX : (int)left;
+}
