@@ -347,18 +347,6 @@ bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
         return may_collect(&driver->queues[queue]);
 }
 
-/* What the back-end was told of as memory it has taken in, once this is over: without REPLY_ACK, ADD_MEM_REG has no
- * answer. */
-static int await_memory(struct oriel_driver *driver)
-{
-        uint64_t features;
-        uint32_t size = sizeof(features);
-
-        if (has(driver->protocol_features, ORIEL_PROTOCOL_F_REPLY_ACK))
-                return 0;
-        return oriel_frontend_request(driver->frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
-}
-
 /* The device has met something that breaks a rule, or a buffer in a window that it had not been told of as memory by
  * then. All has been told now: it is asked to look again, unless it has done so with just that. Its signals are taken
  * back when it has been told, as it may have looked at any time until then. */
@@ -369,7 +357,7 @@ static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
         bool more = queue->told_at_kick != told;
 
         if (r == 0 && more)
-                r = await_memory(driver);
+                r = oriel_frontend_await_memory(driver->frontend);
         if (r < 0)
                 return r;
         if (fd_event_clear(queue->err_fd) <= 0)

@@ -174,6 +174,16 @@ int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct ori
         return send_payload(frontend, ORIEL_FRONTEND_REM_MEM_REG, &wire, sizeof(wire), -1);
 }
 
+int oriel_frontend_await_memory(struct oriel_frontend *frontend)
+{
+        uint64_t features;
+        uint32_t size = sizeof(features);
+
+        if (agreed(&frontend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return 0;
+        return oriel_frontend_request(frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
+}
+
 static int send_iotlb(struct oriel_frontend *frontend, const struct vhost_iotlb_msg *msg)
 {
         uint64_t result;

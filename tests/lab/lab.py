@@ -279,7 +279,7 @@ class Case(unittest.TestCase):
                     break
         if not ended:
             status = guest.poll() if guest.poll() is not None else self.end(guest)
-            self.fail(f"the guest did not come to its end, and its machine ended with status {status}:\n{self.tail()}")
+            self.fail(f"the guest did not come to its end, and its machine ended with status {status}:\n{self.tail(150)}")
         self.assertGreater(seen, 0)
 
     def lines(self, guest, end, log):
@@ -295,8 +295,8 @@ class Case(unittest.TestCase):
             for line in whole:
                 yield line.decode(errors="replace").strip()
 
-    def tail(self):
-        return "\n".join(self.log("console").splitlines()[-15:])
+    def tail(self, lines=15):
+        return "\n".join(self.log("console").splitlines()[-lines:])
 
     # ---- what a guest may ask for ----
 

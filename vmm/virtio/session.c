@@ -273,18 +273,6 @@ static void need_reset_for_ring(struct virtio *virtio)
         pthread_mutex_unlock(&virtio->lock);
 }
 
-/* What the back-end was told of as memory it has taken in, once this is over: without REPLY_ACK, ADD_MEM_REG has no
- * answer. */
-static int await_memory(struct virtio *virtio)
-{
-        uint64_t features;
-        uint32_t size = sizeof(features);
-
-        if (has_protocol(virtio, ORIEL_PROTOCOL_F_REPLY_ACK))
-                return 0;
-        return oriel_frontend_request(virtio->frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
-}
-
 /* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by
  * then. All has been told now, of which some may be new to it since it last looked: then it is asked to look again. An
  * answer is only taken for the last word if it was given with all told, so signals are taken back after that. */
@@ -292,7 +280,7 @@ static int session_ring_error(struct virtio *virtio)
 {
         uint64_t told = virtio->n_told;
         bool more = virtio->told_at_kick != told;
-        int r = more ? await_memory(virtio) : 0;
+        int r = more ? oriel_frontend_await_memory(virtio->frontend) : 0;
 
         if (r < 0 || fd_event_clear(virtio->err_fd) <= 0)
                 return r;

@@ -40,12 +40,16 @@ machine() {
         mkfifo /tmp/to-guest
         exec 3<>/tmp/to-guest
         begun=$(now)
+        : >/tmp/heard
+        watch &
+        watcher=$!
         {
                 "$@" <&3 2>&4 3>&- 4>&- &
                 echo $! >/tmp/vmm.pid
                 wait $!
                 echo "# status $?"
         } | relay
+        kill $watcher
         # What it said last may still be on its way.
         sleep 0.2
         status=$(cat /tmp/status)
@@ -53,11 +57,30 @@ machine() {
         [ "$status" -lt 128 ] || [ "$status" = 137 ] || dmesg | grep -v kvm: | tail -n 3 | sed 's/^/# kernel: /'
 }
 
+# A guest that says nothing for two minutes hangs: say once what its machine and the back-ends do. It changes nothing else.
+watch() {
+        until [ -n "$(find /tmp/heard -mmin +2)" ]; do
+                sleep 10
+        done
+        mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+        echo "# nothing was heard for two minutes"
+        for round in 1 2; do
+                head -n 4 /sys/kernel/debug/kvm/*/vcpu*/pc /sys/kernel/debug/kvm/*/exits /sys/kernel/debug/kvm/*/halt_exits \
+                        /sys/kernel/debug/kvm/*/irq_injections 2>&1 | sed 's/^/# /'
+                for task in $(for pid in $(pidof oriel oriel-fs); do echo "/proc/$pid/task/"*; done); do
+                        echo "# ${task#/proc/} $(cut -d ' ' -f 2,3,14,15 "$task/stat") $(cat "$task/syscall")"
+                        sed 's/^/#     /' "$task/stack"
+                done
+                sleep 2
+        done
+}
+
 # Show what the guest prints, and do what it asks for.
 relay() {
         echo none >/tmp/status
         while IFS= read -r line; do
                 line=${line%"$carriage_return"}
+                : >/tmp/heard
                 case $line in
                 "host: "*)
                         set -- ${line#host: }
