@@ -50,6 +50,7 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
         if (fs->options.max_open == 0)
                 fs->options.max_open = default_max_open(options->at_once);
         pthread_mutex_init(&fs->lock, NULL);
+        pthread_mutex_init(&fs->room.lock, NULL);
         pthread_rwlock_init(&fs->session, NULL);
 
         int r = window_init(&fs->window, options, &fs->options.log);
@@ -93,6 +94,7 @@ void fs_free(struct fs *fs)
         fd_close(fs->proc_fd);
         pthread_rwlock_destroy(&fs->session);
         pthread_mutex_destroy(&fs->lock);
+        pthread_mutex_destroy(&fs->room.lock);
         free(fs);
 }
 

@@ -54,8 +54,7 @@ enum fs_when {
 /* What stands for a file that the guest has looked up: a descriptor, or a file handle that makes one at need. */
 enum fs_handles {
         FS_HANDLES_NEVER,
-        FS_HANDLES_PREFER, /* once an eighth of the descriptors is used for such files, or half in all, where the file
-                            * system and this process's capabilities allow it
+        FS_HANDLES_PREFER, /* once descriptors get few, where the file system and this process's capabilities allow it
                             */
         FS_HANDLES_MANDATORY, /* else the file can't be looked up */
 };

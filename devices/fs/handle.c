@@ -55,7 +55,7 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
 
         int r = insert(fs, handle, node->inode, fh);
 
-        if (r == -ENFILE && parked_clear(fs))
+        if (r == -ENFILE && room_make(fs))
                 r = insert(fs, handle, node->inode, fh);
         if (r < 0)
                 handle_put(handle);

@@ -101,6 +101,7 @@ void inode_put(struct fs *fs, struct inode *inode)
         pthread_mutex_unlock(&fs->lock);
         mount_unref(fs, inode->mount);
         lock_owners_free(inode->owners);
+        free(inode->id.file);
         free(inode);
 }
 
@@ -126,14 +127,11 @@ struct found {
         struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
 };
 
-/* With the lock: are descriptors getting few, or too many of them those of files that are known alone? What the guest
- * opens takes one in any case. */
+/* With the lock: are descriptors getting few? */
 static bool saves_descriptors(const struct fs *fs)
 {
-        const unsigned max = fs->options.max_open, known = fs->inodes.n_used - fs->by_handle;
-
         return fs->options.file_handles == FS_HANDLES_MANDATORY ||
-               (fs->options.file_handles == FS_HANDLES_PREFER && (known >= max / 8 || fs_held(fs) >= max / 2));
+               (fs->options.file_handles == FS_HANDLES_PREFER && fs_held(fs) >= fs->options.max_open / 2);
 }
 
 /* With the lock: could a file that is looked up be known by its handle, or become so? */
@@ -154,13 +152,20 @@ static bool has_room_for_new(struct fs *fs, unsigned handles)
 
 int inode_room_for_new(struct fs *fs, unsigned handles)
 {
-        return has_room_for_new(fs, handles) || (parked_clear(fs) && has_room_for_new(fs, handles)) ? 0 : -ENFILE;
+        return has_room_for_new(fs, handles) || (room_make(fs) && has_room_for_new(fs, handles)) ? 0 : -ENFILE;
 }
 
-static struct inode *make_inode(struct found *found, bool by_handle)
+static struct file_id *copy_file_id(const struct file_id *file)
 {
-        size_t extra = by_handle ? file_id_size(&found->file) : 0;
-        struct inode *inode = malloc(sizeof(*inode) + extra);
+        const size_t size = file_id_size(file);
+        struct file_id *copy = malloc(size);
+
+        return copy ? memcpy(copy, file, size) : NULL;
+}
+
+static struct inode *make_inode(struct found *found)
+{
+        struct inode *inode = malloc(sizeof(*inode));
 
         if (!inode)
                 return NULL;
@@ -171,8 +176,6 @@ static struct inode *make_inode(struct found *found, bool by_handle)
                 .type = found->stat->stx_mode & S_IFMT,
                 .not_entered = found->submount,
         };
-        if (by_handle)
-                inode->id.file = memcpy(inode + 1, &found->file, extra);
         return inode;
 }
 
@@ -205,10 +208,12 @@ static int insert(struct fs *fs, struct found *found, struct inode **out)
         if ((!by_handle && !fs_has_room(fs)) || fs->inodes.n_used >= max_inodes)
                 return -ENFILE;
 
-        _cleanup_(freep) struct inode *inode = make_inode(found, by_handle);
+        _cleanup_(freep) struct file_id *file = by_handle ? copy_file_id(&found->file) : NULL;
+        _cleanup_(freep) struct inode *inode = make_inode(found);
 
-        if (!inode)
+        if (!inode || (by_handle && !file))
                 return -ENOMEM;
+        inode->id.file = file;
 
         int r = ids_add(&fs->inodes, inode, &inode->nodeid);
 
@@ -220,6 +225,7 @@ static int insert(struct fs *fs, struct found *found, struct inode **out)
         }
         if (by_handle) {
                 inode->mount = steal(found->mount);
+                file = NULL;
                 fs->by_handle++;
         } else {
                 inode->fd = fd_take(&found->fd);
@@ -244,6 +250,24 @@ int inode_give_up(struct fs *fs, struct inode *inode)
         tdelete(inode, &fs->inodes_by_id, compare_ids);
         fs->held_fds--;
         return fd_take(&inode->fd);
+}
+
+int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_id *file, struct mount_point **mount)
+{
+        struct file_id *copy = copy_file_id(file);
+
+        if (!copy)
+                return -ENOMEM;
+
+        int fd = inode_give_up(fs, inode);
+
+        inode->id.file = copy;
+        /* Memory of that size has just been freed; if another thread was faster, it stays given up. */
+        if (tsearch(inode, &fs->inodes_by_id, compare_ids)) {
+                inode->mount = steal(*mount);
+                fs->by_handle++;
+        }
+        return fd;
 }
 
 static struct inode *find_inode(struct fs *fs, const struct inode_id *id)
@@ -352,7 +376,7 @@ static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, str
                 found.submount = is_submount(fs, &stat, parent);
                 r = count_found(fs, &found, &nodeid);
         }
-        if (r == -ENFILE && parked_clear(fs))
+        if (r == -ENFILE && room_make(fs))
                 r = count_found(fs, &found, &nodeid);
         mount_unref(fs, found.mount);
         fd_close(found.fd);

@@ -26,7 +26,7 @@ int inode_key_compare(const struct inode_key *a, const struct inode_key *b);
 /* Which file it is, among all there ever were. */
 struct inode_id {
         struct inode_key key;
-        const struct file_id *file; /* NULL: there is a descriptor, so the key is enough */
+        struct file_id *file; /* NULL: there is a descriptor, so the key is enough */
 };
 
 /* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
@@ -60,6 +60,10 @@ void inode_put(struct fs *fs, struct inode *inode); /* NULL is accepted */
 /* With the lock, and with no user of it: its file, which has no name, is ESTALE from now on. The descriptor is the
  * caller's. */
 int inode_give_up(struct fs *fs, struct inode *inode);
+
+/* With the lock, and with no user of it: it is known by its handle @file, on @mount, from now on. Takes *@mount. The
+ * descriptor is the caller's. -ENOMEM. */
+int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_id *file, struct mount_point **mount);
 
 /* On a clock that a system call is not needed for. */
 int64_t inode_now_ns(void);

@@ -94,7 +94,7 @@ static int make_owner(const struct node *node, uint64_t number, struct lock_owne
 
         int r = insert(node->fs, node->inode, owner, out);
 
-        if (r == -ENOLCK && parked_clear(node->fs))
+        if (r == -ENOLCK && room_make(node->fs))
                 r = insert(node->fs, node->inode, owner, out);
         if (r == 0 && *out == owner) {
                 fd_take(&fd);

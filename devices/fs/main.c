@@ -207,10 +207,10 @@ static int serve_device(struct device *device, const struct command_line *line, 
 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));
-        footprint_trim();
         if (listening)
                 say_waiting(line);
-        else
+        footprint_trim();
+        if (!listening)
                 r = device_attach(device, fd_take(socket));
         return r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
                      : serve(device, listening ? *socket : -1, signals, line->once);

@@ -87,7 +87,7 @@ ssize_t op_setupmapping(struct request *request)
         if (window_shows(&fs->window, &view))
                 return 0;
 
-        if (!has_room_for_shadow(fs) && !(parked_clear(fs) && has_room_for_shadow(fs)))
+        if (!has_room_for_shadow(fs) && !(room_make(fs) && has_room_for_shadow(fs)))
                 return -ENFILE;
 
         _cleanup_(fd_closep) int fd = open_for_view(&node, &view);

@@ -8,6 +8,7 @@
 #include "devices/fs/ids.h"
 #include "devices/fs/mounts.h"
 #include "devices/fs/parked.h"
+#include "devices/fs/room.h"
 #include "devices/fs/waiting.h"
 #include "devices/fs/window.h"
 
@@ -39,6 +40,7 @@ struct fs {
         struct mounts mounts;
         struct waiting_locks waiting;
         struct expiring expiring;
+        struct room room;
         struct retry retries[16]; /* of the last processes */
         unsigned next_retry;
         int64_t last_told_ns; /* of all of them; 0: never */

@@ -205,7 +205,7 @@ static void test_mandatory_takes_no_descriptors(void **state)
         client_end(&client);
 }
 
-/* From an eighth of the descriptors on. A file keeps its node, whichever way it was known first. */
+/* From half of the descriptors on. A file keeps its node, whichever way it was known first. */
 static void test_prefer(void **state)
 {
         struct client client;
@@ -215,7 +215,7 @@ static void test_prefer(void **state)
         if (!able)
                 skip();
         client_begin(&client,
-                     &(struct fs_options){.file_handles = FS_HANDLES_PREFER, .max_open = 80, .no_parked = true});
+                     &(struct fs_options){.file_handles = FS_HANDLES_PREFER, .max_open = 20, .no_parked = true});
         make_files(&client);
 
         const int before = client_fds();
@@ -362,7 +362,8 @@ static void test_capability(void **state)
         }
 }
 
-/* Those that are known leave seven eighths to those that are open, whatever is first. */
+/* What is opened takes the descriptors of what is known alone, and of what is open by another one besides. All stay
+ * what they are. */
 static void test_prefer_leaves_room(void **state)
 {
         enum { MAX = 400 };
@@ -381,13 +382,45 @@ static void test_prefer_leaves_room(void **state)
                         client_make_file(&client, name, name);
                         nodes[i] = known_first ? look_up(&client, i) : 0;
                 }
-                for (n = 0; n < MAX; n++)
-                        if (client_open(&client, FUSE_OPEN, known_first ? nodes[n] : look_up(&client, n), O_RDWR,
-                                        NULL) < 0)
+                for (n = 0; n < MAX; n++) {
+                        if (!known_first)
+                                nodes[n] = look_up(&client, n);
+                        if (client_open(&client, FUSE_OPEN, nodes[n], O_RDWR, NULL) < 0)
                                 break;
-                assert_between(n, MAX - MAX / 8 - 2, MAX - MAX / 8 + 2);
+                }
+                assert_in_range(n, MAX - 4, MAX);
+                for (unsigned i = 0; i < n; i++) {
+                        assert_int_equal(look_up(&client, i), nodes[i]);
+                        client_forget(&client, nodes[i], 1);
+                }
                 client_end(&client);
         }
+}
+
+/* A file that has no name left would be lost, once nobody has it open. */
+static void test_prefer_keeps_what_is_gone(void **state)
+{
+        enum { MAX = 40 };
+        struct client client;
+        struct fuse_attr attr;
+        uint64_t node;
+        unsigned n = 0;
+
+        (void)state;
+        if (!able)
+                skip();
+        begin(&client, FS_HANDLES_PREFER, MAX);
+        client_make_file(&client, "gone", "");
+        client_make_file(&client, "f0", "f0");
+        assert_true(client_lookup(&client, FUSE_ROOT_ID, "gone", &node) > 0);
+        assert_int_equal(request_unlink(&client, FUSE_ROOT_ID, "gone"), 0);
+        while (client_open(&client, FUSE_OPEN, look_up(&client, 0), O_RDWR, NULL) > 0)
+                n++;
+        /* The root and that file have one, and the one that is opened, by the request. */
+        assert_int_equal(n, MAX - 3);
+        assert_true(request_getattr(&client, node, &attr) > 0);
+        assert_int_equal(attr.nlink, 0);
+        client_end(&client);
 }
 
 /* Open files count as well. */
@@ -420,10 +453,15 @@ static void test_prefer_with_many_open(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_everything), counted_test(test_mandatory_takes_no_descriptors),
-                counted_test(test_prefer),     counted_test(test_prefer_with_many_open),
-                counted_test(test_generation), counted_test(test_gone),
-                counted_test(test_capability), counted_test(test_prefer_leaves_room),
+                counted_test(test_everything),
+                counted_test(test_mandatory_takes_no_descriptors),
+                counted_test(test_prefer),
+                counted_test(test_prefer_with_many_open),
+                counted_test(test_generation),
+                counted_test(test_gone),
+                counted_test(test_capability),
+                counted_test(test_prefer_leaves_room),
+                counted_test(test_prefer_keeps_what_is_gone),
         };
 
         able = make_able();

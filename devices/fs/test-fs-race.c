@@ -15,6 +15,7 @@
 enum {
         ROUNDS = 20000,
         THREADS = 3,
+        MANY = 150, /* files, more than descriptors */
 };
 
 static const char *const names[] = {"a", "b", "c"};
@@ -241,13 +242,68 @@ static void test_window(void **state)
         client_end(&client);
 }
 
+/* The node's descriptor may be on its way to being another's, or none, at any moment. */
+static void *use_while_spared(void *userdata)
+{
+        struct worker *worker = userdata;
+        struct client *client = worker->client;
+        char name[16];
+
+        for (unsigned i = 0; i < ROUNDS / THREADS; i++) {
+                const unsigned file = (i * 7 + worker->number) % MANY;
+                uint64_t nodeid, fh;
+
+                snprintf(name, sizeof(name), "%u", file);
+                if (client_lookup(client, FUSE_ROOT_ID, name, &nodeid) < 0) {
+                        worker->failures++;
+                        continue;
+                }
+                if (client_open(client, FUSE_OPEN, nodeid, O_RDONLY, &fh) > 0) {
+                        char got[16] = "";
+
+                        client_read(client, FUSE_READ, fh, 0, got, sizeof(got));
+                        worker->failures += strcmp(got, name) != 0;
+                        worker->failures += client_release(client, FUSE_RELEASE, fh) != 0;
+                } else {
+                        worker->failures++;
+                }
+                if (i % 3 == 0)
+                        client_forget(client, nodeid, 1);
+        }
+        return NULL;
+}
+
+static void test_descriptors_taken_back(void **state)
+{
+        struct worker workers[THREADS];
+        struct client client;
+        uint64_t nodeid;
+        char name[16];
+
+        (void)state;
+        if (geteuid() != 0)
+                skip();
+        client_begin(&client, &(struct fs_options){
+                                      .file_handles = FS_HANDLES_PREFER, .max_open = 2 * MANY / 3, .no_parked = true});
+        for (unsigned i = 0; i < MANY; i++) {
+                snprintf(name, sizeof(name), "%u", i);
+                client_make_file(&client, name, name);
+        }
+        /* So many are open that there is never room for those that are known. */
+        assert_true(client_lookup(&client, FUSE_ROOT_ID, "0", &nodeid) > 0);
+        start(workers, THREADS, &client, use_while_spared);
+        for (unsigned i = 0; i < 2 * MANY / 3 - 4 * THREADS; i++)
+                client_open(&client, FUSE_OPEN, nodeid, O_RDONLY, NULL);
+        assert_int_equal(join(workers, THREADS), 0);
+        client_end(&client);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_lookup_forget_unlink),
-                counted_test(test_forgotten_in_use),
-                counted_test(test_swapped_for_link),
-                counted_test(test_window),
+                counted_test(test_lookup_forget_unlink),   counted_test(test_forgotten_in_use),
+                counted_test(test_swapped_for_link),       counted_test(test_window),
+                counted_test(test_descriptors_taken_back),
         };
 
         return run_counted("fs-race", tests);

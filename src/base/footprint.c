@@ -3,6 +3,7 @@
 #include "base/syscalls.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -30,5 +31,6 @@ static int trim(struct dl_phdr_info *info, size_t size, void *userdata)
 
 void footprint_trim(void)
 {
+        malloc_trim(0);
         dl_iterate_phdr(trim, NULL);
 }
