@@ -388,7 +388,7 @@ static void test_prefer_leaves_room(void **state)
                         if (client_open(&client, FUSE_OPEN, nodes[n], O_RDWR, NULL) < 0)
                                 break;
                 }
-                assert_in_range(n, MAX - 4, MAX);
+                assert_between(n, MAX - 4, MAX);
                 for (unsigned i = 0; i < n; i++) {
                         assert_int_equal(look_up(&client, i), nodes[i]);
                         client_forget(&client, nodes[i], 1);
