@@ -2,11 +2,12 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "cli/bench_fs.h"
 #include "cli/commands.h"
 #include "cli/floor.h"
 #include "cli/measure.h"
+#include "program/options.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <json.h>

@@ -2,8 +2,9 @@
 #include "cli/bench_fs.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/outfile.h"
-#include "base/signals.h"
+#include "program/outfile.h"
+#include "program/report.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <linux/magic.h>

@@ -2,10 +2,10 @@
 #ifndef CLI_BENCH_FS_H
 #define CLI_BENCH_FS_H
 
-#include "base/options.h"
 #include "cli/bench_figures.h"
 #include "cli/fuse_client.h"
 #include "cli/fuse_load.h"
+#include "program/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>

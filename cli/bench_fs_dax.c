@@ -4,6 +4,7 @@
 #include "cli/bench_fs.h"
 #include "cli/bench_fs_scan.h"
 #include "cli/floor.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <inttypes.h>

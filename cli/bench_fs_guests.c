@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cli/bench_fs.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cli/floor.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

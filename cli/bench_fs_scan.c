@@ -2,6 +2,7 @@
 #include "cli/bench_fs_scan.h"
 
 #include "base/cleanup.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,8 @@
 #include "base/fd.h"
 #include "cli/bench_fs.h"
 #include "cli/floor.h"
-#include "cli/spawn.h"
+#include "program/report.h"
+#include "program/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

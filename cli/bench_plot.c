@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/options.h"
-#include "base/printable.h"
 #include "cli/bench_figures.h"
+#include "program/printable.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/printable.h"
 #include "cli/bench_figures.h"
 #include "cli/measure.h"
+#include "program/printable.h"
 
 #include <json.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "cli/floor.h"
 #include "cli/measure.h"
+#include "program/report.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
 

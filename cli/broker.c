@@ -15,9 +15,9 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "channel/channel.h"
-#include "cli/spawn.h"
+#include "program/report.h"
+#include "program/spawn.h"
 
 #include <errno.h>
 #include <oriel/socket.h>

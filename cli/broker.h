@@ -2,7 +2,7 @@
 #ifndef CLI_BROKER_H
 #define CLI_BROKER_H
 
-#include "channel/socket_file.h"
+#include "program/socket_file.h"
 
 #include <stdbool.h>
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
-#include "base/options.h"
-#include "base/outfile.h"
 #include "cli/commands.h"
 #include "conform/process.h"
 #include "conform/suite.h"
+#include "program/options.h"
+#include "program/outfile.h"
+#include "program/report.h"
 
 #include <limits.h>
 #include <string.h>

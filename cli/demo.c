@@ -2,12 +2,13 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "cli/commands.h"
 #include "cli/demo_machine.h"
 #include "cli/fuse_client.h"
 #include "cli/picture.h"
-#include "cli/spawn.h"
+#include "program/options.h"
+#include "program/report.h"
+#include "program/spawn.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,8 +3,8 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "cli/demo_guest.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
-#include "base/kernel.h"
-#include "base/options.h"
 #include "cli/commands.h"
+#include "program/kernel_check.h"
+#include "program/report.h"
 
 #include <oriel/memory.h>
 #include <signal.h>

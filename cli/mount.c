@@ -9,10 +9,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/options.h"
-#include "base/signals.h"
 #include "cli/commands.h"
 #include "cli/mount_options.h"
+#include "program/options.h"
+#include "program/report.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef CLI_MOUNT_OPTIONS_H
 #define CLI_MOUNT_OPTIONS_H
 
-#include "base/options.h"
+#include "program/options.h"
 
 #include <stdbool.h>
 

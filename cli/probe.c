@@ -5,8 +5,9 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "cli/commands.h"
+#include "program/options.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "program/report.h"
 #include "shmem/filesystem.h"
 
 #include <errno.h>

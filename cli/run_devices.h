@@ -2,8 +2,8 @@
 #ifndef CLI_RUN_DEVICES_H
 #define CLI_RUN_DEVICES_H
 
-#include "base/options.h"
 #include "cli/broker.h"
+#include "program/options.h"
 #include "vmm/machine.h"
 
 /* What --device and --share of oriel run say, for the machine and for the broker. */

@@ -4,12 +4,13 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
-#include "base/outfile.h"
-#include "base/signals.h"
-#include "channel/socket_file.h"
 #include "cli/commands.h"
 #include "cli/trace_page.h"
+#include "program/options.h"
+#include "program/outfile.h"
+#include "program/report.h"
+#include "program/signals.h"
+#include "program/socket_file.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
 

@@ -2,7 +2,7 @@
 #include "cli/trace_page.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
+#include "program/report.h"
 #include "trace/page.h"
 
 #include <errno.h>

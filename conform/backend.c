@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/backend.h"
 #include "base/fd.h"
-#include "base/options.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>

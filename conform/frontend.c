@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/frontend.h"
 #include "base/fd.h"
-#include "base/options.h"
-#include "channel/socket_file.h"
+#include "program/report.h"
+#include "program/socket_file.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>

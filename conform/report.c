@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/report.h"
-#include "base/outfile.h"
+#include "program/outfile.h"
 
 #include <errno.h>
 #include <json.h>

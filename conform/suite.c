@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/suite.h"
-#include "base/options.h"
-#include "base/outfile.h"
 #include "conform/process.h"
 #include "conform/report.h"
+#include "program/outfile.h"
+#include "program/report.h"
 
 #include <fnmatch.h>
 #include <stdarg.h>

@@ -11,7 +11,7 @@
 #include "seccomp/filter.h"
 
 #include "base/cleanup.h"
-#include "base/sanitized.h"
+#include "program/sanitized.h"
 
 #include <errno.h>
 #include <linux/sched.h>

@@ -6,8 +6,8 @@
 #include "seccomp/filter.h"
 
 #include "base/cleanup.h"
-#include "base/sanitized.h"
 #include "base/test.h"
+#include "program/sanitized.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/describe.h"
 #include "base/cleanup.h"
-#include "base/printable.h"
+#include "program/printable.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -2,10 +2,11 @@
 #include "devices/fs/command_line.h"
 
 #include "base/cleanup.h"
-#include "base/sanitized.h"
 #include "devices/fs/idmap.h"
 #include "devices/fs/syscalls.h"
 #include "devices/fs/xattr_map.h"
+#include "program/report.h"
+#include "program/sanitized.h"
 
 #include <errno.h>
 #include <oriel/backend.h>

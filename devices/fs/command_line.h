@@ -2,9 +2,9 @@
 #ifndef DEVICES_FS_COMMAND_LINE_H
 #define DEVICES_FS_COMMAND_LINE_H
 
-#include "base/options.h"
 #include "devices/fs/fs.h"
 #include "devices/fs/sandbox.h"
+#include "program/options.h"
 
 /* What the command line says. Strings point into it. */
 struct command_line {

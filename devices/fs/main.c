@@ -6,19 +6,19 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/footprint.h"
-#include "base/kernel.h"
 #include "base/log.h"
-#include "base/options.h"
-#include "base/signals.h"
 #include "base/syscalls.h"
-#include "channel/socket_file.h"
 #include "devices/fs/command_line.h"
 #include "devices/fs/device.h"
 #include "devices/fs/pid_file.h"
 #include "devices/fs/sandbox.h"
 #include "devices/fs/syscalls.h"
 #include "devices/fs/system_log.h"
+#include "program/footprint.h"
+#include "program/kernel_check.h"
+#include "program/report.h"
+#include "program/signals.h"
+#include "program/socket_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,13 +12,14 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "base/syscalls.h"
+#include "program/report.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

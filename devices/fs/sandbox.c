@@ -4,8 +4,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/sanitized.h"
 #include "devices/fs/idmap.h"
+#include "program/report.h"
+#include "program/sanitized.h"
 
 #include <cap-ng.h>
 #include <errno.h>

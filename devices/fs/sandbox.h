@@ -2,7 +2,7 @@
 #ifndef DEVICES_FS_SANDBOX_H
 #define DEVICES_FS_SANDBOX_H
 
-#include "base/options.h"
+#include "program/options.h"
 
 #include <sys/types.h>
 

@@ -11,8 +11,8 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "base/syscalls.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
 /* What is known of locks beyond what the kernel says: whose they are, and who waits for whom. */
 
 #include "base/cleanup.h"
-#include "base/sanitized.h"
 #include "devices/fs/held.h"
 #include "devices/fs/test-lock.h"
+#include "program/sanitized.h"
 
 #include <errno.h>
 #include <stdlib.h>

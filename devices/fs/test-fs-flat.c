@@ -4,8 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/sanitized.h"
 #include "devices/fs/test-requests.h"
+#include "program/sanitized.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -11,7 +11,5 @@
 
 /* Any thread. False, too, where the kernel does not say what it is. */
 bool kernel_is_at_least(unsigned major, unsigned minor);
-/* 0, or -ENOSYS, reported in words: this Linux is older than the least. For a program's start. */
-int kernel_check(void);
 
 #endif

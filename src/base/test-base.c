@@ -4,7 +4,6 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/printable.h"
 #include "base/range.h"
 #include "base/test.h"
 
@@ -359,35 +358,6 @@ static void test_log(void **state)
         assert_string_equal(line, "3 of four");
 }
 
-static void test_printable(void **state)
-{
-        static const struct {
-                const char *text, *shown;
-        } cases[] = {
-                {"plain", "plain"},
-                {"\t\x7f\x1b", "???"},
-                {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"},
-                {"\xff\xc0\x80", "???"},
-                {"\xed\xa0\x80", "???"},
-                {"\xe2\x82", "??"},
-                {"\xf4\x90\x80\x80", "????"},
-                {"a\xc2\x80\xc2\x9b"
-                 "31mb\xc2\x9f\xc2\xa0",
-                 "a??31mb?\xc2\xa0"},
-                {"\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9x", "????x"},
-                {"\xe2\x80\xa8\xe2\x80\x8e\xd8\x9c\xe2\x80\xa6", "???\xe2\x80\xa6"},
-        };
-
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                char text[32];
-
-                snprintf(text, sizeof(text), "%s", cases[i].text);
-                make_printable(text);
-                assert_string_equal(text, cases[i].shown);
-        }
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -401,7 +371,6 @@ int main(void)
                 counted_test(test_event_check),
                 counted_test(test_events_without_what_they_are_made_with),
                 counted_test(test_log),
-                counted_test(test_printable),
         };
 
         return run_counted("base", tests);

@@ -3,7 +3,6 @@
 #include "base/fd.h"
 #include "base/test.h"
 #include "channel/channel.h"
-#include "channel/socket_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -236,46 +235,6 @@ static void test_sockets(void **state)
         rmdir(dir);
 }
 
-static void test_socket_files(void **state)
-{
-        char dir[] = "/tmp/oriel-test-XXXXXX", path[64], aside[64];
-        struct socket_file ours, none = {.name = NULL};
-
-        (void)state;
-        assert_non_null(mkdtemp(dir));
-        snprintf(path, sizeof(path), "%s/socket", dir);
-        snprintf(aside, sizeof(aside), "%s/aside", dir);
-        socket_file_remove(&none);
-
-        int listener = socket_file_listen(&ours, path);
-
-        assert_true(listener >= 0);
-        socket_file_remove(&ours);
-        assert_int_equal(access(path, F_OK), -1);
-        socket_file_remove(&ours);
-        fd_close(listener);
-
-        /* Another's socket, and another's link, also one to ours. */
-        listener = socket_file_listen(&ours, path);
-        assert_int_equal(rename(path, aside), 0);
-
-        int other = oriel_socket_listen(path);
-        struct socket_file again = ours;
-
-        again.directory_fd = fd_dup(ours.directory_fd);
-
-        assert_true(listener >= 0 && other >= 0);
-        socket_file_remove(&ours);
-        assert_int_equal(unlink(path), 0);
-        assert_int_equal(symlink(aside, path), 0);
-        socket_file_remove(&again);
-        assert_int_equal(unlink(path), 0);
-        assert_int_equal(unlink(aside), 0);
-        fd_close(other);
-        fd_close(listener);
-        rmdir(dir);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -285,7 +244,6 @@ int main(void)
                 counted_test(test_broken_framing),
                 counted_test(test_peer_that_does_not_read),
                 counted_test(test_sockets),
-                counted_test(test_socket_files),
         };
 
         return run_counted("channel", tests);

@@ -2,7 +2,8 @@
 
 /* The echo device as a program: one front-end after the other, until it is killed. */
 
-#include "base/options.h"
+#include "program/options.h"
+#include "program/report.h"
 #include "tests/echo_device.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * echo device is tested for in test-session-window.c, as far as a peer's can do it. */
 
 #include "base/cleanup.h"
-#include "base/options.h"
+#include "program/options.h"
 #include "tests/session.h"
 
 #include <errno.h>

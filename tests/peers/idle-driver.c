@@ -4,7 +4,7 @@
  * it is disconnected. SIGUSR1 resets the device, SIGTERM ends it. */
 
 #include "base/cleanup.h"
-#include "base/options.h"
+#include "program/report.h"
 
 #include <oriel/driver.h>
 #include <oriel/socket.h>

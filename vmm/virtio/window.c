@@ -5,8 +5,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/printable.h"
 #include "base/range.h"
+#include "program/printable.h"
 #include "shmem/filesystem.h"
 
 #include <errno.h>

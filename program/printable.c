@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/printable.h"
+#include "program/printable.h"
 #include "base/cleanup.h"
 
 #include <stdbool.h>

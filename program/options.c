@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/options.h"
+#include "program/options.h"
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "base/printable.h"
 #include "base/range.h"
+#include "program/report.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,42 +14,6 @@
 
 #define HELP    256 /* above every row's index */
 #define VERSION 257
-
-void report(const char *format, ...)
-{
-        char text[512];
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(text, sizeof(text), format, args);
-        va_end(args);
-        /* Names of files may hold anything, and this is to be one line. */
-        make_printable(text);
-        fprintf(stderr, "oriel: %s\n", text);
-}
-
-int finish_output(int status)
-{
-        if (status != STATUS_SUCCESS)
-                return status;
-        if (fflush(stdout) != 0)
-                return fail("standard output: %s", strerror(errno));
-        /* Some call before has failed; what errno was then is not known any more. */
-        if (ferror(stdout))
-                return fail("standard output: not all of it could be written");
-        return STATUS_SUCCESS;
-}
-
-static void write_line(void *userdata, enum oriel_log_level level, const char *line)
-{
-        (void)userdata;
-        fprintf(stderr, level <= ORIEL_LOG_WARNING ? "oriel: %s\n" : "%s\n", line);
-}
-
-struct oriel_log stderr_log(int verbose)
-{
-        return (struct oriel_log){write_line, NULL, verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
-}
 
 static bool parse_number(const char *text, uint64_t *out, const char **end)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/signals.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef CLI_SPAWN_H
-#define CLI_SPAWN_H
+#ifndef PROGRAM_SPAWN_H
+#define PROGRAM_SPAWN_H
 
 #include <stdbool.h>
 #include <sys/types.h>

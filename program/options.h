@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BASE_OPTIONS_H
-#define BASE_OPTIONS_H
+#ifndef PROGRAM_OPTIONS_H
+#define PROGRAM_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,13 +46,6 @@ struct program {
         int max_operands;
 };
 
-/* What main() or a subcommand returns. */
-enum exit_status {
-        STATUS_SUCCESS = 0,
-        STATUS_FAILURE = 1,
-        STATUS_USAGE = 2,
-};
-
 /* Parse @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to go on;
  * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
@@ -62,18 +55,5 @@ int options_parse(const struct program *program, int argc, char **argv, char ***
  * copy @storage, of at least strlen(text) + 1 bytes, holds the strings. */
 bool option_parts_parse(const struct option_row *rows, size_t n_rows, bool leading, const char *text, char *storage,
                         char *why, size_t why_size);
-
-/* "oriel: " and the message on stderr, one line. */
-void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* The same, as the exit status of what failed. */
-#define fail(...) (report(__VA_ARGS__), STATUS_FAILURE)
-
-/* @status, or a failure's if not all that was printed could be written: that is a failure too. */
-int finish_output(int status);
-
-/* What a logger of a command writes with: errors and warnings as fail() does, the rest as it is. */
-struct oriel_log;
-struct oriel_log stderr_log(int verbose);
 
 #endif

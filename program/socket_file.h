@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef CHANNEL_SOCKET_FILE_H
-#define CHANNEL_SOCKET_FILE_H
+#ifndef PROGRAM_SOCKET_FILE_H
+#define PROGRAM_SOCKET_FILE_H
 
 #include <sys/types.h>
 

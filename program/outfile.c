@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/outfile.h"
+#include "program/outfile.h"
 #include "base/fd.h"
-#include "base/options.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

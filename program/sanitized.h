@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BASE_SANITIZED_H
-#define BASE_SANITIZED_H
+#ifndef PROGRAM_SANITIZED_H
+#define PROGRAM_SANITIZED_H
 
 /* Whether this build has a sanitizer in it, which makes system calls of its own and looks at /proc. */
 #if defined(__has_feature)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BASE_OUTFILE_H
-#define BASE_OUTFILE_H
+#ifndef PROGRAM_OUTFILE_H
+#define PROGRAM_OUTFILE_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 /* Starting programs: a back-end with the end of a socket pair, or any with its output in a file; and waiting for their
  * end, for a bounded time. */
 
-#include "cli/spawn.h"
+#include "program/spawn.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 

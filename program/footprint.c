@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/footprint.h"
+#include "program/footprint.h"
 #include "base/syscalls.h"
 
 #include <link.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BASE_FOOTPRINT_H
-#define BASE_FOOTPRINT_H
+#ifndef PROGRAM_FOOTPRINT_H
+#define PROGRAM_FOOTPRINT_H
 
 /* Give back what starting up took: memory that was freed, and the pages of the libraries' files that were touched,
  * which come back from the page cache by themselves. For a process that waits most of its life. Any thread. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "channel/socket_file.h"
+#include "program/socket_file.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/options.h"
 #include "base/syscalls.h"
+#include "program/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

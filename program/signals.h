@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef BASE_SIGNALS_H
-#define BASE_SIGNALS_H
+#ifndef PROGRAM_SIGNALS_H
+#define PROGRAM_SIGNALS_H
 
 /* The signals that ask a program to end (SIGINT, SIGTERM, SIGHUP) are blocked from now on, and come by the signalfd
  * that is returned: the caller's, non-blocking. Or a negative errno. */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "program/report.h"
+
+#include "base/log.h"
+#include "program/printable.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void report(const char *format, ...)
+{
+        char text[512];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        /* Names of files may hold anything, and this is to be one line. */
+        make_printable(text);
+        fprintf(stderr, "oriel: %s\n", text);
+}
+
+int finish_output(int status)
+{
+        if (status != STATUS_SUCCESS)
+                return status;
+        if (fflush(stdout) != 0)
+                return fail("standard output: %s", strerror(errno));
+        /* Some call before has failed; what errno was then is not known any more. */
+        if (ferror(stdout))
+                return fail("standard output: not all of it could be written");
+        return STATUS_SUCCESS;
+}
+
+static void write_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        (void)userdata;
+        fprintf(stderr, level <= ORIEL_LOG_WARNING ? "oriel: %s\n" : "%s\n", line);
+}
+
+struct oriel_log stderr_log(int verbose)
+{
+        return (struct oriel_log){write_line, NULL, verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/test.h"
+#include "program/printable.h"
+#include "program/socket_file.h"
+
+#include <oriel/socket.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void test_printable(void **state)
+{
+        static const struct {
+                const char *text, *shown;
+        } cases[] = {
+                {"plain", "plain"},
+                {"\t\x7f\x1b", "???"},
+                {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"},
+                {"\xff\xc0\x80", "???"},
+                {"\xed\xa0\x80", "???"},
+                {"\xe2\x82", "??"},
+                {"\xf4\x90\x80\x80", "????"},
+                {"a\xc2\x80\xc2\x9b"
+                 "31mb\xc2\x9f\xc2\xa0",
+                 "a??31mb?\xc2\xa0"},
+                {"\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9x", "????x"},
+                {"\xe2\x80\xa8\xe2\x80\x8e\xd8\x9c\xe2\x80\xa6", "???\xe2\x80\xa6"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char text[32];
+
+                snprintf(text, sizeof(text), "%s", cases[i].text);
+                make_printable(text);
+                assert_string_equal(text, cases[i].shown);
+        }
+}
+
+static void test_socket_files(void **state)
+{
+        char dir[] = "/tmp/oriel-test-XXXXXX", path[64], aside[64];
+        struct socket_file ours, none = {.name = NULL};
+
+        (void)state;
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/socket", dir);
+        snprintf(aside, sizeof(aside), "%s/aside", dir);
+        socket_file_remove(&none);
+
+        int listener = socket_file_listen(&ours, path);
+
+        assert_true(listener >= 0);
+        socket_file_remove(&ours);
+        assert_int_equal(access(path, F_OK), -1);
+        socket_file_remove(&ours);
+        fd_close(listener);
+
+        /* Another's socket, and another's link, also one to ours. */
+        listener = socket_file_listen(&ours, path);
+        assert_int_equal(rename(path, aside), 0);
+
+        int other = oriel_socket_listen(path);
+        struct socket_file again = ours;
+
+        again.directory_fd = fd_dup(ours.directory_fd);
+
+        assert_true(listener >= 0 && other >= 0);
+        socket_file_remove(&ours);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink(aside, path), 0);
+        socket_file_remove(&again);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(unlink(aside), 0);
+        fd_close(other);
+        fd_close(listener);
+        rmdir(dir);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_printable),
+                counted_test(test_socket_files),
+        };
+
+        return run_counted("program", tests);
+}
