@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "cli/commands.h"
-#include "conform/process.h"
-#include "conform/suite.h"
+#include "conform/common/process.h"
+#include "conform/common/suite.h"
 #include "program/options.h"
 #include "program/outfile.h"
 #include "program/report.h"

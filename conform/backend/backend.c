@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conform/backend/backend.h"
+#include "base/fd.h"
+#include "program/report.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <oriel/socket.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOOK_MS  5
+#define LEAVE_MS 500 /* for a process to end after its front-end has gone */
+
+/* Each changes what the rest of the session looks like, so a case that wants one says so. */
+#define NOT_BY_DEFAULT                                                                                     \
+        (ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) |        \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) | \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES))
+#define KNOWN (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1)
+
+/* ---- the connection ---- */
+
+void back_close(struct back_end *b)
+{
+        message_close_fds(&b->reply);
+        if (b->main.fd >= 0)
+                channel_close(&b->main);
+        b->back = fd_close(b->back);
+        b->agreement = (struct agreement){0};
+}
+
+bool back_has(const struct back_end *b, unsigned protocol_feature)
+{
+        return agreed(&b->agreement, protocol_feature);
+}
+
+/* ---- questions and answers ---- */
+
+static enum answer send_request(struct back_end *b, const struct message *request)
+{
+        int r = b->main.fd < 0 ? -EPIPE : wire_send(b->main.fd, request, b->timeout_ms);
+
+        b->why.text[0] = '\0';
+        return r == 0 ? DONE : r == -ETIMEDOUT ? SILENT : CLOSED;
+}
+
+static enum answer receive(struct back_end *b, int timeout_ms)
+{
+        message_close_fds(&b->reply);
+        b->why.text[0] = '\0';
+        if (b->main.fd < 0)
+                return CLOSED;
+
+        enum answer answer = wire_receive(&b->main, timeout_ms, &b->why);
+
+        if (answer == DONE) {
+                b->reply = b->main.in;
+                b->main.in.n_fds = 0;
+                channel_done(&b->main);
+        }
+        if (answer == CLOSED)
+                b->why.text[0] = '\0';
+        if (answer == CLOSED || answer == BROKEN)
+                channel_close(&b->main);
+        return answer;
+}
+
+/* For an acknowledgement that no row knows of. */
+static bool is_acknowledgement(struct back_end *b, uint32_t id)
+{
+        const struct oriel_wire_header *header = &b->reply.header;
+
+        if (header->request == id && header->flags & ORIEL_FLAG_REPLY && header->size == sizeof(uint64_t))
+                return true;
+        complain(&b->why, "request %u, flags 0x%x, %u bytes of payload", header->request, header->flags, header->size);
+        return false;
+}
+
+/* "Zero length of payload" is read in both ways: none at all, or none of the config space's. */
+static bool says_no(const struct oriel_message_row *row, const struct message *reply)
+{
+        if (row->reply_payload == ORIEL_PAYLOAD_CONFIG)
+                return reply->header.size <= offsetof(struct oriel_wire_config, payload);
+        return reply->header.size == 0 && row->reply_size.min != row->reply_size.max;
+}
+
+enum answer back_take(struct back_end *b, const struct oriel_message_row *row, uint32_t id, int timeout_ms)
+{
+        enum answer answer = receive(b, timeout_ms);
+
+        if (answer != DONE)
+                return answer;
+        if (row ? message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0 : !is_acknowledgement(b, id))
+                return BROKEN;
+        if (row && row_replies(row, &b->agreement))
+                return says_no(row, &b->reply) ? REFUSED : DONE;
+        return b->reply.payload.u64 == 0 ? DONE : REFUSED;
+}
+
+enum answer back_ask(struct back_end *b, struct message *request)
+{
+        uint32_t id = request->header.request;
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
+        bool replies = row && row_replies(row, &b->agreement), acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
+
+        if (!replies && acks)
+                request->header.flags |= ORIEL_FLAG_NEED_REPLY;
+
+        enum answer answer = send_request(b, request);
+
+        if (answer != DONE && answer != CLOSED)
+                return answer;
+        /* What was said before the end may still be there to read. */
+        if (replies || acks)
+                return back_take(b, row, id, b->timeout_ms);
+        answer = back_barrier(b, NULL);
+        return answer == DONE ? UNTOLD : answer;
+}
+
+enum answer back_ask_fd(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd)
+{
+        struct message request;
+
+        wire_init(&request, id, payload, size);
+        if (fd >= 0)
+                wire_add_fd(&request, fd);
+        return back_ask(b, &request);
+}
+
+enum answer back_ask_with(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size)
+{
+        return back_ask_fd(b, id, payload, size, -1);
+}
+
+enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_t *out)
+{
+        enum answer answer = back_ask_with(b, id, NULL, 0);
+
+        *out = answer == DONE ? b->reply.payload.u64 : 0;
+        return answer;
+}
+
+enum answer back_barrier(struct back_end *b, unsigned *unasked)
+{
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_GET_FEATURES);
+        struct message request;
+        unsigned n = 0;
+
+        wire_init(&request, row->id, NULL, 0);
+
+        enum answer answer = send_request(b, &request);
+
+        while (answer == DONE || answer == CLOSED) {
+                answer = receive(b, b->timeout_ms);
+                if (answer != DONE || b->reply.header.request == row->id)
+                        break;
+                n++;
+        }
+        if (unasked)
+                *unasked = n;
+        if (answer == DONE && message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0)
+                return BROKEN;
+        return answer;
+}
+
+/* An acknowledgement may come before what came with the request is closed. */
+int back_count_fds(struct back_end *b, int expected)
+{
+        back_barrier(b, NULL);
+
+        int n = process_count_fds(b->process.pid);
+
+        for (int i = 0; i < 20 && n > expected; i++) {
+                sleep_ms(10);
+                n = process_count_fds(b->process.pid);
+        }
+        return n;
+}
+
+/* ---- a new connection ---- */
+
+/* A listener that died leaves its file, which not every program replaces. */
+static void remove_stale(const char *path)
+{
+        struct stat st;
+
+        if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && oriel_socket_connect(path) == -ECONNREFUSED)
+                unlink(path);
+}
+
+/* It may be started anew within a case, which must not make its death forgotten. */
+static void note_death(struct back_end *b)
+{
+        char how[64];
+
+        if (b->process.pid <= 0 || process_runs(&b->process))
+                return;
+        /* With what it left in its group; and its end is looked at once. */
+        process_stop(&b->process);
+        if (b->death[0])
+                return;
+        if (b->one_shot && b->process.status == b->usual_status)
+                return;
+        process_describe(&b->process, how, sizeof(how));
+        snprintf(b->death, sizeof(b->death), "the peer died (%s)", how);
+}
+
+static int make_sure_it_runs(struct back_end *b)
+{
+        if (!b->options->command)
+                return 0;
+        /* Else the next connection could be made to what is about to end. */
+        if (b->one_shot && b->served)
+                process_ends(&b->process, now_ms() + b->timeout_ms);
+        if (process_runs(&b->process))
+                return 0;
+        note_death(b);
+        b->served = false;
+        remove_stale(b->options->socket);
+        return process_start(&b->process, b->options->command, b->options->log);
+}
+
+static int connect_to(struct back_end *b, int64_t deadline)
+{
+        int fd;
+
+        while ((fd = oriel_socket_connect(b->options->socket)) < 0) {
+                bool may_come = fd == -EAGAIN || (b->options->command && process_runs(&b->process));
+
+                if (!may_come || now_ms() >= deadline || process_interrupted())
+                        return fd;
+                sleep_ms(LOOK_MS);
+        }
+
+        int r = channel_init(&b->main, fd);
+
+        b->served = true;
+        if (r < 0)
+                channel_close(&b->main);
+        return r;
+}
+
+/* A back-end that makes a new listener for each front-end drops who came to the old one: that is no answer. */
+int back_open(struct back_end *b)
+{
+        int64_t start = now_ms() + (int64_t)b->options->start_timeout_s * 1000, deadline = now_ms() + b->timeout_ms;
+        enum answer answer = CLOSED;
+        int r;
+
+        back_close(b);
+        r = make_sure_it_runs(b);
+        while (r == 0 && answer == CLOSED && !process_interrupted()) {
+                back_close(b);
+                r = connect_to(b, start);
+                if (r == 0)
+                        answer = back_get(b, ORIEL_FRONTEND_GET_FEATURES, &b->features);
+                if (answer == CLOSED && now_ms() >= deadline)
+                        break;
+                if (answer == CLOSED)
+                        sleep_ms(LOOK_MS);
+        }
+        if (r < 0)
+                return r;
+        return answer == DONE ? 0 : answer == CLOSED ? -ECONNRESET : answer == SILENT ? -ETIMEDOUT : -EPROTO;
+}
+
+/* ---- negotiation ---- */
+
+static enum answer give_back_channel(struct back_end *b)
+{
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return BROKEN;
+        b->back = fds[0];
+
+        enum answer answer = back_ask_fd(b, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
+
+        fd_close(fds[1]);
+        return answer;
+}
+
+static enum answer negotiate_protocol(struct back_end *b, uint64_t without)
+{
+        enum answer answer = back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &b->offered);
+        uint64_t wanted = b->offered & KNOWN & ~NOT_BY_DEFAULT & ~without;
+
+        if (answer != DONE)
+                return answer;
+        answer = back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &wanted, sizeof(wanted));
+        b->agreement.protocol_features = wanted;
+        if (BIT(answer) & ACCEPTED && back_has(b, ORIEL_PROTOCOL_F_BACKEND_REQ))
+                answer = give_back_channel(b);
+        return answer;
+}
+
+enum answer back_negotiate(struct back_end *b, uint64_t without)
+{
+        enum answer answer = DONE;
+
+        if (b->features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES)) {
+                b->agreement.offers_protocol_features = true;
+                answer = negotiate_protocol(b, without);
+        }
+        if (BIT(answer) & ACCEPTED)
+                answer = b->owner = back_ask_with(b, ORIEL_FRONTEND_SET_OWNER, NULL, 0);
+        return answer;
+}
+
+bool back_reopen(struct back_end *b, uint64_t without)
+{
+        return back_open(b) == 0 && BIT(back_negotiate(b, without)) & ACCEPTED;
+}
+
+/* ---- the peer's life ---- */
+
+static bool died(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        note_death(b);
+        if (b->death[0])
+                fails(trial, "%s", b->death);
+        return b->death[0];
+}
+
+/* Where it has hung up by itself it may be about to end. */
+static enum verdict look_at_process(struct trial *trial, enum verdict verdict, bool closed)
+{
+        struct back_end *b = trial->back_end;
+
+        if (!b->options->command)
+                return verdict;
+        if (b->one_shot && !process_ends(&b->process, now_ms() + b->timeout_ms))
+                return fails(trial, "the peer does not end with its connection");
+        if (closed)
+                process_ends(&b->process, now_ms() + LOOK_MS * 4);
+        return died(trial) ? FAILED : verdict;
+}
+
+static enum verdict look_at_listener(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        int r = back_open(b);
+
+        if (r < 0)
+                return fails(trial, "the peer takes no more connections: %s", strerror(-r));
+
+        back_close(b);
+        return PASSED;
+}
+
+enum verdict back_look_after(struct trial *trial, enum verdict verdict)
+{
+        struct back_end *b = trial->back_end;
+        enum answer answer = back_barrier(b, NULL);
+        bool closed = b->main.fd < 0;
+
+        back_close(b);
+        if (answer == SILENT && verdict != FAILED)
+                verdict = fails(trial, "afterwards the peer does not answer any more");
+        if (answer == BROKEN && verdict != FAILED)
+                verdict = fails(trial, "afterwards: a wrong answer: %s", b->why.text);
+        verdict = look_at_process(trial, verdict, closed);
+        /* One that hangs has to be got rid of for the others. */
+        if (answer == SILENT && b->options->command)
+                process_stop(&b->process);
+        if (verdict != FAILED && !b->one_shot) {
+                enum verdict listens = look_at_listener(trial);
+
+                verdict = listens == PASSED ? verdict : listens;
+                if (died(trial))
+                        verdict = FAILED;
+        }
+        return verdict;
+}
+
+/* Whether it ends with its front-end, as a daemon for one virtual machine does. */
+static int learn_habits(struct back_end *b)
+{
+        int r = back_open(b);
+
+        if (r < 0)
+                return r;
+        back_close(b);
+        if (b->options->command && process_ends(&b->process, now_ms() + LEAVE_MS)) {
+                b->one_shot = true;
+                b->usual_status = b->process.status;
+        }
+        return 0;
+}
+
+/* ---- the suite ---- */
+
+static enum verdict run_connected(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        enum answer answer = back_negotiate(b, 0);
+
+        if (!(BIT(answer) & ACCEPTED))
+                return fails(trial, "negotiation: %s %s", answer_name(answer), b->why.text);
+        if (trial->row->feature != NO_FEATURE && !(b->offered & ORIEL_FEATURE(trial->row->feature)))
+                return skips(trial, "%s is not offered", oriel_protocol_feature_name(trial->row->feature));
+        return trial->row->run(trial);
+}
+
+static enum verdict run(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        b->death[0] = '\0';
+
+        int r = back_open(b);
+
+        if (r < 0)
+                return fails(trial, "the peer takes no connection: %s", strerror(-r));
+        return back_look_after(trial, run_connected(trial));
+}
+
+static int make_memory(struct back_end *b)
+{
+        b->memory_fd = wire_memfd(GUEST_SIZE);
+        if (b->memory_fd < 0)
+                return b->memory_fd;
+        b->memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->memory_fd, 0);
+        return b->memory == MAP_FAILED ? -errno : 0;
+}
+
+static void explain(struct back_end *b, int r)
+{
+        char how[64];
+
+        if (b->options->command && !process_runs(&b->process)) {
+                process_describe(&b->process, how, sizeof(how));
+                report("%s has ended with %s (--log shows what it said)", b->options->command[0], how);
+        } else {
+                report("%s: %s", b->options->socket, strerror(-r));
+        }
+}
+
+int conform_backend(const struct conform_options *options)
+{
+        const struct conform_group groups[] = {
+                backend_negotiation_cases, backend_ack_cases,        backend_config_cases,   backend_memory_cases,
+                backend_vring_cases,       backend_ring_cases,       backend_inflight_cases, backend_shmem_cases,
+                backend_framing_cases,     backend_connection_cases,
+        };
+        const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run};
+        struct back_end b = {
+                .options = options, .timeout_ms = (int)options->timeout_s * 1000, .main.fd = -1, .back = -1};
+        struct trial trial = {.back_end = &b};
+        int status = STATUS_FAILURE;
+
+        if (options->list)
+                return suite_list(&suite);
+
+        int r = make_memory(&b);
+
+        if (r == 0)
+                r = learn_habits(&b);
+        if (r < 0)
+                explain(&b, r);
+        else
+                status = suite_run(&suite, options, &trial);
+        back_close(&b);
+        process_stop(&b.process);
+        if (b.memory && b.memory != MAP_FAILED)
+                munmap(b.memory, GUEST_SIZE);
+        fd_close(b.memory_fd);
+        return status;
+}

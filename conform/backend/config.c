@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conform/backend/backend.h"
+
+#define SECTION "VHOST_USER_GET_CONFIG"
+
+static enum answer ask(struct back_end *b, enum oriel_frontend_request id, uint32_t offset, uint32_t size,
+                       uint32_t payload)
+{
+        struct oriel_wire_config config = {offset, size, ORIEL_CONFIG_WRITABLE, {0}};
+
+        return back_ask_with(b, id, &config, (uint32_t)offsetof(struct oriel_wire_config, payload) + payload);
+}
+
+static enum verdict read_range(struct trial *trial, uint32_t offset, uint32_t size, unsigned allowed)
+{
+        struct back_end *b = trial->back_end;
+        enum answer answer = ask(b, ORIEL_FRONTEND_GET_CONFIG, offset, size, size);
+        uint32_t due = (uint32_t)offsetof(struct oriel_wire_config, payload) + size;
+
+        if (answer == DONE && b->reply.header.size != due)
+                return fails(trial, "a reply of %u bytes to a request of %u", b->reply.header.size, due);
+        if (answer == DONE && (b->reply.payload.config.offset != offset || b->reply.payload.config.size != size))
+                return fails(trial, "the reply is about %u bytes at %u", b->reply.payload.config.size,
+                             b->reply.payload.config.offset);
+        return expect(trial, "GET_CONFIG", answer, b->why.text, allowed);
+}
+
+static enum verdict start(struct trial *trial)
+{
+        return read_range(trial, 0, trial->row->argument, EITHER & ~BIT(CLOSED));
+}
+
+static enum verdict in_pieces(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        uint8_t whole[8];
+
+        if (ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, sizeof(whole), sizeof(whole)) != DONE)
+                return skips(trial, "there are no 8 bytes of config space");
+        for (uint32_t i = 0; i < sizeof(whole); i++)
+                whole[i] = b->reply.payload.config.payload[i];
+        for (uint32_t i = 0; i < sizeof(whole); i++) {
+                MUST(trial, "GET_CONFIG of one byte", ask(b, ORIEL_FRONTEND_GET_CONFIG, i, 1, 1), BIT(DONE));
+                if (b->reply.payload.config.payload[0] != whole[i])
+                        return fails(trial, "byte %u is 0x%02x alone and 0x%02x among others", i,
+                                     b->reply.payload.config.payload[0], whole[i]);
+        }
+        return PASSED;
+}
+
+static enum verdict past_the_end(struct trial *trial)
+{
+        return read_range(trial, 252, 8, EITHER);
+}
+
+static enum verdict far_away(struct trial *trial)
+{
+        return read_range(trial, trial->row->argument, 64, TURNED_DOWN);
+}
+
+static enum verdict too_little(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        return expect(trial, "GET_CONFIG", ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, trial->row->argument, 0), b->why.text,
+                      EITHER | BIT(BROKEN) | BIT(SILENT));
+}
+
+static enum verdict write_far_away(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        return expect(trial, "SET_CONFIG", ask(b, ORIEL_FRONTEND_SET_CONFIG, UINT32_MAX - 15, 64, 64), b->why.text,
+                      TURNED_DOWN);
+}
+
+static const struct conform_case rows[] = {
+        {"config-1", SECTION, start, ORIEL_PROTOCOL_F_CONFIG, 1, "GET_CONFIG of the first byte",
+         "a reply of the request's size, or of 0 bytes"},
+        {"config-256", SECTION, start, ORIEL_PROTOCOL_F_CONFIG, 256, "GET_CONFIG of 256 bytes, the most there can be",
+         "a reply of the request's size, or of 0 bytes"},
+        {"config-in-pieces", SECTION, in_pieces, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "GET_CONFIG of 8 bytes at once, then of each alone", "the same bytes"},
+        {"config-past-the-end", SECTION, past_the_end, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of bytes 252 to 259",
+         "a reply of the request's size or of 0 bytes, or closed; the process lives"},
+        {"config-far-away", SECTION, far_away, ORIEL_PROTOCOL_F_CONFIG, 1 << 30, "GET_CONFIG of 64 bytes at 1 GiB",
+         "a reply of 0 bytes, or closed; the process lives"},
+        {"config-overflow", SECTION, far_away, ORIEL_PROTOCOL_F_CONFIG, UINT32_MAX - 15,
+         "GET_CONFIG of 64 bytes whose end does not fit 32 bits", "a reply of 0 bytes, or closed; the process lives"},
+        {"config-payload-missing", ROBUSTNESS, too_little, ORIEL_PROTOCOL_F_CONFIG, 256,
+         "GET_CONFIG that says 256 bytes and carries none", "any answer, or closed; the process lives"},
+        {"config-size-huge", ROBUSTNESS, too_little, ORIEL_PROTOCOL_F_CONFIG, UINT32_MAX,
+         "GET_CONFIG that says 4 GiB and carries nothing", "any answer, or closed; the process lives"},
+        {"set-config-overflow", "VHOST_USER_SET_CONFIG", write_far_away, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "SET_CONFIG of 64 bytes whose end does not fit 32 bits", "refused, or closed; the process lives"},
+};
+
+const struct conform_group backend_config_cases = GROUP(rows);

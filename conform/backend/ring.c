@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/backend/backend.h"
+
+#include <sys/eventfd.h>
+
+#define SETTLE_MS 30 /* for a back-end to have looked at a ring */
+
+static void loop(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 1};
+        ring->desc[1] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 0};
+        ring->avail->idx = 1;
+}
+
+static void outside(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){UINT64_C(0xdead00000000), 4096, 0, 0};
+        ring->desc[1] = (struct vring_desc){UINT64_MAX - 4, 4096, VRING_DESC_F_WRITE, 0};
+        ring->avail->ring[1] = 1;
+        ring->avail->idx = 2;
+}
+
+static void long_buffer(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, UINT32_MAX, 0, 0};
+        ring->desc[1] = (struct vring_desc){ring->guest, UINT32_MAX, VRING_DESC_F_WRITE, 0};
+        ring->avail->ring[1] = 1;
+        ring->avail->idx = 2;
+}
+
+static void head_outside(struct ring *ring)
+{
+        ring->avail->ring[0] = RING_SIZE;
+        ring->avail->ring[1] = UINT16_MAX;
+        ring->avail->idx = 2;
+}
+
+static void next_outside(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, UINT16_MAX};
+        ring->avail->idx = 1;
+}
+
+static void index_jump(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, 64, 0, 0};
+        ring->avail->idx = 0x8000;
+}
+
+static void indirect(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, 17, VRING_DESC_F_INDIRECT, 0};
+        ring->desc[1] = (struct vring_desc){UINT64_C(0xdead00000000), 1 << 20, VRING_DESC_F_INDIRECT, 0};
+        ring->desc[2] =
+                (struct vring_desc){ring->guest, UINT32_MAX & ~15u, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 2};
+        ring->avail->ring[1] = 1;
+        ring->avail->ring[2] = 2;
+        ring->avail->idx = 3;
+}
+
+static void empty_buffers(struct ring *ring)
+{
+        ring->desc[0] = (struct vring_desc){ring->guest, 0, 0, 0};
+        ring->desc[1] = (struct vring_desc){ring->guest, 0, VRING_DESC_F_WRITE, 0};
+        ring->avail->ring[1] = 1;
+        ring->avail->idx = 2;
+}
+
+static void noise(struct ring *ring)
+{
+        uint32_t state = 0x6f7269e1;
+
+        for (size_t i = 0; i < RING_SIZE * sizeof(ring->desc[0]); i++) {
+                state = state * 1664525 + 1013904223;
+                ((uint8_t *)ring->desc)[i] = (uint8_t)(state >> 24);
+        }
+        for (uint16_t i = 0; i < RING_SIZE; i++)
+                ring->avail->ring[i] = i;
+        ring->avail->idx = RING_SIZE;
+}
+
+static void (*const fillers[])(struct ring *ring) = {
+        loop, outside, long_buffer, head_outside, next_outside, index_jump, indirect, empty_buffers, noise,
+};
+
+static enum verdict neighbour(struct trial *trial, bool there)
+{
+        uint32_t base;
+
+        if (!there || trial->back_end->main.fd < 0)
+                return PASSED;
+        MUST(trial, "GET_VRING_BASE of the other vring", back_stop_ring(trial->back_end, 1, &base), BIT(DONE));
+        return base == 0 ? PASSED : fails(trial, "the other vring is at %u", base);
+}
+
+/* A started ring is filled and kicked; another one beside it is to be as it was. */
+static enum verdict feed(struct trial *trial, const int fds[3])
+{
+        struct back_end *b = trial->back_end;
+        const struct ring_plan plan = {0, 0, fds[0], fds[1], fds[2]}, other = {1, 0, -1, -1, -1};
+        uint64_t queues = 1;
+        const char *at;
+        uint32_t base;
+
+        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
+                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &queues), BIT(DONE));
+
+        enum answer answer = back_prepare(b, &at);
+        struct ring ring = back_ring(b, 0);
+
+        MUST(trial, at, answer, ACCEPTED);
+        back_ring(b, 1);
+        answer = back_start_ring(b, &plan, &at);
+        MUST(trial, at, answer, ACCEPTED);
+        if (queues > 1) {
+                answer = back_start_ring(b, &other, &at);
+                MUST(trial, at, answer, ACCEPTED);
+        }
+        fillers[trial->row->argument](&ring);
+        fd_event_signal(fds[0]);
+        sleep_ms(SETTLE_MS);
+        if (neighbour(trial, queues > 1) != PASSED)
+                return FAILED;
+        answer = back_stop_ring(b, 0, &base);
+        return expect(trial, "GET_VRING_BASE", answer, b->why.text, BIT(DONE) | BIT(CLOSED));
+}
+
+static enum verdict hostile(struct trial *trial)
+{
+        int fds[3];
+
+        for (int i = 0; i < 3; i++)
+                fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+        enum verdict verdict = feed(trial, fds);
+
+        fd_close_all(fds, 3);
+        return verdict;
+}
+
+#define HOSTILE(title, index, words)                                                                      \
+        {                                                                                                 \
+                "ring-" title, ROBUSTNESS, hostile, NO_FEATURE, index, words " in a started split vring", \
+                        "the process lives, the vring can be stopped, and the other one is as it was"     \
+        }
+
+static const struct conform_case rows[] = {
+        HOSTILE("loop", 0, "a chain of descriptors without end"),
+        HOSTILE("address-outside", 1, "descriptors that point into no region"),
+        HOSTILE("long-buffer", 2, "descriptors of 4 GiB"),
+        HOSTILE("head-outside", 3, "available entries past the descriptor table"),
+        HOSTILE("next-outside", 4, "a next that lies past the descriptor table"),
+        HOSTILE("index-jump", 5, "an available index that is 32768 ahead"),
+        HOSTILE("indirect", 6, "indirect tables that are no tables, not negotiated"),
+        HOSTILE("empty-buffers", 7, "descriptors of 0 bytes"),
+        HOSTILE("noise", 8, "a descriptor table of noise, all of it available"),
+};
+
+const struct conform_group backend_ring_cases = GROUP(rows);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conform/backend/backend.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#define SECTION  "VHOST_USER_GET_SHMEM_CONFIG"
+#define QUIET_MS 200
+
+static enum verdict consistent(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        enum answer answer = back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
+
+        /* The row's check of a reply says which rule is broken. */
+        return expect(trial, "GET_SHMEM_CONFIG", answer, b->why.text, BIT(DONE));
+}
+
+static enum verdict unchanged(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        struct oriel_wire_shmem_config first;
+        const char *at;
+
+        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        first = b->reply.payload.shmem_config;
+
+        enum answer answer = back_prepare(b, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                if (first.sizes[i] != b->reply.payload.shmem_config.sizes[i])
+                        return fails(trial, "region %u had %" PRIu64 " bytes and has %" PRIu64, i, first.sizes[i],
+                                     (uint64_t)b->reply.payload.shmem_config.sizes[i]);
+        return PASSED;
+}
+
+/* Where no vring is started the device is suspended. */
+static enum verdict quiet_before_start(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        struct oriel_wire_header header;
+        const char *at;
+        enum answer answer = back_prepare(b, &at);
+        struct pollfd p = {.fd = b->back, .events = POLLIN};
+
+        MUST(trial, at, answer, ACCEPTED);
+        if (poll(&p, 1, QUIET_MS) <= 0)
+                return PASSED;
+        if (recv(b->back, &header, sizeof(header), MSG_DONTWAIT) != sizeof(header))
+                return passes(trial, "it has closed the back-end channel");
+
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, header.request);
+
+        return fails(trial, "%s came", row ? row->name : "an unknown request");
+}
+
+/* Who means SHMEM_MAP by a number that means something else must not be believed. */
+static enum verdict numbering(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        uint64_t others = b->offered & (ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) |
+                                        ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES));
+        uint64_t features = b->agreement.protocol_features | others;
+
+        if (!others || back_has(b, ORIEL_PROTOCOL_F_SHMEM_MAP))
+                return skips(trial, "its number is not in doubt");
+        MUST(trial, "SET_PROTOCOL_FEATURES",
+             back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), EITHER);
+
+        enum answer answer = back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
+
+        if (answer == DONE && b->reply.payload.shmem_config.num_regions > 0)
+                return fails(trial, "it has regions, and offers bit 20 or 21 in place of 22");
+        return PASSED;
+}
+
+static const struct conform_case rows[] = {
+        {"shmem-config", SECTION, consistent, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "GET_SHMEM_CONFIG",
+         "2056 bytes: as many sizes that are not 0 as num regions says, each in whole pages"},
+        {"shmem-config-again", SECTION, unchanged, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "GET_SHMEM_CONFIG before and after SET_FEATURES and SET_MEM_TABLE", "the same"},
+        {"quiet-before-start", "Suspended device state", quiet_before_start, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,
+         "a back-end channel, features and memory, and no vring is started", "nothing comes on the back-end channel"},
+        {"shmem-number", "Protocol features", numbering, NO_FEATURE, 0,
+         "GET_SHMEM_CONFIG to a back-end that offers bit 20 or 21 and not 22", "it has no regions"},
+};
+
+const struct conform_group backend_shmem_cases = GROUP(rows);

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases of "oriel conform backend" about vrings: how they are set up, started, stopped and enabled, and what a back-end
+ * does where a message about one names what is not there. */
+
+#include "base/fd.h"
+#include "conform/backend/backend.h"
+
+#include <sys/eventfd.h>
+
+#define KICK   "VHOST_USER_SET_VRING_KICK"
+#define CALL   "VHOST_USER_SET_VRING_CALL"
+#define BASE   "VHOST_USER_GET_VRING_BASE"
+#define STATES "Ring states"
+
+#define POLLED  4 /* buffers that are to be found without a kick */
+#define REST_MS 20
+#define USES_PART \
+        5 /* of the timeout, for a device to use what it was kicked for; if it is late nothing is said of it */
+
+struct events {
+        int kick, call, err;
+};
+
+static void events_close(struct events *events)
+{
+        fd_close(events->kick);
+        fd_close(events->call);
+        fd_close(events->err);
+}
+
+static struct events events_open(void)
+{
+        return (struct events){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+}
+
+static enum answer bring_up(struct back_end *b, const struct events *events, uint32_t base, const char **at)
+{
+        const struct ring_plan plan = {0, base, events->kick, events->call, events->err};
+        enum answer answer = back_prepare(b, at);
+        struct ring ring = back_ring(b, 0);
+
+        ring.avail->idx = ring.used->idx = (uint16_t)base;
+        return BIT(answer) & ACCEPTED ? back_start_ring(b, &plan, at) : answer;
+}
+
+static enum verdict check_base(struct trial *trial, uint32_t due)
+{
+        uint32_t base;
+
+        MUST(trial, "GET_VRING_BASE", back_stop_ring(trial->back_end, 0, &base), BIT(DONE));
+        return base == due ? PASSED : fails(trial, "base %u instead of %u", base, due);
+}
+
+static enum verdict up_and_down(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        const char *at;
+        enum answer answer = bring_up(trial->back_end, &events, trial->row->argument, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        return check_base(trial, trial->row->argument);
+}
+
+static enum verdict restart(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        const char *at;
+        enum answer answer = bring_up(b, &events, 7, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        if (check_base(trial, 7) != PASSED)
+                return FAILED;
+        MUST(trial, "SET_VRING_KICK again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick), ACCEPTED);
+        return check_base(trial, 7);
+}
+
+#define MOST_RINGS 16
+
+/* Each has descriptors of its own: who puts them all into one epoll can't have one there twice. */
+static enum verdict start_rings(struct trial *trial, const struct events *events, unsigned n)
+{
+        struct back_end *b = trial->back_end;
+        const char *at;
+        uint32_t base;
+
+        for (unsigned i = 0; i < n; i++) {
+                const struct ring_plan plan = {i, 0, events[i].kick, events[i].call, events[i].err};
+
+                back_ring(b, i);
+
+                enum answer answer = back_start_ring(b, &plan, &at);
+
+                MUST(trial, at, answer, ACCEPTED);
+        }
+        for (unsigned i = 0; i < n; i++)
+                MUST(trial, "GET_VRING_BASE", back_stop_ring(b, i, &base), BIT(DONE));
+        return PASSED;
+}
+
+static enum verdict all_rings(struct trial *trial)
+{
+        struct events events[MOST_RINGS];
+        struct back_end *b = trial->back_end;
+        const char *at;
+        uint64_t n;
+
+        MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
+        n = n < MOST_RINGS ? n : MOST_RINGS;
+
+        enum answer answer = back_prepare(b, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        for (unsigned i = 0; i < n; i++)
+                events[i] = events_open();
+
+        enum verdict verdict = start_rings(trial, events, (unsigned)n);
+
+        for (unsigned i = 0; i < n; i++)
+                events_close(&events[i]);
+        return verdict;
+}
+
+static enum verdict never_started(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        const char *at;
+        enum answer answer = back_prepare(b, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, "SET_VRING_BASE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_BASE, 0, 3), ACCEPTED);
+        return check_base(trial, 3);
+}
+
+/* Whether the peer has used @n buffers of the ring. */
+static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
+{
+        int64_t deadline = now_ms() + timeout_ms;
+
+        while (__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE) != n) {
+                if (now_ms() >= deadline || process_interrupted())
+                        return false;
+                sleep_ms(1);
+        }
+        return true;
+}
+
+/* One buffer more, of zeros to read and room to write: no device's request. */
+static void offer(struct ring *ring)
+{
+        uint16_t n = ring->avail->idx;
+
+        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 1};
+        ring->desc[1] = (struct vring_desc){ring->guest + 64, 64, VRING_DESC_F_WRITE, 0};
+        ring->avail->ring[n % RING_SIZE] = 0;
+        __atomic_store_n(&ring->avail->idx, (uint16_t)(n + 1), __ATOMIC_RELEASE);
+}
+
+/* Vring @index with a kick, and then, if the peer uses what is in it, without. UNTOLD: it does not. A peer looks once
+ * when it starts a vring, however late, and perhaps until it is empty; so what tells is a buffer that comes after that,
+ * and more than one. */
+static enum answer poll_ring(struct trial *trial, unsigned index, const struct events *events, bool *looked,
+                             const char **at)
+{
+        const struct ring_plan kicked = {index, 0, events->kick, events->call, events->err};
+        const struct ring_plan polled = {index, 1, -1, -1, -1};
+        struct back_end *b = trial->back_end;
+        struct ring ring = back_ring(b, index);
+        enum answer answer = back_start_ring(b, &kicked, at);
+        uint32_t base;
+
+        if (!(BIT(answer) & ACCEPTED))
+                return answer;
+        offer(&ring);
+        fd_event_signal(events->kick);
+
+        bool uses = is_used(&ring, 1, b->timeout_ms / USES_PART);
+
+        *at = "GET_VRING_BASE";
+        answer = back_stop_ring(b, index, &base);
+        if (answer != DONE || !uses)
+                return answer == DONE ? UNTOLD : answer;
+        answer = back_start_ring(b, &polled, at);
+        if (!(BIT(answer) & ACCEPTED))
+                return answer;
+        *looked = true;
+        for (unsigned i = 0; *looked && i < POLLED; i++) {
+                sleep_ms(REST_MS);
+                offer(&ring);
+                *looked = is_used(&ring, (uint16_t)(2 + i), b->timeout_ms);
+        }
+        *at = "GET_VRING_BASE";
+        return back_stop_ring(b, index, &base);
+}
+
+/* That a ring is accepted is not enough: what is put into it must be found without a kick. What a device uses at all is
+ * its own affair, so it is asked first by a kick. */
+static enum verdict polled(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        enum answer answer = UNTOLD;
+        uint64_t n = 1;
+        bool looked = false;
+        const char *at;
+
+        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
+                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
+        answer = back_prepare(b, &at);
+        MUST(trial, at, answer, ACCEPTED);
+        answer = UNTOLD;
+        for (unsigned i = 0; i < n && i < 16 && answer == UNTOLD; i++)
+                answer = poll_ring(trial, i, &events, &looked, &at);
+        MUST(trial, at, answer, ACCEPTED);
+        if (answer == UNTOLD)
+                return passes(trial, "whether it looks can't be told: with a kick it does not use the buffer either");
+        return looked ? PASSED : fails(trial, "a buffer that it uses when kicked was not used in %d ms", b->timeout_ms);
+}
+
+static enum verdict call_replaced(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open(), others = events_open();
+        struct back_end *b = trial->back_end;
+        const char *at;
+        enum answer answer = bring_up(b, &events, 0, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, "another call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, others.call), ACCEPTED);
+        MUST(trial, "no call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, -1), ACCEPTED);
+        MUST(trial, "the first again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, events.call), ACCEPTED);
+        MUST(trial, "another err fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_ERR, 0, others.err), ACCEPTED);
+        return check_base(trial, 0);
+}
+
+static enum verdict enable_and_disable(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        const char *at;
+        enum answer answer = bring_up(b, &events, 0, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        for (uint32_t i = 0; i < 4; i++)
+                MUST(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, i % 2), ACCEPTED);
+        return check_base(trial, 0);
+}
+
+static enum verdict reset(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        const char *at;
+        enum answer answer = bring_up(b, &events, 0, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, "RESET_DEVICE", back_ask_with(b, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0), ACCEPTED);
+        answer = bring_up(b, &events, 0, &at);
+        MUST(trial, at, answer, ACCEPTED);
+        return check_base(trial, 0);
+}
+
+static enum verdict guest_addresses(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        uint64_t features = b->agreement.protocol_features | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES);
+        const char *at;
+
+        MUST(trial, "SET_PROTOCOL_FEATURES",
+             back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), ACCEPTED);
+        b->agreement.protocol_features = features;
+
+        enum answer answer = bring_up(b, &events, 0, &at);
+
+        MUST(trial, at, answer, ACCEPTED);
+        return check_base(trial, 0);
+}
+
+/* ---- what no front-end should say ---- */
+
+static enum verdict odd_num(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        enum answer answer = back_set_state(b, ORIEL_FRONTEND_SET_VRING_NUM, 0, trial->row->argument);
+
+        return expect(trial, "SET_VRING_NUM", answer, b->why.text, EITHER);
+}
+
+static enum verdict too_large(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        return expect(trial, "SET_VRING_NUM", back_set_state(b, ORIEL_FRONTEND_SET_VRING_NUM, 0, trial->row->argument),
+                      b->why.text, TURNED_DOWN);
+}
+
+/* The request of the argument about a vring that can't be: past the last that any back-end may have. */
+static enum verdict no_such_vring(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, trial->row->argument);
+        uint64_t queues = 255;
+        struct message message;
+
+        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
+                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &queues), BIT(DONE));
+        if (queues > 255)
+                return skips(trial, "there is a vring 255");
+        wire_init(&message, row->id, NULL, 0);
+        message.header.size = row->size.min;
+        if (row->payload == ORIEL_PAYLOAD_VRING_FD)
+                message.payload.u64 = 255 | ORIEL_VRING_FD_NONE;
+        else
+                message.payload.vring_state.index = UINT32_MAX;
+        return expect(trial, row->name, back_ask(b, &message), b->why.text, TURNED_DOWN);
+}
+
+enum place {
+        NOWHERE,
+        PAST_THE_END,
+        NOT_ALIGNED,
+        WRAPPING,
+};
+
+static enum verdict odd_addresses(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+        const uint64_t places[] = {
+                [NOWHERE] = UINT64_C(0x123456789000),
+                [PAST_THE_END] = (uintptr_t)b->memory + GUEST_SIZE - 16,
+                [NOT_ALIGNED] = (uintptr_t)b->memory + 1,
+                [WRAPPING] = UINT64_MAX - 15,
+        };
+        uint64_t at = places[trial->row->argument];
+        const struct vhost_vring_addr addr = {
+                .index = 0, .desc_user_addr = at, .avail_user_addr = at, .used_user_addr = at};
+        const char *name;
+        enum answer answer = bring_up(b, &events, 0, &name);
+        uint32_t base;
+
+        MUST(trial, name, answer, ACCEPTED);
+        MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
+        answer = back_ask_with(b, ORIEL_FRONTEND_SET_VRING_ADDR, &addr, sizeof(addr));
+        if (BIT(answer) & ACCEPTED) {
+                fd_event_signal(events.kick);
+                answer = back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick);
+        }
+        if (BIT(answer) & ACCEPTED)
+                answer = back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, 1);
+        return expect(trial, "a ring there", answer, b->why.text, EITHER);
+}
+
+static enum verdict fd_missing(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        uint64_t payload = 0;
+
+        return expect(trial, "the request",
+                      back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, &payload, sizeof(payload)),
+                      b->why.text, TURNED_DOWN);
+}
+
+static enum verdict kick_first(struct trial *trial)
+{
+        _cleanup_(events_close) struct events events = events_open();
+        struct back_end *b = trial->back_end;
+
+        fd_event_signal(events.kick);
+        return expect(trial, "SET_VRING_KICK", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick),
+                      b->why.text, EITHER);
+}
+
+static enum verdict kick_is_a_file(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        const struct events events = {b->memory_fd, b->memory_fd, b->memory_fd};
+        const char *at;
+
+        return expect(trial, "a memfd as kick, call and err fd", bring_up(b, &events, 0, &at), b->why.text, EITHER);
+}
+
+static enum verdict enable_odd(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+
+        return expect(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, 77), b->why.text,
+                      EITHER);
+}
+
+#define NO_SUCH(title, request)                                                                          \
+        {                                                                                                \
+                "no-such-vring-" title, ROBUSTNESS, no_such_vring, NO_FEATURE, ORIEL_FRONTEND_##request, \
+                        #request " about vring 2^32 - 1 (255 where it has 8 bits)",                      \
+                        "refused, or closed; the process lives"                                          \
+        }
+#define ODD_PLACE(title, place, words)                                                    \
+        {                                                                                 \
+                "vring-addr-" title, ROBUSTNESS, odd_addresses, NO_FEATURE, place, words, \
+                        "refused, closed or not processed; the process lives"             \
+        }
+
+static const struct conform_case rows[] = {
+        {"vring", BASE, up_and_down, NO_FEATURE, 0, "all that starts a vring, and GET_VRING_BASE",
+         "accepted; GET_VRING_BASE stops it and tells base 0"},
+        {"vring-base", "VHOST_USER_SET_VRING_BASE", up_and_down, NO_FEATURE, 5,
+         "the same with SET_VRING_BASE 5 and rings that are at 5", "GET_VRING_BASE tells 5"},
+        {"vring-restart", STATES, restart, NO_FEATURE, 0, "SET_VRING_KICK after GET_VRING_BASE, and that again",
+         "started and stopped again, the base is kept"},
+        {"vrings", "Multiple queue support", all_rings, ORIEL_PROTOCOL_F_MQ, 0,
+         "the same for each queue of GET_QUEUE_NUM, at most 16", "all started and stopped"},
+        {"vring-never-started", BASE, never_started, NO_FEATURE, 0,
+         "SET_VRING_BASE 3 and GET_VRING_BASE, no SET_VRING_KICK", "base 3"},
+        {"vring-polled", KICK, polled, NO_FEATURE, 0,
+         "buffers, one by one, in a vring without kick, call and err fd (bit 8)", "used, if it is with a kick"},
+        {"vring-call-replaced", CALL, call_replaced, NO_FEATURE, 0,
+         "another call fd, none, the first again, another err fd, while the vring is started", "accepted"},
+        {"vring-enable", STATES, enable_and_disable, NO_FEATURE, 0,
+         "SET_VRING_ENABLE 0 and 1 of a started vring, twice", "accepted"},
+        {"vring-reset", "VHOST_USER_RESET_DEVICE", reset, ORIEL_PROTOCOL_F_RESET_DEVICE, 0,
+         "RESET_DEVICE with a started vring, and all that starts it again", "accepted; base 0"},
+        {"vring-gpa", "A vring address description", guest_addresses, ORIEL_PROTOCOL_F_GPA_ADDRESSES, 0,
+         "GPA_ADDRESSES, and a vring at guest addresses", "accepted"},
+        {"vring-num-0", ROBUSTNESS, odd_num, NO_FEATURE, 0, "SET_VRING_NUM 0",
+         "accepted, refused or closed; the process lives"},
+        {"vring-num-100", ROBUSTNESS, odd_num, NO_FEATURE, 100, "SET_VRING_NUM 100, no power of two",
+         "accepted, refused or closed; the process lives"},
+        {"vring-num-65536", ROBUSTNESS, too_large, NO_FEATURE, 65536, "SET_VRING_NUM 65536, twice the most",
+         "refused, or closed; the process lives"},
+        {"vring-num-max", ROBUSTNESS, too_large, NO_FEATURE, UINT32_MAX, "SET_VRING_NUM 2^32 - 1",
+         "refused, or closed; the process lives"},
+        NO_SUCH("num", SET_VRING_NUM),
+        NO_SUCH("addr", SET_VRING_ADDR),
+        NO_SUCH("base", SET_VRING_BASE),
+        NO_SUCH("get-base", GET_VRING_BASE),
+        NO_SUCH("kick", SET_VRING_KICK),
+        NO_SUCH("call", SET_VRING_CALL),
+        NO_SUCH("err", SET_VRING_ERR),
+        NO_SUCH("enable", SET_VRING_ENABLE),
+        ODD_PLACE("nowhere", NOWHERE, "a vring at addresses in no region, kicked"),
+        ODD_PLACE("past-the-end", PAST_THE_END, "a vring that reaches past its region's end, kicked"),
+        ODD_PLACE("not-aligned", NOT_ALIGNED, "a vring at odd addresses, kicked"),
+        ODD_PLACE("wrapping", WRAPPING, "a vring whose end does not fit 64 bits, kicked"),
+        {"vring-kick-fd-missing", KICK, fd_missing, NO_FEATURE, ORIEL_FRONTEND_SET_VRING_KICK,
+         "SET_VRING_KICK without descriptor, bit 8 not set", "refused, or closed; the process lives"},
+        {"vring-call-fd-missing", CALL, fd_missing, NO_FEATURE, ORIEL_FRONTEND_SET_VRING_CALL,
+         "SET_VRING_CALL without descriptor, bit 8 not set", "refused, or closed; the process lives"},
+        {"vring-kick-first", ROBUSTNESS, kick_first, NO_FEATURE, 0,
+         "SET_VRING_KICK of a vring of which nothing else is known", "accepted, refused or closed; the process lives"},
+        {"vring-kick-file", ROBUSTNESS, kick_is_a_file, NO_FEATURE, 0, "a memfd as kick, call and err fd",
+         "accepted, refused or closed; the process lives"},
+        {"vring-enable-77", ROBUSTNESS, enable_odd, NO_FEATURE, 0, "SET_VRING_ENABLE 77",
+         "accepted, refused or closed; the process lives"},
+};
+
+const struct conform_group backend_vring_cases = GROUP(rows);

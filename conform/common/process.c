@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conform/common/process.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "channel/channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_PATIENCE_MS 2000
+#define LOOK_MS          2
+
+static volatile sig_atomic_t interrupted;
+
+static void remember(int number)
+{
+        (void)number;
+        interrupted = 1;
+}
+
+void process_catch_signals(void)
+{
+        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+        const struct sigaction action = {.sa_handler = remember};
+
+        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+                sigaction(numbers[i], &action, NULL);
+}
+
+bool process_interrupted(void)
+{
+        return interrupted;
+}
+
+void sleep_ms(unsigned ms)
+{
+        const struct timespec pause = {ms / 1000, ms % 1000 * 1000000L};
+
+        nanosleep(&pause, NULL);
+}
+
+static int open_log(const char *log)
+{
+        return open(log ? log : "/dev/null", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+}
+
+static void run_child(char **command, int log, pid_t parent)
+{
+        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+                _exit(127);
+        setpgid(0, 0);
+        signal(SIGPIPE, SIG_DFL);
+        dup2(null, STDIN_FILENO);
+        dup2(log, STDOUT_FILENO);
+        dup2(log, STDERR_FILENO);
+        execvp(command[0], command);
+        dprintf(STDERR_FILENO, "oriel: %s can't be run\n", command[0]);
+        _exit(127);
+}
+
+int process_start(struct process *process, char **command, const char *log)
+{
+        _cleanup_(fd_closep) int output = open_log(log);
+        pid_t self = getpid();
+
+        if (output < 0)
+                return -errno;
+
+        pid_t pid = fork();
+
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                run_child(command, output, self);
+        /* Both do it, so that the group is there whoever goes on first. */
+        setpgid(pid, pid);
+        *process = (struct process){.pid = pid};
+        return 0;
+}
+
+bool process_runs(struct process *process)
+{
+        if (process->pid > 0 && !process->ended && waitpid(process->pid, &process->status, WNOHANG) == process->pid)
+                process->ended = true;
+        return process->pid > 0 && !process->ended;
+}
+
+bool process_ends(struct process *process, int64_t deadline_ms)
+{
+        while (process_runs(process)) {
+                if (now_ms() >= deadline_ms || interrupted)
+                        return false;
+                sleep_ms(LOOK_MS);
+        }
+        return true;
+}
+
+void process_stop(struct process *process)
+{
+        int64_t deadline = now_ms() + STOP_PATIENCE_MS;
+
+        if (process->pid <= 0)
+                return;
+        kill(-process->pid, SIGTERM);
+        while (process_runs(process) && now_ms() < deadline)
+                sleep_ms(LOOK_MS);
+        /* Also those of its group that outlive it. */
+        kill(-process->pid, SIGKILL);
+        if (process_runs(process)) {
+                waitpid(process->pid, &process->status, 0);
+                process->ended = true;
+        }
+        process->pid = 0;
+}
+
+void process_describe(const struct process *process, char *out, size_t size)
+{
+        if (WIFSIGNALED(process->status))
+                snprintf(out, size, "signal %d", WTERMSIG(process->status));
+        else
+                snprintf(out, size, "exit status %d", WEXITSTATUS(process->status));
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/frontend/frontend.h"
+
+#define ACK      "VHOST_USER_PROTOCOL_F_REPLY_ACK"
+#define QUIET_MS 200
+
+static enum verdict config_changed(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        struct message request;
+
+        wire_init(&request, ORIEL_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);
+        return expect(trial, "CONFIG_CHANGE_MSG", front_ask(f, &request), f->why.text, ACCEPTED | REFUSAL);
+}
+
+static enum verdict unknown_request(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        struct message request;
+
+        wire_init(&request, trial->row->argument, NULL, 0);
+        return expect(trial, "the request", front_ask(f, &request), f->why.text, TURNED_DOWN);
+}
+
+/* A request whose feature was not even offered. */
+static enum verdict not_negotiated(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        struct message request;
+
+        wire_init_least(&request, oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument), -1);
+        return expect(trial, "the request", front_ask(f, &request), f->why.text, TURNED_DOWN);
+}
+
+static enum verdict odd_size(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+        struct message request;
+
+        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
+        wire_add_fd(&request, file);
+        request.header.size = trial->row->argument;
+        return expect(trial, "SHMEM_MAP", front_ask(f, &request), f->why.text, TURNED_DOWN);
+}
+
+/* What is no request: anything may come of it, but the process must live. The connection is left. */
+static enum verdict odd_header(struct trial *trial, struct oriel_wire_header header)
+{
+        struct front_end *f = trial->front_end;
+
+        wire_send_bytes(f->back.fd, &header, sizeof(header), f->timeout_ms);
+
+        int r = front_step(f, now_ms() + QUIET_MS);
+        enum verdict verdict = passes(trial, "%s",
+                                      r < 0 || f->back.fd < 0 ? answer_name(CLOSED)
+                                      : r == 1                ? "answered"
+                                                              : "waits");
+
+        front_drop(f);
+        return verdict;
+}
+
+static enum verdict odd_flags(struct trial *trial)
+{
+        return odd_header(trial, (struct oriel_wire_header){ORIEL_BACKEND_CONFIG_CHANGE_MSG, trial->row->argument, 0});
+}
+
+static enum verdict large_payload(struct trial *trial)
+{
+        return odd_header(trial,
+                          (struct oriel_wire_header){ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_VERSION, trial->row->argument});
+}
+
+static enum verdict garbage(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        uint8_t bytes[1024];
+        uint32_t state = 0x6f7269e1;
+
+        for (size_t i = 0; i < sizeof(bytes); i++) {
+                state = state * 1664525 + 1013904223;
+                bytes[i] = (uint8_t)(state >> 24);
+        }
+        wire_send_bytes(f->back.fd, bytes, sizeof(bytes), f->timeout_ms);
+        front_serve_for(f, QUIET_MS);
+        front_drop(f);
+        return PASSED;
+}
+
+static enum verdict in_pieces(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+        struct message request;
+
+        if (!agreed(&f->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return skips(trial, "REPLY_ACK is not negotiated");
+        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
+        wire_add_fd(&request, file);
+        request.header.flags |= ORIEL_FLAG_NEED_REPLY;
+        for (size_t i = 0; i < WIRE_HEADER + sizeof(place); i++)
+                if (wire_send_part(f->back.fd, &request, i, i + 1, f->timeout_ms) < 0)
+                        return fails(trial, "closed the connection after %zu bytes", i);
+        MUST(trial, "SHMEM_MAP", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE));
+        f->placed[f->n_placed++] = place;
+        return PASSED;
+}
+
+#define UNKNOWN(title, id)                                                                      \
+        {                                                                                       \
+                "unknown-request-" title, ACK, unknown_request, ORIEL_PROTOCOL_F_REPLY_ACK, id, \
+                        "request " title " of the back-end, with need_reply",                   \
+                        "an acknowledgement that is not 0, or closed; the process lives"        \
+        }
+#define NOT_NEGOTIATED(title, request)                                                                      \
+        {                                                                                                   \
+                "not-negotiated-" title, "Protocol features", not_negotiated, ORIEL_PROTOCOL_F_BACKEND_REQ, \
+                        ORIEL_BACKEND_##request, #request ", whose feature is not offered",                 \
+                        "refused, or closed; the process lives"                                             \
+        }
+#define ODD_SIZE(title, size)                                                             \
+        {                                                                                 \
+                "payload-" title, ROBUSTNESS, odd_size, ORIEL_PROTOCOL_F_SHMEM_MAP, size, \
+                        "SHMEM_MAP with " title " bytes of payload instead of 40",        \
+                        "refused, or closed; the process lives"                           \
+        }
+#define FLAGS(title, flags, words)                                                                             \
+        {                                                                                                      \
+                title, ROBUSTNESS, odd_flags, ORIEL_PROTOCOL_F_BACKEND_REQ, flags, "CONFIG_CHANGE_MSG " words, \
+                        "anything; the process lives"                                                          \
+        }
+#define LARGE(title, size)                                                                       \
+        {                                                                                        \
+                "payload-" title, ROBUSTNESS, large_payload, ORIEL_PROTOCOL_F_BACKEND_REQ, size, \
+                        "a header that announces " title " bytes", "anything; the process lives" \
+        }
+
+static const struct conform_case rows[] = {
+        {"config-change", "VHOST_USER_BACKEND_CONFIG_CHANGE_MSG", config_changed, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "CONFIG_CHANGE_MSG with need_reply", "answered"},
+        {"byte-by-byte", ROBUSTNESS, in_pieces, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP with its descriptor, a byte at a time", "accepted"},
+        UNKNOWN("0", 0),
+        UNKNOWN("99", 99),
+        UNKNOWN("4294967295", UINT32_MAX),
+        NOT_NEGOTIATED("shared-object", SHARED_OBJECT_ADD),
+        NOT_NEGOTIATED("vring-call", VRING_CALL),
+        NOT_NEGOTIATED("host-notifier", VRING_HOST_NOTIFIER_MSG),
+        ODD_SIZE("0", 0),
+        ODD_SIZE("8", 8),
+        ODD_SIZE("39", 39),
+        ODD_SIZE("48", 48),
+        ODD_SIZE("4096", 4096),
+        FLAGS("version-0", 0, "with version 0"),
+        FLAGS("version-2", 2, "with version 2"),
+        FLAGS("reply-flag", ORIEL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
+        LARGE("4097", 4097),
+        LARGE("4294967295", UINT32_MAX),
+        {"garbage", ROBUSTNESS, garbage, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "1024 bytes of noise",
+         "anything; the process lives"},
+};
+
+const struct conform_group frontend_channel_cases = GROUP(rows);

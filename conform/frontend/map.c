@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/frontend/frontend.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#define MAP      "VHOST_USER_BACKEND_SHMEM_MAP"
+#define UNMAP    "VHOST_USER_BACKEND_SHMEM_UNMAP"
+#define MMAP     "MMAP request"
+#define ACK      "VHOST_USER_PROTOCOL_F_REPLY_ACK"
+#define QUIET_MS 100
+
+static enum verdict see(struct trial *trial, int fd, unsigned count, unsigned writable)
+{
+        struct mapped mapped;
+
+        if (!front_sees(trial->front_end, fd, &mapped))
+                return PASSED;
+        if (mapped.count != count)
+                return fails(trial, "the process has the file mapped %u times, not %u", mapped.count, count);
+        if (mapped.writable != writable)
+                return fails(trial, "%u of the mappings can be written, not %u", mapped.writable, writable);
+        return PASSED;
+}
+
+static enum verdict map(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+        return see(trial, file, 1, 1);
+}
+
+static enum verdict unmap(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
+        if (!front_forgets(f, file))
+                return fails(trial, "the process still has the file mapped");
+        MUST(trial, "SHMEM_MAP again", front_map(f, &place, file), ACCEPTED);
+        return see(trial, file, 1, 1);
+}
+
+/* Each with its own part of the file, side by side. */
+static enum verdict neighbours(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
+
+        for (unsigned i = 0; i < 4; i++) {
+                struct oriel_wire_mmap place = front_place(trial, i, PAGE);
+
+                place.fd_offset = (3 - i) * PAGE;
+                MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+        }
+        return see(trial, file, 4, 4);
+}
+
+static enum verdict without_need_reply(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap first = front_place(trial, 0, PAGE), second = front_place(trial, 2, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+        struct message request;
+
+        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &first, sizeof(first));
+        wire_add_fd(&request, file);
+        MUST(trial, "SHMEM_MAP", front_send(f, &request, false), ACCEPTED);
+        f->placed[f->n_placed++] = first;
+        MUST(trial, "SHMEM_MAP with need_reply", front_map(f, &second, file), ACCEPTED);
+        if (see(trial, file, 2, 2) != PASSED)
+                return FAILED;
+        if (front_step(f, now_ms() + QUIET_MS) == 1)
+                return fails(trial, "one more answer than was asked for");
+        return PASSED;
+}
+
+static enum verdict pipelined(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        _cleanup_(fd_closep) int file = wire_memfd(128 * PAGE);
+
+        for (unsigned i = 0; i < 64; i++) {
+                struct oriel_wire_mmap place = front_place(trial, 2 * i, PAGE);
+                struct message request;
+
+                place.fd_offset = 2 * i * PAGE;
+                wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
+                wire_add_fd(&request, file);
+                MUST(trial, "SHMEM_MAP", front_send(f, &request, true), ACCEPTED);
+                f->placed[f->n_placed++] = place;
+        }
+        for (unsigned i = 0; i < 64; i++)
+                MUST(trial, "the answer", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE));
+        return see(trial, file, 64, 64);
+}
+
+/* A back-end of one thread waits for its answer before it looks at the main channel again. */
+static enum verdict while_deaf(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        front_serve_quiet(f, QUIET_MS);
+        f->deaf = true;
+
+        enum answer answer = front_map(f, &place, file);
+
+        f->deaf = false;
+        return expect(trial, "SHMEM_MAP", answer, f->why.text, ACCEPTED);
+}
+
+/* What follows from a mapping on the main channel must not keep the front-end from the next. */
+static enum verdict back_and_forth(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        for (int i = 0; i < 20; i++) {
+                MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
+        }
+        return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
+}
+
+/* ---- what may be done with it ---- */
+
+static int reopen_read_only(int fd)
+{
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static enum verdict read_only(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
+
+        place.flags = 0;
+        MUST(trial, "SHMEM_MAP", front_map(f, &place, trial->row->argument ? reader : file), ACCEPTED);
+        return see(trial, file, 1, 0);
+}
+
+static enum verdict more_than_open(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &place, reader), REFUSAL);
+        return see(trial, file, 0, 0);
+}
+
+/* ---- unmapping what is no mapping ---- */
+
+enum piece {
+        FIRST_HALF,
+        SECOND_HALF,
+        MORE,
+        BOTH,
+        NOTHING,
+        OTHER_SHMID,
+        OUTSIDE,
+        OVERFLOWING,
+        EMPTY,
+};
+
+static enum verdict unmap_odd(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap first = front_place(trial, 0, 2 * PAGE), second = front_place(trial, 2, 2 * PAGE);
+        uint64_t at = first.shm_offset, region = f->options->region;
+        const struct oriel_wire_mmap odd[] = {
+                [FIRST_HALF] = {.shm_offset = at, .len = PAGE},
+                [SECOND_HALF] = {.shm_offset = at + PAGE, .len = PAGE},
+                [MORE] = {.shm_offset = at, .len = 3 * PAGE},
+                [BOTH] = {.shm_offset = at, .len = 4 * PAGE},
+                [NOTHING] = {.shm_offset = at + 8 * PAGE, .len = 2 * PAGE},
+                [OTHER_SHMID] = {.shmid = 1, .shm_offset = at, .len = 2 * PAGE},
+                [OUTSIDE] = {.shm_offset = region, .len = 2 * PAGE},
+                [OVERFLOWING] = {.shm_offset = UINT64_MAX - PAGE + 1, .len = 2 * PAGE},
+                [EMPTY] = {.shm_offset = at, .len = 0},
+        };
+        _cleanup_(fd_closep) int file = wire_memfd(2 * PAGE);
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
+        MUST(trial, "SHMEM_MAP", front_map(f, &second, file), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd[trial->row->argument]), REFUSAL);
+        return see(trial, file, 2, 2);
+}
+
+static enum verdict unmap_twice(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP again", front_unmap(f, &place), REFUSAL);
+        return PASSED;
+}
+
+#define UNMAP_ODD(title, piece, words)                                                                        \
+        {                                                                                                     \
+                "unmap-" title, UNMAP, unmap_odd, ORIEL_PROTOCOL_F_SHMEM_MAP, piece, "SHMEM_UNMAP of " words, \
+                        "refused; what is mapped stays"                                                       \
+        }
+
+static const struct conform_case rows[] = {
+        {"map", MAP, map, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of a page, read-write, with need_reply",
+         "a u64 of 0, flagged as a reply to it; the process has the file mapped"},
+        {"unmap", UNMAP, unmap, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP, SHMEM_UNMAP, SHMEM_MAP of one page",
+         "accepted; the process has the file mapped only when it should"},
+        {"map-neighbours", MAP, neighbours, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of four pages side by side",
+         "accepted: they do not overlap"},
+        {"map-without-need-reply", ACK, without_need_reply, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
+         "SHMEM_MAP without need_reply, then one with it", "both are mapped; one answer"},
+        {"map-pipelined", ROBUSTNESS, pipelined, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
+         "64 times SHMEM_MAP before any answer is read", "64 answers, all 0"},
+        {"map-before-the-main-channel", ROBUSTNESS, while_deaf, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
+         "SHMEM_MAP while the main channel, where all is quiet, is not served", "answered all the same"},
+        {"map-back-and-forth", ROBUSTNESS, back_and_forth, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP and SHMEM_UNMAP, 20 times, with the main channel served",
+         "accepted; nothing wrong on the main channel"},
+        {"map-read-only-file", MMAP, read_only, ORIEL_PROTOCOL_F_SHMEM_MAP, 1,
+         "SHMEM_MAP, flags 0, of a file that is open for reading only", "accepted; the mapping can't be written"},
+        {"map-read-only", MMAP, read_only, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP, flags 0, of a file that is open for writing too", "accepted; the mapping can't be written"},
+        {"map-more-than-open", MMAP, more_than_open, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP, read-write, of a file that is open for reading only", "refused; nothing is mapped"},
+        UNMAP_ODD("first-half", FIRST_HALF, "the first page of a mapping of two"),
+        UNMAP_ODD("second-half", SECOND_HALF, "the second page of a mapping of two"),
+        UNMAP_ODD("more", MORE, "a mapping of two pages with a length of three"),
+        UNMAP_ODD("both", BOTH, "two mappings at once"),
+        UNMAP_ODD("nothing", NOTHING, "pages where nothing is mapped"),
+        UNMAP_ODD("other-shmid", OTHER_SHMID, "a mapping by a shmid that has no region"),
+        UNMAP_ODD("outside", OUTSIDE, "pages after the region's end"),
+        UNMAP_ODD("overflow", OVERFLOWING, "a range whose end does not fit 64 bits"),
+        UNMAP_ODD("empty", EMPTY, "0 bytes at the start of a mapping"),
+        {"unmap-twice", UNMAP, unmap_twice, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_UNMAP of the same mapping, twice",
+         "accepted, then refused"},
+};
+
+const struct conform_group frontend_map_cases = GROUP(rows);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/frontend/frontend.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAP  "VHOST_USER_BACKEND_SHMEM_MAP"
+#define MMAP "MMAP request"
+
+/* Nothing of @file may be mapped after a refusal. */
+static enum verdict refused(struct trial *trial, const struct oriel_wire_mmap *map, int file, unsigned before)
+{
+        struct front_end *f = trial->front_end;
+        struct mapped mapped;
+
+        MUST(trial, "SHMEM_MAP", front_map(f, map, file), REFUSAL);
+        if (front_sees(f, file, &mapped) && mapped.count != before)
+                return fails(trial, "refused, and the process has the file mapped %u times, not %u", mapped.count,
+                             before);
+        return PASSED;
+}
+
+/* ---- places ---- */
+
+enum place {
+        UNKNOWN_SHMID,
+        LAST_SHMID,
+        AT_THE_END,
+        ACROSS_THE_END,
+        FAR_OUTSIDE,
+        OVERFLOWING,
+        WHOLE_SPACE,
+        EMPTY,
+        SHM_OFFSET_ODD,
+        FD_OFFSET_ODD,
+        FD_OFFSET_NEGATIVE,
+        FLAGS_UNKNOWN,
+};
+
+static enum verdict odd_place(struct trial *trial)
+{
+        uint64_t at = front_area(trial), end = trial->front_end->options->region;
+        const struct oriel_wire_mmap odd[] = {
+                [UNKNOWN_SHMID] = {.shmid = 1, .shm_offset = at, .len = PAGE, .flags = 1},
+                [LAST_SHMID] = {.shmid = 255, .shm_offset = at, .len = PAGE, .flags = 1},
+                [AT_THE_END] = {.shm_offset = end, .len = PAGE, .flags = 1},
+                [ACROSS_THE_END] = {.shm_offset = end - PAGE, .len = 2 * PAGE, .flags = 1},
+                [FAR_OUTSIDE] = {.shm_offset = UINT64_C(1) << 46, .len = PAGE, .flags = 1},
+                [OVERFLOWING] = {.shm_offset = UINT64_MAX - PAGE + 1, .len = 2 * PAGE, .flags = 1},
+                [WHOLE_SPACE] = {.shm_offset = at, .len = UINT64_MAX - PAGE + 1, .flags = 1},
+                [EMPTY] = {.shm_offset = at, .len = 0, .flags = 1},
+                [SHM_OFFSET_ODD] = {.shm_offset = at + 100, .len = PAGE, .flags = 1},
+                [FD_OFFSET_ODD] = {.fd_offset = 100, .shm_offset = at, .len = PAGE, .flags = 1},
+                [FD_OFFSET_NEGATIVE] = {.fd_offset = UINT64_MAX - PAGE + 1, .shm_offset = at, .len = PAGE, .flags = 1},
+                [FLAGS_UNKNOWN] = {.shm_offset = at, .len = PAGE, .flags = UINT64_C(1) << 63 | 1},
+        };
+        _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
+
+        return refused(trial, &odd[trial->row->argument], file, 0);
+}
+
+/* Whole pages are all that can be mapped, so the rest of the last one is the mapping's too, or it is refused. */
+static enum verdict odd_length(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap odd = front_place(trial, 0, 5000), rest = front_place(trial, 1, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
+        enum answer answer = front_map(f, &odd, file);
+
+        MUST(trial, "SHMEM_MAP", answer, ACCEPTED | REFUSAL);
+        if (answer == DONE) {
+                MUST(trial, "SHMEM_MAP of the second page", front_map(f, &rest, file), REFUSAL);
+                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd), ACCEPTED);
+        }
+        return passes(trial, "%s", answer_name(answer));
+}
+
+/* ---- overlaps ---- */
+
+static enum verdict overlap(struct trial *trial)
+{
+        static const struct {
+                unsigned page, pages;
+        } second[] = {{4, 4}, {2, 4}, {6, 4}, {5, 2}, {2, 8}};
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap first = front_place(trial, 4, 4 * PAGE);
+        const struct oriel_wire_mmap other =
+                front_place(trial, second[trial->row->argument].page, second[trial->row->argument].pages * PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(8 * PAGE), intruder = wire_memfd(8 * PAGE);
+        struct mapped mapped;
+
+        MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
+        if (refused(trial, &other, intruder, 0) != PASSED)
+                return FAILED;
+        if (front_sees(f, file, &mapped) && mapped.bytes != 4 * PAGE)
+                return fails(trial, "refused, and %llu bytes of the mapping that was there are left",
+                             (unsigned long long)mapped.bytes);
+        MUST(trial, "SHMEM_UNMAP of what was there", front_unmap(f, &first), ACCEPTED);
+        return PASSED;
+}
+
+/* ---- what is no file ---- */
+
+enum kind {
+        NO_FD,
+        PIPE,
+        DIRECTORY,
+        SOCKET,
+        EVENTFD,
+        DEV_NULL,
+};
+
+static int open_kind(enum kind kind)
+{
+        int fds[2] = {-1, -1};
+
+        switch (kind) {
+        case NO_FD:
+                return -1;
+        case DIRECTORY:
+                return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        case SOCKET:
+                return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        case EVENTFD:
+                return eventfd(0, EFD_CLOEXEC);
+        case DEV_NULL:
+                return open("/dev/null", O_RDWR | O_CLOEXEC);
+        case PIPE:
+                if (pipe2(fds, O_CLOEXEC) == 0)
+                        fd_close(fds[1]);
+                return fds[0];
+        }
+        return -1;
+}
+
+static enum verdict no_file(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        enum kind kind = (enum kind)trial->row->argument;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int fd = open_kind(kind);
+
+        return expect(trial, "SHMEM_MAP", front_map(f, &place, fd), f->why.text, kind == NO_FD ? TURNED_DOWN : REFUSAL);
+}
+
+static enum verdict two_fds(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+        struct message request;
+
+        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
+        wire_add_fd(&request, file);
+        wire_add_fd(&request, file);
+
+        enum answer answer = front_ask(f, &request);
+
+        if (answer == DONE)
+                f->placed[f->n_placed++] = place;
+        return expect(trial, "SHMEM_MAP", answer, f->why.text, TURNED_DOWN);
+}
+
+#define ODD_PLACE(title, section, place, words)                                                          \
+        {                                                                                                \
+                "map-" title, section, odd_place, ORIEL_PROTOCOL_F_SHMEM_MAP, place, "SHMEM_MAP " words, \
+                        "refused; nothing is mapped"                                                     \
+        }
+#define OVERLAP(title, index, words)                                                                                   \
+        {                                                                                                              \
+                "map-over-" title, MAP, overlap, ORIEL_PROTOCOL_F_SHMEM_MAP, index,                                    \
+                        "SHMEM_MAP over " words " a mapping of four pages", "refused; the mapping that is there stays" \
+        }
+#define NO_FILE(title, kind, words)                                                                           \
+        {                                                                                                     \
+                "map-" title, ROBUSTNESS, no_file, ORIEL_PROTOCOL_F_SHMEM_MAP, kind, "SHMEM_MAP with " words, \
+                        "refused"                                                                             \
+        }
+
+static const struct conform_case rows[] = {
+        OVERLAP("same", 0, "exactly"),
+        OVERLAP("start", 1, "the start of"),
+        OVERLAP("end", 2, "the end of"),
+        OVERLAP("inside", 3, "the middle of"),
+        OVERLAP("all", 4, "all of, and more than,"),
+        ODD_PLACE("unknown-shmid", MAP, UNKNOWN_SHMID, "to shmid 1, which has no region"),
+        ODD_PLACE("last-shmid", MAP, LAST_SHMID, "to shmid 255, which has no region"),
+        ODD_PLACE("at-the-end", MAP, AT_THE_END, "of a page right after the region"),
+        ODD_PLACE("across-the-end", MAP, ACROSS_THE_END, "of two pages, one of them after the region"),
+        ODD_PLACE("far-outside", MAP, FAR_OUTSIDE, "of a page at 64 TiB"),
+        ODD_PLACE("overflow", MAP, OVERFLOWING, "of a range whose end does not fit 64 bits"),
+        ODD_PLACE("whole-space", MAP, WHOLE_SPACE, "with a length of almost 2^64"),
+        ODD_PLACE("empty", ROBUSTNESS, EMPTY, "with a length of 0"),
+        ODD_PLACE("shm-offset-unaligned", ROBUSTNESS, SHM_OFFSET_ODD, "at 100 bytes into a page"),
+        ODD_PLACE("fd-offset-unaligned", ROBUSTNESS, FD_OFFSET_ODD, "from 100 bytes into the file"),
+        ODD_PLACE("fd-offset-overflow", ROBUSTNESS, FD_OFFSET_NEGATIVE, "from almost 2^64 in the file"),
+        ODD_PLACE("flags-unknown", ROBUSTNESS, FLAGS_UNKNOWN, "with a flag that has no meaning"),
+        {"map-length-unaligned", ROBUSTNESS, odd_length, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of 5000 bytes",
+         "refused, or two pages are mapped"},
+        {"map-no-fd", MAP, no_file, ORIEL_PROTOCOL_F_SHMEM_MAP, NO_FD, "SHMEM_MAP without a descriptor",
+         "refused, or closed; the process lives"},
+        {"map-two-fds", ROBUSTNESS, two_fds, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP with two descriptors",
+         "refused, or closed; the process lives"},
+        NO_FILE("pipe", PIPE, "a pipe"),
+        NO_FILE("directory", DIRECTORY, "a directory"),
+        NO_FILE("socket", SOCKET, "a socket"),
+        NO_FILE("eventfd", EVENTFD, "an eventfd"),
+        NO_FILE("dev-null", DEV_NULL, "/dev/null"),
+};
+
+const struct conform_group frontend_refuse_cases = GROUP(rows);

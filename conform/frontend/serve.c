@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/frontend/frontend.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ids.h>
+#include <string.h>
+
+/* The main channel: a back-end that agrees to everything that it understands. */
+
+#define MEM_SLOTS 509
+
+#define OFFERED                                                                                           \
+        (ORIEL_FEATURE(ORIEL_PROTOCOL_F_MQ) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) |                 \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_BACKEND_REQ) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_CONFIG) |           \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_BACKEND_SEND_FD) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_RESET_DEVICE) | \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_STATUS) |   \
+         ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP))
+#define FEATURES (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES))
+
+/* 0 with the reply if the row has one; else it is refused. */
+#define HANDLER(name) int name(struct front_end *f, struct message *request, struct message *reply)
+
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+static HANDLER(get_features)
+{
+        message_set_u64(reply, FEATURES);
+        return 0;
+}
+
+static HANDLER(set_features)
+{
+        uint64_t more = request->payload.u64 & ~FEATURES;
+
+        if (more && !f->violation.text[0])
+                complain(&f->violation, "SET_FEATURES: 0x%llx was not offered", (unsigned long long)more);
+        f->agreement.virtio_features = request->payload.u64;
+        return more ? -EINVAL : 0;
+}
+
+static HANDLER(get_protocol_features)
+{
+        message_set_u64(reply, OFFERED);
+        return 0;
+}
+
+static HANDLER(set_protocol_features)
+{
+        uint64_t more = request->payload.u64 & ~OFFERED;
+
+        if (more && !f->violation.text[0])
+                complain(&f->violation, "SET_PROTOCOL_FEATURES: 0x%llx was not offered", (unsigned long long)more);
+        f->agreement.protocol_features = request->payload.u64 & OFFERED;
+        return more ? -EINVAL : 0;
+}
+
+static HANDLER(get_queue_num)
+{
+        message_set_u64(reply, f->options->queues);
+        return 0;
+}
+
+static HANDLER(get_max_mem_slots)
+{
+        message_set_u64(reply, MEM_SLOTS);
+        return 0;
+}
+
+static HANDLER(set_backend_req_fd)
+{
+        if (f->back.fd >= 0)
+                channel_close(&f->back);
+        return channel_init(&f->back, message_take_fd(request, 0));
+}
+
+/* Linux's virtio-fs driver refuses a device without request queues. */
+static HANDLER(get_config)
+{
+        const struct virtio_fs_config fs = {.tag = "conform", .num_request_queues = 1};
+        uint8_t space[ORIEL_MAX_CONFIG] = {0};
+        struct oriel_wire_config config;
+
+        message_get(request, &config, sizeof(config));
+        if (f->options->virtio_id == VIRTIO_ID_FS)
+                memcpy(space, &fs, sizeof(fs));
+        if (config.offset > sizeof(space) || config.size > sizeof(space) - config.offset)
+                return 0;
+        memcpy(config.payload, space + config.offset, config.size);
+        message_set(reply, &config, request->header.size);
+        return 0;
+}
+
+static HANDLER(set_vring_base)
+{
+        f->vrings[request->payload.vring_state.index % ORIEL_MAX_QUEUES].base = request->payload.vring_state.num;
+        return 0;
+}
+
+static HANDLER(get_vring_base)
+{
+        uint32_t index = request->payload.vring_state.index;
+        struct front_vring *vring = &f->vrings[index % ORIEL_MAX_QUEUES];
+        struct vhost_vring_state state = {index, vring->base};
+
+        f->stops += vring->started;
+        vring->started = false;
+        message_set(reply, &state, sizeof(state));
+        return 0;
+}
+
+static HANDLER(set_vring_kick)
+{
+        f->vrings[request->payload.u64 & ORIEL_VRING_FD_INDEX].started = true;
+        return 0;
+}
+
+static HANDLER(set_vring_enable)
+{
+        f->vrings[request->payload.vring_state.index % ORIEL_MAX_QUEUES].enabled = request->payload.vring_state.num;
+        return 0;
+}
+
+static void stop_all(struct front_end *f)
+{
+        f->stops++;
+        memset(f->vrings, 0, sizeof(f->vrings));
+}
+
+static HANDLER(reset_device)
+{
+        stop_all(f);
+        return 0;
+}
+
+static HANDLER(set_status)
+{
+        f->status = (uint8_t)request->payload.u64;
+        if (f->status == 0)
+                stop_all(f);
+        return 0;
+}
+
+static HANDLER(get_status)
+{
+        message_set_u64(reply, f->status);
+        return 0;
+}
+
+static HANDLER(get_shmem_config)
+{
+        struct oriel_wire_shmem_config config = {.num_regions = 1, .sizes[0] = f->options->region};
+
+        message_set(reply, &config, sizeof(config));
+        return 0;
+}
+
+/* Those that are not here are taken note of. */
+static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
+        [ORIEL_FRONTEND_GET_FEATURES] = get_features,
+        [ORIEL_FRONTEND_SET_FEATURES] = set_features,
+        [ORIEL_FRONTEND_GET_PROTOCOL_FEATURES] = get_protocol_features,
+        [ORIEL_FRONTEND_SET_PROTOCOL_FEATURES] = set_protocol_features,
+        [ORIEL_FRONTEND_GET_QUEUE_NUM] = get_queue_num,
+        [ORIEL_FRONTEND_GET_MAX_MEM_SLOTS] = get_max_mem_slots,
+        [ORIEL_FRONTEND_SET_BACKEND_REQ_FD] = set_backend_req_fd,
+        [ORIEL_FRONTEND_GET_CONFIG] = get_config,
+        [ORIEL_FRONTEND_SET_VRING_BASE] = set_vring_base,
+        [ORIEL_FRONTEND_GET_VRING_BASE] = get_vring_base,
+        [ORIEL_FRONTEND_SET_VRING_KICK] = set_vring_kick,
+        [ORIEL_FRONTEND_SET_VRING_ENABLE] = set_vring_enable,
+        [ORIEL_FRONTEND_RESET_DEVICE] = reset_device,
+        [ORIEL_FRONTEND_SET_STATUS] = set_status,
+        [ORIEL_FRONTEND_GET_STATUS] = get_status,
+        [ORIEL_FRONTEND_GET_SHMEM_CONFIG] = get_shmem_config,
+};
+
+static void take_note(struct front_end *f, uint32_t id)
+{
+        if (f->n_order < MAX_ORDER)
+                f->order[f->n_order++] = id;
+        if (id < ORIEL_FRONTEND_REQUESTS)
+                f->seen[id]++;
+}
+
+void front_handle(struct front_end *f, struct message *request)
+{
+        const struct oriel_message_row *row;
+        struct complaint complaint = {""};
+        struct message reply;
+        int r = message_check_request(ORIEL_FROM_FRONTEND, request, &f->agreement, &row, &complaint);
+
+        take_note(f, request->header.request);
+        if (r != 0 && !f->violation.text[0])
+                f->violation = complaint;
+        message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
+        if (r >= 0 && handlers[row->id])
+                r = handlers[row->id](f, request, &reply);
+        if (!row)
+                return;
+        if (!row_replies(row, &f->agreement)) {
+                if (!row_acknowledges(row, &request->header, &f->agreement))
+                        return;
+                message_set_u64(&reply, r < 0);
+        }
+        channel_send(&f->main, &reply, now_ms() + f->timeout_ms);
+}

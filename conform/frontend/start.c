@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "conform/frontend/frontend.h"
+
+#define NEGOTIATE_MS 2000 /* within which a front-end asks for all it wants to know before its driver starts */
+
+/* It may be in the middle of its own questions, or be done with them and wait for its driver. */
+static enum verdict map_before_start(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        const struct oriel_wire_mmap map = front_place(trial, 0, PAGE);
+        int64_t deadline = now_ms() + NEGOTIATE_MS;
+        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+
+        f->pause_at = ORIEL_FRONTEND_GET_SHMEM_CONFIG;
+        while (f->seen[f->pause_at] == 0 && !front_is_started(f) && now_ms() < deadline)
+                if (front_step(f, deadline) < 0)
+                        return fails(trial, "closed the connection before it was sent");
+        f->pause_at = 0;
+        if (f->back.fd < 0 || !agreed(&f->agreement, ORIEL_PROTOCOL_F_SHMEM_MAP))
+                return skips(trial, "SHMEM_MAP is not negotiated");
+        if (front_is_started(f))
+                return skips(trial, "the device was started at once");
+
+        enum answer answer = front_map(f, &map, file);
+
+        if (answer == SILENT)
+                answer = front_take(f, ORIEL_BACKEND_SHMEM_MAP, (int)f->options->start_timeout_s * 1000);
+        return expect(trial, "SHMEM_MAP", answer, f->why.text, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
+}
+
+static enum verdict order(struct trial *trial)
+{
+        const struct front_end *f = trial->front_end;
+
+        /* SET_OWNER depends on nothing, and may come at any time before the device is started. */
+        unsigned first = f->n_order > 1 && f->order[0] == ORIEL_FRONTEND_SET_OWNER;
+
+        if (f->n_order == 0 || f->order[first] != ORIEL_FRONTEND_GET_FEATURES)
+                return fails(trial, "request %u came first", f->n_order ? f->order[first] : 0);
+        if (f->seen[ORIEL_FRONTEND_SET_FEATURES] == 0)
+                return fails(trial, "the device was started without SET_FEATURES");
+        if (f->seen[ORIEL_FRONTEND_SET_MEM_TABLE] + f->seen[ORIEL_FRONTEND_ADD_MEM_REG] == 0)
+                return fails(trial, "the device was started without memory");
+        return PASSED;
+}
+
+static enum verdict rules(struct trial *trial)
+{
+        const struct front_end *f = trial->front_end;
+
+        return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
+}
+
+static enum verdict came(struct trial *trial)
+{
+        const struct front_end *f = trial->front_end;
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, trial->row->argument);
+
+        return f->seen[row->id] ? PASSED : fails(trial, "%s did not come", row->name);
+}
+
+static const struct conform_case early_rows[] = {
+        {"map-before-start", ROBUSTNESS, map_before_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP before the driver has started the device", "accepted or refused; the process lives"},
+};
+
+static const struct conform_case rows[] = {
+        {"start-order", "Communication", order, NO_FEATURE, 0, "nothing; what came until the device was started",
+         "GET_FEATURES first, but for SET_OWNER; SET_FEATURES and memory before the start"},
+        {"start-rules", "Protocol features", rules, NO_FEATURE, 0, "nothing; what came until the device was started",
+         "each message is as its row wants it, was negotiated, and sets only what was offered"},
+        {"backend-channel", "Back-end communication", came, ORIEL_PROTOCOL_F_BACKEND_REQ,
+         ORIEL_FRONTEND_SET_BACKEND_REQ_FD, "nothing; what came until the device was started", "SET_BACKEND_REQ_FD"},
+        {"asks-for-regions", "VHOST_USER_GET_SHMEM_CONFIG", came, ORIEL_PROTOCOL_F_SHMEM_MAP,
+         ORIEL_FRONTEND_GET_SHMEM_CONFIG, "nothing; what came until the device was started", "GET_SHMEM_CONFIG"},
+};
+
+const struct conform_group frontend_early_cases = GROUP(early_rows);
+const struct conform_group frontend_start_cases = GROUP(rows);
