@@ -2,7 +2,7 @@
 #ifndef FUZZ_FS_HOST_H
 #define FUZZ_FS_HOST_H
 
-#include "devices/fs/fs.h"
+#include "devices/fs/core/fs.h"
 #include "fuzz/input.h"
 
 /* The host around oriel-fs's core: a directory to share, what other programs do in it, and a front-end's window. */

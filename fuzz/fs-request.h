@@ -2,7 +2,7 @@
 #ifndef FUZZ_FS_REQUEST_H
 #define FUZZ_FS_REQUEST_H
 
-#include "devices/fs/operations.h"
+#include "devices/fs/core/operations.h"
 #include "fuzz/input.h"
 
 /* FUSE requests by the rows of operations.c: numbers that were given out in answers, names that are there, small or odd

@@ -6,8 +6,8 @@
  * reset. Each answer must be as long as it says, and no descriptor may be left at the end. */
 
 #include "base/cleanup.h"
-#include "devices/fs/idmap.h"
-#include "devices/fs/xattr_map.h"
+#include "devices/fs/core/idmap.h"
+#include "devices/fs/files/xattr_map.h"
 #include "fuzz/fs-host.h"
 #include "fuzz/fs-request.h"
 #include "fuzz/input.h"

@@ -5,8 +5,8 @@
  * in both directions, back again. */
 
 #include "base/cleanup.h"
-#include "devices/fs/idmap.h"
-#include "devices/fs/xattr_map.h"
+#include "devices/fs/core/idmap.h"
+#include "devices/fs/files/xattr_map.h"
 #include "fuzz/input.h"
 
 #include <errno.h>

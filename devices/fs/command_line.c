@@ -2,9 +2,9 @@
 #include "devices/fs/command_line.h"
 
 #include "base/cleanup.h"
-#include "devices/fs/idmap.h"
+#include "devices/fs/core/idmap.h"
+#include "devices/fs/files/xattr_map.h"
 #include "devices/fs/syscalls.h"
-#include "devices/fs/xattr_map.h"
 #include "program/report.h"
 #include "program/sanitized.h"
 

@@ -2,7 +2,7 @@
 #ifndef DEVICES_FS_COMMAND_LINE_H
 #define DEVICES_FS_COMMAND_LINE_H
 
-#include "devices/fs/fs.h"
+#include "devices/fs/core/fs.h"
 #include "devices/fs/sandbox.h"
 #include "program/options.h"
 

@@ -10,7 +10,7 @@
 #include "base/range.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
-#include "devices/fs/fs.h"
+#include "devices/fs/core/fs.h"
 #include "devices/fs/housekeeper.h"
 
 #include <endian.h>

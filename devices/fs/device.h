@@ -2,7 +2,7 @@
 #ifndef DEVICES_FS_DEVICE_H
 #define DEVICES_FS_DEVICE_H
 
-#include "devices/fs/fs.h"
+#include "devices/fs/core/fs.h"
 
 #include <oriel/backend.h>
 

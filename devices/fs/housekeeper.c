@@ -5,7 +5,7 @@
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
-#include "devices/fs/fs.h"
+#include "devices/fs/core/fs.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "devices/fs/idmap.h"
+#include "devices/fs/core/idmap.h"
 #include "program/report.h"
 #include "program/sanitized.h"
 

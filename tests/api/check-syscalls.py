@@ -47,7 +47,8 @@ def names(text):
 
 
 allowed = set()
-for path in [*glob.glob(os.path.join(source, "src", "*", "*.c")), *glob.glob(os.path.join(source, "devices", "fs", "*.c"))]:
+for path in [path for folder in ("src", "program", "seccomp", "devices/fs")
+             for path in glob.glob(os.path.join(source, folder, "**", "*.c"), recursive=True)]:
     with open(path) as file:
         text = file.read()
         allowed |= {"FCNTL"} & set(re.findall("SYSCALL_(FCNTL)", text))

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/core/fs.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/credentials.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fchdir), SYSCALL(umask));
+
+DEFINE_CLEANUP(struct fs *, fs_free);
+
+/* What the guest can't take: requests in progress open files too, and so does everything else in this process. */
+static const unsigned reserved_files = 128;
+
+static unsigned default_max_open(unsigned at_once)
+{
+        /* Two files, and what a thread sleeps on. */
+        const rlim_t reserved = reserved_files + 3 * (rlim_t)at_once;
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= reserved)
+                return reserved_files;
+        limit.rlim_cur -= reserved;
+        return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
+}
+
+int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
+{
+        _cleanup_(fd_closep) int owned_fd = proc_fd;
+        _cleanup_(fs_freep) struct fs *fs = malloc(sizeof(*fs));
+
+        if (!fs)
+                return -ENOMEM;
+        *fs = (struct fs){.options = *options,
+                          .proc_fd = fd_take(&owned_fd),
+                          .waiting.wake_fd = -1,
+                          .expiring.wake_fd = -1,
+                          .gives_away = credentials_init()};
+        if (fs->options.max_open == 0)
+                fs->options.max_open = default_max_open(options->at_once);
+        pthread_mutex_init(&fs->lock, NULL);
+        pthread_mutex_init(&fs->room.lock, NULL);
+        pthread_rwlock_init(&fs->session, NULL);
+
+        int r = window_init(&fs->window, options, &fs->options.log);
+
+        if (r == 0)
+                r = waiting_init(&fs->waiting);
+        if (r == 0)
+                r = expiring_init(&fs->expiring);
+        if (r == 0)
+                r = parked_init(&fs->parked, &fs->options);
+        if (r < 0)
+                return r;
+        if (fs->proc_fd < 0)
+                fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fs->proc_fd < 0)
+                return -errno;
+        fs->window.proc_fd = fs->proc_fd;
+        ids_init(&fs->handles, false);
+        r = inodes_init(fs);
+        if (r < 0)
+                return r;
+        if (fchdir(fs->proc_fd) < 0)
+                return -errno;
+        fs->options.shared_dir = NULL;
+        umask(0);
+        *out = steal(fs);
+        return 0;
+}
+
+void fs_free(struct fs *fs)
+{
+        if (!fs)
+                return;
+        handles_done(fs);
+        parked_clear(fs);
+        inodes_done(fs);
+        parked_done(&fs->parked);
+        window_done(&fs->window);
+        waiting_done(&fs->waiting);
+        expiring_done(&fs->expiring);
+        fd_close(fs->proc_fd);
+        pthread_rwlock_destroy(&fs->session);
+        pthread_mutex_destroy(&fs->lock);
+        pthread_mutex_destroy(&fs->room.lock);
+        free(fs);
+}
+
+static void forget_files(struct fs *fs)
+{
+        fs->ready = false;
+        fs->to_resume = false;
+        fs->features = 0;
+        if (fs->options.answered)
+                fs_give_up_locks(fs, NULL);
+        handles_reset(fs);
+        parked_clear(fs);
+        inodes_reset(fs);
+}
+
+void fs_reset(struct fs *fs)
+{
+        pthread_rwlock_wrlock(&fs->session);
+        forget_files(fs);
+        window_forget(&fs->window);
+        pthread_rwlock_unlock(&fs->session);
+}
+
+/* By the first request: who starts a ring must not wait for those of another, which may wait for it. */
+void fs_resume(struct fs *fs)
+{
+        fs->to_resume = !fs->ready;
+}
+
+static void resume(struct fs *fs)
+{
+        pthread_rwlock_wrlock(&fs->session);
+        /* Unless INIT has been faster. */
+        if (fs->to_resume && !fs->ready) {
+                window_resume(&fs->window);
+                fs->features = features_wanted(fs);
+                fs->ready = true;
+                expiring_wake(&fs->expiring);
+        }
+        fs->to_resume = false;
+        pthread_rwlock_unlock(&fs->session);
+}
+
+bool fs_sync(struct fs *fs)
+{
+        shadows_sync(&fs->window.shadows);
+        return atomic_load(&fs->window.shadows.n) > 0;
+}
+
+int fs_sync_fd(const struct fs *fs)
+{
+        return fs->window.shadows.wake_fd;
+}
+
+void session_end(struct fs *fs)
+{
+        struct window_batch batch = {0};
+
+        forget_files(fs);
+        if (fs->window.size == 0)
+                return;
+        window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
+        window_wait(&fs->window, &batch);
+}
+
+/* What can be said before the request is looked at closely: nothing has happened yet when this fails. */
+static int admit(const struct fs *fs, const struct operation *operation, const struct cursor *out)
+{
+        if (!fs->ready && !operation->starts)
+                return -EIO;
+        if (operation->changes && fs->options.readonly)
+                return -EROFS;
+        return out->left < operation->out_min ? -EINVAL : 0;
+}
+
+static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
+{
+        if (!operation->starts && request->fs->to_resume)
+                resume(request->fs);
+        if (operation->starts)
+                pthread_rwlock_wrlock(&request->fs->session);
+        else
+                pthread_rwlock_rdlock(&request->fs->session);
+
+        ssize_t payload = operation_parse(operation, data, request);
+
+        if (payload == 0)
+                payload = admit(request->fs, operation, &request->out);
+        if (payload == 0)
+                payload = operation->handle(request);
+        pthread_rwlock_unlock(&request->fs->session);
+        return payload;
+}
+
+ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out,
+                  struct fs_token token)
+{
+        struct cursor data = cursor_at(in, n_in), to = cursor_at(out, n_out);
+        struct request request;
+        ssize_t payload = -EINVAL;
+
+        request.fs = fs;
+        request.token = token;
+        request.answer = to;
+        request.waits = false;
+        if (!cursor_read(&data, &request.header, sizeof(request.header)))
+                return -EINVAL;
+
+        const struct operation *operation = operation_find(request.header.opcode);
+        bool silent = operation && operation->silent;
+
+        request.out = to;
+        if (!cursor_skip(&request.out, sizeof(struct fuse_out_header)) && !silent)
+                return -EINVAL;
+
+        /* The guest says how long the request is; what it sent may be longer, never shorter. */
+        if (request.header.len >= sizeof(request.header) && request.header.len - sizeof(request.header) <= data.left) {
+                cursor_limit(&data, request.header.len - sizeof(request.header));
+                if (operation && !operation->quick && fs->options.lasts)
+                        fs->options.lasts(fs->options.answered_userdata, token);
+                payload = operation ? perform(&request, operation, &data) : -ENOSYS;
+        }
+        log_debug(&fs->options.log, "%s of node %" PRIx64 ": %zd", operation ? operation->name : "unknown request",
+                  request.header.nodeid, payload);
+        if (request.waits)
+                return -EINPROGRESS;
+        return silent ? 0 : (ssize_t)answer_write(&to, request.header.unique, payload);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/core/idmap.h"
+
+#include "base/cleanup.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The forms of an argument. Their numbers are the source, the target and the count, where "map" names the guest first.
+ */
+static const struct form {
+        const char *name;
+        bool to_host, to_guest;
+        enum id_kind kind;
+} forms[] = {
+        {"guest", true, false, ID_SHIFT},         {"host", false, true, ID_SHIFT},
+        {"squash-guest", true, false, ID_SQUASH}, {"squash-host", false, true, ID_SQUASH},
+        {"forbid-guest", true, false, ID_FORBID}, {"map", true, true, ID_SHIFT},
+};
+
+/* The numbers of "A:B:C" as @wanted says how many. */
+static bool parse_numbers(const char *text, uint32_t *numbers, size_t wanted)
+{
+        for (size_t i = 0; i < wanted; i++) {
+                char *end;
+
+                if (!isdigit((unsigned char)*text))
+                        return false;
+                errno = 0;
+
+                unsigned long value = strtoul(text, &end, 10);
+
+                if (errno || value > UINT32_MAX || *end != (i + 1 < wanted ? ':' : '\0'))
+                        return false;
+                numbers[i] = (uint32_t)value;
+                text = end + 1;
+        }
+        return true;
+}
+
+/* A range of ids ends below -1, which is none. */
+static bool is_range(uint32_t start, uint32_t count)
+{
+        return count > 0 && count <= UINT32_MAX - start;
+}
+
+static bool overlap(const struct id_rule *a, const struct id_rule *b)
+{
+        return a->from < b->from + b->count && b->from < a->from + a->count;
+}
+
+static const char *add(struct id_rules *rules, struct id_rule rule)
+{
+        if (!is_range(rule.from, rule.count) || !is_range(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
+                return "a range has at least one id, and none above 4294967294";
+        if (rules->n == ID_MAP_MAX)
+                return "too many ranges";
+        for (size_t i = 0; i < rules->n; i++)
+                if (overlap(&rules->rules[i], &rule))
+                        return "its range overlaps another's";
+        rules->rules[rules->n++] = rule;
+        return NULL;
+}
+
+static const struct form *find_form(const char *text, size_t size)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+                if (strlen(forms[i].name) == size && memcmp(forms[i].name, text, size) == 0)
+                        return &forms[i];
+        return NULL;
+}
+
+int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size)
+{
+        const size_t name = strcspn(text, ":");
+        const struct form *form = find_form(text, name);
+        const char *wrong = NULL;
+        uint32_t n[3] = {0};
+
+        if (!form || text[name] == '\0')
+                wrong = "it begins with guest:, host:, squash-guest:, squash-host:, forbid-guest: or map:";
+        else if (!parse_numbers(text + name + 1, n, form->kind == ID_FORBID ? 2 : 3))
+                wrong = form->kind == ID_FORBID ? "it ends in BASE:COUNT" : "it ends in SOURCE:TARGET:COUNT";
+        if (!wrong && form->kind == ID_FORBID)
+                wrong = add(&map->to_host, (struct id_rule){.from = n[0], .count = n[1], .kind = ID_FORBID});
+        else if (!wrong && form->to_host)
+                wrong = add(&map->to_host, (struct id_rule){n[0], n[1], n[2], form->kind});
+        if (!wrong && form->to_guest)
+                wrong = add(&map->to_guest, form->to_host ? (struct id_rule){n[1], n[0], n[2], form->kind}
+                                                          : (struct id_rule){n[0], n[1], n[2], form->kind});
+        if (wrong)
+                snprintf(why, why_size, "%s", wrong);
+        return wrong ? -EINVAL : 0;
+}
+
+static const struct id_rule *find(const struct id_rules *rules, uint32_t id)
+{
+        for (size_t i = 0; i < rules->n; i++)
+                if (id - rules->rules[i].from < rules->rules[i].count)
+                        return &rules->rules[i];
+        return NULL;
+}
+
+static uint32_t apply(const struct id_rule *rule, uint32_t id)
+{
+        if (!rule)
+                return id;
+        return rule->kind == ID_SHIFT ? rule->to + (id - rule->from) : rule->to;
+}
+
+int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
+{
+        const struct id_rule *rule = find(&map->to_host, guest);
+
+        if (rule && rule->kind == ID_FORBID)
+                return -EPERM;
+        *host = apply(rule, guest);
+        return 0;
+}
+
+uint32_t id_to_guest(const struct id_map *map, uint32_t host)
+{
+        return apply(find(&map->to_guest, host), host);
+}
+
+int id_range_parse(const char *text, struct id_range *range)
+{
+        const size_t size = strlen(text);
+        char numbers_text[64];
+        uint32_t numbers[3];
+
+        /* Any character may take the place of ':', as in virtiofsd; what matters is that it is the same. */
+        if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0] ||
+            (text[0] != ':' && strchr(text, ':')))
+                return -EINVAL;
+        memcpy(numbers_text, text + 1, size - 2);
+        numbers_text[size - 2] = '\0';
+        for (char *at = numbers_text; (at = strchr(at, text[0])); at++)
+                *at = ':';
+        if (!parse_numbers(numbers_text, numbers, 3) || !is_range(numbers[0], numbers[2]) ||
+            !is_range(numbers[1], numbers[2]))
+                return -EINVAL;
+        *range = (struct id_range){numbers[0], numbers[1], numbers[2]};
+        return 0;
+}

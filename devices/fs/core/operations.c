@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/core/operations.h"
+
+#include "base/cleanup.h"
+#include "devices/fs/core/idmap.h"
+#include "devices/fs/core/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define EXACTLY(type)              .in_min = sizeof(type), .in_max = sizeof(type)
+#define FROM_TO(min, type)         .in_min = (min), .in_max = sizeof(type)
+#define ANSWERS(type)              .out_min = sizeof(type)
+#define OPERATION(NAME, verb, ...) [FUSE_##NAME] = {.name = #NAME, .handle = op_##verb, __VA_ARGS__}
+
+/* Not here, and so ENOSYS, which is also how the guest learns not to ask again: ACCESS (it checks itself), BMAP, IOCTL,
+ * POLL. */
+static const struct operation operations[] = {
+        OPERATION(LOOKUP, lookup, .names = 1, ANSWERS(struct fuse_entry_out), .quick = true),
+        OPERATION(FORGET, forget, EXACTLY(struct fuse_forget_in), .silent = true, .quick = true),
+        OPERATION(GETATTR, getattr, EXACTLY(struct fuse_getattr_in), ANSWERS(struct fuse_attr_out), .quick = true),
+        OPERATION(SETATTR, setattr, EXACTLY(struct fuse_setattr_in), ANSWERS(struct fuse_attr_out), .changes = true),
+        OPERATION(READLINK, readlink),
+        OPERATION(SYMLINK, symlink, .names = 2, .target = true, .extended = true, ANSWERS(struct fuse_entry_out),
+                  .changes = true),
+        OPERATION(MKNOD, mknod, EXACTLY(struct fuse_mknod_in), .names = 1, .extended = true,
+                  ANSWERS(struct fuse_entry_out), .changes = true),
+        OPERATION(MKDIR, mkdir, EXACTLY(struct fuse_mkdir_in), .names = 1, .extended = true,
+                  ANSWERS(struct fuse_entry_out), .changes = true),
+        OPERATION(UNLINK, unlink, .names = 1, .changes = true),
+        OPERATION(RMDIR, rmdir, .names = 1, .changes = true),
+        OPERATION(RENAME, rename, EXACTLY(struct fuse_rename_in), .names = 2, .changes = true),
+        OPERATION(LINK, link, EXACTLY(struct fuse_link_in), .names = 1, ANSWERS(struct fuse_entry_out),
+                  .changes = true),
+        OPERATION(OPEN, open, EXACTLY(struct fuse_open_in), ANSWERS(struct fuse_open_out)),
+        OPERATION(READ, read, EXACTLY(struct fuse_read_in), .quick = true),
+        OPERATION(WRITE, write, EXACTLY(struct fuse_write_in), .data = true, ANSWERS(struct fuse_write_out),
+                  .changes = true, .quick = true),
+        OPERATION(STATFS, statfs, ANSWERS(struct fuse_statfs_out)),
+        OPERATION(RELEASE, release, EXACTLY(struct fuse_release_in), .quick = true),
+        OPERATION(FSYNC, fsync, EXACTLY(struct fuse_fsync_in)),
+        OPERATION(FLUSH, flush, EXACTLY(struct fuse_flush_in)),
+        /* Before 7.36 the request ended before flags2. */
+        OPERATION(INIT, init, FROM_TO(offsetof(struct fuse_init_in, flags2), struct fuse_init_in),
+                  ANSWERS(struct fuse_init_out), .starts = true),
+        OPERATION(OPENDIR, opendir, EXACTLY(struct fuse_open_in), ANSWERS(struct fuse_open_out)),
+        OPERATION(READDIR, readdir, EXACTLY(struct fuse_read_in), .quick = true),
+        OPERATION(RELEASEDIR, releasedir, EXACTLY(struct fuse_release_in)),
+        OPERATION(FSYNCDIR, fsyncdir, EXACTLY(struct fuse_fsync_in)),
+        OPERATION(CREATE, create, EXACTLY(struct fuse_create_in), .names = 1, .extended = true,
+                  .out_min = sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out), .changes = true),
+        OPERATION(INTERRUPT, interrupt, EXACTLY(struct fuse_interrupt_in), .silent = true),
+        OPERATION(DESTROY, destroy, .starts = true),
+        OPERATION(BATCH_FORGET, batch_forget, EXACTLY(struct fuse_batch_forget_in), .data = true, .silent = true,
+                  .quick = true),
+        OPERATION(FALLOCATE, fallocate, EXACTLY(struct fuse_fallocate_in), .changes = true),
+        OPERATION(READDIRPLUS, readdirplus, EXACTLY(struct fuse_read_in), .quick = true),
+        OPERATION(RENAME2, rename2, EXACTLY(struct fuse_rename2_in), .names = 2, .changes = true),
+        OPERATION(LSEEK, lseek, EXACTLY(struct fuse_lseek_in), ANSWERS(struct fuse_lseek_out)),
+        OPERATION(COPY_FILE_RANGE, copy_file_range, EXACTLY(struct fuse_copy_file_range_in),
+                  ANSWERS(struct fuse_write_out), .changes = true),
+        OPERATION(SETUPMAPPING, setupmapping, EXACTLY(struct fuse_setupmapping_in)),
+        OPERATION(TMPFILE, tmpfile, EXACTLY(struct fuse_create_in), .names = 1, .free_name = true, .extended = true,
+                  .out_min = sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out), .changes = true),
+        OPERATION(SYNCFS, syncfs, EXACTLY(struct fuse_syncfs_in)),
+        OPERATION(STATX, statx, EXACTLY(struct fuse_statx_in), ANSWERS(struct fuse_statx_out), .quick = true),
+        /* Without FUSE_SETXATTR_EXT the request is shorter, and what follows begins earlier: see in_size(). */
+        OPERATION(SETXATTR, setxattr, FROM_TO(FUSE_COMPAT_SETXATTR_IN_SIZE, struct fuse_setxattr_in), .names = 1,
+                  .free_name = true, .data = true, .changes = true),
+        OPERATION(GETXATTR, getxattr, EXACTLY(struct fuse_getxattr_in), .names = 1, .free_name = true),
+        OPERATION(LISTXATTR, listxattr, EXACTLY(struct fuse_getxattr_in)),
+        OPERATION(REMOVEXATTR, removexattr, .names = 1, .free_name = true, .changes = true),
+        OPERATION(GETLK, getlk, EXACTLY(struct fuse_lk_in), ANSWERS(struct fuse_lk_out), .quick = true),
+        OPERATION(SETLK, setlk, EXACTLY(struct fuse_lk_in), .quick = true),
+        OPERATION(SETLKW, setlkw, EXACTLY(struct fuse_lk_in)),
+        OPERATION(COPY_FILE_RANGE_64, copy_file_range_64, EXACTLY(struct fuse_copy_file_range_in),
+                  ANSWERS(struct fuse_copy_file_range_out), .changes = true),
+        OPERATION(REMOVEMAPPING, removemapping, EXACTLY(struct fuse_removemapping_in), .data = true),
+};
+
+const struct operation *operation_find(uint32_t opcode)
+{
+        if (opcode >= ARRAY_SIZE(operations) || !operations[opcode].handle)
+                return NULL;
+        return &operations[opcode];
+}
+
+/* Everything below a directory is reached one name at a time. The guest resolves "." and ".." itself, unless it is told
+ * otherwise (FUSE_EXPORT_SUPPORT). */
+static int check_name(const char *name)
+{
+        if (name[0] == '\0' || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+                return -EINVAL;
+        return 0;
+}
+
+static int read_name(struct cursor *data, char *to, size_t size)
+{
+        ssize_t length = cursor_read_string(data, to, size);
+
+        return length < 0 ? (int)length : check_name(to);
+}
+
+/* Any string. */
+static int read_string(struct cursor *data, char *to, size_t size)
+{
+        ssize_t length = cursor_read_string(data, to, size);
+
+        return length < 0 ? (int)length : 0;
+}
+
+static int read_names(const struct operation *operation, struct cursor *data, struct request *request)
+{
+        int r = 0;
+
+        if (operation->names > 0 && operation->free_name)
+                r = read_string(data, request->name, sizeof(request->name));
+        else if (operation->names > 0)
+                r = read_name(data, request->name, sizeof(request->name));
+        if (r == 0 && operation->names > 1 && operation->target)
+                r = read_string(data, request->second_name, sizeof(request->second_name));
+        else if (r == 0 && operation->names > 1)
+                r = read_name(data, request->second_name, NAME_MAX + 1);
+        return r;
+}
+
+/* How much of its struct a request begins with: all that was sent of it, except where an attribute's name follows. */
+static size_t in_size(const struct operation *operation, const struct request *request, size_t available)
+{
+        if (operation->handle == op_setxattr)
+                return request->fs->features & FUSE_SETXATTR_EXT ? operation->in_max : operation->in_min;
+        return available < operation->in_max ? available : operation->in_max;
+}
+
+int operation_parse(const struct operation *operation, struct cursor *data, struct request *request)
+{
+        size_t size = in_size(operation, request, data->left);
+
+        if (size < operation->in_min || size > data->left)
+                return -EINVAL;
+        memset(&request->in, 0, sizeof(request->in));
+        cursor_read(data, &request->in, size);
+
+        int r = read_names(operation, data, request);
+
+        if (r == 0 && operation->extended)
+                r = extensions_read(data, request->header.total_extlen, request->fs->features, &request->extensions);
+        if (r < 0)
+                return r;
+        if (data->left > 0 && !operation->data)
+                return -EINVAL;
+        request->data = *data;
+        return 0;
+}
+
+ssize_t reply(struct request *request, const void *from, size_t size)
+{
+        return cursor_write(&request->out, from, size) ? (ssize_t)size : -EINVAL;
+}
+
+size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result)
+{
+        const struct fuse_out_header header = {
+                .len = (uint32_t)sizeof(header) + (result < 0 ? 0 : (uint32_t)result),
+                .error = result < 0 ? (int32_t)result : 0,
+                .unique = unique,
+        };
+
+        cursor_write(to, &header, sizeof(header));
+        return header.len;
+}
+
+int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host)
+{
+        *host = guest;
+        return fs->options.uids ? id_to_host(fs->options.uids, guest, host) : 0;
+}
+
+int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host)
+{
+        *host = guest;
+        return fs->options.gids ? id_to_host(fs->options.gids, guest, host) : 0;
+}
+
+int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved)
+{
+        const struct fs *fs = request->fs;
+        struct credentials_wanted wanted = {.umask = fs->features & FUSE_DONT_MASK ? umask : 0};
+
+        *saved = (struct credentials){0};
+
+        int r = host_uid(fs, request->header.uid, &wanted.uid);
+
+        if (r == 0)
+                r = host_gid(fs, request->header.gid, &wanted.gid);
+        if (r == 0 && request->extensions.has_group) {
+                wanted.has_group = true;
+                r = host_gid(fs, request->extensions.group, &wanted.group);
+        }
+        if (r < 0)
+                return r;
+        return credentials_take(&wanted, fs->gives_away, saved);
+}

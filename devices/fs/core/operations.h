@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_CORE_OPERATIONS_H
+#define DEVICES_FS_CORE_OPERATIONS_H
+
+#include "devices/fs/core/abi.h"
+#include "devices/fs/core/credentials.h"
+#include "devices/fs/core/extensions.h"
+#include "devices/fs/core/fs.h"
+#include "devices/fs/files/cursor.h"
+
+#include <limits.h>
+#include <stdbool.h>
+
+/* A request that agrees with its row of the table, copied out of the guest's memory except for its data. */
+struct request {
+        struct fs *fs;
+        struct fuse_in_header header;
+        union {
+                struct fuse_batch_forget_in batch_forget;
+                struct fuse_copy_file_range_in copy_file_range;
+                struct fuse_create_in create;
+                struct fuse_fallocate_in fallocate;
+                struct fuse_flush_in flush;
+                struct fuse_forget_in forget;
+                struct fuse_fsync_in fsync;
+                struct fuse_getattr_in getattr;
+                struct fuse_getxattr_in getxattr;
+                struct fuse_init_in init;
+                struct fuse_interrupt_in interrupt;
+                struct fuse_link_in link;
+                struct fuse_lk_in lk;
+                struct fuse_lseek_in lseek;
+                struct fuse_mkdir_in mkdir;
+                struct fuse_mknod_in mknod;
+                struct fuse_open_in open;
+                struct fuse_read_in read;
+                struct fuse_release_in release;
+                struct fuse_removemapping_in removemapping;
+                struct fuse_rename_in rename;
+                struct fuse_rename2_in rename2;
+                struct fuse_setattr_in setattr;
+                struct fuse_setupmapping_in setupmapping;
+                struct fuse_setxattr_in setxattr;
+                struct fuse_statx_in statx;
+                struct fuse_syncfs_in syncfs;
+                struct fuse_write_in write;
+        } in;
+        char name[NAME_MAX + 1];    /* one name in a directory: no '/', not "", "." or ".." */
+        char second_name[PATH_MAX]; /* another, or a symbolic link's target */
+        struct cursor data;         /* what follows in the request */
+        struct cursor out;          /* where the answer goes, after its header */
+        struct cursor answer;       /* the same with the header */
+        struct extensions extensions;
+        struct fs_token token;
+        bool waits; /* its answer comes later, from elsewhere */
+};
+
+/* What a request consists of, and what may come of it. */
+struct operation {
+        const char *name;
+        size_t in_min, in_max; /* the struct it starts with: a part that was not sent is zero */
+        unsigned names;        /* how many follow */
+        bool target;           /* the last of them is not a name but any string */
+        bool free_name;        /* the first is no single name: of an attribute, or none at all */
+        bool data;             /* more may follow */
+        bool extended;         /* extensions may follow */
+        size_t out_min;        /* room that its answer needs */
+        bool changes;          /* refused if the share is read-only */
+        bool silent;           /* has no answer */
+        bool starts;           /* comes before INIT */
+        bool quick;            /* is answered from the host's memory, where that has what it takes */
+        /* Returns the size of the answer without its header, which is written to out, or a negative errno. */
+        ssize_t (*handle)(struct request *request);
+};
+
+/* NULL: not one of ours. */
+const struct operation *operation_find(uint32_t opcode);
+
+/* 0, or what is wrong with the request in @data, which @request gets the parts of. */
+int operation_parse(const struct operation *operation, struct cursor *data, struct request *request);
+
+/* Of FUSE_INIT's flags, what the options want. */
+uint64_t features_wanted(const struct fs *fs);
+
+/* Let everything go that the guest holds, and unmap what it has mapped. */
+void session_end(struct fs *fs);
+
+/* Write the header of an answer at @to: @result is the size of what follows, or a negative errno. Returns the whole
+ * size.
+ */
+size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result);
+
+/* The guest's user or group as the host's: -EPERM where that is forbidden. */
+int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host);
+int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host);
+
+/* Until credentials_restore(), create files for the one who asks, where this process may, with the umask that the
+ * request names, where it was agreed that it is ours to apply. */
+int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved);
+
+/* What the guest is told of what it has opened, by the cache policy. */
+uint32_t open_reply_flags(const struct fs *fs, bool directory);
+
+/* Give what has just been made in @directory_fd, or is open as @fd, the label that came with the request; 0 where none
+ * did. */
+int label_new(const struct request *request, int directory_fd, int fd);
+
+/* What the host's kernel does by itself only where names of attributes are the same on both sides: who changes a file
+ * takes its capabilities away. */
+void drop_mapped_capability(const struct fs *fs, int fd);
+
+/* The answer is @size bytes at @from. */
+ssize_t reply(struct request *request, const void *from, size_t size);
+
+ssize_t op_batch_forget(struct request *request);
+ssize_t op_copy_file_range(struct request *request);
+ssize_t op_copy_file_range_64(struct request *request);
+ssize_t op_create(struct request *request);
+ssize_t op_destroy(struct request *request);
+ssize_t op_fallocate(struct request *request);
+ssize_t op_flush(struct request *request);
+ssize_t op_forget(struct request *request);
+ssize_t op_fsync(struct request *request);
+ssize_t op_fsyncdir(struct request *request);
+ssize_t op_getattr(struct request *request);
+ssize_t op_getlk(struct request *request);
+ssize_t op_getxattr(struct request *request);
+ssize_t op_init(struct request *request);
+ssize_t op_interrupt(struct request *request);
+ssize_t op_link(struct request *request);
+ssize_t op_listxattr(struct request *request);
+ssize_t op_lookup(struct request *request);
+ssize_t op_lseek(struct request *request);
+ssize_t op_mkdir(struct request *request);
+ssize_t op_mknod(struct request *request);
+ssize_t op_open(struct request *request);
+ssize_t op_opendir(struct request *request);
+ssize_t op_read(struct request *request);
+ssize_t op_readdir(struct request *request);
+ssize_t op_readdirplus(struct request *request);
+ssize_t op_readlink(struct request *request);
+ssize_t op_release(struct request *request);
+ssize_t op_releasedir(struct request *request);
+ssize_t op_removemapping(struct request *request);
+ssize_t op_removexattr(struct request *request);
+ssize_t op_rename(struct request *request);
+ssize_t op_rename2(struct request *request);
+ssize_t op_rmdir(struct request *request);
+ssize_t op_setattr(struct request *request);
+ssize_t op_setlk(struct request *request);
+ssize_t op_setlkw(struct request *request);
+ssize_t op_setupmapping(struct request *request);
+ssize_t op_setxattr(struct request *request);
+ssize_t op_statfs(struct request *request);
+ssize_t op_statx(struct request *request);
+ssize_t op_symlink(struct request *request);
+ssize_t op_syncfs(struct request *request);
+ssize_t op_tmpfile(struct request *request);
+ssize_t op_unlink(struct request *request);
+ssize_t op_write(struct request *request);
+
+#endif

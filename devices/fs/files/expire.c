@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What is held for the guest without its having it open is let go when the host may want it back.
+ *
+ * A file that the host deletes keeps its space as long as anybody has a descriptor of it. A guest may know it for a
+ * day, and tells nobody that it won't ask for it any more: so files that are known are looked at now and then, and
+ * those that have no link left are given up. Their nodes stay, and are ESTALE. Files that are parked are closed after a
+ * second or two, as they also keep others from taking a lease, and from hearing that the file was closed. */
+
+#include "devices/fs/files/expire.h"
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/param.h>
+#include <sys/stat.h>
+
+USES_SYSCALLS(SYSCALL_AT(statx, 0), SYSCALL(eventfd2));
+
+enum {
+        OFTEN_MS = 1000,
+        SELDOM_MS = 5000,
+        ROUNDS = 12,    /* until all inodes have been looked at: a minute */
+        AT_LEAST = 256, /* in a round */
+};
+
+int expiring_init(struct expiring *expiring)
+{
+        *expiring = (struct expiring){
+                .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .seldom = true, .next_slot = FUSE_ROOT_ID + 1};
+        return expiring->wake_fd < 0 ? -errno : 0;
+}
+
+void expiring_done(struct expiring *expiring)
+{
+        fd_close(expiring->wake_fd);
+}
+
+void expiring_wake(struct expiring *expiring)
+{
+        if (atomic_exchange(&expiring->seldom, false))
+                fd_event_signal(expiring->wake_fd);
+}
+
+/* With the lock. Directories keep no space to speak of, and may be where a process of the guest is. */
+static bool may_be_given_up(const struct inode *inode)
+{
+        return inode->fd >= 0 && S_ISREG(inode->type) && inode->handles == 0 && !inode->owners && !inode->links_unknown;
+}
+
+/* A reference to the next one that is to be looked at, not more than @left slots on. NULL: none, or the end. */
+static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
+{
+        struct inode *inode = NULL;
+
+        pthread_mutex_lock(&fs->lock);
+        while (*left > 0 && !inode) {
+                const uint32_t before = fs->expiring.next_slot;
+
+                inode = ids_next(&fs->inodes, &fs->expiring.next_slot);
+                if (!inode) {
+                        fs->expiring.next_slot = FUSE_ROOT_ID + 1;
+                        break;
+                }
+                *left -= MIN(*left, fs->expiring.next_slot - before);
+                if (!may_be_given_up(inode))
+                        inode = NULL;
+        }
+        if (inode)
+                atomic_fetch_add(&inode->refs, 1);
+        pthread_mutex_unlock(&fs->lock);
+        return inode;
+}
+
+/* By what is known of it here: a file system that is served elsewhere is not asked. */
+static bool has_no_link(const struct inode *inode)
+{
+        struct statx stat;
+
+        return statx(inode->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &stat) == 0 &&
+               stat.stx_mask & STATX_NLINK && stat.stx_nlink == 0;
+}
+
+/* Unless somebody uses it: the table has one reference, and the caller another. The guest may have forgotten it by now,
+ * and then the table has none. */
+static void give_up_unused(struct fs *fs, struct inode *inode)
+{
+        int fd = -1;
+
+        fd_close(parked_take(fs, inode));
+        pthread_mutex_lock(&fs->lock);
+        if (ids_find(&fs->inodes, inode->nodeid) == inode && may_be_given_up(inode) && atomic_load(&inode->refs) == 2)
+                fd = inode_give_up(fs, inode);
+        pthread_mutex_unlock(&fs->lock);
+        fd_close(fd);
+}
+
+static void look_at_inodes(struct fs *fs)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        uint32_t left = MAX(fs->inodes.n_slots / ROUNDS, (uint32_t)AT_LEAST);
+
+        pthread_mutex_unlock(&fs->lock);
+        for (struct inode *inode; (inode = next_to_look_at(fs, &left));) {
+                if (has_no_link(inode))
+                        give_up_unused(fs, inode);
+                inode_put(fs, inode);
+        }
+}
+
+int fs_expire(struct fs *fs)
+{
+        bool parked;
+
+        /* Before it is looked whether there is something to do: who begins a session or parks a file from then on says
+         * so. */
+        atomic_store(&fs->expiring.seldom, true);
+        if (!fs->ready)
+                return -1;
+        look_at_inodes(fs);
+        parked = parked_expire(fs);
+        if (parked)
+                atomic_store(&fs->expiring.seldom, false);
+        return parked ? OFTEN_MS : SELDOM_MS;
+}
+
+int fs_expire_fd(const struct fs *fs)
+{
+        return fs->expiring.wake_fd;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_FILES_FILE_ID_H
+#define DEVICES_FS_FILES_FILE_ID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A file's handle, name_to_handle_at(2): which file it is, its generation included, and how to open it without a name.
+ * It ends with its bytes. */
+struct file_id {
+        uint32_t size;
+        int32_t type;
+        uint8_t bytes[128]; /* MAX_HANDLE_SZ */
+};
+
+static inline size_t file_id_size(const struct file_id *handle)
+{
+        return offsetof(struct file_id, bytes) + handle->size;
+}
+
+/* -EOPNOTSUPP: the file system has none. */
+int file_id_of(int fd, struct file_id *out);
+int file_id_compare(const struct file_id *a, const struct file_id *b);
+/* Open it, as @mount_fd's file system has it. -ESTALE: the file is gone. */
+int file_id_open(int mount_fd, const struct file_id *handle, int flags);
+
+#endif

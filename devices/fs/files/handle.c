@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/files/handle.h"
+
+#include "base/fd.h"
+#include "devices/fs/core/state.h"
+
+#include <fcntl.h>
+
+static void handle_free(struct handle *handle)
+{
+        fd_close(handle->fd);
+        pthread_mutex_destroy(&handle->lock);
+        free(handle);
+}
+
+void handle_put(struct handle *handle)
+{
+        if (handle && atomic_fetch_sub(&handle->refs, 1) == 1)
+                handle_free(handle);
+}
+
+/* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
+static int insert(struct fs *fs, struct handle *handle, struct inode *inode, uint64_t *fh)
+{
+        int r = -ENFILE;
+
+        pthread_mutex_lock(&fs->lock);
+        if (fs_has_room(fs))
+                r = ids_add(&fs->handles, handle, &handle->fh);
+        if (r == 0) {
+                inode->handles++;
+                *fh = handle->fh;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        return r;
+}
+
+int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const struct node *node, uint64_t *fh)
+{
+        _cleanup_(fd_closep) int owned = fd;
+        struct handle *handle = malloc(sizeof(*handle));
+
+        if (!handle)
+                return -ENOMEM;
+        *handle = (struct handle){
+                .refs = 1,
+                .fd = fd_take(&owned),
+                .kind = kind,
+                .is_plain = flags == O_RDONLY,
+                .is_direct = flags & O_DIRECT,
+                .nodeid = node->inode->nodeid,
+                .file = node->inode->id.key,
+        };
+        pthread_mutex_init(&handle->lock, NULL);
+
+        int r = insert(fs, handle, node->inode, fh);
+
+        if (r == -ENFILE && room_make(fs))
+                r = insert(fs, handle, node->inode, fh);
+        if (r < 0)
+                handle_put(handle);
+        return r;
+}
+
+struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_find(&fs->handles, fh);
+
+        if (handle && handle->kind == kind)
+                atomic_fetch_add(&handle->refs, 1);
+        else
+                handle = NULL;
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+/* With the lock: it leaves the table. The guest may have forgotten the node before. */
+static void remove_from_table(struct fs *fs, const struct handle *handle)
+{
+        struct inode *inode = ids_find(&fs->inodes, handle->nodeid);
+
+        ids_remove(&fs->handles, handle->fh);
+        if (inode)
+                inode->handles--;
+}
+
+struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_find(&fs->handles, fh);
+
+        if (handle && handle->kind == kind)
+                remove_from_table(fs, handle);
+        else
+                handle = NULL;
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+bool handle_is_unused(struct handle *handle)
+{
+        return atomic_load(&handle->refs) == 1;
+}
+
+static struct handle *remove_next(struct fs *fs, uint32_t *slot)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct handle *handle = ids_next(&fs->handles, slot);
+
+        if (handle)
+                remove_from_table(fs, handle);
+        pthread_mutex_unlock(&fs->lock);
+        return handle;
+}
+
+void handles_reset(struct fs *fs)
+{
+        struct handle *handle;
+        uint32_t slot = 0;
+
+        while ((handle = remove_next(fs, &slot)))
+                handle_put(handle);
+}
+
+void handles_done(struct fs *fs)
+{
+        handles_reset(fs);
+        ids_done(&fs->handles);
+}

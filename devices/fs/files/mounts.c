@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/files/mounts.h"
+
+#include "base/fd.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+
+/* With the lock. */
+static struct mount_point *find_mount(struct fs *fs, uint64_t id)
+{
+        for (unsigned i = 0; i < fs->mounts.n; i++)
+                if (fs->mounts.points[i]->id == id)
+                        return fs->mounts.points[i];
+        return NULL;
+}
+
+/* With the lock; takes @fd. */
+static struct mount_point *add_mount(struct fs *fs, uint64_t id, int *fd)
+{
+        struct mount_point *mount = malloc(sizeof(*mount));
+        struct mount_point **points =
+                mount ? reallocarray(fs->mounts.points, fs->mounts.n + 1, sizeof(struct mount_point *)) : NULL;
+
+        if (!points) {
+                free(mount);
+                return NULL;
+        }
+        *mount = (struct mount_point){.id = id, .fd = fd_take(fd)};
+        points[fs->mounts.n++] = mount;
+        fs->mounts.points = points;
+        return mount;
+}
+
+struct mount_point *mount_ref(struct fs *fs, int fd, const struct statx *stat)
+{
+        _cleanup_(fd_closep) int mount_fd = -1;
+
+        pthread_mutex_lock(&fs->lock);
+
+        struct mount_point *mount = find_mount(fs, stat->stx_mnt_id);
+
+        if (!mount && (S_ISREG(stat->stx_mode) || S_ISDIR(stat->stx_mode))) {
+                pthread_mutex_unlock(&fs->lock);
+                mount_fd = fs_reopen(fs, fd, O_RDONLY);
+                pthread_mutex_lock(&fs->lock);
+                mount = find_mount(fs, stat->stx_mnt_id);
+                if (!mount && mount_fd >= 0)
+                        mount = add_mount(fs, stat->stx_mnt_id, &mount_fd);
+        }
+        if (mount)
+                mount->inodes++;
+        pthread_mutex_unlock(&fs->lock);
+        return mount;
+}
+
+void mount_unref(struct fs *fs, struct mount_point *mount)
+{
+        bool last;
+
+        if (!mount)
+                return;
+        pthread_mutex_lock(&fs->lock);
+        last = --mount->inodes == 0;
+        for (unsigned i = 0; last && i < fs->mounts.n; i++)
+                if (fs->mounts.points[i] == mount)
+                        fs->mounts.points[i] = fs->mounts.points[--fs->mounts.n];
+        pthread_mutex_unlock(&fs->lock);
+        if (!last)
+                return;
+        fd_close(mount->fd);
+        free(mount);
+}

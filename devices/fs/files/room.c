@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Descriptors for what the guest opens.
+ *
+ * A file that is known by a descriptor takes two system calls less in each request than one that is known by its
+ * handle, so descriptors are given to what is looked up as long as there are plenty (saves_descriptors() in inode.c).
+ * When none is left for a file that the guest opens, those are taken back from files that have a handle as well, some
+ * at a time. The node stays, and so does everything that the guest knows of it. */
+
+#include "devices/fs/files/room.h"
+
+#include "base/fd.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/attributes.h"
+#include "devices/fs/files/inode.h"
+#include "devices/fs/files/mounts.h"
+#include "devices/fs/files/parked.h"
+
+/* Taken back at once: enough for a while. And so many inodes are looked at for it. */
+#define ENOUGH 64
+#define LOOKS  4096
+
+/* With the lock. The root's descriptor stays. */
+static bool has_descriptor(const struct inode *inode)
+{
+        return inode->fd >= 0 && inode->nodeid != FUSE_ROOT_ID;
+}
+
+/* A reference to the next inode that has a descriptor, not more than @left inodes on. NULL: none. */
+static struct inode *next_with_descriptor(struct fs *fs, unsigned *left)
+{
+        struct inode *inode = NULL;
+
+        pthread_mutex_lock(&fs->lock);
+        for (; *left > 0 && !inode; --*left) {
+                inode = ids_next(&fs->inodes, &fs->room.next_slot);
+                if (!inode)
+                        fs->room.next_slot = 0;
+                else if (!has_descriptor(inode))
+                        inode = NULL;
+        }
+        if (inode)
+                atomic_fetch_add(&inode->refs, 1);
+        pthread_mutex_unlock(&fs->lock);
+        return inode;
+}
+
+/* One that has no name left, but for the guest, could not be opened by its handle once nobody has it open. */
+static bool is_named(const struct inode *inode, const struct statx *stat)
+{
+        return stat->stx_nlink > 0 || inode->links_unknown;
+}
+
+/* Its descriptor is taken back, unless somebody uses it. */
+static bool spare_descriptor(struct fs *fs, struct inode *inode)
+{
+        struct mount_point *mount = NULL;
+        struct file_id file;
+        struct statx stat;
+        int fd = -1;
+
+        if (file_id_of(inode->fd, &file) == 0 && attributes_read(fs, inode->fd, "", &stat) == 0 &&
+            is_named(inode, &stat))
+                mount = mount_ref(fs, inode->fd, &stat);
+        if (!mount)
+                return false;
+        pthread_mutex_lock(&fs->lock);
+        /* The table has one reference, and the caller another. The guest may have forgotten it by now, and then the
+         * table has none. */
+        if (ids_find(&fs->inodes, inode->nodeid) == inode && has_descriptor(inode) && atomic_load(&inode->refs) == 2)
+                fd = inode_know_by_handle(fs, inode, &file, &mount);
+        pthread_mutex_unlock(&fs->lock);
+        mount_unref(fs, mount);
+        fd_close(fd);
+        return fd >= 0;
+}
+
+static bool has_room(struct fs *fs)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        bool room = fs_has_room(fs);
+
+        pthread_mutex_unlock(&fs->lock);
+        return room;
+}
+
+static bool spare_descriptors(struct fs *fs)
+{
+        unsigned left = LOOKS, spared = 0;
+
+        if (fs->options.file_handles != FS_HANDLES_PREFER)
+                return false;
+        pthread_mutex_lock(&fs->room.lock);
+
+        bool room = has_room(fs);
+
+        while (!room && left > 0 && spared < ENOUGH) {
+                struct inode *inode = next_with_descriptor(fs, &left);
+
+                if (inode)
+                        spared += spare_descriptor(fs, inode);
+                inode_put(fs, inode);
+        }
+        pthread_mutex_unlock(&fs->room.lock);
+        return room || spared > 0;
+}
+
+bool room_make(struct fs *fs)
+{
+        return parked_clear(fs) || spare_descriptors(fs);
+}

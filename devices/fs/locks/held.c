@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/locks/held.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* How many more there may be after one is set: what it splits, and itself. */
+#define MORE 2
+
+struct held_lock held_from(const struct flock *range, uint32_t pid)
+{
+        return (struct held_lock){
+                .start = (uint64_t)range->l_start,
+                .last = range->l_len == 0 ? (uint64_t)INT64_MAX : (uint64_t)(range->l_start + range->l_len - 1),
+                .type = range->l_type,
+                .pid = pid,
+        };
+}
+
+int held_make_room(struct held_locks *held)
+{
+        if (held->room - held->n >= MORE)
+                return 0;
+
+        size_t room = 2 * held->room + MORE;
+        struct held_lock *items = reallocarray(held->items, room, sizeof(*items));
+
+        if (!items)
+                return -ENOMEM;
+        held->items = items;
+        held->room = room;
+        return 0;
+}
+
+static bool overlap(const struct held_lock *a, const struct held_lock *b)
+{
+        return a->start <= b->last && b->start <= a->last;
+}
+
+static void leave_out(struct held_locks *held, size_t i)
+{
+        held->items[i] = held->items[--held->n];
+}
+
+/* Nothing is locked in @lock's place. */
+static void make_place(struct held_locks *held, const struct held_lock *lock)
+{
+        for (size_t i = 0; i < held->n;) {
+                struct held_lock *item = &held->items[i], behind = *item;
+                bool begins = item->start<lock->start, ends = item->last> lock->last;
+
+                if (!overlap(item, lock)) {
+                        i++;
+                        continue;
+                }
+                if (ends) {
+                        behind.start = lock->last + 1;
+                        if (begins)
+                                held->items[held->n++] = behind;
+                        else
+                                *item = behind;
+                }
+                if (begins)
+                        item->last = lock->start - 1;
+                if (begins || ends)
+                        i++;
+                else
+                        leave_out(held, i);
+        }
+}
+
+/* As the kernel does, so that there are no more of them than it has. */
+static void join(struct held_locks *held, struct held_lock *lock)
+{
+        for (size_t i = 0; i < held->n;) {
+                const struct held_lock *item = &held->items[i];
+
+                if (item->type == lock->type && item->last + 1 == lock->start)
+                        lock->start = item->start;
+                else if (item->type == lock->type && lock->last + 1 == item->start)
+                        lock->last = item->last;
+                else {
+                        i++;
+                        continue;
+                }
+                leave_out(held, i);
+        }
+}
+
+void held_set(struct held_locks *held, struct held_lock lock)
+{
+        make_place(held, &lock);
+        if (lock.type == F_UNLCK)
+                return;
+        join(held, &lock);
+        held->items[held->n++] = lock;
+}
+
+void held_clear(struct held_locks *held)
+{
+        free(held->items);
+        *held = (struct held_locks){0};
+}
+
+const struct held_lock *held_conflict(const struct held_locks *held, const struct held_lock *wanted)
+{
+        for (size_t i = 0; i < held->n; i++) {
+                const struct held_lock *item = &held->items[i];
+
+                if (overlap(item, wanted) && (item->type == F_WRLCK || wanted->type == F_WRLCK))
+                        return item;
+        }
+        return NULL;
+}
+
+const struct held_lock *held_find(const struct held_locks *held, const struct held_lock *lock)
+{
+        for (size_t i = 0; i < held->n; i++) {
+                const struct held_lock *item = &held->items[i];
+
+                if (item->start == lock->start && item->last == lock->last && item->type == lock->type)
+                        return item;
+        }
+        return NULL;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/fs/locks/lock.h"
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
+#include "devices/fs/files/inode.h"
+
+#include <sys/file.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(flock), SYSCALL_FCNTL(F_OFD_GETLK), SYSCALL_FCNTL(F_OFD_SETLK));
+
+/* ---- owners ---- */
+
+/* The number of no open file. */
+#define NO_FILE UINT64_MAX
+
+void lock_owner_put(struct lock_owner *owner)
+{
+        if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
+                return;
+        fd_close(owner->fd);
+        held_clear(&owner->held);
+        pthread_mutex_destroy(&owner->order);
+        pthread_mutex_lock(&owner->fs->lock);
+        owner->fs->held_fds--;
+        pthread_mutex_unlock(&owner->fs->lock);
+        free(owner);
+}
+
+/* With the lock. */
+static struct lock_owner *find_owner(struct inode *inode, uint64_t number)
+{
+        struct lock_owner *owner = inode->owners;
+
+        while (owner && owner->number != number)
+                owner = owner->next;
+        return owner;
+}
+
+/* The guest's kernel has checked that its user may read or write, as the kind of lock needs; asking needs neither. */
+static int open_for_locks(const struct node *node, bool to_take)
+{
+        static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
+        int fd = -EACCES;
+
+        for (size_t i = !to_take || node->fs->options.readonly; fd < 0 && i < ARRAY_SIZE(modes); i++)
+                fd = node_open(node, modes[i]);
+        return fd;
+}
+
+static struct lock_owner *reference(struct lock_owner *owner)
+{
+        atomic_fetch_add(&owner->refs, 1);
+        return owner;
+}
+
+/* Two threads may make the same owner at once: the first one stays. */
+static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, struct lock_owner **out)
+{
+        int r = 0;
+
+        pthread_mutex_lock(&fs->lock);
+
+        struct lock_owner *known = find_owner(inode, owner->number);
+
+        if (known) {
+                *out = reference(known);
+        } else if (fs_has_room(fs)) {
+                owner->next = inode->owners;
+                owner->inode = inode;
+                inode->owners = owner;
+                fs->held_fds++;
+                *out = reference(owner);
+        } else {
+                r = -ENOLCK;
+        }
+        pthread_mutex_unlock(&fs->lock);
+        return r;
+}
+
+static int make_owner(const struct node *node, uint64_t number, struct lock_owner **out)
+{
+        _cleanup_(fd_closep) int fd = open_for_locks(node, true);
+        _cleanup_(freep) struct lock_owner *owner = malloc(sizeof(*owner));
+
+        if (fd < 0 || !owner)
+                return fd < 0 ? fd : -ENOMEM;
+        *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fh = NO_FILE, .fd = fd};
+        pthread_mutex_init(&owner->order, NULL);
+
+        int r = insert(node->fs, node->inode, owner, out);
+
+        if (r == -ENOLCK && room_make(node->fs))
+                r = insert(node->fs, node->inode, owner, out);
+        if (r == 0 && *out == owner) {
+                fd_take(&fd);
+                owner = NULL;
+        }
+        return r;
+}
+
+int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out)
+{
+        pthread_mutex_lock(&node->fs->lock);
+
+        struct lock_owner *known = find_owner(node->inode, number);
+
+        *out = known ? reference(known) : NULL;
+        pthread_mutex_unlock(&node->fs->lock);
+        return known || !make ? 0 : make_owner(node, number, out);
+}
+
+/* Take it out of the inode's list, unless somebody but the caller uses it. */
+static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_owner *owner)
+{
+        struct lock_owner **at = &inode->owners;
+
+        pthread_mutex_lock(&fs->lock);
+        while (*at && *at != owner)
+                at = &(*at)->next;
+
+        bool unused = *at && atomic_load(&owner->refs) == 2;
+
+        if (unused)
+                *at = owner->next;
+        pthread_mutex_unlock(&fs->lock);
+        return unused;
+}
+
+/* Needs no room, so that it can't fail for want of it. */
+static void unlock_all(struct lock_owner *owner)
+{
+        struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+        pthread_mutex_lock(&owner->order);
+        fcntl(owner->fd, F_OFD_SETLK, &all);
+        pthread_mutex_lock(&owner->fs->lock);
+        held_clear(&owner->held);
+        pthread_mutex_unlock(&owner->fs->lock);
+        pthread_mutex_unlock(&owner->order);
+}
+
+void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
+{
+        pthread_mutex_lock(&fs->lock);
+
+        struct lock_owner *owner = find_owner(inode, number);
+
+        if (owner)
+                reference(owner);
+        pthread_mutex_unlock(&fs->lock);
+        if (!owner)
+                return;
+        unlock_all(owner);
+        /* A request of its that waits for a lock is to be its own when it gets that. */
+        if (detach_unused(fs, inode, owner))
+                lock_owner_put(owner);
+        lock_owner_put(owner);
+        waiting_wake(&fs->waiting);
+}
+
+/* With the lock. */
+static struct lock_owner *find_user(struct inode *inode, uint64_t fh)
+{
+        struct lock_owner *owner = inode->owners;
+
+        while (owner && owner->fh != fh)
+                owner = owner->next;
+        return owner;
+}
+
+void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
+{
+        for (;;) {
+                pthread_mutex_lock(&fs->lock);
+
+                struct lock_owner *owner = find_user(inode, fh);
+                uint64_t number = owner ? owner->number : 0;
+
+                if (owner)
+                        owner->fh = NO_FILE;
+                pthread_mutex_unlock(&fs->lock);
+                if (!owner)
+                        return;
+                lock_owner_drop(fs, inode, number);
+        }
+}
+
+void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
+{
+        pthread_mutex_lock(&owner->fs->lock);
+        owner->fh = fh;
+        pthread_mutex_unlock(&owner->fs->lock);
+}
+
+void lock_owners_free(struct lock_owner *list)
+{
+        if (!list)
+                return;
+        /* All of them before the first one goes: a request that waits may have any of them still, and who looks for
+         * deadlocks comes from there to the inode, and to the others. */
+        pthread_mutex_lock(&list->fs->lock);
+        for (struct lock_owner *owner = list; owner; owner = owner->next)
+                owner->inode = NULL;
+        pthread_mutex_unlock(&list->fs->lock);
+        while (list) {
+                struct lock_owner *owner = list;
+
+                list = owner->next;
+                lock_owner_put(owner);
+        }
+}
+
+/* ---- locks ---- */
+
+/* Whose of the guest's processes it is that the kernel has found; 0: a host program's, or another guest's. */
+static uint32_t find_pid(const struct node *node, uint64_t number, const struct flock *found)
+{
+        const struct held_lock wanted = held_from(found, 0);
+        const struct held_lock *lock = NULL;
+
+        pthread_mutex_lock(&node->fs->lock);
+        for (const struct lock_owner *owner = node->inode->owners; owner && !lock; owner = owner->next)
+                if (owner->number != number)
+                        lock = held_find(&owner->held, &wanted);
+
+        uint32_t pid = lock ? lock->pid : 0;
+
+        pthread_mutex_unlock(&node->fs->lock);
+        return pid;
+}
+
+/* Who has no lock here needs none to ask for those of others. */
+int lock_find(const struct node *node, uint64_t number, struct flock *range)
+{
+        _cleanup_(lock_owner_putp) struct lock_owner *owner = NULL;
+        int r = lock_owner_get(node, number, false, &owner);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int fd = owner ? -1 : open_for_locks(node, false);
+
+        if (!owner && fd < 0)
+                return fd;
+        r = sys_result(fcntl(owner ? owner->fd : fd, F_OFD_GETLK, range));
+        if (r == 0 && range->l_type != F_UNLCK)
+                range->l_pid = (pid_t)find_pid(node, number, range);
+        return r;
+}
+
+static int make_room(struct lock_owner *owner)
+{
+        pthread_mutex_lock(&owner->fs->lock);
+
+        int r = held_make_room(&owner->held);
+
+        pthread_mutex_unlock(&owner->fs->lock);
+        return r;
+}
+
+static int set_part(const struct lock_wanted *wanted)
+{
+        struct lock_owner *owner = wanted->owner;
+
+        pthread_mutex_lock(&owner->order);
+
+        int r = make_room(owner);
+
+        if (r == 0)
+                r = sys_result(fcntl(owner->fd, F_OFD_SETLK, &wanted->range));
+        if (r == 0) {
+                pthread_mutex_lock(&owner->fs->lock);
+                held_set(&owner->held, held_from(&wanted->range, wanted->pid));
+                pthread_mutex_unlock(&owner->fs->lock);
+        }
+        pthread_mutex_unlock(&owner->order);
+        return r;
+}
+
+int lock_try(const struct lock_wanted *wanted)
+{
+        int r = wanted->handle ? sys_result(flock(wanted->handle->fd, wanted->operation | LOCK_NB)) : set_part(wanted);
+
+        return r == -EACCES || r == -EWOULDBLOCK ? -EAGAIN : r;
+}

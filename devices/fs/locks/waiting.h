@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_LOCKS_WAITING_H
+#define DEVICES_FS_LOCKS_WAITING_H
+
+#include "devices/fs/core/fs.h"
+#include "devices/fs/files/cursor.h"
+#include "devices/fs/locks/lock.h"
+
+#define REMEMBERED_INTERRUPTS 64
+
+/* Requests that wait for a lock. */
+struct waiting_locks {
+        pthread_mutex_t lock;
+        struct waiting_lock *first, **last;
+        int wake_fd;
+        /* What was interrupted before it had begun to wait: two queues, or two threads, may be that much apart. */
+        uint64_t interrupted[REMEMBERED_INTERRUPTS];
+        unsigned n_interrupted;
+};
+
+int waiting_init(struct waiting_locks *waiting);
+void waiting_done(struct waiting_locks *waiting);
+
+/* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
+ * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOLCK: too many wait
+ * already, see options.may_wait; -ENOMEM. */
+int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
+                struct fs_token token);
+void waiting_interrupt(struct fs *fs, uint64_t unique);
+/* Some lock may be free now. */
+void waiting_wake(struct waiting_locks *waiting);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests on directories: OPENDIR, READDIR, READDIRPLUS and RELEASEDIR. */
+
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
+#include "devices/fs/files/inode.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/param.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek), SYSCALL(fstat));
+
+ssize_t op_opendir(struct request *request)
+{
+        struct fs *fs = request->fs;
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs, true)};
+        NODE(node);
+
+        int r = node_get_to_read(fs, &request->header, &node);
+
+        if (r < 0)
+                return r;
+        if (!S_ISDIR(node.inode->type))
+                return -ENOTDIR;
+        node.inode->not_entered = false;
+
+        int fd = node_open(&node, O_RDONLY | O_DIRECTORY);
+
+        if (fd < 0)
+                return fd;
+        r = handle_add(fs, fd, HANDLE_DIRECTORY, O_RDONLY, &node, &out.fh);
+        return r < 0 ? r : reply(request, &out, sizeof(out));
+}
+
+ssize_t op_releasedir(struct request *request)
+{
+        uint64_t fh = request->in.release.fh;
+        _cleanup_(handle_putp) struct handle *handle = handle_remove(request->fs, fh, HANDLE_DIRECTORY);
+
+        return handle ? 0 : -EBADF;
+}
+
+/* What one READDIR or READDIRPLUS works with. */
+struct listing {
+        struct fs *fs;
+        const struct handle *handle;
+        struct cursor *out;
+        bool plus;
+        uint64_t root_number; /* the shared directory's own inode number; 0 in any other directory */
+};
+
+static bool is_dot(const char *name)
+{
+        return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* An entry that can't be looked up, or must not be, has node 0: there is only its name then. */
+static void write_lookup(const struct listing *listing, const char *name)
+{
+        struct fuse_entry_out entry;
+
+        if (is_dot(name) || inode_lookup(listing->fs, listing->handle->fd, &listing->handle->file, name, &entry) < 0)
+                entry = (struct fuse_entry_out){0};
+        cursor_write(listing->out, &entry, sizeof(entry));
+}
+
+/* False: there is no room for it, and nothing has happened. */
+static bool write_entry(const struct listing *listing, const struct dirent64 *entry)
+{
+        const char padding[sizeof(uint64_t)] = {0};
+        const size_t length = strlen(entry->d_name), record = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + length);
+        struct fuse_dirent dirent = {
+                .ino = entry->d_ino,
+                .off = (uint64_t)entry->d_off,
+                .namelen = (uint32_t)length,
+                .type = entry->d_type,
+        };
+
+        if (record + (listing->plus ? sizeof(struct fuse_entry_out) : 0) > listing->out->left)
+                return false;
+        /* What is above the shared directory is none of the guest's business. */
+        if (listing->root_number != 0 && strcmp(entry->d_name, "..") == 0)
+                dirent.ino = listing->root_number;
+        if (listing->plus)
+                write_lookup(listing, entry->d_name);
+        cursor_write(listing->out, &dirent, FUSE_NAME_OFFSET);
+        cursor_write(listing->out, entry->d_name, length);
+        cursor_write(listing->out, padding, record - FUSE_NAME_OFFSET - length);
+        return true;
+}
+
+/* One call's worth of entries. >0: there may be more; 0: no more entries, or no more room for them. */
+static int list_some(const struct listing *listing)
+{
+        _Alignas(struct dirent64) char entries[16384];
+        /* An entry is about as long for the guest as for us, and five times that with attributes. What is read and
+         * does not fit is read again by the next request. */
+        size_t wanted = listing->out->left / (listing->plus ? 5 : 1);
+        ssize_t size =
+                getdents64(listing->handle->fd, entries, MIN(MAX(wanted, sizeof(struct dirent64)), sizeof(entries)));
+
+        if (size <= 0)
+                return (int)sys_result((int)size);
+        for (ssize_t at = 0; at < size;) {
+                const struct dirent64 *entry = (const void *)(entries + at);
+
+                if (!write_entry(listing, entry))
+                        return at > 0 ? 0 : -EINVAL;
+                at += entry->d_reclen;
+        }
+        return 1;
+}
+
+static uint64_t root_number(struct fs *fs, const struct handle *handle)
+{
+        NODE(root);
+
+        return node_get(fs, FUSE_ROOT_ID, &root) == 0 && handle->nodeid == FUSE_ROOT_ID ? root.inode->id.key.number : 0;
+}
+
+static bool has_no_name(int fd)
+{
+        struct stat stat;
+
+        return fstat(fd, &stat) == 0 && stat.st_nlink == 0;
+}
+
+/* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. A
+ * directory that was removed meanwhile has none that lies behind its beginning: there is its end. */
+static ssize_t list(struct request *request, bool plus)
+{
+        const struct fuse_read_in *in = &request->in.read;
+        _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_DIRECTORY);
+        int r;
+
+        if (!handle)
+                return -EBADF;
+        if (in->size > request->out.left)
+                return -EINVAL;
+        cursor_limit(&request->out, in->size);
+
+        const struct listing listing = {
+                request->fs, handle, &request->out, plus, root_number(request->fs, handle),
+        };
+
+        pthread_mutex_lock(&handle->lock);
+        r = lseek(handle->fd, (off_t)in->offset, SEEK_SET) < 0 ? -errno : 1;
+        if (r == -EINVAL && has_no_name(handle->fd))
+                r = 0;
+        while (r > 0)
+                r = list_some(&listing);
+        pthread_mutex_unlock(&handle->lock);
+
+        size_t written = in->size - request->out.left;
+
+        return written > 0 ? (ssize_t)written : r;
+}
+
+ssize_t op_readdir(struct request *request)
+{
+        return list(request, false);
+}
+
+ssize_t op_readdirplus(struct request *request)
+{
+        return list(request, true);
+}

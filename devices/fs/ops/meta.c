@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE requests on attributes and links: GETATTR, STATX, SETATTR, READLINK. */
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL_AT(fchownat, 0), SYSCALL_AT(fchmodat, 0), SYSCALL(ftruncate), SYSCALL_AT(utimensat, 0),
+              SYSCALL(fstat), SYSCALL_AT(readlinkat, 0));
+
+static ssize_t reply_attributes(struct request *request, const struct node *node)
+{
+        struct fuse_attr_out out;
+        int r = node_attributes(node, &out);
+
+        return r < 0 ? r : reply(request, &out, sizeof(out));
+}
+
+ssize_t op_getattr(struct request *request)
+{
+        NODE(node);
+
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        return r < 0 ? r : reply_attributes(request, &node);
+}
+
+ssize_t op_statx(struct request *request)
+{
+        struct fuse_statx_out out;
+        NODE(node);
+
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r == 0)
+                r = node_statx(&node, &out);
+        return r < 0 ? r : reply(request, &out, sizeof(out));
+}
+
+static int change_owner(const struct node *node, const struct fuse_setattr_in *in)
+{
+        uid_t uid = (uid_t)-1;
+        gid_t gid = (gid_t)-1;
+        int r = 0;
+
+        if (in->valid & FATTR_UID)
+                r = host_uid(node->fs, in->uid, &uid);
+        if (r == 0 && in->valid & FATTR_GID)
+                r = host_gid(node->fs, in->gid, &gid);
+        if (r < 0)
+                return r;
+        return sys_result(fchownat(node->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+}
+
+static int change_mode(const struct node *node, const struct fuse_setattr_in *in)
+{
+        return sys_result(fchmodat(node->fs->proc_fd, fd_name(node->fd).text, in->mode & 07777, 0));
+}
+
+/* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
+static int change_size(const struct node *node, const struct fuse_setattr_in *in)
+{
+        KILLING_SETUID(in->valid & FATTR_KILL_SUIDGID, node->fd);
+
+        if (in->size > INT64_MAX)
+                return -EINVAL;
+        if (in->valid & FATTR_FH) {
+                _cleanup_(handle_putp) struct handle *handle = handle_get(node->fs, in->fh, HANDLE_FILE);
+
+                return handle ? sys_result(ftruncate(handle->fd, (off_t)in->size)) : -EBADF;
+        }
+        if (S_ISDIR(node->inode->type))
+                return -EISDIR;
+
+        _cleanup_(fd_closep) int fd = node_open(node, O_WRONLY);
+
+        return fd < 0 ? fd : sys_result(ftruncate(fd, (off_t)in->size));
+}
+
+static struct timespec time_to_set(uint32_t valid, uint32_t set, uint32_t now, uint64_t seconds, uint32_t nanoseconds)
+{
+        if (valid & now)
+                return (struct timespec){.tv_nsec = UTIME_NOW};
+        if (valid & set)
+                return (struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = nanoseconds};
+        return (struct timespec){.tv_nsec = UTIME_OMIT};
+}
+
+static int change_times(const struct node *node, const struct fuse_setattr_in *in)
+{
+        const struct timespec times[2] = {
+                time_to_set(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
+                time_to_set(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec),
+        };
+
+        return sys_result(utimensat(node->fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+}
+
+/* A request to change nothing is how Linux says, where it leaves the bits to us (HANDLE_KILLPRIV_V2), that a file is
+ * changed by who has no right to keep them, and by no request that would say so: by a store into the window, that is.
+ */
+static int kill_setuid(const struct node *node, const struct fuse_setattr_in *in)
+{
+        struct stat stat;
+        mode_t mode;
+
+        if (in->valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME) ||
+            !(node->fs->features & FUSE_HANDLE_KILLPRIV_V2) || !S_ISREG(node->inode->type))
+                return 0;
+        if (fstat(node->fd, &stat) < 0)
+                return -errno;
+        mode = stat.st_mode & ~(mode_t)(S_ISUID | (stat.st_mode & S_IXGRP ? S_ISGID : 0));
+        if (mode == stat.st_mode)
+                return 0;
+        return sys_result(fchmodat(node->fs->proc_fd, fd_name(node->fd).text, mode & 07777, 0));
+}
+
+/* Owner before mode, because a new owner takes set-user-ID bits away; times last, because the others change them. */
+static int change_attributes(const struct node *node, const struct fuse_setattr_in *in)
+{
+        const uint32_t times = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW;
+        /* What was stored before is written before, or it would change the times that are set here. */
+        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
+        int r = 0;
+
+        if (in->valid & (FATTR_UID | FATTR_GID))
+                r = change_owner(node, in);
+        if (r == 0 && in->valid & FATTR_MODE)
+                r = change_mode(node, in);
+        if (r == 0 && in->valid & FATTR_SIZE)
+                r = change_size(node, in);
+        if (r == 0 && in->valid & (FATTR_UID | FATTR_GID | FATTR_SIZE))
+                drop_mapped_capability(node->fs, node->fd);
+        if (r == 0 && in->valid & times)
+                r = change_times(node, in);
+        return r == 0 ? kill_setuid(node, in) : r;
+}
+
+/* A guest that keeps what was written brings a file's times when it lets go of it, whether it has a name or not. */
+static bool brings_times(const struct request *request)
+{
+        const uint32_t brought = FATTR_MTIME | FATTR_CTIME | FATTR_FH | FATTR_LOCKOWNER;
+
+        return request->fs->features & FUSE_WRITEBACK_CACHE && !(request->in.setattr.valid & ~brought);
+}
+
+/* What there is to say of a file that is gone. */
+static ssize_t reply_gone(struct request *request, const struct node *node)
+{
+        const struct fuse_attr_out out = {.attr = {.ino = node->inode->id.key.number, .mode = node->inode->type}};
+
+        return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_setattr(struct request *request)
+{
+        NODE(node);
+
+        int r = node_get_linked(request->fs, request->header.nodeid, &node);
+
+        /* An error would be told to whoever calls syncfs(2) next. */
+        if (r == -ESTALE && node.inode && brings_times(request))
+                return reply_gone(request, &node);
+        if (r == 0)
+                r = change_attributes(&node, &request->in.setattr);
+        return r < 0 ? r : reply_attributes(request, &node);
+}
+
+ssize_t op_readlink(struct request *request)
+{
+        char target[PATH_MAX];
+        NODE(node);
+
+        int r = node_get_to_read(request->fs, &request->header, &node);
+
+        if (r < 0)
+                return r;
+        if (!S_ISLNK(node.inode->type))
+                return -EINVAL;
+
+        ssize_t size = readlinkat(node.fd, "", target, sizeof(target));
+
+        return size < 0 ? -errno : reply(request, target, (size_t)size);
+}

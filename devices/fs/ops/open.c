@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How files come to be open. */
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL_AT(unlinkat, 0));
+
+/* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
+ * places whatever their handle says. Where it may keep what was written, it reads what it writes only in part. */
+static int open_flags(const struct fs *fs, uint32_t flags, int *out)
+{
+        const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC |
+                              (fs->options.allow_direct_io ? (uint32_t)O_DIRECT : 0) | (uint32_t)O_NOATIME;
+
+        if ((flags & O_ACCMODE) == O_ACCMODE)
+                return -EINVAL;
+        if (fs->options.readonly && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
+                return -EROFS;
+        if (fs->features & FUSE_WRITEBACK_CACHE && (flags & O_ACCMODE) == O_WRONLY)
+                flags = (flags & ~(uint32_t)O_ACCMODE) | O_RDWR;
+        *out = (int)(flags & kept);
+        return 0;
+}
+
+/* Does the guest map every regular file, and so have no pages of its own that could be old? It does if it has been
+ * mounted with dax=always, or where it asks and all of them are marked, whatever their size is when. */
+static bool maps_all(const struct fs *fs)
+{
+        if (!(fs->features & FUSE_MAP_ALIGNMENT) || !fs->window.usable)
+                return false;
+        return !(fs->features & FUSE_HAS_INODE_DAX) ||
+               (fs->options.dax_from == 0 && !fs->window.limits.whole_pages_only);
+}
+
+/* What is mapped is the host's page cache, which no policy makes older than it is. Linux drops a file's mappings at
+ * each open without FOPEN_KEEP_CACHE, and warns if they are those of a program that is running
+ * (dax_disassociate_entry()). */
+uint32_t open_reply_flags(const struct fs *fs, bool directory)
+{
+        static const struct {
+                uint32_t file, directory;
+        } flags[] = {
+                [FS_CACHE_AUTO] = {0, 0},
+                [FS_CACHE_ALWAYS] = {FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR},
+                [FS_CACHE_METADATA] = {FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+                [FS_CACHE_NEVER] = {FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+        };
+
+        if (directory)
+                return flags[fs->options.cache].directory;
+        return flags[fs->options.cache].file | (maps_all(fs) ? FOPEN_KEEP_CACHE : 0);
+}
+
+/* O_TRUNC changes the file. */
+static int open_node(const struct node *node, int flags, bool kill_setuid)
+{
+        KILLING_SETUID(kill_setuid, node->fd);
+        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
+
+        if (flags & O_TRUNC)
+                drop_mapped_capability(node->fs, node->fd);
+
+        int fd = node_open(node, flags);
+
+        /* That takes the owner, or a capability, and what it asks for is only a favour. */
+        if (fd == -EPERM && flags & O_NOATIME && !node->fs->options.preserve_noatime)
+                fd = node_open(node, flags & ~O_NOATIME);
+        return fd;
+}
+
+/* An open file that was kept for the next one who reads it, or -1. */
+static int take_parked(struct fs *fs, const struct node *node)
+{
+        HOLD_CONTENTS(fs, node->fd, -1, WHOLE_FILE);
+
+        return parked_take(fs, node->inode);
+}
+
+/* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that does not say so
+ * (HANDLE_KILLPRIV_V2) truncates by a SETATTR of its own (no ATOMIC_O_TRUNC), and sends O_TRUNC with CREATE alone, for
+ * a file that it has not known of. CREATE names the user always. */
+static bool kills_setuid(const struct request *request, int flags, uint32_t open_flags)
+{
+        if (request->fs->features & FUSE_HANDLE_KILLPRIV_V2)
+                return open_flags & FUSE_OPEN_KILL_SUIDGID;
+        return flags & O_TRUNC && request->header.uid != 0;
+}
+
+ssize_t op_open(struct request *request)
+{
+        struct fs *fs = request->fs;
+        struct fuse_open_out out = {.open_flags = open_reply_flags(fs, false)};
+        int flags;
+        NODE(node);
+
+        bool reads = (request->in.open.flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
+        int r = reads ? node_get_to_read(fs, &request->header, &node)
+                      : node_get_linked(fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (S_ISDIR(node.inode->type))
+                return -EISDIR;
+        r = open_flags(fs, request->in.open.flags, &flags);
+        if (r < 0)
+                return r;
+
+        int fd = flags == O_RDONLY ? take_parked(fs, &node) : -1;
+
+        if (fd < 0)
+                fd = open_node(&node, flags, kills_setuid(request, flags, request->in.open.open_flags));
+        if (fd < 0)
+                return fd;
+        r = handle_add(fs, fd, HANDLE_FILE, flags, &node, &out.fh);
+        return r < 0 ? r : reply(request, &out, sizeof(out));
+}
+
+/* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
+static int create_new(struct request *request, int directory_fd, int flags)
+{
+        const struct fuse_create_in *in = &request->in.create;
+        const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+        _cleanup_(credentials_restore) struct credentials saved;
+        int r = act_as_caller(request, in->umask, &saved);
+
+        if (r < 0)
+                return r;
+        return sys_result(openat(directory_fd, request->name, how, in->mode & 07777));
+}
+
+/* Somebody else was faster. The lookup in @entry stays only if this succeeds. */
+static int open_existing(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
+{
+        struct fs *fs = request->fs;
+        int r = inode_lookup(fs, directory->fd, &directory->inode->id.key, request->name, entry);
+        NODE(node);
+
+        if (r < 0)
+                return r;
+        r = node_get(fs, entry->nodeid, &node);
+        if (r == 0 && S_ISDIR(node.inode->type))
+                r = -EISDIR;
+
+        int fd = r < 0 ? r : open_node(&node, flags, kills_setuid(request, flags, request->in.create.open_flags));
+
+        if (fd < 0)
+                inode_forget(fs, entry->nodeid, 1);
+        return fd;
+}
+
+/* An fd and one lookup in @entry, or a negative errno. */
+static int create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
+{
+        _cleanup_(fd_closep) int fd = create_new(request, directory->fd, flags);
+
+        if (fd == -EEXIST && !(request->in.create.flags & O_EXCL))
+                return open_existing(request, directory, flags, entry);
+        if (fd < 0)
+                return fd;
+
+        int r = label_new(request, -1, fd);
+
+        if (r < 0)
+                unlinkat(directory->fd, request->name, 0);
+        else
+                r = inode_lookup_open(request->fs, fd, &directory->inode->id.key, entry);
+        return r < 0 ? r : fd_take(&fd);
+}
+
+/* A file without a name. */
+static int create_unnamed(struct request *request, const struct node *directory, int flags,
+                          struct fuse_entry_out *entry)
+{
+        const struct fuse_create_in *in = &request->in.create;
+        const int how = (flags & ~O_TRUNC) | O_TMPFILE | (int)(in->flags & O_EXCL) | O_CLOEXEC;
+        _cleanup_(credentials_restore) struct credentials saved;
+        int r = act_as_caller(request, in->umask, &saved);
+
+        if (r < 0)
+                return r;
+
+        _cleanup_(fd_closep) int fd =
+                sys_result(openat(request->fs->proc_fd, fd_name(directory->fd).text, how, in->mode & 07777));
+
+        if (fd < 0)
+                return fd;
+        credentials_restore(&saved);
+        r = label_new(request, -1, fd);
+        if (r == 0)
+                r = inode_lookup_open(request->fs, fd, &directory->inode->id.key, entry);
+        return r < 0 ? r : fd_take(&fd);
+}
+
+typedef int create_function(struct request *request, const struct node *directory, int flags,
+                            struct fuse_entry_out *entry);
+
+static ssize_t create_and_open(struct request *request, create_function *make)
+{
+        struct fs *fs = request->fs;
+        struct {
+                struct fuse_entry_out entry;
+                struct fuse_open_out open;
+        } out = {.open.open_flags = open_reply_flags(fs, false)};
+        int flags = 0;
+        NODE(directory);
+        NODE(node);
+
+        int r = node_get_linked(fs, request->header.nodeid, &directory);
+
+        if (r == 0)
+                r = open_flags(fs, request->in.create.flags, &flags);
+        if (r == 0)
+                r = inode_room_for_new(fs, 1);
+        if (r < 0)
+                return r;
+
+        int fd = make(request, &directory, flags, &out.entry);
+
+        if (fd < 0)
+                return fd;
+        r = node_get(fs, out.entry.nodeid, &node);
+        if (r == 0)
+                r = handle_add(fs, fd, HANDLE_FILE, flags | O_CREAT, &node, &out.open.fh);
+        else
+                fd_close(fd);
+        if (r < 0) {
+                inode_forget(fs, out.entry.nodeid, 1);
+                return r;
+        }
+        return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_create(struct request *request)
+{
+        return create_and_open(request, create);
+}
+
+ssize_t op_tmpfile(struct request *request)
+{
+        return create_and_open(request, create_unnamed);
+}

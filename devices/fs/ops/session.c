@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/inode.h"
+
+#include <fcntl.h>
+#include <sys/param.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(fstatfs), SYSCALL(syncfs));
+
+/* The oldest kernel whose mapping requests we know. */
+static const uint32_t oldest_minor = 31;
+
+/* The most that one READ or WRITE moves, in pages of 4 KiB: 1 MiB. */
+static const uint16_t max_pages = 256;
+
+/* What we want of what the kernel offers, whatever the options. Not among it, because it would not be true here:
+ * - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
+ * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone;
+ * - CACHE_SYMLINKS: a link that is replaced on the host would be followed for as long as its name is believed. */
+static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_ASYNC_DIO |
+                                      FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP;
+/* Who takes set-user-ID bits away has to know who changes a file. With ATOMIC_O_TRUNC the guest leaves that to us in an
+ * OPEN, which says so only with HANDLE_KILLPRIV_V2. With that, FALLOCATE and COPY_FILE_RANGE say it by their user,
+ * which they don't name with ALLOW_IDMAP. */
+static const uint64_t wanted_for_killpriv = FUSE_HANDLE_KILLPRIV_V2 | FUSE_ATOMIC_O_TRUNC;
+static const uint64_t wanted_without_killpriv = FUSE_ALLOW_IDMAP;
+static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
+static const uint64_t needed_for_acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
+
+uint64_t features_wanted(const struct fs *fs)
+{
+        const struct fs_options *options = &fs->options;
+        const struct {
+                bool wanted;
+                uint64_t flags;
+        } rows[] = {
+                {true, always_wanted},
+                {fs->window.usable, wanted_for_window},
+                {!options->no_readdirplus, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO},
+                {!options->no_submounts, FUSE_SUBMOUNTS},
+                {options->writeback, FUSE_WRITEBACK_CACHE},
+                {options->killpriv_v2, wanted_for_killpriv},
+                {!options->killpriv_v2, wanted_without_killpriv},
+                {options->allow_mmap, FUSE_DIRECT_IO_ALLOW_MMAP},
+                {options->xattr, FUSE_SETXATTR_EXT},
+                {options->posix_acl != FS_NEVER, needed_for_acl},
+                {options->security_label != FS_NEVER, FUSE_SECURITY_CTX},
+                {options->posix_lock, FUSE_POSIX_LOCKS},
+                {options->flock, FUSE_FLOCK_LOCKS},
+        };
+        uint64_t flags = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                flags |= rows[i].wanted ? rows[i].flags : 0;
+        return flags;
+}
+
+static uint64_t offered_flags(const struct fuse_init_in *in)
+{
+        uint64_t flags = in->flags;
+
+        if (flags & FUSE_INIT_EXT)
+                flags |= (uint64_t)in->flags2 << 32;
+        return flags;
+}
+
+/* Some are of no use, or wrong, without all of those that they need. */
+static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
+{
+        const struct {
+                uint64_t needed, without;
+        } rows[] = {
+                {needed_for_acl, FUSE_POSIX_ACL | FUSE_DONT_MASK},
+                {wanted_for_killpriv, FUSE_ATOMIC_O_TRUNC},
+        };
+        uint64_t flags = offered_flags(in) & features_wanted(fs);
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if ((flags & rows[i].needed) != rows[i].needed)
+                        flags &= ~rows[i].without;
+        return flags;
+}
+
+/* What the options insist on. NULL: nothing that is not there. */
+static const char *missing(const struct fs *fs, uint64_t flags)
+{
+        if (fs->options.posix_acl == FS_ALWAYS && !(flags & FUSE_POSIX_ACL))
+                return "--posix-acl=always, but the guest's kernel has no access lists with FUSE";
+        if (fs->options.security_label == FS_ALWAYS && !(flags & FUSE_SECURITY_CTX))
+                return "--security-label=always, but the guest's kernel sends no security labels";
+        return NULL;
+}
+
+/* The guest names both for a mount that maps what we say (dax=inode), and the first alone for one that maps everything
+ * (dax=always). The latter must fail if nothing can be mapped, and does if told of an alignment that it can't keep. */
+static const uint16_t impossible_alignment = 63;
+
+static uint16_t alignment(const struct fs *fs, uint64_t flags)
+{
+        if (!(flags & FUSE_MAP_ALIGNMENT))
+                return 0;
+        return fs->window.usable ? (uint16_t)__builtin_ctzll(fs->window.page) : impossible_alignment;
+}
+
+static bool wants_all_mapped(const struct fuse_init_in *in)
+{
+        return (offered_flags(in) & wanted_for_window) == FUSE_MAP_ALIGNMENT;
+}
+
+/* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
+static ssize_t offer_our_version(struct request *request)
+{
+        const struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
+
+        return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_init(struct request *request)
+{
+        struct fs *fs = request->fs;
+        const struct fuse_init_in *in = &request->in.init;
+
+        if (in->major > FUSE_KERNEL_VERSION)
+                return offer_our_version(request);
+        if (in->major < FUSE_KERNEL_VERSION || in->minor < oldest_minor)
+                return -EPROTO;
+
+        /* A guest that was restarted without a device reset has not said goodbye. */
+        session_end(fs);
+        window_try(&fs->window);
+
+        uint64_t flags = choose_flags(fs, in);
+        const char *insisted = missing(fs, flags);
+
+        if (insisted) {
+                log_error(&fs->options.log, "%s", insisted);
+                return -EOPNOTSUPP;
+        }
+        if (fs->window.size > 0 && wants_all_mapped(in))
+                flags |= FUSE_MAP_ALIGNMENT;
+
+        const struct fuse_init_out out = {
+                .major = FUSE_KERNEL_VERSION,
+                .minor = MIN(in->minor, (uint32_t)FS_KERNEL_MINOR_VERSION),
+                .max_readahead = in->max_readahead,
+                .flags = (uint32_t)flags,
+                .flags2 = (uint32_t)(flags >> 32),
+                .max_write = max_pages * 4096u,
+                .max_pages = max_pages,
+                .time_gran = 1,
+                .map_alignment = alignment(fs, flags),
+        };
+
+        fs->features = flags;
+        fs->ready = true;
+        expiring_wake(&fs->expiring);
+        return reply(request, &out, sizeof(out));
+}
+
+ssize_t op_destroy(struct request *request)
+{
+        session_end(request->fs);
+        return 0;
+}
+
+/* All of the file system that the node is on. */
+ssize_t op_syncfs(struct request *request)
+{
+        NODE(node);
+
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        shadows_sync(&request->fs->window.shadows);
+
+        _cleanup_(fd_closep) int fd = node_open(&node, O_RDONLY);
+
+        return fd < 0 ? fd : sys_result(syncfs(fd));
+}
+
+ssize_t op_statfs(struct request *request)
+{
+        struct statfs stat;
+        NODE(node);
+
+        int r = node_get(request->fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (fstatfs(node.fd, &stat) < 0)
+                return -errno;
+
+        const struct fuse_statfs_out out = {
+                .st =
+                        {
+                                .blocks = stat.f_blocks,
+                                .bfree = stat.f_bfree,
+                                .bavail = stat.f_bavail,
+                                .files = stat.f_files,
+                                .ffree = stat.f_ffree,
+                                .bsize = (uint32_t)stat.f_bsize,
+                                .namelen = (uint32_t)stat.f_namelen,
+                                .frsize = (uint32_t)stat.f_frsize,
+                        },
+        };
+
+        return reply(request, &out, sizeof(out));
+}

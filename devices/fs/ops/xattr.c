@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/fs/core/operations.h"
+#include "devices/fs/core/state.h"
+#include "devices/fs/files/inode.h"
+#include "devices/fs/files/xattr_map.h"
+
+#include <string.h>
+#include <sys/param.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(setxattr), SYSCALL(getxattr), SYSCALL(listxattr), SYSCALL(removexattr));
+
+/* An O_PATH descriptor has no extended attributes for fgetxattr(2), and a file is not opened for them, as that may do
+ * things; so its name in /proc/self/fd is used, which is relative to the working directory, see fs_new(). */
+
+/* Access lists are not to be read or changed where the guest's kernel does not enforce them. */
+static bool is_unknown_acl(const struct fs *fs, const char *name)
+{
+        static const char acl[] = "system.posix_acl_";
+
+        return strncmp(name, acl, strlen(acl)) == 0 && !(fs->features & FUSE_POSIX_ACL);
+}
+
+/* The name on the host of what the guest calls @name. */
+static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_NAME_SIZE])
+{
+        if (!fs->options.xattr)
+                return -ENOSYS;
+        if (is_unknown_acl(fs, name))
+                return -EOPNOTSUPP;
+        return xattr_to_host(fs->options.xattr_map, name, host);
+}
+
+/* What every request on an attribute begins with. */
+static int begin(struct request *request, struct node *node, char host[XATTR_NAME_SIZE])
+{
+        int r = node_get_linked(request->fs, request->header.nodeid, node);
+
+        return r < 0 ? r : name_on_host(request->fs, request->name, host);
+}
+
+/* To change an attribute of a submount that it has not entered is as bad for Linux 7.2 as to remove it: see
+ * inode_check_no_submount(). */
+static int begin_change(struct request *request, struct node *node, char host[XATTR_NAME_SIZE])
+{
+        int r = begin(request, node, host);
+
+        return r == 0 && node->inode->not_entered ? -EBUSY : r;
+}
+
+ssize_t op_setxattr(struct request *request)
+{
+        const struct fuse_setxattr_in *in = &request->in.setxattr;
+        char host[XATTR_NAME_SIZE];
+        NODE(node);
+
+        int r = begin_change(request, &node, host);
+
+        if (r < 0)
+                return r;
+        if (in->size != request->data.left)
+                return -EINVAL;
+        if (in->size > XATTR_SIZE_MAX)
+                return -E2BIG;
+
+        _cleanup_(freep) void *value = malloc(in->size + 1);
+
+        if (!value)
+                return -ENOMEM;
+        cursor_read(&request->data, value, in->size);
+
+        WITHOUT_FSETID(in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
+
+        return sys_result(setxattr(fd_name(node.fd).text, host, value, in->size, (int)in->flags));
+}
+
+/* @size is what there is. The guest asked for as much as @wanted, or, with 0, how much there is. */
+static ssize_t reply_value(struct request *request, const void *value, size_t size, uint32_t wanted)
+{
+        const struct fuse_getxattr_out out = {.size = (uint32_t)size};
+
+        if (wanted == 0)
+                return reply(request, &out, sizeof(out));
+        return size > wanted ? -ERANGE : reply(request, value, size);
+}
+
+ssize_t op_getxattr(struct request *request)
+{
+        const uint32_t wanted = MIN(request->in.getxattr.size, (uint32_t)XATTR_SIZE_MAX);
+        char host[XATTR_NAME_SIZE];
+        NODE(node);
+
+        int r = begin(request, &node, host);
+
+        /* To be forbidden is not to be there: every execve() in the guest asks for the file's capabilities. */
+        if (r < 0)
+                return r == -EPERM ? -ENODATA : r;
+
+        _cleanup_(freep) void *value = malloc(wanted + 1);
+
+        if (!value)
+                return -ENOMEM;
+
+        ssize_t size = getxattr(fd_name(node.fd).text, host, wanted ? value : NULL, wanted);
+
+        return size < 0 ? -errno : reply_value(request, value, (size_t)size, wanted);
+}
+
+/* The names in @list that the guest may see, as it calls them, in place. Returns how many bytes they have. */
+static size_t translate(const struct fs *fs, char *list, size_t size)
+{
+        size_t kept = 0;
+
+        for (char *name = list, *next; name < list + size; name = next) {
+                const char *guest = xattr_to_guest(fs->options.xattr_map, name);
+
+                next = name + strlen(name) + 1;
+                if (!guest || guest[0] == '\0' || is_unknown_acl(fs, guest))
+                        continue;
+                memmove(list + kept, guest, (size_t)(next - guest));
+                kept += (size_t)(next - guest);
+        }
+        return kept;
+}
+
+ssize_t op_listxattr(struct request *request)
+{
+        struct fs *fs = request->fs;
+        NODE(node);
+
+        int r = node_get_linked(fs, request->header.nodeid, &node);
+
+        if (r < 0)
+                return r;
+        if (!fs->options.xattr)
+                return -ENOSYS;
+
+        _cleanup_(freep) char *list = malloc(XATTR_LIST_MAX);
+
+        if (!list)
+                return -ENOMEM;
+
+        ssize_t size = listxattr(fd_name(node.fd).text, list, XATTR_LIST_MAX);
+
+        if (size < 0)
+                return -errno;
+        return reply_value(request, list, translate(fs, list, (size_t)size), request->in.getxattr.size);
+}
+
+ssize_t op_removexattr(struct request *request)
+{
+        char host[XATTR_NAME_SIZE];
+        NODE(node);
+
+        int r = begin_change(request, &node, host);
+
+        return r < 0 ? r : sys_result(removexattr(fd_name(node.fd).text, host));
+}
+
+/* By its name in the directory where it was made, which somebody may have given to another file by now: one in the
+ * share, that the guest may label all the same. */
+static int open_new(const struct request *request, int directory_fd, int fd)
+{
+        if (fd >= 0)
+                return fd_dup(fd);
+        fd = openat(directory_fd, request->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+int label_new(const struct request *request, int directory_fd, int fd)
+{
+        const struct extensions *extensions = &request->extensions;
+        struct cursor label = extensions->label;
+        char host[XATTR_NAME_SIZE], value[4096];
+        const size_t size = label.left;
+
+        if (!extensions->has_label || !(request->fs->features & FUSE_SECURITY_CTX))
+                return 0;
+        if (size > sizeof(value))
+                return -E2BIG;
+
+        int r = name_on_host(request->fs, extensions->label_name, host);
+        _cleanup_(fd_closep) int new_fd = r < 0 ? r : open_new(request, directory_fd, fd);
+
+        if (new_fd < 0)
+                return new_fd;
+        cursor_read(&label, value, size);
+        return sys_result(setxattr(fd_name(new_fd).text, host, value, size, 0));
+}
+
+static const char capability[] = "security.capability";
+
+void drop_mapped_capability(const struct fs *fs, int fd)
+{
+        char host[XATTR_NAME_SIZE];
+
+        if (fs->options.xattr_map && xattr_to_host(fs->options.xattr_map, capability, host) == 0 &&
+            strcmp(host, capability) != 0)
+                removexattr(fd_name(fd).text, host);
+}
