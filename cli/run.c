@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* "oriel run": options, console, control socket and signals of a machine, and the loop that serves them. The machine
- * itself is vmm/machine.c. All that is in a new process; the one that the user has started becomes the broker
+ * itself is vmm/machine/machine.c. All that is in a new process; the one that the user has started becomes the broker
  * (cli/broker.c), which does what needs more rights than the machine's process keeps, and ends with its exit status
  * without waiting for anything that a back-end can make that process wait for. */
 
@@ -16,9 +16,9 @@
 #include "program/signals.h"
 #include "program/socket_file.h"
 #include "vmm/control/control.h"
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/sandbox.h"
 #include "vmm/platform/console.h"
-#include "vmm/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 
 #include "cli/broker.h"
 #include "program/options.h"
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 /* What --device and --share of oriel run say, for the machine and for the broker. */
 struct run_devices {

@@ -77,7 +77,7 @@ void machine_stand_in(struct input *input)
         world.windows[0].shown = true;
 }
 
-/* ---- vmm/machine.h ---- */
+/* ---- vmm/machine/machine.h ---- */
 
 bool machine_paused(struct machine *machine)
 {

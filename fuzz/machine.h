@@ -3,10 +3,10 @@
 #define FUZZ_MACHINE_H
 
 #include "fuzz/input.h"
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
-/* vmm/machine.h without a machine: its functions, and those of its devices and windows, say what @input wants, which is
- * taken from until the next call. */
+/* vmm/machine/machine.h without a machine: its functions, and those of its devices and windows, say what @input wants,
+ * which is taken from until the next call. */
 void machine_stand_in(struct input *input);
 
 #endif

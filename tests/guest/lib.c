@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include <linux/serial_reg.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pci.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include <linux/pci_regs.h>
 

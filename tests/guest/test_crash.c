@@ -4,7 +4,7 @@
 
 #include "guest.h"
 #include "tests.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 /* There is nothing to take an exception. */
 static void crash(void)

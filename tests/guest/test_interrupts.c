@@ -4,7 +4,7 @@
 
 #include "share.h"
 #include "tests.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>

@@ -4,7 +4,7 @@
  */
 
 #include "vmm/boot/acpi.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include "base/range.h"
 

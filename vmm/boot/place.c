@@ -3,7 +3,7 @@
 /* What every kernel finds in memory, whatever it is. */
 
 #include "vmm/boot/load.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include "base/range.h"
 

@@ -2,7 +2,7 @@
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "vmm/boot/acpi.h"
-#include "vmm/layout.h"
+#include "vmm/machine/layout.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef VMM_CONTROL_CONTROL_H
 #define VMM_CONTROL_CONTROL_H
 
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 /* A machine's QMP server: what it can be asked, and what it tells. On the machine's owner's thread. */
 struct control;

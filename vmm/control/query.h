@@ -2,7 +2,7 @@
 #ifndef VMM_CONTROL_QUERY_H
 #define VMM_CONTROL_QUERY_H
 
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 #include <json.h>
 

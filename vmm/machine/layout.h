@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_LAYOUT_H
-#define VMM_LAYOUT_H
+#ifndef VMM_MACHINE_LAYOUT_H
+#define VMM_MACHINE_LAYOUT_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_WATCH_H
-#define VMM_WATCH_H
+#ifndef VMM_MACHINE_WATCH_H
+#define VMM_MACHINE_WATCH_H
 
 #include "vmm/virtio/virtio.h"
 

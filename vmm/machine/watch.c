@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/watch.h"
+#include "vmm/machine/watch.h"
 
 #include "base/fd.h"
 #include "base/thread.h"

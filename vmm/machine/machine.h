@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_MACHINE_H
-#define VMM_MACHINE_H
+#ifndef VMM_MACHINE_MACHINE_H
+#define VMM_MACHINE_MACHINE_H
 
 #include "vmm/kvm/kvm.h"
 #include "vmm/virtio/virtio.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_SANDBOX_H
-#define VMM_SANDBOX_H
+#ifndef VMM_MACHINE_SANDBOX_H
+#define VMM_MACHINE_SANDBOX_H
 
 /* From now on this process, all its threads included, gains no privileges, and makes only the system calls that a
  * machine needs while it runs: it opens no file by name, starts no program, and makes no socket but a pair of streams.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -7,12 +7,12 @@
 #include "base/range.h"
 #include "channel/channel.h"
 #include "vmm/boot/boot.h"
-#include "vmm/events.h"
-#include "vmm/layout.h"
+#include "vmm/machine/events.h"
+#include "vmm/machine/layout.h"
+#include "vmm/machine/watch.h"
 #include "vmm/platform/pm.h"
 #include "vmm/platform/serial.h"
 #include "vmm/virtio/window.h"
-#include "vmm/watch.h"
 
 #include <errno.h>
 #include <inttypes.h>

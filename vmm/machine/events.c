@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/events.h"
+#include "vmm/machine/events.h"
 
 #include "base/fd.h"
 

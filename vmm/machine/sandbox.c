@@ -4,7 +4,7 @@
  * (cli/broker.c). What comes from a back-end or a guest is served by this process, so it is given effects and not
  * calls: it uses the descriptors that it has or is sent, makes threads and maps memory that can't be run. */
 
-#include "vmm/sandbox.h"
+#include "vmm/machine/sandbox.h"
 
 #include "base/cleanup.h"
 #include "seccomp/filter.h"

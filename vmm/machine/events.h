@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_EVENTS_H
-#define VMM_EVENTS_H
+#ifndef VMM_MACHINE_EVENTS_H
+#define VMM_MACHINE_EVENTS_H
 
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 #include <pthread.h>
 #include <sys/queue.h>
