@@ -6,7 +6,7 @@ DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) oriel oriel-fs tests/guest/guest
+	@ninja -C $(BUILD) oriel oriel-fs guest/guest
 
 $(BUILD)/build.ninja:
 	@tools/packages build

@@ -1,65 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
-#include "base/fd.h"
-#include "base/log.h"
-#include "cli/bench_fs.h"
+#include "bench/common/figures.h"
+#include "bench/fs/fs.h"
+#include "bench/map/map.h"
+#include "bench/trace/trace.h"
 #include "cli/commands.h"
-#include "cli/floor.h"
-#include "cli/measure.h"
 #include "program/options.h"
 #include "program/report.h"
 
-#include <errno.h>
-#include <json.h>
-#include <linux/virtio_config.h>
-#include <oriel/backend.h>
-#include <oriel/driver.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define SIZE     (UINT64_C(2) << 20)
-#define STRIDE   (2 * SIZE) /* no mapping has a neighbour, so that the kernel merges none */
-#define PIPELINE 64
-#define MAX_LIVE 30000
-#define SPARE    PIPELINE /* places beyond the live ones, for what is measured */
-#define BLOCK    50       /* round trips measured in a row before it is the other's turn */
-#define BLOCKS   40
-#define SAMPLES  (BLOCK * BLOCKS)
-
-static bool as_json;
-static bool one_cpu;
-static unsigned only_live = UINT32_MAX;
-
-struct fs_options fs_options = {.runs = 5};
+static struct bench_map_options map_options = {.live = UINT32_MAX};
 
 static const struct option_row rows[] = {
-        {"live", OPTION_NUMBER, &only_live, "N",
+        {"live", OPTION_NUMBER, &map_options.live, "N",
          "measure with N live mappings only (default: 0, 500, 10000 and 30000)"},
-        {"one-cpu", OPTION_FLAG, &one_cpu, NULL, "keep both sides on one CPU (default: one each, where there are two)"},
-        {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object"},
-        {"peer", OPTION_STRING, &fs_options.peer, "COMMAND",
+        {"one-cpu", OPTION_FLAG, &map_options.one_cpu, NULL,
+         "keep both sides on one CPU (default: one each, where there are two)"},
+        {"json", OPTION_FLAG, &map_options.json, NULL, "print one JSON object"},
+        {"peer", OPTION_STRING, &bench_fs_options.peer, "COMMAND",
          "fs: another virtio-fs back-end to compare oriel-fs with; its socket and directory are added"},
-        {"dir", OPTION_LIST, &fs_options.dirs, "DIR",
+        {"dir", OPTION_LIST, &bench_fs_options.dirs, "DIR",
          "fs: where to make the scratch directory, each in turn (default: $TMPDIR or /tmp)"},
-        {"runs", OPTION_NUMBER, &fs_options.runs, "N", "fs: how often each row is measured (default: 5)"},
-        {"svg", OPTION_STRING, &fs_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
-        {"two-cpus", OPTION_FLAG, &fs_options.two_cpus, NULL,
+        {"runs", OPTION_NUMBER, &bench_fs_options.runs, "N", "fs: how often each row is measured (default: 5)"},
+        {"svg", OPTION_STRING, &bench_fs_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
+        {"two-cpus", OPTION_FLAG, &bench_fs_options.two_cpus, NULL,
          "fs: a CPU each also at depth 1 (default: one CPU at depth 1, one each at depth 32)"},
-        {"only", OPTION_LIST, &fs_options.only, "ROW",
+        {"only", OPTION_LIST, &bench_fs_options.only, "ROW",
          "fs: only the rows whose key begins with ROW, and others so named"},
-        {"quick", OPTION_FLAG, &fs_options.quick, NULL, "fs: everything small and short, to see that it works"},
-        {"own-option", OPTION_LIST, &fs_options.own_options, "OPTION",
+        {"quick", OPTION_FLAG, &bench_fs_options.quick, NULL, "fs: everything small and short, to see that it works"},
+        {"own-option", OPTION_LIST, &bench_fs_options.own_options, "OPTION",
          "fs: give this to oriel-fs, and others so named"},
-        {"peer-option", OPTION_LIST, &fs_options.peer_options, "OPTION",
+        {"peer-option", OPTION_LIST, &bench_fs_options.peer_options, "OPTION",
          "fs: give this to the peer, and others so named"},
 };
 
@@ -78,330 +50,6 @@ static const struct program program = {
         .max_operands = 1,
 };
 
-/* ---- the front-end's process ---- */
-
-static void run_frontend(int socket)
-{
-        const struct oriel_driver_options options = {.struct_size = sizeof(options), .hole = ORIEL_HOLE_ZERO};
-        struct oriel_driver *driver;
-
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        bind_cpu(!one_cpu);
-        if (oriel_driver_new(&options, socket, &driver) < 0)
-                _exit(1);
-
-        struct oriel_frontend *frontend = oriel_driver_frontend(driver);
-        int fds[3];
-
-        do {
-                oriel_frontend_get_fds(frontend, fds);
-
-                struct pollfd polled[] = {{.fd = fds[0], .events = POLLIN},
-                                          {.fd = fds[1], .events = POLLIN},
-                                          {.fd = fds[2], .events = POLLIN}};
-
-                poll(polled, ARRAY_SIZE(polled), -1);
-        } while (oriel_frontend_dispatch(frontend) == 0);
-        oriel_driver_free(driver);
-        _exit(0);
-}
-
-/* ---- the back-end's process: this one ---- */
-
-struct bench {
-        struct oriel_backend *backend;
-        atomic_bool started;
-        pthread_t dispatcher;
-        int connection; /* the back-end's own fd, to be hung up */
-        int memfd;
-        unsigned live;
-        int floor;
-        int64_t map_ns[SAMPLES], unmap_ns[SAMPLES], floor_map_ns[SAMPLES], floor_unmap_ns[SAMPLES];
-};
-
-static int start(void *userdata, struct oriel_backend_queue *queue)
-{
-        struct bench *bench = userdata;
-
-        (void)queue;
-        atomic_store(&bench->started, true);
-        return 0;
-}
-
-static void stop(void *userdata, struct oriel_backend_queue *queue)
-{
-        (void)userdata;
-        (void)queue;
-}
-
-static void *dispatch(void *userdata)
-{
-        struct bench *bench = userdata;
-        struct pollfd fd = {.fd = oriel_backend_get_fd(bench->backend), .events = POLLIN};
-
-        do
-                poll(&fd, 1, -1);
-        while (oriel_backend_dispatch(bench->backend) == 0);
-        return NULL;
-}
-
-static struct oriel_wire_mmap place(unsigned index)
-{
-        return (struct oriel_wire_mmap){.shm_offset = index * STRIDE, .len = SIZE, .flags = ORIEL_MMAP_READ_WRITE};
-}
-
-static int submit(struct bench *bench, bool map, unsigned index, uint64_t *ticket)
-{
-        struct oriel_wire_mmap request = place(index);
-
-        return map ? oriel_backend_shmem_map(bench->backend, &request, bench->memfd, ticket)
-                   : oriel_backend_shmem_unmap(bench->backend, &request, ticket);
-}
-
-static int64_t measure_one(struct bench *bench, bool map)
-{
-        int64_t begin = now_ns();
-        uint64_t ticket;
-        int r = submit(bench, map, bench->live, &ticket);
-
-        if (r == 0)
-                r = oriel_backend_wait(bench->backend, ticket);
-        return r < 0 ? r : now_ns() - begin;
-}
-
-/* @n requests for the places from @first on, all sent before the first answer is waited for. */
-static int pipeline(struct bench *bench, bool map, unsigned first, unsigned n)
-{
-        uint64_t tickets[PIPELINE];
-        int r = 0;
-
-        for (unsigned i = 0; r == 0 && i < n; i++)
-                r = submit(bench, map, first + i, &tickets[i]);
-        for (unsigned i = 0; r == 0 && i < n; i++)
-                r = oriel_backend_wait(bench->backend, tickets[i]);
-        return r;
-}
-
-static int grow(struct bench *bench, unsigned live)
-{
-        int r = 0;
-
-        while (r == 0 && bench->live < live) {
-                unsigned n = live - bench->live < PIPELINE ? live - bench->live : PIPELINE;
-
-                r = pipeline(bench, true, bench->live, n);
-                bench->live += n;
-        }
-        return r;
-}
-
-static int measure_block(struct bench *bench, int block)
-{
-        for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                bench->map_ns[i] = measure_one(bench, true);
-                bench->unmap_ns[i] = measure_one(bench, false);
-                if (bench->map_ns[i] < 0 || bench->unmap_ns[i] < 0)
-                        return -EIO;
-        }
-        for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                bench->floor_map_ns[i] = floor_map(bench->floor, bench->memfd);
-                bench->floor_unmap_ns[i] = floor_unmap(bench->floor);
-                if (bench->floor_map_ns[i] < 0 || bench->floor_unmap_ns[i] < 0)
-                        return -EIO;
-        }
-        return 0;
-}
-
-struct result {
-        unsigned live;
-        double map_us, unmap_us, floor_map_us, floor_unmap_us, pipelined_us;
-};
-
-static int measure_pipeline(struct bench *bench, double *us)
-{
-        int64_t ns[BLOCKS] = {0};
-
-        for (int i = 0; i < BLOCKS; i++) {
-                int64_t begin = now_ns();
-                int r = pipeline(bench, true, bench->live, PIPELINE);
-
-                ns[i] = (now_ns() - begin) / PIPELINE;
-                if (r == 0)
-                        r = pipeline(bench, false, bench->live, PIPELINE);
-                if (r < 0)
-                        return r;
-        }
-        *us = median_us(ns, BLOCKS);
-        return 0;
-}
-
-static int measure(struct bench *bench, unsigned live, struct result *result)
-{
-        int r = grow(bench, live);
-
-        for (int block = 0; r == 0 && block < BLOCKS; block++)
-                r = measure_block(bench, block);
-        if (r == 0)
-                r = measure_pipeline(bench, &result->pipelined_us);
-        if (r < 0)
-                return r;
-        result->live = live;
-        result->map_us = median_us(bench->map_ns, SAMPLES);
-        result->unmap_us = median_us(bench->unmap_ns, SAMPLES);
-        result->floor_map_us = median_us(bench->floor_map_ns, SAMPLES);
-        result->floor_unmap_us = median_us(bench->floor_unmap_ns, SAMPLES);
-        return 0;
-}
-
-/* ---- printing ---- */
-
-static void mean_floor(const struct result *results, size_t n, double *map, double *unmap)
-{
-        *map = *unmap = 0;
-        for (size_t i = 0; i < n; i++) {
-                *map += results[i].floor_map_us / (double)n;
-                *unmap += results[i].floor_unmap_us / (double)n;
-        }
-}
-
-static void print_json(const struct result *results, size_t n)
-{
-        struct json_object *object = json_object_new_object(), *floor = json_object_new_object();
-        struct json_object *live = json_object_new_array();
-        double map, unmap;
-
-        mean_floor(results, n, &map, &unmap);
-        add_figure(floor, "map_us", map);
-        add_figure(floor, "unmap_us", unmap);
-        for (size_t i = 0; i < n; i++) {
-                struct json_object *row = json_object_new_object();
-
-                json_object_object_add(row, "count", json_object_new_int((int)results[i].live));
-                add_figure(row, "map_us", results[i].map_us);
-                add_figure(row, "unmap_us", results[i].unmap_us);
-                add_figure(row, "map_ratio", results[i].map_us / results[i].floor_map_us);
-                add_figure(row, "unmap_ratio", results[i].unmap_us / results[i].floor_unmap_us);
-                add_figure(row, "pipelined_map_us", results[i].pipelined_us);
-                json_object_array_add(live, row);
-        }
-        json_object_object_add(object, "floor", floor);
-        json_object_object_add(object, "live", live);
-        printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
-        json_object_put(object);
-}
-
-static void print_text(const struct result *results, size_t n)
-{
-        printf("%8s %9s %9s %7s %9s %9s %7s %13s\n", "live", "map us", "floor us", "ratio", "unmap us", "floor us",
-               "ratio", "pipelined us");
-        for (size_t i = 0; i < n; i++) {
-                const struct result *r = &results[i];
-
-                printf("%8u %9.1f %9.1f %7.2f %9.1f %9.1f %7.2f %13.1f\n", r->live, r->map_us, r->floor_map_us,
-                       r->map_us / r->floor_map_us, r->unmap_us, r->floor_unmap_us, r->unmap_us / r->floor_unmap_us,
-                       r->pipelined_us);
-        }
-}
-
-/* ---- running ---- */
-
-static int make_backend(struct bench *bench)
-{
-        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {(MAX_LIVE + SPARE) * STRIDE};
-        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start, .stop = stop};
-        struct oriel_log log = stderr_log(0);
-        const struct oriel_backend_options options = {
-                .struct_size = sizeof(options),
-                .ops = &ops,
-                .userdata = bench,
-                .log = &log,
-                .device_features = ORIEL_FEATURE(VIRTIO_F_VERSION_1),
-                .queues = 1,
-                .shmem_sizes = sizes,
-        };
-
-        return oriel_backend_new(&options, &bench->backend);
-}
-
-static pid_t connect_frontend(struct bench *bench)
-{
-        int fds[2];
-
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-                return -errno;
-
-        pid_t pid = fork();
-
-        if (pid == 0) {
-                close(fds[0]);
-                run_frontend(fds[1]);
-        }
-        fd_close(fds[1]);
-        if (pid < 0) {
-                fd_close(fds[0]);
-                return -errno;
-        }
-
-        int r = oriel_backend_attach(bench->backend, fds[0]);
-
-        bench->connection = fds[0];
-        if (r == 0)
-                r = -pthread_create(&bench->dispatcher, NULL, dispatch, bench);
-        return r < 0 ? r : pid;
-}
-
-static int wait_started(struct bench *bench)
-{
-        for (int i = 0; i < 500 && !atomic_load(&bench->started); i++)
-                usleep(10000);
-        return atomic_load(&bench->started) ? 0 : -ETIMEDOUT;
-}
-
-static int run_all(struct bench *bench, const unsigned *counts, size_t n, struct result *results)
-{
-        int r = wait_started(bench);
-
-        bind_cpu(false);
-        for (size_t i = 0; r == 0 && i < n; i++)
-                r = measure(bench, counts[i], &results[i]);
-        return r;
-}
-
-static int bench_map(void)
-{
-        static const unsigned all[] = {0, 500, 10000, MAX_LIVE};
-        static struct bench bench;
-        const unsigned *counts = only_live == UINT32_MAX ? all : &only_live;
-        size_t n = only_live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
-        struct result results[ARRAY_SIZE(all)] = {0};
-        pid_t floor_pid = floor_start(&bench.floor, !one_cpu), frontend_pid = -1;
-        int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
-
-        bench.memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
-        if (bench.memfd < 0 || ftruncate(bench.memfd, SIZE) < 0)
-                r = -errno;
-        if (r == 0)
-                frontend_pid = connect_frontend(&bench);
-        if (frontend_pid > 0) {
-                r = run_all(&bench, counts, n, results);
-                shutdown(bench.connection, SHUT_RDWR);
-                pthread_join(bench.dispatcher, NULL);
-                waitpid(frontend_pid, NULL, 0);
-        }
-        oriel_backend_free(bench.backend);
-        fd_close(bench.memfd);
-        fd_close(bench.floor);
-        if (floor_pid > 0)
-                waitpid(floor_pid, NULL, 0);
-        if (r < 0 || frontend_pid < 0)
-                return fail("the benchmark failed: %s", strerror(r < 0 ? -r : -frontend_pid));
-        if (as_json)
-                print_json(results, n);
-        else
-                print_text(results, n);
-        return STATUS_SUCCESS;
-}
-
 int command_bench(int argc, char **argv)
 {
         char **operands;
@@ -409,20 +57,20 @@ int command_bench(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (only_live != UINT32_MAX && only_live > MAX_LIVE) {
-                report("--live: at most %d (see oriel bench --help)", MAX_LIVE);
+        if (map_options.live != UINT32_MAX && map_options.live > BENCH_MAP_MAX_LIVE) {
+                report("--live: at most %d (see oriel bench --help)", BENCH_MAP_MAX_LIVE);
                 return STATUS_USAGE;
         }
-        if (fs_options.runs < 1 || fs_options.runs > MAX_RUNS) {
+        if (bench_fs_options.runs < 1 || bench_fs_options.runs > MAX_RUNS) {
                 report("--runs: 1 to %d (see oriel bench --help)", MAX_RUNS);
                 return STATUS_USAGE;
         }
-        fs_options.json = as_json;
-        fs_options.one_cpu = one_cpu;
+        bench_fs_options.json = map_options.json;
+        bench_fs_options.one_cpu = map_options.one_cpu;
         if (strcmp(operands[0], "map") == 0)
-                return bench_map();
+                return bench_map(&map_options);
         if (strcmp(operands[0], "trace") == 0)
-                return bench_trace(one_cpu, as_json);
+                return bench_trace(map_options.one_cpu, map_options.json);
         if (strcmp(operands[0], "fs") == 0)
                 return bench_fs();
         report("'%s' is not a benchmark: map, trace or fs (see oriel bench --help)", operands[0]);

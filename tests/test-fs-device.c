@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 #include "base/test.h"
-#include "cli/fuse_client.h"
+#include "clients/fs/client.h"
 #include "devices/fs/device.h"
 #include "session.h"
 

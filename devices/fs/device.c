@@ -5,6 +5,7 @@
 
 #include "devices/fs/device.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
@@ -119,14 +120,6 @@ static int wait_ticket(void *userdata, uint64_t ticket)
 static const struct fs_window_ops window_ops = {submit_map, submit_unmap, wait_ticket};
 
 /* ---- the queues ---- */
-
-static int64_t now_ns(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* Returns that there is nothing untold. */
 static bool tell(struct workers *workers)

@@ -6,7 +6,7 @@ import shutil
 
 from lab import HERE, ORIEL, Case, main
 
-GUEST = os.path.join(os.path.abspath(os.environ["ORIEL_BUILD"]), "tests/guest/guest")
+GUEST = os.path.join(os.path.abspath(os.environ["ORIEL_BUILD"]), "guest/guest")
 
 
 class Qmp(Case):

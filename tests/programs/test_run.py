@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""oriel run with a guest of our own (tests/guest), which does one test and says in TAP how it went; and without KVM what
+"""oriel run with a guest of our own (guest), which does one test and says in TAP how it went; and without KVM what
 a user may get wrong."""
 import array
 import contextlib
@@ -36,12 +36,12 @@ CYCLES = 100_000 if SANDBOX == "on" else 5_000
 
 @functools.cache
 def content(size, seed):
-    """As in tests/guest/share.h."""
+    """As in guest/share.h."""
     words = array.array("I", (((i + seed) * 2654435761) & 0xffffffff for i in range((size + 3) // 4)))
     return words.tobytes()[:size]
 
 
-STORE_CODE = bytes.fromhex("c60755c3")  # as in tests/guest/test_readonly.c
+STORE_CODE = bytes.fromhex("c60755c3")  # as in guest/test_readonly.c
 
 
 @functools.cache

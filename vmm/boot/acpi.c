@@ -3,7 +3,7 @@
 /* ACPI 6.5, chapter 5.2: the tables. */
 
 #include "vmm/boot/acpi.h"
-#include "vmm/machine/layout.h"
+#include "vmm/arch/layout.h"
 
 #include "base/range.h"
 

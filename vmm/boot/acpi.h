@@ -12,7 +12,7 @@ struct acpi_machine {
         struct oriel_range mmio64; /* empty: none */
 };
 
-/* The tables of a machine with the devices of vmm/machine/layout.h, for memory at @address (a multiple of 64) of which
+/* The tables of a machine with the devices of vmm/arch/layout.h, for memory at @address (a multiple of 64) of which
  * this process has @size bytes in @memory. The root pointer is at @rsdp. -ENOSPC; -EINVAL. */
 int acpi_build(const struct acpi_machine *machine, void *memory, size_t size, uint64_t address, uint64_t *rsdp);
 

@@ -2,8 +2,8 @@
 
 /* What every kernel finds in memory, whatever it is. */
 
+#include "vmm/arch/layout.h"
 #include "vmm/boot/load.h"
-#include "vmm/machine/layout.h"
 
 #include "base/range.h"
 

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ACPI's fixed hardware: the power button, turning off and the reset register, at the offsets that vmm/machine/layout.h
+/* ACPI's fixed hardware: the power button, turning off and the reset register, at the offsets that vmm/arch/layout.h
  * gives (LAYOUT_PM1_EVENT and on). ACPI 6.5, chapter 4.8.3. It knows no bus. Any thread. */
 struct pm;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/test.h"
-#include "vmm/machine/layout.h"
+#include "vmm/arch/layout.h"
 #include "vmm/platform/pm.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The window's policy by itself, with this process in the guest's place. What a vcpu sees is tests/guest's. */
+/* The window's policy by itself, with this process in the guest's place. What a vcpu sees is guest's. */
 
 #include "base/fd.h"
 #include "base/test.h"

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench/common/floor.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <oriel/protocol.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SIZE (UINT64_C(2) << 20)
+
+struct request {
+        struct oriel_wire_header header;
+        struct oriel_wire_mmap map;
+} __attribute__((packed));
+
+struct reply {
+        struct oriel_wire_header header;
+        uint64_t u64;
+} __attribute__((packed));
+
+union control {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))];
+};
+
+void bind_cpu(bool other)
+{
+        cpu_set_t allowed, chosen;
+        size_t cpu = CPU_SETSIZE;
+
+        if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+                return;
+        for (size_t i = 0; i < CPU_SETSIZE; i++)
+                if (CPU_ISSET(i, &allowed) && (cpu == CPU_SETSIZE || other))
+                        cpu = i;
+        CPU_ZERO(&chosen);
+        CPU_SET(cpu, &chosen);
+        sched_setaffinity(0, sizeof(chosen), &chosen);
+}
+
+static int receive_request(int socket, struct request *request)
+{
+        union control control;
+        struct iovec iov = {request, sizeof(*request)};
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+        int fd = -1;
+
+        if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL) != (ssize_t)sizeof(*request))
+                return -2;
+        if (CMSG_FIRSTHDR(&msg))
+                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+        return fd;
+}
+
+void floor_serve(int socket)
+{
+        uint8_t *window = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        struct request request;
+        struct reply reply = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)}, 0};
+        struct stat st;
+        int fd;
+
+        while (window != MAP_FAILED && (fd = receive_request(socket, &request)) > -2) {
+                if (fd >= 0) {
+                        reply.u64 = fstat(fd, &st) < 0 || mmap(window, SIZE, PROT_READ | PROT_WRITE,
+                                                               MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED;
+                        fd_close(fd);
+                } else {
+                        reply.u64 = mmap(window, SIZE, PROT_READ,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED;
+                }
+                if (send(socket, &reply, sizeof(reply), MSG_NOSIGNAL) != (ssize_t)sizeof(reply))
+                        break;
+        }
+}
+
+pid_t floor_start(int *socket, bool other_cpu)
+{
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                close(fds[0]);
+                bind_cpu(other_cpu);
+                floor_serve(fds[1]);
+                _exit(0);
+        }
+        fd_close(fds[1]);
+        if (pid < 0)
+                fd_close(fds[0]);
+        *socket = fds[0];
+        return pid < 0 ? -errno : pid;
+}
+
+static int64_t round_trip(int socket, int fd)
+{
+        struct request request = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
+                                  {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
+        struct iovec iov = {&request, sizeof(request)};
+        union control control = {0};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        struct reply reply;
+        int64_t begin = now_ns();
+
+        if (fd >= 0) {
+                msg.msg_control = control.room;
+                msg.msg_controllen = sizeof(control.room);
+
+                struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+                c->cmsg_level = SOL_SOCKET;
+                c->cmsg_type = SCM_RIGHTS;
+                c->cmsg_len = CMSG_LEN(sizeof(int));
+                memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+        }
+        if (sendmsg(socket, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(request) ||
+            recv(socket, &reply, sizeof(reply), MSG_WAITALL) != (ssize_t)sizeof(reply) || reply.u64)
+                return -1;
+        return now_ns() - begin;
+}
+
+int64_t floor_map(int socket, int fd)
+{
+        return round_trip(socket, fd);
+}
+
+int64_t floor_unmap(int socket)
+{
+        return round_trip(socket, -1);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench/common/measure.h"
+
+#include <json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int compare(const void *a, const void *b)
+{
+        const int64_t *x = a, *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+double median_us(int64_t *ns, size_t n)
+{
+        qsort(ns, n, sizeof(ns[0]), compare);
+        int64_t middle = ns[n / 2];
+
+        return (double)middle / 1000;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+        const double *x = a, *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+double median(double *values, size_t n)
+{
+        qsort(values, n, sizeof(values[0]), compare_doubles);
+        return n ? values[n / 2] : 0;
+}
+
+void add_figure(struct json_object *object, const char *key, double value)
+{
+        char text[32];
+
+        snprintf(text, sizeof(text), "%.3f", value);
+        json_object_object_add(object, key, json_object_new_double_s(value, text));
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "bench/fs/rows.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The system calls of an operation, made by this process: what is left of it without any back-end. */
+
+#define BUFFERS_SIZE (LOAD_DEPTH_MAX * LOAD_DATA_SIZE)
+
+static int open_in_share(const struct place *place, const char *name, int flags)
+{
+        char path[sizeof(place->path) + 16];
+
+        snprintf(path, sizeof(path), "%s/share/%s", place->path, name);
+        return open(path, flags | O_CLOEXEC);
+}
+
+/* Buffers are shared memory, as a guest's are. */
+int alone_open(struct alone *alone, const struct place *place)
+{
+        void *buffers =
+                mmap(NULL, BUFFERS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+        *alone = (struct alone){
+                .data_fd = open_in_share(place, "data", O_RDONLY),
+                .written_fd = open_in_share(place, "written", O_RDWR),
+                .new_fd = open_in_share(place, "new", O_PATH | O_DIRECTORY),
+                .buffers = buffers == MAP_FAILED ? NULL : buffers,
+        };
+        if (alone->data_fd >= 0 && alone->written_fd >= 0 && alone->new_fd >= 0 && alone->buffers)
+                return 0;
+
+        int error = errno;
+
+        alone_close(alone);
+        return -error;
+}
+
+void alone_close(struct alone *alone)
+{
+        fd_close(alone->data_fd);
+        fd_close(alone->written_fd);
+        fd_close(alone->new_fd);
+        if (alone->buffers)
+                munmap(alone->buffers, BUFFERS_SIZE);
+        *alone = (struct alone){-1, -1, -1, NULL};
+}
+
+static int check_size(ssize_t n, uint32_t size)
+{
+        return n == (ssize_t)size ? 0 : n < 0 ? -errno : -EIO;
+}
+
+int alone_read(struct rows_state *state, const struct alone *alone, uint8_t *buffer)
+{
+        const struct iovec iov = {buffer, state->size};
+
+        return check_size(preadv2(alone->data_fd, &iov, 1, (off_t)next_offset(state, state->read_size), 0),
+                          state->size);
+}
+
+int alone_write(struct rows_state *state, const struct alone *alone, uint8_t *buffer)
+{
+        const struct iovec iov = {buffer, state->size};
+
+        return check_size(pwritev2(alone->written_fd, &iov, 1, (off_t)next_offset(state, state->write_size), 0),
+                          state->size);
+}
+
+/* Its answer tells what the file is. */
+int alone_create(struct rows_state *state, const struct alone *alone, uint8_t *buffer)
+{
+        struct statx stat;
+        char name[16];
+
+        (void)buffer;
+        snprintf(name, sizeof(name), "n%08x", state->next++);
+
+        int fd = openat(alone->new_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        if (fd < 0)
+                return -errno;
+
+        int r = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stat) < 0 ? -errno : 0;
+
+        fd_close(fd);
+        if (unlinkat(alone->new_fd, name, 0) < 0 && r == 0)
+                r = -errno;
+        return r;
+}
+
+static int64_t own_cpu_ns(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+        return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int alone_measure(struct rows_state *state, const struct alone *alone, alone_operation *operation, unsigned depth,
+                  int64_t length_ns, struct tally *tally)
+{
+        int64_t cpu = own_cpu_ns(), begin = now_ns(), now = begin;
+        int r = 0;
+
+        for (; r == 0 && now - begin < length_ns; now = now_ns()) {
+                r = operation(state, alone, alone->buffers + tally->count % depth * LOAD_DATA_SIZE);
+                tally->count += r == 0;
+        }
+        tally->ns += now - begin;
+        tally->cpu_ns += own_cpu_ns() - cpu;
+        return r;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench/fs/fs.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "program/outfile.h"
+#include "program/report.h"
+#include "program/signals.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define QUICK_SCALE 8
+
+int64_t block_ns(void)
+{
+        return bench_fs_options.quick ? 4000000 : 100000000;
+}
+
+static void progress(const struct place *place, unsigned run, const char *what)
+{
+        if (isatty(STDERR_FILENO))
+                fprintf(stderr, "\r%s, run %u of %u: %s\033[K", place->path, run + 1, bench_fs_options.runs, what);
+}
+
+static void end_progress(void)
+{
+        if (isatty(STDERR_FILENO))
+                fprintf(stderr, "\r\033[K");
+}
+
+/* ---- the rows of operations ---- */
+
+/* At depth 1 only one of the two has something to do at any time. */
+static bool share_cpu(unsigned depth)
+{
+        return bench_fs_options.one_cpu || (depth == 1 && !bench_fs_options.two_cpus);
+}
+
+static double cpu_us(const struct tally *tally)
+{
+        return (double)tally->cpu_ns / 1e3 / (double)tally->count;
+}
+
+static int measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed, unsigned run)
+{
+        struct figure *cpu = figures_find(figures, CPU, speed->key), *alone = figures_find(figures, ALONE, speed->key);
+        struct tally tallies[SIDES] = {0}, floor = {0};
+        int sides = bench_fs_options.peer ? SIDES : 1;
+
+        session_share_cpu(share_cpu(speed->depth));
+        for (int turn = 0; turn < ROUNDS * sides; turn++) {
+                int side = (turn + (int)run) % sides;
+
+                if (row_measure(states[side], speed->key, &tallies[side]) < 0)
+                        return -1;
+                if (alone && side == OWN && row_measure_alone(states[side], speed->key, &floor) < 0)
+                        return -1;
+        }
+        for (int side = 0; side < sides; side++) {
+                figure_sample(speed, side, tally_speed(&tallies[side]));
+                figure_sample(cpu, side, cpu_us(&tallies[side]));
+        }
+        if (alone)
+                figure_sample(alone, 0, cpu_us(&floor));
+        if (bench_fs_options.peer)
+                figure_sample(alone, 1, cpu_us(&tallies[PEER]));
+        return 0;
+}
+
+/* With both back-ends running, of which one sleeps while it is the other's turn. */
+static int run_operations(const struct place *place, struct figures *figures, unsigned run)
+{
+        struct session sessions[SIDES] = {0};
+        struct rows_state *states[SIDES] = {0};
+        int r = 0;
+
+        for (int side = 0; r == 0 && side < (bench_fs_options.peer ? SIDES : 1); side++) {
+                r = session_open(&sessions[side], place, side, 0);
+                if (r == 0)
+                        r = rows_prepare(&sessions[side], place, &states[side]);
+        }
+        for (unsigned i = 0; r == 0 && i < figures->n && figures->items[i].section == OPERATIONS; i++) {
+                progress(place, run, figures->items[i].key);
+                r = interrupted(place) ? -1 : measure_row(states, figures, &figures->items[i], run);
+        }
+        for (int side = 0; side < SIDES; side++) {
+                rows_free(states[side]);
+                session_close(&sessions[side]);
+        }
+        return r;
+}
+
+/* ---- one directory ---- */
+
+static const char *filesystem_of(const struct place *place)
+{
+        static const struct {
+                unsigned long magic;
+                const char *name;
+        } known[] = {
+                {TMPFS_MAGIC, "tmpfs"},       {EXT4_SUPER_MAGIC, "ext4"},         {XFS_SUPER_MAGIC, "xfs"},
+                {BTRFS_SUPER_MAGIC, "btrfs"}, {OVERLAYFS_SUPER_MAGIC, "overlay"},
+        };
+        struct statfs fs = {0};
+
+        statfs(place->path, &fs);
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+                if (known[i].magic == (unsigned long)fs.f_type)
+                        return known[i].name;
+        return "unknown";
+}
+
+/* What the rows that were chosen need. */
+static int fill(const struct place *place, const struct figures *figures)
+{
+        static const uint64_t sizes[] = {
+                [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [ALONE] = READ_SIZE,       [DAX_READS] = READ_SIZE,
+                [DAX_TIMES] = READ_SIZE,  [DAX_SCAN] = SCAN_SIZE, [DAX_GUESTS] = GUEST_SIZE,
+        };
+        uint64_t size = 0;
+        int r = 0;
+
+        progress(place, 0, "making files");
+        for (size_t section = 0; section < ARRAY_SIZE(sizes); section++)
+                if (figures_have(figures, (enum section)section) && sizes[section] > size)
+                        size = sizes[section];
+        if (size > 0)
+                r = place_fill_data(place, size / place->scale);
+        if (r == 0 && size > 0)
+                r = place_fill_list(place);
+        if (r == 0 && figures_have(figures, MEMORY))
+                r = place_fill_tree(place);
+        return r;
+}
+
+static void add_all(struct figures *figures)
+{
+        rows_add(figures);
+        memory_add(figures);
+        dax_add(figures);
+        guests_add(figures);
+}
+
+static int measure_place(const struct place *place, struct figures *figures)
+{
+        figures->filesystem = filesystem_of(place);
+        add_all(figures);
+
+        int r = fill(place, figures);
+
+        for (unsigned run = 0; r == 0 && run < bench_fs_options.runs; run++) {
+                if (figures_have(figures, OPERATIONS))
+                        r = run_operations(place, figures, run);
+                progress(place, run, "memory");
+                if (r == 0)
+                        r = memory_run(place, figures, run);
+                progress(place, run, "DAX");
+                if (r == 0)
+                        r = dax_run(place, figures, run);
+        }
+        if (r == 0)
+                r = guests_run(place, figures);
+        end_progress();
+        /* A load that was interrupted has not said so. */
+        if (r < 0)
+                interrupted(place);
+        return r;
+}
+
+/* ---- all of them ---- */
+
+static int measure_all(struct figures *figures, const struct option_list *dirs, int interrupt_fd)
+{
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < dirs->n; i++) {
+                struct place place = {.interrupt_fd = interrupt_fd, .scale = bench_fs_options.quick ? QUICK_SCALE : 1};
+
+                figures[i].dir = dirs->values[i];
+                figures[i].only = &bench_fs_options.only;
+                r = place_make(&place, dirs->values[i]);
+                if (r == 0)
+                        r = measure_place(&place, &figures[i]);
+                place_remove(&place);
+        }
+        return r;
+}
+
+/* Each --only names a row. */
+static bool only_known(void)
+{
+        const struct option_list *only = &bench_fs_options.only;
+        _cleanup_(freep) struct figures *figures = calloc(1, sizeof(*figures));
+
+        for (unsigned i = 0; figures && i < only->n; i++) {
+                const struct option_list one = {.values = {only->values[i]}, .n = 1};
+
+                figures->only = &one;
+                figures->n = 0;
+                add_all(figures);
+                if (figures->n == 0) {
+                        report("--only=%s: no row begins like that (see oriel bench --help)", only->values[i]);
+                        return false;
+                }
+        }
+        return true;
+}
+
+static int show(const struct figures *figures, size_t n, struct outfile *svg)
+{
+        if (bench_fs_options.json)
+                figures_print_json(figures, n, bench_fs_options.peer, bench_fs_options.runs);
+        else
+                figures_print(figures, n);
+        if (!svg->file)
+                return STATUS_SUCCESS;
+
+        int r = outfile_begin(svg);
+
+        if (r == 0)
+                figures_draw(figures, n, svg->file);
+        if (r == 0 && (fflush(svg->file) != 0 || ferror(svg->file)))
+                r = -EIO;
+        return r < 0 ? fail("%s: %s", bench_fs_options.svg, strerror(-r)) : STATUS_SUCCESS;
+}
+
+int bench_fs(void)
+{
+        const char *tmp = getenv("TMPDIR");
+        struct option_list dirs = bench_fs_options.dirs;
+        _cleanup_(outfile_close) struct outfile svg = {.path = NULL};
+        _cleanup_(fd_closep) int signals = -1;
+
+        if (bench_fs_options.peer && strspn(bench_fs_options.peer, " ") == strlen(bench_fs_options.peer)) {
+                report("--peer: a command is needed (see oriel bench --help)");
+                return STATUS_USAGE;
+        }
+        if (!only_known())
+                return STATUS_USAGE;
+        signals = signals_open();
+        if (dirs.n == 0)
+                dirs.values[dirs.n++] = tmp && tmp[0] ? tmp : "/tmp";
+
+        _cleanup_(freep) struct figures *figures = calloc(dirs.n, sizeof(*figures));
+
+        if (signals < 0 || !figures)
+                return fail("the benchmark failed: %s", strerror(errno));
+        if (outfile_open(&svg, bench_fs_options.svg) || measure_all(figures, &dirs, signals) < 0)
+                return STATUS_FAILURE;
+        return show(figures, dirs.n, &svg);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BENCH_FS_FS_H
+#define BENCH_FS_FS_H
+
+#include "bench/common/figures.h"
+#include "bench/fs/options.h"
+#include "clients/fs/client.h"
+#include "clients/fs/load.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* oriel bench fs: what its parts share. Functions that report what has failed, in one line, return 0 or -1. */
+
+#define RANGE  (UINT64_C(2) << 20) /* what Linux's FUSE DAX maps at once */
+#define MiB(n) (UINT64_C(n) << 20)
+
+/* The exit status. */
+int bench_fs(void);
+
+/* In each run what is compared alternates ROUNDS times, for this long. */
+#define ROUNDS 3
+int64_t block_ns(void);
+
+/* What was done in how much time, and in how much of the back-end's CPU time. */
+struct tally {
+        uint64_t count;
+        int64_t ns, cpu_ns;
+};
+
+static inline double tally_speed(const struct tally *tally)
+{
+        return (double)tally->count * 1e9 / (double)tally->ns;
+}
+
+enum { OWN, PEER, SIDES };
+
+/* ---- the scratch directory, place.c ---- */
+
+#define LIST_FILES 10000
+#define TREE_DIRS  100
+#define TREE_FILES 1000 /* in each */
+
+struct place {
+        char path[256];
+        int interrupt_fd; /* a signalfd */
+        unsigned scale;   /* what sizes are divided by */
+};
+
+/* With an empty share/new in it. */
+int place_make(struct place *place, const char *dir);
+/* share/data, whose beginning of READ_SIZE the rows of operations read. */
+#define READ_SIZE MiB(256)
+int place_fill_data(const struct place *place, uint64_t size);
+#define SCAN_SIZE  MiB(512)
+#define GUEST_SIZE MiB(1024)
+int place_open_data(const struct place *place);
+/* share/list/NNNNN, LIST_FILES empty files; share/written, WRITE_SIZE for rows to write to. */
+#define WRITE_SIZE MiB(64)
+int place_fill_list(const struct place *place);
+/* share/tree/NNNNN/NNNNN, empty. */
+int place_fill_tree(const struct place *place);
+void place_remove(struct place *place);
+
+/* The eight bytes at @offset, a multiple of 8, of share/data. */
+static inline uint64_t data_word(uint64_t offset)
+{
+        return (offset + 8) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* Whether to be ended; reported once. */
+bool interrupted(const struct place *place);
+
+/* ---- a back-end and the driver that has brought it up, session.c ---- */
+
+#define MAX_PROCESSES 8
+
+struct session {
+        const char *name; /* for messages */
+        pid_t pid;
+        pid_t pids[MAX_PROCESSES]; /* it, and its descendants once it is up */
+        unsigned n_pids;
+        struct oriel_driver *driver;
+        struct fuse_client fuse;
+        struct fuse_load *load;
+        uint8_t *window;
+        uint64_t window_size;
+        char why[256]; /* the last that was logged */
+};
+
+/* Start @side's back-end on @place's share and bring it up, with a window of @dax bytes (0: none). Closed also after a
+ * failure. */
+int session_open(struct session *session, const struct place *place, int side, uint64_t dax);
+void session_close(struct session *session);
+
+/* Whether the driver, this process, is to share the back-ends' CPU from now on. */
+void session_share_cpu(bool share);
+
+/* The CPU time of its processes, in nanoseconds. */
+int64_t session_cpu(const struct session *session);
+
+/* Resident and proportional memory in bytes, of one process and of all of a session. 0 or a negative errno. */
+int process_memory(pid_t pid, uint64_t *rss, uint64_t *pss);
+int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss);
+
+/* Report "X: the row: why", from @error and the load's words. Returns -1. */
+int session_failed(const struct session *session, const char *row, int error);
+
+/* ---- operations, rows.c ---- */
+
+struct rows_state; /* what the rows of one session work on */
+
+void rows_add(struct figures *figures);
+int rows_prepare(struct session *session, const struct place *place, struct rows_state **out);
+void rows_free(struct rows_state *state);
+/* Measure the row for a block, which is added to @tally. */
+int row_measure(struct rows_state *state, const char *key, struct tally *tally);
+/* Its system calls, made by this process: what no back-end can do without. */
+int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally);
+
+/* ---- the other parts ---- */
+
+/* Each adds its figures, and measures for one run those that are there. */
+void memory_add(struct figures *figures);
+int memory_run(const struct place *place, struct figures *figures, unsigned run);
+void dax_add(struct figures *figures);
+int dax_run(const struct place *place, struct figures *figures, unsigned run);
+void guests_add(struct figures *figures);
+int guests_run(const struct place *place, struct figures *figures);
+
+/* Read the first @size bytes of share/data through a window as large, and keep all mapped. */
+int dax_read_whole(struct session *session, const struct place *place, uint64_t size);
+
+#endif

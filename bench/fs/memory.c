@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "bench/fs/fs.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* The memory of a back-end that has nothing to do, and of one that knows many files. */
+
+struct walk {
+        uint64_t dirs[TREE_DIRS];
+        unsigned n_dirs, next;
+};
+
+static int ask_name(struct fuse_load *load, struct load_slot *slot)
+{
+        struct walk *walk = load->userdata;
+        char name[16];
+
+        if (walk->next == walk->n_dirs * TREE_FILES)
+                return 1;
+        snprintf(name, sizeof(name), "%05u", walk->next % TREE_FILES);
+
+        const struct load_request request = {
+                .opcode = FUSE_LOOKUP,
+                .node = walk->dirs[walk->next++ / TREE_FILES],
+                .text = name,
+                .answer_size = sizeof(struct fuse_entry_out),
+        };
+
+        return load_ask(load, slot, &request);
+}
+
+static int answered_name(struct fuse_load *load, struct load_slot *slot, size_t size)
+{
+        const struct fuse_entry_out *entry = load_answer(slot);
+
+        (void)size;
+        load->count++;
+        return entry->nodeid ? 0 : load_wrong(load, "LOOKUP: a file that is there was not found");
+}
+
+static bool is_limit(int error)
+{
+        return error == -ENFILE || error == -EMFILE || error == -ENOMEM || error == -ENOSPC;
+}
+
+/* 0 also where a limit of the back-end has ended it; @reached is how many it has taken. */
+static int look_all_up(struct session *session, const struct place *place, uint64_t *reached)
+{
+        static const struct load_ops ops = {ask_name, answered_name};
+        struct walk walk = {.n_dirs = TREE_DIRS / place->scale};
+        struct fuse_entry_out entry;
+        char path[32];
+        int r = 0;
+
+        *reached = 0;
+        for (unsigned i = 0; r == 0 && i < walk.n_dirs; i++) {
+                snprintf(path, sizeof(path), "tree/%05u", i);
+                r = fuse_walk(&session->fuse, path, &entry);
+                walk.dirs[i] = entry.nodeid;
+        }
+        if (r == 0) {
+                r = load_run(session->load, &ops, LOAD_DEPTH_MAX, INT64_MAX, &walk);
+                *reached = session->load->count;
+        }
+        return is_limit(r) ? 0 : r;
+}
+
+static int sample_memory(struct session *session, struct figures *figures, int side, const char *when)
+{
+        uint64_t rss, pss;
+        char key[32];
+        int r = session_memory(session, &rss, &pss);
+
+        if (r < 0)
+                return session_failed(session, "memory", r);
+        snprintf(key, sizeof(key), "rss-%s", when);
+        figure_sample(figures_find(figures, MEMORY, key), side, (double)(rss >> 10));
+        snprintf(key, sizeof(key), "pss-%s", when);
+        figure_sample(figures_find(figures, MEMORY, key), side, (double)(pss >> 10));
+        return 0;
+}
+
+static void note_reached(struct figures *figures, const struct place *place, int side, uint64_t reached)
+{
+        static const char *const keys[] = {"rss-inodes", "pss-inodes"};
+        uint64_t all = TREE_DIRS / place->scale * TREE_FILES;
+
+        for (size_t i = 0; reached < all && i < ARRAY_SIZE(keys); i++) {
+                struct figure *figure = figures_find(figures, MEMORY, keys[i]);
+
+                if (!figure)
+                        continue;
+                figure->unequal = true;
+                snprintf(figure->note, sizeof(figure->note), "%s took %" PRIu64 " files of %" PRIu64,
+                         section_way(MEMORY, side), reached, all);
+        }
+}
+
+static int measure_memory(const struct place *place, struct figures *figures, int side)
+{
+        struct session session;
+        uint64_t reached;
+        int r = session_open(&session, place, side, 0);
+
+        if (r == 0)
+                r = sample_memory(&session, figures, side, "idle");
+        if (r == 0 && (figures_find(figures, MEMORY, "rss-inodes") || figures_find(figures, MEMORY, "pss-inodes"))) {
+                r = look_all_up(&session, place, &reached);
+                if (r < 0)
+                        r = session_failed(&session, "inodes", r);
+                else
+                        note_reached(figures, place, side, reached);
+                if (r == 0)
+                        r = sample_memory(&session, figures, side, "inodes");
+        }
+        session_close(&session);
+        return r;
+}
+
+void memory_add(struct figures *figures)
+{
+        static const struct figure all[] = {
+                {MEMORY, "rss-idle", "RSS, idle", .bar = 0.5, .at_most = true},
+                {MEMORY, "pss-idle", "PSS, idle", .at_most = true},
+                {MEMORY, "rss-inodes", "RSS, inodes", .bar = 0.5, .at_most = true},
+                {MEMORY, "pss-inodes", "PSS, inodes", .at_most = true},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+                figures_add(figures, &all[i]);
+}
+
+int memory_run(const struct place *place, struct figures *figures, unsigned run)
+{
+        int sides = bench_fs_options.peer ? SIDES : 1, r = 0;
+
+        for (int turn = 0; r == 0 && turn < sides && figures_have(figures, MEMORY); turn++)
+                r = measure_memory(place, figures, (turn + (int)run) % sides);
+        return r;
+}

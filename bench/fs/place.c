@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "bench/fs/fs.h"
+#include "program/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The scratch directory of oriel bench fs, and what is in it. */
+
+bool interrupted(const struct place *place)
+{
+        static bool told;
+        struct signalfd_siginfo info;
+
+        if (!told && read(place->interrupt_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+                report("interrupted");
+                told = true;
+        }
+        return told;
+}
+
+static int failed(const char *path)
+{
+        report("%s: %s", path, strerror(errno));
+        return -1;
+}
+
+static int make_dir(const struct place *place, const char *name)
+{
+        char path[sizeof(place->path) + 32];
+
+        snprintf(path, sizeof(path), "%s/%s", place->path, name);
+        return mkdir(path, 0700) < 0 && errno != EEXIST ? failed(path) : 0;
+}
+
+int place_make(struct place *place, const char *dir)
+{
+        static const char *const names[] = {"share", "share/list", "share/new", "share/tree"};
+        int r = 0;
+
+        if ((size_t)snprintf(place->path, sizeof(place->path), "%s/oriel-bench-XXXXXX", dir) >= sizeof(place->path)) {
+                errno = ENAMETOOLONG;
+                return failed(dir);
+        }
+        if (!mkdtemp(place->path)) {
+                place->path[0] = '\0';
+                return failed(dir);
+        }
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
+                r = make_dir(place, names[i]);
+        return r;
+}
+
+/* @n empty files, named by their numbers. */
+static int make_files(const struct place *place, const char *folder, unsigned n)
+{
+        char path[sizeof(place->path) + 32], name[16];
+
+        snprintf(path, sizeof(path), "%s/%s", place->path, folder);
+
+        _cleanup_(fd_closep) int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        for (unsigned i = 0; dir >= 0 && i < n; i++) {
+                snprintf(name, sizeof(name), "%05u", i);
+
+                int fd = openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+                if (fd < 0)
+                        return failed(path);
+                fd_close(fd);
+        }
+        return dir < 0 ? failed(path) : interrupted(place) ? -1 : 0;
+}
+
+int place_fill_tree(const struct place *place)
+{
+        char name[32];
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < TREE_DIRS / place->scale; i++) {
+                snprintf(name, sizeof(name), "share/tree/%05u", i);
+                r = make_dir(place, name);
+                if (r == 0)
+                        r = make_files(place, name, TREE_FILES);
+        }
+        return r;
+}
+
+/* It is on the disk then, so that nothing is written back while something is measured. */
+static int make_file(const struct place *place, const char *name, uint64_t size)
+{
+        static uint64_t words[MiB(1) / sizeof(uint64_t)];
+        char path[sizeof(place->path) + 32];
+
+        snprintf(path, sizeof(path), "%s/share/%s", place->path, name);
+
+        _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        for (uint64_t at = 0; fd >= 0 && at < size; at += sizeof(words)) {
+                for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                        words[i] = data_word(at + i * sizeof(words[0]));
+                errno = ENOSPC;
+                if (write(fd, words, sizeof(words)) != (ssize_t)sizeof(words))
+                        return failed(path);
+                if (interrupted(place))
+                        return -1;
+        }
+        return fd < 0 || fdatasync(fd) < 0 ? failed(path) : 0;
+}
+
+int place_fill_list(const struct place *place)
+{
+        int r = make_files(place, "share/list", LIST_FILES);
+
+        return r == 0 ? make_file(place, "written", WRITE_SIZE / place->scale) : r;
+}
+
+int place_fill_data(const struct place *place, uint64_t size)
+{
+        return make_file(place, "data", size);
+}
+
+int place_open_data(const struct place *place)
+{
+        char path[sizeof(place->path) + 32];
+
+        snprintf(path, sizeof(path), "%s/share/data", place->path);
+        return open(path, O_RDWR | O_CLOEXEC);
+}
+
+void place_remove(struct place *place)
+{
+        char *const paths[] = {place->path, NULL};
+        FTS *fts = place->path[0] ? fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL) : NULL;
+        FTSENT *entry;
+
+        while (fts && (entry = fts_read(fts))) {
+                if (entry->fts_info == FTS_DP)
+                        rmdir(entry->fts_accpath);
+                else if (entry->fts_info != FTS_D)
+                        unlink(entry->fts_accpath);
+        }
+        if (fts)
+                fts_close(fts);
+        place->path[0] = '\0';
+}

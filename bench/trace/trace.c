@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench/trace/trace.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "bench/common/floor.h"
+#include "bench/common/measure.h"
+#include "program/report.h"
+#include "trace/recorder.h"
+#include "trace/relay.h"
+
+#include <errno.h>
+#include <json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BLOCK   50 /* round trips measured in a row before it is the other's turn */
+#define BLOCKS  40
+#define SAMPLES (BLOCK * BLOCKS)
+
+struct reply {
+        struct oriel_wire_header header;
+        uint64_t u64;
+} __attribute__((packed));
+
+/* The processes besides this one; each is ended at the end. */
+static pid_t children[8];
+static unsigned n_children;
+
+/* 0: this is the child. */
+static pid_t start_child(void)
+{
+        pid_t pid = fork();
+
+        if (pid == 0)
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (pid > 0)
+                children[n_children++] = pid;
+        return pid < 0 ? -errno : pid;
+}
+
+static void end_children(void)
+{
+        for (unsigned i = 0; i < n_children; i++)
+                kill(children[i], SIGKILL);
+        while (n_children > 0)
+                waitpid(children[--n_children], NULL, 0);
+}
+
+static bool share_cpu;
+
+static void run_tracer(int frontend, int backend)
+{
+        struct recorder_options options = {.out = fopen("/dev/null", "we"), .listen = "a", .connect = "b"};
+        struct recorder *recorder;
+
+        if (share_cpu)
+                bind_cpu(false);
+        if (!options.out || recorder_start(&options, &recorder) < 0)
+                _exit(1);
+        relay_run(frontend, backend, -1, recorder_log(recorder), 1);
+        _exit(0);
+}
+
+/* The front-end's and the back-end's socket of one connection, with a tracer in the middle or without. */
+static int connect_ends(bool traced, int *frontend, int *backend)
+{
+        int front[2], back[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, front) < 0)
+                return -errno;
+        *frontend = front[0];
+        *backend = front[1];
+        if (!traced)
+                return 0;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back) < 0)
+                return -errno;
+
+        pid_t pid = start_child();
+
+        if (pid == 0)
+                run_tracer(front[1], back[0]);
+        fd_close(front[1]);
+        fd_close(back[0]);
+        *backend = back[1];
+        return pid < 0 ? pid : 0;
+}
+
+/* ---- GET_FEATURES, asked here and answered by a child ---- */
+
+static void answer_features(int socket)
+{
+        struct reply reply = {{ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)}, 0};
+        struct oriel_wire_header header;
+
+        while (recv(socket, &header, sizeof(header), MSG_WAITALL) == (ssize_t)sizeof(header) &&
+               send(socket, &reply, sizeof(reply), MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
+                ;
+}
+
+static int64_t get_features(int socket)
+{
+        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION, 0};
+        struct reply reply;
+        int64_t begin = now_ns();
+
+        if (send(socket, &header, sizeof(header), MSG_NOSIGNAL) != (ssize_t)sizeof(header) ||
+            recv(socket, &reply, sizeof(reply), MSG_WAITALL) != (ssize_t)sizeof(reply))
+                return -1;
+        return now_ns() - begin;
+}
+
+static int start_features(bool traced, bool other_cpu, int *socket)
+{
+        int backend = -1, r = connect_ends(traced, socket, &backend);
+
+        if (r < 0)
+                return r;
+
+        pid_t pid = start_child();
+
+        if (pid == 0) {
+                bind_cpu(other_cpu);
+                answer_features(backend);
+                _exit(0);
+        }
+        fd_close(backend);
+        return pid < 0 ? pid : 0;
+}
+
+/* ---- SHMEM_MAP, asked here over the back-end channel that a child makes ---- */
+
+union control {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))];
+};
+
+static void serve_channel(int main_channel)
+{
+        struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_VERSION, 0};
+        struct iovec iov = {&header, sizeof(header)};
+        union control control = {0};
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                _exit(1);
+
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fds[1], sizeof(int));
+        if (sendmsg(main_channel, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(header))
+                _exit(1);
+        fd_close(fds[1]);
+        floor_serve(fds[0]);
+        _exit(0);
+}
+
+static int receive_channel(int main_channel)
+{
+        struct oriel_wire_header header;
+        struct iovec iov = {&header, sizeof(header)};
+        union control control;
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+        int fd = -EPROTO;
+
+        if (recvmsg(main_channel, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(header) && CMSG_FIRSTHDR(&msg))
+                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+        return fd;
+}
+
+/* *@socket: the back-end's end of the channel. *@main_channel stays open as long as it. */
+static int start_maps(bool traced, bool other_cpu, int *main_channel, int *socket)
+{
+        int frontend = -1, r = connect_ends(traced, &frontend, main_channel);
+
+        if (r < 0)
+                return r;
+
+        pid_t pid = start_child();
+
+        if (pid == 0) {
+                bind_cpu(other_cpu);
+                serve_channel(frontend);
+        }
+        fd_close(frontend);
+        *socket = pid < 0 ? pid : receive_channel(*main_channel);
+        return *socket < 0 ? *socket : 0;
+}
+
+/* ---- measuring ---- */
+
+struct series {
+        const char *name, *key;
+        int sockets[2]; /* direct, traced */
+        int memfd;      /* -1: GET_FEATURES */
+        int64_t ns[2][SAMPLES];
+        double us[2];
+};
+
+static int64_t round_trip(const struct series *series, int way)
+{
+        return series->memfd < 0 ? get_features(series->sockets[way]) : floor_map(series->sockets[way], series->memfd);
+}
+
+static int measure(struct series *series)
+{
+        for (int block = 0; block < BLOCKS; block++)
+                for (int way = 0; way < 2; way++)
+                        for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
+                                series->ns[way][i] = round_trip(series, way);
+                                if (series->ns[way][i] < 0)
+                                        return -EIO;
+                        }
+        for (int way = 0; way < 2; way++)
+                series->us[way] = median_us(series->ns[way], SAMPLES);
+        return 0;
+}
+
+static void print(const struct series *series, size_t n, bool as_json)
+{
+        struct json_object *object = json_object_new_object();
+
+        if (!as_json)
+                printf("%-14s %10s %10s %9s %13s\n", "round trip", "direct us", "traced us", "added us",
+                       "a message us");
+        for (size_t i = 0; i < n; i++) {
+                double direct = series[i].us[0], traced = series[i].us[1], added = traced - direct;
+                struct json_object *row = json_object_new_object();
+
+                add_figure(row, "direct_us", direct);
+                add_figure(row, "traced_us", traced);
+                add_figure(row, "added_per_message_us", added / 2);
+                json_object_object_add(object, series[i].key, row);
+                if (!as_json)
+                        printf("%-14s %10.1f %10.1f %9.1f %13.1f\n", series[i].name, direct, traced, added, added / 2);
+        }
+        if (as_json)
+                printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+        json_object_put(object);
+}
+
+int bench_trace(int one_cpu, int as_json)
+{
+        static struct series series[] = {
+                {.name = "GET_FEATURES", .key = "get_features", .memfd = -1},
+                {.name = "SHMEM_MAP", .key = "shmem_map"},
+        };
+        int mains[2] = {-1, -1}, r = 0;
+
+        share_cpu = one_cpu;
+
+        for (int way = 0; r == 0 && way < 2; way++) {
+                r = start_features(way, !one_cpu, &series[0].sockets[way]);
+                if (r == 0)
+                        r = start_maps(way, !one_cpu, &mains[way], &series[1].sockets[way]);
+        }
+        series[1].memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
+        if (series[1].memfd < 0 || ftruncate(series[1].memfd, 2 << 20) < 0)
+                r = -errno;
+        bind_cpu(false);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(series); i++)
+                r = measure(&series[i]);
+        end_children();
+        fd_close(series[1].memfd);
+        for (int way = 0; way < 2; way++) {
+                fd_close(mains[way]);
+                fd_close(series[0].sockets[way]);
+                fd_close(series[1].sockets[way]);
+        }
+        if (r < 0)
+                return fail("the benchmark failed: %s", strerror(-r));
+        print(series, ARRAY_SIZE(series), as_json);
+        return STATUS_SUCCESS;
+}

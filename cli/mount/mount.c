@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel mount": a virtio-fs back-end mounted on this host, by way of /dev/fuse. This file brings the device and the
+ * mount up and takes them down; mount_relay.c passes requests on, mount_dax.c knows what the window shows. */
+
+#define FUSE_USE_VERSION 312
+#include "cli/mount/mount.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/mount/options.h"
+#include "program/options.h"
+#include "program/report.h"
+#include "program/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_log.h>
+#include <fuse_lowlevel.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ring.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long an unmount may take before the mount counts as in use. */
+#define DETACHED_MS 1000
+
+static struct mount_options wanted;
+
+static const struct option_row rows[] = {
+        {"dax", OPTION_FLAG, &wanted.dax, NULL, "answer reads and writes from the shared memory window where it can"},
+        {"readonly", OPTION_FLAG, &wanted.readonly, NULL, "mount read-only"},
+        {"source", OPTION_STRING, &wanted.source, "NAME", "what mount(8) calls it (default: oriel)"},
+        {"options", OPTION_LIST, &wanted.lists, "LIST", "-o LIST: mount(8)'s options, such as suid,dev,noatime",
+         .letter = 'o'},
+        {"verbose", OPTION_FLAG, &wanted.verbose, NULL, "say more"},
+};
+
+static const struct program program = {
+        .name = "oriel mount",
+        .operands = "SOCKET DIR",
+        .summary = "Mount the virtio-fs back-end at SOCKET on DIR, on this host and without a virtual machine. Runs "
+                   "until\n"
+                   "SIGINT, SIGTERM, SIGHUP or an unmount of DIR, or until the back-end is gone.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+        .min_operands = 2,
+        .max_operands = 2,
+};
+
+static void *unmount(void *userdata)
+{
+        struct mount *mount = userdata;
+
+        fuse_session_unmount(mount->session);
+        fd_event_signal(mount->unmounted);
+        return NULL;
+}
+
+/* On a thread of its own, because an unmount can need this one to answer. */
+static void begin_unmount(struct mount *mount)
+{
+        if (!mount->unmounting)
+                mount->unmounting = pthread_create(&mount->unmounter, NULL, unmount, mount) == 0;
+}
+
+static int take_signal(struct mount *mount)
+{
+        struct signalfd_siginfo info;
+
+        if (read(mount->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                begin_unmount(mount);
+        return 0;
+}
+
+static int take_unmounted(struct mount *mount)
+{
+        mount->over = true;
+        return 0;
+}
+
+static int take_message(struct mount *mount)
+{
+        return oriel_frontend_dispatch(oriel_driver_frontend(mount->driver));
+}
+
+static int take_request(struct mount *mount)
+{
+        int r = mount_take_request(mount);
+
+        if (r != -ENODEV)
+                return r;
+        mount->over = true;
+        return 0;
+}
+
+/* Something was mounted or unmounted somewhere. Where it is this one, that is its end, unless it is still in use. */
+static int take_mounts_changed(struct mount *mount)
+{
+        bool gone = !mount->unmounting && mount_place_is_gone(&mount->place);
+
+        if (!gone)
+                mount->say_detached_at = 0;
+        else if (mount->say_detached_at == 0)
+                mount->say_detached_at = now_ms() + DETACHED_MS;
+        return 0;
+}
+
+static void say_detached(struct mount *mount)
+{
+        report("%s is unmounted, but in use: it is served until what is open there is closed", mount->dir);
+        mount->say_detached_at = 0;
+        mount_place_close(&mount->place);
+}
+
+static int run(struct mount *mount)
+{
+        const struct {
+                int fd;
+                int (*take)(struct mount *mount);
+        } sources[] = {
+                {mount->signals, take_signal},
+                {mount->unmounted, take_unmounted},
+                {oriel_frontend_get_fd(oriel_driver_frontend(mount->driver)), take_message},
+                {oriel_driver_call_fd(mount->driver, HIPRIO), mount_take_answers},
+                {oriel_driver_call_fd(mount->driver, REQUESTS), mount_take_answers},
+                {mount->fuse_fd, take_request},
+        };
+        enum { N = ARRAY_SIZE(sources) };
+        int r = mount_take_answers(mount);
+
+        while (r == 0 && !mount->over) {
+                struct pollfd fds[N + 1] = {[N] = {.fd = mount->place.fd, .events = POLLPRI}};
+
+                for (size_t i = 0; i < N; i++)
+                        fds[i] = (struct pollfd){.fd = sources[i].fd, .events = POLLIN};
+                if (!mount_free_slot(mount))
+                        fds[N - 1].fd = -1;
+
+                int n = poll(fds, N + 1, mount->say_detached_at ? poll_timeout(mount->say_detached_at) : -1);
+
+                for (size_t i = 0; n > 0 && r == 0 && !mount->over && i < N; i++)
+                        if (fds[i].revents)
+                                r = sources[i].take(mount);
+                if (n > 0 && fds[N].revents)
+                        take_mounts_changed(mount);
+                if (mount->say_detached_at && now_ms() >= mount->say_detached_at && !mount->over)
+                        say_detached(mount);
+        }
+        return r;
+}
+
+/* ---- bringing up and down ---- */
+
+static int open_dax(struct mount *mount)
+{
+        uint64_t size;
+        uint8_t *window = oriel_driver_window(mount->driver, VIRTIO_FS_SHMCAP_ID_CACHE, &size);
+
+        return window ? dax_new(window, size, &mount->dax) : -ENXIO;
+}
+
+/* A buffer in which a page begins behind the first @header bytes: the data of a request and of an answer, which a
+ * back-end may pass on to a file that is open for direct I/O. */
+static uint8_t *alloc_buffer(struct oriel_driver *driver, size_t header)
+{
+        uint8_t *p = oriel_driver_alloc(driver, BUFFER + HEADROOM);
+
+        return p ? p + (-((uintptr_t)p + header) & (HEADROOM - 1)) : NULL;
+}
+
+static int open_driver(struct mount *mount, const char *path, const struct oriel_log *log)
+{
+        const struct oriel_driver_options options = {
+                .struct_size = sizeof(options),
+                .log = log,
+                .features = ORIEL_FEATURE(VIRTIO_F_RING_PACKED) | ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
+                            ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX),
+                .queue_size = QUEUE_SIZE,
+                .memory_size = SLOTS * 2 * (BUFFER + HEADROOM) + WAITS * 2 * WAIT_BUFFER,
+                .hole = ORIEL_HOLE_ZERO,
+        };
+        int fd = oriel_socket_connect(path);
+        int r = fd < 0 ? fd : oriel_driver_new(&options, fd, &mount->driver);
+
+        if (r == 0 && oriel_driver_queue_count(mount->driver) <= REQUESTS)
+                r = -ENODEV;
+        for (int i = 0; r == 0 && i < SLOTS; i++) {
+                mount->slots[i].in =
+                        alloc_buffer(mount->driver, sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in));
+                mount->slots[i].out = alloc_buffer(mount->driver, sizeof(struct fuse_out_header));
+                r = mount->slots[i].in && mount->slots[i].out ? 0 : -ENOMEM;
+        }
+        for (int i = 0; r == 0 && i < WAITS; i++) {
+                mount->waits[i].in = oriel_driver_alloc(mount->driver, WAIT_BUFFER);
+                mount->waits[i].out = oriel_driver_alloc(mount->driver, WAIT_BUFFER);
+                r = mount->waits[i].in && mount->waits[i].out ? 0 : -ENOMEM;
+        }
+        return r;
+}
+
+/* Errors alone, which come in pieces. */
+static void report_pieces(enum fuse_log_level level, const char *format, va_list args)
+{
+        static char text[512];
+        size_t at = strlen(text);
+
+        if (level > FUSE_LOG_ERR)
+                return;
+        vsnprintf(text + at, sizeof(text) - at, format, args);
+        if (!strchr(text + at, '\n'))
+                return;
+        text[strcspn(text, "\n")] = '\0';
+        report("%s", text);
+        text[0] = '\0';
+}
+
+static int open_mount(struct mount *mount)
+{
+        const struct fuse_lowlevel_ops none = {0};
+        char *argv[] = {(char *)"oriel", (char *)"-o", mount->options, NULL};
+        struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+
+        fuse_set_log_func(report_pieces);
+        mount->session = fuse_session_new(&args, &none, sizeof(none), NULL);
+        fuse_opt_free_args(&args);
+        if (!mount->session || fuse_session_mount(mount->session, mount->dir) != 0)
+                return -EIO;
+        mount_place_open(&mount->place, mount->dir);
+
+        /* libfuse closes its own when it unmounts, and there may still be something to answer then. */
+        mount->fuse_fd = fd_dup(fuse_session_fd(mount->session));
+        return mount->fuse_fd < 0 ? mount->fuse_fd : fd_set_nonblocking(mount->fuse_fd, 1);
+}
+
+static void close_mount(struct mount *mount)
+{
+        bool mounted = mount->fuse_fd >= 0;
+
+        if (mount->unmounting)
+                pthread_join(mount->unmounter, NULL);
+        /* Nobody answers any more: let go of all who wait, before the unmount could wait for them. */
+        mount->fuse_fd = fd_close(mount->fuse_fd);
+        if (mounted && !mount->unmounting)
+                fuse_session_unmount(mount->session);
+        if (mounted && mount->unmounting && mount->open_files > 0)
+                report("%s was in use: what is open there (%llu) fails from now on: %s", mount->dir,
+                       (unsigned long long)mount->open_files, strerror(ENOTCONN));
+        mount_place_close(&mount->place);
+        if (mount->session)
+                fuse_session_destroy(mount->session);
+        oriel_driver_free(mount->driver);
+        dax_free(mount->dax);
+        fd_close(mount->signals);
+        fd_close(mount->unmounted);
+}
+
+static const char *why_no_driver(int error)
+{
+        switch (error) {
+        case -ECONNREFUSED:
+        case -ENOENT:
+                return "nobody listens there: start the back-end first";
+        case -ENODEV:
+                return "it is no virtio-fs device";
+        case -EAGAIN:
+        case -ETIMEDOUT:
+                return "the back-end is busy with another front-end, or does not answer";
+        default:
+                return strerror(-error);
+        }
+}
+
+/* Tell the process that waits for it, and go on without a terminal. */
+static void go_into_background(int ready_fd)
+{
+        if (ready_fd < 0)
+                return;
+
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        setsid();
+        for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+                dup2(null, fd);
+        fd_close(null);
+        (void)!write(ready_fd, "", 1);
+}
+
+static int mount_and_run(struct mount *mount, const char *path, int ready_fd)
+{
+        struct oriel_log log = stderr_log(wanted.verbose);
+        int r = open_driver(mount, path, &log);
+
+        if (r < 0)
+                return fail("%s: %s", path, why_no_driver(r));
+        if (wanted.dax && open_dax(mount) < 0)
+                return fail(
+                        "%s: it offers no shared memory window: start oriel-fs with --dax-window, or leave out --dax",
+                        path);
+        r = open_mount(mount);
+        if (r < 0)
+                return fail("can't mount on %s", mount->dir);
+        if (ready_fd < 0) {
+                printf("%s is mounted on %s\n", path, mount->dir);
+                fflush(stdout);
+        }
+        go_into_background(ready_fd);
+
+        r = run(mount);
+        if (wanted.verbose)
+                fprintf(stderr, "%llu requests answered from the window, %llu by the back-end\n",
+                        (unsigned long long)mount->served, (unsigned long long)mount->forwarded);
+        if (r == -ENOTCONN || r == -EPROTO)
+                return fail("%s: the back-end is gone; %s is unmounted", path, mount->dir);
+        return r < 0 ? fail("%s: %s", mount->dir, strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int serve_mount(const char *path, const char *dir, int ready_fd)
+{
+        static struct mount mount = {.fuse_fd = -1, .signals = -1, .unmounted = -1, .place = {.fd = -1}};
+        _cleanup_(freep) char *options = mount_options_join(&wanted);
+
+        if (!options)
+                return fail("out of memory");
+        mount.options = options;
+        mount.dir = dir;
+        mount.signals = signals_open();
+        mount.unmounted = eventfd(0, EFD_CLOEXEC);
+
+        int status = mount_and_run(&mount, path, ready_fd);
+
+        close_mount(&mount);
+        return status;
+}
+
+/* In a process of its own, which is left behind when it has mounted. */
+static int serve_in_background(const char *path, const char *dir)
+{
+        int ready[2], status;
+        char byte;
+
+        if (pipe2(ready, O_CLOEXEC) < 0)
+                return fail("a pipe: %s", strerror(errno));
+
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                fd_close(ready[0]);
+                return serve_mount(path, dir, ready[1]);
+        }
+        fd_close(ready[1]);
+
+        bool mounted = pid > 0 && read(ready[0], &byte, 1) == 1;
+
+        fd_close(ready[0]);
+        if (mounted)
+                return STATUS_SUCCESS;
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return fail("a process: %s", strerror(errno));
+        return WIFEXITED(status) && WEXITSTATUS(status) != STATUS_SUCCESS ? WEXITSTATUS(status) : STATUS_FAILURE;
+}
+
+static int mount_command(int argc, char **argv, bool by_mount)
+{
+        char **operands;
+        struct stat st;
+        int status = options_parse(&program, argc, argv, &operands);
+
+        if (status >= 0)
+                return status;
+        if (stat(operands[1], &st) < 0 || !S_ISDIR(st.st_mode))
+                return fail("%s: it is not a directory to mount on", operands[1]);
+        if (access("/dev/fuse", F_OK) < 0)
+                return fail("/dev/fuse is not here: load the kernel's fuse module");
+
+        /* As it is called in the table of mounts; "mount -a" looks there for what is mounted already. */
+        _cleanup_(freep) char *dir = realpath(operands[1], NULL);
+
+        if (!dir)
+                return fail("%s: %s", operands[1], strerror(errno));
+        if (!wanted.source)
+                wanted.source = by_mount ? operands[0] : "oriel";
+        wanted.by_mount = by_mount;
+        return by_mount ? serve_in_background(operands[0], dir) : serve_mount(operands[0], dir, -1);
+}
+
+int command_mount(int argc, char **argv)
+{
+        return mount_command(argc, argv, false);
+}
+
+int command_mount_helper(int argc, char **argv)
+{
+        return mount_command(argc, argv, true);
+}

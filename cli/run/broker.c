@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What the user starts as "oriel run" is this process; the virtual machine is its child. It does what that one may not
+ * do any more: connect to back-ends, and start those that are ours, again and again if need be. And it ends whatever
+ * becomes of the machine: a descriptor that a back-end passes can make the machine's process wait for a file's server
+ * past every signal (close() of a FUSE file), so no such descriptor ever comes here.
+ *
+ * Signals that ask for an end are handed on. The machine says its exit status before it exits, since it may not get any
+ * further; if a signal ends it, this process ends by the same one. Either way the programs that were started are ended
+ * first, and the files of sockets removed. If this process is killed, the kernel kills the machine, and asks the
+ * programs to end (PR_SET_PDEATHSIG). It stays in the process group that it was started in, as the machine does: so a
+ * shell stops and continues both. */
+
+#include "cli/run/broker.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "channel/channel.h"
+#include "program/report.h"
+#include "program/spawn.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+        TIMEOUT_MS = 10000, /* for an answer of the broker's */
+        /* After a signal that asks for an end: until the machine has said so, before and after it is ready. */
+        START_MS = 2000,
+        READY_MS = 30000,
+        /* All at once: what was asked to end, and then what was killed. */
+        ASKED_MS = 2000,
+        KILLED_MS = 8000,
+};
+
+/* From the machine, and nothing else, no descriptor above all. */
+struct request {
+        enum { REQUEST_CONNECT, REQUEST_READY, REQUEST_END } kind;
+        uint32_t number, value; /* the item; whether the terminal's mode is changed; the exit status */
+};
+
+struct broker {
+        pthread_mutex_t lock; /* one request at a time */
+        uint32_t requests;
+        struct channel channel;
+};
+
+/* ---- the broker's own process ---- */
+
+struct helper {
+        const struct broker_item *items;
+        unsigned n_items;
+        pid_t *pids; /* of the programs, 0: none */
+
+        pid_t machine; /* 0: it has ended, by @wait_status */
+        int wait_status;
+        bool ready, said, killed;
+        bool raw;         /* it has changed the terminal's mode */
+        int status;       /* if it was said */
+        int signal;       /* that has asked for an end, 0: none */
+        int64_t asked_ms; /* when */
+
+        struct channel channel;
+        int signals, pid_fd;
+        bool has_terminal;
+        struct termios terminal; /* as it was */
+};
+
+/* Those that would end this process, and SIGCONT, which is to continue the machine too if it was stopped with us. */
+static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
+
+static int open_signals(sigset_t *before)
+{
+        sigset_t set;
+
+        sigemptyset(&set);
+        for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
+                sigaddset(&set, forwarded[i]);
+        sigprocmask(SIG_BLOCK, &set, before);
+
+        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static bool has_ended(pid_t *pid, int *status)
+{
+        if (*pid > 0 && waitpid(*pid, status, WNOHANG) != 0)
+                *pid = 0;
+        return *pid <= 0;
+}
+
+static bool have_programs_ended(struct helper *helper)
+{
+        bool ended = true;
+        int status;
+
+        for (unsigned i = 0; i < helper->n_items; i++)
+                ended &= has_ended(&helper->pids[i], &status);
+        return ended;
+}
+
+static void signal_programs(struct helper *helper, int number)
+{
+        for (unsigned i = 0; i < helper->n_items; i++)
+                if (helper->pids[i] > 0)
+                        kill(helper->pids[i], number);
+}
+
+/* The one before is ended first: it may hang, and two must not serve one guest. */
+static int start_program(struct helper *helper, unsigned item)
+{
+        int socket = -1;
+
+        if (helper->pids[item] > 0) {
+                kill(helper->pids[item], SIGTERM);
+                if (!spawn_wait(helper->pids[item]))
+                        return -EBUSY;
+                helper->pids[item] = 0;
+        }
+
+        pid_t pid = spawn_with_socket(helper->items[item].program, helper->items[item].arguments, &socket);
+
+        if (pid < 0)
+                return (int)pid;
+        helper->pids[item] = pid;
+        return socket;
+}
+
+static int make_connection(struct helper *helper, uint32_t item)
+{
+        if (item >= helper->n_items)
+                return -EINVAL;
+        return helper->items[item].socket ? oriel_socket_connect(helper->items[item].socket)
+                                          : start_program(helper, item);
+}
+
+static bool connect_for(struct helper *helper, const struct request *request)
+{
+        _cleanup_(fd_closep) int fd = make_connection(helper, request->value);
+        struct message reply;
+
+        message_init(&reply, request->number, ORIEL_VERSION);
+        message_set_u64(&reply, fd < 0 ? (uint64_t)-fd : 0);
+        if (fd >= 0)
+                reply.fds[reply.n_fds++] = fd;
+        return channel_send(&helper->channel, &reply, 0) == 0;
+}
+
+/* False: no more of them will come. Without room for control data, the kernel puts away what descriptors there are. */
+static bool serve_one(struct helper *helper)
+{
+        struct request request;
+        ssize_t n = recv(helper->channel.fd, &request, sizeof(request), MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return true;
+        if (n != sizeof(request))
+                return false;
+        if (request.kind == REQUEST_CONNECT)
+                return connect_for(helper, &request);
+        if (request.kind == REQUEST_READY) {
+                helper->ready = true;
+                helper->raw = request.value;
+                return true;
+        }
+        helper->said = true;
+        helper->status = (int)request.value;
+        return false;
+}
+
+/* The machine does what this process would do by itself, ignore it perhaps, until it is ready (signals_open()). */
+static bool asks_for_end(const struct helper *helper, int number)
+{
+        struct sigaction action;
+
+        if (helper->ready && (number == SIGINT || number == SIGTERM || number == SIGHUP))
+                return true;
+        return number != SIGCONT && sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN;
+}
+
+static void hand_on_signal(struct helper *helper)
+{
+        struct signalfd_siginfo info;
+
+        if (read(helper->signals, &info, sizeof(info)) != sizeof(info))
+                return;
+        kill(helper->machine, (int)info.ssi_signo);
+        if (helper->signal == 0 && asks_for_end(helper, (int)info.ssi_signo)) {
+                helper->signal = (int)info.ssi_signo;
+                helper->asked_ms = now_ms();
+        }
+}
+
+/* Without a descriptor for the machine's end, nobody would hear of it. */
+static int64_t expiry_of(const struct helper *helper)
+{
+        if (helper->signal == 0)
+                return helper->pid_fd < 0 ? now_ms() : -1;
+        return helper->asked_ms + (helper->ready ? READY_MS : START_MS);
+}
+
+/* Until the machine ends, says that it will, or does not do so when it should. */
+static void serve(struct helper *helper)
+{
+        for (;;) {
+                struct pollfd fds[] = {
+                        {.fd = helper->channel.fd, .events = POLLIN},
+                        {.fd = helper->signals, .events = POLLIN},
+                        {.fd = helper->pid_fd, .events = POLLIN},
+                };
+                int n = poll(fds, ARRAY_SIZE(fds), poll_timeout(expiry_of(helper)));
+
+                if (n == 0)
+                        return;
+                if (n < 0)
+                        continue;
+                /* What it has said before it ended comes first. */
+                if (fds[0].revents && !serve_one(helper))
+                        channel_close(&helper->channel);
+                if (fds[1].revents)
+                        hand_on_signal(helper);
+                if (helper->said || (fds[2].revents && !fds[0].revents))
+                        return;
+        }
+}
+
+/* ---- its end ---- */
+
+static bool wait_for_end(struct helper *helper, int64_t expiry, bool machine)
+{
+        const struct timespec pause = {0, 1000 * 1000};
+
+        for (;;) {
+                bool programs = have_programs_ended(helper);
+
+                if ((has_ended(&helper->machine, &helper->wait_status) || !machine) && programs)
+                        return true;
+                if (now_ms() >= expiry)
+                        return false;
+                nanosleep(&pause, NULL);
+        }
+}
+
+static void kill_machine(struct helper *helper)
+{
+        if (helper->machine <= 0)
+                return;
+        helper->killed = true;
+        kill(helper->machine, SIGKILL);
+}
+
+/* Programs are asked to end all at once, so that the slowest is waited for, and not the sum. Not for ever: what there
+ * is to end may be waiting for a disk, or a file's server. */
+static void end_all(struct helper *helper)
+{
+        if (!helper->said)
+                kill_machine(helper);
+        signal_programs(helper, SIGTERM);
+        if (wait_for_end(helper, now_ms() + ASKED_MS, true))
+                return;
+        kill_machine(helper);
+        signal_programs(helper, SIGKILL);
+        wait_for_end(helper, now_ms() + KILLED_MS, false);
+}
+
+/* As the machine has, for whoever has started this process. The core is the machine's. */
+static int end_by_signal(int number)
+{
+        sigset_t none;
+
+        setrlimit(RLIMIT_CORE, &(const struct rlimit){0, 0});
+        prctl(PR_SET_DUMPABLE, 0);
+        signal(number, SIG_DFL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        kill(getpid(), number);
+        return 128 + number;
+}
+
+static int end_as_machine(const struct helper *helper)
+{
+        bool by_signal = helper->machine == 0 && WIFSIGNALED(helper->wait_status);
+        bool ours = helper->killed && by_signal && WTERMSIG(helper->wait_status) == SIGKILL;
+
+        if (helper->machine == 0 && !ours)
+                return by_signal ? end_by_signal(WTERMSIG(helper->wait_status)) : WEXITSTATUS(helper->wait_status);
+        if (helper->said)
+                return helper->status;
+        if (!helper->ready && helper->signal > 0)
+                return end_by_signal(helper->signal);
+        return fail("the machine's process did not end within %d s after the signal, and was killed", READY_MS / 1000);
+}
+
+/* The machine gives its terminal back, if it gets to that. */
+static void restore_terminal(const struct helper *helper)
+{
+        sigset_t set;
+
+        if (!helper->has_terminal || !helper->raw || helper->said)
+                return;
+        /* Where another's turn it is by now, this is not refused. */
+        sigemptyset(&set);
+        sigaddset(&set, SIGTTOU);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        tcsetattr(STDIN_FILENO, TCSANOW, &helper->terminal);
+}
+
+static int help(struct helper *helper, struct socket_file *file)
+{
+        helper->pid_fd = (int)syscall(SYS_pidfd_open, helper->machine, 0);
+        serve(helper);
+        has_ended(&helper->machine, &helper->wait_status);
+        end_all(helper);
+        restore_terminal(helper);
+        if (file)
+                socket_file_remove(file);
+        channel_close(&helper->channel);
+        fd_close(helper->pid_fd);
+        fd_close(helper->signals);
+        return end_as_machine(helper);
+}
+
+/* ---- the machine's process ---- */
+
+/* The end of the one that it was forked from is its end. */
+static void follow(pid_t parent)
+{
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+                _exit(1);
+}
+
+/* What either process needs. */
+static int prepare(struct helper *helper, struct broker *broker, sigset_t *before)
+{
+        int fds[2], r;
+
+        /* Ignored, it would keep the exit status from us. */
+        signal(SIGCHLD, SIG_DFL);
+        helper->has_terminal = tcgetattr(STDIN_FILENO, &helper->terminal) == 0;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+        r = channel_init(&helper->channel, fds[0]);
+        if (r == 0)
+                r = channel_init(&broker->channel, fds[1]);
+        if (r < 0)
+                return r;
+        /* None is lost between this and the machine's first. */
+        helper->signals = open_signals(before);
+        return helper->signals < 0 ? helper->signals : 0;
+}
+
+int broker_new(const struct broker_item *items, unsigned n_items, struct socket_file *file, struct broker **out,
+               int *status)
+{
+        _cleanup_(freep) struct broker *broker = calloc(1, sizeof(*broker));
+        _cleanup_(freep) pid_t *pids = calloc(n_items + 1, sizeof(*pids));
+        struct helper helper = {.items = items, .n_items = n_items, .pids = pids};
+        const pid_t self = getpid();
+        sigset_t before;
+
+        *out = NULL;
+
+        int r = broker && pids ? prepare(&helper, broker, &before) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        helper.machine = fork();
+        if (helper.machine < 0)
+                return -errno;
+        if (helper.machine == 0) {
+                follow(self);
+                sigprocmask(SIG_SETMASK, &before, NULL);
+                fd_close(helper.signals);
+                channel_close(&helper.channel);
+                pthread_mutex_init(&broker->lock, NULL);
+                *out = steal(broker);
+                return 0;
+        }
+        channel_close(&broker->channel);
+        *status = help(&helper, file);
+        return 0;
+}
+
+/* The answer to request @number; those before it came too late for who had asked. */
+static int receive_answer(struct channel *channel, uint32_t number, int64_t deadline)
+{
+        struct complaint complaint;
+
+        for (;;) {
+                int r = channel_receive(channel, UINT32_MAX, &complaint);
+
+                if (r < 0)
+                        return r;
+                if (r == 1 && channel->in.header.request == number)
+                        return 0;
+                if (r == 1)
+                        channel_done(channel);
+                else if (channel_wait(channel, deadline) < 0)
+                        return -ETIMEDOUT;
+        }
+}
+
+static int say(struct broker *broker, const struct request *request)
+{
+        ssize_t n = send(broker->channel.fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        return n == sizeof(*request) ? 0 : -EPIPE;
+}
+
+static int ask(struct broker *broker, unsigned item)
+{
+        struct channel *channel = &broker->channel;
+        int r = say(broker, &(struct request){REQUEST_CONNECT, ++broker->requests, item});
+
+        if (r == 0)
+                r = receive_answer(channel, broker->requests, now_ms() + TIMEOUT_MS);
+        if (r < 0)
+                return r == -ETIMEDOUT ? r : -EPIPE;
+
+        int fd = message_take_fd(&channel->in, 0);
+        uint64_t error = channel->in.payload.u64;
+
+        channel_done(channel);
+        return error ? -(int)error : fd < 0 ? -EPROTO : fd;
+}
+
+int broker_connect(struct broker *broker, unsigned item)
+{
+        pthread_mutex_lock(&broker->lock);
+
+        int fd = ask(broker, item);
+
+        pthread_mutex_unlock(&broker->lock);
+        return fd;
+}
+
+void broker_say_ready(struct broker *broker, bool raw)
+{
+        say(broker, &(struct request){.kind = REQUEST_READY, .value = raw});
+}
+
+void broker_say_end(struct broker *broker, int status)
+{
+        say(broker, &(struct request){.kind = REQUEST_END, .value = (uint32_t)status});
+}
+
+void broker_free(struct broker *broker)
+{
+        if (!broker)
+                return;
+        channel_close(&broker->channel);
+        pthread_mutex_destroy(&broker->lock);
+        free(broker);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The --device and --share options of "oriel run": what each says, and how its back-end is started or connected to. */
+
+#include "cli/run/devices.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "program/report.h"
+#include "shmem/filesystem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/virtio_ids.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+        DEFAULT_QUEUE_SIZE = 256,
+        MAX_QUEUE_SIZE = 1024,
+        MAX_TAG = 36,
+        SHARE_OPTIONS = 24,
+        ARGUMENTS = 16 + SHARE_OPTIONS,
+        STRINGS = 8 + SHARE_OPTIONS
+};
+
+struct run_connection {
+        struct broker *broker;
+        unsigned item;
+};
+
+static int connect_item(void *userdata)
+{
+        const struct run_connection *connection = userdata;
+
+        return broker_connect(connection->broker, connection->item);
+}
+
+/* Strings that live as long as the devices. NULL without memory. */
+static char *keep(struct run_devices *to, char *string)
+{
+        if (string)
+                to->strings[to->n_strings++] = string;
+        return string;
+}
+
+static char *keep_format(struct run_devices *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static char *keep_format(struct run_devices *to, const char *format, ...)
+{
+        char *string = NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        if (vasprintf(&string, format, arguments) < 0)
+                string = NULL;
+        va_end(arguments);
+        return keep(to, string);
+}
+
+static int usage(const char *option, const char *value, const char *why)
+{
+        report("--%s %s: %s (see oriel run --help)", option, value, why);
+        return STATUS_USAGE;
+}
+
+static void add(struct run_devices *to, const struct machine_device *device, const struct broker_item *item)
+{
+        to->devices[to->n] = *device;
+        to->devices[to->n].connect = connect_item;
+        to->devices[to->n].connect_userdata = &to->connections[to->n];
+        to->items[to->n] = *item;
+        to->connections[to->n].item = to->n;
+        to->n++;
+}
+
+/* ---- --device ---- */
+
+static const char *check_device(const struct machine_device *device, const char *socket, const char *dialect)
+{
+        if (!socket)
+                return "socket=PATH is missing";
+        if (device->virtio_id < 1 || device->virtio_id > 63)
+                return "virtio-id: 1 to 63";
+        if (device->queues > ORIEL_MAX_QUEUES)
+                return "queues: at most 256";
+        if (device->queue_size < 2 || device->queue_size > MAX_QUEUE_SIZE ||
+            device->queue_size & (device->queue_size - 1))
+                return "queue-size: a power of two, 2 to 1024";
+        if (dialect && !oriel_dialect_find(dialect))
+                return "dialect: standard, shmem-21 or shmem-20";
+        return NULL;
+}
+
+static int parse_device(struct run_devices *to, const char *value)
+{
+        struct machine_device device = {.virtio_id = VIRTIO_ID_FS, .queue_size = DEFAULT_QUEUE_SIZE};
+        const char *socket = NULL, *dialect = NULL;
+        const struct option_row rows[] = {
+                {"socket", OPTION_STRING, &socket, NULL, NULL},
+                {"virtio-id", OPTION_NUMBER, &device.virtio_id, NULL, NULL},
+                {"queues", OPTION_NUMBER, &device.queues, NULL, NULL},
+                {"queue-size", OPTION_NUMBER, &device.queue_size, NULL, NULL},
+                {"dialect", OPTION_STRING, &dialect, NULL, NULL},
+        };
+        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+
+        if (!storage)
+                return fail("out of memory");
+        if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
+                return usage("device", value, why);
+
+        const char *wrong = check_device(&device, socket, dialect);
+
+        if (wrong)
+                return usage("device", value, wrong);
+        device.name = keep_format(to, "socket %s", socket);
+        device.dialect = dialect ? oriel_dialect_find(dialect) : NULL;
+        if (!device.name)
+                return fail("out of memory");
+        add(to, &device, &(struct broker_item){.socket = socket});
+        return -1;
+}
+
+/* ---- --share ---- */
+
+struct share {
+        const char *dir, *tag;
+        uint64_t dax;
+        unsigned request_queues, threads;
+        bool readonly;
+        struct option_list options;
+};
+
+static const char *check_share(const struct share *share)
+{
+        if (!share->dir || !share->dir[0])
+                return "the directory is missing";
+        if (!share->tag || !share->tag[0])
+                return "tag=TAG is missing";
+        if (strlen(share->tag) > MAX_TAG)
+                return "the tag is too long: at most 36 bytes";
+        if (share->dax && (share->dax < 2 << 20 || share->dax & (share->dax - 1)))
+                return "dax: a power of two, at least 2M";
+        if (share->options.n > SHARE_OPTIONS)
+                return "option: at most 24";
+        if (share->request_queues < 1 || share->request_queues > 64 || share->threads < 1 || share->threads > 64)
+                return "request-queues and threads: 1 to 64";
+        return NULL;
+}
+
+static const char **make_arguments(struct run_devices *to, const struct share *share)
+{
+        const char **arguments = calloc(ARGUMENTS, sizeof(const char *));
+        unsigned n = 0;
+
+        if (!arguments)
+                return NULL;
+        keep(to, (char *)(void *)arguments);
+        arguments[n++] = "--shared-dir";
+        arguments[n++] = share->dir;
+        arguments[n++] = "--tag";
+        arguments[n++] = share->tag;
+        arguments[n++] = keep_format(to, "--request-queues=%u", share->request_queues);
+        arguments[n++] = keep_format(to, "--thread-pool-size=%u", share->threads);
+        if (share->dax)
+                arguments[n++] = keep_format(to, "--dax-window=%" PRIu64, share->dax);
+        if (share->readonly)
+                arguments[n++] = "--readonly";
+        for (unsigned i = 0; i < share->options.n; i++)
+                arguments[n++] = keep_format(to, "--%s", share->options.values[i]);
+        for (unsigned i = 0; i < n; i++)
+                if (!arguments[i])
+                        return NULL;
+        return arguments;
+}
+
+/* Its files are looked at when they are mapped; this is said at once. */
+static bool is_remote(const char *dir)
+{
+        _cleanup_(fd_closep) int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        struct statx stat;
+
+        filesystem_open_mounts();
+
+        bool remote = filesystem_look(fd, &stat) == 0 && filesystem_is_remote(&stat);
+
+        filesystem_close_mounts();
+        return remote;
+}
+
+static int parse_share(struct run_devices *to, const char *value, bool remote)
+{
+        struct share share = {.request_queues = 1, .threads = 1};
+        const struct option_row rows[] = {
+                {"dir", OPTION_STRING, &share.dir, NULL, NULL},
+                {"tag", OPTION_STRING, &share.tag, NULL, NULL},
+                {"dax", OPTION_SIZE, &share.dax, NULL, NULL},
+                {"readonly", OPTION_FLAG, &share.readonly, NULL, NULL},
+                {"request-queues", OPTION_NUMBER, &share.request_queues, NULL, NULL},
+                {"threads", OPTION_NUMBER, &share.threads, NULL, NULL},
+                {"option", OPTION_LIST, &share.options, NULL, NULL},
+        };
+        struct machine_device device = {.virtio_id = VIRTIO_ID_FS, .queue_size = DEFAULT_QUEUE_SIZE};
+        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        struct stat st;
+
+        if (!storage)
+                return fail("out of memory");
+        if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
+                return usage("share", value, why);
+
+        const char *wrong = check_share(&share);
+
+        if (wrong)
+                return usage("share", value, wrong);
+        if (stat(share.dir, &st) < 0)
+                return fail("--share: %s: %s", share.dir, strerror(errno));
+        if (!S_ISDIR(st.st_mode))
+                return fail("--share: %s: not a directory", share.dir);
+        if (share.dax > 0 && !remote && is_remote(share.dir))
+                return fail("--share: %s: a server in user space or another machine serves it, and the guest would wait"
+                            " for that one: --allow-remote-files maps its files all the same, and without dax= none is"
+                            " mapped",
+                            share.dir);
+        device.name = keep_format(to, "share %s", share.tag);
+
+        const char **arguments = make_arguments(to, &share);
+
+        if (!device.name || !arguments)
+                return fail("out of memory");
+        add(to, &device, &(struct broker_item){.program = "oriel-fs", .arguments = arguments});
+        return -1;
+}
+
+/* ---- */
+
+int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares,
+                      bool remote)
+{
+        unsigned most = devices->n + shares->n;
+        int status = -1;
+
+        out->devices = calloc(most + 1, sizeof(*out->devices));
+        out->items = calloc(most + 1, sizeof(*out->items));
+        out->connections = calloc(most + 1, sizeof(*out->connections));
+        out->strings = calloc(most + 1, STRINGS * sizeof(*out->strings));
+        if (!out->devices || !out->items || !out->connections || !out->strings)
+                return fail("out of memory");
+        if (most > PCI_MAX_FUNCTIONS) {
+                report("--device and --share: at most %d of both", PCI_MAX_FUNCTIONS);
+                return STATUS_USAGE;
+        }
+        for (unsigned i = 0; status < 0 && i < devices->n; i++)
+                status = parse_device(out, devices->values[i]);
+        for (unsigned i = 0; status < 0 && i < shares->n; i++)
+                status = parse_share(out, shares->values[i], remote);
+        return status;
+}
+
+void run_devices_use(struct run_devices *devices, struct broker *broker)
+{
+        for (unsigned i = 0; i < devices->n; i++)
+                devices->connections[i].broker = broker;
+}
+
+void run_devices_free(struct run_devices *devices)
+{
+        for (unsigned i = 0; i < devices->n_strings; i++)
+                free(devices->strings[i]);
+        free(devices->strings);
+        free(devices->connections);
+        free(devices->items);
+        free(devices->devices);
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel run": options, console, control socket and signals of a machine, and the loop that serves them. The machine
+ * itself is vmm/machine/machine.c. All that is in a new process; the one that the user has started becomes the broker
+ * (cli/run/broker.c), which does what needs more rights than the machine's process keeps, and ends with its exit status
+ * without waiting for anything that a back-end can make that process wait for. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/run/broker.h"
+#include "cli/run/devices.h"
+#include "program/options.h"
+#include "program/report.h"
+#include "program/signals.h"
+#include "program/socket_file.h"
+#include "vmm/control/control.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/sandbox.h"
+#include "vmm/platform/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *kernel;
+static const char *initrd;
+static const char *cmdline = "";
+static uint64_t memory = UINT64_C(1) << 30;
+static unsigned cpus = 1;
+static struct option_list devices;
+static struct option_list shares;
+static const char *console_name = "stdio";
+static const char *control;
+/* What a sanitizer does itself is not among a machine's system calls. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANDBOX "off"
+#endif
+#endif
+#ifndef SANDBOX
+#define SANDBOX "on"
+#endif
+static const char *sandbox = SANDBOX;
+static bool allow_remote_files;
+static bool verbose;
+
+static const struct option_row rows[] = {
+        {"kernel", OPTION_STRING, &kernel, "FILE", "an ELF with a PVH entry (vmlinux), or a Linux bzImage"},
+        {"initrd", OPTION_STRING, &initrd, "FILE", "an initial file system for it"},
+        {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
+        {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
+        {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
+        {"share", OPTION_LIST, &shares, "SHARE",
+         "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N][,option=OPTION]: a\n"
+         "                             directory, by an oriel-fs of its own, which is started again if it ends;\n"
+         "                             repeatable, and option too"},
+        {"device", OPTION_LIST, &devices, "DEVICE",
+         "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
+         "                             listens there (virtio-id: 26, a file system); repeatable"},
+        {"allow-remote-files", OPTION_FLAG, &allow_remote_files, NULL,
+         "map files that a server in user space or another machine serves, too: the guest\n"
+         "                             may wait for that one"},
+        {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
+        {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
+        {"sandbox", OPTION_STRING, &sandbox, "STATE",
+         "on or off: give up what a running machine does not need (default: on)"},
+        {"verbose", OPTION_FLAG, &verbose, NULL, "say more"},
+};
+
+static const struct program program = {
+        .name = "oriel run",
+        .operands = "",
+        .summary = "Run a virtual machine with KVM, whose devices are vhost-user back-ends: any device by --device,\n"
+                   "directories by --share. Shared memory regions show up in the guest as windows (a PCI BAR).\n"
+                   "On a terminal Ctrl-] ends the machine; SIGINT and SIGTERM do so anywhere.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+};
+
+/* Everything that runs. */
+struct run {
+        struct machine *machine;
+        struct console *console;
+        struct broker *broker;
+        struct control *control;
+        struct oriel_log log;
+        int signals;
+        bool reset_wanted; /* by a client of --control */
+        bool over;
+        int status;
+        const char *ended_by; /* the user; NULL: the machine has ended by itself */
+};
+
+static void end(struct run *run, int status)
+{
+        run->over = true;
+        run->status = status;
+}
+
+/* Not by the machine. */
+static void end_by(struct run *run, const char *who)
+{
+        if (!run->over)
+                run->ended_by = who;
+        end(run, STATUS_SUCCESS);
+}
+
+/* ---- the console ---- */
+
+static void output(void *userdata, const uint8_t *data, size_t size)
+{
+        struct run *run = userdata;
+
+        console_output(run->console, data, size);
+}
+
+static void room(void *userdata)
+{
+        struct run *run = userdata;
+
+        console_resume(run->console);
+}
+
+static size_t input(void *userdata, const uint8_t *data, size_t size)
+{
+        struct run *run = userdata;
+
+        return machine_input(run->machine, data, size);
+}
+
+static void read_console(struct run *run)
+{
+        if (console_read(run->console, input, run) == -ECANCELED)
+                end_by(run, "host-ui");
+}
+
+/* ---- what happens to the machine ---- */
+
+static void reset(struct run *run)
+{
+        char why[256];
+
+        if (machine_reset(run->machine, why, sizeof(why)) < 0)
+                end(run, fail("reset: %s", why));
+}
+
+static void say_device(const struct machine_event *event)
+{
+        struct virtio_info info;
+
+        virtio_get_info(event->device, &info);
+        if (event->kind == MACHINE_DEVICE_TAKEN)
+                report("%s is taken away until its driver resets it: %s", info.name, event->text);
+        else if (event->kind == MACHINE_DEVICE_DOWN)
+                report("%s: %s; the device stands still until there is a back-end again", info.name, event->text);
+        else if (info.connections > 1)
+                report("%s: the back-end is there again", info.name);
+}
+
+static void handle(struct run *run, const struct machine_event *event)
+{
+        switch (event->kind) {
+        case MACHINE_SHUTDOWN:
+                end(run, STATUS_SUCCESS);
+                break;
+        case MACHINE_RESET:
+                reset(run);
+                break;
+        case MACHINE_FAILED:
+                end(run, fail("%s", event->text));
+                break;
+        case MACHINE_FAULT:
+                report("the machine is paused: %s", event->text);
+                break;
+        case MACHINE_DEVICE_TAKEN:
+        case MACHINE_DEVICE_DOWN:
+        case MACHINE_DEVICE_UP:
+                say_device(event);
+                break;
+        case MACHINE_MAP_REFUSED:
+        case MACHINE_UNMAP_REFUSED:
+                break;
+        }
+}
+
+static void handle_events(struct run *run)
+{
+        struct machine_event event;
+
+        while (!run->over && machine_next_event(run->machine, &event)) {
+                if (run->control)
+                        control_event(run->control, &event);
+                handle(run, &event);
+        }
+}
+
+/* ---- what a client of --control asks for ---- */
+
+static void want_quit(void *userdata)
+{
+        end_by(userdata, "host-qmp-quit");
+}
+
+static void want_reset(void *userdata)
+{
+        struct run *run = userdata;
+
+        run->reset_wanted = true;
+}
+
+static void serve_control(struct run *run)
+{
+        control_dispatch(run->control);
+        if (run->reset_wanted && !run->over) {
+                reset(run);
+                control_reset(run->control, "host-qmp-system-reset");
+        }
+        run->reset_wanted = false;
+}
+
+static void wait_once(struct run *run)
+{
+        struct console_fds console = console_get_fds(run->console);
+        int control_fd = run->control ? control_get_fd(run->control) : -1;
+        struct pollfd fds[] = {
+                {.fd = run->signals, .events = POLLIN}, {.fd = machine_get_fd(run->machine), .events = POLLIN},
+                {.fd = console.in, .events = POLLIN},   {.fd = console.out, .events = POLLOUT},
+                {.fd = console.wake, .events = POLLIN}, {.fd = control_fd, .events = POLLIN},
+        };
+
+        if (poll(fds, ARRAY_SIZE(fds), console.pending ? 0 : -1) < 0)
+                return;
+        if (fds[0].revents)
+                end_by(run, "host-signal");
+        if (fds[1].revents)
+                handle_events(run);
+        if (fds[2].revents || console.pending)
+                read_console(run);
+        if (fds[3].revents || fds[4].revents)
+                console_flush(run->console);
+        if (fds[5].revents && !run->over)
+                serve_control(run);
+}
+
+/* ---- setting up ---- */
+
+static int open_file(const char *option, const char *path)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                report("--%s: %s: %s", option, path, strerror(errno));
+        return fd;
+}
+
+/* Each mapping keeps a descriptor. */
+static void raise_fd_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+static int parse_console(void)
+{
+        static const char *const names[] = {[CONSOLE_STDIO] = "stdio", [CONSOLE_PTY] = "pty", [CONSOLE_NONE] = "none"};
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (strcmp(names[i], console_name) == 0)
+                        return (int)i;
+        return -1;
+}
+
+static int check_usage(void)
+{
+        const char *wrong = NULL;
+
+        if (!kernel)
+                wrong = "--kernel is missing";
+        else if (cpus < 1 || cpus > KVM_MAX_CPUS)
+                wrong = "--cpus: 1 to 64";
+        else if (memory < 16 << 20 || memory % (2 << 20) != 0 || memory > UINT64_C(1) << 40)
+                wrong = "--memory: 16M to 1T, in steps of 2M";
+        else if (parse_console() < 0)
+                wrong = "--console: stdio, pty or none";
+        else if (strcmp(sandbox, "on") != 0 && strcmp(sandbox, "off") != 0)
+                wrong = "--sandbox: on or off";
+        if (!wrong)
+                return -1;
+        report("%s (see oriel run --help)", wrong);
+        return STATUS_USAGE;
+}
+
+static int make_machine(struct run *run, const struct run_devices *from, int kernel_fd, int initrd_fd)
+{
+        const struct machine_options options = {
+                .memory = memory,
+                .cpus = cpus,
+                .kernel = kernel,
+                .kernel_fd = kernel_fd,
+                .initrd_fd = initrd_fd,
+                .cmdline = cmdline,
+                .devices = from->devices,
+                .n_devices = from->n,
+                .allow_remote_files = allow_remote_files,
+                .output = output,
+                .room = room,
+                .userdata = run,
+                .log = &run->log,
+        };
+        char why[256];
+
+        return machine_new(&options, &run->machine, why, sizeof(why)) < 0 ? fail("%s", why) : STATUS_SUCCESS;
+}
+
+/* The last thing before the guest runs. */
+static int start_machine(struct run *run)
+{
+        int r = strcmp(sandbox, "on") == 0 ? sandbox_enter() : 0;
+
+        if (r < 0)
+                return fail("no sandbox: %s: --sandbox=off does without", strerror(-r));
+        r = machine_start(run->machine);
+        return r < 0 ? fail("no thread for a vcpu: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int loop(struct run *run)
+{
+        if (console_path(run->console))
+                report("the console is at %s", console_path(run->console));
+        if (console_is_terminal(run->console))
+                report("Ctrl-] ends the machine");
+        while (!run->over)
+                wait_once(run);
+        if (run->control && run->ended_by)
+                control_shutdown(run->control, false, run->ended_by);
+        return run->status;
+}
+
+/* Nobody else may ask: the file is made for its owner alone. */
+static int listen_control(struct socket_file *file)
+{
+        mode_t mask = umask(0177);
+        int fd = control ? socket_file_listen(file, control) : -1;
+
+        umask(mask);
+        return fd;
+}
+
+static int start_control(struct run *run, int listener)
+{
+        const struct control_ops ops = {want_quit, want_reset, run};
+        int r = listener < 0 ? 0 : control_new(run->machine, listener, &ops, &run->log, &run->control);
+
+        return r < 0 ? fail("--control: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int open_console(struct run *run)
+{
+        int r = signals_open();
+
+        run->signals = r;
+        if (r >= 0)
+                r = console_new((enum console_kind)parse_console(), &run->console);
+        if (r < 0)
+                return fail("--console: %s", strerror(-r));
+        broker_say_ready(run->broker, console_is_terminal(run->console));
+        return STATUS_SUCCESS;
+}
+
+/* What other processes may keep from going on comes after all that somebody waits for. */
+static void end_machine(struct run *run, int status)
+{
+        bool ended;
+
+        control_free(run->control);
+        ended = machine_end(run->machine);
+        console_end(run->console);
+        broker_say_end(run->broker, status);
+        if (!ended) {
+                /* Who reads what is printed here is not to wait either. */
+                for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+                        fd_close(fd);
+                _exit(status);
+        }
+        machine_free(run->machine);
+        console_free(run->console);
+}
+
+static int run_machine(struct run *run, const struct run_devices *from, int listener)
+{
+        _cleanup_(fd_closep) int kernel_fd = open_file("kernel", kernel);
+        _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? open_file("initrd", initrd) : -1;
+        _cleanup_(fd_closep) int control_fd = listener;
+
+        if (kernel_fd < 0 || (initrd && initrd_fd < 0))
+                return STATUS_FAILURE;
+
+        int status = make_machine(run, from, kernel_fd, initrd_fd);
+
+        /* Until here a signal just ends the process. */
+        if (status == STATUS_SUCCESS)
+                status = open_console(run);
+        if (status == STATUS_SUCCESS)
+                status = start_control(run, fd_take(&control_fd));
+        if (status == STATUS_SUCCESS)
+                status = start_machine(run);
+        if (status == STATUS_SUCCESS)
+                status = loop(run);
+        end_machine(run, status);
+        return status;
+}
+
+int command_run(int argc, char **argv)
+{
+        _cleanup_(run_devices_free) struct run_devices from = {0};
+        int status = options_parse(&program, argc, argv, NULL);
+
+        if (status < 0)
+                status = check_usage();
+        if (status < 0)
+                status = run_devices_parse(&from, &devices, &shares, allow_remote_files);
+        if (status >= 0)
+                return status;
+        raise_fd_limit();
+        /* With more, the C library looks into a file for how many there may be, which it may not later on. */
+        mallopt(M_ARENA_MAX, 2);
+
+        struct run run = {.log = stderr_log(verbose), .signals = -1};
+
+        struct socket_file file = {.name = NULL};
+        int listener = listen_control(&file);
+
+        if (control && listener < 0)
+                return STATUS_FAILURE;
+
+        int r = broker_new(from.items, from.n, &file, &run.broker, &status);
+
+        if (r < 0)
+                socket_file_remove(&file);
+        if (!run.broker) {
+                fd_close(listener);
+                return r < 0 ? fail("%s", strerror(-r)) : status;
+        }
+        /* Its file is the broker's. */
+        socket_file_forget(&file);
+        run_devices_use(&from, run.broker);
+        status = run_machine(&run, &from, listener);
+        broker_free(run.broker);
+        fd_close(run.signals);
+        return status;
+}

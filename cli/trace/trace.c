@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* "oriel trace": options, sockets and output of the tracer, which is in trace/. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "cli/commands.h"
+#include "cli/trace/page.h"
+#include "program/options.h"
+#include "program/outfile.h"
+#include "program/report.h"
+#include "program/signals.h"
+#include "program/socket_file.h"
+#include "trace/recorder.h"
+#include "trace/relay.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const char *listen_path;
+static const char *connect_path;
+static const char *output_path;
+static const char *html_path;
+static const char *read_path;
+static const char *dialect;
+static unsigned device_id;
+static bool as_json;
+static bool once;
+
+static const struct option_row rows[] = {
+        {"listen", OPTION_STRING, &listen_path, "SOCKET", "where front-ends connect to"},
+        {"connect", OPTION_STRING, &connect_path, "SOCKET", "where the back-end listens"},
+        {"json", OPTION_FLAG, &as_json, NULL, "print one JSON object on each line"},
+        {"output", OPTION_STRING, &output_path, "FILE", "print there instead of on standard output; also -o",
+         .letter = 'o'},
+        {"html", OPTION_STRING, &html_path, "FILE", "write a page for a browser"},
+        {"read", OPTION_STRING, &read_path, "FILE", "make the page of a recording of --json, and trace nothing"},
+        {"once", OPTION_FLAG, &once, NULL, "end after the first front-end"},
+        {"dialect", OPTION_STRING, &dialect, "NAME", "the peers' number for SHMEM: standard, shmem-21, shmem-20"},
+        {"virtio-id", OPTION_NUMBER, &device_id, "N", "name the features of this device type too"},
+};
+
+static const struct program program = {
+        .name = "oriel trace",
+        .operands = "",
+        .summary = "Stand between a vhost-user front-end and a back-end, pass on everything as it is, and print each\n"
+                   "message of the main and the back-end channel. Serves one front-end after the other until SIGINT\n"
+                   "or SIGTERM.",
+        .rows = rows,
+        .n_rows = ARRAY_SIZE(rows),
+};
+
+/* The signal that ended it has done its work; the next one ends the process, which may be waiting for who reads the
+ * output. */
+static void close_signals(int fd)
+{
+        struct signalfd_siginfo info;
+        sigset_t set;
+
+        while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+                ;
+        sigemptyset(&set);
+        sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+/* All fds of both peers pass through here. */
+static void raise_fd_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+/* ---- sessions ---- */
+
+static void explain_no_backend(int r)
+{
+        static const struct {
+                int error;
+                const char *words;
+        } reasons[] = {
+                {-ENOENT, "there is no such socket: start the back-end first"},
+                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
+                {-EAGAIN, "others are waiting to be served already"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+                if (reasons[i].error == r) {
+                        report("%s: %s; the front-end is sent away", connect_path, reasons[i].words);
+                        return;
+                }
+        report("%s: %s; the front-end is sent away", connect_path, strerror(-r));
+}
+
+/* One front-end, from its connection to its end. */
+static int serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
+{
+        int backend = oriel_socket_connect(connect_path);
+
+        if (backend < 0) {
+                explain_no_backend(backend);
+                fd_close(frontend);
+                return STATUS_FAILURE;
+        }
+
+        int r = relay_run(frontend, backend, signals, log, ++*sessions);
+
+        return r < 0 ? fail("session %u: %s", *sessions, strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int serve_all(int listener, int signals, struct record_log *log)
+{
+        unsigned sessions = 0;
+
+        for (;;) {
+                struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
+
+                if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+                        continue;
+                if (fds[0].revents)
+                        return STATUS_SUCCESS;
+
+                int frontend = oriel_socket_accept(listener);
+
+                if (frontend < 0)
+                        continue;
+
+                int status = serve(frontend, signals, log, &sessions);
+
+                if (once)
+                        return status;
+        }
+}
+
+static int trace(struct outfile *out, struct outfile *page)
+{
+        const struct recorder_options options = {
+                .out = out->file,
+                .json = as_json,
+                .page = page->file,
+                .listen = listen_path,
+                .connect = connect_path,
+                .naming = {dialect ? oriel_dialect_find(dialect) : NULL, device_id},
+        };
+        _cleanup_(fd_closep) int signals = signals_open(), listener = -1;
+        _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
+        struct recorder *recorder;
+
+        if (signals < 0)
+                return fail("%s", strerror(errno));
+        listener = socket_file_listen(&file, listen_path);
+        if (listener < 0)
+                return STATUS_FAILURE;
+        raise_fd_limit();
+
+        int r = outfile_begin(out);
+
+        if (r == 0)
+                r = outfile_begin(page);
+        if (r == 0)
+                r = recorder_start(&options, &recorder);
+        if (r)
+                return fail("%s", strerror(-r));
+
+        int status = serve_all(listener, signals, recorder_log(recorder));
+
+        socket_file_remove(&file);
+        close_signals(signals);
+        r = recorder_finish(recorder);
+        return r < 0 ? fail("not all of the trace could be written: %s", strerror(-r)) : status;
+}
+
+static int run(void)
+{
+        _cleanup_(outfile_close) struct outfile out = {.file = stdout}, page = {.path = NULL};
+
+        if (read_path)
+                return render_page(read_path, html_path);
+        if (outfile_open(&out, output_path) || outfile_open(&page, html_path))
+                return STATUS_FAILURE;
+        if (is_same_file(out.file, page.file))
+                return fail("%s: the page and the text can't go to the same file", html_path);
+        return trace(&out, &page);
+}
+
+static int check_usage(void)
+{
+        const char *wrong = NULL;
+
+        if (read_path && (listen_path || connect_path || output_path || as_json || once))
+                wrong = "--read goes with --html only";
+        else if (read_path && !html_path)
+                wrong = "--html is missing";
+        else if (!read_path && (!listen_path || !connect_path))
+                wrong = "--listen and --connect are needed";
+        else if (dialect && !oriel_dialect_find(dialect))
+                wrong = "--dialect: standard, shmem-21 or shmem-20";
+        if (!wrong)
+                return -1;
+        report("%s (see oriel trace --help)", wrong);
+        return STATUS_USAGE;
+}
+
+int command_trace(int argc, char **argv)
+{
+        int status = options_parse(&program, argc, argv, NULL);
+
+        if (status < 0)
+                status = check_usage();
+        return status < 0 ? run() : status;
+}
