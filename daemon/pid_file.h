@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_PID_FILE_H
-#define DEVICES_FS_PID_FILE_H
+#ifndef DAEMON_PID_FILE_H
+#define DAEMON_PID_FILE_H
 
 /* How others know that this process is there: the locks that it holds on files. They belong to the process that was
  * started. The one in the sandbox gives its descriptors back by the _forget() functions, which leaves the locks. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_SYSTEM_LOG_H
-#define DEVICES_FS_SYSTEM_LOG_H
+#ifndef DAEMON_SYSTEM_LOG_H
+#define DAEMON_SYSTEM_LOG_H
 
 #include <oriel/log.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_SANDBOX_H
-#define DEVICES_FS_SANDBOX_H
+#ifndef DAEMON_SANDBOX_H
+#define DAEMON_SANDBOX_H
 
 #include "program/options.h"
 

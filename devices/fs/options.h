@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_COMMAND_LINE_H
-#define DEVICES_FS_COMMAND_LINE_H
+#ifndef DEVICES_FS_OPTIONS_H
+#define DEVICES_FS_OPTIONS_H
 
+#include "daemon/sandbox.h"
 #include "devices/fs/core/fs.h"
-#include "devices/fs/sandbox.h"
 #include "program/options.h"
 
 /* What the command line says. Strings point into it. */

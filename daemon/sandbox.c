@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/sandbox.h"
+#include "daemon/sandbox.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/command_line.h"
+#include "devices/fs/options.h"
 
 #include "base/cleanup.h"
+#include "daemon/syscalls.h"
 #include "devices/fs/core/idmap.h"
 #include "devices/fs/files/xattr_map.h"
-#include "devices/fs/syscalls.h"
 #include "program/report.h"
 #include "program/sanitized.h"
 

@@ -7,7 +7,7 @@
  * syslog(3) makes new sockets besides. So it is called in a process that is there for that alone, with the lines that
  * come to it by a pipe. That process ends when nobody has the other end any more. */
 
-#include "devices/fs/system_log.h"
+#include "daemon/system_log.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -8,7 +8,7 @@
  * and takes a file without a lock for a daemon that is dead. Such a lock belongs to the process, and ends when the
  * process closes any descriptor of the file. */
 
-#include "devices/fs/pid_file.h"
+#include "daemon/pid_file.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"

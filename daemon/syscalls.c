@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/syscalls.h"
+#include "daemon/syscalls.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

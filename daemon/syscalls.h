@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_SYSCALLS_H
-#define DEVICES_FS_SYSCALLS_H
+#ifndef DAEMON_SYSCALLS_H
+#define DAEMON_SYSCALLS_H
 
 #include "seccomp/filter.h"
 
