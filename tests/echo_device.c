@@ -44,7 +44,7 @@ struct echo {
         bool saving;
 
         struct echo_files files;
-        struct echo_worker workers[ECHO_QUEUES_MAX];
+        struct echo_queue queues[ECHO_QUEUES_MAX];
 };
 
 struct echo_seen *echo_seen(struct echo *echo)
@@ -90,59 +90,42 @@ static void write_log(void *userdata, enum oriel_log_level level, const char *li
 
 /* ---- queues ---- */
 
-static void sleep_until_event(struct echo_worker *worker, bool broken)
+/* It answers by itself. */
+static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        int kick_fd = oriel_backend_queue_kick_fd(worker->queue);
-        struct pollfd fds[] = {{.fd = worker->stop_fd, .events = POLLIN}, {.fd = kick_fd, .events = POLLIN}};
-
-        poll(fds, ARRAY_SIZE(fds), kick_fd < 0 && !broken ? 1 : -1);
-}
-
-static void *work(void *userdata)
-{
-        struct echo_worker *worker = userdata;
-        struct oriel_chain *chain;
-
-        while (!atomic_load(&worker->stopping)) {
-                int r = oriel_backend_queue_pop(worker->queue, &chain);
-
-                if (r == 1) {
-                        echo_handle(worker, chain);
-                        continue;
-                }
-                if (r == 0 && oriel_backend_queue_sleep(worker->queue))
-                        continue;
-                sleep_until_event(worker, r < 0 && r != -EAGAIN);
-        }
-        return NULL;
+        (void)queue;
+        echo_handle(userdata, chain);
+        return -EINPROGRESS;
 }
 
 static int start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct echo *echo = userdata;
-        struct echo_worker *worker = &echo->workers[oriel_backend_queue_index(queue)];
+        struct echo_queue *own = &echo->queues[oriel_backend_queue_index(queue)];
+        const struct oriel_worker_options options = {
+                .struct_size = sizeof(options), .handle = handle, .userdata = own, .threads = 1};
 
         atomic_fetch_add(&echo->counts->starts, 1);
-        worker->backend = echo->backend;
-        worker->counts = echo->counts;
-        worker->files = &echo->files;
-        worker->queue = queue;
-        atomic_store(&worker->stopping, false);
-        worker->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        return worker->stop_fd < 0 ? -errno : -pthread_create(&worker->thread, NULL, work, worker);
+        own->backend = echo->backend;
+        own->counts = echo->counts;
+        own->files = &echo->files;
+        own->queue = queue;
+
+        int r = oriel_worker_new(&options, &own->worker);
+
+        return r < 0 ? r : oriel_worker_add(own->worker, queue);
 }
 
 static void stop(void *userdata, struct oriel_backend_queue *queue)
 {
         struct echo *echo = userdata;
-        struct echo_worker *worker = &echo->workers[oriel_backend_queue_index(queue)];
+        struct echo_queue *own = &echo->queues[oriel_backend_queue_index(queue)];
 
         atomic_fetch_add(&echo->counts->stops, 1);
-        atomic_store(&worker->stopping, true);
-        fd_event_signal(worker->stop_fd);
-        pthread_join(worker->thread, NULL);
-        worker->stop_fd = fd_close(worker->stop_fd);
-        echo_drop_held(worker);
+        oriel_worker_remove(own->worker, queue);
+        oriel_worker_free(own->worker);
+        own->worker = NULL;
+        echo_drop_held(own);
 }
 
 /* ---- the rest of the device ---- */

@@ -110,15 +110,15 @@ static size_t write_chain(const struct oriel_chain *chain, size_t from, const vo
         return copy(iov, n, from, (void *)data, size, false);
 }
 
-static void push(struct echo_worker *worker, struct oriel_chain *chain, size_t written)
+static void push(struct echo_queue *own, struct oriel_chain *chain, size_t written)
 {
         /* Before the driver can know. */
-        atomic_fetch_add(&worker->counts->handled, 1);
-        if (oriel_backend_queue_push(worker->queue, chain, written) == 0)
-                oriel_backend_queue_notify(worker->queue);
+        atomic_fetch_add(&own->counts->handled, 1);
+        if (oriel_backend_queue_push(own->queue, chain, written) == 0)
+                oriel_backend_queue_notify(own->queue);
 }
 
-static void invert(struct echo_worker *worker, struct oriel_chain *chain)
+static void invert(struct echo_queue *own, struct oriel_chain *chain)
 {
         size_t at = sizeof(struct echo_request), written = 0, n;
         uint8_t bytes[4096];
@@ -129,40 +129,40 @@ static void invert(struct echo_worker *worker, struct oriel_chain *chain)
                 written += write_chain(chain, written, bytes, n);
                 at += n;
         }
-        push(worker, chain, written);
+        push(own, chain, written);
 }
 
-static void answer(struct echo_worker *worker, struct oriel_chain *chain, struct echo_answer answer)
+static void answer(struct echo_queue *own, struct oriel_chain *chain, struct echo_answer answer)
 {
-        push(worker, chain, write_chain(chain, 0, &answer, sizeof(answer)));
+        push(own, chain, write_chain(chain, 0, &answer, sizeof(answer)));
 }
 
 /* ---- held buffers ---- */
 
-static void hold(struct echo_worker *worker, struct oriel_chain *chain)
+static void hold(struct echo_queue *own, struct oriel_chain *chain)
 {
-        if (worker->n_held == ECHO_HELD_MAX) {
-                invert(worker, chain);
+        if (own->n_held == ECHO_HELD_MAX) {
+                invert(own, chain);
                 return;
         }
-        worker->held[worker->n_held++] = chain;
-        atomic_fetch_add(&worker->counts->held, 1);
+        own->held[own->n_held++] = chain;
+        atomic_fetch_add(&own->counts->held, 1);
 }
 
 /* The youngest first: the driver must not care. */
-static int release(struct echo_worker *worker)
+static int release(struct echo_queue *own)
 {
-        int n = (int)worker->n_held;
+        int n = (int)own->n_held;
 
-        while (worker->n_held > 0)
-                invert(worker, worker->held[--worker->n_held]);
+        while (own->n_held > 0)
+                invert(own, own->held[--own->n_held]);
         return n;
 }
 
-void echo_drop_held(struct echo_worker *worker)
+void echo_drop_held(struct echo_queue *own)
 {
-        while (worker->n_held > 0)
-                oriel_chain_drop(worker->held[--worker->n_held]);
+        while (own->n_held > 0)
+                oriel_chain_drop(own->held[--own->n_held]);
 }
 
 /* ---- requests to the front-end ---- */
@@ -175,19 +175,19 @@ static void count_result(struct echo_answer *answer, int r)
         answer->failed++;
 }
 
-static int submit(struct echo_worker *worker, const struct echo_request *request, uint32_t index, uint64_t *ticket)
+static int submit(struct echo_queue *own, const struct echo_request *request, uint32_t index, uint64_t *ticket)
 {
         struct oriel_wire_mmap map = request->map;
         uint32_t file = request->file < ECHO_FILES ? request->file : ECHO_FILE;
 
         map.shm_offset += index * request->step;
         if (request->op == ECHO_UNMAP)
-                return oriel_backend_shmem_unmap(worker->backend, &map, ticket);
+                return oriel_backend_shmem_unmap(own->backend, &map, ticket);
         map.fd_offset += (index % ECHO_FILE_PAGES) * (request->step ? PAGE : 0);
-        return oriel_backend_shmem_map(worker->backend, &map, worker->files->fds[file], ticket);
+        return oriel_backend_shmem_map(own->backend, &map, own->files->fds[file], ticket);
 }
 
-static struct echo_answer change_mappings(struct echo_worker *worker, const struct echo_request *request)
+static struct echo_answer change_mappings(struct echo_queue *own, const struct echo_request *request)
 {
         uint32_t count = request->count ? request->count : 1;
         _cleanup_(freep) uint64_t *tickets = calloc(count, sizeof(*tickets));
@@ -196,40 +196,40 @@ static struct echo_answer change_mappings(struct echo_worker *worker, const stru
         if (!tickets)
                 return (struct echo_answer){-ENOMEM, count};
         for (uint32_t i = 0; i < count; i++) {
-                int r = submit(worker, request, i, &tickets[i]);
+                int r = submit(own, request, i, &tickets[i]);
 
                 tickets[i] = r < 0 ? 0 : tickets[i];
                 count_result(&answer, r);
         }
         for (uint32_t i = 0; i < count; i++)
-                count_result(&answer, oriel_backend_wait(worker->backend, tickets[i]));
+                count_result(&answer, oriel_backend_wait(own->backend, tickets[i]));
         return answer;
 }
 
-void echo_handle(struct echo_worker *worker, struct oriel_chain *chain)
+void echo_handle(struct echo_queue *own, struct oriel_chain *chain)
 {
         struct echo_request request = {0};
 
         read_chain(chain, 0, &request, sizeof(request));
         switch (request.op) {
         case ECHO_INVERT:
-                invert(worker, chain);
+                invert(own, chain);
                 break;
         case ECHO_HOLD:
-                hold(worker, chain);
+                hold(own, chain);
                 break;
         case ECHO_RELEASE:
-                answer(worker, chain, (struct echo_answer){release(worker), 0});
+                answer(own, chain, (struct echo_answer){release(own), 0});
                 break;
         case ECHO_MAP:
         case ECHO_UNMAP:
-                answer(worker, chain, change_mappings(worker, &request));
+                answer(own, chain, change_mappings(own, &request));
                 break;
         case ECHO_MAP_NO_WAIT:
-                answer(worker, chain, (struct echo_answer){submit(worker, &request, 0, NULL), 0});
+                answer(own, chain, (struct echo_answer){submit(own, &request, 0, NULL), 0});
                 break;
         default:
-                answer(worker, chain, (struct echo_answer){-EINVAL, 1});
+                answer(own, chain, (struct echo_answer){-EINVAL, 1});
                 break;
         }
 }

@@ -6,7 +6,7 @@
 
 #include "echo_device.h"
 
-#include <pthread.h>
+#include <oriel/worker.h>
 
 #define ECHO_HELD_MAX 256
 
@@ -16,14 +16,12 @@ struct echo_files {
         uint8_t *memory;
 };
 
-struct echo_worker {
+struct echo_queue {
         struct oriel_backend *backend;
         struct echo_counts *counts;
         struct echo_files *files;
         struct oriel_backend_queue *queue;
-        pthread_t thread;
-        int stop_fd;
-        atomic_bool stopping;
+        struct oriel_worker *worker;
         unsigned n_held;
         struct oriel_chain *held[ECHO_HELD_MAX];
 };
@@ -32,7 +30,7 @@ int echo_files_open(struct echo_files *files);
 void echo_files_close(struct echo_files *files);
 
 /* Takes @chain. */
-void echo_handle(struct echo_worker *worker, struct oriel_chain *chain);
-void echo_drop_held(struct echo_worker *worker);
+void echo_handle(struct echo_queue *own, struct oriel_chain *chain);
+void echo_drop_held(struct echo_queue *own);
 
 #endif

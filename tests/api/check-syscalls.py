@@ -47,7 +47,7 @@ def names(text):
 
 
 allowed = set()
-for path in [path for folder in ("src", "program", "seccomp", "devices/fs")
+for path in [path for folder in ("src", "program", "seccomp", "daemon", "devices/fs")
              for path in glob.glob(os.path.join(source, folder, "**", "*.c"), recursive=True)]:
     with open(path) as file:
         text = file.read()
