@@ -1,66 +1,203 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* oriel-fs: from the command line to the loop that serves front-ends. The order matters, since each step gives up
- * rights that the steps before it need: limits and the log, the socket and the pid file, the sandbox, capabilities and
- * groups, the share, and at last the filter of system calls. */
+/* The frame of every device daemon: from the command line to the loop that serves front-ends. Each stage gives up what
+ * the stages behind it do without, so their order matters:
+ *
+ *  stage                    what the process may still do when it has ended
+ *  1 options                all that its user may
+ *  2 inherited descriptors  the same, with those that it was given for a purpose alone
+ *  3 signals, log, limits   the same; SIGINT, SIGTERM and SIGHUP come by a descriptor
+ *  4 rehearsal, if asked    the same: a process of its own has tried stages 6 and 7
+ *  5 socket, pid file       the same; from here on others know that it is there
+ *  6 sandbox                see the device's root directory and nothing else of the host, no processes, no network
+ *                           but the socket; the process that was started stays outside, waits, and cleans up
+ *  7 rights                 only the device's capabilities; no groups
+ *  8 device                 the same, with what the device has opened: nothing is opened by a path from here on
+ *  9 filter                 only the system calls that the program's files name
+ * 10 loop                   the same: what a front-end sends is read here for the first time */
+
+#include "daemon/daemon.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "base/syscalls.h"
+#include "daemon/options.h"
 #include "daemon/pid_file.h"
 #include "daemon/sandbox.h"
+#include "daemon/socket.h"
 #include "daemon/syscalls.h"
 #include "daemon/system_log.h"
-#include "devices/fs/device.h"
-#include "devices/fs/options.h"
 #include "program/footprint.h"
 #include "program/kernel_check.h"
 #include "program/report.h"
 #include "program/signals.h"
-#include "program/socket_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
-#include <sys/param.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt), SYSCALL(shutdown));
+USES_SYSCALLS(SYSCALL(poll));
 
-static bool is_listening(int fd)
+/* ---- 1 ---- */
+
+/* "Backend program conventions": whatever else is there is ignored, however wrong. */
+static bool asks_capabilities(int argc, char **argv)
 {
-        int listening = 0;
-        socklen_t size = sizeof(listening);
-
-        return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+        for (int i = 1; i < argc; i++)
+                if (strcmp(argv[i], "--print-capabilities") == 0)
+                        return true;
+        return false;
 }
 
-static bool is_stream_socket(int fd)
+static int print_capabilities(const struct daemon_device *device)
 {
-        int type = 0;
-        socklen_t size = sizeof(type);
-
-        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+        printf("{\n  \"type\": \"%s\"", device->type);
+        for (size_t i = 0; device->features && device->features[i]; i++)
+                printf("%s\n    \"%s\"", i == 0 ? ",\n  \"features\": [" : ",", device->features[i]);
+        printf("%s\n}\n", device->features ? "\n  ]" : "");
+        return finish_output(STATUS_SUCCESS);
 }
 
-/* Serve whoever connects to @listener, the first one only if @once; or, if @listener is -1, the front-end attached
- * already. Returns the exit status. */
-static int serve(struct device *device, int listener, int signals, bool once)
+/* ---- 3 ---- */
+
+/* Before there is anything to be cleaned up. */
+static void ignore_signals(void)
 {
-        struct oriel_backend *backend = device_backend(device);
+        signal(SIGPIPE, SIG_IGN);
+        /* With a limit on the size of files (RLIMIT_FSIZE), who writes gets EFBIG. */
+        signal(SIGXFSZ, SIG_IGN);
+}
+
+/* A device may hold a descriptor for whatever its guest asks for. The limit is the system's, or root's to raise. */
+static int set_fd_limit(void)
+{
+        const bool named = daemon_options.rlimit_nofile != UINT32_MAX;
+        const rlim_t wanted = named ? daemon_options.rlimit_nofile : 1000000;
+        struct rlimit limit;
+
+        if (wanted == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return STATUS_SUCCESS;
+
+        struct rlimit raised = {wanted, wanted > limit.rlim_max ? wanted : limit.rlim_max};
+
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+                return STATUS_SUCCESS;
+        if (named)
+                return fail("--rlimit-nofile=%u: %s; as this user, at most %ju", daemon_options.rlimit_nofile,
+                            strerror(errno), (uintmax_t)limit.rlim_max);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        return STATUS_SUCCESS;
+}
+
+static int open_log(void)
+{
+        int r = daemon_options.to_syslog ? system_log_open() : 0;
+
+        return r < 0 ? fail("--syslog: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* ---- what says that this process is there ---- */
+
+/* The files of the process that was started, which has them to the end. The one in the sandbox leaves them to it; their
+ * directories are outside. */
+struct own_files {
+        struct socket_file socket;
+        struct pid_file pid;
+        struct inherited_locks locks;
+};
+
+static void own_files_remove(struct own_files *files)
+{
+        pid_file_remove(&files->pid);
+        socket_file_remove(&files->socket);
+}
+
+static void own_files_forget(struct own_files *files)
+{
+        inherited_locks_forget(&files->locks);
+        pid_file_forget(&files->pid);
+        socket_file_forget(&files->socket);
+}
+
+/* ---- 7 and 8 ---- */
+
+static int give_up_rights(void)
+{
+        if (geteuid() == 0)
+                setgroups(0, NULL);
+
+        int r = sandbox_drop_capabilities(&daemon_options.sandbox);
+
+        return r < 0 ? fail("the capabilities can't be dropped: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* Takes @proc_fd. */
+static int make_device(const struct daemon_device *device, int proc_fd, void **out)
+{
+        _cleanup_(fd_closep) int owned = proc_fd;
+        const bool moved = daemon_options.sandbox.root && daemon_options.sandbox.mode != SANDBOX_NONE;
+        const struct daemon_start start = {
+                .root = moved ? "/" : daemon_options.sandbox.root,
+                .proc_fd = &owned,
+                .log = daemon_log(),
+                .dialect = daemon_options.dialect ? oriel_dialect_find(daemon_options.dialect) : NULL,
+        };
+
+        return device->new_device(&start, out);
+}
+
+/* ---- 4 ---- */
+
+static int try_device(const struct daemon_device *device, struct own_files *files, int signals)
+{
+        void *object = NULL;
+        int proc_fd;
+        pid_t pid = sandbox_enter(&daemon_options.sandbox, &proc_fd);
+
+        if (pid > 0)
+                return sandbox_supervise(pid, signals);
+        own_files_forget(files);
+        if (pid < 0 || give_up_rights() != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        return make_device(device, proc_fd, &object);
+}
+
+static int rehearse(const struct daemon_device *device, struct own_files *files, int signals)
+{
+        int status;
+
+        if (!daemon_options.rehearse)
+                return STATUS_SUCCESS;
+
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(try_device(device, files, signals));
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return fail("a process: %s", strerror(errno));
+        return WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILURE;
+}
+
+/* ---- 9 and 10 ---- */
+
+static int attach(const struct daemon_device *device, void *object, int fd)
+{
+        return device->attach ? device->attach(object, fd) : oriel_backend_attach(device->backend(object), fd);
+}
+
+/* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
+ * already. */
+static int loop(const struct daemon_device *device, void *object, int listener, int signals)
+{
+        struct oriel_backend *backend = device->backend(object);
 
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
@@ -83,311 +220,98 @@ static int serve(struct device *device, int listener, int signals, bool once)
                 int accepted = oriel_socket_accept(listener);
 
                 if (accepted >= 0)
-                        device_attach(device, accepted);
-                if (accepted >= 0 && once)
+                        attach(device, object, accepted);
+                if (accepted >= 0 && daemon_options.once)
                         listener = -1;
         }
 }
 
-/* ---- what it is started with ---- */
-
-/* Its mode and group are there when its name is: chmod(2) by the path would follow a link that somebody puts there. */
-static int listen_for_group(struct socket_file *file, const char *path, const char *name)
-{
-        const struct group *group = getgrnam(name);
-
-        if (!group) {
-                report("--socket-group: there is no group '%s'", name);
-                return -1;
-        }
-
-        mode_t mask = umask(0007);
-        gid_t own = (gid_t)setfsgid(group->gr_gid);
-        int fd = socket_file_listen(file, path);
-
-        setfsgid(own);
-        umask(mask);
-        /* Who may not take any group may still give a file to one of its own. */
-        if (fd >= 0 && lchown(path, (uid_t)-1, group->gr_gid) < 0) {
-                report("--socket-group=%s: %s: %s", name, path, strerror(errno));
-                fd = fd_close(fd);
-        }
-        return fd;
-}
-
-/* The socket to begin with: listening or connected. */
-static int open_socket(const struct command_line *line, struct socket_file *file)
-{
-        if (line->socket_path && line->socket_group)
-                return listen_for_group(file, line->socket_path, line->socket_group);
-        if (line->socket_path)
-                return socket_file_listen(file, line->socket_path);
-
-        int fd = fd_dup((int)line->fd);
-
-        if (fd >= 0 && !is_stream_socket(fd)) {
-                fd_close(fd);
-                fd = -ENOTSOCK;
-        }
-        if (fd < 0)
-                report("--fd=%u: %s", line->fd, strerror(-fd));
-        return fd;
-}
-
-/* Every file that the guest has looked up may be held open. The limit is the system's, or root's to raise. */
-static int set_fd_limit(const struct command_line *line)
-{
-        struct rlimit limit;
-        rlim_t wanted = line->rlimit_nofile;
-
-        if (wanted == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return STATUS_SUCCESS;
-        if (line->rlimit_nofile == UINT32_MAX)
-                wanted = 1000000;
-
-        struct rlimit raised = {wanted, wanted > limit.rlim_max ? wanted : limit.rlim_max};
-
-        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-                return STATUS_SUCCESS;
-        if (line->rlimit_nofile != UINT32_MAX)
-                return fail("--rlimit-nofile=%u: %s; as this user, at most %ju", line->rlimit_nofile, strerror(errno),
-                            (uintmax_t)limit.rlim_max);
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-        return STATUS_SUCCESS;
-}
-
-/* ---- the process that serves ---- */
-
-static struct oriel_log make_log(const struct command_line *line)
-{
-        static const enum oriel_log_level levels[] = {
-                [LEVEL_ERROR] = ORIEL_LOG_ERROR, [LEVEL_WARN] = ORIEL_LOG_WARNING, [LEVEL_INFO] = ORIEL_LOG_INFO,
-                [LEVEL_DEBUG] = ORIEL_LOG_DEBUG, [LEVEL_TRACE] = ORIEL_LOG_DEBUG,  [LEVEL_OFF] = ORIEL_LOG_ERROR,
-        };
-        struct oriel_log log = stderr_log(false);
-
-        log.level = line->debug ? ORIEL_LOG_DEBUG : levels[line->log_level];
-        if (line->to_syslog)
-                log.write = system_log_write;
-        if (line->log_level == LEVEL_OFF)
-                log.write = NULL;
-        return log;
-}
-
-/* Drops groups and capabilities. Do privileged work before. */
-static int give_up_rights(const struct command_line *line)
-{
-        if (geteuid() == 0)
-                setgroups(0, NULL);
-
-        int r = sandbox_drop_capabilities(&line->sandbox);
-
-        return r < 0 ? fail("the capabilities can't be dropped: %s", strerror(-r)) : STATUS_SUCCESS;
-}
-
 /* For scripts that start a front-end then. */
-static void say_waiting(const struct command_line *line)
+static void say_waiting(void)
 {
-        if (line->log_level == LEVEL_OFF)
+        const char *path = daemon_options.socket_path;
+
+        if (daemon_options.log_level == DAEMON_LOG_OFF)
                 return;
-        if (line->socket_path)
-                printf("waiting for a front-end on %s\n", line->socket_path);
-        else
-                printf("waiting for a front-end\n");
+        printf("waiting for a front-end%s%s\n", path ? " on " : "", path ? path : "");
         fflush(stdout);
 }
 
-/* A device has opened the shared directory, so that nothing is opened by a path from then on: the filter comes after
- * it, and before anything that a front-end has sent is read. */
-static int serve_device(struct device *device, const struct command_line *line, int *socket, int signals)
+static int serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
-        bool listening = is_listening(*socket);
-        int r = syscalls_limit(line->seccomp);
+        bool listening = daemon_is_listening(*socket);
+        int r = syscalls_limit(daemon_options.seccomp);
 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));
         if (listening)
-                say_waiting(line);
+                say_waiting();
         footprint_trim();
         if (!listening)
-                r = device_attach(device, fd_take(socket));
-        return r < 0 ? fail("--fd=%u: %s", line->fd, strerror(-r))
-                     : serve(device, listening ? *socket : -1, signals, line->once);
+                r = attach(device, object, fd_take(socket));
+        return r < 0 ? fail("--fd=%u: %s", daemon_options.fd, strerror(-r))
+                     : loop(device, object, listening ? *socket : -1, signals);
 }
 
-/* 0, or what is wrong has been said. */
-static int make_device(struct command_line *line, int proc_fd, struct device **device)
+static int make_and_serve(const struct daemon_device *device, int socket, int signals, int proc_fd)
 {
-        const struct device_options options = {
-                .fs = &line->fs,
-                .proc_fd = proc_fd,
-                .tag = line->tag,
-                .request_queues = line->request_queues,
-                .poll_us = line->poll_us,
-                .threads = MIN(MAX(line->thread_pool_size, 1u), 64u),
-                .log = make_log(line),
-                .dialect = line->dialect ? oriel_dialect_find(line->dialect) : NULL,
-        };
-        const char *dir = line->fs.shared_dir;
-
-        if (line->sandbox.mode != SANDBOX_NONE)
-                line->fs.shared_dir = "/";
-
-        int r = device_new(&options, device);
-
-        return r < 0 ? fail("can't share %s: %s", dir, strerror(-r)) : STATUS_SUCCESS;
-}
-
-static int serve_directory(struct command_line *line, int socket, int signals, int proc_fd)
-{
-        struct device *device = NULL;
-        int status = make_device(line, proc_fd, &device);
+        void *object = NULL;
+        int status = make_device(device, proc_fd, &object);
 
         if (status == STATUS_SUCCESS)
-                status = serve_device(device, line, &socket, signals);
-        device_free(device);
+                status = serve(device, object, &socket, signals);
+        device->free_device(object);
         fd_close(socket);
         return status;
 }
 
-/* The files that say that this process, the one that was started, is there: they have it as their owner to the end. The
- * one in the sandbox leaves them to it; their directories are outside. */
-struct own_files {
-        struct socket_file socket;
-        struct pid_file pid;
-        struct inherited_locks locks;
-};
-
-static void own_files_remove(struct own_files *files)
+static int run(const struct daemon_device *device)
 {
-        pid_file_remove(&files->pid);
-        socket_file_remove(&files->socket);
-}
-
-static void own_files_forget(struct own_files *files)
-{
-        inherited_locks_forget(&files->locks);
-        pid_file_forget(&files->pid);
-        socket_file_forget(&files->socket);
-}
-
-static int try_to_share(struct command_line *line, struct own_files *files, int signals)
-{
-        struct device *device = NULL;
-        int proc_fd;
-        pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
-
-        if (pid > 0)
-                return sandbox_supervise(pid, signals);
-        own_files_forget(files);
-        if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
-                return STATUS_FAILURE;
-        return make_device(line, proc_fd, &device);
-}
-
-/* Whether files can be opened by handle depends on what is left in the sandbox, which can't be left again: so that is
- * tried in a process of its own, before anybody could wait for the socket. */
-static int rehearse(struct command_line *line, struct own_files *files, int signals)
-{
-        int status;
-
-        if (line->fs.file_handles != FS_HANDLES_MANDATORY)
-                return STATUS_SUCCESS;
-
-        pid_t pid = fork();
-
-        if (pid == 0)
-                _exit(try_to_share(line, files, signals));
-        if (pid < 0 || waitpid(pid, &status, 0) < 0)
-                return fail("a process: %s", strerror(errno));
-        return WIFEXITED(status) ? WEXITSTATUS(status) : STATUS_FAILURE;
-}
-
-/* What is wrong with it is better said before the sandbox makes something else of it. */
-static int look_at_directory(const char *path)
-{
-        _cleanup_(fd_closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-        return fd < 0 ? fail("can't share %s: %s", path, strerror(errno)) : STATUS_SUCCESS;
-}
-
-/* Before there is anything to be cleaned up. */
-static void ignore_signals(void)
-{
-        signal(SIGPIPE, SIG_IGN);
-        /* With a limit on the size of files (RLIMIT_FSIZE), the guest gets EFBIG. */
-        signal(SIGXFSZ, SIG_IGN);
-}
-
-static int run(struct command_line *line)
-{
-        _cleanup_(fd_closep) int socket = -1;
+        _cleanup_(fd_closep) int socket = -1, signals = -1;
         _cleanup_(own_files_remove) struct own_files files = {.socket.name = NULL};
         int proc_fd;
 
-        if (inherited_locks_keep(&files.locks, line->fd) != STATUS_SUCCESS)
+        if (inherited_locks_keep(&files.locks, daemon_options.fd) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         ignore_signals();
-
-        _cleanup_(fd_closep) int signals = signals_open();
-
+        signals = signals_open();
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
-        if (line->to_syslog) {
-                int r = system_log_open();
-
-                if (r < 0)
-                        return fail("--syslog: %s", strerror(-r));
-        }
-        if (set_fd_limit(line) != STATUS_SUCCESS || look_at_directory(line->fs.shared_dir) != STATUS_SUCCESS ||
-            rehearse(line, &files, signals) != STATUS_SUCCESS)
+        if (open_log() != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
+            rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
-        socket = open_socket(line, &files.socket);
+        socket = daemon_open_socket(&files.socket);
         if (socket < 0)
                 return STATUS_FAILURE;
         /* Who waits for the file may connect then, and a second daemon has found the socket in use. */
-        if (line->socket_path && pid_file_make(&files.pid, line->socket_path) != STATUS_SUCCESS)
+        if (daemon_options.socket_path && pid_file_make(&files.pid, daemon_options.socket_path) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
 
-        pid_t pid = sandbox_enter(&line->sandbox, &proc_fd);
+        pid_t pid = sandbox_enter(&daemon_options.sandbox, &proc_fd);
 
         if (pid > 0) {
                 socket = fd_close(socket);
                 footprint_trim();
                 return sandbox_supervise(pid, signals);
         }
-        if (pid == 0 && line->sandbox.mode != SANDBOX_NONE)
+        if (pid == 0 && daemon_options.sandbox.mode != SANDBOX_NONE)
                 own_files_forget(&files);
-        if (pid < 0 || give_up_rights(line) != STATUS_SUCCESS)
+        if (pid < 0 || give_up_rights() != STATUS_SUCCESS)
                 return STATUS_FAILURE;
-        return serve_directory(line, fd_take(&socket), signals, proc_fd);
+        return make_and_serve(device, fd_take(&socket), signals, proc_fd);
 }
 
-/* "Backend program conventions": whatever else is there is ignored, however wrong. */
-static bool asks_capabilities(int argc, char **argv)
+int daemon_main(const struct daemon_device *device, int argc, char **argv)
 {
-        for (int i = 1; i < argc; i++)
-                if (strcmp(argv[i], "--print-capabilities") == 0)
-                        return true;
-        return false;
-}
+        if (asks_capabilities(argc, argv))
+                return print_capabilities(device);
 
-int main(int argc, char **argv)
-{
-        if (asks_capabilities(argc, argv)) {
-                printf("{\n  \"type\": \"fs\",\n  \"features\": [\n    \"posix-acl-negotiation-mode\",\n"
-                       "    \"security-label-negotiation-mode\",\n    \"separate-options\"\n  ]\n}\n");
-                return finish_output(STATUS_SUCCESS);
-        }
-
-        struct command_line *line;
-        int status = command_line_read(argc, argv, &line);
+        int status = daemon_options_read(device, argc, argv);
 
         if (status >= 0)
                 return finish_output(status);
         if (kernel_check() < 0)
                 return STATUS_FAILURE;
         oriel_memory_survive_sigbus();
-        return run(line);
+        return run(device);
 }

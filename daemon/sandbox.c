@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "devices/fs/core/idmap.h"
+#include "daemon/id_range.h"
 #include "program/report.h"
 #include "program/sanitized.h"
 
@@ -37,11 +37,6 @@ int __lsan_is_turned_off(void)
 #endif
 
 /* ---- capabilities ---- */
-
-/* Files of others, and what belongs to them. */
-static const int kept_capabilities[] = {
-        CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_MKNOD, CAP_SETFCAP,
-};
 
 /* Call @change for each part of --modcaps. False: one is no capability, or has no sign. */
 static bool for_each_change(const char *text, void (*change)(capng_act_t action, int capability))
@@ -110,10 +105,9 @@ int sandbox_drop_capabilities(const struct sandbox_options *options)
         for (int i = 0; i <= CAP_LAST_CAP; i++)
                 had[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)i);
         capng_clear(CAPNG_SELECT_BOTH);
-        for (size_t i = 0; i < ARRAY_SIZE(kept_capabilities); i++)
-                change_one(CAPNG_ADD, kept_capabilities[i]);
-        if (options->opens_by_handle)
-                change_one(CAPNG_ADD, CAP_DAC_READ_SEARCH);
+        for (int i = 0; i <= CAP_LAST_CAP; i++)
+                if (options->capabilities & UINT64_C(1) << i)
+                        change_one(CAPNG_ADD, i);
         for_each_change(options->modcaps, change_one);
         for (int i = 0; i <= CAP_LAST_CAP; i++)
                 if (!had[i])
@@ -263,7 +257,7 @@ static uint32_t first_inside(const struct option_list *maps)
         return first.inside;
 }
 
-/* What oriel-fs is outside may be nobody inside. */
+/* What the daemon is outside may be nobody inside. */
 static int become(const struct sandbox_options *options)
 {
         if (!maps_users(options))
@@ -322,18 +316,38 @@ static int restrict_mounts(const char *dir)
         return (int)syscall(SYS_mount_setattr, AT_FDCWD, dir, AT_RECURSIVE, &attributes, sizeof(attributes));
 }
 
-/* The shared directory becomes the root, and the rest goes out of sight. File systems that are mounted below it later
- * still come to be seen (MS_SLAVE). */
-static int pivot(const char *shared_dir)
+/* Nothing is in it, and nothing can be made there. Where it is mounted is no matter, as all else goes out of sight. */
+static int mount_empty(const char **dir)
 {
+        *dir = "/proc";
+        return mount("empty", *dir, "tmpfs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, "size=4k");
+}
+
+static int mount_root(const char *dir)
+{
+        if (mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
+                return failed("mounting the shared directory");
+        if (restrict_mounts(dir) < 0)
+                return failed("mounting the shared directory without devices");
+        return 0;
+}
+
+/* @dir becomes the root, and the rest goes out of sight. File systems that are mounted below it later still come to be
+ * seen (MS_SLAVE). */
+static int pivot(const char *dir)
+{
+        int r = 0;
+
         if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
                 return failed("making mounts one's own");
-        if (mount(shared_dir, shared_dir, NULL, MS_BIND | MS_REC, NULL) < 0)
-                return failed("mounting the shared directory");
-        if (restrict_mounts(shared_dir) < 0)
-                return failed("mounting the shared directory without devices");
-        if (chdir(shared_dir) < 0)
-                return failed(shared_dir);
+        if (dir)
+                r = mount_root(dir);
+        else if (mount_empty(&dir) < 0)
+                r = failed("mounting an empty directory");
+        if (r < 0)
+                return r;
+        if (chdir(dir) < 0)
+                return failed(dir);
         if (syscall(SYS_pivot_root, ".", ".") < 0)
                 return errno == EINVAL ? cover_root() : failed("pivot_root");
         if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
@@ -347,11 +361,24 @@ static int enter_namespace(const struct sandbox_options *options, int *proc_fd)
 
         if (fd < 0)
                 return fd;
-        r = pivot(options->shared_dir);
+        r = pivot(options->root);
         if (r < 0)
                 fd_close(fd);
         else
                 *proc_fd = fd;
+        return r;
+}
+
+/* Nothing can be made in a directory that is no more. */
+static int enter_removed_directory(void)
+{
+        char path[] = "/tmp/oriel-XXXXXX";
+        int r;
+
+        if (!mkdtemp(path))
+                return -1;
+        r = chdir(path);
+        rmdir(path);
         return r;
 }
 
@@ -361,7 +388,9 @@ static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
 
         if (fd < 0)
                 return fd;
-        if (chroot(options->shared_dir) < 0 || chdir("/") < 0)
+        if (options->root ? chdir(options->root) < 0 : enter_removed_directory() < 0)
+                return failed("chroot");
+        if (chroot(".") < 0 || chdir("/") < 0)
                 return failed("chroot");
         *proc_fd = fd_take(&fd);
         return 0;

@@ -4,20 +4,21 @@
 
 #include "program/options.h"
 
+#include <stdint.h>
 #include <sys/types.h>
 
 enum sandbox_mode {
-        SANDBOX_NAMESPACE, /* file systems, processes and network of its own, with the shared directory as the root */
-        SANDBOX_CHROOT,    /* the shared directory as the root */
+        SANDBOX_NAMESPACE, /* file systems, processes and network of its own, with the root that it is to have */
+        SANDBOX_CHROOT,    /* that root alone */
         SANDBOX_NONE,
 };
 
 struct sandbox_options {
         enum sandbox_mode mode;
-        const char *shared_dir;
+        const char *root;                      /* the directory that becomes the root; NULL: an empty one */
         struct option_list uid_maps, gid_maps; /* see id_range_parse(); either makes a user namespace */
         const char *modcaps;                   /* "+dac_read_search:-mknod", or NULL */
-        bool opens_by_handle;                  /* takes CAP_DAC_READ_SEARCH */
+        uint64_t capabilities;                 /* those that are kept, by their bits */
 };
 
 /* NULL, or what is wrong with them. */
@@ -33,7 +34,7 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd);
  * second later not waited for any more. The exit status. */
 int sandbox_supervise(pid_t pid, int signals);
 
-/* Keep those capabilities that serving files takes, as @options changes them. 0 or a negative errno. */
+/* Keep those capabilities that @options names. 0 or a negative errno. */
 int sandbox_drop_capabilities(const struct sandbox_options *options);
 
 #endif

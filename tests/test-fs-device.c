@@ -76,6 +76,7 @@ static void count_line(void *userdata, enum oriel_log_level level, const char *l
 
 static void open_device(struct guest *guest, unsigned threads)
 {
+        int proc_fd = -1;
         const struct fs_options fs = {.shared_dir = guest->path,
                                       .posix_lock = true,
                                       .flock = true,
@@ -83,7 +84,8 @@ static void open_device(struct guest *guest, unsigned threads)
                                       .window_size = WINDOW};
         const struct device_options options = {
                 .fs = &fs,
-                .proc_fd = -1,
+                .root = guest->path,
+                .proc_fd = &proc_fd,
                 .tag = "files",
                 .request_queues = 2,
                 .threads = threads,

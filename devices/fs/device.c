@@ -261,10 +261,11 @@ static void log_fs_line(void *userdata, enum oriel_log_level level, const char *
         log_within(&device->fs_lines, &device->log, level, "%s", line);
 }
 
-static int make_fs(struct device *device, const struct device_options *options, int *proc_fd)
+static int make_fs(struct device *device, const struct device_options *options)
 {
         struct fs_options fs = *options->fs;
 
+        fs.shared_dir = options->root;
         fs.window_ops = fs.window_size ? &window_ops : NULL;
         fs.window_userdata = device;
         fs.may_wait = may_wait;
@@ -273,7 +274,7 @@ static int make_fs(struct device *device, const struct device_options *options, 
         fs.answered_userdata = device;
         fs.log = (struct oriel_log){log_fs_line, device, device->log.level};
         fs.at_once = options->request_queues * options->threads;
-        return fs_new(&fs, fd_take(proc_fd), &device->fs);
+        return fs_new(&fs, fd_take(options->proc_fd), &device->fs);
 }
 
 DEFINE_CLEANUP(struct device *, device_free);
@@ -281,7 +282,6 @@ DEFINE_CLEANUP(struct device *, device_free);
 int device_new(const struct device_options *options, struct device **out)
 {
         size_t tag = strlen(options->tag);
-        _cleanup_(fd_closep) int proc_fd = options->proc_fd;
         _cleanup_(device_freep) struct device *device = calloc(1, sizeof(*device));
 
         if (!device)
@@ -293,7 +293,7 @@ int device_new(const struct device_options *options, struct device **out)
         memcpy(device->config.known.tag, options->tag, tag);
         device->config.known.num_request_queues = htole32(options->request_queues);
 
-        int r = make_fs(device, options, &proc_fd);
+        int r = make_fs(device, options);
 
         if (r == 0)
                 r = make_queues(device, options);

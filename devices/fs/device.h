@@ -12,7 +12,8 @@ struct device;
 struct device_options {
         /* The window's ops, and whom to tell of answers, are the device's to set. */
         const struct fs_options *fs;
-        int proc_fd; /* see fs_new(); taken */
+        const char *root; /* where the shared directory is now */
+        int *proc_fd;     /* see fs_new(); taken by fd_take() */
         const char *tag;
         unsigned request_queues;
         unsigned threads; /* for each request queue */

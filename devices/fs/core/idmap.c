@@ -2,6 +2,7 @@
 #include "devices/fs/core/idmap.h"
 
 #include "base/cleanup.h"
+#include "daemon/id_range.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,32 +23,6 @@ static const struct form {
         {"forbid-guest", true, false, ID_FORBID}, {"map", true, true, ID_SHIFT},
 };
 
-/* The numbers of "A:B:C" as @wanted says how many. */
-static bool parse_numbers(const char *text, uint32_t *numbers, size_t wanted)
-{
-        for (size_t i = 0; i < wanted; i++) {
-                char *end;
-
-                if (!isdigit((unsigned char)*text))
-                        return false;
-                errno = 0;
-
-                unsigned long value = strtoul(text, &end, 10);
-
-                if (errno || value > UINT32_MAX || *end != (i + 1 < wanted ? ':' : '\0'))
-                        return false;
-                numbers[i] = (uint32_t)value;
-                text = end + 1;
-        }
-        return true;
-}
-
-/* A range of ids ends below -1, which is none. */
-static bool is_range(uint32_t start, uint32_t count)
-{
-        return count > 0 && count <= UINT32_MAX - start;
-}
-
 static bool overlap(const struct id_rule *a, const struct id_rule *b)
 {
         return a->from < b->from + b->count && b->from < a->from + a->count;
@@ -55,7 +30,7 @@ static bool overlap(const struct id_rule *a, const struct id_rule *b)
 
 static const char *add(struct id_rules *rules, struct id_rule rule)
 {
-        if (!is_range(rule.from, rule.count) || !is_range(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
+        if (!id_range_valid(rule.from, rule.count) || !id_range_valid(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
                 return "a range has at least one id, and none above 4294967294";
         if (rules->n == ID_MAP_MAX)
                 return "too many ranges";
@@ -83,7 +58,7 @@ int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size)
 
         if (!form || text[name] == '\0')
                 wrong = "it begins with guest:, host:, squash-guest:, squash-host:, forbid-guest: or map:";
-        else if (!parse_numbers(text + name + 1, n, form->kind == ID_FORBID ? 2 : 3))
+        else if (!id_numbers_parse(text + name + 1, n, form->kind == ID_FORBID ? 2 : 3))
                 wrong = form->kind == ID_FORBID ? "it ends in BASE:COUNT" : "it ends in SOURCE:TARGET:COUNT";
         if (!wrong && form->kind == ID_FORBID)
                 wrong = add(&map->to_host, (struct id_rule){.from = n[0], .count = n[1], .kind = ID_FORBID});
@@ -125,25 +100,4 @@ int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
 uint32_t id_to_guest(const struct id_map *map, uint32_t host)
 {
         return apply(find(&map->to_guest, host), host);
-}
-
-int id_range_parse(const char *text, struct id_range *range)
-{
-        const size_t size = strlen(text);
-        char numbers_text[64];
-        uint32_t numbers[3];
-
-        /* Any character may take the place of ':', as in virtiofsd; what matters is that it is the same. */
-        if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0] ||
-            (text[0] != ':' && strchr(text, ':')))
-                return -EINVAL;
-        memcpy(numbers_text, text + 1, size - 2);
-        numbers_text[size - 2] = '\0';
-        for (char *at = numbers_text; (at = strchr(at, text[0])); at++)
-                *at = ':';
-        if (!parse_numbers(numbers_text, numbers, 3) || !is_range(numbers[0], numbers[2]) ||
-            !is_range(numbers[1], numbers[2]))
-                return -EINVAL;
-        *range = (struct id_range){numbers[0], numbers[1], numbers[2]};
-        return 0;
 }

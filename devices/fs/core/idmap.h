@@ -37,10 +37,4 @@ int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size)
 int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host);
 uint32_t id_to_guest(const struct id_map *map, uint32_t host);
 
-/* One range of a user namespace, of the form of --uid-map. */
-struct id_range {
-        uint32_t inside, outside, count;
-};
-int id_range_parse(const char *text, struct id_range *range);
-
 #endif

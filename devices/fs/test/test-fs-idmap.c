@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/test.h"
+#include "daemon/id_range.h"
 #include "devices/fs/core/idmap.h"
 
 #include <errno.h>

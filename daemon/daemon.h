@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "program/options.h"
+
+#include <oriel/backend.h>
+#include <stdint.h>
+
+/* The frame of every device daemon: a process that offers one vhost-user device on a socket. A device is one table;
+ * daemon/daemon.c says what happens in which order, and docs/devices.md how to write one. */
+
+#define DAEMON_CAPABILITY(capability) (UINT64_C(1) << (capability))
+
+/* What a device is made with. */
+struct daemon_start {
+        const char *root; /* where daemon_options.sandbox.root is now; NULL: nowhere */
+        int *proc_fd;     /* /proc/self/fd; who takes it, by fd_take(), owns it */
+        struct oriel_log log;
+        const struct oriel_dialect *dialect; /* NULL: the standard */
+};
+
+struct daemon_device {
+        const char *name;            /* "oriel-fs" */
+        const char *type;            /* "fs", in --print-capabilities */
+        const char *const *features; /* there, NULL-terminated; NULL: none */
+        const char *summary;         /* one sentence for --help */
+        const struct option_row *rows;
+        size_t n_rows;
+        uint64_t capabilities; /* DAEMON_CAPABILITY() of those that it keeps, as far as the process has them */
+
+        /* When the command line was read: what is wrong with the device's own options, as the exit status with
+         * everything said, or -1. It may set daemon_options.sandbox.root and more of its options. NULL: nothing to
+         * check. */
+        int (*check_options)(void);
+        /* In the sandbox, without rights, before the filter of system calls: whatever has a name is opened here, and
+         * threads may be started. The exit status, with everything said. */
+        int (*new_device)(const struct daemon_start *start, void **out);
+        /* A front-end is at the other end of @fd, which is taken. NULL: oriel_backend_attach() and no more. */
+        int (*attach)(void *device, int fd);
+        /* The device's end of the session, which the frame dispatches. */
+        struct oriel_backend *(*backend)(void *device);
+        void (*free_device)(void *device); /* NULL is accepted */
+};
+
+/* All of main(). */
+int daemon_main(const struct daemon_device *device, int argc, char **argv);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel-fs: what of it is not any device daemon's. */
+
+#include "daemon/daemon.h"
+#include "devices/fs/device.h"
+#include "devices/fs/options.h"
+#include "program/report.h"
+
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/param.h>
+
+static int new_device(const struct daemon_start *start, void **out)
+{
+        const struct device_options options = {
+                .fs = &fs_command_line.fs,
+                .root = start->root,
+                .proc_fd = start->proc_fd,
+                .tag = fs_command_line.tag,
+                .request_queues = fs_command_line.request_queues,
+                .poll_us = fs_command_line.poll_us,
+                .threads = MIN(MAX(fs_command_line.thread_pool_size, 1u), 64u),
+                .log = start->log,
+                .dialect = start->dialect,
+        };
+        struct device *device = NULL;
+        int r = device_new(&options, &device);
+
+        *out = device;
+        return r < 0 ? fail("can't share %s: %s", fs_command_line.fs.shared_dir, strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int attach(void *device, int fd)
+{
+        return device_attach(device, fd);
+}
+
+static struct oriel_backend *backend(void *device)
+{
+        return device_backend(device);
+}
+
+static void free_device(void *device)
+{
+        device_free(device);
+}
+
+static const char *const features[] = {"posix-acl-negotiation-mode", "security-label-negotiation-mode",
+                                       "separate-options", NULL};
+
+int main(int argc, char **argv)
+{
+        const struct daemon_device device = {
+                .name = "oriel-fs",
+                .type = "fs",
+                .features = features,
+                .summary = "Share a directory with a virtual machine: a vhost-user back-end for virtio-fs, with DAX.",
+                .rows = fs_rows,
+                .n_rows = fs_n_rows,
+                /* Files of others, and what belongs to them. */
+                .capabilities = DAEMON_CAPABILITY(CAP_CHOWN) | DAEMON_CAPABILITY(CAP_DAC_OVERRIDE) |
+                                DAEMON_CAPABILITY(CAP_FOWNER) | DAEMON_CAPABILITY(CAP_FSETID) |
+                                DAEMON_CAPABILITY(CAP_SETGID) | DAEMON_CAPABILITY(CAP_SETUID) |
+                                DAEMON_CAPABILITY(CAP_MKNOD) | DAEMON_CAPABILITY(CAP_SETFCAP),
+                .check_options = fs_check_options,
+                .new_device = new_device,
+                .attach = attach,
+                .backend = backend,
+                .free_device = free_device,
+        };
+
+        return daemon_main(&device, argc, argv);
+}
