@@ -6,7 +6,7 @@ DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) oriel oriel-fs guest/guest
+	@ninja -C $(BUILD) oriel oriel-fs oriel-rng guest/guest
 
 $(BUILD)/build.ninja:
 	@tools/packages build

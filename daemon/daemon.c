@@ -188,16 +188,21 @@ static int rehearse(const struct daemon_device *device, struct own_files *files,
 
 /* ---- 9 and 10 ---- */
 
+static struct oriel_backend *backend_of(const struct daemon_device *device, void *object)
+{
+        return device->backend ? device->backend(object) : object;
+}
+
 static int attach(const struct daemon_device *device, void *object, int fd)
 {
-        return device->attach ? device->attach(object, fd) : oriel_backend_attach(device->backend(object), fd);
+        return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 
 /* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
  * already. */
 static int loop(const struct daemon_device *device, void *object, int listener, int signals)
 {
-        struct oriel_backend *backend = device->backend(object);
+        struct oriel_backend *backend = backend_of(device, object);
 
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);

@@ -4,11 +4,19 @@
 
 #include "program/options.h"
 
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 #include <oriel/backend.h>
 #include <stdint.h>
 
 /* The frame of every device daemon: a process that offers one vhost-user device on a socket. A device is one table;
  * daemon/daemon.c says what happens in which order, and docs/devices.md how to write one. */
+
+/* What the library does of itself with rings. */
+#define DAEMON_RING_FEATURES                                                                   \
+        (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
+         ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
+         ORIEL_FEATURE(VIRTIO_F_RING_RESET))
 
 #define DAEMON_CAPABILITY(capability) (UINT64_C(1) << (capability))
 
@@ -38,7 +46,7 @@ struct daemon_device {
         int (*new_device)(const struct daemon_start *start, void **out);
         /* A front-end is at the other end of @fd, which is taken. NULL: oriel_backend_attach() and no more. */
         int (*attach)(void *device, int fd);
-        /* The device's end of the session, which the frame dispatches. */
+        /* The device's end of the session, which the frame dispatches. NULL: the device is that. */
         struct oriel_backend *(*backend)(void *device);
         void (*free_device)(void *device); /* NULL is accepted */
 };

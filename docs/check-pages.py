@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS.
+"""The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-RNG.
 
 Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
 function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those of docs/examples."""
@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-root, oriel, oriel_fs = sys.argv[1:]
+root, oriel, oriel_fs, oriel_rng = sys.argv[1:]
 failures = 0
 
 
@@ -37,11 +37,26 @@ def compare(page, what, help_has, page_has):
     expect(help_has, f"{page}: --help shows no {what}")
 
 
-def check_options(page, *command):
+def options_of(*command):
     text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-    help_has = {item.replace("[=", "=") for item in re.findall(r"^  --([\w-]+(?:\[?=\w+)?)", text, re.M)}
+    return {item.replace("[=", "=") for item in re.findall(r"^  --([\w-]+(?:\[?=\w+)?)", text, re.M)}
+
+
+def check_options(page, *command):
+    compare(page, "option", options_of(*command), options_in(page))
+
+
+def check_daemon(page, command):
+    """What is not oriel-fs(1)'s is described, and the others are named."""
+    common = {item for item in options_of(command) if item in options_of(oriel_fs)}
+    named = set(re.findall(r"\*--([\w-]+)\*", section(read("docs", "man", page), "OPTIONS")))
+    compare(page, "option", options_of(command) - common, options_in(page))
+    compare(page, "option", {item.split("=")[0] for item in options_of(command)}, named)
+
+
+def options_in(page):
     rows = re.findall(r"^\*--([\w-]+)\*(?:\[?=_(\w+)_\]?)?(?:\+\+)?$", section(read("docs", "man", page), "OPTIONS"), re.M)
-    compare(page, "option", help_has, {f"{name}={argument}" if argument else name for name, argument in rows})
+    return {f"{name}={argument}" if argument else name for name, argument in rows}
 
 
 def check_commands(page, command):
@@ -82,6 +97,7 @@ def check_programs(page, begin, source):
 
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
+check_daemon("oriel-rng.1.scd", oriel_rng)
 check_library("liboriel.3.scd")
 check_conformance("conformance.md")
 check_programs(read("README.md"), "^```c", "backend.c")

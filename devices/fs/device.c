@@ -8,12 +8,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
+#include "daemon/daemon.h"
 #include "devices/fs/core/fs.h"
 #include "devices/fs/housekeeper.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ring.h>
 #include <oriel/worker.h>
@@ -27,11 +27,6 @@
 /* Of requests that take less than this the driver is told at every second one, where the next is there already: then
  * both ends sleep, wake and signal half as often. */
 #define QUICK_US 10
-
-#define FEATURES                                                                               \
-        (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
-         ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
-         ORIEL_FEATURE(VIRTIO_F_RING_RESET))
 
 /* What shows in windows, this device's and others', is memory for buffers too, in ranges of 2 MiB: about 4 GiB of it.
  * As many as can be guarded against files that become shorter. */
@@ -243,7 +238,7 @@ static int make_backend(struct device *device, const struct device_options *opti
                 .ops = &ops,
                 .userdata = device,
                 .log = &device->log,
-                .device_features = FEATURES,
+                .device_features = DAEMON_RING_FEATURES,
                 .queues = 1 + options->request_queues,
                 .max_mem_slots = MEM_SLOTS,
                 .shmem_sizes = options->fs->window_size ? sizes : NULL,
