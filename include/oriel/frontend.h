@@ -132,8 +132,8 @@ int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct o
                                  const int *fds, unsigned n);
 int oriel_frontend_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd);
 int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region);
-/* Return when the back-end has taken in what it was told of as memory. Without REPLY_ACK none of that has an answer, and
- * a request that has one is made after it. */
+/* Return when the back-end has taken in what it was told of as memory. Without REPLY_ACK none of that has an answer,
+ * and a request that has one is made after it. */
 int oriel_frontend_await_memory(struct oriel_frontend *frontend);
 int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_range iova, uint64_t user_address,
                                 enum oriel_access access);

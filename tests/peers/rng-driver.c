@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A driver of virtio-rng in user space: rng-driver SOCKET BYTES writes that many bytes of the device to standard output,
- * of which several buffers are on their way at once. */
+/* A driver of virtio-rng in user space: rng-driver SOCKET BYTES writes that many bytes of the device to standard
+ * output, of which several buffers are on their way at once. */
 
 #include "program/report.h"
 
