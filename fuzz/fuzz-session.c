@@ -50,7 +50,7 @@ static uint8_t take_header(struct script *script, uint8_t how, struct oriel_wire
         row = oriel_message_find(direction, id % oriel_message_count(direction));
         if (!row)
                 return how;
-        *header = (struct oriel_wire_header){row->id, ORIEL_VERSION | (how & 0x80 ? 0 : ORIEL_FLAG_NEED_REPLY),
+        *header = (struct oriel_wire_header){row->id, ORIEL_PROTOCOL_VERSION | (how & 0x80 ? 0 : ORIEL_FLAG_NEED_REPLY),
                                              row->size.min};
         /* A table of one region and a config of eight bytes are more to look at than none. */
         if (row->payload == ORIEL_PAYLOAD_MEMORY)
@@ -129,7 +129,7 @@ void send_u64(int socket, uint32_t request, uint32_t flags, uint64_t value)
         struct {
                 struct oriel_wire_header header;
                 uint8_t value[8];
-        } message = {{request, ORIEL_VERSION | flags, 8}, {0}};
+        } message = {{request, ORIEL_PROTOCOL_VERSION | flags, 8}, {0}};
 
         memcpy(message.value, &value, 8);
         need(send(socket, &message, sizeof(message), MSG_NOSIGNAL) == sizeof(message));
@@ -271,7 +271,7 @@ static void tell(struct oriel_backend *backend, int socket, uint32_t request, co
                 struct cmsghdr align;
                 char room[CMSG_SPACE(sizeof(int))];
         } control = {0};
-        struct oriel_wire_header header = {request, ORIEL_VERSION, size};
+        struct oriel_wire_header header = {request, ORIEL_PROTOCOL_VERSION, size};
         struct iovec iov[] = {{&header, sizeof(header)}, {(void *)(uintptr_t)payload, size}};
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 

@@ -53,7 +53,8 @@ static size_t make_message(struct input *input, bool main, uint8_t *to, unsigned
         uint32_t span = size->max - size->min;
         struct oriel_wire_header header = {
                 .request = row ? row->id : id,
-                .flags = ORIEL_VERSION | (how & 1 ? ORIEL_FLAG_REPLY : 0) | (how & 2 ? ORIEL_FLAG_NEED_REPLY : 0),
+                .flags = ORIEL_PROTOCOL_VERSION | (how & 1 ? ORIEL_FLAG_REPLY : 0) |
+                         (how & 2 ? ORIEL_FLAG_NEED_REPLY : 0),
                 .size = size->min,
         };
 

@@ -24,7 +24,7 @@ static void add_fds(struct raw *raw, unsigned n, int fd)
 
 void raw_init(struct raw *raw, const struct oriel_message_row *row, int fd)
 {
-        *raw = (struct raw){.header = {row->id, ORIEL_VERSION, row->size.min}};
+        *raw = (struct raw){.header = {row->id, ORIEL_PROTOCOL_VERSION, row->size.min}};
         add_fds(raw, row->fds.min, fd);
         if (row->payload == ORIEL_PAYLOAD_VRING_FD || row->payload == ORIEL_PAYLOAD_VRING_AREA)
                 raw->payload[1] = 1;
@@ -32,7 +32,7 @@ void raw_init(struct raw *raw, const struct oriel_message_row *row, int fd)
 
 void raw_init_u64s(struct raw *raw, uint32_t request, const uint64_t *words, uint32_t size)
 {
-        *raw = (struct raw){.header = {request, ORIEL_VERSION, size}};
+        *raw = (struct raw){.header = {request, ORIEL_PROTOCOL_VERSION, size}};
         if (size > 0)
                 memcpy(raw->payload, words, size);
 }
@@ -296,7 +296,7 @@ void random_raw(uint32_t *state, enum oriel_direction direction, struct raw *raw
         uint32_t id = random_next(state) % (oriel_message_count(direction) + 2);
         const struct oriel_message_row *row = oriel_message_find(direction, id);
 
-        *raw = (struct raw){.header = {id, ORIEL_VERSION, 0}};
+        *raw = (struct raw){.header = {id, ORIEL_PROTOCOL_VERSION, 0}};
         if (row) {
                 uint32_t spread = row->size.max - row->size.min + 1, fds = row->fds.max - row->fds.min + 1;
 

@@ -44,7 +44,8 @@ static void make_reply(const struct subject *subject, const struct oriel_message
 {
         bool full = !is_acknowledged(row);
 
-        *raw = (struct raw){.header = {row->id, ORIEL_VERSION | ORIEL_FLAG_REPLY, full ? row->reply_size.min : 8}};
+        *raw = (struct raw){
+                .header = {row->id, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, full ? row->reply_size.min : 8}};
         for (unsigned i = 0; i < RAW_FDS; i++)
                 raw->fds[i] = subject->fd;
 }
@@ -260,7 +261,7 @@ static void test_unsolicited_replies(void **state)
 
 static void reply_bytes(struct subject *subject, uint32_t request, const void *data, uint32_t size, unsigned n_fds)
 {
-        struct raw raw = {.header = {request, ORIEL_VERSION | ORIEL_FLAG_REPLY, size}, .n_fds = n_fds};
+        struct raw raw = {.header = {request, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, size}, .n_fds = n_fds};
 
         memcpy(raw.payload, data, size);
         raw.fds[0] = subject->fd;

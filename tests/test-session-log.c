@@ -200,7 +200,8 @@ static void test_broken_rings(void **state)
 /* A front-end can end the back-end channel, and give another, as often as it likes. */
 static void test_broken_channels(void **state)
 {
-        const struct oriel_wire_header cut = {ORIEL_BACKEND_CONFIG_CHANGE_MSG, ORIEL_VERSION | ORIEL_FLAG_REPLY, 8};
+        const struct oriel_wire_header cut = {ORIEL_BACKEND_CONFIG_CHANGE_MSG,
+                                              ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, 8};
         const struct echo_options options = {.quiet = true};
         struct pair pair;
 

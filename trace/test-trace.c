@@ -50,7 +50,7 @@ static void say(struct session *session, unsigned channel, enum side from, uint3
         assert_non_null(record);
         record->channel = channel;
         record->from = from;
-        record->header = (struct oriel_wire_header){request, ORIEL_VERSION | flags, size};
+        record->header = (struct oriel_wire_header){request, ORIEL_PROTOCOL_VERSION | flags, size};
         record->header_bytes = sizeof(record->header);
         record->n_fds = n_fds;
         see(session, record);
@@ -455,7 +455,7 @@ static struct record *end_relay(struct run *run)
 
 static void records_of_a_session(void **state)
 {
-        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION, 0};
+        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_PROTOCOL_VERSION, 0};
         static const enum record_kind kinds[] = {RECORD_SESSION, RECORD_MESSAGE, RECORD_END, RECORD_END,
                                                  RECORD_SESSION_END};
         struct run run;

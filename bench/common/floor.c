@@ -65,7 +65,8 @@ void floor_serve(int socket)
 {
         uint8_t *window = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         struct request request;
-        struct reply reply = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)}, 0};
+        struct reply reply = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)},
+                              0};
         struct stat st;
         int fd;
 
@@ -107,8 +108,9 @@ pid_t floor_start(int *socket, bool other_cpu)
 
 static int64_t round_trip(int socket, int fd)
 {
-        struct request request = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
-                                  {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
+        struct request request = {
+                {ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
+                {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
         struct iovec iov = {&request, sizeof(request)};
         union control control = {0};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};

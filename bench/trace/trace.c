@@ -96,7 +96,8 @@ static int connect_ends(bool traced, int *frontend, int *backend)
 
 static void answer_features(int socket)
 {
-        struct reply reply = {{ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)}, 0};
+        struct reply reply = {
+                {ORIEL_FRONTEND_GET_FEATURES, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)}, 0};
         struct oriel_wire_header header;
 
         while (recv(socket, &header, sizeof(header), MSG_WAITALL) == (ssize_t)sizeof(header) &&
@@ -106,7 +107,7 @@ static void answer_features(int socket)
 
 static int64_t get_features(int socket)
 {
-        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_VERSION, 0};
+        const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_PROTOCOL_VERSION, 0};
         struct reply reply;
         int64_t begin = now_ns();
 
@@ -143,7 +144,7 @@ union control {
 
 static void serve_channel(int main_channel)
 {
-        struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_VERSION, 0};
+        struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_PROTOCOL_VERSION, 0};
         struct iovec iov = {&header, sizeof(header)};
         union control control = {0};
         struct msghdr msg = {

@@ -151,7 +151,7 @@ static bool connect_for(struct helper *helper, const struct request *request)
         _cleanup_(fd_closep) int fd = make_connection(helper, request->value);
         struct message reply;
 
-        message_init(&reply, request->number, ORIEL_VERSION);
+        message_init(&reply, request->number, ORIEL_PROTOCOL_VERSION);
         message_set_u64(&reply, fd < 0 ? (uint64_t)-fd : 0);
         if (fd >= 0)
                 reply.fds[reply.n_fds++] = fd;

@@ -36,8 +36,8 @@ static enum verdict odd_flags(struct trial *trial)
 
 static enum verdict large_payload(struct trial *trial)
 {
-        return send_header(
-                trial, (struct oriel_wire_header){ORIEL_FRONTEND_SET_FEATURES, ORIEL_VERSION, trial->row->argument});
+        return send_header(trial, (struct oriel_wire_header){ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION,
+                                                             trial->row->argument});
 }
 
 /* ---- each row of the table, spoiled ---- */
@@ -158,8 +158,9 @@ static enum verdict together(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_GET_FEATURES);
-        const struct oriel_wire_header headers[3] = {
-                {row->id, ORIEL_VERSION, 0}, {row->id, ORIEL_VERSION, 0}, {row->id, ORIEL_VERSION, 0}};
+        const struct oriel_wire_header headers[3] = {{row->id, ORIEL_PROTOCOL_VERSION, 0},
+                                                     {row->id, ORIEL_PROTOCOL_VERSION, 0},
+                                                     {row->id, ORIEL_PROTOCOL_VERSION, 0}};
 
         wire_send_bytes(b->main.fd, headers, sizeof(headers), b->timeout_ms);
         for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
@@ -238,7 +239,7 @@ static const struct conform_case rows[] = {
         UNKNOWN("4294967295", UINT32_MAX),
         FLAGS("version-0", 0, "with version 0"),
         FLAGS("version-2", 2, "with version 2"),
-        FLAGS("reply-flag", ORIEL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
+        FLAGS("reply-flag", ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
         FLAGS("flags-unknown", ~0u ^ 2u ^ ORIEL_FLAG_REPLY, "with all flags that have no meaning"),
         LARGE_PAYLOAD("4097", 4097),
         LARGE_PAYLOAD("1048576", LARGE),

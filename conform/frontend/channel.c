@@ -70,8 +70,8 @@ static enum verdict odd_flags(struct trial *trial)
 
 static enum verdict large_payload(struct trial *trial)
 {
-        return odd_header(trial,
-                          (struct oriel_wire_header){ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_VERSION, trial->row->argument});
+        return odd_header(trial, (struct oriel_wire_header){ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_PROTOCOL_VERSION,
+                                                            trial->row->argument});
 }
 
 static enum verdict garbage(struct trial *trial)
@@ -157,7 +157,7 @@ static const struct conform_case rows[] = {
         ODD_SIZE("4096", 4096),
         FLAGS("version-0", 0, "with version 0"),
         FLAGS("version-2", 2, "with version 2"),
-        FLAGS("reply-flag", ORIEL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
+        FLAGS("reply-flag", ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
         LARGE("4097", 4097),
         LARGE("4294967295", UINT32_MAX),
         {"garbage", ROBUSTNESS, garbage, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "1024 bytes of noise",

@@ -118,10 +118,10 @@ enum oriel_backend_request {
 
 /* ---- wire structs ("Payload"); where linux/vhost_types.h has one, that one is used ---- */
 
-#define ORIEL_VERSION         1u
-#define ORIEL_FLAG_VERSION    0x3u
-#define ORIEL_FLAG_REPLY      0x4u
-#define ORIEL_FLAG_NEED_REPLY 0x8u
+#define ORIEL_PROTOCOL_VERSION 1u
+#define ORIEL_FLAG_VERSION     0x3u
+#define ORIEL_FLAG_REPLY       0x4u
+#define ORIEL_FLAG_NEED_REPLY  0x8u
 
 #define ORIEL_MAX_FDS         8    /* in one message */
 #define ORIEL_MAX_PAYLOAD     4096 /* nothing in the tables is longer */

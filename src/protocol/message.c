@@ -21,7 +21,7 @@ void complain(struct complaint *complaint, const char *format, ...)
 
 void message_init(struct message *message, uint32_t request, uint32_t flags)
 {
-        message->header = (struct oriel_wire_header){.request = request, .flags = ORIEL_VERSION | flags};
+        message->header = (struct oriel_wire_header){.request = request, .flags = ORIEL_PROTOCOL_VERSION | flags};
         message->n_fds = 0;
         message->lost_fds = false;
 }
@@ -58,9 +58,9 @@ void message_close_fds(struct message *message)
 
 int header_check(const struct oriel_wire_header *header, struct complaint *complaint)
 {
-        if ((header->flags & ORIEL_FLAG_VERSION) != ORIEL_VERSION) {
+        if ((header->flags & ORIEL_FLAG_VERSION) != ORIEL_PROTOCOL_VERSION) {
                 complain(complaint, "request %u: version %u, must be %u", header->request,
-                         header->flags & ORIEL_FLAG_VERSION, ORIEL_VERSION);
+                         header->flags & ORIEL_FLAG_VERSION, ORIEL_PROTOCOL_VERSION);
                 return -EPROTO;
         }
         if (header->size > ORIEL_MAX_PAYLOAD) {
