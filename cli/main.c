@@ -5,6 +5,7 @@
 #include "program/report.h"
 
 #include <oriel/memory.h>
+#include <oriel/version.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

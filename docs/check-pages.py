@@ -70,8 +70,9 @@ def check_commands(page, command):
 def check_library(page):
     text, declared = read("docs", "man", page), set()
     headers = sorted(os.listdir(os.path.join(root, "include", "oriel")))
-    for header in [name for name in headers if name.endswith(".h")]:
-        expect(section(text, f"ORIEL/{header.upper()}"), f"{page}: no section on oriel/{header}")
+    for header in [name for name in headers if name.endswith((".h", ".h.in"))]:
+        title = header.removesuffix(".in")
+        expect(section(text, f"ORIEL/{title.upper()}"), f"{page}: no section on oriel/{title}")
         declared |= set(re.findall(r"\b(oriel_\w+)\(", read("include", "oriel", header)))
     named = set(re.findall(r"\b(oriel_\w+)\*?\(", text))
     for name in sorted(named - declared):

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <oriel/version.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

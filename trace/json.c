@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <json.h>
+#include <oriel/version.h>
 #include <string.h>
 #include <time.h>
 

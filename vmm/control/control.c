@@ -7,6 +7,7 @@
 #include "vmm/control/query.h"
 
 #include <errno.h>
+#include <oriel/version.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,12 +22,10 @@ struct control {
 static struct json_object *make_version(void)
 {
         struct json_object *version = json_object_new_object(), *qemu = json_object_new_object();
-        unsigned major = 0, minor = 0, micro = 0;
 
-        sscanf(ORIEL_VERSION_STRING, "%u.%u.%u", &major, &minor, &micro);
-        json_object_object_add(qemu, "major", json_object_new_int((int)major));
-        json_object_object_add(qemu, "minor", json_object_new_int((int)minor));
-        json_object_object_add(qemu, "micro", json_object_new_int((int)micro));
+        json_object_object_add(qemu, "major", json_object_new_int(ORIEL_VERSION_MAJOR));
+        json_object_object_add(qemu, "minor", json_object_new_int(ORIEL_VERSION_MINOR));
+        json_object_object_add(qemu, "micro", json_object_new_int(ORIEL_VERSION_MICRO));
         json_object_object_add(version, "qemu", qemu);
         json_object_object_add(version, "package", json_object_new_string("Oriel " ORIEL_VERSION_STRING));
         return version;
