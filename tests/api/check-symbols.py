@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every function that the public headers declare is in the shared library and can be linked, and nothing else is seen."""
+"""The functions that the public headers declare, those that the map names, and those seen in the shared library are the
+same; and all can be linked: check-symbols.py LIBRARY MAP COMPILER HEADER..."""
 import os
 import re
 import subprocess
 import sys
 import tempfile
 
-library, compiler, headers = sys.argv[1], sys.argv[2], sys.argv[3:]
+library, version_map, compiler, *headers = sys.argv[1:]
 
 
 def declared():
@@ -19,9 +20,18 @@ def declared():
     return names
 
 
+def mapped():
+    """Each name with its version. What is not a plain name, as a pattern, is none that a header declares."""
+    text = re.sub(r"/\*.*?\*/", "", open(version_map).read(), flags=re.S)
+    return {name: version for version, body in re.findall(r"(\w[\w.]*)\s*\{(.*?)\}", text, flags=re.S)
+            for name in re.findall(r"[^\s;]+(?=;)", body.split("local:")[0].replace("global:", ""))}
+
+
 def exported():
+    """Each name with its version."""
     out = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
-    return {line.split()[-1].split("@")[0] for line in out.splitlines() if line.split()[1] in "TDRB"}
+    names = [line.split()[-1] for line in out.splitlines() if line.split()[1] in "TDRB"]
+    return dict(name.replace("@@", "@").split("@", 1) if "@" in name else (name, "") for name in names)
 
 
 def links(names):
@@ -32,16 +42,19 @@ def links(names):
             file.write("void *const all[] = {\n")
             file.writelines(f"        (void *){name},\n" for name in sorted(names))
             file.write("};\nint main(void) { return all[0] == 0; }\n")
-        include = os.path.dirname(os.path.dirname(headers[0]))
+        folders = [f"-I{os.path.dirname(os.path.dirname(header))}" for header in headers]
         flags = ["-fsanitize=address"] if b"__asan_init" in open(library, "rb").read() else []
         flags += ["-fsanitize=thread"] if b"__tsan_init" in open(library, "rb").read() else []
-        return subprocess.run([compiler, "-I", include, source, library, *flags, "-o", os.path.join(folder, "all")]).returncode == 0
+        return subprocess.run([compiler, *folders, source, library, *flags, "-o", os.path.join(folder, "all")]).returncode == 0
 
 
-want, have = declared(), exported() - {"ORIEL_0"}
-print(f"{len(want)} functions declared, {len(have)} symbols seen")
-for name in sorted(want - have):
-    print(f"declared, but not in the library: {name}")
-for name in sorted(have - want):
-    print(f"in the library, but not declared: {name}")
-sys.exit(0 if want and want == have and links(want) else 1)
+want, names, have = declared(), mapped(), exported()
+print(f"{len(want)} functions declared, {len(names)} in the map, {len(have)} symbols seen")
+wrong = [f"declared, but not in {version_map}: {name}" for name in want - set(names)]
+wrong += [f"in {version_map}, but not declared: {name}" for name in set(names) - want]
+wrong += [f"declared, but not in the library: {name}" for name in want - set(have)]
+wrong += [f"in the library, but not declared: {name}" for name in set(have) - want]
+wrong += [f"of {have[name]} in the library, of {names[name]} in {version_map}: {name}" for name in set(names) & set(have)
+          if names[name] != have[name]]
+print("\n".join(sorted(wrong)))
+sys.exit(0 if want and not wrong and links(want) else 1)
