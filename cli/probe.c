@@ -266,6 +266,7 @@ int command_probe(int argc, char **argv)
 
         struct detail detail = {.log = stderr_log(verbose)};
         const struct oriel_log log = {
+                .struct_size = sizeof(log),
                 .write = keep_detail,
                 .userdata = &detail,
                 .level = verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING,

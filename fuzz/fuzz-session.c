@@ -150,7 +150,7 @@ static void check_line(void *userdata, enum oriel_log_level level, const char *l
 }
 
 /* Each message in words. */
-const struct oriel_log words = {.write = check_line, .level = ORIEL_LOG_DEBUG};
+const struct oriel_log words = {.struct_size = sizeof(words), .write = check_line, .level = ORIEL_LOG_DEBUG};
 
 /* ---- the back-end ---- */
 

@@ -31,7 +31,7 @@ static int set_notifier(void *userdata, unsigned vring, int fd, uint64_t offset,
 
 static void tell_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
 {
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         (void)userdata;
         (void)region;
@@ -41,7 +41,7 @@ static void tell_mapped(void *userdata, struct oriel_region *region, struct orie
 
 static void tell_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping)
 {
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         (void)userdata;
         (void)region;

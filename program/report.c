@@ -42,5 +42,6 @@ static void write_line(void *userdata, enum oriel_log_level level, const char *l
 
 struct oriel_log stderr_log(int verbose)
 {
-        return (struct oriel_log){write_line, NULL, verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
+        return (struct oriel_log){sizeof(struct oriel_log), write_line, NULL,
+                                  verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
 }

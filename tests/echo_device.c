@@ -256,7 +256,8 @@ static int get_shared_object(void *userdata, const uint8_t uuid[16])
 static int make_backend(struct echo *echo, const struct echo_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[0] = options->window, [2] = options->window};
-        const struct oriel_log log = {write_log, echo, options->late_us ? ORIEL_LOG_DEBUG : ORIEL_LOG_ERROR};
+        const struct oriel_log log = {sizeof(log), write_log, echo,
+                                      options->late_us ? ORIEL_LOG_DEBUG : ORIEL_LOG_ERROR};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,

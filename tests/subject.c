@@ -84,7 +84,7 @@ static int object_lookup(void *userdata, const uint8_t uuid[16])
 
 static int make_frontend(struct subject *subject, int timeout_ms)
 {
-        const struct oriel_log log = {count_error, subject, ORIEL_LOG_WARNING};
+        const struct oriel_log log = {sizeof(log), count_error, subject, ORIEL_LOG_WARNING};
         const struct oriel_frontend_ops ops = {
                 .struct_size = sizeof(ops),
                 .mapped = mapped,

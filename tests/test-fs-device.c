@@ -90,7 +90,7 @@ static void open_device(struct guest *guest, unsigned threads)
                 .request_queues = 2,
                 .threads = threads,
                 .poll_us = 50,
-                .log = {count_line, guest, ORIEL_LOG_WARNING},
+                .log = {sizeof(struct oriel_log), count_line, guest, ORIEL_LOG_WARNING},
         };
         const struct oriel_driver_options driver = {.struct_size = sizeof(driver),
                                                     .queues = 3,

@@ -233,7 +233,7 @@ static void count_line(void *userdata, enum oriel_log_level level, const char *l
 static void test_said(void **state)
 {
         unsigned lines = 0;
-        const struct oriel_log log = {count_line, &lines, ORIEL_LOG_WARNING};
+        const struct oriel_log log = {sizeof(log), count_line, &lines, ORIEL_LOG_WARNING};
         const struct oriel_frontend_options options = {.struct_size = sizeof(options), .log = &log};
 
         (void)state;

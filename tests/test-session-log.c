@@ -77,8 +77,8 @@ static void run_session(enum oriel_log_level level)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {WINDOW};
         const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = map_one, .stop = leave_queue};
-        const struct oriel_log backend_log = {keep_line, &backend_lines, level};
-        const struct oriel_log driver_log = {keep_line, &driver_lines, level};
+        const struct oriel_log backend_log = {sizeof(backend_log), keep_line, &backend_lines, level};
+        const struct oriel_log driver_log = {sizeof(driver_log), keep_line, &driver_lines, level};
         const struct oriel_backend_options options = {
                 .struct_size = sizeof(options),
                 .ops = &ops,

@@ -163,7 +163,8 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
                 snprintf(last_line, sizeof(last_line), "%s", line);
 }
 
-static const struct oriel_log line_log = {.write = keep_line, .level = ORIEL_LOG_ERROR};
+static const struct oriel_log line_log = {
+        .struct_size = sizeof(line_log), .write = keep_line, .level = ORIEL_LOG_ERROR};
 
 static int start_nothing(void *userdata, struct oriel_backend_queue *queue)
 {
@@ -195,6 +196,7 @@ static const uint64_t odd_sizes[ORIEL_MAX_SHMIDS] = {[7] = 4095};
         }
 SPOIL(no_size, o->now.struct_size = 0)
 SPOIL(old_size, o->now.struct_size = offsetof(struct oriel_backend_options, dialect))
+SPOIL(cut_size, o->now.struct_size = offsetof(struct oriel_backend_options, queues))
 SPOIL(no_struct, memset(o, 0xa5, sizeof(*o)))
 SPOIL(newer, (o->now.struct_size = sizeof(*o), o->bytes[sizeof(*o) - 1] = 1))
 SPOIL(no_ops, o->now.ops = NULL)
@@ -218,7 +220,8 @@ static const struct {
         const char *word;
 } spoiled[] = {
         {"no_size", spoil_no_size, -EINVAL, NULL},
-        {"old_size", spoil_old_size, -EINVAL, NULL},
+        {"old_size", spoil_old_size, 0, NULL},
+        {"cut_size", spoil_cut_size, -EINVAL, NULL},
         {"no_struct", spoil_no_struct, -EINVAL, NULL},
         {"newer", spoil_newer, -E2BIG, NULL},
         {"no_ops", spoil_no_ops, -EINVAL, "ops"},

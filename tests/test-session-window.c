@@ -457,7 +457,7 @@ static void test_errors_from_before_the_memory(void **state)
 {
         for (unsigned i = 0; i < 3; i++) {
                 struct session session = {0};
-                const struct oriel_log log = {look_when_told, &session, ORIEL_LOG_DEBUG};
+                const struct oriel_log log = {sizeof(log), look_when_told, &session, ORIEL_LOG_DEBUG};
                 const struct session_options options = {
                         .echo = {.window = WINDOW,
                                  .quiet = true,
@@ -513,7 +513,7 @@ static void count_warning(void *userdata, enum oriel_log_level level, const char
 static void test_slots_that_run_out_are_no_loss_of_mappings(void **state)
 {
         unsigned warnings = 0;
-        const struct oriel_log log = {count_warning, &warnings, ORIEL_LOG_WARNING};
+        const struct oriel_log log = {sizeof(log), count_warning, &warnings, ORIEL_LOG_WARNING};
         const struct session_options options = {
                 .echo = {.window = WINDOW, .max_mem_slots = 5, .quiet = true},
                 .driver = {.windows_as_memory = true, .log = &log},

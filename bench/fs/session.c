@@ -167,7 +167,7 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
 
 static int bring_up(struct session *session, const struct place *place, int fd)
 {
-        const struct oriel_log log = {keep_line, session, ORIEL_LOG_WARNING};
+        const struct oriel_log log = {sizeof(log), keep_line, session, ORIEL_LOG_WARNING};
         const struct oriel_driver_options options = {
                 .struct_size = sizeof(options),
                 .log = &log,

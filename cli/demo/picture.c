@@ -19,7 +19,7 @@ static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappin
         memset(strip, '.', CELLS);
         strip[CELLS] = '\0';
         for (size_t i = 0; i < count; i++) {
-                struct oriel_mapping_info info;
+                struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
                 oriel_mapping_get_info(mappings[i], &info);
 
@@ -46,7 +46,7 @@ static void print_rows(FILE *out, struct oriel_mapping **mappings, size_t count,
 {
         fprintf(out, "  %12s %10s %-4s %12s  %s\n", "offset", "length", "may", "in file at", "file");
         for (size_t i = 0; i < count && i < max_rows; i++) {
-                struct oriel_mapping_info info;
+                struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
                 oriel_mapping_get_info(mappings[i], &info);
 

@@ -267,7 +267,7 @@ static int make_fs(struct device *device, const struct device_options *options)
         fs.answered = answered;
         fs.lasts = lasts;
         fs.answered_userdata = device;
-        fs.log = (struct oriel_log){log_fs_line, device, device->log.level};
+        fs.log = (struct oriel_log){sizeof(struct oriel_log), log_fs_line, device, device->log.level};
         fs.at_once = options->request_queues * options->threads;
         return fs_new(&fs, fd_take(options->proc_fd), &device->fs);
 }

@@ -55,6 +55,7 @@ struct oriel_backend_ops {
         /* GET_SHARED_OBJECT: a new fd for the object, or a negative errno. */
         int (*get_shared_object)(void *userdata, const uint8_t uuid[16]);
 };
+#define ORIEL_BACKEND_OPS_LEAST offsetof(struct oriel_backend_ops, set_features)
 
 struct oriel_backend_options {
         size_t struct_size;
@@ -73,9 +74,11 @@ struct oriel_backend_options {
         const uint64_t *shmem_sizes; /* 256 sizes by shmid, copied; NULL: no shared memory regions */
         const struct oriel_dialect *dialect; /* NULL: the standard */
 };
+#define ORIEL_BACKEND_OPTIONS_LEAST offsetof(struct oriel_backend_options, shmem_sizes)
 
 /* -EINVAL: an option that can't be, which the log names; or NULL, or a struct_size that no version has. -E2BIG: a later
- * version's options, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an error. */
+ * version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an
+ * error. */
 int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out);
 /* Ends the connection first. NULL is accepted. */
 void oriel_backend_free(struct oriel_backend *backend);

@@ -33,6 +33,7 @@ struct oriel_driver_options {
                                     window; when its slots run out mapping goes on, and that is logged once */
         bool allow_remote_files; /* of the windows' regions */
 };
+#define ORIEL_DRIVER_OPTIONS_LEAST offsetof(struct oriel_driver_options, log)
 
 /* @fd is the connected socket, taken even on failure; a negative errno in its place, as of oriel_socket_connect(), is
  * returned as it is. When this returns the device is up: DRIVER_OK, queues started. -EINVAL and -E2BIG as of

@@ -55,6 +55,7 @@ struct oriel_frontend_ops {
         /* A new fd, or a negative errno. */
         int (*shared_object_lookup)(void *userdata, const uint8_t uuid[16]);
 };
+#define ORIEL_FRONTEND_OPS_LEAST offsetof(struct oriel_frontend_ops, mapped)
 
 struct oriel_frontend_options {
         size_t struct_size;
@@ -68,6 +69,7 @@ struct oriel_frontend_options {
          * file. A reset still unmaps. */
         bool keep_mappings;
 };
+#define ORIEL_FRONTEND_OPTIONS_LEAST offsetof(struct oriel_frontend_options, ops)
 
 /* -EINVAL and -E2BIG as of oriel_backend_new(); -ENOMEM, or the errno of making an epoll instance. *@out is NULL after
  * an error. */

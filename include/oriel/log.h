@@ -2,6 +2,8 @@
 #ifndef ORIEL_LOG_H
 #define ORIEL_LOG_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -18,10 +20,12 @@ enum oriel_log_level {
  * it, and must not call back into the object. Lines above @level are not made. A NULL logger, or a NULL @write, is
  * silence. The struct is copied; @userdata stays the caller's. */
 struct oriel_log {
+        size_t struct_size;
         void (*write)(void *userdata, enum oriel_log_level level, const char *line);
         void *userdata;
         enum oriel_log_level level;
 };
+#define ORIEL_LOG_LEAST offsetof(struct oriel_log, userdata)
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -20,7 +20,8 @@ extern "C" {
  * from any thread. */
 struct oriel_memory;
 
-/* One row of SET_MEM_TABLE or ADD_MEM_REG. @user_address is an opaque number in the front-end's terms. */
+/* One row of SET_MEM_TABLE or ADD_MEM_REG. @user_address is an opaque number in the front-end's terms. Passed
+ * in arrays and as it is on the wire, so it can't ever change. */
 struct oriel_memory_region {
         uint64_t guest_address;
         uint64_t size;
@@ -34,7 +35,8 @@ enum oriel_address_space {
         ORIEL_ADDRESS_USER,  /* the front-end's user address */
 };
 
-/* What a translation could not do: the first address that is not there, and what was wanted of it. */
+/* What a translation could not do: the first address that is not there, and what was wanted of it: what the
+ * IOTLB_MSG of a miss has (the kernel's struct vhost_iotlb_msg), so it can't ever change. */
 struct oriel_fault {
         uint64_t address;
         uint64_t size;

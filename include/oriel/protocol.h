@@ -116,7 +116,8 @@ enum oriel_backend_request {
 };
 #define ORIEL_BACKEND_REQUESTS 11
 
-/* ---- wire structs ("Payload"); where linux/vhost_types.h has one, that one is used ---- */
+/* ---- wire structs ("Payload"); where linux/vhost_types.h has one, that one is used; as a part of
+ * the protocol none can ever change ---- */
 
 #define ORIEL_PROTOCOL_VERSION 1u
 #define ORIEL_FLAG_VERSION     0x3u
@@ -223,7 +224,8 @@ struct oriel_wire_shmem_config {
         uint64_t sizes[ORIEL_MAX_SHMIDS]; /* bytes, by shmid; 0: no region */
 };
 
-/* ---- the tables ---- */
+/* ---- the tables; a program reads rows by the pointers that it is given, and makes none: a later version's are longer
+ * at their end ---- */
 
 /* The form of a payload; each has a row with its bounds, its check and its printer. */
 enum oriel_payload {
@@ -268,6 +270,7 @@ enum oriel_gate {
         ORIEL_GATE_VIRTIO_FEATURE,    /* the row's virtio feature is acknowledged */
 };
 
+/* A part of rows, so it can't ever change. */
 struct oriel_bounds {
         uint32_t min;
         uint32_t max;
@@ -307,7 +310,8 @@ const char *oriel_virtio_feature_name(uint32_t device_id, unsigned bit);
 /* ---- dialects ---- */
 
 /* The SHMEM bit moved while the specification was under review. A peer that means one by a number must never be read as
- * meaning the other, so an older numbering is spoken only to a peer for whom the user named it. */
+ * meaning the other, so an older numbering is spoken only to a peer for whom the user named it. A row of the library's,
+ * as those of the tables above. */
 struct oriel_dialect {
         const char *name;
         const char *peers; /* who speaks it */

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* [start, start + size) of any address space, in bytes. */
+/* [start, start + size) of any address space, in bytes. Passed by value, so it can't ever change. */
 struct oriel_range {
         uint64_t start;
         uint64_t size;

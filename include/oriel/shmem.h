@@ -19,9 +19,9 @@ extern "C" {
 struct oriel_region;
 struct oriel_mapping;
 
-/* Where mappings go. Calls come one at a time for a region, with its lock held, so they must not call the region: there
- * its functions are -EDEADLK, or find nothing and do nothing.
- * Ranges are offsets in the region, whole pages, and never overlap. */
+/* Where mappings go; all three are needed. Calls come one at a time for a region, with its lock held, so they must not
+ * call the region: there its functions are -EDEADLK, or find nothing and do nothing. Ranges are offsets in the region,
+ * whole pages, and never overlap. */
 struct oriel_placement_ops {
         size_t struct_size;
         /* Make @range show @fd from @fd_offset on. @fd is the caller's. 0 or a negative errno, with @range as before.
@@ -32,19 +32,22 @@ struct oriel_placement_ops {
         /* The same for the whole region of @size bytes at once. */
         void (*remove_all)(void *userdata, uint64_t size);
 };
+#define ORIEL_PLACEMENT_OPS_LEAST (offsetof(struct oriel_placement_ops, remove_all) + sizeof(void (*)(void)))
 
 struct oriel_region_options {
         size_t struct_size;
         uint8_t shmid;
         uint64_t size;                               /* bytes, a multiple of the page size */
         unsigned max_mappings;                       /* quota; 0: as many as the placement takes */
-        const struct oriel_placement_ops *placement; /* must outlive the region */
-        void *userdata;                              /* the placement's, as a window; must outlive the region too */
+        const struct oriel_placement_ops *placement; /* copied */
+        void *userdata;                              /* the placement's, as a window; must outlive the region */
         bool allow_remote_files;                     /* see oriel_region_map() */
 };
+#define ORIEL_REGION_OPTIONS_LEAST offsetof(struct oriel_region_options, userdata)
 
 /* -EINVAL: a size of 0 or not in whole pages, or no placement; a struct_size that no version has. -E2BIG: a later
- * version's options, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an error. */
+ * version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an
+ * error. */
 int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out);
 /* Unmaps everything. Mappings that are still referenced live on as records. NULL is accepted. */
 void oriel_region_free(struct oriel_region *region);
@@ -84,6 +87,7 @@ void oriel_mappings_free(struct oriel_mapping **mappings, size_t count);
 size_t oriel_region_count(struct oriel_region *region);
 
 struct oriel_mapping_info {
+        size_t struct_size;       /* of the caller's, who is told what fits */
         struct oriel_range range; /* in the region */
         uint64_t fd_offset;
         enum oriel_access access;
@@ -94,10 +98,13 @@ struct oriel_mapping_info {
         bool live;           /* false once it was unmapped */
         bool orphan;         /* oriel_region_orphan_all() */
 };
+#define ORIEL_MAPPING_INFO_LEAST offsetof(struct oriel_mapping_info, fd_offset)
 
 struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);
 void oriel_mapping_unref(struct oriel_mapping *mapping); /* the last one frees it; NULL is accepted */
-void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out);
+/* What @out has room for by its struct_size; zeros behind what this version knows. -EINVAL: a size that no version has.
+ */
+int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out);
 
 /* A window: an address range of this process, reserved once, in which mappings are placed. At no moment is a part of it
  * unmapped, whatever the file of a mapping is: another thread's mmap() never lands in it. */

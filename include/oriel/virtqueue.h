@@ -30,6 +30,7 @@ struct oriel_ring {
         bool log_used;                  /* VHOST_VRING_F_LOG: mark writes to the device area ... */
         uint64_t log_address;           /* ... from this guest address on */
 };
+#define ORIEL_RING_LEAST offsetof(struct oriel_ring, log_used)
 
 /* ---- the device's side ---- */
 
@@ -42,7 +43,9 @@ struct oriel_chain;
  * index/indices"). A split queue's used index is read from the ring. A packed queue's 0 is a new ring's where no
  * descriptor was ever used. A ring that the IOTLB has no entry for is no
  * error: pop returns -EAGAIN until oriel_device_queue_set_memory() brings one that has. -EINVAL: size, alignment, or a
- * base that can't be. -EFAULT: a part of the ring is not in @memory, or not in one piece of host memory. -ENOMEM. */
+ * base that can't be, or a struct_size that no version has. -E2BIG: a later version's ring, with something set that
+ * this library knows nothing of. -EFAULT: a part of the ring is not in @memory, or not in one piece of host memory.
+ * -ENOMEM. */
 int oriel_device_queue_new(const struct oriel_ring *ring, struct oriel_memory *memory, uint32_t base,
                            struct oriel_device_queue **out);
 /* Chains still out stay valid but can no longer be pushed. */
@@ -114,7 +117,8 @@ const char *oriel_device_queue_why(const struct oriel_device_queue *queue);
 
 struct oriel_driver_queue;
 
-/* A piece of a buffer, by guest address (IOVA with an IOMMU). */
+/* A piece of a buffer, by guest address (IOVA with an IOMMU). Passed in arrays and as a descriptor has it (VIRTIO 1.2,
+ * 2.7.5), so it can't ever change. */
 struct oriel_buffer {
         uint64_t address;
         uint32_t size;

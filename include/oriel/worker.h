@@ -20,7 +20,7 @@ extern "C" {
 struct oriel_worker;
 
 struct oriel_worker_options {
-        size_t struct_size; /* sizeof(struct oriel_worker_options) */
+        size_t struct_size;
 
         /* One request, on one of the threads. Return how many bytes were written to the chain's writable part: the
          * worker pushes it, and tells the driver. A negative errno: the same, with nothing written. -EINPROGRESS: the
@@ -34,8 +34,9 @@ struct oriel_worker_options {
                             * thread alone, since others would be asleep while one works on what it has found */
         unsigned quick_us; /* 0: the driver is told of each answer at once */
 };
+#define ORIEL_WORKER_OPTIONS_LEAST offsetof(struct oriel_worker_options, quick_us)
 
-/* -EINVAL: an option that can't be. -ENOMEM. *@out is NULL after an error. */
+/* -EINVAL: an option that can't be. -E2BIG as of oriel_backend_new(). -ENOMEM. *@out is NULL after an error. */
 int oriel_worker_new(const struct oriel_worker_options *options, struct oriel_worker **out);
 /* All queues are to be removed before. NULL is accepted. */
 void oriel_worker_free(struct oriel_worker *worker);

@@ -68,8 +68,6 @@ static bool take_shmem_sizes(struct oriel_backend *backend, const uint64_t *size
 /* What of the options can't be, or NULL. */
 static const char *find_fault(const struct oriel_backend_options *options)
 {
-        if (STRUCT_CHECK(options->ops) < 0)
-                return "ops: none, or its struct_size is no version's";
         if (!options->ops->start || !options->ops->stop)
                 return "ops: start and stop are needed";
         if (options->queues < 1 || options->queues > ORIEL_MAX_QUEUES)
@@ -85,14 +83,25 @@ static const char *find_fault(const struct oriel_backend_options *options)
         return NULL;
 }
 
-static int check_options(const struct oriel_backend_options *options)
+/* The caller's, whole and possible. */
+static int take_options(struct oriel_backend_options *options, struct oriel_backend_ops *ops, struct oriel_log *log,
+                        const struct oriel_backend_options *from)
 {
-        int r = STRUCT_CHECK(options);
-        const char *fault = r < 0 ? NULL : find_fault(options);
+        int r = STRUCT_TAKE(options, from, ORIEL_BACKEND_OPTIONS_LEAST);
+
+        if (r == 0)
+                r = log_take(log, options->log);
+        if (r < 0)
+                return r;
+        options->log = log;
+        r = STRUCT_TAKE(ops, options->ops, ORIEL_BACKEND_OPS_LEAST);
+        options->ops = ops;
+
+        const char *fault = r < 0 ? "ops: none, or its struct_size is no version's" : find_fault(options);
 
         if (fault)
                 log_error(options->log, "a back-end can't be made: %s", fault);
-        return fault ? -EINVAL : r;
+        return fault && r == 0 ? -EINVAL : r;
 }
 
 static int build(struct oriel_backend *backend, const struct oriel_backend_options *options)
@@ -151,40 +160,43 @@ static void end_connection(struct oriel_backend *backend)
         backend->depth--;
 }
 
-int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out)
+int oriel_backend_new(const struct oriel_backend_options *from, struct oriel_backend **out)
 {
+        struct oriel_backend_options options;
+        struct oriel_backend_ops ops;
+        struct oriel_log log;
+
         if (!out)
                 return -EINVAL;
         *out = NULL;
 
-        int r = check_options(options);
+        int r = take_options(&options, &ops, &log, from);
 
         if (r < 0)
                 return r;
 
         _cleanup_(freep) struct oriel_backend *blank =
-                calloc(1, sizeof(*blank) + options->queues * sizeof(blank->queues[0]));
+                calloc(1, sizeof(*blank) + options.queues * sizeof(blank->queues[0]));
 
         if (!blank)
                 return -ENOMEM;
 
-        fd_event_prepare(options->log);
+        fd_event_prepare(&log);
         r = requests_init(&blank->requests, &blank->log, &blank->log_budget);
         if (r < 0)
                 return r;
 
         _cleanup_(oriel_backend_freep) struct oriel_backend *backend = steal(blank);
 
-        backend->ops = *options->ops;
-        backend->userdata = options->userdata;
-        if (options->log)
-                backend->log = *options->log;
-        backend->dialect = options->dialect;
-        backend->max_mem_slots = options->max_mem_slots ? options->max_mem_slots : ORIEL_MEM_SLOTS;
+        backend->ops = ops;
+        backend->userdata = options.userdata;
+        backend->log = log;
+        backend->dialect = options.dialect;
+        backend->max_mem_slots = options.max_mem_slots ? options.max_mem_slots : ORIEL_MEM_SLOTS;
         backend->main.fd = -1;
         backend->log_fd = -1;
         backend->fault_fd = -1;
-        r = build(backend, options);
+        r = build(backend, &options);
         if (r < 0)
                 return r;
         *out = steal(backend);

@@ -215,24 +215,26 @@ static void *work(void *userdata)
         return NULL;
 }
 
-int oriel_worker_new(const struct oriel_worker_options *options, struct oriel_worker **out)
+int oriel_worker_new(const struct oriel_worker_options *from, struct oriel_worker **out)
 {
+        struct oriel_worker_options options;
+
         if (!out)
                 return -EINVAL;
         *out = NULL;
 
-        int r = STRUCT_CHECK(options);
+        int r = STRUCT_TAKE(&options, from, ORIEL_WORKER_OPTIONS_LEAST);
 
         if (r < 0)
                 return r;
-        if (!options->handle || options->threads < 1 || options->threads > MAX_THREADS)
+        if (!options.handle || options.threads < 1 || options.threads > MAX_THREADS)
                 return -EINVAL;
 
-        struct oriel_worker *worker = calloc(1, sizeof(*worker) + options->threads * sizeof(worker->threads[0]));
+        struct oriel_worker *worker = calloc(1, sizeof(*worker) + options.threads * sizeof(worker->threads[0]));
 
         if (!worker)
                 return -ENOMEM;
-        worker->options = *options;
+        worker->options = options;
         worker->wake_fd = -1;
         pthread_mutex_init(&worker->lock, NULL);
         pthread_cond_init(&worker->settled, NULL);

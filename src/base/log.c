@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/log.h"
+#include "base/struct.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 #define MOST_LINES 200u
+
+int log_take(struct oriel_log *to, const struct oriel_log *from)
+{
+        *to = (struct oriel_log){.struct_size = sizeof(*to)};
+        return from ? STRUCT_TAKE(to, from, ORIEL_LOG_LEAST) : 0;
+}
 
 static bool wants(const struct oriel_log *log, enum oriel_log_level level)
 {

@@ -5,6 +5,9 @@
 #include <oriel/log.h>
 #include <stdatomic.h>
 
+/* A copy of the caller's; silence where @from is NULL. -EINVAL, -E2BIG: its struct_size, as of struct_take(). */
+int log_take(struct oriel_log *to, const struct oriel_log *from);
+
 /* One line of at most 511 bytes; longer ones are cut. @log may be NULL. */
 void log_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -3,26 +3,49 @@
 #define BASE_STRUCT_H
 
 #include <errno.h>
-#include <oriel/log.h>
 #include <stddef.h>
+#include <string.h>
 
-/* Public option and ops structs begin with their size and grow at their end. Of @object, which may be NULL, this
- * version needs @least bytes and knows @known. 0; -EINVAL: NULL, or a size that no version has; -E2BIG: a later
- * version's, with something set that this one knows nothing of. */
-static inline int struct_check(const void *object, size_t least, size_t known)
+/* Public structs that may grow begin with their size, and grow at their end. The caller's may be an earlier version's,
+ * which is shorter, or a later one's. @least is what the first version needs to be of any use: the constant beside the
+ * struct. */
+
+enum { STRUCT_MOST = 4096 }; /* more is no size, but what was in memory */
+
+/* Copy the caller's @from, NULL or beginning with its size, to @to, this version's of @size bytes. What @from lacks is
+ * 0. -EINVAL: NULL, or a size that no version has. -E2BIG: a later version's, with something set that this one knows
+ * nothing of. @to is touched only on success. */
+static inline int struct_take(void *to, size_t size, const void *from, size_t least)
 {
-        enum { MOST = 4096 }; /* more is no size, but what was in memory */
-        const unsigned char *bytes = object;
-        size_t size = object ? *(const size_t *)object : 0;
+        const unsigned char *bytes = from;
+        size_t given = from ? *(const size_t *)from : 0;
 
-        if (size < least || size > MOST)
+        if (given < least || given > STRUCT_MOST)
                 return -EINVAL;
-        for (size_t i = known; i < size; i++)
+        for (size_t i = size; i < given; i++)
                 if (bytes[i])
                         return -E2BIG;
+        memset(to, 0, size);
+        memcpy(to, from, given < size ? given : size);
+        *(size_t *)to = size;
         return 0;
 }
 
-#define STRUCT_CHECK(object) struct_check(object, sizeof(*(object)), sizeof(*(object)))
+/* The other way round, for what the library tells: of @from, this version's of @size bytes, as much as the caller's @to
+ * has room for; what a later version has behind it is 0. -EINVAL as above. */
+static inline int struct_give(void *to, size_t least, const void *from, size_t size)
+{
+        size_t room = to ? *(const size_t *)to : 0;
+
+        if (room < least || room > STRUCT_MOST)
+                return -EINVAL;
+        memset(to, 0, room);
+        memcpy(to, from, room < size ? room : size);
+        *(size_t *)to = room;
+        return 0;
+}
+
+#define STRUCT_TAKE(to, from, least) struct_take(to, sizeof(*(to)), 1 ? (from) : (to), least)
+#define STRUCT_GIVE(to, from, least) struct_give(to, least, 1 ? (from) : (to), sizeof(*(to)))
 
 #endif

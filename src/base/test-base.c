@@ -348,7 +348,7 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
 static void test_log(void **state)
 {
         char line[512] = "";
-        struct oriel_log log = {keep_line, line, ORIEL_LOG_INFO};
+        struct oriel_log log = {sizeof(log), keep_line, line, ORIEL_LOG_INFO};
 
         (void)state;
         log_error(NULL, "nobody");

@@ -189,22 +189,28 @@ static int bring_up(struct oriel_driver *driver, int fd)
 
 DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
 
-static int check_options(const struct oriel_driver_options *options)
+/* The caller's, whole and possible. */
+static int take_options(struct oriel_driver_options *options, struct oriel_log *log,
+                        const struct oriel_driver_options *from)
 {
-        int r = STRUCT_CHECK(options);
+        int r = STRUCT_TAKE(options, from, ORIEL_DRIVER_OPTIONS_LEAST);
         const char *fault = NULL;
 
+        if (r == 0)
+                r = log_take(log, options->log);
         if (r == 0 && options->timeout_ms < 0)
                 fault = "timeout_ms is below 0";
         else if (r == 0 && options->queues > ORIEL_MAX_QUEUES)
                 fault = "queues: 256 at most";
         if (fault)
-                log_error(options->log, "a driver can't be made: %s", fault);
+                log_error(log, "a driver can't be made: %s", fault);
         return fault ? -EINVAL : r;
 }
 
-int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out)
+int oriel_driver_new(const struct oriel_driver_options *from, int fd, struct oriel_driver **out)
 {
+        struct oriel_driver_options options;
+        struct oriel_log log;
         _cleanup_(fd_closep) int socket = fd;
 
         if (!out)
@@ -214,7 +220,7 @@ int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct 
         int r = fd_check(fd);
 
         if (r == 0)
-                r = check_options(options);
+                r = take_options(&options, &log, from);
         if (r < 0)
                 return r;
 
@@ -222,9 +228,8 @@ int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct 
 
         if (!driver)
                 return -ENOMEM;
-        driver->options = *options;
-        if (options->log)
-                driver->log = *options->log;
+        driver->options = options;
+        driver->log = log;
         if (!driver->options.queue_size)
                 driver->options.queue_size = 256;
         if (!driver->options.memory_size)

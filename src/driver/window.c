@@ -114,7 +114,7 @@ void window_mapped(void *userdata, struct oriel_region *region, struct oriel_map
 {
         struct oriel_driver *driver = userdata;
         struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         oriel_mapping_get_info(mapping, &info);
         /* It may be gone again by now, and something else may be in its place. */
@@ -140,7 +140,7 @@ void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_m
 {
         struct oriel_driver *driver = userdata;
         struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         if (!tdelete(mapping, &window->as_memory, compare))
                 return;

@@ -20,29 +20,37 @@ static int watch(struct oriel_frontend *frontend, int fd, struct channel *channe
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int check_options(const struct oriel_frontend_options *options)
+/* The caller's, whole and possible. */
+static int take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops, struct oriel_log *log,
+                        const struct oriel_frontend_options *from)
 {
-        int r = STRUCT_CHECK(options);
+        int r = STRUCT_TAKE(options, from, ORIEL_FRONTEND_OPTIONS_LEAST);
 
+        if (r == 0)
+                r = log_take(log, options->log);
         if (r == 0 && options->timeout_ms < 0) {
-                log_error(options->log, "a front-end can't be made: timeout_ms is below 0");
+                log_error(log, "a front-end can't be made: timeout_ms is below 0");
                 return -EINVAL;
         }
         if (r == 0 && options->ops) {
-                r = STRUCT_CHECK(options->ops);
+                r = STRUCT_TAKE(ops, options->ops, ORIEL_FRONTEND_OPS_LEAST);
                 if (r < 0)
-                        log_error(options->log, "a front-end can't be made: ops: its struct_size is no version's");
+                        log_error(log, "a front-end can't be made: ops: its struct_size is no version's");
         }
         return r;
 }
 
-int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out)
+int oriel_frontend_new(const struct oriel_frontend_options *from, struct oriel_frontend **out)
 {
+        struct oriel_frontend_options options;
+        struct oriel_frontend_ops ops = {0};
+        struct oriel_log log;
+
         if (!out)
                 return -EINVAL;
         *out = NULL;
 
-        int r = check_options(options);
+        int r = take_options(&options, &ops, &log, from);
 
         if (r < 0)
                 return r;
@@ -51,16 +59,14 @@ int oriel_frontend_new(const struct oriel_frontend_options *options, struct orie
 
         if (!frontend)
                 return -ENOMEM;
-        fd_event_prepare(options->log);
+        fd_event_prepare(&log);
         TAILQ_INIT(&frontend->consequences);
-        if (options->ops)
-                frontend->ops = *options->ops;
-        if (options->log)
-                frontend->log = *options->log;
-        frontend->userdata = options->userdata;
-        frontend->timeout_ms = options->timeout_ms ? options->timeout_ms : 5000;
-        frontend->dialect = options->dialect;
-        frontend->keep_mappings = options->keep_mappings;
+        frontend->ops = ops;
+        frontend->log = log;
+        frontend->userdata = options.userdata;
+        frontend->timeout_ms = options.timeout_ms ? options.timeout_ms : 5000;
+        frontend->dialect = options.dialect;
+        frontend->keep_mappings = options.keep_mappings;
         frontend->main.fd = frontend->back.fd = -1;
         frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         frontend->more_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shmem/mapping.h"
+#include "base/struct.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -33,9 +34,9 @@ void oriel_mapping_unref(struct oriel_mapping *mapping)
                 free(mapping);
 }
 
-void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out)
+int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out)
 {
-        *out = (struct oriel_mapping_info){
+        const struct oriel_mapping_info info = {
                 .range = mapping->range,
                 .fd_offset = mapping->fd_offset,
                 .access = mapping->access,
@@ -46,4 +47,6 @@ void oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_
                 .live = atomic_load(&mapping->live),
                 .orphan = atomic_load(&mapping->orphan),
         };
+
+        return STRUCT_GIVE(out, &info, ORIEL_MAPPING_INFO_LEAST);
 }

@@ -17,7 +17,7 @@ struct oriel_region {
         uint8_t shmid;
         uint64_t size;
         size_t max_mappings;
-        const struct oriel_placement_ops *placement;
+        struct oriel_placement_ops placement;
         void *userdata;
         bool allow_remote_files;
 
@@ -52,17 +52,21 @@ static struct oriel_mapping *find(const struct oriel_region *region, const struc
         return node ? *node : NULL;
 }
 
-int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out)
+int oriel_region_new(const struct oriel_region_options *from, struct oriel_region **out)
 {
+        struct oriel_region_options options;
+        struct oriel_placement_ops placement;
+
         if (!out)
                 return -EINVAL;
         *out = NULL;
 
-        int r = STRUCT_CHECK(options);
+        int r = STRUCT_TAKE(&options, from, ORIEL_REGION_OPTIONS_LEAST);
 
         if (r == 0)
-                r = STRUCT_CHECK(options->placement);
-        if (r == 0 && (options->size == 0 || !is_aligned(options->size, page_size())))
+                r = STRUCT_TAKE(&placement, options.placement, ORIEL_PLACEMENT_OPS_LEAST);
+        if (r == 0 && (!placement.place || !placement.remove || !placement.remove_all || options.size == 0 ||
+                       !is_aligned(options.size, page_size())))
                 r = -EINVAL;
         if (r < 0)
                 return r;
@@ -72,12 +76,12 @@ int oriel_region_new(const struct oriel_region_options *options, struct oriel_re
 
         if (!region)
                 return -ENOMEM;
-        region->shmid = options->shmid;
-        region->size = options->size;
-        region->max_mappings = options->max_mappings ? options->max_mappings : SIZE_MAX;
-        region->placement = options->placement;
-        region->userdata = options->userdata;
-        region->allow_remote_files = options->allow_remote_files;
+        region->shmid = options.shmid;
+        region->size = options.size;
+        region->max_mappings = options.max_mappings ? options.max_mappings : SIZE_MAX;
+        region->placement = placement;
+        region->userdata = options.userdata;
+        region->allow_remote_files = options.allow_remote_files;
         filesystem_open_mounts();
         /* A placement that calls its region is told so. */
         pthread_mutexattr_init(&attributes);
@@ -130,7 +134,7 @@ static void drop(void *object)
 static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
 {
         tdelete(mapping, &region->tree, compare);
-        region->placement->remove(region->userdata, mapping->range);
+        region->placement.remove(region->userdata, mapping->range);
         region->count--;
 }
 
@@ -159,7 +163,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         if (!tsearch(mapping, &region->tree, compare))
                 return -ENOMEM;
 
-        int r = region->placement->place(region->userdata, mapping->range, fd, mapping->fd_offset, mapping->access);
+        int r = region->placement.place(region->userdata, mapping->range, fd, mapping->fd_offset, mapping->access);
 
         if (r < 0) {
                 tdelete(mapping, &region->tree, compare);
@@ -244,7 +248,7 @@ size_t oriel_region_unmap_all(struct oriel_region *region)
 
         region->count = 0;
         if (count > 0)
-                region->placement->remove_all(region->userdata, region->size);
+                region->placement.remove_all(region->userdata, region->size);
         pthread_mutex_unlock(&region->lock);
         tdestroy(tree, drop);
         return count;

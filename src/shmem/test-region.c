@@ -114,7 +114,7 @@ static void check_page(struct oriel_region *region, const struct model *model, c
 {
         struct oriel_mapping *mapping = oriel_region_find(region, page * PAGE + page % PAGE);
         struct oriel_range expected = model->pages[page];
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         if (!expected.size) {
                 assert_null(mapping);
@@ -148,7 +148,7 @@ static void *read_region(void *userdata)
                 size_t slot = random_next(&seed) % ARRAY_SIZE(kept);
 
                 if (mapping) {
-                        struct oriel_mapping_info info;
+                        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
                         oriel_mapping_get_info(mapping, &info);
                         reader->found += info.references > 0;
@@ -282,7 +282,7 @@ static void test_orphans(void **state)
         struct board board = {0};
         struct oriel_region *region = new_region(&board, 0);
         int fd = memfd_create("t", MFD_CLOEXEC);
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         (void)state;
         for (unsigned i = 0; i < 4; i++)
@@ -327,7 +327,7 @@ static void test_references(void **state)
         struct board board = {0};
         struct oriel_region *region = new_region(&board, 0);
         int fd = memfd_create("t", MFD_CLOEXEC);
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         (void)state;
         assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);

@@ -66,14 +66,12 @@ static const size_t *ring_alignment(const struct oriel_ring *ring)
 
 int ring_check(const struct oriel_ring *in, struct oriel_ring *out)
 {
-        struct oriel_ring ring = {0};
+        struct oriel_ring ring;
         const size_t *alignment;
-
-        int r = struct_check(in, offsetof(struct oriel_ring, log_used), sizeof(ring));
+        int r = STRUCT_TAKE(&ring, in, ORIEL_RING_LEAST);
 
         if (r < 0)
                 return r;
-        memcpy(&ring, in, in->struct_size < sizeof(ring) ? in->struct_size : sizeof(ring));
         if (ring.size == 0 || ring.size > RING_SIZE_MAX)
                 return -EINVAL;
         if (!ring_has(&ring, VIRTIO_F_RING_PACKED) && (ring.size & (ring.size - 1)) != 0)

@@ -36,7 +36,7 @@ int failure_set_absent(struct failure *failure, const char *format, ...) __attri
 int failure_set_error(struct failure *failure, int error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* A checked copy of @in. -EINVAL. */
+/* A checked copy of @in. -EINVAL, -E2BIG. */
 int ring_check(const struct oriel_ring *in, struct oriel_ring *out);
 bool ring_has(const struct oriel_ring *ring, unsigned feature);
 

@@ -226,7 +226,7 @@ static int64_t now_monotonic(void)
 static struct json_object *describe_mapping(struct window *window, struct oriel_mapping *mapping, struct totals *totals)
 {
         struct json_object *object = json_object_new_object();
-        struct oriel_mapping_info info;
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
         struct window_view view = {0};
 
         oriel_mapping_get_info(mapping, &info);

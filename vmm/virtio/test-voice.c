@@ -22,7 +22,7 @@ static void hear(void *userdata, enum oriel_log_level level, const char *line)
 static void test_holds_and_limits(void **state)
 {
         struct heard heard = {0};
-        const struct oriel_log to = {hear, &heard, ORIEL_LOG_INFO};
+        const struct oriel_log to = {sizeof(to), hear, &heard, ORIEL_LOG_INFO};
         struct voice voice;
 
         (void)state;

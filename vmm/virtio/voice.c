@@ -64,7 +64,7 @@ static void write_line(void *userdata, enum oriel_log_level level, const char *l
 
 struct oriel_log voice_log(struct voice *voice)
 {
-        return (struct oriel_log){write_line, voice, voice->to.level};
+        return (struct oriel_log){sizeof(struct oriel_log), write_line, voice, voice->to.level};
 }
 
 void voice_hush(struct voice *voice)

@@ -121,7 +121,7 @@ struct world *begin_with(struct fs_options options, const struct frontend *abili
         options.window_size = options.window_size ? options.window_size : WINDOW;
         options.window_ops = &ops;
         options.window_userdata = &world->frontend;
-        options.log = (struct oriel_log){take_line, &world->frontend, ORIEL_LOG_WARNING};
+        options.log = (struct oriel_log){sizeof(struct oriel_log), take_line, &world->frontend, ORIEL_LOG_WARNING};
         client_begin(&world->client, &options);
         return world;
 }
