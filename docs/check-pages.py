@@ -2,7 +2,8 @@
 """The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-RNG.
 
 Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
-function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those of docs/examples."""
+function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those
+of samples/, and so is what docs/library.md quotes, of each."""
 import os
 import re
 import subprocess
@@ -93,7 +94,17 @@ def check_programs(page, begin, source):
     programs = [block for block in blocks if "int main(" in block]
     expect(len(programs) == 1, f"{source}: one program is looked for, {len(programs)} found")
     for program in programs:
-        expect(program in read("docs", "examples", source), f"the program in the page is not docs/examples/{source}")
+        expect(program in read("samples", source), f"the program in the page is not samples/{source}")
+
+
+def check_tutorial(page):
+    samples = {name: read("samples", name) for name in os.listdir(os.path.join(root, "samples")) if name.endswith(".c")}
+    quotes = re.findall(r"^```c\n(.*?)^```$", read("docs", page), re.M | re.S)
+    for quote in quotes:
+        expect(any(quote in text for text in samples.values()), f"{page}: in no sample:\n{quote}")
+    for name, text in samples.items():
+        expect(any(quote in text for quote in quotes), f"{page}: nothing of samples/{name}")
+        expect(text.count("\n") < 150, f"samples/{name} is too long to be read as one")
 
 
 check_commands("oriel.1.scd", oriel)
@@ -103,6 +114,7 @@ check_library("liboriel.3.scd")
 check_conformance("conformance.md")
 check_programs(read("README.md"), "^```c", "backend.c")
 check_programs(section(read("docs", "man", "liboriel.3.scd"), "EXAMPLES"), "^```", "frontend.c")
+check_tutorial("library.md")
 expect(read("README.md").startswith("```\nmake demo\nmake check\n```\n"), "README.md does not begin with the two commands")
 for links in re.findall(r"\]\(([^)#:]+)\)", read("README.md")):
     expect(os.path.exists(os.path.join(root, links)), f"README.md: {links} is not there")
