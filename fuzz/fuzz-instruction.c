@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "fuzz/input.h"
-#include "vmm/kvm/instruction.h"
+#include "vmm/arch/x86/instruction.h"
 
 enum { CODE_MAX = 40 };
 

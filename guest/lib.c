@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
 
 #include <linux/serial_reg.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pci.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
 
 #include <linux/pci_regs.h>
 

@@ -4,7 +4,7 @@
 
 #include "guest.h"
 #include "tests.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
 
 /* There is nothing to take an exception. */
 static void crash(void)

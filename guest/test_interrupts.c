@@ -4,7 +4,7 @@
 
 #include "share.h"
 #include "tests.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
 
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>

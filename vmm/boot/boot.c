@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/boot/acpi.h"
+#include "vmm/arch/x86/acpi.h"
 #include "vmm/boot/load.h"
 
 #include "base/range.h"

@@ -2,7 +2,7 @@
 
 /* What every kernel finds in memory, whatever it is. */
 
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
 #include "vmm/boot/load.h"
 
 #include "base/range.h"

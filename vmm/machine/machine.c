@@ -6,11 +6,11 @@
 #include "base/log.h"
 #include "base/range.h"
 #include "channel/channel.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/layout.h"
+#include "vmm/arch/x86/pm.h"
 #include "vmm/boot/boot.h"
 #include "vmm/machine/events.h"
 #include "vmm/machine/watch.h"
-#include "vmm/platform/pm.h"
 #include "vmm/platform/serial.h"
 #include "vmm/virtio/window.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_ARCH_LAYOUT_H
-#define VMM_ARCH_LAYOUT_H
+#ifndef VMM_ARCH_X86_LAYOUT_H
+#define VMM_ARCH_X86_LAYOUT_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/platform/pm.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/pm.h"
+#include "vmm/arch/x86/layout.h"
 
 #include <errno.h>
 #include <pthread.h>

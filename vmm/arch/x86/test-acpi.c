@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/test.h"
-#include "vmm/arch/layout.h"
-#include "vmm/boot/acpi.h"
+#include "vmm/arch/x86/acpi.h"
+#include "vmm/arch/x86/layout.h"
 
 #include <errno.h>
 #include <stdio.h>

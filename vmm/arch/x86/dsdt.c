@@ -3,8 +3,8 @@
 /* The machine's devices, in AML (ACPI 6.5, chapter 20, and 6.4 for the resources): only the few terms that are needed.
  */
 
-#include "vmm/arch/layout.h"
-#include "vmm/boot/acpi.h"
+#include "vmm/arch/x86/acpi.h"
+#include "vmm/arch/x86/layout.h"
 
 #include "base/range.h"
 

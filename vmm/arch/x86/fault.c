@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/kvm/instruction.h"
+#include "vmm/arch/x86/instruction.h"
 #include "vmm/kvm/machine.h"
 
 #include <string.h>

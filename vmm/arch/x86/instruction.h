@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_KVM_INSTRUCTION_H
-#define VMM_KVM_INSTRUCTION_H
+#ifndef VMM_ARCH_X86_INSTRUCTION_H
+#define VMM_ARCH_X86_INSTRUCTION_H
 
 #include <linux/kvm.h>
 #include <stdbool.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_PLATFORM_PM_H
-#define VMM_PLATFORM_PM_H
+#ifndef VMM_ARCH_X86_PM_H
+#define VMM_ARCH_X86_PM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ACPI's fixed hardware: the power button, turning off and the reset register, at the offsets that vmm/arch/layout.h
- * gives (LAYOUT_PM1_EVENT and on). ACPI 6.5, chapter 4.8.3. It knows no bus. Any thread. */
+/* ACPI's fixed hardware: the power button, turning off and the reset register, at the offsets that
+ * vmm/arch/x86/layout.h gives (LAYOUT_PM1_EVENT and on). ACPI 6.5, chapter 4.8.3. It knows no bus. Any thread. */
 struct pm;
 
 struct pm_ops {

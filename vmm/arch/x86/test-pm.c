@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/test.h"
-#include "vmm/arch/layout.h"
-#include "vmm/platform/pm.h"
+#include "vmm/arch/x86/layout.h"
+#include "vmm/arch/x86/pm.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_BOOT_WRITER_H
-#define VMM_BOOT_WRITER_H
+#ifndef VMM_ARCH_X86_WRITER_H
+#define VMM_ARCH_X86_WRITER_H
 
 #include <stdbool.h>
 #include <stdint.h>

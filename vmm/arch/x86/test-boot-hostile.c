@@ -2,7 +2,7 @@
 
 /* Kernels that lie. Under the sanitizers that make check has, that none of this crashes means something. */
 
-#include "vmm/boot/test-image.h"
+#include "vmm/arch/x86/test-image.h"
 
 #include "base/cleanup.h"
 

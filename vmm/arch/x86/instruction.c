@@ -4,7 +4,7 @@
  * how long what follows it is, since an operand may be relative to the instruction's end. AMD64 APM volume 3, chapter 1
  * and appendix A; Intel SDM volume 2, chapter 2. Addresses wrap around as they do in the CPU. */
 
-#include "vmm/kvm/instruction.h"
+#include "vmm/arch/x86/instruction.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_BOOT_TEST_IMAGE_H
-#define VMM_BOOT_TEST_IMAGE_H
+#ifndef VMM_ARCH_X86_TEST_IMAGE_H
+#define VMM_ARCH_X86_TEST_IMAGE_H
 
 /* Kernels of a few bytes, and memory without a virtual machine. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
 #include "base/test.h"
-#include "vmm/kvm/instruction.h"
+#include "vmm/arch/x86/instruction.h"
 
 #include <stdio.h>
 #include <string.h>

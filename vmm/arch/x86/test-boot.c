@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/boot/test-image.h"
+#include "vmm/arch/x86/test-image.h"
 
 #include "base/cleanup.h"
 

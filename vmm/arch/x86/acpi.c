@@ -2,8 +2,8 @@
 
 /* ACPI 6.5, chapter 5.2: the tables. */
 
-#include "vmm/boot/acpi.h"
-#include "vmm/arch/layout.h"
+#include "vmm/arch/x86/acpi.h"
+#include "vmm/arch/x86/layout.h"
 
 #include "base/range.h"
 
