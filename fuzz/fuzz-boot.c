@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/range.h"
 #include "fuzz/input.h"
-#include "vmm/boot/load.h"
+#include "vmm/boot/loader.h"
 
 #include <asm/bootparam.h>
 #include <elf.h>

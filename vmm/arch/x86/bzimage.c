@@ -2,7 +2,7 @@
 
 /* Linux's own format, by its 64-bit boot protocol (Documentation/arch/x86/boot.rst). */
 
-#include "vmm/boot/load.h"
+#include "vmm/boot/loader.h"
 
 #include "base/range.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/boot/load.h"
+#include "vmm/boot/loader.h"
 
 #include "base/cleanup.h"
 #include "base/range.h"

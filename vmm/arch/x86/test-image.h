@@ -5,7 +5,7 @@
 /* Kernels of a few bytes, and memory without a virtual machine. */
 
 #include "base/test.h"
-#include "vmm/boot/load.h"
+#include "vmm/boot/loader.h"
 
 #include <asm/bootparam.h>
 #include <elf.h>

@@ -3,7 +3,7 @@
 /* What every kernel finds in memory, whatever it is. */
 
 #include "vmm/arch/x86/layout.h"
-#include "vmm/boot/load.h"
+#include "vmm/boot/loader.h"
 
 #include "base/range.h"
 

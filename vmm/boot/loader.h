@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_BOOT_LOAD_H
-#define VMM_BOOT_LOAD_H
+#ifndef VMM_BOOT_LOADER_H
+#define VMM_BOOT_LOADER_H
 
 #include "vmm/boot/boot.h"
 

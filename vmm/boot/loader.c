@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/boot/loader.h"
 #include "vmm/arch/x86/acpi.h"
-#include "vmm/boot/load.h"
 
 #include "base/range.h"
 
