@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/range.h"
 #include "fuzz/input.h"
-#include "vmm/boot/loader.h"
+#include "vmm/arch/x86/load.h"
 
 #include <asm/bootparam.h>
 #include <elf.h>
@@ -47,7 +47,7 @@ static void make_memory(struct input *input, struct loader *loader)
 {
         static const uint64_t low[] = {4 << 20, 2 << 20, 1 << 20, 64 << 10, 8 << 20, (1 << 20) + 4096};
         const uint64_t sizes[PARTS] = {low[take_choice(input, ARRAY_SIZE(low))], take_byte(input) & 1 ? MIB : 0};
-        const uint64_t addresses[PARTS] = {0, KVM_HIGH_MEMORY};
+        const uint64_t addresses[PARTS] = {0, LAYOUT_HIGH_MEMORY};
 
         need(fallocate(world.memory_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PARTS * PART_MOST) == 0);
         loader->memory_fd = take_byte(input) & 1 ? world.memory_fd : -1;
@@ -191,14 +191,14 @@ static void put_file(int fd, const uint8_t *data, size_t size)
         need(pwrite(fd, data, size, 0) == (ssize_t)size);
 }
 
-static void check(const struct loader *loader, int r, const struct kvm_entry *entry)
+static void check(const struct loader *loader, int r, const struct x86_entry *entry)
 {
         if (r < 0) {
                 need(loader->why[0] != '\0' && !strchr(loader->why, '\n'));
                 return;
         }
         need(loader_memory_at(loader, entry->rip, 1) && loader_memory_at(loader, entry->rsp - 1, 1));
-        need(entry->mode == KVM_ENTRY_PROTECTED || entry->cr3 == BOOT_TABLES);
+        need(entry->mode == X86_ENTRY_PROTECTED || entry->cr3 == BOOT_TABLES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -207,7 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         static uint8_t file[FILE_MOST];
         struct input input = {data, size};
         char why[256] = "", *cmdline;
-        struct kvm_entry entry;
+        struct x86_entry entry;
         uint64_t initrd;
 
         begin();
@@ -233,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_file(world.kernel_fd, file, size);
         if (take_byte(&input) % 32 == 1)
                 image.kernel_fd = take_byte(&input) & 1 ? world.folder_fd : -1;
-        check(&loader, loader_load(&loader, &entry), &entry);
+        check(&loader, x86_load(&loader, &entry), &entry);
         free(cmdline);
         return 0;
 }

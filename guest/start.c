@@ -7,7 +7,7 @@ const char *guest_cmdline = "";
 
 void guest_begin(const struct hvm_start_info *info) __attribute__((noreturn));
 
-/* The note of vmm/boot/boot.h: its name, BOOT_NOTE_USER_ENTRY, and the entry. */
+/* The note of vmm/arch/x86/load.h: its name, BOOT_NOTE_USER_ENTRY, and the entry. */
 __asm__(".pushsection .note.oriel, \"a\", @note\n"
         ".balign 4\n"
         ".long 6, 8, 1\n"

@@ -15,6 +15,7 @@
 #include "program/report.h"
 #include "program/signals.h"
 #include "program/socket_file.h"
+#include "vmm/arch/arch.h"
 #include "vmm/control/control.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/sandbox.h"
@@ -55,7 +56,7 @@ static bool allow_remote_files;
 static bool verbose;
 
 static const struct option_row rows[] = {
-        {"kernel", OPTION_STRING, &kernel, "FILE", "an ELF with a PVH entry (vmlinux), or a Linux bzImage"},
+        {"kernel", OPTION_STRING, &kernel, "FILE", arch_kernels},
         {"initrd", OPTION_STRING, &initrd, "FILE", "an initial file system for it"},
         {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
         {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},

@@ -8,18 +8,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-/* Where the pins of the I/O interrupt controller end and messages begin. */
-static const unsigned first_route = PINS;
-
-static struct kvm_irq_routing_entry pin_entry(unsigned pin, unsigned chip, unsigned chip_pin)
-{
-        return (struct kvm_irq_routing_entry){
-                .gsi = pin,
-                .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = chip, .pin = chip_pin},
-        };
-}
-
 static struct kvm_irq_routing_entry message_entry(unsigned gsi, const struct msi_route *route)
 {
         return (struct kvm_irq_routing_entry){
@@ -34,31 +22,18 @@ static struct kvm_irq_routing_entry message_entry(unsigned gsi, const struct msi
         };
 }
 
-/* The pins keep the routes that KVM gives them: the old controllers have 16 of them, and pin 0 of the new one is 2. */
-static unsigned add_pins(struct kvm_irq_routing_entry *entries)
-{
-        unsigned n = 0;
-
-        for (unsigned pin = 0; pin < 16; pin++)
-                entries[n++] = pin_entry(pin, pin < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, pin % 8);
-        for (unsigned pin = 0; pin < PINS; pin++)
-                if (pin != 2)
-                        entries[n++] = pin_entry(pin, KVM_IRQCHIP_IOAPIC, pin == 0 ? 2 : pin);
-        return n;
-}
-
 int routes_apply(struct kvm *kvm)
 {
-        const size_t most = 16 + PINS + MAX_ROUTES;
+        const size_t most = ARCH_PIN_ROUTES + MAX_ROUTES;
         _cleanup_(freep) struct kvm_irq_routing *routing =
                 calloc(1, sizeof(*routing) + most * sizeof(routing->entries[0]));
 
         if (!routing)
                 return -ENOMEM;
-        routing->nr = add_pins(routing->entries);
+        routing->nr = arch_pin_routes(routing->entries);
         for (unsigned i = 0; i < MAX_ROUTES; i++)
                 if (kvm->routes[i].used)
-                        routing->entries[routing->nr++] = message_entry(first_route + i, &kvm->routes[i]);
+                        routing->entries[routing->nr++] = message_entry(arch_first_message + i, &kvm->routes[i]);
         return ioctl(kvm->fd, KVM_SET_GSI_ROUTING, routing) < 0 ? -errno : 0;
 }
 
@@ -110,7 +85,7 @@ int kvm_irqfd(struct kvm *kvm, int route, int fd, bool add)
 {
         struct kvm_irqfd irqfd = {
                 .fd = (uint32_t)fd,
-                .gsi = first_route + (unsigned)route,
+                .gsi = arch_first_message + (unsigned)route,
                 .flags = add ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
         };
 

@@ -15,9 +15,6 @@
 
 DEFINE_CLEANUP(struct kvm *, kvm_free);
 
-/* Three pages for the processor's own use on Intel, and one before them, out of everybody's way. */
-static const uint64_t tss_address = 0xfffbd000, identity_map_address = 0xfffbc000;
-
 static int check_kvm(const struct kvm *kvm)
 {
         static const int needed[] = {KVM_CAP_USER_MEMORY, KVM_CAP_IRQCHIP,    KVM_CAP_IRQFD,         KVM_CAP_IOEVENTFD,
@@ -35,9 +32,6 @@ static int check_kvm(const struct kvm *kvm)
 
 static int create_machine(struct kvm *kvm)
 {
-        const struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-        uint64_t identity_map = identity_map_address;
-
         do
                 kvm->fd = ioctl(kvm->system, KVM_CREATE_VM, 0);
         while (kvm->fd < 0 && errno == EINTR);
@@ -46,11 +40,10 @@ static int create_machine(struct kvm *kvm)
         kvm->run_size = ioctl(kvm->system, KVM_GET_VCPU_MMAP_SIZE, 0);
         if (kvm->run_size < (int)sizeof(struct kvm_run))
                 return -ENOSYS;
-        if (ioctl(kvm->fd, KVM_SET_TSS_ADDR, tss_address) < 0 ||
-            ioctl(kvm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 || ioctl(kvm->fd, KVM_CREATE_IRQCHIP, 0) < 0 ||
-            ioctl(kvm->fd, KVM_CREATE_PIT2, &pit) < 0)
-                return -errno;
-        return routes_apply(kvm);
+
+        int r = arch_create_vm(kvm);
+
+        return r == 0 ? routes_apply(kvm) : r;
 }
 
 /* With the lock. */

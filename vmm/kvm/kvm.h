@@ -11,26 +11,21 @@
 /* A virtual machine of KVM: guest memory, memory slots, vcpus and interrupts, and nothing of what is on its bus. */
 struct kvm;
 
-/* x86-64: memory below the hole for devices, and the rest of it from 4 GiB on. */
-#define KVM_LOW_MEMORY_END UINT64_C(0xc0000000)
-#define KVM_HIGH_MEMORY    UINT64_C(0x100000000)
-
 #define KVM_MAX_CPUS 64
 
 enum kvm_end {
         KVM_END_SHUTDOWN, /* the guest, or who runs it, wants to power off */
         KVM_END_RESET,
-        KVM_END_CRASH, /* triple fault */
+        KVM_END_CRASH, /* past all help */
         KVM_END_FAULT, /* an access that nothing can take */
         KVM_END_ERROR, /* KVM's own */
 };
 
 /* What a vcpu can't do itself. Called on its thread, several at once. */
 struct kvm_exits {
-        /* An access of 1, 2, 4 or 8 bytes that no slot and no ioeventfd took. A read that nobody answers is all ones.
-         */
-        void (*mmio)(void *userdata, uint64_t address, void *data, unsigned size, bool write);
-        void (*pio)(void *userdata, uint16_t port, void *data, unsigned size, bool write);
+        /* An access of 1, 2, 4 or 8 bytes, in one of vmm/arch/arch.h's address spaces, that no slot and no ioeventfd
+         * took. A read that nobody answers is all ones. */
+        void (*access)(void *userdata, unsigned space, uint64_t address, void *data, unsigned size, bool write);
         /* KVM_RUN failed with EFAULT: the guest's access met no page. KVM tells no address. True: something has been
          * done about it, the access is to be tried again. */
         bool (*fault)(void *userdata, unsigned vcpu);
@@ -79,19 +74,8 @@ int kvm_new_route(struct kvm *kvm);
 void kvm_free_route(struct kvm *kvm, int route);
 int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data);
 int kvm_irqfd(struct kvm *kvm, int route, int fd, bool add);
-/* A pin of the interrupt controller, such as the serial port's 4. */
+/* A pin of the interrupt controller. */
 int kvm_set_pin(struct kvm *kvm, unsigned pin, bool level);
-
-/* How vcpu 0 begins; the others wait for it as x86 has it. Before kvm_start(). */
-struct kvm_entry {
-        uint64_t rip, rsp, rbx, rsi, cr3;
-        enum {
-                KVM_ENTRY_PROTECTED, /* 32 bits, no paging: PVH */
-                KVM_ENTRY_LONG,      /* 64 bits, @cr3 */
-                KVM_ENTRY_USER,      /* 64 bits, @cr3, privilege level 3 with IOPL 3: for tests */
-        } mode;
-};
-int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry);
 
 /* A thread for each vcpu. After a failure too, some may run. */
 int kvm_start(struct kvm *kvm);
@@ -107,20 +91,8 @@ bool kvm_paused(struct kvm *kvm);
 /* Ask for the end: any thread, exits included. */
 void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
 
-/* Where a vcpu is: on its own thread, in exits->fault and exits->inspect. */
-struct kvm_fault {
-        uint64_t rip;
-        uint64_t address; /* guest physical */
-        bool found;       /* the address: the instruction could be read and understood */
-        uint64_t source;  /* what rsi points to, where a string instruction reads; 0: nowhere */
-};
-void kvm_get_fault(struct kvm *kvm, unsigned vcpu, struct kvm_fault *out);
-
 /* Have those vcpus call exits->inspect soon that since the last call have met no page again and again, within KVM_RUN,
  * and may never come out of it; with @all, every vcpu. Not on a vcpu's thread, and not while kvm_reset() runs. */
 void kvm_inspect(struct kvm *kvm, bool all);
-
-/* How many bits a guest physical address has. */
-unsigned kvm_address_bits(struct kvm *kvm);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef VMM_KVM_MACHINE_H
 #define VMM_KVM_MACHINE_H
 
+#include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 
 #include <linux/kvm.h>
@@ -10,8 +11,6 @@
 #include <sys/types.h>
 
 #define MAX_SLOTS  508
-#define VCPU_STATS 5
-#define PINS       24 /* of the I/O interrupt controller */
 #define MAX_ROUTES 2048
 
 enum vcpu_look { LOOK_NOT, LOOK, LOOK_STUCK };
@@ -23,8 +22,8 @@ struct vcpu {
         struct kvm_run *run;
         pthread_t thread;
         bool started;
-        int stats_fd;            /* -1: this KVM has none */
-        off_t stats[VCPU_STATS]; /* where each is, 0: nowhere */
+        int stats_fd;                  /* -1: this KVM has none */
+        off_t stats[ARCH_FAULT_STATS]; /* where each is, 0: nowhere */
         int64_t faults_seen;
         atomic_int look; /* enum vcpu_look */
 };
@@ -62,15 +61,8 @@ struct kvm {
         struct vcpu vcpus[KVM_MAX_CPUS];
 };
 
-static inline uint64_t low_memory(uint64_t size)
-{
-        return size < KVM_LOW_MEMORY_END ? size : KVM_LOW_MEMORY_END;
-}
-
 int vcpu_create(struct kvm *kvm, unsigned index);
 void vcpu_destroy(struct vcpu *vcpu);
-/* What it says of itself, and what firmware would have set. */
-int vcpu_describe(struct vcpu *vcpu);
 void vcpu_open_stats(struct vcpu *vcpu);
 void *vcpu_thread(void *vcpu);
 /* Make it look at kvm->stopping. */

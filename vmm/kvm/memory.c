@@ -100,22 +100,18 @@ int kvm_memory_fd(const struct kvm *kvm)
 
 unsigned kvm_memory_regions(const struct kvm *kvm, struct oriel_memory_region regions[2])
 {
-        uint64_t low = low_memory(kvm->memory_size);
+        struct oriel_range parts[2];
+        unsigned n = arch_memory(kvm->memory_size, parts);
+        uint64_t offset = 0;
 
-        regions[0] = (struct oriel_memory_region){
-                .guest_address = 0,
-                .size = low,
-                .user_address = (uint64_t)(uintptr_t)kvm->memory,
-        };
-        if (low == kvm->memory_size)
-                return 1;
-        regions[1] = (struct oriel_memory_region){
-                .guest_address = KVM_HIGH_MEMORY,
-                .size = kvm->memory_size - low,
-                .user_address = (uint64_t)(uintptr_t)(kvm->memory + low),
-                .mmap_offset = low,
-        };
-        return 2;
+        for (unsigned i = 0; i < n; offset += parts[i++].size)
+                regions[i] = (struct oriel_memory_region){
+                        .guest_address = parts[i].start,
+                        .size = parts[i].size,
+                        .user_address = (uint64_t)(uintptr_t)(kvm->memory + offset),
+                        .mmap_offset = offset,
+                };
+        return n;
 }
 
 void *kvm_memory_at(const struct kvm *kvm, uint64_t address, uint64_t size)

@@ -5,7 +5,6 @@
  * ended, whether there is a page or not; so it tries for ever. That shows here: faults are taken, and none are fixed.
  */
 
-#include "base/cleanup.h"
 #include "vmm/kvm/machine.h"
 
 #include <stddef.h>
@@ -18,17 +17,10 @@ enum { NAME_ROOM = 128 };
 /* More than this many faults that came to nothing, between two looks: one that waits for a disk makes a single one. */
 #define TOO_MANY 4
 
-/* How each counts. */
-static const struct {
-        const char *name;
-        int sign;
-} counted[] = {{"pf_taken", 1}, {"pf_fixed", -1}, {"pf_spurious", -1}, {"pf_fast", -1}, {"pf_emulate", -1}};
-_Static_assert(ARRAY_SIZE(counted) == VCPU_STATS, "");
-
 static int find_stat(const char *name)
 {
-        for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
-                if (strcmp(counted[i].name, name) == 0)
+        for (size_t i = 0; i < ARCH_FAULT_STATS; i++)
+                if (strcmp(arch_fault_stats[i].name, name) == 0)
                         return (int)i;
         return -1;
 }
@@ -65,13 +57,13 @@ static int64_t count_faults(const struct vcpu *vcpu)
 {
         int64_t sum = 0;
 
-        for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
+        for (size_t i = 0; i < ARCH_FAULT_STATS; i++) {
                 uint64_t value;
 
                 if (vcpu->stats[i] == 0 ||
                     pread(vcpu->stats_fd, &value, sizeof(value), vcpu->stats[i]) != sizeof(value))
                         return -1;
-                sum += counted[i].sign * (int64_t)value;
+                sum += arch_fault_stats[i].sign * (int64_t)value;
         }
         return sum;
 }

@@ -34,7 +34,7 @@ int vcpu_create(struct kvm *kvm, unsigned index)
                 return -errno;
         vcpu->run = run;
         vcpu_open_stats(vcpu);
-        return vcpu_describe(vcpu);
+        return arch_create_vcpu(vcpu);
 }
 
 void vcpu_destroy(struct vcpu *vcpu)
@@ -72,38 +72,33 @@ static bool park(struct vcpu *vcpu)
         return on;
 }
 
-static void do_pio(struct vcpu *vcpu)
-{
-        struct kvm_run *run = vcpu->run;
-        uint8_t *data = (uint8_t *)run + run->io.data_offset;
-        bool write = run->io.direction == KVM_EXIT_IO_OUT;
-
-        for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
-                if (!write)
-                        memset(data, 0xff, run->io.size);
-                vcpu->kvm->exits.pio(vcpu->kvm->userdata, run->io.port, data, run->io.size, write);
-        }
-}
-
 static void do_mmio(struct vcpu *vcpu)
 {
         struct kvm_run *run = vcpu->run;
 
         if (!run->mmio.is_write)
                 memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
-        vcpu->kvm->exits.mmio(vcpu->kvm->userdata, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
-                              run->mmio.is_write);
+        vcpu->kvm->exits.access(vcpu->kvm->userdata, ARCH_SPACE_MEMORY, run->mmio.phys_addr, run->mmio.data,
+                                run->mmio.len, run->mmio.is_write);
 }
 
 static void end_at(struct vcpu *vcpu, enum kvm_end end, const char *what, unsigned long long detail)
 {
-        struct kvm_regs regs = {0};
         char why[160];
 
-        ioctl(vcpu->fd, KVM_GET_REGS, &regs);
-        snprintf(why, sizeof(why), "vcpu %u at 0x%llx: %s (0x%llx)", vcpu->index, (unsigned long long)regs.rip, what,
-                 detail);
+        snprintf(why, sizeof(why), "vcpu %u at 0x%llx: %s (0x%llx)", vcpu->index, (unsigned long long)arch_pc(vcpu),
+                 what, detail);
         kvm_request_end(vcpu->kvm, end, why);
+}
+
+static void do_arch_exit(struct vcpu *vcpu)
+{
+        const char *crash = NULL;
+
+        if (!arch_exit(vcpu, &crash))
+                end_at(vcpu, KVM_END_ERROR, "an exit that is not known", vcpu->run->exit_reason);
+        else if (crash)
+                end_at(vcpu, KVM_END_CRASH, crash, vcpu->run->exit_reason);
 }
 
 static void do_exit(struct vcpu *vcpu)
@@ -111,17 +106,10 @@ static void do_exit(struct vcpu *vcpu)
         struct kvm_run *run = vcpu->run;
 
         switch (run->exit_reason) {
-        case KVM_EXIT_IO:
-                do_pio(vcpu);
-                break;
         case KVM_EXIT_MMIO:
                 do_mmio(vcpu);
                 break;
         case KVM_EXIT_INTR:
-        case KVM_EXIT_HLT:
-                break;
-        case KVM_EXIT_SHUTDOWN:
-                end_at(vcpu, KVM_END_CRASH, "the guest has crashed by a triple fault", run->exit_reason);
                 break;
         case KVM_EXIT_SYSTEM_EVENT:
                 kvm_request_end(vcpu->kvm,
@@ -135,7 +123,7 @@ static void do_exit(struct vcpu *vcpu)
                 end_at(vcpu, KVM_END_ERROR, "KVM's internal error", run->internal.suberror);
                 break;
         default:
-                end_at(vcpu, KVM_END_ERROR, "an exit that is not known", run->exit_reason);
+                do_arch_exit(vcpu);
         }
 }
 

@@ -2,12 +2,11 @@
 #include "vmm/machine/machine.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
-#include "channel/channel.h"
-#include "vmm/arch/x86/layout.h"
-#include "vmm/arch/x86/pm.h"
+#include "vmm/arch/arch.h"
 #include "vmm/boot/boot.h"
 #include "vmm/machine/events.h"
 #include "vmm/machine/watch.h"
@@ -28,7 +27,7 @@
 #define END_MS   5000
 
 struct fault_count {
-        uint64_t rip, address;
+        uint64_t pc, address;
         unsigned count;
 };
 
@@ -39,13 +38,12 @@ struct machine {
         struct events events;
 
         struct kvm *kvm;
-        struct bus *mmio, *pio;
+        struct bus *spaces[ARCH_SPACES];
         struct pci *pci;
         struct pci_space space;
         struct dma *dma;
         struct serial *serial;
-        struct pm *pm;
-        struct bus_device serial_port, serial_page, pm_port, pm_page;
+        struct arch_platform *platform;
 
         struct virtio **devices;
         unsigned n_devices;
@@ -55,18 +53,11 @@ struct machine {
 
 /* ---- what vcpus can't do themselves ---- */
 
-static void do_mmio(void *userdata, uint64_t address, void *data, unsigned size, bool write)
+static void do_access(void *userdata, unsigned space, uint64_t address, void *data, unsigned size, bool write)
 {
         struct machine *machine = userdata;
 
-        bus_access(machine->mmio, address, data, size, write);
-}
-
-static void do_pio(void *userdata, uint16_t port, void *data, unsigned size, bool write)
-{
-        struct machine *machine = userdata;
-
-        bus_access(machine->pio, port, data, size, write);
+        bus_access(machine->spaces[space], address, data, size, write);
 }
 
 static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
@@ -109,7 +100,7 @@ static bool is_in_window(struct machine *machine, uint64_t address)
 
 /* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
  * only when it is looked at again. */
-static bool mend_for(struct machine *machine, const struct kvm_fault *fault, bool all)
+static bool mend_for(struct machine *machine, const struct arch_fault *fault, bool all)
 {
         if (fault->found && mend_at(machine, fault->address))
                 return true;
@@ -121,9 +112,9 @@ static bool mend_for(struct machine *machine, const struct kvm_fault *fault, boo
 static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
 {
         struct machine *machine = userdata;
-        struct kvm_fault fault;
+        struct arch_fault fault;
 
-        kvm_get_fault(machine->kvm, vcpu, &fault);
+        arch_get_fault(machine->kvm, vcpu, &fault);
         mend_for(machine, &fault, stuck);
 }
 
@@ -158,7 +149,7 @@ static void describe_place(struct machine *machine, uint64_t address, char *out,
 
 /* A back-end has mapped what the guest can't use, such as read-only what its driver writes to: it is that device that
  * goes. Where the address is not known, each that may be it: others go on, and so does the machine. */
-static bool take_devices(struct machine *machine, const struct kvm_fault *fault, const char *text)
+static bool take_devices(struct machine *machine, const struct arch_fault *fault, const char *text)
 {
         struct machine_event event = {.kind = MACHINE_DEVICE_TAKEN};
         bool any = false;
@@ -177,7 +168,7 @@ static bool take_devices(struct machine *machine, const struct kvm_fault *fault,
         return any;
 }
 
-static void describe_fault(struct machine *machine, unsigned vcpu, const struct kvm_fault *fault, char *out,
+static void describe_fault(struct machine *machine, unsigned vcpu, const struct arch_fault *fault, char *out,
                            size_t size)
 {
         char place[384];
@@ -186,12 +177,12 @@ static void describe_fault(struct machine *machine, unsigned vcpu, const struct 
                 describe_place(machine, fault->address, place, sizeof(place));
                 snprintf(out, size,
                          "vcpu %u: the instruction at 0x%" PRIx64 " can't do its access to 0x%" PRIx64 ": %s", vcpu,
-                         fault->rip, fault->address, place);
+                         fault->pc, fault->address, place);
         } else {
                 snprintf(out, size,
                          "vcpu %u: the instruction at 0x%" PRIx64
                          " can't do its access, to an address that could not be found out",
-                         vcpu, fault->rip);
+                         vcpu, fault->pc);
         }
 }
 
@@ -201,15 +192,15 @@ static bool do_fault(void *userdata, unsigned vcpu)
         struct machine *machine = userdata;
         struct fault_count *count = &machine->faults[vcpu];
         struct machine_event event = {.kind = MACHINE_FAULT};
-        struct kvm_fault fault;
+        struct arch_fault fault;
 
-        kvm_get_fault(machine->kvm, vcpu, &fault);
+        arch_get_fault(machine->kvm, vcpu, &fault);
         if (mend_for(machine, &fault, true)) {
                 count->count = 0;
                 return true;
         }
-        if (count->rip != fault.rip || count->address != fault.address)
-                *count = (struct fault_count){fault.rip, fault.address, 0};
+        if (count->pc != fault.pc || count->address != fault.address)
+                *count = (struct fault_count){fault.pc, fault.address, 0};
         if (++count->count < FAULT_TRIES)
                 return true;
         describe_fault(machine, vcpu, &fault, event.text, sizeof(event.text));
@@ -235,7 +226,7 @@ static void do_end(void *userdata, enum kvm_end end, const char *why)
         events_put(&machine->events, &event);
 }
 
-/* ---- serial port and power management ---- */
+/* ---- the serial port ---- */
 
 static void serial_output(void *userdata, const uint8_t *data, size_t size)
 {
@@ -249,7 +240,7 @@ static void serial_interrupt(void *userdata, bool level)
 {
         struct machine *machine = userdata;
 
-        kvm_set_pin(machine->kvm, LAYOUT_SERIAL_PIN, level);
+        kvm_set_pin(machine->kvm, arch_serial_pin, level);
 }
 
 static void serial_room(void *userdata)
@@ -260,84 +251,11 @@ static void serial_room(void *userdata)
                 machine->options.room(machine->options.userdata);
 }
 
-static void pm_interrupt(void *userdata, bool level)
-{
-        struct machine *machine = userdata;
-
-        kvm_set_pin(machine->kvm, LAYOUT_SCI_PIN, level);
-}
-
-static void pm_power_off(void *userdata)
-{
-        struct machine *machine = userdata;
-
-        kvm_request_end(machine->kvm, KVM_END_SHUTDOWN, NULL);
-}
-
-static void pm_do_reset(void *userdata)
-{
-        struct machine *machine = userdata;
-
-        kvm_request_end(machine->kvm, KVM_END_RESET, NULL);
-}
-
-static void access_serial(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
-{
-        struct machine *machine = userdata;
-
-        serial_access(machine->serial, offset, data, size, write);
-}
-
-static void access_pm(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
-{
-        struct machine *machine = userdata;
-
-        pm_access(machine->pm, offset, data, size, write);
-}
-
-static int add_platform(struct machine *machine)
-{
-        static const struct serial_ops serial_ops = {serial_output, serial_interrupt, serial_room};
-        static const struct pm_ops pm_ops = {
-                .interrupt = pm_interrupt, .power_off = pm_power_off, .reset = pm_do_reset};
-        struct {
-                struct bus *bus;
-                struct bus_device *device, as;
-        } const places[] = {
-                {machine->pio, &machine->serial_port, {{LAYOUT_SERIAL_PORT, 8}, access_serial, machine}},
-                {machine->mmio, &machine->serial_page, {{LAYOUT_PLATFORM, 8}, access_serial, machine}},
-                {machine->pio, &machine->pm_port, {{LAYOUT_PM_PORT, LAYOUT_PM_SIZE}, access_pm, machine}},
-                {machine->mmio, &machine->pm_page, {{LAYOUT_PLATFORM + 0x100, LAYOUT_PM_SIZE}, access_pm, machine}},
-        };
-        int r = serial_new(&serial_ops, machine, &machine->serial);
-
-        if (r == 0)
-                r = pm_new(&pm_ops, machine, &machine->pm);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++) {
-                *places[i].device = places[i].as;
-                r = bus_add(places[i].bus, places[i].device);
-        }
-        return r;
-}
-
 /* ---- building it ---- */
-
-/* From the end of memory on, but for the last eighth of all addresses: some processors have holes there. */
-static struct oriel_range find_mmio64(struct kvm *kvm, uint64_t memory)
-{
-        unsigned bits = kvm_address_bits(kvm);
-        uint64_t top = UINT64_C(1) << (bits < 46 ? bits : 46), start = KVM_HIGH_MEMORY;
-
-        if (memory > KVM_LOW_MEMORY_END)
-                start += memory - KVM_LOW_MEMORY_END;
-        start = (start + (1 << 30) - 1) & ~((UINT64_C(1) << 30) - 1);
-        top -= top / 8;
-        return (struct oriel_range){start, top > start ? top - start : 0};
-}
 
 static int build_kvm(struct machine *machine, char *why, size_t why_size)
 {
-        static const struct kvm_exits exits = {do_mmio, do_pio, do_fault, do_end, do_inspect, do_read};
+        static const struct kvm_exits exits = {do_access, do_fault, do_end, do_inspect, do_read};
         const struct kvm_options options = {
                 .memory_size = machine->options.memory,
                 .cpus = machine->options.cpus,
@@ -348,15 +266,12 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
         int r = kvm_new(&options, &machine->kvm);
 
         if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
-                snprintf(why, why_size,
-                         "/dev/kvm: there is no KVM here: load kvm_intel or kvm_amd, and enable"
-                         " virtualization in the firmware");
+                snprintf(why, why_size, "/dev/kvm: there is no KVM here: %s", arch_kvm_enable);
         else if (r == -EACCES || r == -EPERM)
                 snprintf(why, why_size, "/dev/kvm: permission denied: add this user to the group kvm");
         else if (r == -ENOSYS)
-                snprintf(why, why_size,
-                         "/dev/kvm: it is no KVM, or one that lacks what is needed: Linux 5.14 on x86-64 has"
-                         " it all");
+                snprintf(why, why_size, "/dev/kvm: it is no KVM, or one that lacks what is needed: %s has it all",
+                         arch_kvm_needed);
         else if (r < 0)
                 snprintf(why, why_size, "can't make a virtual machine of 0x%" PRIx64 " bytes and %u vcpus: %s",
                          options.memory_size, options.cpus, strerror(-r));
@@ -365,20 +280,19 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
 
 static int build_buses(struct machine *machine)
 {
-        int r = bus_new(&machine->mmio);
+        static const struct serial_ops serial_ops = {serial_output, serial_interrupt, serial_room};
+        int r = 0;
 
-        machine->space = (struct pci_space){
-                .ecam = {LAYOUT_ECAM, LAYOUT_ECAM_SIZE},
-                .mmio32 = {LAYOUT_MMIO32, LAYOUT_MMIO32_SIZE},
-                .mmio64 = find_mmio64(machine->kvm, machine->options.memory),
-        };
+        arch_pci_space(machine->kvm, &machine->space);
+        for (unsigned i = 0; r == 0 && i < ARCH_SPACES; i++)
+                r = bus_new(&machine->spaces[i]);
         if (r == 0)
-                r = bus_new(&machine->pio);
-        if (r == 0)
-                r = pci_new(machine->mmio, &machine->space, &machine->pci);
+                r = pci_new(machine->spaces[ARCH_SPACE_MEMORY], &machine->space, &machine->pci);
         if (r == 0)
                 r = dma_new(&machine->dma);
-        return r == 0 ? add_platform(machine) : r;
+        if (r == 0)
+                r = serial_new(&serial_ops, machine, &machine->serial);
+        return r == 0 ? arch_platform_new(machine->kvm, machine->spaces, machine->serial, &machine->platform) : r;
 }
 
 static void device_connected(void *userdata, struct virtio *device, bool connected, const char *why)
@@ -464,17 +378,11 @@ static int load(struct machine *machine, char *why, size_t why_size)
                 .cpus = machine->options.cpus,
                 .mmio64 = machine->space.mmio64,
         };
-        struct kvm_entry entry;
         char reason[200];
-        int r = boot_load(machine->kvm, &image, &entry, reason, sizeof(reason));
+        int r = boot_load(machine->kvm, &image, reason, sizeof(reason));
 
-        if (r < 0) {
-                snprintf(why, why_size, "%s: %s", machine->options.kernel, reason);
-                return r;
-        }
-        r = kvm_set_entry(machine->kvm, &entry);
         if (r < 0)
-                snprintf(why, why_size, "vcpu 0 can't be set up: %s", strerror(-r));
+                snprintf(why, why_size, "%s: %s", machine->options.kernel, reason);
         return r;
 }
 
@@ -556,9 +464,9 @@ void machine_free(struct machine *machine)
         kvm_free(machine->kvm);
         dma_free(machine->dma);
         serial_free(machine->serial);
-        pm_free(machine->pm);
-        bus_free(machine->mmio);
-        bus_free(machine->pio);
+        arch_platform_free(machine->platform);
+        for (unsigned i = 0; i < ARCH_SPACES; i++)
+                bus_free(machine->spaces[i]);
         events_done(&machine->events);
         free(machine->cmdline);
         free(machine);
@@ -610,7 +518,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
                 return r;
         }
         serial_reset(machine->serial);
-        pm_reset(machine->pm);
+        arch_platform_reset(machine->platform);
         memset(machine->faults, 0, sizeof(machine->faults));
         r = load(machine, why, why_size);
         if (r < 0)
@@ -625,7 +533,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
 
 void machine_press_power_button(struct machine *machine)
 {
-        pm_press_power_button(machine->pm);
+        arch_platform_press_power_button(machine->platform);
 }
 
 size_t machine_input(struct machine *machine, const uint8_t *data, size_t size)

@@ -5,7 +5,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/virtio/virtio.h"
 
-/* A PC as small as Linux takes it: memory, vcpus, a serial port, power management, and virtio devices on PCI. It
+/* A machine as small as Linux takes it: memory, vcpus, a serial port, power management, and virtio devices on PCI. It
  * belongs to one thread, which polls machine_get_fd() and takes events; it has threads of its own for vcpus and
  * devices. */
 struct machine;

@@ -2,7 +2,7 @@
 
 /* Linux's own format, by its 64-bit boot protocol (Documentation/arch/x86/boot.rst). */
 
-#include "vmm/boot/loader.h"
+#include "vmm/arch/x86/load.h"
 
 #include "base/range.h"
 
@@ -101,11 +101,11 @@ static int load_payload(struct bzimage *image)
         image->place.start = header->pref_address ? header->pref_address : header->code32_start;
         image->place.size = header->init_size > image->payload.size ? header->init_size : image->payload.size;
 
-        int r = loader_check_range(image->loader, image->place);
+        int r = x86_check_range(image->loader, image->place);
 
         if (r < 0)
                 return r;
-        if (image->place.start >= KVM_LOW_MEMORY_END)
+        if (image->place.start >= LAYOUT_LOW_MEMORY_END)
                 return loader_fail(image->loader, -ENOEXEC, "wants to be above 4 GiB, where it can't begin");
         return loader_place(image->loader, image->loader->image->kernel_fd, "kernel", image->payload,
                             image->place.start);
@@ -113,9 +113,9 @@ static int load_payload(struct bzimage *image)
 
 static void put_boot_params(struct bzimage *image, struct oriel_range initrd)
 {
-        struct boot_params params = {.acpi_rsdp_addr = image->loader->rsdp, .hdr = image->header};
+        struct boot_params params = {.acpi_rsdp_addr = image->loader->description, .hdr = image->header};
         struct boot_map_entry map[BOOT_MAP_MOST];
-        unsigned n = loader_map(image->loader, map);
+        unsigned n = x86_memory_map(image->loader, map);
 
         params.hdr.type_of_loader = LOADER_UNKNOWN;
         params.hdr.loadflags = (uint8_t)((params.hdr.loadflags | LOADED_HIGH) & ~CAN_USE_HEAP);
@@ -135,7 +135,14 @@ static void put_boot_params(struct bzimage *image, struct oriel_range initrd)
         memcpy(loader_memory_at(image->loader, BOOT_INFO, sizeof(params)), &params, sizeof(params));
 }
 
-int bzimage_load(struct loader *loader, struct kvm_entry *entry)
+static uint64_t initrd_ceiling(const struct setup_header *header)
+{
+        uint64_t ceiling = (uint64_t)header->initrd_addr_max + 1;
+
+        return ceiling < LAYOUT_LOW_MEMORY_END ? ceiling : LAYOUT_LOW_MEMORY_END;
+}
+
+int bzimage_load(struct loader *loader, struct x86_entry *entry)
 {
         struct bzimage image = {.loader = loader};
         struct oriel_range initrd = {0};
@@ -146,19 +153,19 @@ int bzimage_load(struct loader *loader, struct kvm_entry *entry)
         if (r == 0)
                 r = load_payload(&image);
         if (r == 0)
-                r = loader_put_cmdline(loader, image.header.cmdline_size);
+                r = loader_put_cmdline(loader, (struct oriel_range){BOOT_CMDLINE, BOOT_CMDLINE_SIZE},
+                                       image.header.cmdline_size);
         if (r == 0)
-                r = loader_put_initrd(loader, range_last(image.place) + 1, (uint64_t)image.header.initrd_addr_max + 1,
-                                      &initrd);
+                r = loader_put_initrd(loader, range_last(image.place) + 1, initrd_ceiling(&image.header), &initrd);
         if (r < 0)
                 return r;
         put_boot_params(&image, initrd);
-        *entry = (struct kvm_entry){
+        *entry = (struct x86_entry){
                 .rip = image.place.start + ENTRY_64,
                 .rsp = BOOT_STACK_END,
                 .rsi = BOOT_INFO,
-                .cr3 = loader_put_tables(loader, false, (struct oriel_range){0}),
-                .mode = KVM_ENTRY_LONG,
+                .cr3 = x86_put_tables(loader, false, (struct oriel_range){0}),
+                .mode = X86_ENTRY_LONG,
         };
         return 0;
 }

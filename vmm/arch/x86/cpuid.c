@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/cleanup.h"
+#include "vmm/arch/x86/x86.h"
 #include "vmm/kvm/machine.h"
 
 #include <errno.h>
@@ -80,7 +81,7 @@ static int set_cpuid(struct vcpu *vcpu)
         return ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0 ? -errno : 0;
 }
 
-unsigned kvm_address_bits(struct kvm *kvm)
+unsigned x86_address_bits(const struct kvm *kvm)
 {
         _cleanup_(freep) struct kvm_cpuid2 *cpuid = NULL;
 
@@ -111,7 +112,7 @@ static void set_msrs(struct vcpu *vcpu)
         }
 }
 
-int vcpu_describe(struct vcpu *vcpu)
+int arch_create_vcpu(struct vcpu *vcpu)
 {
         set_msrs(vcpu);
         return set_cpuid(vcpu);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/boot/loader.h"
+#include "vmm/arch/x86/load.h"
 
 #include "base/cleanup.h"
 #include "base/range.h"
@@ -115,7 +115,7 @@ static int check_segments(struct elf *elf)
                 if (segment->p_filesz > segment->p_memsz)
                         return loader_fail(elf->loader, -ENOEXEC, "has a segment with more in the file than in memory");
 
-                int r = loader_check_range(elf->loader, place_of(segment));
+                int r = x86_check_range(elf->loader, place_of(segment));
 
                 if (r < 0)
                         return r;
@@ -123,7 +123,7 @@ static int check_segments(struct elf *elf)
                         if (is_loaded(&elf->segments[j]) &&
                             range_overlaps(place_of(segment), place_of(&elf->segments[j])))
                                 return loader_fail(elf->loader, -ENOEXEC, "has two segments in one place");
-                if (segment->p_paddr < KVM_LOW_MEMORY_END && range_last(place_of(segment)) >= elf->end)
+                if (segment->p_paddr < LAYOUT_LOW_MEMORY_END && range_last(place_of(segment)) >= elf->end)
                         elf->end = range_last(place_of(segment)) + 1;
         }
         return 0;
@@ -239,14 +239,14 @@ static int put_start_info(struct elf *elf)
                                 .magic = XEN_HVM_START_MAGIC_VALUE,
                                 .version = 1,
                                 .cmdline_paddr = BOOT_CMDLINE,
-                                .rsdp_paddr = elf->loader->rsdp,
+                                .rsdp_paddr = elf->loader->description,
                                 .memmap_paddr = BOOT_INFO + offsetof(struct start_page, map),
-                                .memmap_entries = loader_map(elf->loader, map),
+                                .memmap_entries = x86_memory_map(elf->loader, map),
                         },
         };
         struct oriel_range initrd = {0};
         void *to = loader_memory_at(elf->loader, BOOT_INFO, sizeof(page));
-        int r = loader_put_cmdline(elf->loader, UINT64_MAX);
+        int r = loader_put_cmdline(elf->loader, (struct oriel_range){BOOT_CMDLINE, BOOT_CMDLINE_SIZE}, UINT64_MAX);
 
         if (r == 0)
                 r = loader_put_initrd(elf->loader, elf->end, INITRD_CEILING, &initrd);
@@ -267,20 +267,20 @@ static int put_start_info(struct elf *elf)
         return 0;
 }
 
-static void set_entry(struct elf *elf, struct kvm_entry *entry)
+static void set_entry(struct elf *elf, struct x86_entry *entry)
 {
-        *entry = (struct kvm_entry){.rip = elf->has_user ? elf->user : elf->pvh, .rsp = BOOT_STACK_END};
+        *entry = (struct x86_entry){.rip = elf->has_user ? elf->user : elf->pvh, .rsp = BOOT_STACK_END};
         if (elf->has_user) {
-                entry->mode = KVM_ENTRY_USER;
+                entry->mode = X86_ENTRY_USER;
                 entry->rsi = BOOT_INFO;
-                entry->cr3 = loader_put_tables(elf->loader, true, elf->loader->image->mmio64);
+                entry->cr3 = x86_put_tables(elf->loader, true, elf->loader->image->mmio64);
         } else {
-                entry->mode = KVM_ENTRY_PROTECTED;
+                entry->mode = X86_ENTRY_PROTECTED;
                 entry->rbx = BOOT_INFO;
         }
 }
 
-int elf_load(struct loader *loader, struct kvm_entry *entry)
+int elf_load(struct loader *loader, struct x86_entry *entry)
 {
         struct elf elf = {.loader = loader, .end = BOOT_KERNEL};
         int r = loader_file_size(loader, loader->image->kernel_fd, "kernel", &elf.file_size);

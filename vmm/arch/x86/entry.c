@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/arch/x86/x86.h"
 #include "vmm/kvm/machine.h"
 
 #include <errno.h>
@@ -25,10 +26,10 @@ enum { CR0_PE = 1 << 0, CR0_ET = 1 << 4, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, 
 /* So that the guest may use SSE without asking. */
 enum { CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR0_MP = 1 << 1 };
 
-int kvm_set_entry(struct kvm *kvm, const struct kvm_entry *entry)
+int x86_set_entry(struct kvm *kvm, const struct x86_entry *entry)
 {
         int fd = kvm->vcpus[0].fd;
-        bool is_long = entry->mode != KVM_ENTRY_PROTECTED, user = entry->mode == KVM_ENTRY_USER;
+        bool is_long = entry->mode != X86_ENTRY_PROTECTED, user = entry->mode == X86_ENTRY_USER;
         unsigned privilege = user ? 3 : 0;
         struct kvm_sregs sregs;
         struct kvm_regs regs = {

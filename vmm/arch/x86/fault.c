@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/arch/arch.h"
 #include "vmm/arch/x86/instruction.h"
 #include "vmm/kvm/machine.h"
 
@@ -44,7 +45,7 @@ static size_t read_code(const struct vcpu *vcpu, uint64_t linear, uint8_t *code,
         return n;
 }
 
-void kvm_get_fault(struct kvm *kvm, unsigned index, struct kvm_fault *out)
+void arch_get_fault(struct kvm *kvm, unsigned index, struct arch_fault *out)
 {
         const struct vcpu *vcpu = &kvm->vcpus[index];
         struct kvm_regs regs = {0};
@@ -53,7 +54,7 @@ void kvm_get_fault(struct kvm *kvm, unsigned index, struct kvm_fault *out)
 
         ioctl(vcpu->fd, KVM_GET_REGS, &regs);
         ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
-        *out = (struct kvm_fault){.rip = regs.rip};
+        *out = (struct arch_fault){.pc = regs.rip};
 
         size_t n = read_code(vcpu, regs.rip, code, sizeof(code));
         struct instruction_operand operand = instruction_operand(code, n, &regs, sregs.fs.base, sregs.gs.base);

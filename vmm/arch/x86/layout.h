@@ -4,7 +4,11 @@
 
 #include <stdint.h>
 
-/* Where the machine has what: guest physical addresses and I/O ports. Memory itself is in vmm/kvm/kvm.h. */
+/* Where the machine has what: guest physical addresses and I/O ports. */
+
+/* Memory is below the hole for devices, and the rest of it is from 4 GiB on. */
+#define LAYOUT_LOW_MEMORY_END UINT64_C(0xc0000000)
+#define LAYOUT_HIGH_MEMORY    UINT64_C(0x100000000)
 
 /* 32-bit PCI memory, between low memory and the configuration space. */
 #define LAYOUT_MMIO32      UINT64_C(0xc0000000)

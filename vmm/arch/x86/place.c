@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What every kernel finds in memory, whatever it is. */
+/* What both kinds of kernel find in memory: where they may be in it, a map of it, page tables. */
 
-#include "vmm/arch/x86/layout.h"
-#include "vmm/boot/loader.h"
+#include "vmm/arch/x86/load.h"
 
 #include "base/range.h"
 
@@ -13,66 +12,26 @@
 enum { PAGE = 4096 };
 #define GIB (UINT64_C(1) << 30)
 
-int loader_put_cmdline(struct loader *loader, uint64_t most)
+int x86_check_range(struct loader *loader, struct oriel_range range)
 {
-        const char *cmdline = loader->image->cmdline;
-        size_t size = strlen(cmdline);
+        unsigned long long start = range.start;
 
-        if (most > BOOT_CMDLINE_SIZE - 1)
-                most = BOOT_CMDLINE_SIZE - 1;
-        if (size > most)
-                return loader_fail(loader, -E2BIG,
-                                   "the command line is too long: it has %zu bytes, and this kernel takes %llu", size,
-                                   (unsigned long long)most);
-
-        char *to = loader_memory_at(loader, BOOT_CMDLINE, BOOT_CMDLINE_SIZE);
-
-        if (!to)
-                return loader_fail(loader, -ENOMEM, "the guest needs at least 1 MiB of memory");
-        memcpy(to, cmdline, size + 1);
-        return 0;
-}
-
-static int initrd_does_not_fit(struct loader *loader, uint64_t floor, uint64_t ceiling, uint64_t size)
-{
-        unsigned long long has = (size >> 20) + 1, most = ceiling > floor ? (ceiling - floor) >> 20 : 0;
-        uint64_t end;
-
-        if (!checked_add(floor, size, &end) || !checked_round_up(end, 1 << 20, &end) || end > ceiling)
-                return loader_fail(loader, -E2BIG,
-                                   "the initrd is too large: it has %llu MiB, and this kernel takes about %llu MiB",
-                                   has, most);
-        return loader_fail(loader, -ENOMEM,
-                           "with this initrd it needs at least %llu MiB of memory, the guest has %llu MiB",
-                           (unsigned long long)(end >> 20) + 1, (unsigned long long)(loader_low_end(loader) >> 20));
-}
-
-int loader_put_initrd(struct loader *loader, uint64_t floor, uint64_t ceiling, struct oriel_range *out)
-{
-        const int fd = loader->image->initrd_fd;
-        struct oriel_range file = {0};
-
-        *out = (struct oriel_range){0};
-        if (fd < 0)
+        if (!range_valid(range) || range.start < BOOT_KERNEL)
+                return loader_fail(loader, -ENOEXEC,
+                                   "wants to be at 0x%llx: a kernel must be between 1 MiB and the end of memory",
+                                   start);
+        if (loader_memory_at(loader, range.start, range.size))
                 return 0;
-
-        int r = loader_file_size(loader, fd, "initrd", &file.size);
-
-        if (r < 0 || file.size == 0)
-                return r;
-        if (ceiling > KVM_LOW_MEMORY_END)
-                ceiling = KVM_LOW_MEMORY_END;
-
-        uint64_t end = ceiling < loader_low_end(loader) ? ceiling : loader_low_end(loader);
-        uint64_t start = end < file.size ? 0 : (end - file.size) & ~(uint64_t)(PAGE - 1);
-
-        if (start < floor || !loader_memory_at(loader, start, file.size))
-                return initrd_does_not_fit(loader, floor, ceiling, file.size);
-        *out = (struct oriel_range){start, file.size};
-        return loader_place(loader, fd, "initrd", file, start);
+        if (range_last(range) >= LAYOUT_LOW_MEMORY_END)
+                return loader_fail(loader, -ENOEXEC,
+                                   "wants to be at 0x%llx (0x%llx bytes), where this machine has no memory", start,
+                                   (unsigned long long)range.size);
+        return loader_fail(loader, -ENOMEM, "needs at least %llu MiB of memory, and the guest has %llu MiB",
+                           (unsigned long long)(range_last(range) >> 20) + 1,
+                           (unsigned long long)(loader_low_end(loader) >> 20));
 }
 
-unsigned loader_map(const struct loader *loader, struct boot_map_entry map[BOOT_MAP_MOST])
+unsigned x86_memory_map(const struct loader *loader, struct boot_map_entry map[BOOT_MAP_MOST])
 {
         uint64_t low = loader_low_end(loader);
         unsigned n = 0;
@@ -121,7 +80,7 @@ static bool show_gib(struct tables *tables, uint64_t address)
         return true;
 }
 
-uint64_t loader_put_tables(struct loader *loader, bool user, struct oriel_range mmio64)
+uint64_t x86_put_tables(struct loader *loader, bool user, struct oriel_range mmio64)
 {
         /* Addresses from here on would be negative. */
         const uint64_t end = UINT64_C(1) << 47;

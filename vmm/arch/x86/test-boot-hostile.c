@@ -88,8 +88,8 @@ static void test_elf_segments(void **state)
                 refuse(&elf, sizeof(elf), -ENOEXEC, "truncated");
         }
         REFUSE_ELF(elf.segments[1].p_memsz = 12 * MIB + 1, -ENOMEM, "needs at least 17 MiB");
-        REFUSE_ELF(elf.segments[1].p_paddr = KVM_LOW_MEMORY_END, -ENOEXEC, "has no memory");
-        REFUSE_ELF(elf.segments[1].p_paddr = KVM_HIGH_MEMORY, -ENOEXEC, "has no memory");
+        REFUSE_ELF(elf.segments[1].p_paddr = LAYOUT_LOW_MEMORY_END, -ENOEXEC, "has no memory");
+        REFUSE_ELF(elf.segments[1].p_paddr = LAYOUT_HIGH_MEMORY, -ENOEXEC, "has no memory");
         REFUSE_ELF(elf.segments[1].p_paddr = BOOT_INFO, -ENOEXEC, "between 1 MiB and");
         REFUSE_ELF(elf.segments[1].p_paddr = ELF_CODE + 8191, -ENOEXEC, "two segments in one place");
         REFUSE_ELF(elf.segments[2].p_filesz = UINT64_MAX, -ENOEXEC, "bytes of notes");
@@ -181,7 +181,7 @@ static void test_bzimage_high(void **state)
 
         (void)state;
         machine_begin(&machine, 16 * MIB, 16 * MIB);
-        image->header.pref_address = KVM_HIGH_MEMORY;
+        image->header.pref_address = LAYOUT_HIGH_MEMORY;
         assert_int_equal(machine_load(&machine, image, sizeof(*image)), -ENOEXEC);
         expect_why(&machine, "above 4 GiB");
         machine_end(&machine);

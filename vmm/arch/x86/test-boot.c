@@ -33,7 +33,7 @@ static void check_start_info(struct machine *machine, uint64_t initrd_size)
         assert_int_equal(map[2].addr + map[2].size, loader_low_end(&machine->loader));
         assert_int_equal(map[3].type, XEN_HVM_MEMMAP_TYPE_RESERVED);
         if (machine->loader.parts > 1) {
-                assert_int_equal(map[4].addr, KVM_HIGH_MEMORY);
+                assert_int_equal(map[4].addr, LAYOUT_HIGH_MEMORY);
                 assert_int_equal(map[4].size, machine->loader.memory[1].size);
         }
 }
@@ -47,7 +47,7 @@ static void test_pvh(void **state)
         machine_begin(&machine, 16 * MIB, 64 * MIB);
         assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
         assert_string_equal(machine.why, "");
-        assert_int_equal(machine.entry.mode, KVM_ENTRY_PROTECTED);
+        assert_int_equal(machine.entry.mode, X86_ENTRY_PROTECTED);
         assert_int_equal(machine.entry.rip, ELF_CODE + 16);
         assert_int_equal(machine.entry.rbx, BOOT_INFO);
         assert_memory_equal(machine_at(&machine, ELF_CODE, 64), elf.code, 64);
@@ -92,7 +92,7 @@ static void test_user(void **state)
         (void)state;
         machine_begin(&machine, 16 * MIB, 0);
         assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
-        assert_int_equal(machine.entry.mode, KVM_ENTRY_USER);
+        assert_int_equal(machine.entry.mode, X86_ENTRY_USER);
         assert_int_equal(machine.entry.rip, ELF_HIGH + 1);
         assert_int_equal(machine.entry.rsi, BOOT_INFO);
         assert_int_equal(machine.entry.rsp % 16, 0);
@@ -146,7 +146,7 @@ static void test_bzimage(void **state)
         machine_begin(&machine, 64 * MIB, 16 * MIB);
         machine.image.initrd_fd = file_of("an initrd", 10);
         assert_int_equal(machine_load(&machine, image, sizeof(*image)), 0);
-        assert_int_equal(machine.entry.mode, KVM_ENTRY_LONG);
+        assert_int_equal(machine.entry.mode, X86_ENTRY_LONG);
         assert_int_equal(machine.entry.rip, 0x1000200);
         assert_int_equal(machine.entry.rsi, BOOT_INFO);
         assert_memory_equal(machine_at(&machine, 0x1000000, 4096), image->payload, 4096);
@@ -168,7 +168,7 @@ static void test_bzimage(void **state)
         assert_int_equal(params->e820_entries, 5);
         assert_int_equal(params->e820_table[2].addr, MIB);
         assert_int_equal(params->e820_table[2].size, 63 * MIB);
-        assert_int_equal(params->e820_table[4].addr, KVM_HIGH_MEMORY);
+        assert_int_equal(params->e820_table[4].addr, LAYOUT_HIGH_MEMORY);
 
         /* A kernel that wants its initrd low. */
         image->header.initrd_addr_max = 0x2ffffff;
@@ -233,16 +233,16 @@ static void test_wrong_files(void **state)
         (void)state;
         machine_begin(&machine, 16 * MIB, 0);
         machine.image.kernel_fd = open("/", O_RDONLY | O_CLOEXEC);
-        assert_int_equal(loader_load(&machine.loader, &machine.entry), -ENOEXEC);
+        assert_int_equal(x86_load(&machine.loader, &machine.entry), -ENOEXEC);
         expect_why(&machine, "the kernel is not a regular file");
         close(machine.image.kernel_fd);
         assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
         machine.image.kernel_fd = pipes[0];
         close(pipes[1]);
-        assert_int_equal(loader_load(&machine.loader, &machine.entry), -ENOEXEC);
+        assert_int_equal(x86_load(&machine.loader, &machine.entry), -ENOEXEC);
         close(machine.image.kernel_fd);
         machine.image.kernel_fd = -1;
-        assert_int_equal(loader_load(&machine.loader, &machine.entry), -EBADF);
+        assert_int_equal(x86_load(&machine.loader, &machine.entry), -EBADF);
         machine_end(&machine);
 
         /* Less memory than anything needs. */

@@ -5,7 +5,7 @@
 /* Kernels of a few bytes, and memory without a virtual machine. */
 
 #include "base/test.h"
-#include "vmm/boot/loader.h"
+#include "vmm/arch/x86/load.h"
 
 #include <asm/bootparam.h>
 #include <elf.h>
@@ -23,13 +23,13 @@
 struct machine {
         struct loader loader;
         struct boot_image image;
-        struct kvm_entry entry;
+        struct x86_entry entry;
         char why[200];
 };
 
 static inline void machine_begin(struct machine *machine, uint64_t low, uint64_t high)
 {
-        const uint64_t sizes[] = {low, high}, at[] = {0, KVM_HIGH_MEMORY};
+        const uint64_t sizes[] = {low, high}, at[] = {0, LAYOUT_HIGH_MEMORY};
 
         memset(machine, 0, sizeof(*machine));
         machine->image = (struct boot_image){
@@ -87,7 +87,7 @@ static inline int machine_load(struct machine *machine, const void *data, size_t
                 close(machine->image.kernel_fd);
         machine->image.kernel_fd = file_of(data, size);
         machine->why[0] = 0;
-        return loader_load(&machine->loader, &machine->entry);
+        return x86_load(&machine->loader, &machine->entry);
 }
 
 static inline void expect_why(const struct machine *machine, const char *part)

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/test.h"
+#include "vmm/arch/x86/x86.h"
 #include "vmm/kvm/kvm.h"
 
 #include <errno.h>
@@ -31,10 +32,11 @@ struct world {
         sem_t ended;
 };
 
-static void take_mmio(void *userdata, uint64_t address, void *data, unsigned size, bool write)
+static void take_access(void *userdata, unsigned space, uint64_t address, void *data, unsigned size, bool write)
 {
         struct world *world = userdata;
 
+        assert_int_equal(space, ARCH_SPACE_MEMORY);
         assert_int_equal(address & ~0xfffu, PORT);
         assert_int_equal(size, 4);
         if (!write) {
@@ -47,11 +49,6 @@ static void take_mmio(void *userdata, uint64_t address, void *data, unsigned siz
         /* The last page offset ends the machine. */
         if ((address & 0xfff) == 0xff0)
                 kvm_request_end(world->kvm, KVM_END_SHUTDOWN, "the guest has asked for it");
-}
-
-static void take_pio(void *userdata, uint16_t port, void *data, unsigned size, bool write)
-{
-        (void)userdata, (void)port, (void)data, (void)size, (void)write;
 }
 
 static bool take_fault(void *userdata, unsigned vcpu)
@@ -88,14 +85,14 @@ static void make_tables(struct kvm *kvm)
 /* False: there is no KVM here, or not for us. */
 static bool begin(struct world *world, unsigned cpus, const uint8_t *code, size_t size)
 {
-        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end, NULL};
+        static const struct kvm_exits exits = {take_access, take_fault, take_end, NULL};
         const struct kvm_options options = {
                 .memory_size = 16 << 20,
                 .cpus = cpus,
                 .exits = &exits,
                 .userdata = world,
         };
-        const struct kvm_entry entry = {.rip = CODE, .rsp = STACK, .cr3 = TABLES, .mode = KVM_ENTRY_USER};
+        const struct x86_entry entry = {.rip = CODE, .rsp = STACK, .cr3 = TABLES, .mode = X86_ENTRY_USER};
         int r;
 
         memset(world, 0, sizeof(*world));
@@ -108,7 +105,7 @@ static bool begin(struct world *world, unsigned cpus, const uint8_t *code, size_
         assert_int_equal(r, 0);
         make_tables(world->kvm);
         memcpy(kvm_memory_at(world->kvm, CODE, size), code, size);
-        assert_int_equal(kvm_set_entry(world->kvm, &entry), 0);
+        assert_int_equal(x86_set_entry(world->kvm, &entry), 0);
         return true;
 }
 
@@ -296,7 +293,7 @@ static void test_routes(void **state)
 
 static void test_refused(void **state)
 {
-        static const struct kvm_exits exits = {take_mmio, take_pio, take_fault, take_end, NULL};
+        static const struct kvm_exits exits = {take_access, take_fault, take_end, NULL};
         const struct kvm_options options[] = {
                 {.memory_size = 16 << 20, .cpus = 0, .exits = &exits},
                 {.memory_size = 16 << 20, .cpus = 65, .exits = &exits},
