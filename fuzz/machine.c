@@ -30,15 +30,15 @@ static struct {
         struct oriel_region *region;
 } world;
 
-static int place_nothing(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static int place_nothing(void *userdata, struct oriel_mapping *mapping, int fd)
 {
-        (void)userdata, (void)range, (void)fd, (void)fd_offset, (void)access;
+        (void)userdata, (void)mapping, (void)fd;
         return 0;
 }
 
-static void remove_nothing(void *userdata, struct oriel_range range)
+static void remove_nothing(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata, (void)range;
+        (void)userdata, (void)mapping;
 }
 
 static void remove_all(void *userdata, uint64_t size)

@@ -200,27 +200,36 @@ static void test_frontend_that_ends_in_a_callback(void **state)
 
 static struct oriel_region *calling_region;
 
-static int calling_place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static void visit_nothing(void *userdata, struct oriel_mapping *mapping)
 {
+        (void)userdata;
+        fail_msg("%p is visited", (void *)mapping);
+}
+
+static int calling_place(void *userdata, struct oriel_mapping *mapping, int fd)
+{
+        const struct oriel_range range = oriel_mapping_range(mapping);
         struct oriel_mapping **mappings;
         size_t n;
 
         (void)userdata;
-        assert_int_equal(oriel_region_map(calling_region, range, fd, fd_offset, access), -EDEADLK);
+        assert_int_equal(oriel_region_map(calling_region, range, fd, 0, ORIEL_ACCESS_READ), -EDEADLK);
         assert_int_equal(oriel_region_unmap(calling_region, range), -EDEADLK);
         assert_int_equal(oriel_region_list(calling_region, &mappings, &n), -EDEADLK);
         assert_int_equal(oriel_region_unmap_all(calling_region), 0);
         assert_int_equal(oriel_region_orphan_all(calling_region), 0);
         assert_int_equal(oriel_region_count(calling_region), 0);
         assert_null(oriel_region_find(calling_region, 0));
+        assert_int_equal(oriel_region_each(calling_region, visit_nothing, NULL), 0);
+        assert_int_equal(oriel_region_at(calling_region, 0, visit_nothing, NULL), 0);
         oriel_region_free(calling_region);
         return 0;
 }
 
-static void calling_remove(void *userdata, struct oriel_range range)
+static void calling_remove(void *userdata, struct oriel_mapping *mapping)
 {
         (void)userdata;
-        (void)range;
+        (void)mapping;
 }
 
 static void calling_remove_all(void *userdata, uint64_t size)

@@ -19,18 +19,22 @@ extern "C" {
 struct oriel_region;
 struct oriel_mapping;
 
-/* Where mappings go; all three are needed. Calls come one at a time for a region, with its lock held, so they must not
- * call the region: there its functions are -EDEADLK, or find nothing and do nothing. Ranges are offsets in the region,
- * whole pages, and never overlap. */
+/* Where mappings go; the first three are needed. Calls come one at a time for a region, with its lock held, so they
+ * must not call the region: there its functions are -EDEADLK, or find nothing and do nothing. Ranges are offsets in the
+ * region, whole pages, and never overlap. What the placement has to remember of a mapping it hangs on that
+ * (oriel_mapping_set_data()). */
 struct oriel_placement_ops {
         size_t struct_size;
-        /* Make @range show @fd from @fd_offset on. @fd is the caller's. 0 or a negative errno, with @range as before.
-         */
-        int (*place)(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access);
+        /* Make @mapping's range show @fd from its fd_offset on. @fd is the caller's. 0 or a negative errno, with the
+         * range as before. */
+        int (*place)(void *userdata, struct oriel_mapping *mapping, int fd);
         /* Put the hole back: when this returns nobody reaches the file through the region any more. */
-        void (*remove)(void *userdata, struct oriel_range range);
+        void (*remove)(void *userdata, struct oriel_mapping *mapping);
         /* The same for the whole region of @size bytes at once. */
         void (*remove_all)(void *userdata, uint64_t size);
+        /* @mapping, which was placed, is no more in the region: after either of the above, and for each one. It may
+         * live on as a record. NULL: nothing hangs on mappings. */
+        void (*removed)(void *userdata, struct oriel_mapping *mapping);
 };
 #define ORIEL_PLACEMENT_OPS_LEAST (offsetof(struct oriel_placement_ops, remove_all) + sizeof(void (*)(void)))
 
@@ -42,6 +46,7 @@ struct oriel_region_options {
         const struct oriel_placement_ops *placement; /* copied */
         void *userdata;                              /* the placement's, as a window; must outlive the region */
         bool allow_remote_files;                     /* see oriel_region_map() */
+        unsigned keep_fds; /* of so many mappings at once a copy of the fd is kept, see oriel_mapping_fd() */
 };
 #define ORIEL_REGION_OPTIONS_LEAST offsetof(struct oriel_region_options, userdata)
 
@@ -85,6 +90,12 @@ struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t of
 int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count);
 void oriel_mappings_free(struct oriel_mapping **mappings, size_t count);
 size_t oriel_region_count(struct oriel_region *region);
+/* Call @visit for each mapping in order, or for the one that covers @offset, with the region's lock held, as the
+ * placement's functions are called. Return how many there were. */
+size_t oriel_region_each(struct oriel_region *region, void (*visit)(void *userdata, struct oriel_mapping *mapping),
+                         void *userdata);
+size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
+                       void (*visit)(void *userdata, struct oriel_mapping *mapping), void *userdata);
 
 struct oriel_mapping_info {
         size_t struct_size;       /* of the caller's, who is told what fits */
@@ -99,6 +110,14 @@ struct oriel_mapping_info {
         bool orphan;         /* oriel_region_orphan_all() */
 };
 #define ORIEL_MAPPING_INFO_LEAST offsetof(struct oriel_mapping_info, fd_offset)
+
+struct oriel_range oriel_mapping_range(const struct oriel_mapping *mapping);
+/* A copy of the mapping's fd, which is the mapping's: it is closed with the last reference. -1: the region keeps none
+ * (keep_fds), or none was left, or it is of a file that another process or host serves. */
+int oriel_mapping_fd(const struct oriel_mapping *mapping);
+/* A slot for whoever has made the region: what it hangs there is its own to free. NULL at first. */
+void *oriel_mapping_data(const struct oriel_mapping *mapping);
+void oriel_mapping_set_data(struct oriel_mapping *mapping, void *data);
 
 struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);
 void oriel_mapping_unref(struct oriel_mapping *mapping); /* the last one frees it; NULL is accepted */

@@ -28,7 +28,6 @@ struct driver_window {
         struct oriel_window *window;
         struct oriel_region *region;
         uint64_t guest_address;
-        void *as_memory; /* tsearch(): the mappings that the back-end has as memory, by range */
 };
 
 struct oriel_driver {

@@ -5,7 +5,6 @@
 #include "driver/driver.h"
 
 #include <errno.h>
-#include <search.h>
 #include <string.h>
 
 /* Windows lie above any guest memory, at multiples of this. */
@@ -54,20 +53,21 @@ int windows_create(struct oriel_driver *driver)
         return r;
 }
 
-static void forget(void *mapping)
+static void forget(void *userdata, struct oriel_mapping *mapping)
 {
-        oriel_mapping_unref(mapping);
+        (void)userdata;
+        oriel_mapping_set_data(mapping, NULL);
 }
 
 void windows_forget(struct oriel_driver *driver)
 {
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
-                tdestroy(steal(driver->windows[i].as_memory), forget);
+                if (driver->windows[i].region)
+                        oriel_region_each(driver->windows[i].region, forget, NULL);
 }
 
 void windows_destroy(struct oriel_driver *driver)
 {
-        windows_forget(driver);
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
                 oriel_region_free(driver->windows[i].region);
                 oriel_window_free(driver->windows[i].window);
@@ -92,11 +92,7 @@ struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint
 
 /* ---- mappings as memory ---- */
 
-/* The mapping's address names it while a reference is held. */
-static int compare(const void *a, const void *b)
-{
-        return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
-}
+/* A mapping that the back-end has as memory has its window as its data. Only the dispatching thread asks. */
 
 static struct oriel_memory_region as_region(const struct driver_window *window, const struct oriel_mapping_info *info)
 {
@@ -126,8 +122,7 @@ void window_mapped(void *userdata, struct oriel_region *region, struct oriel_map
 
         if (r == 0) {
                 driver->n_told++;
-                if (tsearch(mapping, &window->as_memory, compare))
-                        oriel_mapping_ref(mapping);
+                oriel_mapping_set_data(mapping, window);
                 return;
         }
         if (!driver->slots_ran_out)
@@ -142,12 +137,12 @@ void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_m
         struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
-        if (!tdelete(mapping, &window->as_memory, compare))
+        if (oriel_mapping_data(mapping) != window)
                 return;
         oriel_mapping_get_info(mapping, &info);
 
         struct oriel_memory_region memory = as_region(window, &info);
 
+        oriel_mapping_set_data(mapping, NULL);
         oriel_frontend_rem_mem_reg(driver->frontend, &memory);
-        oriel_mapping_unref(mapping);
 }

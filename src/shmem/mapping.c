@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shmem/mapping.h"
+#include "base/fd.h"
 #include "base/struct.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct oriel_mapping *mapping_new(struct oriel_range range, uint64_t fd_offset, 
         mapping->range = range;
         mapping->fd_offset = fd_offset;
         mapping->access = access;
+        mapping->fd = -1;
         mapping->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
         atomic_init(&mapping->live, false);
         atomic_init(&mapping->references, 1);
@@ -30,8 +32,30 @@ struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping)
 
 void oriel_mapping_unref(struct oriel_mapping *mapping)
 {
-        if (mapping && atomic_fetch_sub_explicit(&mapping->references, 1, memory_order_acq_rel) == 1)
-                free(mapping);
+        if (!mapping || atomic_fetch_sub_explicit(&mapping->references, 1, memory_order_acq_rel) > 1)
+                return;
+        fd_close(mapping->fd);
+        free(mapping);
+}
+
+struct oriel_range oriel_mapping_range(const struct oriel_mapping *mapping)
+{
+        return mapping->range;
+}
+
+int oriel_mapping_fd(const struct oriel_mapping *mapping)
+{
+        return mapping->fd;
+}
+
+void *oriel_mapping_data(const struct oriel_mapping *mapping)
+{
+        return mapping->data;
+}
+
+void oriel_mapping_set_data(struct oriel_mapping *mapping, void *data)
+{
+        mapping->data = data;
 }
 
 int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out)

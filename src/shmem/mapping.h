@@ -7,7 +7,7 @@
 #include <oriel/shmem.h>
 #include <stdatomic.h>
 
-/* Everything but the counters is fixed when it is made. */
+/* Everything but the counters, and what its region hangs on it, is fixed when it is made. */
 struct oriel_mapping {
         struct oriel_range range; /* the first member: what the region's tree compares */
         uint64_t fd_offset;
@@ -15,6 +15,9 @@ struct oriel_mapping {
         uint64_t inode;
         int64_t created_ms;
         enum oriel_access access;
+        bool keep;  /* its fd, if there is room */
+        int fd;     /* -1: not kept */
+        void *data; /* with the region's lock; its owner's */
         atomic_bool live;
         atomic_bool orphan;
         atomic_uint references;

@@ -20,10 +20,11 @@ struct oriel_region {
         struct oriel_placement_ops placement;
         void *userdata;
         bool allow_remote_files;
+        size_t max_kept;
 
         pthread_mutex_t lock;
         void *tree; /* tsearch(), of struct oriel_mapping by range */
-        size_t count;
+        size_t count, kept;
 };
 
 /* -EDEADLK: in a call of the placement's. */
@@ -82,6 +83,7 @@ int oriel_region_new(const struct oriel_region_options *from, struct oriel_regio
         region->placement = placement;
         region->userdata = options.userdata;
         region->allow_remote_files = options.allow_remote_files;
+        region->max_kept = options.keep_fds;
         filesystem_open_mounts();
         /* A placement that calls its region is told so. */
         pthread_mutexattr_init(&attributes);
@@ -131,11 +133,20 @@ static void drop(void *object)
 }
 
 /* With the lock held. */
+static void tell_removed(struct oriel_region *region, struct oriel_mapping *mapping)
+{
+        if (region->placement.removed)
+                region->placement.removed(region->userdata, mapping);
+        region->kept -= mapping->fd >= 0;
+        region->count--;
+}
+
+/* With the lock held. */
 static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
 {
         tdelete(mapping, &region->tree, compare);
-        region->placement.remove(region->userdata, mapping->range);
-        region->count--;
+        region->placement.remove(region->userdata, mapping);
+        tell_removed(region, mapping);
 }
 
 /* With the lock held. Whether nothing is in the way in @range. What belongs to nobody gives way, and stays away if then
@@ -163,12 +174,16 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         if (!tsearch(mapping, &region->tree, compare))
                 return -ENOMEM;
 
-        int r = region->placement.place(region->userdata, mapping->range, fd, mapping->fd_offset, mapping->access);
+        if (mapping->keep && region->kept < region->max_kept)
+                mapping->fd = fd_dup(fd);
+
+        int r = region->placement.place(region->userdata, mapping, fd);
 
         if (r < 0) {
                 tdelete(mapping, &region->tree, compare);
                 return r;
         }
+        region->kept += mapping->fd >= 0;
         atomic_store(&mapping->live, true);
         region->count++;
         return 0;
@@ -197,6 +212,8 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
                 return -ENOMEM;
         mapping->device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
         mapping->inode = stat.stx_ino;
+        /* Who gets a copy of the fd would wait for its server as well. */
+        mapping->keep = region->max_kept > 0 && (!region->allow_remote_files || filesystem_is_local(fd, &stat));
 
         r = region_lock(region);
         if (r < 0)
@@ -238,40 +255,27 @@ int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
         return r;
 }
 
+static void remove_one(const void *node, VISIT visit, void *closure)
+{
+        if (visit == postorder || visit == leaf)
+                tell_removed(closure, *(struct oriel_mapping *const *)node);
+}
+
 size_t oriel_region_unmap_all(struct oriel_region *region)
 {
         if (region_lock(region) < 0)
                 return 0;
 
-        void *tree = steal(region->tree);
         size_t count = region->count;
 
-        region->count = 0;
         if (count > 0)
                 region->placement.remove_all(region->userdata, region->size);
+        twalk_r(region->tree, remove_one, region);
+
+        void *tree = steal(region->tree);
+
         pthread_mutex_unlock(&region->lock);
         tdestroy(tree, drop);
-        return count;
-}
-
-static void orphan_one(const void *node, VISIT visit, void *closure)
-{
-        struct oriel_mapping *mapping = *(struct oriel_mapping *const *)node;
-
-        (void)closure;
-        if (visit == postorder || visit == leaf)
-                atomic_store(&mapping->orphan, true);
-}
-
-size_t oriel_region_orphan_all(struct oriel_region *region)
-{
-        if (region_lock(region) < 0)
-                return 0;
-        twalk_r(region->tree, orphan_one, NULL);
-
-        size_t count = region->count;
-
-        pthread_mutex_unlock(&region->lock);
         return count;
 }
 
@@ -288,17 +292,69 @@ struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t of
         return mapping;
 }
 
+struct visitor {
+        void (*visit)(void *userdata, struct oriel_mapping *mapping);
+        void *userdata;
+};
+
+static void visit_one(const void *node, VISIT visit, void *closure)
+{
+        const struct visitor *visitor = closure;
+
+        if (visit == postorder || visit == leaf)
+                visitor->visit(visitor->userdata, *(struct oriel_mapping *const *)node);
+}
+
+size_t oriel_region_each(struct oriel_region *region, void (*visit)(void *userdata, struct oriel_mapping *mapping),
+                         void *userdata)
+{
+        struct visitor visitor = {visit, userdata};
+
+        if (region_lock(region) < 0)
+                return 0;
+        twalk_r(region->tree, visit_one, &visitor);
+
+        size_t count = region->count;
+
+        pthread_mutex_unlock(&region->lock);
+        return count;
+}
+
+size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
+                       void (*visit)(void *userdata, struct oriel_mapping *mapping), void *userdata)
+{
+        if (region_lock(region) < 0)
+                return 0;
+
+        struct oriel_mapping *mapping = find(region, &(struct oriel_range){offset, 1});
+
+        if (mapping)
+                visit(userdata, mapping);
+        pthread_mutex_unlock(&region->lock);
+        return mapping ? 1 : 0;
+}
+
+static void orphan_one(void *userdata, struct oriel_mapping *mapping)
+{
+        (void)userdata;
+        atomic_store(&mapping->orphan, true);
+}
+
+size_t oriel_region_orphan_all(struct oriel_region *region)
+{
+        return oriel_region_each(region, orphan_one, NULL);
+}
+
 struct listing {
         struct oriel_mapping **mappings;
         size_t count;
 };
 
-static void list_one(const void *node, VISIT visit, void *closure)
+static void list_one(void *userdata, struct oriel_mapping *mapping)
 {
-        struct listing *listing = closure;
+        struct listing *listing = userdata;
 
-        if (visit == postorder || visit == leaf)
-                listing->mappings[listing->count++] = oriel_mapping_ref(*(struct oriel_mapping *const *)node);
+        listing->mappings[listing->count++] = oriel_mapping_ref(mapping);
 }
 
 int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count)
@@ -310,7 +366,7 @@ int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, 
                 return r;
         listing.mappings = calloc(region->count + 1, sizeof(struct oriel_mapping *));
         if (listing.mappings)
-                twalk_r(region->tree, list_one, &listing);
+                twalk_r(region->tree, visit_one, &(struct visitor){list_one, &listing});
         pthread_mutex_unlock(&region->lock);
         if (!listing.mappings)
                 return -ENOMEM;

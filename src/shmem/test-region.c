@@ -22,12 +22,16 @@ struct board {
         int fail;
 };
 
-static int board_place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static int board_place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
+        const struct oriel_range range = oriel_mapping_range(mapping);
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
         struct board *board = userdata;
+        uint64_t fd_offset;
 
         (void)fd;
-        (void)access;
+        oriel_mapping_get_info(mapping, &info);
+        fd_offset = info.fd_offset;
         if (board->fail)
                 return board->fail;
         for (uint64_t i = 0; i < range.size / PAGE; i++) {
@@ -38,8 +42,9 @@ static int board_place(void *userdata, struct oriel_range range, int fd, uint64_
         return 0;
 }
 
-static void board_remove(void *userdata, struct oriel_range range)
+static void board_remove(void *userdata, struct oriel_mapping *mapping)
 {
+        const struct oriel_range range = oriel_mapping_range(mapping);
         struct board *board = userdata;
 
         memset(board->shows + range.start / PAGE, 0, range.size / PAGE * sizeof(board->shows[0]));
@@ -47,7 +52,9 @@ static void board_remove(void *userdata, struct oriel_range range)
 
 static void board_remove_all(void *userdata, uint64_t size)
 {
-        board_remove(userdata, (struct oriel_range){0, size});
+        struct board *board = userdata;
+
+        memset(board->shows, 0, size / PAGE * sizeof(board->shows[0]));
 }
 
 static const struct oriel_placement_ops board_ops = {sizeof(board_ops), board_place, board_remove, board_remove_all};
@@ -347,13 +354,111 @@ static void test_references(void **state)
         fd_close(fd);
 }
 
+/* What hangs on a mapping is told when it goes, whichever way that is. */
+struct hung {
+        struct board board;
+        unsigned placed, removed;
+};
+
+static int hang_place(void *userdata, struct oriel_mapping *mapping, int fd)
+{
+        struct hung *hung = userdata;
+
+        assert_null(oriel_mapping_data(mapping));
+        oriel_mapping_set_data(mapping, hung);
+        hung->placed++;
+        return board_place(&hung->board, mapping, fd);
+}
+
+static void hang_remove(void *userdata, struct oriel_mapping *mapping)
+{
+        board_remove(&((struct hung *)userdata)->board, mapping);
+}
+
+static void hang_remove_all(void *userdata, uint64_t size)
+{
+        board_remove_all(&((struct hung *)userdata)->board, size);
+}
+
+static void hang_removed(void *userdata, struct oriel_mapping *mapping)
+{
+        struct hung *hung = userdata;
+
+        assert_ptr_equal(oriel_mapping_data(mapping), hung);
+        assert_int_equal(hung->board.shows[oriel_mapping_range(mapping).start / PAGE], 0);
+        hung->removed++;
+}
+
+static void count_kept(void *userdata, struct oriel_mapping *mapping)
+{
+        *(unsigned *)userdata += oriel_mapping_fd(mapping) >= 0;
+}
+
+static unsigned kept_in(struct oriel_region *region)
+{
+        unsigned kept = 0;
+
+        oriel_region_each(region, count_kept, &kept);
+        return kept;
+}
+
+static void test_what_hangs_on_mappings(void **state)
+{
+        const struct oriel_placement_ops ops = {sizeof(ops), hang_place, hang_remove, hang_remove_all, hang_removed};
+        struct hung hung = {0};
+        const struct oriel_region_options options = {.struct_size = sizeof(options),
+                                                     .size = PAGES * PAGE,
+                                                     .placement = &ops,
+                                                     .userdata = &hung,
+                                                     .keep_fds = 2};
+        struct oriel_region *region;
+        int fd = memfd_create("t", MFD_CLOEXEC), before;
+        unsigned one = 0;
+
+        (void)state;
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        before = test_count_fds();
+        for (unsigned i = 0; i < 4; i++)
+                assert_int_equal(
+                        oriel_region_map(region, (struct oriel_range){i * PAGE, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
+        assert_int_equal(kept_in(region), 2);
+        assert_int_equal(test_count_fds(), before + 2);
+        assert_int_equal(oriel_region_at(region, PAGE + 7, count_kept, &one), 1);
+        assert_int_equal(oriel_region_at(region, 9 * PAGE, count_kept, &one), 0);
+        assert_int_equal(one, 1);
+
+        /* Whoever has a reference has the fd; another mapping may have one in its place. */
+        struct oriel_mapping *mapping = oriel_region_find(region, 0);
+
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE}), 0);
+        assert_int_equal(hung.removed, 1);
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){8 * PAGE, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
+        assert_int_equal(kept_in(region), 2);
+        assert_int_equal(test_count_fds(), before + 3);
+        oriel_mapping_unref(mapping);
+        assert_int_equal(test_count_fds(), before + 2);
+
+        /* One that is not placed leaves nothing. */
+        hung.board.fail = -EIO;
+        hung.placed--;
+        assert_int_equal(oriel_region_unmap(region, (struct oriel_range){PAGE, PAGE}), 0);
+        assert_int_equal(oriel_region_map(region, (struct oriel_range){PAGE, PAGE}, fd, 0, ORIEL_ACCESS_READ), -EIO);
+        assert_int_equal(test_count_fds(), before + 1);
+        assert_int_equal(hung.removed, 2);
+
+        assert_int_equal(oriel_region_orphan_all(region), 3);
+        assert_int_equal(oriel_region_unmap_all(region), 3);
+        assert_int_equal(hung.removed, hung.placed);
+        assert_int_equal(test_count_fds(), before);
+        oriel_region_free(region);
+        fd_close(fd);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_refusals),
-                counted_test(test_orphans),
-                counted_test(test_references),
-                counted_test(test_a_million_operations),
+                counted_test(test_refusals),   counted_test(test_what_hangs_on_mappings), counted_test(test_orphans),
+                counted_test(test_references), counted_test(test_a_million_operations),
         };
 
         return run_counted("region", tests);

@@ -4,6 +4,7 @@
 #include "base/guard.h"
 #include "base/map.h"
 #include "base/range.h"
+#include "shmem/mapping.h"
 
 #include <errno.h>
 #include <oriel/shmem.h>
@@ -208,10 +209,11 @@ uint64_t oriel_window_size(const struct oriel_window *window)
         return window->size;
 }
 
-static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static int place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_window *window = userdata;
-        int prot = access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+        const struct oriel_range range = mapping->range;
+        int prot = mapping->access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
 
         /* The region's owner may have made it larger than what it is placed in. */
         if (!range_within(range, window->size))
@@ -221,17 +223,17 @@ static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_o
 
         if (r < 0)
                 return r;
-        r = map_over(window->address + range.start, range.size, prot, MAP_SHARED, fd, (off_t)fd_offset);
+        r = map_over(window->address + range.start, range.size, prot, MAP_SHARED, fd, (off_t)mapping->fd_offset);
         if (r < 0)
                 release(window, PER_PLACE);
         return r == -ENOMEM ? -ENOSPC : r;
 }
 
-static void remove_one(void *userdata, struct oriel_range range)
+static void remove_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct oriel_window *window = userdata;
 
-        make_hole(window, range);
+        make_hole(window, mapping->range);
         release(window, PER_PLACE);
 }
 

@@ -22,7 +22,7 @@ CUT = {
     "oriel_frontend_options": "ops",
     "oriel_log": "userdata",
     "oriel_mapping_info": "fd_offset",
-    "oriel_placement_ops": None,
+    "oriel_placement_ops": "removed",
     "oriel_region_options": "userdata",
     "oriel_ring": "log_used",
     "oriel_worker_options": "quick_us",

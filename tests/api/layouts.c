@@ -193,15 +193,15 @@ static int try_frontend_ops(uint64_t later, size_t size)
         return r;
 }
 
-static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static int place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
-        (void)userdata, (void)range, (void)fd, (void)fd_offset, (void)access;
+        (void)userdata, (void)mapping, (void)fd;
         return 0;
 }
 
-static void take_away(void *userdata, struct oriel_range range)
+static void take_away(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata, (void)range;
+        (void)userdata, (void)mapping;
 }
 
 static void take_all_away(void *userdata, uint64_t size)

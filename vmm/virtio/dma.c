@@ -6,33 +6,23 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
 
 LIST_HEAD(dma_listeners, dma_listener);
+TAILQ_HEAD(dma_pieces, dma_piece);
 
 struct dma {
         pthread_mutex_t lock;
-        void *pieces; /* tsearch(), by guest address */
+        struct dma_pieces pieces;
         struct dma_listeners listeners;
 };
 
-static int compare(const void *a, const void *b)
-{
-        const struct dma_piece *x = a, *y = b;
-
-        return x->region.guest_address < y->region.guest_address ? -1
-                                                                 : x->region.guest_address > y->region.guest_address;
-}
-
 /* With the lock. */
-static void release(void *object)
+static void release(struct dma_piece *piece)
 {
-        struct dma_piece *piece = object;
-
         if (--piece->references > 0)
                 return;
-        fd_close(piece->fd);
+        oriel_mapping_unref(piece->mapping);
         free(piece);
 }
 
@@ -44,6 +34,7 @@ int dma_new(struct dma **out)
                 return -ENOMEM;
         pthread_mutex_init(&dma->lock, NULL);
         LIST_INIT(&dma->listeners);
+        TAILQ_INIT(&dma->pieces);
         *out = dma;
         return 0;
 }
@@ -52,7 +43,8 @@ void dma_free(struct dma *dma)
 {
         if (!dma)
                 return;
-        tdestroy(dma->pieces, release);
+        while (!TAILQ_EMPTY(&dma->pieces))
+                dma_remove(dma, TAILQ_FIRST(&dma->pieces));
         pthread_mutex_destroy(&dma->lock);
         free(dma);
 }
@@ -91,70 +83,53 @@ static void tell_removal(struct dma_listener *listener, struct dma_piece *piece)
         tell(listener, DMA_REMOVE, piece);
 }
 
-static int add(struct dma *dma, struct dma_piece *piece)
-{
-        struct dma_piece **node = tsearch(piece, &dma->pieces, compare);
-        struct dma_listener *listener;
-
-        if (!node || *node != piece)
-                return node ? -EEXIST : -ENOMEM;
-        for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
-                tell(listener, DMA_ADD, piece);
-        return 0;
-}
-
-int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd, const void *owner, unsigned shares)
+struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *region, struct oriel_mapping *mapping,
+                          const void *owner, unsigned shares)
 {
         struct dma_piece *piece = malloc(sizeof(*piece));
-
-        if (!piece) {
-                fd_close(fd);
-                return -ENOMEM;
-        }
-        *piece = (struct dma_piece){.owner = owner, .shares = shares, .region = *region, .fd = fd, .references = 1};
-        pthread_mutex_lock(&dma->lock);
-
-        int r = add(dma, piece);
-
-        if (r < 0)
-                release(piece);
-        pthread_mutex_unlock(&dma->lock);
-        return r;
-}
-
-void dma_remove(struct dma *dma, uint64_t guest_address)
-{
-        const struct dma_piece key = {.region.guest_address = guest_address};
         struct dma_listener *listener;
 
+        if (!piece)
+                return NULL;
+        *piece = (struct dma_piece){.owner = owner,
+                                    .shares = shares,
+                                    .region = *region,
+                                    .mapping = oriel_mapping_ref(mapping),
+                                    .references = 1};
         pthread_mutex_lock(&dma->lock);
-
-        struct dma_piece **node = tfind(&key, &dma->pieces, compare), *piece = node ? *node : NULL;
-
-        if (piece) {
-                tdelete(piece, &dma->pieces, compare);
-                for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
-                        tell_removal(listener, piece);
-                release(piece);
-        }
+        TAILQ_INSERT_TAIL(&dma->pieces, piece, entry);
+        LIST_FOREACH(listener, &dma->listeners, entry)
+        tell(listener, DMA_ADD, piece);
         pthread_mutex_unlock(&dma->lock);
+        return piece;
 }
 
-static void tell_existing(const void *node, VISIT visit, void *closure)
+void dma_remove(struct dma *dma, struct dma_piece *piece)
 {
-        if (visit == postorder || visit == leaf)
-                tell(closure, DMA_ADD, *(struct dma_piece *const *)node);
+        struct dma_listener *listener;
+
+        if (!piece)
+                return;
+        pthread_mutex_lock(&dma->lock);
+        TAILQ_REMOVE(&dma->pieces, piece, entry);
+        LIST_FOREACH(listener, &dma->listeners, entry)
+        tell_removal(listener, piece);
+        release(piece);
+        pthread_mutex_unlock(&dma->lock);
 }
 
 void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
 {
+        struct dma_piece *piece;
+
         dma_stop_listening(dma, listener);
         pthread_mutex_lock(&dma->lock);
         TAILQ_INIT(&listener->changes);
         listener->wake_fd = wake_fd;
         listener->listening = true;
         LIST_INSERT_HEAD(&dma->listeners, listener, entry);
-        twalk_r(dma->pieces, tell_existing, listener);
+        TAILQ_FOREACH(piece, &dma->pieces, entry)
+        tell(listener, DMA_ADD, piece);
         pthread_mutex_unlock(&dma->lock);
 }
 

@@ -3,6 +3,7 @@
 #define VMM_VIRTIO_DMA_H
 
 #include <oriel/memory.h>
+#include <oriel/shmem.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
@@ -15,8 +16,9 @@ struct dma_piece {
         const void *owner; /* the window whose mapping it is; only compared */
         unsigned shares;   /* windows of the machine: the owner's may take so small a part of a back-end's slots */
         struct oriel_memory_region region;
-        int fd;
-        unsigned references; /* with the lock of the dma */
+        struct oriel_mapping *mapping; /* a reference, for its fd */
+        unsigned references;           /* with the lock of the dma */
+        TAILQ_ENTRY(dma_piece) entry;  /* the dma's */
 };
 
 enum dma_change_kind { DMA_ADD, DMA_REMOVE };
@@ -40,10 +42,11 @@ struct dma_listener {
 int dma_new(struct dma **out);
 void dma_free(struct dma *dma); /* after its listeners have stopped; NULL is accepted */
 
-/* @fd is taken, also on failure. */
-int dma_add(struct dma *dma, const struct oriel_memory_region *region, int fd, const void *owner, unsigned shares);
-/* The piece whose first guest address that is, if there is one. */
-void dma_remove(struct dma *dma, uint64_t guest_address);
+/* @mapping, whose fd is kept, is at @region. The piece, for dma_remove(), or NULL without memory. */
+struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *region, struct oriel_mapping *mapping,
+                          const void *owner, unsigned shares);
+/* NULL is accepted. */
+void dma_remove(struct dma *dma, struct dma_piece *piece);
 
 /* From now on, beginning with all there is. */
 void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd);

@@ -94,7 +94,7 @@ static int add_piece(struct virtio *virtio, struct dma_piece *piece)
                 return 0;
         }
 
-        int r = oriel_frontend_add_mem_reg(virtio->frontend, &piece->region, piece->fd);
+        int r = oriel_frontend_add_mem_reg(virtio->frontend, &piece->region, oriel_mapping_fd(piece->mapping));
 
         if (r == 0 && tsearch(piece, &virtio->dma_told, compare_pieces)) {
                 virtio->n_told++;

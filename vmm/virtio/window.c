@@ -10,8 +10,6 @@
 #include "shmem/filesystem.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <search.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +24,13 @@
 
 static atomic_uint_fast64_t zeros_in_all;
 
-/* One mapping as it is placed. */
+/* What the window knows of a mapping: its data. */
 struct placed {
-        struct oriel_range range; /* first: what the tree compares */
-        uint64_t fd_offset;
-        enum oriel_access access;
-        uint64_t shown; /* bytes from the start that show the file; the rest are zeros */
-        int fd;         /* -1: not kept */
+        uint64_t shown;          /* bytes from the start that show the file; the rest are zeros */
+        struct dma_piece *piece; /* while other devices reach it */
 };
 
+/* Mappings are the region's, and so is the lock that what hangs on them is changed with. */
 struct window {
         struct kvm *kvm;
         struct dma *dma;
@@ -42,14 +38,10 @@ struct window {
         struct oriel_window *host;
         struct oriel_region *region;
         uint8_t shmid;
-
-        pthread_mutex_t lock; /* after the region's */
-        void *placed;         /* tsearch(), by range */
-        uint64_t zeros;       /* bytes of them */
-        uint64_t address;     /* the guest's */
-        int slot;             /* -1: not shown */
-        unsigned shares;      /* see struct window_options */
-        unsigned fds_kept, max_fds;
+        atomic_uint_fast64_t zeros;   /* bytes of them */
+        atomic_uint_fast64_t address; /* the guest's; 0: not shown */
+        int slot;                     /* while it is; whoever shows and hides it has it alone */
+        unsigned shares;              /* see struct window_options */
         bool fds_ran_out;
         bool allow_remote_files;
 };
@@ -59,19 +51,18 @@ static uint8_t *host_at(const struct window *window, uint64_t offset)
         return (uint8_t *)oriel_window_address(window->host) + offset;
 }
 
-static int compare(const void *a, const void *b)
+/* A mapping with what is known of it. */
+struct view {
+        struct oriel_mapping_info info;
+        struct placed *placed;
+};
+
+static struct view view_of(struct oriel_mapping *mapping)
 {
-        const struct oriel_range *x = a, *y = b;
+        struct view view = {.info = {.struct_size = sizeof(view.info)}, .placed = oriel_mapping_data(mapping)};
 
-        return range_compare(*x, *y);
-}
-
-static struct placed *find(const struct window *window, uint64_t offset)
-{
-        const struct oriel_range key = {offset, 1};
-        struct placed **node = tfind(&key, &window->placed, compare);
-
-        return node ? *node : NULL;
+        oriel_mapping_get_info(mapping, &view.info);
+        return view;
 }
 
 /* ---- descriptors ---- */
@@ -104,160 +95,120 @@ static unsigned most_mappings(unsigned shares)
 }
 
 /* A file that is not local is not kept: another device's back-end would wait for its server as well. */
-static bool may_share(const struct window *window, int fd)
+static void note_fd(struct window *window, const struct oriel_mapping *mapping, int fd)
 {
         struct statx stat;
 
-        return !window->allow_remote_files || (filesystem_look(fd, &stat) == 0 && filesystem_is_local(fd, &stat));
-}
-
-static int keep_fd(struct window *window, int fd)
-{
-        if (!may_share(window, fd))
-                return -1;
-
-        int copy = window->fds_kept < window->max_fds ? fd_dup(fd) : -1;
-
-        if (copy >= 0) {
-                window->fds_kept++;
-                return copy;
-        }
-        if (!window->fds_ran_out)
-                log_warning(window->log,
-                            "no descriptors are left to keep for mappings: other devices can't reach the new ones");
+        if (oriel_mapping_fd(mapping) >= 0 || window->fds_ran_out ||
+            (window->allow_remote_files && (filesystem_look(fd, &stat) < 0 || !filesystem_is_local(fd, &stat))))
+                return;
+        log_warning(window->log,
+                    "no descriptors are left to keep for mappings: other devices can't reach the new ones");
         window->fds_ran_out = true;
-        return -1;
-}
-
-static void free_placed(void *object)
-{
-        struct placed *placed = object;
-
-        fd_close(placed->fd);
-        free(placed);
 }
 
 static void give_zeros_back(struct window *window, uint64_t size)
 {
-        window->zeros -= size;
+        atomic_fetch_sub(&window->zeros, size);
         atomic_fetch_sub(&zeros_in_all, size);
 }
 
 /* ---- the placement; with the region's lock ---- */
 
-/* With the lock. */
-static void share(struct window *window, const struct placed *placed)
+static void share(struct window *window, struct oriel_mapping *mapping)
 {
-        struct oriel_memory_region region = {
-                .guest_address = window->address + placed->range.start,
-                .size = placed->range.size,
-                .user_address = (uintptr_t)host_at(window, placed->range.start),
-                .mmap_offset = placed->fd_offset,
+        const uint64_t address = atomic_load(&window->address);
+        const struct view view = view_of(mapping);
+        const struct oriel_memory_region region = {
+                .guest_address = address + view.info.range.start,
+                .size = view.info.range.size,
+                .user_address = (uintptr_t)host_at(window, view.info.range.start),
+                .mmap_offset = view.info.fd_offset,
         };
-        int fd = window->slot >= 0 && placed->fd >= 0 ? fd_dup(placed->fd) : -1;
 
-        if (fd >= 0)
-                dma_add(window->dma, &region, fd, window, window->shares);
+        if (address && !view.placed->piece && oriel_mapping_fd(mapping) >= 0)
+                view.placed->piece = dma_add(window->dma, &region, mapping, window, window->shares);
 }
 
-static void take_back(struct window *window, const struct placed *placed)
-{
-        if (window->slot >= 0)
-                dma_remove(window->dma, window->address + placed->range.start);
-}
-
-static int place(void *userdata, struct oriel_range range, int fd, uint64_t fd_offset, enum oriel_access access)
+static int place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
         struct window *window = userdata;
-        struct placed *placed = malloc(sizeof(*placed));
+        struct placed *placed = calloc(1, sizeof(*placed));
+        int r = placed ? oriel_window_placement()->place(window->host, mapping, fd) : -ENOMEM;
 
-        if (!placed)
-                return -ENOMEM;
-        *placed = (struct placed){range, fd_offset, access, range.size, -1};
-        pthread_mutex_lock(&window->lock);
-
-        int r = tsearch(placed, &window->placed, compare) ? 0 : -ENOMEM;
-
-        if (r == 0) {
-                r = oriel_window_placement()->place(window->host, range, fd, fd_offset, access);
-                if (r < 0)
-                        tdelete(placed, &window->placed, compare);
-        }
-        if (r == 0) {
-                placed->fd = keep_fd(window, fd);
-                share(window, placed);
-        }
-        pthread_mutex_unlock(&window->lock);
-        if (r < 0)
+        if (r < 0) {
                 free(placed);
-        return r;
+                return r;
+        }
+        placed->shown = oriel_mapping_range(mapping).size;
+        oriel_mapping_set_data(mapping, placed);
+        note_fd(window, mapping, fd);
+        share(window, mapping);
+        return 0;
 }
 
-static void remove_one(void *userdata, struct oriel_range range)
+static void remove_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
 
-        pthread_mutex_lock(&window->lock);
-
-        struct placed *placed = find(window, range.start);
-
-        oriel_window_placement()->remove(window->host, range);
-        if (placed) {
-                tdelete(placed, &window->placed, compare);
-                give_zeros_back(window, placed->range.size - placed->shown);
-                take_back(window, placed);
-                window->fds_kept -= placed->fd >= 0;
-                free_placed(placed);
-        }
-        pthread_mutex_unlock(&window->lock);
-}
-
-struct visitor {
-        struct window *window;
-        bool (*visit)(struct window *window, struct placed *placed);
-        unsigned count;
-};
-
-static void visit_one(const void *node, VISIT visit, void *closure)
-{
-        struct visitor *visitor = closure;
-
-        if (visit == postorder || visit == leaf)
-                visitor->count += visitor->visit(visitor->window, *(struct placed *const *)node);
-}
-
-/* With the lock. How many visits returned true. */
-static unsigned each(struct window *window, bool (*visit)(struct window *window, struct placed *placed))
-{
-        struct visitor visitor = {window, visit, 0};
-
-        twalk_r(window->placed, visit_one, &visitor);
-        return visitor.count;
-}
-
-static bool take_back_one(struct window *window, struct placed *placed)
-{
-        take_back(window, placed);
-        return true;
-}
-
-static bool share_one(struct window *window, struct placed *placed)
-{
-        share(window, placed);
-        return true;
+        oriel_window_placement()->remove(window->host, mapping);
 }
 
 static void remove_all(void *userdata, uint64_t size)
 {
         struct window *window = userdata;
 
-        pthread_mutex_lock(&window->lock);
         oriel_window_placement()->remove_all(window->host, size);
-        each(window, take_back_one);
-        tdestroy(steal(window->placed), free_placed);
-        window->fds_kept = 0;
-        give_zeros_back(window, window->zeros);
-        pthread_mutex_unlock(&window->lock);
+}
+
+static void removed(void *userdata, struct oriel_mapping *mapping)
+{
+        struct window *window = userdata;
+        struct placed *placed = oriel_mapping_data(mapping);
+
+        give_zeros_back(window, oriel_mapping_range(mapping).size - placed->shown);
+        dma_remove(window->dma, placed->piece);
+        oriel_mapping_set_data(mapping, NULL);
+        free(placed);
+}
+
+/* ---- visits ---- */
+
+struct visitor {
+        struct window *window;
+        bool (*visit)(struct window *window, const struct view *view);
+        unsigned count;
+};
+
+static void visit_one(void *userdata, struct oriel_mapping *mapping)
+{
+        struct visitor *visitor = userdata;
+        const struct view view = view_of(mapping);
+
+        visitor->count += visitor->visit(visitor->window, &view);
+}
+
+/* How many visits returned true. */
+static unsigned each(struct window *window, bool (*visit)(struct window *window, const struct view *view))
+{
+        struct visitor visitor = {window, visit, 0};
+
+        oriel_region_each(window->region, visit_one, &visitor);
+        return visitor.count;
+}
+
+static void share_one(void *userdata, struct oriel_mapping *mapping)
+{
+        share(userdata, mapping);
+}
+
+static void take_back_one(void *userdata, struct oriel_mapping *mapping)
+{
+        struct window *window = userdata;
+        struct placed *placed = oriel_mapping_data(mapping);
+
+        dma_remove(window->dma, placed->piece);
+        placed->piece = NULL;
 }
 
 /* ---- */
@@ -271,20 +222,18 @@ int window_new(const struct window_options *options, struct window **out)
                 .place = place,
                 .remove = remove_one,
                 .remove_all = remove_all,
+                .removed = removed,
         };
         _cleanup_(window_freep) struct window *window = calloc(1, sizeof(*window));
 
         if (!window)
                 return -ENOMEM;
-        pthread_mutex_init(&window->lock, NULL);
         window->kvm = options->kvm;
         window->dma = options->dma;
         window->log = options->log;
         window->shmid = options->shmid;
-        window->slot = -1;
         window->allow_remote_files = options->allow_remote_files;
         window->shares = options->shares;
-        window->max_fds = most_fds(options->shares);
 
         int r = oriel_window_new(options->size, ORIEL_HOLE_SINK, &window->host);
 
@@ -299,6 +248,7 @@ int window_new(const struct window_options *options, struct window **out)
                 .placement = &placement,
                 .userdata = window,
                 .allow_remote_files = options->allow_remote_files,
+                .keep_fds = most_fds(options->shares),
         };
 
         r = oriel_region_new(&region, &window->region);
@@ -315,7 +265,6 @@ void window_free(struct window *window)
         window_hide(window);
         oriel_region_free(window->region);
         oriel_window_free(window->host);
-        pthread_mutex_destroy(&window->lock);
         free(window);
 }
 
@@ -332,43 +281,33 @@ uint64_t window_size(const struct window *window)
 int window_show(struct window *window, uint64_t address)
 {
         window_hide(window);
-        pthread_mutex_lock(&window->lock);
-        window->slot = kvm_add_slot(window->kvm, address, oriel_window_address(window->host), window_size(window));
-        window->address = address;
 
-        int r = window->slot < 0 ? window->slot : 0;
+        int r = kvm_add_slot(window->kvm, address, oriel_window_address(window->host), window_size(window));
 
-        if (r == 0)
-                each(window, share_one);
-        else
+        if (r < 0) {
                 log_error(window->log, "the window of shmid %u can't be shown at 0x%llx: %s", window->shmid,
                           (unsigned long long)address, strerror(-r));
-        if (r < 0)
-                window->slot = -1;
-        pthread_mutex_unlock(&window->lock);
-        return r;
+                return r;
+        }
+        window->slot = r;
+        /* What is mapped from here on is shared when it is placed. */
+        atomic_store(&window->address, address);
+        oriel_region_each(window->region, share_one, window);
+        return 0;
 }
 
 void window_hide(struct window *window)
 {
-        pthread_mutex_lock(&window->lock);
-        if (window->slot >= 0) {
-                each(window, take_back_one);
-                kvm_remove_slot(window->kvm, window->slot);
-        }
-        window->slot = -1;
-        pthread_mutex_unlock(&window->lock);
+        if (atomic_exchange(&window->address, 0) == 0)
+                return;
+        oriel_region_each(window->region, take_back_one, window);
+        kvm_remove_slot(window->kvm, window->slot);
 }
 
 bool window_shown(struct window *window, uint64_t *address)
 {
-        pthread_mutex_lock(&window->lock);
-
-        bool shown = window->slot >= 0;
-
-        *address = window->address;
-        pthread_mutex_unlock(&window->lock);
-        return shown;
+        *address = atomic_load(&window->address);
+        return *address != 0;
 }
 
 /* ---- files that have become shorter ---- */
@@ -384,14 +323,14 @@ static uint64_t page_size(void)
 }
 
 /* How many bytes from the mapping's start have pages. A file has all pages before its end, so this can be halved. */
-static uint64_t find_end(const struct window *window, const struct placed *placed)
+static uint64_t find_end(const struct window *window, const struct view *view)
 {
-        uint64_t low = 0, high = placed->shown / page_size();
+        uint64_t low = 0, high = view->placed->shown / page_size();
 
         while (low < high) {
                 uint64_t middle = low + (high - low) / 2;
 
-                if (has_pages(window, (struct oriel_range){placed->range.start + middle * page_size(), page_size()}))
+                if (has_pages(window, (struct oriel_range){view->info.range.start + middle * page_size(), page_size()}))
                         low = middle + 1;
                 else
                         high = middle;
@@ -409,56 +348,45 @@ static int put_zeros(struct window *window, struct oriel_range range)
 }
 
 /* From @end on, the file has gone. */
-static bool lose(struct window *window, struct placed *placed, uint64_t end)
+static bool lose(struct window *window, const struct view *view, uint64_t end)
 {
-        struct oriel_range lost = {placed->range.start + end, placed->shown - end};
+        struct oriel_range lost = {view->info.range.start + end, view->placed->shown - end};
 
         if (lost.size == 0 || put_zeros(window, lost) < 0)
                 return false;
-        window->zeros += lost.size;
+        atomic_fetch_add(&window->zeros, lost.size);
         atomic_fetch_add(&zeros_in_all, lost.size);
-        placed->shown = end;
+        view->placed->shown = end;
         return true;
 }
 
-static bool mend_one(struct window *window, struct placed *placed)
+static bool mend_one(struct window *window, const struct view *view)
 {
-        uint64_t page = page_size();
+        const uint64_t page = page_size(), shown = view->placed->shown;
 
-        if (placed->shown == 0 ||
-            has_pages(window, (struct oriel_range){placed->range.start + placed->shown - page, page}))
+        if (shown == 0 || has_pages(window, (struct oriel_range){view->info.range.start + shown - page, page}))
                 return false;
-
-        return lose(window, placed, find_end(window, placed));
+        return lose(window, view, find_end(window, view));
 }
 
 bool window_mend(struct window *window)
 {
-        pthread_mutex_lock(&window->lock);
-
-        unsigned found = each(window, mend_one);
-
-        pthread_mutex_unlock(&window->lock);
-        return found > 0;
+        return each(window, mend_one) > 0;
 }
 
 /* The last page of a mapping is the first that a shorter file lacks. */
-static bool is_limited(struct window *window, struct placed *placed)
+static bool is_limited(struct window *window, const struct view *view)
 {
-        uint64_t page = page_size();
+        const struct oriel_range range = view->info.range;
+        const uint64_t page = page_size();
 
-        return placed->access == ORIEL_ACCESS_READ || placed->shown < placed->range.size ||
-               !has_pages(window, (struct oriel_range){placed->range.start + placed->range.size - page, page});
+        return view->info.access == ORIEL_ACCESS_READ || view->placed->shown < range.size ||
+               !has_pages(window, (struct oriel_range){range.start + range.size - page, page});
 }
 
 bool window_is_limited(struct window *window)
 {
-        pthread_mutex_lock(&window->lock);
-
-        unsigned found = each(window, is_limited);
-
-        pthread_mutex_unlock(&window->lock);
-        return found > 0;
+        return each(window, is_limited) > 0;
 }
 
 bool window_read(struct window *window, uint64_t offset, void *data, size_t size)
@@ -490,65 +418,65 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 }
 
 /* How much of a mapping its file fills now, in whole pages. */
-static uint64_t filled(const struct placed *placed)
+static uint64_t filled(struct oriel_mapping *mapping, const struct view *view)
 {
+        const int fd = oriel_mapping_fd(mapping);
         struct statx stat;
         uint64_t size, end;
 
-        if (placed->fd < 0 || filesystem_look(placed->fd, &stat) < 0 || stat.stx_size <= placed->fd_offset)
+        if (fd < 0 || filesystem_look(fd, &stat) < 0 || stat.stx_size <= view->info.fd_offset)
                 return 0;
-        size = stat.stx_size - placed->fd_offset;
-        if (!checked_round_up(size, page_size(), &end) || end > placed->range.size)
-                end = placed->range.size;
+        size = stat.stx_size - view->info.fd_offset;
+        if (!checked_round_up(size, page_size(), &end) || end > view->info.range.size)
+                end = view->info.range.size;
         return end;
+}
+
+/* At the place itself, not at the mapping's end: zeros may be there already. */
+struct mend_at {
+        struct window *window;
+        uint64_t offset;
+        bool mended;
+};
+
+static void mend_at(void *userdata, struct oriel_mapping *mapping)
+{
+        struct mend_at *at = userdata;
+        const struct view view = view_of(mapping);
+        const uint64_t page = (at->offset - view.info.range.start) & ~(page_size() - 1);
+
+        at->mended = page < view.placed->shown &&
+                     !has_pages(at->window, (struct oriel_range){view.info.range.start + page, page_size()}) &&
+                     lose(at->window, &view, page);
 }
 
 bool window_mend_at(struct window *window, uint64_t offset)
 {
-        bool mended = false;
+        struct mend_at at = {window, offset, false};
 
-        pthread_mutex_lock(&window->lock);
-
-        struct placed *placed = find(window, offset);
-
-        if (placed) {
-                uint64_t page = (offset - placed->range.start) & ~(page_size() - 1);
-
-                /* At the place itself, not at the mapping's end: zeros may be there already. */
-                if (page < placed->shown &&
-                    !has_pages(window, (struct oriel_range){placed->range.start + page, page_size()}))
-                        mended = lose(window, placed, page);
-        }
-        pthread_mutex_unlock(&window->lock);
-        return mended;
+        oriel_region_at(window->region, offset, mend_at, &at);
+        return at.mended;
 }
 
-static bool heal_one(struct window *window, struct placed *placed)
+static void heal_one(void *userdata, struct oriel_mapping *mapping)
 {
-        uint64_t end = placed->shown < placed->range.size ? filled(placed) : 0;
-        int prot = placed->access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+        struct window *window = userdata;
+        const struct view view = view_of(mapping);
+        const uint64_t shown = view.placed->shown, end = shown < view.info.range.size ? filled(mapping, &view) : 0;
+        const int prot = view.info.access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
 
-        if (end <= placed->shown)
-                return false;
-
-        if (map_over(host_at(window, placed->range.start + placed->shown), end - placed->shown, prot, MAP_SHARED,
-                     placed->fd, (off_t)(placed->fd_offset + placed->shown)) < 0)
-                return false;
-        give_zeros_back(window, end - placed->shown);
-        placed->shown = end;
-        return true;
+        if (end <= shown || map_over(host_at(window, view.info.range.start + shown), end - shown, prot, MAP_SHARED,
+                                     oriel_mapping_fd(mapping), (off_t)(view.info.fd_offset + shown)) < 0)
+                return;
+        give_zeros_back(window, end - shown);
+        view.placed->shown = end;
 }
 
 bool window_heal(struct window *window)
 {
-        pthread_mutex_lock(&window->lock);
-        if (window->zeros > 0)
-                each(window, heal_one);
-
-        bool left = window->zeros > 0;
-
-        pthread_mutex_unlock(&window->lock);
-        return left;
+        if (atomic_load(&window->zeros) > 0)
+                oriel_region_each(window->region, heal_one, window);
+        return atomic_load(&window->zeros) > 0;
 }
 
 /* ---- what is there ---- */
@@ -565,21 +493,21 @@ static void read_name(int fd, char *name, size_t size)
         make_printable(name);
 }
 
+static void look(void *userdata, struct oriel_mapping *mapping)
+{
+        struct window_view *out = userdata;
+        const struct view view = view_of(mapping);
+
+        *out = (struct window_view){
+                .range = view.info.range,
+                .access = view.info.access,
+                .fd_offset = view.info.fd_offset,
+                .lost = view.info.range.size - view.placed->shown,
+        };
+        read_name(oriel_mapping_fd(mapping), out->name, sizeof(out->name));
+}
+
 bool window_look(struct window *window, uint64_t offset, struct window_view *out)
 {
-        pthread_mutex_lock(&window->lock);
-
-        const struct placed *placed = find(window, offset);
-
-        if (placed) {
-                *out = (struct window_view){
-                        .range = placed->range,
-                        .access = placed->access,
-                        .fd_offset = placed->fd_offset,
-                        .lost = placed->range.size - placed->shown,
-                };
-                read_name(placed->fd, out->name, sizeof(out->name));
-        }
-        pthread_mutex_unlock(&window->lock);
-        return placed;
+        return oriel_region_at(window->region, offset, look, out) > 0;
 }
