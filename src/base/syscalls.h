@@ -5,6 +5,12 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+/* Newer architectures lack the calls that others can stand for: there C libraries make these instead. */
+#ifndef __NR_poll
+#define __NR_poll       __NR_ppoll
+#define __NR_epoll_wait __NR_epoll_pwait
+#endif
+
 /* Each file names the system calls it makes, beside the code that makes them; a program's filter is made of what the
  * files have that it consists of (seccomp/filter.h). The linker brings the rows together. */
 struct syscall_condition {
