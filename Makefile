@@ -6,7 +6,7 @@ DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) oriel oriel-fs oriel-rng guest/guest
+	@ninja -C $(BUILD) programs
 
 $(BUILD)/build.ninja:
 	@tools/packages build

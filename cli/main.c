@@ -29,7 +29,8 @@ static int print_help(void)
         printf("Usage: oriel COMMAND [OPTION]... [ARGUMENT]...\n\n"
                "vhost-user with VIRTIO Shared Memory Regions.\n\nCommands:\n");
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-                printf("  %-8s %s\n", commands[i].name, commands[i].help);
+                if (commands[i].run)
+                        printf("  %-8s %s\n", commands[i].name, commands[i].help);
         printf("\noriel COMMAND --help tells more.\n\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
         return STATUS_SUCCESS;
 }
@@ -50,9 +51,13 @@ int main(int argc, char **argv)
                 printf("oriel %s\n", ORIEL_VERSION_STRING);
                 return finish_output(STATUS_SUCCESS);
         }
-        for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-                if (strcmp(argv[1], commands[i].name) == 0)
-                        return kernel_check() < 0 ? STATUS_FAILURE : finish_output(commands[i].run(argc - 1, argv + 1));
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+                if (strcmp(argv[1], commands[i].name) != 0)
+                        continue;
+                if (!commands[i].run)
+                        return fail("'%s' is not there: there is no virtual machine for this architecture", argv[1]);
+                return kernel_check() < 0 ? STATUS_FAILURE : finish_output(commands[i].run(argc - 1, argv + 1));
+        }
         if (strchr(argv[1], '/'))
                 return kernel_check() < 0 ? STATUS_FAILURE : command_mount_helper(argc, argv);
         report("'%s' is not a command (see oriel --help)", argv[1]);
