@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/relay.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "trace/stream.h"
 
@@ -174,12 +175,12 @@ static bool is_crowded(const struct relay *relay)
 
 static int wait_for_events(struct pollfd *polled, nfds_t n, int timeout_ms)
 {
-        int64_t until = trace_clock_ns() + LINGER_NS;
+        int64_t until = now_ns() + LINGER_NS;
         int r;
 
         do
                 r = poll(polled, n, 0);
-        while (r == 0 && trace_clock_ns() < until);
+        while (r == 0 && now_ns() < until);
 
         return r == 0 ? poll(polled, n, timeout_ms) : r;
 }
@@ -212,7 +213,7 @@ static void record_session(struct relay *relay, enum record_kind kind)
 
         if (record) {
                 record->session = relay->session;
-                record->at_ns = trace_clock_ns();
+                record->at_ns = now_ns();
         }
         record_log_put(relay->log, record);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trace/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* What a peer can have the kernel add to each message by options of a socket that it gave away: see channel.c. */
 #ifndef SCM_PIDFD
@@ -18,14 +18,6 @@ union control {
         struct cmsghdr align;
         char room[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int)) + UNASKED];
 };
-
-int64_t trace_clock_ns(void)
-{
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 static void header_of(const struct stream *stream, struct oriel_wire_header *header)
 {
@@ -43,7 +35,7 @@ struct record *stream_record(const struct stream *stream, enum record_kind kind,
         record->session = stream->session;
         record->channel = stream->channel;
         record->from = stream->side;
-        record->at_ns = trace_clock_ns();
+        record->at_ns = now_ns();
         return record;
 }
 
@@ -194,7 +186,7 @@ static void receive_message(struct stream *stream)
                 if (!stream->raw && !had_header && stream->have >= STREAM_HEADER)
                         inspect_header(stream);
         }
-        stream->at_ns = trace_clock_ns();
+        stream->at_ns = now_ns();
         if (r < 0)
                 stream->state = STREAM_ENDING;
 }

@@ -76,6 +76,4 @@ static inline bool stream_wants_write(const struct stream *stream)
         return stream->blocked && !stream->crowded;
 }
 
-int64_t trace_clock_ns(void);
-
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/run/broker.h"
@@ -28,7 +29,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -264,17 +264,6 @@ static int open_file(const char *option, const char *path)
         return fd;
 }
 
-/* Each mapping keeps a descriptor. */
-static void raise_fd_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
-}
-
 static int parse_console(void)
 {
         static const char *const names[] = {[CONSOLE_STDIO] = "stdio", [CONSOLE_PTY] = "pty", [CONSOLE_NONE] = "none"};
@@ -436,7 +425,8 @@ int command_run(int argc, char **argv)
                 status = run_devices_parse(&from, &devices, &shares, allow_remote_files);
         if (status >= 0)
                 return status;
-        raise_fd_limit();
+        /* Each mapping keeps a descriptor. */
+        limit_raise_fds();
         /* With more, the C library looks into a file for how many there may be, which it may not later on. */
         mallopt(M_ARENA_MAX, 2);
 

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/trace/page.h"
 #include "program/options.h"
@@ -20,7 +21,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -68,17 +68,6 @@ static void close_signals(int fd)
                 ;
         sigemptyset(&set);
         sigprocmask(SIG_SETMASK, &set, NULL);
-}
-
-/* All fds of both peers pass through here. */
-static void raise_fd_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
 }
 
 /* ---- sessions ---- */
@@ -161,7 +150,8 @@ static int trace(struct outfile *out, struct outfile *page)
         listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
-        raise_fd_limit();
+        /* All fds of both peers pass through here. */
+        limit_raise_fds();
 
         int r = outfile_begin(out);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
-
-#include <time.h>
 
 #define SECTION "VHOST_USER_BACKEND_SHMEM_MAP"
 #define MOST    10000
@@ -33,10 +32,7 @@ static enum answer ask(struct front_end *f, uint32_t id, unsigned i)
 
 static double now_us(void)
 {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
+        return (double)now_ns() / 1e3;
 }
 
 static enum verdict all_there(struct trial *trial)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backend/requests.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown), SYSCALL(eventfd2));
 
@@ -140,13 +140,11 @@ void requests_give_up_at(struct requests *requests, int64_t deadline_ms)
  * looked for a little before sleeping. Yielding lets a front-end on this very CPU do its part. */
 static int receive_soon(struct requests *requests, struct complaint *complaint)
 {
-        struct timespec ts;
         int64_t end = 0, now;
         int r;
 
         while ((r = channel_receive(&requests->channel, sizeof(uint64_t), complaint)) == 0) {
-                clock_gettime(CLOCK_MONOTONIC, &ts);
-                now = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+                now = now_ns();
                 if (!end)
                         end = now + SPIN_NS;
                 else if (now >= end)

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/guard.h"
+#include "base/limits.h"
 #include "base/map.h"
 #include "base/range.h"
 #include "shmem/mapping.h"
@@ -10,7 +11,6 @@
 #include <oriel/shmem.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -36,14 +36,8 @@ static pthread_once_t vmas_once = PTHREAD_ONCE_INIT;
 
 static void read_limit(void)
 {
-        size_t limit = 65530;
-        FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+        size_t limit = limit_mappings();
 
-        if (file) {
-                if (fscanf(file, "%zu", &limit) != 1)
-                        limit = 65530;
-                fclose(file);
-        }
         vmas_allowed = limit > RESERVE ? limit - RESERVE : 0;
 }
 

@@ -2,13 +2,13 @@
 #include "vmm/control/query.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "vmm/virtio/window.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static const char path_format[] = "/machine/devices/%u";
 
@@ -215,14 +215,6 @@ struct totals {
         uint64_t regions, mappings, mapped, lost;
 };
 
-static int64_t now_monotonic(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static struct json_object *describe_mapping(struct window *window, struct oriel_mapping *mapping, struct totals *totals)
 {
         struct json_object *object = json_object_new_object();
@@ -238,7 +230,7 @@ static struct json_object *describe_mapping(struct window *window, struct oriel_
         add_string(object, "file", view.name);
         add_number(object, "fd-offset", info.fd_offset);
         add_string(object, "permissions", info.access == ORIEL_ACCESS_READ ? "r" : "rw");
-        json_object_object_add(object, "age-ms", json_object_new_int64(now_monotonic() - info.created_ms));
+        json_object_object_add(object, "age-ms", json_object_new_int64(now_ms() - info.created_ms));
         /* Ours is one of them. */
         add_number(object, "references", info.references - 1);
         add_number(object, "lost", view.lost);

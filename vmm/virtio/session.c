@@ -3,9 +3,9 @@
 /* The thread of a device: it brings about what the driver's registers say, as far as there is a back-end for it. */
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "channel/channel.h"
 #include "vmm/virtio/device.h"
 
 #include <errno.h>

@@ -2,11 +2,11 @@
 #include "vmm/virtio/virtio.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
 #include "base/thread.h"
-#include "channel/channel.h"
 #include "vmm/virtio/device.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/virtio/voice.h"
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "channel/channel.h"
 
 #include <stdio.h>
 

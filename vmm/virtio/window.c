@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/range.h"
@@ -82,15 +83,8 @@ static unsigned most_fds(unsigned shares)
  * is mapped. */
 static unsigned most_mappings(unsigned shares)
 {
-        unsigned limit = 65530, most;
-        FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+        unsigned most = limit_mappings() / 8 * 3 / shares;
 
-        if (file) {
-                if (fscanf(file, "%u", &limit) != 1)
-                        limit = 65530;
-                fclose(file);
-        }
-        most = limit / 8 * 3 / shares;
         return most > 0 ? most : 1;
 }
 
