@@ -5,6 +5,7 @@
  * in both directions, back again. */
 
 #include "base/cleanup.h"
+#include "daemon/id_range.h"
 #include "devices/fs/core/idmap.h"
 #include "devices/fs/files/xattr_map.h"
 #include "fuzz/input.h"
