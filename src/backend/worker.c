@@ -22,11 +22,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(epoll_pwait),
+SYSCALL_ROWS syscalls_used[] = {SYSCALL(eventfd2),    SYSCALL(epoll_create1),  SYSCALL(epoll_ctl), SYSCALL(epoll_pwait),
 #ifdef __NR_epoll_wait
-              SYSCALL(epoll_wait),
+                                SYSCALL(epoll_wait),
 #endif
-              SYSCALL(sched_yield), SYSCALL(clock_nanosleep));
+                                SYSCALL(sched_yield), SYSCALL(clock_nanosleep)};
 
 enum { MAX_QUEUES = 256, MAX_THREADS = 64 };
 
