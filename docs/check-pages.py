@@ -115,7 +115,7 @@ check_conformance("conformance.md")
 check_programs(read("README.md"), "^```c", "backend.c")
 check_programs(section(read("docs", "man", "liboriel.3.scd"), "EXAMPLES"), "^```", "frontend.c")
 check_tutorial("library.md")
-expect(read("README.md").startswith("```\nmake demo\nmake check\n```\n"), "README.md does not begin with the two commands")
+expect(read("README.md").startswith("```\nmake demo\nmake test\n```\n"), "README.md does not begin with the two commands")
 for links in re.findall(r"\]\(([^)#:]+)\)", read("README.md")):
     expect(os.path.exists(os.path.join(root, links)), f"README.md: {links} is not there")
 print(f"{failures} failures")

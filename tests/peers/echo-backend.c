@@ -4,7 +4,7 @@
 
 #include "program/options.h"
 #include "program/report.h"
-#include "tests/echo_device.h"
+#include "tests/session/echo_device.h"
 
 #include <errno.h>
 #include <oriel/socket.h>

@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "program/options.h"
-#include "tests/session.h"
+#include "tests/session/session.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>

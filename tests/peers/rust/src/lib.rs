@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! What both programs know of the echo device: the form of a request and of its answer, as in tests/echo_device.h.
+//! What both programs know of the echo device: the form of a request and of its answer, as in tests/session/echo_device.h.
 
 use std::io;
 
