@@ -2,6 +2,7 @@
 #include "devices/fs/housekeeper.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/param.h>
-#include <time.h>
 
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(eventfd2));
 
@@ -40,14 +40,6 @@ static int retry_locks(struct fs *fs)
 static int sync_shadows(struct fs *fs)
 {
         return fs_sync(fs) ? 1000 : -1;
-}
-
-static int64_t now_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void perform_chore(struct chore *chore, struct fs *fs)

@@ -4,12 +4,22 @@
 #include <limits.h>
 #include <time.h>
 
-int64_t now_ns(void)
+static int64_t read_clock(clockid_t clock)
 {
         struct timespec ts;
 
-        clock_gettime(CLOCK_MONOTONIC, &ts);
+        clock_gettime(clock, &ts);
         return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t now_ns(void)
+{
+        return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t coarse_now_ns(void)
+{
+        return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 int64_t now_ms(void)

@@ -16,6 +16,7 @@
  * late the timer's signal comes. The limit of the system is tried anew each second. */
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
@@ -60,10 +61,7 @@ static void forget_context_in_children(void)
 
 static int64_t coarse_now_ms(void)
 {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+        return coarse_now_ns() / 1000000;
 }
 
 /* The limit on all of the system's contexts is anybody's to use up, and may have room again. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/limits.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -17,6 +18,15 @@ unsigned limit_mappings(void)
                 fclose(file);
         }
         return limit;
+}
+
+unsigned limit_fds(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
 }
 
 void limit_raise_fds(void)

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shmem/mapping.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/struct.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct oriel_mapping *mapping_new(struct oriel_range range, uint64_t fd_offset, enum oriel_access access)
 {
         struct oriel_mapping *mapping = calloc(1, sizeof(*mapping));
-        struct timespec now;
 
         if (!mapping)
                 return NULL;
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
         mapping->range = range;
         mapping->fd_offset = fd_offset;
         mapping->access = access;
         mapping->fd = -1;
-        mapping->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        mapping->created_ms = coarse_now_ns() / 1000000;
         atomic_init(&mapping->live, false);
         atomic_init(&mapping->references, 1);
         return mapping;

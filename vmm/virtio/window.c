@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* Descriptors that mappings may not use up: for everything else in the process. */
@@ -71,12 +70,9 @@ static struct view view_of(struct oriel_mapping *mapping)
 /* The process's limits are divided among the windows, so that no back-end uses up what another needs. */
 static unsigned most_fds(unsigned shares)
 {
-        struct rlimit limit;
+        const unsigned limit = limit_fds();
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= FDS_RESERVED)
-                return 0;
-        /* Each is kept once by the window and once for the other devices. */
-        return (unsigned)((limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX) - FDS_RESERVED) / 2 / shares;
+        return limit <= FDS_RESERVED ? 0 : (limit - FDS_RESERVED) / shares;
 }
 
 /* Each mapping may take two entries of the process's memory map, and a quarter of them is for what shows where nothing

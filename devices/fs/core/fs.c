@@ -2,6 +2,7 @@
 #include "devices/fs/core/fs.h"
 
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/credentials.h"
@@ -12,7 +13,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,13 +26,9 @@ static const unsigned reserved_files = 128;
 static unsigned default_max_open(unsigned at_once)
 {
         /* Two files, and what a thread sleeps on. */
-        const rlim_t reserved = reserved_files + 3 * (rlim_t)at_once;
-        struct rlimit limit;
+        const unsigned reserved = reserved_files + 3 * at_once, limit = limit_fds();
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= reserved)
-                return reserved_files;
-        limit.rlim_cur -= reserved;
-        return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
+        return limit <= reserved ? reserved_files : limit - reserved;
 }
 
 int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
