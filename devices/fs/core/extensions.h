@@ -2,7 +2,7 @@
 #ifndef DEVICES_FS_CORE_EXTENSIONS_H
 #define DEVICES_FS_CORE_EXTENSIONS_H
 
-#include "devices/fs/files/cursor.h"
+#include "devices/fs/core/cursor.h"
 
 #include <linux/limits.h>
 #include <stdbool.h>

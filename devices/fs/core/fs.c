@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A shared directory from fs_new() to fs_free(), and how one request goes: found in the table of operations, read,
+ * admitted, handled, answered. Stands on everything else of the file system; what its parts know of each other is
+ * struct fs alone (state.h). */
+
 #include "devices/fs/core/fs.h"
 
 #include "base/fd.h"
@@ -94,22 +99,10 @@ void fs_free(struct fs *fs)
         free(fs);
 }
 
-static void forget_files(struct fs *fs)
-{
-        fs->ready = false;
-        fs->to_resume = false;
-        fs->features = 0;
-        if (fs->options.answered)
-                fs_give_up_locks(fs, NULL);
-        handles_reset(fs);
-        parked_clear(fs);
-        inodes_reset(fs);
-}
-
 void fs_reset(struct fs *fs)
 {
         pthread_rwlock_wrlock(&fs->session);
-        forget_files(fs);
+        session_forget(fs);
         window_forget(&fs->window);
         pthread_rwlock_unlock(&fs->session);
 }
@@ -143,17 +136,6 @@ bool fs_sync(struct fs *fs)
 int fs_sync_fd(const struct fs *fs)
 {
         return fs->window.shadows.wake_fd;
-}
-
-void session_end(struct fs *fs)
-{
-        struct window_batch batch = {0};
-
-        forget_files(fs);
-        if (fs->window.size == 0)
-                return;
-        window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
-        window_wait(&fs->window, &batch);
 }
 
 /* What can be said before the request is looked at closely: nothing has happened yet when this fails. */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The table of FUSE requests, and how one is read by its row: the struct that it begins with, names, extensions. What a
+ * row does not allow is refused before its handler runs. The order of the folders is in docs/fs.md. */
+
 #include "devices/fs/core/operations.h"
 
 #include "base/cleanup.h"
-#include "devices/fs/core/idmap.h"
 #include "devices/fs/core/state.h"
 
 #include <errno.h>
@@ -151,53 +154,4 @@ int operation_parse(const struct operation *operation, struct cursor *data, stru
                 return -EINVAL;
         request->data = *data;
         return 0;
-}
-
-ssize_t reply(struct request *request, const void *from, size_t size)
-{
-        return cursor_write(&request->out, from, size) ? (ssize_t)size : -EINVAL;
-}
-
-size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result)
-{
-        const struct fuse_out_header header = {
-                .len = (uint32_t)sizeof(header) + (result < 0 ? 0 : (uint32_t)result),
-                .error = result < 0 ? (int32_t)result : 0,
-                .unique = unique,
-        };
-
-        cursor_write(to, &header, sizeof(header));
-        return header.len;
-}
-
-int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-        *host = guest;
-        return fs->options.uids ? id_to_host(fs->options.uids, guest, host) : 0;
-}
-
-int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-        *host = guest;
-        return fs->options.gids ? id_to_host(fs->options.gids, guest, host) : 0;
-}
-
-int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved)
-{
-        const struct fs *fs = request->fs;
-        struct credentials_wanted wanted = {.umask = fs->features & FUSE_DONT_MASK ? umask : 0};
-
-        *saved = (struct credentials){0};
-
-        int r = host_uid(fs, request->header.uid, &wanted.uid);
-
-        if (r == 0)
-                r = host_gid(fs, request->header.gid, &wanted.gid);
-        if (r == 0 && request->extensions.has_group) {
-                wanted.has_group = true;
-                r = host_gid(fs, request->extensions.group, &wanted.group);
-        }
-        if (r < 0)
-                return r;
-        return credentials_take(&wanted, fs->gives_away, saved);
 }

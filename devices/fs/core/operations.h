@@ -2,58 +2,7 @@
 #ifndef DEVICES_FS_CORE_OPERATIONS_H
 #define DEVICES_FS_CORE_OPERATIONS_H
 
-#include "devices/fs/core/abi.h"
-#include "devices/fs/core/credentials.h"
-#include "devices/fs/core/extensions.h"
-#include "devices/fs/core/fs.h"
-#include "devices/fs/files/cursor.h"
-
-#include <limits.h>
-#include <stdbool.h>
-
-/* A request that agrees with its row of the table, copied out of the guest's memory except for its data. */
-struct request {
-        struct fs *fs;
-        struct fuse_in_header header;
-        union {
-                struct fuse_batch_forget_in batch_forget;
-                struct fuse_copy_file_range_in copy_file_range;
-                struct fuse_create_in create;
-                struct fuse_fallocate_in fallocate;
-                struct fuse_flush_in flush;
-                struct fuse_forget_in forget;
-                struct fuse_fsync_in fsync;
-                struct fuse_getattr_in getattr;
-                struct fuse_getxattr_in getxattr;
-                struct fuse_init_in init;
-                struct fuse_interrupt_in interrupt;
-                struct fuse_link_in link;
-                struct fuse_lk_in lk;
-                struct fuse_lseek_in lseek;
-                struct fuse_mkdir_in mkdir;
-                struct fuse_mknod_in mknod;
-                struct fuse_open_in open;
-                struct fuse_read_in read;
-                struct fuse_release_in release;
-                struct fuse_removemapping_in removemapping;
-                struct fuse_rename_in rename;
-                struct fuse_rename2_in rename2;
-                struct fuse_setattr_in setattr;
-                struct fuse_setupmapping_in setupmapping;
-                struct fuse_setxattr_in setxattr;
-                struct fuse_statx_in statx;
-                struct fuse_syncfs_in syncfs;
-                struct fuse_write_in write;
-        } in;
-        char name[NAME_MAX + 1];    /* one name in a directory: no '/', not "", "." or ".." */
-        char second_name[PATH_MAX]; /* another, or a symbolic link's target */
-        struct cursor data;         /* what follows in the request */
-        struct cursor out;          /* where the answer goes, after its header */
-        struct cursor answer;       /* the same with the header */
-        struct extensions extensions;
-        struct fs_token token;
-        bool waits; /* its answer comes later, from elsewhere */
-};
+#include "devices/fs/core/request.h"
 
 /* What a request consists of, and what may come of it. */
 struct operation {
@@ -82,21 +31,8 @@ int operation_parse(const struct operation *operation, struct cursor *data, stru
 /* Of FUSE_INIT's flags, what the options want. */
 uint64_t features_wanted(const struct fs *fs);
 
-/* Let everything go that the guest holds, and unmap what it has mapped. */
-void session_end(struct fs *fs);
-
-/* Write the header of an answer at @to: @result is the size of what follows, or a negative errno. Returns the whole
- * size.
- */
-size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result);
-
-/* The guest's user or group as the host's: -EPERM where that is forbidden. */
-int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host);
-int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host);
-
-/* Until credentials_restore(), create files for the one who asks, where this process may, with the umask that the
- * request names, where it was agreed that it is ours to apply. */
-int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved);
+/* Let everything go that the guest holds, but for what it has mapped. */
+void session_forget(struct fs *fs);
 
 /* What the guest is told of what it has opened, by the cache policy. */
 uint32_t open_reply_flags(const struct fs *fs, bool directory);
@@ -108,9 +44,6 @@ int label_new(const struct request *request, int directory_fd, int fd);
 /* What the host's kernel does by itself only where names of attributes are the same on both sides: who changes a file
  * takes its capabilities away. */
 void drop_mapped_capability(const struct fs *fs, int fd);
-
-/* The answer is @size bytes at @from. */
-ssize_t reply(struct request *request, const void *from, size_t size);
 
 ssize_t op_batch_forget(struct request *request);
 ssize_t op_copy_file_range(struct request *request);

@@ -2,10 +2,11 @@
 #ifndef DEVICES_FS_CORE_STATE_H
 #define DEVICES_FS_CORE_STATE_H
 
+#include "devices/fs/core/file_id.h"
 #include "devices/fs/core/fs.h"
 #include "devices/fs/core/ids.h"
 #include "devices/fs/files/expire.h"
-#include "devices/fs/files/file_id.h"
+#include "devices/fs/files/inode.h"
 #include "devices/fs/files/mounts.h"
 #include "devices/fs/files/parked.h"
 #include "devices/fs/files/room.h"
@@ -68,6 +69,13 @@ static inline uint64_t fs_held(const struct fs *fs)
 static inline bool fs_has_room(const struct fs *fs)
 {
         return fs_held(fs) < fs->options.max_open;
+}
+
+/* With the lock: are descriptors getting few, so that what is looked up is to be known by its handle? */
+static inline bool fs_saves_descriptors(const struct fs *fs)
+{
+        return fs->options.file_handles == FS_HANDLES_MANDATORY ||
+               (fs->options.file_handles == FS_HANDLES_PREFER && fs_held(fs) >= fs->options.max_open / 2);
 }
 
 #endif

@@ -2,52 +2,34 @@
 
 /* What the guest has looked up: the table of inodes, by number and by file. An inode has a descriptor of its file
  * (O_PATH), or a file handle that makes one. The guest counts its lookups and forgets them; requests that use an inode
- * have a reference of their own. */
+ * have a reference of their own. How a file comes to be looked up is in lookup.c, how one is used in node.c. */
 
 #include "devices/fs/files/inode.h"
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/syscalls.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/attributes.h"
+#include "devices/fs/files/held.h"
 #include "devices/fs/files/mounts.h"
-#include "devices/fs/locks/lock.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <search.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/param.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
-
-USES_SYSCALLS(SYSCALL_AT(openat2, 0), SYSCALL_AT(openat, 0));
 
 /* A guest may make as many files as the disk has room for; what we know of each stays until it forgets. */
 static const uint32_t max_inodes = 1u << 24;
 
-static int compare(uint64_t a, uint64_t b)
+struct inode_key inode_key_of(const struct statx *stat)
 {
-        return (a > b) - (a < b);
-}
-
-int inode_key_compare(const struct inode_key *a, const struct inode_key *b)
-{
-        int order = compare(a->number, b->number);
-
-        if (order == 0)
-                order = compare(a->device, b->device);
-        if (order == 0)
-                order = compare(a->mount, b->mount);
-        return order;
-}
-
-int fs_reopen(struct fs *fs, int fd, int flags)
-{
-        return sys_result(openat(fs->proc_fd, fd_name(fd).text, flags | O_CLOEXEC | O_NOCTTY));
+        return (struct inode_key){
+                .device = (uint64_t)stat->stx_dev_major << 32 | stat->stx_dev_minor,
+                .number = stat->stx_ino,
+                .mount = stat->stx_mnt_id,
+        };
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -60,33 +42,6 @@ static int compare_ids(const void *a, const void *b)
         if (!x->file || !y->file)
                 return x->file ? 1 : -1;
         return file_id_compare(x->file, y->file);
-}
-
-struct fd_name fd_name(int fd)
-{
-        struct fd_name name;
-
-        snprintf(name.text, sizeof(name.text), "%d", fd);
-        return name;
-}
-
-static struct inode_key key_of(const struct statx *stat)
-{
-        return (struct inode_key){
-                .device = (uint64_t)stat->stx_dev_major << 32 | stat->stx_dev_minor,
-                .number = stat->stx_ino,
-                .mount = stat->stx_mnt_id,
-        };
-}
-
-/* A btrfs subvolume is on the mount that it is below, with a device number and inode numbers of its own.
- * Is the guest told that one begins here? */
-static bool is_submount(const struct fs *fs, const struct statx *stat, const struct inode_key *parent)
-{
-        const struct inode_key key = key_of(stat);
-
-        return fs->features & FUSE_SUBMOUNTS && S_ISDIR(stat->stx_mode) &&
-               (key.mount != parent->mount || key.device != parent->device);
 }
 
 void inode_put(struct fs *fs, struct inode *inode)
@@ -117,42 +72,10 @@ struct inode *inode_get(struct fs *fs, uint64_t nodeid)
         return inode;
 }
 
-/* What is known of a file that is about to become an inode. */
-struct found {
-        int fd; /* O_PATH, or -1 once the inode has it */
-        const struct statx *stat;
-        bool submount;
-        struct file_id file;
-        bool asked;                /* for its handle */
-        struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
-};
-
-/* With the lock: are descriptors getting few? */
-static bool saves_descriptors(const struct fs *fs)
-{
-        return fs->options.file_handles == FS_HANDLES_MANDATORY ||
-               (fs->options.file_handles == FS_HANDLES_PREFER && fs_held(fs) >= fs->options.max_open / 2);
-}
-
 /* With the lock: could a file that is looked up be known by its handle, or become so? */
 static bool needs_file_id(const struct fs *fs)
 {
-        return fs->options.file_handles != FS_HANDLES_NEVER && (fs->by_handle > 0 || saves_descriptors(fs));
-}
-
-static bool has_room_for_new(struct fs *fs, unsigned handles)
-{
-        pthread_mutex_lock(&fs->lock);
-
-        bool room = fs_held(fs) + handles + !saves_descriptors(fs) <= fs->options.max_open;
-
-        pthread_mutex_unlock(&fs->lock);
-        return room;
-}
-
-int inode_room_for_new(struct fs *fs, unsigned handles)
-{
-        return has_room_for_new(fs, handles) || (room_make(fs) && has_room_for_new(fs, handles)) ? 0 : -ENFILE;
+        return fs->options.file_handles != FS_HANDLES_NEVER && (fs->by_handle > 0 || fs_saves_descriptors(fs));
 }
 
 static struct file_id *copy_file_id(const struct file_id *file)
@@ -163,14 +86,14 @@ static struct file_id *copy_file_id(const struct file_id *file)
         return copy ? memcpy(copy, file, size) : NULL;
 }
 
-static struct inode *make_inode(struct found *found)
+static struct inode *make_inode(struct inode_found *found)
 {
         struct inode *inode = malloc(sizeof(*inode));
 
         if (!inode)
                 return NULL;
         *inode = (struct inode){
-                .id.key = key_of(found->stat),
+                .id.key = inode_key_of(found->stat),
                 .refs = 1,
                 .fd = -1,
                 .type = found->stat->stx_mode & S_IFMT,
@@ -201,9 +124,9 @@ static void note_lookup(struct fs *fs, struct inode *inode)
 }
 
 /* With the lock: a new inode in the table, which owns what was found from then on. */
-static int insert(struct fs *fs, struct found *found, struct inode **out)
+static int insert(struct fs *fs, struct inode_found *found, struct inode **out)
 {
-        bool by_handle = found->mount && saves_descriptors(fs);
+        bool by_handle = found->mount && fs_saves_descriptors(fs);
 
         if ((!by_handle && !fs_has_room(fs)) || fs->inodes.n_used >= max_inodes)
                 return -ENFILE;
@@ -285,8 +208,7 @@ static void note_known(struct fs *fs, bool known)
         fs->known = known ? MIN(fs->known + 1, most) : MAX(fs->known - 1, -most);
 }
 
-/* Count a lookup of a file that has an inode; false: it has none. */
-static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
+bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
 {
         pthread_mutex_lock(&fs->lock);
 
@@ -301,11 +223,11 @@ static bool count_known(struct fs *fs, const struct inode_id *id, uint64_t *node
         return inode;
 }
 
-/* The same for one that may have none, and gets one then. One that has a descriptor is known by its key alone. -EAGAIN:
+/* Of a file that may have no inode, and gets one then. One that has a descriptor is known by its key alone. -EAGAIN:
  * its handle is needed. */
-static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
+static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *nodeid)
 {
-        struct inode_id id = {.key = key_of(found->stat)};
+        struct inode_id id = {.key = inode_key_of(found->stat)};
         int r = 0;
 
         pthread_mutex_lock(&fs->lock);
@@ -329,7 +251,7 @@ static int count_lookup(struct fs *fs, struct found *found, uint64_t *nodeid)
         return r;
 }
 
-static int find_file_id(struct fs *fs, struct found *found)
+static int find_file_id(struct fs *fs, struct inode_found *found)
 {
         int r = file_id_of(found->fd, &found->file);
 
@@ -341,7 +263,7 @@ static int find_file_id(struct fs *fs, struct found *found)
         return r < 0 ? r : -EOPNOTSUPP;
 }
 
-static int count_found(struct fs *fs, struct found *found, uint64_t *nodeid)
+int inode_count_found(struct fs *fs, struct inode_found *found, uint64_t *nodeid)
 {
         int r = count_lookup(fs, found, nodeid);
 
@@ -349,135 +271,6 @@ static int count_found(struct fs *fs, struct found *found, uint64_t *nodeid)
                 return r;
         r = find_file_id(fs, found);
         return r < 0 ? r : count_lookup(fs, found, nodeid);
-}
-
-static void tell_entry(struct fs *fs, const struct statx *stat, const struct inode_key *parent, uint64_t nodeid,
-                       struct fuse_entry_out *entry)
-{
-        *entry = (struct fuse_entry_out){
-                .nodeid = nodeid,
-                .entry_valid = names_valid(fs),
-                .attr_valid = attributes_valid(fs, stat),
-                .attr = attributes_of(fs, stat),
-        };
-        if (is_submount(fs, stat, parent))
-                entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
-}
-
-/* Takes @fd, which is O_PATH. */
-static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, struct fuse_entry_out *entry)
-{
-        struct statx stat;
-        struct found found = {.fd = path_fd, .stat = &stat};
-        uint64_t nodeid = 0;
-        int r = attributes_read(fs, path_fd, "", &stat);
-
-        if (r == 0) {
-                found.submount = is_submount(fs, &stat, parent);
-                r = count_found(fs, &found, &nodeid);
-        }
-        if (r == -ENFILE && room_make(fs))
-                r = count_found(fs, &found, &nodeid);
-        mount_unref(fs, found.mount);
-        fd_close(found.fd);
-        if (r == 0)
-                tell_entry(fs, &stat, parent, nodeid, entry);
-        return r;
-}
-
-/* A guess. */
-static bool may_be_new(struct fs *fs)
-{
-        pthread_mutex_lock(&fs->lock);
-
-        bool guess = fs->known < 0;
-
-        pthread_mutex_unlock(&fs->lock);
-        return guess;
-}
-
-/* A file that is known by a descriptor needs no other. For one that isn't, this is a system call too many. */
-static int look_up_known(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
-                         struct fuse_entry_out *entry)
-{
-        struct statx stat;
-        uint64_t nodeid;
-
-        if (fs->options.file_handles == FS_HANDLES_MANDATORY || fs->window.shadows.enabled || may_be_new(fs))
-                return -EAGAIN;
-
-        int r = attributes_read(fs, directory_fd, name, &stat);
-
-        if (r < 0)
-                return r;
-        if (!count_known(fs, &(struct inode_id){.key = key_of(&stat)}, &nodeid))
-                return -EAGAIN;
-        tell_entry(fs, &stat, directory, nodeid, entry);
-        return 0;
-}
-
-static int look_up(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
-                   struct fuse_entry_out *entry)
-{
-        /* A single name can't lead astray; that the kernel refuses links and anything above as well costs nothing. */
-        const struct open_how how = {
-                .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-        };
-        int r = look_up_known(fs, directory_fd, directory, name, entry);
-
-        if (r != -EAGAIN)
-                return r;
-
-        int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
-
-        return fd < 0 ? -errno : enter(fs, fd, directory, entry);
-}
-
-/* What was found by a name, and has no link: the name was removed meanwhile, or it is on a file system that counts no
- * links, as many in user space. */
-static void note_no_link(struct fs *fs, int directory_fd, const char *name, uint64_t nodeid)
-{
-        struct statx stat;
-
-        if (attributes_read(fs, directory_fd, name, &stat) < 0 || stat.stx_nlink > 0)
-                return;
-
-        const struct inode_key found = key_of(&stat);
-
-        pthread_mutex_lock(&fs->lock);
-
-        struct inode *inode = ids_find(&fs->inodes, nodeid);
-
-        if (inode && inode_key_compare(&inode->id.key, &found) == 0)
-                inode->links_unknown = true;
-        pthread_mutex_unlock(&fs->lock);
-}
-
-int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
-                 struct fuse_entry_out *entry)
-{
-        int r = look_up(fs, directory_fd, directory, name, entry);
-
-        if (r == 0 && entry->attr.nlink == 0)
-                note_no_link(fs, directory_fd, name, entry->nodeid);
-        return r;
-}
-
-int inode_check_no_submount(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name)
-{
-        struct statx stat;
-
-        if (!(fs->features & FUSE_SUBMOUNTS) || attributes_read(fs, directory_fd, name, &stat) < 0)
-                return 0;
-        return is_submount(fs, &stat, directory) ? -EBUSY : 0;
-}
-
-int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, struct fuse_entry_out *entry)
-{
-        int path_fd = openat(fs->proc_fd, fd_name(fd).text, O_PATH | O_CLOEXEC);
-
-        return path_fd < 0 ? -errno : enter(fs, path_fd, directory, entry);
 }
 
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
@@ -515,7 +308,8 @@ static int try_handles(struct fs *fs, int root_fd)
 int inodes_init(struct fs *fs)
 {
         struct statx stat;
-        struct found found = {.fd = open(fs->options.shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC), .stat = &stat};
+        struct inode_found found = {.fd = open(fs->options.shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC),
+                                    .stat = &stat};
         struct inode *root;
 
         if (found.fd < 0)

@@ -4,7 +4,7 @@
 
 #include "base/cleanup.h"
 #include "devices/fs/core/abi.h"
-#include "devices/fs/files/file_id.h"
+#include "devices/fs/core/file_id.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,24 +13,12 @@
 struct fs;
 struct lock_owner;
 
-/* Which file it is, among those that exist at one time. An open fd, or a mapping, keeps all three from being used
- * again. */
-struct inode_key {
-        uint64_t device;
-        uint64_t number;
-        uint64_t mount;
-};
-
-int inode_key_compare(const struct inode_key *a, const struct inode_key *b);
-
 /* Which file it is, among all there ever were. */
 struct inode_id {
         struct inode_key key;
         struct file_id *file; /* NULL: there is a descriptor, so the key is enough */
 };
 
-/* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
- * one of its references; each operation that uses it has another, so a FORGET at the same time does it no harm. */
 /* A process of the guest that was told ESTALE, so that its path is looked up anew, which takes no longer than this. */
 #define RETRY_NS INT64_C(1000000000)
 struct retry {
@@ -38,6 +26,8 @@ struct retry {
         int64_t told_ns; /* 0: none */
 };
 
+/* A file the guest has looked up. It is in the table for as long as the guest holds lookups of it, and the table has
+ * one of its references; each operation that uses it has another, so a FORGET at the same time does it no harm. */
 struct inode {
         struct inode_id id; /* first: what the tree compares */
         uint64_t nodeid;
@@ -53,6 +43,22 @@ struct inode {
         atomic_bool not_entered;   /* announced as a submount, and the guest has asked for nothing in it */
         unsigned parked;           /* the place where a descriptor of it may be: see struct parked */
 };
+
+/* What is known of a file that is about to become an inode. */
+struct inode_found {
+        int fd; /* O_PATH, or -1 once the inode has it */
+        const struct statx *stat;
+        bool submount;
+        struct file_id file;
+        bool asked;                /* for its handle */
+        struct mount_point *mount; /* NULL: there is no handle that could take the descriptor's place */
+};
+
+/* Count a lookup of a file that has an inode; false: it has none. */
+bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid);
+/* The same for @found, which has one then. -ENFILE: there is no room for it. */
+int inode_count_found(struct fs *fs, struct inode_found *found, uint64_t *nodeid);
+struct inode_key inode_key_of(const struct statx *stat);
 
 /* A reference to the inode of that number, or NULL. */
 struct inode *inode_get(struct fs *fs, uint64_t nodeid);
@@ -120,14 +126,5 @@ int node_open(const struct node *node, int flags);
 int node_attributes(const struct node *node, struct fuse_attr_out *out);
 /* All that statx(2) says of it. */
 int node_statx(const struct node *node, struct fuse_statx_out *out);
-
-/* The file of @fd, which may be O_PATH, opened anew. An fd or a negative errno. */
-int fs_reopen(struct fs *fs, int fd, int flags);
-
-/* The name under which /proc/self/fd has @fd: relative to proc_fd. */
-struct fd_name {
-        char text[12];
-};
-struct fd_name fd_name(int fd);
 
 #endif

@@ -2,6 +2,7 @@
 #include "devices/fs/files/mounts.h"
 
 #include "base/fd.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/inode.h"
 

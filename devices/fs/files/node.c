@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/attributes.h"
 #include "devices/fs/files/inode.h"

@@ -92,10 +92,10 @@ static bool can_be_parked(struct fs *fs, const struct handle *handle)
         return local;
 }
 
-void parked_add(struct fs *fs, struct handle *handle)
+bool parked_add(struct fs *fs, struct handle *handle)
 {
         if (fs->options.no_parked || !can_be_parked(fs, handle))
-                return;
+                return false;
 
         const uint64_t nodeid = handle->nodeid;
         int fd = fd_take(&handle->fd), gone = fd;
@@ -116,8 +116,7 @@ void parked_add(struct fs *fs, struct handle *handle)
         }
         pthread_mutex_unlock(&fs->lock);
         fd_close(gone);
-        if (gone != fd)
-                expiring_wake(&fs->expiring);
+        return gone != fd;
 }
 
 int parked_take(struct fs *fs, struct inode *inode)

@@ -32,8 +32,8 @@ struct handle;
 int parked_init(struct parked *parked, const struct fs_options *options);
 
 /* Keep the descriptor of @handle, which is plain and has been released, for whoever opens its file next; where that is
- * not advisable, it stays in the handle. */
-void parked_add(struct fs *fs, struct handle *handle);
+ * not advisable, it stays in the handle. True: it is there, and to be closed some time: expiring_wake(). */
+bool parked_add(struct fs *fs, struct handle *handle);
 /* An fd that is the caller's, or -1. */
 int parked_take(struct fs *fs, struct inode *inode);
 /* All are closed: is there room now that there was not? They have no claim to what the guest itself may hold. */

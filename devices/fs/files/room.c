@@ -3,9 +3,9 @@
 /* Descriptors for what the guest opens.
  *
  * A file that is known by a descriptor takes two system calls less in each request than one that is known by its
- * handle, so descriptors are given to what is looked up as long as there are plenty (saves_descriptors() in inode.c).
- * When none is left for a file that the guest opens, those are taken back from files that have a handle as well, some
- * at a time. The node stays, and so does everything that the guest knows of it. */
+ * handle, so descriptors are given to what is looked up as long as there are plenty (fs_saves_descriptors() in
+ * state.h). When none is left for a file that the guest opens, those are taken back from files that have a handle as
+ * well, some at a time. The node stays, and so does everything that the guest knows of it. */
 
 #include "devices/fs/files/room.h"
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The guest's locks are the host's. What a POSIX lock belongs to in the guest, its owner, gets an open file description
+ * of its own here, so that F_OFD_SETLK keeps owners apart; a flock(2) is that of the handle. Nothing waits here: see
+ * waiting.c. Who takes locks away tells the caller, who wakes those that wait. */
+
 #include "devices/fs/locks/lock.h"
 
 #include "base/fd.h"
 #include "base/syscalls.h"
-#include "devices/fs/core/operations.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/handle.h"
 #include "devices/fs/files/inode.h"
@@ -17,19 +21,6 @@ USES_SYSCALLS(SYSCALL(flock), SYSCALL_FCNTL(F_OFD_GETLK), SYSCALL_FCNTL(F_OFD_SE
 
 /* The number of no open file. */
 #define NO_FILE UINT64_MAX
-
-void lock_owner_put(struct lock_owner *owner)
-{
-        if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
-                return;
-        fd_close(owner->fd);
-        held_clear(&owner->held);
-        pthread_mutex_destroy(&owner->order);
-        pthread_mutex_lock(&owner->fs->lock);
-        owner->fs->held_fds--;
-        pthread_mutex_unlock(&owner->fs->lock);
-        free(owner);
-}
 
 /* With the lock. */
 static struct lock_owner *find_owner(struct inode *inode, uint64_t number)
@@ -144,7 +135,7 @@ static void unlock_all(struct lock_owner *owner)
         pthread_mutex_unlock(&owner->order);
 }
 
-void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
+bool lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
 {
         pthread_mutex_lock(&fs->lock);
 
@@ -154,13 +145,13 @@ void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
                 reference(owner);
         pthread_mutex_unlock(&fs->lock);
         if (!owner)
-                return;
+                return false;
         unlock_all(owner);
         /* A request of its that waits for a lock is to be its own when it gets that. */
         if (detach_unused(fs, inode, owner))
                 lock_owner_put(owner);
         lock_owner_put(owner);
-        waiting_wake(&fs->waiting);
+        return true;
 }
 
 /* With the lock. */
@@ -173,9 +164,9 @@ static struct lock_owner *find_user(struct inode *inode, uint64_t fh)
         return owner;
 }
 
-void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
+bool lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
 {
-        for (;;) {
+        for (bool some = false;; some = true) {
                 pthread_mutex_lock(&fs->lock);
 
                 struct lock_owner *owner = find_user(inode, fh);
@@ -185,7 +176,7 @@ void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
                         owner->fh = NO_FILE;
                 pthread_mutex_unlock(&fs->lock);
                 if (!owner)
-                        return;
+                        return some;
                 lock_owner_drop(fs, inode, number);
         }
 }
@@ -195,24 +186,6 @@ void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
         pthread_mutex_lock(&owner->fs->lock);
         owner->fh = fh;
         pthread_mutex_unlock(&owner->fs->lock);
-}
-
-void lock_owners_free(struct lock_owner *list)
-{
-        if (!list)
-                return;
-        /* All of them before the first one goes: a request that waits may have any of them still, and who looks for
-         * deadlocks comes from there to the inode, and to the others. */
-        pthread_mutex_lock(&list->fs->lock);
-        for (struct lock_owner *owner = list; owner; owner = owner->next)
-                owner->inode = NULL;
-        pthread_mutex_unlock(&list->fs->lock);
-        while (list) {
-                struct lock_owner *owner = list;
-
-                list = owner->next;
-                lock_owner_put(owner);
-        }
 }
 
 /* ---- locks ---- */

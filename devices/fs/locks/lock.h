@@ -2,12 +2,9 @@
 #ifndef DEVICES_FS_LOCKS_LOCK_H
 #define DEVICES_FS_LOCKS_LOCK_H
 
-#include "base/cleanup.h"
-#include "devices/fs/locks/held.h"
+#include "devices/fs/files/held.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,37 +13,18 @@ struct handle;
 struct inode;
 struct node;
 
-/* Who may lock parts of a file, in the guest's eyes (POSIX), as an open file description of its own: locks of the kind
- * F_OFD_SETLK are an open file description's, and go with it. */
-struct lock_owner {
-        struct lock_owner *next;
-        struct fs *fs;
-        atomic_uint refs; /* one of them is the inode's */
-        uint64_t number;  /* by which the guest calls it */
-        int fd;
-        pthread_mutex_t order; /* so that what it has been given last is what is written down last */
-
-        /* Under the lock of struct fs. */
-        struct inode *inode; /* NULL: it has gone */
-        uint64_t fh;         /* of the open file by which it has locked last */
-        struct held_locks held;
-};
-
 /* The owner @number of locks on @node's file, which is made if there is none yet and @make says so. NULL without an
  * error: there is none. */
 int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out);
-void lock_owner_put(struct lock_owner *owner); /* NULL is accepted */
-DEFINE_CLEANUP(struct lock_owner *, lock_owner_put);
-/* It holds no lock any more; what it waits for it gets all the same. */
-void lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
+/* It holds no lock any more; what it waits for it gets all the same. False: there is none. After true, others may get
+ * what they wait for: waiting_wake(). */
+bool lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
 /* The open file @fh is closed for good. What was locked by way of it goes: the locks of an open file (F_OFD_SETLK), of
- * which no FLUSH tells; a process's have gone already by then, as it has closed the file itself before that. */
-void lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh);
+ * which no FLUSH tells; a process's have gone already by then, as it has closed the file itself before that. Returns
+ * what lock_owner_drop() does. */
+bool lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh);
 /* @owner locks by way of @fh. */
 void lock_owner_uses(struct lock_owner *owner, uint64_t fh);
-/* All in @list, of an inode that is about to go. */
-void lock_owners_free(struct lock_owner *list);
-
 /* A lock to be had: a part of the file for an owner, or all of it for a handle (flock). */
 struct lock_wanted {
         struct lock_owner *owner;

@@ -2,7 +2,7 @@
 #include "devices/fs/locks/waiting.h"
 
 #include "base/fd.h"
-#include "devices/fs/core/operations.h"
+#include "devices/fs/core/request.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/handle.h"
 #include "devices/fs/files/inode.h"

@@ -2,8 +2,8 @@
 #ifndef DEVICES_FS_LOCKS_WAITING_H
 #define DEVICES_FS_LOCKS_WAITING_H
 
+#include "devices/fs/core/cursor.h"
 #include "devices/fs/core/fs.h"
-#include "devices/fs/files/cursor.h"
 #include "devices/fs/locks/lock.h"
 
 #define REMEMBERED_INTERRUPTS 64

@@ -6,6 +6,7 @@
 #include "base/range.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/handle.h"
 #include "devices/fs/files/inode.h"
@@ -107,8 +108,9 @@ static void drop_locks(struct request *request, uint64_t owner)
 {
         NODE(node);
 
-        if (node_get(request->fs, request->header.nodeid, &node) == 0)
-                lock_owner_drop(request->fs, node.inode, owner);
+        if (node_get(request->fs, request->header.nodeid, &node) == 0 &&
+            lock_owner_drop(request->fs, node.inode, owner))
+                waiting_wake(&request->fs->waiting);
 }
 
 /* Some file systems report a failed write only when the file is closed. */
@@ -131,8 +133,8 @@ static void release_locks(struct fs *fs, const struct handle *handle)
 {
         NODE(node);
 
-        if (node_get(fs, handle->nodeid, &node) == 0)
-                lock_owners_close(fs, node.inode, handle->fh);
+        if (node_get(fs, handle->nodeid, &node) == 0 && lock_owners_close(fs, node.inode, handle->fh))
+                waiting_wake(&fs->waiting);
 }
 
 static int release_file(struct request *request)
@@ -146,8 +148,9 @@ static int release_file(struct request *request)
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
-        if (!(request->fs->features & FUSE_FLOCK_LOCKS) && handle->is_plain && handle_is_unused(handle))
-                parked_add(request->fs, handle);
+        if (!(request->fs->features & FUSE_FLOCK_LOCKS) && handle->is_plain && handle_is_unused(handle) &&
+            parked_add(request->fs, handle))
+                expiring_wake(&request->fs->expiring);
         return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "base/range.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/inode.h"
 

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How a session begins and ends (INIT, DESTROY), what is agreed on with the guest's kernel, and requests on the file
+ * system as a whole: STATFS, SYNCFS. */
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
 #include "devices/fs/core/state.h"
+#include "devices/fs/files/handle.h"
 #include "devices/fs/files/inode.h"
 
 #include <fcntl.h>
@@ -119,6 +124,30 @@ static ssize_t offer_our_version(struct request *request)
         const struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
 
         return reply(request, &out, sizeof(out));
+}
+
+void session_forget(struct fs *fs)
+{
+        fs->ready = false;
+        fs->to_resume = false;
+        fs->features = 0;
+        if (fs->options.answered)
+                fs_give_up_locks(fs, NULL);
+        handles_reset(fs);
+        parked_clear(fs);
+        inodes_reset(fs);
+}
+
+/* What it has mapped is unmapped. */
+static void session_end(struct fs *fs)
+{
+        struct window_batch batch = {0};
+
+        session_forget(fs);
+        if (fs->window.size == 0)
+                return;
+        window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
+        window_wait(&fs->window, &batch);
 }
 
 ssize_t op_init(struct request *request)

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
 #include "devices/fs/files/inode.h"
 #include "devices/fs/files/xattr_map.h"

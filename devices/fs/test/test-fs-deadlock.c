@@ -3,7 +3,7 @@
 /* What is known of locks beyond what the kernel says: whose they are, and who waits for whom. */
 
 #include "base/cleanup.h"
-#include "devices/fs/locks/held.h"
+#include "devices/fs/files/held.h"
 #include "devices/fs/test/test-lock.h"
 #include "program/sanitized.h"
 

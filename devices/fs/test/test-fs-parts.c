@@ -2,8 +2,8 @@
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "devices/fs/core/credentials.h"
+#include "devices/fs/core/cursor.h"
 #include "devices/fs/core/ids.h"
-#include "devices/fs/files/cursor.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
+#include "devices/fs/core/proc_fd.h"
 #include "devices/fs/files/inode.h"
 
 #include <errno.h>

@@ -2,8 +2,8 @@
 #ifndef DEVICES_FS_WINDOW_WINDOW_H
 #define DEVICES_FS_WINDOW_WINDOW_H
 
+#include "devices/fs/core/file_id.h"
 #include "devices/fs/core/fs.h"
-#include "devices/fs/files/inode.h"
 #include "devices/fs/window/shadow.h"
 
 #include <pthread.h>

@@ -72,7 +72,7 @@ kvm_count() {
 # with an event to be injected anew (req_event), and for no page, port, interrupt, halt or signal. Whatever a device or a
 # VMM does wrong, a vcpu would wait (halt) or meet a page, a port or a register; so this is said in words of its own.
 watch() {
-        until [ -n "$(find /tmp/heard -mmin +2)" ]; do
+        until [ -n "$(find /tmp/heard -mmin +1)" ]; do
                 sleep 10
         done
         mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null

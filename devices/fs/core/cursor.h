@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_FILES_CURSOR_H
-#define DEVICES_FS_FILES_CURSOR_H
+#ifndef DEVICES_FS_CORE_CURSOR_H
+#define DEVICES_FS_CORE_CURSOR_H
 
 #include <stdbool.h>
 #include <stddef.h>

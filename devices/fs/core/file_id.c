@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/files/file_id.h"
+#include "devices/fs/core/file_id.h"
 
 #include "base/cleanup.h"
 #include "base/syscalls.h"
@@ -23,6 +23,22 @@ union kernel_handle {
         struct file_handle handle;
         uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 };
+
+static int compare(uint64_t a, uint64_t b)
+{
+        return (a > b) - (a < b);
+}
+
+int inode_key_compare(const struct inode_key *a, const struct inode_key *b)
+{
+        int order = compare(a->number, b->number);
+
+        if (order == 0)
+                order = compare(a->device, b->device);
+        if (order == 0)
+                order = compare(a->mount, b->mount);
+        return order;
+}
 
 int file_id_of(int fd, struct file_id *out)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/files/cursor.h"
+#include "devices/fs/core/cursor.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/fs/locks/held.h"
 
-#include <errno.h>
+/* Who has locked what of a file: its inode has a list of owners, each with an open file description that the host's
+ * kernel knows the locks by, and with a note of the parts that it has locked, which are joined and split as the kernel
+ * does. A request that waits for a lock keeps its owner, also beyond the inode. */
+
+#include "devices/fs/files/held.h"
+
+#include "base/fd.h"
+#include "devices/fs/core/state.h"
+
 #include <stdlib.h>
 
 /* How many more there may be after one is set: what it splits, and itself. */
@@ -122,4 +129,35 @@ const struct held_lock *held_find(const struct held_locks *held, const struct he
                         return item;
         }
         return NULL;
+}
+
+void lock_owner_put(struct lock_owner *owner)
+{
+        if (!owner || atomic_fetch_sub(&owner->refs, 1) > 1)
+                return;
+        fd_close(owner->fd);
+        held_clear(&owner->held);
+        pthread_mutex_destroy(&owner->order);
+        pthread_mutex_lock(&owner->fs->lock);
+        owner->fs->held_fds--;
+        pthread_mutex_unlock(&owner->fs->lock);
+        free(owner);
+}
+
+void lock_owners_free(struct lock_owner *list)
+{
+        if (!list)
+                return;
+        /* All of them before the first one goes: a request that waits may have any of them still, and who looks for
+         * deadlocks comes from there to the inode, and to the others. */
+        pthread_mutex_lock(&list->fs->lock);
+        for (struct lock_owner *owner = list; owner; owner = owner->next)
+                owner->inode = NULL;
+        pthread_mutex_unlock(&list->fs->lock);
+        while (list) {
+                struct lock_owner *owner = list;
+
+                list = owner->next;
+                lock_owner_put(owner);
+        }
 }

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_FS_FILES_FILE_ID_H
-#define DEVICES_FS_FILES_FILE_ID_H
+#ifndef DEVICES_FS_CORE_FILE_ID_H
+#define DEVICES_FS_CORE_FILE_ID_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Which file it is, among those that exist at one time. An open fd, or a mapping, keeps all three from being used
+ * again. */
+struct inode_key {
+        uint64_t device;
+        uint64_t number;
+        uint64_t mount;
+};
+
+int inode_key_compare(const struct inode_key *a, const struct inode_key *b);
 
 /* A file's handle, name_to_handle_at(2): which file it is, its generation included, and how to open it without a name.
  * It ends with its bytes. */

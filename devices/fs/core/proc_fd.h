@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_FS_CORE_PROC_FD_H
+#define DEVICES_FS_CORE_PROC_FD_H
+
+struct fs;
+
+/* The name under which /proc/self/fd has @fd: relative to proc_fd. */
+struct fd_name {
+        char text[12];
+};
+struct fd_name fd_name(int fd);
+
+/* The file of @fd, which may be O_PATH, opened anew. An fd or a negative errno. */
+int fs_reopen(struct fs *fs, int fd, int flags);
+
+#endif
