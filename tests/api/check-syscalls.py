@@ -28,7 +28,7 @@ BEFORE = """
     asprintf bind capng_apply capng_clear capng_get_caps_process capng_have_capability capng_name_to_capability capng_update chdir chmod
     chroot closedir connect dirfd dprintf execvp fork getegid geteuid getgrnam kill lchown listen mount opendir pipe2 prctl readdir realpath
     seccomp_attr_set seccomp_init seccomp_load seccomp_release seccomp_rule_add seccomp_rule_add_array setgroups setresgid setresuid setrlimit mkdtemp rmdir signalfd socket umount2 unlink
-    uname waitpid __isoc99_sscanf __isoc23_sscanf
+    uname waitpid __isoc99_sscanf __isoc23_sscanf fopen fclose __isoc99_fscanf __isoc23_fscanf
 """
 # Of what oriel-fs never offers: PAGEFAULT (src/backend/postcopy.c).
 BEFORE += " ioctl "
