@@ -6,6 +6,7 @@
 
 #include "devices/fs/files/inode.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "devices/fs/core/proc_fd.h"
@@ -18,7 +19,6 @@
 #include <search.h>
 #include <string.h>
 #include <sys/param.h>
-#include <time.h>
 
 /* A guest may make as many files as the disk has room for; what we know of each stays until it forgets. */
 static const uint32_t max_inodes = 1u << 24;
@@ -102,14 +102,6 @@ static struct inode *make_inode(struct inode_found *found)
         return inode;
 }
 
-int64_t inode_now_ns(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* With the lock. */
 static void note_lookup(struct fs *fs, struct inode *inode)
 {
@@ -117,7 +109,7 @@ static void note_lookup(struct fs *fs, struct inode *inode)
         if (fs->last_told_ns == 0)
                 return;
 
-        int64_t now = inode_now_ns();
+        int64_t now = coarse_now_ns();
 
         if (now - fs->last_told_ns < RETRY_NS)
                 inode->found_again_ns = now;

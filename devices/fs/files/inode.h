@@ -71,8 +71,6 @@ int inode_give_up(struct fs *fs, struct inode *inode);
  * descriptor is the caller's. -ENOMEM. */
 int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_id *file, struct mount_point **mount);
 
-/* On a clock that a system call is not needed for. */
-int64_t inode_now_ns(void);
 /* Open the root, which stays whatever the guest forgets. */
 int inodes_init(struct fs *fs);
 /* As if the guest had forgotten everything. */

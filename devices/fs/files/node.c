@@ -7,6 +7,7 @@
  * written there is lost. Linux looks a path up anew, and every part of it, when it is told ESTALE; so that is the
  * answer where it comes by a path, which is what it does with a file that it does not have open. */
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/proc_fd.h"
@@ -77,7 +78,7 @@ static struct retry *find_retry(struct fs *fs, uint32_t pid)
 /* With the lock: whether @pid has looked a path up anew, and found @inode by that. Else it is told ESTALE now. */
 static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
 {
-        const int64_t now = inode_now_ns();
+        const int64_t now = coarse_now_ns();
         struct retry *retry = find_retry(fs, pid);
         bool anew = retry->pid == pid && retry->told_ns > 0 && now - retry->told_ns < RETRY_NS &&
                     inode->found_again_ns >= retry->told_ns;
