@@ -19,9 +19,8 @@
 /* The exit status. */
 int bench_fs(void);
 
-/* In each run what is compared alternates ROUNDS times, for this long. */
+/* In each run what is compared alternates ROUNDS times, for block_ns(). */
 #define ROUNDS 3
-int64_t block_ns(void);
 
 /* What was done in how much time, and in how much of the back-end's CPU time. */
 struct tally {

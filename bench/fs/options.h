@@ -4,6 +4,8 @@
 
 #include "program/options.h"
 
+#include <stdint.h>
+
 /* What the command line says of "oriel bench fs"; cli/bench.c has the rows of it. */
 struct bench_fs_options {
         const char *peer, *svg;
@@ -14,5 +16,8 @@ struct bench_fs_options {
 
 /* Does not change while it is measured. */
 extern struct bench_fs_options bench_fs_options;
+
+/* How long each row is measured at a time. */
+int64_t block_ns(void);
 
 #endif
