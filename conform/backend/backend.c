@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Somebody's back-end as the cases see it: a connection to it, its process if that is ours, questions and answers, and
+ * a look at it when a case is over. It knows no case; cases.c has them all. */
+
 #include "conform/backend/backend.h"
 #include "base/fd.h"
-#include "program/report.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -9,13 +12,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOOK_MS  5
-#define LEAVE_MS 500 /* for a process to end after its front-end has gone */
+#define LOOK_MS 5
 
 /* Each changes what the rest of the session looks like, so a case that wants one says so. */
 #define NOT_BY_DEFAULT                                                                                     \
@@ -379,99 +380,4 @@ enum verdict back_look_after(struct trial *trial, enum verdict verdict)
                         verdict = FAILED;
         }
         return verdict;
-}
-
-/* Whether it ends with its front-end, as a daemon for one virtual machine does. */
-static int learn_habits(struct back_end *b)
-{
-        int r = back_open(b);
-
-        if (r < 0)
-                return r;
-        back_close(b);
-        if (b->options->command && process_ends(&b->process, now_ms() + LEAVE_MS)) {
-                b->one_shot = true;
-                b->usual_status = b->process.status;
-        }
-        return 0;
-}
-
-/* ---- the suite ---- */
-
-static enum verdict run_connected(struct trial *trial)
-{
-        struct back_end *b = trial->back_end;
-        enum answer answer = back_negotiate(b, 0);
-
-        if (!(BIT(answer) & ACCEPTED))
-                return fails(trial, "negotiation: %s %s", answer_name(answer), b->why.text);
-        if (trial->row->feature != NO_FEATURE && !(b->offered & ORIEL_FEATURE(trial->row->feature)))
-                return skips(trial, "%s is not offered", oriel_protocol_feature_name(trial->row->feature));
-        return trial->row->run(trial);
-}
-
-static enum verdict run(struct trial *trial)
-{
-        struct back_end *b = trial->back_end;
-
-        b->death[0] = '\0';
-
-        int r = back_open(b);
-
-        if (r < 0)
-                return fails(trial, "the peer takes no connection: %s", strerror(-r));
-        return back_look_after(trial, run_connected(trial));
-}
-
-static int make_memory(struct back_end *b)
-{
-        b->memory_fd = wire_memfd(GUEST_SIZE);
-        if (b->memory_fd < 0)
-                return b->memory_fd;
-        b->memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->memory_fd, 0);
-        return b->memory == MAP_FAILED ? -errno : 0;
-}
-
-static void explain(struct back_end *b, int r)
-{
-        char how[64];
-
-        if (b->options->command && !process_runs(&b->process)) {
-                process_describe(&b->process, how, sizeof(how));
-                report("%s has ended with %s (--log shows what it said)", b->options->command[0], how);
-        } else {
-                report("%s: %s", b->options->socket, strerror(-r));
-        }
-}
-
-int conform_backend(const struct conform_options *options)
-{
-        const struct conform_group groups[] = {
-                backend_negotiation_cases, backend_ack_cases,        backend_config_cases,   backend_memory_cases,
-                backend_vring_cases,       backend_ring_cases,       backend_inflight_cases, backend_shmem_cases,
-                backend_framing_cases,     backend_connection_cases,
-        };
-        const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run};
-        struct back_end b = {
-                .options = options, .timeout_ms = (int)options->timeout_s * 1000, .main.fd = -1, .back = -1};
-        struct trial trial = {.back_end = &b};
-        int status = STATUS_FAILURE;
-
-        if (options->list)
-                return suite_list(&suite);
-
-        int r = make_memory(&b);
-
-        if (r == 0)
-                r = learn_habits(&b);
-        if (r < 0)
-                explain(&b, r);
-        else
-                status = suite_run(&suite, options, &trial);
-        back_close(&b);
-        process_stop(&b.process);
-        if (b.memory && b.memory != MAP_FAILED)
-                munmap(b.memory, GUEST_SIZE);
-        fd_close(b.memory_fd);
-        return status;
 }

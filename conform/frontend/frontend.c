@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Somebody's front-end as the cases see it: its process and its connection, serving it while we wait, requests to it,
+ * and what it has mapped. It knows no case; cases.c has them all. */
+
 #include "conform/frontend/frontend.h"
-#include "base/fd.h"
-#include "program/report.h"
-#include "program/socket_file.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <oriel/socket.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define LOOK_MS      20
 #define SETTLE_MS    300  /* without a message, after which a started device counts as such */
 #define RECONNECT_MS 5000 /* for a front-end to come back by itself */
-#define DIE_MS       300  /* for a process to be gone after its connection */
 #define FORGET_MS    2000 /* for an unmapping that is put off */
 #define AREA         (UINT64_C(1) << 20)
 
@@ -321,106 +318,4 @@ bool front_forgets(struct front_end *f, int fd)
                         sleep_ms(10);
         }
         return true;
-}
-
-/* ---- the suite ---- */
-
-/* Answers that come late would be taken for those of the next case. */
-static void settle_debts(struct front_end *f)
-{
-        int64_t deadline = now_ms() + f->timeout_ms;
-
-        while (f->owed > 0 && f->back.fd >= 0 && front_step(f, deadline) == 1)
-                ;
-}
-
-static enum verdict look_after(struct trial *trial, enum verdict verdict)
-{
-        struct front_end *f = trial->front_end;
-        bool lost = f->main.fd < 0 || f->back.fd < 0;
-        char how[64];
-
-        if (process_ends(&f->process, now_ms() + (lost && verdict != SKIPPED ? DIE_MS : 0))) {
-                process_describe(&f->process, how, sizeof(how));
-                front_drop(f);
-                return fails(trial, "the peer died (%s)", how);
-        }
-        if (f->process.pid != f->began_with)
-                verdict = fails(trial, "the peer died");
-        f->deaf = false;
-        settle_debts(f);
-        while (f->n_placed > 0 && !f->spoiled) {
-                struct oriel_wire_mmap last = f->placed[f->n_placed - 1];
-
-                /* What it can't unmap it would refuse once more. */
-                if (!(BIT(front_unmap(f, &last)) & ACCEPTED) && f->n_placed > 0)
-                        f->n_placed--;
-        }
-        if (f->spoiled || f->owed > 0) {
-                process_stop(&f->process);
-                front_drop(f);
-        }
-        return verdict;
-}
-
-/* To be tried before the driver has started the device. */
-static bool is_early(const struct conform_case *row)
-{
-        return row >= frontend_early_cases.cases && row < frontend_early_cases.cases + frontend_early_cases.n;
-}
-
-static enum verdict run_connected(struct trial *trial)
-{
-        struct front_end *f = trial->front_end;
-        uint8_t feature = trial->row->feature;
-        int r = front_connect(f, !is_early(trial->row));
-
-        f->began_with = f->process.pid;
-        if (r < 0 && process_runs(&f->process))
-                return fails(trial, f->main.fd < 0 ? "it does not connect" : "it does not start the device");
-        if (r < 0)
-                return fails(trial, "it does not run");
-        if (feature != NO_FEATURE && !is_early(trial->row) && !agreed(&f->agreement, feature))
-                return skips(trial, "%s is not negotiated", oriel_protocol_feature_name(feature));
-        return trial->row->run(trial);
-}
-
-static enum verdict run(struct trial *trial)
-{
-        return look_after(trial, run_connected(trial));
-}
-
-int conform_frontend(const struct conform_options *options)
-{
-        const struct conform_group groups[] = {
-                frontend_early_cases, frontend_start_cases, frontend_map_cases,     frontend_refuse_cases,
-                frontend_file_cases,  frontend_live_cases,  frontend_channel_cases, frontend_end_cases,
-        };
-        const struct suite suite = {"frontend", groups, ARRAY_SIZE(groups), run};
-        struct front_end f = {
-                .options = options,
-                .timeout_ms = (int)options->timeout_s * 1000,
-                .main.fd = -1,
-                .back.fd = -1,
-                .live_fd = -1,
-        };
-        struct trial trial = {.front_end = &f};
-
-        if (options->list)
-                return suite_list(&suite);
-
-        struct socket_file file;
-
-        f.listener = socket_file_listen(&file, options->socket);
-        if (f.listener < 0)
-                return STATUS_FAILURE;
-
-        int status = suite_run(&suite, options, &trial);
-
-        front_drop(&f);
-        process_stop(&f.process);
-        fd_close(f.live_fd);
-        socket_file_remove(&file);
-        fd_close(f.listener);
-        return status;
 }
