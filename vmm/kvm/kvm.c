@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A machine of KVM's from kvm_new() to kvm_free(): what it needs of this host's KVM, how it is put together of memory,
+ * interrupts and vcpus, started, and taken apart for a reset. How its vcpus are stopped is in pause.c. */
+
 #include "vmm/kvm/kvm.h"
 
 #include "base/cleanup.h"
@@ -46,14 +50,6 @@ static int create_machine(struct kvm *kvm)
         return r == 0 ? routes_apply(kvm) : r;
 }
 
-/* With the lock. */
-static void kick_all(struct kvm *kvm)
-{
-        atomic_store(&kvm->stopping, true);
-        for (unsigned i = 0; i < kvm->cpus; i++)
-                vcpu_kick(&kvm->vcpus[i]);
-}
-
 /* A machine of KVM's, with memory's slots and the vcpus. */
 static int build(struct kvm *kvm)
 {
@@ -70,7 +66,7 @@ static void stop(struct kvm *kvm)
 {
         pthread_mutex_lock(&kvm->lock);
         kvm->ended = true;
-        kick_all(kvm);
+        vcpus_kick(kvm);
         pthread_cond_broadcast(&kvm->changed);
         pthread_mutex_unlock(&kvm->lock);
         for (unsigned i = 0; i < kvm->cpus; i++)
@@ -156,76 +152,4 @@ int kvm_start(struct kvm *kvm)
                 pthread_mutex_unlock(&kvm->lock);
         }
         return r;
-}
-
-static unsigned started(const struct kvm *kvm)
-{
-        unsigned n = 0;
-
-        for (unsigned i = 0; i < kvm->cpus; i++)
-                n += kvm->vcpus[i].started;
-        return n;
-}
-
-void kvm_pause(struct kvm *kvm)
-{
-        kvm_pause_until(kvm, INT64_MAX);
-}
-
-bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
-{
-        const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
-        int r = 0;
-
-        pthread_mutex_lock(&kvm->lock);
-        kvm->paused = true;
-        kick_all(kvm);
-        while (r == 0 && kvm->parked < started(kvm))
-                r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
-
-        bool paused = kvm->parked >= started(kvm);
-
-        pthread_mutex_unlock(&kvm->lock);
-        return paused;
-}
-
-void kvm_request_pause(struct kvm *kvm)
-{
-        pthread_mutex_lock(&kvm->lock);
-        kvm->paused = true;
-        kick_all(kvm);
-        pthread_mutex_unlock(&kvm->lock);
-}
-
-bool kvm_paused(struct kvm *kvm)
-{
-        pthread_mutex_lock(&kvm->lock);
-
-        bool paused = kvm->paused;
-
-        pthread_mutex_unlock(&kvm->lock);
-        return paused;
-}
-
-void kvm_resume(struct kvm *kvm)
-{
-        pthread_mutex_lock(&kvm->lock);
-        kvm->paused = false;
-        atomic_store(&kvm->stopping, kvm->ended);
-        pthread_cond_broadcast(&kvm->changed);
-        pthread_mutex_unlock(&kvm->lock);
-}
-
-void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why)
-{
-        bool first;
-
-        pthread_mutex_lock(&kvm->lock);
-        first = !kvm->ended;
-        kvm->ended = true;
-        kick_all(kvm);
-        pthread_cond_broadcast(&kvm->changed);
-        pthread_mutex_unlock(&kvm->lock);
-        if (first && kvm->exits.ended)
-                kvm->exits.ended(kvm->userdata, end, why);
 }

@@ -65,8 +65,12 @@ int vcpu_create(struct kvm *kvm, unsigned index);
 void vcpu_destroy(struct vcpu *vcpu);
 void vcpu_open_stats(struct vcpu *vcpu);
 void *vcpu_thread(void *vcpu);
+/* Sent to a vcpu's thread to bring it out of guest code. */
+#define VCPU_KICK SIGRTMIN
 /* Make it look at kvm->stopping. */
 void vcpu_kick(struct vcpu *vcpu);
+/* Make all of them stop. With the lock. */
+void vcpus_kick(struct kvm *kvm);
 
 /* Tell KVM of all routes. With the lock. */
 int routes_apply(struct kvm *kvm);

@@ -10,9 +10,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Sent to a vcpu's thread to bring it out of guest code. */
-#define KICK SIGRTMIN
-
 static void on_kick(int number)
 {
         (void)number;
@@ -43,14 +40,6 @@ void vcpu_destroy(struct vcpu *vcpu)
                 munmap(vcpu->run, (size_t)vcpu->kvm->run_size);
         fd_close(vcpu->stats_fd);
         close(vcpu->fd);
-}
-
-void vcpu_kick(struct vcpu *vcpu)
-{
-        if (!vcpu->started)
-                return;
-        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-        pthread_kill(vcpu->thread, KICK);
 }
 
 /* False: the machine has ended. */
@@ -152,9 +141,9 @@ void *vcpu_thread(void *userdata)
         struct vcpu *vcpu = userdata;
         sigset_t kick;
 
-        sigaction(KICK, &action, NULL);
+        sigaction(VCPU_KICK, &action, NULL);
         sigemptyset(&kick);
-        sigaddset(&kick, KICK);
+        sigaddset(&kick, VCPU_KICK);
         pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
         for (;;) {
                 /* In this order: a kick after the look is seen by KVM_RUN. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How vcpus are brought out of guest code, and stay out: for a pause, or for good. Each is sent a signal, and looks at
+ * kvm->stopping before it goes on. */
+
+#include "vmm/kvm/machine.h"
+
+#include <signal.h>
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+        if (!vcpu->started)
+                return;
+        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        pthread_kill(vcpu->thread, VCPU_KICK);
+}
+
+void vcpus_kick(struct kvm *kvm)
+{
+        atomic_store(&kvm->stopping, true);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                vcpu_kick(&kvm->vcpus[i]);
+}
+
+static unsigned started(const struct kvm *kvm)
+{
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                n += kvm->vcpus[i].started;
+        return n;
+}
+
+void kvm_pause(struct kvm *kvm)
+{
+        kvm_pause_until(kvm, INT64_MAX);
+}
+
+bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
+{
+        const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
+        int r = 0;
+
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = true;
+        vcpus_kick(kvm);
+        while (r == 0 && kvm->parked < started(kvm))
+                r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
+
+        bool paused = kvm->parked >= started(kvm);
+
+        pthread_mutex_unlock(&kvm->lock);
+        return paused;
+}
+
+void kvm_request_pause(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = true;
+        vcpus_kick(kvm);
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+bool kvm_paused(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+
+        bool paused = kvm->paused;
+
+        pthread_mutex_unlock(&kvm->lock);
+        return paused;
+}
+
+void kvm_resume(struct kvm *kvm)
+{
+        pthread_mutex_lock(&kvm->lock);
+        kvm->paused = false;
+        atomic_store(&kvm->stopping, kvm->ended);
+        pthread_cond_broadcast(&kvm->changed);
+        pthread_mutex_unlock(&kvm->lock);
+}
+
+void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why)
+{
+        bool first;
+
+        pthread_mutex_lock(&kvm->lock);
+        first = !kvm->ended;
+        kvm->ended = true;
+        vcpus_kick(kvm);
+        pthread_cond_broadcast(&kvm->changed);
+        pthread_mutex_unlock(&kvm->lock);
+        if (first && kvm->exits.ended)
+                kvm->exits.ended(kvm->userdata, end, why);
+}
