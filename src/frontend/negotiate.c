@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How a back-end is brought up: what is agreed on, and the channel for its requests. With it all that is asked and told
+ * by a single number. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "frontend/frontend.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+uint64_t oriel_frontend_supported(void)
+{
+        return (ORIEL_FEATURE(ORIEL_PROTOCOL_FEATURES) - 1) &
+               ~(ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN));
+}
+
+static int get_u64(struct oriel_frontend *frontend, enum oriel_frontend_request id, uint64_t *out)
+{
+        uint32_t size = sizeof(*out);
+
+        return oriel_frontend_request(frontend, id, NULL, 0, -1, out, &size);
+}
+
+static int set_u64(struct oriel_frontend *frontend, enum oriel_frontend_request id, uint64_t value)
+{
+        return oriel_frontend_request(frontend, id, &value, sizeof(value), -1, NULL, NULL);
+}
+
+static int open_back_channel(struct oriel_frontend *frontend)
+{
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+
+        _cleanup_(fd_closep) int theirs = fds[1];
+        int r = channel_init(&frontend->back, fds[0]);
+
+        if (r == 0)
+                r = frontend_watch(frontend, frontend->back.fd, &frontend->back);
+        if (r == 0)
+                r = oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, theirs, NULL, NULL);
+        if (r < 0 && r != -ECANCELED && frontend->back.fd >= 0)
+                channel_close(&frontend->back);
+        return r;
+}
+
+static int negotiate_protocol(struct oriel_frontend *frontend, uint64_t wanted)
+{
+        uint64_t wire;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &wire);
+
+        if (r < 0)
+                return r;
+        frontend->offered = oriel_dialect_from_wire(frontend->dialect, wire);
+        wanted &= frontend->offered & oriel_frontend_supported();
+        r = set_u64(frontend, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, oriel_dialect_to_wire(frontend->dialect, wanted));
+        if (r < 0)
+                return r;
+        frontend->agreement.protocol_features = wanted;
+        return 0;
+}
+
+int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted)
+{
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_FEATURES, &frontend->device_features);
+
+        if (r < 0)
+                return r;
+        frontend->agreement = (struct agreement){
+                .offers_protocol_features = frontend->device_features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES),
+        };
+        if (frontend->agreement.offers_protocol_features)
+                r = negotiate_protocol(frontend, wanted);
+        if (r == 0 && frontend->back.fd < 0 && agreed(&frontend->agreement, ORIEL_PROTOCOL_F_BACKEND_REQ))
+                r = open_back_channel(frontend);
+        return r < 0 ? r : oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_OWNER, NULL, 0, -1, NULL, NULL);
+}
+
+uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend)
+{
+        return frontend->device_features;
+}
+
+uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend)
+{
+        return frontend->offered;
+}
+
+uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend)
+{
+        return frontend->agreement.protocol_features;
+}
+
+int oriel_frontend_set_features(struct oriel_frontend *frontend, uint64_t features)
+{
+        if (frontend->agreement.offers_protocol_features)
+                features |= ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES);
+        if (features & ~frontend->device_features)
+                return -EINVAL;
+
+        int r = set_u64(frontend, ORIEL_FRONTEND_SET_FEATURES, features);
+
+        if (r == 0)
+                frontend->agreement.virtio_features = features;
+        return r;
+}
+
+int oriel_frontend_get_queue_num(struct oriel_frontend *frontend, unsigned *out)
+{
+        uint64_t n;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_QUEUE_NUM, &n);
+
+        if (r == 0)
+                *out = n < ORIEL_MAX_QUEUES ? (unsigned)n : ORIEL_MAX_QUEUES;
+        return r;
+}
+
+int oriel_frontend_get_max_mem_slots(struct oriel_frontend *frontend, uint64_t *out)
+{
+        return get_u64(frontend, ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, out);
+}
+
+int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status)
+{
+        int r = set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
+
+        /* VIRTIO 1.2, 2.1: that is a reset. */
+        if (status == 0 && r != -ECANCELED)
+                unmap_regions(frontend);
+        return r;
+}
+
+int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out)
+{
+        uint64_t status;
+        int r = get_u64(frontend, ORIEL_FRONTEND_GET_STATUS, &status);
+
+        if (r == 0)
+                *out = (uint8_t)status;
+        return r;
+}
+
+int oriel_frontend_net_set_mtu(struct oriel_frontend *frontend, uint64_t mtu)
+{
+        return set_u64(frontend, ORIEL_FRONTEND_NET_SET_MTU, mtu);
+}
+
+int oriel_frontend_check_device_state(struct oriel_frontend *frontend)
+{
+        uint64_t result;
+        int r = get_u64(frontend, ORIEL_FRONTEND_CHECK_DEVICE_STATE, &result);
+
+        return r < 0 ? r : result ? -EREMOTEIO : 0;
+}
