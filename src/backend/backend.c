@@ -129,15 +129,6 @@ static int build(struct oriel_backend *backend, const struct oriel_backend_optio
 
 DEFINE_CLEANUP(struct oriel_backend *, oriel_backend_free);
 
-void backend_reset(struct oriel_backend *backend, bool disconnect)
-{
-        for (unsigned i = 0; i < backend->n_queues; i++)
-                queue_reset(&backend->queues[i], disconnect);
-        backend->status = 0;
-        if (backend->ops.reset)
-                backend->ops.reset(backend->userdata);
-}
-
 static void end_connection(struct oriel_backend *backend)
 {
         backend->disconnect_wanted = false;

@@ -80,6 +80,8 @@ struct oriel_backend {
 typedef int (*handler_fn)(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why);
 handler_fn handler_find(uint32_t request);
+/* All queues stopped, and the device told. */
+void backend_reset(struct oriel_backend *backend, bool disconnect);
 
 /* Handlers by subject, in the files named like them. */
 #define HANDLER(name) \
@@ -132,7 +134,5 @@ int postcopy_register(struct oriel_backend *backend, const struct oriel_memory *
 /* inflight.c: the region of @queue, NULL without one. */
 void inflight_close(struct inflight *inflight);
 void *inflight_region(const struct inflight *inflight, unsigned queue);
-/* backend.c: all queues stopped, and the device told. */
-void backend_reset(struct oriel_backend *backend, bool disconnect);
 
 #endif

@@ -174,6 +174,15 @@ static HANDLER(pass)
         return r;
 }
 
+void backend_reset(struct oriel_backend *backend, bool disconnect)
+{
+        for (unsigned i = 0; i < backend->n_queues; i++)
+                queue_reset(&backend->queues[i], disconnect);
+        backend->status = 0;
+        if (backend->ops.reset)
+                backend->ops.reset(backend->userdata);
+}
+
 static HANDLER(reset_device)
 {
         backend_reset(backend, false);
