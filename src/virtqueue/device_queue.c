@@ -2,7 +2,6 @@
 #include "virtqueue/device_queue.h"
 
 #include "base/cleanup.h"
-#include "base/range.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -181,20 +180,6 @@ void oriel_device_queue_set_dirty_log(struct oriel_device_queue *queue, struct o
         oriel_dirty_log_unref(queue->log);
         queue->log = log;
         queue->log_all = all;
-}
-
-void device_log_ring(struct oriel_device_queue *queue, enum ring_part part, uint64_t offset, uint64_t size)
-{
-        uint64_t address;
-
-        if (!queue->log)
-                return;
-        /* log_address is where the device's area is; a packed descriptor ring is logged where it lies itself. */
-        if (part == RING_DESCRIPTOR && (queue->ring.log_used || queue->log_all))
-                oriel_dirty_log_mark(queue->log,
-                                     (struct oriel_range){queue->parts[RING_DESCRIPTOR].guest + offset, size});
-        else if (part == RING_DEVICE && queue->ring.log_used && checked_add(queue->ring.log_address, offset, &address))
-                memory_mark_dirty(queue->ring_memory, queue->log, (struct oriel_range){address, size});
 }
 
 int oriel_device_queue_set_inflight(struct oriel_device_queue *queue, void *region, size_t size)

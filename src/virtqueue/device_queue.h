@@ -2,6 +2,7 @@
 #ifndef VIRTQUEUE_DEVICE_QUEUE_H
 #define VIRTQUEUE_DEVICE_QUEUE_H
 
+#include "base/range.h"
 #include "virtqueue/chain.h"
 #include "virtqueue/inflight.h"
 
@@ -86,6 +87,20 @@ struct oriel_device_queue {
 /* What it may come to in pieces: each descriptor can cross into another region, or a page of an IOMMU. */
 #define CHAIN_SPANS_MORE 1024
 
-void device_log_ring(struct oriel_device_queue *queue, enum ring_part part, uint64_t offset, uint64_t size);
+/* The device has written to its ring. */
+static inline void device_log_ring(struct oriel_device_queue *queue, enum ring_part part, uint64_t offset,
+                                   uint64_t size)
+{
+        uint64_t address;
+
+        if (!queue->log)
+                return;
+        /* log_address is where the device's area is; a packed descriptor ring is logged where it lies itself. */
+        if (part == RING_DESCRIPTOR && (queue->ring.log_used || queue->log_all))
+                oriel_dirty_log_mark(queue->log,
+                                     (struct oriel_range){queue->parts[RING_DESCRIPTOR].guest + offset, size});
+        else if (part == RING_DEVICE && queue->ring.log_used && checked_add(queue->ring.log_address, offset, &address))
+                memory_mark_dirty(queue->ring_memory, queue->log, (struct oriel_range){address, size});
+}
 
 #endif

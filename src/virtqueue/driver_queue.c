@@ -32,14 +32,6 @@ static int driver_find_indirect(struct oriel_driver_queue *queue, uint64_t addre
         return 0;
 }
 
-void *driver_indirect_table(const struct oriel_driver_queue *queue, uint16_t id, uint64_t *guest)
-{
-        size_t offset = (size_t)id * queue->indirect_entries * sizeof(struct vring_desc);
-
-        *guest = queue->indirect.guest + offset;
-        return queue->indirect.host + offset;
-}
-
 static int driver_alloc(struct oriel_driver_queue *queue)
 {
         uint16_t size = queue->ring.size;

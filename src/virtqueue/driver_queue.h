@@ -78,6 +78,12 @@ static inline bool driver_piece_writable(const struct driver_pieces *pieces, uns
 }
 
 /* The indirect table of buffer @id: its host memory and its guest address. */
-void *driver_indirect_table(const struct oriel_driver_queue *queue, uint16_t id, uint64_t *guest);
+static inline void *driver_indirect_table(const struct oriel_driver_queue *queue, uint16_t id, uint64_t *guest)
+{
+        size_t offset = (size_t)id * queue->indirect_entries * sizeof(struct vring_desc);
+
+        *guest = queue->indirect.guest + offset;
+        return queue->indirect.host + offset;
+}
 
 #endif
