@@ -2,6 +2,7 @@
 #ifndef VMM_VIRTIO_DEVICE_H
 #define VMM_VIRTIO_DEVICE_H
 
+#include "base/fd.h"
 #include "vmm/bus/msix.h"
 #include "vmm/virtio/slots.h"
 #include "vmm/virtio/virtio.h"
@@ -144,7 +145,10 @@ enum {
 
 void *session_run(void *virtio);
 /* Something has changed that the thread is to look at. Any thread. */
-void session_wake(struct virtio *virtio);
+static inline void session_wake(struct virtio *virtio)
+{
+        fd_event_signal(virtio->wake_fd);
+}
 
 /* ---- bringup.c: what a back-end has to say before it is of use ---- */
 

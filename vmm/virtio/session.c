@@ -21,11 +21,6 @@ enum {
         HEAL_MS = 200, /* between looks at files that have become shorter */
 };
 
-void session_wake(struct virtio *virtio)
-{
-        fd_event_signal(virtio->wake_fd);
-}
-
 /* What the registers want now. */
 struct wish {
         bool quit, reset, run, taken_away;
