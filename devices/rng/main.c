@@ -53,12 +53,14 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
 
         (void)userdata, (void)queue;
         for (unsigned i = 0; i < n && left > 0; i++) {
-                ssize_t got = getrandom(out[i].iov_base, MIN(out[i].iov_len, left), 0);
+                size_t asked = MIN(out[i].iov_len, left);
+                ssize_t got = getrandom(out[i].iov_base, asked, 0);
 
-                if (got <= 0)
+                written += got > 0 ? (size_t)got : 0;
+                /* The driver is told how much there is from the start, without gaps. */
+                if (got != (ssize_t)asked)
                         break;
-                written += (size_t)got;
-                left -= (size_t)got;
+                left -= asked;
         }
         return (ssize_t)written;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A driver of virtio-rng in user space: rng-driver SOCKET BYTES writes that many bytes of the device to standard
- * output, of which several buffers are on their way at once. */
+ * output, of which several buffers, each in two parts, are on their way at once. */
 
 #include "program/report.h"
 
@@ -17,8 +17,8 @@ enum { BUFFERS = 4, SIZE = 4096 };
 
 static int submit(struct oriel_driver *driver, void *buffer)
 {
-        const struct iovec out = {buffer, SIZE};
-        int r = oriel_driver_submit(driver, 0, NULL, 0, &out, 1, buffer);
+        const struct iovec out[] = {{buffer, SIZE / 2}, {(uint8_t *)buffer + SIZE / 2, SIZE / 2}};
+        int r = oriel_driver_submit(driver, 0, NULL, 0, out, 2, buffer);
 
         return r < 0 ? r : oriel_driver_kick(driver, 0);
 }

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+import unittest
 import zlib
 
 from harness import ORIEL, Case, main, run
@@ -16,8 +17,8 @@ SANDBOX = os.environ.get("SANDBOX", "on")
 
 
 class Rng(Case):
-    def start_rng(self, *options):
-        process = self.start(ORIEL_RNG, "--socket-path", self.socket, *options)
+    def start_rng(self, *options, **kwargs):
+        process = self.start(ORIEL_RNG, "--socket-path", self.socket, *options, **kwargs)
         # It says so when it is in its sandbox, with the filter on.
         self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
         return process
@@ -36,6 +37,14 @@ class Rng(Case):
         # Random bytes don't become shorter, and no buffer is left as it was.
         self.assertGreater(len(zlib.compress(seen[2], 9)), 990000)
         self.assertNotEqual(seen[1], seen[2][:4096])
+
+    @unittest.skipIf(SANDBOX != "on", "a sanitizer has to be what is loaded first")
+    def test_short_answers(self):
+        """getrandom(2) gives less than it was asked for: what is said to be there has no gap."""
+        self.start_rng(env={**os.environ, "LD_PRELOAD": os.environ["SHORT_GETRANDOM"]})
+        result = self.read(100000)
+        self.assertEqual((result.returncode, len(result.stdout)), (0, 100000), result.stderr)
+        self.assertGreater(len(zlib.compress(result.stdout, 9)), 99000)
 
     def test_rate(self):
         """At least as long as the bytes take; how much longer is the machine's."""
