@@ -232,8 +232,8 @@ class Case(unittest.TestCase):
             subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names, stdout=out, check=True)
         shutil.rmtree(tree)
 
-    def start_qemu(self, script, *devices, arguments="", server=False):
-        self.pack_initramfs(script)
+    def start_qemu(self, script, *devices, arguments="", server=False, modules=()):
+        self.pack_initramfs(script, modules)
         return self.start_in_lab(
             "qemu", "qemu-system-x86_64", "-M", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "max", "-smp", "2",
             "-m", "512", "-object", "memory-backend-memfd,id=ram,size=512M,share=on", "-nodefaults", "-display", "none",
