@@ -7,6 +7,8 @@
 
 #define PM (LAYOUT_PLATFORM + 0x100)
 
+const char *guest_cmdline = "";
+
 enum { SLP_TYP_SHIFT = 10, SLP_EN = 1 << 13 };
 
 /* The compiler makes calls of these out of loops and assignments; here it must not. */

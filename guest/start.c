@@ -3,8 +3,6 @@
 
 #include <xen/arch-x86/hvm/start_info.h>
 
-const char *guest_cmdline = "";
-
 void guest_begin(const struct hvm_start_info *info) __attribute__((noreturn));
 
 /* The note of vmm/arch/x86/load.h: its name, BOOT_NOTE_USER_ENTRY, and the entry. */
