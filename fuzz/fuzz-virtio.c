@@ -31,12 +31,7 @@ static struct {
 
 /* ---- what stands in for the device's thread ---- */
 
-void session_wake(struct virtio *virtio)
-{
-        virtio->told_at_kick++;
-}
-
-/* What the thread does when it is woken, as far as registers show it. */
+/* What the thread would do when it is woken, as far as registers show it. */
 static void serve(struct input *input, struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);
@@ -96,6 +91,7 @@ static void device_begin(struct input *input, struct machine *machine, unsigned 
         virtio->device_features = take_byte(input) & 1 ? UINT64_MAX : take_number(input);
         virtio->config_size = take_byte(input) & 1 ? CONFIG_SIZE : 0;
         virtio->config_fd = dup(world.config_fd);
+        virtio->wake_fd = -1;
         for (unsigned i = 0; i < virtio->n_queues; i++) {
                 virtio->queues[i].kick_fd = dup(world.kick_fds[i]);
                 virtio->queues[i].call_fd = dup(world.call_fds[i]);
