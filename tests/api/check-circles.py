@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""tools/check-circles refuses files that call each other: check-circles.py SOURCE_DIR COMPILER... Small trees are compiled
-for it."""
+"""tools/check-circles refuses files that call each other: check-circles.py SOURCE_DIR COMPILER... Small trees are
+compiled for it."""
 import json
 import os
 import subprocess
