@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-ssize_t getrandom(void *buffer, size_t size, unsigned flags)
+__attribute__((visibility("default"))) ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 {
         return syscall(SYS_getrandom, buffer, MIN(size, 1000u), flags);
 }
