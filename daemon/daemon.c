@@ -97,9 +97,9 @@ static int set_fd_limit(void)
         return STATUS_SUCCESS;
 }
 
-static int open_log(void)
+static int open_log(const struct daemon_device *device)
 {
-        int r = daemon_options.to_syslog ? system_log_open() : 0;
+        int r = daemon_options.to_syslog ? system_log_open(device->name) : 0;
 
         return r < 0 ? fail("--syslog: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -282,7 +282,7 @@ static int run(const struct daemon_device *device)
         signals = signals_open();
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
-        if (open_log() != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
+        if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
             rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = daemon_open_socket(&files.socket);

@@ -32,19 +32,19 @@ static int pipe_fd = -1;
 
 /* Each line: a priority's digit, and text. Who writes them may have been taken over: a longer line is taken as several,
  * and no memory is allocated for it. */
-static _Noreturn void pass_on(int from, pid_t owner)
+static _Noreturn void pass_on(int from, const char *daemon, pid_t owner)
 {
-        char name[32], line[LINE_MOST + 2];
+        char name[64], line[LINE_MOST + 2];
         FILE *lines = fdopen(from, "r");
 
-        snprintf(name, sizeof(name), "oriel-fs[%d]", (int)owner);
+        snprintf(name, sizeof(name), "%s[%d]", daemon, (int)owner);
         openlog(name, 0, LOG_DAEMON);
         while (lines && fgets(line, sizeof(line), lines))
                 syslog((line[0] - '0') & LOG_PRIMASK, "%s", line + (line[0] != '\0'));
         _exit(0);
 }
 
-int system_log_open(void)
+int system_log_open(const char *daemon)
 {
         const pid_t owner = getpid();
         int fds[2];
@@ -74,7 +74,7 @@ int system_log_open(void)
                 if (dup2(theirs, STDERR_FILENO + 1) < 0)
                         _exit(1);
                 close_range(STDERR_FILENO + 2, ~0u, 0);
-                pass_on(STDERR_FILENO + 1, owner);
+                pass_on(STDERR_FILENO + 1, daemon, owner);
         }
         pipe_fd = fd_take(&ours);
         return 0;

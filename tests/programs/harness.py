@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Run the built programs as their users do. Exit status 77 tells Meson that everything was skipped."""
+import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -83,6 +85,29 @@ class Case(unittest.TestCase):
         if not process.stdout.closed:
             process.out, process.err = process.communicate(timeout=LAST_RESORT)
         return process.returncode, process.err
+
+    def open_system_log(self):
+        """What syslog(3) sends to; one test at a time has it."""
+        if os.geteuid() != 0:
+            self.skipTest("makes /dev/log")
+        turn = open(os.path.join(tempfile.gettempdir(), "oriel-test-syslog"), "w")
+        self.addCleanup(turn.close)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if os.path.exists("/dev/log"):
+            self.skipTest("there is a system log already")
+        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(log.close)
+        log.bind("/dev/log")
+        self.addCleanup(os.unlink, "/dev/log")
+        log.settimeout(LAST_RESORT)
+        return log
+
+    def check_logs(self, log, name, pid):
+        """The first line of this process, as LOG_DAEMON and LOG_INFO: others may be there."""
+        line = log.recv(1000).decode()
+        while f"[{pid}]: " not in line:
+            line = log.recv(1000).decode()
+        self.assertRegex(line, rf"^<30>.* {re.escape(name)}\[{pid}\]: .*\w")
 
     def start_fs(self, *options, path=None):
         path = path or self.socket

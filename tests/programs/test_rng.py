@@ -70,6 +70,12 @@ class Rng(Case):
             self.assertEqual(result.returncode, 2, wrong)
             self.assertIn("see oriel-rng --help", result.stderr)
 
+    def test_syslog(self):
+        log = self.open_system_log()
+        process = self.start_rng("--syslog", "--log-level=info")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        self.check_logs(log, "oriel-rng", process.pid)
+
     def test_once_and_signals(self):
         process = self.start_rng("--once")
         self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
