@@ -104,6 +104,11 @@ static int open_log(const struct daemon_device *device)
         return r < 0 ? fail("--syslog: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
+static int check_files(const struct daemon_device *device)
+{
+        return device->check_files ? device->check_files() : STATUS_SUCCESS;
+}
+
 /* ---- what says that this process is there ---- */
 
 /* The files of the process that was started, which has them to the end. The one in the sandbox leaves them to it; their
@@ -283,7 +288,7 @@ static int run(const struct daemon_device *device)
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
         if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
-            rehearse(device, &files, signals) != STATUS_SUCCESS)
+            check_files(device) != STATUS_SUCCESS || rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = daemon_open_socket(&files.socket);
         if (socket < 0)

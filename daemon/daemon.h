@@ -41,6 +41,10 @@ struct daemon_device {
          * everything said, or -1. It may set daemon_options.sandbox.root and more of its options. NULL: nothing to
          * check. */
         int (*check_options)(void);
+        /* When the whole command line is right, and nobody knows of the process: what is wrong with the files that it
+         * names, which the sandbox would make something else of. The exit status, with everything said. NULL: nothing
+         * to check. */
+        int (*check_files)(void);
         /* In the sandbox, without rights, before the filter of system calls: whatever has a name is opened here, and
          * threads may be started. The exit status, with everything said. */
         int (*new_device)(const struct daemon_start *start, void **out);

@@ -64,6 +64,7 @@ int main(int argc, char **argv)
                                 DAEMON_CAPABILITY(CAP_SETGID) | DAEMON_CAPABILITY(CAP_SETUID) |
                                 DAEMON_CAPABILITY(CAP_MKNOD) | DAEMON_CAPABILITY(CAP_SETFCAP),
                 .check_options = fs_check_options,
+                .check_files = fs_check_files,
                 .new_device = new_device,
                 .attach = attach,
                 .backend = backend,

@@ -255,19 +255,18 @@ static int check_usage(void)
         return wrong ? daemon_usage(wrong) : -1;
 }
 
-/* What is wrong with it is better said before the sandbox makes something else of it. */
-static int look_at_directory(void)
+int fs_check_files(void)
 {
         const char *path = fs_command_line.fs.shared_dir;
         _cleanup_(fd_closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-        return fd < 0 ? fail("can't share %s: %s", path, strerror(errno)) : -1;
+        return fd < 0 ? fail("can't share %s: %s", path, strerror(errno)) : STATUS_SUCCESS;
 }
 
 int fs_check_options(void)
 {
-        static int (*const steps[])(void) = {read_compat_options, check_usage, read_translations, read_xattr_options,
-                                             read_dax_policy,     read_parked, look_at_directory};
+        static int (*const steps[])(void) = {read_compat_options, check_usage,     read_translations,
+                                             read_xattr_options,  read_dax_policy, read_parked};
         int status = -1;
 
         for (size_t i = 0; status < 0 && i < ARRAY_SIZE(steps); i++)

@@ -26,5 +26,6 @@ extern const size_t fs_n_rows;
 
 /* Of struct daemon_device. */
 int fs_check_options(void);
+int fs_check_files(void);
 
 #endif

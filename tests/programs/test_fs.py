@@ -55,6 +55,14 @@ class Daemon(Case):
             self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0, options)
             self.assertEqual(process.wait(LAST_RESORT), 0, options)
 
+    def test_wrong_usage_before_missing_files(self):
+        """Whatever is wrong with the command line is said first."""
+        for options in ([], ["--fd=0", "--socket-path=s"], ["--fd=0", "--dialect=x"], ["--fd=0", "--uid-map=x"], ["--fd=0", "--modcaps=x"]):
+            result = run(ORIEL_FS, "--shared-dir=/nowhere", *options)
+            self.assertEqual((result.returncode, "(see oriel-fs --help)" in result.stderr), (2, True), (options, result.stderr))
+        result = run(ORIEL_FS, "--shared-dir=/nowhere", "--fd=0")
+        self.assertEqual((result.returncode, result.stderr), (1, "oriel: can't share /nowhere: No such file or directory\n"))
+
     def test_syslog(self):
         log = self.open_system_log()
         process = self.start_fs("--once", "--syslog", "--log-level=info")
