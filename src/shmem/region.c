@@ -174,8 +174,9 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         if (!tsearch(mapping, &region->tree, compare))
                 return -ENOMEM;
 
-        if (mapping->keep && region->kept < region->max_kept)
-                mapping->fd = fd_dup(fd);
+        int copy = mapping->keep && region->kept < region->max_kept ? fd_dup(fd) : -1;
+
+        mapping->fd = copy < 0 ? -1 : copy;
 
         int r = region->placement.place(region->userdata, mapping, fd);
 

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PAGE       UINT64_C(4096)
@@ -454,11 +455,47 @@ static void test_what_hangs_on_mappings(void **state)
         fd_close(fd);
 }
 
+static void test_no_descriptors_left(void **state)
+{
+        struct board board = {0};
+        const struct oriel_region_options options = {.struct_size = sizeof(options),
+                                                     .size = PAGES * PAGE,
+                                                     .placement = &board_ops,
+                                                     .userdata = &board,
+                                                     .keep_fds = 2};
+        const struct oriel_range range = {0, PAGE};
+        struct oriel_region *region;
+        struct rlimit limit, none;
+        int fd = memfd_create("t", MFD_CLOEXEC);
+
+        (void)state;
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none = (struct rlimit){0, limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+        int r = oriel_region_map(region, range, fd, 0, ORIEL_ACCESS_READ);
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_int_equal(r, 0);
+
+        struct oriel_mapping *mapping = oriel_region_find(region, 0);
+
+        assert_int_equal(oriel_mapping_fd(mapping), -1);
+        oriel_mapping_unref(mapping);
+        oriel_region_free(region);
+        fd_close(fd);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_refusals),   counted_test(test_what_hangs_on_mappings), counted_test(test_orphans),
-                counted_test(test_references), counted_test(test_a_million_operations),
+                counted_test(test_refusals),
+                counted_test(test_what_hangs_on_mappings),
+                counted_test(test_no_descriptors_left),
+                counted_test(test_orphans),
+                counted_test(test_references),
+                counted_test(test_a_million_operations),
         };
 
         return run_counted("region", tests);
