@@ -32,7 +32,7 @@ struct oriel_worker_options {
         unsigned threads;  /* 1 to 64 */
         unsigned poll_us;  /* how long to look for the next request before sleeping, where that is worth it: with one
                             * thread alone, since others would be asleep while one works on what it has found */
-        unsigned quick_us; /* 0: the driver is told of each answer at once */
+        unsigned quick_us; /* 0, or several queues: the driver is told of each answer at once */
 };
 #define ORIEL_WORKER_OPTIONS_LEAST offsetof(struct oriel_worker_options, quick_us)
 

@@ -58,7 +58,8 @@ struct slot {
 
 struct view {
         unsigned n, generation;
-        int epoll_fd; /* -1: descriptors have run out, so it looks now and then */
+        int64_t quick_ns; /* of a lone queue: another's request would keep its driver waiting */
+        int epoll_fd;     /* -1: descriptors have run out, so it looks now and then */
         struct slot slots[MAX_QUEUES];
 };
 
@@ -86,6 +87,7 @@ static void look_at_queues(struct thread *thread, struct view *view)
         view->n = worker->n_queues;
         for (unsigned i = 0; i < view->n; i++)
                 view->slots[i] = (struct slot){.queue = worker->queues[i]};
+        view->quick_ns = view->n == 1 ? (int64_t)worker->options.quick_us * 1000 : 0;
         view->generation = thread->seen = atomic_load(&worker->generation);
         pthread_cond_broadcast(&worker->settled);
         pthread_mutex_unlock(&worker->lock);
@@ -107,9 +109,10 @@ static void tell_all(struct view *view)
 }
 
 /* 1, or why it could not be pushed. */
-static int handle(const struct oriel_worker_options *options, struct slot *slot, struct oriel_chain *chain)
+static int handle(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot,
+                  struct oriel_chain *chain)
 {
-        const int64_t quick_ns = (int64_t)options->quick_us * 1000, begun = quick_ns ? now_ns() : 0;
+        const int64_t begun = quick_ns ? now_ns() : 0;
         ssize_t written = options->handle(options->userdata, slot->queue, chain);
         int r = written == -EINPROGRESS
                         ? 0
@@ -123,7 +126,7 @@ static int handle(const struct oriel_worker_options *options, struct slot *slot,
 }
 
 /* 1: there was a request. */
-static int take_one(const struct oriel_worker_options *options, struct slot *slot)
+static int take_one(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot)
 {
         struct oriel_chain *chain;
         int r = oriel_backend_queue_pop(slot->queue, &chain);
@@ -131,7 +134,7 @@ static int take_one(const struct oriel_worker_options *options, struct slot *slo
         if (slot->untold && r != 1)
                 tell(slot);
         if (r == 1)
-                r = handle(options, slot, chain);
+                r = handle(options, quick_ns, slot, chain);
         slot->waits = r < 0;
         slot->broken = r < 0 && r != -EAGAIN && r != -ENOMEM;
         return r;
@@ -143,7 +146,7 @@ static bool take_some(const struct oriel_worker_options *options, struct view *v
         bool some = false;
 
         for (unsigned i = 0; i < view->n; i++)
-                some = take_one(options, &view->slots[i]) == 1 || some;
+                some = take_one(options, view->quick_ns, &view->slots[i]) == 1 || some;
         return some;
 }
 

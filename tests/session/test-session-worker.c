@@ -13,7 +13,10 @@
 #include <oriel/worker.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { QUEUES = 8, SLOTS = 16, REQUESTS = 4000 };
 
@@ -33,7 +36,25 @@ struct device {
         struct oriel_worker *worker;
         pthread_t dispatcher;
         atomic_uint handled, starts, stops;
+        sem_t held, go_on; /* what a request of HOLD says and waits for */
+        atomic_bool in_vain;
 };
+
+#define HOLD UINT64_MAX
+
+static void hold(struct device *device)
+{
+        struct timespec last;
+
+        sem_post(&device->held);
+        clock_gettime(CLOCK_REALTIME, &last);
+        last.tv_sec += 60;
+        while (sem_timedwait(&device->go_on, &last) < 0)
+                if (errno != EINTR) {
+                        atomic_store(&device->in_vain, true);
+                        return;
+                }
+}
 
 /* Every fifth answer is given by the device itself, and every seventh is an error: nothing is written. */
 static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
@@ -44,6 +65,8 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         uint64_t number, answer;
 
         memcpy(&number, in->iov_base, sizeof(number));
+        if (number == HOLD)
+                hold(device);
         answer = answer_to(number);
         memcpy(out->iov_base, &answer, sizeof(answer));
         atomic_fetch_add(&device->handled, 1);
@@ -213,6 +236,47 @@ static void pass(const struct oriel_worker_options *options, uint64_t features, 
         close_device(&device);
 }
 
+static void send(struct traffic *traffic, unsigned queue, uint64_t number)
+{
+        struct slot *slot = &traffic->slots[queue][0];
+        const struct iovec in = {slot->in, sizeof(*slot->in)}, out = {slot->out, sizeof(*slot->out)};
+
+        *slot->in = number;
+        slot->busy = true;
+        assert_int_equal(oriel_driver_submit(traffic->session.driver, queue, &in, 1, &out, 1, slot), 0);
+        assert_int_equal(oriel_driver_kick(traffic->session.driver, queue), 0);
+}
+
+/* What one queue's request takes is no matter of another's answer, however quick that was. */
+static void test_answer_before_another_queues_request(void **state)
+{
+        const struct oriel_worker_options options = {.threads = 1, .quick_us = UINT32_MAX};
+        struct device device = {.backend = NULL};
+        struct traffic traffic = {.queues = 0};
+        int fds[2];
+
+        (void)state;
+        assert_int_equal(sem_init(&device.held, 0, 0), 0);
+        assert_int_equal(sem_init(&device.go_on, 0, 0), 0);
+        assert_int_equal(make_socketpair(fds), 0);
+        open_device(&device, &options, 2, fds[0]);
+        open_traffic(&traffic, FEATURES, 2, fds[1]);
+        send(&traffic, 0, HOLD);
+        while (sem_wait(&device.held) < 0)
+                assert_int_equal(errno, EINTR);
+        /* There when the first one is answered. */
+        send(&traffic, 1, HOLD);
+        sem_post(&device.go_on);
+        collect(&traffic, 0);
+        sem_post(&device.go_on);
+        collect(&traffic, 1);
+        assert_false(atomic_load(&device.in_vain));
+        oriel_driver_free(traffic.session.driver);
+        close_device(&device);
+        sem_destroy(&device.held);
+        sem_destroy(&device.go_on);
+}
+
 static const struct oriel_worker_options ways[] = {
         {.threads = 1},
         {.threads = 4},
@@ -266,6 +330,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_options),
+                counted_test(test_answer_before_another_queues_request),
                 counted_test(test_queues_and_threads),
                 counted_test(test_queues_that_come_and_go),
         };
