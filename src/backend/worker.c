@@ -54,6 +54,7 @@ struct slot {
         bool untold; /* something was answered, and the driver has not been told */
         bool waits;  /* for a buffer's memory, or is broken: there is nothing to ask a kick for */
         bool broken;
+        bool starved; /* memory had run out, of which nobody tells when it is there again */
 };
 
 struct view {
@@ -136,6 +137,7 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
         if (r == 1)
                 r = handle(options, quick_ns, slot, chain);
         slot->waits = r < 0;
+        slot->starved = r == -ENOMEM;
         slot->broken = r < 0 && r != -EAGAIN && r != -ENOMEM;
         return r;
 }
@@ -159,16 +161,19 @@ static bool want_kicks(const struct view *view)
         return some;
 }
 
-/* Until a driver kicks or the queues change; a polled queue is looked at again in a millisecond. */
+/* Until a driver kicks or the queues change. What no kick will come for is looked at again in a millisecond. */
 static void sleep_until_event(const struct view *view)
 {
         struct epoll_event event;
-        bool polled = false;
+        bool again = false;
 
-        for (unsigned i = 0; i < view->n; i++)
-                polled = polled || (oriel_backend_queue_kick_fd(view->slots[i].queue) < 0 && !view->slots[i].broken);
+        for (unsigned i = 0; i < view->n; i++) {
+                const struct slot *slot = &view->slots[i];
+
+                again = again || slot->starved || (oriel_backend_queue_kick_fd(slot->queue) < 0 && !slot->broken);
+        }
         if (view->epoll_fd >= 0)
-                epoll_wait(view->epoll_fd, &event, 1, polled ? 1 : -1);
+                epoll_wait(view->epoll_fd, &event, 1, again ? 1 : -1);
         else
                 usleep(1000);
 }

@@ -24,6 +24,20 @@ enum { QUEUES = 8, SLOTS = 16, REQUESTS = 4000 };
         (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) | \
          ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX))
 
+/* So many allocations fail, on threads that are not spared. In place of the C library's. */
+static atomic_int failures;
+static _Thread_local bool spared;
+
+void *reallocarray(void *old, size_t n, size_t size)
+{
+        if (!spared && atomic_load(&failures) > 0) {
+                atomic_fetch_sub(&failures, 1);
+                errno = ENOMEM;
+                return NULL;
+        }
+        return n && size > SIZE_MAX / n ? NULL : realloc(old, n * size);
+}
+
 static uint64_t answer_to(uint64_t number)
 {
         return number * 3 + 1;
@@ -277,6 +291,28 @@ static void test_answer_before_another_queues_request(void **state)
         sem_destroy(&device.go_on);
 }
 
+/* A request for which there was no memory is taken when there is some, though nothing more is sent. */
+static void test_no_memory_for_a_while(void **state)
+{
+        const struct oriel_worker_options options = {.threads = 1};
+        struct device device = {.backend = NULL};
+        struct traffic traffic = {.queues = 0};
+        int fds[2];
+
+        (void)state;
+        assert_int_equal(make_socketpair(fds), 0);
+        open_device(&device, &options, 1, fds[0]);
+        open_traffic(&traffic, FEATURES, 1, fds[1]);
+        spared = true;
+        atomic_store(&failures, 5);
+        send(&traffic, 0, 1);
+        assert_int_equal(oriel_driver_wait(traffic.session.driver, 0, 60000), 0);
+        assert_int_equal(atomic_load(&failures), 0);
+        collect(&traffic, 0);
+        oriel_driver_free(traffic.session.driver);
+        close_device(&device);
+}
+
 static const struct oriel_worker_options ways[] = {
         {.threads = 1},
         {.threads = 4},
@@ -331,6 +367,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_options),
                 counted_test(test_answer_before_another_queues_request),
+                counted_test(test_no_memory_for_a_while),
                 counted_test(test_queues_and_threads),
                 counted_test(test_queues_that_come_and_go),
         };
