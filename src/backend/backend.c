@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The life of a back-end and of its connection: options, attach, dispatch, disconnect, and the calls that send
+ * requests to the front-end. dispatch handles up to MAX_HANDLED messages; each passes the check of its row, then its
+ * handler, then is answered or refused.
+ *
+ * All of it but the requests at the end belongs to the dispatching thread; those may come from any thread, as
+ * requests.c has a lock. Callbacks may disconnect or free the back-end: while depth is above 0 that is only noted, and
+ * dispatch does it when its handlers have returned. */
+
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The table of handlers by request number, and the handlers that belong to no other file: features, config space,
+ * status, reset, shared objects, device state. A handler runs on the dispatching thread, after the request has passed
+ * all checks of its row (size, descriptors, feature), so it checks values only. Descriptors stay the message's unless
+ * taken with message_take_fd(). Each change of the agreed features is handed to requests.c too, which other threads
+ * use. */
+
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

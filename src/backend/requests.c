@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Requests on the back-end channel, from any thread. A request is sent under the lock and listed in `sent`; answers
+ * come in the same order, so each finishes the oldest. A thread that waits calls pump(): the first becomes the reader
+ * and receives without the lock, the others sleep on the condition until it has changed something.
+ *
+ * The lock is never held while a thread polls. requests_close() shuts the socket down and waits until no thread reads
+ * or sends; only then is the channel closed. A struct pending is its list's until requests_wait() takes it, or
+ * finish() frees it where nobody waits. */
+
 #include "backend/requests.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

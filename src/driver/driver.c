@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A virtio driver in user space: it brings a back-end up through the front-end library as a guest's driver and its VMM
+ * would. bring_up() is a table of steps, each of which needs those before it; introduce() is the part that a back-end
+ * after a reconnection goes through as well. All calls belong to one thread, which also dispatches the front-end.
+ *
+ * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was
+ * built, and stops the queues first while the back-end is still there. */
+
 #include "driver/driver.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The windows of a driver: one for each shared memory region that the back-end has, as a region of the front-end
+ * placed in a window of this process. With windows_as_memory each mapping is also announced to the back-end as guest
+ * memory (ADD_MEM_REG), at guest addresses above FIRST_WINDOW, so that buffers may lie in it. A mapping that the
+ * back-end knows has its window as its data; only the dispatching thread reads and writes that. */
+
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/range.h"

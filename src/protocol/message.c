@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Messages: building them, taking descriptors out of them, and checking one against its row of the protocol table.
+ * Both ends use the same checks, on a request before any handler and on a reply before anybody reads it: size, number
+ * of descriptors, feature, contents. -EPROTO means that the stream makes no sense any more, -EINVAL that the request
+ * fails, -EMFILE that this process lacked descriptors, 1 that a broken rule is tolerated. Nothing here blocks or has a
+ * lock. */
+
 #include "protocol/message.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A region's mappings, in a tree by range, and the rules for them: alignment, bounds, no overlap, exact unmaps,
+ * limits. The placement does the mapping; it is called with the region's lock held, so that tree and address space
+ * agree. The lock checks for errors: a placement or visitor that calls its region gets -EDEADLK instead of a deadlock.
+ *
+ * The tree has one reference to each mapping. place() inserts the node before it places the file, so nothing can fail
+ * after the guest sees it. Files are checked before the lock is taken, because their servers may make that wait. */
+
 #include "base/fd.h"
 #include "base/range.h"
 #include "base/struct.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A window: an address range of this process, reserved once and never given back in part, in which a region's mappings
+ * replace holes. A hole is zeros, or a sink: a memfd mapped again and again that swallows stores. Unmapping puts the
+ * hole back with MAP_FIXED, because an munmap() would leave a gap for the process's next mmap().
+ *
+ * A map needs VMAs, which vm.max_map_count limits for the whole process; hold() and release() count them in one atomic
+ * for all windows. The placement's calls come with the region's lock held, which covers `held` as well. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/guard.h"

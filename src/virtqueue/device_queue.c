@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The device's side of a virtqueue, for split and packed rings: struct device_format has what differs. pop fetches the
+ * descriptors of the next buffer, copies them and checks them before it consumes anything; push writes the used entry,
+ * in the order of pops where IN_ORDER was negotiated. One thread at a time: the caller has the lock.
+ *
+ * A chain that is out holds a reference to its memory and may outlive the queue, which then sets chain->queue to NULL;
+ * push and drop free such a chain. A rule that the driver breaks ends the queue: failure.error stays, and every call
+ * returns it. */
+
 #include "virtqueue/device_queue.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The driver's side of a virtqueue, for split and packed rings: struct driver_format has what differs. Nothing that
+ * the device could have changed is believed: tokens, lengths and free descriptors are kept in arrays of this process,
+ * and a used id is checked against them. With IN_ORDER one used entry stands for all buffers up to its own, and
+ * collect returns them one by one. One thread at a time: the caller has the lock. Barriers pair with those of
+ * device_queue.c. */
+
 #include "virtqueue/driver_queue.h"
 
 #include "base/cleanup.h"

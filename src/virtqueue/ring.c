@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What both sides of a virtqueue use: the check of a ring's options, the search for its three parts in guest memory,
+ * the reason why a queue ended, and event suppression of packed rings. The first failure is kept, later ones change
+ * nothing. Parts must be whole and aligned in this process's memory, not only by their guest addresses.
+ * packed_set_event() and packed_wants_event() are the two ends of one release and acquire pair on the flags. */
+
 #include "virtqueue/ring.h"
 
 #include "base/range.h"
