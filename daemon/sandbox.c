@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The sandbox of every daemon. sandbox_enter() clones a process with the namespaces that the mode asks for; the parent
+ * writes the maps of users and groups, then one byte to a pipe, and the child, which waits for that byte, changes its
+ * ids and its root. The parent keeps the pipe open, so that the child finds out if it ends early. It must run before
+ * any thread is started.
+ *
+ * Order in the child: /proc/self/fd is opened before the root changes, PR_SET_PDEATHSIG is set again after the ids
+ * have changed, and capabilities go last, by the daemon's call of sandbox_drop_capabilities(). */
+
 #include "daemon/sandbox.h"
 
 #include "base/cleanup.h"

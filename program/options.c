@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The parser for tables of struct option_row, on getopt_long(3). Long options have their row's index as getopt's
+ * value, so HELP and VERSION lie above any index, and a value that is no index is a row's letter. set() converts one
+ * value by the kind of its row; both the command line and option_parts_parse() (NAME=VALUE,...) use it. Errors are one
+ * line on stderr and STATUS_USAGE. Strings are not copied: they point into argv, or into the storage that the caller
+ * gave. */
+
 #include "program/options.h"
 #include "base/cleanup.h"
 #include "base/range.h"

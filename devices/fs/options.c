@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The command line of oriel-fs. Each option is a row of fs_rows whose target is a field of fs_command_line; options
+ * whose text needs more than a row (-o, --translate-uid, --xattrmap, --dax, --parked) are stored as text first. After
+ * parsing, fs_check_options() runs its steps in order, the first that fails gives the exit status, and then derives
+ * what the sandbox needs. It runs before the sandbox, on the only thread; results live in static variables until the
+ * process ends. */
+
 #include "devices/fs/options.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Acting for the guest's user while a file is made. It changes the calling thread alone: setfsuid(2) and setfsgid(2)
+ * change one thread, set_groups() avoids the C library's function, which would change all, and umask(2) needs
+ * unshare(CLONE_FS) once in each thread. Leaving uid 0 drops the capabilities over files, so keep_access() raises
+ * CAP_DAC_OVERRIDE again.
+ *
+ * Each take or drop is undone by its restore function before the thread handles another request. `own` is written by
+ * credentials_init() before the threads start. */
+
 #include "devices/fs/core/credentials.h"
 #include "base/syscalls.h"
 

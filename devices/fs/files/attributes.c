@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What the guest is told of a file: statx(2) results translated to FUSE attributes, and how long it may cache them.
+ * attributes_read() reads twice where there are shadows: it merges them with the file first, so that times and sizes
+ * include what the guest has stored, and looks after the size that is then told. Everything else here only converts,
+ * takes no lock, and applies the maps of --translate-uid and --translate-gid to owners. */
+
 #include "devices/fs/files/attributes.h"
 
 #include "base/range.h"

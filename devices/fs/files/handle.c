@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The table of open files and directories, by the fh that the guest has. fs->lock covers the table and inode->handles;
+ * the count of references is atomic, and the last handle_put() closes the descriptor, without that lock if its caller
+ * holds none. The guest can release a handle as soon as it is in the table, so insert() stores fh under the lock.
+ * Where no descriptor is left, handle_add() asks room_make() for some once and tries again. */
+
 #include "devices/fs/files/handle.h"
 
 #include "base/fd.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Descriptors of files that the guest has released, kept in an array of places. An inode remembers its last place
+ * (inode->parked), so taking a descriptor is one comparison of node IDs; a new one goes to that place if it is empty,
+ * else to the place whose turn it is, and closes what was there. A place owns its descriptor, which counts in
+ * fs->held_fds.
+ *
+ * fs->lock covers the places. It is released before any close(2), which a remote file system can make wait. Only file
+ * systems known to be local are parked. */
+
 #include "devices/fs/files/parked.h"
 
 #include "base/fd.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The parser of --xattrmap and the lookup by its rules. A rule is fields between separators, of which the rule's first
+ * character is the one; parse_rule() cuts them in place, so the rules point into the map's copy of the text. "map" is
+ * expanded to the rules that it stands for. The first rule wins whose key (guest to host) or prefix (host to guest)
+ * begins the name; a name without a rule is denied. A map never changes after xattr_map_parse(), so lookups take no
+ * lock. */
+
 #include "devices/fs/files/xattr_map.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* SETLKW requests that can't have their lock yet. waiting_add() keeps such a request in a list, and whoever frees a
+ * lock signals wake_fd; the housekeeper calls fs_retry_locks() then, and every 20 ms while some wait, since host
+ * programs free locks too. A search over owners and waiting requests refuses one that would close a cycle of POSIX
+ * locks.
+ *
+ * The lock of struct waiting_locks is taken before fs->lock. A request leaves the list in finish() alone, which writes
+ * its answer, gives its references back and calls options.answered() with that lock held. */
+
 #include "devices/fs/locks/waiting.h"
 
 #include "base/fd.h"

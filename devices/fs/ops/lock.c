@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The requests GETLK, SETLK, SETLKW and INTERRUPT. FUSE_LK_FLOCK in the request tells flock(2) locks, which belong to
+ * an open handle (lock_whole()), from POSIX locks, which belong to a lock owner of a file (lock_part()); each kind is
+ * refused with -ENOSYS unless it was negotiated. A SETLKW that must wait goes to the list of waiting.c, which takes
+ * the references of struct lock_wanted; else take_lock() gives them back. Whoever frees or weakens a lock calls
+ * waiting_wake(). */
+
 #include "devices/fs/locks/lock.h"
 #include "devices/fs/core/operations.h"
 #include "devices/fs/core/state.h"

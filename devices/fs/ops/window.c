@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The requests SETUPMAPPING and REMOVEMAPPING. Ranges come from the guest: they are checked against the page size, the
+ * window and the largest file offset before window.c of devices/fs/window/ sees them. A file is opened read-write
+ * where possible even for a mapping to be read, because the guest later asks for the same range to be written, and
+ * replacing a mapping leaves it missing for a moment. REMOVEMAPPING submits all unmaps of a request, then waits for
+ * them. */
+
 #include "base/fd.h"
 #include "base/range.h"
 #include "devices/fs/core/operations.h"

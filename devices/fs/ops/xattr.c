@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The requests GETXATTR, SETXATTR, LISTXATTR and REMOVEXATTR, and the security label that a new file gets. A name from
+ * the guest passes name_on_host(), which refuses access lists that the guest does not enforce and applies --xattrmap;
+ * translate() is the way back.
+ *
+ * fgetxattr(2) does not take an O_PATH descriptor, and a file is not opened for its attributes, because open(2) may
+ * have effects. So the calls name the descriptor's entry in /proc/self/fd, which is the working directory: see
+ * fs_new(). */
+
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
@@ -13,9 +22,6 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(setxattr), SYSCALL(getxattr), SYSCALL(listxattr), SYSCALL(removexattr));
-
-/* An O_PATH descriptor has no extended attributes for fgetxattr(2), and a file is not opened for them, as that may do
- * things; so its name in /proc/self/fd is used, which is relative to the working directory, see fs_new(). */
 
 /* Access lists are not to be read or changed where the guest's kernel does not enforce them. */
 static bool is_unknown_acl(const struct fs *fs, const char *name)

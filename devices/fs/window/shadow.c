@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A three-way merge of a file and its shadow. Each shadow has three views of one part of the file: bytes (the memfd
+ * that the guest maps), base (what both had when they were last merged) and, if writable, file (a shared mapping that
+ * process_vm_writev() stores through, so that a file cut short is an error and no SIGBUS). merge() compares them STEP
+ * by STEP: where bytes differ from base the guest has stored, where the file differs from base somebody else has.
+ *
+ * Order of locks: the lock of struct shadowed_file, which covers merges and its list of shadows, before the lock of
+ * struct shadows, which covers the list of files and their references. Two files are locked by address. */
+
 #include "devices/fs/window/shadow.h"
 
 #include "base/fd.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The table of what is mapped in the DAX window, and the requests to the front-end that change it. The lock covers the
+ * table and the order of submissions; it is never held while an answer is waited for. So a map or unmap is submitted
+ * and entered under the lock, waited for without it, and settle_map() finds its mapping again by serial number,
+ * because another thread may have replaced it meanwhile.
+ *
+ * window_try() maps memfds of its own to find what a front-end can't do. What such a front-end can't map goes to a
+ * shadow; the mapping owns the shadow and frees it after the unmap. */
+
 #include "devices/fs/window/window.h"
 
 #include "base/fd.h"
