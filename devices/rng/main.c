@@ -29,8 +29,8 @@ static struct oriel_backend *backend;
 static struct oriel_worker *worker;
 static int64_t next_ns; /* when the driver has waited for all that it was given */
 
-/* How many of @size bytes the driver may have now, at least one: for a tenth of a second, so that who stops the queue
- * does not wait for long. */
+/* How many of @size bytes the driver may have now: for a tenth of a second, and at least one, which at the least rate
+ * takes a second. Who stops the queue waits for no longer. */
 static size_t allowed(size_t size)
 {
         if (rate == 0 || size == 0)

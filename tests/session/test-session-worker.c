@@ -35,7 +35,7 @@ void *reallocarray(void *old, size_t n, size_t size)
                 errno = ENOMEM;
                 return NULL;
         }
-        return n && size > SIZE_MAX / n ? NULL : realloc(old, n * size);
+        return n == 0 || size == 0 || n > SIZE_MAX / size ? NULL : realloc(old, n * size);
 }
 
 static uint64_t answer_to(uint64_t number)

@@ -16,9 +16,10 @@
 #include "devices/fs/files/mounts.h"
 #include "devices/fs/files/parked.h"
 
-/* Taken back at once: enough for a while. And so many inodes are looked at for it. */
+/* Taken back at once: enough for a while. */
 #define ENOUGH 64
-#define LOOKS  4096
+/* Inodes that are looked at while others wait for the lock. */
+#define LOOKS 4096
 
 /* With the lock. The root's descriptor stays. */
 static bool has_descriptor(const struct inode *inode)
@@ -26,13 +27,14 @@ static bool has_descriptor(const struct inode *inode)
         return inode->fd >= 0 && inode->nodeid != FUSE_ROOT_ID;
 }
 
-/* A reference to the next inode that has a descriptor, not more than @left inodes on. NULL: none. */
-static struct inode *next_with_descriptor(struct fs *fs, unsigned *left)
+/* A reference to the next inode that has a descriptor, not more than @left inodes on. NULL: none among so many as are
+ * looked at at a time. */
+static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
 
         pthread_mutex_lock(&fs->lock);
-        for (; *left > 0 && !inode; --*left) {
+        for (unsigned looks = LOOKS; *left > 0 && looks > 0 && !inode; --*left, --looks) {
                 inode = ids_next(&fs->inodes, &fs->room.next_slot);
                 if (!inode)
                         fs->room.next_slot = 0;
@@ -75,25 +77,19 @@ static bool spare_descriptor(struct fs *fs, struct inode *inode)
         return fd >= 0;
 }
 
-static bool has_room(struct fs *fs)
-{
-        pthread_mutex_lock(&fs->lock);
-
-        bool room = fs_has_room(fs);
-
-        pthread_mutex_unlock(&fs->lock);
-        return room;
-}
-
 static bool spare_descriptors(struct fs *fs)
 {
-        unsigned left = LOOKS, spared = 0;
+        unsigned spared = 0;
 
         if (fs->options.file_handles != FS_HANDLES_PREFER)
                 return false;
         pthread_mutex_lock(&fs->room.lock);
+        pthread_mutex_lock(&fs->lock);
 
-        bool room = has_room(fs);
+        bool room = fs_has_room(fs);
+        uint32_t left = fs->inodes.n_slots + 1;
+
+        pthread_mutex_unlock(&fs->lock);
 
         while (!room && left > 0 && spared < ENOUGH) {
                 struct inode *inode = next_with_descriptor(fs, &left);
