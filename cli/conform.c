@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel conform: its command line, and the choice between the two suites. Rows fill one static struct conform_options,
+ * of which each run uses a copy with the file of --json added. That file is opened before the suite runs. Signals are
+ * caught from then on: they end waits (process_interrupted()), and the suite stops the peer itself. */
+
 #include "base/cleanup.h"
 #include "cli/commands.h"
 #include "conform/common/process.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* One record as a JSON object, for --json and for the page. Common fields come first, then those of the record's kind;
+ * for payloads that a program would otherwise have to parse out of the text (features, mappings, regions)
+ * add_contents() has a table of functions, each called only where the payload has its exact size. A payload may be
+ * from a hostile peer: it is copied out before its fields are read. The object is the caller's. Runs on the recorder's
+ * thread. */
+
 #include "base/cleanup.h"
 #include "trace/output.h"
 

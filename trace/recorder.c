@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The thread that writes the trace, so that neither files nor formatting delay the relay. It takes all records there
+ * are from the record log, feeds each to the tracker (which matches replies to requests) and writes it as text, JSON
+ * or into the page; every record is flushed. The log, which has a lock, is all that both threads share: tracker and
+ * files belong to the recorder's thread until recorder_finish() has joined it. Output files stay the caller's. */
+
 #include "trace/recorder.h"
 #include "base/cleanup.h"
 #include "program/printable.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The loop of one traced session: a pair of sockets and two streams for each channel, polled together. Pair 0 is the
+ * main channel and stays until the session ends; SET_BACKEND_REQ_FD adds another (divert()): the back-end gets an end
+ * of a new socket pair instead of the front-end's socket. A pair owns its two sockets. A stream that is crowded has no
+ * event to wait for, so step() polls with RETRY_MS then. One thread; records go to another through record_log. */
+
 #include "trace/relay.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

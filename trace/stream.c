@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* One direction of a traced channel. stream_pump() receives at most to the end of one message, sends what it has, and
+ * records the message when all of it is gone. Each recvmsg() asks for no byte past the message, as descriptors of the
+ * next would come along; descriptors are sent with the byte that they came with, then described for the record and
+ * closed. What is not vhost-user makes the stream raw: bytes pass as they come.
+ *
+ * Sockets are non-blocking by MSG_DONTWAIT alone, since their flags are shared with the peers. A stream owns the
+ * descriptors in its cargo, and not its two sockets. One thread, the relay's. */
+
 #include "trace/stream.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel demo: starts oriel-fs on a directory, brings it up with the library's driver, maps every file through the
+ * window and compares it with the file. Then it stores to a scratch file through the window, and demo_machine()
+ * compares what a guest reads. The window's ranges are slots used in turn; what a slot showed is removed before it
+ * shows the next. compare_bytes() reads the window with process_vm_readv(), so that a file cut short meanwhile is an
+ * error and no SIGBUS. Signals set a flag that the loops over files and ranges look at. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"

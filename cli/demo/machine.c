@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The part of oriel demo that takes a virtual machine. A scratch directory has two files: "list", the names of the
+ * files to read, and "sums", where the guest writes what it has found in each (guest/shared.h). `oriel run` is started
+ * as a child with the tree and that directory shared; then each sum is compared with one made here. A sum past the
+ * last file tells that the guest has come to its end. The signal handlers have no SA_RESTART, so that waitpid() ends.
+ */
+
 #include "cli/demo/machine.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The client's cache of what the DAX window shows: one slot for each range of 2 MiB, found by node and index in a
+ * tree. dax_find() answers at once: a range that is not there yet takes the slot that was unused for longest and is to
+ * be asked for by the caller (struct dax_ask), who uses FUSE_READ meanwhile; dax_asked() ends that. A slot being asked
+ * for is neither reused nor forgotten before its answer. There is no lock: one thread uses a struct dax. */
+
 #include "clients/fs/dax.h"
 #include "base/cleanup.h"
 

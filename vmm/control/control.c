@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The QMP commands and events of a machine, on top of the server in qmp.c: a table of commands, and a switch from
+ * machine events to QMP events. Names and forms are QEMU's where QEMU has the same. Everything runs on the machine's
+ * owner's thread, so a command may call the machine directly; reset and quit are left to the owner by control_ops,
+ * which must return at once, so that the answer comes before the reset. */
+
 #include "vmm/control/control.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Descriptions of a machine's devices as JSON, in the form of QEMU's x-query-virtio commands, and oriel-query-shmem of
+ * this project's own. Values are read through virtio_get_info(), virtio_get_queue() and oriel_region_list(), each of
+ * which takes its own lock: one object is consistent in itself, two need not be of one moment. Mappings are referenced
+ * while they are described and may have been unmapped meanwhile. */
+
 #include "vmm/control/query.h"
 
 #include "base/cleanup.h"

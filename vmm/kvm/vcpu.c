@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A vcpu: its creation, and the thread that runs it. The thread loops over KVM_RUN and hands each exit to the
+ * callbacks of struct kvm_exits, on this thread and without a lock. To stop it, others set kvm->stopping, set
+ * immediate_exit and send VCPU_KICK; the thread clears immediate_exit before it looks at stopping, so no kick is lost.
+ * It then parks under kvm->lock until the machine goes on, or returns when the machine has ended. */
+
 #include "base/fd.h"
 #include "vmm/kvm/machine.h"
 

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Puts the parts of a machine together, and decides what happens to what a vcpu can't do itself. build() makes KVM,
+ * buses and platform, begins the devices (each connects on its own thread), loads the kernel, and only then waits for
+ * the back-ends.
+ *
+ * Functions named do_ run on a vcpu's thread, device_ ones on a device's; they tell the owner's thread by events_put()
+ * and never wait for a back-end. Public functions belong to the owner's thread. A fault is first mended, in every
+ * window if its address is unknown; after FAULT_TRIES it takes the device away, or pauses the machine. */
+
 #include "vmm/machine/machine.h"
 
 #include "base/cleanup.h"

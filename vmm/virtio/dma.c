@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tells every device's back-end of memory that the others have mapped. The list of pieces and each listener's queue of
+ * changes are under one lock; a change holds a reference to its piece, and its listener's eventfd is signalled. Adding
+ * a piece therefore never waits for a back-end: the listener's thread takes changes with dma_next() and sends them. A
+ * removal of a piece whose addition is still queued cancels that. A piece holds a reference to its mapping, whose
+ * descriptor it needs. */
+
 #include "vmm/virtio/dma.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The calls on a virtio device from outside: creation, plugging, quitting, reset, mending, queries. The device's own
+ * thread (session.c) speaks to the back-end; these functions leave a wanted state under virtio->lock, wake that
+ * thread, and never wait for the back-end, but for virtio_wait() and, up to a deadline, virtio_join() and
+ * virtio_finish_reset(). cut() shuts a duplicate of the connection down, so that what the thread waits for fails.
+ * After virtio_join() the thread's own fields are virtio_free()'s. */
+
 #include "vmm/virtio/virtio.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A window of the guest: a host window (oriel_window) with a region placed in it, shown by one KVM memory slot.
+ * place() adds to the library's placement what a VMM needs: each mapping's struct placed, and its announcement to
+ * other devices (dma.c). Where a file has become shorter, private zeros cover the mapping's end, as far as
+ * placed->shown tells; window_heal() shows the file again.
+ *
+ * The region's lock covers struct placed: placement calls, oriel_region_each() and oriel_region_at() run with it held.
+ * The guest's address is atomic, because any vcpu asks for it. */
+
 #include "vmm/virtio/window.h"
 
 #include "base/cleanup.h"

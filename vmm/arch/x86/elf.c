@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Loads an ELF kernel: by its PVH note into protected mode, or by this project's own note straight into user mode (the
+ * guest/ program). The file is untrusted: every offset is checked against the file, every segment against guest memory
+ * and against the others, before a byte is placed. Order of elf_load(): headers, notes, entry, check of all segments,
+ * loading, start information, entry registers. Each error is one line for the user by loader_fail(). */
+
 #include "vmm/arch/x86/load.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The fixed hardware of ACPI: PM1 event and control registers and the reset register, byte by byte, so that a guest's
+ * access may have any size. One lock covers the registers and the level of the interrupt, which is told with it held
+ * so that changes arrive in order. Power off and reset are called after it is released. */
+
 #include "vmm/arch/x86/pm.h"
 #include "vmm/arch/x86/layout.h"
 
