@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The least that a map over a socket can cost, for comparison: request and reply are the protocol's in size and
+ * descriptors, the peer calls mmap() and answers, and nothing is checked or recorded. Sockets block, and a request is
+ * one sendmsg() and one recvmsg(). The peer maps at one fixed place, so an unmap (a request without a descriptor) puts
+ * zeros back there. The peer is always a child of this program. */
+
 #include "bench/common/floor.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The figures of oriel bench fs as an SVG picture: for each row how many times better the first side is, on a
+ * logarithmic scale, and an upright line at the bar. Ratios where less is better are inverted, so longer is always
+ * better. measure() walks the rows like the drawing does, to know height and scale before the first line is written: a
+ * change of one is a change of the other. Text goes through write_text(), which escapes it. Colours follow the
+ * reader's light or dark scheme. */
+
 #include "bench/common/figures.h"
 #include "program/printable.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The ratios as a picture: how many times better the first is, whether more or less is better, on a logarithmic scale.
- * It is SVG that follows the reader's light or dark colours. */
 
 #define WIDTH   760
 #define LEFT    230 /* of the scale */

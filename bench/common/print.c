@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The figures of oriel bench fs as a table and as JSON. Both walk the figures in order and begin a section where it
+ * differs from the figure before, so figures of one section must stand together. A side without samples is a dash in
+ * the table and absent in JSON; a ratio is told only where both sides were measured. Names of directories and commands
+ * are made printable first. */
+
 #include "bench/common/figures.h"
 #include "bench/common/measure.h"
 #include "program/printable.h"

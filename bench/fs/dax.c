@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The DAX rows of oriel bench fs: reads of random pages through the window against FUSE_READ and against a plain
+ * mapping of the same file, and a file that is read through a window smaller than it. The random reads share one
+ * session, the two scans have one each, and all take turns. Every page read is checked, so a window that shows other
+ * bytes fails the benchmark. Sessions and scans are closed after any failure, in the order scan, session. */
+
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -11,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-
-/* Reading through the window of oriel-fs. */
 
 #define PAGE 4096
 

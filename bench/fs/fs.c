@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel bench fs: for each directory it makes the files, runs every part (operations, memory, DAX, guests), and prints
+ * or draws the figures. Back-ends that are compared take turns within a run, and the order changes from run to run.
+ * Rows not chosen by --only have no figure: figures_find() gives NULL, which figure_sample() accepts. place_remove()
+ * runs after any failure. An interrupt is a signalfd that the parts read through interrupted(). */
+
 #include "bench/fs/fs.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

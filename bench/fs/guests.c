@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How much memory GUESTS processes take that read the same file by DAX. Each is a child with a driver and a back-end
+ * of its own; once it has read the file it sends its process IDs over a socket and sleeps until that is closed, so all
+ * are alive when memory is summed. The sum is PSS, which counts a shared page once. A child closes the sockets of
+ * earlier ones, else they would not see theirs end. All children are waited for, also after a failure. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "bench/fs/fs.h"
@@ -12,9 +18,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* How much memory guests take that read the same file by DAX. Each is a process of its own with a back-end of its own.
- */
 
 #define GUESTS 8
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The scratch directory of oriel bench fs, and the files in it: data and written have known contents (data_word()),
+ * list and tree are empty files. make_file() ends with fdatasync(2), so that no write-back disturbs a measurement.
+ * Those that make something report their failure and return -1. place_remove() removes whatever is there, and accepts
+ * a place that was never made. interrupted() reads the signalfd and reports once; loops over files ask it. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "bench/fs/fs.h"
@@ -13,8 +19,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* The scratch directory of oriel bench fs, and what is in it. */
 
 bool interrupted(const struct place *place)
 {

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The FUSE operations that oriel bench fs measures, each a struct load_ops: ask() sends the next request of a slot and
+ * returns 1 when there is no more to ask, answered() checks the answer and counts it. slot->step tells which request
+ * of a sequence (OPEN, RELEASE) is next. Slots are answered in any order, so what a request needs later is in its
+ * slot; what is taken in turns is in struct rows_state. One thread. */
+
 #include "bench/fs/rows.h"
 
 #include <fcntl.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The table of the operations that oriel bench fs measures, each at depth 1 and LOAD_DEPTH_MAX: what they are called,
+ * the bar to be reached, and the files that they need. A measurement first runs an eighth of a block to warm up. A
+ * block is passes of load_run(); what a pass leaves behind (lookups to forget, bytes to check) is dealt with in
+ * end_pass(), outside of the time that counts. */
+
 #include "bench/fs/rows.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -11,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The operations that are measured, each at depth 1 and 32. */
 
 /* What was written last is in the file. */
 static int check_written(struct rows_state *state)

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Reads a whole file through the window with two threads. This one is the driver: it asks for ranges, IN_FLIGHT at
+ * once, and gives each that is mapped to the reader's thread, which touches every page and checks a word of it. Each
+ * slot has ranges of the window of its own; before it reuses one it waits until the reader is done with it
+ * (await_read()), then removes the mapping. The reader's lock covers given, given_as and the counters; pages are read
+ * without it. */
+
 #include "bench/fs/scan.h"
 
 #include "base/cleanup.h"

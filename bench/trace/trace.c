@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel bench trace: what the tracer adds to a round trip, for GET_FEATURES on the main channel and for SHMEM_MAP on a
+ * back-end channel. Peers and tracers are children; this process asks, directly and through the tracer in turns, BLOCK
+ * round trips each, and compares medians. Where CPUs are not shared, the answering child is on another CPU than this
+ * process. Children die with this process, and end_children() ends and waits for all of them. */
+
 #include "bench/trace/trace.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for replies and acknowledgements: exactly one where it is due, none where it was not asked for. valid[] has a
+ * correct form of each request, in the order in which a front-end sends them; acknowledged() sends all up to the one
+ * that its row names, since later ones need the earlier. A peer that closes or stays silent on the way fails the case.
+ *
+ * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
+ * process lives afterwards. */
+
 #include "conform/backend/backend.h"
 
 #include <linux/virtio_config.h>

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for the framing of messages: headers that are none, each row of the protocol table spoiled in one way
+ * (spoilers[], by the row's argument), messages in pieces, several at once, and connections that end inside a message.
+ * What is no message may be answered in any way or not at all; then the case waits SETTLE_MS and closes.
+ *
+ * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
+ * process lives afterwards. */
+
 #include "conform/backend/backend.h"
 
 #define SETTLE_MS 100 /* how long a peer may think about what is no message before it is left */

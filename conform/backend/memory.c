@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for memory tables: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG and GET_MAX_MEM_SLOTS, as they should be, repeated
+ * (to find descriptors that are left open), and wrong in numbers, ranges or files. One function serves several rows by
+ * trial->row->argument: LIE() packs three counts into it, ODD() a kind of region and the answers that are allowed.
+ *
+ * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
+ * process lives afterwards. */
+
 #include "base/fd.h"
 #include "conform/backend/backend.h"
 

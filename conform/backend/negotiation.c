@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for negotiation: features and protocol features in the orders that the specification allows, bits that were
+ * not offered, status, number of queues, and requests whose feature was not negotiated. Those that need another
+ * negotiation than the usual one open a second connection (back_open(), back_reopen()). A peer may ignore what was not
+ * negotiated: then SILENT is an allowed answer.
+ *
+ * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
+ * process lives afterwards. */
+
 #include "conform/backend/backend.h"
 
 #include <inttypes.h>

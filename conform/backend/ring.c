@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for hostile split rings: a function for each fills a started ring with what no driver should write, then the
+ * ring is kicked. A second ring beside it, where the peer has two queues, must be untouched. The peer may close the
+ * connection or go on, but GET_VRING_BASE must be answered if it goes on. SETTLE_MS is how long it has to look at the
+ * ring: more time can find more, and never fails a peer that is right.
+ *
+ * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
+ * process lives afterwards. */
+
 #include "base/fd.h"
 #include "conform/backend/backend.h"
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Rings for the cases of this folder: where each lies in guest memory, and the requests that bring one up. Ring n has
+ * a piece of PIECE bytes; back_ring() clears it, back_ring_addr() tells the peer of it, in guest or user addresses by
+ * what was negotiated. back_start_ring() and back_prepare() stop at the first answer that is no yes and say in *at
+ * which request that was. Descriptors stay the caller's. */
+
 #include "conform/backend/backend.h"
 
 #include <linux/virtio_config.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The process of the peer that is tested. It gets a process group of its own and PR_SET_PDEATHSIG, so it ends with
+ * this process and its descendants in the group can be stopped with it. process_runs() is the one place that waits
+ * without blocking and notes the status; process_stop() sends SIGTERM, then SIGKILL to the whole group. The signal
+ * handlers only set a flag, which every wait of the suite looks at. */
+
 #include "conform/common/process.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Runs a suite of conformance cases: chooses those that --only names, lets the suite's own function try each, and
+ * reports as TAP and JSON. A verdict is made by passes(), fails() or skips(), which store its reason in trial->got;
+ * expect() compares the answer of a peer with the set that is allowed, and adds a remark only where another answer
+ * would have been right too. A case during which the user interrupts is not reported, and the plan ends with a
+ * bail-out. */
+
 #include "conform/common/suite.h"
 #include "conform/common/process.h"
 #include "conform/common/report.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Sending and receiving messages as a hostile or careless peer may: any header, size, number of descriptors, or a part
+ * of a message. Nothing is checked against the protocol's table on the way out. Descriptors go with the first byte,
+ * and stay the caller's. Sockets are used with MSG_DONTWAIT and polled up to the deadline; an interrupt by the user
+ * ends each wait as a time-out does. */
+
 #include "conform/common/wire.h"
 #include "base/fd.h"
 #include "conform/common/process.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for the back-end channel itself: requests that are unknown, were not negotiated or have the wrong size,
+ * headers that are none, noise, and a message sent byte by byte. After what is no message the stream has no defined
+ * state, so those cases drop the connection (front_drop()) and the next case gets another.
+ *
+ * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
+ * front_map() has mapped is unmapped when it ends. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for the end of a session: a reset by the driver, connections that end at rest, with answers on their way or
+ * inside a message, and a new connection afterwards. The process must live, and the mappings must be gone. Only the
+ * user can cause a reset: --reset names a shell command, which finds the peer's process in ORIEL_PEER. A front-end
+ * that does not connect again is skipped, not failed. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases with many live mappings, and how long one takes with few and with many. Unlike in other files, mappings stay
+ * from case to case: each row maps on until its number is live (f->n_live), and live-unmap removes them all, so the
+ * order of rows matters. They use the second half of the region and one file, f->live_fd; live_place() keeps them
+ * apart so that the kernel can't merge two. */
+
 #include "base/clock.h"
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"

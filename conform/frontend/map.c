@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for SHMEM_MAP and SHMEM_UNMAP that a front-end must serve, and for unmaps that it must refuse. Where /proc can
+ * be read, see() also checks how often, and how, the process has the file mapped after each answer. Each case has a
+ * memfd of its own, so mappings of other cases don't count.
+ *
+ * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
+ * front_map() has mapped is unmapped when it ends. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 

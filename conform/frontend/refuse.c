@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for SHMEM_MAP requests that a front-end must refuse: wrong places, lengths and flags, overlaps, and
+ * descriptors that are no file. Refusing means an answer: closing the connection passes only where the message itself
+ * breaks its row. After each refusal nothing of the file may be mapped, and what was there before must be whole.
+ *
+ * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
+ * front_map() has mapped is unmapped when it ends. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The main channel of the suite for front-ends: a back-end that accepts every request that it understands, offers one
+ * shared memory region, and does nothing with its rings. front_handle() checks each request against its row, and keeps
+ * the first violation for the cases to look at, but serves the request all the same where it can. Every request is
+ * noted; one without a handler is acknowledged if that was asked for. State is that of struct front_end; one thread. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 
@@ -7,8 +13,6 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <string.h>
-
-/* The main channel: a back-end that agrees to everything that it understands. */
 
 #define MEM_SLOTS 509
 
