@@ -261,8 +261,8 @@ static void print(const struct series *series, size_t n, bool as_json)
 int bench_trace(int one_cpu, int as_json)
 {
         static struct series series[] = {
-                {.name = "GET_FEATURES", .key = "get_features", .memfd = -1},
-                {.name = "SHMEM_MAP", .key = "shmem_map"},
+                {.name = "GET_FEATURES", .key = "get_features", .sockets = {-1, -1}, .memfd = -1},
+                {.name = "SHMEM_MAP", .key = "shmem_map", .sockets = {-1, -1}, .memfd = -1},
         };
         int mains[2] = {-1, -1}, r = 0;
 

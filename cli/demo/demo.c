@@ -354,9 +354,11 @@ int command_demo(int argc, char **argv)
                 report("--window: a multiple of 2M is needed (see oriel demo --help)");
                 return STATUS_USAGE;
         }
-        dir = realpath(operands[0] ? operands[0] : ".", NULL);
+        const char *named = operands[0] ? operands[0] : ".";
+
+        dir = realpath(named, NULL);
         if (!dir)
-                return fail("%s: %s", operands[0], strerror(errno));
+                return fail("%s: %s", named, strerror(errno));
         signal(SIGINT, interrupt);
         signal(SIGTERM, interrupt);
         signal(SIGHUP, interrupt);

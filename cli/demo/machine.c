@@ -106,6 +106,8 @@ static int write_list(struct listing *listing)
                 return fd;
         listing->list = fdopen(fd, "w+e");
         listing->size = sizeof(head);
+        if (!listing->list)
+                fd_close(fd);
         if (!listing->list || fwrite(&head, sizeof(head), 1, listing->list) != 1)
                 return -errno;
 

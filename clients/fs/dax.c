@@ -3,7 +3,8 @@
 /* The client's cache of what the DAX window shows: one slot for each range of 2 MiB, found by node and index in a
  * tree. dax_find() answers at once: a range that is not there yet takes the slot that was unused for longest and is to
  * be asked for by the caller (struct dax_ask), who uses FUSE_READ meanwhile; dax_asked() ends that. A slot being asked
- * for is neither reused nor forgotten before its answer. There is no lock: one thread uses a struct dax. */
+ * for is not reused before its answer, even if its file is forgotten. There is no lock: one thread uses a struct dax.
+ */
 
 #include "clients/fs/dax.h"
 #include "base/cleanup.h"
@@ -16,7 +17,12 @@
 
 #define RANGE (UINT64_C(2) << 20)
 
-enum slot_state { FREE, ASKED, MAPPED };
+enum slot_state {
+        FREE,
+        ASKED,
+        FORGOTTEN, /* asked for, of a file that was forgotten meanwhile: not in the tree */
+        MAPPED,
+};
 
 /* One range of the window. */
 struct range_slot {
@@ -67,7 +73,7 @@ static int compare_ranges(const void *a, const void *b)
 
 static void free_slot(struct dax *dax, struct range_slot *slot)
 {
-        if (slot->state != FREE)
+        if (slot->state == ASKED || slot->state == MAPPED)
                 tdelete(slot, &dax->ranges, compare_ranges);
         slot->state = FREE;
 }
@@ -95,7 +101,8 @@ static struct range_slot *oldest_slot(struct dax *dax)
         struct range_slot *oldest = NULL;
 
         for (uint64_t i = 0; i < dax->n_slots; i++)
-                if (dax->slots[i].state != ASKED && (!oldest || dax->slots[i].used < oldest->used))
+                if (dax->slots[i].state != ASKED && dax->slots[i].state != FORGOTTEN &&
+                    (!oldest || dax->slots[i].used < oldest->used))
                         oldest = &dax->slots[i];
         return oldest;
 }
@@ -151,7 +158,7 @@ void dax_asked(struct dax *dax, const struct dax_ask *ask, int error)
 {
         struct range_slot *slot = &dax->slots[ask->window_offset / RANGE];
 
-        if (slot->state == ASKED && error)
+        if (slot->state == FORGOTTEN || (slot->state == ASKED && error))
                 free_slot(dax, slot);
         else if (slot->state == ASKED)
                 slot->state = MAPPED;
@@ -163,9 +170,12 @@ void dax_forget(struct dax *dax, uint64_t nodeid)
         struct range_slot *const *node;
 
         while ((node = tfind(&key, &dax->ranges, compare_files))) {
-                /* What is being asked for is still to be answered; then nobody will find it. */
-                if ((*node)->state == ASKED)
-                        return;
-                free_slot(dax, *node);
+                struct range_slot *slot = *node;
+                bool asked = slot->state == ASKED;
+
+                free_slot(dax, slot);
+                /* It is still to be answered. */
+                if (asked)
+                        slot->state = FORGOTTEN;
         }
 }

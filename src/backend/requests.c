@@ -207,21 +207,29 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
         return 0;
 }
 
+/* With the lock held, which is given up meanwhile: until another thread has read something. */
+static int wait_changed(struct requests *requests, int64_t deadline_ms)
+{
+        const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
+        int r = deadline_ms < 0
+                        ? pthread_cond_wait(&requests->changed, &requests->lock)
+                        : pthread_cond_clockwait(&requests->changed, &requests->lock, CLOCK_MONOTONIC, &deadline);
+
+        return -r;
+}
+
 /* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
  * to give up. */
 static int pump(struct requests *requests, int64_t limit_ms)
 {
         struct complaint complaint = {""};
 
-        if (requests->reading) {
-                pthread_cond_wait(&requests->changed, &requests->lock);
-                return 0;
-        }
-
         int64_t deadline = requests->give_up_ms;
 
         if (limit_ms >= 0 && (deadline < 0 || limit_ms < deadline))
                 deadline = limit_ms;
+        if (requests->reading)
+                return wait_changed(requests, deadline);
         requests->reading = true;
         pthread_mutex_unlock(&requests->lock);
 

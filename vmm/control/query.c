@@ -129,7 +129,7 @@ static const char *transport_name(unsigned bit)
         return oriel_virtio_feature_name(0, bit);
 }
 
-/* Those of the transport first, then those of the device's type: bits 24 to 40 are the former's (virtio 1.2, 6). */
+/* Those of the transport first, then those of the device's type: bits 24 to 41 are the former's (virtio 1.3, 6). */
 static struct json_object *features(unsigned virtio_id, uint64_t bits)
 {
         const uint64_t transport = ((UINT64_C(1) << 42) - 1) & ~((UINT64_C(1) << 24) - 1);

@@ -74,9 +74,10 @@ bool virtio_mend_at(struct virtio *virtio, uint64_t address);
 void virtio_take_away(struct virtio *virtio);
 
 struct window;
-/* The window in which @address is, with the offset there, or NULL. Any thread. */
-bool virtio_read(struct virtio *virtio, uint64_t address, void *data, size_t size); /* see window_read() */
-bool virtio_is_limited(struct virtio *virtio);                                      /* see window_is_limited() */
+/* Any thread, as the next two; see window_read() and window_is_limited(). */
+bool virtio_read(struct virtio *virtio, uint64_t address, void *data, size_t size);
+bool virtio_is_limited(struct virtio *virtio);
+/* The window in which @address is, with the offset there, or NULL. */
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);
 
 /* ---- for queries; any thread ---- */
