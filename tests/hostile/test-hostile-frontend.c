@@ -230,6 +230,58 @@ static void test_a_peer_that_never_reads_the_back_end_channel(void **state)
         fd_close_all(fds, 2);
 }
 
+static void *wait_for_ever(void *userdata)
+{
+        struct oriel_backend *backend = userdata;
+        uint64_t ticket;
+
+        if (oriel_backend_config_changed(backend, &ticket) == 0)
+                oriel_backend_wait(backend, ticket);
+        return NULL;
+}
+
+static void *change_config_until(void *userdata)
+{
+        struct oriel_backend *backend = userdata;
+        int r = 0;
+
+        while (r == 0)
+                r = oriel_backend_config_changed(backend, NULL);
+        return (void *)(intptr_t)r;
+}
+
+/* One thread waits for its answer, and so reads. Who wants none is not to wait as long: 64 are unanswered at most. */
+static void test_a_peer_that_never_answers(void **state)
+{
+        struct timespec last_resort;
+        struct target target;
+        pthread_t reader, sender;
+        struct raw raw;
+        void *result;
+        int fds[2];
+
+        (void)state;
+        target_open(&target);
+        connect_to(&target, ALL & ~F(INBAND_NOTIFICATIONS), 0);
+        assert_int_equal(make_socketpair(fds), 0);
+        raw_init_u64s(&raw, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0);
+        raw.n_fds = 1;
+        raw.fds[0] = fds[1];
+        assert_true(raw_send(target.socket, &raw));
+        assert_true(is_alive(&target));
+        assert_int_equal(pthread_create(&reader, NULL, wait_for_ever, echo_backend(target.echo)), 0);
+        usleep(100000);
+        assert_int_equal(pthread_create(&sender, NULL, change_config_until, echo_backend(target.echo)), 0);
+        clock_gettime(CLOCK_REALTIME, &last_resort);
+        last_resort.tv_sec += 120;
+        assert_int_equal(pthread_timedjoin_np(sender, &result, &last_resort), 0);
+        assert_int_equal((intptr_t)result, -ETIMEDOUT);
+        fd_close_all(fds, 2);
+        disconnect_from(&target);
+        pthread_join(reader, NULL);
+        target_close(&target);
+}
+
 /* All that was sent is read and answered. */
 static void hear_out(struct target *target)
 {
@@ -380,6 +432,7 @@ int main(void)
                 counted_test(test_unknown_requests),
                 counted_test(test_a_peer_that_never_reads),
                 counted_test(test_a_peer_that_never_reads_the_back_end_channel),
+                counted_test(test_a_peer_that_never_answers),
                 counted_test(test_random_bytes),
                 counted_test(test_random_messages),
         };
