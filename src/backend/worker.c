@@ -132,8 +132,12 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
         struct oriel_chain *chain;
         int r = oriel_backend_queue_pop(slot->queue, &chain);
 
-        if (slot->untold && r != 1)
+        if (slot->untold && r != 1) {
                 tell(slot);
+                /* Where both share a CPU the driver has run by now, and there is its next request: no need to yield. */
+                if (r == 0)
+                        r = oriel_backend_queue_pop(slot->queue, &chain);
+        }
         if (r == 1)
                 r = handle(options, quick_ns, slot, chain);
         slot->waits = r < 0;
