@@ -35,7 +35,9 @@ static void header_of(const struct stream *stream, struct oriel_wire_header *hea
 
 /* ---- recording ---- */
 
-struct record *stream_record(const struct stream *stream, enum record_kind kind, const void *payload, uint32_t size)
+/* A record that begins like those of @stream. NULL for want of memory. */
+static struct record *make_record(const struct stream *stream, enum record_kind kind, const void *payload,
+                                  uint32_t size)
 {
         struct record *record = record_new(kind, payload, size);
 
@@ -61,7 +63,7 @@ static void record_message(struct stream *stream)
 {
         size_t of_header = stream->have < STREAM_HEADER ? stream->have : STREAM_HEADER;
         struct record *record =
-                stream_record(stream, RECORD_MESSAGE, stream->bytes + of_header, (uint32_t)(stream->have - of_header));
+                make_record(stream, RECORD_MESSAGE, stream->bytes + of_header, (uint32_t)(stream->have - of_header));
 
         if (record) {
                 memcpy(&record->header, stream->bytes, of_header);
@@ -160,7 +162,7 @@ static int receive_some(struct stream *stream)
 
 static void turn_raw(struct stream *stream, const struct complaint *why)
 {
-        struct record *record = stream_record(stream, RECORD_RAW, stream->bytes, (uint32_t)stream->have);
+        struct record *record = make_record(stream, RECORD_RAW, stream->bytes, (uint32_t)stream->have);
 
         if (record)
                 record->note = *why;
@@ -308,7 +310,7 @@ static void finish(struct stream *stream, const char *words)
                 note(stream, "the stream ends inside this message");
                 record_message(stream);
         }
-        record = stream_record(stream, RECORD_END, NULL, 0);
+        record = make_record(stream, RECORD_END, NULL, 0);
         if (record) {
                 record->bytes = stream->total;
                 complain(&record->note, "%s", words);

@@ -63,9 +63,6 @@ void stream_pump(struct stream *stream);
 void stream_break(struct stream *stream);
 void stream_close(struct stream *stream);
 
-/* A record that begins like those of @stream. NULL for want of memory. */
-struct record *stream_record(const struct stream *stream, enum record_kind kind, const void *payload, uint32_t size);
-
 static inline bool stream_wants_read(const struct stream *stream)
 {
         return stream->state == STREAM_OPEN && !stream->blocked;

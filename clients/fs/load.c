@@ -74,7 +74,7 @@ int load_wrong(struct fuse_load *load, const char *format, ...)
         return -EPROTO;
 }
 
-const char *load_opcode_name(uint32_t opcode)
+static const char *opcode_name(uint32_t opcode)
 {
         static const char *const names[] = {
                 [FUSE_LOOKUP] = "LOOKUP",
@@ -205,7 +205,7 @@ int load_ask(struct fuse_load *load, struct load_slot *slot, const struct load_r
 
 static int check_answer(struct fuse_load *load, const struct load_slot *slot, uint32_t written)
 {
-        const char *name = load_opcode_name(slot->header.opcode);
+        const char *name = opcode_name(slot->header.opcode);
         struct fuse_out_header header;
 
         shared_copy(&header, slot->out, sizeof(header));

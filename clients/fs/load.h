@@ -83,6 +83,5 @@ int load_forget(struct fuse_load *load, uint64_t node);
 
 /* Why an answer is wrong. Returns -EPROTO. */
 int load_wrong(struct fuse_load *load, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const char *load_opcode_name(uint32_t opcode);
 
 #endif

@@ -74,8 +74,6 @@ struct ring {
         uint64_t guest; /* of a page for buffers */
 };
 
-/* SET_MEM_TABLE with all of our guest memory. */
-enum answer back_give_memory(struct back_end *b);
 /* Where ring @index is; its memory is cleared. */
 struct ring back_ring(struct back_end *b, unsigned index);
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index);

@@ -18,7 +18,8 @@
 #define USED   UINT64_C(0x8000)
 #define BUFFER UINT64_C(0xc000)
 
-enum answer back_give_memory(struct back_end *b)
+/* SET_MEM_TABLE with all of our guest memory. */
+static enum answer give_memory(struct back_end *b)
 {
         struct oriel_wire_memory table = {
                 .num_regions = 1,
@@ -160,5 +161,5 @@ enum answer back_prepare(struct back_end *b, const char **at)
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
         *at = "SET_MEM_TABLE";
-        return back_give_memory(b);
+        return give_memory(b);
 }

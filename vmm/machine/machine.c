@@ -569,13 +569,3 @@ struct virtio *machine_get_device(const struct machine *machine, unsigned index)
 {
         return machine->devices[index];
 }
-
-uint64_t machine_memory(const struct machine *machine)
-{
-        return machine->options.memory;
-}
-
-unsigned machine_cpus(const struct machine *machine)
-{
-        return machine->options.cpus;
-}

@@ -86,7 +86,5 @@ bool machine_next_event(struct machine *machine, struct machine_event *out);
 
 unsigned machine_device_count(const struct machine *machine);
 struct virtio *machine_get_device(const struct machine *machine, unsigned index);
-uint64_t machine_memory(const struct machine *machine);
-unsigned machine_cpus(const struct machine *machine);
 
 #endif
