@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "channel/rights.h"
 
 #include <errno.h>
 #include <string.h>
@@ -214,21 +215,6 @@ static bool is_withheld(const struct stream *stream)
                stream->have < STREAM_HEADER && memcmp(stream->bytes, &due, n) == 0;
 }
 
-static void attach_fds(struct msghdr *msg, union control *control, const struct cargo *cargo)
-{
-        size_t size = cargo->n * sizeof(int);
-
-        msg->msg_control = control->room;
-        msg->msg_controllen = CMSG_SPACE(size);
-
-        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(c), cargo->fds, size);
-}
-
 /* They are gone; what they were is kept for the record. */
 static void let_go(struct stream *stream)
 {
@@ -264,7 +250,7 @@ static ssize_t send_some(struct stream *stream)
         ssize_t n;
 
         if (loaded)
-                attach_fds(&msg, &control, next);
+                rights_attach(&msg, &control, next->fds, next->n);
         do
                 n = sendmsg(stream->to, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);

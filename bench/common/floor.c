@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "channel/rights.h"
 
 #include <errno.h>
 #include <oriel/protocol.h>
@@ -118,22 +119,13 @@ static int64_t round_trip(int socket, int fd)
                 {ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
                 {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
         struct iovec iov = {&request, sizeof(request)};
-        union control control = {0};
+        union control control;
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         struct reply reply;
         int64_t begin = now_ns();
 
-        if (fd >= 0) {
-                msg.msg_control = control.room;
-                msg.msg_controllen = sizeof(control.room);
-
-                struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-                c->cmsg_level = SOL_SOCKET;
-                c->cmsg_type = SCM_RIGHTS;
-                c->cmsg_len = CMSG_LEN(sizeof(int));
-                memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-        }
+        if (fd >= 0)
+                rights_attach(&msg, &control, &fd, 1);
         if (sendmsg(socket, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(request) ||
             recv(socket, &reply, sizeof(reply), MSG_WAITALL) != (ssize_t)sizeof(reply) || reply.u64)
                 return -1;

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "bench/common/floor.h"
 #include "bench/common/measure.h"
+#include "channel/rights.h"
 #include "program/report.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
@@ -152,20 +153,13 @@ static void serve_channel(int main_channel)
 {
         struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_PROTOCOL_VERSION, 0};
         struct iovec iov = {&header, sizeof(header)};
-        union control control = {0};
-        struct msghdr msg = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+        union control control;
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         int fds[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
                 _exit(1);
-
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fds[1], sizeof(int));
+        rights_attach(&msg, &control, &fds[1], 1);
         if (sendmsg(main_channel, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(header))
                 _exit(1);
         fd_close(fds[1]);

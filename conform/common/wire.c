@@ -7,6 +7,7 @@
 
 #include "conform/common/wire.h"
 #include "base/fd.h"
+#include "channel/rights.h"
 #include "conform/common/process.h"
 
 #include <errno.h>
@@ -45,22 +46,6 @@ void wire_init_least(struct message *message, const struct oriel_message_row *ro
                 message->payload.u64 = ORIEL_VRING_FD_NONE;
 }
 
-static void attach(struct msghdr *msg, union control *control, const struct message *message)
-{
-        size_t size = message->n_fds * sizeof(int);
-
-        memset(control, 0, sizeof(*control));
-        msg->msg_control = control->room;
-        msg->msg_controllen = CMSG_SPACE(size);
-
-        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(c), message->fds, size);
-}
-
 static int send_bytes(int socket, const uint8_t *data, size_t size, const struct message *fds, int64_t deadline)
 {
         for (size_t sent = 0; sent < size;) {
@@ -69,7 +54,7 @@ static int send_bytes(int socket, const uint8_t *data, size_t size, const struct
                 union control control;
 
                 if (sent == 0 && fds && fds->n_fds > 0)
-                        attach(&msg, &control, fds);
+                        rights_attach(&msg, &control, fds->fds, fds->n_fds);
 
                 ssize_t n = sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 

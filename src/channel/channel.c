@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "channel/rights.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -212,22 +213,6 @@ int channel_wait(const struct channel *channel, int64_t deadline_ms)
         }
 }
 
-static void attach_fds(struct msghdr *msg, union control *control, const struct message *message)
-{
-        size_t size = message->n_fds * sizeof(int);
-
-        memset(control, 0, sizeof(*control));
-        msg->msg_control = control->room;
-        msg->msg_controllen = CMSG_SPACE(size);
-
-        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(c), message->fds, size);
-}
-
 static ssize_t send_some(struct channel *channel, const struct message *message, size_t sent)
 {
         size_t of_header = sent < HEADER ? HEADER - sent : 0;
@@ -241,7 +226,7 @@ static ssize_t send_some(struct channel *channel, const struct message *message,
         ssize_t n;
 
         if (sent == 0 && message->n_fds > 0)
-                attach_fds(&msg, &control, message);
+                rights_attach(&msg, &control, message->fds, message->n_fds);
         do
                 n = sendmsg(channel->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);

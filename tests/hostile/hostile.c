@@ -2,6 +2,7 @@
 #include "tests/hostile/hostile.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "channel/rights.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -39,22 +40,6 @@ void raw_init_u64s(struct raw *raw, uint32_t request, const uint64_t *words, uin
 
 /* ---- sockets ---- */
 
-static void attach(struct msghdr *msg, union control *control, const struct raw *raw)
-{
-        size_t size = raw->n_fds * sizeof(int);
-
-        memset(control, 0, sizeof(*control));
-        msg->msg_control = control->room;
-        msg->msg_controllen = CMSG_SPACE(size);
-
-        struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(c), raw->fds, size);
-}
-
 bool raw_send_part(int socket, const struct raw *raw, size_t n)
 {
         uint8_t bytes[HEADER + sizeof(raw->payload)];
@@ -67,7 +52,7 @@ bool raw_send_part(int socket, const struct raw *raw, size_t n)
         if (n == 0)
                 return true;
         if (raw->n_fds > 0)
-                attach(&msg, &control, raw);
+                rights_attach(&msg, &control, raw->fds, raw->n_fds);
         return sendmsg(socket, &msg, MSG_NOSIGNAL) == (ssize_t)n;
 }
 
