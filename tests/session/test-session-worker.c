@@ -93,7 +93,7 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         return -EINPROGRESS;
 }
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int start_queue(void *userdata, struct oriel_backend_queue *queue)
 {
         struct device *device = userdata;
 
@@ -101,7 +101,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return oriel_worker_add(device->worker, queue);
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void stop_queue(void *userdata, struct oriel_backend_queue *queue)
 {
         struct device *device = userdata;
 
@@ -124,7 +124,7 @@ static void *dispatch(void *userdata)
 static void open_device(struct device *device, const struct oriel_worker_options *options, unsigned queues, int fd)
 {
         struct oriel_worker_options worker = *options;
-        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start, .stop = stop};
+        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start_queue, .stop = stop_queue};
         const struct oriel_backend_options backend = {.struct_size = sizeof(backend),
                                                       .ops = &ops,
                                                       .userdata = device,
