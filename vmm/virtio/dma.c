@@ -105,8 +105,8 @@ struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *reg
                                     .references = 1};
         pthread_mutex_lock(&dma->lock);
         TAILQ_INSERT_TAIL(&dma->pieces, piece, entry);
-        LIST_FOREACH(listener, &dma->listeners, entry)
-        tell(listener, DMA_ADD, piece);
+        for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
+                tell(listener, DMA_ADD, piece);
         pthread_mutex_unlock(&dma->lock);
         return piece;
 }
@@ -119,8 +119,8 @@ void dma_remove(struct dma *dma, struct dma_piece *piece)
                 return;
         pthread_mutex_lock(&dma->lock);
         TAILQ_REMOVE(&dma->pieces, piece, entry);
-        LIST_FOREACH(listener, &dma->listeners, entry)
-        tell_removal(listener, piece);
+        for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
+                tell_removal(listener, piece);
         release(piece);
         pthread_mutex_unlock(&dma->lock);
 }
@@ -135,8 +135,8 @@ void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
         listener->wake_fd = wake_fd;
         listener->listening = true;
         LIST_INSERT_HEAD(&dma->listeners, listener, entry);
-        TAILQ_FOREACH(piece, &dma->pieces, entry)
-        tell(listener, DMA_ADD, piece);
+        for (piece = TAILQ_FIRST(&dma->pieces); piece; piece = TAILQ_NEXT(piece, entry))
+                tell(listener, DMA_ADD, piece);
         pthread_mutex_unlock(&dma->lock);
 }
 
