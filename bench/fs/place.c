@@ -102,18 +102,20 @@ int place_fill_tree(const struct place *place)
 /* It is on the disk then, so that nothing is written back while something is measured. */
 static int make_file(const struct place *place, const char *name, uint64_t size)
 {
-        static uint64_t words[MiB(1) / sizeof(uint64_t)];
+        const size_t n = MiB(1) / sizeof(uint64_t);
+        /* Not static: Linux may give a process all of what a large array without contents is beside. */
+        _cleanup_(freep) uint64_t *words = malloc(n * sizeof(words[0]));
         char path[sizeof(place->path) + 32];
 
         snprintf(path, sizeof(path), "%s/share/%s", place->path, name);
 
-        _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        _cleanup_(fd_closep) int fd = words ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
 
-        for (uint64_t at = 0; fd >= 0 && at < size; at += sizeof(words)) {
-                for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        for (uint64_t at = 0; fd >= 0 && at < size; at += MiB(1)) {
+                for (size_t i = 0; i < n; i++)
                         words[i] = data_word(at + i * sizeof(words[0]));
                 errno = ENOSPC;
-                if (write(fd, words, sizeof(words)) != (ssize_t)sizeof(words))
+                if (write(fd, words, MiB(1)) != (ssize_t)MiB(1))
                         return failed(path);
                 if (interrupted(place))
                         return -1;

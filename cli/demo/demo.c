@@ -154,9 +154,12 @@ static int find_difference(const uint8_t *shown, const uint8_t *direct, const ch
  * kernel, which says EFAULT where the file has become shorter. */
 static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64_t at, uint64_t size)
 {
-        static uint8_t direct[RANGE], shown[RANGE];
+        _cleanup_(freep) uint8_t *direct = malloc(size);
+        _cleanup_(freep) uint8_t *shown = malloc(size);
         struct iovec local = {shown, size}, remote = {(void *)(uintptr_t)window, size};
 
+        if (!direct || !shown)
+                return fail("out of memory");
         for (int attempt = 0; attempt < 5; attempt++) {
                 ssize_t got = pread(fd, direct, size, (off_t)at);
 
