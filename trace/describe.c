@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a file descriptor that passed is, in words for people: a memfd with its name and size, an eventfd, a file with
+ * its path.  It is told from fstat() and the link in /proc/self/fd.
+ */
 #include "trace/describe.h"
 #include "base/cleanup.h"
 #include "program/printable.h"

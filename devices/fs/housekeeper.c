@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The thread for what oriel-fs does without a request.  It sleeps in poll() until a chore's descriptor says that there
+ * is something to do, a chore's time has come, or the eventfd that ends it is written.
+ */
 #include "devices/fs/housekeeper.h"
 
 #include "base/cleanup.h"

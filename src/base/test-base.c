@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tests of what every layer stands on: clean-up by scope, checked sums, ranges, file descriptors, maps, events, the
+ * log, and the guard of mapped files once its table is full.
+ */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/guard.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The messages of vhost-user over a Unix socket, each with its header, payload and file descriptors.  A message may
+ * come in pieces; it is handed on when it is whole.
+ */
 #include "channel/channel.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

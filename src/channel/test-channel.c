@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tests of the channel: messages and their file descriptors arrive whole, and what a peer cuts short, makes too long
+ * or sends with too many descriptors is an error that leaks nothing.
+ */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The driver's queues: each is set up in the memory that the driver shares with the device, given its eventfds, and
+ * started, stopped and waited for here.  The rings themselves are those of oriel/virtqueue.h.
+ */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The front-end's requests, one function for each: what is sent, which file descriptors go with it, and what is
+ * checked in the answer before anybody uses it.
+ */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"

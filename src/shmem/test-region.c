@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tests of a shared memory region: what may be mapped where, what an unmap takes away, what a reader sees meanwhile,
+ * and what is refused.
+ */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
