@@ -119,6 +119,29 @@ static inline void world_close(struct world *world)
         munmap(world->host, 2 * REGION_SIZE);
 }
 
+static inline void submit_one(struct world *world)
+{
+        struct oriel_buffer buffer = {GUEST + 0x300000, 64};
+
+        assert_int_equal(oriel_driver_queue_submit(world->driver, NULL, 0, &buffer, 1, world), 0);
+}
+
+static inline void pop_and_push(struct world *world)
+{
+        struct oriel_chain *chain;
+
+        assert_int_equal(oriel_device_queue_pop(world->device, &chain), 1);
+        assert_int_equal(oriel_device_queue_push(world->device, chain, 1), 0);
+}
+
+static inline void collect_one(struct world *world)
+{
+        uint32_t written;
+        void *token;
+
+        assert_int_equal(oriel_driver_queue_collect(world->driver, &token, &written), 1);
+}
+
 static inline uint32_t random_next(uint32_t *state)
 {
         *state ^= *state << 13;
