@@ -10,28 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One request, on the worker's thread. The spans are the driver's memory, which it can change meanwhile: what is to be
- * relied on is copied first. */
+/* One request, on the worker's thread: what the driver lets the device read, as far as there is room. */
 static ssize_t echo(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        unsigned n_in, n_out, at = 0;
-        const struct iovec *in = oriel_chain_readable(chain, &n_in), *out = oriel_chain_writable(chain, &n_out);
-        size_t used = 0, written = 0;
+        size_t at = 0, size, written;
+        char bytes[4096];
 
         (void)userdata, (void)queue;
-        for (unsigned i = 0; i < n_out; i++)
-                for (size_t done = 0; done < out[i].iov_len && at < n_in;) {
-                        size_t left = in[at].iov_len - used, room = out[i].iov_len - done;
-                        size_t size = left < room ? left : room;
-
-                        memcpy((char *)out[i].iov_base + done, (const char *)in[at].iov_base + used, size);
-                        done += size;
-                        used += size;
-                        written += size;
-                        if (used == in[at].iov_len)
-                                at++, used = 0;
-                }
-        return (ssize_t)written;
+        do {
+                size = oriel_chain_read(chain, at, bytes, sizeof(bytes));
+                written = oriel_chain_write(chain, at, bytes, size);
+                at += written;
+        } while (written > 0);
+        return (ssize_t)at;
 }
 
 /* From here to stop() the queue is the worker's. */

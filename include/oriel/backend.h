@@ -54,6 +54,8 @@ struct oriel_backend_ops {
         int (*check_state)(void *userdata);
         /* GET_SHARED_OBJECT: a new fd for the object, or a negative errno. */
         int (*get_shared_object)(void *userdata, const uint8_t uuid[16]);
+        /* oriel_backend_memory() gives another table: a region has come or gone, or an IOTLB entry has. */
+        void (*memory_changed)(void *userdata);
 };
 #define ORIEL_BACKEND_OPS_LEAST offsetof(struct oriel_backend_ops, set_features)
 
@@ -73,6 +75,8 @@ struct oriel_backend_options {
         unsigned max_mem_slots;      /* 0: 509 */
         const uint64_t *shmem_sizes; /* 256 sizes by shmid, copied; NULL: no shared memory regions */
         const struct oriel_dialect *dialect; /* NULL: the standard */
+        size_t max_mappings; /* live ones, beyond which oriel_backend_shmem_map() is refused; 0: no limit of this
+                                  end's. Some front-ends end at a number that a guest can reach */
 };
 #define ORIEL_BACKEND_OPTIONS_LEAST offsetof(struct oriel_backend_options, shmem_sizes)
 
@@ -96,6 +100,24 @@ int oriel_backend_get_fd(const struct oriel_backend *backend);
 int oriel_backend_dispatch(struct oriel_backend *backend);
 void oriel_backend_disconnect(struct oriel_backend *backend);
 
+/* ---- guest memory: any thread ---- */
+
+/* The guest memory of now, with a reference for the caller; an empty table before there is any. It is for addresses
+ * that are in no chain: those that a driver has put into a request. (A chain's own spans are found already.)
+ *
+ * Keep such an address as the driver gave it, and translate it when it is used: then what is removed meanwhile is
+ * -EFAULT, which is the driver's error. Or translate once and keep the reference for as long as the driver lets the
+ * device use the memory; drop it when the driver takes it back, at reset and when the queues stop. While it is kept the
+ * spans stay valid, and after the front-end has removed a region, the guest no longer sees what is written there.
+ *
+ * With VIRTIO_F_ACCESS_PLATFORM the addresses are IOVAs. On -EAGAIN pass the fault to oriel_backend_iotlb_miss(), and
+ * translate again when memory_changed() comes. vhost-user, "Memory access", "IOMMU support". */
+struct oriel_memory *oriel_backend_memory(struct oriel_backend *backend);
+/* Ask the front-end for an IOTLB entry. 0, or as the requests below. */
+int oriel_backend_iotlb_miss(struct oriel_backend *backend, const struct oriel_fault *fault);
+/* Something was written to guest memory outside of a chain: mark it, while the front-end wants to know of all. */
+void oriel_backend_mark_dirty(struct oriel_backend *backend, struct oriel_range guest);
+
 uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend); /* negotiated, standard numbering */
 
 /* ---- queues: any thread, between start and stop; else pop and push are -ESHUTDOWN and the others do nothing ---- */
@@ -113,6 +135,10 @@ int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
  * becomes readable when memory comes. */
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out);
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
+/* As oriel_device_queue_fill() and _unpop(). What was filled is flushed by a push, by oriel_backend_queue_notify() and
+ * when the queue stops. */
+int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
+int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_chain *chain);
 /* Call the driver if it wants to know of what was pushed. */
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue);
 /* Before sleeping on the kick fd: take back its signals and ask for more. Returns whether there are buffers already. */
@@ -123,8 +149,9 @@ bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);
 
 /* ---- requests to the front-end: any thread ---- */
 
-/* All are answered in order, and many may be on their way. @ticket, unless NULL, is to be passed to
- * oriel_backend_wait() once; with NULL nobody learns of the answer. Without REPLY_ACK nothing but a lookup
+/* All are answered in order, and many may be on their way. @ticket, unless NULL, is to be passed once to one of
+ * oriel_backend_wait(), oriel_backend_on_answer(), or oriel_backend_poll() until that has the answer; with NULL the log
+ * alone learns of a refusal. Without REPLY_ACK nothing but a lookup
  * is answered, and every other wait succeeds at once. While 64 are unanswered a submission waits for an answer first;
  * -ETIMEDOUT: it gave up because a queue is being stopped. -ENOTCONN: no front-end, or no back-end channel.
  * -EOPNOTSUPP: not negotiated. After all other errors nothing was sent, and the channel goes on: -EBADF: an fd to pass
@@ -133,7 +160,7 @@ bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);
 
 /* vhost-user, SHMEM_MAP. @fd stays the caller's. @map is not checked beyond the region's bounds (-ERANGE): the
  * front-end does that. -ESHUTDOWN: no queue is started, so the driver has not started the device, and a front-end need
- * not have the region in place yet. */
+ * not have the region in place yet. -ENOSPC: max_mappings are live, or asked for. */
 int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wire_mmap *map, int fd, uint64_t *ticket);
 /* vhost-user, SHMEM_UNMAP: exactly one mapping. */
 int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket);
@@ -141,6 +168,20 @@ int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_
  * stopped and the front-end gave no answer within a second. -EINVAL: no such ticket. Not on the dispatching thread,
  * unless the front-end answers while it waits for a reply of ours (Oriel's does). */
 int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket);
+/* The same without waiting: -EINPROGRESS if the answer is not there yet. On every thread. */
+int oriel_backend_poll(struct oriel_backend *backend, uint64_t ticket);
+/* The same by a callback, which comes once, in oriel_backend_dispatch(), with what oriel_backend_wait() would return;
+ * or when the connection ends, before reset(), with -ENOTCONN. 0, -EINVAL, -ENOMEM. */
+int oriel_backend_on_answer(struct oriel_backend *backend, uint64_t ticket,
+                            void (*answered)(void *userdata, int result), void *userdata);
+/* Readable when oriel_backend_dispatch() has something to do for a callback: poll it too where there are any. It is the
+ * back-end's, from oriel_backend_new() on. */
+int oriel_backend_get_answer_fd(const struct oriel_backend *backend);
+
+/* Another limit than the options'. What is mapped already stays. */
+void oriel_backend_set_max_mappings(struct oriel_backend *backend, size_t max);
+/* Those asked for, without those that were refused or unmapped. */
+size_t oriel_backend_mapping_count(struct oriel_backend *backend);
 
 /* CONFIG_CHANGE_MSG */
 int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket);

@@ -32,6 +32,8 @@ struct oriel_driver_options {
         bool windows_as_memory;  /* tell the back-end of each mapping with ADD_MEM_REG, so that buffers may lie in a
                                     window; when its slots run out mapping goes on, and that is logged once */
         bool allow_remote_files; /* of the windows' regions */
+        size_t keep_fds; /* of so many mappings in each window a copy of the fd is kept, for oriel_mapping_fd() of what
+                            oriel_region_find() gives: for who maps the file in another place or process */
 };
 #define ORIEL_DRIVER_OPTIONS_LEAST offsetof(struct oriel_driver_options, log)
 

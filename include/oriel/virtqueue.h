@@ -86,6 +86,10 @@ const struct iovec *oriel_chain_readable(const struct oriel_chain *chain, unsign
 const struct iovec *oriel_chain_writable(const struct oriel_chain *chain, unsigned *count);
 size_t oriel_chain_readable_size(const struct oriel_chain *chain);
 size_t oriel_chain_writable_size(const struct oriel_chain *chain);
+/* Copy @size bytes from @offset on in the readable part, or to there in the writable one. Return how many there were. A
+ * driver may change what it lets the device read at any time: look at the copy. */
+size_t oriel_chain_read(const struct oriel_chain *chain, size_t offset, void *data, size_t size);
+size_t oriel_chain_write(struct oriel_chain *chain, size_t offset, const void *data, size_t size);
 /* The descriptor index (split) or buffer id (packed) that names the buffer. */
 uint16_t oriel_chain_id(const struct oriel_chain *chain);
 
@@ -96,6 +100,15 @@ uint16_t oriel_chain_id(const struct oriel_chain *chain);
  * of a chain that lies spare, which up to 256 do, and that no later pop has given out again: it is the caller's to
  * forget the pointer.) */
 int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written);
+/* The same for many: the driver sees what was filled when it is flushed, all at once. oriel_device_queue_push() flushes
+ * too, and so does oriel_device_queue_needs_call(). With in-flight tracking each is seen at once. Flush before asking
+ * for oriel_device_queue_base(). */
+int oriel_device_queue_fill(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written);
+int oriel_device_queue_flush(struct oriel_device_queue *queue);
+/* Undo a pop, for who finds no room for the buffer: the next pop finds it again, in the ring. Those popped after it
+ * must have been given back so before. 0, and @chain is no more; -EINVAL: another one was popped after it, or as of
+ * oriel_device_queue_push(), and nothing is done; -ESHUTDOWN and the error that ended the queue as there. */
+int oriel_device_queue_unpop(struct oriel_device_queue *queue, struct oriel_chain *chain);
 /* Free @chain without giving it back: the driver keeps waiting (a queue that is being stopped). NULL is accepted.
  * In-flight tracking keeps it for the next back-end. With IN_ORDER, nothing popped after it will reach the driver. */
 void oriel_chain_drop(struct oriel_chain *chain);

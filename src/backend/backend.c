@@ -138,6 +138,14 @@ static int build(struct oriel_backend *backend, const struct oriel_backend_optio
 
 DEFINE_CLEANUP(struct oriel_backend *, oriel_backend_free);
 
+static void end_log(struct oriel_backend *backend)
+{
+        struct oriel_dirty_log *log = steal(backend->dirty_log);
+
+        memory_set_log(backend);
+        oriel_dirty_log_unref(log);
+}
+
 static void end_connection(struct oriel_backend *backend)
 {
         backend->disconnect_wanted = false;
@@ -147,11 +155,12 @@ static void end_connection(struct oriel_backend *backend)
         log_info(&backend->log, "the session with the front-end has ended");
         /* First, so that no thread of the device's waits for a front-end that is gone. */
         requests_close(&backend->requests);
+        requests_deliver(&backend->requests);
         postcopy_unregister(backend);
         backend_reset(backend, true);
         channel_close(&backend->main);
         memory_reset(backend);
-        oriel_dirty_log_unref(steal(backend->dirty_log));
+        end_log(backend);
         backend->log_fd = fd_close(backend->log_fd);
         postcopy_close(backend);
         inflight_close(&backend->inflight);
@@ -185,6 +194,8 @@ int oriel_backend_new(const struct oriel_backend_options *from, struct oriel_bac
         r = requests_init(&blank->requests, &blank->log, &blank->log_budget);
         if (r < 0)
                 return r;
+        pthread_mutex_init(&blank->memory_lock, NULL);
+        requests_set_max_mappings(&blank->requests, options.max_mappings);
 
         _cleanup_(oriel_backend_freep) struct oriel_backend *backend = steal(blank);
 
@@ -209,6 +220,7 @@ static void backend_destroy(struct oriel_backend *backend)
                 queue_destroy(&backend->queues[i]);
         requests_destroy(&backend->requests);
         oriel_memory_unref(backend->memory);
+        pthread_mutex_destroy(&backend->memory_lock);
         free(backend);
 }
 
@@ -394,15 +406,13 @@ int oriel_backend_dispatch(struct oriel_backend *backend)
                 return -EINVAL;
         if (backend->depth > 0)
                 return -EDEADLK;
-        if (backend->main.fd < 0)
-                return -ENOTCONN;
-
         backend->depth++;
 
-        int r = handle_some(backend);
+        int r = backend->main.fd < 0 ? -ENOTCONN : handle_some(backend);
 
+        requests_deliver(&backend->requests);
         backend->depth--;
-        if (r >= 0)
+        if (r >= 0 && !backend->disconnect_wanted)
                 return 0;
         end_connection(backend);
         if (backend->free_wanted) {
@@ -455,6 +465,32 @@ int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_
 int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket)
 {
         return requests_wait(&backend->requests, ticket, NULL);
+}
+
+int oriel_backend_poll(struct oriel_backend *backend, uint64_t ticket)
+{
+        return requests_poll(&backend->requests, ticket);
+}
+
+int oriel_backend_on_answer(struct oriel_backend *backend, uint64_t ticket,
+                            void (*answered)(void *userdata, int result), void *userdata)
+{
+        return answered ? requests_on_answer(&backend->requests, ticket, answered, userdata) : -EINVAL;
+}
+
+int oriel_backend_get_answer_fd(const struct oriel_backend *backend)
+{
+        return backend->requests.answer_fd;
+}
+
+void oriel_backend_set_max_mappings(struct oriel_backend *backend, size_t max)
+{
+        requests_set_max_mappings(&backend->requests, max);
+}
+
+size_t oriel_backend_mapping_count(struct oriel_backend *backend)
+{
+        return requests_count_mappings(&backend->requests);
 }
 
 int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket)

@@ -56,6 +56,8 @@ struct oriel_backend {
         struct agreement agreement;
         struct oriel_memory *memory;
         struct oriel_dirty_log *dirty_log;
+        pthread_mutex_t memory_lock;           /* of the pointer above, which the dispatching thread alone changes */
+        struct oriel_dirty_log *all_dirty_log; /* and of this: dirty_log while VHOST_F_LOG_ALL is on, else NULL */
         int log_fd;
         int fault_fd;      /* the userfaultfd of POSTCOPY_ADVISE */
         bool bases_unread; /* regions were answered in postcopy mode, and the front-end has not acknowledged that */
@@ -118,9 +120,11 @@ int queue_update(struct oriel_backend_queue *queue, struct complaint *why);
 void queue_reset(struct oriel_backend_queue *queue, bool disconnect);
 /* After SET_FEATURES or SET_LOG_BASE. */
 void queue_set_log(struct oriel_backend_queue *queue);
+bool logs_all(const struct oriel_backend *backend);
 
 /* memory.c */
 int memory_reset(struct oriel_backend *backend);
+void memory_set_log(struct oriel_backend *backend);
 /* postcopy.c */
 bool postcopy_possible(void);
 void postcopy_close(struct oriel_backend *backend);

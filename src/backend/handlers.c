@@ -51,8 +51,9 @@ static HANDLER(set_features)
 
         if (backend->ops.set_features)
                 backend->ops.set_features(backend->userdata, features);
+        if (r == 0)
+                memory_set_log(backend);
         for (unsigned i = 0; r == 0 && i < backend->n_queues; i++) {
-                queue_set_log(&backend->queues[i]);
                 /* "Ring states": without protocol features nobody could enable them. */
                 if (!(features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES))) {
                         backend->queues[i].enabled = true;
@@ -185,6 +186,9 @@ void backend_reset(struct oriel_backend *backend, bool disconnect)
 {
         for (unsigned i = 0; i < backend->n_queues; i++)
                 queue_reset(&backend->queues[i], disconnect);
+        if (disconnect)
+                requests_deliver(&backend->requests);
+        requests_forget_mappings(&backend->requests);
         backend->status = 0;
         if (backend->ops.reset)
                 backend->ops.reset(backend->userdata);

@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "memory/piece.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +14,11 @@ DEFINE_CLEANUP(struct oriel_memory *, oriel_memory_unref);
 /* What was popped before keeps the table it was found in; from now on all queues use @memory, which is taken. */
 static void use_memory(struct oriel_backend *backend, struct oriel_memory *memory)
 {
+        struct oriel_memory *old = backend->memory;
+
+        pthread_mutex_lock(&backend->memory_lock);
+        backend->memory = memory;
+        pthread_mutex_unlock(&backend->memory_lock);
         for (unsigned i = 0; i < backend->n_queues; i++) {
                 struct oriel_backend_queue *queue = &backend->queues[i];
 
@@ -23,8 +29,37 @@ static void use_memory(struct oriel_backend *backend, struct oriel_memory *memor
                         fd_event_signal(queue->kick_fd);
                 pthread_mutex_unlock(&queue->lock);
         }
-        oriel_memory_unref(backend->memory);
-        backend->memory = memory;
+        oriel_memory_unref(old);
+        if (backend->ops.memory_changed && backend->main.fd >= 0)
+                backend->ops.memory_changed(backend->userdata);
+}
+
+struct oriel_memory *oriel_backend_memory(struct oriel_backend *backend)
+{
+        pthread_mutex_lock(&backend->memory_lock);
+
+        struct oriel_memory *memory = oriel_memory_ref(backend->memory);
+
+        pthread_mutex_unlock(&backend->memory_lock);
+        return memory;
+}
+
+void memory_set_log(struct oriel_backend *backend)
+{
+        pthread_mutex_lock(&backend->memory_lock);
+        backend->all_dirty_log = logs_all(backend) ? backend->dirty_log : NULL;
+        pthread_mutex_unlock(&backend->memory_lock);
+        for (unsigned i = 0; i < backend->n_queues; i++)
+                queue_set_log(&backend->queues[i]);
+}
+
+void oriel_backend_mark_dirty(struct oriel_backend *backend, struct oriel_range guest)
+{
+        /* The log is freed by the dispatching thread, after it has gone from here. */
+        pthread_mutex_lock(&backend->memory_lock);
+        if (backend->all_dirty_log)
+                memory_mark_dirty(backend->memory, backend->all_dirty_log, guest);
+        pthread_mutex_unlock(&backend->memory_lock);
 }
 
 int memory_reset(struct oriel_backend *backend)
@@ -204,10 +239,12 @@ int handle_set_log_base(struct oriel_backend *backend, struct message *request, 
                                    &backend->agreement)
                                ? 0
                                : r;
-        oriel_dirty_log_unref(backend->dirty_log);
+
+        struct oriel_dirty_log *old = backend->dirty_log;
+
         backend->dirty_log = dirty_log;
-        for (unsigned i = 0; i < backend->n_queues; i++)
-                queue_set_log(&backend->queues[i]);
+        memory_set_log(backend);
+        oriel_dirty_log_unref(old);
         return 0;
 }
 

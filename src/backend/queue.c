@@ -64,8 +64,11 @@ static void report_broken(struct oriel_backend_queue *queue, int error)
                 notify_inband(queue, ORIEL_BACKEND_VRING_ERR);
 }
 
-static void send_miss(struct oriel_backend_queue *queue, const struct oriel_fault *fault)
+int oriel_backend_iotlb_miss(struct oriel_backend *backend, const struct oriel_fault *fault)
 {
+        if (!fault)
+                return -EINVAL;
+
         struct vhost_iotlb_msg miss = {
                 .iova = fault->address,
                 .size = fault->size,
@@ -73,7 +76,7 @@ static void send_miss(struct oriel_backend_queue *queue, const struct oriel_faul
                 .type = VHOST_IOTLB_MISS,
         };
 
-        requests_submit(&queue->backend->requests, ORIEL_BACKEND_IOTLB_MSG, &miss, sizeof(miss), -1, NULL);
+        return requests_submit(&backend->requests, ORIEL_BACKEND_IOTLB_MSG, &miss, sizeof(miss), -1, NULL);
 }
 
 /* With the lock held. A driver may know of memory before this end does: a front-end answers the request that makes a
@@ -117,24 +120,46 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
         if (inband)
                 notify_inband(queue, ORIEL_BACKEND_VRING_ERR);
         if (r == -EAGAIN)
-                send_miss(queue, &fault);
+                oriel_backend_iotlb_miss(queue->backend, &fault);
         else if (r < 0 && r != -ENOMEM && r != -EFAULT)
                 report_broken(queue, r);
         return r == -EFAULT ? -EAGAIN : r;
 }
 
-int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)
+/* What the device does with a chain. Without a ring it is of one that is gone: that is found out there. */
+static int give_back(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written,
+                     int (*how)(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written))
 {
         pthread_mutex_lock(&queue->lock);
 
-        /* Without a ring it is of one that is gone: that is found out there. */
-        int r = oriel_device_queue_push(queue->ring, chain, written);
+        int r = how(queue->ring, chain, written);
         bool broken = queue->ring && r < 0 && r == oriel_device_queue_error(queue->ring);
 
         pthread_mutex_unlock(&queue->lock);
         if (broken)
                 report_broken(queue, r);
         return r;
+}
+
+int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)
+{
+        return give_back(queue, chain, written, oriel_device_queue_push);
+}
+
+int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)
+{
+        return give_back(queue, chain, written, oriel_device_queue_fill);
+}
+
+static int unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written)
+{
+        (void)written;
+        return oriel_device_queue_unpop(ring, chain);
+}
+
+int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_chain *chain)
+{
+        return give_back(queue, chain, 0, unpop);
 }
 
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue)

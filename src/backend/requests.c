@@ -6,7 +6,10 @@
  *
  * The lock is never held while a thread polls. requests_close() shuts the socket down and waits until no thread reads
  * or sends; only then is the channel closed. A struct pending is its list's until requests_wait() takes it, or
- * finish() frees it where nobody waits. */
+ * finish() frees it where nobody waits.
+ *
+ * An answer that is to end in a callback goes to `due`. The dispatching thread reads the channel for it, when answer_fd
+ * says so, unless another thread does already. */
 
 #include "backend/requests.h"
 #include "base/cleanup.h"
@@ -19,10 +22,11 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown), SYSCALL(eventfd2));
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown), SYSCALL(eventfd2), SYSCALL(epoll_create1), SYSCALL(epoll_ctl));
 
 /* Few enough that neither side's socket buffer, nor the kernel's limit on fds in flight, is ever met. */
 #define MAX_UNANSWERED 64
@@ -41,7 +45,29 @@ struct pending {
         bool done;
         int result;
         int fd;
+        unsigned epoch; /* of the mappings */
+        answered_fn answered;
+        void *userdata;
 };
+
+static int open_answer_fd(struct requests *requests)
+{
+        struct epoll_event event = {.events = EPOLLIN};
+
+        requests->answer_fd = epoll_create1(EPOLL_CLOEXEC);
+        requests->due_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (requests->answer_fd < 0 || requests->due_fd < 0 ||
+            epoll_ctl(requests->answer_fd, EPOLL_CTL_ADD, requests->due_fd, &event) < 0)
+                return -errno;
+        return 0;
+}
+
+static void close_fds(struct requests *requests)
+{
+        requests->wake_fd = fd_close(requests->wake_fd);
+        requests->due_fd = fd_close(requests->due_fd);
+        requests->answer_fd = fd_close(requests->answer_fd);
+}
 
 int requests_init(struct requests *requests, const struct oriel_log *log, struct log_budget *budget)
 {
@@ -49,9 +75,16 @@ int requests_init(struct requests *requests, const struct oriel_log *log, struct
                 (struct requests){.log = log, .log_budget = budget, .channel.fd = -1, .dead = true, .give_up_ms = -1};
         TAILQ_INIT(&requests->sent);
         TAILQ_INIT(&requests->answered);
+        TAILQ_INIT(&requests->due);
+        requests->answer_fd = requests->due_fd = -1;
         requests->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (requests->wake_fd < 0)
-                return -errno;
+
+        int r = requests->wake_fd < 0 ? -errno : open_answer_fd(requests);
+
+        if (r < 0) {
+                close_fds(requests);
+                return r;
+        }
         pthread_mutex_init(&requests->lock, NULL);
         pthread_cond_init(&requests->changed, NULL);
         return 0;
@@ -72,9 +105,46 @@ void requests_destroy(struct requests *requests)
 {
         requests_close(requests);
         free_list(&requests->answered);
-        requests->wake_fd = fd_close(requests->wake_fd);
+        free_list(&requests->due);
+        close_fds(requests);
         pthread_cond_destroy(&requests->changed);
         pthread_mutex_destroy(&requests->lock);
+}
+
+/* With the lock held: what a request that was sent, or its answer, does to the number of mappings. */
+static void count_unmapped(struct requests *requests)
+{
+        if (requests->mappings > 0)
+                requests->mappings--;
+}
+
+static void count_answer(struct requests *requests, const struct pending *pending, int result)
+{
+        if (pending->epoch != requests->epoch)
+                return;
+        if (pending->row->id == ORIEL_BACKEND_SHMEM_MAP && result < 0)
+                count_unmapped(requests);
+        else if (pending->row->id == ORIEL_BACKEND_SHMEM_UNMAP && result == 0)
+                count_unmapped(requests);
+}
+
+/* With the lock held: the channel is watched while an answer that comes there is to end in a callback. */
+static void watch(struct requests *requests)
+{
+        bool wanted = requests->expected > 0 && !requests->dead;
+        struct epoll_event event = {.events = EPOLLIN};
+
+        if (wanted == requests->watched)
+                return;
+        epoll_ctl(requests->answer_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, requests->channel.fd, &event);
+        requests->watched = wanted;
+}
+
+/* With the lock held. */
+static void make_due(struct requests *requests, struct pending *pending)
+{
+        TAILQ_INSERT_TAIL(&requests->due, pending, entry);
+        fd_event_signal(requests->due_fd);
 }
 
 /* With the lock held. */
@@ -82,7 +152,11 @@ static void finish(struct requests *requests, struct pending *pending, int resul
 {
         TAILQ_REMOVE(&requests->sent, pending, entry);
         requests->unanswered--;
+        count_answer(requests, pending, result);
         if (pending->forgotten) {
+                if (result < 0 && result != -ENOTCONN)
+                        log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR,
+                                   "%s: the front-end refused it, and nobody waits for the answer", pending->row->name);
                 fd_close(fd);
                 free(pending);
                 return;
@@ -90,7 +164,13 @@ static void finish(struct requests *requests, struct pending *pending, int resul
         pending->done = true;
         pending->result = result;
         pending->fd = fd;
-        TAILQ_INSERT_TAIL(&requests->answered, pending, entry);
+        if (!pending->answered) {
+                TAILQ_INSERT_TAIL(&requests->answered, pending, entry);
+                return;
+        }
+        make_due(requests, pending);
+        requests->expected--;
+        watch(requests);
 }
 
 static void kill_channel(struct requests *requests)
@@ -98,6 +178,7 @@ static void kill_channel(struct requests *requests)
         struct pending *pending;
 
         requests->dead = true;
+        watch(requests);
         while ((pending = TAILQ_FIRST(&requests->sent)))
                 finish(requests, pending, -ENOTCONN, -1);
         pthread_cond_broadcast(&requests->changed);
@@ -218,26 +299,25 @@ static int wait_changed(struct requests *requests, int64_t deadline_ms)
         return -r;
 }
 
-/* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
- * to give up. */
-static int pump(struct requests *requests, int64_t limit_ms)
+/* With the lock held, which is given up meanwhile, and no reader: the next answer, which with @now is not waited for.
+ * 1: it was taken, 0: look again, or there is none now. -ETIMEDOUT: it is time to give up. After all other errors the
+ * channel has ended. */
+static int read_one(struct requests *requests, bool now, int64_t deadline_ms)
 {
         struct complaint complaint = {""};
 
-        int64_t deadline = requests->give_up_ms;
-
-        if (limit_ms >= 0 && (deadline < 0 || limit_ms < deadline))
-                deadline = limit_ms;
-        if (requests->reading)
-                return wait_changed(requests, deadline);
         requests->reading = true;
         pthread_mutex_unlock(&requests->lock);
 
-        int r = read_answer(requests, deadline, &complaint);
+        int r = now ? channel_receive(&requests->channel, sizeof(uint64_t), &complaint)
+                    : read_answer(requests, deadline_ms, &complaint);
 
         pthread_mutex_lock(&requests->lock);
         requests->reading = false;
-        if (r == 1)
+
+        bool came = r == 1;
+
+        if (came)
                 r = take_answer(requests, &complaint);
         if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN)
                 log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR, "%s; the back-end channel ends",
@@ -245,7 +325,25 @@ static int pump(struct requests *requests, int64_t limit_ms)
         if (r < 0 && r != -ETIMEDOUT)
                 kill_channel(requests);
         pthread_cond_broadcast(&requests->changed);
-        return r;
+        return r < 0 ? r : came;
+}
+
+/* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
+ * to give up. */
+static int pump(struct requests *requests, int64_t limit_ms)
+{
+        int64_t deadline = requests->give_up_ms;
+
+        if (limit_ms >= 0 && (deadline < 0 || limit_ms < deadline))
+                deadline = limit_ms;
+        return requests->reading ? wait_changed(requests, deadline) : read_one(requests, false, deadline);
+}
+
+/* With the lock held, which is given up meanwhile: what has come. */
+static void read_what_is_there(struct requests *requests)
+{
+        while (!requests->dead && !requests->reading && read_one(requests, true, -1) == 1)
+                ;
 }
 
 /* With the lock held, which is given up meanwhile: the dispatching thread must never wait for a front-end that does not
@@ -322,6 +420,9 @@ static int submit(struct requests *requests, const struct oriel_message_row *row
                         return -ETIMEDOUT;
         if (requests->dead)
                 return -ENOTCONN;
+        if (row->id == ORIEL_BACKEND_SHMEM_MAP && requests->max_mappings > 0 &&
+            requests->mappings >= requests->max_mappings)
+                return -ENOSPC;
 
         int r = send_request(requests, row, payload, size, fd, answered);
 
@@ -329,9 +430,20 @@ static int submit(struct requests *requests, const struct oriel_message_row *row
                 return r;
         if (ticket)
                 *ticket = 0;
-        if (!answered)
+        if (row->id == ORIEL_BACKEND_SHMEM_MAP)
+                requests->mappings++;
+        if (!answered) {
+                if (row->id == ORIEL_BACKEND_SHMEM_UNMAP)
+                        count_unmapped(requests);
                 return 0;
-        *pending = (struct pending){.row = row, .ticket = ++requests->last_ticket, .forgotten = !ticket, .fd = -1};
+        }
+        *pending = (struct pending){
+                .row = row,
+                .ticket = ++requests->last_ticket,
+                .forgotten = !ticket,
+                .fd = -1,
+                .epoch = requests->epoch,
+        };
         if (ticket)
                 *ticket = pending->ticket;
         TAILQ_INSERT_TAIL(&requests->sent, pending, entry);
@@ -389,6 +501,29 @@ static int wait_done(struct requests *requests, struct pending *pending)
         return 0;
 }
 
+/* With the lock held: the result of what was answered, which is no more. */
+static int take_result(struct requests *requests, struct pending *pending, int *reply_fd)
+{
+        int result = pending->result;
+
+        TAILQ_REMOVE(&requests->answered, pending, entry);
+        if (reply_fd)
+                *reply_fd = fd_take(&pending->fd);
+        fd_close(pending->fd);
+        free(pending);
+        return result;
+}
+
+/* With the lock held: what is still to be waited for. */
+static struct pending *find_waited(struct requests *requests, uint64_t ticket)
+{
+        struct pending *pending = find(&requests->answered, ticket);
+
+        if (!pending)
+                pending = find(&requests->sent, ticket);
+        return pending && !pending->answered && !pending->forgotten ? pending : NULL;
+}
+
 int requests_wait(struct requests *requests, uint64_t ticket, int *reply_fd)
 {
         if (ticket == 0)
@@ -396,21 +531,118 @@ int requests_wait(struct requests *requests, uint64_t ticket, int *reply_fd)
 
         pthread_mutex_lock(&requests->lock);
 
-        struct pending *pending = find(&requests->answered, ticket);
-        int r = 0;
+        struct pending *pending = find_waited(requests, ticket);
+        int r = pending ? wait_done(requests, pending) : -EINVAL;
 
-        if (!pending) {
-                pending = find(&requests->sent, ticket);
-                r = pending ? wait_done(requests, pending) : -EINVAL;
+        if (r == 0)
+                r = take_result(requests, pending, reply_fd);
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}
+
+int requests_poll(struct requests *requests, uint64_t ticket)
+{
+        if (ticket == 0)
+                return 0;
+
+        pthread_mutex_lock(&requests->lock);
+
+        struct pending *pending = find_waited(requests, ticket);
+        int r = -EINVAL;
+
+        if (pending && !pending->done)
+                read_what_is_there(requests);
+        if (pending)
+                r = pending->done ? take_result(requests, pending, NULL) : -EINPROGRESS;
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}
+
+/* ---- callbacks ---- */
+
+/* With the lock held. */
+static int expect(struct requests *requests, uint64_t ticket, answered_fn answered, void *userdata)
+{
+        struct pending *pending;
+
+        if (ticket == 0) {
+                pending = calloc(1, sizeof(*pending));
+                if (!pending)
+                        return -ENOMEM;
+                pending->fd = -1;
+                pending->done = true;
+        } else {
+                pending = find_waited(requests, ticket);
+                if (!pending)
+                        return -EINVAL;
+                if (pending->done)
+                        TAILQ_REMOVE(&requests->answered, pending, entry);
         }
-        if (r == 0) {
-                TAILQ_REMOVE(&requests->answered, pending, entry);
-                r = pending->result;
-                if (reply_fd)
-                        *reply_fd = fd_take(&pending->fd);
+        pending->answered = answered;
+        pending->userdata = userdata;
+        if (pending->done) {
+                make_due(requests, pending);
+        } else {
+                requests->expected++;
+                watch(requests);
+        }
+        return 0;
+}
+
+int requests_on_answer(struct requests *requests, uint64_t ticket, answered_fn answered, void *userdata)
+{
+        pthread_mutex_lock(&requests->lock);
+
+        int r = expect(requests, ticket, answered, userdata);
+
+        pthread_mutex_unlock(&requests->lock);
+        return r;
+}
+
+void requests_deliver(struct requests *requests)
+{
+        struct pending_list due = TAILQ_HEAD_INITIALIZER(due);
+        struct pending *pending;
+
+        pthread_mutex_lock(&requests->lock);
+        if (requests->expected > 0)
+                read_what_is_there(requests);
+        TAILQ_CONCAT(&due, &requests->due, entry);
+        if (!TAILQ_EMPTY(&due))
+                fd_event_clear(requests->due_fd);
+        pthread_mutex_unlock(&requests->lock);
+
+        while ((pending = TAILQ_FIRST(&due))) {
+                TAILQ_REMOVE(&due, pending, entry);
+                pending->answered(pending->userdata, pending->result);
                 fd_close(pending->fd);
                 free(pending);
         }
+}
+
+/* ---- the number of mappings ---- */
+
+void requests_forget_mappings(struct requests *requests)
+{
+        pthread_mutex_lock(&requests->lock);
+        requests->mappings = 0;
+        requests->epoch++;
         pthread_mutex_unlock(&requests->lock);
-        return r;
+}
+
+void requests_set_max_mappings(struct requests *requests, size_t max)
+{
+        pthread_mutex_lock(&requests->lock);
+        requests->max_mappings = max;
+        pthread_mutex_unlock(&requests->lock);
+}
+
+size_t requests_count_mappings(struct requests *requests)
+{
+        pthread_mutex_lock(&requests->lock);
+
+        size_t n = requests->mappings;
+
+        pthread_mutex_unlock(&requests->lock);
+        return n;
 }

@@ -42,7 +42,7 @@ void queue_destroy(struct oriel_backend_queue *queue)
         pthread_mutex_destroy(&queue->lock);
 }
 
-static bool logs_all(const struct oriel_backend *backend)
+bool logs_all(const struct oriel_backend *backend)
 {
         return backend->agreement.virtio_features & ORIEL_FEATURE(VHOST_F_LOG_ALL);
 }
@@ -112,6 +112,7 @@ static void leave(struct oriel_backend_queue *queue)
         ring = queue->ring;
         queue->ring = NULL;
         pthread_mutex_unlock(&queue->lock);
+        oriel_device_queue_flush(ring);
         queue->base = oriel_device_queue_base(ring);
         oriel_device_queue_free(ring);
 }

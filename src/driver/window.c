@@ -11,7 +11,9 @@
 #include "driver/driver.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* Windows lie above any guest memory, at multiples of this. */
 #define FIRST_WINDOW (UINT64_C(1) << 40)
@@ -31,6 +33,7 @@ static int create_window(struct oriel_driver *driver, uint8_t shmid, uint64_t si
                 .placement = oriel_window_placement(),
                 .userdata = window->window,
                 .allow_remote_files = driver->options.allow_remote_files,
+                .keep_fds = (unsigned)MIN(driver->options.keep_fds, UINT_MAX),
         };
 
         r = oriel_region_new(&options, &window->region);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
 
 #define CHAIN_SIZE_MAX (UINT64_C(1) << 32) /* VIRTIO 1.2, 2.7.4.1 and 2.8.4 */
 
@@ -205,6 +207,43 @@ size_t oriel_chain_readable_size(const struct oriel_chain *chain)
 size_t oriel_chain_writable_size(const struct oriel_chain *chain)
 {
         return chain->writable_size;
+}
+
+/* Copy between @data and @spans, from @offset on in them: as much as there is. */
+static size_t spans_copy(const struct iovec *spans, unsigned n, size_t offset, void *data, size_t size, bool to_spans)
+{
+        size_t done = 0;
+
+        for (unsigned i = 0; i < n && done < size; i++) {
+                if (offset >= spans[i].iov_len) {
+                        offset -= spans[i].iov_len;
+                        continue;
+                }
+
+                size_t here = MIN(spans[i].iov_len - offset, size - done);
+                uint8_t *span = (uint8_t *)spans[i].iov_base + offset, *at = (uint8_t *)data + done;
+
+                memcpy(to_spans ? span : at, to_spans ? at : span, here);
+                done += here;
+                offset = 0;
+        }
+        return done;
+}
+
+size_t oriel_chain_read(const struct oriel_chain *chain, size_t offset, void *data, size_t size)
+{
+        unsigned n;
+        const struct iovec *spans = oriel_chain_readable(chain, &n);
+
+        return spans_copy(spans, n, offset, data, size, false);
+}
+
+size_t oriel_chain_write(struct oriel_chain *chain, size_t offset, const void *data, size_t size)
+{
+        unsigned n;
+        const struct iovec *spans = oriel_chain_writable(chain, &n);
+
+        return spans_copy(spans, n, offset, (void *)(uintptr_t)data, size, true);
 }
 
 uint16_t oriel_chain_id(const struct oriel_chain *chain)

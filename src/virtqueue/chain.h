@@ -33,8 +33,10 @@ struct oriel_chain {
         struct oriel_chain *previous, *next;
         enum chain_state state;
         uint16_t id;
-        uint16_t slots; /* entries of the ring that it takes */
-        uint16_t entry; /* where in-flight tracking has it */
+        uint16_t slots;  /* entries of the ring that it takes */
+        uint16_t entry;  /* where in-flight tracking has it */
+        bool recovered;  /* it was in flight when the back-end before this one ended */
+        uint64_t number; /* of the pops of this queue, from 1 */
         uint32_t written;
         struct oriel_memory *memory;
 

@@ -145,6 +145,12 @@ static void packed_take(struct oriel_device_queue *queue, const struct next_buff
         queue->slots_out = (uint16_t)(queue->slots_out + buffer->slots);
 }
 
+static void packed_untake(struct oriel_device_queue *queue, uint16_t slots)
+{
+        queue->available = packed_retreat(queue->available, slots, queue->ring.size);
+        queue->slots_out = (uint16_t)(queue->slots_out - slots);
+}
+
 static void packed_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         struct packed_position at = queue->used;
@@ -155,11 +161,25 @@ static void packed_put(struct oriel_device_queue *queue, const struct oriel_chai
                 flags |= VRING_DESC_F_WRITE;
         store16(&descriptor->id, chain->id);
         store32(&descriptor->len, chain->written);
-        /* Release pairs with the driver's acquire of the flags: id, length and the buffer's bytes come before. */
-        store16_release(&descriptor->flags, flags);
+        /* The driver goes from one to the next, so that the flags of the first show them all. */
+        if (queue->unpublished > 0) {
+                store16_release(&descriptor->flags, flags);
+        } else {
+                queue->first_put = at.index;
+                queue->first_put_flags = flags;
+        }
         queue->used = packed_advance(at, chain->slots, queue->ring.size);
         queue->slots_out = (uint16_t)(queue->slots_out - chain->slots);
         device_log_ring(queue, RING_DESCRIPTOR, at.index * sizeof(*descriptor), sizeof(*descriptor));
+}
+
+static void packed_publish(struct oriel_device_queue *queue)
+{
+        struct vring_packed_desc *descriptor = &packed_ring(queue)[queue->first_put];
+
+        /* Release pairs with the driver's acquire of the flags: id, length and the buffer's bytes come before. */
+        store16_release(&descriptor->flags, queue->first_put_flags);
+        device_log_ring(queue, RING_DESCRIPTOR, queue->first_put * sizeof(*descriptor), sizeof(*descriptor));
 }
 
 static bool packed_wants_call(const struct oriel_device_queue *queue)
@@ -191,12 +211,15 @@ const struct device_format device_packed = {
         .fetch_recovered = packed_fetch_recovered,
         .fetch_table = packed_fetch_table,
         .take = packed_take,
+        .untake = packed_untake,
         .put = packed_put,
+        .publish = packed_publish,
         .wants_call = packed_wants_call,
         .want_kick = packed_want_kick,
         .has_buffers = packed_has_buffers,
         .inflight_start = inflight_packed_start,
         .inflight_pop = inflight_packed_pop,
+        .inflight_unpop = inflight_packed_unpop,
         .inflight_push = inflight_packed_push,
         .inflight_pushed = inflight_packed_pushed,
 };

@@ -277,12 +277,14 @@ static void device_take(struct oriel_device_queue *queue, struct oriel_chain *ch
         chain->id = buffer->id;
         chain->slots = buffer->slots;
         chain->entry = buffer->entry;
+        chain->recovered = buffer->recovered;
         chain->written = 0;
         if (buffer->recovered) {
                 queue->inflight.next_request++;
         } else {
                 queue->busy[buffer->id] = true;
                 queue->format->take(queue, buffer);
+                chain->number = ++queue->pops;
                 if (queue->inflight.region)
                         queue->format->inflight_pop(queue, chain);
         }
@@ -329,6 +331,16 @@ int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain 
         return r;
 }
 
+/* Whether nothing that was popped after @chain is still the device's or the driver's again. */
+static bool device_is_latest(const struct oriel_device_queue *queue, const struct oriel_chain *chain)
+{
+        const struct inflight *inflight = &queue->inflight;
+
+        if (!chain->recovered)
+                return chain->number == queue->pops;
+        return queue->pops == 0 && inflight->requests[inflight->next_request - 1].entry == chain->entry;
+}
+
 void oriel_device_queue_set_patient(struct oriel_device_queue *queue, bool patient)
 {
         queue->patient = patient;
@@ -339,7 +351,19 @@ void oriel_device_queue_fault(const struct oriel_device_queue *queue, struct ori
         *out = queue->fault;
 }
 
-/* Give the driver what the device is done with. */
+/* Let the driver see what was put. */
+static void device_publish(struct oriel_device_queue *queue)
+{
+        if (queue->unpublished == 0)
+                return;
+        queue->format->publish(queue);
+        if (__builtin_add_overflow(queue->put_since_call, queue->unpublished, &queue->put_since_call))
+                queue->put_since_call = UINT32_MAX;
+        queue->unpublished = 0;
+}
+
+/* Give the driver what the device is done with. In-flight tracking knows of one buffer at a time, so that with it each
+ * is published at once. */
 static void device_put(struct oriel_device_queue *queue, struct oriel_chain *chain)
 {
         device_unlink(queue, chain);
@@ -347,19 +371,16 @@ static void device_put(struct oriel_device_queue *queue, struct oriel_chain *cha
         if (queue->inflight.region)
                 queue->format->inflight_push(queue, chain);
         queue->format->put(queue, chain);
-        if (queue->inflight.region)
+        queue->unpublished += chain->slots;
+        if (queue->inflight.region) {
+                device_publish(queue);
                 queue->format->inflight_pushed(queue, chain);
+        }
         device_put_spare(queue, chain);
 }
 
-static void device_count_put(struct oriel_device_queue *queue, uint32_t n)
-{
-        if (__builtin_add_overflow(queue->put_since_call, n, &queue->put_since_call))
-                queue->put_since_call = UINT32_MAX;
-}
-
 /* 0 where @chain may be given back to @queue. */
-static int device_check_push(const struct oriel_device_queue *queue, struct oriel_chain *chain)
+static int device_check_chain(const struct oriel_device_queue *queue, struct oriel_chain *chain)
 {
         if (!chain || chain->state != CHAIN_OUT)
                 return -EINVAL;
@@ -370,9 +391,36 @@ static int device_check_push(const struct oriel_device_queue *queue, struct orie
         return chain->queue == queue ? 0 : -EINVAL;
 }
 
-int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written)
+int oriel_device_queue_unpop(struct oriel_device_queue *queue, struct oriel_chain *chain)
 {
-        int r = device_check_push(queue, chain);
+        int r = device_check_chain(queue, chain);
+
+        if (r < 0)
+                return r;
+        if (!device_is_latest(queue, chain))
+                return -EINVAL;
+        if (queue->failure.error) {
+                oriel_chain_drop(chain);
+                return queue->failure.error;
+        }
+        if (chain->recovered) {
+                queue->inflight.next_request--;
+        } else {
+                queue->busy[chain->id] = false;
+                queue->format->untake(queue, chain->slots);
+                queue->pops--;
+                if (queue->inflight.region)
+                        queue->format->inflight_unpop(queue, chain);
+        }
+        queue->in_use--;
+        device_unlink(queue, chain);
+        device_put_spare(queue, chain);
+        return 0;
+}
+
+int oriel_device_queue_fill(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written)
+{
+        int r = device_check_chain(queue, chain);
 
         if (r < 0)
                 return r;
@@ -389,15 +437,27 @@ int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain
                 chain_mark_dirty(chain, queue->log);
 
         if (!queue->in_order) {
-                device_count_put(queue, chain->slots);
                 device_put(queue, chain);
                 return 0;
         }
-        while (queue->first && queue->first->state == CHAIN_DONE) {
-                device_count_put(queue, queue->first->slots);
+        while (queue->first && queue->first->state == CHAIN_DONE)
                 device_put(queue, queue->first);
-        }
         return 0;
+}
+
+int oriel_device_queue_flush(struct oriel_device_queue *queue)
+{
+        if (queue->failure.error)
+                return queue->failure.error;
+        device_publish(queue);
+        return 0;
+}
+
+int oriel_device_queue_push(struct oriel_device_queue *queue, struct oriel_chain *chain, size_t written)
+{
+        int r = oriel_device_queue_fill(queue, chain, written);
+
+        return r < 0 ? r : oriel_device_queue_flush(queue);
 }
 
 void oriel_chain_drop(struct oriel_chain *chain)
@@ -427,6 +487,7 @@ bool oriel_device_queue_needs_call(struct oriel_device_queue *queue)
 
         if (queue->failure.error || !queue->started)
                 return false;
+        device_publish(queue);
         if (queue->put_since_call > 0) {
                 /* The used entries come before the look at what the driver wants; pairs with the barrier in
                  * oriel_driver_queue_want_call(). */

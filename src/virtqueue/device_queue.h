@@ -29,14 +29,19 @@ struct device_format {
         int (*fetch_table)(struct oriel_device_queue *queue, unsigned n);
         /* Consume what fetch() found. */
         void (*take)(struct oriel_device_queue *queue, const struct next_buffer *buffer);
-        /* Write the used entry. */
+        /* As before the latest take(), which was for @slots. */
+        void (*untake)(struct oriel_device_queue *queue, uint16_t slots);
+        /* Write a used entry that the driver does not see yet. */
         void (*put)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
+        /* Let it see what was put. */
+        void (*publish)(struct oriel_device_queue *queue);
         bool (*wants_call)(const struct oriel_device_queue *queue);
         void (*want_kick)(struct oriel_device_queue *queue, bool want);
         bool (*has_buffers)(const struct oriel_device_queue *queue);
 
         int (*inflight_start)(struct oriel_device_queue *queue, const char **why);
         void (*inflight_pop)(struct oriel_device_queue *queue, struct oriel_chain *chain);
+        void (*inflight_unpop)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
         void (*inflight_push)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
         void (*inflight_pushed)(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 };
@@ -64,20 +69,23 @@ struct oriel_device_queue {
         struct oriel_chain *first, *last; /* chains out, oldest first */
         struct oriel_chain *spare;
         unsigned n_spare, in_use;
-        bool *busy; /* by id: popped, not pushed */
+        bool *busy;    /* by id: popped, not pushed */
+        uint64_t pops; /* of new buffers, without what was given back by unpop */
 
         struct descriptors descriptors;
         struct vring_desc *table; /* a copy of an indirect table */
         unsigned table_room;
 
-        uint32_t put_since_call; /* used ring entries, or descriptor ring slots */
+        uint32_t unpublished;    /* used ring entries, or descriptor ring slots, that the driver does not see yet */
+        uint32_t put_since_call; /* those that it sees */
         bool call_owed;
 
         /* split */
         uint16_t next_available, available_seen, next_used;
         /* packed */
         struct packed_position available, used;
-        uint16_t slots_out; /* popped, not pushed */
+        uint16_t slots_out;                  /* popped, not pushed */
+        uint16_t first_put, first_put_flags; /* the descriptor that shows what is unpublished, and what does it */
 
         struct inflight inflight;
 };

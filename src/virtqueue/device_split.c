@@ -132,6 +132,12 @@ static void split_take(struct oriel_device_queue *queue, const struct next_buffe
         queue->next_available++;
 }
 
+static void split_untake(struct oriel_device_queue *queue, uint16_t slots)
+{
+        (void)slots;
+        queue->next_available--;
+}
+
 static void split_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         unsigned slot = queue->next_used & (queue->ring.size - 1U);
@@ -139,10 +145,17 @@ static void split_put(struct oriel_device_queue *queue, const struct oriel_chain
 
         store32(&used->ring[slot].id, chain->id);
         store32(&used->ring[slot].len, chain->written);
-        /* Release pairs with the driver's acquire of the index: the entry and the buffer's bytes come before. */
-        store16_release(&used->idx, ++queue->next_used);
+        queue->next_used++;
         device_log_ring(queue, RING_DEVICE, offsetof(struct vring_used, ring) + slot * sizeof(used->ring[0]),
                         sizeof(used->ring[0]));
+}
+
+static void split_publish(struct oriel_device_queue *queue)
+{
+        struct vring_used *used = split_used(queue);
+
+        /* Release pairs with the driver's acquire of the index: the entries and the buffers' bytes come before. */
+        store16_release(&used->idx, queue->next_used);
         device_log_ring(queue, RING_DEVICE, offsetof(struct vring_used, idx), sizeof(used->idx));
 }
 
@@ -187,12 +200,15 @@ const struct device_format device_split = {
         .fetch_recovered = split_fetch_recovered,
         .fetch_table = split_fetch_table,
         .take = split_take,
+        .untake = split_untake,
         .put = split_put,
+        .publish = split_publish,
         .wants_call = split_wants_call,
         .want_kick = split_want_kick,
         .has_buffers = split_has_buffers,
         .inflight_start = inflight_split_start,
         .inflight_pop = inflight_split_pop,
+        .inflight_unpop = inflight_split_unpop,
         .inflight_push = inflight_split_push,
         .inflight_pushed = inflight_split_pushed,
 };

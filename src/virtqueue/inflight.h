@@ -95,6 +95,8 @@ void inflight_sort(struct inflight *inflight);
 /* Make or recover queue->inflight.region. -EPROTO: its contents make no sense and it is untouched; @why says so. */
 int inflight_split_start(struct oriel_device_queue *queue, const char **why);
 void inflight_split_pop(struct oriel_device_queue *queue, struct oriel_chain *chain);
+/* As if it had not been popped. */
+void inflight_split_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 /* Around the write of the used ring's index. */
 void inflight_split_push(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 void inflight_split_pushed(struct oriel_device_queue *queue, const struct oriel_chain *chain);
@@ -103,6 +105,7 @@ int inflight_packed_start(struct oriel_device_queue *queue, const char **why);
 /* The descriptors of request @entry, from the copy. */
 int inflight_packed_fetch(struct oriel_device_queue *queue, uint16_t entry);
 void inflight_packed_pop(struct oriel_device_queue *queue, struct oriel_chain *chain);
+void inflight_packed_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 void inflight_packed_push(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 void inflight_packed_pushed(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 

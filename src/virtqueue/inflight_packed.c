@@ -247,7 +247,8 @@ void inflight_packed_pop(struct oriel_device_queue *queue, struct oriel_chain *c
         store_ordered(&region->old_free_head, i);
 }
 
-void inflight_packed_push(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+/* Put the entries of @chain before those that are free. */
+static void packed_free_entries(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         struct inflight_packed_region *region = packed_region(queue);
         struct inflight *inflight = &queue->inflight;
@@ -257,6 +258,23 @@ void inflight_packed_push(struct oriel_device_queue *queue, const struct oriel_c
         inflight->next[last] = inflight->free_head;
         inflight->free_head = chain->entry;
         store_ordered(&region->free_head, chain->entry);
+}
+
+void inflight_packed_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+{
+        struct inflight_packed_region *region = packed_region(queue);
+
+        packed_free_entries(queue, chain);
+        /* From here on it is in the free list and so not in flight: as in pop, the other way round. */
+        store_ordered(&region->old_free_head, chain->entry);
+        store_ordered(&region->desc[chain->entry].inflight, 0);
+}
+
+void inflight_packed_push(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+{
+        struct inflight_packed_region *region = packed_region(queue);
+
+        packed_free_entries(queue, chain);
         packed_store_used(region, packed_advance(queue->used, chain->slots, queue->ring.size), queue->used);
 }
 

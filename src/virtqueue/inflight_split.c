@@ -112,6 +112,11 @@ void inflight_split_pop(struct oriel_device_queue *queue, struct oriel_chain *ch
         store_ordered(&entry->inflight, 1);
 }
 
+void inflight_split_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+{
+        store_ordered(&split_region(queue)->desc[chain->id].inflight, 0);
+}
+
 void inflight_split_push(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         struct inflight_split_region *region = split_region(queue);

@@ -116,6 +116,14 @@ static inline struct packed_position packed_advance(struct packed_position from,
         return (struct packed_position){(uint16_t)(index - size), !from.wrap};
 }
 
+/* The same back. */
+static inline struct packed_position packed_retreat(struct packed_position from, uint16_t count, uint16_t size)
+{
+        if (count <= from.index)
+                return (struct packed_position){(uint16_t)(from.index - count), from.wrap};
+        return (struct packed_position){(uint16_t)(from.index + size - count), !from.wrap};
+}
+
 static inline uint16_t packed_available_flags(bool wrap)
 {
         return wrap ? 1 << VRING_PACKED_DESC_F_AVAIL : 1 << VRING_PACKED_DESC_F_USED;

@@ -144,6 +144,8 @@ static int script_work(struct crash *crash)
         CHECK(oriel_device_queue_pop(queue, &b) == 1);
         CHECK(oriel_device_queue_push(queue, b, 1) == 0);
         CHECK(oriel_device_queue_pop(queue, &c) == 1);
+        CHECK(oriel_device_queue_unpop(queue, c) == 0);
+        CHECK(oriel_device_queue_pop(queue, &c) == 1);
         CHECK(oriel_device_queue_push(queue, a, 2) == 0);
         CHECK(oriel_device_queue_push(queue, c, 3) == 0);
         return 0;
@@ -154,8 +156,11 @@ static int script_recover(struct crash *crash)
         struct oriel_chain *chain;
 
         CHECK(open_device(crash) == 0);
-        if (oriel_device_queue_pop(crash->world.device, &chain) == 1)
+        if (oriel_device_queue_pop(crash->world.device, &chain) == 1) {
+                CHECK(oriel_device_queue_unpop(crash->world.device, chain) == 0);
+                CHECK(oriel_device_queue_pop(crash->world.device, &chain) == 1);
                 CHECK(oriel_device_queue_push(crash->world.device, chain, 4) == 0);
+        }
         return 0;
 }
 

@@ -124,23 +124,26 @@ static int player_collect(struct player *player)
         return 1;
 }
 
-static size_t answer(const struct oriel_chain *chain)
+/* In two pieces each way, so that the second begins anywhere in a span. */
+static size_t answer(struct oriel_chain *chain)
 {
-        uint32_t sum = 1, left, size;
-        const struct iovec *spans;
-        unsigned n;
+        uint8_t question[SLOT_SIZE], reply[SLOT_SIZE];
+        size_t n = oriel_chain_readable_size(chain);
+        uint32_t sum = 1, size;
 
-        spans = oriel_chain_readable(chain, &n);
-        for (unsigned i = 0; i < n; i++)
-                for (size_t k = 0; k < spans[i].iov_len; k++)
-                        sum = digest(sum, ((uint8_t *)spans[i].iov_base)[k]);
-        size = left = answer_size(sum, oriel_chain_writable_size(chain));
-        spans = oriel_chain_writable(chain, &n);
-        for (unsigned i = 0; i < n; i++)
-                for (size_t k = 0; k < spans[i].iov_len && left > 0; k++, left--) {
-                        sum = digest(sum, 0);
-                        ((uint8_t *)spans[i].iov_base)[k] = (uint8_t)(sum >> 8);
-                }
+        assert_int_equal(oriel_chain_read(chain, 0, question, n / 3), n / 3);
+        assert_int_equal(oriel_chain_read(chain, n / 3, question + n / 3, SLOT_SIZE), n - n / 3);
+        assert_int_equal(oriel_chain_read(chain, n, question, 1), 0);
+        for (size_t i = 0; i < n; i++)
+                sum = digest(sum, question[i]);
+        size = answer_size(sum, oriel_chain_writable_size(chain));
+        for (uint32_t i = 0; i < size; i++) {
+                sum = digest(sum, 0);
+                reply[i] = (uint8_t)(sum >> 8);
+        }
+        assert_int_equal(oriel_chain_write(chain, size / 3, reply + size / 3, size - size / 3), size - size / 3);
+        assert_int_equal(oriel_chain_write(chain, 0, reply, size / 3), size / 3);
+        assert_int_equal(oriel_chain_write(chain, oriel_chain_writable_size(chain), reply, 1), 0);
         return size;
 }
 
@@ -148,7 +151,7 @@ static size_t answer(const struct oriel_chain *chain)
 struct worker {
         struct oriel_device_queue *queue;
         struct oriel_chain *chains[64];
-        unsigned n, max;
+        unsigned n, max, unpopped;
         uint32_t random;
 };
 
@@ -164,13 +167,25 @@ static int worker_pop(struct worker *worker)
         return r;
 }
 
+/* The latest that was popped is given back only while it is still out. */
+static void worker_unpop(struct worker *worker)
+{
+        struct oriel_chain *chain = worker->chains[worker->n - 1];
+        int r = oriel_device_queue_unpop(worker->queue, chain);
+
+        assert_true(r == 0 || r == -EINVAL);
+        worker->unpopped += r == 0;
+        worker->n -= r == 0;
+}
+
 static void worker_push(struct worker *worker)
 {
         unsigned i = random_next(&worker->random) % worker->n;
         struct oriel_chain *chain = worker->chains[i];
 
         worker->chains[i] = worker->chains[--worker->n];
-        assert_int_equal(oriel_device_queue_push(worker->queue, chain, answer(chain)), 0);
+        assert_int_equal(
+                (i % 2 ? oriel_device_queue_push : oriel_device_queue_fill)(worker->queue, chain, answer(chain)), 0);
 }
 
 static struct shape {
@@ -207,7 +222,7 @@ static void play(const struct shape *shape, uint64_t rounds)
         player_init(&player, &world, 40, 7);
         worker = (struct worker){.queue = world.device, .max = 32, .random = 11};
         while (player.collected < rounds) {
-                uint32_t what = random_next(&random) % 4;
+                uint32_t what = random_next(&random) % 6;
 
                 if (what == 0)
                         player_submit(&player);
@@ -217,9 +232,14 @@ static void play(const struct shape *shape, uint64_t rounds)
                         worker_push(&worker);
                 else if (what == 3)
                         assert_true(player_collect(&player) >= 0);
+                else if (what == 4 && worker.n > 0)
+                        worker_unpop(&worker);
+                else if (what == 5)
+                        assert_int_equal(oriel_device_queue_flush(world.device), 0);
                 assert_int_equal(oriel_device_queue_in_use(world.device), worker.n);
                 assert_int_equal(oriel_driver_queue_in_use(world.driver), player.n_out);
         }
+        assert_true(worker.unpopped > 0);
         while (worker.n > 0)
                 worker_push(&worker);
         free(player.requests);
@@ -263,8 +283,9 @@ static int device_round(struct meeting *meeting, struct worker *worker)
                 struct oriel_chain *chain = worker->chains[i];
 
                 worker->chains[i] = worker->chains[--worker->n];
-                oriel_device_queue_push(queue, chain, answer(chain));
+                oriel_device_queue_fill(queue, chain, answer(chain));
         }
+        oriel_device_queue_flush(queue);
         if (oriel_device_queue_needs_call(queue))
                 eventfd_write(meeting->call, 1);
         return 0;
@@ -346,6 +367,7 @@ static void test_base(void **state)
                         assert_true(worker_pop(&worker) >= 0);
                 while (worker.n > 0)
                         worker_push(&worker);
+                assert_int_equal(oriel_device_queue_flush(world.device), 0);
                 world.base = oriel_device_queue_base(world.device);
                 oriel_device_queue_free(world.device);
                 world_open_device(&world);
@@ -665,6 +687,72 @@ static void test_held_back(void **state)
         world_close(&world);
 }
 
+/* ---- many at once, and none after all ---- */
+
+static void test_filled(void **state)
+{
+        const struct shape *shape = *state;
+        struct oriel_chain *chains[3];
+        struct world world;
+        uint32_t written;
+        void *token;
+
+        world_open(&world, shape->features, shape->size);
+        for (unsigned i = 0; i < 3; i++) {
+                submit_one(&world);
+                assert_int_equal(oriel_device_queue_pop(world.device, &chains[i]), 1);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(oriel_device_queue_fill(world.device, chains[i], 1), 0);
+                assert_int_equal(oriel_device_queue_fill(world.device, chains[i], 1), -EINVAL);
+                assert_int_equal(oriel_driver_queue_collect(world.driver, &token, &written), 0);
+        }
+        assert_int_equal(oriel_device_queue_in_use(world.device), 0);
+        assert_int_equal(oriel_device_queue_flush(world.device), 0);
+        for (unsigned i = 0; i < 3; i++)
+                collect_one(&world);
+        assert_int_equal(oriel_driver_queue_collect(world.driver, &token, &written), 0);
+        /* Who asks whether to call has it flushed. */
+        submit_one(&world);
+        assert_int_equal(oriel_device_queue_pop(world.device, &chains[0]), 1);
+        assert_int_equal(oriel_device_queue_fill(world.device, chains[0], 1), 0);
+        assert_true(oriel_device_queue_needs_call(world.device));
+        collect_one(&world);
+        world_close(&world);
+}
+
+static void test_unpop(void **state)
+{
+        const struct shape *shape = *state;
+        struct oriel_chain *a, *b, *again;
+        struct world world;
+
+        world_open(&world, shape->features, shape->size);
+
+        uint32_t base = oriel_device_queue_base(world.device);
+
+        submit_one(&world);
+        submit_one(&world);
+        assert_int_equal(oriel_device_queue_pop(world.device, &a), 1);
+        assert_int_equal(oriel_device_queue_pop(world.device, &b), 1);
+        assert_int_equal(oriel_device_queue_unpop(world.device, a), -EINVAL);
+        assert_int_equal(oriel_device_queue_unpop(world.device, NULL), -EINVAL);
+        assert_int_equal(oriel_device_queue_unpop(world.device, b), 0);
+        assert_int_equal(oriel_device_queue_unpop(world.device, b), -EINVAL);
+        assert_true(oriel_device_queue_want_kick(world.device, true));
+        assert_int_equal(oriel_device_queue_unpop(world.device, a), 0);
+        assert_int_equal(oriel_device_queue_base(world.device), base);
+        assert_int_equal(oriel_device_queue_in_use(world.device), 0);
+        /* What comes after it has been given to the driver: the ring has gone on. */
+        assert_int_equal(oriel_device_queue_pop(world.device, &again), 1);
+        pop_and_push(&world);
+        assert_int_equal(oriel_device_queue_unpop(world.device, again), -EINVAL);
+        assert_int_equal(oriel_device_queue_push(world.device, again, 1), 0);
+        collect_one(&world);
+        collect_one(&world);
+        world_close(&world);
+}
+
 static void test_submit_refusals(void **state)
 {
         const struct shape *shape = *state;
@@ -714,6 +802,8 @@ int main(void)
                 {"in flight, behind iotlb", test_in_flight_behind_iotlb, 0, 1},
                 {"memory goes", test_memory_goes, 0, 1},
                 {"held back", test_held_back, IN_ORDER, 3},
+                {"filled", test_filled, 0, 3},
+                {"unpop", test_unpop, 0, 2},
                 {"submit refusals", test_submit_refusals, 0, 1},
         };
         static char names[ARRAY_SIZE(of_shapes) * ARRAY_SIZE(shapes)][64];

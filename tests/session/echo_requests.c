@@ -72,44 +72,6 @@ void echo_files_close(struct echo_files *files)
 
 /* ---- buffers ---- */
 
-/* Bytes [@from, @from + @size) of a buffer's spans; returns how many there were. */
-static size_t copy(const struct iovec *iov, unsigned n, size_t from, void *data, size_t size, bool out)
-{
-        size_t done = 0;
-
-        for (unsigned i = 0; i < n && done < size; i++) {
-                if (from >= iov[i].iov_len) {
-                        from -= iov[i].iov_len;
-                        continue;
-                }
-
-                size_t here = iov[i].iov_len - from, left = size - done;
-                size_t part = here < left ? here : left;
-                uint8_t *at = (uint8_t *)iov[i].iov_base + from;
-
-                memcpy(out ? (uint8_t *)data + done : at, out ? at : (uint8_t *)data + done, part);
-                done += part;
-                from = 0;
-        }
-        return done;
-}
-
-static size_t read_chain(const struct oriel_chain *chain, size_t from, void *data, size_t size)
-{
-        unsigned n;
-        const struct iovec *iov = oriel_chain_readable(chain, &n);
-
-        return copy(iov, n, from, data, size, true);
-}
-
-static size_t write_chain(const struct oriel_chain *chain, size_t from, const void *data, size_t size)
-{
-        unsigned n;
-        const struct iovec *iov = oriel_chain_writable(chain, &n);
-
-        return copy(iov, n, from, (void *)data, size, false);
-}
-
 static void push(struct echo_queue *own, struct oriel_chain *chain, size_t written)
 {
         /* Before the driver can know. */
@@ -123,10 +85,10 @@ static void invert(struct echo_queue *own, struct oriel_chain *chain)
         size_t at = sizeof(struct echo_request), written = 0, n;
         uint8_t bytes[4096];
 
-        while ((n = read_chain(chain, at, bytes, sizeof(bytes))) > 0) {
+        while ((n = oriel_chain_read(chain, at, bytes, sizeof(bytes))) > 0) {
                 for (size_t i = 0; i < n; i++)
                         bytes[i] = (uint8_t)~bytes[i];
-                written += write_chain(chain, written, bytes, n);
+                written += oriel_chain_write(chain, written, bytes, n);
                 at += n;
         }
         push(own, chain, written);
@@ -134,7 +96,7 @@ static void invert(struct echo_queue *own, struct oriel_chain *chain)
 
 static void answer(struct echo_queue *own, struct oriel_chain *chain, struct echo_answer answer)
 {
-        push(own, chain, write_chain(chain, 0, &answer, sizeof(answer)));
+        push(own, chain, oriel_chain_write(chain, 0, &answer, sizeof(answer)));
 }
 
 /* ---- held buffers ---- */
@@ -210,7 +172,7 @@ void echo_handle(struct echo_queue *own, struct oriel_chain *chain)
 {
         struct echo_request request = {0};
 
-        read_chain(chain, 0, &request, sizeof(request));
+        oriel_chain_read(chain, 0, &request, sizeof(request));
         switch (request.op) {
         case ECHO_INVERT:
                 invert(own, chain);
