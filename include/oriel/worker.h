@@ -33,6 +33,9 @@ struct oriel_worker_options {
         unsigned poll_us;  /* how long to look for the next request before sleeping, where that is worth it: with one
                             * thread alone, since others would be asleep while one works on what it has found */
         unsigned quick_us; /* 0, or several queues: the driver is told of each answer at once */
+        /* A thread that has handled requests finds no more, or is to let go of a queue: for what is better done for
+         * many at once, as waiting for the front-end's answers. NULL: nothing. */
+        void (*idle)(void *userdata);
 };
 #define ORIEL_WORKER_OPTIONS_LEAST offsetof(struct oriel_worker_options, quick_us)
 

@@ -198,12 +198,18 @@ static void *work(void *userdata)
         const struct oriel_worker_options *options = &worker->options;
         struct view view = {.n = 0, .epoll_fd = -1};
         int64_t patience_ns = 0, looking_until = 0;
+        bool worked = false;
 
         look_at_queues(thread, &view);
         while (view.n > 0) {
-                bool some = take_some(options, &view);
+                bool some = take_some(options, &view), changed = atomic_load(&worker->generation) != view.generation;
 
-                if (atomic_load(&worker->generation) != view.generation) {
+                worked = worked || some;
+                if (worked && options->idle && (!some || changed)) {
+                        options->idle(options->userdata);
+                        worked = false;
+                }
+                if (changed) {
                         tell_all(&view);
                         look_at_queues(thread, &view);
                         continue;
