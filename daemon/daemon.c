@@ -214,6 +214,7 @@ static int loop(const struct daemon_device *device, void *object, int listener, 
                 struct pollfd fds[] = {
                         {.fd = signals, .events = POLLIN},
                         {.fd = connection < 0 ? listener : connection, .events = POLLIN},
+                        {.fd = oriel_backend_get_answer_fd(backend), .events = POLLIN},
                 };
 
                 if (connection < 0 && listener < 0)
@@ -222,7 +223,7 @@ static int loop(const struct daemon_device *device, void *object, int listener, 
                         continue;
                 if (fds[0].revents)
                         return STATUS_SUCCESS;
-                if (connection >= 0) {
+                if (connection >= 0 || fds[2].revents) {
                         oriel_backend_dispatch(backend);
                         continue;
                 }

@@ -60,6 +60,10 @@ unsigned oriel_driver_queue_count(const struct oriel_driver *driver);
  * is used up. */
 void *oriel_driver_alloc(struct oriel_driver *driver, size_t size);
 
+/* Where the device finds [@host, @host + @size), which is memory of oriel_driver_alloc(), or of a window if windows are
+ * memory: for addresses inside of a request. -EFAULT: it is neither. */
+int oriel_driver_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out);
+
 /* The window of a region, NULL if the device has no such region; and the record of what is mapped there. Both are the
  * driver's. */
 void *oriel_driver_window(const struct oriel_driver *driver, uint8_t shmid, uint64_t *size);

@@ -60,8 +60,6 @@ void memory_destroy(struct oriel_driver *driver);
 /* Guest memory at a multiple of @align; UINT64_MAX: used up. */
 uint64_t memory_take(struct oriel_driver *driver, uint64_t size, uint64_t align);
 struct oriel_memory_region memory_as_region(const struct oriel_driver *driver);
-/* -EFAULT: not guest memory, nor a window that is. */
-int memory_guest_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out);
 
 /* window.c */
 int windows_create(struct oriel_driver *driver);

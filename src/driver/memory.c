@@ -82,7 +82,7 @@ static bool offset_in(const void *host, size_t size, const void *base, uint64_t 
         return base && (uintptr_t)host >= (uintptr_t)base && range_within(range, length);
 }
 
-int memory_guest_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out)
+int oriel_driver_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out)
 {
         if (offset_in(host, size, driver->memory, driver->memory_size, out))
                 return 0;

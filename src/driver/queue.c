@@ -273,7 +273,7 @@ static int find_pieces(const struct oriel_driver *driver, const struct iovec *io
         for (unsigned i = 0; i < n; i++) {
                 int r = iov[i].iov_len > UINT32_MAX
                                 ? -EINVAL
-                                : memory_guest_address(driver, iov[i].iov_base, iov[i].iov_len, &out[i].address);
+                                : oriel_driver_address(driver, iov[i].iov_base, iov[i].iov_len, &out[i].address);
 
                 if (r < 0)
                         return r;

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Guest memory that a driver names by entries (VIRTIO 1.4, 5.7.6.8, struct virtio_gpu_mem_entry): it is found once, in
+ * the table of then, which is kept with it. */
+
+#include "devices/gpu/core/state.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/param.h>
+
+void backing_free(struct backing *backing)
+{
+        if (!backing)
+                return;
+        oriel_memory_unref(backing->memory);
+        free(backing->spans);
+        free(backing->guest);
+        free(backing);
+}
+
+DEFINE_CLEANUP(struct backing *, backing_free);
+
+/* An entry may cross from one region of memory into the next, or further. */
+enum { PIECES_MAX = 64 };
+
+static int backing_grow(struct backing *backing, unsigned *room, unsigned more)
+{
+        if (backing->n + more <= *room)
+                return 0;
+
+        unsigned wanted = (backing->n + more) * 2;
+        struct iovec *spans = reallocarray(backing->spans, wanted, sizeof(*spans));
+
+        backing->spans = spans ? spans : backing->spans;
+
+        struct oriel_range *guest = reallocarray(backing->guest, wanted, sizeof(*guest));
+
+        backing->guest = guest ? guest : backing->guest;
+        *room = wanted;
+        return spans && guest ? 0 : -ENOMEM;
+}
+
+static int backing_add(struct backing *backing, unsigned *room, struct oriel_range range)
+{
+        struct iovec pieces[PIECES_MAX];
+        int n = oriel_memory_translate(backing->memory, ORIEL_ADDRESS_GUEST, range, ORIEL_ACCESS_READ_WRITE, pieces,
+                                       PIECES_MAX, NULL);
+        int r = n < 0 ? n : backing_grow(backing, room, (unsigned)n);
+
+        if (r < 0)
+                return r;
+        for (int i = 0; i < n; i++) {
+                backing->spans[backing->n] = pieces[i];
+                backing->guest[backing->n++] = (struct oriel_range){range.start, pieces[i].iov_len};
+                range.start += pieces[i].iov_len;
+        }
+        return 0;
+}
+
+static int backing_fill(struct backing *backing, const void *entries, uint32_t n)
+{
+        unsigned room = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+                struct virtio_gpu_mem_entry entry;
+
+                memcpy(&entry, (const uint8_t *)entries + i * sizeof(entry), sizeof(entry));
+
+                const struct oriel_range range = {le64toh(entry.addr), le32toh(entry.length)};
+                int r = backing_add(backing, &room, range);
+
+                if (r < 0)
+                        return r;
+                backing->size += range.size;
+        }
+        return 0;
+}
+
+uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t n, struct backing **out)
+{
+        if (n > GPU_ENTRIES_MAX || size / sizeof(struct virtio_gpu_mem_entry) < n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+
+        _cleanup_(backing_freep) struct backing *backing = calloc(1, sizeof(*backing));
+
+        if (!backing)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        backing->memory = gpu->options.ops->memory(gpu->options.userdata);
+
+        int r = backing_fill(backing, entries, n);
+
+        if (r < 0)
+                return r == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        *out = steal(backing);
+        return 0;
+}
+
+/* Call @copy for each piece of [@offset, @offset + @size). */
+static size_t backing_copy(const struct backing *backing, uint64_t offset, size_t size, void *data,
+                           void (*copy)(const struct backing *backing, unsigned span, size_t from, void *data, size_t n,
+                                        void *userdata),
+                           void *userdata)
+{
+        size_t done = 0;
+
+        for (unsigned i = 0; i < backing->n && done < size; i++) {
+                size_t length = backing->spans[i].iov_len;
+
+                if (offset >= length) {
+                        offset -= length;
+                        continue;
+                }
+
+                size_t n = MIN(length - (size_t)offset, size - done);
+
+                copy(backing, i, (size_t)offset, (uint8_t *)data + done, n, userdata);
+                done += n;
+                offset = 0;
+        }
+        return done;
+}
+
+static void copy_out(const struct backing *backing, unsigned span, size_t from, void *data, size_t n, void *userdata)
+{
+        (void)userdata;
+        memcpy(data, (const uint8_t *)backing->spans[span].iov_base + from, n);
+}
+
+static void copy_in(const struct backing *backing, unsigned span, size_t from, void *data, size_t n, void *userdata)
+{
+        const struct gpu_options *options = userdata;
+
+        memcpy((uint8_t *)backing->spans[span].iov_base + from, data, n);
+        options->ops->mark_dirty(options->userdata, (struct oriel_range){backing->guest[span].start + from, n});
+}
+
+size_t backing_read(const struct backing *backing, uint64_t offset, void *data, size_t size)
+{
+        return backing_copy(backing, offset, size, data, copy_out, NULL);
+}
+
+size_t backing_write(struct gpu *gpu, const struct backing *backing, uint64_t offset, const void *data, size_t size)
+{
+        return backing_copy(backing, offset, size, (void *)(uintptr_t)data, copy_in, &gpu->options);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Blobs (VIRTIO 1.4, 5.7.6.8): resources that are bytes alone. Those of the guest's memory are entries; those of the
+ * host's are a renderer's, which gives an fd for what can be mapped. */
+
+#include "devices/gpu/core/command.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static uint32_t type_of(int error)
+{
+        return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC
+                       ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
+                       : VIRTIO_GPU_RESP_ERR_UNSPEC;
+}
+
+static unsigned bit_of(const struct gpu *gpu, const struct gpu_renderer *renderer)
+{
+        unsigned i = 0;
+
+        while (gpu->options.renderers[i] != renderer)
+                i++;
+        return 1U << i;
+}
+
+static struct gpu_blob_request request_for(const struct resource *resource, uint32_t context_id)
+{
+        const struct backing *backing = resource->backing;
+
+        return (struct gpu_blob_request){
+                .resource_id = resource->id,
+                .context_id = context_id,
+                .mem = resource->mem,
+                .flags = resource->flags,
+                .blob_id = resource->blob_id,
+                .size = resource->size,
+                .spans = backing ? backing->spans : NULL,
+                .n_spans = backing ? backing->n : 0,
+        };
+}
+
+int blob_make_known(struct gpu *gpu, struct resource *resource, const struct context *context)
+{
+        unsigned bit = bit_of(gpu, context->renderer);
+        struct gpu_blob_request request = request_for(resource, context->id);
+        struct gpu_blob blob = {.fd = -1};
+
+        if (resource->known_to & bit)
+                return 0;
+
+        int r = context->renderer->create_blob(context->renderer, &request, &blob);
+
+        if (r < 0)
+                return r;
+        resource->known_to |= bit;
+        resource->blob = blob;
+        return 0;
+}
+
+/* What is wrong with it, before anything is made. */
+static uint32_t check(const struct gpu *gpu, const struct command *command,
+                      const struct virtio_gpu_resource_create_blob *create)
+{
+        uint32_t mem = le32toh(create->blob_mem), n = le32toh(create->nr_entries);
+        const uint32_t flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE | VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE |
+                               VIRTIO_GPU_BLOB_FLAG_USE_CROSS_DEVICE;
+
+        if (le64toh(create->size) == 0 || le32toh(create->blob_flags) & ~flags)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        switch (mem) {
+        case VIRTIO_GPU_BLOB_MEM_GUEST:
+                return n > 0 ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        case VIRTIO_GPU_BLOB_MEM_HOST3D:
+        case VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST:
+                if (!(gpu->features & UINT64_C(1) << VIRTIO_GPU_F_VIRGL))
+                        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+                if (!command->context)
+                        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+                return (n > 0) == (mem == VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST) ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        default:
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        }
+}
+
+static uint32_t fill(struct gpu *gpu, const struct command *command, struct resource *resource)
+{
+        uint32_t n = le32toh(command->fixed.create_blob.nr_entries);
+
+        if (n > 0) {
+                uint32_t type = backing_new(gpu, command->payload, command->payload_size, n, &resource->backing);
+
+                if (type)
+                        return type;
+                if (resource->backing->size < resource->size)
+                        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        }
+        if (resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
+                return 0;
+
+        int r = blob_make_known(gpu, resource, command->context);
+
+        return r < 0 ? type_of(r) : 0;
+}
+
+COMMAND_HANDLER(handle_create_blob)
+{
+        const struct virtio_gpu_resource_create_blob *create = &command->fixed.create_blob;
+        struct resource *resource;
+
+        command->context = context_find(gpu, command->origin.context_id);
+
+        uint32_t type = check(gpu, command, create);
+
+        if (type == 0)
+                type = resource_new(gpu, le32toh(create->resource_id), &resource);
+        if (type)
+                return type;
+        resource->mem = le32toh(create->blob_mem);
+        resource->flags = le32toh(create->blob_flags);
+        resource->blob_id = le64toh(create->blob_id);
+        resource->size = le64toh(create->size);
+        type = fill(gpu, command, resource);
+        if (type) {
+                resource_remove(resource);
+                return type;
+        }
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* A blob that can be seen: its bytes are those of the fd, from the start. */
+static bool is_mappable(const struct resource *resource)
+{
+        return !resource->image && resource->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE && resource->blob.fd >= 0 &&
+               (resource->blob.type == GPU_BLOB_SHM || resource->blob.type == GPU_BLOB_DMABUF);
+}
+
+COMMAND_HANDLER(handle_map_blob)
+{
+        struct resource *resource = resource_find(gpu, le32toh(command->fixed.map_blob.resource_id));
+        struct oriel_range range = {.start = le64toh(command->fixed.map_blob.offset)};
+        const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (!is_mappable(resource))
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        if (resource->mapping || !is_aligned(range.start, page) ||
+            !checked_round_up(resource->size, page, &range.size) || !range_within(range, gpu->options.window_size))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        return blob_mapping_new(resource, range, &command->origin);
+}
+
+/* Linux sends it also after a map that was refused, and lives with the answer. */
+COMMAND_HANDLER(handle_unmap_blob)
+{
+        struct resource *resource = resource_find(gpu, le32toh(command->fixed.unmap_blob.resource_id));
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (!resource->mapping)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        return blob_mapping_end(resource, &command->origin);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_CORE_COMMAND_H
+#define DEVICES_GPU_CORE_COMMAND_H
+
+#include "devices/gpu/core/state.h"
+
+/* One command, whose row has been checked: its fixed part is there, and so is room for the answer. All is in the
+ * driver's byte order, which is little-endian. */
+struct command {
+        struct origin origin;
+        union {
+                struct virtio_gpu_ctrl_hdr header;
+                struct virtio_gpu_resource_create_2d create_2d;
+                struct virtio_gpu_resource_unref unref;
+                struct virtio_gpu_set_scanout set_scanout;
+                struct virtio_gpu_resource_flush flush;
+                struct virtio_gpu_transfer_to_host_2d transfer;
+                struct virtio_gpu_resource_attach_backing attach_backing;
+                struct virtio_gpu_resource_detach_backing detach_backing;
+                struct virtio_gpu_get_capset_info get_capset_info;
+                struct virtio_gpu_get_capset get_capset;
+                struct virtio_gpu_cmd_get_edid get_edid;
+                struct virtio_gpu_resource_assign_uuid assign_uuid;
+                struct virtio_gpu_resource_create_blob create_blob;
+                struct virtio_gpu_set_scanout_blob set_scanout_blob;
+                struct virtio_gpu_ctx_create ctx_create;
+                struct virtio_gpu_ctx_resource ctx_resource;
+                struct virtio_gpu_cmd_submit submit;
+                struct virtio_gpu_resource_map_blob map_blob;
+                struct virtio_gpu_resource_unmap_blob unmap_blob;
+                struct virtio_gpu_update_cursor cursor;
+        } fixed;
+        const uint8_t *payload; /* what follows the fixed part */
+        size_t payload_size;
+        struct context *context; /* of the commands that need one */
+        uint8_t *answer;         /* zeros, of the size that the row has */
+        size_t answer_size, room;
+};
+
+/* The type of the answer; 0: it comes later. */
+typedef uint32_t (*command_fn)(struct gpu *gpu, struct command *command);
+
+/* What a command needs to be one. */
+enum command_needs {
+        NEEDS_NOTHING,
+        NEEDS_CONTEXT = 1 << 0, /* its ctx_id is a context's */
+        NEEDS_VIRGL = 1 << 1,   /* features that the driver took */
+        NEEDS_EDID = 1 << 2,
+        NEEDS_UUID = 1 << 3,
+        NEEDS_BLOB = 1 << 4,
+};
+
+struct command_row {
+        uint32_t type;
+        const char *name;
+        enum gpu_queue queue;
+        unsigned size;   /* of the fixed part */
+        unsigned answer; /* at least, its header included */
+        unsigned needs;
+        command_fn handle; /* NULL: of a renderer that this device has not, which is an error */
+};
+
+extern const struct command_row command_rows[];
+extern const unsigned n_command_rows;
+
+#define COMMAND_HANDLER(name) uint32_t name(struct gpu *gpu, struct command *command)
+
+/* resource.c */
+COMMAND_HANDLER(handle_unref);
+COMMAND_HANDLER(handle_attach_backing);
+COMMAND_HANDLER(handle_detach_backing);
+COMMAND_HANDLER(handle_assign_uuid);
+/* blob.c */
+COMMAND_HANDLER(handle_create_blob);
+COMMAND_HANDLER(handle_map_blob);
+COMMAND_HANDLER(handle_unmap_blob);
+/* context.c */
+COMMAND_HANDLER(handle_get_capset_info);
+COMMAND_HANDLER(handle_get_capset);
+COMMAND_HANDLER(handle_ctx_create);
+COMMAND_HANDLER(handle_ctx_destroy);
+COMMAND_HANDLER(handle_ctx_attach_resource);
+COMMAND_HANDLER(handle_ctx_detach_resource);
+COMMAND_HANDLER(handle_submit_3d);
+/* image.c */
+COMMAND_HANDLER(handle_create_2d);
+COMMAND_HANDLER(handle_transfer_to_host_2d);
+/* scanout.c */
+COMMAND_HANDLER(handle_get_display_info);
+COMMAND_HANDLER(handle_get_edid);
+COMMAND_HANDLER(handle_set_scanout);
+COMMAND_HANDLER(handle_set_scanout_blob);
+COMMAND_HANDLER(handle_flush);
+COMMAND_HANDLER(handle_update_cursor);
+COMMAND_HANDLER(handle_move_cursor);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Contexts, capsets and what is submitted (VIRTIO 1.4, 5.7.6.9). A context belongs to the renderer of its capset; what
+ * its commands mean is that renderer's alone. */
+
+#include "devices/gpu/core/command.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/param.h>
+
+static struct gpu_renderer *renderer_of(const struct gpu *gpu, uint32_t capset_id)
+{
+        for (unsigned i = 0; i < gpu->n_renderers; i++)
+                if (gpu->options.renderers[i]->capset_id == capset_id)
+                        return gpu->options.renderers[i];
+        return NULL;
+}
+
+static int context_add(struct gpu *gpu, uint32_t id, struct gpu_renderer *renderer, const char *name)
+{
+        struct context *context = calloc(1, sizeof(*context));
+
+        if (!context)
+                return -ENOMEM;
+        *context = (struct context){id, renderer};
+
+        int r = context_insert(gpu, context);
+
+        if (r < 0) {
+                free(context);
+                return r;
+        }
+        r = renderer->create_context(renderer, id, name);
+        if (r < 0)
+                context_delete(gpu, context);
+        return r;
+}
+
+static void context_remove(struct gpu *gpu, struct context *context)
+{
+        uint32_t id = context->id;
+
+        context->renderer->destroy_context(context->renderer, id);
+        context_delete(gpu, context);
+        fences_complete(gpu, id);
+}
+
+void contexts_remove_all(struct gpu *gpu)
+{
+        while (gpu->contexts)
+                context_remove(gpu, *(struct context **)gpu->contexts);
+}
+
+/* ---- commands ---- */
+
+COMMAND_HANDLER(handle_get_capset_info)
+{
+        uint32_t index = le32toh(command->fixed.get_capset_info.capset_index), version = 0, size = 0;
+        struct virtio_gpu_resp_capset_info *answer = (void *)command->answer;
+
+        if (index >= gpu->n_renderers)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+
+        struct gpu_renderer *renderer = gpu->options.renderers[index];
+
+        if (renderer->get_capset(renderer, 0, NULL, &version, &size) < 0)
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        answer->capset_id = htole32(renderer->capset_id);
+        answer->capset_max_version = htole32(version);
+        answer->capset_max_size = htole32(size);
+        return VIRTIO_GPU_RESP_OK_CAPSET_INFO;
+}
+
+COMMAND_HANDLER(handle_get_capset)
+{
+        const struct virtio_gpu_get_capset *get = &command->fixed.get_capset;
+        struct gpu_renderer *renderer = renderer_of(gpu, le32toh(get->capset_id));
+        uint32_t version = 0, size = 0, wanted = le32toh(get->capset_version);
+
+        if (!renderer || renderer->get_capset(renderer, 0, NULL, &version, &size) < 0 || wanted > version ||
+            size > command->room - sizeof(struct virtio_gpu_resp_capset))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+
+        uint8_t *data = command->answer + sizeof(struct virtio_gpu_resp_capset);
+
+        memset(data, 0, size);
+        if (renderer->get_capset(renderer, wanted, data, &version, &size) < 0)
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        command->answer_size = sizeof(struct virtio_gpu_resp_capset) + size;
+        return VIRTIO_GPU_RESP_OK_CAPSET;
+}
+
+/* Without CONTEXT_INIT the driver means virgl, which is no renderer of ours. */
+COMMAND_HANDLER(handle_ctx_create)
+{
+        const struct virtio_gpu_ctx_create *create = &command->fixed.ctx_create;
+        uint32_t init = le32toh(create->context_init), id = command->origin.context_id;
+        bool named = gpu->features & UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
+        struct gpu_renderer *renderer = renderer_of(gpu, init & VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK);
+        char name[sizeof(create->debug_name) + 1] = "";
+
+        if (id == 0 || context_find(gpu, id))
+                return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+        if (!named || !renderer || init & ~(uint32_t)VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        if (gpu->n_contexts == GPU_CONTEXTS_MAX)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        memcpy(name, create->debug_name, MIN(le32toh(create->nlen), sizeof(create->debug_name)));
+
+        int r = context_add(gpu, id, renderer, name);
+
+        if (r < 0)
+                return r == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY : VIRTIO_GPU_RESP_ERR_UNSPEC;
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_ctx_destroy)
+{
+        context_remove(gpu, command->context);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_ctx_attach_resource)
+{
+        struct resource *resource = resource_find(gpu, le32toh(command->fixed.ctx_resource.resource_id));
+        struct gpu_renderer *renderer = command->context->renderer;
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+
+        /* A 2D resource's pixels are no renderer's: Linux attaches it all the same. */
+        if (resource->image)
+                return VIRTIO_GPU_RESP_OK_NODATA;
+
+        int r = 0;
+
+        if (resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
+                r = blob_make_known(gpu, resource, command->context);
+        if (r == 0)
+                r = renderer->attach(renderer, command->context->id, resource->id);
+        return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_ctx_detach_resource)
+{
+        struct resource *resource = resource_find(gpu, le32toh(command->fixed.ctx_resource.resource_id));
+        struct gpu_renderer *renderer = command->context->renderer;
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (!resource->image)
+                renderer->detach(renderer, command->context->id, resource->id);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_submit_3d)
+{
+        uint32_t size = le32toh(command->fixed.submit.size);
+        struct gpu_renderer *renderer = command->context->renderer;
+
+        (void)gpu;
+        if (size > command->payload_size)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+
+        int r = renderer->submit(renderer, command->context->id, command->payload, size);
+
+        return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
+}

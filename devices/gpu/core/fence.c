@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Answers, and commands that ask for a fence (VIRTIO 1.4, 5.7.6.7): their answer stays here until the context's
+ * renderer says that what was submitted before is done. Each ring of a context is a line of its own.
+ *
+ * A renderer may say so on a thread of its own, or within its create_fence(): the list has a lock that is held over no
+ * call. */
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "devices/gpu/core/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+void answer_begin(void *answer, uint32_t type, const struct origin *origin)
+{
+        struct virtio_gpu_ctrl_hdr header = {.type = htole32(type)};
+
+        if (origin->flags & VIRTIO_GPU_FLAG_FENCE) {
+                header.flags = htole32(origin->flags & (VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX));
+                header.fence_id = htole64(origin->fence_id);
+                header.ctx_id = htole32(origin->context_id);
+                header.ring_idx = origin->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? origin->ring : 0;
+        }
+        memcpy(answer, &header, sizeof(header));
+}
+
+static uint32_t ring_of(const struct origin *origin)
+{
+        return origin->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? origin->ring : 0;
+}
+
+static void complete_all(struct gpu *gpu, struct fence_list *done)
+{
+        struct fence *fence;
+
+        while ((fence = TAILQ_FIRST(done))) {
+                TAILQ_REMOVE(done, fence, entry);
+                gpu->options.ops->complete(gpu->options.userdata, fence->origin.token, fence->answer, fence->size);
+                free(fence);
+        }
+        pthread_mutex_lock(&gpu->fences.lock);
+        pthread_cond_broadcast(&gpu->fences.fewer);
+        pthread_mutex_unlock(&gpu->fences.lock);
+}
+
+static bool is_of(const struct fence *fence, uint32_t context_id, uint32_t ring)
+{
+        return fence->origin.context_id == context_id && ring_of(&fence->origin) == ring;
+}
+
+void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, uint64_t fence_id)
+{
+        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
+        struct fence *fence, *next, *last = NULL;
+
+        pthread_mutex_lock(&gpu->fences.lock);
+        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
+        if (is_of(fence, context_id, ring) && fence->origin.fence_id == fence_id) {
+                last = fence;
+                break;
+        }
+        /* In their order: a renderer may tell of the last one alone. */
+        for (fence = TAILQ_FIRST(&gpu->fences.waiting); last && fence; fence = next) {
+                next = fence == last ? NULL : TAILQ_NEXT(fence, entry);
+                if (!is_of(fence, context_id, ring))
+                        continue;
+                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
+                TAILQ_INSERT_TAIL(&done, fence, entry);
+        }
+        pthread_mutex_unlock(&gpu->fences.lock);
+        complete_all(gpu, &done);
+}
+
+void fences_complete(struct gpu *gpu, uint32_t context_id)
+{
+        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
+        struct fence *fence, *next;
+
+        pthread_mutex_lock(&gpu->fences.lock);
+        for (fence = TAILQ_FIRST(&gpu->fences.waiting); fence; fence = next) {
+                next = TAILQ_NEXT(fence, entry);
+                if (context_id != 0 && fence->origin.context_id != context_id)
+                        continue;
+                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
+                TAILQ_INSERT_TAIL(&done, fence, entry);
+        }
+        pthread_mutex_unlock(&gpu->fences.lock);
+        complete_all(gpu, &done);
+}
+
+/* Whether it was there, and is ours. */
+static bool take_back(struct gpu *gpu, struct fence *mine)
+{
+        struct fence *fence;
+
+        pthread_mutex_lock(&gpu->fences.lock);
+        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
+        if (fence == mine)
+                break;
+        if (fence)
+                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
+        pthread_mutex_unlock(&gpu->fences.lock);
+        free(fence);
+        return fence;
+}
+
+int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer, size_t size)
+{
+        struct context *context = context_find(gpu, origin->context_id);
+
+        if (!(origin->flags & VIRTIO_GPU_FLAG_FENCE) || !context)
+                return 0;
+
+        struct fence *fence = malloc(sizeof(*fence) + size);
+
+        if (!fence)
+                return 0;
+        fence->origin = *origin;
+        fence->size = size;
+        memcpy(fence->answer, answer, size);
+        /* First, as it may be signalled before create_fence() returns. */
+        pthread_mutex_lock(&gpu->fences.lock);
+        TAILQ_INSERT_TAIL(&gpu->fences.waiting, fence, entry);
+        pthread_mutex_unlock(&gpu->fences.lock);
+
+        int r = context->renderer->create_fence(context->renderer, context->id, ring_of(origin), origin->fence_id);
+
+        /* Done, or one that no renderer will ever signal. */
+        if (r != 0 && take_back(gpu, fence))
+                return 0;
+        return -EINPROGRESS;
+}
+
+static bool has_of_queue(struct gpu *gpu, const void *queue)
+{
+        struct fence *fence;
+
+        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
+        if (fence->origin.token.queue == queue)
+                return true;
+        return false;
+}
+
+void gpu_settle(struct gpu *gpu, void *queue, unsigned ms)
+{
+        int64_t end = now_ms() + ms;
+        const struct timespec deadline = {end / 1000, end % 1000 * 1000000};
+        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
+        struct fence *fence, *next;
+        int r = 0;
+
+        pthread_mutex_lock(&gpu->fences.lock);
+        while (r == 0 && has_of_queue(gpu, queue))
+                r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);
+        /* A driver that goes on after the stop would else wait for ever. */
+        for (fence = TAILQ_FIRST(&gpu->fences.waiting); fence; fence = next) {
+                next = TAILQ_NEXT(fence, entry);
+                if (fence->origin.token.queue != queue)
+                        continue;
+                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
+                TAILQ_INSERT_TAIL(&done, fence, entry);
+        }
+        pthread_mutex_unlock(&gpu->fences.lock);
+        complete_all(gpu, &done);
+}

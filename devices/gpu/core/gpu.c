@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The life of a gpu: what it is made of, its configuration space, and its reset. */
+
+#include "devices/gpu/core/state.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+DEFINE_CLEANUP(struct gpu *, gpu_free);
+
+static void config_init(struct gpu *gpu)
+{
+        long page = sysconf(_SC_PAGESIZE);
+
+        gpu->config.known.num_scanouts = htole32(gpu->options.outputs);
+        gpu->config.known.num_capsets = htole32(gpu->n_renderers);
+        gpu->config.blob_alignment = htole32(page > 4096 ? (uint32_t)page : 0);
+}
+
+int gpu_new(const struct gpu_options *options, struct gpu **out)
+{
+        _cleanup_(gpu_freep) struct gpu *gpu = NULL;
+        struct scanouts *scanouts;
+        int r = scanouts_new(options, &scanouts);
+
+        if (r < 0)
+                return r;
+        gpu = calloc(1, sizeof(*gpu));
+        if (!gpu) {
+                scanouts_free(scanouts);
+                return -ENOMEM;
+        }
+        gpu->options = *options;
+        memset(gpu->options.renderers, 0, sizeof(gpu->options.renderers));
+        gpu->scanouts = scanouts;
+        TAILQ_INIT(&gpu->asked);
+        TAILQ_INIT(&gpu->fences.waiting);
+        pthread_mutex_init(&gpu->lock, NULL);
+        pthread_mutex_init(&gpu->config_lock, NULL);
+        pthread_mutex_init(&gpu->fences.lock, NULL);
+        pthread_cond_init(&gpu->fences.fewer, NULL);
+        for (unsigned i = 0; r == 0 && i < GPU_RENDERERS_MAX && options->renderers[i]; i++)
+                r = options->renderers[i]->start(options->renderers[i], gpu);
+        if (r < 0)
+                return r;
+        while (gpu->n_renderers < GPU_RENDERERS_MAX && options->renderers[gpu->n_renderers]) {
+                gpu->options.renderers[gpu->n_renderers] = options->renderers[gpu->n_renderers];
+                gpu->n_renderers++;
+        }
+        config_init(gpu);
+        *out = steal(gpu);
+        return 0;
+}
+
+void gpu_free(struct gpu *gpu)
+{
+        if (!gpu)
+                return;
+        gpu_reset(gpu);
+        for (unsigned i = 0; i < gpu->n_renderers; i++)
+                gpu->options.renderers[i]->free(gpu->options.renderers[i]);
+        scanouts_free(gpu->scanouts);
+        pthread_cond_destroy(&gpu->fences.fewer);
+        pthread_mutex_destroy(&gpu->fences.lock);
+        pthread_mutex_destroy(&gpu->config_lock);
+        pthread_mutex_destroy(&gpu->lock);
+        free(gpu);
+}
+
+#define FEATURE(name) (UINT64_C(1) << (name))
+
+uint64_t gpu_features(const struct gpu *gpu)
+{
+        uint64_t features = FEATURE(VIRTIO_GPU_F_RESOURCE_UUID) | FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB);
+
+        if (gpu->n_renderers > 0)
+                features |= FEATURE(VIRTIO_GPU_F_VIRGL) | FEATURE(VIRTIO_GPU_F_CONTEXT_INIT);
+        if (gpu->options.outputs > 0)
+                features |= FEATURE(VIRTIO_GPU_F_EDID);
+        if (gpu->config.blob_alignment)
+                features |= FEATURE(GPU_F_BLOB_ALIGNMENT);
+        return features;
+}
+
+void gpu_set_features(struct gpu *gpu, uint64_t features)
+{
+        pthread_mutex_lock(&gpu->lock);
+        gpu->features = features;
+        pthread_mutex_unlock(&gpu->lock);
+}
+
+int gpu_get_config(struct gpu *gpu, struct oriel_range range, void *data)
+{
+        if (!range_within(range, sizeof(gpu->config)))
+                return -EINVAL;
+        pthread_mutex_lock(&gpu->config_lock);
+        memcpy(data, (const uint8_t *)&gpu->config + range.start, range.size);
+        pthread_mutex_unlock(&gpu->config_lock);
+        return 0;
+}
+
+/* events_clear is all that a driver may write: what it names is no event any more. */
+int gpu_set_config(struct gpu *gpu, struct oriel_range range, const void *data)
+{
+        const struct oriel_range clear = {offsetof(struct virtio_gpu_config, events_clear), sizeof(uint32_t)};
+        uint32_t events;
+
+        if (range.start != clear.start || range.size != clear.size)
+                return -EINVAL;
+        memcpy(&events, data, sizeof(events));
+        pthread_mutex_lock(&gpu->config_lock);
+        gpu->config.known.events_read &= ~events;
+        pthread_mutex_unlock(&gpu->config_lock);
+        return 0;
+}
+
+static int remove_first(struct gpu *gpu)
+{
+        if (!gpu->resources)
+                return 0;
+        resource_remove(*(struct resource **)gpu->resources);
+        return 1;
+}
+
+void gpu_reset(struct gpu *gpu)
+{
+        pthread_mutex_lock(&gpu->lock);
+        scanouts_reset(gpu);
+        blob_mappings_forget(gpu);
+        contexts_remove_all(gpu);
+        fences_complete(gpu, 0);
+        while (remove_first(gpu))
+                ;
+        for (unsigned i = 0; i < gpu->n_renderers; i++)
+                gpu->options.renderers[i]->reset(gpu->options.renderers[i]);
+        pthread_mutex_unlock(&gpu->lock);
+}
+
+struct gpu_counts gpu_count(struct gpu *gpu)
+{
+        struct gpu_counts counts;
+        const struct fence *fence;
+
+        pthread_mutex_lock(&gpu->lock);
+        counts = (struct gpu_counts){gpu->n_contexts, gpu->n_resources, gpu->n_mappings, 0};
+        pthread_mutex_lock(&gpu->fences.lock);
+        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
+        counts.fences++;
+        pthread_mutex_unlock(&gpu->fences.lock);
+        pthread_mutex_unlock(&gpu->lock);
+        return counts;
+}

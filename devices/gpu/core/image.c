@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* 2D resources (VIRTIO 1.4, 5.7.6.8): pixels of the host's, which the driver fills from guest memory. */
+
+#include "devices/gpu/core/command.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#define SIDE_MAX 16384
+
+COMMAND_HANDLER(handle_create_2d)
+{
+        const struct virtio_gpu_resource_create_2d *create = &command->fixed.create_2d;
+        const uint32_t width = le32toh(create->width), height = le32toh(create->height);
+        struct resource *resource;
+
+        if (!scanout_format_is_known(le32toh(create->format)) || width == 0 || height == 0 || width > SIDE_MAX ||
+            height > SIDE_MAX)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+
+        const size_t size = (size_t)width * height * 4;
+
+        if (size > GPU_PIXELS_MAX - gpu->pixels)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+
+        uint32_t type = resource_new(gpu, le32toh(create->resource_id), &resource);
+
+        if (type)
+                return type;
+        resource->image = calloc(1, sizeof(*resource->image) + size);
+        if (!resource->image) {
+                resource_remove(resource);
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        }
+        resource->image->format = le32toh(create->format);
+        resource->image->width = width;
+        resource->image->height = height;
+        resource->image->size = size;
+        gpu->pixels += size;
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* The rectangle's rows lie in the backing as in an image of the resource's width, the first at the offset. */
+COMMAND_HANDLER(handle_transfer_to_host_2d)
+{
+        const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;
+        struct resource *resource = resource_find(gpu, le32toh(transfer->resource_id));
+        struct image *image = resource ? resource->image : NULL;
+        const uint32_t x = le32toh(transfer->r.x), y = le32toh(transfer->r.y), width = le32toh(transfer->r.width),
+                       height = le32toh(transfer->r.height);
+        uint64_t offset = le64toh(transfer->offset);
+
+        if (!image)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (!resource->backing || !range_within((struct oriel_range){x, width}, image->width) ||
+            !range_within((struct oriel_range){y, height}, image->height))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        for (uint32_t row = 0; row < height; row++) {
+                uint8_t *at = image->pixels + ((size_t)(y + row) * image->width + x) * 4;
+
+                if (backing_read(resource->backing, offset, at, (size_t)width * 4) != (size_t)width * 4 ||
+                    !checked_add(offset, (uint64_t)image->width * 4, &offset))
+                        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        }
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}

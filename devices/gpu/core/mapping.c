@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What is shown in the window (VIRTIO 1.4, 5.7.6.8: MAP_BLOB and UNMAP_BLOB). The driver chooses the place; one mapping
+ * is one SHMEM_MAP of the whole blob, rounded up to pages.
+ *
+ * The front-end is asked at once and waited for later, by gpu_await_mappings(), which takes the lock between the waits
+ * only: requests to it are answered in order, so that what is asked for meanwhile fits. A mapping keeps its resource
+ * until the front-end has removed it. */
+
+#include "devices/gpu/core/command.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+struct mapping {
+        struct resource *resource;
+        struct oriel_range range;
+        unsigned references; /* the tree's, and those of requests for it */
+};
+
+/* A request to the front-end that is not answered yet. */
+struct asked {
+        TAILQ_ENTRY(asked) entry;
+        struct mapping *mapping; /* of a map, it may have been removed since */
+        bool map;
+        uint64_t ticket;
+        struct origin origin; /* of the command, where there is one */
+        bool has_origin;
+};
+
+/* Mappings in the tree are disjoint, so that who overlaps is equal. */
+static int compare_ranges(const void *a, const void *b)
+{
+        return range_compare(((const struct mapping *)a)->range, ((const struct mapping *)b)->range);
+}
+
+/* -EEXIST: a part of it is taken. */
+static int insert(struct gpu *gpu, struct mapping *mapping)
+{
+        void *node = tsearch(mapping, &gpu->mappings, compare_ranges);
+
+        if (!node)
+                return -ENOMEM;
+        return *(struct mapping **)node == mapping ? 0 : -EEXIST;
+}
+
+static void take_out(struct mapping *mapping)
+{
+        struct gpu *gpu = mapping->resource->gpu;
+
+        tdelete(mapping, &gpu->mappings, compare_ranges);
+        mapping->resource->mapping = NULL;
+        gpu->n_mappings--;
+}
+
+static void mapping_unref(struct mapping *mapping)
+{
+        if (--mapping->references > 0)
+                return;
+        resource_unref(mapping->resource);
+        free(mapping);
+}
+
+static struct asked *asked_new(struct mapping *mapping, bool map, const struct origin *origin)
+{
+        struct asked *asked = calloc(1, sizeof(*asked));
+
+        if (asked) {
+                asked->mapping = mapping;
+                asked->map = map;
+                asked->has_origin = origin;
+                asked->origin = origin ? *origin : asked->origin;
+        }
+        return asked;
+}
+
+static uint32_t type_of_error(int error)
+{
+        switch (error) {
+        case -ENOSPC:
+        case -ENOMEM:
+        case -ETOOMANYREFS:
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        case -EEXIST:
+        case -ERANGE:
+        case -EINVAL:
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        default:
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        }
+}
+
+/* Ask the front-end, and remember that. */
+static int ask(struct gpu *gpu, struct asked *asked)
+{
+        const struct gpu_ops *ops = gpu->options.ops;
+        struct mapping *mapping = asked->mapping;
+        int r = asked->map ? ops->map(gpu->options.userdata, mapping->range, mapping->resource->blob.fd, &asked->ticket)
+                           : ops->unmap(gpu->options.userdata, mapping->range, &asked->ticket);
+
+        if (r == 0)
+                TAILQ_INSERT_TAIL(&gpu->asked, asked, entry);
+        return r;
+}
+
+uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, const struct origin *origin)
+{
+        struct gpu *gpu = resource->gpu;
+        _cleanup_(freep) struct mapping *mapping = calloc(1, sizeof(*mapping));
+        _cleanup_(freep) struct asked *asked = asked_new(mapping, true, origin);
+
+        if (!mapping || !asked)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        *mapping = (struct mapping){resource, range, 2};
+
+        int r = insert(gpu, mapping);
+
+        if (r < 0)
+                return type_of_error(r);
+        resource->mapping = mapping;
+        gpu->n_mappings++;
+        r = ask(gpu, asked);
+        if (r < 0) {
+                take_out(mapping);
+                return type_of_error(r);
+        }
+        resource->references++;
+        (void)steal(mapping);
+        (void)steal(asked);
+        return 0;
+}
+
+uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin)
+{
+        struct gpu *gpu = resource->gpu;
+        struct mapping *mapping = resource->mapping;
+        _cleanup_(freep) struct asked *asked = asked_new(mapping, false, origin);
+
+        take_out(mapping);
+        /* What the front-end can't be asked for is as good as done: it is gone, or about to remove everything. */
+        if (asked && ask(gpu, asked) == 0) {
+                (void)steal(asked);
+                return 0;
+        }
+        mapping_unref(mapping);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+void blob_mappings_forget(struct gpu *gpu)
+{
+        while (gpu->mappings) {
+                struct mapping *mapping = *(struct mapping **)gpu->mappings;
+
+                take_out(mapping);
+                gpu->options.ops->unmap(gpu->options.userdata, mapping->range, NULL);
+                mapping_unref(mapping);
+        }
+}
+
+/* ---- answers ---- */
+
+static void answer(struct gpu *gpu, const struct asked *asked, uint32_t type, uint32_t map_info)
+{
+        struct virtio_gpu_resp_map_info info = {.map_info = htole32(map_info)};
+        size_t size = type == VIRTIO_GPU_RESP_OK_MAP_INFO ? sizeof(info) : sizeof(info.hdr);
+
+        answer_begin(&info, type, &asked->origin);
+        if (type < VIRTIO_GPU_RESP_ERR_UNSPEC && fence_wait(gpu, &asked->origin, &info, size) < 0)
+                return;
+        gpu->options.ops->complete(gpu->options.userdata, asked->origin.token, &info, size);
+}
+
+static void finish_map(struct gpu *gpu, struct asked *asked, int result)
+{
+        struct mapping *mapping = asked->mapping;
+        uint32_t map_info = mapping->resource->blob.map_info;
+
+        if (result < 0) {
+                log_warning(&gpu->options.log, "resource %u can't be mapped at 0x%lx: %s", mapping->resource->id,
+                            (unsigned long)mapping->range.start, strerror(-result));
+                /* Unless it was to be removed meanwhile. */
+                if (mapping->resource->mapping == mapping) {
+                        take_out(mapping);
+                        mapping_unref(mapping);
+                }
+        }
+        answer(gpu, asked, result < 0 ? type_of_error(result) : VIRTIO_GPU_RESP_OK_MAP_INFO, map_info);
+}
+
+static void finish(struct gpu *gpu, struct asked *asked, int result)
+{
+        if (asked->map)
+                finish_map(gpu, asked, result);
+        /* What goes with it is gone when the driver hears of it. */
+        mapping_unref(asked->mapping);
+        if (!asked->map && asked->has_origin)
+                answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, 0);
+}
+
+static struct asked *take_asked(struct gpu *gpu)
+{
+        struct asked *asked = TAILQ_FIRST(&gpu->asked);
+
+        if (asked)
+                TAILQ_REMOVE(&gpu->asked, asked, entry);
+        return asked;
+}
+
+void gpu_await_mappings(struct gpu *gpu)
+{
+        struct asked *asked;
+
+        pthread_mutex_lock(&gpu->lock);
+        while ((asked = take_asked(gpu))) {
+                pthread_mutex_unlock(&gpu->lock);
+
+                int result = gpu->options.ops->wait(gpu->options.userdata, asked->ticket);
+
+                pthread_mutex_lock(&gpu->lock);
+                finish(gpu, asked, result);
+                free(asked);
+        }
+        pthread_mutex_unlock(&gpu->lock);
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Outputs and what they show (VIRTIO 1.4, 5.7.6.8 and 5.7.6.10). Each output that shows something has a copy of it in
+ * one format, which RESOURCE_FLUSH brings up to date from the resource and sinks look at: a sink never looks at guest
+ * memory. The driver's cursor is taken from its resource likewise. */
+
+#include "devices/gpu/core/command.h"
+#include "devices/gpu/core/edid.h"
+#include "devices/gpu/core/sink.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/param.h>
+
+/* How pixels lie in a resource. */
+struct layout {
+        uint32_t format, width, height, stride; /* stride in bytes */
+        uint64_t offset;
+};
+
+struct scanout {
+        const struct resource *resource; /* NULL: off */
+        struct layout layout;            /* of the resource */
+        struct gpu_rect rect;            /* of it */
+        uint32_t *pixels;                /* rect's, in the format of sinks */
+};
+
+struct scanouts {
+        unsigned n;
+        uint32_t width, height; /* that are preferred */
+        const struct gpu_sink *const *sinks;
+        struct scanout outputs[VIRTIO_GPU_MAX_SCANOUTS];
+};
+
+int scanouts_new(const struct gpu_options *options, struct scanouts **out)
+{
+        struct scanouts *scanouts = calloc(1, sizeof(*scanouts));
+
+        if (!scanouts)
+                return -ENOMEM;
+        scanouts->n = MIN(options->outputs, (unsigned)VIRTIO_GPU_MAX_SCANOUTS);
+        scanouts->width = options->width;
+        scanouts->height = options->height;
+        scanouts->sinks = options->sinks;
+        *out = scanouts;
+        return 0;
+}
+
+void scanouts_free(struct scanouts *scanouts)
+{
+        free(scanouts);
+}
+
+/* ---- sinks ---- */
+
+static struct gpu_frame frame_of(const struct scanout *scanout)
+{
+        return (struct gpu_frame){scanout->pixels, scanout->rect.width, scanout->rect.height, scanout->rect.width};
+}
+
+#define EACH_SINK(sink, scanouts) \
+        for (const struct gpu_sink *const *at = (scanouts)->sinks, *sink; at && (sink = *at); at++)
+
+static void show(struct scanouts *scanouts, unsigned output)
+{
+        const struct scanout *scanout = &scanouts->outputs[output];
+        struct gpu_frame frame = frame_of(scanout);
+
+        EACH_SINK(sink, scanouts)
+        if (sink->set)
+                sink->set(sink->userdata, output, scanout->resource ? &frame : NULL);
+}
+
+static void update(struct scanouts *scanouts, unsigned output, struct gpu_rect rect)
+{
+        struct gpu_frame frame = frame_of(&scanouts->outputs[output]);
+
+        EACH_SINK(sink, scanouts)
+        if (sink->update)
+                sink->update(sink->userdata, output, &frame, rect);
+}
+
+static void turn_off(struct gpu *gpu, unsigned output)
+{
+        struct scanout *scanout = &gpu->scanouts->outputs[output];
+
+        if (!scanout->resource)
+                return;
+        gpu->pixels -= (size_t)scanout->rect.width * scanout->rect.height * 4;
+        free(scanout->pixels);
+        *scanout = (struct scanout){.resource = NULL};
+        show(gpu->scanouts, output);
+}
+
+void scanouts_forget(struct gpu *gpu, const struct resource *resource)
+{
+        for (unsigned i = 0; i < gpu->scanouts->n; i++)
+                if (gpu->scanouts->outputs[i].resource == resource)
+                        turn_off(gpu, i);
+}
+
+void scanouts_reset(struct gpu *gpu)
+{
+        for (unsigned i = 0; i < gpu->scanouts->n; i++)
+                turn_off(gpu, i);
+}
+
+/* ---- pixels ---- */
+
+/* Where red, green, blue and alpha are in four bytes. */
+static bool order_of(uint32_t format, unsigned order[4])
+{
+        static const struct {
+                uint32_t formats[2];
+                uint8_t order[4];
+        } rows[] = {
+                {{VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM}, {2, 1, 0, 3}},
+                {{VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM, VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM}, {1, 2, 3, 0}},
+                {{VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM, VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM}, {0, 1, 2, 3}},
+                {{VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM, VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM}, {3, 2, 1, 0}},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (rows[i].formats[0] == format || rows[i].formats[1] == format) {
+                        for (unsigned k = 0; k < 4; k++)
+                                order[k] = rows[i].order[k];
+                        return true;
+                }
+        return false;
+}
+
+bool scanout_format_is_known(uint32_t format)
+{
+        unsigned order[4];
+
+        return order_of(format, order);
+}
+
+static void convert(uint32_t *to, const uint8_t *from, size_t n, uint32_t format)
+{
+        unsigned order[4] = {2, 1, 0, 3};
+
+        order_of(format, order);
+        for (size_t i = 0; i < n; i++, from += 4)
+                to[i] = (uint32_t)from[order[3]] << 24 | (uint32_t)from[order[0]] << 16 |
+                        (uint32_t)from[order[1]] << 8 | from[order[2]];
+}
+
+/* @size bytes of @resource from @offset on, wherever it has them. */
+static bool read_resource(const struct resource *resource, uint64_t offset, void *data, size_t size)
+{
+        if (resource->image) {
+                if (!range_within((struct oriel_range){offset, size}, resource->image->size))
+                        return false;
+                memcpy(data, resource->image->pixels + offset, size);
+                return true;
+        }
+        if (resource->backing)
+                return backing_read(resource->backing, offset, data, size) == size;
+        return false;
+}
+
+/* Rows of @rect, which is relative to @at, into @to with @stride pixels in a row. */
+static bool read_pixels(const struct resource *resource, const struct layout *layout, struct gpu_rect rect,
+                        uint32_t *to, uint32_t stride)
+{
+        _cleanup_(freep) uint8_t *row = malloc((size_t)rect.width * 4);
+
+        if (!row)
+                return false;
+        for (uint32_t y = 0; y < rect.height; y++) {
+                uint64_t offset = layout->offset + (uint64_t)(rect.y + y) * layout->stride + (uint64_t)rect.x * 4;
+
+                if (!read_resource(resource, offset, row, (size_t)rect.width * 4))
+                        return false;
+                convert(to + (size_t)y * stride, row, rect.width, layout->format);
+        }
+        return true;
+}
+
+/* ---- commands ---- */
+
+COMMAND_HANDLER(handle_get_display_info)
+{
+        struct virtio_gpu_resp_display_info *answer = (void *)command->answer;
+
+        for (unsigned i = 0; i < gpu->scanouts->n; i++) {
+                answer->pmodes[i].r.width = htole32(gpu->scanouts->width);
+                answer->pmodes[i].r.height = htole32(gpu->scanouts->height);
+                answer->pmodes[i].enabled = htole32(1);
+        }
+        return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
+}
+
+COMMAND_HANDLER(handle_get_edid)
+{
+        struct virtio_gpu_resp_edid *answer = (void *)command->answer;
+        uint32_t output = le32toh(command->fixed.get_edid.scanout);
+
+        if (output >= gpu->scanouts->n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        answer->size = htole32(EDID_SIZE);
+        edid_make(answer->edid, gpu->scanouts->width, gpu->scanouts->height, output);
+        return VIRTIO_GPU_RESP_OK_EDID;
+}
+
+static struct gpu_rect take_rect(const struct virtio_gpu_rect *from)
+{
+        return (struct gpu_rect){le32toh(from->x), le32toh(from->y), le32toh(from->width), le32toh(from->height)};
+}
+
+static bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height)
+{
+        return range_within((struct oriel_range){rect.x, rect.width}, width) &&
+               range_within((struct oriel_range){rect.y, rect.height}, height);
+}
+
+static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resource *resource,
+                            const struct layout *layout, struct gpu_rect rect)
+{
+        struct scanout *scanout = &gpu->scanouts->outputs[output];
+        const size_t size = (size_t)rect.width * rect.height * 4;
+
+        if (rect.width == 0 || rect.height == 0 || !rect_within(rect, layout->width, layout->height))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        turn_off(gpu, output);
+        if (size > GPU_PIXELS_MAX - gpu->pixels)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+
+        uint32_t *pixels = calloc(1, size);
+
+        if (!pixels)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        gpu->pixels += size;
+        *scanout = (struct scanout){resource, *layout, rect, pixels};
+        read_pixels(resource, layout, rect, pixels, rect.width);
+        show(gpu->scanouts, output);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_set_scanout)
+{
+        const struct virtio_gpu_set_scanout *set = &command->fixed.set_scanout;
+        const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
+        struct resource *resource = resource_find(gpu, id);
+
+        if (output >= gpu->scanouts->n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        if (id == 0) {
+                turn_off(gpu, output);
+                return VIRTIO_GPU_RESP_OK_NODATA;
+        }
+        if (!resource || !resource->image)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+
+        const struct image *image = resource->image;
+        const struct layout layout = {image->format, image->width, image->height, image->width * 4, 0};
+
+        return set_scanout(gpu, output, resource, &layout, take_rect(&set->r));
+}
+
+/* Of guest memory: what a renderer has is seen by its owner alone. */
+COMMAND_HANDLER(handle_set_scanout_blob)
+{
+        const struct virtio_gpu_set_scanout_blob *set = &command->fixed.set_scanout_blob;
+        const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
+        const struct layout layout = {le32toh(set->format), le32toh(set->width), le32toh(set->height),
+                                      le32toh(set->strides[0]), le32toh(set->offsets[0])};
+        struct resource *resource = resource_find(gpu, id);
+
+        if (output >= gpu->scanouts->n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        if (id == 0) {
+                turn_off(gpu, output);
+                return VIRTIO_GPU_RESP_OK_NODATA;
+        }
+        if (!resource || resource->image || !resource->backing)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (!scanout_format_is_known(layout.format) || layout.stride / 4 < layout.width || layout.height == 0 ||
+            layout.offset + (uint64_t)layout.stride * (layout.height - 1) + (uint64_t)layout.width * 4 > resource->size)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        return set_scanout(gpu, output, resource, &layout, take_rect(&set->r));
+}
+
+/* What two rectangles have in common, relative to the first. */
+static bool meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
+{
+        uint64_t x = MAX(a.x, b.x), y = MAX(a.y, b.y);
+        uint64_t right = MIN((uint64_t)a.x + a.width, (uint64_t)b.x + b.width);
+        uint64_t bottom = MIN((uint64_t)a.y + a.height, (uint64_t)b.y + b.height);
+
+        if (x >= right || y >= bottom)
+                return false;
+        *out = (struct gpu_rect){(uint32_t)x - a.x, (uint32_t)y - a.y, (uint32_t)(right - x), (uint32_t)(bottom - y)};
+        return true;
+}
+
+static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resource)
+{
+        struct scanout *scanout = &gpu->scanouts->outputs[output];
+        struct gpu_rect changed;
+
+        if (!meet(scanout->rect, of_resource, &changed))
+                return;
+
+        const struct gpu_rect there = {scanout->rect.x + changed.x, scanout->rect.y + changed.y, changed.width,
+                                       changed.height};
+        uint32_t *to = scanout->pixels + (size_t)changed.y * scanout->rect.width + changed.x;
+
+        if (read_pixels(scanout->resource, &scanout->layout, there, to, scanout->rect.width))
+                update(gpu->scanouts, output, changed);
+}
+
+COMMAND_HANDLER(handle_flush)
+{
+        const struct virtio_gpu_resource_flush *flush = &command->fixed.flush;
+        struct resource *resource = resource_find(gpu, le32toh(flush->resource_id));
+        struct gpu_rect rect = take_rect(&flush->r);
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (resource->image && !rect_within(rect, resource->image->width, resource->image->height))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        for (unsigned i = 0; i < gpu->scanouts->n; i++)
+                if (gpu->scanouts->outputs[i].resource == resource)
+                        refresh(gpu, i, rect);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* ---- the cursor ---- */
+
+COMMAND_HANDLER(handle_update_cursor)
+{
+        const struct virtio_gpu_update_cursor *set = &command->fixed.cursor;
+        const uint32_t output = le32toh(set->pos.scanout_id), id = le32toh(set->resource_id);
+        const struct resource *resource = resource_find(gpu, id);
+        uint32_t pixels[GPU_CURSOR_SIZE * GPU_CURSOR_SIZE];
+        struct gpu_cursor cursor = {le32toh(set->pos.x), le32toh(set->pos.y), le32toh(set->hot_x), le32toh(set->hot_y),
+                                    id ? pixels : NULL};
+
+        if (output >= gpu->scanouts->n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        if (id) {
+                const struct gpu_rect all = {0, 0, GPU_CURSOR_SIZE, GPU_CURSOR_SIZE};
+                const struct layout layout = {resource && resource->image ? resource->image->format
+                                                                          : VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM,
+                                              GPU_CURSOR_SIZE, GPU_CURSOR_SIZE, GPU_CURSOR_SIZE * 4, 0};
+
+                if (!resource || (resource->image && (resource->image->width != GPU_CURSOR_SIZE ||
+                                                      resource->image->height != GPU_CURSOR_SIZE)))
+                        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+                if (!read_pixels(resource, &layout, all, pixels, GPU_CURSOR_SIZE))
+                        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        }
+        EACH_SINK(sink, gpu->scanouts)
+        if (sink->set_cursor)
+                sink->set_cursor(sink->userdata, output, &cursor);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+COMMAND_HANDLER(handle_move_cursor)
+{
+        const struct virtio_gpu_update_cursor *set = &command->fixed.cursor;
+        const uint32_t output = le32toh(set->pos.scanout_id);
+
+        if (output >= gpu->scanouts->n)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        EACH_SINK(sink, gpu->scanouts)
+        if (sink->move_cursor)
+                sink->move_cursor(sink->userdata, output, le32toh(set->pos.x), le32toh(set->pos.y));
+        return VIRTIO_GPU_RESP_OK_NODATA;
+}

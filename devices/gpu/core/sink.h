@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_CORE_SINK_H
+#define DEVICES_GPU_CORE_SINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What shows the outputs: a front-end by its GPU socket, a VNC server, a file. All functions may be NULL. They come
+ * with the gpu's lock held, so they must not wait for anybody, nor call the gpu; what they are given is theirs to look
+ * at until they return. */
+
+struct gpu_rect {
+        uint32_t x, y, width, height;
+};
+
+/* Pixels in memory: 32 bits each, as a number of this machine 0xXXRRGGBB (DRM's XRGB8888), whatever the driver's
+ * format. */
+struct gpu_frame {
+        const uint32_t *pixels;
+        uint32_t width, height;
+        uint32_t stride; /* in pixels */
+};
+
+#define GPU_CURSOR_SIZE 64 /* pixels, each way */
+
+struct gpu_cursor {
+        uint32_t x, y, hot_x, hot_y;
+        const uint32_t *pixels; /* 64 x 64, 0xAARRGGBB, not premultiplied; NULL: there is none */
+};
+
+struct gpu_sink {
+        void *userdata;
+        /* Output @output shows @frame from now on; NULL: nothing. */
+        void (*set)(void *userdata, unsigned output, const struct gpu_frame *frame);
+        /* What is in @rect of @frame has changed. */
+        void (*update)(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect);
+        void (*set_cursor)(void *userdata, unsigned output, const struct gpu_cursor *cursor);
+        void (*move_cursor)(void *userdata, unsigned output, uint32_t x, uint32_t y);
+};
+
+#endif

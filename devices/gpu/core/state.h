@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_CORE_STATE_H
+#define DEVICES_GPU_CORE_STATE_H
+
+#include "devices/gpu/core/gpu.h"
+#include "devices/gpu/core/renderer.h"
+
+#include <endian.h>
+#include <linux/virtio_gpu.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* VIRTIO 1.4, 5.7.3 and 5.7.6.8, which not every kernel's header has. */
+#define GPU_F_BLOB_ALIGNMENT    5
+#define GPU_CAPSET_VENUS        4
+#define GPU_CAPSET_CROSS_DOMAIN 5
+struct gpu_config_space {
+        struct virtio_gpu_config known;
+        uint32_t blob_alignment;
+};
+_Static_assert(sizeof(struct gpu_config_space) == 20, "VIRTIO 1.4, 5.7.4");
+
+/* What a driver may have of each at once. */
+enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20 };
+#define GPU_PIXELS_MAX ((size_t)512 << 20)
+
+/* ---- resources: table.c, backing.c, resource.c ---- */
+
+/* Guest memory that a resource has, as the driver's entries name it. It is found once, and its table kept: what the
+ * front-end removes meanwhile stays readable, and what is written there nobody sees. */
+struct backing {
+        struct oriel_memory *memory;
+        struct iovec *spans;
+        struct oriel_range *guest; /* of each span */
+        unsigned n;
+        uint64_t size;
+};
+
+struct mapping;
+struct image;
+
+struct resource {
+        struct gpu *gpu;
+        uint32_t id;
+        unsigned references; /* the table's, and a mapping's */
+        bool named;          /* it is in the table */
+        struct backing *backing;
+        struct image *image; /* of a 2D resource; NULL: a blob */
+        uint8_t uuid[16];
+        bool has_uuid;
+
+        /* Of a blob. */
+        uint32_t mem, flags;
+        uint64_t blob_id, size;
+        struct gpu_blob blob;
+        struct gpu_renderer *owner; /* that has made it; NULL for guest memory */
+        unsigned known_to;          /* renderers, by their bit */
+        struct mapping *mapping;    /* NULL: it is not mapped */
+};
+
+struct resource *resource_find(struct gpu *gpu, uint32_t id);
+/* A new one in the table. As an answer's type: 0, or the error. */
+uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out);
+/* It has no name any more, and ends when nothing is mapped of it. */
+void resource_remove(struct resource *resource);
+void resource_forget_name(struct resource *resource);
+void resource_unref(struct resource *resource);
+/* @entries of struct virtio_gpu_mem_entry, found in guest memory. */
+uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t n, struct backing **out);
+void backing_free(struct backing *backing);
+/* Copy from or to @offset of it. Returns how many bytes there were. */
+size_t backing_read(const struct backing *backing, uint64_t offset, void *data, size_t size);
+size_t backing_write(struct gpu *gpu, const struct backing *backing, uint64_t offset, const void *data, size_t size);
+
+/* ---- contexts: table.c, context.c ---- */
+
+struct context {
+        uint32_t id;
+        struct gpu_renderer *renderer;
+};
+
+struct context *context_find(struct gpu *gpu, uint32_t id);
+/* -ENOMEM. */
+int context_insert(struct gpu *gpu, struct context *context);
+/* And free it. */
+void context_delete(struct gpu *gpu, struct context *context);
+void contexts_remove_all(struct gpu *gpu);
+
+/* ---- answers and fences: fence.c ---- */
+
+/* A command's header, in this machine's byte order, and whose it is. */
+struct origin {
+        struct gpu_token token;
+        uint32_t flags, context_id;
+        uint8_t ring;
+        uint64_t fence_id;
+};
+
+struct fence {
+        TAILQ_ENTRY(fence) entry;
+        struct origin origin;
+        size_t size;
+        uint8_t answer[];
+};
+TAILQ_HEAD(fence_list, fence);
+
+/* The lock of its own is taken behind the gpu's, and never held in a renderer or a completion. */
+struct fences {
+        pthread_mutex_t lock;
+        pthread_cond_t fewer;
+        struct fence_list waiting;
+};
+
+/* Fill in the header of @answer for @origin. */
+void answer_begin(void *answer, uint32_t type, const struct origin *origin);
+/* Keep the answer until the context's renderer says that all is done. 0: it is there already, or -EINPROGRESS. */
+int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer, size_t size);
+/* Of one context, or all for 0: complete what waits. */
+void fences_complete(struct gpu *gpu, uint32_t context_id);
+
+/* ---- mappings: mapping.c ---- */
+
+struct asked;
+TAILQ_HEAD(asked_list, asked);
+
+/* Have @resource, which is not mapped, shown at @range of the window. 0: the command's answer comes later; or the type
+ * of an error. */
+uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, const struct origin *origin);
+/* Have the mapping of @resource, which has one, removed. 0: the answer to @origin, unless NULL, comes later; or its
+ * type. */
+uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin);
+/* All of them go, and the front-end is told so, if it can be. */
+void blob_mappings_forget(struct gpu *gpu);
+
+/* ---- blobs: blob.c ---- */
+
+/* Let the renderer of @context know of the blob @resource. 0 or a negative errno. */
+int blob_make_known(struct gpu *gpu, struct resource *resource, const struct context *context);
+
+/* ---- 2D: image.c, scanout.c ---- */
+
+/* The pixels of a 2D resource, four bytes each. */
+struct image {
+        uint32_t format; /* VIRTIO_GPU_FORMAT_ */
+        uint32_t width, height;
+        size_t size;
+        uint8_t pixels[];
+};
+
+struct scanouts;
+bool scanout_format_is_known(uint32_t format);
+int scanouts_new(const struct gpu_options *options, struct scanouts **out);
+void scanouts_free(struct scanouts *scanouts);
+void scanouts_reset(struct gpu *gpu);
+/* @resource is about to go. */
+void scanouts_forget(struct gpu *gpu, const struct resource *resource);
+
+/* ---- all of it ---- */
+
+struct gpu {
+        struct gpu_options options;
+        pthread_mutex_t config_lock; /* of the configuration space alone, which is asked for while others wait */
+        struct gpu_config_space config;
+
+        pthread_mutex_t lock; /* of what follows */
+        uint64_t features;    /* that the driver took */
+        unsigned n_renderers;
+        void *resources, *contexts, *mappings; /* trees of search.h, by id and by range */
+        unsigned n_resources, n_contexts, n_mappings;
+        size_t pixels;           /* bytes of all images and scanouts */
+        struct asked_list asked; /* of the front-end, oldest first */
+        struct fences fences;
+        struct scanouts *scanouts;
+};
+
+#endif

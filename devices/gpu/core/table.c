@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Resources and contexts by their ids, which the driver chooses. */
+
+#include "devices/gpu/core/state.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <search.h>
+
+static int compare_resource_ids(const void *a, const void *b)
+{
+        uint32_t left = ((const struct resource *)a)->id, right = ((const struct resource *)b)->id;
+
+        return left < right ? -1 : left > right;
+}
+
+struct resource *resource_find(struct gpu *gpu, uint32_t id)
+{
+        struct resource key = {.id = id};
+        void *node = tfind(&key, &gpu->resources, compare_resource_ids);
+
+        return node ? *(struct resource **)node : NULL;
+}
+
+uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out)
+{
+        if (id == 0 || resource_find(gpu, id))
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+        if (gpu->n_resources == GPU_RESOURCES_MAX)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+
+        struct resource *resource = calloc(1, sizeof(*resource));
+
+        if (!resource)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        *resource = (struct resource){.gpu = gpu, .id = id, .references = 1, .named = true, .blob.fd = -1};
+        if (!tsearch(resource, &gpu->resources, compare_resource_ids)) {
+                free(resource);
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        }
+        gpu->n_resources++;
+        *out = resource;
+        return 0;
+}
+
+static void image_free(struct gpu *gpu, struct image *image)
+{
+        if (!image)
+                return;
+        gpu->pixels -= image->size;
+        free(image);
+}
+
+/* Of each renderer that knows it. */
+static void destroy_blob(struct resource *resource)
+{
+        struct gpu *gpu = resource->gpu;
+
+        for (unsigned i = 0; i < gpu->n_renderers; i++)
+                if (resource->known_to & 1U << i)
+                        gpu->options.renderers[i]->destroy_blob(gpu->options.renderers[i], resource->id);
+        fd_close(resource->blob.fd);
+}
+
+void resource_forget_name(struct resource *resource)
+{
+        tdelete(resource, &resource->gpu->resources, compare_resource_ids);
+        resource->named = false;
+}
+
+void resource_unref(struct resource *resource)
+{
+        if (--resource->references > 0)
+                return;
+        destroy_blob(resource);
+        image_free(resource->gpu, resource->image);
+        backing_free(resource->backing);
+        resource->gpu->n_resources--;
+        free(resource);
+}
+
+static int compare_context_ids(const void *a, const void *b)
+{
+        uint32_t left = ((const struct context *)a)->id, right = ((const struct context *)b)->id;
+
+        return left < right ? -1 : left > right;
+}
+
+struct context *context_find(struct gpu *gpu, uint32_t id)
+{
+        struct context key = {.id = id};
+        void *node = tfind(&key, &gpu->contexts, compare_context_ids);
+
+        return node ? *(struct context **)node : NULL;
+}
+
+int context_insert(struct gpu *gpu, struct context *context)
+{
+        if (!tsearch(context, &gpu->contexts, compare_context_ids))
+                return -ENOMEM;
+        gpu->n_contexts++;
+        return 0;
+}
+
+void context_delete(struct gpu *gpu, struct context *context)
+{
+        tdelete(context, &gpu->contexts, compare_context_ids);
+        gpu->n_contexts--;
+        free(context);
+}

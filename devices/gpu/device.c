@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The virtio-gpu device of oriel-gpu. One thread takes commands from both queues, copies each whole, and hands it to
+ * gpu_handle(); when there is none left it waits for what the front-end was asked for meanwhile. Renderers complete
+ * commands on threads of their own. The dispatching thread never waits for a renderer, but where a queue is stopped. */
+
+#include "devices/gpu/device.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <linux/virtio_gpu.h>
+#include <oriel/worker.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/param.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
+
+/* What a front-end like QEMU 11.1 bears: it ends at 509 memory slots, some of which are the guest's memory. */
+enum { MAX_MAPPINGS_LIMITED = 480 };
+/* How long a queue that stops waits for what a renderer has not done yet. */
+enum { SETTLE_MS = 500 };
+
+struct gpu_device {
+        struct gpu *gpu;
+        struct oriel_backend *backend;
+        struct oriel_worker *worker;
+        struct oriel_log log;
+        struct log_budget lines; /* that the gpu has logged of this session */
+        size_t max_mappings;
+        bool tried; /* what the front-end bears, in this session */
+        int probe_fd;
+        uint8_t *command; /* a copy, the worker's */
+        size_t room;
+};
+
+/* ---- the front-end ---- */
+
+static struct oriel_memory *gpu_memory(void *userdata)
+{
+        struct gpu_device *device = userdata;
+
+        return oriel_backend_memory(device->backend);
+}
+
+static struct oriel_wire_mmap in_window(struct oriel_range range)
+{
+        return (struct oriel_wire_mmap){
+                .shmid = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
+                .shm_offset = range.start,
+                .len = range.size,
+                .flags = ORIEL_MMAP_READ_WRITE,
+        };
+}
+
+static int gpu_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+{
+        struct gpu_device *device = userdata;
+        const struct oriel_wire_mmap map = in_window(range);
+
+        return oriel_backend_shmem_map(device->backend, &map, fd, ticket);
+}
+
+static int gpu_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
+{
+        struct gpu_device *device = userdata;
+        const struct oriel_wire_mmap map = in_window(range);
+
+        return oriel_backend_shmem_unmap(device->backend, &map, ticket);
+}
+
+static int gpu_wait(void *userdata, uint64_t ticket)
+{
+        struct gpu_device *device = userdata;
+
+        return oriel_backend_wait(device->backend, ticket);
+}
+
+static void gpu_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
+{
+        (void)userdata;
+        if (oriel_backend_queue_push(token.queue, token.chain, oriel_chain_write(token.chain, 0, answer, size)) == 0)
+                oriel_backend_queue_notify(token.queue);
+}
+
+static void gpu_mark_dirty(void *userdata, struct oriel_range guest)
+{
+        struct gpu_device *device = userdata;
+
+        oriel_backend_mark_dirty(device->backend, guest);
+}
+
+static const struct gpu_ops gpu_ops = {
+        .memory = gpu_memory,
+        .map = gpu_map,
+        .unmap = gpu_unmap,
+        .wait = gpu_wait,
+        .complete = gpu_complete,
+        .mark_dirty = gpu_mark_dirty,
+};
+
+/* ---- how many mappings the front-end bears ---- */
+
+static void limit_mappings(struct gpu_device *device)
+{
+        log_warning(&device->log, "this front-end dies of many mappings: at most %d at once, or as --max-mappings says",
+                    MAX_MAPPINGS_LIMITED);
+        oriel_backend_set_max_mappings(device->backend, MAX_MAPPINGS_LIMITED);
+}
+
+static void probe_answered(void *userdata, int result)
+{
+        if (result == -EREMOTEIO)
+                limit_mappings(userdata);
+}
+
+/* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end of
+ * 509 mappings. It is asked in front of all that the driver will want; the answer comes before theirs. */
+static void try_front_end(struct gpu_device *device)
+{
+        const struct oriel_wire_mmap map = in_window((struct oriel_range){0, (uint64_t)sysconf(_SC_PAGESIZE)});
+        uint64_t ticket;
+
+        if (device->max_mappings > 0 || device->tried)
+                return;
+        device->tried = true;
+        if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)
+                return;
+        oriel_backend_on_answer(device->backend, ticket, probe_answered, device);
+        oriel_backend_shmem_unmap(device->backend, &map, NULL);
+}
+
+/* ---- queues ---- */
+
+static int make_room(struct gpu_device *device, size_t size)
+{
+        if (size <= device->room)
+                return 0;
+
+        uint8_t *command = realloc(device->command, size);
+
+        if (!command)
+                return -ENOMEM;
+        device->command = command;
+        device->room = size;
+        return 0;
+}
+
+static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+{
+        struct gpu_device *device = userdata;
+        size_t size = MIN(oriel_chain_readable_size(chain), (size_t)GPU_REQUEST_MAX);
+        size_t room = MIN(oriel_chain_writable_size(chain), (size_t)GPU_ANSWER_MAX);
+        uint8_t answer[GPU_ANSWER_MAX];
+
+        /* Without room for its payload, a command is answered that it is not whole. */
+        if (make_room(device, size) < 0)
+                size = MIN(size, device->room);
+        size = oriel_chain_read(chain, 0, device->command, size);
+
+        ssize_t r = gpu_handle(device->gpu, oriel_backend_queue_index(queue), device->command, size, answer, room,
+                               (struct gpu_token){queue, chain});
+
+        return r < 0 ? r : (ssize_t)oriel_chain_write(chain, 0, answer, (size_t)r);
+}
+
+static void idle(void *userdata)
+{
+        struct gpu_device *device = userdata;
+
+        gpu_await_mappings(device->gpu);
+}
+
+static int start(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct gpu_device *device = userdata;
+
+        if (oriel_backend_queue_index(queue) == GPU_CONTROL_QUEUE) {
+                /* A driver that begins anew, though nobody has said so. */
+                if (!oriel_backend_queue_resumed(queue)) {
+                        gpu_reset(device->gpu);
+                        try_front_end(device);
+                } else if (!device->tried && device->max_mappings == 0) {
+                        limit_mappings(device);
+                }
+        }
+        return oriel_worker_add(device->worker, queue);
+}
+
+static void stop(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct gpu_device *device = userdata;
+
+        oriel_worker_remove(device->worker, queue);
+        gpu_settle(device->gpu, queue, SETTLE_MS);
+}
+
+/* ---- the rest of the device ---- */
+
+static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+{
+        struct gpu_device *device = userdata;
+
+        return gpu_get_config(device->gpu, (struct oriel_range){offset, size}, data);
+}
+
+static int set_config(void *userdata, uint32_t offset, const void *data, uint32_t size, uint32_t flags)
+{
+        struct gpu_device *device = userdata;
+
+        (void)flags;
+        return gpu_set_config(device->gpu, (struct oriel_range){offset, size}, data);
+}
+
+static void set_features(void *userdata, uint64_t features)
+{
+        struct gpu_device *device = userdata;
+
+        gpu_set_features(device->gpu, features);
+}
+
+static void reset(void *userdata)
+{
+        struct gpu_device *device = userdata;
+
+        gpu_reset(device->gpu);
+}
+
+static int make_backend(struct gpu_device *device, const struct gpu_device_options *options)
+{
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = options->gpu.window_size};
+        const struct oriel_backend_ops ops = {
+                .struct_size = sizeof(ops),
+                .get_config = get_config,
+                .set_config = set_config,
+                .start = start,
+                .stop = stop,
+                .set_features = set_features,
+                .reset = reset,
+        };
+        const struct oriel_backend_options backend = {
+                .struct_size = sizeof(backend),
+                .ops = &ops,
+                .userdata = device,
+                .log = &device->log,
+                .device_features = DAEMON_RING_FEATURES | gpu_features(device->gpu),
+                .queues = 2,
+                .shmem_sizes = options->gpu.window_size ? sizes : NULL,
+                .dialect = options->dialect,
+                .max_mappings = options->max_mappings,
+        };
+
+        return oriel_backend_new(&backend, &device->backend);
+}
+
+/* A guest can have the same said again and again. */
+static void log_gpu_line(void *userdata, enum oriel_log_level level, const char *line)
+{
+        struct gpu_device *device = userdata;
+
+        log_within(&device->lines, &device->log, level, "%s", line);
+}
+
+static int make_gpu(struct gpu_device *device, const struct gpu_device_options *options)
+{
+        const struct oriel_log log = {sizeof(log), log_gpu_line, device, device->log.level};
+        struct gpu_options gpu = options->gpu;
+
+        gpu.ops = &gpu_ops;
+        gpu.userdata = device;
+        gpu.log = log;
+        return gpu_new(&gpu, &device->gpu);
+}
+
+DEFINE_CLEANUP(struct gpu_device *, gpu_device_free);
+
+int gpu_device_new(const struct gpu_device_options *options, struct gpu_device **out)
+{
+        _cleanup_(gpu_device_freep) struct gpu_device *device = calloc(1, sizeof(*device));
+
+        if (!device)
+                return -ENOMEM;
+        device->log = options->log;
+        device->max_mappings = options->max_mappings;
+        device->probe_fd = memfd_create("oriel-gpu-probe", MFD_CLOEXEC);
+        if (device->probe_fd < 0 || ftruncate(device->probe_fd, 100) < 0)
+                return -errno;
+
+        const struct oriel_worker_options worker = {
+                .struct_size = sizeof(worker), .handle = handle, .idle = idle, .userdata = device, .threads = 1};
+        int r = make_gpu(device, options);
+
+        if (r == 0)
+                r = oriel_worker_new(&worker, &device->worker);
+        if (r == 0)
+                r = make_backend(device, options);
+        if (r < 0)
+                return r;
+        *out = steal(device);
+        return 0;
+}
+
+void gpu_device_free(struct gpu_device *device)
+{
+        if (!device)
+                return;
+        /* First, as it calls the gpu to the end; which then has nothing that it would ask the back-end for. */
+        oriel_backend_free(device->backend);
+        gpu_free(device->gpu);
+        oriel_worker_free(device->worker);
+        fd_close(device->probe_fd);
+        free(device->command);
+        free(device);
+}
+
+int gpu_device_attach(struct gpu_device *device, int fd)
+{
+        atomic_store(&device->lines.used, 0);
+        device->tried = false;
+        oriel_backend_set_max_mappings(device->backend, device->max_mappings);
+        return oriel_backend_attach(device->backend, fd);
+}
+
+struct oriel_backend *gpu_device_backend(struct gpu_device *device)
+{
+        return device->backend;
+}
+
+struct gpu *gpu_device_gpu(struct gpu_device *device)
+{
+        return device->gpu;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/gpu/options.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "daemon/options.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+struct gpu_command_line gpu_command_line = {
+        .window_size = UINT64_C(4) << 30,
+        .resolution = "1280x800",
+};
+
+const struct option_row gpu_rows[] = {
+        {"window", OPTION_SIZE, &gpu_command_line.window_size, "SIZE",
+         "how large the window is in which a guest sees the GPU's memory (default: 4G)"},
+        {"max-mappings", OPTION_NUMBER, &gpu_command_line.max_mappings, "N",
+         "how much may be in it at once (default: as many as the front-end is found to bear)"},
+        {"outputs", OPTION_NUMBER, &gpu_command_line.outputs, "N",
+         "how many displays there are, up to 16 (default: 0, which renders only)"},
+        {"resolution", OPTION_STRING, &gpu_command_line.resolution, "WxH",
+         "which a display prefers (default: 1280x800)"},
+};
+const size_t gpu_n_rows = ARRAY_SIZE(gpu_rows);
+
+int gpu_check_options(void)
+{
+        struct gpu_command_line *line = &gpu_command_line;
+        char rest;
+
+        if (line->window_size == 0 || !is_aligned(line->window_size, (uint64_t)sysconf(_SC_PAGESIZE)))
+                return daemon_usage("--window: a size in whole pages, such as 4G");
+        if (line->outputs > 16)
+                return daemon_usage("--outputs: 16 at most");
+        if (sscanf(line->resolution, "%ux%u%c", &line->width, &line->height, &rest) != 2 || line->width < 1 ||
+            line->width > 16384 || line->height < 1 || line->height > 16384)
+                return daemon_usage("--resolution: two numbers up to 16384, such as 1280x800");
+        return -1;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_OPTIONS_H
+#define DEVICES_GPU_OPTIONS_H
+
+#include "program/options.h"
+
+#include <stdint.h>
+
+/* The command line of oriel-gpu. */
+struct gpu_command_line {
+        uint64_t window_size;
+        unsigned outputs;
+        const char *resolution;
+        unsigned max_mappings;
+
+        unsigned width, height; /* of the resolution */
+};
+
+extern struct gpu_command_line gpu_command_line;
+extern const struct option_row gpu_rows[];
+extern const size_t gpu_n_rows;
+
+/* The exit status, with everything said, or -1. */
+int gpu_check_options(void);
+
+#endif

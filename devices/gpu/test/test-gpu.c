@@ -1,0 +1,985 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Every command of virtio-gpu, right and wrong, by the rows of command_rows; blobs, mappings and fences; what a driver
+ * that lies can do; outputs and what sinks are shown. */
+
+#include "devices/gpu/core/command.h"
+#include "devices/gpu/core/edid.h"
+#include "devices/gpu/test/test-world.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define OK          VIRTIO_GPU_RESP_OK_NODATA
+#define MAPPED      VIRTIO_GPU_RESP_OK_MAP_INFO
+#define UNSPEC      VIRTIO_GPU_RESP_ERR_UNSPEC
+#define BAD         VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER
+#define NO_RESOURCE VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID
+#define NO_CONTEXT  VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID
+#define NO_SCANOUT  VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID
+#define NO_MEMORY   VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
+
+static const struct world_options plain = {.outputs = 0}, two_outputs = {.outputs = 2};
+
+/* ---- each row ---- */
+
+/* Of each command: cut short by a byte, with too little room for the answer, and of a feature that was not taken. None
+ * of these reaches its handler. */
+static void test_rows(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &two_outputs);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        for (unsigned i = 0; i < n_command_rows; i++) {
+                const struct command_row *row = &command_rows[i];
+                uint8_t command[256] = {0}, answer[GPU_ANSWER_MAX];
+                struct virtio_gpu_ctrl_hdr header = {.type = row->type, .ctx_id = 1};
+                uint32_t wrong = row->handle ? BAD : UNSPEC;
+
+                memcpy(command, &header, sizeof(header));
+                if (row->queue == GPU_CURSOR_QUEUE) {
+                        assert_int_equal(world_cursor(&world, command, row->size - 1, sizeof(header)), BAD);
+                        assert_int_equal(world_command(&world, command, row->size, answer, sizeof(answer)), UNSPEC);
+                        continue;
+                }
+                if (row->size > sizeof(header))
+                        assert_int_equal(world_command(&world, command, row->size - 1, answer, sizeof(answer)), wrong);
+                if (row->answer > sizeof(header))
+                        assert_int_equal(world_command(&world, command, row->size, answer, row->answer - 1), wrong);
+                assert_int_equal(world_command(&world, command, row->size, answer, sizeof(header) - 1), 0);
+                assert_int_equal(world_cursor(&world, command, row->size, sizeof(header)), UNSPEC);
+                if (row->needs & NEEDS_CONTEXT && row->handle) {
+                        header.ctx_id = 7;
+                        memcpy(command, &header, sizeof(header));
+                        assert_int_equal(world_command(&world, command, row->size, answer, sizeof(answer)), NO_CONTEXT);
+                }
+                if (row->needs & ~(unsigned)NEEDS_CONTEXT) {
+                        gpu_set_features(world.gpu, 0);
+                        assert_int_equal(world_command(&world, command, row->size, answer, sizeof(answer)), UNSPEC);
+                        gpu_set_features(world.gpu, gpu_features(world.gpu));
+                }
+        }
+        assert_int_equal(gpu_count(world.gpu).contexts, 1);
+        world_close(&world);
+}
+
+static void test_no_commands(void **state)
+{
+        struct virtio_gpu_ctrl_hdr header = {.type = 0x1234};
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(DO(&world, header), UNSPEC);
+        for (size_t size = 0; size < sizeof(header); size++)
+                assert_int_equal(world_command(&world, &header, size, NULL, sizeof(header)), 0);
+        assert_int_equal(world.n_done, 0);
+        world_close(&world);
+}
+
+static void test_configuration_space(void **state)
+{
+        struct gpu_config_space config;
+        uint32_t clear = 1;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &two_outputs);
+        assert_int_equal(gpu_get_config(world.gpu, (struct oriel_range){0, sizeof(config)}, &config), 0);
+        assert_int_equal(config.known.num_scanouts, 2);
+        assert_int_equal(config.known.num_capsets, 1);
+        assert_int_equal(gpu_get_config(world.gpu, (struct oriel_range){0, sizeof(config) + 1}, &config), -EINVAL);
+        assert_int_equal(gpu_get_config(world.gpu, (struct oriel_range){UINT64_MAX, 2}, &config), -EINVAL);
+        assert_int_equal(gpu_set_config(world.gpu, (struct oriel_range){4, 4}, &clear), 0);
+        assert_int_equal(gpu_set_config(world.gpu, (struct oriel_range){0, 4}, &clear), -EINVAL);
+        assert_int_equal(gpu_set_config(world.gpu, (struct oriel_range){4, 8}, &clear), -EINVAL);
+        world_close(&world);
+}
+
+/* ---- contexts ---- */
+
+static void test_contexts(void **state)
+{
+        const struct virtio_gpu_ctx_create odd[] = {
+                {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = 2}, .context_init = 99},
+                {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = 2}, .context_init = FAKE_CAPSET | 1 << 8},
+                {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = 2}, .context_init = 0},
+        };
+        const struct virtio_gpu_ctx_destroy destroy = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_DESTROY, .ctx_id = 1}};
+        struct virtio_gpu_ctx_create long_name = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = 3},
+                                                  .nlen = UINT32_MAX,
+                                                  .context_init = FAKE_CAPSET};
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 0, ""), NO_CONTEXT);
+        assert_int_equal(world_create_context(&world, 1, "one"), OK);
+        assert_int_equal(world_create_context(&world, 1, "again"), NO_CONTEXT);
+        assert_int_equal(world_create_context(&world, 2, "refused"), UNSPEC);
+        for (unsigned i = 0; i < ARRAY_SIZE(odd); i++)
+                assert_int_equal(DO(&world, odd[i]), BAD);
+        memset(long_name.debug_name, 'x', sizeof(long_name.debug_name));
+        assert_int_equal(DO(&world, long_name), OK);
+        assert_int_equal(gpu_count(world.gpu).contexts, 2);
+        assert_int_equal(DO(&world, destroy), OK);
+        assert_int_equal(DO(&world, destroy), NO_CONTEXT);
+        assert_int_equal(fake_count(world.fake).contexts, 1);
+        for (uint32_t id = 10; gpu_count(world.gpu).contexts < GPU_CONTEXTS_MAX; id++)
+                assert_int_equal(world_create_context(&world, id, ""), OK);
+        assert_int_equal(world_create_context(&world, UINT32_MAX, ""), NO_MEMORY);
+        gpu_reset(world.gpu);
+        assert_int_equal(fake_count(world.fake).contexts, 0);
+        assert_int_equal(gpu_count(world.gpu).contexts, 0);
+        world_close(&world);
+}
+
+static void test_capsets(void **state)
+{
+        struct virtio_gpu_get_capset_info info = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO}};
+        struct virtio_gpu_get_capset get = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET}, .capset_id = FAKE_CAPSET};
+        struct virtio_gpu_resp_capset_info about;
+        struct {
+                struct virtio_gpu_ctrl_hdr header;
+                uint8_t data[FAKE_CAPS_SIZE];
+        } capset;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_command(&world, &info, sizeof(info), &about, sizeof(about)),
+                         VIRTIO_GPU_RESP_OK_CAPSET_INFO);
+        assert_int_equal(about.capset_id, FAKE_CAPSET);
+        assert_int_equal(about.capset_max_size, FAKE_CAPS_SIZE);
+        info.capset_index = 1;
+        assert_int_equal(world_command(&world, &info, sizeof(info), &about, sizeof(about)), BAD);
+        assert_int_equal(world_command(&world, &get, sizeof(get), &capset, sizeof(capset)), VIRTIO_GPU_RESP_OK_CAPSET);
+        assert_int_equal(capset.data[0], 0xca);
+        assert_int_equal(capset.data[FAKE_CAPS_SIZE - 1], 0xca);
+        assert_int_equal(world_command(&world, &get, sizeof(get), &capset, sizeof(capset) - 1), BAD);
+        get.capset_version = 2;
+        assert_int_equal(world_command(&world, &get, sizeof(get), &capset, sizeof(capset)), BAD);
+        get.capset_version = 0;
+        get.capset_id = 1;
+        assert_int_equal(world_command(&world, &get, sizeof(get), &capset, sizeof(capset)), BAD);
+        world_close(&world);
+}
+
+static void test_submit(void **state)
+{
+        struct {
+                struct virtio_gpu_cmd_submit submit;
+                uint64_t command;
+        } submit = {{.hdr = {.type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1}, .size = 8}, 1};
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(DO(&world, submit), OK);
+        submit.command = FAKE_FAIL;
+        assert_int_equal(DO(&world, submit), UNSPEC);
+        submit.submit.size = 9;
+        assert_int_equal(DO(&world, submit), BAD);
+        submit.submit.size = UINT32_MAX;
+        assert_int_equal(DO(&world, submit), BAD);
+        assert_int_equal(fake_count(world.fake).submitted, 1);
+        world_close(&world);
+}
+
+/* ---- fences ---- */
+
+static uint32_t submit_fenced(struct world *world, uint32_t context_id, int ring, uint64_t fence_id)
+{
+        const struct virtio_gpu_cmd_submit submit = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SUBMIT_3D,
+                        .flags = VIRTIO_GPU_FLAG_FENCE | (ring >= 0 ? VIRTIO_GPU_FLAG_INFO_RING_IDX : 0),
+                        .ctx_id = context_id,
+                        .ring_idx = (uint8_t)(ring >= 0 ? ring : 0),
+                        .fence_id = fence_id}};
+
+        return DO(world, submit);
+}
+
+static void test_fences(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_context(&world, 2, ""), OK);
+        /* Done at once. */
+        assert_int_equal(submit_fenced(&world, 1, 0, 5), 0);
+        assert_int_equal(world.n_done, 1);
+        assert_int_equal(world.done[0].type, OK);
+        assert_int_equal(world.done[0].flags, VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX);
+        assert_int_equal(world.done[0].fence_id, 5);
+        /* Each ring of each context on its own; the last one stands for those before it. */
+        fake_hold_fences(world.fake, true);
+        for (uint64_t id = 10; id < 13; id++) {
+                assert_int_equal(submit_fenced(&world, 1, 0, id), 0);
+                assert_int_equal(submit_fenced(&world, 1, 1, id), 0);
+                assert_int_equal(submit_fenced(&world, 2, 0, id), 0);
+        }
+        assert_int_equal(gpu_count(world.gpu).fences, 9);
+        fake_signal(world.fake, 1, 0, 99);
+        fake_signal(world.fake, 3, 0, 10);
+        assert_int_equal(world.n_done, 1);
+        fake_signal(world.fake, 1, 1, 11);
+        assert_int_equal(world.n_done, 3);
+        assert_int_equal(world.done[1].fence_id, 10);
+        assert_int_equal(world.done[2].fence_id, 11);
+        fake_signal(world.fake, 1, 0, 12);
+        assert_int_equal(world.n_done, 6);
+        /* The end of a context is the end of its fences; the others' stay. */
+        const struct virtio_gpu_ctx_destroy destroy = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_DESTROY, .ctx_id = 1}};
+
+        assert_int_equal(DO(&world, destroy), OK);
+        assert_int_equal(world.n_done, 7);
+        assert_int_equal(gpu_count(world.gpu).fences, 3);
+        /* A queue that stops gives them back, and so does a reset. */
+        assert_int_equal(submit_fenced(&world, 2, -1, 77), 0);
+        gpu_settle(world.gpu, &world, 1);
+        assert_int_equal(world.n_done, 11);
+        assert_int_equal(world.done[10].flags, VIRTIO_GPU_FLAG_FENCE);
+        assert_int_equal(submit_fenced(&world, 2, 0, 78), 0);
+        gpu_reset(world.gpu);
+        assert_int_equal(world.n_done, 12);
+        assert_int_equal(gpu_count(world.gpu).fences, 0);
+        world_close(&world);
+}
+
+/* Without a context there is nothing to wait for, and what was refused is answered at once. */
+static void test_fences_of_nothing(void **state)
+{
+        struct virtio_gpu_resource_unref unref = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .flags = VIRTIO_GPU_FLAG_FENCE, .fence_id = 9}};
+        struct virtio_gpu_ctrl_hdr answer;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        fake_hold_fences(world.fake, true);
+        assert_int_equal(world_command(&world, &unref, sizeof(unref), &answer, sizeof(answer)), NO_RESOURCE);
+        assert_int_equal(answer.flags, VIRTIO_GPU_FLAG_FENCE);
+        assert_int_equal(answer.fence_id, 9);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_blob(&world, 1, 4, FAKE_BLOB_SHM, PAGE), OK);
+        unref.resource_id = 4;
+        assert_int_equal(DO(&world, unref), OK);
+        assert_int_equal(world.n_done, 0);
+        world_close(&world);
+}
+
+/* ---- blobs ---- */
+
+static void test_blobs(void **state)
+{
+        struct virtio_gpu_resource_create_blob create = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = 1},
+                .resource_id = 100,
+                .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
+                .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
+                .size = PAGE,
+        };
+        struct virtio_gpu_resource_create_blob wrong;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(DO(&world, create), NO_CONTEXT);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(DO(&world, create), OK);
+        assert_int_equal(DO(&world, create), NO_RESOURCE);
+        create.resource_id = 101;
+#define WRONG(type, field, value) \
+        wrong = create;           \
+        wrong.field = value;      \
+        assert_int_equal(DO(&world, wrong), type)
+        WRONG(NO_RESOURCE, resource_id, 0);
+        WRONG(BAD, size, 0);
+        WRONG(BAD, blob_mem, 0);
+        WRONG(BAD, blob_mem, 4);
+        WRONG(BAD, blob_flags, 8);
+        WRONG(BAD, nr_entries, 1);
+        WRONG(BAD, blob_mem, VIRTIO_GPU_BLOB_MEM_GUEST);
+        WRONG(BAD, blob_mem, VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST);
+        WRONG(NO_MEMORY, blob_id, FAKE_BLOB_REFUSED);
+        assert_int_equal(gpu_count(world.gpu).resources, 1);
+        assert_int_equal(fake_count(world.fake).blobs, 1);
+        assert_int_equal(world_unref(&world, 100), OK);
+        assert_int_equal(world_unref(&world, 100), NO_RESOURCE);
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        world_close(&world);
+}
+
+static void test_guest_blobs(void **state)
+{
+        const struct virtio_gpu_ctx_resource attach = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, .ctx_id = 1},
+                                                       .resource_id = 5};
+        struct virtio_gpu_ctx_resource detach = attach, nothing = attach;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        /* Across the border of two regions; beyond memory; smaller than it says; an end that overflows; of no bytes. */
+        assert_int_equal(world_create_guest_blob(&world, 0, 5, GUEST + GUEST_SIZE - PAGE, 2 * PAGE, 2 * PAGE), OK);
+        assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST - PAGE, 2 * PAGE, PAGE), BAD);
+        assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST + 2 * GUEST_SIZE - PAGE, 2 * PAGE, PAGE), BAD);
+        assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST, PAGE, PAGE + 1), BAD);
+        assert_int_equal(world_create_guest_blob(&world, 0, 6, UINT64_MAX - 10, PAGE, PAGE), BAD);
+        assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST, 0, PAGE), BAD);
+        assert_int_equal(gpu_count(world.gpu).resources, 1);
+        /* A renderer hears of it with the first context. */
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        assert_int_equal(DO(&world, attach), OK);
+        assert_int_equal(DO(&world, attach), OK);
+        assert_int_equal(fake_count(world.fake).blobs, 1);
+        nothing.resource_id = 77;
+        assert_int_equal(DO(&world, nothing), NO_RESOURCE);
+        detach.hdr.type = nothing.hdr.type = VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE;
+        assert_int_equal(DO(&world, detach), OK);
+        assert_int_equal(DO(&world, nothing), NO_RESOURCE);
+        /* It is not to be mapped: it is there. */
+        assert_int_equal(world_map(&world, 5, 0), UNSPEC);
+        assert_int_equal(world_unref(&world, 5), OK);
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        world_close(&world);
+}
+
+/* More entries than there are bytes for, and more than anybody may have. */
+static void test_entries_that_lie(void **state)
+{
+        struct {
+                struct virtio_gpu_resource_create_blob create;
+                struct virtio_gpu_mem_entry entries[2];
+        } command = {
+                .create = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB},
+                           .resource_id = 1,
+                           .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
+                           .nr_entries = 3,
+                           .size = PAGE},
+                .entries = {{GUEST, PAGE, 0}, {GUEST + 2 * PAGE, PAGE, 0}},
+        };
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(DO(&world, command), BAD);
+        command.create.nr_entries = UINT32_MAX;
+        assert_int_equal(DO(&world, command), BAD);
+        command.create.nr_entries = 2;
+        command.create.size = 2 * PAGE;
+        assert_int_equal(DO(&world, command), OK);
+        world_close(&world);
+}
+
+/* ---- mappings ---- */
+
+static void test_mappings(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, 3 * PAGE - 100), OK);
+        assert_int_equal(world_create_blob(&world, 1, 2, FAKE_BLOB_SHM, PAGE), OK);
+        assert_int_equal(world_map(&world, 9, 0), NO_RESOURCE);
+        assert_int_equal(world_unmap(&world, 9), NO_RESOURCE);
+        assert_int_equal(world_unmap(&world, 1), BAD);
+        assert_int_equal(world_map(&world, 1, 1), BAD);
+        assert_int_equal(world_map(&world, 1, WINDOW_SIZE - 2 * PAGE), BAD);
+        assert_int_equal(world_map(&world, 1, UINT64_MAX - PAGE + 1), BAD);
+        assert_int_equal(world_map(&world, 1, UINT64_MAX & ~UINT64_C(4095)), BAD);
+        assert_int_equal(world.n_requests, 0);
+
+        /* Whole pages. */
+        assert_int_equal(world_map(&world, 1, 5 * PAGE), MAPPED);
+        assert_int_equal(world.done[world.n_done - 1].map_info, VIRTIO_GPU_MAP_CACHE_CACHED);
+        assert_int_equal(world.n_requests, 1);
+        assert_true(world.requests[0].map && world.requests[0].range.start == 5 * PAGE &&
+                    world.requests[0].range.size == 3 * PAGE);
+        /* It is mapped; a part of its place is taken. */
+        assert_int_equal(world_map(&world, 1, 20 * PAGE), BAD);
+        assert_int_equal(world_map(&world, 2, 7 * PAGE), BAD);
+        assert_int_equal(world_map(&world, 2, 8 * PAGE), MAPPED);
+        assert_int_equal(gpu_count(world.gpu).mappings, 2);
+        assert_int_equal(world_unmap(&world, 1), OK);
+        assert_int_equal(world.n_requests, 3);
+        assert_true(!world.requests[2].map && world.requests[2].range.start == 5 * PAGE);
+        assert_int_equal(world_unmap(&world, 1), BAD);
+        /* The name goes, and with it what is mapped. */
+        assert_int_equal(world_unref(&world, 2), OK);
+        assert_int_equal(world.n_requests, 4);
+        assert_int_equal(fake_count(world.fake).blobs, 2);
+        gpu_await_mappings(world.gpu);
+        assert_int_equal(fake_count(world.fake).blobs, 1);
+        assert_int_equal(gpu_count(world.gpu).mappings, 0);
+        world_close(&world);
+}
+
+/* Bytes that are not the blob's are never shown. */
+static void test_blobs_that_cannot_be_mapped(void **state)
+{
+        static const uint64_t ids[] = {FAKE_BLOB_OPAQUE, FAKE_BLOB_NO_FD};
+        struct virtio_gpu_resource_create_blob create = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = 1},
+                .resource_id = 9,
+                .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
+                .size = PAGE,
+        };
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        for (uint32_t i = 0; i < ARRAY_SIZE(ids); i++) {
+                assert_int_equal(world_create_blob(&world, 1, 1 + i, ids[i], PAGE), OK);
+                assert_int_equal(world_map(&world, 1 + i, 0), UNSPEC);
+        }
+        /* One that was not made to be mapped. */
+        assert_int_equal(DO(&world, create), OK);
+        assert_int_equal(world_map(&world, 9, 0), UNSPEC);
+        assert_int_equal(world.n_requests, 0);
+        world_close(&world);
+}
+
+/* The front-end says no: an error that the driver survives, and whose unmap after it is another. */
+static void test_refused_mappings(void **state)
+{
+        static const struct {
+                int submit, answer;
+                uint32_t type;
+        } rows[] = {
+                {-ENOSPC, 0, NO_MEMORY}, {-ENOTCONN, 0, UNSPEC}, {-ETIMEDOUT, 0, UNSPEC},
+                {0, -EREMOTEIO, UNSPEC}, {0, -ENOTCONN, UNSPEC}, {0, -ETIMEDOUT, UNSPEC},
+        };
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
+        for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+                world.submit_error = rows[i].submit;
+                world.answer = rows[i].answer;
+                assert_int_equal(world_map(&world, 1, 0), rows[i].type);
+                assert_int_equal(world_unmap(&world, 1), BAD);
+                assert_int_equal(gpu_count(world.gpu).mappings, 0);
+        }
+        world.submit_error = world.answer = 0;
+        assert_int_equal(world_map(&world, 1, 0), MAPPED);
+        /* Of what can't be asked for, the gpu's end is done. */
+        world.submit_error = -ENOTCONN;
+        assert_int_equal(world_unmap(&world, 1), OK);
+        assert_int_equal(world_unref(&world, 1), OK);
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        world_close(&world);
+}
+
+/* Commands do not wait for each other's answers. */
+static void test_pipelined_mappings(void **state)
+{
+        const struct virtio_gpu_resource_map_blob map = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB},
+                                                         .resource_id = 1};
+        const struct virtio_gpu_resource_unmap_blob unmap = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
+                                                             .resource_id = 1};
+        struct virtio_gpu_resp_map_info info;
+        struct world world;
+
+        (void)state;
+        for (int refused = 0; refused < 2; refused++) {
+                world_open(&world, &plain);
+                assert_int_equal(world_create_context(&world, 1, ""), OK);
+                assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
+                for (int i = 0; i < 10; i++) {
+                        assert_int_equal(world_command(&world, &map, sizeof(map), &info, sizeof(info)), 0);
+                        assert_int_equal(world_command(&world, &map, sizeof(map), &info, sizeof(info)), BAD);
+                        assert_int_equal(DO(&world, unmap), 0);
+                }
+                assert_int_equal(world.n_requests, 20);
+                assert_int_equal(world.n_done, 0);
+                world.answer = refused ? -EREMOTEIO : 0;
+                /* The name goes while all is on its way. */
+                assert_int_equal(world_unref(&world, 1), OK);
+                assert_int_equal(fake_count(world.fake).blobs, 1);
+                gpu_await_mappings(world.gpu);
+                assert_int_equal(world.n_done, 20);
+                for (unsigned i = 0; i < 20; i++)
+                        assert_int_equal(world.done[i].type, i % 2 ? OK : refused ? UNSPEC : MAPPED);
+                assert_int_equal(fake_count(world.fake).blobs, 0);
+                world_close(&world);
+        }
+}
+
+/* The queue's end is lost while a map is on its way, and what could be asked for is not. */
+static void test_unmap_that_cannot_be_asked_for(void **state)
+{
+        const struct virtio_gpu_resource_map_blob map = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB},
+                                                         .resource_id = 1};
+        struct virtio_gpu_resp_map_info info;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
+        assert_int_equal(world_command(&world, &map, sizeof(map), &info, sizeof(info)), 0);
+        world.submit_error = world.answer = -ENOTCONN;
+        assert_int_equal(world_unref(&world, 1), OK);
+        gpu_await_mappings(world.gpu);
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        assert_int_equal(gpu_count(world.gpu).resources, 0);
+        world_close(&world);
+}
+
+static void test_reset(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &two_outputs);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        for (uint32_t id = 1; id <= 100; id++) {
+                assert_int_equal(world_create_blob(&world, 1, id, FAKE_BLOB_SHM, PAGE), OK);
+                assert_int_equal(world_map(&world, id, id * PAGE), MAPPED);
+        }
+        world.n_requests = 0;
+        gpu_reset(world.gpu);
+        /* All are asked for, and nobody waits. */
+        assert_int_equal(world.n_requests, 100);
+        for (unsigned i = 0; i < 100; i++)
+                assert_true(!world.requests[i].map && world.requests[i].forgotten);
+        const struct gpu_counts counts = gpu_count(world.gpu);
+
+        assert_true(counts.contexts + counts.resources + counts.mappings + counts.fences == 0);
+        assert_int_equal(fake_count(world.fake).blobs, 0);
+        assert_int_equal(fake_count(world.fake).resets, 1);
+        world_close(&world);
+}
+
+/* As many resources as there may be, in an order that is nobody's. */
+static void test_many_resources(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        for (uint32_t i = 0; i < GPU_RESOURCES_MAX; i++)
+                assert_int_equal(world_create_guest_blob(&world, 0, i * 2654435761U + 1, GUEST, PAGE, PAGE), OK);
+        assert_int_equal(world_create_guest_blob(&world, 0, 2, GUEST, PAGE, PAGE), NO_MEMORY);
+        assert_int_equal(gpu_count(world.gpu).resources, GPU_RESOURCES_MAX);
+        world_close(&world);
+}
+
+static void test_uuids(void **state)
+{
+        struct virtio_gpu_resource_assign_uuid assign = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID},
+                                                         .resource_id = 1};
+        struct virtio_gpu_resp_resource_uuid first, again, other;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &first, sizeof(first)), NO_RESOURCE);
+        assert_int_equal(world_create_guest_blob(&world, 0, 1, GUEST, PAGE, PAGE), OK);
+        assert_int_equal(world_create_guest_blob(&world, 0, 2, GUEST, PAGE, PAGE), OK);
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &first, sizeof(first)),
+                         VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &again, sizeof(again)),
+                         VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assign.resource_id = 2;
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &other, sizeof(other)),
+                         VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_memory_equal(first.uuid, again.uuid, 16);
+        assert_memory_not_equal(first.uuid, other.uuid, 16);
+        assert_int_equal(first.uuid[6] >> 4, 4);
+        world_close(&world);
+}
+
+/* ---- outputs ---- */
+
+struct shown {
+        unsigned sets, offs, updates, cursors, moves;
+        struct gpu_rect rect;
+        uint32_t width, height, first, last;
+        struct gpu_cursor cursor;
+        uint32_t cursor_pixel;
+};
+
+static void sink_set(void *userdata, unsigned output, const struct gpu_frame *frame)
+{
+        struct shown *shown = userdata;
+
+        (void)output;
+        shown->sets += frame != NULL;
+        shown->offs += frame == NULL;
+        if (frame) {
+                shown->width = frame->width;
+                shown->height = frame->height;
+        }
+}
+
+static void sink_update(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
+{
+        struct shown *shown = userdata;
+        const uint32_t *row = frame->pixels + (size_t)(rect.y + rect.height - 1) * frame->stride;
+
+        (void)output;
+        shown->updates++;
+        shown->rect = rect;
+        shown->first = frame->pixels[(size_t)rect.y * frame->stride + rect.x];
+        shown->last = row[rect.x + rect.width - 1];
+}
+
+static void sink_set_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
+{
+        struct shown *shown = userdata;
+
+        (void)output;
+        shown->cursors++;
+        shown->cursor = *cursor;
+        shown->cursor_pixel = cursor->pixels ? cursor->pixels[GPU_CURSOR_SIZE * GPU_CURSOR_SIZE - 1] : 0;
+}
+
+static void sink_move_cursor(void *userdata, unsigned output, uint32_t x, uint32_t y)
+{
+        struct shown *shown = userdata;
+
+        (void)output;
+        shown->moves++;
+        shown->cursor.x = x;
+        shown->cursor.y = y;
+}
+
+static void open_with_sink(struct world *world, struct shown *shown, struct gpu_sink *sink,
+                           const struct gpu_sink **sinks)
+{
+        *shown = (struct shown){.sets = 0};
+        *sink = (struct gpu_sink){shown, sink_set, sink_update, sink_set_cursor, sink_move_cursor};
+        sinks[0] = sink;
+        sinks[1] = NULL;
+        world_open(world, &(struct world_options){.outputs = 2, .sinks = sinks});
+}
+
+static uint32_t create_image(struct world *world, uint32_t id, uint32_t format, uint32_t width, uint32_t height)
+{
+        const struct virtio_gpu_resource_create_2d create = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_2D},
+                                                             .resource_id = id,
+                                                             .format = format,
+                                                             .width = width,
+                                                             .height = height};
+
+        return DO(world, create);
+}
+
+static uint32_t attach_backing(struct world *world, uint32_t id, uint64_t address, uint32_t length)
+{
+        const struct {
+                struct virtio_gpu_resource_attach_backing attach;
+                struct virtio_gpu_mem_entry entry;
+        } command = {{.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING}, .resource_id = id, .nr_entries = 1},
+                     {address, length, 0}};
+
+        return DO(world, command);
+}
+
+static uint32_t transfer(struct world *world, uint32_t id, struct virtio_gpu_rect rect, uint64_t offset)
+{
+        const struct virtio_gpu_transfer_to_host_2d command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D}, .r = rect, .offset = offset, .resource_id = id};
+
+        return DO(world, command);
+}
+
+static uint32_t set_scanout(struct world *world, uint32_t output, uint32_t id, struct virtio_gpu_rect rect)
+{
+        const struct virtio_gpu_set_scanout command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SET_SCANOUT}, .r = rect, .scanout_id = output, .resource_id = id};
+
+        return DO(world, command);
+}
+
+static uint32_t flush(struct world *world, uint32_t id, struct virtio_gpu_rect rect)
+{
+        const struct virtio_gpu_resource_flush command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH}, .r = rect, .resource_id = id};
+
+        return DO(world, command);
+}
+
+#define RECT(x, y, width, height) ((struct virtio_gpu_rect){x, y, width, height})
+
+static void test_images(void **state)
+{
+        struct world world;
+
+        (void)state;
+        world_open(&world, &two_outputs);
+        assert_int_equal(create_image(&world, 1, 2, 0, 4), BAD);
+        assert_int_equal(create_image(&world, 1, 2, 4, 16385), BAD);
+        assert_int_equal(create_image(&world, 1, 99, 4, 4), BAD);
+        assert_int_equal(create_image(&world, 1, 2, 16384, 16384), NO_MEMORY);
+        assert_int_equal(create_image(&world, 1, 2, 64, 64), OK);
+        assert_int_equal(create_image(&world, 1, 2, 64, 64), NO_RESOURCE);
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), BAD);
+        assert_int_equal(attach_backing(&world, 2, GUEST, PAGE), NO_RESOURCE);
+        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
+        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), UNSPEC);
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
+        assert_int_equal(transfer(&world, 1, RECT(1, 0, 64, 64), 0), BAD);
+        assert_int_equal(transfer(&world, 1, RECT(UINT32_MAX, 0, 2, 1), 0), BAD);
+        assert_int_equal(transfer(&world, 1, RECT(0, UINT32_MAX, 1, 2), 0), BAD);
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 4), BAD);
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 2), UINT64_MAX - 3), BAD);
+        assert_int_equal(transfer(&world, 2, RECT(0, 0, 1, 1), 0), NO_RESOURCE);
+
+        const struct virtio_gpu_resource_detach_backing detach = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING}, .resource_id = 1};
+
+        assert_int_equal(DO(&world, detach), OK);
+        assert_int_equal(DO(&world, detach), UNSPEC);
+        /* No blob's: neither mapped nor attached to a renderer's context. */
+        assert_int_equal(world_map(&world, 1, 0), UNSPEC);
+        assert_int_equal(world_unref(&world, 1), OK);
+        /* The room of what went is there again. */
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(create_image(&world, 1, 2, 16384, 8192 - 1), OK);
+                assert_int_equal(create_image(&world, 2, 2, 16384, 2), NO_MEMORY);
+                assert_int_equal(world_unref(&world, 1), OK);
+        }
+        world_close(&world);
+}
+
+/* One pixel of each format becomes the same colour. */
+static void test_formats(void **state)
+{
+        static const struct {
+                uint32_t format;
+                uint8_t bytes[4];
+        } rows[] = {
+                {VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, {0x33, 0x22, 0x11, 0x44}},
+                {VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, {0x33, 0x22, 0x11, 0x44}},
+                {VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM, {0x44, 0x11, 0x22, 0x33}},
+                {VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM, {0x44, 0x11, 0x22, 0x33}},
+                {VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM, {0x11, 0x22, 0x33, 0x44}},
+                {VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM, {0x11, 0x22, 0x33, 0x44}},
+                {VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM, {0x44, 0x33, 0x22, 0x11}},
+                {VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM, {0x44, 0x33, 0x22, 0x11}},
+        };
+        const struct gpu_sink *sinks[2];
+        struct gpu_sink sink;
+        struct shown shown;
+        struct world world;
+
+        (void)state;
+        for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+                open_with_sink(&world, &shown, &sink, sinks);
+                memcpy(world_at(&world, GUEST), rows[i].bytes, 4);
+                assert_int_equal(create_image(&world, 1, rows[i].format, 1, 1), OK);
+                assert_int_equal(attach_backing(&world, 1, GUEST, 4), OK);
+                assert_int_equal(transfer(&world, 1, RECT(0, 0, 1, 1), 0), OK);
+                assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 1, 1)), OK);
+                assert_int_equal(flush(&world, 1, RECT(0, 0, 1, 1)), OK);
+                assert_int_equal(shown.first, 0x44112233);
+                world_close(&world);
+        }
+}
+
+static void test_outputs(void **state)
+{
+        const struct gpu_sink *sinks[2];
+        struct gpu_sink sink;
+        struct shown shown;
+        struct world world;
+
+        (void)state;
+        open_with_sink(&world, &shown, &sink, sinks);
+        assert_int_equal(create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
+        assert_int_equal(attach_backing(&world, 1, GUEST, 100 * 50 * 4), OK);
+        for (uint32_t i = 0; i < 100 * 50; i++)
+                memcpy((uint8_t *)world_at(&world, GUEST) + i * 4, &i, 4);
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 100, 50), 0), OK);
+        assert_int_equal(set_scanout(&world, 2, 1, RECT(0, 0, 100, 50)), NO_SCANOUT);
+        assert_int_equal(set_scanout(&world, 0, 7, RECT(0, 0, 100, 50)), NO_RESOURCE);
+        assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 101, 50)), BAD);
+        assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 0, 50)), BAD);
+        assert_int_equal(shown.sets + shown.offs, 0);
+        /* A part of it, and the whole. */
+        assert_int_equal(set_scanout(&world, 0, 1, RECT(10, 20, 30, 10)), OK);
+        assert_int_equal(set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
+        assert_int_equal(shown.sets, 2);
+        /* Outside of the first one's part; then a corner of it. */
+        assert_int_equal(flush(&world, 1, RECT(0, 0, 10, 50)), OK);
+        assert_int_equal(shown.updates, 1);
+        assert_int_equal(set_scanout(&world, 1, 0, RECT(0, 0, 0, 0)), OK);
+        assert_int_equal(shown.offs, 1);
+        assert_int_equal(flush(&world, 1, RECT(35, 25, 65, 25)), OK);
+        assert_int_equal(shown.updates, 2);
+        assert_true(shown.rect.x == 25 && shown.rect.y == 5 && shown.rect.width == 5 && shown.rect.height == 5);
+        assert_int_equal(shown.first, 25 * 100 + 35);
+        assert_int_equal(shown.last, 29 * 100 + 39);
+        assert_int_equal(flush(&world, 1, RECT(1, 0, 100, 50)), BAD);
+        assert_int_equal(flush(&world, 7, RECT(0, 0, 1, 1)), NO_RESOURCE);
+        /* What is shown goes. */
+        assert_int_equal(world_unref(&world, 1), OK);
+        assert_int_equal(shown.offs, 2);
+        world_close(&world);
+}
+
+static void test_blob_as_output(void **state)
+{
+        struct virtio_gpu_set_scanout_blob set = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB},
+                .r = {0, 0, 16, 8},
+                .resource_id = 1,
+                .width = 16,
+                .height = 8,
+                .format = VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM,
+                .strides = {80},
+                .offsets = {16},
+        };
+        const struct gpu_sink *sinks[2];
+        struct virtio_gpu_set_scanout_blob wrong;
+        struct gpu_sink sink;
+        struct shown shown;
+        struct world world;
+
+        (void)state;
+        open_with_sink(&world, &shown, &sink, sinks);
+        assert_int_equal(DO(&world, set), NO_RESOURCE);
+        assert_int_equal(world_create_guest_blob(&world, 0, 1, GUEST, PAGE, 16 + 80 * 7 + 64), OK);
+#define WRONG_SCANOUT(type, field, value) \
+        wrong = set;                      \
+        wrong.field = value;              \
+        assert_int_equal(DO(&world, wrong), type)
+        WRONG_SCANOUT(BAD, offsets[0], 17);
+        WRONG_SCANOUT(BAD, strides[0], 60);
+        WRONG_SCANOUT(BAD, strides[0], UINT32_MAX);
+        WRONG_SCANOUT(BAD, height, 0);
+        WRONG_SCANOUT(BAD, height, 9);
+        WRONG_SCANOUT(BAD, width, 17);
+        WRONG_SCANOUT(BAD, format, 0);
+        WRONG_SCANOUT(BAD, r.width, 17);
+        WRONG_SCANOUT(NO_SCANOUT, scanout_id, 2);
+        assert_int_equal(DO(&world, set), OK);
+        *(uint32_t *)world_at(&world, GUEST + 16) = 0x123456;
+        *(uint32_t *)world_at(&world, GUEST + 16 + 80 * 7 + 60) = 0x654321;
+        assert_int_equal(flush(&world, 1, RECT(0, 0, 16, 8)), OK);
+        assert_int_equal(shown.first, 0x123456);
+        assert_int_equal(shown.last, 0x654321);
+        WRONG_SCANOUT(OK, resource_id, 0);
+        assert_int_equal(shown.offs, 1);
+        world_close(&world);
+}
+
+static void test_cursor(void **state)
+{
+        struct virtio_gpu_update_cursor update = {.hdr = {.type = VIRTIO_GPU_CMD_UPDATE_CURSOR},
+                                                  .pos = {0, 3, 4, 0},
+                                                  .resource_id = 1,
+                                                  .hot_x = 5,
+                                                  .hot_y = 6};
+        const struct gpu_sink *sinks[2];
+        struct gpu_sink sink;
+        struct shown shown;
+        struct world world;
+
+        (void)state;
+        open_with_sink(&world, &shown, &sink, sinks);
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_RESOURCE);
+        assert_int_equal(create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 32), OK);
+        update.resource_id = 2;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_RESOURCE);
+        update.resource_id = 1;
+        assert_int_equal(create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 64), OK);
+        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
+        *(uint32_t *)world_at(&world, GUEST + (64 * 64 - 1) * 4) = 0xaabbccdd;
+        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
+        /* Linux gives no room for an answer. */
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), 0), 0);
+        assert_int_equal(shown.cursors, 1);
+        assert_true(shown.cursor.x == 3 && shown.cursor.y == 4 && shown.cursor.hot_x == 5 && shown.cursor.hot_y == 6);
+        assert_int_equal(shown.cursor_pixel, 0xaabbccdd);
+        update.hdr.type = VIRTIO_GPU_CMD_MOVE_CURSOR;
+        update.pos.x = 50;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), OK);
+        assert_int_equal(shown.moves, 1);
+        assert_int_equal(shown.cursor.x, 50);
+        update.pos.scanout_id = 2;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_SCANOUT);
+        update.hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_SCANOUT);
+        update.pos.scanout_id = update.resource_id = 0;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), OK);
+        assert_null(shown.cursor.pixels);
+        world_close(&world);
+}
+
+static void test_display_info(void **state)
+{
+        const struct virtio_gpu_ctrl_hdr get = {.type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO};
+        struct virtio_gpu_cmd_get_edid get_edid = {.hdr = {.type = VIRTIO_GPU_CMD_GET_EDID}};
+        struct virtio_gpu_resp_display_info info;
+        struct virtio_gpu_resp_edid edid;
+        struct world world;
+        uint8_t sum = 0;
+
+        (void)state;
+        world_open(&world, &two_outputs);
+        assert_int_equal(world_command(&world, &get, sizeof(get), &info, sizeof(info)),
+                         VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
+        assert_true(info.pmodes[0].enabled && info.pmodes[1].enabled && !info.pmodes[2].enabled);
+        assert_int_equal(info.pmodes[1].r.width, 640);
+        assert_int_equal(world_command(&world, &get_edid, sizeof(get_edid), &edid, sizeof(edid)),
+                         VIRTIO_GPU_RESP_OK_EDID);
+        assert_int_equal(edid.size, EDID_SIZE);
+        for (unsigned i = 0; i < EDID_SIZE; i++)
+                sum = (uint8_t)(sum + edid.edid[i]);
+        assert_int_equal(sum, 0);
+        assert_int_equal(edid.edid[54 + 2] | (edid.edid[54 + 4] & 0xf0) << 4, 640);
+        assert_int_equal(edid.edid[54 + 5] | (edid.edid[54 + 7] & 0xf0) << 4, 480);
+        get_edid.scanout = 2;
+        assert_int_equal(world_command(&world, &get_edid, sizeof(get_edid), &edid, sizeof(edid)), NO_SCANOUT);
+        world_close(&world);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                counted_test(test_rows),
+                counted_test(test_no_commands),
+                counted_test(test_configuration_space),
+                counted_test(test_contexts),
+                counted_test(test_capsets),
+                counted_test(test_submit),
+                counted_test(test_fences),
+                counted_test(test_fences_of_nothing),
+                counted_test(test_blobs),
+                counted_test(test_guest_blobs),
+                counted_test(test_entries_that_lie),
+                counted_test(test_mappings),
+                counted_test(test_blobs_that_cannot_be_mapped),
+                counted_test(test_refused_mappings),
+                counted_test(test_pipelined_mappings),
+                counted_test(test_unmap_that_cannot_be_asked_for),
+                counted_test(test_reset),
+                counted_test(test_many_resources),
+                counted_test(test_uuids),
+                counted_test(test_images),
+                counted_test(test_formats),
+                counted_test(test_outputs),
+                counted_test(test_blob_as_output),
+                counted_test(test_cursor),
+                counted_test(test_display_info),
+        };
+
+        return run_counted("gpu", tests);
+}

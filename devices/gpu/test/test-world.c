@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/gpu/test/test-world.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static struct oriel_memory *world_memory(void *userdata)
+{
+        struct world *world = userdata;
+
+        return oriel_memory_ref(world->memory);
+}
+
+static int note_request(struct world *world, bool map, struct oriel_range range, int fd, uint64_t *ticket)
+{
+        struct stat attributes = {.st_ino = 0};
+
+        if (world->submit_error)
+                return world->submit_error;
+        assert_true(world->n_requests < REQUESTS_MAX);
+        if (map)
+                assert_int_equal(fstat(fd, &attributes), 0);
+        world->requests[world->n_requests++] = (struct world_request){map, range, attributes.st_ino, !ticket};
+        if (ticket)
+                *ticket = world->n_requests;
+        return 0;
+}
+
+static int world_ask_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+{
+        return note_request(userdata, true, range, fd, ticket);
+}
+
+static int world_ask_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
+{
+        return note_request(userdata, false, range, -1, ticket);
+}
+
+static int world_wait(void *userdata, uint64_t ticket)
+{
+        struct world *world = userdata;
+
+        assert_true(ticket > 0 && ticket <= world->n_requests);
+        return world->answer;
+}
+
+static void world_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
+{
+        struct world *world = userdata;
+        struct virtio_gpu_resp_map_info info = {.map_info = 0};
+
+        assert_true(size >= sizeof(info.hdr) && size <= sizeof(struct virtio_gpu_resp_edid));
+        assert_true(world->n_done < DONE_MAX);
+        memcpy(&info, answer, size < sizeof(info) ? size : sizeof(info));
+        world->done[world->n_done++] = (struct world_done){(uintptr_t)token.chain, info.hdr.type, info.hdr.flags,
+                                                           info.hdr.fence_id, info.map_info};
+}
+
+static void world_mark_dirty(void *userdata, struct oriel_range guest)
+{
+        struct world *world = userdata;
+
+        (void)guest;
+        world->dirty++;
+}
+
+static const struct gpu_ops world_ops = {
+        .memory = world_memory,
+        .map = world_ask_map,
+        .unmap = world_ask_unmap,
+        .wait = world_wait,
+        .complete = world_complete,
+        .mark_dirty = world_mark_dirty,
+};
+
+static void make_memory(struct world *world)
+{
+        struct oriel_memory *tables[3];
+
+        assert_int_equal(oriel_memory_new(2, 0, &tables[0]), 0);
+        for (unsigned i = 0; i < 2; i++) {
+                const struct oriel_memory_region region = {GUEST + i * GUEST_SIZE, GUEST_SIZE, i * GUEST_SIZE, 0};
+
+                world->host[i] = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                assert_ptr_not_equal(world->host[i], MAP_FAILED);
+                assert_int_equal(oriel_memory_add_mapped(tables[i], &region, world->host[i], ORIEL_ACCESS_READ_WRITE,
+                                                         &tables[i + 1]),
+                                 0);
+                oriel_memory_unref(tables[i]);
+        }
+        world->memory = tables[2];
+}
+
+void world_open(struct world *world, const struct world_options *options)
+{
+        struct gpu_options gpu = {
+                .ops = &world_ops,
+                .userdata = world,
+                .window_size = WINDOW_SIZE,
+                .outputs = options->outputs,
+                .width = 640,
+                .height = 480,
+                .sinks = options->sinks,
+        };
+
+        *world = (struct world){.next_chain = 1};
+        make_memory(world);
+        if (!options->no_renderer)
+                gpu.renderers[0] = world->fake = fake_new();
+        assert_int_equal(gpu_new(&gpu, &world->gpu), 0);
+        gpu_set_features(world->gpu, gpu_features(world->gpu));
+}
+
+void world_close(struct world *world)
+{
+        gpu_free(world->gpu);
+        for (unsigned i = 0; i < 2; i++)
+                munmap(world->host[i], GUEST_SIZE);
+        oriel_memory_unref(world->memory);
+}
+
+void *world_at(struct world *world, uint64_t address)
+{
+        uint64_t offset = address - GUEST;
+
+        return world->host[offset / GUEST_SIZE] + offset % GUEST_SIZE;
+}
+
+static uint32_t handle(struct world *world, enum gpu_queue queue, const void *command, size_t size, void *answer,
+                       size_t room)
+{
+        const struct gpu_token token = {world, (void *)world->next_chain++};
+        uint8_t whole[GPU_ANSWER_MAX];
+        struct virtio_gpu_ctrl_hdr header;
+        ssize_t r = gpu_handle(world->gpu, queue, command, size, whole, room, token);
+
+        if (r == -EINPROGRESS)
+                return 0;
+        assert_true(r == 0 || ((size_t)r >= sizeof(header) && (size_t)r <= room));
+        if (r == 0)
+                return 0;
+        memcpy(&header, whole, sizeof(header));
+        if (answer)
+                memcpy(answer, whole, (size_t)r);
+        return header.type;
+}
+
+uint32_t world_command(struct world *world, const void *command, size_t size, void *answer, size_t room)
+{
+        return handle(world, GPU_CONTROL_QUEUE, command, size, answer, room);
+}
+
+uint32_t world_cursor(struct world *world, const void *command, size_t size, size_t room)
+{
+        return handle(world, GPU_CURSOR_QUEUE, command, size, NULL, room);
+}
+
+uint32_t world_create_context(struct world *world, uint32_t id, const char *name)
+{
+        struct virtio_gpu_ctx_create create = {
+                .hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = id},
+                .nlen = (uint32_t)strlen(name),
+                .context_init = FAKE_CAPSET,
+        };
+
+        memcpy(create.debug_name, name, strlen(name));
+        return DO(world, create);
+}
+
+uint32_t world_create_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t blob_id, uint64_t size)
+{
+        const struct virtio_gpu_resource_create_blob create = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = context_id},
+                .resource_id = id,
+                .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
+                .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
+                .blob_id = blob_id,
+                .size = size,
+        };
+
+        return DO(world, create);
+}
+
+uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t address,
+                                 uint32_t length, uint64_t size)
+{
+        const struct {
+                struct virtio_gpu_resource_create_blob create;
+                struct virtio_gpu_mem_entry entry;
+        } command = {
+                .create =
+                        {
+                                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = context_id},
+                                .resource_id = id,
+                                .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
+                                .nr_entries = 1,
+                                .size = size,
+                        },
+                .entry = {address, length, 0},
+        };
+
+        return DO(world, command);
+}
+
+/* The type of what was completed last, once the front-end has answered. */
+static uint32_t settle(struct world *world, uint32_t type)
+{
+        unsigned before = world->n_done;
+
+        if (type)
+                return type;
+        gpu_await_mappings(world->gpu);
+        return world->n_done > before ? world->done[world->n_done - 1].type : 0;
+}
+
+uint32_t world_map(struct world *world, uint32_t id, uint64_t offset)
+{
+        const struct virtio_gpu_resource_map_blob map = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = id, .offset = offset};
+        struct virtio_gpu_resp_map_info info;
+
+        return settle(world, world_command(world, &map, sizeof(map), &info, sizeof(info)));
+}
+
+uint32_t world_unmap(struct world *world, uint32_t id)
+{
+        const struct virtio_gpu_resource_unmap_blob unmap = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
+                                                             .resource_id = id};
+
+        return settle(world, DO(world, unmap));
+}
+
+uint32_t world_unref(struct world *world, uint32_t id)
+{
+        const struct virtio_gpu_resource_unref unref = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNREF},
+                                                        .resource_id = id};
+
+        return DO(world, unref);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_TEST_WORLD_H
+#define DEVICES_GPU_TEST_WORLD_H
+
+/* A gpu without queues and front-end: commands are bytes, and what it asks of the device around it is written down. */
+
+#include "base/test.h"
+
+#include "devices/gpu/core/gpu.h"
+#include "devices/gpu/core/sink.h"
+#include "devices/gpu/test/fake.h"
+
+#include <linux/virtio_gpu.h>
+
+#define PAGE        4096
+#define WINDOW_SIZE (UINT64_C(1) << 30)
+/* Guest memory: two regions, adjacent for the guest and apart on the host. */
+#define GUEST      UINT64_C(0x100000)
+#define GUEST_SIZE UINT64_C(0x100000)
+#define ALL_GPU_FEATURES                                                                      \
+        (1 << VIRTIO_GPU_F_VIRGL | 1 << VIRTIO_GPU_F_EDID | 1 << VIRTIO_GPU_F_RESOURCE_UUID | \
+         1 << VIRTIO_GPU_F_RESOURCE_BLOB | 1 << VIRTIO_GPU_F_CONTEXT_INIT)
+
+enum { REQUESTS_MAX = 1024, DONE_MAX = 1024 };
+
+struct world_request {
+        bool map;
+        struct oriel_range range;
+        uint64_t inode; /* of the fd */
+        bool forgotten; /* nobody waits */
+};
+
+struct world_done {
+        uintptr_t chain;
+        uint32_t type, flags;
+        uint64_t fence_id;
+        uint32_t map_info;
+};
+
+struct world {
+        struct gpu *gpu;
+        struct gpu_renderer *fake;
+        struct oriel_memory *memory;
+        uint8_t *host[2];
+        /* What the front-end was asked for, and what it will answer. */
+        struct world_request requests[REQUESTS_MAX];
+        unsigned n_requests;
+        int submit_error, answer;
+        /* Commands that were completed later. */
+        struct world_done done[DONE_MAX];
+        unsigned n_done;
+        unsigned dirty;
+        uintptr_t next_chain;
+};
+
+struct world_options {
+        unsigned outputs;
+        bool no_renderer;
+        const struct gpu_sink *const *sinks;
+};
+
+void world_open(struct world *world, const struct world_options *options);
+void world_close(struct world *world);
+/* Guest memory at @address, of @size bytes that are in one region. */
+void *world_at(struct world *world, uint64_t address);
+
+/* The type of the answer, whose @size bytes go to @answer; 0: it comes later. */
+uint32_t world_command(struct world *world, const void *command, size_t size, void *answer, size_t room);
+uint32_t world_cursor(struct world *world, const void *command, size_t size, size_t room);
+
+/* Of a command that is answered without more; later ones are waited for. */
+#define DO(world, command)                                                                                \
+        ({                                                                                                \
+                struct virtio_gpu_ctrl_hdr did;                                                           \
+                uint32_t did_type = world_command(world, &(command), sizeof(command), &did, sizeof(did)); \
+                did_type;                                                                                 \
+        })
+
+uint32_t world_create_context(struct world *world, uint32_t id, const char *name);
+uint32_t world_create_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t blob_id, uint64_t size);
+uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t address,
+                                 uint32_t length, uint64_t size);
+/* Waited for. */
+uint32_t world_map(struct world *world, uint32_t id, uint64_t offset);
+uint32_t world_unmap(struct world *world, uint32_t id);
+uint32_t world_unref(struct world *world, uint32_t id);
+
+#endif
