@@ -5,13 +5,39 @@
 #include "daemon/daemon.h"
 #include "devices/gpu/device.h"
 #include "devices/gpu/options.h"
+#include "devices/gpu/renderers/venus.h"
 #include "program/report.h"
 
+#include <errno.h>
 #include <string.h>
+
+static int server_fd = -1;
+
+/* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
+static int check_files(void)
+{
+        if (gpu_command_line.venus == GPU_OFF)
+                return STATUS_SUCCESS;
+        server_fd = venus_start_server(gpu_command_line.render_server);
+        if (server_fd >= 0 || (gpu_command_line.venus == GPU_AUTO && server_fd == -ENOENT))
+                return STATUS_SUCCESS;
+        return fail("the render server %s: %s (its package is virgl-server; --venus=off does without)",
+                    gpu_command_line.render_server ? gpu_command_line.render_server : "", strerror(-server_fd));
+}
+
+static int make_renderers(const struct daemon_start *start, struct gpu_renderer **out)
+{
+        int r = server_fd < 0 ? 0 : venus_new(server_fd, &start->log, out);
+
+        /* This build has none, and nobody has asked for it by name. */
+        if (r == -ENOTSUP && gpu_command_line.venus == GPU_AUTO)
+                return 0;
+        return r;
+}
 
 static int new_device(const struct daemon_start *start, void **out)
 {
-        const struct gpu_device_options options = {
+        struct gpu_device_options options = {
                 .gpu =
                         {
                                 .window_size = gpu_command_line.window_size,
@@ -24,8 +50,12 @@ static int new_device(const struct daemon_start *start, void **out)
                 .dialect = start->dialect,
         };
         struct gpu_device *device = NULL;
-        int r = gpu_device_new(&options, &device);
+        int r = make_renderers(start, options.gpu.renderers);
 
+        if (r < 0)
+                return fail("Venus: %s",
+                            r == -ENOTSUP ? "this oriel-gpu was built without libvirglrenderer" : strerror(-r));
+        r = gpu_device_new(&options, &device);
         *out = device;
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -58,6 +88,7 @@ int main(int argc, char **argv)
                 .rows = gpu_rows,
                 .n_rows = gpu_n_rows,
                 .check_options = gpu_check_options,
+                .check_files = check_files,
                 .new_device = new_device,
                 .attach = attach,
                 .backend = backend,

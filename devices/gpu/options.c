@@ -13,7 +13,14 @@ struct gpu_command_line gpu_command_line = {
         .resolution = "1280x800",
 };
 
+/* In the order of enum gpu_when. */
+static const char *const whens[] = {"auto", "on", "off", NULL};
+
 const struct option_row gpu_rows[] = {
+        {"venus", OPTION_CHOICE, &gpu_command_line.venus, "WHEN",
+         "Vulkan for the guest: on, off, auto (default: if there is a render server)", .choices = whens},
+        {"render-server", OPTION_STRING, &gpu_command_line.render_server, "PATH",
+         "the program that has the GPU (default: /usr/libexec/virgl_render_server)"},
         {"window", OPTION_SIZE, &gpu_command_line.window_size, "SIZE",
          "how large the window is in which a guest sees the GPU's memory (default: 4G)"},
         {"max-mappings", OPTION_NUMBER, &gpu_command_line.max_mappings, "N",

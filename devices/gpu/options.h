@@ -6,12 +6,16 @@
 
 #include <stdint.h>
 
+enum gpu_when { GPU_AUTO, GPU_ON, GPU_OFF };
+
 /* The command line of oriel-gpu. */
 struct gpu_command_line {
         uint64_t window_size;
         unsigned outputs;
         const char *resolution;
         unsigned max_mappings;
+        unsigned venus; /* enum gpu_when */
+        const char *render_server;
 
         unsigned width, height; /* of the resolution */
 };
