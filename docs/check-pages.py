@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-root, oriel, oriel_fs, oriel_rng = sys.argv[1:]
+root, oriel, oriel_fs, oriel_gpu, oriel_rng = sys.argv[1:]
 failures = 0
 
 
@@ -109,6 +109,7 @@ def check_tutorial(page):
 
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
+check_daemon("oriel-gpu.1.scd", oriel_gpu)
 check_daemon("oriel-rng.1.scd", oriel_rng)
 check_library("liboriel.3.scd")
 check_conformance("conformance.md")

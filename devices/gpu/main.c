@@ -75,14 +75,11 @@ static void free_device(void *device)
         gpu_device_free(device);
 }
 
-static const char *const features[] = {"render-node", NULL};
-
 int main(int argc, char **argv)
 {
         const struct daemon_device device = {
                 .name = "oriel-gpu",
                 .type = "gpu",
-                .features = features,
                 .summary = "Give a virtual machine a GPU: a vhost-user back-end for virtio-gpu, with host memory in a "
                            "window.",
                 .rows = gpu_rows,

@@ -16,6 +16,9 @@
 #include "devices/gpu/core/state.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 #define VIRGL_RENDERER_UNSTABLE_APIS
 #include <virgl/virglrenderer.h>
 
@@ -53,6 +56,18 @@ static void write_context_fence(void *cookie, uint32_t context_id, uint32_t ring
         gpu_fence_signalled(venus->gpu, context_id, ring, fence_id);
 }
 
+/* What the library has to say, which it would else print. It has no cookie. */
+static const struct oriel_log *library_log;
+
+static void write_log(const char *format, va_list args)
+{
+        char line[256];
+
+        vsnprintf(line, sizeof(line), format, args);
+        line[strcspn(line, "\n")] = '\0';
+        log_debug(library_log, "%s", line);
+}
+
 static void write_fence(void *cookie, uint32_t fence_id)
 {
         (void)cookie;
@@ -81,6 +96,8 @@ static int venus_start(struct gpu_renderer *renderer, struct gpu *gpu)
                           VIRGL_RENDERER_USE_EXTERNAL_BLOB | VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB;
 
         venus_of(renderer)->gpu = gpu;
+        library_log = &venus_of(renderer)->log;
+        virgl_set_debug_callback(write_log);
         return error_of(virgl_renderer_init(renderer, flags, &callbacks));
 }
 
@@ -91,6 +108,7 @@ static void venus_free(struct gpu_renderer *renderer)
         if (venus->gpu)
                 virgl_renderer_cleanup(renderer);
         fd_close(venus->server_fd);
+        library_log = NULL;
         free(venus);
 }
 
@@ -108,8 +126,8 @@ static int venus_get_capset(struct gpu_renderer *renderer, uint32_t version, voi
 
 static int venus_create_context(struct gpu_renderer *renderer, uint32_t context_id, const char *name)
 {
-        int r = error_of(virgl_renderer_context_create_with_flags(context_id, GPU_CAPSET_VENUS,
-                                                                  (uint32_t)__builtin_strlen(name), name));
+        int r = error_of(
+                virgl_renderer_context_create_with_flags(context_id, GPU_CAPSET_VENUS, (uint32_t)strlen(name), name));
 
         if (r < 0)
                 log_error(&venus_of(renderer)->log, "venus: no context: the render server may have ended");

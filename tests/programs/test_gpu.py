@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel-gpu as a process, with a driver in user space; Venus by the libvirglrenderer that is installed, without a GPU."""
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+from harness import ORIEL, Case, main, run, wait_for
+from limits import LAST_RESORT
+
+ORIEL_GPU = os.environ["ORIEL_GPU"]
+GPU_DRIVER = os.environ["GPU_DRIVER"]
+SANDBOX = os.environ.get("SANDBOX", "on")
+VENUS = 4
+SERVER = "/usr/libexec/virgl_render_server"
+
+
+def why_no_venus():
+    """What is missing for it here: None for nothing."""
+    if not os.path.exists(SERVER):
+        return "there is no virgl_render_server (package virgl-server)"
+    if os.environ["HAS_VENUS"] != "on":
+        return "built without libvirglrenderer"
+    return None
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def render_servers():
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{name}/exe") == SERVER:
+                found.add(int(name))
+        except OSError:
+            pass
+    return found
+
+
+class Gpu(Case):
+    def start_gpu(self, *options, **kwargs):
+        process = self.start(ORIEL_GPU, "--socket-path", self.socket, *options, **kwargs)
+        # It says so when it is in its sandbox, with the filter on.
+        self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
+        return process
+
+    def drive(self, blobs, size, capset=VENUS):
+        return run(GPU_DRIVER, self.socket, capset, blobs, size)
+
+    def check(self, made, mapped, blobs, size):
+        """What the driver says: how many could be made, and how many mapped."""
+        result = self.drive(blobs, size)
+        found = re.search(r"^(\d+) made \(.*\), (\d+) mapped \((.*)\), all right$", result.stdout, re.M)
+        self.assertTrue(found, result.stdout + result.stderr)
+        self.assertEqual((int(found[1]), int(found[2])), (made, mapped), result.stdout)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return found[3]
+
+    def test_conventions(self):
+        said = json.loads(run(ORIEL_GPU, "--print-capabilities").stdout)
+        self.assertEqual(said["type"], "gpu")
+        with open(os.environ["GPU_DESCRIPTOR"]) as file:
+            descriptor = json.load(file)
+        self.assertEqual((descriptor["type"], descriptor.get("features")), (said["type"], said.get("features")))
+        for wrong in ([], ["--socket-path=x", "--fd=3"], ["--socket-path=x", "--window=100"], ["--socket-path=x", "--window=0"],
+                      ["--socket-path=x", "--outputs=17"], ["--socket-path=x", "--resolution=800"],
+                      ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--venus=maybe"], ["--socket-path=x", "more"]):
+            result = run(ORIEL_GPU, *wrong)
+            self.assertEqual(result.returncode, 2, wrong)
+            self.assertIn("see oriel-gpu --help", result.stderr)
+
+    def test_render_server_that_there_is_not(self):
+        result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=on", "--render-server", self.path("none"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("virgl-server", result.stderr)
+        self.assertFalse(os.path.exists(self.socket))
+        self.start_gpu("--render-server", self.path("none"))
+        self.assertEqual(self.drive(1, 4096).returncode, 1)
+
+    def test_without_a_renderer(self):
+        """What a guest has then: blobs of its own memory, and no context."""
+        process = self.start_gpu("--venus=off")
+        result = self.drive(1, 4096)
+        self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
+        self.assertIn("Input/output error", result.stderr)
+        probe = run(ORIEL, "probe", self.socket)
+        self.assertEqual(probe.returncode, 0, probe.stderr)
+        self.assertRegex(probe.stdout, r"(?m)^shared memory region: shmid 1, 4294967296 bytes$")
+        self.assertEqual(self.end(process)[0], 0)
+
+    def test_venus(self):
+        if why := why_no_venus():
+            self.skipTest(why)
+        before = render_servers()
+        process = self.start_gpu("--venus=on")
+        for _ in range(2):
+            self.check(500, 500, 500, 1 << 20)
+        # The server is outside, and ends with what has started it.
+        servers = render_servers() - before
+        self.assertEqual(len(servers), 1)
+        process.kill()
+        process.wait(LAST_RESORT)
+        wait_for(lambda: not servers & render_servers(), "the render server's end")
+
+    def test_most_mappings(self):
+        if why := why_no_venus():
+            self.skipTest(why)
+        self.start_gpu("--max-mappings=10")
+        self.assertEqual(self.check(20, 10, 20, 4096), "Cannot allocate memory")
+
+    def test_window(self):
+        if why := why_no_venus():
+            self.skipTest(why)
+        self.start_gpu("--window=16K")
+        self.assertEqual(self.check(5, 4, 5, 4096), "Invalid argument")
+
+    def test_render_server_that_ends(self):
+        """A context is refused then, in words, and the device goes on."""
+        if why := why_no_venus():
+            self.skipTest(why)
+        before = render_servers()
+        process = self.start_gpu()
+        self.check(3, 3, 3, 4096)
+        for server in render_servers() - before:
+            os.kill(server, signal.SIGKILL)
+        for _ in range(3):
+            self.assertEqual(self.drive(3, 4096).returncode, 1)
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        status, said = self.end(process)
+        self.assertEqual(status, 0, said)
+        self.assertIn("the render server", said)
+
+    def test_driver_that_is_killed(self):
+        if why := why_no_venus():
+            self.skipTest(why)
+        self.start_gpu()
+        for _ in range(5):
+            driver = self.start(GPU_DRIVER, self.socket, VENUS, "2000", "65536")
+            self.assertTrue(driver.stdout.readline().startswith("capset 4"))
+            driver.kill()
+            driver.wait(LAST_RESORT)
+        self.check(100, 100, 100, 4096)
+
+    def test_conformance(self):
+        for options in ["--venus=off"], [] if why_no_venus() else ["--venus=on"]:
+            result = run(ORIEL, "conform", "backend", self.socket, "--", ORIEL_GPU, "--socket-path", self.socket, *options)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_once_and_signals(self):
+        process = self.start_gpu("--once")
+        self.assertEqual(run(ORIEL, "probe", self.socket).returncode, 0)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
+        self.assertFalse(os.path.exists(self.socket))
+        for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+            process = self.start_gpu()
+            self.assertEqual(self.end(process, number), (0, ""))
+            self.assertEqual([name for name in os.listdir(self.folder) if name.startswith("socket")], [])
+
+    def test_sandbox(self):
+        """Its root is empty, it has no capabilities, and a filter."""
+        if SANDBOX != "on":
+            self.skipTest("a sanitizer needs /proc")
+        for mode in "namespace", "chroot", "none":
+            if mode == "chroot" and os.geteuid() != 0:
+                continue
+            process = self.start_gpu("--sandbox", mode)
+            served_by = (children(process.pid) or [process.pid])[0]
+            with open(f"/proc/{served_by}/status") as file:
+                found = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+            self.assertEqual((found["NoNewPrivs"], found["Seccomp"], int(found["CapPrm"], 16)), ("1", "2", 0), mode)
+            if mode != "none":
+                self.assertEqual(os.listdir(f"/proc/{served_by}/root/"), [], mode)
+            if not why_no_venus():
+                self.check(10, 10, 10, 4096)
+            self.end(process)
+
+
+if __name__ == "__main__":
+    main()
