@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/range.h"
+#include "vmm/kvm/lock.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -169,7 +170,7 @@ static void update_vector(struct msix *msix, unsigned vector)
 
 void msix_reset(struct msix *msix)
 {
-        pthread_mutex_lock(&msix->lock);
+        LOCKED(&msix->lock);
         pci_set16(msix->function, msix->capability + PCI_MSIX_FLAGS, (uint16_t)(msix->n_vectors - 1));
         msix->flags = 0;
         for (unsigned i = 0; i < msix->n_sources; i++)
@@ -180,18 +181,16 @@ void msix_reset(struct msix *msix)
                 msix->routes[i] = -1;
         }
         reset_entries(msix);
-        pthread_mutex_unlock(&msix->lock);
 }
 
 bool msix_set_vector(struct msix *msix, unsigned source, uint16_t vector)
 {
         bool there = vector == MSIX_NO_VECTOR || vector < msix->n_vectors;
 
-        pthread_mutex_lock(&msix->lock);
+        LOCKED(&msix->lock);
         disconnect_source(msix, &msix->sources[source]);
         msix->sources[source].vector = there ? vector : MSIX_NO_VECTOR;
         connect_source(msix, &msix->sources[source]);
-        pthread_mutex_unlock(&msix->lock);
         return there;
 }
 
@@ -212,7 +211,7 @@ void msix_access_table(struct msix *msix, uint64_t offset, void *data, unsigned 
         uint64_t vector = offset / PCI_MSIX_ENTRY_SIZE;
         unsigned at = offset % PCI_MSIX_ENTRY_SIZE;
 
-        pthread_mutex_lock(&msix->lock);
+        LOCKED(&msix->lock);
         if (vector < msix->n_vectors && size <= PCI_MSIX_ENTRY_SIZE - at) {
                 struct entry *entry = &msix->entries[vector], before = *entry;
 
@@ -223,7 +222,6 @@ void msix_access_table(struct msix *msix, uint64_t offset, void *data, unsigned 
                         memcpy(data, (uint8_t *)entry + at, size);
                 }
         }
-        pthread_mutex_unlock(&msix->lock);
 }
 
 static bool is_pending(const struct source *source)
@@ -253,8 +251,7 @@ void msix_config_written(struct msix *msix, unsigned offset, unsigned size)
 
         if (offset >= flags + 2 || offset + size <= flags)
                 return;
-        pthread_mutex_lock(&msix->lock);
+        LOCKED(&msix->lock);
         msix->flags = pci_get16(msix->function, flags);
         update_all(msix);
-        pthread_mutex_unlock(&msix->lock);
 }

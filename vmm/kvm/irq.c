@@ -41,7 +41,7 @@ int kvm_new_route(struct kvm *kvm)
 {
         int route = 0;
 
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         while (route < MAX_ROUTES && kvm->routes[route].used)
                 route++;
         if (route < MAX_ROUTES)
@@ -51,23 +51,21 @@ int kvm_new_route(struct kvm *kvm)
                 log_warning(&kvm->log, "more than %d interrupt vectors are in use: the next ones send nothing",
                             MAX_ROUTES);
         }
-        pthread_mutex_unlock(&kvm->lock);
         return route < MAX_ROUTES ? route : -ENOSPC;
 }
 
 void kvm_free_route(struct kvm *kvm, int route)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         if (route >= 0 && route < MAX_ROUTES)
                 kvm->routes[route].used = false;
-        pthread_mutex_unlock(&kvm->lock);
 }
 
 int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
 {
         int r = -EINVAL;
 
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         if (route >= 0 && route < MAX_ROUTES && kvm->routes[route].used) {
                 struct msi_route *to = &kvm->routes[route];
                 /* Telling KVM takes it long. */
@@ -77,7 +75,6 @@ int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
                 to->data = data;
                 r = same ? 0 : routes_apply(kvm);
         }
-        pthread_mutex_unlock(&kvm->lock);
         return r;
 }
 

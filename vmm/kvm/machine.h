@@ -4,6 +4,7 @@
 
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/lock.h"
 
 #include <linux/kvm.h>
 #include <pthread.h>

@@ -25,7 +25,7 @@ int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 {
         int slot = 0;
 
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         while (slot < MAX_SLOTS && kvm->slots[slot])
                 slot++;
 
@@ -33,18 +33,16 @@ int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 
         if (r == 0)
                 kvm->slots[slot] = true;
-        pthread_mutex_unlock(&kvm->lock);
         return r < 0 ? r : slot;
 }
 
 void kvm_remove_slot(struct kvm *kvm, int slot)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         if (slot >= 0 && slot < MAX_SLOTS && kvm->slots[slot]) {
                 set_slot(kvm, (unsigned)slot, 0, NULL, 0);
                 kvm->slots[slot] = false;
         }
-        pthread_mutex_unlock(&kvm->lock);
 }
 
 int memory_open(struct kvm *kvm, uint64_t size)

@@ -41,43 +41,35 @@ bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
         const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
         int r = 0;
 
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         kvm->paused = true;
         vcpus_kick(kvm);
         while (r == 0 && kvm->parked < started(kvm))
                 r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
 
-        bool paused = kvm->parked >= started(kvm);
-
-        pthread_mutex_unlock(&kvm->lock);
-        return paused;
+        return kvm->parked >= started(kvm);
 }
 
 void kvm_request_pause(struct kvm *kvm)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         kvm->paused = true;
         vcpus_kick(kvm);
-        pthread_mutex_unlock(&kvm->lock);
 }
 
 bool kvm_paused(struct kvm *kvm)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
 
-        bool paused = kvm->paused;
-
-        pthread_mutex_unlock(&kvm->lock);
-        return paused;
+        return kvm->paused;
 }
 
 void kvm_resume(struct kvm *kvm)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         kvm->paused = false;
         atomic_store(&kvm->stopping, kvm->ended);
         pthread_cond_broadcast(&kvm->changed);
-        pthread_mutex_unlock(&kvm->lock);
 }
 
 void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why)

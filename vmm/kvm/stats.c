@@ -70,7 +70,7 @@ static int64_t count_faults(const struct vcpu *vcpu)
 
 void kvm_inspect(struct kvm *kvm, bool all)
 {
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         for (unsigned i = 0; i < kvm->cpus; i++) {
                 struct vcpu *vcpu = &kvm->vcpus[i];
                 int64_t faults = count_faults(vcpu);
@@ -82,5 +82,4 @@ void kvm_inspect(struct kvm *kvm, bool all)
                 atomic_store(&vcpu->look, stuck ? LOOK_STUCK : LOOK);
                 vcpu_kick(vcpu);
         }
-        pthread_mutex_unlock(&kvm->lock);
 }

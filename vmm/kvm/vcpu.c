@@ -53,7 +53,7 @@ static bool park(struct vcpu *vcpu)
 {
         struct kvm *kvm = vcpu->kvm;
 
-        pthread_mutex_lock(&kvm->lock);
+        LOCKED(&kvm->lock);
         kvm->parked++;
         pthread_cond_broadcast(&kvm->changed);
         while (kvm->paused && !kvm->ended)
@@ -63,7 +63,6 @@ static bool park(struct vcpu *vcpu)
 
         if (on)
                 kvm->parked--;
-        pthread_mutex_unlock(&kvm->lock);
         return on;
 }
 

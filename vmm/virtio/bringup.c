@@ -292,7 +292,7 @@ static int compare_answers(const struct virtio *virtio, const struct answers *an
 
 static void take_config(struct virtio *virtio, const struct answers *answers)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         if (memcmp(virtio->config, answers->config, answers->config_size) != 0) {
                 memcpy(virtio->config, answers->config, answers->config_size);
                 if (virtio->phase == READY)
@@ -301,7 +301,6 @@ static void take_config(struct virtio *virtio, const struct answers *answers)
         virtio->slots.max = answers->max_slots;
         virtio->protocol_offered = oriel_frontend_offered(virtio->frontend);
         virtio->protocol_features = oriel_frontend_protocol_features(virtio->frontend);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 int bringup(struct virtio *virtio, char *why, size_t why_size)

@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "vmm/bus/msix.h"
+#include "vmm/kvm/lock.h"
 #include "vmm/virtio/slots.h"
 #include "vmm/virtio/virtio.h"
 #include "vmm/virtio/voice.h"

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "vmm/kvm/lock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -103,11 +104,10 @@ struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *reg
                                     .region = *region,
                                     .mapping = oriel_mapping_ref(mapping),
                                     .references = 1};
-        pthread_mutex_lock(&dma->lock);
+        LOCKED(&dma->lock);
         TAILQ_INSERT_TAIL(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
                 tell(listener, DMA_ADD, piece);
-        pthread_mutex_unlock(&dma->lock);
         return piece;
 }
 
@@ -117,12 +117,11 @@ void dma_remove(struct dma *dma, struct dma_piece *piece)
 
         if (!piece)
                 return;
-        pthread_mutex_lock(&dma->lock);
+        LOCKED(&dma->lock);
         TAILQ_REMOVE(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
                 tell_removal(listener, piece);
         release(piece);
-        pthread_mutex_unlock(&dma->lock);
 }
 
 void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
@@ -130,50 +129,43 @@ void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
         struct dma_piece *piece;
 
         dma_stop_listening(dma, listener);
-        pthread_mutex_lock(&dma->lock);
+        LOCKED(&dma->lock);
         TAILQ_INIT(&listener->changes);
         listener->wake_fd = wake_fd;
         listener->listening = true;
         LIST_INSERT_HEAD(&dma->listeners, listener, entry);
         for (piece = TAILQ_FIRST(&dma->pieces); piece; piece = TAILQ_NEXT(piece, entry))
                 tell(listener, DMA_ADD, piece);
-        pthread_mutex_unlock(&dma->lock);
 }
 
 void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
 {
-        pthread_mutex_lock(&dma->lock);
+        LOCKED(&dma->lock);
         if (listener->listening) {
                 LIST_REMOVE(listener, entry);
                 while (!TAILQ_EMPTY(&listener->changes))
                         forget(listener, TAILQ_FIRST(&listener->changes));
         }
         listener->listening = false;
-        pthread_mutex_unlock(&dma->lock);
 }
 
 bool dma_next(struct dma *dma, struct dma_listener *listener, enum dma_change_kind *kind, struct dma_piece **piece)
 {
-        struct dma_change *change = NULL;
-        bool any;
+        LOCKED(&dma->lock);
 
-        pthread_mutex_lock(&dma->lock);
-        if (listener->listening)
-                change = TAILQ_FIRST(&listener->changes);
-        any = change;
-        if (any) {
-                TAILQ_REMOVE(&listener->changes, change, entry);
-                *kind = change->kind;
-                *piece = change->piece;
-                free(change);
-        }
-        pthread_mutex_unlock(&dma->lock);
-        return any;
+        struct dma_change *change = listener->listening ? TAILQ_FIRST(&listener->changes) : NULL;
+
+        if (!change)
+                return false;
+        TAILQ_REMOVE(&listener->changes, change, entry);
+        *kind = change->kind;
+        *piece = change->piece;
+        free(change);
+        return true;
 }
 
 void dma_piece_release(struct dma *dma, struct dma_piece *piece)
 {
-        pthread_mutex_lock(&dma->lock);
+        LOCKED(&dma->lock);
         release(piece);
-        pthread_mutex_unlock(&dma->lock);
 }

@@ -31,12 +31,9 @@ static int set_status(struct virtio *virtio, uint8_t status)
 
 static uint64_t driver_features(struct virtio *virtio)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
 
-        uint64_t features = virtio->registers.driver_features;
-
-        pthread_mutex_unlock(&virtio->lock);
-        return features;
+        return virtio->registers.driver_features;
 }
 
 static bool is_packed(struct virtio *virtio)
@@ -47,14 +44,13 @@ static bool is_packed(struct virtio *virtio)
 /* The driver has done something that it must not: the device waits to be reset. */
 static void need_reset(struct virtio *virtio, const char *what, unsigned queue)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
                 log_warning(&virtio->log, "%s: queue %u: %s: the device needs a reset by its driver", virtio->name,
                             queue, what);
                 virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
                 transport_config_interrupt(virtio);
         }
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 /* ---- memory ---- */
@@ -149,12 +145,9 @@ static void forget_memory(struct virtio *virtio)
 /* As the driver has left it. */
 static struct queue look_at_queue(struct virtio *virtio, unsigned index)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
 
-        struct queue queue = virtio->queues[index];
-
-        pthread_mutex_unlock(&virtio->lock);
-        return queue;
+        return virtio->queues[index];
 }
 
 /* Where the ring's three parts are, for the back-end; false: not all in memory. */
@@ -285,14 +278,13 @@ static int reset_queue(struct virtio *virtio, unsigned index)
         int r = stop_queue(virtio, index), cleared = clear_inflight(virtio, index);
 
         forget_queue(&virtio->queues[index]);
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
 
         struct queue *queue = &virtio->queues[index];
 
         queue->enabled = queue->resetting = false;
         queue->descriptor = queue->driver = queue->device = 0;
         queue->size = virtio->options.queue_size;
-        pthread_mutex_unlock(&virtio->lock);
         return r < 0 ? r : cleared;
 }
 
@@ -326,9 +318,8 @@ static int set_inflight(struct virtio *virtio)
 
 static void set_started(struct virtio *virtio, bool started)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         virtio->started = started;
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 int running_start(struct virtio *virtio)

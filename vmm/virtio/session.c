@@ -28,29 +28,25 @@ struct wish {
 
 static struct wish look(struct virtio *virtio)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
 
         uint8_t status = virtio->registers.status;
-        struct wish wish = {
+        return (struct wish){
                 .quit = virtio->quit,
                 .reset = virtio->reset_wanted,
                 .taken_away = virtio->taken_away,
                 .run = status & VIRTIO_CONFIG_S_DRIVER_OK && !(status & VIRTIO_CONFIG_S_NEEDS_RESET),
         };
-
-        pthread_mutex_unlock(&virtio->lock);
-        return wish;
 }
 
 /* ---- connecting ---- */
 
 static void set_phase(struct virtio *virtio, enum phase phase, const char *why)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         virtio->phase = phase;
         snprintf(virtio->why, sizeof(virtio->why), "%s", why);
         pthread_cond_broadcast(&virtio->changed);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 static void set_connected(struct virtio *virtio, bool connected, const char *why)
@@ -69,12 +65,11 @@ static void set_connected(struct virtio *virtio, bool connected, const char *why
 /* @fd is taken; one that quits has no use for it any more. */
 static void set_connection(struct virtio *virtio, int fd)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         fd_close(virtio->connection_fd);
         virtio->connection_fd = fd < 0 ? -1 : fd;
         if (virtio->quit && fd >= 0)
                 shutdown(fd, SHUT_RDWR);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 static void lost(struct virtio *virtio, const char *why)
@@ -151,7 +146,7 @@ static void read_config(struct virtio *virtio, bool changed)
 
         if (oriel_frontend_get_config(virtio->frontend, 0, config, virtio->config_size) < 0)
                 return;
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         memcpy(virtio->config, config, virtio->config_size);
         /* The back-end has not been told yet of what the guest wrote meanwhile. */
         for (unsigned i = 0; i < virtio->n_config_writes; i++)
@@ -159,7 +154,6 @@ static void read_config(struct virtio *virtio, bool changed)
                        virtio->config_writes[i].size);
         if (changed)
                 transport_config_interrupt(virtio);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 static void config_changed(void *userdata)
@@ -256,7 +250,7 @@ static void reset(struct virtio *virtio)
 
 static void need_reset_for_ring(struct virtio *virtio)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
                 log_warning(&virtio->log,
                             "%s: the back-end says that a ring is broken: the device needs a reset by its"
@@ -265,7 +259,6 @@ static void need_reset_for_ring(struct virtio *virtio)
                 virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
                 transport_config_interrupt(virtio);
         }
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 /* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by

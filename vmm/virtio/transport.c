@@ -353,11 +353,10 @@ static const struct {
 
 static void access_area(struct virtio *virtio, uint64_t offset, void *data, unsigned size, bool write)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         for (size_t i = 0; i < ARRAY_SIZE(areas); i++)
                 if (offset / AREA_SIZE == areas[i].offset / AREA_SIZE)
                         areas[i].access(virtio, offset % AREA_SIZE, data, size, write);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 void transport_access(void *userdata, uint64_t offset, void *data, unsigned size, bool write)

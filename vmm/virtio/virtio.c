@@ -72,14 +72,13 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
 
 int virtio_wait(struct virtio *virtio, char *why, size_t why_size)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         while (virtio->phase == BRINGING_UP)
                 pthread_cond_wait(&virtio->changed, &virtio->lock);
 
         int r = virtio->phase == READY ? 0 : -EIO;
 
         snprintf(why, why_size, "%s", virtio->why);
-        pthread_mutex_unlock(&virtio->lock);
         return r;
 }
 
@@ -176,11 +175,10 @@ void virtio_free(struct virtio *virtio)
 
 void virtio_begin_reset(struct virtio *virtio)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         virtio->reset_wanted = true;
         virtio->reset_late = false;
         session_wake(virtio);
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
@@ -287,7 +285,7 @@ bool virtio_is_limited(struct virtio *virtio)
 
 void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
 {
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
         *out = (struct virtio_info){
                 .name = virtio->name,
                 .virtio_id = virtio->options.virtio_id,
@@ -303,14 +301,13 @@ void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
                 .protocol_offered = virtio->protocol_offered,
                 .protocol_negotiated = virtio->protocol_features,
         };
-        pthread_mutex_unlock(&virtio->lock);
 }
 
 bool virtio_get_queue(struct virtio *virtio, unsigned index, struct virtio_queue_info *out)
 {
         if (index >= virtio->n_queues)
                 return false;
-        pthread_mutex_lock(&virtio->lock);
+        LOCKED(&virtio->lock);
 
         const struct queue *queue = &virtio->queues[index];
 
@@ -322,7 +319,6 @@ bool virtio_get_queue(struct virtio *virtio, unsigned index, struct virtio_queue
                 .driver = queue->driver,
                 .device = queue->device,
         };
-        pthread_mutex_unlock(&virtio->lock);
         return true;
 }
 

@@ -47,6 +47,16 @@ struct fs {
         int64_t last_told_ns; /* of all of them; 0: never */
 };
 
+static inline void fs_unlock(struct fs **fs)
+{
+        pthread_mutex_unlock(&(*fs)->lock);
+}
+
+/* The lock of @of is held from here until the scope ends. */
+#define FS_LOCKED(of)                                                          \
+        _cleanup_(fs_unlock) __attribute__((unused)) struct fs *locked = (of); \
+        pthread_mutex_lock(&locked->lock)
+
 /* A system call's result as ours. */
 static inline int sys_result(int result)
 {

@@ -57,7 +57,7 @@ static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
         while (*left > 0 && !inode) {
                 const uint32_t before = fs->expiring.next_slot;
 
@@ -72,7 +72,6 @@ static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
         }
         if (inode)
                 atomic_fetch_add(&inode->refs, 1);
-        pthread_mutex_unlock(&fs->lock);
         return inode;
 }
 

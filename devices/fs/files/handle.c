@@ -30,14 +30,13 @@ static int insert(struct fs *fs, struct handle *handle, struct inode *inode, uin
 {
         int r = -ENFILE;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
         if (fs_has_room(fs))
                 r = ids_add(&fs->handles, handle, &handle->fh);
         if (r == 0) {
                 inode->handles++;
                 *fh = handle->fh;
         }
-        pthread_mutex_unlock(&fs->lock);
         return r;
 }
 
@@ -70,7 +69,7 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
 
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct handle *handle = ids_find(&fs->handles, fh);
 
@@ -78,7 +77,6 @@ struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
                 atomic_fetch_add(&handle->refs, 1);
         else
                 handle = NULL;
-        pthread_mutex_unlock(&fs->lock);
         return handle;
 }
 
@@ -94,7 +92,7 @@ static void remove_from_table(struct fs *fs, const struct handle *handle)
 
 struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct handle *handle = ids_find(&fs->handles, fh);
 
@@ -102,7 +100,6 @@ struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
                 remove_from_table(fs, handle);
         else
                 handle = NULL;
-        pthread_mutex_unlock(&fs->lock);
         return handle;
 }
 
@@ -113,13 +110,12 @@ bool handle_is_unused(struct handle *handle)
 
 static struct handle *remove_next(struct fs *fs, uint32_t *slot)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct handle *handle = ids_next(&fs->handles, slot);
 
         if (handle)
                 remove_from_table(fs, handle);
-        pthread_mutex_unlock(&fs->lock);
         return handle;
 }
 

@@ -62,13 +62,12 @@ void inode_put(struct fs *fs, struct inode *inode)
 
 struct inode *inode_get(struct fs *fs, uint64_t nodeid)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
 
         if (inode)
                 atomic_fetch_add(&inode->refs, 1);
-        pthread_mutex_unlock(&fs->lock);
         return inode;
 }
 
@@ -202,7 +201,7 @@ static void note_known(struct fs *fs, bool known)
 
 bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct inode *inode = find_inode(fs, id);
 
@@ -211,7 +210,6 @@ bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodei
                 note_lookup(fs, inode);
                 *nodeid = inode->nodeid;
         }
-        pthread_mutex_unlock(&fs->lock);
         return inode;
 }
 
@@ -222,7 +220,7 @@ static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *node
         struct inode_id id = {.key = inode_key_of(found->stat)};
         int r = 0;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct inode *inode = find_inode(fs, &id);
 
@@ -239,7 +237,6 @@ static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *node
                 note_lookup(fs, inode);
                 *nodeid = inode->nodeid;
         }
-        pthread_mutex_unlock(&fs->lock);
         return r;
 }
 
@@ -335,13 +332,12 @@ int inodes_init(struct fs *fs)
 
 static struct inode *detach_next(struct fs *fs, uint32_t *slot)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct inode *inode = ids_next(&fs->inodes, slot);
 
         if (inode)
                 detach(fs, inode);
-        pthread_mutex_unlock(&fs->lock);
         return inode;
 }
 

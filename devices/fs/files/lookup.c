@@ -32,12 +32,9 @@ static bool is_submount(const struct fs *fs, const struct statx *stat, const str
 
 static bool has_room_for_new(struct fs *fs, unsigned handles)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        bool room = fs_held(fs) + handles + !fs_saves_descriptors(fs) <= fs->options.max_open;
-
-        pthread_mutex_unlock(&fs->lock);
-        return room;
+        return fs_held(fs) + handles + !fs_saves_descriptors(fs) <= fs->options.max_open;
 }
 
 int inode_room_for_new(struct fs *fs, unsigned handles)
@@ -82,12 +79,9 @@ static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, str
 /* A guess. */
 static bool may_be_new(struct fs *fs)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        bool guess = fs->known < 0;
-
-        pthread_mutex_unlock(&fs->lock);
-        return guess;
+        return fs->known < 0;
 }
 
 /* A file that is known by a descriptor needs no other. For one that isn't, this is a system call too many. */
@@ -139,13 +133,12 @@ static void note_no_link(struct fs *fs, int directory_fd, const char *name, uint
 
         const struct inode_key found = inode_key_of(&stat);
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
 
         if (inode && inode_key_compare(&inode->id.key, &found) == 0)
                 inode->links_unknown = true;
-        pthread_mutex_unlock(&fs->lock);
 }
 
 int inode_lookup(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,

@@ -42,12 +42,9 @@ void node_put(struct node *node)
 
 static bool has_handles(const struct node *node)
 {
-        pthread_mutex_lock(&node->fs->lock);
+        FS_LOCKED(node->fs);
 
-        bool some = node->inode->handles > 0;
-
-        pthread_mutex_unlock(&node->fs->lock);
-        return some;
+        return node->inode->handles > 0;
 }
 
 /* Where there is no telling (a file system that counts no links, overlayfs for what is in a lower layer alone), it is
@@ -94,9 +91,8 @@ int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct
 
         if (r != -ESTALE || !node->inode || node->fd < 0)
                 return r;
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
         r = take_retry(fs, request->pid, node->inode) ? 0 : -ESTALE;
-        pthread_mutex_unlock(&fs->lock);
         return r;
 }
 

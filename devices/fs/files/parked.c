@@ -130,12 +130,9 @@ bool parked_add(struct fs *fs, struct handle *handle)
 
 int parked_take(struct fs *fs, struct inode *inode)
 {
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        int fd = take_from(fs, inode->parked, inode->nodeid);
-
-        pthread_mutex_unlock(&fs->lock);
-        return fd;
+        return take_from(fs, inode->parked, inode->nodeid);
 }
 
 /* Close all, or those that have been here the last time already. Is there one that was closed? */
@@ -168,10 +165,7 @@ bool parked_clear(struct fs *fs)
 bool parked_expire(struct fs *fs)
 {
         close_parked(fs, false);
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        bool some = fs->parked.n > 0;
-
-        pthread_mutex_unlock(&fs->lock);
-        return some;
+        return fs->parked.n > 0;
 }

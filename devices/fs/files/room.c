@@ -33,7 +33,7 @@ static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
         for (unsigned looks = LOOKS; *left > 0 && looks > 0 && !inode; --*left, --looks) {
                 inode = ids_next(&fs->inodes, &fs->room.next_slot);
                 if (!inode)
@@ -43,7 +43,6 @@ static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
         }
         if (inode)
                 atomic_fetch_add(&inode->refs, 1);
-        pthread_mutex_unlock(&fs->lock);
         return inode;
 }
 

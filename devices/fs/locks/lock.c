@@ -54,7 +54,7 @@ static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, 
 {
         int r = 0;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
         struct lock_owner *known = find_owner(inode, owner->number);
 
@@ -69,7 +69,6 @@ static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, 
         } else {
                 r = -ENOLCK;
         }
-        pthread_mutex_unlock(&fs->lock);
         return r;
 }
 
@@ -110,7 +109,7 @@ static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_
 {
         struct lock_owner **at = &inode->owners;
 
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
         while (*at && *at != owner)
                 at = &(*at)->next;
 
@@ -118,7 +117,6 @@ static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_
 
         if (unused)
                 *at = owner->next;
-        pthread_mutex_unlock(&fs->lock);
         return unused;
 }
 
@@ -183,9 +181,8 @@ bool lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
 
 void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
 {
-        pthread_mutex_lock(&owner->fs->lock);
+        FS_LOCKED(owner->fs);
         owner->fh = fh;
-        pthread_mutex_unlock(&owner->fs->lock);
 }
 
 /* ---- locks ---- */
@@ -196,15 +193,12 @@ static uint32_t find_pid(const struct node *node, uint64_t number, const struct 
         const struct held_lock wanted = held_from(found, 0);
         const struct held_lock *lock = NULL;
 
-        pthread_mutex_lock(&node->fs->lock);
+        FS_LOCKED(node->fs);
         for (const struct lock_owner *owner = node->inode->owners; owner && !lock; owner = owner->next)
                 if (owner->number != number)
                         lock = held_find(&owner->held, &wanted);
 
-        uint32_t pid = lock ? lock->pid : 0;
-
-        pthread_mutex_unlock(&node->fs->lock);
-        return pid;
+        return lock ? lock->pid : 0;
 }
 
 /* Who has no lock here needs none to ask for those of others. */
@@ -228,12 +222,9 @@ int lock_find(const struct node *node, uint64_t number, struct flock *range)
 
 static int make_room(struct lock_owner *owner)
 {
-        pthread_mutex_lock(&owner->fs->lock);
+        FS_LOCKED(owner->fs);
 
-        int r = held_make_room(&owner->held);
-
-        pthread_mutex_unlock(&owner->fs->lock);
-        return r;
+        return held_make_room(&owner->held);
 }
 
 static int set_part(const struct lock_wanted *wanted)

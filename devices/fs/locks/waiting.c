@@ -126,12 +126,9 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
                 return false;
         for (struct waiting_lock *item = fs->waiting.first; item; item = item->next)
                 item->seen = false;
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        bool found = comes_back(&fs->waiting, wanted);
-
-        pthread_mutex_unlock(&fs->lock);
-        return found;
+        return comes_back(&fs->waiting, wanted);
 }
 
 static bool may_wait(const struct fs *fs, struct fs_token token)

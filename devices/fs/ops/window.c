@@ -64,12 +64,9 @@ static bool has_room_for_shadow(struct fs *fs)
 {
         if (!fs->window.shadows.enabled)
                 return true;
-        pthread_mutex_lock(&fs->lock);
+        FS_LOCKED(fs);
 
-        bool room = fs_has_room(fs);
-
-        pthread_mutex_unlock(&fs->lock);
-        return room;
+        return fs_has_room(fs);
 }
 
 /* The kernel names the file by its node; it sends no handle. */
