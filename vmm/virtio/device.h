@@ -121,6 +121,8 @@ void transport_access(void *virtio, uint64_t offset, void *data, unsigned size, 
 void registers_reset(struct virtio *virtio);
 /* Tell the driver that the config space, or the status, has changed. With the lock. */
 void transport_config_interrupt(struct virtio *virtio);
+/* The device waits to be reset by its driver; false: it does already. Any thread, without the lock. */
+bool transport_need_reset(struct virtio *virtio);
 
 /* ---- function.c: what the guest sees of PCI ---- */
 

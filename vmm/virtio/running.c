@@ -44,13 +44,9 @@ static bool is_packed(struct virtio *virtio)
 /* The driver has done something that it must not: the device waits to be reset. */
 static void need_reset(struct virtio *virtio, const char *what, unsigned queue)
 {
-        LOCKED(&virtio->lock);
-        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+        if (transport_need_reset(virtio))
                 log_warning(&virtio->log, "%s: queue %u: %s: the device needs a reset by its driver", virtio->name,
                             queue, what);
-                virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-                transport_config_interrupt(virtio);
-        }
 }
 
 /* ---- memory ---- */

@@ -248,19 +248,6 @@ static void reset(struct virtio *virtio)
                 lost(virtio, "the back-end did not answer to a reset");
 }
 
-static void need_reset_for_ring(struct virtio *virtio)
-{
-        LOCKED(&virtio->lock);
-        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-                log_warning(&virtio->log,
-                            "%s: the back-end says that a ring is broken: the device needs a reset by its"
-                            " driver",
-                            virtio->name);
-                virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-                transport_config_interrupt(virtio);
-        }
-}
-
 /* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by
  * then. All has been told now, of which some may be new to it since it last looked: then it is asked to look again. An
  * answer is only taken for the last word if it was given with all told, so signals are taken back after that. */
@@ -272,12 +259,14 @@ static int session_ring_error(struct virtio *virtio)
 
         if (r < 0 || fd_event_clear(virtio->err_fd) <= 0)
                 return r;
-        if (!more) {
-                need_reset_for_ring(virtio);
-                return 0;
+        if (more) {
+                virtio->told_at_kick = told;
+                running_kick(virtio);
+        } else if (transport_need_reset(virtio)) {
+                log_warning(&virtio->log,
+                            "%s: the back-end says that a ring is broken: the device needs a reset by its driver",
+                            virtio->name);
         }
-        virtio->told_at_kick = told;
-        running_kick(virtio);
         return 0;
 }
 

@@ -12,8 +12,6 @@
 #include <linux/virtio_pci.h>
 #include <string.h>
 
-static const uint8_t needed_for_driver_ok = VIRTIO_CONFIG_S_FEATURES_OK;
-
 static struct queue *selected(struct virtio *virtio)
 {
         unsigned n = virtio->registers.queue_select;
@@ -54,21 +52,21 @@ void transport_config_interrupt(struct virtio *virtio)
         fd_event_signal(virtio->config_fd);
 }
 
+bool transport_need_reset(struct virtio *virtio)
+{
+        LOCKED(&virtio->lock);
+        if (virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)
+                return false;
+        virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+        transport_config_interrupt(virtio);
+        return true;
+}
+
 /* ---- the common configuration structure; with the lock ---- */
 
 static uint32_t half(uint64_t value, uint32_t select)
 {
         return select > 1 ? 0 : (uint32_t)(value >> 32 * select);
-}
-
-static uint32_t read_device_feature(struct virtio *virtio)
-{
-        return half(virtio->device_features, virtio->registers.device_feature_select);
-}
-
-static uint32_t read_driver_feature(struct virtio *virtio)
-{
-        return half(virtio->registers.driver_features, virtio->registers.driver_feature_select);
 }
 
 static void write_driver_feature(struct virtio *virtio, uint32_t value)
@@ -82,19 +80,9 @@ static void write_driver_feature(struct virtio *virtio, uint32_t value)
         registers->driver_features |= (uint64_t)value << shift;
 }
 
-static uint32_t read_device_select(struct virtio *virtio)
-{
-        return virtio->registers.device_feature_select;
-}
-
 static void write_device_select(struct virtio *virtio, uint32_t value)
 {
         virtio->registers.device_feature_select = value;
-}
-
-static uint32_t read_driver_select(struct virtio *virtio)
-{
-        return virtio->registers.driver_feature_select;
 }
 
 static void write_driver_select(struct virtio *virtio, uint32_t value)
@@ -102,26 +90,11 @@ static void write_driver_select(struct virtio *virtio, uint32_t value)
         virtio->registers.driver_feature_select = value;
 }
 
-static uint32_t read_config_vector(struct virtio *virtio)
-{
-        return virtio->registers.config_vector;
-}
-
 static void write_config_vector(struct virtio *virtio, uint32_t value)
 {
         bool there = msix_set_vector(virtio->msix, CONFIG_SOURCE, (uint16_t)value);
 
         virtio->registers.config_vector = there ? (uint16_t)value : MSIX_NO_VECTOR;
-}
-
-static uint32_t read_num_queues(struct virtio *virtio)
-{
-        return virtio->n_queues;
-}
-
-static uint32_t read_status(struct virtio *virtio)
-{
-        return virtio->registers.status;
 }
 
 /* What of @status the driver may set now. */
@@ -133,7 +106,7 @@ static uint8_t allowed_status(const struct registers *registers, uint64_t offere
         status &= (uint8_t)~VIRTIO_CONFIG_S_NEEDS_RESET;
         if (!good)
                 status &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
-        if (!((registers->status | status) & needed_for_driver_ok))
+        if (!((registers->status | status) & VIRTIO_CONFIG_S_FEATURES_OK))
                 status &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
         return status;
 }
@@ -152,24 +125,9 @@ static void write_status(struct virtio *virtio, uint32_t value)
         session_wake(virtio);
 }
 
-static uint32_t read_generation(struct virtio *virtio)
-{
-        return virtio->registers.generation;
-}
-
-static uint32_t read_queue_select(struct virtio *virtio)
-{
-        return virtio->registers.queue_select;
-}
-
 static void write_queue_select(struct virtio *virtio, uint32_t value)
 {
         virtio->registers.queue_select = (uint16_t)value;
-}
-
-static uint32_t read_queue_size(struct virtio *virtio)
-{
-        return selected(virtio) ? selected(virtio)->size : 0;
 }
 
 static void write_queue_size(struct virtio *virtio, uint32_t value)
@@ -180,11 +138,6 @@ static void write_queue_size(struct virtio *virtio, uint32_t value)
         if (queue && !queue->enabled && value > 0 && value <= virtio->options.queue_size &&
             (packed || (value & (value - 1)) == 0))
                 queue->size = (uint16_t)value;
-}
-
-static uint32_t read_queue_vector(struct virtio *virtio)
-{
-        return selected(virtio) ? selected(virtio)->vector : MSIX_NO_VECTOR;
 }
 
 static void write_queue_vector(struct virtio *virtio, uint32_t value)
@@ -199,11 +152,6 @@ static void write_queue_vector(struct virtio *virtio, uint32_t value)
         queue->vector = there ? (uint16_t)value : MSIX_NO_VECTOR;
 }
 
-static uint32_t read_queue_enable(struct virtio *virtio)
-{
-        return selected(virtio) && selected(virtio)->enabled;
-}
-
 static void write_queue_enable(struct virtio *virtio, uint32_t value)
 {
         struct queue *queue = selected(virtio);
@@ -212,16 +160,6 @@ static void write_queue_enable(struct virtio *virtio, uint32_t value)
                 return;
         queue->enabled = true;
         session_wake(virtio);
-}
-
-static uint32_t read_notify_offset(struct virtio *virtio)
-{
-        return selected(virtio) ? virtio->registers.queue_select : 0;
-}
-
-static uint32_t read_queue_reset(struct virtio *virtio)
-{
-        return selected(virtio) && selected(virtio)->resetting;
 }
 
 static void write_queue_reset(struct virtio *virtio, uint32_t value)
@@ -233,6 +171,36 @@ static void write_queue_reset(struct virtio *virtio, uint32_t value)
                 return;
         queue->resetting = true;
         session_wake(virtio);
+}
+
+/* What the register at @offset reads as. */
+static uint32_t read_common(struct virtio *virtio, uint64_t offset)
+{
+        const struct registers *registers = &virtio->registers;
+        const struct queue none = {.vector = MSIX_NO_VECTOR}, *queue = selected(virtio);
+        const uint16_t notify_offset = queue ? registers->queue_select : 0;
+
+        if (!queue)
+                queue = &none;
+
+        const uint32_t values[] = {
+                [VIRTIO_PCI_COMMON_DFSELECT] = registers->device_feature_select,
+                [VIRTIO_PCI_COMMON_DF] = half(virtio->device_features, registers->device_feature_select),
+                [VIRTIO_PCI_COMMON_GFSELECT] = registers->driver_feature_select,
+                [VIRTIO_PCI_COMMON_GF] = half(registers->driver_features, registers->driver_feature_select),
+                [VIRTIO_PCI_COMMON_MSIX] = registers->config_vector,
+                [VIRTIO_PCI_COMMON_NUMQ] = virtio->n_queues,
+                [VIRTIO_PCI_COMMON_STATUS] = registers->status,
+                [VIRTIO_PCI_COMMON_CFGGENERATION] = registers->generation,
+                [VIRTIO_PCI_COMMON_Q_SELECT] = registers->queue_select,
+                [VIRTIO_PCI_COMMON_Q_SIZE] = queue->size,
+                [VIRTIO_PCI_COMMON_Q_MSIX] = queue->vector,
+                [VIRTIO_PCI_COMMON_Q_ENABLE] = queue->enabled,
+                [VIRTIO_PCI_COMMON_Q_NOFF] = notify_offset,
+                [VIRTIO_PCI_COMMON_Q_RESET] = queue->resetting,
+        };
+
+        return values[offset];
 }
 
 /* The three addresses, in halves. */
@@ -261,23 +229,22 @@ static void access_queue_address(struct virtio *virtio, unsigned offset, uint32_
 
 static const struct {
         uint8_t offset, size;
-        uint32_t (*read)(struct virtio *virtio);
-        void (*write)(struct virtio *virtio, uint32_t value);
+        void (*write)(struct virtio *virtio, uint32_t value); /* NULL: it is read only */
 } common[] = {
-        {VIRTIO_PCI_COMMON_DFSELECT, 4, read_device_select, write_device_select},
-        {VIRTIO_PCI_COMMON_DF, 4, read_device_feature, NULL},
-        {VIRTIO_PCI_COMMON_GFSELECT, 4, read_driver_select, write_driver_select},
-        {VIRTIO_PCI_COMMON_GF, 4, read_driver_feature, write_driver_feature},
-        {VIRTIO_PCI_COMMON_MSIX, 2, read_config_vector, write_config_vector},
-        {VIRTIO_PCI_COMMON_NUMQ, 2, read_num_queues, NULL},
-        {VIRTIO_PCI_COMMON_STATUS, 1, read_status, write_status},
-        {VIRTIO_PCI_COMMON_CFGGENERATION, 1, read_generation, NULL},
-        {VIRTIO_PCI_COMMON_Q_SELECT, 2, read_queue_select, write_queue_select},
-        {VIRTIO_PCI_COMMON_Q_SIZE, 2, read_queue_size, write_queue_size},
-        {VIRTIO_PCI_COMMON_Q_MSIX, 2, read_queue_vector, write_queue_vector},
-        {VIRTIO_PCI_COMMON_Q_ENABLE, 2, read_queue_enable, write_queue_enable},
-        {VIRTIO_PCI_COMMON_Q_NOFF, 2, read_notify_offset, NULL},
-        {VIRTIO_PCI_COMMON_Q_RESET, 2, read_queue_reset, write_queue_reset},
+        {VIRTIO_PCI_COMMON_DFSELECT, 4, write_device_select},
+        {VIRTIO_PCI_COMMON_DF, 4, NULL},
+        {VIRTIO_PCI_COMMON_GFSELECT, 4, write_driver_select},
+        {VIRTIO_PCI_COMMON_GF, 4, write_driver_feature},
+        {VIRTIO_PCI_COMMON_MSIX, 2, write_config_vector},
+        {VIRTIO_PCI_COMMON_NUMQ, 2, NULL},
+        {VIRTIO_PCI_COMMON_STATUS, 1, write_status},
+        {VIRTIO_PCI_COMMON_CFGGENERATION, 1, NULL},
+        {VIRTIO_PCI_COMMON_Q_SELECT, 2, write_queue_select},
+        {VIRTIO_PCI_COMMON_Q_SIZE, 2, write_queue_size},
+        {VIRTIO_PCI_COMMON_Q_MSIX, 2, write_queue_vector},
+        {VIRTIO_PCI_COMMON_Q_ENABLE, 2, write_queue_enable},
+        {VIRTIO_PCI_COMMON_Q_NOFF, 2, NULL},
+        {VIRTIO_PCI_COMMON_Q_RESET, 2, write_queue_reset},
 };
 
 static void access_common(struct virtio *virtio, uint64_t offset, void *data, unsigned size, bool write)
@@ -293,7 +260,7 @@ static void access_common(struct virtio *virtio, uint64_t offset, void *data, un
                 if (common[i].offset != offset || common[i].size != size)
                         continue;
                 if (!write)
-                        value = common[i].read(virtio);
+                        value = read_common(virtio, offset);
                 else if (common[i].write)
                         common[i].write(virtio, value);
         }

@@ -17,7 +17,6 @@
 #include "vmm/virtio/device.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -238,14 +237,10 @@ bool virtio_mend_at(struct virtio *virtio, uint64_t address)
 
 void virtio_take_away(struct virtio *virtio)
 {
+        transport_need_reset(virtio);
         pthread_mutex_lock(&virtio->lock);
         virtio->taken_away = true;
-        if (virtio->connection_fd >= 0)
-                shutdown(virtio->connection_fd, SHUT_RDWR);
-        if (!(virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-                virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-                transport_config_interrupt(virtio);
-        }
+        cut(virtio);
         session_wake(virtio);
         pthread_mutex_unlock(&virtio->lock);
         running_unmap(virtio);
