@@ -39,147 +39,115 @@ static struct json_object *make_version(void)
 
 /* ---- commands ---- */
 
-static int do_query_version(void *userdata, struct json_object *arguments, struct json_object **result,
-                            struct qmp_error *error)
+static void do_query_version(struct qmp_call *call)
 {
-        (void)userdata, (void)arguments, (void)error;
-        *result = make_version();
-        return 0;
+        call->result = make_version();
 }
 
-static int do_query_status(void *userdata, struct json_object *arguments, struct json_object **result,
-                           struct qmp_error *error)
+static void do_query_status(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
         bool paused = machine_paused(control->machine);
         const char *status = !paused ? "running" : control->fault ? "internal-error" : "paused";
 
-        (void)arguments, (void)error;
-        *result = json_object_new_object();
-        json_object_object_add(*result, "running", json_object_new_boolean(!paused));
-        json_object_object_add(*result, "status", json_object_new_string(status));
-        return 0;
+        call->result = json_object_new_object();
+        json_object_object_add(call->result, "running", json_object_new_boolean(!paused));
+        json_object_object_add(call->result, "status", json_object_new_string(status));
 }
 
-static int do_stop(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_stop(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         if (!machine_paused(control->machine)) {
                 machine_pause(control->machine);
                 qmp_event(control->qmp, "STOP", NULL);
         }
-        return 0;
 }
 
-static int do_cont(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_cont(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         if (machine_paused(control->machine)) {
                 control->fault = false;
                 machine_resume(control->machine);
                 qmp_event(control->qmp, "RESUME", NULL);
         }
-        return 0;
 }
 
-static int do_quit(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_quit(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         control->ops.quit(control->ops.userdata);
-        return 0;
 }
 
-static int do_powerdown(void *userdata, struct json_object *arguments, struct json_object **result,
-                        struct qmp_error *error)
+static void do_powerdown(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         machine_press_power_button(control->machine);
         qmp_event(control->qmp, "POWERDOWN", NULL);
-        return 0;
 }
 
-static int do_reset(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_reset(struct qmp_call *call)
 {
-        struct control *control = userdata;
+        struct control *control = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         control->ops.reset(control->ops.userdata);
-        return 0;
 }
 
-static int do_query_virtio(void *userdata, struct json_object *arguments, struct json_object **result,
-                           struct qmp_error *error)
+static void do_query_virtio(struct qmp_call *call)
 {
-        const struct control *control = userdata;
+        const struct control *control = call->userdata;
 
-        (void)arguments, (void)error;
-        *result = query_devices(control->machine);
-        return 0;
+        call->result = query_devices(control->machine);
 }
 
-/* The device that the argument "path" names. */
-static int find_device(const struct control *control, struct json_object *arguments, struct qmp_error *error)
+/* The device that the argument "path" names, or -1 and an error. */
+static int find_device(const struct control *control, struct qmp_call *call)
 {
-        const char *path = json_object_get_string(json_object_object_get(arguments, "path"));
+        const char *path = json_object_get_string(json_object_object_get(call->arguments, "path"));
         int index = query_find(control->machine, path);
 
         if (index >= 0)
                 return index;
-        error->class = "DeviceNotFound";
-        snprintf(error->text, sizeof(error->text), "Path '%.100s' is not a VirtIODevice: see x-query-virtio", path);
-        return -ENODEV;
+        call->error.class = "DeviceNotFound";
+        snprintf(call->error.text, sizeof(call->error.text), "Path '%.100s' is not a VirtIODevice: see x-query-virtio",
+                 path);
+        return -1;
 }
 
-static int do_query_virtio_status(void *userdata, struct json_object *arguments, struct json_object **result,
-                                  struct qmp_error *error)
+static void do_query_virtio_status(struct qmp_call *call)
 {
-        const struct control *control = userdata;
-        int index = find_device(control, arguments, error);
+        const struct control *control = call->userdata;
+        int index = find_device(control, call);
 
-        if (index < 0)
-                return index;
-        *result = query_status(control->machine, (unsigned)index);
-        return 0;
+        if (index >= 0)
+                call->result = query_status(control->machine, (unsigned)index);
 }
 
-static int do_query_virtio_queue(void *userdata, struct json_object *arguments, struct json_object **result,
-                                 struct qmp_error *error)
+static void do_query_virtio_queue(struct qmp_call *call)
 {
-        const struct control *control = userdata;
-        int index = find_device(control, arguments, error);
-        int64_t queue = json_object_get_int64(json_object_object_get(arguments, "queue"));
+        const struct control *control = call->userdata;
+        int index = find_device(control, call);
+        int64_t queue = json_object_get_int64(json_object_object_get(call->arguments, "queue"));
 
-        if (index < 0)
-                return index;
-        *result = queue < 0 || queue > UINT16_MAX ? NULL
-                                                  : query_queue(control->machine, (unsigned)index, (unsigned)queue);
-        if (*result)
-                return 0;
-        snprintf(error->text, sizeof(error->text), "Invalid virtqueue number %lld", (long long)queue);
-        return -EINVAL;
+        if (index >= 0 && queue >= 0 && queue <= UINT16_MAX)
+                call->result = query_queue(control->machine, (unsigned)index, (unsigned)queue);
+        if (index >= 0 && !call->result)
+                snprintf(call->error.text, sizeof(call->error.text), "Invalid virtqueue number %lld", (long long)queue);
 }
 
-static int do_query_shmem(void *userdata, struct json_object *arguments, struct json_object **result,
-                          struct qmp_error *error)
+static void do_query_shmem(struct qmp_call *call)
 {
-        const struct control *control = userdata;
-        int index = -1;
+        const struct control *control = call->userdata;
+        const bool one = json_object_object_get_ex(call->arguments, "path", NULL);
+        int index = one ? find_device(control, call) : -1;
 
-        if (json_object_object_get_ex(arguments, "path", NULL)) {
-                index = find_device(control, arguments, error);
-                if (index < 0)
-                        return index;
-        }
-        *result = query_shmem(control->machine, index);
-        return 0;
+        if (!one || index >= 0)
+                call->result = query_shmem(control->machine, index);
 }
 
 static const struct qmp_command commands[] = {

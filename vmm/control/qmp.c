@@ -168,24 +168,18 @@ static bool run_own(struct qmp *qmp, struct client *client, const char *name, st
 static void run(struct qmp *qmp, struct client *client, const char *name, struct json_object *arguments,
                 struct json_object *id)
 {
-        struct json_object *none = json_object_new_object(), *result = NULL;
-        const struct qmp_command *command;
-        struct qmp_error error = {0};
+        const struct qmp_command *command = find_command(qmp, name);
+        struct json_object *none = json_object_new_object();
+        struct qmp_call call = {.userdata = qmp->options.userdata, .arguments = arguments ? arguments : none};
 
-        if (run_own(qmp, client, name, id)) {
-                json_object_put(none);
-                return;
-        }
-        if (!arguments)
-                arguments = none;
-        command = find_command(qmp, name);
         if (!command)
-                fail_with(&error, "CommandNotFound", "The command %.64s has not been found", name);
-        if (command && check_arguments(command, arguments, &error) &&
-            command->run(qmp->options.userdata, arguments, &result, &error) == 0)
-                send_object(client, "return", result ? result : json_object_new_object(), id);
+                fail_with(&call.error, "CommandNotFound", "The command %.64s has not been found", name);
+        else if (check_arguments(command, call.arguments, &call.error))
+                command->run(&call);
+        if (call.error.text[0])
+                send_error(client, &call.error, id);
         else
-                send_error(client, &error, id);
+                send_object(client, "return", call.result ? call.result : json_object_new_object(), id);
         json_object_put(none);
 }
 
@@ -223,10 +217,10 @@ static void handle(struct qmp *qmp, struct client *client, struct json_object *r
         struct qmp_error error = {0};
         const char *name = NULL;
 
-        if (dissect(request, &name, &arguments, &id, &error))
-                run(qmp, client, name, arguments, id);
-        else
+        if (!dissect(request, &name, &arguments, &id, &error))
                 send_error(client, &error, id);
+        else if (!run_own(qmp, client, name, id))
+                run(qmp, client, name, arguments, id);
 }
 
 /* ---- clients ---- */

@@ -15,7 +15,7 @@
  * wait to be taken, and a client that takes no events is disconnected. */
 struct qmp;
 
-/* What a command says when it fails: the class "GenericError" unless set, and a sentence. */
+/* What a command says when it fails: the class "GenericError" unless set, and a sentence; "" if it does not. */
 struct qmp_error {
         const char *class;
         char text[256];
@@ -29,11 +29,17 @@ struct qmp_argument {
 
 enum { QMP_MAX_ARGUMENTS = 4 };
 
+struct qmp_call {
+        void *userdata;
+        struct json_object *arguments; /* of the table's names and types; borrowed */
+        struct json_object *result;    /* becomes the server's; NULL: an empty object */
+        struct qmp_error error;
+};
+
 struct qmp_command {
         const char *name;
-        /* @arguments are of the table's names and types, and borrowed. 0 and *@result, which becomes the server's
-         * (NULL: an empty object), or a negative errno and @error. It may call qmp_event(). */
-        int (*run)(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error);
+        /* Sets @call's result, or its error. It may call qmp_event(). */
+        void (*run)(struct qmp_call *call);
         struct qmp_argument arguments[QMP_MAX_ARGUMENTS];
 };
 

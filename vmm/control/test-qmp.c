@@ -18,39 +18,33 @@ struct world {
         unsigned adds;
 };
 
-static int do_add(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_add(struct qmp_call *call)
 {
-        struct world *world = userdata;
-        int64_t a = json_object_get_int64(json_object_object_get(arguments, "a"));
+        struct world *world = call->userdata;
+        int64_t a = json_object_get_int64(json_object_object_get(call->arguments, "a"));
 
         world->adds++;
         if (a < 0) {
-                snprintf(error->text, sizeof(error->text), "below zero");
-                return -ERANGE;
+                snprintf(call->error.text, sizeof(call->error.text), "below zero");
+                return;
         }
-        *result = json_object_new_int64(a + json_object_get_int64(json_object_object_get(arguments, "b")));
-        return 0;
+        call->result = json_object_new_int64(a + json_object_get_int64(json_object_object_get(call->arguments, "b")));
 }
 
-static int do_much(void *userdata, struct json_object *arguments, struct json_object **result, struct qmp_error *error)
+static void do_much(struct qmp_call *call)
 {
         char text[20001];
 
-        (void)userdata, (void)arguments, (void)error;
         memset(text, 'x', sizeof(text) - 1);
         text[sizeof(text) - 1] = '\0';
-        *result = json_object_new_string(text);
-        return 0;
+        call->result = json_object_new_string(text);
 }
 
-static int do_nothing(void *userdata, struct json_object *arguments, struct json_object **result,
-                      struct qmp_error *error)
+static void do_nothing(struct qmp_call *call)
 {
-        struct world *world = userdata;
+        struct world *world = call->userdata;
 
-        (void)arguments, (void)result, (void)error;
         qmp_event(world->qmp, "NOTHING", json_object_new_object());
-        return 0;
 }
 
 static const struct qmp_command commands[] = {
