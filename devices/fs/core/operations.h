@@ -4,6 +4,9 @@
 
 #include "devices/fs/core/request.h"
 
+/* Returns the size of the answer without its header, which is written to out, or a negative errno. */
+typedef ssize_t operation_handler(struct request *request);
+
 /* What a request consists of, and what may come of it. */
 struct operation {
         const char *name;
@@ -18,8 +21,7 @@ struct operation {
         bool silent;           /* has no answer */
         bool starts;           /* comes before INIT */
         bool quick;            /* is answered from the host's memory, where that has what it takes */
-        /* Returns the size of the answer without its header, which is written to out, or a negative errno. */
-        ssize_t (*handle)(struct request *request);
+        operation_handler *handle;
 };
 
 /* NULL: not one of ours. */
@@ -45,51 +47,12 @@ int label_new(const struct request *request, int directory_fd, int fd);
  * takes its capabilities away. */
 void drop_mapped_capability(const struct fs *fs, int fd);
 
-ssize_t op_batch_forget(struct request *request);
-ssize_t op_copy_file_range(struct request *request);
-ssize_t op_copy_file_range_64(struct request *request);
-ssize_t op_create(struct request *request);
-ssize_t op_destroy(struct request *request);
-ssize_t op_fallocate(struct request *request);
-ssize_t op_flush(struct request *request);
-ssize_t op_forget(struct request *request);
-ssize_t op_fsync(struct request *request);
-ssize_t op_fsyncdir(struct request *request);
-ssize_t op_getattr(struct request *request);
-ssize_t op_getlk(struct request *request);
-ssize_t op_getxattr(struct request *request);
-ssize_t op_init(struct request *request);
-ssize_t op_interrupt(struct request *request);
-ssize_t op_link(struct request *request);
-ssize_t op_listxattr(struct request *request);
-ssize_t op_lookup(struct request *request);
-ssize_t op_lseek(struct request *request);
-ssize_t op_mkdir(struct request *request);
-ssize_t op_mknod(struct request *request);
-ssize_t op_open(struct request *request);
-ssize_t op_opendir(struct request *request);
-ssize_t op_read(struct request *request);
-ssize_t op_readdir(struct request *request);
-ssize_t op_readdirplus(struct request *request);
-ssize_t op_readlink(struct request *request);
-ssize_t op_release(struct request *request);
-ssize_t op_releasedir(struct request *request);
-ssize_t op_removemapping(struct request *request);
-ssize_t op_removexattr(struct request *request);
-ssize_t op_rename(struct request *request);
-ssize_t op_rename2(struct request *request);
-ssize_t op_rmdir(struct request *request);
-ssize_t op_setattr(struct request *request);
-ssize_t op_setlk(struct request *request);
-ssize_t op_setlkw(struct request *request);
-ssize_t op_setupmapping(struct request *request);
-ssize_t op_setxattr(struct request *request);
-ssize_t op_statfs(struct request *request);
-ssize_t op_statx(struct request *request);
-ssize_t op_symlink(struct request *request);
-ssize_t op_syncfs(struct request *request);
-ssize_t op_tmpfile(struct request *request);
-ssize_t op_unlink(struct request *request);
-ssize_t op_write(struct request *request);
+/* In devices/fs/ops/. */
+operation_handler op_batch_forget, op_copy_file_range, op_copy_file_range_64, op_create, op_destroy, op_fallocate,
+        op_flush, op_forget, op_fsync, op_fsyncdir, op_getattr, op_getlk, op_getxattr, op_init, op_interrupt, op_link,
+        op_listxattr, op_lookup, op_lseek, op_mkdir, op_mknod, op_open, op_opendir, op_read, op_readdir, op_readdirplus,
+        op_readlink, op_release, op_releasedir, op_removemapping, op_removexattr, op_rename, op_rename2, op_rmdir,
+        op_setattr, op_setlk, op_setlkw, op_setupmapping, op_setxattr, op_statfs, op_statx, op_symlink, op_syncfs,
+        op_tmpfile, op_unlink, op_write;
 
 #endif
