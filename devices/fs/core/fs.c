@@ -148,6 +148,20 @@ static int admit(const struct fs *fs, const struct operation *operation, const s
         return out->left < operation->out_min ? -EINVAL : 0;
 }
 
+static int get_node(struct request *request, enum operation_node wanted)
+{
+        switch (wanted) {
+        case NODE_KNOWN:
+                return node_get(request->fs, request->header.nodeid, &request->node);
+        case NODE_LINKED:
+                return node_get_linked(request->fs, request->header.nodeid, &request->node);
+        case NODE_TO_READ:
+                return node_get_to_read(request->fs, &request->header, &request->node);
+        default:
+                return 0;
+        }
+}
+
 static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
 {
         if (!operation->starts && request->fs->to_resume)
@@ -162,7 +176,10 @@ static ssize_t perform(struct request *request, const struct operation *operatio
         if (payload == 0)
                 payload = admit(request->fs, operation, &request->out);
         if (payload == 0)
+                payload = get_node(request, operation->node);
+        if (payload == 0)
                 payload = operation->handle(request);
+        node_put(&request->node);
         pthread_rwlock_unlock(&request->fs->session);
         return payload;
 }
@@ -177,6 +194,7 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
         request.fs = fs;
         request.token = token;
         request.answer = to;
+        request.node = (struct node){.opened = -1};
         request.waits = false;
         if (!cursor_read(&data, &request.header, sizeof(request.header)))
                 return -EINVAL;

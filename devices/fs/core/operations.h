@@ -7,20 +7,29 @@
 /* Returns the size of the answer without its header, which is written to out, or a negative errno. */
 typedef ssize_t operation_handler(struct request *request);
 
+/* How the node that a request names is got for it: see node_get() and its like. */
+enum operation_node {
+        NODE_BY_HANDLER, /* if at all, and when */
+        NODE_KNOWN,
+        NODE_LINKED,
+        NODE_TO_READ,
+};
+
 /* What a request consists of, and what may come of it. */
 struct operation {
         const char *name;
-        size_t in_min, in_max; /* the struct it starts with: a part that was not sent is zero */
-        unsigned names;        /* how many follow */
-        bool target;           /* the last of them is not a name but any string */
-        bool free_name;        /* the first is no single name: of an attribute, or none at all */
-        bool data;             /* more may follow */
-        bool extended;         /* extensions may follow */
-        size_t out_min;        /* room that its answer needs */
-        bool changes;          /* refused if the share is read-only */
-        bool silent;           /* has no answer */
-        bool starts;           /* comes before INIT */
-        bool quick;            /* is answered from the host's memory, where that has what it takes */
+        size_t in_min, in_max;    /* the struct it starts with: a part that was not sent is zero */
+        unsigned names;           /* how many follow */
+        bool target;              /* the last of them is not a name but any string */
+        bool free_name;           /* the first is no single name: of an attribute, or none at all */
+        bool data;                /* more may follow */
+        bool extended;            /* extensions may follow */
+        size_t out_min;           /* room that its answer needs */
+        bool changes;             /* refused if the share is read-only */
+        bool silent;              /* has no answer */
+        bool starts;              /* comes before INIT */
+        bool quick;               /* is answered from the host's memory, where that has what it takes */
+        enum operation_node node; /* is in request->node */
         operation_handler *handle;
 };
 

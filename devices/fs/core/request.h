@@ -7,6 +7,7 @@
 #include "devices/fs/core/cursor.h"
 #include "devices/fs/core/extensions.h"
 #include "devices/fs/core/fs.h"
+#include "devices/fs/files/inode.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -52,7 +53,8 @@ struct request {
         struct cursor answer;       /* the same with the header */
         struct extensions extensions;
         struct fs_token token;
-        bool waits; /* its answer comes later, from elsewhere */
+        struct node node; /* the one that it names, where its row says so */
+        bool waits;       /* its answer comes later, from elsewhere */
 };
 
 /* The answer is @size bytes at @from. */

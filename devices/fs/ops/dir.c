@@ -19,22 +19,16 @@ USES_SYSCALLS(SYSCALL(getdents64), SYSCALL(lseek), SYSCALL(fstat));
 ssize_t op_opendir(struct request *request)
 {
         struct fs *fs = request->fs;
+        const struct node *node = &request->node;
         struct fuse_open_out out = {.open_flags = open_reply_flags(fs, true)};
-        NODE(node);
 
-        int r = node_get_to_read(fs, &request->header, &node);
-
-        if (r < 0)
-                return r;
-        if (!S_ISDIR(node.inode->type))
+        if (!S_ISDIR(node->inode->type))
                 return -ENOTDIR;
-        node.inode->not_entered = false;
+        node->inode->not_entered = false;
 
-        int fd = node_open(&node, O_RDONLY | O_DIRECTORY);
+        int fd = node_open(node, O_RDONLY | O_DIRECTORY);
+        int r = fd < 0 ? fd : handle_add(fs, fd, HANDLE_DIRECTORY, O_RDONLY, node, &out.fh);
 
-        if (fd < 0)
-                return fd;
-        r = handle_add(fs, fd, HANDLE_DIRECTORY, O_RDONLY, &node, &out.fh);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 

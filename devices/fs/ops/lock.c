@@ -58,17 +58,14 @@ ssize_t op_getlk(struct request *request)
 {
         const struct fuse_lk_in *in = &request->in.lk;
         struct flock range;
-        NODE(node);
 
-        int r = node_get(request->fs, request->header.nodeid, &node);
-
-        if (r < 0)
-                return r;
         if (!is_offered(request))
                 return -ENOSYS;
-        r = read_range(&in->lk, &range);
+
+        int r = read_range(&in->lk, &range);
+
         if (r == 0)
-                r = lock_find(&node, in->owner, &range);
+                r = lock_find(&request->node, in->owner, &range);
         return r < 0 ? r : reply_lock(request, &range);
 }
 

@@ -27,22 +27,14 @@ static ssize_t reply_attributes(struct request *request, const struct node *node
 
 ssize_t op_getattr(struct request *request)
 {
-        NODE(node);
-
-        int r = node_get(request->fs, request->header.nodeid, &node);
-
-        return r < 0 ? r : reply_attributes(request, &node);
+        return reply_attributes(request, &request->node);
 }
 
 ssize_t op_statx(struct request *request)
 {
         struct fuse_statx_out out;
-        NODE(node);
+        int r = node_statx(&request->node, &out);
 
-        int r = node_get(request->fs, request->header.nodeid, &node);
-
-        if (r == 0)
-                r = node_statx(&node, &out);
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
@@ -178,16 +170,11 @@ ssize_t op_setattr(struct request *request)
 ssize_t op_readlink(struct request *request)
 {
         char target[PATH_MAX];
-        NODE(node);
 
-        int r = node_get_to_read(request->fs, &request->header, &node);
-
-        if (r < 0)
-                return r;
-        if (!S_ISLNK(node.inode->type))
+        if (!S_ISLNK(request->node.inode->type))
                 return -EINVAL;
 
-        ssize_t size = readlinkat(node.fd, "", target, sizeof(target));
+        ssize_t size = readlinkat(request->node.fd, "", target, sizeof(target));
 
         return size < 0 ? -errno : reply(request, target, (size_t)size);
 }

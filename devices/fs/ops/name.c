@@ -31,14 +31,8 @@ static ssize_t reply_entry(struct request *request, const struct node *directory
 
 ssize_t op_lookup(struct request *request)
 {
-        NODE(directory);
-
-        int r = node_get(request->fs, request->header.nodeid, &directory);
-
-        if (r < 0)
-                return r;
-        directory.inode->not_entered = false;
-        return reply_entry(request, &directory, request->name);
+        request->node.inode->not_entered = false;
+        return reply_entry(request, &request->node, request->name);
 }
 
 ssize_t op_forget(struct request *request)
@@ -72,22 +66,19 @@ static int make_as_caller(struct request *request, int directory_fd, uint32_t um
 
 static ssize_t make_entry(struct request *request, uint32_t umask, make_function *make)
 {
-        NODE(directory);
-
-        int r = node_get(request->fs, request->header.nodeid, &directory);
+        const struct node *directory = &request->node;
+        int r = inode_room_for_new(request->fs, 0);
 
         if (r == 0)
-                r = inode_room_for_new(request->fs, 0);
-        if (r == 0)
-                r = make_as_caller(request, directory.fd, umask, make);
+                r = make_as_caller(request, directory->fd, umask, make);
         if (r < 0)
-                return node_name_result(&directory, r);
-        r = label_new(request, directory.fd, -1);
+                return node_name_result(directory, r);
+        r = label_new(request, directory->fd, -1);
         if (r < 0) {
-                unlinkat(directory.fd, request->name, request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
+                unlinkat(directory->fd, request->name, request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
                 return r;
         }
-        return reply_entry(request, &directory, request->name);
+        return reply_entry(request, directory, request->name);
 }
 
 static int make_symlink(struct request *request, int directory_fd)
@@ -154,13 +145,10 @@ static int check_no_submount(const struct node *directory, const char *name)
 
 static ssize_t remove_name(struct request *request, int flags)
 {
-        NODE(directory);
+        const struct node *directory = &request->node;
+        int r = flags & AT_REMOVEDIR ? check_no_submount(directory, request->name) : 0;
 
-        int r = node_get(request->fs, request->header.nodeid, &directory);
-
-        if (r == 0 && flags & AT_REMOVEDIR)
-                r = check_no_submount(&directory, request->name);
-        return r < 0 ? r : node_name_result(&directory, sys_result(unlinkat(directory.fd, request->name, flags)));
+        return r < 0 ? r : node_name_result(directory, sys_result(unlinkat(directory->fd, request->name, flags)));
 }
 
 ssize_t op_unlink(struct request *request)
@@ -175,20 +163,19 @@ ssize_t op_rmdir(struct request *request)
 
 static ssize_t rename_to(struct request *request, uint64_t new_directory, unsigned flags)
 {
-        NODE(from);
+        const struct node *from = &request->node;
         NODE(to);
 
-        int r = node_get(request->fs, request->header.nodeid, &from), r2 = node_get(request->fs, new_directory, &to);
+        int r = node_get(request->fs, new_directory, &to);
 
-        if (r < 0 || r2 < 0)
-                return r < 0 ? r : r2;
-        r = check_no_submount(&from, request->name);
+        if (r == 0)
+                r = check_no_submount(from, request->name);
         if (r == 0)
                 r = check_no_submount(&to, request->second_name);
         if (r < 0)
                 return r;
-        r = sys_result(renameat2(from.fd, request->name, to.fd, request->second_name, flags));
-        return node_name_result(&to, node_name_result(&from, r));
+        r = sys_result(renameat2(from->fd, request->name, to.fd, request->second_name, flags));
+        return node_name_result(&to, node_name_result(from, r));
 }
 
 ssize_t op_rename(struct request *request)

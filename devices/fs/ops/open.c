@@ -212,20 +212,15 @@ static ssize_t create_and_open(struct request *request, create_function *make)
                 struct fuse_entry_out entry;
                 struct fuse_open_out open;
         } out = {.open.open_flags = open_reply_flags(fs, false)};
-        int flags = 0;
-        NODE(directory);
+        int flags = 0, r = open_flags(fs, request->in.create.flags, &flags);
         NODE(node);
 
-        int r = node_get_linked(fs, request->header.nodeid, &directory);
-
-        if (r == 0)
-                r = open_flags(fs, request->in.create.flags, &flags);
         if (r == 0)
                 r = inode_room_for_new(fs, 1);
         if (r < 0)
                 return r;
 
-        int fd = make(request, &directory, flags, &out.entry);
+        int fd = make(request, &request->node, flags, &out.entry);
 
         if (fd < 0)
                 return fd;

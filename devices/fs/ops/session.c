@@ -201,15 +201,9 @@ ssize_t op_destroy(struct request *request)
 /* All of the file system that the node is on. */
 ssize_t op_syncfs(struct request *request)
 {
-        NODE(node);
-
-        int r = node_get(request->fs, request->header.nodeid, &node);
-
-        if (r < 0)
-                return r;
         shadows_sync(&request->fs->window.shadows);
 
-        _cleanup_(fd_closep) int fd = node_open(&node, O_RDONLY);
+        _cleanup_(fd_closep) int fd = node_open(&request->node, O_RDONLY);
 
         return fd < 0 ? fd : sys_result(syncfs(fd));
 }
@@ -217,13 +211,8 @@ ssize_t op_syncfs(struct request *request)
 ssize_t op_statfs(struct request *request)
 {
         struct statfs stat;
-        NODE(node);
 
-        int r = node_get(request->fs, request->header.nodeid, &node);
-
-        if (r < 0)
-                return r;
-        if (fstatfs(node.fd, &stat) < 0)
+        if (fstatfs(request->node.fd, &stat) < 0)
                 return -errno;
 
         const struct fuse_statfs_out out = {

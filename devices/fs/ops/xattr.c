@@ -41,30 +41,20 @@ static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_N
         return xattr_to_host(fs->options.xattr_map, name, host);
 }
 
-/* What every request on an attribute begins with. */
-static int begin(struct request *request, struct node *node, char host[XATTR_NAME_SIZE])
-{
-        int r = node_get_linked(request->fs, request->header.nodeid, node);
-
-        return r < 0 ? r : name_on_host(request->fs, request->name, host);
-}
-
 /* To change an attribute of a submount that it has not entered is as bad for Linux 7.2 as to remove it: see
  * inode_check_no_submount(). */
-static int begin_change(struct request *request, struct node *node, char host[XATTR_NAME_SIZE])
+static int begin_change(struct request *request, char host[XATTR_NAME_SIZE])
 {
-        int r = begin(request, node, host);
+        int r = name_on_host(request->fs, request->name, host);
 
-        return r == 0 && node->inode->not_entered ? -EBUSY : r;
+        return r == 0 && request->node.inode->not_entered ? -EBUSY : r;
 }
 
 ssize_t op_setxattr(struct request *request)
 {
         const struct fuse_setxattr_in *in = &request->in.setxattr;
         char host[XATTR_NAME_SIZE];
-        NODE(node);
-
-        int r = begin_change(request, &node, host);
+        int r = begin_change(request, host);
 
         if (r < 0)
                 return r;
@@ -81,7 +71,7 @@ ssize_t op_setxattr(struct request *request)
 
         WITHOUT_FSETID(in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
 
-        return sys_result(setxattr(fd_name(node.fd).text, host, value, in->size, (int)in->flags));
+        return sys_result(setxattr(fd_name(request->node.fd).text, host, value, in->size, (int)in->flags));
 }
 
 /* @size is what there is. The guest asked for as much as @wanted, or, with 0, how much there is. */
@@ -98,9 +88,7 @@ ssize_t op_getxattr(struct request *request)
 {
         const uint32_t wanted = MIN(request->in.getxattr.size, (uint32_t)XATTR_SIZE_MAX);
         char host[XATTR_NAME_SIZE];
-        NODE(node);
-
-        int r = begin(request, &node, host);
+        int r = name_on_host(request->fs, request->name, host);
 
         /* To be forbidden is not to be there: every execve() in the guest asks for the file's capabilities. */
         if (r < 0)
@@ -111,7 +99,7 @@ ssize_t op_getxattr(struct request *request)
         if (!value)
                 return -ENOMEM;
 
-        ssize_t size = getxattr(fd_name(node.fd).text, host, wanted ? value : NULL, wanted);
+        ssize_t size = getxattr(fd_name(request->node.fd).text, host, wanted ? value : NULL, wanted);
 
         return size < 0 ? -errno : reply_value(request, value, (size_t)size, wanted);
 }
@@ -136,12 +124,7 @@ static size_t translate(const struct fs *fs, char *list, size_t size)
 ssize_t op_listxattr(struct request *request)
 {
         struct fs *fs = request->fs;
-        NODE(node);
 
-        int r = node_get_linked(fs, request->header.nodeid, &node);
-
-        if (r < 0)
-                return r;
         if (!fs->options.xattr)
                 return -ENOSYS;
 
@@ -150,7 +133,7 @@ ssize_t op_listxattr(struct request *request)
         if (!list)
                 return -ENOMEM;
 
-        ssize_t size = listxattr(fd_name(node.fd).text, list, XATTR_LIST_MAX);
+        ssize_t size = listxattr(fd_name(request->node.fd).text, list, XATTR_LIST_MAX);
 
         if (size < 0)
                 return -errno;
@@ -160,11 +143,9 @@ ssize_t op_listxattr(struct request *request)
 ssize_t op_removexattr(struct request *request)
 {
         char host[XATTR_NAME_SIZE];
-        NODE(node);
+        int r = begin_change(request, host);
 
-        int r = begin_change(request, &node, host);
-
-        return r < 0 ? r : sys_result(removexattr(fd_name(node.fd).text, host));
+        return r < 0 ? r : sys_result(removexattr(fd_name(request->node.fd).text, host));
 }
 
 /* By its name in the directory where it was made, which somebody may have given to another file by now: one in the
