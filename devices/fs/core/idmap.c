@@ -89,7 +89,7 @@ static uint32_t apply(const struct id_rule *rule, uint32_t id)
 
 int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
 {
-        const struct id_rule *rule = find(&map->to_host, guest);
+        const struct id_rule *rule = map ? find(&map->to_host, guest) : NULL;
 
         if (rule && rule->kind == ID_FORBID)
                 return -EPERM;
@@ -99,5 +99,5 @@ int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
 
 uint32_t id_to_guest(const struct id_map *map, uint32_t host)
 {
-        return apply(find(&map->to_guest, host), host);
+        return map ? apply(find(&map->to_guest, host), host) : host;
 }

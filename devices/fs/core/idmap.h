@@ -33,7 +33,7 @@ struct id_map {
 /* Add what @text, an argument of --translate-uid or --translate-gid, says. 0, or -EINVAL and what is wrong in @why. */
 int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size);
 
-/* -EPERM: the rules forbid it. -1, which is no id, stays as it is. */
+/* @map may be NULL, which has no rules. -EPERM: the rules forbid it. -1, which is no id, stays as it is. */
 int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host);
 uint32_t id_to_guest(const struct id_map *map, uint32_t host);
 

@@ -21,18 +21,6 @@ size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result)
         return header.len;
 }
 
-int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-        *host = guest;
-        return fs->options.uids ? id_to_host(fs->options.uids, guest, host) : 0;
-}
-
-int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-        *host = guest;
-        return fs->options.gids ? id_to_host(fs->options.gids, guest, host) : 0;
-}
-
 int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved)
 {
         const struct fs *fs = request->fs;
@@ -40,13 +28,13 @@ int act_as_caller(const struct request *request, uint32_t umask, struct credenti
 
         *saved = (struct credentials){0};
 
-        int r = host_uid(fs, request->header.uid, &wanted.uid);
+        int r = id_to_host(fs->options.uids, request->header.uid, &wanted.uid);
 
         if (r == 0)
-                r = host_gid(fs, request->header.gid, &wanted.gid);
+                r = id_to_host(fs->options.gids, request->header.gid, &wanted.gid);
         if (r == 0 && request->extensions.has_group) {
                 wanted.has_group = true;
-                r = host_gid(fs, request->extensions.group, &wanted.group);
+                r = id_to_host(fs->options.gids, request->extensions.group, &wanted.group);
         }
         if (r < 0)
                 return r;

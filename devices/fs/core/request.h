@@ -65,10 +65,6 @@ ssize_t reply(struct request *request, const void *from, size_t size);
  */
 size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result);
 
-/* The guest's user or group as the host's: -EPERM where that is forbidden. */
-int host_uid(const struct fs *fs, uint32_t guest, uint32_t *host);
-int host_gid(const struct fs *fs, uint32_t guest, uint32_t *host);
-
 /* Until credentials_restore(), create files for the one who asks, where this process may, with the umask that the
  * request names, where it was agreed that it is ours to apply. */
 int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved);

@@ -77,16 +77,6 @@ static bool is_mapped(const struct fs *fs, const struct statx *stat)
                (stat->stx_size > 0 && is_aligned(stat->stx_size, fs->window.page));
 }
 
-static uint32_t guest_uid(const struct fs *fs, uint32_t uid)
-{
-        return fs->options.uids ? id_to_guest(fs->options.uids, uid) : uid;
-}
-
-static uint32_t guest_gid(const struct fs *fs, uint32_t gid)
-{
-        return fs->options.gids ? id_to_guest(fs->options.gids, gid) : gid;
-}
-
 struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat)
 {
         return (struct fuse_attr){
@@ -101,8 +91,8 @@ struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat)
                 .ctimensec = stat->stx_ctime.tv_nsec,
                 .mode = stat->stx_mode,
                 .nlink = stat->stx_nlink,
-                .uid = guest_uid(fs, stat->stx_uid),
-                .gid = guest_gid(fs, stat->stx_gid),
+                .uid = id_to_guest(fs->options.uids, stat->stx_uid),
+                .gid = id_to_guest(fs->options.gids, stat->stx_gid),
                 .rdev = encode_device(stat->stx_rdev_major, stat->stx_rdev_minor),
                 .blksize = stat->stx_blksize,
                 .flags = is_mapped(fs, stat) ? FUSE_ATTR_DAX : 0,
@@ -121,8 +111,8 @@ struct fuse_statx attributes_all(const struct fs *fs, const struct statx *stat)
                 .blksize = stat->stx_blksize,
                 .attributes = stat->stx_attributes,
                 .nlink = stat->stx_nlink,
-                .uid = guest_uid(fs, stat->stx_uid),
-                .gid = guest_gid(fs, stat->stx_gid),
+                .uid = id_to_guest(fs->options.uids, stat->stx_uid),
+                .gid = id_to_guest(fs->options.gids, stat->stx_gid),
                 .mode = stat->stx_mode,
                 .ino = stat->stx_ino,
                 .size = stat->stx_size,

@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "devices/fs/core/idmap.h"
 #include "devices/fs/core/operations.h"
 #include "devices/fs/core/proc_fd.h"
 #include "devices/fs/core/state.h"
@@ -45,9 +46,9 @@ static int change_owner(const struct node *node, const struct fuse_setattr_in *i
         int r = 0;
 
         if (in->valid & FATTR_UID)
-                r = host_uid(node->fs, in->uid, &uid);
+                r = id_to_host(node->fs->options.uids, in->uid, &uid);
         if (r == 0 && in->valid & FATTR_GID)
-                r = host_gid(node->fs, in->gid, &gid);
+                r = id_to_host(node->fs->options.gids, in->gid, &gid);
         if (r < 0)
                 return r;
         return sys_result(fchownat(node->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
