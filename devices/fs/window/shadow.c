@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/param.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -32,20 +33,21 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(fallocate), SYS
 
 /* A file with shadows, or one that is about to have some or has just had them. */
 struct shadowed_file {
-        struct shadowed_file *next;
+        LIST_ENTRY(shadowed_file) entry;
         dev_t device;
         ino_t number;
         unsigned refs;        /* under the lock of struct shadows */
         atomic_bool wanted;   /* shadows_sync() found it held */
         pthread_mutex_t lock; /* what follows, and the file's contents while there are shadows */
-        struct shadow *shadows;
+        LIST_HEAD(, shadow) shadows;
         int lost; /* why stores were lost that nobody was told of; it has a reference while it is not 0 */
 };
 
 struct shadow {
         struct shadows *shadows;
         struct shadowed_file *of;
-        struct shadow *next;
+        LIST_ENTRY(shadow) entry;
+        bool entered;            /* in the list of its file */
         int fd;                  /* of the file */
         struct oriel_range part; /* of the file */
         bool writable;
@@ -70,23 +72,13 @@ void shadows_done(struct shadows *shadows)
 {
         if (shadows->wake_fd < 0)
                 return;
-        while (shadows->files)
-                put_file(shadows, shadows->files);
+        while (!LIST_EMPTY(&shadows->files))
+                put_file(shadows, LIST_FIRST(&shadows->files));
         shadows->wake_fd = fd_close(shadows->wake_fd);
         pthread_mutex_destroy(&shadows->lock);
 }
 
 /* ---- bringing together ---- */
-
-static int file_size(const struct shadow *shadow, uint64_t *out)
-{
-        struct stat stat;
-
-        if (fstat(shadow->fd, &stat) < 0)
-                return -errno;
-        *out = (uint64_t)stat.st_size;
-        return 0;
-}
 
 /* How much of the shadow is in a file of @size bytes, or below an offset of it. */
 static uint64_t inside(const struct shadow *shadow, uint64_t size)
@@ -122,13 +114,16 @@ static bool store(struct shadow *shadow, uint64_t at, const uint8_t *from, size_
 /* In a hole there may be no room: ask for it without making the file longer, which also tells what is the matter. */
 static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
 {
-        uint64_t size = 0;
+        struct stat stat;
 
         if (store(shadow, at, from, n))
                 return 0;
         /* What has been cut off is not there to be written. */
-        if (file_size(shadow, &size) == 0 && inside(shadow, size) < at + n)
-                n = inside(shadow, size) > at ? inside(shadow, size) - at : 0;
+        if (fstat(shadow->fd, &stat) == 0) {
+                uint64_t end = inside(shadow, (uint64_t)stat.st_size);
+
+                n = MIN(n, end > at ? end - at : 0);
+        }
         if (n == 0)
                 return 0;
 
@@ -214,16 +209,6 @@ static int merge_all(struct shadow *shadow, uint64_t from, uint64_t to, struct m
         return r;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-        return a < b ? a : b;
-}
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-        return a > b ? a : b;
-}
-
 static uint64_t end_of(struct oriel_range range)
 {
         uint64_t end = UINT64_MAX;
@@ -253,18 +238,18 @@ static int sync_one(struct shadow *shadow, struct oriel_range range, struct orie
                 return -errno;
 
         uint64_t size = (uint64_t)stat.st_size;
-        uint64_t before = inside(shadow, shadow->known_size), now = inside(shadow, size), reach = most(before, now);
+        uint64_t before = inside(shadow, shadow->known_size), now = inside(shadow, size), reach = MAX(before, now);
         struct merging merging = {
-                .stored = shadow->writable ? least(before, now) : 0,
+                .stored = shadow->writable ? MIN(before, now) : 0,
                 .from = inside(shadow, replaced.start),
                 .to = inside(shadow, end_of(replaced)),
         };
-        int error = before != now ? merge_all(shadow, least(before, now), reach, &merging) : 0;
+        int error = before != now ? merge_all(shadow, MIN(before, now), reach, &merging) : 0;
 
         /* Else what the guest has behind the old end would be taken for its stores the next time. */
-        shadow->known_size = merging.unread ? least(shadow->known_size, size) : size;
+        shadow->known_size = merging.unread ? MIN(shadow->known_size, size) : size;
 
-        int r = merge_all(shadow, inside(shadow, range.start), least(inside(shadow, end_of(range)), reach), &merging);
+        int r = merge_all(shadow, inside(shadow, range.start), MIN(inside(shadow, end_of(range)), reach), &merging);
 
         if (merging.wrote)
                 touch(shadow, &stat);
@@ -275,7 +260,7 @@ static int sync_file(struct shadowed_file *file, struct oriel_range range, struc
 {
         int r = 0;
 
-        for (struct shadow *shadow = file->shadows; shadow; shadow = shadow->next) {
+        for (struct shadow *shadow = LIST_FIRST(&file->shadows); shadow; shadow = LIST_NEXT(shadow, entry)) {
                 int error = sync_one(shadow, range, replaced);
 
                 r = r < 0 ? r : error;
@@ -291,15 +276,14 @@ static struct shadowed_file *get_file(struct shadows *shadows, dev_t device, ino
         struct shadowed_file *file;
 
         pthread_mutex_lock(&shadows->lock);
-        for (file = shadows->files; file; file = file->next)
+        for (file = LIST_FIRST(&shadows->files); file; file = LIST_NEXT(file, entry))
                 if (file->number == number && file->device == device)
                         break;
         if (!file && make && (file = calloc(1, sizeof(*file)))) {
                 file->device = device;
                 file->number = number;
-                file->next = shadows->files;
                 pthread_mutex_init(&file->lock, NULL);
-                shadows->files = file;
+                LIST_INSERT_HEAD(&shadows->files, file, entry);
         }
         if (file)
                 file->refs++;
@@ -316,32 +300,32 @@ static struct shadowed_file *get_file_of(struct shadows *shadows, int fd)
         return get_file(shadows, stat.st_dev, stat.st_ino, false);
 }
 
-/* With the lock. True: it was the last reference, and the file is in no list any more. */
-static bool drop_ref(struct shadows *shadows, struct shadowed_file *file)
-{
-        if (--file->refs > 0)
-                return false;
-        for (struct shadowed_file **at = &shadows->files; *at; at = &(*at)->next)
-                if (*at == file) {
-                        *at = file->next;
-                        break;
-                }
-        return true;
-}
-
 static void put_file(struct shadows *shadows, struct shadowed_file *file)
 {
         if (!file)
                 return;
         pthread_mutex_lock(&shadows->lock);
 
-        bool last = drop_ref(shadows, file);
+        bool last = --file->refs == 0;
 
+        if (last)
+                LIST_REMOVE(file, entry);
         pthread_mutex_unlock(&shadows->lock);
         if (!last)
                 return;
         pthread_mutex_destroy(&file->lock);
         free(file);
+}
+
+/* NULL is accepted. */
+static void sync_and_put(struct shadows *shadows, struct shadowed_file *file, struct oriel_range range)
+{
+        if (!file)
+                return;
+        pthread_mutex_lock(&file->lock);
+        sync_file(file, range, NOTHING);
+        pthread_mutex_unlock(&file->lock);
+        put_file(shadows, file);
 }
 
 /* ---- holding ---- */
@@ -384,19 +368,6 @@ struct shadows_hold shadows_hold(struct shadows *shadows, int fd, int other_fd, 
         return hold;
 }
 
-/* A shadow that was made while the file was not held may have missed what has been done to it. */
-static void sync_new(struct shadows *shadows, int fd, struct oriel_range range)
-{
-        struct shadowed_file *file = get_file_of(shadows, fd);
-
-        if (!file)
-                return;
-        pthread_mutex_lock(&file->lock);
-        sync_file(file, range, NOTHING);
-        pthread_mutex_unlock(&file->lock);
-        put_file(shadows, file);
-}
-
 void shadows_release(struct shadows_hold *hold)
 {
         if (!hold->shadows)
@@ -413,8 +384,8 @@ void shadows_release(struct shadows_hold *hold)
         for (unsigned i = 0; i < 2; i++)
                 if (hold->files[i])
                         put_file(hold->shadows, hold->files[i]);
-                else
-                        sync_new(hold->shadows, hold->fds[i], hold->range);
+                else /* a shadow that was made while the file was not held may have missed what has been done to it */
+                        sync_and_put(hold->shadows, get_file_of(hold->shadows, hold->fds[i]), hold->range);
         hold->shadows = NULL;
 }
 
@@ -434,17 +405,8 @@ int shadows_error(struct shadows_hold *hold)
 
 void shadows_tell(struct shadows *shadows, dev_t device, ino_t number)
 {
-        if (!shadows->enabled || atomic_load(&shadows->n) == 0)
-                return;
-
-        struct shadowed_file *file = get_file(shadows, device, number, false);
-
-        if (!file)
-                return;
-        pthread_mutex_lock(&file->lock);
-        sync_file(file, WHOLE_FILE, NOTHING);
-        pthread_mutex_unlock(&file->lock);
-        put_file(shadows, file);
+        if (shadows->enabled && atomic_load(&shadows->n) > 0)
+                sync_and_put(shadows, get_file(shadows, device, number, false), WHOLE_FILE);
 }
 
 /* The one after @file, whose reference is given back, or the first. With a reference, or NULL at the end. */
@@ -452,7 +414,7 @@ static struct shadowed_file *next_file(struct shadows *shadows, struct shadowed_
 {
         pthread_mutex_lock(&shadows->lock);
 
-        struct shadowed_file *next = file ? file->next : shadows->files;
+        struct shadowed_file *next = file ? LIST_NEXT(file, entry) : LIST_FIRST(&shadows->files);
 
         if (next)
                 next->refs++;
@@ -487,8 +449,8 @@ static int enter(struct shadow *shadow)
         int r = sync_one(shadow, WHOLE_FILE, NOTHING);
 
         if (r == 0) {
-                shadow->next = file->shadows;
-                file->shadows = shadow;
+                LIST_INSERT_HEAD(&file->shadows, shadow, entry);
+                shadow->entered = true;
         }
         pthread_mutex_unlock(&file->lock);
         if (r == 0 && atomic_fetch_add(&shadow->shadows->n, 1) == 0)
@@ -514,16 +476,13 @@ static void leave(struct shadow *shadow)
         struct shadowed_file *file = shadow->of;
 
         pthread_mutex_lock(&file->lock);
-        for (struct shadow **at = &file->shadows; *at; at = &(*at)->next)
-                if (*at == shadow) {
-                        int r = sync_one(shadow, WHOLE_FILE, NOTHING);
 
-                        if (r < 0)
-                                note_loss(shadow, r);
-                        *at = shadow->next;
-                        atomic_fetch_sub(&shadow->shadows->n, 1);
-                        break;
-                }
+        int r = sync_one(shadow, WHOLE_FILE, NOTHING);
+
+        if (r < 0)
+                note_loss(shadow, r);
+        LIST_REMOVE(shadow, entry);
+        atomic_fetch_sub(&shadow->shadows->n, 1);
         pthread_mutex_unlock(&file->lock);
 }
 
@@ -566,7 +525,7 @@ void shadow_free(struct shadow *shadow)
 {
         if (!shadow)
                 return;
-        if (shadow->of)
+        if (shadow->entered)
                 leave(shadow);
         unmap_part(shadow->bytes, shadow->part.size);
         unmap_part(shadow->base, shadow->part.size);

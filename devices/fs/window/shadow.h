@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 
 /* Parts of files that the front-end can't map as they are, in memory that it can: the page in which a file ends, and
@@ -34,7 +35,7 @@ struct shadows {
         int wake_fd;            /* an eventfd, signalled when the first shadow is there */
 
         pthread_mutex_t lock; /* the list and its counts of references; never held over a system call */
-        struct shadowed_file *files;
+        LIST_HEAD(, shadowed_file) files;
 };
 
 int shadows_init(struct shadows *shadows, const struct oriel_log *log);
