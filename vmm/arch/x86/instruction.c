@@ -6,6 +6,8 @@
 
 #include "vmm/arch/x86/instruction.h"
 
+#include "base/cleanup.h"
+
 #include <string.h>
 
 enum { LONGEST = 15 };
@@ -118,25 +120,35 @@ static void take_prefixes(struct decoder *decoder)
         }
 }
 
+/* Opcodes of one map that have something in common. */
+struct opcodes {
+        uint8_t first, last;
+        int8_t value;
+};
+
+/* The value of @opcode's row, or @none. */
+static int find_opcode(const struct opcodes *rows, size_t n, uint8_t opcode, int none)
+{
+        for (size_t i = 0; i < n; i++)
+                if (opcode >= rows[i].first && opcode <= rows[i].last)
+                        return rows[i].value;
+        return none;
+}
+
 /* Opcodes whose operand is not one place beginning at its address: by a vector of indices, of a tile's rows, or under
  * a mask. */
 static bool is_scattered(const struct decoder *decoder)
 {
-        if (decoder->map != MAP_0F38)
-                return false;
-        switch (decoder->opcode) {
-        case 0x2c ... 0x2f: /* VMASKMOV */
-        case 0x4b:          /* TILELOADD, TILESTORED */
-        case 0x8c:          /* VPMASKMOV */
-        case 0x8e:
-        case 0x90 ... 0x93: /* VGATHER */
-        case 0xa0 ... 0xa3: /* VSCATTER */
-        case 0xc6:          /* and their prefetches */
-        case 0xc7:
-                return true;
-        default:
-                return false;
-        }
+        static const struct opcodes rows[] = {
+                {0x2c, 0x2f, 1},                  /* VMASKMOV */
+                {0x4b, 0x4b, 1},                  /* TILELOADD, TILESTORED */
+                {0x8c, 0x8c, 1}, {0x8e, 0x8e, 1}, /* VPMASKMOV */
+                {0x90, 0x93, 1},                  /* VGATHER */
+                {0xa0, 0xa3, 1},                  /* VSCATTER */
+                {0xc6, 0xc7, 1},                  /* and their prefetches */
+        };
+
+        return decoder->map == MAP_0F38 && find_opcode(rows, ARRAY_SIZE(rows), decoder->opcode, 0);
 }
 
 /* The bits are stored inverted. */
@@ -231,33 +243,17 @@ static void take_opcode(struct decoder *decoder)
 
 /* What follows the operand; NOT_KNOWN also where there is no ModRM byte, where its operand is not accessed (LEA,
  * hints), and where memory elsewhere is accessed too (PUSH, CALL) or instead (BT by a register). */
-enum { NOT_KNOWN = -1 };
+enum { NOT_KNOWN = -1, FULL = -2 /* full_immediate() */ };
 
 static int full_immediate(const struct decoder *decoder)
 {
         return decoder->operand16 && !(decoder->rex & REX_W) ? 2 : 4;
 }
 
-static int immediate_of_one_byte(const struct decoder *decoder, unsigned extension)
+/* Where it is more of the opcode: by ModRM's extension. */
+static int immediate_of_group(const struct decoder *decoder, unsigned extension)
 {
         switch (decoder->opcode) {
-        case 0x00 ... 0x3f: /* arithmetic */
-                return (decoder->opcode & 7) < 4 ? 0 : NOT_KNOWN;
-        case 0x63: /* MOVSXD */
-        case 0x84 ... 0x8c:
-        case 0x8e:
-        case 0xd0 ... 0xd3:
-        case 0xd8 ... 0xdf:
-                return 0;
-        case 0x69:
-        case 0x81:
-                return full_immediate(decoder);
-        case 0x6b:
-        case 0x80:
-        case 0x83:
-        case 0xc0:
-        case 0xc1:
-                return 1;
         case 0xc6: /* MOV */
                 return extension == 0 ? 1 : NOT_KNOWN;
         case 0xc7:
@@ -275,38 +271,35 @@ static int immediate_of_one_byte(const struct decoder *decoder, unsigned extensi
         }
 }
 
+static int immediate_of_one_byte(const struct decoder *decoder, unsigned extension)
+{
+        static const struct opcodes rows[] = {
+                {0x63, 0x63, 0}, /* MOVSXD */
+                {0x69, 0x69, FULL}, {0x6b, 0x6b, 1}, {0x80, 0x80, 1}, {0x81, 0x81, FULL}, {0x83, 0x83, 1},
+                {0x84, 0x8c, 0},    {0x8e, 0x8e, 0}, {0xc0, 0xc1, 1}, {0xd0, 0xd3, 0},    {0xd8, 0xdf, 0},
+        };
+        int size;
+
+        if (decoder->opcode < 0x40) /* arithmetic */
+                return (decoder->opcode & 7) < 4 ? 0 : NOT_KNOWN;
+        size = find_opcode(rows, ARRAY_SIZE(rows), decoder->opcode, NOT_KNOWN);
+        if (size == FULL)
+                return full_immediate(decoder);
+        return size == NOT_KNOWN ? immediate_of_group(decoder, extension) : size;
+}
+
 static int immediate_of_0f(const struct decoder *decoder, unsigned extension)
 {
-        switch (decoder->opcode) {
-        case 0x01: /* not INVLPG */
-                return extension == 7 ? NOT_KNOWN : 0;
-        case 0x00:
-        case 0x02:
-        case 0x03:
-        case 0x10 ... 0x17:
-        case 0x28 ... 0x2f:
-        case 0x40 ... 0x6f:
-        case 0x74 ... 0x76:
-        case 0x78 ... 0x7f:
-        case 0x90 ... 0x9f:
-        case 0xa5:
-        case 0xad ... 0xb2:
-        case 0xb4 ... 0xb8:
-        case 0xbc ... 0xc1:
-        case 0xc3:
-        case 0xc7:
-        case 0xd0 ... 0xfe:
-                return 0;
-        case 0x70 ... 0x73:
-        case 0xa4:
-        case 0xac:
-        case 0xba:
-        case 0xc2:
-        case 0xc4 ... 0xc6:
-                return 1;
-        default:
+        static const struct opcodes rows[] = {
+                {0x00, 0x03, 0}, {0x10, 0x17, 0}, {0x28, 0x2f, 0}, {0x40, 0x6f, 0}, {0x70, 0x73, 1},
+                {0x74, 0x76, 0}, {0x78, 0x7f, 0}, {0x90, 0x9f, 0}, {0xa4, 0xa4, 1}, {0xa5, 0xa5, 0},
+                {0xac, 0xac, 1}, {0xad, 0xb2, 0}, {0xb4, 0xb8, 0}, {0xba, 0xba, 1}, {0xbc, 0xc1, 0},
+                {0xc2, 0xc2, 1}, {0xc3, 0xc3, 0}, {0xc4, 0xc6, 1}, {0xc7, 0xc7, 0}, {0xd0, 0xfe, 0},
+        };
+
+        if (decoder->opcode == 0x01 && extension == 7) /* INVLPG */
                 return NOT_KNOWN;
-        }
+        return find_opcode(rows, ARRAY_SIZE(rows), decoder->opcode, NOT_KNOWN);
 }
 
 static int immediate_size(const struct decoder *decoder, unsigned extension)
@@ -323,32 +316,13 @@ static int immediate_size(const struct decoder *decoder, unsigned extension)
         }
 }
 
-/* One of the string instructions that reach one place, or have a destination. */
-static bool is_string(const struct decoder *decoder, bool *source)
-{
-        if (decoder->map != MAP_ONE_BYTE)
-                return false;
-        switch (decoder->opcode) {
-        case 0x6c: /* INS, MOVS, STOS, SCAS */
-        case 0x6d:
-        case 0xa4:
-        case 0xa5:
-        case 0xaa:
-        case 0xab:
-        case 0xae:
-        case 0xaf:
-                *source = false;
-                return true;
-        case 0x6e: /* OUTS, LODS */
-        case 0x6f:
-        case 0xac:
-        case 0xad:
-                *source = true;
-                return true;
-        default:
-                return false;
-        }
-}
+/* The string instructions that reach one place, or have a destination. */
+enum { NO_STRING, DESTINATION, SOURCE };
+static const struct opcodes strings[] = {
+        {0x6c, 0x6d, DESTINATION}, {0xa4, 0xa5, DESTINATION}, /* INS, MOVS */
+        {0xaa, 0xab, DESTINATION}, {0xae, 0xaf, DESTINATION}, /* STOS, SCAS */
+        {0x6e, 0x6f, SOURCE},      {0xac, 0xad, SOURCE},      /* OUTS, LODS */
+};
 
 static struct instruction_operand string_operand(const struct decoder *decoder, bool source)
 {
@@ -415,14 +389,16 @@ struct instruction_operand instruction_operand(const uint8_t *code, size_t size,
                 .fs_base = fs_base,
                 .gs_base = gs_base,
         };
-        bool source;
+        int string;
 
         take_prefixes(&decoder);
         take_opcode(&decoder);
         if (decoder.failed)
                 return (struct instruction_operand){0};
-        if (is_string(&decoder, &source))
-                return string_operand(&decoder, source);
+        string = decoder.map == MAP_ONE_BYTE ? find_opcode(strings, ARRAY_SIZE(strings), decoder.opcode, NO_STRING)
+                                             : NO_STRING;
+        if (string != NO_STRING)
+                return string_operand(&decoder, string == SOURCE);
         if (decoder.map == MAP_ONE_BYTE && decoder.opcode >= 0xa0 && decoder.opcode <= 0xa3) {
                 uint64_t offset = take(&decoder, decoder.address32 ? 4 : 8);
 
