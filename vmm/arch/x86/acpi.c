@@ -72,14 +72,12 @@ static size_t begin_table(struct tables *tables, const char signature[static 4],
         size_t at = writer->used;
 
         put_bytes(writer, signature, 4);
-        put32(writer, 0); /* length */
-        put8(writer, revision);
-        put8(writer, 0); /* checksum */
+        PUT_FIELDS(writer, {4, 0} /* length */, {1, revision}, {1, 0} /* checksum */);
         put_bytes(writer, "ORIEL ", 6);
         put_bytes(writer, "ORIELVMM", 8);
-        put32(writer, 1);
+        PUT_FIELDS(writer, {4, 1});
         put_bytes(writer, "ORL ", 4);
-        put32(writer, 1);
+        PUT_FIELDS(writer, {4, 1});
         return at;
 }
 
@@ -100,11 +98,8 @@ static uint64_t end_table(struct tables *tables, size_t at)
 /* A generic address: of a register of @size bytes in I/O space, or none. */
 static void put_io_register(struct writer *writer, unsigned port, unsigned size)
 {
-        put8(writer, size > 0 ? SPACE_IO : 0);
-        put8(writer, size * 8);
-        put8(writer, 0);                   /* bit offset */
-        put8(writer, size > 2 ? 2 : size); /* accessed as a byte or a word */
-        put64(writer, port);
+        PUT_FIELDS(writer, {1, size > 0 ? SPACE_IO : 0}, {1, size * 8}, {1, 0} /* bit offset */,
+                   {1, size > 2 ? 2 : size} /* accessed as a byte or a word */, {8, port});
 }
 
 static uint64_t put_facs(struct tables *tables)
@@ -116,7 +111,7 @@ static uint64_t put_facs(struct tables *tables)
         size_t at = writer->used;
 
         put_bytes(writer, "FACS", 4);
-        put32(writer, FACS_SIZE);
+        PUT_FIELDS(writer, {4, FACS_SIZE});
         put_zeros(writer, 24);
         put8(writer, 2); /* version */
         put_zeros(writer, FACS_SIZE - 33);
@@ -126,25 +121,16 @@ static uint64_t put_facs(struct tables *tables)
 /* The fields up to ACPI 1.0's end. A machine without SMI_CMD is always in ACPI mode. */
 static void put_fadt_begin(struct writer *writer, uint64_t facs, uint64_t dsdt)
 {
-        put32(writer, facs);
-        put32(writer, dsdt);
-        put8(writer, 0);
-        put8(writer, PROFILE_ENTERPRISE_SERVER);
-        put16(writer, LAYOUT_SCI_PIN);
+        PUT_FIELDS(writer, {4, facs}, {4, dsdt}, {1, 0}, {1, PROFILE_ENTERPRISE_SERVER}, {2, LAYOUT_SCI_PIN});
         put_zeros(writer, 4 + 4); /* SMI_CMD, and what is written there */
-        put32(writer, LAYOUT_PM_PORT + LAYOUT_PM1_EVENT);
-        put32(writer, 0);
-        put32(writer, LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL);
-        put_zeros(writer, 5 * 4); /* PM1b control, PM2, timer, GPE0, GPE1 */
-        put8(writer, 4);          /* sizes: of PM1 event, of PM1 control */
-        put8(writer, 2);
-        put_zeros(writer, 6); /* of what is not there */
-        put16(writer, NO_C2);
-        put16(writer, NO_C3);
+        PUT_FIELDS(writer, {4, LAYOUT_PM_PORT + LAYOUT_PM1_EVENT}, {4, 0}, {4, LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL});
+        put_zeros(writer, 5 * 4);           /* PM1b control, PM2, timer, GPE0, GPE1 */
+        PUT_FIELDS(writer, {1, 4}, {1, 2}); /* sizes: of PM1 event, of PM1 control */
+        put_zeros(writer, 6);               /* of what is not there */
+        PUT_FIELDS(writer, {2, NO_C2}, {2, NO_C3});
         put_zeros(writer, 2 + 2 + 1 + 1 + 3); /* flush, duty, the clock's alarm and century */
-        put16(writer, BOOT_NO_VGA | BOOT_NO_CMOS_RTC);
-        put8(writer, 0);
-        put32(writer, FEATURE_WBINVD | FEATURE_C1 | FEATURE_NO_SLEEP_BUTTON | FEATURE_NO_RTC_WAKE | FEATURE_RESET);
+        PUT_FIELDS(writer, {2, BOOT_NO_VGA | BOOT_NO_CMOS_RTC}, {1, 0},
+                   {4, FEATURE_WBINVD | FEATURE_C1 | FEATURE_NO_SLEEP_BUTTON | FEATURE_NO_RTC_WAKE | FEATURE_RESET});
 }
 
 static uint64_t put_fadt(struct tables *tables, uint64_t facs, uint64_t dsdt)
@@ -154,11 +140,8 @@ static uint64_t put_fadt(struct tables *tables, uint64_t facs, uint64_t dsdt)
 
         put_fadt_begin(writer, facs, dsdt);
         put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM_RESET, 1);
-        put8(writer, LAYOUT_RESET_VALUE);
-        put16(writer, 0); /* of ARM */
-        put8(writer, FADT_MINOR);
-        put64(writer, 0); /* the FACS has its 32-bit address */
-        put64(writer, dsdt);
+        PUT_FIELDS(writer, {1, LAYOUT_RESET_VALUE}, {2, 0} /* of ARM */, {1, FADT_MINOR},
+                   {8, 0} /* the FACS has its 32-bit address */, {8, dsdt});
         put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM1_EVENT, 4);
         put_io_register(writer, 0, 0);
         put_io_register(writer, LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL, 2);
@@ -170,12 +153,7 @@ static uint64_t put_fadt(struct tables *tables, uint64_t facs, uint64_t dsdt)
 
 static void put_override(struct writer *writer, unsigned irq, unsigned pin, unsigned flags)
 {
-        put8(writer, MADT_OVERRIDE);
-        put8(writer, 10);
-        put8(writer, 0); /* ISA */
-        put8(writer, irq);
-        put32(writer, pin);
-        put16(writer, flags);
+        PUT_FIELDS(writer, {1, MADT_OVERRIDE}, {1, 10}, {1, 0} /* ISA */, {1, irq}, {4, pin}, {2, flags});
 }
 
 static uint64_t put_madt(struct tables *tables, unsigned cpus)
@@ -183,28 +161,14 @@ static uint64_t put_madt(struct tables *tables, unsigned cpus)
         struct writer *writer = &tables->writer;
         size_t at = begin_table(tables, "APIC", MADT_REVISION);
 
-        put32(writer, LAYOUT_LAPIC);
-        put32(writer, MADT_HAS_OLD_PICS);
-        for (unsigned i = 0; i < cpus; i++) {
-                put8(writer, MADT_LAPIC);
-                put8(writer, 8);
-                put8(writer, i);
-                put8(writer, i);
-                put32(writer, LAPIC_ENABLED);
-        }
-        put8(writer, MADT_IOAPIC);
-        put8(writer, 12);
-        put8(writer, cpus); /* an id that no CPU has */
-        put8(writer, 0);
-        put32(writer, LAYOUT_IOAPIC);
-        put32(writer, 0); /* its first pin */
+        PUT_FIELDS(writer, {4, LAYOUT_LAPIC}, {4, MADT_HAS_OLD_PICS});
+        for (unsigned i = 0; i < cpus; i++)
+                PUT_FIELDS(writer, {1, MADT_LAPIC}, {1, 8}, {1, i}, {1, i}, {4, LAPIC_ENABLED});
+        PUT_FIELDS(writer, {1, MADT_IOAPIC}, {1, 12}, {1, cpus} /* an id that no CPU has */, {1, 0}, {4, LAYOUT_IOAPIC},
+                   {4, 0} /* its first pin */);
         put_override(writer, TIMER_IRQ, TIMER_PIN, PIN_AS_BUS);
         put_override(writer, LAYOUT_SCI_PIN, LAYOUT_SCI_PIN, PIN_HIGH_LEVEL);
-        put8(writer, MADT_LAPIC_NMI);
-        put8(writer, 6);
-        put8(writer, ALL_CPUS);
-        put16(writer, PIN_AS_BUS);
-        put8(writer, NMI_LINT);
+        PUT_FIELDS(writer, {1, MADT_LAPIC_NMI}, {1, 6}, {1, ALL_CPUS}, {2, PIN_AS_BUS}, {1, NMI_LINT});
         return end_table(tables, at);
 }
 
@@ -212,12 +176,8 @@ static uint64_t put_mcfg(struct tables *tables)
 {
         size_t at = begin_table(tables, "MCFG", 1);
 
-        put64(&tables->writer, 0);
-        put64(&tables->writer, LAYOUT_ECAM);
-        put16(&tables->writer, 0); /* segment, first and last bus */
-        put8(&tables->writer, 0);
-        put8(&tables->writer, 0);
-        put32(&tables->writer, 0);
+        PUT_FIELDS(&tables->writer, {8, 0}, {8, LAYOUT_ECAM});
+        put_zeros(&tables->writer, 2 + 1 + 1 + 4); /* segment, first and last bus */
         return end_table(tables, at);
 }
 
@@ -234,7 +194,7 @@ static uint64_t put_xsdt(struct tables *tables, const uint64_t *entries, size_t 
         size_t at = begin_table(tables, "XSDT", 1);
 
         for (size_t i = 0; i < count; i++)
-                put64(&tables->writer, entries[i]);
+                PUT_FIELDS(&tables->writer, {8, entries[i]});
         return end_table(tables, at);
 }
 
@@ -246,11 +206,8 @@ static void put_rsdp(struct tables *tables, uint64_t xsdt)
         put_bytes(&root, "RSD PTR ", 8);
         put8(&root, 0);
         put_bytes(&root, "ORIEL ", 6);
-        put8(&root, 2);  /* revision */
-        put32(&root, 0); /* no RSDT */
-        put32(&root, RSDP_SIZE);
-        put64(&root, xsdt);
-        put32(&root, 0); /* the second checksum */
+        PUT_FIELDS(&root, {1, 2} /* revision */, {4, 0} /* no RSDT */, {4, RSDP_SIZE}, {8, xsdt},
+                   {4, 0} /* the second checksum */);
         root.data[RSDP_CHECKSUM] = checksum(root.data, RSDP_OLD_SIZE);
         root.data[RSDP_EXTENDED_CHECKSUM] = checksum(root.data, RSDP_SIZE);
 }

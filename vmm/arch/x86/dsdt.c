@@ -70,19 +70,14 @@ static void put_name(struct writer *aml, const char name[static 4])
 static void put_byte_name(struct writer *aml, const char name[static 4], unsigned value)
 {
         put_name(aml, name);
-        put8(aml, OP_BYTE);
-        put8(aml, value);
+        PUT_FIELDS(aml, {1, OP_BYTE}, {1, value});
 }
 
 /* An identifier of the PNP family: three letters in five bits each, and a number, big-endian. */
 static void put_id(struct writer *aml, const char name[static 4], unsigned number)
 {
         put_name(aml, name);
-        put8(aml, OP_DWORD);
-        put8(aml, 0x41);
-        put8(aml, 0xd0);
-        put8(aml, number >> 8);
-        put8(aml, number & 0xff);
+        PUT_FIELDS(aml, {1, OP_DWORD}, {1, 0x41}, {1, 0xd0}, {1, number >> 8}, {1, number & 0xff});
 }
 
 static size_t begin_device(struct writer *aml, const char name[static 4])
@@ -108,8 +103,7 @@ static struct resources begin_resources(struct writer *aml)
         put_name(aml, "_CRS");
         put8(aml, OP_BUFFER);
         resources.package = begin_package(aml);
-        put8(aml, OP_WORD);
-        put16(aml, 0);
+        PUT_FIELDS(aml, {1, OP_WORD}, {2, 0});
         resources.bytes = aml->used;
         return resources;
 }
@@ -130,27 +124,17 @@ static void end_resources(struct writer *aml, struct resources resources)
 
 static void put_io(struct writer *aml, unsigned port, unsigned size)
 {
-        put8(aml, RESOURCE_IO);
-        put8(aml, 1); /* 16 bits are decoded */
-        put16(aml, port);
-        put16(aml, port);
-        put8(aml, 1);
-        put8(aml, size);
+        PUT_FIELDS(aml, {1, RESOURCE_IO}, {1, 1} /* 16 bits are decoded */, {2, port}, {2, port}, {1, 1}, {1, size});
 }
 
 static void put_irq(struct writer *aml, unsigned pin)
 {
-        put8(aml, RESOURCE_IRQ);
-        put16(aml, 1u << pin);
+        PUT_FIELDS(aml, {1, RESOURCE_IRQ}, {2, 1u << pin});
 }
 
 static void put_fixed_memory(struct writer *aml, uint64_t address, uint64_t size)
 {
-        put8(aml, RESOURCE_MEMORY32_FIXED);
-        put16(aml, 9);
-        put8(aml, MEMORY_WRITABLE);
-        put32(aml, address);
-        put32(aml, size);
+        PUT_FIELDS(aml, {1, RESOURCE_MEMORY32_FIXED}, {2, 9}, {1, MEMORY_WRITABLE}, {4, address}, {4, size});
 }
 
 /* What the host bridge passes on, in numbers of @bytes. */
@@ -159,11 +143,7 @@ static void put_window(struct writer *aml, unsigned type, size_t bytes, unsigned
 {
         const uint64_t values[] = {0, range.start, range_last(range), 0, range.size};
 
-        put8(aml, type);
-        put16(aml, (unsigned)(3 + 5 * bytes));
-        put8(aml, space);
-        put8(aml, SPACE_FIXED);
-        put8(aml, flags);
+        PUT_FIELDS(aml, {1, type}, {2, 3 + 5 * bytes}, {1, space}, {1, SPACE_FIXED}, {1, flags});
         for (unsigned i = 0; i < 5; i++)
                 put_bytes(aml, &values[i], bytes); /* little-endian: the low ones */
 }
@@ -231,10 +211,8 @@ static void put_off(struct writer *aml)
         size_t package = begin_package(aml);
 
         put8(aml, 4);
-        for (unsigned i = 0; i < 4; i++) {
-                put8(aml, OP_BYTE);
-                put8(aml, i < 2 ? LAYOUT_SLEEP_TYPE_OFF : 0);
-        }
+        for (unsigned i = 0; i < 4; i++)
+                PUT_FIELDS(aml, {1, OP_BYTE}, {1, i < 2 ? LAYOUT_SLEEP_TYPE_OFF : 0});
         end_package(aml, package);
 }
 

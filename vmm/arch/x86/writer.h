@@ -30,20 +30,22 @@ static inline void put8(struct writer *writer, unsigned value)
         put_bytes(writer, &(uint8_t){(uint8_t)value}, 1);
 }
 
-static inline void put16(struct writer *writer, unsigned value)
+/* A field of a table: how many bytes it has, 8 at most, and what is in them. */
+struct field {
+        uint8_t size;
+        uint64_t value;
+};
+
+static inline void put_fields(struct writer *writer, const struct field *fields, size_t n)
 {
-        put_bytes(writer, &(uint16_t){(uint16_t)value}, 2);
+        for (size_t i = 0; i < n; i++)
+                put_bytes(writer, &fields[i].value, fields[i].size);
 }
 
-static inline void put32(struct writer *writer, uint64_t value)
-{
-        put_bytes(writer, &(uint32_t){(uint32_t)value}, 4);
-}
-
-static inline void put64(struct writer *writer, uint64_t value)
-{
-        put_bytes(writer, &value, 8);
-}
+/* Each of the rest is {size, value}. */
+#define PUT_FIELDS(writer, ...)                                 \
+        put_fields(writer, (const struct field[]){__VA_ARGS__}, \
+                   sizeof((const struct field[]){__VA_ARGS__}) / sizeof(struct field))
 
 static inline void put_zeros(struct writer *writer, size_t count)
 {
