@@ -69,14 +69,25 @@ static void do_access(void *userdata, unsigned space, uint64_t address, void *da
         bus_access(machine->spaces[space], address, data, size, write);
 }
 
+/* The window in which @address is, with the offset there, and its device; or NULL. */
+static struct window *window_at(struct machine *machine, uint64_t address, uint64_t *offset, struct virtio **device)
+{
+        struct window *window = NULL;
+
+        for (unsigned i = 0; !window && i < machine->n_devices; i++) {
+                *device = machine->devices[i];
+                window = virtio_window_at(*device, address, offset);
+        }
+        return window;
+}
+
 static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
 {
-        struct machine *machine = userdata;
-        bool done = false;
+        struct virtio *device;
+        uint64_t offset;
+        struct window *window = window_at(userdata, address, &offset, &device);
 
-        for (unsigned i = 0; !done && i < machine->n_devices; i++)
-                done = virtio_read(machine->devices[i], address, data, size);
-        return done;
+        return window && window_read(window, offset, data, size);
 }
 
 static bool mend(struct machine *machine)
@@ -88,34 +99,20 @@ static bool mend(struct machine *machine)
         return mended;
 }
 
-static bool mend_at(struct machine *machine, uint64_t address)
-{
-        bool mended = false;
-
-        for (unsigned i = 0; !mended && i < machine->n_devices; i++)
-                mended = virtio_mend_at(machine->devices[i], address);
-        return mended;
-}
-
-static bool is_in_window(struct machine *machine, uint64_t address)
-{
-        uint64_t offset;
-        bool found = false;
-
-        for (unsigned i = 0; !found && i < machine->n_devices; i++)
-                found = virtio_window_at(machine->devices[i], address, &offset);
-        return found;
-}
-
 /* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
  * only when it is looked at again. */
 static bool mend_for(struct machine *machine, const struct arch_fault *fault, bool all)
 {
-        if (fault->found && mend_at(machine, fault->address))
+        struct virtio *device;
+        uint64_t offset;
+        bool in_window = fault->found && window_at(machine, fault->address, &offset, &device);
+
+        if (in_window && virtio_mend_at(device, fault->address))
                 return true;
-        if (fault->source && mend_at(machine, fault->source))
+        if (fault->source && window_at(machine, fault->source, &offset, &device) &&
+            virtio_mend_at(device, fault->source))
                 return true;
-        return all && !(fault->found && is_in_window(machine, fault->address)) && mend(machine);
+        return all && !in_window && mend(machine);
 }
 
 static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
@@ -130,30 +127,26 @@ static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
 static void describe_place(struct machine *machine, uint64_t address, char *out, size_t size)
 {
         struct window_view view;
+        struct virtio_info info;
+        struct virtio *device;
         uint64_t offset = 0;
+        struct window *window = window_at(machine, address, &offset, &device);
 
-        for (unsigned i = 0; i < machine->n_devices; i++) {
-                struct window *window = virtio_window_at(machine->devices[i], address, &offset);
-                struct virtio_info info;
-
-                if (!window)
-                        continue;
-                virtio_get_info(machine->devices[i], &info);
-                if (!window_look(window, offset, &view)) {
-                        snprintf(out, size,
-                                 "offset 0x%" PRIx64 " of the window of shmid %u of %s, where nothing is mapped",
-                                 offset, oriel_region_shmid(window_region(window)), info.name);
-                        return;
-                }
+        if (!window) {
+                snprintf(out, size, "which is in no window");
+                return;
+        }
+        virtio_get_info(device, &info);
+        if (!window_look(window, offset, &view))
+                snprintf(out, size, "offset 0x%" PRIx64 " of the window of shmid %u of %s, where nothing is mapped",
+                         offset, oriel_region_shmid(window_region(window)), info.name);
+        else
                 snprintf(out, size,
                          "offset 0x%" PRIx64 " of the window of shmid %u of %s, in the mapping 0x%" PRIx64 "+0x%" PRIx64
                          " of %s, which is %s",
                          offset, oriel_region_shmid(window_region(window)), info.name, view.range.start,
                          view.range.size, view.name[0] ? view.name : "a file",
                          view.access == ORIEL_ACCESS_READ ? "read-only" : "read-write");
-                return;
-        }
-        snprintf(out, size, "which is in no window");
 }
 
 /* A back-end has mapped what the guest can't use, such as read-only what its driver writes to: it is that device that

@@ -305,22 +305,18 @@ static void take_config(struct virtio *virtio, const struct answers *answers)
 
 int bringup(struct virtio *virtio, char *why, size_t why_size)
 {
+        static int (*const steps[])(struct virtio * virtio, struct answers * answers, const struct reason *reason) = {
+                negotiate, count_queues, read_config, ask_slots, ask_regions};
         const struct reason reason = {why, why_size};
         _cleanup_(freep) struct answers *answers = calloc(1, sizeof(*answers));
 
         if (!answers)
                 return because(&reason, -ENOMEM, "no memory");
 
-        int r = negotiate(virtio, answers, &reason);
+        int r = 0;
 
-        if (r == 0)
-                r = count_queues(virtio, answers, &reason);
-        if (r == 0)
-                r = read_config(virtio, answers, &reason);
-        if (r == 0)
-                r = ask_slots(virtio, answers, &reason);
-        if (r == 0)
-                r = ask_regions(virtio, answers, &reason);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
+                r = steps[i](virtio, answers, &reason);
         if (r == 0)
                 r = virtio->phase == BRINGING_UP ? take_answers(virtio, answers, &reason)
                                                  : compare_answers(virtio, answers, &reason);

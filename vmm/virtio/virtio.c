@@ -261,14 +261,6 @@ struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_
         return NULL;
 }
 
-bool virtio_read(struct virtio *virtio, uint64_t address, void *data, size_t size)
-{
-        uint64_t offset;
-        struct window *window = virtio_window_at(virtio, address, &offset);
-
-        return window && window_read(window, offset, data, size);
-}
-
 bool virtio_is_limited(struct virtio *virtio)
 {
         bool limited = false;

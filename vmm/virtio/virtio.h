@@ -74,8 +74,7 @@ bool virtio_mend_at(struct virtio *virtio, uint64_t address);
 void virtio_take_away(struct virtio *virtio);
 
 struct window;
-/* Any thread, as the next two; see window_read() and window_is_limited(). */
-bool virtio_read(struct virtio *virtio, uint64_t address, void *data, size_t size);
+/* Any thread, as the next; see window_is_limited(). */
 bool virtio_is_limited(struct virtio *virtio);
 /* The window in which @address is, with the offset there, or NULL. */
 struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);

@@ -41,18 +41,13 @@ struct placed {
 
 /* Mappings are the region's, and so is the lock that what hangs on them is changed with. */
 struct window {
-        struct kvm *kvm;
-        struct dma *dma;
-        const struct oriel_log *log;
+        struct window_options options;
         struct oriel_window *host;
         struct oriel_region *region;
-        uint8_t shmid;
         atomic_uint_fast64_t zeros;   /* bytes of them */
         atomic_uint_fast64_t address; /* the guest's; 0: not shown */
         int slot;                     /* while it is; whoever shows and hides it has it alone */
-        unsigned shares;              /* see struct window_options */
         bool fds_ran_out;
-        bool allow_remote_files;
 };
 
 static uint8_t *host_at(const struct window *window, uint64_t offset)
@@ -99,9 +94,9 @@ static void note_fd(struct window *window, const struct oriel_mapping *mapping, 
         struct statx stat;
 
         if (oriel_mapping_fd(mapping) >= 0 || window->fds_ran_out ||
-            (window->allow_remote_files && (filesystem_look(fd, &stat) < 0 || !filesystem_is_local(fd, &stat))))
+            (window->options.allow_remote_files && (filesystem_look(fd, &stat) < 0 || !filesystem_is_local(fd, &stat))))
                 return;
-        log_warning(window->log,
+        log_warning(window->options.log,
                     "no descriptors are left to keep for mappings: other devices can't reach the new ones");
         window->fds_ran_out = true;
 }
@@ -126,7 +121,7 @@ static void share(struct window *window, struct oriel_mapping *mapping)
         };
 
         if (address && !view.placed->piece && oriel_mapping_fd(mapping) >= 0)
-                view.placed->piece = dma_add(window->dma, &region, mapping, window, window->shares);
+                view.placed->piece = dma_add(window->options.dma, &region, mapping, window, window->options.shares);
 }
 
 static int place(void *userdata, struct oriel_mapping *mapping, int fd)
@@ -166,35 +161,19 @@ static void removed(void *userdata, struct oriel_mapping *mapping)
         struct placed *placed = oriel_mapping_data(mapping);
 
         give_zeros_back(window, oriel_mapping_range(mapping).size - placed->shown);
-        dma_remove(window->dma, placed->piece);
+        dma_remove(window->options.dma, placed->piece);
         oriel_mapping_set_data(mapping, NULL);
         free(placed);
 }
 
 /* ---- visits ---- */
 
-struct visitor {
+/* Of all mappings, or of one: whether any was what is looked for. */
+struct visit {
         struct window *window;
-        bool (*visit)(struct window *window, const struct view *view);
-        unsigned count;
+        uint64_t offset; /* of the one */
+        bool any;
 };
-
-static void visit_one(void *userdata, struct oriel_mapping *mapping)
-{
-        struct visitor *visitor = userdata;
-        const struct view view = view_of(mapping);
-
-        visitor->count += visitor->visit(visitor->window, &view);
-}
-
-/* How many visits returned true. */
-static unsigned each(struct window *window, bool (*visit)(struct window *window, const struct view *view))
-{
-        struct visitor visitor = {window, visit, 0};
-
-        oriel_region_each(window->region, visit_one, &visitor);
-        return visitor.count;
-}
 
 static void share_one(void *userdata, struct oriel_mapping *mapping)
 {
@@ -206,7 +185,7 @@ static void take_back_one(void *userdata, struct oriel_mapping *mapping)
         struct window *window = userdata;
         struct placed *placed = oriel_mapping_data(mapping);
 
-        dma_remove(window->dma, placed->piece);
+        dma_remove(window->options.dma, placed->piece);
         placed->piece = NULL;
 }
 
@@ -227,12 +206,7 @@ int window_new(const struct window_options *options, struct window **out)
 
         if (!window)
                 return -ENOMEM;
-        window->kvm = options->kvm;
-        window->dma = options->dma;
-        window->log = options->log;
-        window->shmid = options->shmid;
-        window->allow_remote_files = options->allow_remote_files;
-        window->shares = options->shares;
+        window->options = *options;
 
         int r = oriel_window_new(options->size, ORIEL_HOLE_SINK, &window->host);
 
@@ -281,11 +255,11 @@ int window_show(struct window *window, uint64_t address)
 {
         window_hide(window);
 
-        int r = kvm_add_slot(window->kvm, address, oriel_window_address(window->host), window_size(window));
+        int r = kvm_add_slot(window->options.kvm, address, oriel_window_address(window->host), window_size(window));
 
         if (r < 0) {
-                log_error(window->log, "the window of shmid %u can't be shown at 0x%llx: %s", window->shmid,
-                          (unsigned long long)address, strerror(-r));
+                log_error(window->options.log, "the window of shmid %u can't be shown at 0x%llx: %s",
+                          window->options.shmid, (unsigned long long)address, strerror(-r));
                 return r;
         }
         window->slot = r;
@@ -300,7 +274,7 @@ void window_hide(struct window *window)
         if (atomic_exchange(&window->address, 0) == 0)
                 return;
         oriel_region_each(window->region, take_back_one, window);
-        kvm_remove_slot(window->kvm, window->slot);
+        kvm_remove_slot(window->options.kvm, window->slot);
 }
 
 bool window_shown(struct window *window, uint64_t *address)
@@ -359,33 +333,43 @@ static bool lose(struct window *window, const struct view *view, uint64_t end)
         return true;
 }
 
-static bool mend_one(struct window *window, const struct view *view)
+static void mend_one(void *userdata, struct oriel_mapping *mapping)
 {
-        const uint64_t page = page_size(), shown = view->placed->shown;
+        struct visit *visit = userdata;
+        struct window *window = visit->window;
+        const struct view view = view_of(mapping);
+        const uint64_t page = page_size(), shown = view.placed->shown;
 
-        if (shown == 0 || has_pages(window, (struct oriel_range){view->info.range.start + shown - page, page}))
-                return false;
-        return lose(window, view, find_end(window, view));
+        if (shown > 0 && !has_pages(window, (struct oriel_range){view.info.range.start + shown - page, page}))
+                visit->any |= lose(window, &view, find_end(window, &view));
 }
 
 bool window_mend(struct window *window)
 {
-        return each(window, mend_one) > 0;
+        struct visit visit = {.window = window};
+
+        oriel_region_each(window->region, mend_one, &visit);
+        return visit.any;
 }
 
 /* The last page of a mapping is the first that a shorter file lacks. */
-static bool is_limited(struct window *window, const struct view *view)
+static void look_for_limit(void *userdata, struct oriel_mapping *mapping)
 {
-        const struct oriel_range range = view->info.range;
+        struct visit *visit = userdata;
+        const struct view view = view_of(mapping);
+        const struct oriel_range range = view.info.range;
         const uint64_t page = page_size();
 
-        return view->info.access == ORIEL_ACCESS_READ || view->placed->shown < range.size ||
-               !has_pages(window, (struct oriel_range){range.start + range.size - page, page});
+        visit->any |= view.info.access == ORIEL_ACCESS_READ || view.placed->shown < range.size ||
+                      !has_pages(visit->window, (struct oriel_range){range.start + range.size - page, page});
 }
 
 bool window_is_limited(struct window *window)
 {
-        return each(window, is_limited) > 0;
+        struct visit visit = {.window = window};
+
+        oriel_region_each(window->region, look_for_limit, &visit);
+        return visit.any;
 }
 
 bool window_read(struct window *window, uint64_t offset, void *data, size_t size)
@@ -432,29 +416,23 @@ static uint64_t filled(struct oriel_mapping *mapping, const struct view *view)
 }
 
 /* At the place itself, not at the mapping's end: zeros may be there already. */
-struct mend_at {
-        struct window *window;
-        uint64_t offset;
-        bool mended;
-};
-
 static void mend_at(void *userdata, struct oriel_mapping *mapping)
 {
-        struct mend_at *at = userdata;
+        struct visit *at = userdata;
         const struct view view = view_of(mapping);
         const uint64_t page = (at->offset - view.info.range.start) & ~(page_size() - 1);
 
-        at->mended = page < view.placed->shown &&
-                     !has_pages(at->window, (struct oriel_range){view.info.range.start + page, page_size()}) &&
-                     lose(at->window, &view, page);
+        at->any = page < view.placed->shown &&
+                  !has_pages(at->window, (struct oriel_range){view.info.range.start + page, page_size()}) &&
+                  lose(at->window, &view, page);
 }
 
 bool window_mend_at(struct window *window, uint64_t offset)
 {
-        struct mend_at at = {window, offset, false};
+        struct visit at = {.window = window, .offset = offset};
 
         oriel_region_at(window->region, offset, mend_at, &at);
-        return at.mended;
+        return at.any;
 }
 
 static void heal_one(void *userdata, struct oriel_mapping *mapping)
