@@ -2,13 +2,23 @@
 #ifndef VMM_BOOT_LOADER_H
 #define VMM_BOOT_LOADER_H
 
-#include "vmm/boot/boot.h"
-
 #include <oriel/memory.h>
+#include <oriel/range.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* What boot_load() does, on memory that need not be a virtual machine's. */
+/* A kernel and what it wants to find in guest memory: its command line, an initial file system, what describes the
+ * machine. */
+struct boot_image {
+        int kernel_fd;       /* of a format that arch_kernels names */
+        int initrd_fd;       /* -1: none */
+        const char *cmdline; /* "": none */
+        unsigned cpus;
+        struct oriel_range mmio64; /* 64-bit PCI memory, for the host bridge's resources */
+};
+
+/* What arch_load() works with: memory that need not be a virtual machine's. */
 struct loader {
         /* As kvm_memory_regions() has it. */
         struct oriel_memory_region memory[2];

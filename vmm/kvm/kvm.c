@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "vmm/kvm/machine.h"
-#include "vmm/kvm/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -73,6 +73,14 @@ void vcpu_kick(struct vcpu *vcpu);
 /* Make all of them stop. With the lock. */
 void vcpus_kick(struct kvm *kvm);
 
+/* Guest memory. memory_close() also after a failure. */
+int memory_open(struct kvm *kvm, uint64_t size);
+void memory_close(struct kvm *kvm);
+/* All zeros again. */
+int memory_clear(struct kvm *kvm);
+/* Its slots, of a new machine that has none. */
+int memory_add_slots(struct kvm *kvm);
+
 /* Tell KVM of all routes. With the lock. */
 int routes_apply(struct kvm *kvm);
 

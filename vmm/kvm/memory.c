@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/kvm/memory.h"
+#include "vmm/kvm/machine.h"
 
 #include "base/range.h"
 

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/range.h"
 #include "vmm/arch/arch.h"
-#include "vmm/boot/boot.h"
+#include "vmm/boot/loader.h"
 #include "vmm/machine/events.h"
 #include "vmm/machine/watch.h"
 #include "vmm/platform/serial.h"
@@ -381,7 +381,16 @@ static int load(struct machine *machine, char *why, size_t why_size)
                 .mmio64 = machine->space.mmio64,
         };
         char reason[200];
-        int r = boot_load(machine->kvm, &image, reason, sizeof(reason));
+        struct loader loader = {
+                .memory_fd = kvm_memory_fd(machine->kvm),
+                .image = &image,
+                .why = reason,
+                .why_size = sizeof(reason),
+        };
+
+        loader.parts = kvm_memory_regions(machine->kvm, loader.memory);
+
+        int r = arch_load(machine->kvm, &loader);
 
         if (r < 0)
                 snprintf(why, why_size, "%s: %s", machine->options.kernel, reason);
