@@ -24,26 +24,48 @@
 #include "daemon/options.h"
 #include "daemon/pid_file.h"
 #include "daemon/sandbox.h"
-#include "daemon/socket.h"
-#include "daemon/syscalls.h"
 #include "daemon/system_log.h"
 #include "program/footprint.h"
 #include "program/kernel_check.h"
 #include "program/report.h"
 #include "program/signals.h"
+#include "program/socket_file.h"
+#include "seccomp/filter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(poll));
+/* The last rows are what the C library does by itself, that it can't do without. */
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt),
+
+              SYSCALL_WITH(mmap, 2, PROT_EXEC, 0), SYSCALL_WITH(mprotect, 2, PROT_EXEC, 0), SYSCALL(munmap),
+              SYSCALL(mremap), SYSCALL(madvise), SYSCALL(brk), SYSCALL(futex), SYSCALL(set_robust_list), SYSCALL(rseq),
+              SYSCALL(exit), SYSCALL(exit_group), SYSCALL(gettid), SYSCALL(getpid), SYSCALL(sched_yield),
+              SYSCALL(sched_getaffinity), SYSCALL(rt_sigaction), SYSCALL(rt_sigprocmask), SYSCALL(rt_sigreturn),
+              SYSCALL(sigaltstack), SYSCALL(restart_syscall), SYSCALL(clock_gettime), SYSCALL(gettimeofday),
+              SYSCALL(nanosleep), SYSCALL(clock_nanosleep), SYSCALL(getrandom), SYSCALL(close), SYSCALL(read),
+              SYSCALL(write), SYSCALL(writev), SYSCALL(lseek), SYSCALL(fstat), SYSCALL_AT(newfstatat, 0),
+              SYSCALL_WITH(prlimit64, 0, UINT32_MAX, 0));
+
+/* What a C library may make of calls that files name in their older form. */
+SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),           SYSCALL(epoll_pwait), SYSCALL(preadv), SYSCALL(pwritev),
+#ifdef __NR_fchmodat2
+                              SYSCALL_AT(fchmodat2, 0),
+#endif
+                              SYSCALL_AT(statx, 0)};
 
 /* ---- 1 ---- */
 
@@ -107,6 +129,68 @@ static int open_log(const struct daemon_device *device)
 static int check_files(const struct daemon_device *device)
 {
         return device->check_files ? device->check_files() : STATUS_SUCCESS;
+}
+
+/* ---- 5 ---- */
+
+static bool is_listening(int fd)
+{
+        int listening = 0;
+        socklen_t size = sizeof(listening);
+
+        return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+static bool is_stream_socket(int fd)
+{
+        int type = 0;
+        socklen_t size = sizeof(type);
+
+        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/* Its mode and group are there when its name is: chmod(2) by the path would follow a link that somebody puts there. */
+static int listen_for_group(struct socket_file *file, const char *path, const char *name)
+{
+        const struct group *group = getgrnam(name);
+
+        if (!group) {
+                report("--socket-group: there is no group '%s'", name);
+                return -1;
+        }
+
+        mode_t mask = umask(0007);
+        gid_t own = (gid_t)setfsgid(group->gr_gid);
+        int fd = socket_file_listen(file, path);
+
+        setfsgid(own);
+        umask(mask);
+        /* Who may not take any group may still give a file to one of its own. */
+        if (fd >= 0 && lchown(path, (uid_t)-1, group->gr_gid) < 0) {
+                report("--socket-group=%s: %s: %s", name, path, strerror(errno));
+                fd = fd_close(fd);
+        }
+        return fd;
+}
+
+/* The socket to begin with, listening or connected, as the options name it. An fd, or a negative errno with everything
+ * said. */
+static int open_socket(struct socket_file *file)
+{
+        if (daemon_options.socket_path && daemon_options.socket_group)
+                return listen_for_group(file, daemon_options.socket_path, daemon_options.socket_group);
+        if (daemon_options.socket_path)
+                return socket_file_listen(file, daemon_options.socket_path);
+
+        int fd = fd_dup((int)daemon_options.fd);
+
+        if (fd >= 0 && !is_stream_socket(fd)) {
+                fd_close(fd);
+                fd = -ENOTSOCK;
+        }
+        if (fd < 0)
+                report("--fd=%u: %s", daemon_options.fd, strerror(-fd));
+        return fd;
 }
 
 /* ---- what says that this process is there ---- */
@@ -203,6 +287,13 @@ static int attach(const struct daemon_device *device, void *object, int fd)
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 
+static int limit_syscalls(enum filter_action action)
+{
+        /* One array, to the linker. */
+        // cppcheck-suppress comparePointers
+        return filter_enter(action, __start_oriel_syscalls, (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls));
+}
+
 /* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
  * already. */
 static int loop(const struct daemon_device *device, void *object, int listener, int signals)
@@ -250,8 +341,8 @@ static void say_waiting(void)
 
 static int serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
-        bool listening = daemon_is_listening(*socket);
-        int r = syscalls_limit(daemon_options.seccomp);
+        bool listening = is_listening(*socket);
+        int r = limit_syscalls(daemon_options.seccomp);
 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));
@@ -291,7 +382,7 @@ static int run(const struct daemon_device *device)
         if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
             check_files(device) != STATUS_SUCCESS || rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
-        socket = daemon_open_socket(&files.socket);
+        socket = open_socket(&files.socket);
         if (socket < 0)
                 return STATUS_FAILURE;
         /* Who waits for the file may connect then, and a second daemon has found the socket in use. */
