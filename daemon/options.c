@@ -89,13 +89,6 @@ static int check(void)
         return wrong ? daemon_usage(wrong) : -1;
 }
 
-static size_t append(struct option_row *to, size_t at, const struct option_row *rows, size_t n)
-{
-        for (size_t i = 0; i < n; i++)
-                to[at + i] = rows[i];
-        return at + n;
-}
-
 static int parse(const struct daemon_device *device, int argc, char **argv)
 {
         const size_t n = ARRAY_SIZE(socket_rows) + device->n_rows + ARRAY_SIZE(process_rows);
@@ -108,13 +101,12 @@ static int parse(const struct daemon_device *device, int argc, char **argv)
                 .rows = rows,
                 .n_rows = n,
         };
-        size_t at = 0;
 
         if (!rows)
                 return fail("out of memory");
-        at = append(rows, at, socket_rows, ARRAY_SIZE(socket_rows));
-        at = append(rows, at, device->rows, device->n_rows);
-        append(rows, at, process_rows, ARRAY_SIZE(process_rows));
+        memcpy(rows, socket_rows, sizeof(socket_rows));
+        memcpy(rows + ARRAY_SIZE(socket_rows), device->rows, device->n_rows * sizeof(*rows));
+        memcpy(rows + n - ARRAY_SIZE(process_rows), process_rows, sizeof(process_rows));
         snprintf(summary, sizeof(summary),
                  "%s\nServes one front-end after the other until SIGINT, SIGTERM or SIGHUP; with --once or a connected "
                  "--fd, one.",

@@ -12,7 +12,6 @@
 enum {
         MAX_VALUE = 64 << 10,
         MAX_DEPTH = 32,
-        INPUT_ROOM = 4096,
         FULL = 64 << 10,       /* of output: answers wait to be taken before more is done */
         MAX_OUTPUT = 64 << 20, /* a query's answer can be long; beyond that nobody reads */
 };
@@ -28,9 +27,8 @@ struct client *client_new(int fd)
                 return NULL;
         }
         client->fd = fd;
-        client->input = malloc(INPUT_ROOM);
         client->tokener = json_tokener_new_ex(MAX_DEPTH);
-        return client->input && client->tokener ? steal(client) : NULL;
+        return client->tokener ? steal(client) : NULL;
 }
 
 void client_free(struct client *client)
@@ -40,7 +38,6 @@ void client_free(struct client *client)
         if (client->tokener)
                 json_tokener_free(client->tokener);
         fd_close(client->fd);
-        free(client->input);
         free(client->output);
         free(client);
 }
@@ -49,7 +46,7 @@ void client_free(struct client *client)
 
 static int fill(struct client *client)
 {
-        ssize_t n = recv(client->fd, client->input, INPUT_ROOM, MSG_DONTWAIT);
+        ssize_t n = recv(client->fd, client->input, sizeof(client->input), MSG_DONTWAIT);
 
         if (n < 0)
                 return errno == EAGAIN || errno == EINTR ? 0 : -ECONNRESET;

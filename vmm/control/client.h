@@ -15,7 +15,7 @@ struct client {
         bool gone; /* to be freed */
         struct json_tokener *tokener;
         size_t value_size; /* bytes of the value that is not whole yet */
-        char *input;       /* read, and not parsed yet */
+        char input[4096];  /* read, and not parsed yet */
         size_t input_begin, input_size;
         char *output; /* not taken by the peer yet */
         size_t output_begin, output_size, output_room;

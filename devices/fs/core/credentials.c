@@ -35,18 +35,12 @@ static gid_t current_gid(void)
         return (gid_t)setfsgid((gid_t)-1);
 }
 
-static int read_capabilities(struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3])
+/* @call: capget or capset. */
+static int call_capabilities(long call, struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3])
 {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 
-        return (int)syscall(SYS_capget, &header, data);
-}
-
-static int write_capabilities(const struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3])
-{
-        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-
-        return (int)syscall(SYS_capset, &header, data);
+        return (int)syscall(call, &header, data);
 }
 
 /* What threads act as otherwise. */
@@ -62,7 +56,8 @@ bool credentials_init(void)
 
         own.uid = current_uid();
         own.gid = current_gid();
-        return read_capabilities(own.capabilities) == 0 && (own.capabilities[0].effective & wanted) == wanted;
+        return call_capabilities(SYS_capget, own.capabilities) == 0 &&
+               (own.capabilities[0].effective & wanted) == wanted;
 }
 
 /* Leaving uid 0 has cost this thread the capabilities over files. The guest has checked what its user may do, by groups
@@ -71,10 +66,10 @@ static int keep_access(void)
 {
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-        if (read_capabilities(data) < 0)
+        if (call_capabilities(SYS_capget, data) < 0)
                 return -1;
         data[0].effective |= data[0].permitted & CAP_TO_MASK(CAP_DAC_OVERRIDE);
-        return write_capabilities(data);
+        return call_capabilities(SYS_capset, data);
 }
 
 /* The C library's function would do so in all threads. */
@@ -131,7 +126,7 @@ void credentials_restore(struct credentials *saved)
         }
         /* Root gets them back with its uid; to anybody else, who was root for a moment, they are lost by that. */
         if (saved->changed && own.uid != 0)
-                write_capabilities(own.capabilities);
+                call_capabilities(SYS_capset, own.capabilities);
         if (saved->has_group)
                 set_groups(0, NULL);
         if (saved->masked)
@@ -143,10 +138,10 @@ struct credentials_fsetid credentials_drop_fsetid(bool drop)
 {
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-        if (!drop || read_capabilities(data) < 0 || !(data[0].effective & CAP_TO_MASK(CAP_FSETID)))
+        if (!drop || call_capabilities(SYS_capget, data) < 0 || !(data[0].effective & CAP_TO_MASK(CAP_FSETID)))
                 return (struct credentials_fsetid){false};
         data[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
-        return (struct credentials_fsetid){write_capabilities(data) == 0};
+        return (struct credentials_fsetid){call_capabilities(SYS_capset, data) == 0};
 }
 
 struct credentials_fsetid credentials_kill_setuid(bool kill, int fd)
@@ -174,9 +169,9 @@ void credentials_restore_fsetid(struct credentials_fsetid *saved)
 
         if (saved->in_group)
                 setfsgid(own.gid);
-        if (!saved->dropped || read_capabilities(data) < 0)
+        if (!saved->dropped || call_capabilities(SYS_capget, data) < 0)
                 return;
         data[0].effective |= CAP_TO_MASK(CAP_FSETID);
-        write_capabilities(data);
+        call_capabilities(SYS_capset, data);
         saved->dropped = false;
 }

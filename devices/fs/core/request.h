@@ -24,7 +24,6 @@ struct request {
                 struct fuse_flush_in flush;
                 struct fuse_forget_in forget;
                 struct fuse_fsync_in fsync;
-                struct fuse_getattr_in getattr;
                 struct fuse_getxattr_in getxattr;
                 struct fuse_init_in init;
                 struct fuse_interrupt_in interrupt;
@@ -42,8 +41,6 @@ struct request {
                 struct fuse_setattr_in setattr;
                 struct fuse_setupmapping_in setupmapping;
                 struct fuse_setxattr_in setxattr;
-                struct fuse_statx_in statx;
-                struct fuse_syncfs_in syncfs;
                 struct fuse_write_in write;
         } in;
         char name[NAME_MAX + 1];    /* one name in a directory: no '/', not "", "." or ".." */

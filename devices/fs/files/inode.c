@@ -359,5 +359,4 @@ void inodes_done(struct fs *fs)
                 inode_put(fs, detach(fs, root));
         mount_unref(fs, fs->mounts.root);
         ids_done(&fs->inodes);
-        free(fs->mounts.points);
 }

@@ -11,26 +11,22 @@
 /* With the lock. */
 static struct mount_point *find_mount(struct fs *fs, uint64_t id)
 {
-        for (unsigned i = 0; i < fs->mounts.n; i++)
-                if (fs->mounts.points[i]->id == id)
-                        return fs->mounts.points[i];
-        return NULL;
+        struct mount_point *mount = LIST_FIRST(&fs->mounts.points);
+
+        while (mount && mount->id != id)
+                mount = LIST_NEXT(mount, entry);
+        return mount;
 }
 
 /* With the lock; takes @fd. */
 static struct mount_point *add_mount(struct fs *fs, uint64_t id, int *fd)
 {
         struct mount_point *mount = malloc(sizeof(*mount));
-        struct mount_point **points =
-                mount ? reallocarray(fs->mounts.points, fs->mounts.n + 1, sizeof(struct mount_point *)) : NULL;
 
-        if (!points) {
-                free(mount);
+        if (!mount)
                 return NULL;
-        }
         *mount = (struct mount_point){.id = id, .fd = fd_take(fd)};
-        points[fs->mounts.n++] = mount;
-        fs->mounts.points = points;
+        LIST_INSERT_HEAD(&fs->mounts.points, mount, entry);
         return mount;
 }
 
@@ -64,9 +60,8 @@ void mount_unref(struct fs *fs, struct mount_point *mount)
                 return;
         pthread_mutex_lock(&fs->lock);
         last = --mount->inodes == 0;
-        for (unsigned i = 0; last && i < fs->mounts.n; i++)
-                if (fs->mounts.points[i] == mount)
-                        fs->mounts.points[i] = fs->mounts.points[--fs->mounts.n];
+        if (last)
+                LIST_REMOVE(mount, entry);
         pthread_mutex_unlock(&fs->lock);
         if (!last)
                 return;

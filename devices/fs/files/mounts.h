@@ -3,12 +3,14 @@
 #define DEVICES_FS_FILES_MOUNTS_H
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct fs;
 struct statx;
 
 /* A file system that files are opened on by handle. */
 struct mount_point {
+        LIST_ENTRY(mount_point) entry;
         uint64_t id; /* STATX_MNT_ID */
         int fd;      /* open for reading */
         unsigned inodes;
@@ -16,8 +18,7 @@ struct mount_point {
 
 /* Those in use; few, so they are looked through. */
 struct mounts {
-        struct mount_point **points;
-        unsigned n;
+        LIST_HEAD(, mount_point) points;
         struct mount_point *root; /* that of the shared directory stays, so that no file has to stand in for it */
 };
 

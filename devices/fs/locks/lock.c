@@ -49,6 +49,16 @@ static struct lock_owner *reference(struct lock_owner *owner)
         return owner;
 }
 
+/* A reference to owner @number, or NULL. */
+static struct lock_owner *get_owner(struct fs *fs, struct inode *inode, uint64_t number)
+{
+        FS_LOCKED(fs);
+
+        struct lock_owner *owner = find_owner(inode, number);
+
+        return owner ? reference(owner) : NULL;
+}
+
 /* Two threads may make the same owner at once: the first one stays. */
 static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, struct lock_owner **out)
 {
@@ -95,13 +105,8 @@ static int make_owner(const struct node *node, uint64_t number, struct lock_owne
 
 int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out)
 {
-        pthread_mutex_lock(&node->fs->lock);
-
-        struct lock_owner *known = find_owner(node->inode, number);
-
-        *out = known ? reference(known) : NULL;
-        pthread_mutex_unlock(&node->fs->lock);
-        return known || !make ? 0 : make_owner(node, number, out);
+        *out = get_owner(node->fs, node->inode, number);
+        return *out || !make ? 0 : make_owner(node, number, out);
 }
 
 /* Take it out of the inode's list, unless somebody but the caller uses it. */
@@ -135,13 +140,8 @@ static void unlock_all(struct lock_owner *owner)
 
 bool lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
 {
-        pthread_mutex_lock(&fs->lock);
+        struct lock_owner *owner = get_owner(fs, inode, number);
 
-        struct lock_owner *owner = find_owner(inode, number);
-
-        if (owner)
-                reference(owner);
-        pthread_mutex_unlock(&fs->lock);
         if (!owner)
                 return false;
         unlock_all(owner);

@@ -277,8 +277,7 @@ static void settle_map(struct window *window, const struct piece *piece, bool pl
                 }
         }
         pthread_mutex_unlock(&window->lock);
-        if (gone)
-                free_mapping(gone);
+        free_mapping(gone);
 }
 
 /* With the lock: as many as can be submitted. */
