@@ -86,7 +86,7 @@ static void device_begin(struct input *input, struct machine *machine, unsigned 
         struct virtio *virtio = &machine->devices[index];
 
         pthread_mutex_init(&virtio->lock, NULL);
-        virtio->options = (struct virtio_options){.virtio_id = take_choice(input, 40), .queue_size = 64};
+        virtio->options = (struct virtio_options){.device = {.virtio_id = take_choice(input, 40), .queue_size = 64}};
         virtio->n_queues = take_choice(input, QUEUES_MOST) + 1u;
         virtio->device_features = take_byte(input) & 1 ? UINT64_MAX : take_number(input);
         virtio->config_size = take_byte(input) & 1 ? CONFIG_SIZE : 0;

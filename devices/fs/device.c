@@ -8,7 +8,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/range.h"
-#include "daemon/daemon.h"
 #include "devices/fs/core/fs.h"
 #include "devices/fs/housekeeper.h"
 
@@ -242,7 +241,7 @@ static int make_backend(struct device *device, const struct device_options *opti
                 .queues = 1 + options->request_queues,
                 .max_mem_slots = MEM_SLOTS,
                 .shmem_sizes = options->fs->window_size ? sizes : NULL,
-                .dialect = options->dialect,
+                .dialect = options->start->dialect,
         };
 
         return oriel_backend_new(&backend, &device->backend);
@@ -260,7 +259,7 @@ static int make_fs(struct device *device, const struct device_options *options)
 {
         struct fs_options fs = *options->fs;
 
-        fs.shared_dir = options->root;
+        fs.shared_dir = options->start->root;
         fs.window_ops = fs.window_size ? &window_ops : NULL;
         fs.window_userdata = device;
         fs.may_wait = may_wait;
@@ -269,7 +268,7 @@ static int make_fs(struct device *device, const struct device_options *options)
         fs.answered_userdata = device;
         fs.log = (struct oriel_log){sizeof(struct oriel_log), log_fs_line, device, device->log.level};
         fs.at_once = options->request_queues * options->threads;
-        return fs_new(&fs, fd_take(options->proc_fd), &device->fs);
+        return fs_new(&fs, fd_take(options->start->proc_fd), &device->fs);
 }
 
 DEFINE_CLEANUP(struct device *, device_free);
@@ -284,7 +283,7 @@ int device_new(const struct device_options *options, struct device **out)
         if (tag == 0 || tag > sizeof(device->config.known.tag) || options->request_queues < 1 ||
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
-        device->log = options->log;
+        device->log = options->start->log;
         memcpy(device->config.known.tag, options->tag, tag);
         device->config.known.num_request_queues = htole32(options->request_queues);
 
@@ -302,8 +301,10 @@ int device_new(const struct device_options *options, struct device **out)
         return 0;
 }
 
-void device_free(struct device *device)
+void device_free(void *userdata)
 {
+        struct device *device = userdata;
+
         if (!device)
                 return;
         oriel_backend_free(device->backend);
@@ -314,13 +315,17 @@ void device_free(struct device *device)
         free(device);
 }
 
-int device_attach(struct device *device, int fd)
+int device_attach(void *userdata, int fd)
 {
+        struct device *device = userdata;
+
         atomic_store(&device->fs_lines.used, 0);
         return oriel_backend_attach(device->backend, fd);
 }
 
-struct oriel_backend *device_backend(struct device *device)
+struct oriel_backend *device_backend(void *userdata)
 {
+        const struct device *device = userdata;
+
         return device->backend;
 }

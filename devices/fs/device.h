@@ -2,6 +2,7 @@
 #ifndef DEVICES_FS_DEVICE_H
 #define DEVICES_FS_DEVICE_H
 
+#include "daemon/daemon.h"
 #include "devices/fs/core/fs.h"
 
 #include <oriel/backend.h>
@@ -12,22 +13,20 @@ struct device;
 struct device_options {
         /* The window's ops, and whom to tell of answers, are the device's to set. */
         const struct fs_options *fs;
-        const char *root; /* where the shared directory is now */
-        int *proc_fd;     /* see fs_new(); taken by fd_take() */
+        const struct daemon_start *start; /* its root is where the shared directory is now */
         const char *tag;
         unsigned request_queues;
         unsigned threads; /* for each request queue */
         unsigned poll_us; /* how long a thread looks for a request before it sleeps, where that is worth it */
-        struct oriel_log log;
-        const struct oriel_dialect *dialect;
 };
 
 /* -EINVAL: an option. Else what opening the directory says. Starts threads: nothing is to be forked afterwards. */
 int device_new(const struct device_options *options, struct device **out);
-void device_free(struct device *device);
+/* The others are as struct daemon_device has them. */
+void device_free(void *device);
 /* Begin a session with the front-end at the other end of @fd, which is taken. See oriel_backend_attach(). */
-int device_attach(struct device *device, int fd);
+int device_attach(void *device, int fd);
 /* The device's end of the session, for the loop of whoever runs it. */
-struct oriel_backend *device_backend(struct device *device);
+struct oriel_backend *device_backend(void *device);
 
 #endif

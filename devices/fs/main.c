@@ -15,35 +15,17 @@ static int new_device(const struct daemon_start *start, void **out)
 {
         const struct device_options options = {
                 .fs = &fs_command_line.fs,
-                .root = start->root,
-                .proc_fd = start->proc_fd,
+                .start = start,
                 .tag = fs_command_line.tag,
                 .request_queues = fs_command_line.request_queues,
                 .poll_us = fs_command_line.poll_us,
                 .threads = MIN(MAX(fs_command_line.thread_pool_size, 1u), 64u),
-                .log = start->log,
-                .dialect = start->dialect,
         };
         struct device *device = NULL;
         int r = device_new(&options, &device);
 
         *out = device;
         return r < 0 ? fail("can't share %s: %s", fs_command_line.fs.shared_dir, strerror(-r)) : STATUS_SUCCESS;
-}
-
-static int attach(void *device, int fd)
-{
-        return device_attach(device, fd);
-}
-
-static struct oriel_backend *backend(void *device)
-{
-        return device_backend(device);
-}
-
-static void free_device(void *device)
-{
-        device_free(device);
 }
 
 static const char *const features[] = {"posix-acl-negotiation-mode", "security-label-negotiation-mode",
@@ -66,9 +48,9 @@ int main(int argc, char **argv)
                 .check_options = fs_check_options,
                 .check_files = fs_check_files,
                 .new_device = new_device,
-                .attach = attach,
-                .backend = backend,
-                .free_device = free_device,
+                .attach = device_attach,
+                .backend = device_backend,
+                .free_device = device_free,
         };
 
         return daemon_main(&device, argc, argv);

@@ -82,15 +82,18 @@ static void open_device(struct guest *guest, unsigned threads)
                                       .flock = true,
                                       .posix_acl = guest->posix_acl,
                                       .window_size = WINDOW};
-        const struct device_options options = {
-                .fs = &fs,
+        const struct daemon_start start = {
                 .root = guest->path,
                 .proc_fd = &proc_fd,
+                .log = {sizeof(struct oriel_log), count_line, guest, ORIEL_LOG_WARNING},
+        };
+        const struct device_options options = {
+                .fs = &fs,
+                .start = &start,
                 .tag = "files",
                 .request_queues = 2,
                 .threads = threads,
                 .poll_us = 50,
-                .log = {sizeof(struct oriel_log), count_line, guest, ORIEL_LOG_WARNING},
         };
         const struct oriel_driver_options driver = {.struct_size = sizeof(driver),
                                                     .queues = 3,

@@ -333,15 +333,8 @@ static int begin_devices(struct machine *machine)
         if (!machine->devices)
                 return -ENOMEM;
         for (unsigned i = 0; r == 0 && i < machine->options.n_devices; i++) {
-                const struct machine_device *from = &machine->options.devices[i];
                 const struct virtio_options options = {
-                        .name = from->name,
-                        .connect = from->connect,
-                        .connect_userdata = from->connect_userdata,
-                        .virtio_id = from->virtio_id,
-                        .queues = from->queues,
-                        .queue_size = (uint16_t)from->queue_size,
-                        .dialect = from->dialect,
+                        .device = machine->options.devices[i],
                         .devices = machine->options.n_devices,
                         .allow_remote_files = machine->options.allow_remote_files,
                         .kvm = machine->kvm,

@@ -10,16 +10,6 @@
  * devices. */
 struct machine;
 
-struct machine_device {
-        const char *name;
-        int (*connect)(void *userdata); /* as in struct virtio_options */
-        void *connect_userdata;
-        unsigned virtio_id;
-        unsigned queues;
-        unsigned queue_size;
-        const struct oriel_dialect *dialect;
-};
-
 struct machine_options {
         uint64_t memory;
         unsigned cpus;

@@ -249,8 +249,9 @@ static bool take_room(struct serial *serial)
         return room;
 }
 
-void serial_access(struct serial *serial, uint64_t offset, void *data, unsigned size, bool write)
+void serial_access(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
 {
+        struct serial *serial = userdata;
         uint8_t *bytes = data;
 
         if (offset > UART_SCR || size == 0)

@@ -23,9 +23,9 @@ int serial_new(const struct serial_ops *ops, void *userdata, struct serial **out
 void serial_free(struct serial *serial);
 /* As after power-on; input that waits is dropped. */
 void serial_reset(struct serial *serial);
-/* A guest's access to the register at @offset (0 to 7). Accesses of more than one byte reach the first register only;
- * what is read is then zero-extended. */
-void serial_access(struct serial *serial, uint64_t offset, void *data, unsigned size, bool write);
+/* As the access of a struct bus_device: to the register at @offset (0 to 7) of @serial. Accesses of more than one byte
+ * reach the first register only; what is read is then zero-extended. */
+void serial_access(void *serial, uint64_t offset, void *data, unsigned size, bool write);
 /* For the guest to receive: how many of @size bytes were taken. */
 size_t serial_input(struct serial *serial, const uint8_t *data, size_t size);
 

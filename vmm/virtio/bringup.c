@@ -138,7 +138,7 @@ static int negotiate(struct virtio *virtio, struct answers *answers, const struc
 
 static int count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
-        unsigned wanted = virtio->options.queues, most = MAX_QUEUES;
+        unsigned wanted = virtio->options.device.queues, most = MAX_QUEUES;
 
         if (has_protocol(virtio, ORIEL_PROTOCOL_F_MQ)) {
                 int r = oriel_frontend_get_queue_num(virtio->frontend, &most);
@@ -146,7 +146,7 @@ static int count_queues(struct virtio *virtio, struct answers *answers, const st
                 if (r < 0)
                         return explain(reason, "GET_QUEUE_NUM", r);
         } else if (wanted == 0) {
-                wanted = usual_queues(virtio->options.virtio_id);
+                wanted = usual_queues(virtio->options.device.virtio_id);
         }
         answers->n_queues = wanted ? wanted : most;
         if (most == 0 || answers->n_queues > most)
@@ -160,7 +160,7 @@ static int read_config(struct virtio *virtio, struct answers *answers, const str
 {
         uint32_t good = 0, bad = ORIEL_MAX_CONFIG + 1;
 
-        const struct device_type *type = find_configured_type(virtio->options.virtio_id);
+        const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
 
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG) && type)
                 return because(

@@ -223,8 +223,8 @@ int function_build(struct virtio *virtio)
 {
         struct pci_function *function = &virtio->function;
 
-        pci_init(function, VENDOR, (uint16_t)(FIRST_DEVICE + virtio->options.virtio_id),
-                 class_of(virtio->options.virtio_id) << 8 | REVISION, VENDOR, SUBSYSTEM);
+        pci_init(function, VENDOR, (uint16_t)(FIRST_DEVICE + virtio->options.device.virtio_id),
+                 class_of(virtio->options.device.virtio_id) << 8 | REVISION, VENDOR, SUBSYSTEM);
         function->userdata = virtio;
         function->config_access = config_access;
         function->bars[TRANSPORT_BAR] = (struct pci_bar){

@@ -280,7 +280,7 @@ static int reset_queue(struct virtio *virtio, unsigned index)
 
         queue->enabled = queue->resetting = false;
         queue->descriptor = queue->driver = queue->device = 0;
-        queue->size = virtio->options.queue_size;
+        queue->size = (uint16_t)virtio->options.device.queue_size;
         return r < 0 ? r : cleared;
 }
 
@@ -305,7 +305,7 @@ static int set_inflight(struct virtio *virtio)
         if (virtio->inflight_fd < 0) {
                 virtio->inflight = (struct oriel_wire_inflight){
                         .num_queues = (uint16_t)virtio->n_queues,
-                        .queue_size = virtio->options.queue_size,
+                        .queue_size = (uint16_t)virtio->options.device.queue_size,
                 };
                 r = oriel_frontend_get_inflight_fd(virtio->frontend, &virtio->inflight, &virtio->inflight_fd);
         }

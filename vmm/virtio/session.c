@@ -82,7 +82,7 @@ static void lost(struct virtio *virtio, const char *why)
 
 static int connect_once(struct virtio *virtio, char *why, size_t why_size)
 {
-        int fd = virtio->options.connect(virtio->options.connect_userdata);
+        int fd = virtio->options.device.connect(virtio->options.device.connect_userdata);
 
         if (fd < 0) {
                 const char *words = fd == -ENOENT         ? "there is no such socket: start the back-end first"
@@ -191,7 +191,7 @@ static int make_frontend(struct virtio *virtio)
                 .ops = &ops,
                 .userdata = virtio,
                 .log = &virtio->log,
-                .dialect = virtio->options.dialect,
+                .dialect = virtio->options.device.dialect,
                 .keep_mappings = true,
         };
 

@@ -24,7 +24,7 @@ static void reset_queue(struct virtio *virtio, unsigned index)
 {
         struct queue *queue = &virtio->queues[index];
 
-        queue->size = virtio->options.queue_size;
+        queue->size = (uint16_t)virtio->options.device.queue_size;
         queue->vector = MSIX_NO_VECTOR;
         queue->enabled = queue->resetting = false;
         queue->descriptor = queue->driver = queue->device = 0;
@@ -135,7 +135,7 @@ static void write_queue_size(struct virtio *virtio, uint32_t value)
         struct queue *queue = selected(virtio);
         bool packed = virtio->registers.driver_features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
 
-        if (queue && !queue->enabled && value > 0 && value <= virtio->options.queue_size &&
+        if (queue && !queue->enabled && value > 0 && value <= virtio->options.device.queue_size &&
             (packed || (value & (value - 1)) == 0))
                 queue->size = (uint16_t)value;
 }

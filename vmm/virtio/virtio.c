@@ -50,7 +50,7 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
                 virtio->events = *options->events;
         voice_init(&virtio->voice, options->log);
         virtio->log = voice_log(&virtio->voice);
-        virtio->name = strdup(options->name);
+        virtio->name = strdup(options->device.name);
         if (!virtio->name)
                 return -ENOMEM;
 
@@ -275,7 +275,7 @@ void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
         LOCKED(&virtio->lock);
         *out = (struct virtio_info){
                 .name = virtio->name,
-                .virtio_id = virtio->options.virtio_id,
+                .virtio_id = virtio->options.device.virtio_id,
                 .queues = virtio->n_queues,
                 .windows = virtio->n_windows,
                 .pci_number = virtio->function.number,

@@ -25,7 +25,8 @@ struct virtio_events {
         void *userdata;
 };
 
-struct virtio_options {
+/* What is its own among the devices of a machine. */
+struct machine_device {
         const char *name; /* for messages and queries, such as its socket; copied */
         /* A new connection to a back-end, which is the caller's, or a negative errno. On the device's thread, again and
          * again while there is none. */
@@ -33,8 +34,12 @@ struct virtio_options {
         void *connect_userdata;
         unsigned virtio_id;
         unsigned queues;     /* 0: as many as the back-end has */
-        uint16_t queue_size; /* a power of two; the guest may choose less */
+        unsigned queue_size; /* a power of two, 32768 at most; the guest may choose less */
         const struct oriel_dialect *dialect;
+};
+
+struct virtio_options {
+        struct machine_device device;
         unsigned devices;        /* of the machine, which share its process's limits */
         bool allow_remote_files; /* see oriel_region_map() */
         struct kvm *kvm;

@@ -42,16 +42,6 @@ static void pm_do_reset(void *userdata)
         kvm_request_end(platform->kvm, KVM_END_RESET, NULL);
 }
 
-static void access_serial(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
-{
-        serial_access(userdata, offset, data, size, write);
-}
-
-static void access_pm(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
-{
-        pm_access(userdata, offset, data, size, write);
-}
-
 int arch_platform_new(struct kvm *kvm, struct bus *const spaces[static ARCH_SPACES], struct serial *serial,
                       struct arch_platform **out)
 {
@@ -68,10 +58,10 @@ int arch_platform_new(struct kvm *kvm, struct bus *const spaces[static ARCH_SPAC
                 unsigned space;
                 struct bus_device device;
         } places[ARRAY_SIZE(platform->devices)] = {
-                {X86_SPACE_PORTS, {{LAYOUT_SERIAL_PORT, 8}, access_serial, serial}},
-                {ARCH_SPACE_MEMORY, {{LAYOUT_PLATFORM, 8}, access_serial, serial}},
-                {X86_SPACE_PORTS, {{LAYOUT_PM_PORT, LAYOUT_PM_SIZE}, access_pm, platform->pm}},
-                {ARCH_SPACE_MEMORY, {{LAYOUT_PLATFORM + 0x100, LAYOUT_PM_SIZE}, access_pm, platform->pm}},
+                {X86_SPACE_PORTS, {{LAYOUT_SERIAL_PORT, 8}, serial_access, serial}},
+                {ARCH_SPACE_MEMORY, {{LAYOUT_PLATFORM, 8}, serial_access, serial}},
+                {X86_SPACE_PORTS, {{LAYOUT_PM_PORT, LAYOUT_PM_SIZE}, pm_access, platform->pm}},
+                {ARCH_SPACE_MEMORY, {{LAYOUT_PLATFORM + 0x100, LAYOUT_PM_SIZE}, pm_access, platform->pm}},
         };
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++) {

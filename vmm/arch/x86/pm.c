@@ -101,8 +101,9 @@ static uint8_t read_byte(const struct pm *pm, uint64_t offset)
         return (uint8_t)(offset & 1 ? value >> 8 : value);
 }
 
-void pm_access(struct pm *pm, uint64_t offset, void *data, unsigned size, bool write)
+void pm_access(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
 {
+        struct pm *pm = userdata;
         struct request request = {0};
         uint8_t *bytes = data;
 

@@ -22,8 +22,9 @@ int pm_new(const struct pm_ops *ops, void *userdata, struct pm **out);
 void pm_free(struct pm *pm); /* NULL is accepted */
 /* As after power-on. */
 void pm_reset(struct pm *pm);
-/* A guest's access of any size to the LAYOUT_PM_SIZE bytes of registers. What is not a register reads as zeros. */
-void pm_access(struct pm *pm, uint64_t offset, void *data, unsigned size, bool write);
+/* As the access of a struct bus_device: of any size to the LAYOUT_PM_SIZE bytes of registers. What is not a register
+ * reads as zeros. */
+void pm_access(void *pm, uint64_t offset, void *data, unsigned size, bool write);
 /* A guest that listens turns itself off. */
 void pm_press_power_button(struct pm *pm);
 
