@@ -80,46 +80,47 @@ static void put_id(struct writer *aml, const char name[static 4], unsigned numbe
         PUT_FIELDS(aml, {1, OP_DWORD}, {1, 0x41}, {1, 0xd0}, {1, number >> 8}, {1, number & 0xff});
 }
 
-static size_t begin_device(struct writer *aml, const char name[static 4])
-{
-        put8(aml, OP_EXTENDED);
-        put8(aml, OP_DEVICE);
-
-        size_t at = begin_package(aml);
-
-        put_bytes(aml, name, 4);
-        return at;
-}
-
-/* _CRS is a buffer: a package that begins with the size of its bytes, here a word. */
-struct resources {
-        size_t package, bytes;
+/* A device whose resources are being written: _CRS is the last of its names, a buffer, which is a package that begins
+ * with the size of its bytes, here a word. */
+struct device {
+        size_t package, buffer, bytes;
 };
 
-static struct resources begin_resources(struct writer *aml)
+/* @compatible: another identifier, or 0. */
+static struct device begin_device(struct writer *aml, const char name[static 4], unsigned id, unsigned compatible)
 {
-        struct resources resources;
+        struct device device;
 
-        put_name(aml, "_CRS");
-        put8(aml, OP_BUFFER);
-        resources.package = begin_package(aml);
-        PUT_FIELDS(aml, {1, OP_WORD}, {2, 0});
-        resources.bytes = aml->used;
-        return resources;
+        PUT_FIELDS(aml, {1, OP_EXTENDED}, {1, OP_DEVICE});
+        device.package = begin_package(aml);
+        put_bytes(aml, name, 4);
+        put_id(aml, "_HID", id);
+        if (compatible)
+                put_id(aml, "_CID", compatible);
+        put_byte_name(aml, "_UID", 0);
+        return device;
 }
 
-static void end_resources(struct writer *aml, struct resources resources)
+static void begin_resources(struct writer *aml, struct device *device)
 {
-        put8(aml, RESOURCE_END);
-        put8(aml, 0); /* no checksum */
-        end_package(aml, resources.package);
-        if (aml->full)
-                return;
+        put_name(aml, "_CRS");
+        put8(aml, OP_BUFFER);
+        device->buffer = begin_package(aml);
+        PUT_FIELDS(aml, {1, OP_WORD}, {2, 0});
+        device->bytes = aml->used;
+}
 
-        size_t size = aml->used - resources.bytes;
+static void end_device(struct writer *aml, const struct device *device)
+{
+        PUT_FIELDS(aml, {1, RESOURCE_END}, {1, 0} /* no checksum */);
+        end_package(aml, device->buffer);
+        if (!aml->full) {
+                size_t size = aml->used - device->bytes;
 
-        aml->data[resources.bytes - 2] = (uint8_t)size;
-        aml->data[resources.bytes - 1] = (uint8_t)(size >> 8);
+                aml->data[device->bytes - 2] = (uint8_t)size;
+                aml->data[device->bytes - 1] = (uint8_t)(size >> 8);
+        }
+        end_package(aml, device->package);
 }
 
 static void put_io(struct writer *aml, unsigned port, unsigned size)
@@ -152,54 +153,38 @@ static void put_window(struct writer *aml, unsigned type, size_t bytes, unsigned
 static void put_host_bridge(struct writer *aml, const struct acpi_machine *machine)
 {
         static const struct oriel_range bus = {0, 1}, mmio32 = {LAYOUT_MMIO32, LAYOUT_MMIO32_SIZE};
-        size_t device = begin_device(aml, "PCI0");
+        struct device device = begin_device(aml, "PCI0", 0x0a08, 0x0a03);
 
-        put_id(aml, "_HID", 0x0a08);
-        put_id(aml, "_CID", 0x0a03);
-        put_byte_name(aml, "_UID", 0);
         put_byte_name(aml, "_SEG", 0);
         put_byte_name(aml, "_BBN", 0);
-
-        struct resources resources = begin_resources(aml);
-
+        begin_resources(aml, &device);
         put_window(aml, RESOURCE_WORD, 2, SPACE_BUS, 0, bus);
         put_window(aml, RESOURCE_DWORD, 4, SPACE_MEMORY, MEMORY_WRITABLE, mmio32);
         if (range_valid(machine->mmio64))
                 put_window(aml, RESOURCE_QWORD, 8, SPACE_MEMORY, MEMORY_WRITABLE | MEMORY_CACHEABLE, machine->mmio64);
-        end_resources(aml, resources);
-        end_package(aml, device);
+        end_device(aml, &device);
 }
 
 /* What is taken, so that nothing else is put there: Linux believes in MCFG only if this confirms it. */
 static void put_reserved(struct writer *aml)
 {
-        size_t device = begin_device(aml, "RES0");
+        struct device device = begin_device(aml, "RES0", 0x0c02, 0);
 
-        put_id(aml, "_HID", 0x0c02);
-        put_byte_name(aml, "_UID", 0);
-
-        struct resources resources = begin_resources(aml);
-
+        begin_resources(aml, &device);
         put_fixed_memory(aml, LAYOUT_ECAM, LAYOUT_ECAM_SIZE);
         put_fixed_memory(aml, LAYOUT_PLATFORM, LAYOUT_PLATFORM_SIZE);
         put_io(aml, LAYOUT_PM_PORT, LAYOUT_PM_SIZE);
-        end_resources(aml, resources);
-        end_package(aml, device);
+        end_device(aml, &device);
 }
 
 static void put_serial(struct writer *aml)
 {
-        size_t device = begin_device(aml, "COM1");
+        struct device device = begin_device(aml, "COM1", 0x0501, 0);
 
-        put_id(aml, "_HID", 0x0501);
-        put_byte_name(aml, "_UID", 0);
-
-        struct resources resources = begin_resources(aml);
-
+        begin_resources(aml, &device);
         put_io(aml, LAYOUT_SERIAL_PORT, 8);
         put_irq(aml, LAYOUT_SERIAL_PIN);
-        end_resources(aml, resources);
-        end_package(aml, device);
+        end_device(aml, &device);
 }
 
 /* \_S5: what is written to the sleep type of PM1a and PM1b to turn the machine off. */
