@@ -133,20 +133,13 @@ static int check_files(const struct daemon_device *device)
 
 /* ---- 5 ---- */
 
-static bool is_listening(int fd)
+/* The value, or -1: it is no socket. */
+static int socket_option(int fd, int option)
 {
-        int listening = 0;
-        socklen_t size = sizeof(listening);
+        int value = -1;
+        socklen_t size = sizeof(value);
 
-        return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
-}
-
-static bool is_stream_socket(int fd)
-{
-        int type = 0;
-        socklen_t size = sizeof(type);
-
-        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+        return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
 }
 
 /* Its mode and group are there when its name is: chmod(2) by the path would follow a link that somebody puts there. */
@@ -184,7 +177,7 @@ static int open_socket(struct socket_file *file)
 
         int fd = fd_dup((int)daemon_options.fd);
 
-        if (fd >= 0 && !is_stream_socket(fd)) {
+        if (fd >= 0 && socket_option(fd, SO_TYPE) != SOCK_STREAM) {
                 fd_close(fd);
                 fd = -ENOTSOCK;
         }
@@ -341,7 +334,7 @@ static void say_waiting(void)
 
 static int serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
-        bool listening = is_listening(*socket);
+        bool listening = socket_option(*socket, SO_ACCEPTCONN) > 0;
         int r = limit_syscalls(daemon_options.seccomp);
 
         if (r < 0)

@@ -128,21 +128,17 @@ static int add_row(scmp_filter_ctx filter, uint32_t action, const struct syscall
         return seccomp_rule_add_array(filter, action, (int)row->number, n, conditions);
 }
 
-static bool starts_at_descriptor(const struct syscall_condition *condition)
-{
-        return condition->mask == FROM_DESCRIPTOR && condition->value == 0;
-}
-
 /* The same call from the working directory. */
 static int refuse_paths(scmp_filter_ctx filter, const struct syscall_row *row)
 {
         int r = 0;
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(row->conditions); i++) {
-                struct syscall_row from_here = {.number = row->number, .conditions = {row->conditions[i]}};
+                const struct syscall_condition *condition = &row->conditions[i];
+                struct syscall_row from_here = {.number = row->number, .conditions = {*condition}};
 
-                from_here.conditions[0].value = from_here.conditions[0].mask;
-                if (starts_at_descriptor(&row->conditions[i]))
+                from_here.conditions[0].value = condition->mask;
+                if (condition->mask == FROM_DESCRIPTOR && condition->value == 0)
                         r = add_row(filter, SCMP_ACT_ERRNO(EACCES), &from_here);
         }
         return r;

@@ -205,13 +205,6 @@ static void write_config(struct pci_function *function, unsigned offset, const u
                 function->config_access(function->userdata, offset, size, true);
 }
 
-static void read_config(struct pci_function *function, unsigned offset, uint8_t *data, unsigned size)
-{
-        if (function->config_access)
-                function->config_access(function->userdata, offset, size, false);
-        memcpy(data, function->config + offset, size);
-}
-
 static void access_ecam(void *userdata, uint64_t address, void *data, unsigned size, bool write)
 {
         struct pci *pci = userdata;
@@ -225,8 +218,10 @@ static void access_ecam(void *userdata, uint64_t address, void *data, unsigned s
         if (function && offset <= PCI_CONFIG_SIZE - size) {
                 if (write)
                         write_config(function, offset, data, size);
-                else
-                        read_config(function, offset, data, size);
+                else if (function->config_access)
+                        function->config_access(function->userdata, offset, size, false);
+                if (!write)
+                        memcpy(data, function->config + offset, size);
         } else if (function && !write) {
                 memset(data, 0, size); /* no extended capabilities */
         }

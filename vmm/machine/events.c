@@ -32,17 +32,13 @@ void events_done(struct events *events)
         pthread_mutex_destroy(&events->lock);
 }
 
-static bool may_be_lost(enum machine_event_kind kind)
-{
-        return kind == MACHINE_MAP_REFUSED || kind == MACHINE_UNMAP_REFUSED;
-}
-
 void events_put(struct events *events, const struct machine_event *event)
 {
         struct event_entry *entry = malloc(sizeof(*entry));
+        bool may_be_lost = event->kind == MACHINE_MAP_REFUSED || event->kind == MACHINE_UNMAP_REFUSED;
 
         pthread_mutex_lock(&events->lock);
-        if (entry && (events->count < MAX_EVENTS || !may_be_lost(event->kind))) {
+        if (entry && (events->count < MAX_EVENTS || !may_be_lost)) {
                 entry->event = *event;
                 TAILQ_INSERT_TAIL(&events->list, entry, entry);
                 events->count++;

@@ -102,11 +102,6 @@ static uint8_t pop_input(struct serial *serial)
         return byte;
 }
 
-static void drop_input(struct serial *serial)
-{
-        serial->first = serial->count = 0;
-}
-
 /* In a loop the modem's lines are what the guest drives itself. */
 static void update_modem(struct serial *serial)
 {
@@ -141,7 +136,7 @@ static void write_fifo_control(struct serial *serial, uint8_t value)
         bool fifos = value & UART_FCR_ENABLE_FIFO;
 
         if (fifos != serial->fifos || (fifos && (value & UART_FCR_CLEAR_RCVR)))
-                drop_input(serial);
+                serial->first = serial->count = 0;
         serial->fifos = fifos;
         serial->trigger = fifos ? triggers[value >> 6] : 1;
 }

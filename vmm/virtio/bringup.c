@@ -57,13 +57,6 @@ static const struct device_type *find_configured_type(unsigned virtio_id)
         return NULL;
 }
 
-static unsigned usual_queues(unsigned virtio_id)
-{
-        const struct device_type *type = find_configured_type(virtio_id);
-
-        return type ? type->queues : 1;
-}
-
 /* What is asked for at one back-end. */
 struct answers {
         uint64_t device_features;
@@ -138,6 +131,7 @@ static int negotiate(struct virtio *virtio, struct answers *answers, const struc
 
 static int count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
+        const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
         unsigned wanted = virtio->options.device.queues, most = MAX_QUEUES;
 
         if (has_protocol(virtio, ORIEL_PROTOCOL_F_MQ)) {
@@ -146,7 +140,7 @@ static int count_queues(struct virtio *virtio, struct answers *answers, const st
                 if (r < 0)
                         return explain(reason, "GET_QUEUE_NUM", r);
         } else if (wanted == 0) {
-                wanted = usual_queues(virtio->options.device.virtio_id);
+                wanted = type ? type->queues : 1;
         }
         answers->n_queues = wanted ? wanted : most;
         if (most == 0 || answers->n_queues > most)

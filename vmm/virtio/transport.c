@@ -204,13 +204,6 @@ static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 }
 
 /* The three addresses, in halves. */
-static uint64_t *queue_address(struct queue *queue, unsigned offset)
-{
-        uint64_t *const addresses[] = {&queue->descriptor, &queue->driver, &queue->device};
-
-        return addresses[(offset - VIRTIO_PCI_COMMON_Q_DESCLO) / 8];
-}
-
 static void access_queue_address(struct virtio *virtio, unsigned offset, uint32_t *value, bool write)
 {
         struct queue *queue = selected(virtio);
@@ -219,7 +212,8 @@ static void access_queue_address(struct virtio *virtio, unsigned offset, uint32_
         if (!queue)
                 return;
 
-        uint64_t *address = queue_address(queue, offset);
+        uint64_t *const addresses[] = {&queue->descriptor, &queue->driver, &queue->device};
+        uint64_t *address = addresses[(offset - VIRTIO_PCI_COMMON_Q_DESCLO) / 8];
 
         if (!write)
                 *value = (uint32_t)(*address >> shift);

@@ -109,8 +109,9 @@ static void give_zeros_back(struct window *window, uint64_t size)
 
 /* ---- the placement; with the region's lock ---- */
 
-static void share(struct window *window, struct oriel_mapping *mapping)
+static void share(void *userdata, struct oriel_mapping *mapping)
 {
+        struct window *window = userdata;
         const uint64_t address = atomic_load(&window->address);
         const struct view view = view_of(mapping);
         const struct oriel_memory_region region = {
@@ -174,11 +175,6 @@ struct visit {
         uint64_t offset; /* of the one */
         bool any;
 };
-
-static void share_one(void *userdata, struct oriel_mapping *mapping)
-{
-        share(userdata, mapping);
-}
 
 static void take_back_one(void *userdata, struct oriel_mapping *mapping)
 {
@@ -265,7 +261,7 @@ int window_show(struct window *window, uint64_t address)
         window->slot = r;
         /* What is mapped from here on is shared when it is placed. */
         atomic_store(&window->address, address);
-        oriel_region_each(window->region, share_one, window);
+        oriel_region_each(window->region, share, window);
         return 0;
 }
 

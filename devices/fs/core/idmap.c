@@ -23,19 +23,14 @@ static const struct form {
         {"forbid-guest", true, false, ID_FORBID}, {"map", true, true, ID_SHIFT},
 };
 
-static bool overlap(const struct id_rule *a, const struct id_rule *b)
-{
-        return a->from < b->from + b->count && b->from < a->from + a->count;
-}
-
 static const char *add(struct id_rules *rules, struct id_rule rule)
 {
         if (!id_range_valid(rule.from, rule.count) || !id_range_valid(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
                 return "a range has at least one id, and none above 4294967294";
         if (rules->n == ID_MAP_MAX)
                 return "too many ranges";
-        for (size_t i = 0; i < rules->n; i++)
-                if (overlap(&rules->rules[i], &rule))
+        for (const struct id_rule *other = rules->rules; other < rules->rules + rules->n; other++)
+                if (other->from < rule.from + rule.count && rule.from < other->from + other->count)
                         return "its range overlaps another's";
         rules->rules[rules->n++] = rule;
         return NULL;

@@ -12,17 +12,13 @@
 
 #include <fcntl.h>
 
-static void handle_free(struct handle *handle)
+void handle_put(struct handle *handle)
 {
+        if (!handle || atomic_fetch_sub(&handle->refs, 1) > 1)
+                return;
         fd_close(handle->fd);
         pthread_mutex_destroy(&handle->lock);
         free(handle);
-}
-
-void handle_put(struct handle *handle)
-{
-        if (handle && atomic_fetch_sub(&handle->refs, 1) == 1)
-                handle_free(handle);
 }
 
 /* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */

@@ -46,12 +46,6 @@ static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
         return inode;
 }
 
-/* One that has no name left, but for the guest, could not be opened by its handle once nobody has it open. */
-static bool is_named(const struct inode *inode, const struct statx *stat)
-{
-        return stat->stx_nlink > 0 || inode->links_unknown;
-}
-
 /* Its descriptor is taken back, unless somebody uses it. */
 static bool spare_descriptor(struct fs *fs, struct inode *inode)
 {
@@ -60,8 +54,9 @@ static bool spare_descriptor(struct fs *fs, struct inode *inode)
         struct statx stat;
         int fd = -1;
 
+        /* One that has no name left, but for the guest, could not be opened by its handle once nobody has it open. */
         if (file_id_of(inode->fd, &file) == 0 && attributes_read(fs, inode->fd, "", &stat) == 0 &&
-            is_named(inode, &stat))
+            (stat.stx_nlink > 0 || inode->links_unknown))
                 mount = mount_ref(fs, inode->fd, &stat);
         if (!mount)
                 return false;

@@ -165,11 +165,6 @@ void xattr_map_free(struct xattr_map *map)
         free(map);
 }
 
-static bool begins_with(const char *name, const char *prefix)
-{
-        return strncmp(name, prefix, strlen(prefix)) == 0;
-}
-
 static int join(const char *prepend, const char *name, char host[XATTR_NAME_SIZE])
 {
         int size = snprintf(host, XATTR_NAME_SIZE, "%s%s", prepend, name);
@@ -181,8 +176,9 @@ static const struct rule *find_rule(const struct xattr_map *map, enum scope scop
 {
         for (size_t i = 0; i < map->n; i++) {
                 const struct rule *rule = &map->rules[i];
+                const char *prefix = scope == CLIENT ? rule->key : rule->prepend;
 
-                if (rule->scope & scope && begins_with(name, scope == CLIENT ? rule->key : rule->prepend))
+                if (rule->scope & scope && strncmp(name, prefix, strlen(prefix)) == 0)
                         return rule;
         }
         return NULL;

@@ -188,11 +188,6 @@ static void finish(struct fs *fs, struct waiting_lock **at, int result)
         free(item);
 }
 
-static void remember(struct waiting_locks *waiting, uint64_t unique)
-{
-        waiting->interrupted[waiting->n_interrupted++ % REMEMBERED_INTERRUPTS] = unique;
-}
-
 void waiting_interrupt(struct fs *fs, uint64_t unique)
 {
         struct waiting_locks *waiting = &fs->waiting;
@@ -204,7 +199,7 @@ void waiting_interrupt(struct fs *fs, uint64_t unique)
         if (*at)
                 finish(fs, at, -EINTR);
         else
-                remember(waiting, unique);
+                waiting->interrupted[waiting->n_interrupted++ % REMEMBERED_INTERRUPTS] = unique;
         pthread_mutex_unlock(&waiting->lock);
 }
 

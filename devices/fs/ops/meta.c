@@ -146,23 +146,18 @@ static bool brings_times(const struct request *request)
         return request->fs->features & FUSE_WRITEBACK_CACHE && !(request->in.setattr.valid & ~brought);
 }
 
-/* What there is to say of a file that is gone. */
-static ssize_t reply_gone(struct request *request, const struct node *node)
-{
-        const struct fuse_attr_out out = {.attr = {.ino = node->inode->id.key.number, .mode = node->inode->type}};
-
-        return reply(request, &out, sizeof(out));
-}
-
 ssize_t op_setattr(struct request *request)
 {
         NODE(node);
 
         int r = node_get_linked(request->fs, request->header.nodeid, &node);
 
-        /* An error would be told to whoever calls syncfs(2) next. */
-        if (r == -ESTALE && node.inode && brings_times(request))
-                return reply_gone(request, &node);
+        /* All there is to say of a file that is gone: an error would be told to whoever calls syncfs(2) next. */
+        if (r == -ESTALE && node.inode && brings_times(request)) {
+                const struct fuse_attr_out out = {.attr = {.ino = node.inode->id.key.number, .mode = node.inode->type}};
+
+                return reply(request, &out, sizeof(out));
+        }
         if (r == 0)
                 r = change_attributes(&node, &request->in.setattr);
         return r < 0 ? r : reply_attributes(request, &node);

@@ -113,19 +113,6 @@ static uint16_t alignment(const struct fs *fs, uint64_t flags)
         return fs->window.usable ? (uint16_t)__builtin_ctzll(fs->window.page) : impossible_alignment;
 }
 
-static bool wants_all_mapped(const struct fuse_init_in *in)
-{
-        return (offered_flags(in) & wanted_for_window) == FUSE_MAP_ALIGNMENT;
-}
-
-/* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
-static ssize_t offer_our_version(struct request *request)
-{
-        const struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
-
-        return reply(request, &out, sizeof(out));
-}
-
 void session_forget(struct fs *fs)
 {
         fs->ready = false;
@@ -154,9 +141,11 @@ ssize_t op_init(struct request *request)
 {
         struct fs *fs = request->fs;
         const struct fuse_init_in *in = &request->in.init;
+        const struct fuse_init_out ours = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
 
+        /* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
         if (in->major > FUSE_KERNEL_VERSION)
-                return offer_our_version(request);
+                return reply(request, &ours, sizeof(ours));
         if (in->major < FUSE_KERNEL_VERSION || in->minor < oldest_minor)
                 return -EPROTO;
 
@@ -171,7 +160,7 @@ ssize_t op_init(struct request *request)
                 log_error(&fs->options.log, "%s", insisted);
                 return -EOPNOTSUPP;
         }
-        if (fs->window.size > 0 && wants_all_mapped(in))
+        if (fs->window.size > 0 && (offered_flags(in) & wanted_for_window) == FUSE_MAP_ALIGNMENT)
                 flags |= FUSE_MAP_ALIGNMENT;
 
         const struct fuse_init_out out = {

@@ -128,11 +128,6 @@ static void put_io(struct writer *aml, unsigned port, unsigned size)
         PUT_FIELDS(aml, {1, RESOURCE_IO}, {1, 1} /* 16 bits are decoded */, {2, port}, {2, port}, {1, 1}, {1, size});
 }
 
-static void put_irq(struct writer *aml, unsigned pin)
-{
-        PUT_FIELDS(aml, {1, RESOURCE_IRQ}, {2, 1u << pin});
-}
-
 static void put_fixed_memory(struct writer *aml, uint64_t address, uint64_t size)
 {
         PUT_FIELDS(aml, {1, RESOURCE_MEMORY32_FIXED}, {2, 9}, {1, MEMORY_WRITABLE}, {4, address}, {4, size});
@@ -183,7 +178,7 @@ static void put_serial(struct writer *aml)
 
         begin_resources(aml, &device);
         put_io(aml, LAYOUT_SERIAL_PORT, 8);
-        put_irq(aml, LAYOUT_SERIAL_PIN);
+        PUT_FIELDS(aml, {1, RESOURCE_IRQ}, {2, 1 << LAYOUT_SERIAL_PIN});
         end_device(aml, &device);
 }
 
