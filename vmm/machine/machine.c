@@ -90,15 +90,6 @@ static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
         return window && window_read(window, offset, data, size);
 }
 
-static bool mend(struct machine *machine)
-{
-        bool mended = false;
-
-        for (unsigned i = 0; i < machine->n_devices; i++)
-                mended |= virtio_mend(machine->devices[i]);
-        return mended;
-}
-
 /* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
  * only when it is looked at again. */
 static bool mend_for(struct machine *machine, const struct arch_fault *fault, bool all)
@@ -112,7 +103,12 @@ static bool mend_for(struct machine *machine, const struct arch_fault *fault, bo
         if (fault->source && window_at(machine, fault->source, &offset, &device) &&
             virtio_mend_at(device, fault->source))
                 return true;
-        return all && !in_window && mend(machine);
+
+        bool mended = false;
+
+        for (unsigned i = 0; all && !in_window && i < machine->n_devices; i++)
+                mended |= virtio_mend(machine->devices[i]);
+        return mended;
 }
 
 static void do_inspect(void *userdata, unsigned vcpu, bool stuck)

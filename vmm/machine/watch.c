@@ -15,23 +15,15 @@ enum {
         LOOKS_A_SECOND = 1000 / BUSY_MS,
 };
 
-static bool is_mapped(struct virtio *device)
-{
-        struct window *window;
-        bool mapped = false;
-
-        for (unsigned i = 0; !mapped && (window = virtio_get_window(device, i)); i++)
-                mapped = oriel_region_count(window_region(window)) > 0;
-        return mapped;
-}
-
 static bool any_mapped(const struct watch *watch)
 {
-        bool mapped = false;
+        struct window *window;
 
-        for (unsigned i = 0; !mapped && i < watch->n_devices; i++)
-                mapped = is_mapped(watch->devices[i]);
-        return mapped;
+        for (unsigned i = 0; i < watch->n_devices; i++)
+                for (unsigned j = 0; (window = virtio_get_window(watch->devices[i], j)); j++)
+                        if (oriel_region_count(window_region(window)) > 0)
+                                return true;
+        return false;
 }
 
 static void *run(void *userdata)

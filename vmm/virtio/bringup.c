@@ -219,24 +219,17 @@ static int ask_regions(struct virtio *virtio, struct answers *answers, const str
 
 /* ---- the first back-end, and the next ---- */
 
-static unsigned count_windows(const struct virtio *virtio)
-{
-        unsigned n = 0;
-
-        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
-                n += virtio->shmem_sizes[i] > 0;
-        return n;
-}
-
 static int make_windows(struct virtio *virtio, const struct reason *reason)
 {
-        unsigned shares = count_windows(virtio) * virtio->options.devices;
+        unsigned windows = 0;
 
+        for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
+                windows += virtio->shmem_sizes[i] > 0;
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
                 struct window_options options = {
                         .shmid = (uint8_t)i,
                         .size = virtio->shmem_sizes[i],
-                        .shares = shares,
+                        .shares = windows * virtio->options.devices,
                         .kvm = virtio->options.kvm,
                         .dma = virtio->options.dma,
                         .allow_remote_files = virtio->options.allow_remote_files,

@@ -299,15 +299,6 @@ static const char *reason(int r)
                                  : strerror(-r);
 }
 
-static bool heal(struct virtio *virtio)
-{
-        bool left = false;
-
-        for (unsigned i = 0; i < virtio->n_windows; i++)
-                left |= window_heal(virtio->windows[i].window);
-        return left;
-}
-
 static void sleep_until_event(struct virtio *virtio, int timeout)
 {
         int front[3];
@@ -348,8 +339,10 @@ static void put_off(struct pause *pause)
 static int timeout_of(struct virtio *virtio, const struct pause *pause, bool taken_away)
 {
         int64_t left = pause->next - now_ms();
-        bool zeros = heal(virtio);
+        bool zeros = false;
 
+        for (unsigned i = 0; i < virtio->n_windows; i++)
+                zeros |= window_heal(virtio->windows[i].window);
         if (oriel_frontend_connected(virtio->frontend) || taken_away)
                 return zeros ? HEAL_MS : -1;
         if (left < 0)

@@ -126,17 +126,14 @@ ssize_t op_open(struct request *request)
         return r < 0 ? r : reply(request, &out, sizeof(out));
 }
 
-/* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
-static int create_new(struct request *request, int directory_fd, int flags)
+/* A new file, for the guest's user. */
+static int create_as_caller(struct request *request, int directory_fd, const char *name, int how)
 {
         const struct fuse_create_in *in = &request->in.create;
-        const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
         _cleanup_(credentials_restore) struct credentials saved;
         int r = act_as_caller(request, in->umask, &saved);
 
-        if (r < 0)
-                return r;
-        return sys_result(openat(directory_fd, request->name, how, in->mode & 07777));
+        return r < 0 ? r : sys_result(openat(directory_fd, name, how | O_CLOEXEC, in->mode & 07777));
 }
 
 /* Somebody else was faster. The lookup in @entry stays only if this succeeds. */
@@ -162,7 +159,9 @@ static int open_existing(struct request *request, const struct node *directory, 
 /* An fd and one lookup in @entry, or a negative errno. */
 static int create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
-        _cleanup_(fd_closep) int fd = create_new(request, directory->fd, flags);
+        /* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
+        const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW;
+        _cleanup_(fd_closep) int fd = create_as_caller(request, directory->fd, request->name, how);
 
         if (fd == -EEXIST && !(request->in.create.flags & O_EXCL))
                 return open_existing(request, directory, flags, entry);
@@ -182,21 +181,14 @@ static int create(struct request *request, const struct node *directory, int fla
 static int create_unnamed(struct request *request, const struct node *directory, int flags,
                           struct fuse_entry_out *entry)
 {
-        const struct fuse_create_in *in = &request->in.create;
-        const int how = (flags & ~O_TRUNC) | O_TMPFILE | (int)(in->flags & O_EXCL) | O_CLOEXEC;
-        _cleanup_(credentials_restore) struct credentials saved;
-        int r = act_as_caller(request, in->umask, &saved);
-
-        if (r < 0)
-                return r;
-
-        _cleanup_(fd_closep) int fd =
-                sys_result(openat(request->fs->proc_fd, fd_name(directory->fd).text, how, in->mode & 07777));
+        const int how = (flags & ~O_TRUNC) | O_TMPFILE | (int)(request->in.create.flags & O_EXCL);
+        _cleanup_(fd_closep) int fd = create_as_caller(request, request->fs->proc_fd, fd_name(directory->fd).text, how);
 
         if (fd < 0)
                 return fd;
-        credentials_restore(&saved);
-        r = label_new(request, -1, fd);
+
+        int r = label_new(request, -1, fd);
+
         if (r == 0)
                 r = inode_lookup_open(request->fs, fd, &directory->inode->id.key, entry);
         return r < 0 ? r : fd_take(&fd);

@@ -18,26 +18,13 @@
 static const uint32_t max_removals = 65536 / sizeof(struct fuse_removemapping_one);
 
 /* Whole pages within the window: the guest may name the last page in part. */
-static int range_to_map(const struct window *window, uint64_t start, uint64_t size, struct oriel_range *out)
-{
-        struct oriel_range range = {.start = start};
-
-        if (size == 0 || !is_aligned(start, window->page) || !checked_round_up(size, window->page, &range.size))
-                return -EINVAL;
-        if (!range_within(range, window->size))
-                return -EINVAL;
-        *out = range;
-        return 0;
-}
-
 static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, struct window_view *view)
 {
-        const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
-        int r = range_to_map(&fs->window, in->moffset, in->len, &view->range);
+        const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE, page = fs->window.page;
 
-        if (r < 0)
-                return r;
-        if (in->flags & ~known || !is_aligned(in->foffset, fs->window.page) ||
+        view->range.start = in->moffset;
+        if (in->len == 0 || !is_aligned(in->moffset, page) || !checked_round_up(in->len, page, &view->range.size) ||
+            !range_within(view->range, fs->window.size) || in->flags & ~known || !is_aligned(in->foffset, page) ||
             !range_within((struct oriel_range){in->foffset, view->range.size}, INT64_MAX))
                 return -EINVAL;
         view->file_offset = in->foffset;

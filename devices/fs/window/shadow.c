@@ -458,19 +458,6 @@ static int enter(struct shadow *shadow)
         return r;
 }
 
-/* With the file's lock. */
-static void note_loss(struct shadow *shadow, int error)
-{
-        struct shadowed_file *file = shadow->of;
-
-        if (file->lost < 0)
-                return;
-        pthread_mutex_lock(&shadow->shadows->lock);
-        file->refs++;
-        pthread_mutex_unlock(&shadow->shadows->lock);
-        file->lost = error;
-}
-
 static void leave(struct shadow *shadow)
 {
         struct shadowed_file *file = shadow->of;
@@ -479,8 +466,12 @@ static void leave(struct shadow *shadow)
 
         int r = sync_one(shadow, WHOLE_FILE, NOTHING);
 
-        if (r < 0)
-                note_loss(shadow, r);
+        if (r < 0 && file->lost == 0) {
+                pthread_mutex_lock(&shadow->shadows->lock);
+                file->refs++;
+                pthread_mutex_unlock(&shadow->shadows->lock);
+                file->lost = r;
+        }
         LIST_REMOVE(shadow, entry);
         atomic_fetch_sub(&shadow->shadows->n, 1);
         pthread_mutex_unlock(&file->lock);

@@ -280,18 +280,6 @@ static void settle_map(struct window *window, const struct piece *piece, bool pl
         free_mapping(gone);
 }
 
-/* With the lock: as many as can be submitted. */
-static int submit_pieces(struct window *window, struct piece *pieces, unsigned n, unsigned *submitted)
-{
-        int r = 0;
-
-        for (*submitted = 0; r == 0 && *submitted < n;) {
-                r = submit_map(window, &pieces[*submitted]);
-                *submitted += r == 0;
-        }
-        return r;
-}
-
 /* All of @pieces, which are side by side in @range, or none. */
 static int map_pieces(struct window *window, struct oriel_range range, struct piece *pieces, unsigned n)
 {
@@ -303,7 +291,8 @@ static int map_pieces(struct window *window, struct oriel_range range, struct pi
         for (uint64_t tries = batches_needed(window); r == -EBUSY && tries > 0; tries--) {
                 pthread_mutex_lock(&window->lock);
                 if (submit_unmaps(window, range, &batch))
-                        r = submit_pieces(window, pieces, n, &submitted);
+                        for (submitted = 0, r = 0; r == 0 && submitted < n; submitted += r == 0)
+                                r = submit_map(window, &pieces[submitted]);
                 pthread_mutex_unlock(&window->lock);
                 window_wait(window, &batch);
         }
