@@ -196,12 +196,19 @@ static int read_xattr_options(void)
         return r < 0 ? fail("--xattrmap: %s", strerror(-r)) : -1;
 }
 
+/* A number or size that is a part of the value of option @name. */
+static bool read_value(const char *name, enum option_kind kind, void *target, const char *text)
+{
+        const struct option_row row = {name, kind, target};
+        char storage[64], why[128];
+
+        return strlen(text) < sizeof(storage) && option_parts_parse(&row, 1, true, text, storage, why, sizeof(why));
+}
+
 /* "never", "always", "auto" or "auto=SIZE". */
 static int read_dax_policy(void)
 {
         static const char with_size[] = "auto=";
-        struct option_row size = {"dax", OPTION_SIZE, &fs_command_line.fs.dax_from};
-        char storage[64], why[128];
 
         if (!fs_command_line.dax || strcmp(fs_command_line.dax, "always") == 0)
                 return -1;
@@ -212,10 +219,9 @@ static int read_dax_policy(void)
         fs_command_line.fs.dax_from = 1 << 20;
         if (strcmp(fs_command_line.dax, "auto") == 0)
                 return -1;
-        if (strncmp(fs_command_line.dax, with_size, strlen(with_size)) != 0 ||
-            strlen(fs_command_line.dax) >= sizeof(storage))
+        if (strncmp(fs_command_line.dax, with_size, strlen(with_size)) != 0)
                 return daemon_usage("--dax: never, always, auto or auto=SIZE");
-        if (option_parts_parse(&size, 1, true, fs_command_line.dax + strlen(with_size), storage, why, sizeof(why)))
+        if (read_value("dax", OPTION_SIZE, &fs_command_line.fs.dax_from, fs_command_line.dax + strlen(with_size)))
                 return -1;
         return daemon_usage("--dax=auto=SIZE: SIZE is a number of bytes, such as 64K");
 }
@@ -223,17 +229,13 @@ static int read_dax_policy(void)
 /* "off", or how many. */
 static int read_parked(void)
 {
-        struct option_row number = {"parked", OPTION_NUMBER, &fs_command_line.fs.max_parked};
-        char storage[64], why[128];
-
         if (!fs_command_line.parked)
                 return -1;
         fs_command_line.fs.no_parked =
                 strcmp(fs_command_line.parked, "off") == 0 || strcmp(fs_command_line.parked, "0") == 0;
         if (fs_command_line.fs.no_parked)
                 return -1;
-        if (strlen(fs_command_line.parked) < sizeof(storage) &&
-            option_parts_parse(&number, 1, true, fs_command_line.parked, storage, why, sizeof(why)))
+        if (read_value("parked", OPTION_NUMBER, &fs_command_line.fs.max_parked, fs_command_line.parked))
                 return -1;
         return daemon_usage("--parked: a number of files, or off");
 }

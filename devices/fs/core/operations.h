@@ -58,10 +58,9 @@ void drop_mapped_capability(const struct fs *fs, int fd);
 
 /* In devices/fs/ops/. */
 operation_handler op_batch_forget, op_copy_file_range, op_copy_file_range_64, op_create, op_destroy, op_fallocate,
-        op_flush, op_forget, op_fsync, op_fsyncdir, op_getattr, op_getlk, op_getxattr, op_init, op_interrupt, op_link,
-        op_listxattr, op_lookup, op_lseek, op_mkdir, op_mknod, op_open, op_opendir, op_read, op_readdir, op_readdirplus,
-        op_readlink, op_release, op_releasedir, op_removemapping, op_removexattr, op_rename, op_rename2, op_rmdir,
-        op_setattr, op_setlk, op_setlkw, op_setupmapping, op_setxattr, op_statfs, op_statx, op_symlink, op_syncfs,
-        op_tmpfile, op_unlink, op_write;
+        op_flush, op_forget, op_fsync, op_getattr, op_getlk, op_getxattr, op_init, op_interrupt, op_link, op_listxattr,
+        op_lookup, op_lseek, op_mkdir, op_mknod, op_open, op_opendir, op_read, op_readdir, op_readlink, op_release,
+        op_releasedir, op_removemapping, op_removexattr, op_rename, op_rename2, op_setattr, op_setlk, op_setupmapping,
+        op_setxattr, op_statfs, op_statx, op_symlink, op_syncfs, op_unlink, op_write;
 
 #endif

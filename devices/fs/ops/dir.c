@@ -127,7 +127,7 @@ static bool has_no_name(int fd)
 
 /* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. A
  * directory that was removed meanwhile has none that lies behind its beginning: there is its end. */
-static ssize_t list(struct request *request, bool plus)
+ssize_t op_readdir(struct request *request)
 {
         const struct fuse_read_in *in = &request->in.read;
         _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, HANDLE_DIRECTORY);
@@ -140,7 +140,11 @@ static ssize_t list(struct request *request, bool plus)
         cursor_limit(&request->out, in->size);
 
         const struct listing listing = {
-                request->fs, handle, &request->out, plus, root_number(request->fs, handle),
+                .fs = request->fs,
+                .handle = handle,
+                .out = &request->out,
+                .plus = request->header.opcode == FUSE_READDIRPLUS,
+                .root_number = root_number(request->fs, handle),
         };
 
         pthread_mutex_lock(&handle->lock);
@@ -154,14 +158,4 @@ static ssize_t list(struct request *request, bool plus)
         size_t written = in->size - request->out.left;
 
         return written > 0 ? (ssize_t)written : r;
-}
-
-ssize_t op_readdir(struct request *request)
-{
-        return list(request, false);
-}
-
-ssize_t op_readdirplus(struct request *request)
-{
-        return list(request, true);
 }

@@ -164,9 +164,10 @@ ssize_t op_release(struct request *request)
         return r;
 }
 
-static ssize_t sync_handle(struct request *request, enum handle_kind kind)
+ssize_t op_fsync(struct request *request)
 {
         const struct fuse_fsync_in *in = &request->in.fsync;
+        const enum handle_kind kind = request->header.opcode == FUSE_FSYNCDIR ? HANDLE_DIRECTORY : HANDLE_FILE;
         _cleanup_(handle_putp) struct handle *handle = handle_get(request->fs, in->fh, kind);
 
         if (!handle)
@@ -179,16 +180,6 @@ static ssize_t sync_handle(struct request *request, enum handle_kind kind)
         if (r < 0)
                 return r;
         return sys_result((in->fsync_flags & FUSE_FSYNC_FDATASYNC) ? fdatasync(handle->fd) : fsync(handle->fd));
-}
-
-ssize_t op_fsync(struct request *request)
-{
-        return sync_handle(request, HANDLE_FILE);
-}
-
-ssize_t op_fsyncdir(struct request *request)
-{
-        return sync_handle(request, HANDLE_DIRECTORY);
 }
 
 ssize_t op_lseek(struct request *request)

@@ -138,21 +138,13 @@ static ssize_t lock_whole(struct request *request, bool wait)
         return r;
 }
 
-static ssize_t set_lock(struct request *request, bool wait)
+ssize_t op_setlk(struct request *request)
 {
+        const bool wait = request->header.opcode == FUSE_SETLKW;
+
         if (!is_offered(request))
                 return -ENOSYS;
         return request->in.lk.lk_flags & FUSE_LK_FLOCK ? lock_whole(request, wait) : lock_part(request, wait);
-}
-
-ssize_t op_setlk(struct request *request)
-{
-        return set_lock(request, false);
-}
-
-ssize_t op_setlkw(struct request *request)
-{
-        return set_lock(request, true);
 }
 
 /* The one that was named may wait for a lock; everything else will be answered all the same. */

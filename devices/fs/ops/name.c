@@ -143,22 +143,13 @@ static int check_no_submount(const struct node *directory, const char *name)
         return inode_check_no_submount(directory->fs, directory->fd, &directory->inode->id.key, name);
 }
 
-static ssize_t remove_name(struct request *request, int flags)
+ssize_t op_unlink(struct request *request)
 {
+        const int flags = request->header.opcode == FUSE_RMDIR ? AT_REMOVEDIR : 0;
         const struct node *directory = &request->node;
         int r = flags & AT_REMOVEDIR ? check_no_submount(directory, request->name) : 0;
 
         return r < 0 ? r : node_name_result(directory, sys_result(unlinkat(directory->fd, request->name, flags)));
-}
-
-ssize_t op_unlink(struct request *request)
-{
-        return remove_name(request, 0);
-}
-
-ssize_t op_rmdir(struct request *request)
-{
-        return remove_name(request, AT_REMOVEDIR);
 }
 
 static ssize_t rename_to(struct request *request, uint64_t new_directory, unsigned flags)

@@ -194,10 +194,7 @@ static int create_unnamed(struct request *request, const struct node *directory,
         return r < 0 ? r : fd_take(&fd);
 }
 
-typedef int create_function(struct request *request, const struct node *directory, int flags,
-                            struct fuse_entry_out *entry);
-
-static ssize_t create_and_open(struct request *request, create_function *make)
+ssize_t op_create(struct request *request)
 {
         struct fs *fs = request->fs;
         struct {
@@ -212,7 +209,8 @@ static ssize_t create_and_open(struct request *request, create_function *make)
         if (r < 0)
                 return r;
 
-        int fd = make(request, &request->node, flags, &out.entry);
+        int fd = request->header.opcode == FUSE_TMPFILE ? create_unnamed(request, &request->node, flags, &out.entry)
+                                                        : create(request, &request->node, flags, &out.entry);
 
         if (fd < 0)
                 return fd;
@@ -226,14 +224,4 @@ static ssize_t create_and_open(struct request *request, create_function *make)
                 return r;
         }
         return reply(request, &out, sizeof(out));
-}
-
-ssize_t op_create(struct request *request)
-{
-        return create_and_open(request, create);
-}
-
-ssize_t op_tmpfile(struct request *request)
-{
-        return create_and_open(request, create_unnamed);
 }
