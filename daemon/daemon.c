@@ -126,11 +126,6 @@ static int open_log(const struct daemon_device *device)
         return r < 0 ? fail("--syslog: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int check_files(const struct daemon_device *device)
-{
-        return device->check_files ? device->check_files() : STATUS_SUCCESS;
-}
-
 /* ---- 5 ---- */
 
 /* The value, or -1: it is no socket. */
@@ -373,7 +368,8 @@ static int run(const struct daemon_device *device)
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
         if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
-            check_files(device) != STATUS_SUCCESS || rehearse(device, &files, signals) != STATUS_SUCCESS)
+            (device->check_files && device->check_files() != STATUS_SUCCESS) ||
+            rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = open_socket(&files.socket);
         if (socket < 0)

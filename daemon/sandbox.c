@@ -325,38 +325,24 @@ static int restrict_mounts(const char *dir)
         return (int)syscall(SYS_mount_setattr, AT_FDCWD, dir, AT_RECURSIVE, &attributes, sizeof(attributes));
 }
 
-/* Nothing is in it, and nothing can be made there. Where it is mounted is no matter, as all else goes out of sight. */
-static int mount_empty(const char **dir)
-{
-        *dir = "/proc";
-        return mount("empty", *dir, "tmpfs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, "size=4k");
-}
-
-static int mount_root(const char *dir)
-{
-        if (mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
-                return failed("mounting the shared directory");
-        if (restrict_mounts(dir) < 0)
-                return failed("mounting the shared directory without devices");
-        return 0;
-}
-
 /* @dir becomes the root, and the rest goes out of sight. File systems that are mounted below it later still come to be
  * seen (MS_SLAVE). */
 static int pivot(const char *dir)
 {
-        int r = 0;
+        /* Where an empty one is mounted is no matter, as all else goes out of sight. */
+        const char *root = dir ? dir : "/proc";
 
         if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
                 return failed("making mounts one's own");
-        if (dir)
-                r = mount_root(dir);
-        else if (mount_empty(&dir) < 0)
-                r = failed("mounting an empty directory");
-        if (r < 0)
-                return r;
-        if (chdir(dir) < 0)
-                return failed(dir);
+        if (dir && mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
+                return failed("mounting the shared directory");
+        if (dir && restrict_mounts(dir) < 0)
+                return failed("mounting the shared directory without devices");
+        /* Nothing is in it, and nothing can be made there. */
+        if (!dir && mount("empty", root, "tmpfs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, "size=4k") < 0)
+                return failed("mounting an empty directory");
+        if (chdir(root) < 0)
+                return failed(root);
         if (syscall(SYS_pivot_root, ".", ".") < 0)
                 return errno == EINVAL ? cover_root() : failed("pivot_root");
         if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
@@ -366,15 +352,11 @@ static int pivot(const char *dir)
 
 static int enter_namespace(const struct sandbox_options *options, int *proc_fd)
 {
-        int fd = open_proc(true), r;
+        _cleanup_(fd_closep) int fd = open_proc(true);
+        int r = fd < 0 ? fd : pivot(options->root);
 
-        if (fd < 0)
-                return fd;
-        r = pivot(options->root);
-        if (r < 0)
-                fd_close(fd);
-        else
-                *proc_fd = fd;
+        if (r == 0)
+                *proc_fd = fd_take(&fd);
         return r;
 }
 

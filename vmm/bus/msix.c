@@ -153,19 +153,6 @@ static void update_source(struct msix *msix, struct source *source)
                 connect_source(msix, source);
 }
 
-static void update_all(struct msix *msix)
-{
-        for (unsigned i = 0; i < msix->n_sources; i++)
-                update_source(msix, &msix->sources[i]);
-}
-
-static void update_vector(struct msix *msix, unsigned vector)
-{
-        for (unsigned i = 0; i < msix->n_sources; i++)
-                if (msix->sources[i].vector == vector)
-                        update_source(msix, &msix->sources[i]);
-}
-
 /* ---- */
 
 void msix_reset(struct msix *msix)
@@ -203,7 +190,9 @@ static void entry_changed(struct msix *msix, unsigned vector, const struct entry
 
         if (message && msix->routes[vector] >= 0)
                 set_route(msix, (uint16_t)vector);
-        update_vector(msix, vector);
+        for (unsigned i = 0; i < msix->n_sources; i++)
+                if (msix->sources[i].vector == vector)
+                        update_source(msix, &msix->sources[i]);
 }
 
 void msix_access_table(struct msix *msix, uint64_t offset, void *data, unsigned size, bool write)
@@ -253,5 +242,6 @@ void msix_config_written(struct msix *msix, unsigned offset, unsigned size)
                 return;
         LOCKED(&msix->lock);
         msix->flags = pci_get16(msix->function, flags);
-        update_all(msix);
+        for (unsigned i = 0; i < msix->n_sources; i++)
+                update_source(msix, &msix->sources[i]);
 }

@@ -26,10 +26,8 @@ struct qmp {
         unsigned n_clients;
 };
 
-static void fail_with(struct qmp_error *error, const char *class, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
-
-static void fail_with(struct qmp_error *error, const char *class, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void fail_with(struct qmp_error *error, const char *class,
+                                                            const char *format, ...)
 {
         va_list arguments;
 

@@ -73,10 +73,8 @@ struct reason {
         size_t size;
 };
 
-static int because(const struct reason *reason, int error, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
-
-static int because(const struct reason *reason, int error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int because(const struct reason *reason, int error, const char *format,
+                                                         ...)
 {
         va_list arguments;
 

@@ -57,27 +57,6 @@ struct shadow {
         uint8_t *file;       /* the file itself, if writable: a store there can't make it longer */
 };
 
-static void put_file(struct shadows *shadows, struct shadowed_file *file);
-
-int shadows_init(struct shadows *shadows, const struct oriel_log *log)
-{
-        *shadows = (struct shadows){.log = log};
-        shadows->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (shadows->wake_fd < 0)
-                return -errno;
-        return -pthread_mutex_init(&shadows->lock, NULL);
-}
-
-void shadows_done(struct shadows *shadows)
-{
-        if (shadows->wake_fd < 0)
-                return;
-        while (!LIST_EMPTY(&shadows->files))
-                put_file(shadows, LIST_FIRST(&shadows->files));
-        shadows->wake_fd = fd_close(shadows->wake_fd);
-        pthread_mutex_destroy(&shadows->lock);
-}
-
 /* ---- bringing together ---- */
 
 /* How much of the shadow is in a file of @size bytes, or below an offset of it. */
@@ -315,6 +294,25 @@ static void put_file(struct shadows *shadows, struct shadowed_file *file)
                 return;
         pthread_mutex_destroy(&file->lock);
         free(file);
+}
+
+int shadows_init(struct shadows *shadows, const struct oriel_log *log)
+{
+        *shadows = (struct shadows){.log = log};
+        shadows->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (shadows->wake_fd < 0)
+                return -errno;
+        return -pthread_mutex_init(&shadows->lock, NULL);
+}
+
+void shadows_done(struct shadows *shadows)
+{
+        if (shadows->wake_fd < 0)
+                return;
+        while (!LIST_EMPTY(&shadows->files))
+                put_file(shadows, LIST_FIRST(&shadows->files));
+        shadows->wake_fd = fd_close(shadows->wake_fd);
+        pthread_mutex_destroy(&shadows->lock);
 }
 
 /* NULL is accepted. */
