@@ -33,9 +33,9 @@ struct msix {
         pthread_mutex_t lock;
         uint16_t flags; /* the control register, as written last */
         unsigned n_vectors, n_sources;
-        struct entry *entries;
-        int *routes; /* of KVM, -1: not needed yet */
-        struct source *sources;
+        struct entry entries[MSIX_MAX_VECTORS];
+        int routes[MSIX_MAX_VECTORS]; /* of KVM, -1: not needed yet */
+        struct source sources[MSIX_MAX_VECTORS];
 };
 
 static void reset_entries(struct msix *msix)
@@ -64,7 +64,7 @@ DEFINE_CLEANUP(struct msix *, msix_free);
 
 int msix_new(const struct msix_options *options, struct msix **out)
 {
-        if (options->vectors < 1 || options->vectors > MSIX_MAX_VECTORS)
+        if (options->vectors < 1 || options->vectors > MSIX_MAX_VECTORS || options->n_sources > MSIX_MAX_VECTORS)
                 return -EINVAL;
 
         _cleanup_(msix_freep) struct msix *msix = calloc(1, sizeof(*msix));
@@ -74,11 +74,6 @@ int msix_new(const struct msix_options *options, struct msix **out)
         pthread_mutex_init(&msix->lock, NULL);
         msix->kvm = options->kvm;
         msix->function = options->function;
-        msix->entries = calloc(options->vectors, sizeof(*msix->entries));
-        msix->routes = calloc(options->vectors, sizeof(*msix->routes));
-        msix->sources = calloc(options->n_sources, sizeof(*msix->sources));
-        if (!msix->entries || !msix->routes || !msix->sources)
-                return -ENOMEM;
         msix->n_vectors = options->vectors;
         msix->n_sources = options->n_sources;
         for (unsigned i = 0; i < msix->n_vectors; i++)
@@ -102,9 +97,6 @@ void msix_free(struct msix *msix)
         if (msix->capability)
                 msix_reset(msix);
         pthread_mutex_destroy(&msix->lock);
-        free(msix->entries);
-        free(msix->routes);
-        free(msix->sources);
         free(msix);
 }
 

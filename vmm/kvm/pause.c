@@ -31,6 +31,13 @@ static unsigned started(const struct kvm *kvm)
         return n;
 }
 
+void kvm_request_pause(struct kvm *kvm)
+{
+        LOCKED(&kvm->lock);
+        kvm->paused = true;
+        vcpus_kick(kvm);
+}
+
 void kvm_pause(struct kvm *kvm)
 {
         kvm_pause_until(kvm, INT64_MAX);
@@ -41,20 +48,12 @@ bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
         const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
         int r = 0;
 
+        kvm_request_pause(kvm);
         LOCKED(&kvm->lock);
-        kvm->paused = true;
-        vcpus_kick(kvm);
         while (r == 0 && kvm->parked < started(kvm))
                 r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
 
         return kvm->parked >= started(kvm);
-}
-
-void kvm_request_pause(struct kvm *kvm)
-{
-        LOCKED(&kvm->lock);
-        kvm->paused = true;
-        vcpus_kick(kvm);
 }
 
 bool kvm_paused(struct kvm *kvm)

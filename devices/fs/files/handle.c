@@ -104,24 +104,19 @@ bool handle_is_unused(struct handle *handle)
         return atomic_load(&handle->refs) == 1;
 }
 
-static struct handle *remove_next(struct fs *fs, uint32_t *slot)
-{
-        FS_LOCKED(fs);
-
-        struct handle *handle = ids_next(&fs->handles, slot);
-
-        if (handle)
-                remove_from_table(fs, handle);
-        return handle;
-}
-
 void handles_reset(struct fs *fs)
 {
         struct handle *handle;
         uint32_t slot = 0;
 
-        while ((handle = remove_next(fs, &slot)))
+        do {
+                pthread_mutex_lock(&fs->lock);
+                handle = ids_next(&fs->handles, &slot);
+                if (handle)
+                        remove_from_table(fs, handle);
+                pthread_mutex_unlock(&fs->lock);
                 handle_put(handle);
+        } while (handle);
 }
 
 void handles_done(struct fs *fs)

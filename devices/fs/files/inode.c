@@ -330,24 +330,19 @@ int inodes_init(struct fs *fs)
         return r;
 }
 
-static struct inode *detach_next(struct fs *fs, uint32_t *slot)
-{
-        FS_LOCKED(fs);
-
-        struct inode *inode = ids_next(&fs->inodes, slot);
-
-        if (inode)
-                detach(fs, inode);
-        return inode;
-}
-
 void inodes_reset(struct fs *fs)
 {
         uint32_t slot = FUSE_ROOT_ID + 1;
         struct inode *inode;
 
-        while ((inode = detach_next(fs, &slot)))
+        do {
+                pthread_mutex_lock(&fs->lock);
+                inode = ids_next(&fs->inodes, &slot);
+                if (inode)
+                        detach(fs, inode);
+                pthread_mutex_unlock(&fs->lock);
                 inode_put(fs, inode);
+        } while (inode);
 }
 
 void inodes_done(struct fs *fs)

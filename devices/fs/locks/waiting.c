@@ -131,11 +131,6 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
         return comes_back(&fs->waiting, wanted);
 }
 
-static bool may_wait(const struct fs *fs, struct fs_token token)
-{
-        return !fs->options.may_wait || fs->options.may_wait(fs->options.answered_userdata, token);
-}
-
 /* With the lock: 0 or why it is not to wait. */
 static int refuse_wait(struct fs *fs, const struct waiting_lock *item)
 {
@@ -143,7 +138,9 @@ static int refuse_wait(struct fs *fs, const struct waiting_lock *item)
                 return -EINTR;
         if (is_deadlock(fs, &item->wanted))
                 return -EDEADLK;
-        return may_wait(fs, item->token) ? 0 : -ENOLCK;
+        if (fs->options.may_wait && !fs->options.may_wait(fs->options.answered_userdata, item->token))
+                return -ENOLCK;
+        return 0;
 }
 
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,

@@ -103,14 +103,14 @@ ssize_t op_write(struct request *request)
         return reply(request, &out, sizeof(out));
 }
 
-/* Who closes a file has no lock on it any more, however many other descriptors of it are open. */
-static void drop_locks(struct request *request, uint64_t owner)
+/* Of the locks on node @nodeid, those that @drop drops by @number. */
+static void drop_locks(struct fs *fs, uint64_t nodeid,
+                       bool (*drop)(struct fs *fs, struct inode *inode, uint64_t number), uint64_t number)
 {
         NODE(node);
 
-        if (node_get(request->fs, request->header.nodeid, &node) == 0 &&
-            lock_owner_drop(request->fs, node.inode, owner))
-                waiting_wake(&request->fs->waiting);
+        if (node_get(fs, nodeid, &node) == 0 && drop(fs, node.inode, number))
+                waiting_wake(&fs->waiting);
 }
 
 /* Some file systems report a failed write only when the file is closed. */
@@ -120,21 +120,14 @@ ssize_t op_flush(struct request *request)
 
         if (!handle)
                 return -EBADF;
+        /* Who closes a file has no lock on it any more, however many other descriptors of it are open. */
         if (request->fs->features & FUSE_POSIX_LOCKS)
-                drop_locks(request, request->in.flush.lock_owner);
+                drop_locks(request->fs, request->header.nodeid, lock_owner_drop, request->in.flush.lock_owner);
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
         int r = shadows_error(&hold), fd = r < 0 ? r : fd_dup(handle->fd);
 
         return fd < 0 ? fd : sys_result(close(fd));
-}
-
-static void release_locks(struct fs *fs, const struct handle *handle)
-{
-        NODE(node);
-
-        if (node_get(fs, handle->nodeid, &node) == 0 && lock_owners_close(fs, node.inode, handle->fh))
-                waiting_wake(&fs->waiting);
 }
 
 static int release_file(struct request *request)
@@ -144,7 +137,7 @@ static int release_file(struct request *request)
         if (!handle)
                 return -EBADF;
         if (request->fs->features & FUSE_POSIX_LOCKS)
-                release_locks(request->fs, handle);
+                drop_locks(request->fs, handle->nodeid, lock_owners_close, handle->fh);
 
         HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
 
