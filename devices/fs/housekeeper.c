@@ -35,17 +35,6 @@ struct chore {
         int64_t next; /* when, or INT64_MAX */
 };
 
-/* Host programs unlock without a word, and store so too. */
-static int retry_locks(struct fs *fs)
-{
-        return fs_retry_locks(fs) ? 20 : -1;
-}
-
-static int sync_shadows(struct fs *fs)
-{
-        return fs_sync(fs) ? 1000 : -1;
-}
-
 static void perform_chore(struct chore *chore, struct fs *fs)
 {
         /* Before it, so that what happens meanwhile is looked at again. */
@@ -70,8 +59,8 @@ static void *keep_house(void *userdata)
         struct housekeeper *keeper = userdata;
         struct fs *fs = keeper->fs;
         struct chore chores[N_CHORES] = {
-                {retry_locks, fs_locks_fd(fs), INT64_MAX},
-                {sync_shadows, fs_sync_fd(fs), INT64_MAX},
+                {fs_retry_locks, fs_locks_fd(fs), INT64_MAX},
+                {fs_sync, fs_sync_fd(fs), INT64_MAX},
                 {fs_expire, fs_expire_fd(fs), INT64_MAX},
         };
         struct pollfd fds[N_CHORES + 1];

@@ -127,10 +127,10 @@ static void resume(struct fs *fs)
         pthread_rwlock_unlock(&fs->session);
 }
 
-bool fs_sync(struct fs *fs)
+int fs_sync(struct fs *fs)
 {
         shadows_sync(&fs->window.shadows);
-        return atomic_load(&fs->window.shadows.n) > 0;
+        return atomic_load(&fs->window.shadows.n) > 0 ? 1000 : -1;
 }
 
 int fs_sync_fd(const struct fs *fs)

@@ -126,24 +126,26 @@ void fs_free(struct fs *fs);
 ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const struct iovec *out, unsigned n_out,
                   struct fs_token token);
 
-/* Try again to get the locks that requests wait for. True: some still wait, do so again soon (they may be held by host
- * programs, which tell nobody); the eventfd of fs_locks_fd(), the fs's, is signalled when it should be done at once. */
-bool fs_retry_locks(struct fs *fs);
+/* What is done without a request. Each returns in how many milliseconds to do so again, or -1: when the eventfd beside
+ * it, which is the fs's, is signalled. Each blocks for as long as the file systems do. Any thread; fs_expire() one at
+ * a time. */
+
+/* Try again to get the locks that requests wait for: they may be held by host programs, which tell nobody. */
+int fs_retry_locks(struct fs *fs);
 int fs_locks_fd(const struct fs *fs);
-/* Requests that wait for locks wait no longer (-ENOLCK): those of @queue, all where it is NULL. */
-void fs_give_up_locks(struct fs *fs, const void *queue);
 
 /* Bring what the guest has stored near the ends of files together with the files, where the front-end can't map the
- * files themselves. True: do so again in a second; false: there is nothing of the kind, until the eventfd of
- * fs_sync_fd(), which is the fs's, is signalled. Blocks for as long as the file systems do. Any thread. */
-bool fs_sync(struct fs *fs);
+ * files themselves. Host programs store without a word, too. */
+int fs_sync(struct fs *fs);
 int fs_sync_fd(const struct fs *fs);
 
 /* Let go of what the guest does not have open and the host may want back: the space of files that were deleted, and
- * files that were kept open for the next who opens them. In how many milliseconds to do so again; -1: when the eventfd
- * of fs_expire_fd(), which is the fs's, is signalled. Any thread, one at a time. */
+ * files that were kept open for the next who opens them. */
 int fs_expire(struct fs *fs);
 int fs_expire_fd(const struct fs *fs);
+
+/* Requests that wait for locks wait no longer (-ENOLCK): those of @queue, all where it is NULL. */
+void fs_give_up_locks(struct fs *fs, const void *queue);
 
 /* Go on for a guest that was served by another process before: it will not say FUSE_INIT again. It still knows the
  * root, what it calls anything else by is unknown (ESTALE), so it looks names up anew. Its window is as the other has

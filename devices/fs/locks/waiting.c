@@ -200,7 +200,7 @@ void waiting_interrupt(struct fs *fs, uint64_t unique)
         pthread_mutex_unlock(&waiting->lock);
 }
 
-bool fs_retry_locks(struct fs *fs)
+int fs_retry_locks(struct fs *fs)
 {
         struct waiting_locks *waiting = &fs->waiting;
 
@@ -216,10 +216,10 @@ bool fs_retry_locks(struct fs *fs)
                         finish(fs, at, r);
         }
 
-        bool some = waiting->first;
+        int again_ms = waiting->first ? 20 : -1;
 
         pthread_mutex_unlock(&waiting->lock);
-        return some;
+        return again_ms;
 }
 
 int fs_locks_fd(const struct fs *fs)

@@ -36,7 +36,7 @@ static void *keep(void *userdata)
                 if (fds[0].revents)
                         return NULL;
                 if (n >= 0)
-                        some = fs_retry_locks(guest->client.fs);
+                        some = fs_retry_locks(guest->client.fs) > 0;
         }
 }
 
