@@ -369,7 +369,7 @@ static int load(struct machine *machine, char *why, size_t why_size)
                 .cpus = machine->options.cpus,
                 .mmio64 = machine->space.mmio64,
         };
-        char reason[200];
+        char reason[200] = "";
         struct loader loader = {
                 .memory_fd = kvm_memory_fd(machine->kvm),
                 .image = &image,

@@ -18,7 +18,7 @@ struct mount_point {
 
 /* Those in use; few, so they are looked through. */
 struct mounts {
-        LIST_HEAD(, mount_point) points;
+        LIST_HEAD(mount_points, mount_point) points;
         struct mount_point *root; /* that of the shared directory stays, so that no file has to stand in for it */
 };
 

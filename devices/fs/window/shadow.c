@@ -39,7 +39,7 @@ struct shadowed_file {
         unsigned refs;        /* under the lock of struct shadows */
         atomic_bool wanted;   /* shadows_sync() found it held */
         pthread_mutex_t lock; /* what follows, and the file's contents while there are shadows */
-        LIST_HEAD(, shadow) shadows;
+        LIST_HEAD(shadow_list, shadow) shadows;
         int lost; /* why stores were lost that nobody was told of; it has a reference while it is not 0 */
 };
 

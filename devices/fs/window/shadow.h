@@ -35,7 +35,7 @@ struct shadows {
         int wake_fd;            /* an eventfd, signalled when the first shadow is there */
 
         pthread_mutex_t lock; /* the list and its counts of references; never held over a system call */
-        LIST_HEAD(, shadowed_file) files;
+        LIST_HEAD(shadowed_files, shadowed_file) files;
 };
 
 int shadows_init(struct shadows *shadows, const struct oriel_log *log);
