@@ -275,13 +275,6 @@ static int attach(const struct daemon_device *device, void *object, int fd)
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 
-static int limit_syscalls(enum filter_action action)
-{
-        /* One array, to the linker. */
-        // cppcheck-suppress comparePointers
-        return filter_enter(action, __start_oriel_syscalls, (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls));
-}
-
 /* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
  * already. */
 static int loop(const struct daemon_device *device, void *object, int listener, int signals)
@@ -330,7 +323,10 @@ static void say_waiting(void)
 static int serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
         bool listening = socket_option(*socket, SO_ACCEPTCONN) > 0;
-        int r = limit_syscalls(daemon_options.seccomp);
+        /* One array, to the linker. */
+        // cppcheck-suppress comparePointers
+        const size_t n_rows = (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls);
+        int r = filter_enter(daemon_options.seccomp, __start_oriel_syscalls, n_rows);
 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));

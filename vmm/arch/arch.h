@@ -72,11 +72,11 @@ extern const struct arch_fault_stat arch_fault_stats[ARCH_FAULT_STATS];
 
 /* ---- booting ---- */
 
-/* Fill guest memory, which is all zeros, with the kernel, what it is told, and what describes the machine; then set vcpu
- * 0 up to begin there. Files are read with pread(), so that a reset can do it again; they stay the caller's. Nothing in
- * the files is trusted. On failure the loader's @why is one line without the file's name: what is wrong and what to do.
- * -ENOEXEC: not a kernel that can be started this way. -ENOMEM: guest memory is too small for it. -E2BIG: the command
- * line or the initrd is larger than this kernel takes. Else an errno of reading. */
+/* Fill guest memory, which is all zeros, with the kernel, what it is told, and what describes the machine; then set
+ * vcpu 0 up to begin there. Files are read with pread(), so that a reset can do it again; they stay the caller's.
+ * Nothing in the files is trusted. On failure the loader's @why is one line without the file's name: what is wrong and
+ * what to do. -ENOEXEC: not a kernel that can be started this way. -ENOMEM: guest memory is too small for it. -E2BIG:
+ * the command line or the initrd is larger than this kernel takes. Else an errno of reading. */
 int arch_load(struct kvm *kvm, struct loader *loader);
 
 /* ---- devices that only this architecture has: at least one that turns the machine off ---- */

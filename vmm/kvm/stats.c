@@ -17,14 +17,6 @@ enum { NAME_ROOM = 128 };
 /* More than this many faults that came to nothing, between two looks: one that waits for a disk makes a single one. */
 #define TOO_MANY 4
 
-static int find_stat(const char *name)
-{
-        for (size_t i = 0; i < ARCH_FAULT_STATS; i++)
-                if (strcmp(arch_fault_stats[i].name, name) == 0)
-                        return (int)i;
-        return -1;
-}
-
 void vcpu_open_stats(struct vcpu *vcpu)
 {
         struct kvm_stats_header header;
@@ -44,11 +36,9 @@ void vcpu_open_stats(struct vcpu *vcpu)
                 memset(&row, 0, sizeof(row));
                 if (pread(vcpu->stats_fd, &row, size, (off_t)(header.desc_offset + i * size)) != (ssize_t)size)
                         return;
-
-                int at = find_stat(row.desc.name);
-
-                if (at >= 0)
-                        vcpu->stats[at] = header.data_offset + row.desc.offset;
+                for (size_t j = 0; j < ARCH_FAULT_STATS; j++)
+                        if (strcmp(arch_fault_stats[j].name, row.desc.name) == 0)
+                                vcpu->stats[j] = header.data_offset + row.desc.offset;
         }
 }
 

@@ -11,26 +11,22 @@ static struct slot_count *find_count(struct slots *slots, const void *owner)
         return NULL;
 }
 
-static struct slot_count *add_count(struct slots *slots, const void *owner)
-{
-        struct slot_count *counts = reallocarray(slots->counts, slots->n_counts + 1, sizeof(*counts));
-
-        if (!counts)
-                return NULL;
-        slots->counts = counts;
-        counts[slots->n_counts] = (struct slot_count){.owner = owner};
-        return &counts[slots->n_counts++];
-}
-
 bool slots_take(struct slots *slots, const void *owner, unsigned shares)
 {
         const uint64_t of_guest_memory = 2;
         uint64_t part = slots->max > of_guest_memory ? (slots->max - of_guest_memory) / shares : 0;
         struct slot_count *count = find_count(slots, owner);
 
-        if (!count)
-                count = add_count(slots, owner);
-        if (!count || count->n >= (part > 0 ? part : 1))
+        if (!count) {
+                struct slot_count *counts = reallocarray(slots->counts, slots->n_counts + 1, sizeof(*counts));
+
+                if (!counts)
+                        return false;
+                slots->counts = counts;
+                count = &counts[slots->n_counts++];
+                *count = (struct slot_count){.owner = owner};
+        }
+        if (count->n >= (part > 0 ? part : 1))
                 return false;
         count->n++;
         return true;
