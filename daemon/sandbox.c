@@ -131,6 +131,9 @@ int sandbox_drop_capabilities(const struct sandbox_options *options)
 
 /* ---- users ---- */
 
+/* The kernel takes less than a page of ranges. */
+#define RANGES_MOST 4096
+
 const char *sandbox_check(const struct sandbox_options *options)
 {
         struct id_range range;
@@ -159,44 +162,20 @@ static int write_file(pid_t pid, const char *name, const char *text)
         return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-/* The kernel's own form: a line for each range. */
-static int write_ranges(pid_t pid, const char *name, const struct option_list *maps)
+/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid grant to the user. @ranges is cut into their
+ * arguments. */
+static int run_helper(const char *program, pid_t pid, char *ranges)
 {
-        char text[4096] = "";
-        size_t at = 0;
-
-        for (unsigned i = 0; i < maps->n && at < sizeof(text); i++) {
-                struct id_range range;
-
-                id_range_parse(maps->values[i], &range);
-                at += (size_t)snprintf(text + at, sizeof(text) - at, "%u %u %u\n", range.inside, range.outside,
-                                       range.count);
-        }
-        return at < sizeof(text) ? write_file(pid, name, text) : -E2BIG;
-}
-
-/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid grant to the user. */
-static int run_helper(const char *program, pid_t pid, const struct option_list *maps)
-{
-        char numbers[3 * OPTION_LIST_MAX + 1][12];
-        char *arguments[3 * OPTION_LIST_MAX + 3] = {strdupa(program)};
-        size_t n = 0;
+        char number[12], *arguments[3 * OPTION_LIST_MAX + 3] = {strdupa(program), number};
+        size_t n = 2;
         int status;
 
-        snprintf(numbers[n], sizeof(numbers[n]), "%d", (int)pid);
-        arguments[n + 1] = numbers[n];
-        n++;
-        for (unsigned i = 0; i < maps->n; i++) {
-                struct id_range range;
-
-                id_range_parse(maps->values[i], &range);
-
-                const uint32_t values[] = {range.inside, range.outside, range.count};
-
-                for (unsigned j = 0; j < ARRAY_SIZE(values); j++, n++) {
-                        snprintf(numbers[n], sizeof(numbers[n]), "%u", values[j]);
-                        arguments[n + 1] = numbers[n];
-                }
+        snprintf(number, sizeof(number), "%d", (int)pid);
+        /* Behind each of them there is one character. */
+        for (char *at = ranges; *at; at++) {
+                arguments[n++] = at;
+                at += strcspn(at, " \n");
+                *at = '\0';
         }
 
         pid_t helper = fork();
@@ -230,13 +209,20 @@ static bool is_own(const struct ids_to_map *kind, struct id_range *range)
 static int map_ids(pid_t pid, const struct ids_to_map *kind)
 {
         struct id_range range;
-        char text[48];
+        const bool own = is_own(kind, &range);
+        char text[OPTION_LIST_MAX * sizeof("4294967295 4294967295 4294967295\n")];
+        size_t at = 0;
 
-        if (is_own(kind, &range)) {
-                snprintf(text, sizeof(text), "%u %u 1\n", range.inside, range.outside);
-                return write_file(pid, kind->file, text);
+        /* The kernel's own form: a line for each range. */
+        for (unsigned i = 0; i < kind->maps->n || i == 0; i++) {
+                if (!own)
+                        id_range_parse(kind->maps->values[i], &range);
+                at += (size_t)snprintf(text + at, sizeof(text) - at, "%u %u %u\n", range.inside, range.outside,
+                                       range.count);
         }
-        return geteuid() == 0 ? write_ranges(pid, kind->file, kind->maps) : run_helper(kind->helper, pid, kind->maps);
+        if (!own && geteuid() != 0)
+                return run_helper(kind->helper, pid, text);
+        return at < RANGES_MOST ? write_file(pid, kind->file, text) : -E2BIG;
 }
 
 /* Who @pid, which is in a new user namespace, may be. An ordinary user must not let a process leave a group that keeps
