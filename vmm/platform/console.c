@@ -201,12 +201,6 @@ struct console_fds console_get_fds(struct console *console)
         };
 }
 
-static ssize_t write_some(const struct console *console, const void *data, size_t size)
-{
-        return console->is_socket ? send(console->out, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                  : write(console->out, data, size);
-}
-
 void console_flush(struct console *console)
 {
         fd_event_clear(console->wake_fd);
@@ -223,7 +217,8 @@ void console_flush(struct console *console)
         if (size == 0)
                 return;
 
-        ssize_t n = write_some(console, data, size);
+        ssize_t n = console->is_socket ? send(console->out, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                       : write(console->out, data, size);
 
         /* Who can't be written to at all loses it. */
         if (n < 0)

@@ -85,22 +85,6 @@ static struct file_id *copy_file_id(const struct file_id *file)
         return copy ? memcpy(copy, file, size) : NULL;
 }
 
-static struct inode *make_inode(struct inode_found *found)
-{
-        struct inode *inode = malloc(sizeof(*inode));
-
-        if (!inode)
-                return NULL;
-        *inode = (struct inode){
-                .id.key = inode_key_of(found->stat),
-                .refs = 1,
-                .fd = -1,
-                .type = found->stat->stx_mode & S_IFMT,
-                .not_entered = found->submount,
-        };
-        return inode;
-}
-
 /* With the lock. */
 static void note_lookup(struct fs *fs, struct inode *inode)
 {
@@ -123,11 +107,17 @@ static int insert(struct fs *fs, struct inode_found *found, struct inode **out)
                 return -ENFILE;
 
         _cleanup_(freep) struct file_id *file = by_handle ? copy_file_id(&found->file) : NULL;
-        _cleanup_(freep) struct inode *inode = make_inode(found);
+        _cleanup_(freep) struct inode *inode = malloc(sizeof(*inode));
 
         if (!inode || (by_handle && !file))
                 return -ENOMEM;
-        inode->id.file = file;
+        *inode = (struct inode){
+                .id = {inode_key_of(found->stat), file},
+                .refs = 1,
+                .fd = -1,
+                .type = found->stat->stx_mode & S_IFMT,
+                .not_entered = found->submount,
+        };
 
         int r = ids_add(&fs->inodes, inode, &inode->nodeid);
 
