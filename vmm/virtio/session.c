@@ -31,6 +31,7 @@ static struct wish look(struct virtio *virtio)
         LOCKED(&virtio->lock);
 
         uint8_t status = virtio->registers.status;
+
         return (struct wish){
                 .quit = virtio->quit,
                 .reset = virtio->reset_wanted,

@@ -106,11 +106,10 @@ int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_si
                          virtio->n_windows);
                 return r;
         }
-        pthread_mutex_lock(&virtio->lock);
-        if (r == 0)
-                registers_reset(virtio);
-        pthread_mutex_unlock(&virtio->lock);
         if (r == 0) {
+                pthread_mutex_lock(&virtio->lock);
+                registers_reset(virtio);
+                pthread_mutex_unlock(&virtio->lock);
                 virtio->plugged = true;
                 r = pci_add(pci, &virtio->function);
         }
