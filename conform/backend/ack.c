@@ -35,17 +35,6 @@ static void fill_protocol_features(struct back_end *b, struct message *message)
         message_set_u64(message, b->agreement.protocol_features);
 }
 
-static void fill_memory(struct back_end *b, struct message *message)
-{
-        struct oriel_wire_memory table = {
-                .num_regions = 1,
-                .regions[0] = {GUEST_ADDRESS, GUEST_SIZE, (uintptr_t)b->memory, 0},
-        };
-
-        message_set(message, &table, offsetof(struct oriel_wire_memory, regions[1]));
-        wire_add_fd(message, b->memory_fd);
-}
-
 static void fill_region(struct back_end *b, struct message *message)
 {
         struct oriel_wire_mem_reg region = {
@@ -94,7 +83,7 @@ static const struct valid valid[] = {
         {ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, fill_protocol_features},
         {ORIEL_FRONTEND_SET_STATUS, fill_status},
         {ORIEL_FRONTEND_SET_FEATURES, fill_features},
-        {ORIEL_FRONTEND_SET_MEM_TABLE, fill_memory},
+        {ORIEL_FRONTEND_SET_MEM_TABLE, back_init_memory},
         {ORIEL_FRONTEND_ADD_MEM_REG, fill_region},
         {ORIEL_FRONTEND_REM_MEM_REG, fill_region},
         {ORIEL_FRONTEND_SET_VRING_NUM, fill_state},
@@ -107,13 +96,6 @@ static const struct valid valid[] = {
         {ORIEL_FRONTEND_RESET_DEVICE, fill_nothing},
 };
 
-static bool may_send(const struct back_end *b, const struct oriel_message_row *row)
-{
-        if (row->gate == ORIEL_GATE_PROTOCOL_FEATURES)
-                return b->agreement.offers_protocol_features;
-        return row->gate != ORIEL_GATE_PROTOCOL_FEATURE || back_has(b, row->feature);
-}
-
 /* All in turn up to the row's request, which is the one looked at. */
 static enum verdict acknowledged(struct trial *trial)
 {
@@ -125,7 +107,7 @@ static enum verdict acknowledged(struct trial *trial)
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, valid[i].request);
                 struct message message;
 
-                if (!may_send(b, row))
+                if (!back_may_send(b, row))
                         continue;
                 wire_init(&message, row->id, NULL, 0);
                 valid[i].fill(b, &message);
@@ -133,14 +115,14 @@ static enum verdict acknowledged(struct trial *trial)
                 enum answer answer = back_ask(b, &message);
 
                 if (row->id == trial->row->argument || answer == CLOSED || answer == SILENT)
-                        return expect(trial, row->name, answer, b->why.text, BIT(DONE));
+                        return expect(trial, row->name, answer, BIT(DONE));
         }
         return skips(trial, "it can't be sent");
 }
 
 static enum verdict owner(struct trial *trial)
 {
-        return expect(trial, "SET_OWNER", trial->back_end->owner, "", BIT(DONE));
+        return expect(trial, "SET_OWNER", trial->back_end->owner, BIT(DONE));
 }
 
 /* All of them at once without need_reply: nothing may come but the reply to what is asked at the end. */
@@ -153,7 +135,7 @@ static enum verdict not_asked(struct trial *trial)
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, valid[i].request);
                 struct message message;
 
-                if (!may_send(b, row))
+                if (!back_may_send(b, row))
                         continue;
                 wire_init(&message, row->id, NULL, 0);
                 valid[i].fill(b, &message);
@@ -178,7 +160,7 @@ static enum verdict one_reply(struct trial *trial)
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, requests[i]);
                 struct message message;
 
-                if (!may_send(b, row))
+                if (!back_may_send(b, row))
                         continue;
                 wire_init(&message, row->id, NULL, 0);
                 message.header.flags |= trial->row->argument;

@@ -139,12 +139,30 @@ enum answer back_ask_with(struct back_end *b, enum oriel_frontend_request id, co
         return back_ask_fd(b, id, payload, size, -1);
 }
 
+enum answer back_ask_u64(struct back_end *b, enum oriel_frontend_request id, uint64_t value)
+{
+        return back_ask_with(b, id, &value, sizeof(value));
+}
+
 enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_t *out)
 {
         enum answer answer = back_ask_with(b, id, NULL, 0);
 
         *out = answer == DONE ? b->reply.payload.u64 : 0;
         return answer;
+}
+
+enum answer back_get_queues(struct back_end *b, uint64_t *queues)
+{
+        return back_has(b, ORIEL_PROTOCOL_F_MQ) ? back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, queues) : DONE;
+}
+
+bool back_may_send(const struct back_end *b, const struct oriel_message_row *row)
+{
+        if (row->gate == ORIEL_GATE_PROTOCOL_FEATURE)
+                return back_has(b, row->feature);
+        return row->gate == ORIEL_GATE_NONE ||
+               (row->gate == ORIEL_GATE_PROTOCOL_FEATURES && b->agreement.offers_protocol_features);
 }
 
 enum answer back_barrier(struct back_end *b, unsigned *unasked)
@@ -294,7 +312,7 @@ static enum answer negotiate_protocol(struct back_end *b, uint64_t without)
 
         if (answer != DONE)
                 return answer;
-        answer = back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &wanted, sizeof(wanted));
+        answer = back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, wanted);
         b->agreement.protocol_features = wanted;
         if (BIT(answer) & ACCEPTED && back_has(b, ORIEL_PROTOCOL_F_BACKEND_REQ))
                 answer = give_back_channel(b);

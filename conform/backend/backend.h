@@ -30,6 +30,7 @@ struct back_end {
 
         struct message reply; /* the last; its descriptors are closed with the next */
         struct complaint why; /* of the last answer */
+        const char *at;       /* the last request of back_prepare(), back_start_ring() and back_bring_up() */
 
         int memory_fd;
         uint8_t *memory; /* GUEST_SIZE bytes */
@@ -48,8 +49,13 @@ bool back_has(const struct back_end *b, unsigned protocol_feature);
 enum answer back_ask(struct back_end *b, struct message *request);
 enum answer back_ask_with(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size);
 enum answer back_ask_fd(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd);
+enum answer back_ask_u64(struct back_end *b, enum oriel_frontend_request id, uint64_t value);
 /* What has a reply of 8 bytes. */
 enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_t *out);
+/* GET_QUEUE_NUM, where MQ was negotiated; else *@queues stays. */
+enum answer back_get_queues(struct back_end *b, uint64_t *queues);
+/* Whether what was negotiated has the request. */
+bool back_may_send(const struct back_end *b, const struct oriel_message_row *row);
 /* The answer to what was sent by other means, @row NULL: an acknowledgement. */
 enum answer back_take(struct back_end *b, const struct oriel_message_row *row, uint32_t id, int timeout_ms);
 /* GET_FEATURES: has all before been dealt with, and is it still there? What comes before its reply counts as unasked.
@@ -77,15 +83,22 @@ struct ring {
 /* Where ring @index is; its memory is cleared. */
 struct ring back_ring(struct back_end *b, unsigned index);
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index);
-struct ring_plan {
-        unsigned index;
-        uint32_t base;
-        int kick, call, err; /* -1: none */
+/* The eventfds of a ring; -1: none. */
+struct events {
+        int kick, call, err;
 };
-/* SET_FEATURES with the least that makes a device, and the memory. The first answer that is no yes, and its request. */
-enum answer back_prepare(struct back_end *b, const char **at);
+struct events events_open(void);
+void events_close(struct events *events);
+
+/* SET_MEM_TABLE with all of our guest memory. */
+void back_init_memory(struct back_end *b, struct message *message);
+/* SET_FEATURES with the least that makes a device, and the memory. The first answer that is no yes; b->at is its
+ * request. */
+enum answer back_prepare(struct back_end *b);
 /* SET_VRING_NUM to SET_VRING_ENABLE, likewise. */
-enum answer back_start_ring(struct back_end *b, const struct ring_plan *plan, const char **at);
+enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events);
+/* Both, for ring 0, which is cleared but for its indices, @base. */
+enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events);
 enum answer back_set_features(struct back_end *b);
 enum answer back_set_fd(struct back_end *b, enum oriel_frontend_request id, unsigned index, int fd);
 enum answer back_set_state(struct back_end *b, enum oriel_frontend_request id, unsigned index, uint32_t num);
@@ -97,12 +110,5 @@ enum answer back_stop_ring(struct back_end *b, unsigned index, uint32_t *base);
 extern const struct conform_group backend_negotiation_cases, backend_ack_cases, backend_config_cases,
         backend_memory_cases, backend_vring_cases, backend_ring_cases, backend_inflight_cases, backend_shmem_cases,
         backend_framing_cases, backend_connection_cases;
-
-/* In a case: leave it with a failure unless @answer is one of @allowed. */
-#define MUST(trial, what, answer, allowed)                                                       \
-        do {                                                                                     \
-                if (expect(trial, what, answer, (trial)->back_end->why.text, allowed) != PASSED) \
-                        return FAILED;                                                           \
-        } while (0)
 
 #endif

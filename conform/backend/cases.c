@@ -83,7 +83,7 @@ int conform_backend(const struct conform_options *options)
         const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run};
         struct back_end b = {
                 .options = options, .timeout_ms = (int)options->timeout_s * 1000, .main.fd = -1, .back = -1};
-        struct trial trial = {.back_end = &b};
+        struct trial trial = {.back_end = &b, .why = b.why.text};
         int status = STATUS_FAILURE;
 
         if (options->list)

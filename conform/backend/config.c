@@ -22,7 +22,7 @@ static enum verdict read_range(struct trial *trial, uint32_t offset, uint32_t si
         if (answer == DONE && (b->reply.payload.config.offset != offset || b->reply.payload.config.size != size))
                 return fails(trial, "the reply is about %u bytes at %u", b->reply.payload.config.size,
                              b->reply.payload.config.offset);
-        return expect(trial, "GET_CONFIG", answer, b->why.text, allowed);
+        return expect(trial, "GET_CONFIG", answer, allowed);
 }
 
 static enum verdict start(struct trial *trial)
@@ -62,7 +62,7 @@ static enum verdict too_little(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "GET_CONFIG", ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, trial->row->argument, 0), b->why.text,
+        return expect(trial, "GET_CONFIG", ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, trial->row->argument, 0),
                       EITHER | BIT(BROKEN) | BIT(SILENT));
 }
 
@@ -70,8 +70,7 @@ static enum verdict write_far_away(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "SET_CONFIG", ask(b, ORIEL_FRONTEND_SET_CONFIG, UINT32_MAX - 15, 64, 64), b->why.text,
-                      TURNED_DOWN);
+        return expect(trial, "SET_CONFIG", ask(b, ORIEL_FRONTEND_SET_CONFIG, UINT32_MAX - 15, 64, 64), TURNED_DOWN);
 }
 
 static const struct conform_case rows[] = {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/fd.h"
 #include "conform/backend/backend.h"
 
 #include <limits.h>
-#include <sys/eventfd.h>
 
 #define CYCLES    100
 #define TOLERANCE 3 /* descriptors that a back-end may open once and keep */
@@ -22,19 +20,9 @@ static enum verdict reconnect(struct trial *trial)
 
 static bool start(struct back_end *b)
 {
-        int fds[3];
+        _cleanup_(events_close) struct events events = events_open();
 
-        for (int i = 0; i < 3; i++)
-                fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-        const struct ring_plan plan = {0, 0, fds[0], fds[1], fds[2]};
-        const char *at;
-        bool started = BIT(back_prepare(b, &at)) & ACCEPTED;
-
-        back_ring(b, 0);
-        started = started && BIT(back_start_ring(b, &plan, &at)) & ACCEPTED;
-        fd_close_all(fds, 3);
-        return started;
+        return BIT(back_bring_up(b, 0, &events)) & ACCEPTED;
 }
 
 /* With and without a started vring: what a connection brings must go with it. */

@@ -19,8 +19,7 @@ static enum verdict unknown_request(struct trial *trial)
         struct back_end *b = trial->back_end;
 
         return expect(trial, "the request",
-                      back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, NULL, 0), b->why.text,
-                      TURNED_DOWN);
+                      back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, NULL, 0), TURNED_DOWN);
 }
 
 /* What is no request: anything may come of it, or nothing, but the process must live. */
@@ -97,14 +96,6 @@ static bool (*const spoilers[])(const struct oriel_message_row *row, struct mess
         too_short, empty, too_long, longest, with_fd, with_eight_fds, without_fd,
 };
 
-static bool may_send(const struct back_end *b, const struct oriel_message_row *row)
-{
-        if (row->gate == ORIEL_GATE_PROTOCOL_FEATURE)
-                return back_has(b, row->feature);
-        return row->gate == ORIEL_GATE_NONE ||
-               (row->gate == ORIEL_GATE_PROTOCOL_FEATURES && b->agreement.offers_protocol_features);
-}
-
 /* True: the connection can be gone on with. */
 static bool still_there(struct back_end *b)
 {
@@ -119,7 +110,7 @@ static enum verdict spoiled(struct trial *trial)
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
                 struct message message;
 
-                if (!may_send(b, row))
+                if (!back_may_send(b, row))
                         continue;
                 wire_init_least(&message, row, b->memory_fd);
                 message.fds[ORIEL_MAX_FDS - 1] = b->memory_fd;
@@ -146,13 +137,8 @@ static enum verdict in_pieces(struct trial *trial)
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE);
         struct message message;
 
-        wire_init(&message, row->id, NULL, 0);
-        message.header.size = offsetof(struct oriel_wire_memory, regions[1]);
+        back_init_memory(b, &message);
         message.header.flags |= back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK) ? ORIEL_FLAG_NEED_REPLY : 0;
-        message.payload.memory.num_regions = 1;
-        message.payload.memory.regions[0] =
-                (struct oriel_wire_memory_region){GUEST_ADDRESS, GUEST_SIZE, (uintptr_t)b->memory, 0};
-        wire_add_fd(&message, b->memory_fd);
         for (size_t i = 0; i < WIRE_HEADER + message.header.size; i++)
                 if (wire_send_part(b->main.fd, &message, i, i + 1, b->timeout_ms) < 0)
                         return fails(trial, "closed the connection after %zu bytes", i);
@@ -183,15 +169,9 @@ static enum verdict pipelined(struct trial *trial)
         unsigned unasked;
 
         for (int i = 0; i < 64; i++) {
-                struct oriel_wire_memory table = {
-                        .num_regions = 1,
-                        .regions[0] = {GUEST_ADDRESS, GUEST_SIZE, (uintptr_t)b->memory, 0},
-                };
                 struct message message;
 
-                wire_init(&message, ORIEL_FRONTEND_SET_MEM_TABLE, &table,
-                          offsetof(struct oriel_wire_memory, regions[1]));
-                wire_add_fd(&message, b->memory_fd);
+                back_init_memory(b, &message);
                 if (wire_send(b->main.fd, &message, b->timeout_ms) < 0)
                         return fails(trial, "closed the connection at message %d", i);
         }

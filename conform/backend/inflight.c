@@ -69,7 +69,7 @@ static enum verdict give_odd(struct trial *trial)
         int fd = trial->row->argument ? b->memory_fd : -1;
 
         return expect(trial, "SET_INFLIGHT_FD", back_ask_fd(b, ORIEL_FRONTEND_SET_INFLIGHT_FD, &inflight, SIZE, fd),
-                      b->why.text, TURNED_DOWN);
+                      TURNED_DOWN);
 }
 
 static enum verdict ask_for_nothing(struct trial *trial)
@@ -79,7 +79,7 @@ static enum verdict ask_for_nothing(struct trial *trial)
                                                      .queue_size = trial->row->argument ? UINT16_MAX : 0};
 
         return expect(trial, "GET_INFLIGHT_FD", back_ask_with(b, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, SIZE),
-                      b->why.text, EITHER);
+                      EITHER);
 }
 
 static const struct conform_case rows[] = {

@@ -100,15 +100,14 @@ static enum verdict table_lies(struct trial *trial)
         struct back_end *b = trial->back_end;
         uint32_t lie = trial->row->argument, says = lie >> 16 == 0xffff ? UINT32_MAX : lie >> 16;
 
-        return expect(trial, "SET_MEM_TABLE", set_table(b, says, lie >> 8 & 0xff, lie & 0xff), b->why.text,
-                      TURNED_DOWN);
+        return expect(trial, "SET_MEM_TABLE", set_table(b, says, lie >> 8 & 0xff, lie & 0xff), TURNED_DOWN);
 }
 
 static enum verdict table_empty(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "SET_MEM_TABLE", set_table(b, 0, 0, 0), b->why.text, EITHER);
+        return expect(trial, "SET_MEM_TABLE", set_table(b, 0, 0, 0), EITHER);
 }
 
 static enum verdict slots(struct trial *trial)
@@ -182,7 +181,7 @@ static enum verdict add_odd(struct trial *trial)
         enum answer answer = BIT(first) & ACCEPTED ? change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, fd) : first;
 
         fd_close_all(pipes, 2);
-        return expect(trial, "ADD_MEM_REG", answer, b->why.text, trial->row->argument >> 8);
+        return expect(trial, "ADD_MEM_REG", answer, trial->row->argument >> 8);
 }
 
 static enum verdict remove_unknown(struct trial *trial)
@@ -191,8 +190,7 @@ static enum verdict remove_unknown(struct trial *trial)
         struct oriel_wire_memory_region region = region_at(b, 1);
 
         MUST(trial, "ADD_MEM_REG", add(b, 0), ACCEPTED);
-        return expect(trial, "REM_MEM_REG", change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), b->why.text,
-                      TURNED_DOWN);
+        return expect(trial, "REM_MEM_REG", change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), TURNED_DOWN);
 }
 
 static enum verdict remove_other_offset(struct trial *trial)

@@ -37,8 +37,7 @@ static enum verdict protocol_features_first(struct trial *trial)
         b->agreement.offers_protocol_features = true;
         MUST(trial, "GET_PROTOCOL_FEATURES", back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &features), BIT(DONE));
         features &= ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK);
-        MUST(trial, "SET_PROTOCOL_FEATURES",
-             back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), ACCEPTED);
+        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), ACCEPTED);
         return PASSED;
 }
 
@@ -60,9 +59,7 @@ static enum verdict set_unoffered(struct trial *trial)
         /* In-band notifications without their partners may end the connection for a reason of its own. */
         if (protocol)
                 features &= ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
-        return expect(trial, "unoffered bits",
-                      back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, &features, sizeof(features)),
-                      b->why.text, EITHER);
+        return expect(trial, "unoffered bits", back_ask_u64(b, trial->row->argument, features), EITHER);
 }
 
 static enum verdict inband_alone(struct trial *trial)
@@ -72,8 +69,7 @@ static enum verdict inband_alone(struct trial *trial)
 
         if (!back_reopen(b, UINT64_MAX))
                 return fails(trial, "no second connection");
-        return expect(trial, "SET_PROTOCOL_FEATURES",
-                      back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), b->why.text,
+        return expect(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features),
                       BIT(CLOSED));
 }
 
@@ -95,8 +91,7 @@ static enum verdict status(struct trial *trial)
         uint64_t status;
 
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-                MUST(trial, "SET_STATUS", back_ask_with(b, ORIEL_FRONTEND_SET_STATUS, &steps[i], sizeof(steps[i])),
-                     ACCEPTED);
+                MUST(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, steps[i]), ACCEPTED);
                 MUST(trial, "GET_STATUS", back_get(b, ORIEL_FRONTEND_GET_STATUS, &status), BIT(DONE));
                 if (status != steps[i])
                         return fails(trial, "status 0x%" PRIx64 " was set, 0x%" PRIx64 " is told", steps[i], status);
@@ -108,7 +103,7 @@ static enum verdict reset_owner(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "RESET_OWNER", back_ask_with(b, ORIEL_FRONTEND_RESET_OWNER, NULL, 0), b->why.text, EITHER);
+        return expect(trial, "RESET_OWNER", back_ask_with(b, ORIEL_FRONTEND_RESET_OWNER, NULL, 0), EITHER);
 }
 
 static enum verdict not_negotiated(struct trial *trial)
@@ -118,9 +113,7 @@ static enum verdict not_negotiated(struct trial *trial)
 
         if (!back_reopen(b, feature))
                 return fails(trial, "no second connection");
-        return expect(trial, "the request",
-                      back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, NULL, 0), b->why.text,
-                      EITHER | BIT(SILENT));
+        return expect(trial, "the request", back_ask_with(b, trial->row->argument, NULL, 0), EITHER | BIT(SILENT));
 }
 
 static const struct conform_case rows[] = {

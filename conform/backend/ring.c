@@ -11,8 +11,6 @@
 #include "base/fd.h"
 #include "conform/backend/backend.h"
 
-#include <sys/eventfd.h>
-
 #define SETTLE_MS 30 /* for a back-end to have looked at a ring */
 
 static void loop(struct ring *ring)
@@ -104,48 +102,25 @@ static enum verdict neighbour(struct trial *trial, bool there)
 }
 
 /* A started ring is filled and kicked; another one beside it is to be as it was. */
-static enum verdict feed(struct trial *trial, const int fds[3])
+static enum verdict hostile(struct trial *trial)
 {
+        _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
-        const struct ring_plan plan = {0, 0, fds[0], fds[1], fds[2]}, other = {1, 0, -1, -1, -1};
+        struct ring ring = back_ring(b, 0);
         uint64_t queues = 1;
-        const char *at;
         uint32_t base;
 
-        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
-                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &queues), BIT(DONE));
-
-        enum answer answer = back_prepare(b, &at);
-        struct ring ring = back_ring(b, 0);
-
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, "GET_QUEUE_NUM", back_get_queues(b, &queues), BIT(DONE));
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         back_ring(b, 1);
-        answer = back_start_ring(b, &plan, &at);
-        MUST(trial, at, answer, ACCEPTED);
-        if (queues > 1) {
-                answer = back_start_ring(b, &other, &at);
-                MUST(trial, at, answer, ACCEPTED);
-        }
+        if (queues > 1)
+                MUST(trial, b->at, back_start_ring(b, 1, 0, &(struct events){-1, -1, -1}), ACCEPTED);
         fillers[trial->row->argument](&ring);
-        fd_event_signal(fds[0]);
+        fd_event_signal(events.kick);
         sleep_ms(SETTLE_MS);
         if (neighbour(trial, queues > 1) != PASSED)
                 return FAILED;
-        answer = back_stop_ring(b, 0, &base);
-        return expect(trial, "GET_VRING_BASE", answer, b->why.text, BIT(DONE) | BIT(CLOSED));
-}
-
-static enum verdict hostile(struct trial *trial)
-{
-        int fds[3];
-
-        for (int i = 0; i < 3; i++)
-                fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-        enum verdict verdict = feed(trial, fds);
-
-        fd_close_all(fds, 3);
-        return verdict;
+        return expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE) | BIT(CLOSED));
 }
 
 #define HOSTILE(title, index, words)                                                                      \

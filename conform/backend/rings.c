@@ -2,14 +2,16 @@
 
 /* Rings for the cases of this folder: where each lies in guest memory, and the requests that bring one up. Ring n has
  * a piece of PIECE bytes; back_ring() clears it, back_ring_addr() tells the peer of it, in guest or user addresses by
- * what was negotiated. back_start_ring() and back_prepare() stop at the first answer that is no yes and say in *at
+ * what was negotiated. back_start_ring() and back_prepare() stop at the first answer that is no yes and say in b->at
  * which request that was. Descriptors stay the caller's. */
 
+#include "base/fd.h"
 #include "conform/backend/backend.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 /* Each ring has a piece of guest memory: descriptors, available ring, used ring and buffers at these offsets. */
 #define PIECE  UINT64_C(0x10000)
@@ -18,18 +20,17 @@
 #define USED   UINT64_C(0x8000)
 #define BUFFER UINT64_C(0xc000)
 
-/* SET_MEM_TABLE with all of our guest memory. */
-static enum answer give_memory(struct back_end *b)
+void events_close(struct events *events)
 {
-        struct oriel_wire_memory table = {
-                .num_regions = 1,
-                .regions[0] = {GUEST_ADDRESS, GUEST_SIZE, (uintptr_t)b->memory, 0},
-        };
+        fd_close(events->kick);
+        fd_close(events->call);
+        fd_close(events->err);
+}
 
-        if (back_has(b, ORIEL_PROTOCOL_F_GPA_ADDRESSES))
-                table.regions[0].user_address = GUEST_ADDRESS;
-        return back_ask_fd(b, ORIEL_FRONTEND_SET_MEM_TABLE, &table, offsetof(struct oriel_wire_memory, regions[1]),
-                           b->memory_fd);
+struct events events_open(void)
+{
+        return (struct events){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 }
 
 struct ring back_ring(struct back_end *b, unsigned index)
@@ -58,9 +59,14 @@ struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index)
         };
 }
 
+static uint64_t fd_payload(unsigned index, int fd)
+{
+        return index | (fd < 0 ? ORIEL_VRING_FD_NONE : 0);
+}
+
 enum answer back_set_fd(struct back_end *b, enum oriel_frontend_request id, unsigned index, int fd)
 {
-        uint64_t payload = index | (fd < 0 ? ORIEL_VRING_FD_NONE : 0);
+        uint64_t payload = fd_payload(index, fd);
 
         return back_ask_fd(b, id, &payload, sizeof(payload), fd);
 }
@@ -90,76 +96,74 @@ enum answer back_set_features(struct back_end *b)
         uint64_t features =
                 b->features & (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES));
 
-        return back_ask_with(b, ORIEL_FRONTEND_SET_FEATURES, &features, sizeof(features));
+        return back_ask_u64(b, ORIEL_FRONTEND_SET_FEATURES, features);
 }
 
 /* ---- bringing up ---- */
 
-static enum answer set_num(struct back_end *b, const struct ring_plan *plan)
+enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events)
 {
-        return back_set_state(b, ORIEL_FRONTEND_SET_VRING_NUM, plan->index, RING_SIZE);
-}
-
-static enum answer set_base(struct back_end *b, const struct ring_plan *plan)
-{
-        return back_set_state(b, ORIEL_FRONTEND_SET_VRING_BASE, plan->index, plan->base);
-}
-
-static enum answer set_addr(struct back_end *b, const struct ring_plan *plan)
-{
-        struct vhost_vring_addr addr = back_ring_addr(b, plan->index);
-
-        return back_ask_with(b, ORIEL_FRONTEND_SET_VRING_ADDR, &addr, sizeof(addr));
-}
-
-static enum answer set_call(struct back_end *b, const struct ring_plan *plan)
-{
-        return back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, plan->index, plan->call);
-}
-
-static enum answer set_err(struct back_end *b, const struct ring_plan *plan)
-{
-        return back_set_fd(b, ORIEL_FRONTEND_SET_VRING_ERR, plan->index, plan->err);
-}
-
-static enum answer set_kick(struct back_end *b, const struct ring_plan *plan)
-{
-        return back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, plan->index, plan->kick);
-}
-
-static enum answer set_enable(struct back_end *b, const struct ring_plan *plan)
-{
-        if (!b->agreement.offers_protocol_features)
-                return DONE;
-        return back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, plan->index, 1);
-}
-
-enum answer back_start_ring(struct back_end *b, const struct ring_plan *plan, const char **at)
-{
-        static const struct {
-                const char *name;
-                enum answer (*take)(struct back_end *b, const struct ring_plan *plan);
+        const struct vhost_vring_state num = {index, RING_SIZE}, first = {index, base}, enabled = {index, 1};
+        const struct vhost_vring_addr addr = back_ring_addr(b, index);
+        const uint64_t call = fd_payload(index, events->call), err = fd_payload(index, events->err),
+                       kick = fd_payload(index, events->kick);
+        const struct {
+                enum oriel_frontend_request id;
+                const void *payload;
+                uint32_t size;
+                int fd;
         } steps[] = {
-                {"SET_VRING_NUM", set_num},       {"SET_VRING_BASE", set_base}, {"SET_VRING_ADDR", set_addr},
-                {"SET_VRING_CALL", set_call},     {"SET_VRING_ERR", set_err},   {"SET_VRING_KICK", set_kick},
-                {"SET_VRING_ENABLE", set_enable},
+                {ORIEL_FRONTEND_SET_VRING_NUM, &num, sizeof(num), -1},
+                {ORIEL_FRONTEND_SET_VRING_BASE, &first, sizeof(first), -1},
+                {ORIEL_FRONTEND_SET_VRING_ADDR, &addr, sizeof(addr), -1},
+                {ORIEL_FRONTEND_SET_VRING_CALL, &call, sizeof(call), events->call},
+                {ORIEL_FRONTEND_SET_VRING_ERR, &err, sizeof(err), events->err},
+                {ORIEL_FRONTEND_SET_VRING_KICK, &kick, sizeof(kick), events->kick},
+                {ORIEL_FRONTEND_SET_VRING_ENABLE, &enabled, sizeof(enabled), -1},
         };
         enum answer answer = DONE;
 
         for (size_t i = 0; i < ARRAY_SIZE(steps) && BIT(answer) & ACCEPTED; i++) {
-                *at = steps[i].name;
-                answer = steps[i].take(b, plan);
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, steps[i].id);
+
+                if (row->id == ORIEL_FRONTEND_SET_VRING_ENABLE && !b->agreement.offers_protocol_features)
+                        return DONE;
+                b->at = row->name;
+                answer = back_ask_fd(b, steps[i].id, steps[i].payload, steps[i].size, steps[i].fd);
         }
         return answer;
 }
 
-enum answer back_prepare(struct back_end *b, const char **at)
+void back_init_memory(struct back_end *b, struct message *message)
+{
+        uint64_t address = back_has(b, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? GUEST_ADDRESS : (uintptr_t)b->memory;
+        const struct oriel_wire_memory table = {
+                .num_regions = 1,
+                .regions[0] = {GUEST_ADDRESS, GUEST_SIZE, address, 0},
+        };
+
+        wire_init(message, ORIEL_FRONTEND_SET_MEM_TABLE, &table, offsetof(struct oriel_wire_memory, regions[1]));
+        wire_add_fd(message, b->memory_fd);
+}
+
+enum answer back_prepare(struct back_end *b)
 {
         enum answer answer = back_set_features(b);
+        struct message memory;
 
-        *at = "SET_FEATURES";
+        b->at = "SET_FEATURES";
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
-        *at = "SET_MEM_TABLE";
-        return give_memory(b);
+        b->at = "SET_MEM_TABLE";
+        back_init_memory(b, &memory);
+        return back_ask(b, &memory);
+}
+
+enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events)
+{
+        enum answer answer = back_prepare(b);
+        struct ring ring = back_ring(b, 0);
+
+        ring.avail->idx = ring.used->idx = (uint16_t)base;
+        return BIT(answer) & ACCEPTED ? back_start_ring(b, 0, base, events) : answer;
 }

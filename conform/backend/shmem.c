@@ -14,21 +14,17 @@ static enum verdict consistent(struct trial *trial)
         enum answer answer = back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
 
         /* The row's check of a reply says which rule is broken. */
-        return expect(trial, "GET_SHMEM_CONFIG", answer, b->why.text, BIT(DONE));
+        return expect(trial, "GET_SHMEM_CONFIG", answer, BIT(DONE));
 }
 
 static enum verdict unchanged(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_shmem_config first;
-        const char *at;
 
         MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
         first = b->reply.payload.shmem_config;
-
-        enum answer answer = back_prepare(b, &at);
-
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_prepare(b), ACCEPTED);
         MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 if (first.sizes[i] != b->reply.payload.shmem_config.sizes[i])
@@ -42,11 +38,9 @@ static enum verdict quiet_before_start(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_header header;
-        const char *at;
-        enum answer answer = back_prepare(b, &at);
         struct pollfd p = {.fd = b->back, .events = POLLIN};
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_prepare(b), ACCEPTED);
         if (poll(&p, 1, QUIET_MS) <= 0)
                 return PASSED;
         if (recv(b->back, &header, sizeof(header), MSG_DONTWAIT) != sizeof(header))
@@ -67,8 +61,7 @@ static enum verdict numbering(struct trial *trial)
 
         if (!others || back_has(b, ORIEL_PROTOCOL_F_SHMEM_MAP))
                 return skips(trial, "its number is not in doubt");
-        MUST(trial, "SET_PROTOCOL_FEATURES",
-             back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), EITHER);
+        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), EITHER);
 
         enum answer answer = back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
 

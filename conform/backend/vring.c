@@ -6,8 +6,6 @@
 #include "base/fd.h"
 #include "conform/backend/backend.h"
 
-#include <sys/eventfd.h>
-
 #define KICK   "VHOST_USER_SET_VRING_KICK"
 #define CALL   "VHOST_USER_SET_VRING_CALL"
 #define BASE   "VHOST_USER_GET_VRING_BASE"
@@ -17,33 +15,6 @@
 #define REST_MS 20
 #define USES_PART \
         5 /* of the timeout, for a device to use what it was kicked for; if it is late nothing is said of it */
-
-struct events {
-        int kick, call, err;
-};
-
-static void events_close(struct events *events)
-{
-        fd_close(events->kick);
-        fd_close(events->call);
-        fd_close(events->err);
-}
-
-static struct events events_open(void)
-{
-        return (struct events){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-                               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-}
-
-static enum answer bring_up(struct back_end *b, const struct events *events, uint32_t base, const char **at)
-{
-        const struct ring_plan plan = {0, base, events->kick, events->call, events->err};
-        enum answer answer = back_prepare(b, at);
-        struct ring ring = back_ring(b, 0);
-
-        ring.avail->idx = ring.used->idx = (uint16_t)base;
-        return BIT(answer) & ACCEPTED ? back_start_ring(b, &plan, at) : answer;
-}
 
 static enum verdict check_base(struct trial *trial, uint32_t due)
 {
@@ -56,10 +27,9 @@ static enum verdict check_base(struct trial *trial, uint32_t due)
 static enum verdict up_and_down(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
-        const char *at;
-        enum answer answer = bring_up(trial->back_end, &events, trial->row->argument, &at);
+        struct back_end *b = trial->back_end;
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, trial->row->argument, &events), ACCEPTED);
         return check_base(trial, trial->row->argument);
 }
 
@@ -67,10 +37,8 @@ static enum verdict restart(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
-        const char *at;
-        enum answer answer = bring_up(b, &events, 7, &at);
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 7, &events), ACCEPTED);
         if (check_base(trial, 7) != PASSED)
                 return FAILED;
         MUST(trial, "SET_VRING_KICK again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick), ACCEPTED);
@@ -83,17 +51,11 @@ static enum verdict restart(struct trial *trial)
 static enum verdict start_rings(struct trial *trial, const struct events *events, unsigned n)
 {
         struct back_end *b = trial->back_end;
-        const char *at;
         uint32_t base;
 
         for (unsigned i = 0; i < n; i++) {
-                const struct ring_plan plan = {i, 0, events[i].kick, events[i].call, events[i].err};
-
                 back_ring(b, i);
-
-                enum answer answer = back_start_ring(b, &plan, &at);
-
-                MUST(trial, at, answer, ACCEPTED);
+                MUST(trial, b->at, back_start_ring(b, i, 0, &events[i]), ACCEPTED);
         }
         for (unsigned i = 0; i < n; i++)
                 MUST(trial, "GET_VRING_BASE", back_stop_ring(b, i, &base), BIT(DONE));
@@ -104,15 +66,11 @@ static enum verdict all_rings(struct trial *trial)
 {
         struct events events[MOST_RINGS];
         struct back_end *b = trial->back_end;
-        const char *at;
         uint64_t n;
 
         MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
         n = n < MOST_RINGS ? n : MOST_RINGS;
-
-        enum answer answer = back_prepare(b, &at);
-
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_prepare(b), ACCEPTED);
         for (unsigned i = 0; i < n; i++)
                 events[i] = events_open();
 
@@ -126,10 +84,8 @@ static enum verdict all_rings(struct trial *trial)
 static enum verdict never_started(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
-        const char *at;
-        enum answer answer = back_prepare(b, &at);
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_prepare(b), ACCEPTED);
         MUST(trial, "SET_VRING_BASE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_BASE, 0, 3), ACCEPTED);
         return check_base(trial, 3);
 }
@@ -161,14 +117,10 @@ static void offer(struct ring *ring)
 /* Vring @index with a kick, and then, if the peer uses what is in it, without. UNTOLD: it does not. A peer looks once
  * when it starts a vring, however late, and perhaps until it is empty; so what tells is a buffer that comes after that,
  * and more than one. */
-static enum answer poll_ring(struct trial *trial, unsigned index, const struct events *events, bool *looked,
-                             const char **at)
+static enum answer poll_ring(struct back_end *b, unsigned index, const struct events *events, bool *looked)
 {
-        const struct ring_plan kicked = {index, 0, events->kick, events->call, events->err};
-        const struct ring_plan polled = {index, 1, -1, -1, -1};
-        struct back_end *b = trial->back_end;
         struct ring ring = back_ring(b, index);
-        enum answer answer = back_start_ring(b, &kicked, at);
+        enum answer answer = back_start_ring(b, index, 0, events);
         uint32_t base;
 
         if (!(BIT(answer) & ACCEPTED))
@@ -178,11 +130,11 @@ static enum answer poll_ring(struct trial *trial, unsigned index, const struct e
 
         bool uses = is_used(&ring, 1, b->timeout_ms / USES_PART);
 
-        *at = "GET_VRING_BASE";
+        b->at = "GET_VRING_BASE";
         answer = back_stop_ring(b, index, &base);
         if (answer != DONE || !uses)
                 return answer == DONE ? UNTOLD : answer;
-        answer = back_start_ring(b, &polled, at);
+        answer = back_start_ring(b, index, 1, &(struct events){-1, -1, -1});
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
         *looked = true;
@@ -191,7 +143,7 @@ static enum answer poll_ring(struct trial *trial, unsigned index, const struct e
                 offer(&ring);
                 *looked = is_used(&ring, (uint16_t)(2 + i), b->timeout_ms);
         }
-        *at = "GET_VRING_BASE";
+        b->at = "GET_VRING_BASE";
         return back_stop_ring(b, index, &base);
 }
 
@@ -204,16 +156,12 @@ static enum verdict polled(struct trial *trial)
         enum answer answer = UNTOLD;
         uint64_t n = 1;
         bool looked = false;
-        const char *at;
 
-        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
-                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
-        answer = back_prepare(b, &at);
-        MUST(trial, at, answer, ACCEPTED);
-        answer = UNTOLD;
+        MUST(trial, "GET_QUEUE_NUM", back_get_queues(b, &n), BIT(DONE));
+        MUST(trial, b->at, back_prepare(b), ACCEPTED);
         for (unsigned i = 0; i < n && i < 16 && answer == UNTOLD; i++)
-                answer = poll_ring(trial, i, &events, &looked, &at);
-        MUST(trial, at, answer, ACCEPTED);
+                answer = poll_ring(b, i, &events, &looked);
+        MUST(trial, b->at, answer, ACCEPTED);
         if (answer == UNTOLD)
                 return passes(trial, "whether it looks can't be told: with a kick it does not use the buffer either");
         return looked ? PASSED : fails(trial, "a buffer that it uses when kicked was not used in %d ms", b->timeout_ms);
@@ -223,10 +171,8 @@ static enum verdict call_replaced(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open(), others = events_open();
         struct back_end *b = trial->back_end;
-        const char *at;
-        enum answer answer = bring_up(b, &events, 0, &at);
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         MUST(trial, "another call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, others.call), ACCEPTED);
         MUST(trial, "no call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, -1), ACCEPTED);
         MUST(trial, "the first again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, events.call), ACCEPTED);
@@ -238,10 +184,8 @@ static enum verdict enable_and_disable(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
-        const char *at;
-        enum answer answer = bring_up(b, &events, 0, &at);
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         for (uint32_t i = 0; i < 4; i++)
                 MUST(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, i % 2), ACCEPTED);
         return check_base(trial, 0);
@@ -251,13 +195,10 @@ static enum verdict reset(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
-        const char *at;
-        enum answer answer = bring_up(b, &events, 0, &at);
 
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         MUST(trial, "RESET_DEVICE", back_ask_with(b, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0), ACCEPTED);
-        answer = bring_up(b, &events, 0, &at);
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         return check_base(trial, 0);
 }
 
@@ -266,15 +207,10 @@ static enum verdict guest_addresses(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
         uint64_t features = b->agreement.protocol_features | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES);
-        const char *at;
 
-        MUST(trial, "SET_PROTOCOL_FEATURES",
-             back_ask_with(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, &features, sizeof(features)), ACCEPTED);
+        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), ACCEPTED);
         b->agreement.protocol_features = features;
-
-        enum answer answer = bring_up(b, &events, 0, &at);
-
-        MUST(trial, at, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         return check_base(trial, 0);
 }
 
@@ -285,7 +221,7 @@ static enum verdict odd_num(struct trial *trial)
         struct back_end *b = trial->back_end;
         enum answer answer = back_set_state(b, ORIEL_FRONTEND_SET_VRING_NUM, 0, trial->row->argument);
 
-        return expect(trial, "SET_VRING_NUM", answer, b->why.text, EITHER);
+        return expect(trial, "SET_VRING_NUM", answer, EITHER);
 }
 
 static enum verdict too_large(struct trial *trial)
@@ -293,7 +229,7 @@ static enum verdict too_large(struct trial *trial)
         struct back_end *b = trial->back_end;
 
         return expect(trial, "SET_VRING_NUM", back_set_state(b, ORIEL_FRONTEND_SET_VRING_NUM, 0, trial->row->argument),
-                      b->why.text, TURNED_DOWN);
+                      TURNED_DOWN);
 }
 
 /* The request of the argument about a vring that can't be: past the last that any back-end may have. */
@@ -304,8 +240,7 @@ static enum verdict no_such_vring(struct trial *trial)
         uint64_t queues = 255;
         struct message message;
 
-        if (back_has(b, ORIEL_PROTOCOL_F_MQ))
-                MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &queues), BIT(DONE));
+        MUST(trial, "GET_QUEUE_NUM", back_get_queues(b, &queues), BIT(DONE));
         if (queues > 255)
                 return skips(trial, "there is a vring 255");
         wire_init(&message, row->id, NULL, 0);
@@ -314,7 +249,7 @@ static enum verdict no_such_vring(struct trial *trial)
                 message.payload.u64 = 255 | ORIEL_VRING_FD_NONE;
         else
                 message.payload.vring_state.index = UINT32_MAX;
-        return expect(trial, row->name, back_ask(b, &message), b->why.text, TURNED_DOWN);
+        return expect(trial, row->name, back_ask(b, &message), TURNED_DOWN);
 }
 
 enum place {
@@ -337,11 +272,10 @@ static enum verdict odd_addresses(struct trial *trial)
         uint64_t at = places[trial->row->argument];
         const struct vhost_vring_addr addr = {
                 .index = 0, .desc_user_addr = at, .avail_user_addr = at, .used_user_addr = at};
-        const char *name;
-        enum answer answer = bring_up(b, &events, 0, &name);
+        enum answer answer;
         uint32_t base;
 
-        MUST(trial, name, answer, ACCEPTED);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
         MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
         answer = back_ask_with(b, ORIEL_FRONTEND_SET_VRING_ADDR, &addr, sizeof(addr));
         if (BIT(answer) & ACCEPTED) {
@@ -350,7 +284,7 @@ static enum verdict odd_addresses(struct trial *trial)
         }
         if (BIT(answer) & ACCEPTED)
                 answer = back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, 1);
-        return expect(trial, "a ring there", answer, b->why.text, EITHER);
+        return expect(trial, "a ring there", answer, EITHER);
 }
 
 static enum verdict fd_missing(struct trial *trial)
@@ -360,7 +294,7 @@ static enum verdict fd_missing(struct trial *trial)
 
         return expect(trial, "the request",
                       back_ask_with(b, (enum oriel_frontend_request)trial->row->argument, &payload, sizeof(payload)),
-                      b->why.text, TURNED_DOWN);
+                      TURNED_DOWN);
 }
 
 static enum verdict kick_first(struct trial *trial)
@@ -369,25 +303,22 @@ static enum verdict kick_first(struct trial *trial)
         struct back_end *b = trial->back_end;
 
         fd_event_signal(events.kick);
-        return expect(trial, "SET_VRING_KICK", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick),
-                      b->why.text, EITHER);
+        return expect(trial, "SET_VRING_KICK", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick), EITHER);
 }
 
 static enum verdict kick_is_a_file(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         const struct events events = {b->memory_fd, b->memory_fd, b->memory_fd};
-        const char *at;
 
-        return expect(trial, "a memfd as kick, call and err fd", bring_up(b, &events, 0, &at), b->why.text, EITHER);
+        return expect(trial, "a memfd as kick, call and err fd", back_bring_up(b, 0, &events), EITHER);
 }
 
 static enum verdict enable_odd(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, 77), b->why.text,
-                      EITHER);
+        return expect(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, 77), EITHER);
 }
 
 #define NO_SUCH(title, request)                                                                          \

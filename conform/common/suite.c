@@ -17,39 +17,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set_got(struct trial *trial, const char *format, va_list args)
+enum verdict conclude(struct trial *trial, enum verdict verdict, const char *format, ...)
 {
+        va_list args;
+
+        va_start(args, format);
         vsnprintf(trial->got, sizeof(trial->got), format, args);
-}
-
-enum verdict passes(struct trial *trial, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        set_got(trial, format, args);
         va_end(args);
-        return PASSED;
-}
-
-enum verdict fails(struct trial *trial, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        set_got(trial, format, args);
-        va_end(args);
-        return FAILED;
-}
-
-enum verdict skips(struct trial *trial, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        set_got(trial, format, args);
-        va_end(args);
-        return SKIPPED;
+        return verdict;
 }
 
 void measured(struct trial *trial, const char *name, double value)
@@ -69,7 +44,7 @@ const char *answer_name(enum answer answer)
         return names[answer];
 }
 
-enum verdict expect(struct trial *trial, const char *what, enum answer got, const char *why, unsigned allowed)
+enum verdict expect(struct trial *trial, const char *what, enum answer got, unsigned allowed)
 {
         const char *name = answer_name(got);
 
@@ -79,7 +54,7 @@ enum verdict expect(struct trial *trial, const char *what, enum answer got, cons
                         return passes(trial, "%s", name);
                 return PASSED;
         }
-        return fails(trial, "%s: %s%s%s", what, name, why && why[0] ? ": " : "", why ? why : "");
+        return fails(trial, "%s: %s%s%s", what, name, trial->why[0] ? ": " : "", trial->why);
 }
 
 static bool wanted(const struct conform_options *options, const struct conform_case *row)

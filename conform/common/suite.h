@@ -51,15 +51,18 @@ struct trial {
         unsigned index;
         struct back_end *back_end;   /* the peer is the one, */
         struct front_end *front_end; /* or the other */
+        const char *why;             /* it has answered as it did: either's complaint of its last answer */
         char got[320];
         struct measure measures[4];
         unsigned n_measures;
 };
 
 /* Verdicts with their reason. A pass may have a remark too: "refused" where accepting would have been as good. */
-enum verdict passes(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
-enum verdict fails(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
-enum verdict skips(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
+enum verdict conclude(struct trial *trial, enum verdict verdict, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+#define passes(trial, ...) conclude(trial, PASSED, __VA_ARGS__)
+#define fails(trial, ...)  conclude(trial, FAILED, __VA_ARGS__)
+#define skips(trial, ...)  conclude(trial, SKIPPED, __VA_ARGS__)
 void measured(struct trial *trial, const char *name, double value);
 
 /* What a request came to. */
@@ -76,8 +79,17 @@ enum answer {
 #define TURNED_DOWN (BIT(REFUSED) | BIT(CLOSED) | BIT(UNTOLD))
 #define EITHER      (ACCEPTED | TURNED_DOWN)
 
-/* Fails unless @got, of which @why says more, is one of @allowed. */
-enum verdict expect(struct trial *trial, const char *what, enum answer got, const char *why, unsigned allowed);
+/* Fails unless @got, of which trial->why says more, is one of @allowed. */
+enum verdict expect(struct trial *trial, const char *what, enum answer got, unsigned allowed);
+/* In a case: leave it with a failure unless what @request comes to is one of @allowed. It is made before @what is read.
+ */
+#define MUST(trial, what, request, allowed)                              \
+        do {                                                             \
+                enum answer must_answer = (request);                     \
+                                                                         \
+                if (expect(trial, what, must_answer, allowed) != PASSED) \
+                        return FAILED;                                   \
+        } while (0)
 const char *answer_name(enum answer answer);
 
 struct outfile;

@@ -89,7 +89,7 @@ int conform_frontend(const struct conform_options *options)
                 .back.fd = -1,
                 .live_fd = -1,
         };
-        struct trial trial = {.front_end = &f};
+        struct trial trial = {.front_end = &f, .why = f.why.text};
 
         if (options->list)
                 return suite_list(&suite);

@@ -19,7 +19,7 @@ static enum verdict config_changed(struct trial *trial)
         struct message request;
 
         wire_init(&request, ORIEL_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);
-        return expect(trial, "CONFIG_CHANGE_MSG", front_ask(f, &request), f->why.text, ACCEPTED | REFUSAL);
+        return expect(trial, "CONFIG_CHANGE_MSG", front_ask(f, &request), ACCEPTED | REFUSAL);
 }
 
 static enum verdict unknown_request(struct trial *trial)
@@ -28,7 +28,7 @@ static enum verdict unknown_request(struct trial *trial)
         struct message request;
 
         wire_init(&request, trial->row->argument, NULL, 0);
-        return expect(trial, "the request", front_ask(f, &request), f->why.text, TURNED_DOWN);
+        return expect(trial, "the request", front_ask(f, &request), TURNED_DOWN);
 }
 
 /* A request whose feature was not even offered. */
@@ -38,7 +38,7 @@ static enum verdict not_negotiated(struct trial *trial)
         struct message request;
 
         wire_init_least(&request, oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument), -1);
-        return expect(trial, "the request", front_ask(f, &request), f->why.text, TURNED_DOWN);
+        return expect(trial, "the request", front_ask(f, &request), TURNED_DOWN);
 }
 
 static enum verdict odd_size(struct trial *trial)
@@ -51,7 +51,7 @@ static enum verdict odd_size(struct trial *trial)
         wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
         wire_add_fd(&request, file);
         request.header.size = trial->row->argument;
-        return expect(trial, "SHMEM_MAP", front_ask(f, &request), f->why.text, TURNED_DOWN);
+        return expect(trial, "SHMEM_MAP", front_ask(f, &request), TURNED_DOWN);
 }
 
 /* What is no request: anything may come of it, but the process must live. The connection is left. */

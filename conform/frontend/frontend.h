@@ -100,10 +100,4 @@ extern const struct conform_group frontend_early_cases, frontend_start_cases, fr
 /* What the specification says shall fail is answered as such; to hang up is no answer. */
 #define REFUSAL (BIT(REFUSED) | BIT(UNTOLD))
 
-#define MUST(trial, what, answer, allowed)                                                        \
-        do {                                                                                      \
-                if (expect(trial, what, answer, (trial)->front_end->why.text, allowed) != PASSED) \
-                        return FAILED;                                                            \
-        } while (0)
-
 #endif

@@ -123,7 +123,7 @@ static enum verdict while_deaf(struct trial *trial)
         enum answer answer = front_map(f, &place, file);
 
         f->deaf = false;
-        return expect(trial, "SHMEM_MAP", answer, f->why.text, ACCEPTED);
+        return expect(trial, "SHMEM_MAP", answer, ACCEPTED);
 }
 
 /* What follows from a mapping on the main channel must not keep the front-end from the next. */

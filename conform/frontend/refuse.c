@@ -151,7 +151,7 @@ static enum verdict no_file(struct trial *trial)
         const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
         _cleanup_(fd_closep) int fd = open_kind(kind);
 
-        return expect(trial, "SHMEM_MAP", front_map(f, &place, fd), f->why.text, kind == NO_FD ? TURNED_DOWN : REFUSAL);
+        return expect(trial, "SHMEM_MAP", front_map(f, &place, fd), kind == NO_FD ? TURNED_DOWN : REFUSAL);
 }
 
 static enum verdict two_fds(struct trial *trial)
@@ -169,7 +169,7 @@ static enum verdict two_fds(struct trial *trial)
 
         if (answer == DONE)
                 f->placed[f->n_placed++] = place;
-        return expect(trial, "SHMEM_MAP", answer, f->why.text, TURNED_DOWN);
+        return expect(trial, "SHMEM_MAP", answer, TURNED_DOWN);
 }
 
 #define ODD_PLACE(title, section, place, words)                                                          \

@@ -26,7 +26,7 @@ static enum verdict map_before_start(struct trial *trial)
 
         if (answer == SILENT)
                 answer = front_take(f, ORIEL_BACKEND_SHMEM_MAP, (int)f->options->start_timeout_s * 1000);
-        return expect(trial, "SHMEM_MAP", answer, f->why.text, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
+        return expect(trial, "SHMEM_MAP", answer, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
 }
 
 static enum verdict order(struct trial *trial)
