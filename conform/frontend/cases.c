@@ -67,7 +67,13 @@ static enum verdict run_connected(struct trial *trial)
                 return fails(trial, "it does not run");
         if (feature != NO_FEATURE && !is_early(trial->row) && !agreed(&f->agreement, feature))
                 return skips(trial, "%s is not negotiated", oriel_protocol_feature_name(feature));
-        return trial->row->run(trial);
+        f->file = wire_memfd(PAGE);
+        f->page = front_place(trial, 0, PAGE);
+
+        enum verdict verdict = trial->row->run(trial);
+
+        f->file = fd_close(f->file);
+        return verdict;
 }
 
 static enum verdict run(struct trial *trial)
@@ -87,6 +93,7 @@ int conform_frontend(const struct conform_options *options)
                 .timeout_ms = (int)options->timeout_s * 1000,
                 .main.fd = -1,
                 .back.fd = -1,
+                .file = -1,
                 .live_fd = -1,
         };
         struct trial trial = {.front_end = &f, .why = f.why.text};

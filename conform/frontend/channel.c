@@ -44,12 +44,9 @@ static enum verdict not_negotiated(struct trial *trial)
 static enum verdict odd_size(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         struct message request;
 
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-        wire_add_fd(&request, file);
+        front_init_map(&request, &f->page, f->file);
         request.header.size = trial->row->argument;
         return expect(trial, "SHMEM_MAP", front_ask(f, &request), TURNED_DOWN);
 }
@@ -101,20 +98,17 @@ static enum verdict garbage(struct trial *trial)
 static enum verdict in_pieces(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         struct message request;
 
         if (!agreed(&f->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
                 return skips(trial, "REPLY_ACK is not negotiated");
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-        wire_add_fd(&request, file);
+        front_init_map(&request, &f->page, f->file);
         request.header.flags |= ORIEL_FLAG_NEED_REPLY;
-        for (size_t i = 0; i < WIRE_HEADER + sizeof(place); i++)
+        for (size_t i = 0; i < WIRE_HEADER + sizeof(f->page); i++)
                 if (wire_send_part(f->back.fd, &request, i, i + 1, f->timeout_ms) < 0)
                         return fails(trial, "closed the connection after %zu bytes", i);
         MUST(trial, "SHMEM_MAP", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE));
-        f->placed[f->n_placed++] = place;
+        f->placed[f->n_placed++] = f->page;
         return PASSED;
 }
 

@@ -15,14 +15,15 @@
 #define LIVE_ON_MS   500
 #define LOOK_MS      20
 
-static enum answer map_three(struct trial *trial, int file)
+static enum answer map_three(struct trial *trial)
 {
+        struct front_end *f = trial->front_end;
         enum answer answer = DONE;
 
         for (unsigned i = 0; i < 3 && BIT(answer) & ACCEPTED; i++) {
                 const struct oriel_wire_mmap place = front_place(trial, 2 * i, PAGE);
 
-                answer = front_map(trial->front_end, &place, file);
+                answer = front_map(f, &place, f->file);
         }
         return answer;
 }
@@ -40,11 +41,11 @@ static enum verdict lives_without(struct trial *trial, int file)
 
 static enum verdict disconnect(struct trial *trial)
 {
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
+        struct front_end *f = trial->front_end;
 
-        MUST(trial, "SHMEM_MAP", map_three(trial, file), ACCEPTED);
-        front_drop(trial->front_end);
-        return lives_without(trial, file);
+        MUST(trial, "SHMEM_MAP", map_three(trial), ACCEPTED);
+        front_drop(f);
+        return lives_without(trial, f->file);
 }
 
 /* With answers on their way that nobody will read. */
@@ -57,8 +58,7 @@ static enum verdict disconnect_unanswered(struct trial *trial)
                 struct oriel_wire_mmap place = front_place(trial, 2 * i, PAGE);
                 struct message request;
 
-                wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-                wire_add_fd(&request, file);
+                front_init_map(&request, &place, file);
                 if (front_send(f, &request, true) != DONE)
                         return fails(trial, "closed the connection");
         }
@@ -69,15 +69,12 @@ static enum verdict disconnect_unanswered(struct trial *trial)
 static enum verdict end_in_message(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         struct message request;
 
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-        wire_add_fd(&request, file);
+        front_init_map(&request, &f->page, f->file);
         wire_send_part(f->back.fd, &request, 0, trial->row->argument, f->timeout_ms);
         front_drop(f);
-        return lives_without(trial, file);
+        return lives_without(trial, f->file);
 }
 
 static enum verdict back_channel_only(struct trial *trial)
@@ -94,17 +91,15 @@ static enum verdict back_channel_only(struct trial *trial)
 static enum verdict reconnect(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
         front_drop(f);
         if (front_accept(f, now_ms() + RECONNECT_MS) < 0)
                 return process_runs(&f->process) ? skips(trial, "it does not connect again within 5 s")
                                                  : fails(trial, "the process has ended");
         if (front_connect(f, true) < 0)
                 return fails(trial, "the device is not started again");
-        MUST(trial, "SHMEM_MAP after it", front_map(f, &place, file), ACCEPTED);
+        MUST(trial, "SHMEM_MAP after it", front_map(f, &f->page, f->file), ACCEPTED);
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
 
@@ -123,12 +118,11 @@ static enum verdict reset(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         unsigned stops = f->stops;
 
         if (!f->options->reset)
                 return skips(trial, "--reset was not given");
-        MUST(trial, "SHMEM_MAP", map_three(trial, file), ACCEPTED);
+        MUST(trial, "SHMEM_MAP", map_three(trial), ACCEPTED);
         if (!run_reset(f))
                 return skips(trial, "the command of --reset failed");
         while (f->stops == stops && now_ms() < deadline && !process_interrupted())
@@ -138,12 +132,12 @@ static enum verdict reset(struct trial *trial)
                 return skips(trial, "the device was not reset");
         /* They are the front-end's to take away. */
         f->n_placed = 0;
-        if (!front_forgets(f, file))
+        if (!front_forgets(f, f->file))
                 return fails(trial, "the process still has the file mapped");
         f->settled = false;
         if (front_connect(f, true) < 0)
                 return fails(trial, "the device is not started again");
-        MUST(trial, "SHMEM_MAP after it", map_three(trial, file), ACCEPTED);
+        MUST(trial, "SHMEM_MAP after it", map_three(trial), ACCEPTED);
         return PASSED;
 }
 

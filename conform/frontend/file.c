@@ -81,14 +81,13 @@ static enum verdict closed_file(struct trial *trial)
 static enum verdict descriptors(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
         int before = 0, after;
 
         for (int i = 0; i <= 50; i++) {
                 _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-                MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
-                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
+                MUST(trial, "SHMEM_MAP", front_map(f, &f->page, file), ACCEPTED);
+                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
                 if (i == 0 && front_serve_for(f, LOOK_MS) == 0)
                         before = process_count_fds(f->pid);
         }

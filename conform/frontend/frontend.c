@@ -254,13 +254,18 @@ static bool same_place(const struct oriel_wire_mmap *a, const struct oriel_wire_
         return a->shmid == b->shmid && a->shm_offset == b->shm_offset && a->len == b->len;
 }
 
+void front_init_map(struct message *request, const struct oriel_wire_mmap *map, int fd)
+{
+        wire_init(request, ORIEL_BACKEND_SHMEM_MAP, map, sizeof(*map));
+        if (fd >= 0)
+                wire_add_fd(request, fd);
+}
+
 enum answer front_map(struct front_end *f, const struct oriel_wire_mmap *map, int fd)
 {
         struct message request;
 
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, map, sizeof(*map));
-        if (fd >= 0)
-                wire_add_fd(&request, fd);
+        front_init_map(&request, map, fd);
 
         enum answer answer = front_ask(f, &request);
 

@@ -47,6 +47,10 @@ struct front_end {
         bool spoiled;         /* one came that was no answer, so nobody knows any more which is to what */
         struct complaint why; /* of the last answer */
 
+        /* A file of a page for each case, and where a case may map it: the first page of its area. */
+        int file;
+        struct oriel_wire_mmap page;
+
         /* What a case has mapped and not unmapped. */
         struct oriel_wire_mmap placed[80];
         unsigned n_placed;
@@ -81,6 +85,7 @@ enum answer front_send(struct front_end *f, struct message *request, bool need_r
 /* The next answer, which is due to request @id. */
 enum answer front_take(struct front_end *f, uint32_t id, int timeout_ms);
 
+void front_init_map(struct message *request, const struct oriel_wire_mmap *map, int fd);
 /* SHMEM_MAP and SHMEM_UNMAP; what is mapped is unmapped when the case ends. */
 enum answer front_map(struct front_end *f, const struct oriel_wire_mmap *map, int fd);
 enum answer front_unmap(struct front_end *f, const struct oriel_wire_mmap *map);

@@ -35,25 +35,21 @@ static enum verdict see(struct trial *trial, int fd, unsigned count, unsigned wr
 static enum verdict map(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
-        return see(trial, file, 1, 1);
+        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
+        return see(trial, f->file, 1, 1);
 }
 
 static enum verdict unmap(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
-        if (!front_forgets(f, file))
+        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
+        if (!front_forgets(f, f->file))
                 return fails(trial, "the process still has the file mapped");
-        MUST(trial, "SHMEM_MAP again", front_map(f, &place, file), ACCEPTED);
-        return see(trial, file, 1, 1);
+        MUST(trial, "SHMEM_MAP again", front_map(f, &f->page, f->file), ACCEPTED);
+        return see(trial, f->file, 1, 1);
 }
 
 /* Each with its own part of the file, side by side. */
@@ -75,15 +71,13 @@ static enum verdict without_need_reply(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         const struct oriel_wire_mmap first = front_place(trial, 0, PAGE), second = front_place(trial, 2, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         struct message request;
 
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &first, sizeof(first));
-        wire_add_fd(&request, file);
+        front_init_map(&request, &first, f->file);
         MUST(trial, "SHMEM_MAP", front_send(f, &request, false), ACCEPTED);
         f->placed[f->n_placed++] = first;
-        MUST(trial, "SHMEM_MAP with need_reply", front_map(f, &second, file), ACCEPTED);
-        if (see(trial, file, 2, 2) != PASSED)
+        MUST(trial, "SHMEM_MAP with need_reply", front_map(f, &second, f->file), ACCEPTED);
+        if (see(trial, f->file, 2, 2) != PASSED)
                 return FAILED;
         if (front_step(f, now_ms() + QUIET_MS) == 1)
                 return fails(trial, "one more answer than was asked for");
@@ -100,8 +94,7 @@ static enum verdict pipelined(struct trial *trial)
                 struct message request;
 
                 place.fd_offset = 2 * i * PAGE;
-                wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-                wire_add_fd(&request, file);
+                front_init_map(&request, &place, file);
                 MUST(trial, "SHMEM_MAP", front_send(f, &request, true), ACCEPTED);
                 f->placed[f->n_placed++] = place;
         }
@@ -114,13 +107,11 @@ static enum verdict pipelined(struct trial *trial)
 static enum verdict while_deaf(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
         front_serve_quiet(f, QUIET_MS);
         f->deaf = true;
 
-        enum answer answer = front_map(f, &place, file);
+        enum answer answer = front_map(f, &f->page, f->file);
 
         f->deaf = false;
         return expect(trial, "SHMEM_MAP", answer, ACCEPTED);
@@ -130,12 +121,10 @@ static enum verdict while_deaf(struct trial *trial)
 static enum verdict back_and_forth(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
         for (int i = 0; i < 20; i++) {
-                MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
-                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
+                MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
+                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
         }
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
@@ -164,10 +153,9 @@ static enum verdict read_only(struct trial *trial)
 static enum verdict more_than_open(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
         _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, reader), REFUSAL);
+        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, reader), REFUSAL);
         return see(trial, file, 0, 0);
 }
 
@@ -212,12 +200,10 @@ static enum verdict unmap_odd(struct trial *trial)
 static enum verdict unmap_twice(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &place), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP again", front_unmap(f, &place), REFUSAL);
+        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
+        MUST(trial, "SHMEM_UNMAP again", front_unmap(f, &f->page), REFUSAL);
         return PASSED;
 }
 

@@ -148,27 +148,23 @@ static enum verdict no_file(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         enum kind kind = (enum kind)trial->row->argument;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
         _cleanup_(fd_closep) int fd = open_kind(kind);
 
-        return expect(trial, "SHMEM_MAP", front_map(f, &place, fd), kind == NO_FD ? TURNED_DOWN : REFUSAL);
+        return expect(trial, "SHMEM_MAP", front_map(f, &f->page, fd), kind == NO_FD ? TURNED_DOWN : REFUSAL);
 }
 
 static enum verdict two_fds(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
-        const struct oriel_wire_mmap place = front_place(trial, 0, PAGE);
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
         struct message request;
 
-        wire_init(&request, ORIEL_BACKEND_SHMEM_MAP, &place, sizeof(place));
-        wire_add_fd(&request, file);
-        wire_add_fd(&request, file);
+        front_init_map(&request, &f->page, f->file);
+        wire_add_fd(&request, f->file);
 
         enum answer answer = front_ask(f, &request);
 
         if (answer == DONE)
-                f->placed[f->n_placed++] = place;
+                f->placed[f->n_placed++] = f->page;
         return expect(trial, "SHMEM_MAP", answer, TURNED_DOWN);
 }
 

@@ -29,47 +29,40 @@
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-static HANDLER(get_features)
+/* What it sets of @offered; more is a violation, and refused. */
+static int take_features(struct front_end *f, const struct message *request, uint64_t offered, const char *name)
 {
-        message_set_u64(reply, FEATURES);
-        return 0;
+        uint64_t more = request->payload.u64 & ~offered;
+
+        if (more && !f->violation.text[0])
+                complain(&f->violation, "%s: 0x%llx was not offered", name, (unsigned long long)more);
+        return more ? -EINVAL : 0;
 }
 
 static HANDLER(set_features)
 {
-        uint64_t more = request->payload.u64 & ~FEATURES;
-
-        if (more && !f->violation.text[0])
-                complain(&f->violation, "SET_FEATURES: 0x%llx was not offered", (unsigned long long)more);
         f->agreement.virtio_features = request->payload.u64;
-        return more ? -EINVAL : 0;
-}
-
-static HANDLER(get_protocol_features)
-{
-        message_set_u64(reply, OFFERED);
-        return 0;
+        return take_features(f, request, FEATURES, "SET_FEATURES");
 }
 
 static HANDLER(set_protocol_features)
 {
-        uint64_t more = request->payload.u64 & ~OFFERED;
-
-        if (more && !f->violation.text[0])
-                complain(&f->violation, "SET_PROTOCOL_FEATURES: 0x%llx was not offered", (unsigned long long)more);
         f->agreement.protocol_features = request->payload.u64 & OFFERED;
-        return more ? -EINVAL : 0;
+        return take_features(f, request, OFFERED, "SET_PROTOCOL_FEATURES");
 }
 
-static HANDLER(get_queue_num)
+/* All that is answered by one number. */
+static HANDLER(get_number)
 {
-        message_set_u64(reply, f->options->queues);
-        return 0;
-}
+        const uint64_t numbers[] = {
+                [ORIEL_FRONTEND_GET_FEATURES] = FEATURES,
+                [ORIEL_FRONTEND_GET_PROTOCOL_FEATURES] = OFFERED,
+                [ORIEL_FRONTEND_GET_QUEUE_NUM] = f->options->queues,
+                [ORIEL_FRONTEND_GET_MAX_MEM_SLOTS] = MEM_SLOTS,
+                [ORIEL_FRONTEND_GET_STATUS] = f->status,
+        };
 
-static HANDLER(get_max_mem_slots)
-{
-        message_set_u64(reply, MEM_SLOTS);
+        message_set_u64(reply, numbers[request->header.request]);
         return 0;
 }
 
@@ -127,30 +120,17 @@ static HANDLER(set_vring_enable)
         return 0;
 }
 
-static void stop_all(struct front_end *f)
+static HANDLER(reset_device)
 {
         f->stops++;
         memset(f->vrings, 0, sizeof(f->vrings));
-}
-
-static HANDLER(reset_device)
-{
-        stop_all(f);
         return 0;
 }
 
 static HANDLER(set_status)
 {
         f->status = (uint8_t)request->payload.u64;
-        if (f->status == 0)
-                stop_all(f);
-        return 0;
-}
-
-static HANDLER(get_status)
-{
-        message_set_u64(reply, f->status);
-        return 0;
+        return f->status == 0 ? reset_device(f, request, reply) : 0;
 }
 
 static HANDLER(get_shmem_config)
@@ -163,12 +143,12 @@ static HANDLER(get_shmem_config)
 
 /* Those that are not here are taken note of. */
 static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
-        [ORIEL_FRONTEND_GET_FEATURES] = get_features,
+        [ORIEL_FRONTEND_GET_FEATURES] = get_number,
         [ORIEL_FRONTEND_SET_FEATURES] = set_features,
-        [ORIEL_FRONTEND_GET_PROTOCOL_FEATURES] = get_protocol_features,
+        [ORIEL_FRONTEND_GET_PROTOCOL_FEATURES] = get_number,
         [ORIEL_FRONTEND_SET_PROTOCOL_FEATURES] = set_protocol_features,
-        [ORIEL_FRONTEND_GET_QUEUE_NUM] = get_queue_num,
-        [ORIEL_FRONTEND_GET_MAX_MEM_SLOTS] = get_max_mem_slots,
+        [ORIEL_FRONTEND_GET_QUEUE_NUM] = get_number,
+        [ORIEL_FRONTEND_GET_MAX_MEM_SLOTS] = get_number,
         [ORIEL_FRONTEND_SET_BACKEND_REQ_FD] = set_backend_req_fd,
         [ORIEL_FRONTEND_GET_CONFIG] = get_config,
         [ORIEL_FRONTEND_SET_VRING_BASE] = set_vring_base,
@@ -177,7 +157,7 @@ static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
         [ORIEL_FRONTEND_SET_VRING_ENABLE] = set_vring_enable,
         [ORIEL_FRONTEND_RESET_DEVICE] = reset_device,
         [ORIEL_FRONTEND_SET_STATUS] = set_status,
-        [ORIEL_FRONTEND_GET_STATUS] = get_status,
+        [ORIEL_FRONTEND_GET_STATUS] = get_number,
         [ORIEL_FRONTEND_GET_SHMEM_CONFIG] = get_shmem_config,
 };
 

@@ -10,7 +10,6 @@ static enum verdict map_before_start(struct trial *trial)
         struct front_end *f = trial->front_end;
         const struct oriel_wire_mmap map = front_place(trial, 0, PAGE);
         int64_t deadline = now_ms() + NEGOTIATE_MS;
-        _cleanup_(fd_closep) int file = wire_memfd(PAGE);
 
         f->pause_at = ORIEL_FRONTEND_GET_SHMEM_CONFIG;
         while (f->seen[f->pause_at] == 0 && !front_is_started(f) && now_ms() < deadline)
@@ -22,7 +21,7 @@ static enum verdict map_before_start(struct trial *trial)
         if (front_is_started(f))
                 return skips(trial, "the device was started at once");
 
-        enum answer answer = front_map(f, &map, file);
+        enum answer answer = front_map(f, &map, f->file);
 
         if (answer == SILENT)
                 answer = front_take(f, ORIEL_BACKEND_SHMEM_MAP, (int)f->options->start_timeout_s * 1000);
