@@ -57,14 +57,10 @@ int command_bench(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (map_options.live != UINT32_MAX && map_options.live > BENCH_MAP_MAX_LIVE) {
-                report("--live: at most %d (see oriel bench --help)", BENCH_MAP_MAX_LIVE);
-                return STATUS_USAGE;
-        }
-        if (bench_fs_options.runs < 1 || bench_fs_options.runs > MAX_RUNS) {
-                report("--runs: 1 to %d (see oriel bench --help)", MAX_RUNS);
-                return STATUS_USAGE;
-        }
+        if (map_options.live != UINT32_MAX && map_options.live > BENCH_MAP_MAX_LIVE)
+                return options_wrong_usage(&program, "--live: at most %d", BENCH_MAP_MAX_LIVE);
+        if (bench_fs_options.runs < 1 || bench_fs_options.runs > MAX_RUNS)
+                return options_wrong_usage(&program, "--runs: 1 to %d", MAX_RUNS);
         bench_fs_options.json = map_options.json;
         bench_fs_options.one_cpu = map_options.one_cpu;
         if (strcmp(operands[0], "map") == 0)
@@ -73,6 +69,5 @@ int command_bench(int argc, char **argv)
                 return bench_trace(map_options.one_cpu, map_options.json);
         if (strcmp(operands[0], "fs") == 0)
                 return bench_fs();
-        report("'%s' is not a benchmark: map, trace or fs (see oriel bench --help)", operands[0]);
-        return STATUS_USAGE;
+        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace or fs", operands[0]);
 }

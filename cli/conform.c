@@ -52,12 +52,6 @@ static const struct program program = {
         .max_operands = INT_MAX,
 };
 
-static int wrong_usage(const char *why)
-{
-        report("%s (see oriel conform --help)", why);
-        return STATUS_USAGE;
-}
-
 static const char *last_part(const char *path)
 {
         const char *slash = strrchr(path, '/');
@@ -69,11 +63,11 @@ static int check_numbers(void)
 {
         if (options.timeout_s < 1 || options.timeout_s > 3600 || options.start_timeout_s < 1 ||
             options.start_timeout_s > 3600)
-                return wrong_usage("--timeout and --start-timeout: 1 to 3600");
+                return options_wrong_usage(&program, "--timeout and --start-timeout: 1 to 3600");
         if (options.queues < 1 || options.queues > 256)
-                return wrong_usage("--queues: 1 to 256");
+                return options_wrong_usage(&program, "--queues: 1 to 256");
         if (options.region == 0 || options.region % (2 << 20) || options.region > UINT64_C(1) << 40)
-                return wrong_usage("--region: a multiple of 2M up to 1T");
+                return options_wrong_usage(&program, "--region: a multiple of 2M up to 1T");
         return -1;
 }
 
@@ -93,7 +87,7 @@ static int run_suite(int (*run)(const struct conform_options *options))
 static int run_backend(char **operands)
 {
         if (!options.list && !operands[0])
-                return wrong_usage("SOCKET is missing");
+                return options_wrong_usage(&program, "SOCKET is missing");
         options.socket = operands[0];
         if (operands[0] && operands[1])
                 options.command = operands + 1;
@@ -105,7 +99,7 @@ static int run_backend(char **operands)
 static int run_frontend(char **operands)
 {
         if (!options.list && (!options.socket || !operands[0]))
-                return wrong_usage(options.socket ? "COMMAND is missing" : "--listen is missing");
+                return options_wrong_usage(&program, options.socket ? "COMMAND is missing" : "--listen is missing");
         options.command = operands;
         if (!options.name && operands[0])
                 options.name = last_part(operands[0]);
@@ -132,5 +126,5 @@ int command_conform(int argc, char **argv)
         for (size_t i = 0; i < ARRAY_SIZE(sides); i++)
                 if (strcmp(operands[0], sides[i].name) == 0)
                         return sides[i].run(operands + 1);
-        return wrong_usage("'backend' or 'frontend' is needed");
+        return options_wrong_usage(&program, "'backend' or 'frontend' is needed");
 }

@@ -259,10 +259,8 @@ int command_probe(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (dialect && !oriel_dialect_find(dialect)) {
-                report("--dialect: standard, shmem-21 or shmem-20 (see oriel probe --help)");
-                return STATUS_USAGE;
-        }
+        if (dialect && !oriel_dialect_find(dialect))
+                return options_wrong_usage(&program, "--dialect: standard, shmem-21 or shmem-20");
 
         struct detail detail = {.log = stderr_log(verbose)};
         const struct oriel_log log = {

@@ -222,7 +222,7 @@ static void print_help(const struct program *program)
         printf("\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
 }
 
-static int wrong_usage(const struct program *program, const char *format, ...)
+int options_wrong_usage(const struct program *program, const char *format, ...)
 {
         char text[256];
         va_list args;
@@ -289,16 +289,16 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                         return STATUS_SUCCESS;
                 }
                 if (c == ':')
-                        return wrong_usage(program, "%s needs a value", argv[optind - 1]);
+                        return options_wrong_usage(program, "%s needs a value", argv[optind - 1]);
                 if (c == '?')
-                        return wrong_usage(program, "%s is not an option, or takes no value", argv[optind - 1]);
+                        return options_wrong_usage(program, "%s is not an option, or takes no value", argv[optind - 1]);
 
                 const struct option_row *row = find_row(program, c);
 
                 char wanted[128];
 
                 if (!set(row, optarg))
-                        return wrong_usage(program, "--%s: '%s' is not %s", row->name, optarg,
+                        return options_wrong_usage(program, "--%s: '%s' is not %s", row->name, optarg,
                                            expected(row, wanted, sizeof(wanted)));
         }
         return -1;
@@ -317,9 +317,9 @@ int options_parse(const struct program *program, int argc, char **argv, char ***
         if (status >= 0)
                 return status;
         if (n < program->min_operands)
-                return wrong_usage(program, "%s is missing", program->operands);
+                return options_wrong_usage(program, "%s is missing", program->operands);
         if (n > program->max_operands)
-                return wrong_usage(program, "'%s' is one argument too many", argv[optind + program->max_operands]);
+                return options_wrong_usage(program, "'%s' is one argument too many", argv[optind + program->max_operands]);
         if (operands)
                 *operands = argv + optind;
         return -1;

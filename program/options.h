@@ -50,6 +50,9 @@ struct program {
  * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
+/* "What is wrong (see PROGRAM --help)". Returns STATUS_USAGE. */
+int options_wrong_usage(const struct program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Parse the parts of one option's value: "NAME=VALUE", or NAME for a flag, with commas between (two commas are one in a
  * value). With @leading the first row's part may come first without its name. False: @why is what is wrong. @text's
  * copy @storage, of at least strlen(text) + 1 bytes, holds the strings. */

@@ -353,10 +353,9 @@ int command_demo(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (window_size == 0 || window_size % RANGE) {
-                report("--window: a multiple of 2M is needed (see oriel demo --help)");
-                return STATUS_USAGE;
-        }
+        if (window_size == 0 || window_size % RANGE)
+                return options_wrong_usage(&program, "--window: a multiple of 2M is needed");
+
         const char *named = operands[0] ? operands[0] : ".";
 
         dir = realpath(named, NULL);

@@ -14,6 +14,7 @@
 #include "cli/run/devices.h"
 #include "program/options.h"
 #include "program/report.h"
+#include "program/sanitized.h"
 #include "program/signals.h"
 #include "program/socket_file.h"
 #include "vmm/arch/arch.h"
@@ -43,15 +44,7 @@ static struct option_list shares;
 static const char *console_name = "stdio";
 static const char *control;
 /* What a sanitizer does itself is not among a machine's system calls. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANDBOX "off"
-#endif
-#endif
-#ifndef SANDBOX
-#define SANDBOX "on"
-#endif
-static const char *sandbox = SANDBOX;
+static const char *sandbox = SANITIZED ? "off" : "on";
 static bool allow_remote_files;
 static bool verbose;
 
@@ -288,10 +281,7 @@ static int check_usage(void)
                 wrong = "--console: stdio, pty or none";
         else if (strcmp(sandbox, "on") != 0 && strcmp(sandbox, "off") != 0)
                 wrong = "--sandbox: on or off";
-        if (!wrong)
-                return -1;
-        report("%s (see oriel run --help)", wrong);
-        return STATUS_USAGE;
+        return wrong ? options_wrong_usage(&program, "%s", wrong) : -1;
 }
 
 static int make_machine(struct run *run, const struct run_devices *from, int kernel_fd, int initrd_fd)

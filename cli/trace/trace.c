@@ -195,10 +195,7 @@ static int check_usage(void)
                 wrong = "--listen and --connect are needed";
         else if (dialect && !oriel_dialect_find(dialect))
                 wrong = "--dialect: standard, shmem-21 or shmem-20";
-        if (!wrong)
-                return -1;
-        report("%s (see oriel trace --help)", wrong);
-        return STATUS_USAGE;
+        return wrong ? options_wrong_usage(&program, "%s", wrong) : -1;
 }
 
 int command_trace(int argc, char **argv)
