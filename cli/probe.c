@@ -101,43 +101,34 @@ static int ask(struct oriel_frontend *frontend, struct findings *findings)
 
 /* ---- printing ---- */
 
-static const char *device_feature(unsigned bit, char *unknown, size_t size)
+/* Of a device's feature, or with @protocol of a protocol feature. */
+static const char *bit_name(bool protocol, unsigned bit, char unknown[16])
 {
-        const char *name = oriel_virtio_feature_name(device_id, bit);
+        const char *name = protocol ? oriel_protocol_feature_name(bit) : oriel_virtio_feature_name(device_id, bit);
 
-        snprintf(unknown, size, "bit %u", bit);
+        snprintf(unknown, 16, "bit %u", bit);
         return name ? name : unknown;
 }
 
-static const char *protocol_feature(unsigned bit, char *unknown, size_t size)
-{
-        const char *name = oriel_protocol_feature_name(bit);
-
-        snprintf(unknown, size, "bit %u", bit);
-        return name ? name : unknown;
-}
-
-typedef const char *(*name_fn)(unsigned bit, char *unknown, size_t size);
-
-static struct json_object *names_json(uint64_t bits, name_fn name)
+static struct json_object *names_json(uint64_t bits, bool protocol)
 {
         struct json_object *array = json_object_new_array();
         char unknown[16];
 
         for (unsigned bit = 0; bit < 64; bit++)
                 if (bits & ORIEL_FEATURE(bit))
-                        json_object_array_add(array, json_object_new_string(name(bit, unknown, sizeof(unknown))));
+                        json_object_array_add(array, json_object_new_string(bit_name(protocol, bit, unknown)));
         return array;
 }
 
-static void print_names(const char *title, uint64_t bits, name_fn name)
+static void print_names(const char *title, uint64_t bits, bool protocol)
 {
         char unknown[16];
 
         printf("%s (0x%" PRIx64 ")\n", title, bits);
         for (unsigned bit = 0; bit < 64; bit++)
                 if (bits & ORIEL_FEATURE(bit))
-                        printf("  %2u %s\n", bit, name(bit, unknown, sizeof(unknown)));
+                        printf("  %2u %s\n", bit, bit_name(protocol, bit, unknown));
 }
 
 static void config_hex(const struct findings *findings, char *out)
@@ -162,8 +153,8 @@ static void print_json(const struct findings *findings, const char *incomplete)
                         json_object_object_add(region, "size", json_object_new_uint64(findings->shmem[i]));
                         json_object_array_add(shmem, region);
                 }
-        json_object_object_add(object, "device_features", names_json(findings->device_features, device_feature));
-        json_object_object_add(object, "protocol_features", names_json(findings->protocol_features, protocol_feature));
+        json_object_object_add(object, "device_features", names_json(findings->device_features, false));
+        json_object_object_add(object, "protocol_features", names_json(findings->protocol_features, true));
         json_object_object_add(object, "queues", json_object_new_int((int)findings->queues));
         json_object_object_add(object, "config", json_object_new_string(hex));
         json_object_object_add(object, "shmem", shmem);
@@ -179,8 +170,8 @@ static void print_text(const struct findings *findings)
         char hex[2 * ORIEL_MAX_CONFIG + 1];
 
         config_hex(findings, hex);
-        print_names("device features", findings->device_features, device_feature);
-        print_names("protocol features", findings->protocol_features, protocol_feature);
+        print_names("device features", findings->device_features, false);
+        print_names("protocol features", findings->protocol_features, true);
         if (has(findings, ORIEL_PROTOCOL_F_MQ))
                 printf("queues %u\n", findings->queues);
         if (has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))

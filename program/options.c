@@ -299,7 +299,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
 
                 if (!set(row, optarg))
                         return options_wrong_usage(program, "--%s: '%s' is not %s", row->name, optarg,
-                                           expected(row, wanted, sizeof(wanted)));
+                                                   expected(row, wanted, sizeof(wanted)));
         }
         return -1;
 }
@@ -319,7 +319,8 @@ int options_parse(const struct program *program, int argc, char **argv, char ***
         if (n < program->min_operands)
                 return options_wrong_usage(program, "%s is missing", program->operands);
         if (n > program->max_operands)
-                return options_wrong_usage(program, "'%s' is one argument too many", argv[optind + program->max_operands]);
+                return options_wrong_usage(program, "'%s' is one argument too many",
+                                           argv[optind + program->max_operands]);
         if (operands)
                 *operands = argv + optind;
         return -1;

@@ -62,10 +62,10 @@ void outfile_close(struct outfile *out)
         out->path = NULL;
 }
 
-bool is_same_file(FILE *a, FILE *b)
+bool is_same_file(FILE *file, const char *path)
 {
-        struct stat of_a, of_b;
+        struct stat ours, other;
 
-        return a && b && fstat(fileno(a), &of_a) == 0 && fstat(fileno(b), &of_b) == 0 && S_ISREG(of_a.st_mode) &&
-               of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+        return fstat(fileno(file), &ours) == 0 && stat(path, &other) == 0 && S_ISREG(ours.st_mode) &&
+               ours.st_dev == other.st_dev && ours.st_ino == other.st_ino;
 }

@@ -20,7 +20,7 @@ int outfile_begin(struct outfile *out);
 /* Closes it. One that was created and not begun is removed. */
 void outfile_close(struct outfile *out);
 
-/* Both are open, and are the same regular file. */
-bool is_same_file(FILE *a, FILE *b);
+/* @path is what @file is, and a regular file. */
+bool is_same_file(FILE *file, const char *path);
 
 #endif

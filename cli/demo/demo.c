@@ -11,12 +11,12 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/demo/machine.h"
-#include "cli/demo/picture.h"
 #include "clients/fs/client.h"
 #include "program/options.h"
 #include "program/report.h"
 #include "program/spawn.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +35,10 @@
 
 /* Linux's FUSE DAX maps ranges of this size. */
 #define RANGE (UINT64_C(2) << 20)
+
+/* The picture of the window. */
+#define CELLS    96
+#define MAX_ROWS 16
 
 static uint64_t window_size = UINT64_C(128) << 20;
 static bool verbose;
@@ -267,12 +271,79 @@ static int compare_tree(struct tally *tally)
         return interrupted ? fail("interrupted") : status;
 }
 
-static const char *slot_name(void *userdata, const struct oriel_mapping_info *info)
+/* ---- the picture of the window ---- */
+
+/* What a cell of the strip shows: the strongest of what lies in it. */
+static char cell_of(enum oriel_access access)
 {
-        struct tally *tally = userdata;
+        return access == ORIEL_ACCESS_READ_WRITE ? 'W' : 'r';
+}
+
+static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappings, size_t count)
+{
+        memset(strip, '.', CELLS);
+        strip[CELLS] = '\0';
+        for (size_t i = 0; i < count; i++) {
+                struct oriel_mapping_info info = {.struct_size = sizeof(info)};
+
+                oriel_mapping_get_info(mappings[i], &info);
+
+                /* Offsets lie below the size, so the products stay far below 2^64 for any window that can be made. */
+                uint64_t first = info.range.start / 4096 * CELLS / (size / 4096);
+                uint64_t last = (info.range.start + info.range.size - 1) / 4096 * CELLS / (size / 4096);
+
+                for (uint64_t cell = first; cell <= last && cell < CELLS; cell++)
+                        if (strip[cell] != 'W')
+                                strip[cell] = cell_of(info.access);
+        }
+}
+
+/* A name may hold anything; the picture is for a terminal. */
+static void print_name(const char *name)
+{
+        for (; *name; name++)
+                putchar(iscntrl((unsigned char)*name) ? '?' : *name);
+        putchar('\n');
+}
+
+static const char *slot_name(const struct tally *tally, const struct oriel_mapping_info *info)
+{
         const char *path = tally->slots[info->range.start / RANGE];
 
-        return path ? path + strspn(path, "/") : NULL;
+        return path ? path + strspn(path, "/") : "?";
+}
+
+static void print_mappings(const struct tally *tally, struct oriel_mapping **mappings, size_t count)
+{
+        printf("  %12s %10s %-4s %12s  %s\n", "offset", "length", "may", "in file at", "file");
+        for (size_t i = 0; i < count && i < MAX_ROWS; i++) {
+                struct oriel_mapping_info info = {.struct_size = sizeof(info)};
+
+                oriel_mapping_get_info(mappings[i], &info);
+                printf("  %#12" PRIx64 " %#10" PRIx64 " %-4s %#12" PRIx64 "  ", info.range.start, info.range.size,
+                       info.access == ORIEL_ACCESS_READ_WRITE ? "rw" : "r", info.fd_offset);
+                print_name(slot_name(tally, &info));
+        }
+        if (count > MAX_ROWS)
+                printf("  ... and %zu more\n", count - MAX_ROWS);
+}
+
+/* A strip of the whole window, then a row for each of the first mappings. */
+static void print_picture(const struct tally *tally)
+{
+        struct oriel_region *region = oriel_driver_region(tally->session->driver, VIRTIO_FS_SHMCAP_ID_CACHE);
+        struct oriel_mapping **mappings;
+        char strip[CELLS + 1];
+        size_t count;
+
+        if (oriel_region_list(region, &mappings, &count) < 0)
+                return;
+        fill_strip(strip, oriel_region_size(region), mappings, count);
+        printf("window of shmid %u: %" PRIu64 " MiB, %zu mappings (r read-only, W read-write, . hole)\n",
+               oriel_region_shmid(region), oriel_region_size(region) >> 20, count);
+        printf("  |%s|\n", strip);
+        print_mappings(tally, mappings, count);
+        oriel_mappings_free(mappings, count);
 }
 
 static int read_directory(const char *dir, struct tally *tally)
@@ -285,8 +356,7 @@ static int read_directory(const char *dir, struct tally *tally)
                 tally->slots = calloc(tally->n_slots, sizeof(tally->slots[0]));
                 status = tally->slots ? compare_tree(tally) : fail("out of memory");
                 if (status == 0)
-                        picture_print(stdout, oriel_driver_region(session.driver, VIRTIO_FS_SHMCAP_ID_CACHE), 16,
-                                      slot_name, tally);
+                        print_picture(tally);
                 for (uint64_t i = 0; tally->slots && i < tally->n_slots; i++)
                         free(tally->slots[i]);
                 free(tally->slots);

@@ -60,6 +60,42 @@ static const struct program program = {
         .max_operands = 2,
 };
 
+/* ---- where it is mounted ---- */
+
+static const char mounts[] = "/proc/self/mountinfo";
+
+/* Of what is mounted on @dir. */
+static void place_open(struct place *place, const char *dir)
+{
+        struct statx stat;
+
+        *place = (struct place){.fd = -1};
+        /* Not synchronized, as it is this process that would have to answer. */
+        if (statx(AT_FDCWD, dir, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &stat) < 0 ||
+            !(stat.stx_mask & STATX_MNT_ID))
+                return;
+        place->id = stat.stx_mnt_id;
+        place->fd = open(mounts, O_RDONLY | O_CLOEXEC);
+}
+
+/* Is it no longer there? Each line begins with the mount's number. */
+static bool place_is_gone(const struct place *place)
+{
+        FILE *file = fopen(mounts, "re");
+        _cleanup_(freep) char *line = NULL;
+        size_t size = 0;
+        bool found = false;
+
+        if (!file)
+                return false;
+        while (!found && getline(&line, &size, file) > 0)
+                found = strtoull(line, NULL, 10) == place->id;
+        fclose(file);
+        return !found;
+}
+
+/* ---- what happens ---- */
+
 static void *unmount(void *userdata)
 {
         struct mount *mount = userdata;
@@ -109,7 +145,7 @@ static int take_request(struct mount *mount)
 /* Something was mounted or unmounted somewhere. Where it is this one, that is its end, unless it is still in use. */
 static int take_mounts_changed(struct mount *mount)
 {
-        bool gone = !mount->unmounting && mount_place_is_gone(&mount->place);
+        bool gone = !mount->unmounting && place_is_gone(&mount->place);
 
         if (!gone)
                 mount->say_detached_at = 0;
@@ -122,7 +158,7 @@ static void say_detached(struct mount *mount)
 {
         report("%s is unmounted, but in use: it is served until what is open there is closed", mount->dir);
         mount->say_detached_at = 0;
-        mount_place_close(&mount->place);
+        mount->place.fd = fd_close(mount->place.fd);
 }
 
 static int run(struct mount *mount)
@@ -238,7 +274,7 @@ static int open_mount(struct mount *mount)
         fuse_opt_free_args(&args);
         if (!mount->session || fuse_session_mount(mount->session, mount->dir) != 0)
                 return -EIO;
-        mount_place_open(&mount->place, mount->dir);
+        place_open(&mount->place, mount->dir);
 
         /* libfuse closes its own when it unmounts, and there may still be something to answer then. */
         mount->fuse_fd = fd_dup(fuse_session_fd(mount->session));
@@ -258,7 +294,7 @@ static void close_mount(struct mount *mount)
         if (mounted && mount->unmounting && mount->open_files > 0)
                 report("%s was in use: what is open there (%llu) fails from now on: %s", mount->dir,
                        (unsigned long long)mount->open_files, strerror(ENOTCONN));
-        mount_place_close(&mount->place);
+        mount->place.fd = fd_close(mount->place.fd);
         if (mount->session)
                 fuse_session_destroy(mount->session);
         oriel_driver_free(mount->driver);

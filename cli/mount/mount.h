@@ -2,7 +2,6 @@
 #ifndef CLI_MOUNT_MOUNT_H
 #define CLI_MOUNT_MOUNT_H
 
-#include "cli/mount/place.h"
 #include "clients/fs/dax.h"
 
 #include <oriel/driver.h>
@@ -34,6 +33,13 @@ struct slot {
         struct dax_ask ask; /* needed: the request is ours */
 };
 
+/* Where something is mounted, for as long as it is: a lazy unmount takes it away from there, and what is open goes on.
+ */
+struct place {
+        int fd; /* has POLLPRI when something was mounted or unmounted; -1: it is not known */
+        uint64_t id;
+};
+
 struct mount {
         struct oriel_driver *driver;
         struct fuse_session *session;
@@ -44,7 +50,7 @@ struct mount {
         pthread_t unmounter;
         const char *dir;
         char *options; /* libfuse's */
-        struct mount_place place;
+        struct place place;
         bool unmounting;
         int64_t say_detached_at; /* it is no longer in its place, and it is to be said that it is in use; 0: not */
         bool over;
