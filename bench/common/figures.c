@@ -5,9 +5,7 @@
 
 #include <string.h>
 
-static const struct {
-        const char *title, *key, *ways[2];
-} sections[] = {
+const struct section_words sections[] = {
         [OPERATIONS] = {"Operations per second", "operations", {"oriel-fs", "peer"}},
         [CPU] = {"CPU time of the back-end for each operation, microseconds", "cpu", {"oriel-fs", "peer"}},
         [ALONE] = {"CPU time of its system calls alone, microseconds", "alone", {"alone", "peer"}},
@@ -85,19 +83,4 @@ bool figure_reached(const struct figure *figure)
         double ratio = figure_ratio(figure);
 
         return figure->at_most ? ratio <= figure->bar : ratio >= figure->bar;
-}
-
-const char *section_title(enum section section)
-{
-        return sections[section].title;
-}
-
-const char *section_key(enum section section)
-{
-        return sections[section].key;
-}
-
-const char *section_way(enum section section, int way)
-{
-        return sections[section].ways[way];
 }

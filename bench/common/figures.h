@@ -14,6 +14,11 @@
 
 enum section { OPERATIONS, CPU, ALONE, MEMORY, DAX_READS, DAX_TIMES, DAX_SCAN, DAX_GUESTS };
 
+/* What a section, and each of the two figures of its rows, is called; by enum section. */
+extern const struct section_words {
+        const char *title, *key, *ways[2];
+} sections[];
+
 /* A row of the table: one figure of two, which are divided by each other. */
 struct figure {
         enum section section;
@@ -50,9 +55,6 @@ double figure_median(const struct figure *figure, int way, double *least, double
 /* The median of the runs' ratios: what was measured one after the other is compared. 0 where there is none. */
 double figure_ratio(const struct figure *figure);
 bool figure_reached(const struct figure *figure);
-const char *section_title(enum section section);
-const char *section_key(enum section section);
-const char *section_way(enum section section, int way);
 
 void figures_print(const struct figures *all, size_t n);
 void figures_print_json(const struct figures *all, size_t n, const char *peer, unsigned runs);

@@ -53,15 +53,15 @@ void bind_cpu(bool other)
         sched_setaffinity(0, sizeof(chosen), &chosen);
 }
 
-static int receive_request(int socket, struct request *request)
+int receive_with_fd(int socket, void *message, size_t size)
 {
         union control control;
-        struct iovec iov = {request, sizeof(*request)};
+        struct iovec iov = {message, size};
         struct msghdr msg = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
         int fd = -1;
 
-        if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL) != (ssize_t)sizeof(*request))
+        if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL) != (ssize_t)size)
                 return -2;
         if (CMSG_FIRSTHDR(&msg))
                 memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
@@ -77,7 +77,7 @@ void floor_serve(int socket)
         struct stat st;
         int fd;
 
-        while (window != MAP_FAILED && (fd = receive_request(socket, &request)) > -2) {
+        while (window != MAP_FAILED && (fd = receive_with_fd(socket, &request, sizeof(request))) > -2) {
                 if (fd >= 0) {
                         reply.u64 = fstat(fd, &st) < 0 || mmap(window, SIZE, PROT_READ | PROT_WRITE,
                                                                MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED;
@@ -91,7 +91,7 @@ void floor_serve(int socket)
         }
 }
 
-pid_t floor_start(int *socket, bool other_cpu)
+pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu)
 {
         int fds[2];
 
@@ -101,9 +101,9 @@ pid_t floor_start(int *socket, bool other_cpu)
         pid_t pid = fork();
 
         if (pid == 0) {
-                close(fds[0]);
+                fd_close(fds[0]);
                 bind_cpu(other_cpu);
-                floor_serve(fds[1]);
+                serve(fds[1]);
                 _exit(0);
         }
         fd_close(fds[1]);

@@ -7,21 +7,6 @@
 
 static int compare(const void *a, const void *b)
 {
-        const int64_t *x = a, *y = b;
-
-        return *x < *y ? -1 : *x > *y;
-}
-
-double median_us(int64_t *ns, size_t n)
-{
-        qsort(ns, n, sizeof(ns[0]), compare);
-        int64_t middle = ns[n / 2];
-
-        return (double)middle / 1000;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
         const double *x = a, *y = b;
 
         return *x < *y ? -1 : *x > *y;
@@ -29,7 +14,7 @@ static int compare_doubles(const void *a, const void *b)
 
 double median(double *values, size_t n)
 {
-        qsort(values, n, sizeof(values[0]), compare_doubles);
+        qsort(values, n, sizeof(values[0]), compare);
         return n ? values[n / 2] : 0;
 }
 

@@ -3,14 +3,11 @@
 #define BENCH_COMMON_MEASURE_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 /* What the benchmarks share. */
 
 struct json_object;
 
-/* The median in microseconds; sorts @ns. */
-double median_us(int64_t *ns, size_t n);
 /* Sorts @values; of an even number the upper one. 0 of none. */
 double median(double *values, size_t n);
 /* With three decimals. */

@@ -136,7 +136,7 @@ static void draw_figure(struct plot *plot, const struct figure *figure)
 
         plot->y += STEP;
         fprintf(plot->file, "<text x=\"16\" y=\"%d\">", plot->y);
-        write_text(plot->file, figure->name[0] ? figure->name : section_way(figure->section, 0));
+        write_text(plot->file, figure->name[0] ? figure->name : sections[figure->section].ways[0]);
         fprintf(plot->file, "</text>\n");
         if (figure->depth)
                 fprintf(plot->file, "<text class=\"soft number\" x=\"%d\" y=\"%d\">%u</text>\n", LEFT - 16, plot->y,
@@ -153,11 +153,11 @@ static void draw_heading(struct plot *plot, enum section section)
         fprintf(plot->file, "<rect class=\"paper\" x=\"10\" y=\"%d\" width=\"%d\" height=\"18\"/>\n", plot->y - 13,
                 RIGHT - 10);
         fprintf(plot->file, "<text class=\"head\" x=\"16\" y=\"%d\">", plot->y);
-        write_text(plot->file, section_title(section));
+        write_text(plot->file, sections[section].title);
         fprintf(plot->file, "<tspan class=\"soft\">  ");
-        write_text(plot->file, section_way(section, 0));
+        write_text(plot->file, sections[section].ways[0]);
         fprintf(plot->file, " : ");
-        write_text(plot->file, section_way(section, 1));
+        write_text(plot->file, sections[section].ways[1]);
         fprintf(plot->file, "</tspan></text>\n");
 }
 

@@ -53,8 +53,8 @@ static void print_figure(const struct figure *figure)
 
 static void print_head(enum section section)
 {
-        printf("\n%s\n%-15s %5s %9s %18s %9s %18s %6s  %7s\n", section_title(section), "",
-               section <= ALONE ? "depth" : "", section_way(section, 0), "", section_way(section, 1), "", "ratio",
+        printf("\n%s\n%-15s %5s %9s %18s %9s %18s %6s  %7s\n", sections[section].title, "",
+               section <= ALONE ? "depth" : "", sections[section].ways[0], "", sections[section].ways[1], "", "ratio",
                "bar");
 }
 
@@ -128,7 +128,7 @@ static struct json_object *json_dir(const struct figures *figures)
 
                 if (i == 0 || figure->section != figure[-1].section) {
                         rows = json_object_new_array();
-                        json_object_object_add(object, section_key(figure->section), rows);
+                        json_object_object_add(object, sections[figure->section].key, rows);
                 }
                 json_object_array_add(rows, json_figure(figure));
         }

@@ -23,6 +23,13 @@
 
 #define QUICK_SCALE 8
 
+struct bench_fs_options bench_fs_options = {.runs = 5};
+
+int64_t block_ns(void)
+{
+        return bench_fs_options.quick ? 4000000 : 100000000;
+}
+
 static void progress(const struct place *place, unsigned run, const char *what)
 {
         if (isatty(STDERR_FILENO))

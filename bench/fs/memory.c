@@ -100,7 +100,7 @@ static void note_reached(struct figures *figures, const struct place *place, int
                         continue;
                 figure->unequal = true;
                 snprintf(figure->note, sizeof(figure->note), "%s took %" PRIu64 " files of %" PRIu64,
-                         section_way(MEMORY, side), reached, all);
+                         sections[MEMORY].ways[side], reached, all);
         }
 }
 

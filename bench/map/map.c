@@ -40,13 +40,12 @@
 
 /* ---- the front-end's process ---- */
 
-static void run_frontend(int socket, bool other_cpu)
+static void run_frontend(int socket)
 {
         const struct oriel_driver_options options = {.struct_size = sizeof(options), .hole = ORIEL_HOLE_ZERO};
         struct oriel_driver *driver;
 
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        bind_cpu(other_cpu);
         if (oriel_driver_new(&options, socket, &driver) < 0)
                 _exit(1);
 
@@ -63,7 +62,6 @@ static void run_frontend(int socket, bool other_cpu)
                 poll(polled, ARRAY_SIZE(polled), -1);
         } while (oriel_frontend_dispatch(frontend) == 0);
         oriel_driver_free(driver);
-        _exit(0);
 }
 
 /* ---- the back-end's process: this one ---- */
@@ -76,7 +74,7 @@ struct bench {
         int memfd;
         unsigned live;
         int floor;
-        int64_t map_ns[SAMPLES], unmap_ns[SAMPLES], floor_map_ns[SAMPLES], floor_unmap_ns[SAMPLES];
+        double map_ns[SAMPLES], unmap_ns[SAMPLES], floor_map_ns[SAMPLES], floor_unmap_ns[SAMPLES];
 };
 
 static int start(void *userdata, struct oriel_backend_queue *queue)
@@ -158,14 +156,14 @@ static int grow(struct bench *bench, unsigned live)
 static int measure_block(struct bench *bench, int block)
 {
         for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                bench->map_ns[i] = measure_one(bench, true);
-                bench->unmap_ns[i] = measure_one(bench, false);
+                bench->map_ns[i] = (double)measure_one(bench, true);
+                bench->unmap_ns[i] = (double)measure_one(bench, false);
                 if (bench->map_ns[i] < 0 || bench->unmap_ns[i] < 0)
                         return -EIO;
         }
         for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                bench->floor_map_ns[i] = floor_map(bench->floor, bench->memfd);
-                bench->floor_unmap_ns[i] = floor_unmap(bench->floor);
+                bench->floor_map_ns[i] = (double)floor_map(bench->floor, bench->memfd);
+                bench->floor_unmap_ns[i] = (double)floor_unmap(bench->floor);
                 if (bench->floor_map_ns[i] < 0 || bench->floor_unmap_ns[i] < 0)
                         return -EIO;
         }
@@ -179,19 +177,19 @@ struct result {
 
 static int measure_pipeline(struct bench *bench, double *us)
 {
-        int64_t ns[BLOCKS] = {0};
+        double ns[BLOCKS] = {0};
 
         for (int i = 0; i < BLOCKS; i++) {
                 int64_t begin = now_ns();
                 int r = pipeline(bench, true, bench->live, PIPELINE);
 
-                ns[i] = (now_ns() - begin) / PIPELINE;
+                ns[i] = (double)((now_ns() - begin) / PIPELINE);
                 if (r == 0)
                         r = pipeline(bench, false, bench->live, PIPELINE);
                 if (r < 0)
                         return r;
         }
-        *us = median_us(ns, BLOCKS);
+        *us = median(ns, BLOCKS) / 1000;
         return 0;
 }
 
@@ -206,10 +204,10 @@ static int measure(struct bench *bench, unsigned live, struct result *result)
         if (r < 0)
                 return r;
         result->live = live;
-        result->map_us = median_us(bench->map_ns, SAMPLES);
-        result->unmap_us = median_us(bench->unmap_ns, SAMPLES);
-        result->floor_map_us = median_us(bench->floor_map_ns, SAMPLES);
-        result->floor_unmap_us = median_us(bench->floor_unmap_ns, SAMPLES);
+        result->map_us = median(bench->map_ns, SAMPLES) / 1000;
+        result->unmap_us = median(bench->unmap_ns, SAMPLES) / 1000;
+        result->floor_map_us = median(bench->floor_map_ns, SAMPLES) / 1000;
+        result->floor_unmap_us = median(bench->floor_unmap_ns, SAMPLES) / 1000;
         return 0;
 }
 
@@ -285,26 +283,13 @@ static int make_backend(struct bench *bench)
 
 static pid_t connect_frontend(struct bench *bench, bool other_cpu)
 {
-        int fds[2];
+        pid_t pid = start_server(run_frontend, &bench->connection, other_cpu);
 
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-                return -errno;
+        if (pid < 0)
+                return pid;
 
-        pid_t pid = fork();
+        int r = oriel_backend_attach(bench->backend, bench->connection);
 
-        if (pid == 0) {
-                close(fds[0]);
-                run_frontend(fds[1], other_cpu);
-        }
-        fd_close(fds[1]);
-        if (pid < 0) {
-                fd_close(fds[0]);
-                return -errno;
-        }
-
-        int r = oriel_backend_attach(bench->backend, fds[0]);
-
-        bench->connection = fds[0];
         if (r == 0)
                 r = -pthread_create(&bench->dispatcher, NULL, dispatch, bench);
         return r < 0 ? r : pid;
@@ -334,7 +319,7 @@ int bench_map(const struct bench_map_options *options)
         const unsigned *counts = options->live == UINT32_MAX ? all : &options->live;
         size_t n = options->live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
         struct result results[ARRAY_SIZE(all)] = {0};
-        pid_t floor_pid = floor_start(&bench.floor, !options->one_cpu), frontend_pid = -1;
+        pid_t floor_pid = start_server(floor_serve, &bench.floor, !options->one_cpu), frontend_pid = -1;
         int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
 
         bench.memfd = memfd_create("oriel-bench", MFD_CLOEXEC);

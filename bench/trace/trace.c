@@ -167,20 +167,6 @@ static void serve_channel(int main_channel)
         _exit(0);
 }
 
-static int receive_channel(int main_channel)
-{
-        struct oriel_wire_header header;
-        struct iovec iov = {&header, sizeof(header)};
-        union control control;
-        struct msghdr msg = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
-        int fd = -EPROTO;
-
-        if (recvmsg(main_channel, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(header) && CMSG_FIRSTHDR(&msg))
-                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-        return fd;
-}
-
 /* *@socket: the back-end's end of the channel. *@main_channel stays open as long as it. */
 static int start_maps(bool traced, bool other_cpu, int *main_channel, int *socket)
 {
@@ -196,8 +182,11 @@ static int start_maps(bool traced, bool other_cpu, int *main_channel, int *socke
                 serve_channel(frontend);
         }
         fd_close(frontend);
-        *socket = pid < 0 ? pid : receive_channel(*main_channel);
-        return *socket < 0 ? *socket : 0;
+
+        struct oriel_wire_header header;
+
+        *socket = pid < 0 ? -1 : receive_with_fd(*main_channel, &header, sizeof(header));
+        return pid < 0 ? pid : *socket < 0 ? -EPROTO : 0;
 }
 
 /* ---- measuring ---- */
@@ -206,7 +195,7 @@ struct series {
         const char *name, *key;
         int sockets[2]; /* direct, traced */
         int memfd;      /* -1: GET_FEATURES */
-        int64_t ns[2][SAMPLES];
+        double ns[2][SAMPLES];
         double us[2];
 };
 
@@ -220,12 +209,12 @@ static int measure(struct series *series)
         for (int block = 0; block < BLOCKS; block++)
                 for (int way = 0; way < 2; way++)
                         for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                                series->ns[way][i] = round_trip(series, way);
+                                series->ns[way][i] = (double)round_trip(series, way);
                                 if (series->ns[way][i] < 0)
                                         return -EIO;
                         }
         for (int way = 0; way < 2; way++)
-                series->us[way] = median_us(series->ns[way], SAMPLES);
+                series->us[way] = median(series->ns[way], SAMPLES) / 1000;
         return 0;
 }
 

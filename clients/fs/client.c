@@ -102,7 +102,6 @@ int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver)
 
         int r = fuse_call(client, FUSE_INIT, 0, &in, sizeof(in), NULL, 0, &out, sizeof(out));
 
-        client->max_write = out.max_write;
         return r < 0 ? r : out.major == FUSE_KERNEL_VERSION ? 0 : -EPROTO;
 }
 

@@ -11,7 +11,6 @@ struct fuse_client {
         uint8_t *in;
         uint8_t *out;
         uint64_t unique;
-        uint32_t max_write; /* what INIT was answered */
 };
 
 #define FUSE_CLIENT_QUEUE 1
