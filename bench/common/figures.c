@@ -24,10 +24,11 @@ static bool is_wanted(const struct option_list *only, const char *key)
         return only->n == 0;
 }
 
-void figures_add(struct figures *figures, const struct figure *figure)
+void figures_add(struct figures *figures, const struct figure *more, size_t n)
 {
-        if (is_wanted(figures->only, figure->key) && figures->n < MAX_FIGURES)
-                figures->items[figures->n++] = *figure;
+        for (size_t i = 0; i < n; i++)
+                if (is_wanted(figures->only, more[i].key) && figures->n < MAX_FIGURES)
+                        figures->items[figures->n++] = more[i];
 }
 
 struct figure *figures_find(struct figures *figures, enum section section, const char *key)

@@ -42,8 +42,8 @@ struct figures {
         unsigned n;
 };
 
-/* If it is wanted. */
-void figures_add(struct figures *figures, const struct figure *figure);
+/* Those that are wanted. */
+void figures_add(struct figures *figures, const struct figure *more, size_t n);
 /* NULL: it is not wanted. */
 struct figure *figures_find(struct figures *figures, enum section section, const char *key);
 bool figures_have(const struct figures *figures, enum section section);

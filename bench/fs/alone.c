@@ -17,14 +17,6 @@
 
 #define BUFFERS_SIZE (LOAD_DEPTH_MAX * LOAD_DATA_SIZE)
 
-static int open_in_share(const struct place *place, const char *name, int flags)
-{
-        char path[sizeof(place->path) + 16];
-
-        snprintf(path, sizeof(path), "%s/share/%s", place->path, name);
-        return open(path, flags | O_CLOEXEC);
-}
-
 /* Buffers are shared memory, as a guest's are. */
 int alone_open(struct alone *alone, const struct place *place)
 {
@@ -32,9 +24,9 @@ int alone_open(struct alone *alone, const struct place *place)
                 mmap(NULL, BUFFERS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
         *alone = (struct alone){
-                .data_fd = open_in_share(place, "data", O_RDONLY),
-                .written_fd = open_in_share(place, "written", O_RDWR),
-                .new_fd = open_in_share(place, "new", O_PATH | O_DIRECTORY),
+                .data_fd = place_open(place, "data", O_RDONLY),
+                .written_fd = place_open(place, "written", O_RDWR),
+                .new_fd = place_open(place, "new", O_PATH | O_DIRECTORY),
                 .buffers = buffers == MAP_FAILED ? NULL : buffers,
         };
         if (alone->data_fd >= 0 && alone->written_fd >= 0 && alone->new_fd >= 0 && alone->buffers)

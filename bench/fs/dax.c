@@ -13,6 +13,7 @@
 #include "program/report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,11 +54,7 @@ static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t l
 
         while (end < begin + length_ns) {
                 for (int i = 0; i < 64; i++, tally->count++) {
-                        random ^= random << 13;
-                        random ^= random >> 7;
-                        random ^= random << 17;
-
-                        uint64_t at = random % (reading->size / PAGE) * PAGE;
+                        uint64_t at = xorshift(&random) % (reading->size / PAGE) * PAGE;
 
                         if (!scan_read(data + at, at, PAGE)) {
                                 report("oriel-fs: dax: other bytes than the file has at %" PRIu64, at);
@@ -136,7 +133,7 @@ static int prepare_ways(struct reading *reading, struct scan *scan, int fd)
 static int run_reads(const struct place *place, struct figures *figures, unsigned run)
 {
         struct reading reading = {.place = place, .size = READ_SIZE / place->scale, .random = 88172645463325252};
-        _cleanup_(fd_closep) int fd = place_open_data(place);
+        _cleanup_(fd_closep) int fd = place_open(place, "data", O_RDWR);
         struct session session;
         struct scan scan;
         int r = scan_open(&scan, &session, place, reading.size);
@@ -204,8 +201,7 @@ void dax_add(struct figures *figures)
                 {DAX_SCAN, "dax-scan", "", .bar = 0.8},
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-                figures_add(figures, &all[i]);
+        figures_add(figures, all, ARRAY_SIZE(all));
 }
 
 int dax_run(const struct place *place, struct figures *figures, unsigned run)

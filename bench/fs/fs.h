@@ -54,7 +54,8 @@ int place_make(struct place *place, const char *dir);
 int place_fill_data(const struct place *place, uint64_t size);
 #define SCAN_SIZE  MiB(512)
 #define GUEST_SIZE MiB(1024)
-int place_open_data(const struct place *place);
+/* share/NAME. -1: errno says why. */
+int place_open(const struct place *place, const char *name, int flags);
 /* share/list/NNNNN, LIST_FILES empty files; share/written, WRITE_SIZE for rows to write to. */
 #define WRITE_SIZE MiB(64)
 int place_fill_list(const struct place *place);
@@ -66,6 +67,14 @@ void place_remove(struct place *place);
 static inline uint64_t data_word(uint64_t offset)
 {
         return (offset + 8) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* xorshift64 */
+static inline uint64_t xorshift(uint64_t *random)
+{
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        return *random ^= *random << 17;
 }
 
 /* Whether to be ended; reported once. */

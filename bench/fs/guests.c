@@ -113,7 +113,7 @@ void guests_add(struct figures *figures)
 {
         static const struct figure guests = {DAX_GUESTS, "dax-guests", "", .bar = 1.1, .at_most = true};
 
-        figures_add(figures, &guests);
+        figures_add(figures, &guests, 1);
 }
 
 int guests_run(const struct place *place, struct figures *figures)

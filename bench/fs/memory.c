@@ -37,11 +37,10 @@ static int ask_name(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_name(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_name(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_entry_out *entry = load_answer(slot);
 
-        (void)size;
         load->count++;
         return entry->nodeid ? 0 : load_wrong(load, "LOOKUP: a file that is there was not found");
 }
@@ -134,8 +133,7 @@ void memory_add(struct figures *figures)
                 {MEMORY, "pss-inodes", "PSS, inodes", .at_most = true},
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-                figures_add(figures, &all[i]);
+        figures_add(figures, all, ARRAY_SIZE(all));
 }
 
 int memory_run(const struct place *place, struct figures *figures, unsigned run)

@@ -99,6 +99,14 @@ int place_fill_tree(const struct place *place)
         return r;
 }
 
+int place_open(const struct place *place, const char *name, int flags)
+{
+        char path[sizeof(place->path) + 32];
+
+        snprintf(path, sizeof(path), "%s/share/%s", place->path, name);
+        return open(path, flags | O_CLOEXEC);
+}
+
 /* It is on the disk then, so that nothing is written back while something is measured. */
 static int make_file(const struct place *place, const char *name, uint64_t size)
 {
@@ -133,14 +141,6 @@ int place_fill_list(const struct place *place)
 int place_fill_data(const struct place *place, uint64_t size)
 {
         return make_file(place, "data", size);
-}
-
-int place_open_data(const struct place *place)
-{
-        char path[sizeof(place->path) + 32];
-
-        snprintf(path, sizeof(path), "%s/share/data", place->path);
-        return open(path, O_RDWR | O_CLOEXEC);
 }
 
 void place_remove(struct place *place)

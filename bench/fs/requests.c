@@ -44,11 +44,10 @@ static int ask_lookup(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_lookup(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_lookup(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_entry_out *entry = load_answer(slot);
 
-        (void)size;
         if (entry->nodeid == 0 || !S_ISREG(entry->attr.mode))
                 return load_wrong(load, "LOOKUP: a file that is there was not found");
         remember(state_of(load), entry->nodeid);
@@ -78,11 +77,10 @@ static int ask_getattr(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_getattr(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_getattr(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_attr_out *out = load_answer(slot);
 
-        (void)size;
         if (out->attr.ino != state_of(load)->inos[slot->at])
                 return load_wrong(load, "GETATTR: inode number %" PRIu64 ", LOOKUP said %" PRIu64, out->attr.ino,
                                   state_of(load)->inos[slot->at]);
@@ -127,11 +125,10 @@ static int ask_open(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_open(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_open(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_open_out *out = load_answer(slot);
 
-        (void)size;
         if (slot->step++ == 0) {
                 slot->handle = out->fh;
                 return 0;
@@ -170,12 +167,11 @@ static int ask_create(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, slot->step == 0 ? &create : &unlink);
 }
 
-static int answered_create(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_create(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_entry_out *entry = load_answer(slot);
         const struct fuse_open_out *open = (const void *)(entry + 1);
 
-        (void)size;
         if (slot->step == 0) {
                 slot->node = entry->nodeid;
                 slot->handle = open->fh;
@@ -228,21 +224,21 @@ static int take_entry(struct fuse_load *load, struct load_slot *slot, const stru
         return 0;
 }
 
-static int answered_readdir(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_readdir(struct fuse_load *load, struct load_slot *slot)
 {
         int r = 0;
 
-        for (size_t at = 0, length; r == 0 && at < size; at += length) {
+        for (size_t at = 0, length; r == 0 && at < slot->size; at += length) {
                 const struct fuse_direntplus *entry = (const void *)(slot->data + at);
 
-                if (size - at < sizeof(*entry))
+                if (slot->size - at < sizeof(*entry))
                         return load_wrong(load, "READDIRPLUS: the last entry is cut");
                 length = FUSE_DIRENTPLUS_SIZE(entry);
-                if (length > size - at)
+                if (length > slot->size - at)
                         return load_wrong(load, "READDIRPLUS: an entry longer than the answer");
                 r = take_entry(load, slot, entry);
         }
-        if (r < 0 || size > 0)
+        if (r < 0 || slot->size > 0)
                 return r;
         if (slot->node != LIST_FILES)
                 return load_wrong(load, "READDIRPLUS: %" PRIu64 " names of %d", slot->node, LIST_FILES);
@@ -254,19 +250,11 @@ const struct load_ops op_readdir = {.ask = ask_readdir, .answered = answered_rea
 
 /* ---- READ and WRITE ---- */
 
-uint64_t next_random(struct rows_state *state)
-{
-        state->random ^= state->random << 13;
-        state->random ^= state->random >> 7;
-        state->random ^= state->random << 17;
-        return state->random;
-}
-
 uint64_t next_offset(struct rows_state *state, uint64_t file_size)
 {
         uint64_t blocks = file_size / state->size;
 
-        return (state->sequential ? state->next++ % blocks : next_random(state) % blocks) * state->size;
+        return (state->sequential ? state->next++ % blocks : xorshift(&state->random) % blocks) * state->size;
 }
 
 static int ask_read(struct fuse_load *load, struct load_slot *slot)
@@ -296,12 +284,12 @@ static uint64_t word_at(const uint8_t *data, size_t at)
 }
 
 /* The first and the last word of it are looked at. */
-static int answered_read(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_read(struct fuse_load *load, struct load_slot *slot)
 {
         size_t last = state_of(load)->size - sizeof(uint64_t);
 
-        if (size != state_of(load)->size)
-                return load_wrong(load, "READ: %zu bytes of %u", size, state_of(load)->size);
+        if (slot->size != state_of(load)->size)
+                return load_wrong(load, "READ: %zu bytes of %u", slot->size, state_of(load)->size);
         if (word_at(slot->data, 0) != data_word(slot->at) || word_at(slot->data, last) != data_word(slot->at + last))
                 return load_wrong(load, "READ: other bytes at %" PRIu64 " than the file has", slot->at);
         load->count++;
@@ -333,11 +321,10 @@ static int ask_write(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_write(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_write(struct fuse_load *load, struct load_slot *slot)
 {
         const struct fuse_write_out *out = load_answer(slot);
 
-        (void)size;
         if (out->size != state_of(load)->size)
                 return load_wrong(load, "WRITE: %u bytes of %u", out->size, state_of(load)->size);
         load->count++;

@@ -69,7 +69,7 @@ static void add_row(struct figures *figures, const struct row *row, unsigned dep
         if (section == ALONE && !row->alone)
                 return;
         snprintf(figure.key, sizeof(figure.key), "%s-%u", row->key, depth);
-        figures_add(figures, &figure);
+        figures_add(figures, &figure, 1);
 }
 
 void rows_add(struct figures *figures)
@@ -87,7 +87,7 @@ static void begin_pass(struct rows_state *state, const struct row *row)
         state->n_looked_up = 0;
         state->size = row->size;
         state->sequential = row->sequential;
-        state->salt = next_random(state);
+        state->salt = xorshift(&state->random);
         for (unsigned i = 0; i < LOAD_DEPTH_MAX; i++)
                 load->slots[i].at = load->slots[i].node = 0;
 }

@@ -36,8 +36,6 @@ struct rows_state {
 
 extern const struct load_ops op_lookup, op_getattr, op_open, op_create, op_readdir, op_read, op_write;
 
-/* xorshift64 */
-uint64_t next_random(struct rows_state *state);
 /* Where the next READ or WRITE is. */
 uint64_t next_offset(struct rows_state *state, uint64_t file_size);
 

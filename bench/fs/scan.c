@@ -231,11 +231,10 @@ static int ask_range(struct fuse_load *load, struct load_slot *slot)
         return load_ask(load, slot, &request);
 }
 
-static int answered_range(struct fuse_load *load, struct load_slot *slot, size_t size)
+static int answered_range(struct fuse_load *load, struct load_slot *slot)
 {
         struct scan *scan = load->userdata;
 
-        (void)size;
         if (slot->step++ == 1)
                 return 0;
         slot->step = 0;

@@ -247,8 +247,9 @@ static int take_answers(struct fuse_load *load, const struct load_ops *ops)
                 n++;
                 load->in_flight--;
                 r = check_answer(load, slot, written);
+                slot->size = written - slot->answer_size;
                 if (r == 0)
-                        r = ops->answered(load, slot, written - slot->answer_size);
+                        r = ops->answered(load, slot);
                 if (r == 0)
                         r = ask(load, ops, slot);
                 if (r < 0)

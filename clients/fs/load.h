@@ -21,7 +21,8 @@ struct load_slot {
         uint8_t *data; /* LOAD_DATA_SIZE: of a WRITE, or what comes back of a READ or READDIRPLUS */
         struct fuse_in_header header;
         size_t answer_size; /* what comes before @data */
-        size_t taken;       /* how much of @data may come back */
+        size_t taken;       /* how much of @data may come back, and, answered, */
+        size_t size;        /* how much of it has */
 
         /* Its user's own. Between two operations, and only then, step is 0. */
         unsigned index;
@@ -32,9 +33,8 @@ struct load_slot {
 struct load_ops {
         /* Ask the slot's next request with load_ask(), then 0; or 1 if there is nothing to do any more. */
         int (*ask)(struct fuse_load *load, struct load_slot *slot);
-        /* It was answered without an error, with as much as was said; @size is of what has come in slot->data. 0, or
-         * what load_wrong() returns. */
-        int (*answered)(struct fuse_load *load, struct load_slot *slot, size_t size);
+        /* It was answered without an error, with as much as was said. 0, or what load_wrong() returns. */
+        int (*answered)(struct fuse_load *load, struct load_slot *slot);
 };
 
 struct fuse_load {
