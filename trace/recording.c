@@ -25,20 +25,6 @@ enum form {
         FDS,
 };
 
-static const char *const form_words[] = {
-        [TEXT] = "a string",
-        [COUNT] = "a whole number",
-        [TIME] = "a time in microseconds",
-        [TRUTH] = "true or false",
-        [SIDE] = "front-end or back-end",
-        [REQUEST_OR_REPLY] = "request or reply",
-        [TEXTS] = "an array of strings",
-        [COUNTS] = "an array of whole numbers",
-        [MAPPING] = "an object like that of a mapping",
-        [REGIONS] = "an array of objects like that of a region",
-        [FDS] = "an array of objects like that of a descriptor",
-};
-
 struct key {
         const char *name;
         enum form form;
@@ -48,61 +34,72 @@ struct key {
 #define MAX_KEYS 20
 
 /* Each ends with a key without a name. */
-static const struct key common_keys[] = {{"session", COUNT, false}, {"time_us", TIME, false}, {NULL, TEXT, false}};
-static const struct key reply_keys[] = {{"latency_us", TIME, false}, {NULL, TEXT, false}};
-static const struct key mapping_keys[] = {{"shmid", COUNT, false},      {"fd_offset", COUNT, false},
-                                          {"shm_offset", COUNT, false}, {"len", COUNT, false},
-                                          {"flags", COUNT, false},      {NULL, TEXT, false}};
-static const struct key region_keys[] = {{"shmid", COUNT, false}, {"size", COUNT, false}, {NULL, TEXT, false}};
-static const struct key fd_keys[] = {{"kind", TEXT, false},
-                                     {"access", TEXT, false},
-                                     {"name", TEXT, true},
-                                     {"size", COUNT, true},
-                                     {NULL, TEXT, false}};
+static const struct key common_keys[] = {{"session", COUNT}, {"time_us", TIME}, {NULL}};
+static const struct key reply_keys[] = {{"latency_us", TIME}, {NULL}};
+static const struct key mapping_keys[] = {{"shmid", COUNT}, {"fd_offset", COUNT}, {"shm_offset", COUNT},
+                                          {"len", COUNT},   {"flags", COUNT},     {NULL}};
+static const struct key region_keys[] = {{"shmid", COUNT}, {"size", COUNT}, {NULL}};
+static const struct key fd_keys[] = {
+        {"kind", TEXT}, {"access", TEXT}, {"name", TEXT, true}, {"size", COUNT, true}, {NULL}};
 
 static const struct {
         const char *name;
         struct key keys[MAX_KEYS];
 } types[] = {
-        {"session",
-         {{"started", TEXT, false},
-          {"listen", TEXT, false},
-          {"connect", TEXT, false},
-          {"dialect", TEXT, false},
-          {"version", TEXT, false}}},
+        {"session", {{"started", TEXT}, {"listen", TEXT}, {"connect", TEXT}, {"dialect", TEXT}, {"version", TEXT}}},
         {"message",
-         {{"channel", TEXT, false},
-          {"from", SIDE, false},
-          {"n", COUNT, false},
-          {"kind", REQUEST_OR_REPLY, false},
-          {"name", TEXT, false},
-          {"request", COUNT, false},
-          {"flags", COUNT, false},
-          {"need_reply", TRUTH, false},
-          {"size", COUNT, false},
-          {"text", TEXT, false},
-          {"payload", TEXT, false},
-          {"fds", FDS, false},
-          {"notes", TEXTS, false},
+         {{"channel", TEXT},
+          {"from", SIDE},
+          {"n", COUNT},
+          {"kind", REQUEST_OR_REPLY},
+          {"name", TEXT},
+          {"request", COUNT},
+          {"flags", COUNT},
+          {"need_reply", TRUTH},
+          {"size", COUNT},
+          {"text", TEXT},
+          {"payload", TEXT},
+          {"fds", FDS},
+          {"notes", TEXTS},
           {"reply_to", COUNT, true},
           {"latency_us", TIME, true},
           {"result", COUNT, true},
           {"features", TEXTS, true},
           {"mapping", MAPPING, true},
           {"regions", REGIONS, true}}},
-        {"raw", {{"channel", TEXT, false}, {"from", SIDE, false}, {"note", TEXT, false}, {"payload", TEXT, false}}},
-        {"end", {{"channel", TEXT, false}, {"from", SIDE, false}, {"bytes", COUNT, false}, {"note", TEXT, false}}},
-        {"session_end", {{"unanswered", COUNTS, false}}},
-        {"lost", {{"records", COUNT, false}}},
+        {"raw", {{"channel", TEXT}, {"from", SIDE}, {"note", TEXT}, {"payload", TEXT}}},
+        {"end", {{"channel", TEXT}, {"from", SIDE}, {"bytes", COUNT}, {"note", TEXT}}},
+        {"session_end", {{"unanswered", COUNTS}}},
+        {"lost", {{"records", COUNT}}},
 };
 
-static bool has_form(struct json_object *value, enum form form);
+/* ---- forms ---- */
+
+static bool is_text(struct json_object *value)
+{
+        return json_object_is_type(value, json_type_string);
+}
+
+static bool is_truth(struct json_object *value)
+{
+        return json_object_is_type(value, json_type_boolean);
+}
 
 static bool is_one_of(struct json_object *value, const char *a, const char *b)
 {
-        const char *text = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+        const char *text = is_text(value) ? json_object_get_string(value) : "";
 
         return strcmp(text, a) == 0 || strcmp(text, b) == 0;
+}
+
+static bool is_side(struct json_object *value)
+{
+        return is_one_of(value, "front-end", "back-end");
+}
+
+static bool is_request_or_reply(struct json_object *value)
+{
+        return is_one_of(value, "request", "reply");
 }
 
 static bool is_count(struct json_object *value)
@@ -118,12 +115,43 @@ static bool is_time(struct json_object *value)
         return time >= 0 && time <= MAX_MICROSECONDS;
 }
 
-static bool all_have_form(struct json_object *array, enum form form)
+/* A value that @is accepts, or an object with @keys; or an array of such. */
+static const struct {
+        const char *words;
+        bool (*is)(struct json_object *value);
+        const struct key *keys;
+        bool array;
+} forms[] = {
+        [TEXT] = {"a string", is_text},
+        [COUNT] = {"a whole number", is_count},
+        [TIME] = {"a time in microseconds", is_time},
+        [TRUTH] = {"true or false", is_truth},
+        [SIDE] = {"front-end or back-end", is_side},
+        [REQUEST_OR_REPLY] = {"request or reply", is_request_or_reply},
+        [TEXTS] = {"an array of strings", is_text, .array = true},
+        [COUNTS] = {"an array of whole numbers", is_count, .array = true},
+        [MAPPING] = {"an object like that of a mapping", .keys = mapping_keys},
+        [REGIONS] = {"an array of objects like that of a region", .keys = region_keys, .array = true},
+        [FDS] = {"an array of objects like that of a descriptor", .keys = fd_keys, .array = true},
+};
+
+static const struct key *wrong_key(struct json_object *object, const struct key *keys);
+
+static bool has_form_alone(struct json_object *value, enum form form)
 {
-        if (!json_object_is_type(array, json_type_array))
+        if (forms[form].is)
+                return forms[form].is(value);
+        return json_object_is_type(value, json_type_object) && !wrong_key(value, forms[form].keys);
+}
+
+static bool has_form(struct json_object *value, enum form form)
+{
+        if (!forms[form].array)
+                return has_form_alone(value, form);
+        if (!json_object_is_type(value, json_type_array))
                 return false;
-        for (size_t i = 0; i < json_object_array_length(array); i++)
-                if (!has_form(json_object_array_get_idx(array, i), form))
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+                if (!has_form_alone(json_object_array_get_idx(value, i), form))
                         return false;
         return true;
 }
@@ -141,56 +169,14 @@ static const struct key *wrong_key(struct json_object *object, const struct key 
         return NULL;
 }
 
-static bool has_keys(struct json_object *object, const struct key *keys)
-{
-        return json_object_is_type(object, json_type_object) && !wrong_key(object, keys);
-}
-
-static bool all_have_keys(struct json_object *array, const struct key *keys)
-{
-        if (!json_object_is_type(array, json_type_array))
-                return false;
-        for (size_t i = 0; i < json_object_array_length(array); i++)
-                if (!has_keys(json_object_array_get_idx(array, i), keys))
-                        return false;
-        return true;
-}
-
-static bool has_form(struct json_object *value, enum form form)
-{
-        switch (form) {
-        case TEXT:
-                return json_object_is_type(value, json_type_string);
-        case COUNT:
-                return is_count(value);
-        case TIME:
-                return is_time(value);
-        case TRUTH:
-                return json_object_is_type(value, json_type_boolean);
-        case SIDE:
-                return is_one_of(value, "front-end", "back-end");
-        case REQUEST_OR_REPLY:
-                return is_one_of(value, "request", "reply");
-        case TEXTS:
-                return all_have_form(value, TEXT);
-        case COUNTS:
-                return all_have_form(value, COUNT);
-        case MAPPING:
-                return has_keys(value, mapping_keys);
-        case REGIONS:
-                return all_have_keys(value, region_keys);
-        case FDS:
-                return all_have_keys(value, fd_keys);
-        }
-        return false;
-}
+/* ---- a line ---- */
 
 /* Of its type, whose name is in @object. NULL: there is no such type. */
 static const struct key *keys_of_type(struct json_object *object)
 {
         struct json_object *type;
 
-        if (!json_object_object_get_ex(object, "type", &type) || !json_object_is_type(type, json_type_string))
+        if (!json_object_object_get_ex(object, "type", &type) || !is_text(type))
                 return NULL;
         for (size_t i = 0; i < ARRAY_SIZE(types); i++)
                 if (strcmp(json_object_get_string(type), types[i].name) == 0)
@@ -217,7 +203,7 @@ static int check_object(struct json_object *object, struct complaint *why)
         if (!wrong)
                 return 0;
         if (json_object_object_get_ex(object, wrong->name, NULL))
-                complain(why, "%s is not %s", wrong->name, form_words[wrong->form]);
+                complain(why, "%s is not %s", wrong->name, forms[wrong->form].words);
         else
                 complain(why, "%s is missing", wrong->name);
         return -EPROTO;
