@@ -54,24 +54,6 @@ static void put_message(FILE *file, const struct setting *setting, const struct 
                 put_more(file, "! ", event->notes[i].text);
 }
 
-static void put_session(FILE *file, const struct setting *setting, const struct record *record)
-{
-        fprintf(file, "session %u: %s <-> %s\n", record->session, setting->listen, setting->connect);
-}
-
-static void put_raw(FILE *file, const struct setting *setting, const struct record *record)
-{
-        put_prefix(file, setting, record);
-        fprintf(file, "not vhost-user from here on, passed on unread: %s\n", record->note.text);
-}
-
-static void put_end(FILE *file, const struct setting *setting, const struct record *record)
-{
-        put_prefix(file, setting, record);
-        fprintf(file, "ended after %" PRIu64 " bytes%s%s\n", record->bytes, record->note.text[0] ? ": " : "",
-                record->note.text);
-}
-
 static void put_session_end(FILE *file, const struct setting *setting, const struct tracker *tracker,
                             const struct record *record)
 {
@@ -94,16 +76,19 @@ void output_text(FILE *file, const struct setting *setting, const struct tracker
 
         switch (record->kind) {
         case RECORD_SESSION:
-                put_session(file, setting, record);
+                fprintf(file, "session %u: %s <-> %s\n", record->session, setting->listen, setting->connect);
                 break;
         case RECORD_MESSAGE:
                 put_message(file, setting, event);
                 break;
         case RECORD_RAW:
-                put_raw(file, setting, record);
+                put_prefix(file, setting, record);
+                fprintf(file, "not vhost-user from here on, passed on unread: %s\n", record->note.text);
                 break;
         case RECORD_END:
-                put_end(file, setting, record);
+                put_prefix(file, setting, record);
+                fprintf(file, "ended after %" PRIu64 " bytes%s%s\n", record->bytes, record->note.text[0] ? ": " : "",
+                        record->note.text);
                 break;
         case RECORD_SESSION_END:
                 put_session_end(file, setting, tracker, record);

@@ -297,15 +297,7 @@ void tracker_see(struct tracker *tracker, const struct record *record, struct ev
 {
         if (record->session != tracker->session && record->kind != RECORD_LOST)
                 begin_session(tracker, record->session);
-        event->record = record;
-        event->n_notes = 0;
-        event->row = NULL;
-        event->name = "";
-        event->reply = event->acknowledges = false;
-        event->payload = ORIEL_PAYLOAD_NONE;
-        event->answers = event->number = 0;
-        event->latency_ns = 0;
-        event->result = 0;
+        *event = (struct event){.record = record, .name = "", .payload = ORIEL_PAYLOAD_NONE};
         if (record->kind == RECORD_LOST) {
                 tracker->n_pending = 0;
                 tracker->gap = true;

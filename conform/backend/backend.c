@@ -152,6 +152,14 @@ enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_
         return answer;
 }
 
+enum verdict back_try(struct trial *trial)
+{
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, trial->row->argument);
+
+        return expect(trial, row ? row->name : "the request",
+                      back_ask_with(trial->back_end, trial->row->argument, NULL, 0), trial->row->allowed);
+}
+
 enum answer back_get_queues(struct back_end *b, uint64_t *queues)
 {
         return back_has(b, ORIEL_PROTOCOL_F_MQ) ? back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, queues) : DONE;

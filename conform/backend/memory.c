@@ -2,7 +2,7 @@
 
 /* Cases for memory tables: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG and GET_MAX_MEM_SLOTS, as they should be, repeated
  * (to find descriptors that are left open), and wrong in numbers, ranges or files. One function serves several rows by
- * trial->row->argument: LIE() packs three counts into it, ODD() a kind of region and the answers that are allowed.
+ * trial->row->argument: LIE() packs three counts into it.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
  * process lives afterwards. */
@@ -100,14 +100,7 @@ static enum verdict table_lies(struct trial *trial)
         struct back_end *b = trial->back_end;
         uint32_t lie = trial->row->argument, says = lie >> 16 == 0xffff ? UINT32_MAX : lie >> 16;
 
-        return expect(trial, "SET_MEM_TABLE", set_table(b, says, lie >> 8 & 0xff, lie & 0xff), TURNED_DOWN);
-}
-
-static enum verdict table_empty(struct trial *trial)
-{
-        struct back_end *b = trial->back_end;
-
-        return expect(trial, "SET_MEM_TABLE", set_table(b, 0, 0, 0), EITHER);
+        return expect(trial, "SET_MEM_TABLE", set_table(b, says, lie >> 8 & 0xff, lie & 0xff), trial->row->allowed);
 }
 
 static enum verdict slots(struct trial *trial)
@@ -168,20 +161,19 @@ static struct oriel_wire_memory_region odd_region(const struct back_end *b, enum
 static enum verdict add_odd(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
-        enum odd odd = (enum odd)(trial->row->argument & 0xff);
+        enum odd odd = (enum odd)trial->row->argument;
         struct oriel_wire_memory_region region = odd_region(b, odd);
         int pipes[2];
 
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return fails(trial, "no pipe");
 
-        const int fds[] = {[NO_FD] = -1, [PIPE_FD] = pipes[0], [OFFSET_HUGE] = b->memory_fd};
-        int fd = odd == NO_FD || odd == PIPE_FD ? fds[odd] : b->memory_fd;
+        int fd = odd == NO_FD ? -1 : odd == PIPE_FD ? pipes[0] : b->memory_fd;
         enum answer first = add(b, 0);
         enum answer answer = BIT(first) & ACCEPTED ? change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, fd) : first;
 
         fd_close_all(pipes, 2);
-        return expect(trial, "ADD_MEM_REG", answer, trial->row->argument >> 8);
+        return expect(trial, "ADD_MEM_REG", answer, trial->row->allowed);
 }
 
 static enum verdict remove_unknown(struct trial *trial)
@@ -224,42 +216,40 @@ static enum verdict remove_with_fd(struct trial *trial)
                                   : passes(trial, "accepted");
 }
 
-#define ODD(odd, allowed) ((odd) | (allowed) << 8)
-
 static const struct conform_case rows[] = {
         {"mem-table", TABLE, tables, NO_FEATURE, 0, "SET_MEM_TABLE with 1 region, with 2, and so on to 8", "accepted"},
         {"mem-table-again", TABLE, table_again, NO_FEATURE, 0, "SET_MEM_TABLE with 8 regions, 20 times",
          "accepted; no descriptor is left open"},
-        {"mem-table-empty", ROBUSTNESS, table_empty, NO_FEATURE, 0, "SET_MEM_TABLE with no region",
-         "accepted, refused or closed; the process lives"},
+        {"mem-table-empty", ROBUSTNESS, table_lies, NO_FEATURE, LIE(0, 0, 0), "SET_MEM_TABLE with no region",
+         "accepted, refused or closed; the process lives", EITHER},
         {"mem-table-without-fds", TABLE, table_lies, NO_FEATURE, LIE(2, 2, 0),
-         "SET_MEM_TABLE with 2 regions, no descriptor", "refused, or closed; the process lives"},
+         "SET_MEM_TABLE with 2 regions, no descriptor", "refused, or closed; the process lives", TURNED_DOWN},
         {"mem-table-one-fd-less", TABLE, table_lies, NO_FEATURE, LIE(3, 3, 2),
-         "SET_MEM_TABLE with 3 regions, 2 descriptors", "refused, or closed; the process lives"},
+         "SET_MEM_TABLE with 3 regions, 2 descriptors", "refused, or closed; the process lives", TURNED_DOWN},
         {"mem-table-too-many", "Multiple Memory regions description", table_lies, NO_FEATURE, LIE(9, 9, 8),
-         "SET_MEM_TABLE with 9 regions", "refused, or closed; the process lives"},
+         "SET_MEM_TABLE with 9 regions", "refused, or closed; the process lives", TURNED_DOWN},
         {"mem-table-says-more", ROBUSTNESS, table_lies, NO_FEATURE, LIE(0xffff, 1, 1),
-         "SET_MEM_TABLE with 1 region that says it has 2^32 - 1", "refused, or closed; the process lives"},
+         "SET_MEM_TABLE with 1 region that says it has 2^32 - 1", "refused, or closed; the process lives", TURNED_DOWN},
         {"max-mem-slots", "VHOST_USER_GET_MAX_MEM_SLOTS", slots, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,
          "GET_MAX_MEM_SLOTS", "more than 0"},
         {"add-mem-reg", ADD, add_many, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,
          "ADD_MEM_REG for as many slots as there are, at most 32, and REM_MEM_REG for each", "accepted"},
-        {"add-mem-reg-same", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(SAME, TURNED_DOWN),
-         "ADD_MEM_REG for what is there already", "refused, or closed; the process lives"},
-        {"add-mem-reg-overlap", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(OVERLAP, TURNED_DOWN),
-         "ADD_MEM_REG that overlaps what is there", "refused, or closed; the process lives"},
-        {"add-mem-reg-empty", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(EMPTY, EITHER),
-         "ADD_MEM_REG of 0 bytes", "accepted, refused or closed; the process lives"},
-        {"add-mem-reg-wraps", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(WRAPS, TURNED_DOWN),
-         "ADD_MEM_REG whose end does not fit 64 bits", "refused, or closed; the process lives"},
-        {"add-mem-reg-no-fd", ADD, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(NO_FD, TURNED_DOWN),
-         "ADD_MEM_REG without a descriptor", "refused, or closed; the process lives"},
-        {"add-mem-reg-pipe", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(PIPE_FD, TURNED_DOWN),
-         "ADD_MEM_REG with a pipe", "refused, or closed; the process lives"},
-        {"add-mem-reg-short-file", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(SHORT_FILE, EITHER),
-         "ADD_MEM_REG of 64 MiB in a file of 4 MiB", "accepted, refused or closed; the process lives"},
-        {"add-mem-reg-offset", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, ODD(OFFSET_HUGE, TURNED_DOWN),
-         "ADD_MEM_REG with an mmap offset of almost 2^64", "refused, or closed; the process lives"},
+        {"add-mem-reg-same", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, SAME,
+         "ADD_MEM_REG for what is there already", "refused, or closed; the process lives", TURNED_DOWN},
+        {"add-mem-reg-overlap", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, OVERLAP,
+         "ADD_MEM_REG that overlaps what is there", "refused, or closed; the process lives", TURNED_DOWN},
+        {"add-mem-reg-empty", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, EMPTY,
+         "ADD_MEM_REG of 0 bytes", "accepted, refused or closed; the process lives", EITHER},
+        {"add-mem-reg-wraps", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, WRAPS,
+         "ADD_MEM_REG whose end does not fit 64 bits", "refused, or closed; the process lives", TURNED_DOWN},
+        {"add-mem-reg-no-fd", ADD, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, NO_FD,
+         "ADD_MEM_REG without a descriptor", "refused, or closed; the process lives", TURNED_DOWN},
+        {"add-mem-reg-pipe", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, PIPE_FD,
+         "ADD_MEM_REG with a pipe", "refused, or closed; the process lives", TURNED_DOWN},
+        {"add-mem-reg-short-file", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, SHORT_FILE,
+         "ADD_MEM_REG of 64 MiB in a file of 4 MiB", "accepted, refused or closed; the process lives", EITHER},
+        {"add-mem-reg-offset", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, OFFSET_HUGE,
+         "ADD_MEM_REG with an mmap offset of almost 2^64", "refused, or closed; the process lives", TURNED_DOWN},
         {"rem-mem-reg-unknown", ROBUSTNESS, remove_unknown, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,
          "REM_MEM_REG for what was never added", "refused, or closed; the process lives"},
         {"rem-mem-reg-offset", REMOVE, remove_other_offset, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,

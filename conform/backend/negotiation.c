@@ -99,13 +99,6 @@ static enum verdict status(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict reset_owner(struct trial *trial)
-{
-        struct back_end *b = trial->back_end;
-
-        return expect(trial, "RESET_OWNER", back_ask_with(b, ORIEL_FRONTEND_RESET_OWNER, NULL, 0), EITHER);
-}
-
 static enum verdict not_negotiated(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -133,8 +126,8 @@ static const struct conform_case rows[] = {
         {"queue-num", "VHOST_USER_GET_QUEUE_NUM", queue_num, ORIEL_PROTOCOL_F_MQ, 0, "GET_QUEUE_NUM", "more than 0"},
         {"status", "VHOST_USER_GET_STATUS", status, ORIEL_PROTOCOL_F_STATUS, 0,
          "SET_STATUS, then GET_STATUS, with ACKNOWLEDGE, DRIVER and 0", "GET_STATUS tells what was set"},
-        {"reset-owner", "VHOST_USER_RESET_OWNER", reset_owner, NO_FEATURE, 0, "RESET_OWNER",
-         "ignored, or all rings are disabled; the process lives"},
+        {"reset-owner", "VHOST_USER_RESET_OWNER", back_try, NO_FEATURE, ORIEL_FRONTEND_RESET_OWNER, "RESET_OWNER",
+         "ignored, or all rings are disabled; the process lives", EITHER},
         {"queue-num-not-negotiated", ROBUSTNESS, not_negotiated, ORIEL_PROTOCOL_F_MQ, ORIEL_FRONTEND_GET_QUEUE_NUM,
          "GET_QUEUE_NUM where MQ was offered and not negotiated",
          "answered, refused, ignored or closed; the process lives"},

@@ -76,12 +76,7 @@ static void empty_buffers(struct ring *ring)
 
 static void noise(struct ring *ring)
 {
-        uint32_t state = 0x6f7269e1;
-
-        for (size_t i = 0; i < RING_SIZE * sizeof(ring->desc[0]); i++) {
-                state = state * 1664525 + 1013904223;
-                ((uint8_t *)ring->desc)[i] = (uint8_t)(state >> 24);
-        }
+        wire_make_noise(ring->desc, RING_SIZE * sizeof(ring->desc[0]));
         for (uint16_t i = 0; i < RING_SIZE; i++)
                 ring->avail->ring[i] = i;
         ring->avail->idx = RING_SIZE;

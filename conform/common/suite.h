@@ -28,6 +28,7 @@ struct conform_case {
         uint32_t argument; /* for functions that serve several rows */
         const char *sends;
         const char *expects;
+        unsigned allowed; /* the answers, for functions that serve rows with several */
 };
 
 struct conform_group {

@@ -112,6 +112,16 @@ enum answer wire_receive(struct channel *channel, int timeout_ms, struct complai
         }
 }
 
+void wire_make_noise(void *out, size_t size)
+{
+        uint32_t state = 0x6f7269e1;
+
+        for (size_t i = 0; i < size; i++) {
+                state = state * 1664525 + 1013904223;
+                ((uint8_t *)out)[i] = (uint8_t)(state >> 24);
+        }
+}
+
 int wire_memfd(uint64_t size)
 {
         int fd = memfd_create("conform", MFD_CLOEXEC);

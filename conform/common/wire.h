@@ -29,6 +29,9 @@ enum answer wire_receive(struct channel *channel, int timeout_ms, struct complai
  * themselves. */
 void wire_init_least(struct message *message, const struct oriel_message_row *row, int fd);
 
+/* The same bytes each time, which mean nothing. */
+void wire_make_noise(void *out, size_t size);
+
 /* A memfd of @size bytes, or a negative errno. */
 int wire_memfd(uint64_t size);
 

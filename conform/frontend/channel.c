@@ -22,22 +22,16 @@ static enum verdict config_changed(struct trial *trial)
         return expect(trial, "CONFIG_CHANGE_MSG", front_ask(f, &request), ACCEPTED | REFUSAL);
 }
 
-static enum verdict unknown_request(struct trial *trial)
+/* A request that is none, or whose feature was not even offered. */
+static enum verdict not_negotiated(struct trial *trial)
 {
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument);
         struct front_end *f = trial->front_end;
         struct message request;
 
         wire_init(&request, trial->row->argument, NULL, 0);
-        return expect(trial, "the request", front_ask(f, &request), TURNED_DOWN);
-}
-
-/* A request whose feature was not even offered. */
-static enum verdict not_negotiated(struct trial *trial)
-{
-        struct front_end *f = trial->front_end;
-        struct message request;
-
-        wire_init_least(&request, oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument), -1);
+        if (row)
+                wire_init_least(&request, row, -1);
         return expect(trial, "the request", front_ask(f, &request), TURNED_DOWN);
 }
 
@@ -83,12 +77,8 @@ static enum verdict garbage(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         uint8_t bytes[1024];
-        uint32_t state = 0x6f7269e1;
 
-        for (size_t i = 0; i < sizeof(bytes); i++) {
-                state = state * 1664525 + 1013904223;
-                bytes[i] = (uint8_t)(state >> 24);
-        }
+        wire_make_noise(bytes, sizeof(bytes));
         wire_send_bytes(f->back.fd, bytes, sizeof(bytes), f->timeout_ms);
         front_serve_for(f, QUIET_MS);
         front_drop(f);
@@ -112,11 +102,11 @@ static enum verdict in_pieces(struct trial *trial)
         return PASSED;
 }
 
-#define UNKNOWN(title, id)                                                                      \
-        {                                                                                       \
-                "unknown-request-" title, ACK, unknown_request, ORIEL_PROTOCOL_F_REPLY_ACK, id, \
-                        "request " title " of the back-end, with need_reply",                   \
-                        "an acknowledgement that is not 0, or closed; the process lives"        \
+#define UNKNOWN(title, id)                                                                     \
+        {                                                                                      \
+                "unknown-request-" title, ACK, not_negotiated, ORIEL_PROTOCOL_F_REPLY_ACK, id, \
+                        "request " title " of the back-end, with need_reply",                  \
+                        "an acknowledgement that is not 0, or closed; the process lives"       \
         }
 #define NOT_NEGOTIATED(title, request)                                                                      \
         {                                                                                                   \
