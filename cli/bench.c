@@ -6,7 +6,6 @@
 #include "bench/trace/trace.h"
 #include "cli/commands.h"
 #include "program/options.h"
-#include "program/report.h"
 
 #include <string.h>
 

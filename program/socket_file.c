@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <oriel/socket.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

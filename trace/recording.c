@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <json.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 /* Thirty years. Far beyond that, adding a small number changes nothing, and the page would not get on. */

@@ -2,7 +2,6 @@
 #include "trace/output.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* "       1203 back-end  front-end <- back-end  ". The front-end is always on the left, as in a diagram. */
 static void put_prefix(FILE *file, const struct setting *setting, const struct record *record)

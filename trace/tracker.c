@@ -2,7 +2,6 @@
 #include "trace/tracker.h"
 #include "base/cleanup.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

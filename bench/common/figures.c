@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench/common/figures.h"
-#include "base/cleanup.h"
 #include "bench/common/measure.h"
 
 #include <string.h>

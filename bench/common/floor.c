@@ -6,7 +6,6 @@
  * zeros back there. The peer is always a child of this program. */
 
 #include "bench/common/floor.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "channel/rights.h"
@@ -18,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SIZE (UINT64_C(2) << 20)

@@ -10,7 +10,6 @@
 #include "program/printable.h"
 
 #include <json.h>
-#include <string.h>
 
 /* ---- the table ---- */
 

@@ -14,10 +14,8 @@
 
 #include <errno.h>
 #include <linux/magic.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 

@@ -8,7 +8,6 @@
 #include "bench/fs/rows.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "program/report.h"
 
 #include <errno.h>

@@ -7,7 +7,6 @@
  */
 
 #include "clients/fs/dax.h"
-#include "base/cleanup.h"
 
 #include <errno.h>
 #include <search.h>

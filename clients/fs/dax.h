@@ -4,7 +4,6 @@
 
 #include <linux/fuse.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* Which ranges of which files the window shows. A range that is not there yet is asked for, and whoever wanted it takes

@@ -7,9 +7,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <oriel/socket.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

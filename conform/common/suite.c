@@ -8,11 +8,12 @@
 
 #include "conform/common/suite.h"
 #include "conform/common/process.h"
-#include "conform/common/report.h"
 #include "program/outfile.h"
 #include "program/report.h"
 
+#include <errno.h>
 #include <fnmatch.h>
+#include <json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,93 @@ enum verdict expect(struct trial *trial, const char *what, enum answer got, unsi
         }
         return fails(trial, "%s: %s%s%s", what, name, trial->why[0] ? ": " : "", trial->why);
 }
+
+/* ---- TAP version 13 on standard output, each line as soon as it is known ---- */
+
+/* A double-quoted scalar of YAML. */
+static void print_scalar(const char *key, const char *text)
+{
+        printf("  %s: \"", key);
+        for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+                if (*c == '"' || *c == '\\')
+                        printf("\\%c", *c);
+                else if (*c < 0x20)
+                        printf("\\x%02x", *c);
+                else
+                        putchar(*c);
+        }
+        printf("\"\n");
+}
+
+static void print_block(const struct trial *trial, enum verdict verdict)
+{
+        printf("  ---\n");
+        if (verdict == FAILED) {
+                print_scalar("section", trial->row->section);
+                print_scalar("sent", trial->row->sends);
+                print_scalar("expected", trial->row->expects);
+        }
+        if (trial->got[0])
+                print_scalar("got", trial->got);
+        for (unsigned i = 0; i < trial->n_measures; i++)
+                printf("  %s: %.1f\n", trial->measures[i].name, trial->measures[i].value);
+        printf("  ...\n");
+}
+
+static void report_case(const struct trial *trial, unsigned number, enum verdict verdict)
+{
+        printf("%s %u - %s", verdict == FAILED ? "not ok" : "ok", number, trial->row->name);
+        if (verdict == SKIPPED)
+                printf(" # SKIP %s", trial->got);
+        printf("\n");
+        if (verdict == FAILED || (verdict == PASSED && (trial->got[0] || trial->n_measures > 0)))
+                print_block(trial, verdict);
+        fflush(stdout);
+}
+
+/* ---- as one JSON object ---- */
+
+/* {"suite", "peer", "cases": [{"name", "section", "expects", "result", "got", "measures"}]} */
+static struct json_object *begin_json(const char *suite, const char *peer)
+{
+        struct json_object *report = json_object_new_object();
+
+        json_object_object_add(report, "suite", json_object_new_string(suite));
+        json_object_object_add(report, "peer", json_object_new_string(peer));
+        json_object_object_add(report, "cases", json_object_new_array());
+        return report;
+}
+
+static void add_json_case(struct json_object *report, const struct trial *trial, enum verdict verdict)
+{
+        static const char *const results[] = {[PASSED] = "pass", [FAILED] = "fail", [SKIPPED] = "skip"};
+        struct json_object *row = json_object_new_object(), *measures = json_object_new_object();
+
+        for (unsigned i = 0; i < trial->n_measures; i++)
+                json_object_object_add(measures, trial->measures[i].name,
+                                       json_object_new_double(trial->measures[i].value));
+        json_object_object_add(row, "name", json_object_new_string(trial->row->name));
+        json_object_object_add(row, "section", json_object_new_string(trial->row->section));
+        json_object_object_add(row, "expects", json_object_new_string(trial->row->expects));
+        json_object_object_add(row, "result", json_object_new_string(results[verdict]));
+        json_object_object_add(row, "got", json_object_new_string(trial->got));
+        json_object_object_add(row, "measures", measures);
+        json_object_array_add(json_object_object_get(report, "cases"), row);
+}
+
+/* The report is freed. 0 or a negative errno. */
+static int write_json(struct json_object *report, struct outfile *out)
+{
+        int r = outfile_begin(out);
+
+        if (r == 0)
+                r = json_object_to_fd(fileno(out->file), report, JSON_C_TO_STRING_PRETTY) < 0 ? -errno : 0;
+
+        json_object_put(report);
+        return r;
+}
+
+/* ---- running ---- */
 
 static bool wanted(const struct conform_options *options, const struct conform_case *row)
 {
@@ -109,7 +197,7 @@ static void run_case(struct run *run, const struct conform_case *row)
         run->failed += verdict == FAILED;
         report_case(trial, run->number, verdict);
         if (run->json)
-                report_json_case(run->json, trial, verdict);
+                add_json_case(run->json, trial, verdict);
 }
 
 static void run_cases(struct run *run)
@@ -131,13 +219,15 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
         if (n == 0)
                 return fail("--only: no case has a name like '%s'", options->only);
         if (options->json)
-                run.json = report_json_begin(suite->name, options->name);
-        report_begin(n);
+                run.json = begin_json(suite->name, options->name);
+        printf("TAP version 13\n1..%u\n", n);
+        fflush(stdout);
         run_cases(&run);
         if (process_interrupted())
-                report_bail_out("interrupted");
+                printf("Bail out! interrupted\n");
+        fflush(stdout);
         if (run.json) {
-                int r = report_json_end(run.json, options->json);
+                int r = write_json(run.json, options->json);
 
                 if (r < 0)
                         return fail("%s: %s", options->json->path, strerror(-r));

@@ -7,7 +7,6 @@
  * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
  * front_map() has mapped is unmapped when it ends. */
 
-#include "base/fd.h"
 #include "conform/frontend/frontend.h"
 
 #define ACK      "VHOST_USER_PROTOCOL_F_REPLY_ACK"

@@ -5,7 +5,6 @@
  * the first violation for the cases to look at, but serves the request all the same where it can. Every request is
  * noted; one without a handler is acknowledged if that was asked for. State is that of struct front_end; one thread. */
 
-#include "base/fd.h"
 #include "conform/frontend/frontend.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "base/fd.h"
 #include "conform/frontend/frontend.h"
 
 #define NEGOTIATE_MS 2000 /* within which a front-end asks for all it wants to know before its driver starts */
