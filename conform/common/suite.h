@@ -29,6 +29,7 @@ struct conform_case {
         const char *sends;
         const char *expects;
         unsigned allowed; /* the answers, for functions that serve rows with several */
+        const void *with; /* what such a function sends, or how it makes that */
 };
 
 struct conform_group {

@@ -306,6 +306,15 @@ struct oriel_wire_mmap front_place(const struct trial *trial, unsigned page, uin
         };
 }
 
+struct oriel_wire_mmap front_row_place(const struct trial *trial)
+{
+        const uint64_t bases[] = {[FROM_AREA] = front_area(trial), [FROM_END] = trial->front_end->options->region};
+        struct oriel_wire_mmap place = *(const struct oriel_wire_mmap *)trial->row->with;
+
+        place.shm_offset += bases[trial->row->argument];
+        return place;
+}
+
 bool front_sees(const struct front_end *f, int fd, struct mapped *out)
 {
         return process_find_mapped(f->pid, f->process.pid, fd, out) == 0;

@@ -91,6 +91,18 @@ enum answer front_map(struct front_end *f, const struct oriel_wire_mmap *map, in
 enum answer front_unmap(struct front_end *f, const struct oriel_wire_mmap *map);
 /* Where in the region a case may map; a MiB of it. */
 uint64_t front_area(const struct trial *trial);
+/* What the row is with. Its argument says what the offset in the region counts from. */
+enum base {
+        FROM_ZERO,
+        FROM_AREA,
+        FROM_END,
+};
+#define WITH_PLACE(...)                         \
+        .with = &(const struct oriel_wire_mmap) \
+        {                                       \
+                __VA_ARGS__                     \
+        }
+struct oriel_wire_mmap front_row_place(const struct trial *trial);
 /* Page @page of a case's area: one page of the file's start, read-write. */
 struct oriel_wire_mmap front_place(const struct trial *trial, unsigned page, uint64_t len);
 

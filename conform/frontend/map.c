@@ -161,39 +161,16 @@ static enum verdict more_than_open(struct trial *trial)
 
 /* ---- unmapping what is no mapping ---- */
 
-enum piece {
-        FIRST_HALF,
-        SECOND_HALF,
-        MORE,
-        BOTH,
-        NOTHING,
-        OTHER_SHMID,
-        OUTSIDE,
-        OVERFLOWING,
-        EMPTY,
-};
-
 static enum verdict unmap_odd(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         const struct oriel_wire_mmap first = front_place(trial, 0, 2 * PAGE), second = front_place(trial, 2, 2 * PAGE);
-        uint64_t at = first.shm_offset, region = f->options->region;
-        const struct oriel_wire_mmap odd[] = {
-                [FIRST_HALF] = {.shm_offset = at, .len = PAGE},
-                [SECOND_HALF] = {.shm_offset = at + PAGE, .len = PAGE},
-                [MORE] = {.shm_offset = at, .len = 3 * PAGE},
-                [BOTH] = {.shm_offset = at, .len = 4 * PAGE},
-                [NOTHING] = {.shm_offset = at + 8 * PAGE, .len = 2 * PAGE},
-                [OTHER_SHMID] = {.shmid = 1, .shm_offset = at, .len = 2 * PAGE},
-                [OUTSIDE] = {.shm_offset = region, .len = 2 * PAGE},
-                [OVERFLOWING] = {.shm_offset = UINT64_MAX - PAGE + 1, .len = 2 * PAGE},
-                [EMPTY] = {.shm_offset = at, .len = 0},
-        };
+        const struct oriel_wire_mmap odd = front_row_place(trial);
         _cleanup_(fd_closep) int file = wire_memfd(2 * PAGE);
 
         MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
         MUST(trial, "SHMEM_MAP", front_map(f, &second, file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd[trial->row->argument]), REFUSAL);
+        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd), REFUSAL);
         return see(trial, file, 2, 2);
 }
 
@@ -207,10 +184,10 @@ static enum verdict unmap_twice(struct trial *trial)
         return PASSED;
 }
 
-#define UNMAP_ODD(title, piece, words)                                                                        \
-        {                                                                                                     \
-                "unmap-" title, UNMAP, unmap_odd, ORIEL_PROTOCOL_F_SHMEM_MAP, piece, "SHMEM_UNMAP of " words, \
-                        "refused; what is mapped stays"                                                       \
+#define UNMAP_ODD(title, words, base, ...)                                                                   \
+        {                                                                                                    \
+                "unmap-" title, UNMAP, unmap_odd, ORIEL_PROTOCOL_F_SHMEM_MAP, base, "SHMEM_UNMAP of " words, \
+                        "refused; what is mapped stays", WITH_PLACE(__VA_ARGS__)                             \
         }
 
 static const struct conform_case rows[] = {
@@ -235,15 +212,16 @@ static const struct conform_case rows[] = {
          "SHMEM_MAP, flags 0, of a file that is open for writing too", "accepted; the mapping can't be written"},
         {"map-more-than-open", MMAP, more_than_open, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP, read-write, of a file that is open for reading only", "refused; nothing is mapped"},
-        UNMAP_ODD("first-half", FIRST_HALF, "the first page of a mapping of two"),
-        UNMAP_ODD("second-half", SECOND_HALF, "the second page of a mapping of two"),
-        UNMAP_ODD("more", MORE, "a mapping of two pages with a length of three"),
-        UNMAP_ODD("both", BOTH, "two mappings at once"),
-        UNMAP_ODD("nothing", NOTHING, "pages where nothing is mapped"),
-        UNMAP_ODD("other-shmid", OTHER_SHMID, "a mapping by a shmid that has no region"),
-        UNMAP_ODD("outside", OUTSIDE, "pages after the region's end"),
-        UNMAP_ODD("overflow", OVERFLOWING, "a range whose end does not fit 64 bits"),
-        UNMAP_ODD("empty", EMPTY, "0 bytes at the start of a mapping"),
+        UNMAP_ODD("first-half", "the first page of a mapping of two", FROM_AREA, .len = PAGE),
+        UNMAP_ODD("second-half", "the second page of a mapping of two", FROM_AREA, .shm_offset = PAGE, .len = PAGE),
+        UNMAP_ODD("more", "a mapping of two pages with a length of three", FROM_AREA, .len = 3 * PAGE),
+        UNMAP_ODD("both", "two mappings at once", FROM_AREA, .len = 4 * PAGE),
+        UNMAP_ODD("nothing", "pages where nothing is mapped", FROM_AREA, .shm_offset = 8 * PAGE, .len = 2 * PAGE),
+        UNMAP_ODD("other-shmid", "a mapping by a shmid that has no region", FROM_AREA, .shmid = 1, .len = 2 * PAGE),
+        UNMAP_ODD("outside", "pages after the region's end", FROM_END, .len = 2 * PAGE),
+        UNMAP_ODD("overflow", "a range whose end does not fit 64 bits", FROM_ZERO, .shm_offset = -PAGE,
+                  .len = 2 * PAGE),
+        UNMAP_ODD("empty", "0 bytes at the start of a mapping", FROM_AREA, .len = 0),
         {"unmap-twice", UNMAP, unmap_twice, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_UNMAP of the same mapping, twice",
          "accepted, then refused"},
 };

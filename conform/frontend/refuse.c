@@ -33,41 +33,13 @@ static enum verdict refused(struct trial *trial, const struct oriel_wire_mmap *m
 
 /* ---- places ---- */
 
-enum place {
-        UNKNOWN_SHMID,
-        LAST_SHMID,
-        AT_THE_END,
-        ACROSS_THE_END,
-        FAR_OUTSIDE,
-        OVERFLOWING,
-        WHOLE_SPACE,
-        EMPTY,
-        SHM_OFFSET_ODD,
-        FD_OFFSET_ODD,
-        FD_OFFSET_NEGATIVE,
-        FLAGS_UNKNOWN,
-};
-
 static enum verdict odd_place(struct trial *trial)
 {
-        uint64_t at = front_area(trial), end = trial->front_end->options->region;
-        const struct oriel_wire_mmap odd[] = {
-                [UNKNOWN_SHMID] = {.shmid = 1, .shm_offset = at, .len = PAGE, .flags = 1},
-                [LAST_SHMID] = {.shmid = 255, .shm_offset = at, .len = PAGE, .flags = 1},
-                [AT_THE_END] = {.shm_offset = end, .len = PAGE, .flags = 1},
-                [ACROSS_THE_END] = {.shm_offset = end - PAGE, .len = 2 * PAGE, .flags = 1},
-                [FAR_OUTSIDE] = {.shm_offset = UINT64_C(1) << 46, .len = PAGE, .flags = 1},
-                [OVERFLOWING] = {.shm_offset = UINT64_MAX - PAGE + 1, .len = 2 * PAGE, .flags = 1},
-                [WHOLE_SPACE] = {.shm_offset = at, .len = UINT64_MAX - PAGE + 1, .flags = 1},
-                [EMPTY] = {.shm_offset = at, .len = 0, .flags = 1},
-                [SHM_OFFSET_ODD] = {.shm_offset = at + 100, .len = PAGE, .flags = 1},
-                [FD_OFFSET_ODD] = {.fd_offset = 100, .shm_offset = at, .len = PAGE, .flags = 1},
-                [FD_OFFSET_NEGATIVE] = {.fd_offset = UINT64_MAX - PAGE + 1, .shm_offset = at, .len = PAGE, .flags = 1},
-                [FLAGS_UNKNOWN] = {.shm_offset = at, .len = PAGE, .flags = UINT64_C(1) << 63 | 1},
-        };
+        struct oriel_wire_mmap odd = front_row_place(trial);
         _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
 
-        return refused(trial, &odd[trial->row->argument], file, 0);
+        odd.flags |= ORIEL_MMAP_READ_WRITE;
+        return refused(trial, &odd, file, 0);
 }
 
 /* Whole pages are all that can be mapped, so the rest of the last one is the mapping's too, or it is refused. */
@@ -168,10 +140,10 @@ static enum verdict two_fds(struct trial *trial)
         return expect(trial, "SHMEM_MAP", answer, TURNED_DOWN);
 }
 
-#define ODD_PLACE(title, section, place, words)                                                          \
-        {                                                                                                \
-                "map-" title, section, odd_place, ORIEL_PROTOCOL_F_SHMEM_MAP, place, "SHMEM_MAP " words, \
-                        "refused; nothing is mapped"                                                     \
+#define ODD_PLACE(title, section, words, base, ...)                                                     \
+        {                                                                                               \
+                "map-" title, section, odd_place, ORIEL_PROTOCOL_F_SHMEM_MAP, base, "SHMEM_MAP " words, \
+                        "refused; nothing is mapped", WITH_PLACE(__VA_ARGS__)                           \
         }
 #define OVERLAP(title, index, words)                                                                                   \
         {                                                                                                              \
@@ -190,18 +162,24 @@ static const struct conform_case rows[] = {
         OVERLAP("end", 2, "the end of"),
         OVERLAP("inside", 3, "the middle of"),
         OVERLAP("all", 4, "all of, and more than,"),
-        ODD_PLACE("unknown-shmid", MAP, UNKNOWN_SHMID, "to shmid 1, which has no region"),
-        ODD_PLACE("last-shmid", MAP, LAST_SHMID, "to shmid 255, which has no region"),
-        ODD_PLACE("at-the-end", MAP, AT_THE_END, "of a page right after the region"),
-        ODD_PLACE("across-the-end", MAP, ACROSS_THE_END, "of two pages, one of them after the region"),
-        ODD_PLACE("far-outside", MAP, FAR_OUTSIDE, "of a page at 64 TiB"),
-        ODD_PLACE("overflow", MAP, OVERFLOWING, "of a range whose end does not fit 64 bits"),
-        ODD_PLACE("whole-space", MAP, WHOLE_SPACE, "with a length of almost 2^64"),
-        ODD_PLACE("empty", ROBUSTNESS, EMPTY, "with a length of 0"),
-        ODD_PLACE("shm-offset-unaligned", ROBUSTNESS, SHM_OFFSET_ODD, "at 100 bytes into a page"),
-        ODD_PLACE("fd-offset-unaligned", ROBUSTNESS, FD_OFFSET_ODD, "from 100 bytes into the file"),
-        ODD_PLACE("fd-offset-overflow", ROBUSTNESS, FD_OFFSET_NEGATIVE, "from almost 2^64 in the file"),
-        ODD_PLACE("flags-unknown", ROBUSTNESS, FLAGS_UNKNOWN, "with a flag that has no meaning"),
+        ODD_PLACE("unknown-shmid", MAP, "to shmid 1, which has no region", FROM_AREA, .shmid = 1, .len = PAGE),
+        ODD_PLACE("last-shmid", MAP, "to shmid 255, which has no region", FROM_AREA, .shmid = 255, .len = PAGE),
+        ODD_PLACE("at-the-end", MAP, "of a page right after the region", FROM_END, .len = PAGE),
+        ODD_PLACE("across-the-end", MAP, "of two pages, one of them after the region", FROM_END, .shm_offset = -PAGE,
+                  .len = 2 * PAGE),
+        ODD_PLACE("far-outside", MAP, "of a page at 64 TiB", FROM_ZERO, .shm_offset = UINT64_C(1) << 46, .len = PAGE),
+        ODD_PLACE("overflow", MAP, "of a range whose end does not fit 64 bits", FROM_ZERO, .shm_offset = -PAGE,
+                  .len = 2 * PAGE),
+        ODD_PLACE("whole-space", MAP, "with a length of almost 2^64", FROM_AREA, .len = -PAGE),
+        ODD_PLACE("empty", ROBUSTNESS, "with a length of 0", FROM_AREA, .len = 0),
+        ODD_PLACE("shm-offset-unaligned", ROBUSTNESS, "at 100 bytes into a page", FROM_AREA, .shm_offset = 100,
+                  .len = PAGE),
+        ODD_PLACE("fd-offset-unaligned", ROBUSTNESS, "from 100 bytes into the file", FROM_AREA, .fd_offset = 100,
+                  .len = PAGE),
+        ODD_PLACE("fd-offset-overflow", ROBUSTNESS, "from almost 2^64 in the file", FROM_AREA, .fd_offset = -PAGE,
+                  .len = PAGE),
+        ODD_PLACE("flags-unknown", ROBUSTNESS, "with a flag that has no meaning", FROM_AREA, .len = PAGE,
+                  .flags = UINT64_C(1) << 63),
         {"map-length-unaligned", ROBUSTNESS, odd_length, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of 5000 bytes",
          "refused, or two pages are mapped"},
         {"map-no-fd", MAP, no_file, ORIEL_PROTOCOL_F_SHMEM_MAP, NO_FD, "SHMEM_MAP without a descriptor",
