@@ -1,36 +1,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench/common/bench.h"
 #include "base/cleanup.h"
 #include "bench/common/figures.h"
-#include "bench/fs/fs.h"
-#include "bench/map/map.h"
-#include "bench/trace/trace.h"
 #include "cli/commands.h"
 #include "program/options.h"
 
+#include <stdint.h>
 #include <string.h>
 
-static struct bench_map_options map_options = {.live = UINT32_MAX};
-
 static const struct option_row rows[] = {
-        {"live", OPTION_NUMBER, &map_options.live, "N",
+        {"live", OPTION_NUMBER, &bench_options.live, "N",
          "measure with N live mappings only (default: 0, 500, 10000 and 30000)"},
-        {"one-cpu", OPTION_FLAG, &map_options.one_cpu, NULL,
+        {"one-cpu", OPTION_FLAG, &bench_options.one_cpu, NULL,
          "keep both sides on one CPU (default: one each, where there are two)"},
-        {"json", OPTION_FLAG, &map_options.json, NULL, "print one JSON object"},
-        {"peer", OPTION_STRING, &bench_fs_options.peer, "COMMAND",
+        {"json", OPTION_FLAG, &bench_options.json, NULL, "print one JSON object"},
+        {"peer", OPTION_STRING, &bench_options.peer, "COMMAND",
          "fs: another virtio-fs back-end to compare oriel-fs with; its socket and directory are added"},
-        {"dir", OPTION_LIST, &bench_fs_options.dirs, "DIR",
+        {"dir", OPTION_LIST, &bench_options.dirs, "DIR",
          "fs: where to make the scratch directory, each in turn (default: $TMPDIR or /tmp)"},
-        {"runs", OPTION_NUMBER, &bench_fs_options.runs, "N", "fs: how often each row is measured (default: 5)"},
-        {"svg", OPTION_STRING, &bench_fs_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
-        {"two-cpus", OPTION_FLAG, &bench_fs_options.two_cpus, NULL,
+        {"runs", OPTION_NUMBER, &bench_options.runs, "N", "fs: how often each row is measured (default: 5)"},
+        {"svg", OPTION_STRING, &bench_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
+        {"two-cpus", OPTION_FLAG, &bench_options.two_cpus, NULL,
          "fs: a CPU each also at depth 1 (default: one CPU at depth 1, one each at depth 32)"},
-        {"only", OPTION_LIST, &bench_fs_options.only, "ROW",
+        {"only", OPTION_LIST, &bench_options.only, "ROW",
          "fs: only the rows whose key begins with ROW, and others so named"},
-        {"quick", OPTION_FLAG, &bench_fs_options.quick, NULL, "fs: everything small and short, to see that it works"},
-        {"own-option", OPTION_LIST, &bench_fs_options.own_options, "OPTION",
+        {"quick", OPTION_FLAG, &bench_options.quick, NULL, "fs: everything small and short, to see that it works"},
+        {"own-option", OPTION_LIST, &bench_options.own_options, "OPTION",
          "fs: give this to oriel-fs, and others so named"},
-        {"peer-option", OPTION_LIST, &bench_fs_options.peer_options, "OPTION",
+        {"peer-option", OPTION_LIST, &bench_options.peer_options, "OPTION",
          "fs: give this to the peer, and others so named"},
 };
 
@@ -56,16 +53,14 @@ int command_bench(int argc, char **argv)
 
         if (status >= 0)
                 return status;
-        if (map_options.live != UINT32_MAX && map_options.live > BENCH_MAP_MAX_LIVE)
+        if (bench_options.live != UINT32_MAX && bench_options.live > BENCH_MAP_MAX_LIVE)
                 return options_wrong_usage(&program, "--live: at most %d", BENCH_MAP_MAX_LIVE);
-        if (bench_fs_options.runs < 1 || bench_fs_options.runs > MAX_RUNS)
+        if (bench_options.runs < 1 || bench_options.runs > MAX_RUNS)
                 return options_wrong_usage(&program, "--runs: 1 to %d", MAX_RUNS);
-        bench_fs_options.json = map_options.json;
-        bench_fs_options.one_cpu = map_options.one_cpu;
         if (strcmp(operands[0], "map") == 0)
-                return bench_map(&map_options);
+                return bench_map();
         if (strcmp(operands[0], "trace") == 0)
-                return bench_trace(map_options.one_cpu, map_options.json);
+                return bench_trace();
         if (strcmp(operands[0], "fs") == 0)
                 return bench_fs();
         return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace or fs", operands[0]);

@@ -21,17 +21,17 @@
 
 #define QUICK_SCALE 8
 
-struct bench_fs_options bench_fs_options = {.runs = 5};
+struct bench_options bench_options = {.live = UINT32_MAX, .runs = 5};
 
 int64_t block_ns(void)
 {
-        return bench_fs_options.quick ? 4000000 : 100000000;
+        return bench_options.quick ? 4000000 : 100000000;
 }
 
 static void progress(const struct place *place, unsigned run, const char *what)
 {
         if (isatty(STDERR_FILENO))
-                fprintf(stderr, "\r%s, run %u of %u: %s\033[K", place->path, run + 1, bench_fs_options.runs, what);
+                fprintf(stderr, "\r%s, run %u of %u: %s\033[K", place->path, run + 1, bench_options.runs, what);
 }
 
 static void end_progress(void)
@@ -45,7 +45,7 @@ static void end_progress(void)
 /* At depth 1 only one of the two has something to do at any time. */
 static bool share_cpu(unsigned depth)
 {
-        return bench_fs_options.one_cpu || (depth == 1 && !bench_fs_options.two_cpus);
+        return bench_options.one_cpu || (depth == 1 && !bench_options.two_cpus);
 }
 
 static double cpu_us(const struct tally *tally)
@@ -57,7 +57,7 @@ static int measure_row(struct rows_state *const *states, struct figures *figures
 {
         struct figure *cpu = figures_find(figures, CPU, speed->key), *alone = figures_find(figures, ALONE, speed->key);
         struct tally tallies[SIDES] = {0}, floor = {0};
-        int sides = bench_fs_options.peer ? SIDES : 1;
+        int sides = bench_options.peer ? SIDES : 1;
 
         session_share_cpu(share_cpu(speed->depth));
         for (int turn = 0; turn < ROUNDS * sides; turn++) {
@@ -74,7 +74,7 @@ static int measure_row(struct rows_state *const *states, struct figures *figures
         }
         if (alone)
                 figure_sample(alone, 0, cpu_us(&floor));
-        if (bench_fs_options.peer)
+        if (bench_options.peer)
                 figure_sample(alone, 1, cpu_us(&tallies[PEER]));
         return 0;
 }
@@ -86,7 +86,7 @@ static int run_operations(const struct place *place, struct figures *figures, un
         struct rows_state *states[SIDES] = {0};
         int r = 0;
 
-        for (int side = 0; r == 0 && side < (bench_fs_options.peer ? SIDES : 1); side++) {
+        for (int side = 0; r == 0 && side < (bench_options.peer ? SIDES : 1); side++) {
                 r = session_open(&sessions[side], place, side, 0);
                 if (r == 0)
                         r = rows_prepare(&sessions[side], place, &states[side]);
@@ -160,7 +160,7 @@ static int measure_place(const struct place *place, struct figures *figures)
 
         int r = fill(place, figures);
 
-        for (unsigned run = 0; r == 0 && run < bench_fs_options.runs; run++) {
+        for (unsigned run = 0; r == 0 && run < bench_options.runs; run++) {
                 if (figures_have(figures, OPERATIONS))
                         r = run_operations(place, figures, run);
                 progress(place, run, "memory");
@@ -186,10 +186,10 @@ static int measure_all(struct figures *figures, const struct option_list *dirs, 
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < dirs->n; i++) {
-                struct place place = {.interrupt_fd = interrupt_fd, .scale = bench_fs_options.quick ? QUICK_SCALE : 1};
+                struct place place = {.interrupt_fd = interrupt_fd, .scale = bench_options.quick ? QUICK_SCALE : 1};
 
                 figures[i].dir = dirs->values[i];
-                figures[i].only = &bench_fs_options.only;
+                figures[i].only = &bench_options.only;
                 r = place_make(&place, dirs->values[i]);
                 if (r == 0)
                         r = measure_place(&place, &figures[i]);
@@ -201,7 +201,7 @@ static int measure_all(struct figures *figures, const struct option_list *dirs, 
 /* Each --only names a row. */
 static bool only_known(void)
 {
-        const struct option_list *only = &bench_fs_options.only;
+        const struct option_list *only = &bench_options.only;
         _cleanup_(freep) struct figures *figures = calloc(1, sizeof(*figures));
 
         for (unsigned i = 0; figures && i < only->n; i++) {
@@ -220,8 +220,8 @@ static bool only_known(void)
 
 static int show(const struct figures *figures, size_t n, struct outfile *svg)
 {
-        if (bench_fs_options.json)
-                figures_print_json(figures, n, bench_fs_options.peer, bench_fs_options.runs);
+        if (bench_options.json)
+                figures_print_json(figures, n, bench_options.peer, bench_options.runs);
         else
                 figures_print(figures, n);
         if (!svg->file)
@@ -233,17 +233,17 @@ static int show(const struct figures *figures, size_t n, struct outfile *svg)
                 figures_draw(figures, n, svg->file);
         if (r == 0 && (fflush(svg->file) != 0 || ferror(svg->file)))
                 r = -EIO;
-        return r < 0 ? fail("%s: %s", bench_fs_options.svg, strerror(-r)) : STATUS_SUCCESS;
+        return r < 0 ? fail("%s: %s", bench_options.svg, strerror(-r)) : STATUS_SUCCESS;
 }
 
 int bench_fs(void)
 {
         const char *tmp = getenv("TMPDIR");
-        struct option_list dirs = bench_fs_options.dirs;
+        struct option_list dirs = bench_options.dirs;
         _cleanup_(outfile_close) struct outfile svg = {.path = NULL};
         _cleanup_(fd_closep) int signals = -1;
 
-        if (bench_fs_options.peer && strspn(bench_fs_options.peer, " ") == strlen(bench_fs_options.peer)) {
+        if (bench_options.peer && strspn(bench_options.peer, " ") == strlen(bench_options.peer)) {
                 report("--peer: a command is needed (see oriel bench --help)");
                 return STATUS_USAGE;
         }
@@ -257,7 +257,7 @@ int bench_fs(void)
 
         if (signals < 0 || !figures)
                 return fail("the benchmark failed: %s", strerror(errno));
-        if (outfile_open(&svg, bench_fs_options.svg) || measure_all(figures, &dirs, signals) < 0)
+        if (outfile_open(&svg, bench_options.svg) || measure_all(figures, &dirs, signals) < 0)
                 return STATUS_FAILURE;
         return show(figures, dirs.n, &svg);
 }

@@ -2,8 +2,8 @@
 #ifndef BENCH_FS_FS_H
 #define BENCH_FS_FS_H
 
+#include "bench/common/bench.h"
 #include "bench/common/figures.h"
-#include "bench/fs/options.h"
 #include "clients/fs/client.h"
 #include "clients/fs/load.h"
 
@@ -16,8 +16,8 @@
 #define RANGE  (UINT64_C(2) << 20) /* what Linux's FUSE DAX maps at once */
 #define MiB(n) (UINT64_C(n) << 20)
 
-/* The exit status. */
-int bench_fs(void);
+/* How long each row is measured at a time. */
+int64_t block_ns(void);
 
 /* In each run what is compared alternates ROUNDS times, for block_ns(). */
 #define ROUNDS 3

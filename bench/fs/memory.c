@@ -137,7 +137,7 @@ void memory_add(struct figures *figures)
 
 int memory_run(const struct place *place, struct figures *figures, unsigned run)
 {
-        int sides = bench_fs_options.peer ? SIDES : 1, r = 0;
+        int sides = bench_options.peer ? SIDES : 1, r = 0;
 
         for (int turn = 0; r == 0 && turn < sides && figures_have(figures, MEMORY); turn++)
                 r = measure_memory(place, figures, (turn + (int)run) % sides);

@@ -56,12 +56,11 @@ static void add(struct command_line *line, const char *word)
 static void make_command_line(struct command_line *line, const struct place *place, int side, unsigned number,
                               uint64_t dax)
 {
-        const struct option_list *options =
-                side == OWN ? &bench_fs_options.own_options : &bench_fs_options.peer_options;
+        const struct option_list *options = side == OWN ? &bench_options.own_options : &bench_options.peer_options;
         char *rest;
 
         line->n = 0;
-        snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : bench_fs_options.peer);
+        snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : bench_options.peer);
         for (char *word = strtok_r(line->words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
                 add(line, word);
         snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d-%u", place->path, getpid(), number);

@@ -3,7 +3,7 @@
 /* oriel bench map: round trips of SHMEM_MAP and SHMEM_UNMAP between a back-end, which is this process, and a front-end
  * in another one, with more and more live mappings, next to the least that two processes need for it. */
 
-#include "bench/map/map.h"
+#include "bench/common/bench.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -312,21 +312,21 @@ static int run_all(struct bench *bench, const unsigned *counts, size_t n, struct
         return r;
 }
 
-int bench_map(const struct bench_map_options *options)
+int bench_map(void)
 {
         static const unsigned all[] = {0, 500, 10000, BENCH_MAP_MAX_LIVE};
         static struct bench bench;
-        const unsigned *counts = options->live == UINT32_MAX ? all : &options->live;
-        size_t n = options->live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
+        const unsigned *counts = bench_options.live == UINT32_MAX ? all : &bench_options.live;
+        size_t n = bench_options.live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
         struct result results[ARRAY_SIZE(all)] = {0};
-        pid_t floor_pid = start_server(floor_serve, &bench.floor, !options->one_cpu), frontend_pid = -1;
+        pid_t floor_pid = start_server(floor_serve, &bench.floor, !bench_options.one_cpu), frontend_pid = -1;
         int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
 
         bench.memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
         if (bench.memfd < 0 || ftruncate(bench.memfd, SIZE) < 0)
                 r = -errno;
         if (r == 0)
-                frontend_pid = connect_frontend(&bench, !options->one_cpu);
+                frontend_pid = connect_frontend(&bench, !bench_options.one_cpu);
         if (frontend_pid > 0) {
                 r = run_all(&bench, counts, n, results);
                 shutdown(bench.connection, SHUT_RDWR);
@@ -340,7 +340,7 @@ int bench_map(const struct bench_map_options *options)
                 waitpid(floor_pid, NULL, 0);
         if (r < 0 || frontend_pid < 0)
                 return fail("the benchmark failed: %s", strerror(r < 0 ? -r : -frontend_pid));
-        if (options->json)
+        if (bench_options.json)
                 print_json(results, n);
         else
                 print_text(results, n);

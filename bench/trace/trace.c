@@ -5,10 +5,10 @@
  * round trips each, and compares medians. Where CPUs are not shared, the answering child is on another CPU than this
  * process. Children die with this process, and end_children() ends and waits for all of them. */
 
-#include "bench/trace/trace.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "bench/common/bench.h"
 #include "bench/common/floor.h"
 #include "bench/common/measure.h"
 #include "channel/rights.h"
@@ -60,14 +60,12 @@ static void end_children(void)
                 waitpid(children[--n_children], NULL, 0);
 }
 
-static bool share_cpu;
-
 static void run_tracer(int frontend, int backend)
 {
         struct recorder_options options = {.out = fopen("/dev/null", "we"), .listen = "a", .connect = "b"};
         struct recorder *recorder;
 
-        if (share_cpu)
+        if (bench_options.one_cpu)
                 bind_cpu(false);
         if (!options.out || recorder_start(&options, &recorder) < 0)
                 _exit(1);
@@ -218,11 +216,11 @@ static int measure(struct series *series)
         return 0;
 }
 
-static void print(const struct series *series, size_t n, bool as_json)
+static void print(const struct series *series, size_t n)
 {
         struct json_object *object = json_object_new_object();
 
-        if (!as_json)
+        if (!bench_options.json)
                 printf("%-14s %10s %10s %9s %13s\n", "round trip", "direct us", "traced us", "added us",
                        "a message us");
         for (size_t i = 0; i < n; i++) {
@@ -233,15 +231,15 @@ static void print(const struct series *series, size_t n, bool as_json)
                 add_figure(row, "traced_us", traced);
                 add_figure(row, "added_per_message_us", added / 2);
                 json_object_object_add(object, series[i].key, row);
-                if (!as_json)
+                if (!bench_options.json)
                         printf("%-14s %10.1f %10.1f %9.1f %13.1f\n", series[i].name, direct, traced, added, added / 2);
         }
-        if (as_json)
+        if (bench_options.json)
                 printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
         json_object_put(object);
 }
 
-int bench_trace(int one_cpu, int as_json)
+int bench_trace(void)
 {
         static struct series series[] = {
                 {.name = "GET_FEATURES", .key = "get_features", .sockets = {-1, -1}, .memfd = -1},
@@ -249,12 +247,10 @@ int bench_trace(int one_cpu, int as_json)
         };
         int mains[2] = {-1, -1}, r = 0;
 
-        share_cpu = one_cpu;
-
         for (int way = 0; r == 0 && way < 2; way++) {
-                r = start_features(way, !one_cpu, &series[0].sockets[way]);
+                r = start_features(way, !bench_options.one_cpu, &series[0].sockets[way]);
                 if (r == 0)
-                        r = start_maps(way, !one_cpu, &mains[way], &series[1].sockets[way]);
+                        r = start_maps(way, !bench_options.one_cpu, &mains[way], &series[1].sockets[way]);
         }
         series[1].memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
         if (series[1].memfd < 0 || ftruncate(series[1].memfd, 2 << 20) < 0)
@@ -271,6 +267,6 @@ int bench_trace(int one_cpu, int as_json)
         }
         if (r < 0)
                 return fail("the benchmark failed: %s", strerror(-r));
-        print(series, ARRAY_SIZE(series), as_json);
+        print(series, ARRAY_SIZE(series));
         return STATUS_SUCCESS;
 }

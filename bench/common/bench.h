@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BENCH_COMMON_BENCH_H
+#define BENCH_COMMON_BENCH_H
+
+#include "program/options.h"
+
+/* The benchmarks, and what the command line says of them; cli/bench.c has the rows of it. */
+
+#define BENCH_MAP_MAX_LIVE 30000
+
+struct bench_options {
+        bool one_cpu, json;
+
+        unsigned live; /* map: measure with so many live mappings; UINT32_MAX: with more and more */
+
+        /* fs */
+        const char *peer, *svg;
+        struct option_list dirs, only, own_options, peer_options;
+        unsigned runs;
+        bool quick, two_cpus;
+};
+
+/* Does not change while it is measured. */
+extern struct bench_options bench_options;
+
+/* Each returns the exit status. */
+int bench_map(void);
+int bench_trace(void);
+int bench_fs(void);
+
+#endif
