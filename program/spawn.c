@@ -22,18 +22,22 @@
 
 #define MAX_ARGUMENTS 32
 
-/* A build tree's programs belong together, whatever PATH has. */
-static void find_program(const char *program, char *path, size_t size)
+bool find_beside(const char *name, int mode, char *path, size_t size)
 {
         char self[PATH_MAX];
         ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-        if (n > 0 && !strchr(program, '/')) {
-                self[n] = '\0';
-                if ((size_t)snprintf(path, size, "%s/%s", dirname(self), program) < size && access(path, X_OK) == 0)
-                        return;
-        }
-        snprintf(path, size, "%s", program);
+        if (n <= 0)
+                return false;
+        self[n] = '\0';
+        return (size_t)snprintf(path, size, "%s/%s", dirname(self), name) < size && access(path, mode) == 0;
+}
+
+/* A build tree's programs belong together, whatever PATH has. */
+static void find_program(const char *program, char *path, size_t size)
+{
+        if (strchr(program, '/') || !find_beside(program, X_OK, path, size))
+                snprintf(path, size, "%s", program);
 }
 
 static void run_child(const char *path, char *const *argv)

@@ -3,7 +3,11 @@
 #define PROGRAM_SPAWN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
+
+/* Where @name is beside this program, if it may be used by @mode of access(2). */
+bool find_beside(const char *name, int mode, char *path, size_t size);
 
 /* Start @program, which is looked for beside this program and then in PATH, with @arguments (NULL-terminated, without
  * argv[0]) and "--fd=N" for its end of a socket. Our end is in *socket, the caller's. It is ended when this process

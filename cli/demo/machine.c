@@ -12,12 +12,12 @@
 #include "base/fd.h"
 #include "guest/shared.h"
 #include "program/report.h"
+#include "program/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -41,14 +41,8 @@ struct listing {
 /* Where a build tree has the guest, or an installation. */
 static bool find_guest(char *path, size_t size)
 {
-        char self[PATH_MAX];
-        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-        if (n > 0) {
-                self[n] = '\0';
-                if ((size_t)snprintf(path, size, "%s/guest/guest", dirname(self)) < size && access(path, R_OK) == 0)
-                        return true;
-        }
+        if (find_beside("guest/guest", R_OK, path, size))
+                return true;
         snprintf(path, size, "%s/guest", ORIEL_LIBEXECDIR);
         return access(path, R_OK) == 0;
 }

@@ -16,13 +16,9 @@
 /* What a request says when there is nothing wrong with it. The descriptor, if it takes one, is @fd. */
 struct valid {
         uint32_t request;
-        void (*fill)(struct back_end *b, struct message *message);
+        void (*fill)(struct back_end *b, struct message *message); /* NULL: it has no payload, or a u64: */
+        uint64_t value;
 };
-
-static void fill_nothing(struct back_end *b, struct message *message)
-{
-        (void)b, (void)message;
-}
 
 static void fill_features(struct back_end *b, struct message *message)
 {
@@ -66,22 +62,10 @@ static void fill_addr(struct back_end *b, struct message *message)
         message_set(message, &addr, sizeof(addr));
 }
 
-static void fill_no_fd(struct back_end *b, struct message *message)
-{
-        (void)b;
-        message_set_u64(message, ORIEL_VRING_FD_NONE);
-}
-
-static void fill_status(struct back_end *b, struct message *message)
-{
-        (void)b;
-        message_set_u64(message, VIRTIO_CONFIG_S_ACKNOWLEDGE);
-}
-
 /* In the order in which a front-end says them. */
 static const struct valid valid[] = {
         {ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, fill_protocol_features},
-        {ORIEL_FRONTEND_SET_STATUS, fill_status},
+        {ORIEL_FRONTEND_SET_STATUS, NULL, VIRTIO_CONFIG_S_ACKNOWLEDGE},
         {ORIEL_FRONTEND_SET_FEATURES, fill_features},
         {ORIEL_FRONTEND_SET_MEM_TABLE, back_init_memory},
         {ORIEL_FRONTEND_ADD_MEM_REG, fill_region},
@@ -89,29 +73,43 @@ static const struct valid valid[] = {
         {ORIEL_FRONTEND_SET_VRING_NUM, fill_state},
         {ORIEL_FRONTEND_SET_VRING_BASE, fill_state},
         {ORIEL_FRONTEND_SET_VRING_ADDR, fill_addr},
-        {ORIEL_FRONTEND_SET_VRING_CALL, fill_no_fd},
-        {ORIEL_FRONTEND_SET_VRING_ERR, fill_no_fd},
-        {ORIEL_FRONTEND_SET_VRING_KICK, fill_no_fd},
+        {ORIEL_FRONTEND_SET_VRING_CALL, NULL, ORIEL_VRING_FD_NONE},
+        {ORIEL_FRONTEND_SET_VRING_ERR, NULL, ORIEL_VRING_FD_NONE},
+        {ORIEL_FRONTEND_SET_VRING_KICK, NULL, ORIEL_VRING_FD_NONE},
         {ORIEL_FRONTEND_SET_VRING_ENABLE, fill_state},
-        {ORIEL_FRONTEND_RESET_DEVICE, fill_nothing},
+        {ORIEL_FRONTEND_RESET_DEVICE, NULL},
 };
+
+/* The next that may be sent, from valid[*@i] on: its row, and the request in @message. NULL: there are no more. */
+static const struct oriel_message_row *next_valid(struct back_end *b, size_t *i, struct message *message)
+{
+        while (*i < ARRAY_SIZE(valid)) {
+                const struct valid *next = &valid[(*i)++];
+                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, next->request);
+
+                if (!back_may_send(b, row))
+                        continue;
+                wire_init(message, row->id, NULL, 0);
+                if (next->fill)
+                        next->fill(b, message);
+                else if (row->size.min > 0)
+                        message_set_u64(message, next->value);
+                return row;
+        }
+        return NULL;
+}
 
 /* All in turn up to the row's request, which is the one looked at. */
 static enum verdict acknowledged(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
+        const struct oriel_message_row *row;
+        struct message message;
+        size_t i = 0;
 
         if (!back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK))
                 return skips(trial, "REPLY_ACK is not offered");
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, valid[i].request);
-                struct message message;
-
-                if (!back_may_send(b, row))
-                        continue;
-                wire_init(&message, row->id, NULL, 0);
-                valid[i].fill(b, &message);
-
+        while ((row = next_valid(b, &i, &message))) {
                 enum answer answer = back_ask(b, &message);
 
                 if (row->id == trial->row->argument || answer == CLOSED || answer == SILENT)
@@ -129,18 +127,12 @@ static enum verdict owner(struct trial *trial)
 static enum verdict not_asked(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
+        struct message message;
         unsigned unasked;
+        size_t i = 0;
 
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, valid[i].request);
-                struct message message;
-
-                if (!back_may_send(b, row))
-                        continue;
-                wire_init(&message, row->id, NULL, 0);
-                valid[i].fill(b, &message);
+        while (next_valid(b, &i, &message))
                 wire_send(b->main.fd, &message, b->timeout_ms);
-        }
         MUST(trial, "GET_FEATURES", back_barrier(b, &unasked), BIT(DONE));
         if (unasked > 0)
                 return fails(trial, "%u answers that nobody asked for", unasked);

@@ -70,17 +70,6 @@ static enum answer receive(struct back_end *b, int timeout_ms)
         return answer;
 }
 
-/* For an acknowledgement that no row knows of. */
-static bool is_acknowledgement(struct back_end *b, uint32_t id)
-{
-        const struct oriel_wire_header *header = &b->reply.header;
-
-        if (header->request == id && header->flags & ORIEL_FLAG_REPLY && header->size == sizeof(uint64_t))
-                return true;
-        complain(&b->why, "request %u, flags 0x%x, %u bytes of payload", header->request, header->flags, header->size);
-        return false;
-}
-
 /* "Zero length of payload" is read in both ways: none at all, or none of the config space's. */
 static bool says_no(const struct oriel_message_row *row, const struct message *reply)
 {
@@ -95,7 +84,8 @@ enum answer back_take(struct back_end *b, const struct oriel_message_row *row, u
 
         if (answer != DONE)
                 return answer;
-        if (row ? message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0 : !is_acknowledgement(b, id))
+        if (row ? message_check_reply(row, &b->reply, &b->agreement, &b->why) != 0
+                : !wire_is_acknowledgement(&b->reply, id, &b->why))
                 return BROKEN;
         if (row && row_replies(row, &b->agreement))
                 return says_no(row, &b->reply) ? REFUSED : DONE;
@@ -156,6 +146,15 @@ enum verdict back_try(struct trial *trial)
 
         return expect(trial, row ? row->name : "the request",
                       back_ask_with(trial->back_end, trial->row->argument, NULL, 0), trial->row->allowed);
+}
+
+enum verdict back_try_count(struct trial *trial)
+{
+        const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, trial->row->argument);
+        uint64_t n;
+
+        MUST(trial, row->name, back_get(trial->back_end, row->id, &n), BIT(DONE));
+        return n == 0 ? fails(trial, "0 %s", (const char *)trial->row->with) : PASSED;
 }
 
 enum answer back_get_queues(struct back_end *b, uint64_t *queues)

@@ -54,6 +54,8 @@ enum answer back_ask_u64(struct back_end *b, enum oriel_frontend_request id, uin
 enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_t *out);
 /* A case: the request of the argument, without a payload. */
 enum verdict back_try(struct trial *trial);
+/* Likewise, of which the answer is how many there are of what the row is with: one at least. */
+enum verdict back_try_count(struct trial *trial);
 /* GET_QUEUE_NUM, where MQ was negotiated; else *@queues stays. */
 enum answer back_get_queues(struct back_end *b, uint64_t *queues);
 /* Whether what was negotiated has the request. */

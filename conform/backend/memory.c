@@ -103,14 +103,6 @@ static enum verdict table_lies(struct trial *trial)
         return expect(trial, "SET_MEM_TABLE", set_table(b, says, lie >> 8 & 0xff, lie & 0xff), trial->row->allowed);
 }
 
-static enum verdict slots(struct trial *trial)
-{
-        uint64_t n;
-
-        MUST(trial, "GET_MAX_MEM_SLOTS", back_get(trial->back_end, ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, &n), BIT(DONE));
-        return n == 0 ? fails(trial, "0 slots") : PASSED;
-}
-
 static enum verdict add_many(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -230,8 +222,8 @@ static const struct conform_case rows[] = {
          "SET_MEM_TABLE with 9 regions", "refused, or closed; the process lives", TURNED_DOWN},
         {"mem-table-says-more", ROBUSTNESS, table_lies, NO_FEATURE, LIE(0xffff, 1, 1),
          "SET_MEM_TABLE with 1 region that says it has 2^32 - 1", "refused, or closed; the process lives", TURNED_DOWN},
-        {"max-mem-slots", "VHOST_USER_GET_MAX_MEM_SLOTS", slots, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,
-         "GET_MAX_MEM_SLOTS", "more than 0"},
+        {"max-mem-slots", "VHOST_USER_GET_MAX_MEM_SLOTS", back_try_count, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+         ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, "GET_MAX_MEM_SLOTS", "more than 0", .with = "slots"},
         {"add-mem-reg", ADD, add_many, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, 0,
          "ADD_MEM_REG for as many slots as there are, at most 32, and REM_MEM_REG for each", "accepted"},
         {"add-mem-reg-same", ROBUSTNESS, add_odd, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS, SAME,

@@ -73,16 +73,6 @@ static enum verdict inband_alone(struct trial *trial)
                       BIT(CLOSED));
 }
 
-static enum verdict queue_num(struct trial *trial)
-{
-        uint64_t queues;
-
-        MUST(trial, "GET_QUEUE_NUM", back_get(trial->back_end, ORIEL_FRONTEND_GET_QUEUE_NUM, &queues), BIT(DONE));
-        if (queues == 0)
-                return fails(trial, "0 queues");
-        return PASSED;
-}
-
 static enum verdict status(struct trial *trial)
 {
         static const uint64_t steps[] = {VIRTIO_CONFIG_S_ACKNOWLEDGE,
@@ -123,7 +113,8 @@ static const struct conform_case rows[] = {
         {"inband-without-its-partners", "In-band notifications", inband_alone, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS, 0,
          "SET_PROTOCOL_FEATURES with INBAND_NOTIFICATIONS, without BACKEND_REQ and REPLY_ACK",
          "the connection is closed"},
-        {"queue-num", "VHOST_USER_GET_QUEUE_NUM", queue_num, ORIEL_PROTOCOL_F_MQ, 0, "GET_QUEUE_NUM", "more than 0"},
+        {"queue-num", "VHOST_USER_GET_QUEUE_NUM", back_try_count, ORIEL_PROTOCOL_F_MQ, ORIEL_FRONTEND_GET_QUEUE_NUM,
+         "GET_QUEUE_NUM", "more than 0", .with = "queues"},
         {"status", "VHOST_USER_GET_STATUS", status, ORIEL_PROTOCOL_F_STATUS, 0,
          "SET_STATUS, then GET_STATUS, with ACKNOWLEDGE, DRIVER and 0", "GET_STATUS tells what was set"},
         {"reset-owner", "VHOST_USER_RESET_OWNER", back_try, NO_FEATURE, ORIEL_FRONTEND_RESET_OWNER, "RESET_OWNER",

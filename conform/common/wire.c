@@ -112,6 +112,17 @@ enum answer wire_receive(struct channel *channel, int timeout_ms, struct complai
         }
 }
 
+bool wire_is_acknowledgement(const struct message *reply, uint32_t id, struct complaint *complaint)
+{
+        const struct oriel_wire_header *header = &reply->header;
+
+        if (header->request == id && header->flags & ORIEL_FLAG_REPLY && header->size == sizeof(uint64_t))
+                return true;
+        complain(complaint, "request %u, flags 0x%x, %u bytes of payload", header->request, header->flags,
+                 header->size);
+        return false;
+}
+
 void wire_make_noise(void *out, size_t size)
 {
         uint32_t state = 0x6f7269e1;

@@ -25,6 +25,9 @@ int wire_send_bytes(int socket, const void *data, size_t size, int timeout_ms);
  * more). */
 enum answer wire_receive(struct channel *channel, int timeout_ms, struct complaint *complaint);
 
+/* For an acknowledgement of request @id, that no row knows of. */
+bool wire_is_acknowledgement(const struct message *reply, uint32_t id, struct complaint *complaint);
+
 /* A request that its row accepts: the least size, the least descriptors (each @fd), contents that agree with
  * themselves. */
 void wire_init_least(struct message *message, const struct oriel_message_row *row, int fd);

@@ -212,18 +212,6 @@ enum answer front_send(struct front_end *f, struct message *request, bool need_r
         return DONE;
 }
 
-static bool is_reply(struct front_end *f, const struct oriel_message_row *row, uint32_t id)
-{
-        const struct oriel_wire_header *header = &f->reply.header;
-
-        if (row)
-                return message_check_reply(row, &f->reply, &f->agreement, &f->why) == 0;
-        if (header->request == id && header->flags & ORIEL_FLAG_REPLY && header->size == sizeof(uint64_t))
-                return true;
-        complain(&f->why, "request %u, flags 0x%x, %u bytes of payload", header->request, header->flags, header->size);
-        return false;
-}
-
 enum answer front_take(struct front_end *f, uint32_t id, int timeout_ms)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, id);
@@ -233,7 +221,8 @@ enum answer front_take(struct front_end *f, uint32_t id, int timeout_ms)
                 return f->back.fd < 0 ? CLOSED : SILENT;
         if (r < 0)
                 return CLOSED;
-        f->spoiled |= !is_reply(f, row, id);
+        f->spoiled |= row ? message_check_reply(row, &f->reply, &f->agreement, &f->why) != 0
+                          : !wire_is_acknowledgement(&f->reply, id, &f->why);
         if (f->spoiled)
                 return BROKEN;
         return f->reply.payload.u64 == 0 ? DONE : REFUSED;
