@@ -2,15 +2,15 @@
 
 /* oriel conform: its command line, and the choice between the two suites. Rows fill one static struct conform_options,
  * of which each run uses a copy with the file of --json added. That file is opened before the suite runs. Signals are
- * caught from then on: they end waits (process_interrupted()), and the suite stops the peer itself. */
+ * caught from then on: they end waits (signals_noted()), and the suite stops the peer itself. */
 
 #include "base/cleanup.h"
 #include "cli/commands.h"
-#include "conform/common/process.h"
 #include "conform/common/suite.h"
 #include "program/options.h"
 #include "program/outfile.h"
 #include "program/report.h"
+#include "program/signals.h"
 
 #include <limits.h>
 #include <string.h>
@@ -80,7 +80,7 @@ static int run_suite(int (*run)(const struct conform_options *options))
         if (!options.list && outfile_open(&json, json_path))
                 return STATUS_FAILURE;
         all.json = json.path ? &json : NULL;
-        process_catch_signals();
+        signals_note();
         return run(&all);
 }
 

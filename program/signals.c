@@ -1,21 +1,47 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "program/signals.h"
+#include "base/cleanup.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/signalfd.h>
 
-int signals_open(void)
+static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t noted;
+
+static void note(int number)
+{
+        (void)number;
+        noted = 1;
+}
+
+void signals_note(void)
+{
+        const struct sigaction action = {.sa_handler = note};
+
+        for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+                sigaction(asking[i], &action, NULL);
+}
+
+bool signals_noted(void)
+{
+        return noted;
+}
+
+int signals_open_for(const int *numbers, size_t n, sigset_t *before)
 {
         sigset_t set;
 
         sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
+        for (size_t i = 0; i < n; i++)
+                sigaddset(&set, numbers[i]);
+        sigprocmask(SIG_BLOCK, &set, before);
 
         int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 
         return fd < 0 ? -errno : fd;
+}
+
+int signals_open(void)
+{
+        return signals_open_for(asking, ARRAY_SIZE(asking), NULL);
 }

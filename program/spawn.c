@@ -17,7 +17,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 32
@@ -98,12 +97,10 @@ pid_t spawn_logged(char *const *argv, int log)
 
 static bool wait_ms(pid_t pid, int ms)
 {
-        const struct timespec pause = {0, 10 * 1000 * 1000};
-
         for (int i = 0; i < ms / 10; i++) {
                 if (waitpid(pid, NULL, WNOHANG) != 0)
                         return true;
-                nanosleep(&pause, NULL);
+                usleep(10000);
         }
         return false;
 }

@@ -26,11 +26,6 @@ struct request {
         struct oriel_wire_mmap map;
 } __attribute__((packed));
 
-struct reply {
-        struct oriel_wire_header header;
-        uint64_t u64;
-} __attribute__((packed));
-
 union control {
         struct cmsghdr align;
         char room[CMSG_SPACE(sizeof(int))];
@@ -49,6 +44,17 @@ void bind_cpu(bool other)
         CPU_ZERO(&chosen);
         CPU_SET(cpu, &chosen);
         sched_setaffinity(0, sizeof(chosen), &chosen);
+}
+
+bool send_with_fd(int socket, const void *message, size_t size, int fd)
+{
+        struct iovec iov = {(void *)(uintptr_t)message, size};
+        union control control;
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+        if (fd >= 0)
+                rights_attach(&msg, &control, &fd, 1);
+        return sendmsg(socket, &msg, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
 int receive_with_fd(int socket, void *message, size_t size)
@@ -116,15 +122,10 @@ static int64_t round_trip(int socket, int fd)
         struct request request = {
                 {ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
                 {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
-        struct iovec iov = {&request, sizeof(request)};
-        union control control;
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         struct reply reply;
         int64_t begin = now_ns();
 
-        if (fd >= 0)
-                rights_attach(&msg, &control, &fd, 1);
-        if (sendmsg(socket, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(request) ||
+        if (!send_with_fd(socket, &request, sizeof(request), fd) ||
             recv(socket, &reply, sizeof(reply), MSG_WAITALL) != (ssize_t)sizeof(reply) || reply.u64)
                 return -1;
         return now_ns() - begin;

@@ -2,6 +2,7 @@
 #ifndef BENCH_COMMON_FLOOR_H
 #define BENCH_COMMON_FLOOR_H
 
+#include <oriel/protocol.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,14 @@ void floor_serve(int socket);
 int64_t floor_map(int socket, int fd);
 int64_t floor_unmap(int socket);
 
+/* An answer of the protocol's. */
+struct reply {
+        struct oriel_wire_header header;
+        uint64_t u64;
+} __attribute__((packed));
+
+/* A message of @size bytes with a descriptor, -1: without. */
+bool send_with_fd(int socket, const void *message, size_t size, int fd);
 /* A message of @size bytes. The descriptor that came with it, -1 if none did, -2: it did not come. */
 int receive_with_fd(int socket, void *message, size_t size);
 

@@ -11,7 +11,6 @@
 #include "bench/common/bench.h"
 #include "bench/common/floor.h"
 #include "bench/common/measure.h"
-#include "channel/rights.h"
 #include "program/report.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
@@ -30,11 +29,6 @@
 #define BLOCK   50 /* round trips measured in a row before it is the other's turn */
 #define BLOCKS  40
 #define SAMPLES (BLOCK * BLOCKS)
-
-struct reply {
-        struct oriel_wire_header header;
-        uint64_t u64;
-} __attribute__((packed));
 
 /* The processes besides this one; each is ended at the end. */
 static pid_t children[8];
@@ -142,23 +136,14 @@ static int start_features(bool traced, bool other_cpu, int *socket)
 
 /* ---- SHMEM_MAP, asked here over the back-end channel that a child makes ---- */
 
-union control {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-};
-
 static void serve_channel(int main_channel)
 {
-        struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_PROTOCOL_VERSION, 0};
-        struct iovec iov = {&header, sizeof(header)};
-        union control control;
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        const struct oriel_wire_header header = {ORIEL_FRONTEND_SET_BACKEND_REQ_FD, ORIEL_PROTOCOL_VERSION, 0};
         int fds[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
                 _exit(1);
-        rights_attach(&msg, &control, &fds[1], 1);
-        if (sendmsg(main_channel, &msg, MSG_NOSIGNAL) != (ssize_t)sizeof(header))
+        if (!send_with_fd(main_channel, &header, sizeof(header), fds[1]))
                 _exit(1);
         fd_close(fds[1]);
         floor_serve(fds[0]);

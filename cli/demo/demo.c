@@ -14,6 +14,7 @@
 #include "clients/fs/client.h"
 #include "program/options.h"
 #include "program/report.h"
+#include "program/signals.h"
 #include "program/spawn.h"
 
 #include <ctype.h>
@@ -25,7 +26,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ring.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,14 +60,6 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
         .max_operands = 1,
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal)
-{
-        (void)signal;
-        interrupted = 1;
-}
 
 /* A running oriel-fs and the driver that has brought it up. */
 struct session {
@@ -192,7 +184,7 @@ static int compare_range(struct tally *tally, const char *path, uint64_t nodeid,
 
 static int compare_contents(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t size)
 {
-        for (uint64_t at = 0; at < size && !interrupted; at += RANGE) {
+        for (uint64_t at = 0; at < size && !signals_noted(); at += RANGE) {
                 uint64_t left = size - at;
                 int status = compare_range(tally, path, nodeid, fd, at, left < RANGE ? left : RANGE);
 
@@ -259,7 +251,7 @@ static int compare_tree(struct tally *tally)
 
         if (!fts)
                 return fail("%s: %s", tally->root, strerror(errno));
-        while (status == 0 && !interrupted && (entry = fts_read(fts))) {
+        while (status == 0 && !signals_noted() && (entry = fts_read(fts))) {
                 if (entry->fts_info == FTS_F && S_ISREG(entry->fts_statp->st_mode))
                         status = compare_file(tally, entry->fts_path);
                 else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS)
@@ -268,7 +260,7 @@ static int compare_tree(struct tally *tally)
         fts_close(fts);
         if (isatty(STDERR_FILENO))
                 fprintf(stderr, "\r\033[K");
-        return interrupted ? fail("interrupted") : status;
+        return signals_noted() ? fail("interrupted") : status;
 }
 
 /* ---- the picture of the window ---- */
@@ -431,9 +423,7 @@ int command_demo(int argc, char **argv)
         dir = realpath(named, NULL);
         if (!dir)
                 return fail("%s: %s", named, strerror(errno));
-        signal(SIGINT, interrupt);
-        signal(SIGTERM, interrupt);
-        signal(SIGHUP, interrupt);
+        signals_note();
 
         status = read_directory(dir, &tally);
         if (status == 0)

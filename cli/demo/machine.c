@@ -3,8 +3,7 @@
 /* The part of oriel demo that takes a virtual machine. A scratch directory has two files: "list", the names of the
  * files to read, and "sums", where the guest writes what it has found in each (guest/shared.h). `oriel run` is started
  * as a child with the tree and that directory shared; then each sum is compared with one made here. A sum past the
- * last file tells that the guest has come to its end. The signal handlers have no SA_RESTART, so that waitpid() ends.
- */
+ * last file tells that the guest has come to its end. */
 
 #include "cli/demo/machine.h"
 
@@ -12,6 +11,7 @@
 #include "base/fd.h"
 #include "guest/shared.h"
 #include "program/report.h"
+#include "program/signals.h"
 #include "program/spawn.h"
 
 #include <errno.h>
@@ -125,24 +125,6 @@ static int make_sums(const struct listing *listing)
 
 /* ---- the machine ---- */
 
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal)
-{
-        (void)signal;
-        interrupted = 1;
-}
-
-/* So that a wait ends. */
-static void catch_signals(void)
-{
-        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-        const struct sigaction action = {.sa_handler = interrupt};
-
-        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-                sigaction(numbers[i], &action, NULL);
-}
-
 /* A comma in a name is written twice. */
 static void write_escaped(const char *name, char *out, size_t size)
 {
@@ -171,13 +153,15 @@ static int run_machine(const struct listing *listing, const char *guest, uint64_
                  ",tag=tree,option=sandbox=none,readonly,dax=%" PRIu64, window);
         snprintf(demo, sizeof(demo), "%s,tag=demo,option=sandbox=none,dax=%" PRIu64, listing->folder,
                  2 * DEMO_SUMS_OFFSET);
+        if (signals_noted())
+                return fail("interrupted");
         r = posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ);
         if (r != 0)
                 return fail("can't start oriel run: %s", strerror(r));
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR || kill(pid, SIGTERM) < 0)
                         break;
-        if (interrupted)
+        if (signals_noted())
                 return fail("interrupted");
         if (WIFSIGNALED(status))
                 return fail("the virtual machine was ended by signal %d", WTERMSIG(status));
@@ -272,8 +256,6 @@ static int run_all(struct listing *listing, const char *guest, uint64_t window_s
                 r = make_sums(listing);
         if (r < 0)
                 return fail("%s: %s", listing->folder, strerror(-r));
-
-        catch_signals();
 
         int status = run_machine(listing, guest, window_size);
 

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "channel/channel.h"
 #include "program/report.h"
+#include "program/signals.h"
 #include "program/spawn.h"
 
 #include <errno.h>
@@ -31,7 +32,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -79,20 +79,6 @@ struct helper {
 
 /* Those that would end this process, and SIGCONT, which is to continue the machine too if it was stopped with us. */
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
-
-static int open_signals(sigset_t *before)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
-                sigaddset(&set, forwarded[i]);
-        sigprocmask(SIG_BLOCK, &set, before);
-
-        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-
-        return fd < 0 ? -errno : fd;
-}
 
 static bool has_ended(pid_t *pid, int *status)
 {
@@ -240,8 +226,6 @@ static void serve(struct helper *helper)
 
 static bool wait_for_end(struct helper *helper, int64_t expiry, bool machine)
 {
-        const struct timespec pause = {0, 1000 * 1000};
-
         for (;;) {
                 bool programs = have_programs_ended(helper);
 
@@ -249,7 +233,7 @@ static bool wait_for_end(struct helper *helper, int64_t expiry, bool machine)
                         return true;
                 if (now_ms() >= expiry)
                         return false;
-                nanosleep(&pause, NULL);
+                usleep(1000);
         }
 }
 
@@ -358,7 +342,7 @@ static int prepare(struct helper *helper, struct broker *broker, sigset_t *befor
         if (r < 0)
                 return r;
         /* None is lost between this and the machine's first. */
-        helper->signals = open_signals(before);
+        helper->signals = signals_open_for(forwarded, ARRAY_SIZE(forwarded), before);
         return helper->signals < 0 ? helper->signals : 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "conform/backend/backend.h"
 #include "base/fd.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <oriel/socket.h>
@@ -201,7 +202,7 @@ int back_count_fds(struct back_end *b, int expected)
         int n = process_count_fds(b->process.pid);
 
         for (int i = 0; i < 20 && n > expected; i++) {
-                sleep_ms(10);
+                usleep(10000);
                 n = process_count_fds(b->process.pid);
         }
         return n;
@@ -257,9 +258,9 @@ static int connect_to(struct back_end *b, int64_t deadline)
         while ((fd = oriel_socket_connect(b->options->socket)) < 0) {
                 bool may_come = fd == -EAGAIN || (b->options->command && process_runs(&b->process));
 
-                if (!may_come || now_ms() >= deadline || process_interrupted())
+                if (!may_come || now_ms() >= deadline || signals_noted())
                         return fd;
-                sleep_ms(LOOK_MS);
+                usleep(LOOK_MS * 1000);
         }
 
         int r = channel_init(&b->main, fd);
@@ -279,7 +280,7 @@ int back_open(struct back_end *b)
 
         back_close(b);
         r = make_sure_it_runs(b);
-        while (r == 0 && answer == CLOSED && !process_interrupted()) {
+        while (r == 0 && answer == CLOSED && !signals_noted()) {
                 back_close(b);
                 r = connect_to(b, start);
                 if (r == 0)
@@ -287,7 +288,7 @@ int back_open(struct back_end *b)
                 if (answer == CLOSED && now_ms() >= deadline)
                         break;
                 if (answer == CLOSED)
-                        sleep_ms(LOOK_MS);
+                        usleep(LOOK_MS * 1000);
         }
         if (r < 0)
                 return r;

@@ -11,6 +11,8 @@
 #include "base/fd.h"
 #include "conform/backend/backend.h"
 
+#include <unistd.h>
+
 #define SETTLE_MS 30 /* for a back-end to have looked at a ring */
 
 static void loop(struct ring *ring)
@@ -112,7 +114,7 @@ static enum verdict hostile(struct trial *trial)
                 MUST(trial, b->at, back_start_ring(b, 1, 0, &(struct events){-1, -1, -1}), ACCEPTED);
         fillers[trial->row->argument](&ring);
         fd_event_signal(events.kick);
-        sleep_ms(SETTLE_MS);
+        usleep(SETTLE_MS * 1000);
         if (neighbour(trial, queues > 1) != PASSED)
                 return FAILED;
         return expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE) | BIT(CLOSED));

@@ -5,6 +5,9 @@
 
 #include "base/fd.h"
 #include "conform/backend/backend.h"
+#include "program/signals.h"
+
+#include <unistd.h>
 
 #define KICK   "VHOST_USER_SET_VRING_KICK"
 #define CALL   "VHOST_USER_SET_VRING_CALL"
@@ -96,9 +99,9 @@ static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
         int64_t deadline = now_ms() + timeout_ms;
 
         while (__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE) != n) {
-                if (now_ms() >= deadline || process_interrupted())
+                if (now_ms() >= deadline || signals_noted())
                         return false;
-                sleep_ms(1);
+                usleep(1000);
         }
         return true;
 }
@@ -139,7 +142,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
                 return answer;
         *looked = true;
         for (unsigned i = 0; *looked && i < POLLED; i++) {
-                sleep_ms(REST_MS);
+                usleep(REST_MS * 1000);
                 offer(&ring);
                 *looked = is_used(&ring, (uint16_t)(2 + i), b->timeout_ms);
         }

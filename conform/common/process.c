@@ -2,13 +2,14 @@
 
 /* The process of the peer that is tested. It gets a process group of its own and PR_SET_PDEATHSIG, so it ends with
  * this process and its descendants in the group can be stopped with it. process_runs() is the one place that waits
- * without blocking and notes the status; process_stop() sends SIGTERM, then SIGKILL to the whole group. The signal
- * handlers only set a flag, which every wait of the suite looks at. */
+ * without blocking and notes the status; process_stop() sends SIGTERM, then SIGKILL to the whole group. Every
+ * wait of the suite ends by a signal (signals_note()). */
 
 #include "conform/common/process.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "channel/channel.h"
+#include "program/signals.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -21,40 +22,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STOP_PATIENCE_MS 2000
 #define LOOK_MS          2
-
-static volatile sig_atomic_t interrupted;
-
-static void remember(int number)
-{
-        (void)number;
-        interrupted = 1;
-}
-
-void process_catch_signals(void)
-{
-        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-        const struct sigaction action = {.sa_handler = remember};
-
-        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-                sigaction(numbers[i], &action, NULL);
-}
-
-bool process_interrupted(void)
-{
-        return interrupted;
-}
-
-void sleep_ms(unsigned ms)
-{
-        const struct timespec pause = {ms / 1000, ms % 1000 * 1000000L};
-
-        nanosleep(&pause, NULL);
-}
 
 static int open_log(const char *log)
 {
@@ -108,9 +79,9 @@ bool process_runs(struct process *process)
 bool process_ends(struct process *process, int64_t deadline_ms)
 {
         while (process_runs(process)) {
-                if (now_ms() >= deadline_ms || interrupted)
+                if (now_ms() >= deadline_ms || signals_noted())
                         return false;
-                sleep_ms(LOOK_MS);
+                usleep(LOOK_MS * 1000);
         }
         return true;
 }
@@ -123,7 +94,7 @@ void process_stop(struct process *process)
                 return;
         kill(-process->pid, SIGTERM);
         while (process_runs(process) && now_ms() < deadline)
-                sleep_ms(LOOK_MS);
+                usleep(LOOK_MS * 1000);
         /* Also those of its group that outlive it. */
         kill(-process->pid, SIGKILL);
         if (process_runs(process)) {

@@ -14,10 +14,6 @@ struct process {
         int status; /* as of waitpid() */
 };
 
-/* From now on SIGINT, SIGTERM and SIGHUP are only remembered, and end every wait. */
-void process_catch_signals(void);
-bool process_interrupted(void);
-
 /* Its output goes to the end of the file @log; NULL: nowhere. It ends with us. 0 or a negative errno. */
 int process_start(struct process *process, char **command, const char *log);
 bool process_runs(struct process *process);
@@ -40,7 +36,5 @@ struct mapped {
 
 /* The mappings of @fd's file by @pid, and by all processes of @group. -errno: it can't be known. */
 int process_find_mapped(pid_t pid, pid_t group, int fd, struct mapped *out);
-
-void sleep_ms(unsigned ms);
 
 #endif

@@ -10,6 +10,7 @@
 #include "conform/common/process.h"
 #include "program/outfile.h"
 #include "program/report.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -192,7 +193,7 @@ static void run_case(struct run *run, const struct conform_case *row)
 
         enum verdict verdict = run->suite->run(trial);
 
-        if (process_interrupted())
+        if (signals_noted())
                 return;
         run->failed += verdict == FAILED;
         report_case(trial, run->number, verdict);
@@ -204,7 +205,7 @@ static void run_cases(struct run *run)
 {
         for (size_t g = 0; g < run->suite->n_groups; g++)
                 for (size_t i = 0; i < run->suite->groups[g].n; i++) {
-                        if (process_interrupted())
+                        if (signals_noted())
                                 return;
                         if (wanted(run->options, &run->suite->groups[g].cases[i]))
                                 run_case(run, &run->suite->groups[g].cases[i]);
@@ -223,7 +224,7 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
         printf("TAP version 13\n1..%u\n", n);
         fflush(stdout);
         run_cases(&run);
-        if (process_interrupted())
+        if (signals_noted())
                 printf("Bail out! interrupted\n");
         fflush(stdout);
         if (run.json) {
@@ -232,5 +233,5 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
                 if (r < 0)
                         return fail("%s: %s", options->json->path, strerror(-r));
         }
-        return run.failed > 0 || process_interrupted() ? STATUS_FAILURE : STATUS_SUCCESS;
+        return run.failed > 0 || signals_noted() ? STATUS_FAILURE : STATUS_SUCCESS;
 }

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "channel/rights.h"
 #include "conform/common/process.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -63,7 +64,7 @@ static int send_bytes(int socket, const uint8_t *data, size_t size, const struct
                 if (n < 0) {
                         struct pollfd p = {.fd = socket, .events = POLLOUT};
 
-                        if (poll(&p, 1, poll_timeout(deadline)) == 0 || process_interrupted())
+                        if (poll(&p, 1, poll_timeout(deadline)) == 0 || signals_noted())
                                 return -ETIMEDOUT;
                         continue;
                 }
@@ -107,7 +108,7 @@ enum answer wire_receive(struct channel *channel, int timeout_ms, struct complai
 
                 struct pollfd p = {.fd = channel->fd, .events = POLLIN};
 
-                if (poll(&p, 1, poll_timeout(deadline)) == 0 || process_interrupted())
+                if (poll(&p, 1, poll_timeout(deadline)) == 0 || signals_noted())
                         return SILENT;
         }
 }

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
+#include "program/signals.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,7 +126,7 @@ static enum verdict reset(struct trial *trial)
         MUST(trial, "SHMEM_MAP", map_three(trial), ACCEPTED);
         if (!run_reset(f))
                 return skips(trial, "the command of --reset failed");
-        while (f->stops == stops && now_ms() < deadline && !process_interrupted())
+        while (f->stops == stops && now_ms() < deadline && !signals_noted())
                 if (front_step(f, now_ms() + LOOK_MS) < 0)
                         return fails(trial, "closed the connection");
         if (f->stops == stops)

@@ -4,12 +4,14 @@
  * and what it has mapped. It knows no case; cases.c has them all. */
 
 #include "conform/frontend/frontend.h"
+#include "program/signals.h"
 
 #include <errno.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define LOOK_MS      20
 #define SETTLE_MS    300  /* without a message, after which a started device counts as such */
@@ -42,7 +44,7 @@ int front_accept(struct front_end *f, int64_t deadline_ms)
 
         /* In slices, to see it end. */
         while (poll(&p, 1, 50) <= 0)
-                if (now_ms() >= deadline_ms || process_interrupted() || !process_runs(&f->process))
+                if (now_ms() >= deadline_ms || signals_noted() || !process_runs(&f->process))
                         return -ETIMEDOUT;
         front_drop(f);
 
@@ -117,7 +119,7 @@ int front_step(struct front_end *f, int64_t deadline_ms)
 
                 int n = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline_ms));
 
-                if (n == 0 || process_interrupted())
+                if (n == 0 || signals_noted())
                         return 0;
                 if (fds[1].revents && serve_back(f) == 1)
                         return 1;
@@ -136,7 +138,7 @@ int front_serve_for(struct front_end *f, int ms)
         int64_t deadline = now_ms() + ms;
         int r = 0;
 
-        while (r >= 0 && now_ms() < deadline && !process_interrupted())
+        while (r >= 0 && now_ms() < deadline && !signals_noted())
                 r = front_step(f, deadline);
         return r < 0 ? r : 0;
 }
@@ -145,7 +147,7 @@ int front_serve_quiet(struct front_end *f, int ms)
 {
         int r = 0;
 
-        while (r == 0 && now_ms() < f->heard_ms + ms && !process_interrupted())
+        while (r == 0 && now_ms() < f->heard_ms + ms && !signals_noted())
                 r = front_step(f, f->heard_ms + ms);
         return r < 0 ? r : 0;
 }
@@ -162,7 +164,7 @@ static int wait_started(struct front_end *f)
 
                 if (started && now_ms() >= quiet)
                         f->settled = true;
-                else if (now_ms() >= deadline || process_interrupted())
+                else if (now_ms() >= deadline || signals_noted())
                         return -ETIMEDOUT;
                 else if (front_step(f, started ? quiet : now_ms() + LOOK_MS) < 0)
                         return -ENOTCONN;
@@ -315,10 +317,10 @@ bool front_forgets(struct front_end *f, int fd)
         struct mapped mapped;
 
         while (front_sees(f, fd, &mapped) && mapped.count > 0) {
-                if (now_ms() >= deadline || process_interrupted())
+                if (now_ms() >= deadline || signals_noted())
                         return false;
                 if (front_serve_for(f, 10) < 0)
-                        sleep_ms(10);
+                        usleep(10000);
         }
         return true;
 }
