@@ -15,28 +15,18 @@
 /* ---- headers ---- */
 
 /* What is no request: anything may come of it, or nothing, but the process must live. */
-static enum verdict send_header(struct trial *trial, struct oriel_wire_header header)
+static enum verdict send_header(struct trial *trial)
 {
+        const struct oriel_wire_header *header = trial->row->with;
         struct back_end *b = trial->back_end;
 
-        wire_send_bytes(b->main.fd, &header, sizeof(header), b->timeout_ms);
+        wire_send_bytes(b->main.fd, header, sizeof(*header), b->timeout_ms);
 
-        enum answer answer = back_take(b, NULL, header.request, SETTLE_MS);
+        enum answer answer = back_take(b, NULL, header->request, SETTLE_MS);
 
         /* It may wait for the rest for ever. */
         back_close(b);
         return passes(trial, "%s", answer == SILENT ? "waits" : answer == CLOSED ? answer_name(CLOSED) : "answered");
-}
-
-static enum verdict odd_flags(struct trial *trial)
-{
-        return send_header(trial, (struct oriel_wire_header){ORIEL_FRONTEND_GET_FEATURES, trial->row->argument, 0});
-}
-
-static enum verdict large_payload(struct trial *trial)
-{
-        return send_header(trial, (struct oriel_wire_header){ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION,
-                                                             trial->row->argument});
 }
 
 /* ---- each row of the table, spoiled ---- */
@@ -193,14 +183,16 @@ static enum verdict broken_off(struct trial *trial)
                         "request " title " with need_reply",                                                           \
                         "an acknowledgement that is not 0, or closed; the process lives", TURNED_DOWN                  \
         }
-#define FLAGS(title, flags, words)                                                                                    \
-        {                                                                                                             \
-                title, ROBUSTNESS, odd_flags, NO_FEATURE, flags, "GET_FEATURES " words, "anything; the process lives" \
+#define FLAGS(title, flags, words)                                                                                   \
+        {                                                                                                            \
+                title, ROBUSTNESS, send_header, NO_FEATURE, 0, "GET_FEATURES " words, "anything; the process lives", \
+                        WITH_HEADER(ORIEL_FRONTEND_GET_FEATURES, flags, 0)                                           \
         }
-#define LARGE_PAYLOAD(title, size)                                                                               \
-        {                                                                                                        \
-                "payload-" title, ROBUSTNESS, large_payload, NO_FEATURE, size, "a header that announces " title, \
-                        "anything; the process lives"                                                            \
+#define LARGE_PAYLOAD(title, size)                                                                          \
+        {                                                                                                   \
+                "payload-" title, ROBUSTNESS, send_header, NO_FEATURE, 0, "a header that announces " title, \
+                        "anything; the process lives",                                                      \
+                        WITH_HEADER(ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION, size)              \
         }
 #define SPOILED(title, index, words)                                                                               \
         {                                                                                                          \

@@ -27,11 +27,6 @@
 #define STOP_PATIENCE_MS 2000
 #define LOOK_MS          2
 
-static int open_log(const char *log)
-{
-        return open(log ? log : "/dev/null", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-}
-
 static void run_child(char **command, int log, pid_t parent)
 {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -51,7 +46,8 @@ static void run_child(char **command, int log, pid_t parent)
 
 int process_start(struct process *process, char **command, const char *log)
 {
-        _cleanup_(fd_closep) int output = open_log(log);
+        _cleanup_(fd_closep) int output =
+                open(log ? log : "/dev/null", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
         pid_t self = getpid();
 
         if (output < 0)

@@ -45,11 +45,11 @@ static enum verdict odd_size(struct trial *trial)
 }
 
 /* What is no request: anything may come of it, but the process must live. The connection is left. */
-static enum verdict odd_header(struct trial *trial, struct oriel_wire_header header)
+static enum verdict odd_header(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
-        wire_send_bytes(f->back.fd, &header, sizeof(header), f->timeout_ms);
+        wire_send_bytes(f->back.fd, trial->row->with, sizeof(struct oriel_wire_header), f->timeout_ms);
 
         int r = front_step(f, now_ms() + QUIET_MS);
         enum verdict verdict = passes(trial, "%s",
@@ -59,17 +59,6 @@ static enum verdict odd_header(struct trial *trial, struct oriel_wire_header hea
 
         front_drop(f);
         return verdict;
-}
-
-static enum verdict odd_flags(struct trial *trial)
-{
-        return odd_header(trial, (struct oriel_wire_header){ORIEL_BACKEND_CONFIG_CHANGE_MSG, trial->row->argument, 0});
-}
-
-static enum verdict large_payload(struct trial *trial)
-{
-        return odd_header(trial, (struct oriel_wire_header){ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_PROTOCOL_VERSION,
-                                                            trial->row->argument});
 }
 
 static enum verdict garbage(struct trial *trial)
@@ -119,15 +108,16 @@ static enum verdict in_pieces(struct trial *trial)
                         "SHMEM_MAP with " title " bytes of payload instead of 40",        \
                         "refused, or closed; the process lives"                           \
         }
-#define FLAGS(title, flags, words)                                                                             \
-        {                                                                                                      \
-                title, ROBUSTNESS, odd_flags, ORIEL_PROTOCOL_F_BACKEND_REQ, flags, "CONFIG_CHANGE_MSG " words, \
-                        "anything; the process lives"                                                          \
+#define FLAGS(title, flags, words)                                                                            \
+        {                                                                                                     \
+                title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "CONFIG_CHANGE_MSG " words,   \
+                        "anything; the process lives", WITH_HEADER(ORIEL_BACKEND_CONFIG_CHANGE_MSG, flags, 0) \
         }
-#define LARGE(title, size)                                                                       \
-        {                                                                                        \
-                "payload-" title, ROBUSTNESS, large_payload, ORIEL_PROTOCOL_F_BACKEND_REQ, size, \
-                        "a header that announces " title " bytes", "anything; the process lives" \
+#define LARGE(title, size)                                                                        \
+        {                                                                                         \
+                "payload-" title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,        \
+                        "a header that announces " title " bytes", "anything; the process lives", \
+                        WITH_HEADER(ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_PROTOCOL_VERSION, size)      \
         }
 
 static const struct conform_case rows[] = {
