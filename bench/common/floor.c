@@ -117,7 +117,7 @@ pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu)
         return pid < 0 ? -errno : pid;
 }
 
-static int64_t round_trip(int socket, int fd)
+int64_t floor_map(int socket, int fd)
 {
         struct request request = {
                 {ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
@@ -129,14 +129,4 @@ static int64_t round_trip(int socket, int fd)
             recv(socket, &reply, sizeof(reply), MSG_WAITALL) != (ssize_t)sizeof(reply) || reply.u64)
                 return -1;
         return now_ns() - begin;
-}
-
-int64_t floor_map(int socket, int fd)
-{
-        return round_trip(socket, fd);
-}
-
-int64_t floor_unmap(int socket)
-{
-        return round_trip(socket, -1);
 }

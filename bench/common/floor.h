@@ -18,9 +18,8 @@ pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu);
 /* What the floor's process does: answer each request until the socket ends. */
 void floor_serve(int socket);
 
-/* One round trip, in nanoseconds; negative if it failed. */
+/* One round trip, in nanoseconds; negative if it failed. @fd -1: it is unmapped. */
 int64_t floor_map(int socket, int fd);
-int64_t floor_unmap(int socket);
 
 /* An answer of the protocol's. */
 struct reply {

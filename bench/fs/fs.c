@@ -137,7 +137,7 @@ static int fill(const struct place *place, const struct figures *figures)
                 if (figures_have(figures, (enum section)section) && sizes[section] > size)
                         size = sizes[section];
         if (size > 0)
-                r = place_fill_data(place, size / place->scale);
+                r = place_make_file(place, "data", size / place->scale);
         if (r == 0 && size > 0)
                 r = place_fill_list(place);
         if (r == 0 && figures_have(figures, MEMORY))

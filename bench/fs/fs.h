@@ -49,9 +49,9 @@ struct place {
 
 /* With an empty share/new in it. */
 int place_make(struct place *place, const char *dir);
-/* share/data, whose beginning of READ_SIZE the rows of operations read. */
+/* share/NAME, of data_word(); of "data" the rows of operations read READ_SIZE. */
 #define READ_SIZE MiB(256)
-int place_fill_data(const struct place *place, uint64_t size);
+int place_make_file(const struct place *place, const char *name, uint64_t size);
 #define SCAN_SIZE  MiB(512)
 #define GUEST_SIZE MiB(1024)
 /* share/NAME. -1: errno says why. */

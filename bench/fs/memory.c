@@ -30,7 +30,6 @@ static int ask_name(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_LOOKUP,
                 .node = walk->dirs[walk->next++ / TREE_FILES],
                 .text = name,
-                .answer_size = sizeof(struct fuse_entry_out),
         };
 
         return load_ask(load, slot, &request);

@@ -107,7 +107,7 @@ int place_open(const struct place *place, const char *name, int flags)
 }
 
 /* It is on the disk then, so that nothing is written back while something is measured. */
-static int make_file(const struct place *place, const char *name, uint64_t size)
+int place_make_file(const struct place *place, const char *name, uint64_t size)
 {
         const size_t n = MiB(1) / sizeof(uint64_t);
         /* Not static: Linux may give a process all of what a large array without contents is beside. */
@@ -134,12 +134,7 @@ int place_fill_list(const struct place *place)
 {
         int r = make_files(place, "share/list", LIST_FILES);
 
-        return r == 0 ? make_file(place, "written", WRITE_SIZE / place->scale) : r;
-}
-
-int place_fill_data(const struct place *place, uint64_t size)
-{
-        return make_file(place, "data", size);
+        return r == 0 ? place_make_file(place, "written", WRITE_SIZE / place->scale) : r;
 }
 
 void place_remove(struct place *place)

@@ -38,7 +38,6 @@ static int ask_lookup(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_LOOKUP,
                 .node = state->list,
                 .text = name,
-                .answer_size = sizeof(struct fuse_entry_out),
         };
 
         return load_ask(load, slot, &request);
@@ -70,8 +69,6 @@ static int ask_getattr(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_GETATTR,
                 .node = state->nodes[slot->at],
                 .args = &in,
-                .args_size = sizeof(in),
-                .answer_size = sizeof(struct fuse_attr_out),
         };
 
         return load_ask(load, slot, &request);
@@ -99,7 +96,6 @@ static int ask_release(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_RELEASE,
                 .node = slot->node,
                 .args = &in,
-                .args_size = sizeof(in),
         };
 
         return load_ask(load, slot, &request);
@@ -118,8 +114,6 @@ static int ask_open(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_OPEN,
                 .node = slot->node,
                 .args = &in,
-                .args_size = sizeof(in),
-                .answer_size = sizeof(struct fuse_open_out),
         };
 
         return load_ask(load, slot, &request);
@@ -158,9 +152,7 @@ static int ask_create(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_CREATE,
                 .node = state->new_dir,
                 .args = &in,
-                .args_size = sizeof(in),
                 .text = name,
-                .answer_size = sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),
         };
         const struct load_request unlink = {.opcode = FUSE_UNLINK, .node = state->new_dir, .text = name};
 
@@ -202,7 +194,6 @@ static int ask_readdir(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_READDIRPLUS,
                 .node = state->list,
                 .args = &in,
-                .args_size = sizeof(in),
                 .take = DIR_BUFFER,
         };
 
@@ -268,7 +259,6 @@ static int ask_read(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_READ,
                 .node = state->data,
                 .args = &in,
-                .args_size = sizeof(in),
                 .take = state->size,
         };
 
@@ -311,9 +301,7 @@ static int ask_write(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_WRITE,
                 .node = state->written,
                 .args = &in,
-                .args_size = sizeof(in),
                 .send = state->size,
-                .answer_size = sizeof(struct fuse_write_out),
         };
 
         memcpy(slot->data, &word, sizeof(word));

@@ -192,7 +192,6 @@ static int ask_remove(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_REMOVEMAPPING,
                 .node = scan->node,
                 .args = &args,
-                .args_size = sizeof(args),
         };
 
         return load_ask(load, slot, &request);
@@ -224,7 +223,6 @@ static int ask_range(struct fuse_load *load, struct load_slot *slot)
                 .opcode = FUSE_SETUPMAPPING,
                 .node = scan->node,
                 .args = &in,
-                .args_size = sizeof(in),
         };
 
         return load_ask(load, slot, &request);

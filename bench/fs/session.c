@@ -292,7 +292,7 @@ int session_open(struct session *session, const struct place *place, int side, u
 void session_close(struct session *session)
 {
         oriel_driver_free(session->driver);
-        load_free(session->load);
+        free(session->load);
         if (session->pid > 0) {
                 kill(session->pid, SIGTERM);
                 spawn_wait(session->pid);

@@ -103,14 +103,10 @@ static void *dispatch(void *userdata)
         return NULL;
 }
 
-static struct oriel_wire_mmap place(unsigned index)
-{
-        return (struct oriel_wire_mmap){.shm_offset = index * STRIDE, .len = SIZE, .flags = ORIEL_MMAP_READ_WRITE};
-}
-
 static int submit(struct bench *bench, bool map, unsigned index, uint64_t *ticket)
 {
-        struct oriel_wire_mmap request = place(index);
+        const struct oriel_wire_mmap request = {
+                .shm_offset = index * STRIDE, .len = SIZE, .flags = ORIEL_MMAP_READ_WRITE};
 
         return map ? oriel_backend_shmem_map(bench->backend, &request, bench->memfd, ticket)
                    : oriel_backend_shmem_unmap(bench->backend, &request, ticket);
@@ -163,7 +159,7 @@ static int measure_block(struct bench *bench, int block)
         }
         for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
                 bench->floor_map_ns[i] = (double)floor_map(bench->floor, bench->memfd);
-                bench->floor_unmap_ns[i] = (double)floor_unmap(bench->floor);
+                bench->floor_unmap_ns[i] = (double)floor_map(bench->floor, -1);
                 if (bench->floor_map_ns[i] < 0 || bench->floor_unmap_ns[i] < 0)
                         return -EIO;
         }

@@ -59,11 +59,6 @@ int load_new(struct oriel_driver *driver, int interrupt_fd, struct fuse_load **o
         return 0;
 }
 
-void load_free(struct fuse_load *load)
-{
-        free(load);
-}
-
 int load_wrong(struct fuse_load *load, const char *format, ...)
 {
         va_list args;
@@ -74,25 +69,27 @@ int load_wrong(struct fuse_load *load, const char *format, ...)
         return -EPROTO;
 }
 
-static const char *opcode_name(uint32_t opcode)
-{
-        static const char *const names[] = {
-                [FUSE_LOOKUP] = "LOOKUP",
-                [FUSE_FORGET] = "FORGET",
-                [FUSE_GETATTR] = "GETATTR",
-                [FUSE_UNLINK] = "UNLINK",
-                [FUSE_OPEN] = "OPEN",
-                [FUSE_READ] = "READ",
-                [FUSE_WRITE] = "WRITE",
-                [FUSE_RELEASE] = "RELEASE",
-                [FUSE_CREATE] = "CREATE",
-                [FUSE_READDIRPLUS] = "READDIRPLUS",
-                [FUSE_SETUPMAPPING] = "SETUPMAPPING",
-                [FUSE_REMOVEMAPPING] = "REMOVEMAPPING",
-        };
-
-        return opcode < ARRAY_SIZE(names) && names[opcode] ? names[opcode] : "request";
-}
+/* Of each request: its name, the size of its arguments, and of what its answer begins with. */
+static const struct {
+        const char *name;
+        size_t args_size, answer_size;
+} opcodes[] = {
+        [FUSE_LOOKUP] = {"LOOKUP", 0, sizeof(struct fuse_entry_out)},
+        [FUSE_FORGET] = {"FORGET", sizeof(struct fuse_forget_in), 0},
+        [FUSE_GETATTR] = {"GETATTR", sizeof(struct fuse_getattr_in), sizeof(struct fuse_attr_out)},
+        [FUSE_UNLINK] = {"UNLINK", 0, 0},
+        [FUSE_OPEN] = {"OPEN", sizeof(struct fuse_open_in), sizeof(struct fuse_open_out)},
+        [FUSE_READ] = {"READ", sizeof(struct fuse_read_in), 0},
+        [FUSE_WRITE] = {"WRITE", sizeof(struct fuse_write_in), sizeof(struct fuse_write_out)},
+        [FUSE_RELEASE] = {"RELEASE", sizeof(struct fuse_release_in), 0},
+        [FUSE_CREATE] = {"CREATE", sizeof(struct fuse_create_in),
+                         sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out)},
+        [FUSE_READDIRPLUS] = {"READDIRPLUS", sizeof(struct fuse_read_in), 0},
+        [FUSE_SETUPMAPPING] = {"SETUPMAPPING", sizeof(struct fuse_setupmapping_in), 0},
+        /* Of one range. */
+        [FUSE_REMOVEMAPPING] = {"REMOVEMAPPING",
+                                sizeof(struct fuse_removemapping_in) + sizeof(struct fuse_removemapping_one), 0},
+};
 
 /* ---- waiting ---- */
 
@@ -176,8 +173,8 @@ int load_forget(struct fuse_load *load, uint64_t node)
 
 int load_ask(struct fuse_load *load, struct load_slot *slot, const struct load_request *request)
 {
-        size_t text = request->text ? strlen(request->text) + 1 : 0;
-        size_t size = sizeof(slot->header) + request->args_size + text;
+        size_t args_size = opcodes[request->opcode].args_size, text = request->text ? strlen(request->text) + 1 : 0;
+        size_t size = sizeof(slot->header) + args_size + text;
         uint8_t *at = slot->in + sizeof(slot->header);
 
         if (size > IN_SIZE)
@@ -188,13 +185,13 @@ int load_ask(struct fuse_load *load, struct load_slot *slot, const struct load_r
                 .unique = ++load->unique,
                 .nodeid = request->node,
         };
-        slot->answer_size = sizeof(struct fuse_out_header) + request->answer_size;
+        slot->answer_size = sizeof(struct fuse_out_header) + opcodes[request->opcode].answer_size;
         slot->taken = request->take;
         memcpy(slot->in, &slot->header, sizeof(slot->header));
-        if (request->args_size)
-                memcpy(at, request->args, request->args_size);
+        if (args_size)
+                memcpy(at, request->args, args_size);
         if (text)
-                memcpy(at + request->args_size, request->text, text);
+                memcpy(at + args_size, request->text, text);
 
         struct iovec in[] = {{slot->in, size}, {slot->data, request->send}};
         struct iovec out[] = {{slot->out, slot->answer_size}, {slot->data, request->take}};
@@ -205,7 +202,7 @@ int load_ask(struct fuse_load *load, struct load_slot *slot, const struct load_r
 
 static int check_answer(struct fuse_load *load, const struct load_slot *slot, uint32_t written)
 {
-        const char *name = opcode_name(slot->header.opcode);
+        const char *name = opcodes[slot->header.opcode].name;
         struct fuse_out_header header;
 
         shared_copy(&header, slot->out, sizeof(header));

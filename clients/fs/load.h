@@ -54,23 +54,22 @@ struct fuse_load {
 
 /* How much driver memory it takes. */
 size_t load_memory(void);
+/* *@out is to be freed with free(). */
 int load_new(struct oriel_driver *driver, int interrupt_fd, struct fuse_load **out);
-void load_free(struct fuse_load *load);
 
 /* Keep @depth requests in flight until nobody has another, or, after @deadline_ns of CLOCK_MONOTONIC, until all
  * operations that have begun are done. FORGETs are done too. -EINTR: interrupted. Else a negative errno, in words in
  * load->why; then requests may still be in flight, and the device is of no use any more. */
 int load_run(struct fuse_load *load, const struct load_ops *ops, unsigned depth, int64_t deadline_ns, void *userdata);
 
-/* For load_ops.ask: @args and then @text, which may be NULL, and @send of slot->data. The answer is @answer_size, and
- * then at most @take that go to slot->data. */
+/* For load_ops.ask: @args, as the opcode has them (load.c), and then @text, which may be NULL, and @send of slot->data.
+ * Of the answer at most @take go to slot->data, behind what the opcode's begins with. */
 struct load_request {
         uint32_t opcode;
         uint64_t node;
         const void *args;
-        size_t args_size;
         const char *text;
-        size_t send, answer_size, take;
+        size_t send, take;
 };
 int load_ask(struct fuse_load *load, struct load_slot *slot, const struct load_request *request);
 /* What was answered before slot->data. */
