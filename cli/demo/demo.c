@@ -265,12 +265,7 @@ static int compare_tree(struct tally *tally)
 
 /* ---- the picture of the window ---- */
 
-/* What a cell of the strip shows: the strongest of what lies in it. */
-static char cell_of(enum oriel_access access)
-{
-        return access == ORIEL_ACCESS_READ_WRITE ? 'W' : 'r';
-}
-
+/* A cell of the strip shows the strongest of what lies in it. */
 static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappings, size_t count)
 {
         memset(strip, '.', CELLS);
@@ -286,7 +281,7 @@ static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappin
 
                 for (uint64_t cell = first; cell <= last && cell < CELLS; cell++)
                         if (strip[cell] != 'W')
-                                strip[cell] = cell_of(info.access);
+                                strip[cell] = info.access == ORIEL_ACCESS_READ_WRITE ? 'W' : 'r';
         }
 }
 
