@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "program/options.h"
 #include "program/report.h"
+#include "program/socket_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +17,6 @@
 #include <oriel/socket.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define TIMEOUT_MS  4000
@@ -195,16 +195,13 @@ static int explain(const char *path, int r, const char *detail)
                             " else by the number of a feature than --dialect says"},
                 {-EPROTO, "it does not speak vhost-user as the specification has it"},
                 {-EREMOTEIO, "it refused a request"},
-                {-EAGAIN, "others are waiting to be served already"},
-                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
-                {-ENOENT, "there is no such socket: start the back-end first"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
                 if (reasons[i].error == r)
                         return detail[0] ? fail("%s: %s (%s)", path, reasons[i].words, detail)
                                          : fail("%s: %s", path, reasons[i].words);
-        return fail("%s: %s", path, strerror(-r));
+        return fail("%s: %s", path, socket_words(r));
 }
 
 /* Each reply has its limit; together they have this one. */

@@ -74,3 +74,20 @@ void socket_file_forget(struct socket_file *file)
                 fd_close(file->directory_fd);
         file->name = NULL;
 }
+
+const char *socket_words(int error)
+{
+        static const struct {
+                int error;
+                const char *words;
+        } rows[] = {
+                {-EAGAIN, "others are waiting to be served already"},
+                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
+                {-ENOENT, "there is no such socket: start the back-end first"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (rows[i].error == error)
+                        return rows[i].words;
+        return strerror(-error);
+}

@@ -23,4 +23,7 @@ void socket_file_remove(struct socket_file *file);
 /* Leave the file to another process. */
 void socket_file_forget(struct socket_file *file);
 
+/* Why nobody could be connected to, a negative errno, in words for the user. */
+const char *socket_words(int error);
+
 #endif

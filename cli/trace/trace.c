@@ -74,32 +74,13 @@ static void close_signals(int fd)
 
 /* ---- sessions ---- */
 
-static void explain_no_backend(int r)
-{
-        static const struct {
-                int error;
-                const char *words;
-        } reasons[] = {
-                {-ENOENT, "there is no such socket: start the back-end first"},
-                {-ECONNREFUSED, "nobody listens there: start the back-end first"},
-                {-EAGAIN, "others are waiting to be served already"},
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
-                if (reasons[i].error == r) {
-                        report("%s: %s; the front-end is sent away", connect_path, reasons[i].words);
-                        return;
-                }
-        report("%s: %s; the front-end is sent away", connect_path, strerror(-r));
-}
-
 /* One front-end, from its connection to its end. */
 static int serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
 {
         int backend = oriel_socket_connect(connect_path);
 
         if (backend < 0) {
-                explain_no_backend(backend);
+                report("%s: %s; the front-end is sent away", connect_path, socket_words(backend));
                 fd_close(frontend);
                 return STATUS_FAILURE;
         }
