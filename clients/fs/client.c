@@ -150,13 +150,6 @@ int fuse_open(struct fuse_client *client, uint64_t nodeid, uint32_t flags, uint6
         return r;
 }
 
-int fuse_release(struct fuse_client *client, uint64_t nodeid, uint64_t fh)
-{
-        struct fuse_release_in in = {.fh = fh};
-
-        return check_size(fuse_call(client, FUSE_RELEASE, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
-}
-
 int fuse_forget(struct fuse_client *client, uint64_t nodeid)
 {
         struct fuse_forget_in in = {.nlookup = 1};

@@ -28,7 +28,6 @@ int fuse_lookup(struct fuse_client *client, uint64_t parent, const char *name, s
 /* LOOKUP of each component of @path below the root. */
 int fuse_walk(struct fuse_client *client, const char *path, struct fuse_entry_out *entry);
 int fuse_open(struct fuse_client *client, uint64_t nodeid, uint32_t flags, uint64_t *fh);
-int fuse_release(struct fuse_client *client, uint64_t nodeid, uint64_t fh);
 int fuse_forget(struct fuse_client *client, uint64_t nodeid);
 /* Each once; one that is there twice, twice. */
 int fuse_batch_forget(struct fuse_client *client, const uint64_t *nodeids, size_t n);

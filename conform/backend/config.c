@@ -11,9 +11,15 @@ static enum answer ask(struct back_end *b, enum oriel_frontend_request id, uint3
         return back_ask_with(b, id, &config, (uint32_t)offsetof(struct oriel_wire_config, payload) + payload);
 }
 
-static enum verdict read_range(struct trial *trial, uint32_t offset, uint32_t size, unsigned allowed)
+struct range {
+        uint32_t offset, size;
+};
+
+static enum verdict read_range(struct trial *trial)
 {
+        const struct range *range = trial->row->with;
         struct back_end *b = trial->back_end;
+        uint32_t offset = range->offset, size = range->size;
         enum answer answer = ask(b, ORIEL_FRONTEND_GET_CONFIG, offset, size, size);
         uint32_t due = (uint32_t)offsetof(struct oriel_wire_config, payload) + size;
 
@@ -22,12 +28,7 @@ static enum verdict read_range(struct trial *trial, uint32_t offset, uint32_t si
         if (answer == DONE && (b->reply.payload.config.offset != offset || b->reply.payload.config.size != size))
                 return fails(trial, "the reply is about %u bytes at %u", b->reply.payload.config.size,
                              b->reply.payload.config.offset);
-        return expect(trial, "GET_CONFIG", answer, allowed);
-}
-
-static enum verdict start(struct trial *trial)
-{
-        return read_range(trial, 0, trial->row->argument, EITHER & ~BIT(CLOSED));
+        return expect(trial, "GET_CONFIG", answer, trial->row->allowed);
 }
 
 static enum verdict in_pieces(struct trial *trial)
@@ -48,16 +49,6 @@ static enum verdict in_pieces(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict past_the_end(struct trial *trial)
-{
-        return read_range(trial, 252, 8, EITHER);
-}
-
-static enum verdict far_away(struct trial *trial)
-{
-        return read_range(trial, trial->row->argument, 64, TURNED_DOWN);
-}
-
 static enum verdict too_little(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -74,18 +65,21 @@ static enum verdict write_far_away(struct trial *trial)
 }
 
 static const struct conform_case rows[] = {
-        {"config-1", SECTION, start, ORIEL_PROTOCOL_F_CONFIG, 1, "GET_CONFIG of the first byte",
-         "a reply of the request's size, or of 0 bytes"},
-        {"config-256", SECTION, start, ORIEL_PROTOCOL_F_CONFIG, 256, "GET_CONFIG of 256 bytes, the most there can be",
-         "a reply of the request's size, or of 0 bytes"},
+        {"config-1", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of the first byte",
+         "a reply of the request's size, or of 0 bytes", EITHER & ~BIT(CLOSED), WITH(struct range, 0, 1)},
+        {"config-256", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "GET_CONFIG of 256 bytes, the most there can be", "a reply of the request's size, or of 0 bytes",
+         EITHER & ~BIT(CLOSED), WITH(struct range, 0, 256)},
         {"config-in-pieces", SECTION, in_pieces, ORIEL_PROTOCOL_F_CONFIG, 0,
          "GET_CONFIG of 8 bytes at once, then of each alone", "the same bytes"},
-        {"config-past-the-end", SECTION, past_the_end, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of bytes 252 to 259",
-         "a reply of the request's size or of 0 bytes, or closed; the process lives"},
-        {"config-far-away", SECTION, far_away, ORIEL_PROTOCOL_F_CONFIG, 1 << 30, "GET_CONFIG of 64 bytes at 1 GiB",
-         "a reply of 0 bytes, or closed; the process lives"},
-        {"config-overflow", SECTION, far_away, ORIEL_PROTOCOL_F_CONFIG, UINT32_MAX - 15,
-         "GET_CONFIG of 64 bytes whose end does not fit 32 bits", "a reply of 0 bytes, or closed; the process lives"},
+        {"config-past-the-end", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of bytes 252 to 259",
+         "a reply of the request's size or of 0 bytes, or closed; the process lives", EITHER,
+         WITH(struct range, 252, 8)},
+        {"config-far-away", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of 64 bytes at 1 GiB",
+         "a reply of 0 bytes, or closed; the process lives", TURNED_DOWN, WITH(struct range, 1 << 30, 64)},
+        {"config-overflow", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "GET_CONFIG of 64 bytes whose end does not fit 32 bits", "a reply of 0 bytes, or closed; the process lives",
+         TURNED_DOWN, WITH(struct range, UINT32_MAX - 15, 64)},
         {"config-payload-missing", ROBUSTNESS, too_little, ORIEL_PROTOCOL_F_CONFIG, 256,
          "GET_CONFIG that says 256 bytes and carries none", "any answer, or closed; the process lives"},
         {"config-size-huge", ROBUSTNESS, too_little, ORIEL_PROTOCOL_F_CONFIG, UINT32_MAX,

@@ -78,12 +78,6 @@ static bool (*const spoilers[])(const struct oriel_message_row *row, struct mess
         too_short, empty, too_long, longest, with_fd, with_eight_fds, without_fd,
 };
 
-/* True: the connection can be gone on with. */
-static bool still_there(struct back_end *b)
-{
-        return b->main.fd >= 0 && back_barrier(b, NULL) == DONE;
-}
-
 static enum verdict spoiled(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -103,7 +97,7 @@ static enum verdict spoiled(struct trial *trial)
                 wire_send(b->main.fd, &message, b->timeout_ms);
                 if (back_take(b, row, id, SETTLE_MS) == SILENT)
                         back_close(b);
-                else if (still_there(b))
+                else if (b->main.fd >= 0 && back_barrier(b, NULL) == DONE)
                         continue;
                 if (!back_reopen(b, 0))
                         return fails(trial, "after %s the peer can't be negotiated with any more", row->name);
@@ -186,13 +180,13 @@ static enum verdict broken_off(struct trial *trial)
 #define FLAGS(title, flags, words)                                                                                   \
         {                                                                                                            \
                 title, ROBUSTNESS, send_header, NO_FEATURE, 0, "GET_FEATURES " words, "anything; the process lives", \
-                        WITH_HEADER(ORIEL_FRONTEND_GET_FEATURES, flags, 0)                                           \
+                        WITH(struct oriel_wire_header, ORIEL_FRONTEND_GET_FEATURES, flags, 0)                        \
         }
-#define LARGE_PAYLOAD(title, size)                                                                          \
-        {                                                                                                   \
-                "payload-" title, ROBUSTNESS, send_header, NO_FEATURE, 0, "a header that announces " title, \
-                        "anything; the process lives",                                                      \
-                        WITH_HEADER(ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION, size)              \
+#define LARGE_PAYLOAD(title, size)                                                                                \
+        {                                                                                                         \
+                "payload-" title, ROBUSTNESS, send_header, NO_FEATURE, 0, "a header that announces " title,       \
+                        "anything; the process lives",                                                            \
+                        WITH(struct oriel_wire_header, ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION, size) \
         }
 #define SPOILED(title, index, words)                                                                               \
         {                                                                                                          \

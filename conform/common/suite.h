@@ -32,6 +32,12 @@ struct conform_case {
         const void *with; /* what such a function sends, or how it makes that */
 };
 
+#define WITH(type, ...)       \
+        .with = &(const type) \
+        {                     \
+                __VA_ARGS__   \
+        }
+
 struct conform_group {
         const struct conform_case *cases;
         size_t n;

@@ -8,12 +8,6 @@
 /* Messages as they are on a socket, whatever any table says of them. */
 
 #define WIRE_HEADER sizeof(struct oriel_wire_header)
-/* For a row of a case that sends no more than a header: of request, flags and size. */
-#define WITH_HEADER(...)                          \
-        .with = &(const struct oriel_wire_header) \
-        {                                         \
-                __VA_ARGS__                       \
-        }
 
 /* A request with @payload. Descriptors are added with wire_add_fd(), and stay the caller's. */
 void wire_init(struct message *message, uint32_t request, const void *payload, uint32_t size);

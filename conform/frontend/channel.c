@@ -108,16 +108,17 @@ static enum verdict in_pieces(struct trial *trial)
                         "SHMEM_MAP with " title " bytes of payload instead of 40",        \
                         "refused, or closed; the process lives"                           \
         }
-#define FLAGS(title, flags, words)                                                                            \
-        {                                                                                                     \
-                title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "CONFIG_CHANGE_MSG " words,   \
-                        "anything; the process lives", WITH_HEADER(ORIEL_BACKEND_CONFIG_CHANGE_MSG, flags, 0) \
+#define FLAGS(title, flags, words)                                                                          \
+        {                                                                                                   \
+                title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "CONFIG_CHANGE_MSG " words, \
+                        "anything; the process lives",                                                      \
+                        WITH(struct oriel_wire_header, ORIEL_BACKEND_CONFIG_CHANGE_MSG, flags, 0)           \
         }
-#define LARGE(title, size)                                                                        \
-        {                                                                                         \
-                "payload-" title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,        \
-                        "a header that announces " title " bytes", "anything; the process lives", \
-                        WITH_HEADER(ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_PROTOCOL_VERSION, size)      \
+#define LARGE(title, size)                                                                                      \
+        {                                                                                                       \
+                "payload-" title, ROBUSTNESS, odd_header, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,                      \
+                        "a header that announces " title " bytes", "anything; the process lives",               \
+                        WITH(struct oriel_wire_header, ORIEL_BACKEND_SHMEM_UNMAP, ORIEL_PROTOCOL_VERSION, size) \
         }
 
 static const struct conform_case rows[] = {

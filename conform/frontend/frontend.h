@@ -97,11 +97,6 @@ enum base {
         FROM_AREA,
         FROM_END,
 };
-#define WITH_PLACE(...)                         \
-        .with = &(const struct oriel_wire_mmap) \
-        {                                       \
-                __VA_ARGS__                     \
-        }
 struct oriel_wire_mmap front_row_place(const struct trial *trial);
 /* Page @page of a case's area: one page of the file's start, read-write. */
 struct oriel_wire_mmap front_place(const struct trial *trial, unsigned page, uint64_t len);

@@ -187,7 +187,7 @@ static enum verdict unmap_twice(struct trial *trial)
 #define UNMAP_ODD(title, words, base, ...)                                                                   \
         {                                                                                                    \
                 "unmap-" title, UNMAP, unmap_odd, ORIEL_PROTOCOL_F_SHMEM_MAP, base, "SHMEM_UNMAP of " words, \
-                        "refused; what is mapped stays", WITH_PLACE(__VA_ARGS__)                             \
+                        "refused; what is mapped stays", WITH(struct oriel_wire_mmap, __VA_ARGS__)           \
         }
 
 static const struct conform_case rows[] = {

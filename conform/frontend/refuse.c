@@ -143,7 +143,7 @@ static enum verdict two_fds(struct trial *trial)
 #define ODD_PLACE(title, section, words, base, ...)                                                     \
         {                                                                                               \
                 "map-" title, section, odd_place, ORIEL_PROTOCOL_F_SHMEM_MAP, base, "SHMEM_MAP " words, \
-                        "refused; nothing is mapped", WITH_PLACE(__VA_ARGS__)                           \
+                        "refused; nothing is mapped", WITH(struct oriel_wire_mmap, __VA_ARGS__)         \
         }
 #define OVERLAP(title, index, words)                                                                                   \
         {                                                                                                              \

@@ -395,7 +395,11 @@ static void test_descriptors_that_are_left(void **state)
         assert_between(n, limit - left - 8, limit - left);
         assert_int_equal(fuse_lookup(&guest.fuse, FUSE_ROOT_ID, "f", &entry), 0);
         assert_int_equal(set_lock(&guest, 1, F_WRLCK), -ENOLCK);
-        assert_int_equal(fuse_release(&guest.fuse, guest.node, last), 0);
+
+        struct fuse_release_in release = {.fh = last};
+
+        assert_int_equal(fuse_call(&guest.fuse, FUSE_RELEASE, guest.node, &release, sizeof(release), NULL, 0, NULL, 0),
+                         0);
         assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
         assert_int_equal(fuse_open(&guest.fuse, guest.node, O_RDWR, &fh), -ENFILE);
         assert_true((rlim_t)test_count_fds() < limit - 2 * 2 * 8);
