@@ -4,7 +4,6 @@
 
 #include "trace/record.h"
 
-
 /* One direction of one channel: what comes from one socket goes to the other, byte for byte, each fd with the bytes it
  * came with, and is recorded once it is gone. It holds at most one message; while that is not taken, nothing more is
  * read, so that the sender meets the receiver's back-pressure. Nothing here waits, and no flag of a socket is changed:

@@ -2,10 +2,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"
+#include "trace/output.h"
 #include "trace/recording.h"
 #include "trace/relay.h"
 #include "trace/tracker.h"
-#include "trace/words.h"
 
 #include <errno.h>
 #include <fcntl.h>

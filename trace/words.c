@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "trace/words.h"
+#include "trace/output.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,9 +4,13 @@
 
 #include "program/options.h"
 
+#include <stddef.h>
+
 /* The benchmarks, and what the command line says of them; cli/bench.c has the rows of it. */
 
 #define BENCH_MAP_MAX_LIVE 30000
+
+struct json_object;
 
 struct bench_options {
         bool one_cpu, json;
@@ -27,5 +31,10 @@ extern struct bench_options bench_options;
 int bench_map(void);
 int bench_trace(void);
 int bench_fs(void);
+
+/* Sorts @values; of an even number the upper one. 0 of none. */
+double median(double *values, size_t n);
+/* With three decimals. */
+void add_figure(struct json_object *object, const char *key, double value);
 
 #endif

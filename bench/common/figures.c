@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench/common/figures.h"
-#include "bench/common/measure.h"
+#include "bench/common/bench.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "bench/common/measure.h"
+#include "bench/common/bench.h"
 
 #include <json.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
  * the table and absent in JSON; a ratio is told only where both sides were measured. Names of directories and commands
  * are made printable first. */
 
+#include "bench/common/bench.h"
 #include "bench/common/figures.h"
-#include "bench/common/measure.h"
 #include "program/printable.h"
 
 #include <json.h>

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bench/fs/fs.h"
-#include "bench/fs/scan.h"
 #include "program/report.h"
 
 #include <errno.h>

@@ -127,6 +127,32 @@ int row_measure(struct rows_state *state, const char *key, struct tally *tally);
 /* Its system calls, made by this process: what no back-end can do without. */
 int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally);
 
+/* ---- a window, scan.c ---- */
+
+/* A file read through a window, from its beginning to its end, as a guest does that has a driver and a reader: this
+ * thread has ranges set up, a few at once, and serves the back-end; another reads what is there. Where the file is
+ * larger than the window, ranges that have been read are given back for others. */
+
+struct scan_reader;
+
+struct scan {
+        struct session *session;
+        struct scan_reader *reader;
+        uint64_t node, handle;
+        uint64_t next, ranges; /* of the file */
+        uint64_t turns;        /* ranges of the window that each slot has */
+};
+
+/* A session with oriel-fs and a window of @window bytes, for the file "data". Errors are reported. */
+int scan_open(struct scan *scan, struct session *session, const struct place *place, uint64_t window);
+/* The session is the caller's still. */
+void scan_close(struct scan *scan);
+/* Read @size of the file. The window holds a multiple of four ranges. 0 or a negative errno. */
+int scan_file(struct scan *scan, uint64_t size);
+
+/* @size bytes from @at on are there, as the file has them at @offset; a word of each page is looked at. */
+bool scan_read(const uint8_t *at, uint64_t offset, uint64_t size);
+
 /* ---- the other parts ---- */
 
 /* Each adds its figures, and measures for one run those that are there. */

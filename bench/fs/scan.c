@@ -6,7 +6,7 @@
  * (await_read()), then removes the mapping. The reader's lock covers given, given_as and the counters; pages are read
  * without it. */
 
-#include "bench/fs/scan.h"
+#include "bench/fs/fs.h"
 
 #include "base/cleanup.h"
 #include "program/report.h"

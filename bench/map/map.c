@@ -10,7 +10,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "bench/common/floor.h"
-#include "bench/common/measure.h"
 #include "program/report.h"
 
 #include <errno.h>

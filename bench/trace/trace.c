@@ -10,7 +10,6 @@
 #include "base/fd.h"
 #include "bench/common/bench.h"
 #include "bench/common/floor.h"
-#include "bench/common/measure.h"
 #include "program/report.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
