@@ -66,15 +66,17 @@ static void run_tracer(int frontend, int backend)
         _exit(0);
 }
 
+enum { FRONTEND, BACKEND };
+
 /* The front-end's and the back-end's socket of one connection, with a tracer in the middle or without. */
-static int connect_ends(bool traced, int *frontend, int *backend)
+static int connect_ends(bool traced, int ends[2])
 {
         int front[2], back[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, front) < 0)
                 return -errno;
-        *frontend = front[0];
-        *backend = front[1];
+        ends[FRONTEND] = front[0];
+        ends[BACKEND] = front[1];
         if (!traced)
                 return 0;
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back) < 0)
@@ -86,7 +88,27 @@ static int connect_ends(bool traced, int *frontend, int *backend)
                 run_tracer(front[1], back[0]);
         fd_close(front[1]);
         fd_close(back[0]);
-        *backend = back[1];
+        ends[BACKEND] = back[1];
+        return pid < 0 ? pid : 0;
+}
+
+/* A child that does @serve at one end of a connection; the other end is *@ours. */
+static int start_peer(bool traced, int end, void (*serve)(int socket), int *ours)
+{
+        int ends[2] = {-1, -1}, r = connect_ends(traced, ends);
+
+        if (r < 0)
+                return r;
+
+        pid_t pid = start_child();
+
+        if (pid == 0) {
+                bind_cpu(!bench_options.one_cpu);
+                serve(ends[end]);
+                _exit(0);
+        }
+        fd_close(ends[end]);
+        *ours = ends[!end];
         return pid < 0 ? pid : 0;
 }
 
@@ -115,24 +137,6 @@ static int64_t get_features(int socket)
         return now_ns() - begin;
 }
 
-static int start_features(bool traced, bool other_cpu, int *socket)
-{
-        int backend = -1, r = connect_ends(traced, socket, &backend);
-
-        if (r < 0)
-                return r;
-
-        pid_t pid = start_child();
-
-        if (pid == 0) {
-                bind_cpu(other_cpu);
-                answer_features(backend);
-                _exit(0);
-        }
-        fd_close(backend);
-        return pid < 0 ? pid : 0;
-}
-
 /* ---- SHMEM_MAP, asked here over the back-end channel that a child makes ---- */
 
 static void serve_channel(int main_channel)
@@ -146,29 +150,18 @@ static void serve_channel(int main_channel)
                 _exit(1);
         fd_close(fds[1]);
         floor_serve(fds[0]);
-        _exit(0);
 }
 
 /* *@socket: the back-end's end of the channel. *@main_channel stays open as long as it. */
-static int start_maps(bool traced, bool other_cpu, int *main_channel, int *socket)
+static int start_maps(bool traced, int *main_channel, int *socket)
 {
-        int frontend = -1, r = connect_ends(traced, &frontend, main_channel);
+        struct oriel_wire_header header;
+        int r = start_peer(traced, FRONTEND, serve_channel, main_channel);
 
         if (r < 0)
                 return r;
-
-        pid_t pid = start_child();
-
-        if (pid == 0) {
-                bind_cpu(other_cpu);
-                serve_channel(frontend);
-        }
-        fd_close(frontend);
-
-        struct oriel_wire_header header;
-
-        *socket = pid < 0 ? -1 : receive_with_fd(*main_channel, &header, sizeof(header));
-        return pid < 0 ? pid : *socket < 0 ? -EPROTO : 0;
+        *socket = receive_with_fd(*main_channel, &header, sizeof(header));
+        return *socket < 0 ? -EPROTO : 0;
 }
 
 /* ---- measuring ---- */
@@ -232,9 +225,9 @@ int bench_trace(void)
         int mains[2] = {-1, -1}, r = 0;
 
         for (int way = 0; r == 0 && way < 2; way++) {
-                r = start_features(way, !bench_options.one_cpu, &series[0].sockets[way]);
+                r = start_peer(way, BACKEND, answer_features, &series[0].sockets[way]);
                 if (r == 0)
-                        r = start_maps(way, !bench_options.one_cpu, &mains[way], &series[1].sockets[way]);
+                        r = start_maps(way, &mains[way], &series[1].sockets[way]);
         }
         series[1].memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
         if (series[1].memfd < 0 || ftruncate(series[1].memfd, 2 << 20) < 0)
