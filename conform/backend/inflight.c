@@ -15,7 +15,6 @@ static enum answer get(struct back_end *b, struct oriel_wire_inflight *inflight,
         const struct oriel_wire_inflight wanted = {.num_queues = 1, .queue_size = RING_SIZE};
         enum answer answer = back_set_features(b);
 
-        *fd = -1;
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
         answer = back_ask_with(b, ORIEL_FRONTEND_GET_INFLIGHT_FD, &wanted, SIZE);
@@ -31,11 +30,9 @@ static enum verdict get_fd(struct trial *trial)
         struct back_end *b = trial->back_end;
         struct oriel_wire_inflight inflight = {0};
         struct stat st;
-        int got;
-        enum answer answer = get(b, &inflight, &got);
-        _cleanup_(fd_closep) int fd = got;
+        _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", answer, BIT(DONE));
+        MUST(trial, "GET_INFLIGHT_FD", get(b, &inflight, &fd), BIT(DONE));
         if (fd < 0 || fstat(fd, &st) < 0)
                 return fails(trial, "no descriptor came");
         if (inflight.mmap_size == 0)
@@ -51,11 +48,9 @@ static enum verdict give_back(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_inflight inflight = {0};
-        int got;
-        enum answer answer = get(b, &inflight, &got);
-        _cleanup_(fd_closep) int fd = got;
+        _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", answer, BIT(DONE));
+        MUST(trial, "GET_INFLIGHT_FD", get(b, &inflight, &fd), BIT(DONE));
         if (!back_reopen(b, 0) || !(BIT(back_set_features(b)) & ACCEPTED))
                 return fails(trial, "no second connection");
         MUST(trial, "SET_INFLIGHT_FD", back_ask_fd(b, ORIEL_FRONTEND_SET_INFLIGHT_FD, &inflight, SIZE, fd), ACCEPTED);

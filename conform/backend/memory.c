@@ -195,10 +195,10 @@ static enum verdict remove_with_fd(struct trial *trial)
         int before = b->options->command ? back_count_fds(b, INT_MAX) : -1, after;
 
         for (int i = 0; i < REPEATS; i++) {
-                enum answer answer = add(b, 0);
+                MUST(trial, "ADD_MEM_REG", add(b, 0), ACCEPTED);
 
-                MUST(trial, "ADD_MEM_REG", answer, ACCEPTED);
-                answer = change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, b->memory_fd);
+                enum answer answer = change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, b->memory_fd);
+
                 if (answer == REFUSED || answer == CLOSED)
                         return passes(trial, "%s", answer_name(answer));
                 MUST(trial, "REM_MEM_REG", answer, ACCEPTED);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for hostile split rings: a function for each fills a started ring with what no driver should write, then the
- * ring is kicked. A second ring beside it, where the peer has two queues, must be untouched. The peer may close the
+/* Cases for hostile split rings: each fills a started ring with what no driver should write, as its row has it, then
+ * the ring is kicked. A second ring beside it, where the peer has two queues, must be untouched. The peer may close the
  * connection or go on, but GET_VRING_BASE must be answered if it goes on. SETTLE_MS is how long it has to look at the
  * ring: more time can find more, and never fails a peer that is right.
  *
@@ -15,78 +15,33 @@
 
 #define SETTLE_MS 30 /* for a back-end to have looked at a ring */
 
-static void loop(struct ring *ring)
+/* What a ring is filled with. */
+struct filling {
+        struct vring_desc desc[3];
+        uint16_t heads[3], idx; /* of the available ring */
+};
+
+#define OURS 1 /* in place of the address of the ring's own buffer */
+#define GONE UINT64_C(0xdead00000000)
+
+static void fill(struct ring *ring, const struct filling *filling)
 {
-        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 1};
-        ring->desc[1] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, 0};
-        ring->avail->idx = 1;
+        for (size_t i = 0; i < ARRAY_SIZE(filling->desc); i++) {
+                ring->desc[i] = filling->desc[i];
+                if (ring->desc[i].addr == OURS)
+                        ring->desc[i].addr = ring->guest;
+                ring->avail->ring[i] = filling->heads[i];
+        }
+        ring->avail->idx = filling->idx;
 }
 
-static void outside(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){UINT64_C(0xdead00000000), 4096, 0, 0};
-        ring->desc[1] = (struct vring_desc){UINT64_MAX - 4, 4096, VRING_DESC_F_WRITE, 0};
-        ring->avail->ring[1] = 1;
-        ring->avail->idx = 2;
-}
-
-static void long_buffer(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){ring->guest, UINT32_MAX, 0, 0};
-        ring->desc[1] = (struct vring_desc){ring->guest, UINT32_MAX, VRING_DESC_F_WRITE, 0};
-        ring->avail->ring[1] = 1;
-        ring->avail->idx = 2;
-}
-
-static void head_outside(struct ring *ring)
-{
-        ring->avail->ring[0] = RING_SIZE;
-        ring->avail->ring[1] = UINT16_MAX;
-        ring->avail->idx = 2;
-}
-
-static void next_outside(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){ring->guest, 64, VRING_DESC_F_NEXT, UINT16_MAX};
-        ring->avail->idx = 1;
-}
-
-static void index_jump(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){ring->guest, 64, 0, 0};
-        ring->avail->idx = 0x8000;
-}
-
-static void indirect(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){ring->guest, 17, VRING_DESC_F_INDIRECT, 0};
-        ring->desc[1] = (struct vring_desc){UINT64_C(0xdead00000000), 1 << 20, VRING_DESC_F_INDIRECT, 0};
-        ring->desc[2] =
-                (struct vring_desc){ring->guest, UINT32_MAX & ~15u, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 2};
-        ring->avail->ring[1] = 1;
-        ring->avail->ring[2] = 2;
-        ring->avail->idx = 3;
-}
-
-static void empty_buffers(struct ring *ring)
-{
-        ring->desc[0] = (struct vring_desc){ring->guest, 0, 0, 0};
-        ring->desc[1] = (struct vring_desc){ring->guest, 0, VRING_DESC_F_WRITE, 0};
-        ring->avail->ring[1] = 1;
-        ring->avail->idx = 2;
-}
-
-static void noise(struct ring *ring)
+static void make_noise(struct ring *ring)
 {
         wire_make_noise(ring->desc, RING_SIZE * sizeof(ring->desc[0]));
         for (uint16_t i = 0; i < RING_SIZE; i++)
                 ring->avail->ring[i] = i;
         ring->avail->idx = RING_SIZE;
 }
-
-static void (*const fillers[])(struct ring *ring) = {
-        loop, outside, long_buffer, head_outside, next_outside, index_jump, indirect, empty_buffers, noise,
-};
 
 static enum verdict neighbour(struct trial *trial, bool there)
 {
@@ -112,7 +67,10 @@ static enum verdict hostile(struct trial *trial)
         back_ring(b, 1);
         if (queues > 1)
                 MUST(trial, b->at, back_start_ring(b, 1, 0, &(struct events){-1, -1, -1}), ACCEPTED);
-        fillers[trial->row->argument](&ring);
+        if (trial->row->with)
+                fill(&ring, trial->row->with);
+        else
+                make_noise(&ring);
         fd_event_signal(events.kick);
         usleep(SETTLE_MS * 1000);
         if (neighbour(trial, queues > 1) != PASSED)
@@ -120,22 +78,38 @@ static enum verdict hostile(struct trial *trial)
         return expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE) | BIT(CLOSED));
 }
 
-#define HOSTILE(title, index, words)                                                                      \
-        {                                                                                                 \
-                "ring-" title, ROBUSTNESS, hostile, NO_FEATURE, index, words " in a started split vring", \
-                        "the process lives, the vring can be stopped, and the other one is as it was"     \
+#define HOSTILE(title, words, ...)                                                                                 \
+        {                                                                                                          \
+                "ring-" title, ROBUSTNESS, hostile, NO_FEATURE, 0, words " in a started split vring",              \
+                        "the process lives, the vring can be stopped, and the other one is as it was", __VA_ARGS__ \
         }
+#define WRITE    VRING_DESC_F_WRITE
+#define NEXT     VRING_DESC_F_NEXT
+#define INDIRECT VRING_DESC_F_INDIRECT
 
 static const struct conform_case rows[] = {
-        HOSTILE("loop", 0, "a chain of descriptors without end"),
-        HOSTILE("address-outside", 1, "descriptors that point into no region"),
-        HOSTILE("long-buffer", 2, "descriptors of 4 GiB"),
-        HOSTILE("head-outside", 3, "available entries past the descriptor table"),
-        HOSTILE("next-outside", 4, "a next that lies past the descriptor table"),
-        HOSTILE("index-jump", 5, "an available index that is 32768 ahead"),
-        HOSTILE("indirect", 6, "indirect tables that are no tables, not negotiated"),
-        HOSTILE("empty-buffers", 7, "descriptors of 0 bytes"),
-        HOSTILE("noise", 8, "a descriptor table of noise, all of it available"),
+        HOSTILE("loop", "a chain of descriptors without end",
+                WITH(struct filling, .desc = {{OURS, 64, NEXT, 1}, {OURS, 64, NEXT, 0}}, .idx = 1)),
+        HOSTILE("address-outside", "descriptors that point into no region",
+                WITH(struct filling, .desc = {{GONE, 4096}, {UINT64_MAX - 4, 4096, WRITE}}, .heads = {0, 1}, .idx = 2)),
+        HOSTILE("long-buffer", "descriptors of 4 GiB",
+                WITH(struct filling, .desc = {{OURS, UINT32_MAX}, {OURS, UINT32_MAX, WRITE}}, .heads = {0, 1},
+                     .idx = 2)),
+        HOSTILE("head-outside", "available entries past the descriptor table",
+                WITH(struct filling, .heads = {RING_SIZE, UINT16_MAX}, .idx = 2)),
+        HOSTILE("next-outside", "a next that lies past the descriptor table",
+                WITH(struct filling, .desc = {{OURS, 64, NEXT, UINT16_MAX}}, .idx = 1)),
+        HOSTILE("index-jump", "an available index that is 32768 ahead",
+                WITH(struct filling, .desc = {{OURS, 64}}, .idx = 0x8000)),
+        HOSTILE("indirect", "indirect tables that are no tables, not negotiated",
+                WITH(struct filling,
+                     .desc = {{OURS, 17, INDIRECT},
+                              {GONE, 1 << 20, INDIRECT},
+                              {OURS, UINT32_MAX & ~15u, INDIRECT | NEXT, 2}},
+                     .heads = {0, 1, 2}, .idx = 3)),
+        HOSTILE("empty-buffers", "descriptors of 0 bytes",
+                WITH(struct filling, .desc = {{OURS, 0}, {OURS, 0, WRITE}}, .heads = {0, 1}, .idx = 2)),
+        HOSTILE("noise", "a descriptor table of noise, all of it available", .with = NULL),
 };
 
 const struct conform_group backend_ring_cases = GROUP(rows);
