@@ -119,6 +119,9 @@ int session_failed(const struct session *session, const char *row, int error);
 
 struct rows_state; /* what the rows of one session work on */
 
+/* LOOKUP of a file that is called by its number. */
+int ask_number(struct fuse_load *load, struct load_slot *slot, uint64_t folder, unsigned number);
+
 void rows_add(struct figures *figures);
 int rows_prepare(struct session *session, const struct place *place, struct rows_state **out);
 void rows_free(struct rows_state *state);

@@ -20,19 +20,13 @@ struct walk {
 static int ask_name(struct fuse_load *load, struct load_slot *slot)
 {
         struct walk *walk = load->userdata;
-        char name[16];
 
         if (walk->next == walk->n_dirs * TREE_FILES)
                 return 1;
-        snprintf(name, sizeof(name), "%05u", walk->next % TREE_FILES);
 
-        const struct load_request request = {
-                .opcode = FUSE_LOOKUP,
-                .node = walk->dirs[walk->next++ / TREE_FILES],
-                .text = name,
-        };
+        unsigned next = walk->next++;
 
-        return load_ask(load, slot, &request);
+        return ask_number(load, slot, walk->dirs[next / TREE_FILES], next % TREE_FILES);
 }
 
 static int answered_name(struct fuse_load *load, struct load_slot *slot)

@@ -25,22 +25,22 @@ static void remember(struct rows_state *state, uint64_t node)
 
 /* ---- LOOKUP: names that the back-end does not know; they are forgotten outside of what is timed ---- */
 
+int ask_number(struct fuse_load *load, struct load_slot *slot, uint64_t folder, unsigned number)
+{
+        char name[16];
+
+        snprintf(name, sizeof(name), "%05u", number);
+
+        const struct load_request request = {.opcode = FUSE_LOOKUP, .node = folder, .text = name};
+
+        return load_ask(load, slot, &request);
+}
+
 static int ask_lookup(struct fuse_load *load, struct load_slot *slot)
 {
         struct rows_state *state = state_of(load);
-        char name[16];
 
-        if (state->next == N_NAMES)
-                return 1;
-        snprintf(name, sizeof(name), "%05u", N_NODES + state->next++);
-
-        const struct load_request request = {
-                .opcode = FUSE_LOOKUP,
-                .node = state->list,
-                .text = name,
-        };
-
-        return load_ask(load, slot, &request);
+        return state->next == N_NAMES ? 1 : ask_number(load, slot, state->list, N_NODES + state->next++);
 }
 
 static int answered_lookup(struct fuse_load *load, struct load_slot *slot)
