@@ -246,24 +246,12 @@ static enum verdict no_such_vring(struct trial *trial)
         return expect(trial, row->name, back_ask(b, &message), TURNED_DOWN);
 }
 
-enum place {
-        NOWHERE,
-        PAST_THE_END,
-        NOT_ALIGNED,
-        WRAPPING,
-};
-
+/* The row is with an address: from the begin of our memory on where the argument is not 0. */
 static enum verdict odd_addresses(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
-        const uint64_t places[] = {
-                [NOWHERE] = UINT64_C(0x123456789000),
-                [PAST_THE_END] = (uintptr_t)b->memory + GUEST_SIZE - 16,
-                [NOT_ALIGNED] = (uintptr_t)b->memory + 1,
-                [WRAPPING] = UINT64_MAX - 15,
-        };
-        uint64_t at = places[trial->row->argument];
+        uint64_t at = *(const uint64_t *)trial->row->with + (trial->row->argument ? (uintptr_t)b->memory : 0);
         const struct vhost_vring_addr addr = {
                 .index = 0, .desc_user_addr = at, .avail_user_addr = at, .used_user_addr = at};
         enum answer answer;
@@ -321,10 +309,10 @@ static enum verdict enable_odd(struct trial *trial)
                         #request " about vring 2^32 - 1 (255 where it has 8 bits)",                      \
                         "refused, or closed; the process lives"                                          \
         }
-#define ODD_PLACE(title, place, words)                                                    \
-        {                                                                                 \
-                "vring-addr-" title, ROBUSTNESS, odd_addresses, NO_FEATURE, place, words, \
-                        "refused, closed or not processed; the process lives"             \
+#define ODD_PLACE(title, words, in_memory, address)                                                    \
+        {                                                                                              \
+                "vring-addr-" title, ROBUSTNESS, odd_addresses, NO_FEATURE, in_memory, words,          \
+                        "refused, closed or not processed; the process lives", WITH(uint64_t, address) \
         }
 
 static const struct conform_case rows[] = {
@@ -364,10 +352,10 @@ static const struct conform_case rows[] = {
         NO_SUCH("call", SET_VRING_CALL),
         NO_SUCH("err", SET_VRING_ERR),
         NO_SUCH("enable", SET_VRING_ENABLE),
-        ODD_PLACE("nowhere", NOWHERE, "a vring at addresses in no region, kicked"),
-        ODD_PLACE("past-the-end", PAST_THE_END, "a vring that reaches past its region's end, kicked"),
-        ODD_PLACE("not-aligned", NOT_ALIGNED, "a vring at odd addresses, kicked"),
-        ODD_PLACE("wrapping", WRAPPING, "a vring whose end does not fit 64 bits, kicked"),
+        ODD_PLACE("nowhere", "a vring at addresses in no region, kicked", false, UINT64_C(0x123456789000)),
+        ODD_PLACE("past-the-end", "a vring that reaches past its region's end, kicked", true, GUEST_SIZE - 16),
+        ODD_PLACE("not-aligned", "a vring at odd addresses, kicked", true, 1),
+        ODD_PLACE("wrapping", "a vring whose end does not fit 64 bits, kicked", false, UINT64_MAX - 15),
         {"vring-kick-fd-missing", KICK, fd_missing, NO_FEATURE, ORIEL_FRONTEND_SET_VRING_KICK,
          "SET_VRING_KICK without descriptor, bit 8 not set", "refused, or closed; the process lives"},
         {"vring-call-fd-missing", CALL, fd_missing, NO_FEATURE, ORIEL_FRONTEND_SET_VRING_CALL,
