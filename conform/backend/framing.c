@@ -120,8 +120,7 @@ static enum verdict in_pieces(struct trial *trial)
                         return fails(trial, "closed the connection after %zu bytes", i);
         if (back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK))
                 MUST(trial, "SET_MEM_TABLE", back_take(b, row, row->id, b->timeout_ms), BIT(DONE));
-        MUST(trial, "GET_FEATURES", back_barrier(b, NULL), BIT(DONE));
-        return PASSED;
+        return expect(trial, "GET_FEATURES", back_barrier(b, NULL), BIT(DONE));
 }
 
 static enum verdict together(struct trial *trial)
@@ -167,8 +166,7 @@ static enum verdict broken_off(struct trial *trial)
         wire_send_part(b->main.fd, &message, 0, trial->row->argument, b->timeout_ms);
         if (!back_reopen(b, 0))
                 return fails(trial, "no new connection can be negotiated");
-        MUST(trial, "GET_FEATURES on a new connection", back_barrier(b, NULL), BIT(DONE));
-        return PASSED;
+        return expect(trial, "GET_FEATURES on a new connection", back_barrier(b, NULL), BIT(DONE));
 }
 
 #define UNKNOWN(title, id)                                                                                             \

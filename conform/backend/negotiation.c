@@ -20,8 +20,7 @@ static enum verdict get_features(struct trial *trial)
 
         if (back_open(b) < 0)
                 return fails(trial, "no second connection");
-        MUST(trial, "GET_FEATURES", back_get(b, ORIEL_FRONTEND_GET_FEATURES, &features), BIT(DONE));
-        return PASSED;
+        return expect(trial, "GET_FEATURES", back_get(b, ORIEL_FRONTEND_GET_FEATURES, &features), BIT(DONE));
 }
 
 static enum verdict protocol_features_first(struct trial *trial)
@@ -37,14 +36,13 @@ static enum verdict protocol_features_first(struct trial *trial)
         b->agreement.offers_protocol_features = true;
         MUST(trial, "GET_PROTOCOL_FEATURES", back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &features), BIT(DONE));
         features &= ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK);
-        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), ACCEPTED);
-        return PASSED;
+        return expect(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features),
+                      ACCEPTED);
 }
 
 static enum verdict set_features(struct trial *trial)
 {
-        MUST(trial, "SET_FEATURES", back_set_features(trial->back_end), ACCEPTED);
-        return PASSED;
+        return expect(trial, "SET_FEATURES", back_set_features(trial->back_end), ACCEPTED);
 }
 
 static enum verdict set_unoffered(struct trial *trial)

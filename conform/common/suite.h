@@ -59,7 +59,7 @@ struct trial {
         unsigned index;
         struct back_end *back_end;   /* the peer is the one, */
         struct front_end *front_end; /* or the other */
-        const char *why;             /* it has answered as it did: either's complaint of its last answer */
+        const char *why;             /* the complaint of that one about the last answer */
         char got[320];
         struct measure measures[4];
         unsigned n_measures;
