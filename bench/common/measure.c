@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+struct bench_options bench_options = {.live = UINT32_MAX, .runs = 5};
+
 static int compare(const void *a, const void *b)
 {
         const double *x = a, *y = b;

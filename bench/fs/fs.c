@@ -21,13 +21,6 @@
 
 #define QUICK_SCALE 8
 
-struct bench_options bench_options = {.live = UINT32_MAX, .runs = 5};
-
-int64_t block_ns(void)
-{
-        return bench_options.quick ? 4000000 : 100000000;
-}
-
 static void progress(const struct place *place, unsigned run, const char *what)
 {
         if (isatty(STDERR_FILENO))
