@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The input is commands of a virtio-gpu: each is a row of command_rows with small numbers for its ids, and something
+ * written over or cut off. Between them the front-end answers or refuses, fences are signalled, and the device is
+ * reset. Each answer must be as long as it says, a command is answered once, and nothing is left at the end. */
+
+#include "base/cleanup.h"
+#include "devices/gpu/core/command.h"
+#include "devices/gpu/core/sink.h"
+#include "devices/gpu/test/fake.h"
+#include "fuzz/input.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/param.h>
+
+enum { COMMANDS_MOST = 4096, PAYLOAD_MOST = 160, GUEST_SIZE = 1 << 16 };
+#define GUEST UINT64_C(0x10000)
+
+static struct world {
+        struct input *input;
+        struct gpu *gpu;
+        struct gpu_renderer *fake;
+        struct oriel_memory *memory;
+        uint8_t guest[GUEST_SIZE];
+        uint64_t tickets;
+        unsigned shown;
+        bool waits[COMMANDS_MOST]; /* by the number of a command, which is its token */
+        unsigned n;
+} world;
+
+static struct oriel_memory *give_memory(void *userdata)
+{
+        (void)userdata;
+        return oriel_memory_ref(world.memory);
+}
+
+static int give_ticket(uint64_t *ticket)
+{
+        uint8_t choice = take_byte(world.input);
+
+        if (choice >= 240)
+                return choice & 1 ? -ENOSPC : -ENOTCONN;
+        if (ticket)
+                *ticket = ++world.tickets;
+        return 0;
+}
+
+static int ask_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+{
+        (void)userdata;
+        need(fd >= 0 && range.size > 0 && range.start % 4096 == 0 && range.size % 4096 == 0);
+        return give_ticket(ticket);
+}
+
+static int ask_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
+{
+        (void)userdata;
+        need(range.size > 0);
+        return give_ticket(ticket);
+}
+
+static int wait_ticket(void *userdata, uint64_t ticket)
+{
+        (void)userdata;
+        need(ticket <= world.tickets);
+        return take_byte(world.input) % 8 == 7 ? -EREMOTEIO : 0;
+}
+
+static void check_answer(const void *answer, size_t size)
+{
+        struct virtio_gpu_ctrl_hdr header;
+
+        need(size >= sizeof(header) && size <= GPU_ANSWER_MAX);
+        memcpy(&header, answer, sizeof(header));
+        need((header.type >= VIRTIO_GPU_RESP_OK_NODATA && header.type <= VIRTIO_GPU_RESP_OK_MAP_INFO) ||
+             (header.type >= VIRTIO_GPU_RESP_ERR_UNSPEC && header.type <= VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER));
+        need(header.type < VIRTIO_GPU_RESP_ERR_UNSPEC || size == sizeof(header));
+}
+
+static void complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
+{
+        uintptr_t number = (uintptr_t)token.chain;
+
+        (void)userdata;
+        need(number < COMMANDS_MOST && world.waits[number]);
+        world.waits[number] = false;
+        check_answer(answer, size);
+}
+
+static void mark_dirty(void *userdata, struct oriel_range guest)
+{
+        (void)userdata;
+        need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
+}
+
+static const struct gpu_ops ops = {
+        .memory = give_memory,
+        .map = ask_map,
+        .unmap = ask_unmap,
+        .wait = wait_ticket,
+        .complete = complete,
+        .mark_dirty = mark_dirty,
+};
+
+/* Each pixel is looked at, so that a sanitizer sees what is not there. */
+static void look_at(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
+{
+        (void)userdata;
+        need(output < 2 && rect.x + rect.width <= frame->width && rect.y + rect.height <= frame->height);
+        for (uint32_t y = rect.y; y < rect.y + rect.height && y < rect.y + 64; y++)
+                for (uint32_t x = rect.x; x < rect.x + rect.width && x < rect.x + 64; x++)
+                        world.shown += frame->pixels[(size_t)y * frame->stride + x];
+}
+
+static void look_at_all(void *userdata, unsigned output, const struct gpu_frame *frame)
+{
+        if (frame)
+                look_at(userdata, output, frame, (struct gpu_rect){0, 0, frame->width, frame->height});
+}
+
+static void look_at_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
+{
+        (void)userdata;
+        need(output < 2);
+        for (unsigned i = 0; cursor->pixels && i < GPU_CURSOR_SIZE * GPU_CURSOR_SIZE; i++)
+                world.shown += cursor->pixels[i];
+}
+
+static const struct gpu_sink sink = {.set = look_at_all, .update = look_at, .set_cursor = look_at_cursor};
+static const struct gpu_sink *const sinks[] = {&sink, NULL};
+
+/* ---- commands ---- */
+
+/* What the words behind a header are mostly: ids, sizes and flags of few values, or part of an address. */
+static uint32_t make_word(void)
+{
+        static const uint32_t words[] = {0,          0,  1,   2,  3, 4, 64, 640, 480, 4096, 8192, (uint32_t)GUEST,
+                                         UINT32_MAX, 67, 134, 16, 8};
+        uint8_t choice = take_byte(world.input);
+
+        return choice >= 250 ? (uint32_t)take_number(world.input) : words[choice % ARRAY_SIZE(words)];
+}
+
+static size_t make_command(uint8_t *bytes, const struct command_row *row)
+{
+        struct virtio_gpu_ctrl_hdr header = {.type = row->type};
+        uint8_t odd = take_byte(world.input);
+        size_t size = row->size + take_byte(world.input) % PAYLOAD_MOST;
+
+        header.flags = odd & 3;
+        header.ctx_id = odd >> 2 & 3;
+        header.ring_idx = odd >> 4 & 1;
+        header.fence_id = odd >> 5 & 3;
+        memcpy(bytes, &header, sizeof(header));
+        for (size_t at = sizeof(header); at + 4 <= size; at += 4) {
+                uint32_t word = make_word();
+
+                memcpy(bytes + at, &word, 4);
+        }
+        if (odd >= 240)
+                bytes[take_byte(world.input) % size] = take_byte(world.input);
+        return odd >= 224 && odd < 240 ? size - MIN(size, (size_t)take_byte(world.input)) : size;
+}
+
+static void ask(void)
+{
+        static uint8_t bytes[512], answer[GPU_ANSWER_MAX];
+        const struct command_row *row = &command_rows[take_byte(world.input) % n_command_rows];
+        size_t size = make_command(bytes, row);
+        uint8_t choice = take_byte(world.input);
+        size_t room = choice >= 240 ? take_byte(world.input) : GPU_ANSWER_MAX;
+        enum gpu_queue queue = choice == 239 ? !row->queue : row->queue;
+        uintptr_t number = world.n++;
+
+        world.waits[number] = true;
+
+        ssize_t r = gpu_handle(world.gpu, queue, bytes, size, answer, room, (struct gpu_token){&world, (void *)number});
+
+        need(r == -EINPROGRESS || (r >= 0 && (size_t)r <= room));
+        if (r == -EINPROGRESS)
+                return;
+        need(world.waits[number]);
+        world.waits[number] = false;
+        if (r > 0)
+                check_answer(answer, (size_t)r);
+}
+
+static void do_other(uint8_t choice)
+{
+        switch (choice % 8) {
+        case 0:
+                gpu_reset(world.gpu);
+                break;
+        case 1:
+                gpu_set_features(world.gpu, take_byte(world.input));
+                break;
+        case 2:
+                fake_hold_fences(world.fake, choice & 8);
+                break;
+        case 3:
+                gpu_settle(world.gpu, &world, 0);
+                break;
+        default:
+                fake_signal(world.fake, choice >> 3 & 3, choice >> 5 & 1, take_byte(world.input) & 3);
+                break;
+        }
+}
+
+static void begin(void)
+{
+        const struct oriel_memory_region region = {GUEST, GUEST_SIZE, 0, 0};
+        struct oriel_memory *empty;
+        struct gpu_options options = {
+                .ops = &ops, .window_size = 1 << 20, .outputs = 2, .width = 640, .height = 480, .sinks = sinks};
+
+        need(oriel_memory_new(1, 0, &empty) == 0);
+        need(oriel_memory_add_mapped(empty, &region, world.guest, ORIEL_ACCESS_READ_WRITE, &world.memory) == 0);
+        oriel_memory_unref(empty);
+        options.renderers[0] = world.fake = fake_new();
+        need(gpu_new(&options, &world.gpu) == 0);
+        gpu_set_features(world.gpu, gpu_features(world.gpu));
+}
+
+static void end(void)
+{
+        gpu_await_mappings(world.gpu);
+        gpu_reset(world.gpu);
+
+        const struct gpu_counts counts = gpu_count(world.gpu);
+
+        need(counts.contexts + counts.resources + counts.mappings + counts.fences == 0);
+        need(fake_count(world.fake).blobs == 0 && fake_count(world.fake).contexts == 0);
+        for (unsigned i = 0; i < world.n; i++)
+                need(!world.waits[i]);
+        gpu_free(world.gpu);
+        oriel_memory_unref(world.memory);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        struct input input = {data, size};
+
+        memset(world.waits, 0, sizeof(world.waits));
+        world.n = 0;
+        world.input = &input;
+        begin();
+        while (input.size > 0 && world.n < COMMANDS_MOST) {
+                uint8_t choice = take_byte(&input);
+
+                if (choice >= 232)
+                        do_other(choice);
+                else if (choice >= 200)
+                        gpu_await_mappings(world.gpu);
+                else
+                        ask();
+        }
+        end();
+        return 0;
+}
