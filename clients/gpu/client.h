@@ -53,7 +53,14 @@ int gpu_client_destroy_context(struct gpu_client *client, uint32_t context_id);
 int gpu_client_submit(struct gpu_client *client, uint32_t context_id, const void *commands, uint32_t size);
 int gpu_client_attach(struct gpu_client *client, uint32_t context_id, uint32_t resource_id);
 int gpu_client_unref(struct gpu_client *client, uint32_t resource_id);
-/* A blob of the host's: mem HOST3D, mappable. */
+struct gpu_client_blob {
+        uint32_t context_id, resource_id;
+        uint32_t mem, flags; /* VIRTIO_GPU_BLOB_MEM_, VIRTIO_GPU_BLOB_FLAG_ */
+        uint64_t blob_id, size;
+};
+/* Of the host's memory. */
+int gpu_client_create(struct gpu_client *client, const struct gpu_client_blob *blob);
+/* The same: mem HOST3D, mappable. */
 int gpu_client_create_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, uint64_t blob_id,
                            uint64_t size);
 /* A blob of the guest's: @memory is the driver's, oriel_driver_alloc(). */

@@ -68,19 +68,27 @@ int gpu_client_unref(struct gpu_client *client, uint32_t resource_id)
         return ASK(client, &unref, NULL, 0);
 }
 
-int gpu_client_create_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, uint64_t blob_id,
-                           uint64_t size)
+int gpu_client_create(struct gpu_client *client, const struct gpu_client_blob *blob)
 {
         const struct virtio_gpu_resource_create_blob create = {
-                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = context_id},
-                .resource_id = resource_id,
-                .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
-                .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
-                .blob_id = blob_id,
-                .size = size,
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = blob->context_id},
+                .resource_id = blob->resource_id,
+                .blob_mem = blob->mem,
+                .blob_flags = blob->flags,
+                .blob_id = blob->blob_id,
+                .size = blob->size,
         };
 
         return ASK(client, &create, NULL, 0);
+}
+
+int gpu_client_create_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, uint64_t blob_id,
+                           uint64_t size)
+{
+        const struct gpu_client_blob blob = {
+                context_id, resource_id, VIRTIO_GPU_BLOB_MEM_HOST3D, VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE, blob_id, size};
+
+        return gpu_client_create(client, &blob);
 }
 
 int gpu_client_create_guest_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, void *memory,

@@ -165,7 +165,8 @@ COMMAND_HANDLER(handle_submit_3d)
         if (size > command->payload_size)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 
-        int r = renderer->submit(renderer, command->context->id, command->payload, size);
+        /* Of no bytes, it is there for its fence. */
+        int r = size ? renderer->submit(renderer, command->context->id, command->payload, size) : 0;
 
         return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
 }

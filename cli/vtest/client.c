@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* One client of vtest, which is a context of the device. A command is a header of two numbers, its length and its kind,
+ * and so many numbers; what it says is checked by its row before its handler runs. Blobs are made one after the other
+ * and waited for, as the device is quick at that; submissions are not, and end in a write to sync objects.
+ *
+ * The client maps a blob itself: it is shown in the window only until its file is known. A blob that can't be had is an
+ * fd that can't be mapped, as the protocol has no other refusal: the client's map fails then. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "cli/vtest/vtest.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/param.h>
+#include <sys/socket.h>
+
+/* The protocol's numbers: Mesa's vtest_protocol.h. */
+enum {
+        VTEST_RESOURCE_UNREF = 3,
+        VTEST_BUSY_WAIT = 7,
+        VTEST_CREATE_RENDERER = 8,
+        VTEST_PING = 10,
+        VTEST_VERSION = 11,
+        VTEST_GET_PARAM = 15,
+        VTEST_GET_CAPSET = 16,
+        VTEST_CONTEXT_INIT = 17,
+        VTEST_CREATE_BLOB = 18,
+        VTEST_SYNC_CREATE = 19,
+        VTEST_SYNC_UNREF = 20,
+        VTEST_SYNC_READ = 21,
+        VTEST_SYNC_WRITE = 22,
+        VTEST_SYNC_WAIT = 23,
+        VTEST_SUBMIT = 24,
+
+        VTEST_PARAM_TIMELINES = 1,
+        VTEST_SUBMIT_RING = 1 << 0,
+
+        VERSION = 3,
+        VENUS = 4,
+        TIMELINES = 64,
+        WORDS_MAX = 1 << 20, /* of a command */
+        BATCHES_MAX = 64,
+        RESOURCES_MAX = 65536,
+};
+
+struct held {
+        SLIST_ENTRY(held) entry;
+        uint32_t id;
+};
+
+struct vtest_client {
+        struct vtest *vtest;
+        int fd;
+        char name[64];
+        uint32_t context; /* 0: none yet */
+        struct syncs syncs;
+        SLIST_HEAD(, held) resources;
+        unsigned n_resources;
+        SLIST_HEAD(, submission) submissions;
+
+        uint8_t *in;
+        size_t in_size, in_room;
+        const char *why;
+};
+
+/* A submission whose fence is not signalled yet; without its client when that has gone. */
+struct submission {
+        SLIST_ENTRY(submission) entry;
+        struct vtest_client *client;
+        uint32_t n;
+        uint32_t points[]; /* three for each */
+};
+
+static int refuse(struct vtest_client *client, const char *why)
+{
+        client->why = why;
+        return -EPROTO;
+}
+
+/* ---- answers ---- */
+
+/* A client that does not read its answers is not waited for. */
+static int send_bytes(struct vtest_client *client, const void *bytes, size_t size, int fd)
+{
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control = {{0}};
+        struct iovec iov = {(void *)(uintptr_t)bytes, size};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+        if (fd >= 0) {
+                message.msg_control = control.bytes;
+                message.msg_controllen = sizeof(control.bytes);
+                *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+                        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+                memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(fd));
+        }
+
+        ssize_t n = sendmsg(client->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n == (ssize_t)size)
+                return 0;
+        if (n >= 0 || errno == EAGAIN)
+                return refuse(client, "it does not read its answers");
+        return -errno;
+}
+
+/* @n numbers, and behind them one byte with @fd, unless that is -1. */
+static int reply(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n, int fd)
+{
+        uint32_t whole[2 + 4] = {n, kind};
+
+        memcpy(whole + 2, words, n * sizeof(*words));
+
+        int r = send_bytes(client, whole, (2 + n) * sizeof(*words), -1);
+
+        return r < 0 || fd < 0 ? r : send_bytes(client, "", 1, fd);
+}
+
+/* ---- commands ---- */
+
+static int create_renderer(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        memcpy(client->name, words, MIN((size_t)n, sizeof(client->name) - 1));
+        return 0;
+}
+
+static int ping(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)n;
+        return reply(client, VTEST_PING, words, 0, -1);
+}
+
+/* Nothing is ever busy: what Mesa asks so is whether a ping is known. */
+static int busy_wait(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)words;
+        (void)n;
+        return reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
+}
+
+static int protocol_version(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)n;
+        return reply(client, VTEST_VERSION, (uint32_t[]){MIN(words[0], (uint32_t)VERSION)}, 1, -1);
+}
+
+static int get_param(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        bool known = words[0] == VTEST_PARAM_TIMELINES;
+
+        (void)n;
+        return reply(client, VTEST_GET_PARAM, (uint32_t[]){known, known ? TIMELINES : 0}, 2, -1);
+}
+
+static int get_capset(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        const struct vtest *vtest = client->vtest;
+        const uint32_t size = (vtest->capset_size + 3) / 4;
+        const uint32_t head[] = {1 + size, VTEST_GET_CAPSET, 1};
+
+        (void)n;
+        if (words[0] != VENUS || words[1] > vtest->capset_version)
+                return reply(client, VTEST_GET_CAPSET, (uint32_t[]){0}, 1, -1);
+
+        int r = send_bytes(client, head, sizeof(head), -1);
+
+        return r < 0 ? r : send_bytes(client, vtest->capset, (size_t)size * 4, -1);
+}
+
+static int context_init(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)n;
+        if (client->context)
+                return refuse(client, "it has a context");
+
+        uint32_t id = ++client->vtest->last_context;
+        int r = gpu_client_create_context(client->vtest->gpu, id, words[0], client->name);
+
+        if (r == 0)
+                client->context = id;
+        return r < 0 ? refuse(client, "the device has no context for it") : 0;
+}
+
+/* The file of @resource, the caller's: what the front-end is shown in the window, for as long as that takes. */
+static int find_file(struct vtest *vtest, uint32_t resource)
+{
+        struct oriel_driver *driver = gpu_client_driver(vtest->gpu);
+        struct oriel_region *region = oriel_driver_region(driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE);
+        int r = gpu_client_map(vtest->gpu, resource, 0, NULL);
+
+        if (r < 0)
+                return r;
+
+        struct oriel_mapping *mapping = oriel_region_find(region, 0);
+        int fd = mapping ? fd_dup(oriel_mapping_fd(mapping)) : -ENOENT;
+
+        oriel_mapping_unref(mapping);
+        r = gpu_client_unmap(vtest->gpu, resource);
+        if (r == 0)
+                return fd;
+        fd_close(fd);
+        return r;
+}
+
+static int keep_resource(struct vtest_client *client, uint32_t id)
+{
+        struct held *held = client->n_resources < RESOURCES_MAX ? calloc(1, sizeof(*held)) : NULL;
+
+        if (!held)
+                return -ENOMEM;
+        held->id = id;
+        SLIST_INSERT_HEAD(&client->resources, held, entry);
+        client->n_resources++;
+        return 0;
+}
+
+static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *words)
+{
+        struct gpu_client *gpu = client->vtest->gpu;
+        const struct gpu_client_blob blob = {
+                .context_id = client->context,
+                .resource_id = id,
+                .mem = words[0],
+                .flags = words[1],
+                .size = words[2] | (uint64_t)words[3] << 32,
+                .blob_id = words[4] | (uint64_t)words[5] << 32,
+        };
+        int r = gpu_client_create(gpu, &blob);
+
+        if (r == 0)
+                r = keep_resource(client, id);
+        if (r == 0)
+                r = gpu_client_attach(gpu, client->context, id);
+        return r < 0 ? r : find_file(client->vtest, id);
+}
+
+static int create_blob(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        uint32_t id = ++client->vtest->last_resource;
+
+        (void)n;
+        if (!client->context || words[0] != VIRTIO_GPU_BLOB_MEM_HOST3D)
+                return refuse(client, "a blob without a context, or of the client's memory");
+
+        int fd = make_blob(client, id, words);
+
+        if (fd == -ENOTCONN || fd == -ETIMEDOUT)
+                return client->vtest->error = fd;
+        if (fd < 0)
+                fd = eventfd(0, EFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+
+        int r = reply(client, VTEST_CREATE_BLOB, &id, 1, fd);
+
+        fd_close(fd);
+        return r;
+}
+
+static void unref_resource(struct vtest_client *client, struct held *held)
+{
+        SLIST_REMOVE(&client->resources, held, held, entry);
+        client->n_resources--;
+        gpu_client_unref(client->vtest->gpu, held->id);
+        free(held);
+}
+
+static int resource_unref(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        struct held *held;
+
+        (void)n;
+        SLIST_FOREACH(held, &client->resources, entry)
+        if (held->id == words[0]) {
+                unref_resource(client, held);
+                break;
+        }
+        return 0;
+}
+
+static int make_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        uint32_t id = sync_create(&client->syncs, words[0] | (uint64_t)words[1] << 32);
+
+        (void)n;
+        return id ? reply(client, VTEST_SYNC_CREATE, &id, 1, -1) : refuse(client, "too many sync objects");
+}
+
+static int end_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)n;
+        sync_unref(&client->syncs, words[0]);
+        return 0;
+}
+
+static int read_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        uint64_t value = 0;
+
+        (void)n;
+        sync_read(&client->syncs, words[0], &value);
+        return reply(client, VTEST_SYNC_READ, (uint32_t[]){(uint32_t)value, (uint32_t)(value >> 32)}, 2, -1);
+}
+
+static int write_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        (void)n;
+        sync_write(&client->syncs, words[0], words[1] | (uint64_t)words[2] << 32);
+        return 0;
+}
+
+static int wait_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        int fd = sync_wait(&client->syncs, words, n);
+
+        if (fd < 0)
+                return refuse(client, fd == -EINVAL ? "a wait that is cut off" : "too many waits");
+
+        int r = reply(client, VTEST_SYNC_WAIT, words, 0, fd);
+
+        fd_close(fd);
+        return r;
+}
+
+/* ---- submissions ---- */
+
+static void fence_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size)
+{
+        struct submission *submission = userdata;
+        struct vtest_client *client = submission->client;
+
+        (void)answer;
+        (void)size;
+        if (client)
+                SLIST_REMOVE(&client->submissions, submission, submission, entry);
+        for (uint32_t i = 0; client && i < submission->n; i++) {
+                const uint32_t *point = submission->points + 3 * i;
+
+                sync_write(&client->syncs, point[0], point[1] | (uint64_t)point[2] << 32);
+        }
+        free(submission);
+}
+
+struct batch {
+        uint32_t flags, command, command_size, sync, n_syncs, ring;
+};
+
+static int send_batch(struct vtest_client *client, const uint32_t *words, const struct batch *batch, uint64_t fence_id)
+{
+        struct gpu_client *gpu = client->vtest->gpu;
+        const bool fenced = batch->n_syncs > 0;
+        const struct virtio_gpu_cmd_submit submit = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SUBMIT_3D,
+                        .flags = fenced ? VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX : 0,
+                        .ctx_id = client->context,
+                        .ring_idx = batch->flags & VTEST_SUBMIT_RING ? (uint8_t)batch->ring : 0,
+                        .fence_id = fence_id},
+                .size = batch->command_size * 4,
+        };
+        const struct gpu_client_command command = {.fixed = &submit,
+                                                   .fixed_size = sizeof(submit),
+                                                   .payload = words + batch->command,
+                                                   .payload_size = submit.size};
+        struct submission *submission = calloc(1, sizeof(*submission) + (size_t)batch->n_syncs * 12);
+        int r;
+
+        if (!submission)
+                return -ENOMEM;
+        submission->client = client;
+        submission->n = batch->n_syncs;
+        memcpy(submission->points, words + batch->sync, (size_t)batch->n_syncs * 12);
+        SLIST_INSERT_HEAD(&client->submissions, submission, entry);
+        while ((r = gpu_client_send(gpu, &command, fence_done, submission)) == -EAGAIN) {
+                r = gpu_client_kick(gpu);
+                if (r == 0)
+                        r = gpu_client_wait(gpu, 1000);
+                if (r < 0 || (r = gpu_client_collect(gpu)) < 0)
+                        break;
+        }
+        if (r < 0) {
+                SLIST_REMOVE(&client->submissions, submission, submission, entry);
+                free(submission);
+        }
+        return r;
+}
+
+static bool is_within(uint32_t start, uint64_t size, uint32_t n)
+{
+        return start <= n && size <= n - start;
+}
+
+/* A batch is of six numbers, or of eight in later versions: what the first one's commands begin behind tells. */
+static int submit(struct vtest_client *client, const uint32_t *words, uint32_t n)
+{
+        static uint64_t last_fence;
+        const uint32_t n_batches = words[0];
+        const uint32_t stride = n_batches && n > 2 ? (words[2] - 1) / n_batches : 0;
+        int r = 0;
+
+        if (n_batches == 0)
+                return 0;
+        if (!client->context || n_batches > BATCHES_MAX || (stride != 6 && stride != 8) || 1 + n_batches * stride > n)
+                return refuse(client, "a submission that makes no sense");
+        for (uint32_t i = 0; r == 0 && i < n_batches; i++) {
+                struct batch batch;
+
+                memcpy(&batch, words + 1 + (size_t)i * stride, sizeof(batch));
+                if (!is_within(batch.command, batch.command_size, n) ||
+                    !is_within(batch.sync, (uint64_t)batch.n_syncs * 3, n))
+                        return refuse(client, "a submission beyond its end");
+                r = send_batch(client, words, &batch, ++last_fence);
+        }
+        if (r == 0)
+                r = gpu_client_kick(client->vtest->gpu);
+        return r;
+}
+
+static const struct command_row {
+        uint32_t kind, least; /* numbers */
+        int (*handle)(struct vtest_client *client, const uint32_t *words, uint32_t n);
+} rows[] = {
+        {VTEST_RESOURCE_UNREF, 1, resource_unref},
+        {VTEST_BUSY_WAIT, 2, busy_wait},
+        {VTEST_CREATE_RENDERER, 0, create_renderer},
+        {VTEST_PING, 0, ping},
+        {VTEST_VERSION, 1, protocol_version},
+        {VTEST_GET_PARAM, 1, get_param},
+        {VTEST_GET_CAPSET, 2, get_capset},
+        {VTEST_CONTEXT_INIT, 1, context_init},
+        {VTEST_CREATE_BLOB, 6, create_blob},
+        {VTEST_SYNC_CREATE, 2, make_sync},
+        {VTEST_SYNC_UNREF, 1, end_sync},
+        {VTEST_SYNC_READ, 1, read_sync},
+        {VTEST_SYNC_WRITE, 3, write_sync},
+        {VTEST_SYNC_WAIT, 2, wait_sync},
+        {VTEST_SUBMIT, 1, submit},
+};
+
+static int handle(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (rows[i].kind == kind)
+                        return n < rows[i].least ? refuse(client, "a command that is cut off")
+                                                 : rows[i].handle(client, words, n);
+        return refuse(client, "a command that Venus has no use for: only VN_DEBUG=vtest is served");
+}
+
+/* ---- life ---- */
+
+struct vtest_client *vtest_client_new(struct vtest *vtest, int fd)
+{
+        struct vtest_client *client = calloc(1, sizeof(*client));
+
+        if (!client) {
+                fd_close(fd);
+                return NULL;
+        }
+        client->vtest = vtest;
+        client->fd = fd;
+        return client;
+}
+
+void vtest_client_free(struct vtest_client *client)
+{
+        struct submission *submission;
+
+        SLIST_FOREACH(submission, &client->submissions, entry)
+        submission->client = NULL;
+        if (client->context && !client->vtest->error)
+                gpu_client_destroy_context(client->vtest->gpu, client->context);
+        while (!SLIST_EMPTY(&client->resources) && !client->vtest->error)
+                unref_resource(client, SLIST_FIRST(&client->resources));
+        while (!SLIST_EMPTY(&client->resources)) {
+                struct held *held = SLIST_FIRST(&client->resources);
+
+                SLIST_REMOVE_HEAD(&client->resources, entry);
+                free(held);
+        }
+        syncs_free(&client->syncs);
+        fd_close(client->fd);
+        free(client->in);
+        free(client);
+}
+
+int vtest_client_fd(const struct vtest_client *client)
+{
+        return client->fd;
+}
+
+static int read_some(struct vtest_client *client)
+{
+        if (client->in_room - client->in_size < 4096) {
+                size_t room = client->in_room ? client->in_room * 2 : 16384;
+                uint8_t *in = realloc(client->in, room);
+
+                if (!in)
+                        return -ENOMEM;
+                client->in = in;
+                client->in_room = room;
+        }
+
+        ssize_t n = recv(client->fd, client->in + client->in_size, client->in_room - client->in_size, MSG_DONTWAIT);
+
+        if (n == 0)
+                return -ENOTCONN;
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        client->in_size += (size_t)n;
+        return 0;
+}
+
+/* 1: a command was handled, 0: it is not all there. */
+static int handle_one(struct vtest_client *client)
+{
+        uint32_t header[2];
+
+        if (client->in_size < sizeof(header))
+                return 0;
+        memcpy(header, client->in, sizeof(header));
+
+        /* A name is counted in bytes, all else in numbers. */
+        const size_t unit = header[1] == VTEST_CREATE_RENDERER ? 1 : 4;
+        const size_t size = sizeof(header) + header[0] * unit;
+
+        if (header[0] > WORDS_MAX)
+                return refuse(client, "a command of more than 4 MiB");
+        if (client->in_size < size)
+                return 0;
+
+        int r = handle(client, header[1], (const uint32_t *)(const void *)(client->in + sizeof(header)), header[0]);
+
+        client->in_size -= size;
+        memmove(client->in, client->in + size, client->in_size);
+        return r < 0 ? r : 1;
+}
+
+int vtest_client_serve(struct vtest_client *client, const char **why)
+{
+        int r = read_some(client);
+
+        client->why = NULL;
+        if (r == 0)
+                while ((r = handle_one(client)) == 1)
+                        ;
+        *why = client->why;
+        return r;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Sync objects of a vtest client: numbers that only grow, and waits for them. They are this end's alone: the device
+ * knows of fences, whose end is a write here. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "cli/vtest/vtest.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+/* Of one client. */
+enum { SYNCS_MAX = 65536, WAITS_MAX = 1024 };
+
+static struct sync *sync_find(const struct syncs *syncs, uint32_t id)
+{
+        struct sync *sync;
+
+        SLIST_FOREACH(sync, &syncs->list, entry)
+        if (sync->id == id)
+                return sync;
+        return NULL;
+}
+
+uint32_t sync_create(struct syncs *syncs, uint64_t value)
+{
+        struct sync *sync = syncs->n < SYNCS_MAX ? calloc(1, sizeof(*sync)) : NULL;
+
+        if (!sync)
+                return 0;
+        sync->id = ++syncs->last_id;
+        sync->value = value;
+        SLIST_INSERT_HEAD(&syncs->list, sync, entry);
+        syncs->n++;
+        return sync->id;
+}
+
+bool sync_read(const struct syncs *syncs, uint32_t id, uint64_t *value)
+{
+        const struct sync *sync = sync_find(syncs, id);
+
+        if (sync)
+                *value = sync->value;
+        return sync;
+}
+
+/* What a client has thrown away need not be waited for. */
+static bool is_over(const struct syncs *syncs, const struct sync_wait *wait)
+{
+        unsigned reached = 0;
+
+        for (unsigned i = 0; i < wait->n; i++) {
+                const struct sync *sync = sync_find(syncs, wait->points[i].id);
+
+                reached += !sync || sync->value >= wait->points[i].value;
+        }
+        return wait->any && wait->n > 0 ? reached > 0 : reached == wait->n;
+}
+
+static void end_waits(struct syncs *syncs)
+{
+        struct sync_wait *wait, *next;
+
+        for (wait = SLIST_FIRST(&syncs->waits); wait; wait = next) {
+                next = SLIST_NEXT(wait, entry);
+                if (!is_over(syncs, wait))
+                        continue;
+                fd_event_signal(wait->fd);
+                SLIST_REMOVE(&syncs->waits, wait, sync_wait, entry);
+                syncs->n_waits--;
+                fd_close(wait->fd);
+                free(wait);
+        }
+}
+
+void sync_write(struct syncs *syncs, uint32_t id, uint64_t value)
+{
+        struct sync *sync = sync_find(syncs, id);
+
+        if (!sync)
+                return;
+        sync->value = value;
+        end_waits(syncs);
+}
+
+void sync_unref(struct syncs *syncs, uint32_t id)
+{
+        struct sync *sync = sync_find(syncs, id);
+
+        if (!sync)
+                return;
+        SLIST_REMOVE(&syncs->list, sync, sync, entry);
+        syncs->n--;
+        free(sync);
+        end_waits(syncs);
+}
+
+/* The limit is the client's to keep: it polls. A wait that it has given up ends with its point, or with the client. */
+int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n)
+{
+        if (n < 2 || (n - 2) % 3 != 0)
+                return -EINVAL;
+        if (syncs->n_waits == WAITS_MAX)
+                return -EMFILE;
+
+        const unsigned n_points = (n - 2) / 3;
+        struct sync_wait *wait = calloc(1, sizeof(*wait) + n_points * sizeof(wait->points[0]));
+
+        if (!wait)
+                return -ENOMEM;
+        wait->any = words[0] & 1;
+        wait->n = n_points;
+        for (unsigned i = 0; i < n_points; i++) {
+                const uint32_t *point = words + 2 + 3 * i;
+
+                wait->points[i].id = point[0];
+                wait->points[i].value = point[1] | (uint64_t)point[2] << 32;
+        }
+        wait->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+        int fd = wait->fd < 0 ? -errno : fd_dup(wait->fd);
+
+        if (fd < 0) {
+                fd_close(wait->fd);
+                free(wait);
+                return fd;
+        }
+        SLIST_INSERT_HEAD(&syncs->waits, wait, entry);
+        syncs->n_waits++;
+        end_waits(syncs);
+        return fd;
+}
+
+void syncs_free(struct syncs *syncs)
+{
+        while (!SLIST_EMPTY(&syncs->list))
+                sync_unref(syncs, SLIST_FIRST(&syncs->list)->id);
+        /* Those of no sync object at all are over, too. */
+        end_waits(syncs);
+}

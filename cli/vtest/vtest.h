@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_VTEST_VTEST_H
+#define CLI_VTEST_VTEST_H
+
+#include "clients/gpu/client.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* A server of Mesa's vtest protocol, version 3, whose GPU is a vhost-user back-end: what its parts share. */
+
+struct vtest {
+        struct gpu_client *gpu;
+        uint8_t *capset; /* of Venus, as the device has it */
+        uint32_t capset_size, capset_version;
+        uint32_t last_context, last_resource;
+        int error; /* the device is lost */
+};
+
+/* ---- sync objects: sync.c ---- */
+
+struct sync {
+        SLIST_ENTRY(sync) entry;
+        uint32_t id;
+        uint64_t value;
+};
+
+/* The end of a wait is told by an eventfd. */
+struct sync_wait {
+        SLIST_ENTRY(sync_wait) entry;
+        int fd;
+        bool any;
+        unsigned n;
+        struct {
+                uint32_t id;
+                uint64_t value;
+        } points[];
+};
+
+struct syncs {
+        SLIST_HEAD(, sync) list;
+        SLIST_HEAD(, sync_wait) waits;
+        uint32_t last_id;
+        unsigned n, n_waits;
+};
+
+/* 0: there are too many, or no memory. */
+uint32_t sync_create(struct syncs *syncs, uint64_t value);
+void sync_unref(struct syncs *syncs, uint32_t id);
+/* false: there is none. */
+bool sync_read(const struct syncs *syncs, uint32_t id, uint64_t *value);
+/* The waits that this ends are told. */
+void sync_write(struct syncs *syncs, uint32_t id, uint64_t value);
+/* @words: flags, a limit in ms, and three for each point. Returns an eventfd that is readable when it is over, the
+ * caller's, or a negative errno. */
+int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n);
+void syncs_free(struct syncs *syncs);
+
+/* ---- one client: client.c ---- */
+
+struct vtest_client;
+
+/* @fd is taken. NULL: no memory. */
+struct vtest_client *vtest_client_new(struct vtest *vtest, int fd);
+void vtest_client_free(struct vtest_client *client);
+int vtest_client_fd(const struct vtest_client *client);
+/* Do what it has asked for. A negative errno: it is to be freed, and @why says why, where it did something wrong. */
+int vtest_client_serve(struct vtest_client *client, const char **why);
+
+#endif
