@@ -10,6 +10,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import lzma
 import os
 import re
 import select
@@ -51,6 +52,48 @@ GUEST_SCRIPTS = ["tap.sh", "exercise.sh", "files.sh"]
 def kernel():
     """The chroot's path of the newest Debian kernel there."""
     return "/boot/" + sorted(name for name in os.listdir(ROOT + "/boot") if name.startswith("vmlinuz-"))[-1]
+
+
+def copy(source, to, mode=None):
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    shutil.copy(source, to)
+    if mode:
+        os.chmod(to, mode)
+
+
+def in_lab(path):
+    """A file of the chroot, its links followed there."""
+    found = subprocess.run(["chroot", ROOT, "realpath", path], capture_output=True, text=True, check=True).stdout
+    return ROOT + found.strip()
+
+
+def libraries(program, *prefix):
+    """The paths of a program's libraries and of their loader."""
+    found = subprocess.run([*prefix, "ldd", program], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"/\S+", found)
+
+
+def add_from_lab(tree, program):
+    for path in [program] + libraries(program, "chroot", ROOT):
+        copy(in_lab(path), tree + path)
+
+
+def unpack_modules(folder, *names):
+    """Modules of the kernel there and what they need, in the order in which they are to be loaded, unpacked to @folder."""
+    version = kernel().split("-", 1)[1]
+    at = f"{ROOT}/usr/lib/modules/{version}/"
+    with open(at + "modules.dep") as file:
+        needs = dict(line.rstrip().split(":", 1) for line in file)
+    paths = []
+    for name in names:
+        [found] = [path for path in needs if path.endswith(f"/{name}.ko.xz")]
+        paths += [path for path in reversed(needs[found].split()) if path not in paths] + [found]
+    unpacked = []
+    for path in paths:
+        unpacked.append(os.path.join(folder, os.path.basename(path).removesuffix(".xz")))
+        with lzma.open(at + path) as source, open(unpacked[-1], "wb") as out:
+            shutil.copyfileobj(source, out)
+    return unpacked
 
 
 def made_at(path):
@@ -213,8 +256,9 @@ class Case(unittest.TestCase):
 
     # ---- guests ----
 
-    def pack_initramfs(self, script, modules=()):
-        """Static busybox, the guest programs, and @script as what is run; @modules are loaded first, in their order."""
+    def pack_initramfs(self, script, modules=(), add=None):
+        """Static busybox, the guest programs, and @script as what is run; @modules are loaded first, in their order. @add is
+        called with the tree."""
         tree = self.path("initramfs")
         os.makedirs(tree + "/bin")
         shutil.copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
@@ -226,14 +270,16 @@ class Case(unittest.TestCase):
         os.chmod(tree + "/init", 0o755)
         os.mkdir(tree + "/modules")
         for number, path in enumerate(modules):
-            shutil.copy(path, f"{tree}/modules/{number}.ko")
+            shutil.copy(path, f"{tree}/modules/{number:02}.ko")
+        if add:
+            add(tree)
         names = subprocess.run(["find", "."], cwd=tree, capture_output=True, check=True).stdout
         with open(self.path("initramfs.cpio"), "wb") as out:
             subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names, stdout=out, check=True)
         shutil.rmtree(tree)
 
-    def start_qemu(self, script, *devices, arguments="", server=False, modules=()):
-        self.pack_initramfs(script, modules)
+    def start_qemu(self, script, *devices, arguments="", server=False, modules=(), add=None):
+        self.pack_initramfs(script, modules, add)
         return self.start_in_lab(
             "qemu", "qemu-system-x86_64", "-M", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "max", "-smp", "2",
             "-m", "512", "-object", "memory-backend-memfd,id=ram,size=512M,share=on", "-nodefaults", "-display", "none",

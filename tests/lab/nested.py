@@ -18,7 +18,8 @@ import struct
 import subprocess
 import sys
 
-from lab import GUEST_PROGRAMS, GUEST_SCRIPTS, HERE, ORIEL, ORIEL_FS, ROOT, SCRATCH, Case, kernel
+from lab import (GUEST_PROGRAMS, GUEST_SCRIPTS, HERE, ORIEL, ORIEL_FS, ROOT, SCRATCH, Case, add_from_lab, copy, in_lab, kernel,
+                 libraries)
 
 # What all outer machines have in common, below the chroot because QEMU reads the kernel there.
 COMMON = os.path.join(SCRATCH, "nested")
@@ -26,30 +27,6 @@ KERNEL = os.path.join(COMMON, "vmlinux")
 # In the order in which they are loaded.
 MODULES = ["virt/lib/irqbypass", "arch/x86/kvm/kvm", "drivers/crypto/ccp/ccp", "arch/x86/kvm/kvm-amd"]
 FIRMWARE = ["bios-microvm.bin", "qboot.rom", "pvh.bin", "linuxboot_dma.bin"]
-
-
-def copy(source, to, mode=None):
-    os.makedirs(os.path.dirname(to), exist_ok=True)
-    shutil.copy(source, to)
-    if mode:
-        os.chmod(to, mode)
-
-
-def in_lab(path):
-    """A file of the chroot, its links followed there."""
-    found = subprocess.run(["chroot", ROOT, "realpath", path], capture_output=True, text=True, check=True).stdout
-    return ROOT + found.strip()
-
-
-def libraries(program, *prefix):
-    """The paths of a program's libraries and of their loader."""
-    found = subprocess.run([*prefix, "ldd", program], capture_output=True, text=True, check=True).stdout
-    return re.findall(r"/\S+", found)
-
-
-def add_from_lab(tree, program):
-    for path in [program] + libraries(program, "chroot", ROOT):
-        copy(in_lab(path), tree + path)
 
 
 def add_from_here(tree, program):

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""oriel-gpu with Mesa of others: Vulkan and OpenGL by "oriel vtest", and in a stock guest of stock QEMU. The renderer is
+Mesa's on the CPU."""
+import os
+import re
+import shutil
+import subprocess
+
+from lab import BUILD, HERE, ORIEL, ROOT, Case, add_from_lab, copy, main, unpack_modules
+
+ORIEL_GPU = os.path.join(BUILD, "oriel-gpu")
+ICD = "/usr/share/vulkan/icd.d/"
+# Where the programs of tests/lab/gpu are built, as the chroot sees it.
+MADE = "/t/gpu"
+SHADERS = {"fill.comp": ("fill_code", "fill.h"), "triangle.vert": ("vert_code", "triangle_vert.h"),
+           "triangle.frag": ("frag_code", "triangle_frag.h")}
+
+
+def make_programs():
+    """In the chroot, whose libraries they use."""
+    folder = ROOT + MADE
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(os.path.join(HERE, "gpu"), folder)
+    shutil.copy(ORIEL_GPU, folder)
+    commands = [f"glslangValidator -V --quiet --vn {name} -o {header} {source}" for source, (name, header) in SHADERS.items()]
+    commands += ["gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o vulkan vulkan.c -lvulkan",
+                 "gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o gl gl.c -lEGL -lGLESv2",
+                 "gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -shared -fPIC -o udmabuf.so udmabuf.c"]
+    subprocess.run([os.path.join(HERE, "enter"), ROOT, "sh", "-ec", f"cd {MADE}\n" + "\n".join(commands)], check=True)
+
+
+class Vulkan(Case):
+    direct = {"VK_DRIVER_FILES": ICD + "lvp_icd.json"}
+
+    @classmethod
+    def setUpClass(cls):
+        make_programs()
+
+    def start_gpu(self, *options):
+        """In the chroot, for its libvirglrenderer and its render server."""
+        environment = {**os.environ, **self.direct}
+        if not os.path.exists("/dev/udmabuf"):
+            environment["LD_PRELOAD"] = MADE + "/udmabuf.so"
+        # "enter" itself is of this machine.
+        preload = environment.pop("LD_PRELOAD", "")
+        gpu = self.start_in_lab("oriel-gpu", "env", f"LD_PRELOAD={preload}", MADE + "/oriel-gpu", "--socket-path",
+                                self.inside("gpu.socket"), "--venus=on", *options, env=environment)
+        self.wait_for_socket("gpu.socket", gpu)
+        return gpu
+
+    def start_vtest(self):
+        self.start_gpu()
+        self.trace("gpu.socket")
+        vtest = self.start("vtest", ORIEL, "vtest", "--connect", "socket", "--listen", "vtest.socket")
+        self.wait_for_socket("vtest.socket", vtest)
+        self.by_vtest = {"VN_DEBUG": "vtest", "VTEST_SOCKET_NAME": self.inside("vtest.socket"),
+                         "VK_DRIVER_FILES": ICD + "virtio_icd.json"}
+
+    def run_with(self, environment, *command, timeout=120):
+        return self.run_in_lab(*command, env={**os.environ, **environment}, timeout=timeout)
+
+    def seconds(self, said):
+        return float(re.search(r"in ([\d.]+) s: right", said)[1])
+
+    def test_vtest(self):
+        self.start_vtest()
+        summary = self.run_with(self.by_vtest, "vulkaninfo", "--summary")
+        self.assertRegex(summary, r"driverID *= DRIVER_ID_MESA_VENUS")
+        said = self.run_with(self.by_vtest, MADE + "/vulkan", "fill", "64", "3")
+        self.assertIn("Venus", said)
+        own = self.seconds(self.run_with(self.direct, MADE + "/vulkan", "fill", "64", "3"))
+        print(f"# 3 x 64 MiB filled and checked: {self.seconds(said) / own:.2f} of the renderer's own time")
+        self.assertRegex(self.run_with(self.by_vtest, MADE + "/vulkan", "many", "600"), "600 of 600 mapped")
+
+    def picture(self, environment, program, *arguments):
+        self.run_with(environment, MADE + "/" + program, *arguments, self.inside("picture.ppm"))
+        with open(self.path("picture.ppm"), "rb") as file:
+            return file.read()
+
+    def test_pictures(self):
+        """A lit triangle by Vulkan, and one by OpenGL on zink, are the renderer's own to the last bit."""
+        self.start_vtest()
+        drawn = self.picture(self.by_vtest, "vulkan", "draw")
+        self.assertEqual(drawn, self.picture(self.direct, "vulkan", "draw"))
+        self.assertGreater(len(set(drawn[15:][i:i + 3] for i in range(0, len(drawn) - 15, 3))), 1000)
+        zink = {"MESA_LOADER_DRIVER_OVERRIDE": "zink", "LIBGL_ALWAYS_SOFTWARE": "1"}
+        drawn = self.picture({**self.by_vtest, **zink}, "gl")
+        self.assertEqual(drawn, self.picture({**self.direct, **zink}, "gl"))
+        self.assertGreater(len(set(drawn[15:][i:i + 3] for i in range(0, len(drawn) - 15, 3))), 1000)
+
+    def test_clients_at_once(self):
+        self.start_vtest()
+        environment = {**os.environ, **self.by_vtest}
+        clients = [subprocess.Popen([os.path.join(HERE, "enter"), ROOT, MADE + "/vulkan", "fill", "16", "10"], env=environment,
+                                    stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        for client in clients:
+            self.assertIn(": right", client.communicate(timeout=120)[0])
+            self.assertEqual(client.returncode, 0)
+
+    # ---- a stock guest ----
+
+    def add_mesa(self, tree):
+        """The guest's driver for Vulkan, and the programs that use it."""
+        for path in MADE + "/vulkan", "/usr/lib/x86_64-linux-gnu/libvulkan_virtio.so":
+            add_from_lab(tree, path)
+        copy(ROOT + ICD + "virtio_icd.json", tree + ICD + "virtio_icd.json")
+
+    def start_guest(self):
+        self.trace("gpu.socket")
+        return self.start_qemu(
+            "vulkan.sh", "-device", "vhost-user-test-device-pci,chardev=fs,virtio-id=16,num_vqs=2,config_size=20",
+            modules=unpack_modules(self.folder, "virtio-gpu"), add=self.add_mesa)
+
+    def test_qemu(self):
+        """Stock QEMU, Linux and Mesa. 600 allocations of an ordinary process don't end QEMU: it is out of memory."""
+        gpu = self.start_gpu("--log-level=debug")
+        guest = self.start_guest()
+        self.follow(guest, 60)
+        mapped, asked = map(int, re.search(r"# (\d+) of (\d+) mapped", self.log("console")).groups())
+        self.assertEqual(asked, 600)
+        self.assertGreater(mapped, 400)
+        self.assertLess(mapped, 480)
+        self.assertIsNone(gpu.poll())
+        self.assertIn("this front-end dies of many mappings", self.log("oriel-gpu"))
+
+
+if __name__ == "__main__":
+    main()
