@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The --device and --share options of "oriel run": what each says, and how its back-end is started or connected to. */
+/* The --device, --share and --gpu options of "oriel run": what each says, and how its back-end is started or connected
+ * to. */
 
 #include "cli/run/devices.h"
 
@@ -22,9 +23,9 @@ enum {
         DEFAULT_QUEUE_SIZE = 256,
         MAX_QUEUE_SIZE = 1024,
         MAX_TAG = 36,
-        SHARE_OPTIONS = 24,
-        ARGUMENTS = 16 + SHARE_OPTIONS,
-        STRINGS = 8 + SHARE_OPTIONS
+        PROGRAM_OPTIONS = 24, /* option=OPTION, of an own program */
+        ARGUMENTS = 16 + PROGRAM_OPTIONS,
+        STRINGS = 8 + PROGRAM_OPTIONS
 };
 
 struct run_connection {
@@ -145,21 +146,39 @@ static const char *check_share(const struct share *share)
                 return "the tag is too long: at most 36 bytes";
         if (share->dax && (share->dax < 2 << 20 || share->dax & (share->dax - 1)))
                 return "dax: a power of two, at least 2M";
-        if (share->options.n > SHARE_OPTIONS)
+        if (share->options.n > PROGRAM_OPTIONS)
                 return "option: at most 24";
         if (share->request_queues < 1 || share->request_queues > 64 || share->threads < 1 || share->threads > 64)
                 return "request-queues and threads: 1 to 64";
         return NULL;
 }
 
-static const char **make_arguments(struct run_devices *to, const struct share *share)
+/* @arguments has @n and room for more: those that the user names, too. Whether there was memory for all. */
+static bool add_options(struct run_devices *to, const struct option_list *options, const char **arguments, unsigned n)
+{
+        for (unsigned i = 0; i < options->n; i++)
+                arguments[n++] = keep_format(to, "--%s", options->values[i]);
+        for (unsigned i = 0; i < n; i++)
+                if (!arguments[i])
+                        return false;
+        return true;
+}
+
+static const char **new_arguments(struct run_devices *to)
 {
         const char **arguments = calloc(ARGUMENTS, sizeof(const char *));
+
+        keep(to, (char *)(void *)arguments);
+        return arguments;
+}
+
+static const char **make_arguments(struct run_devices *to, const struct share *share)
+{
+        const char **arguments = new_arguments(to);
         unsigned n = 0;
 
         if (!arguments)
                 return NULL;
-        keep(to, (char *)(void *)arguments);
         arguments[n++] = "--shared-dir";
         arguments[n++] = share->dir;
         arguments[n++] = "--tag";
@@ -170,12 +189,7 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
                 arguments[n++] = keep_format(to, "--dax-window=%" PRIu64, share->dax);
         if (share->readonly)
                 arguments[n++] = "--readonly";
-        for (unsigned i = 0; i < share->options.n; i++)
-                arguments[n++] = keep_format(to, "--%s", share->options.values[i]);
-        for (unsigned i = 0; i < n; i++)
-                if (!arguments[i])
-                        return NULL;
-        return arguments;
+        return add_options(to, &share->options, arguments, n) ? arguments : NULL;
 }
 
 /* Its files are looked at when they are mapped; this is said at once. */
@@ -236,12 +250,48 @@ static int parse_share(struct run_devices *to, const char *value, bool remote)
         return -1;
 }
 
+/* ---- --gpu ---- */
+
+static int parse_gpu(struct run_devices *to, const char *value)
+{
+        const char *window = NULL, *wayland = NULL, *vnc = NULL;
+        struct option_list options = {.n = 0};
+        const struct option_row rows[] = {
+                {"window", OPTION_STRING, &window, NULL, NULL},
+                {"wayland", OPTION_STRING, &wayland, NULL, NULL},
+                {"vnc", OPTION_STRING, &vnc, NULL, NULL},
+                {"option", OPTION_LIST, &options, NULL, NULL},
+        };
+        const struct {
+                const char *name, *const *value;
+        } passed[] = {{"window", &window}, {"wayland", &wayland}, {"vnc", &vnc}};
+        const struct machine_device device = {
+                .name = "gpu", .virtio_id = VIRTIO_ID_GPU, .queue_size = DEFAULT_QUEUE_SIZE};
+        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        const char **arguments = new_arguments(to);
+        unsigned n = 0;
+
+        if (!storage || !arguments)
+                return fail("out of memory");
+        if (value[0] && !option_parts_parse(rows, ARRAY_SIZE(rows), false, value, storage, why, sizeof(why)))
+                return usage("gpu", value, why);
+        if (options.n > PROGRAM_OPTIONS)
+                return usage("gpu", value, "option: at most 24");
+        for (unsigned i = 0; i < ARRAY_SIZE(passed); i++)
+                if (*passed[i].value)
+                        arguments[n++] = keep_format(to, "--%s=%s", passed[i].name, *passed[i].value);
+        if (!add_options(to, &options, arguments, n))
+                return fail("out of memory");
+        add(to, &device, &(struct broker_item){.program = "oriel-gpu", .arguments = arguments});
+        return -1;
+}
+
 /* ---- */
 
 int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares,
-                      bool remote)
+                      const struct option_list *gpus, bool remote)
 {
-        unsigned most = devices->n + shares->n;
+        unsigned most = devices->n + shares->n + gpus->n;
         int status = -1;
 
         out->devices = calloc(most + 1, sizeof(*out->devices));
@@ -251,13 +301,15 @@ int run_devices_parse(struct run_devices *out, const struct option_list *devices
         if (!out->devices || !out->items || !out->connections || !out->strings)
                 return fail("out of memory");
         if (most > PCI_MAX_FUNCTIONS) {
-                report("--device and --share: at most %d of both", PCI_MAX_FUNCTIONS);
+                report("--device, --share and --gpu: at most %d of all", PCI_MAX_FUNCTIONS);
                 return STATUS_USAGE;
         }
         for (unsigned i = 0; status < 0 && i < devices->n; i++)
                 status = parse_device(out, devices->values[i]);
         for (unsigned i = 0; status < 0 && i < shares->n; i++)
                 status = parse_share(out, shares->values[i], remote);
+        for (unsigned i = 0; status < 0 && i < gpus->n; i++)
+                status = parse_gpu(out, gpus->values[i]);
         return status;
 }
 

@@ -39,6 +39,7 @@ static uint64_t memory = UINT64_C(1) << 30;
 static unsigned cpus = 1;
 static struct option_list devices;
 static struct option_list shares;
+static struct option_list gpus;
 static const char *console_name = "stdio";
 static const char *control;
 /* What a sanitizer does itself is not among a machine's system calls. */
@@ -56,6 +57,10 @@ static const struct option_row rows[] = {
          "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N][,option=OPTION]: a\n"
          "                             directory, by an oriel-fs of its own, which is started again if it ends;\n"
          "                             repeatable, and option too"},
+        {"gpu", OPTION_LIST, &gpus, "GPU",
+         "[window=SIZE][,wayland=SOCKET][,vnc=ADDRESS][,option=OPTION]: a GPU, by an oriel-gpu of its\n"
+         "                             own, which is started again if it ends",
+         .bare = ""},
         {"device", OPTION_LIST, &devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
@@ -410,7 +415,7 @@ int command_run(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status < 0)
-                status = run_devices_parse(&from, &devices, &shares, allow_remote_files);
+                status = run_devices_parse(&from, &devices, &shares, &gpus, allow_remote_files);
         if (status >= 0)
                 return status;
         /* Each mapping keeps a descriptor. */

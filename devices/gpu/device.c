@@ -25,6 +25,8 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
 
 /* What a front-end like QEMU 11.1 bears: it ends at 509 memory slots, some of which are the guest's memory. */
 enum { MAX_MAPPINGS_LIMITED = 480 };
+/* Of a file that ends within a page. */
+enum { PROBE_SIZE = 100 };
 /* How long a queue that stops waits for what a renderer has not done yet. */
 enum { SETTLE_MS = 500 };
 
@@ -35,7 +37,8 @@ struct gpu_device {
         struct oriel_log log;
         struct log_budget lines; /* that the gpu has logged of this session */
         size_t max_mappings;
-        bool tried; /* what the front-end bears, in this session */
+        uint64_t window_size;
+        bool tried; /* what the front-end bears, in this session, or that it can't be tried */
         int probe_fd;
         uint8_t *command; /* a copy, the worker's */
         size_t room;
@@ -137,6 +140,27 @@ static void try_front_end(struct gpu_device *device)
         oriel_backend_shmem_unmap(device->backend, &map, NULL);
 }
 
+static void ignore_answer(void *userdata, int result)
+{
+        (void)userdata;
+        (void)result;
+}
+
+/* The driver goes on, and what it had on the last back-end is lost. A front-end may still show what that has mapped,
+ * until another mapping takes its place: one of the whole window does, and goes again. */
+static void clear_window(struct gpu_device *device)
+{
+        const struct oriel_wire_mmap map = in_window((struct oriel_range){0, device->window_size});
+        uint64_t ticket;
+
+        /* Whether it can is no matter. */
+        if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)
+                return;
+        oriel_backend_on_answer(device->backend, ticket, ignore_answer, device);
+        if (oriel_backend_shmem_unmap(device->backend, &map, &ticket) == 0)
+                oriel_backend_on_answer(device->backend, ticket, ignore_answer, device);
+}
+
 /* ---- queues ---- */
 
 static int make_room(struct gpu_device *device, size_t size)
@@ -187,8 +211,11 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
                 if (!oriel_backend_queue_resumed(queue)) {
                         gpu_reset(device->gpu);
                         try_front_end(device);
-                } else if (!device->tried && device->max_mappings == 0) {
-                        limit_mappings(device);
+                } else if (!device->tried) {
+                        clear_window(device);
+                        if (device->max_mappings == 0)
+                                limit_mappings(device);
+                        device->tried = true;
                 }
         }
         return oriel_worker_add(device->worker, queue);
@@ -289,8 +316,9 @@ int gpu_device_new(const struct gpu_device_options *options, struct gpu_device *
                 return -ENOMEM;
         device->log = options->log;
         device->max_mappings = options->max_mappings;
+        device->window_size = options->gpu.window_size;
         device->probe_fd = memfd_create("oriel-gpu-probe", MFD_CLOEXEC);
-        if (device->probe_fd < 0 || ftruncate(device->probe_fd, 100) < 0)
+        if (device->probe_fd < 0 || ftruncate(device->probe_fd, PROBE_SIZE) < 0)
                 return -errno;
 
         const struct oriel_worker_options worker = {
