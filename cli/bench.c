@@ -24,7 +24,7 @@ static const struct option_row rows[] = {
          "fs: a CPU each also at depth 1 (default: one CPU at depth 1, one each at depth 32)"},
         {"only", OPTION_LIST, &bench_options.only, "ROW",
          "fs: only the rows whose key begins with ROW, and others so named"},
-        {"quick", OPTION_FLAG, &bench_options.quick, NULL, "fs: everything small and short, to see that it works"},
+        {"quick", OPTION_FLAG, &bench_options.quick, NULL, "fs, gpu: everything small and short, to see that it works"},
         {"own-option", OPTION_LIST, &bench_options.own_options, "OPTION",
          "fs: give this to oriel-fs, and others so named"},
         {"peer-option", OPTION_LIST, &bench_options.peer_options, "OPTION",
@@ -33,12 +33,14 @@ static const struct option_row rows[] = {
 
 static const struct program program = {
         .name = "oriel bench",
-        .operands = "map|trace|fs",
+        .operands = "map|trace|fs|gpu",
         .summary = "map: measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in\n"
                    "two processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
                    "socketpair with a bare mmap.\n"
                    "trace: measure round trips between two processes directly and through oriel trace.\n"
                    "fs: measure oriel-fs with a driver in this process, and another virtio-fs back-end next to it.\n"
+                   "gpu: measure the life of an oriel-gpu's host blobs, with more and more of them live, next to the "
+                   "floor.\n"
                    "What is compared alternates in one run; figures are medians.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
@@ -63,5 +65,7 @@ int command_bench(int argc, char **argv)
                 return bench_trace();
         if (strcmp(operands[0], "fs") == 0)
                 return bench_fs();
-        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace or fs", operands[0]);
+        if (strcmp(operands[0], "gpu") == 0)
+                return bench_gpu();
+        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace, fs or gpu", operands[0]);
 }

@@ -31,6 +31,7 @@ extern struct bench_options bench_options;
 int bench_map(void);
 int bench_trace(void);
 int bench_fs(void);
+int bench_gpu(void);
 
 /* Sorts @values; of an even number the upper one. 0 of none. */
 double median(double *values, size_t n);

@@ -27,6 +27,8 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
 enum { MAX_MAPPINGS_LIMITED = 480 };
 /* Of a file that ends within a page. */
 enum { PROBE_SIZE = 100 };
+/* How long the next command is looked for before sleeping, where that is worth it. */
+enum { POLL_US = 50 };
 /* How long a queue that stops waits for what a renderer has not done yet. */
 enum { SETTLE_MS = 500 };
 
@@ -322,7 +324,13 @@ int gpu_device_new(const struct gpu_device_options *options, struct gpu_device *
                 return -errno;
 
         const struct oriel_worker_options worker = {
-                .struct_size = sizeof(worker), .handle = handle, .idle = idle, .userdata = device, .threads = 1};
+                .struct_size = sizeof(worker),
+                .handle = handle,
+                .idle = idle,
+                .userdata = device,
+                .threads = 1,
+                .poll_us = POLL_US,
+        };
         int r = make_gpu(device, options);
 
         if (r == 0)

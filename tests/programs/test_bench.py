@@ -9,6 +9,7 @@ import time
 import xml.etree.ElementTree
 
 from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from test_gpu import why_no_venus
 
 # A back-end that serves another directory than it was given: what "faults" makes of that one.
 WRONG = """#!/usr/bin/env python3
@@ -235,6 +236,18 @@ class Bench(Case):
             self.check_interrupted(number, 1.5, "--only=getattr")
         self.check_interrupted(signal.SIGINT, 0.05)
         self.check_interrupted(signal.SIGINT, 3, "--only=dax-guests")
+
+
+class Gpu(Case):
+    def test_quick(self):
+        if why := why_no_venus():
+            self.skipTest(why)
+        result = run(ORIEL, "bench", "gpu", "--quick", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        [row] = json.loads(result.stdout)
+        self.assertEqual(row["live"], 0)
+        for name in "create", "map", "touch", "unmap", "whole", "floor", "ratio", "pipelined":
+            self.assertGreater(row[name], 0, name)
 
 
 if __name__ == "__main__":
