@@ -122,8 +122,10 @@ static void limit_mappings(struct gpu_device *device)
 
 static void probe_answered(void *userdata, int result)
 {
-        if (result == -EREMOTEIO)
-                limit_mappings(userdata);
+        struct gpu_device *device = userdata;
+
+        if (result == -EREMOTEIO && device->max_mappings == 0)
+                limit_mappings(device);
 }
 
 /* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end of
@@ -155,10 +157,9 @@ static void clear_window(struct gpu_device *device)
         const struct oriel_wire_mmap map = in_window((struct oriel_range){0, device->window_size});
         uint64_t ticket;
 
-        /* Whether it can is no matter. */
         if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)
                 return;
-        oriel_backend_on_answer(device->backend, ticket, ignore_answer, device);
+        oriel_backend_on_answer(device->backend, ticket, probe_answered, device);
         if (oriel_backend_shmem_unmap(device->backend, &map, &ticket) == 0)
                 oriel_backend_on_answer(device->backend, ticket, ignore_answer, device);
 }
@@ -215,8 +216,6 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
                         try_front_end(device);
                 } else if (!device->tried) {
                         clear_window(device);
-                        if (device->max_mappings == 0)
-                                limit_mappings(device);
                         device->tried = true;
                 }
         }

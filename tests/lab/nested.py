@@ -108,12 +108,19 @@ class Nested(Case):
         for name in {"init", "tap.sh", *names}:
             copy(os.path.join(HERE, "guest", name), tree + "/" + os.path.basename(name), 0o755)
 
+    def add_inner(self, tree):
+        """What a test's inner machine has besides; and its outer one."""
+
+    def add_outer(self, tree):
+        pass
+
     def pack_inner(self, script, *archives):
         tree = self.path("tree")
         self.add_common(tree, *GUEST_SCRIPTS)
         for name, path in GUEST_PROGRAMS.items():
             copy(path, f"{tree}/bin/{name}")
         copy(os.path.join(HERE, "guest/vm", script), tree + "/test.sh")
+        self.add_inner(tree)
         pack(tree, self.path("inner.cpio"))
         concatenate(self.path("initrd"), self.path("inner.cpio"), *(f"{COMMON}/{name}.cpio" for name in archives))
 
@@ -129,6 +136,7 @@ class Nested(Case):
         shutil.copytree(self.share, tree + "/share")
         with open(tree + "/test.sh", "w") as file:
             file.write(". /outer.sh\n" + outer)
+        self.add_outer(tree)
         pack(tree, self.path("test.cpio"))
         concatenate(self.path("outer.cpio"), COMMON + "/outer.cpio", self.path("test.cpio"),
                     *(f"{COMMON}/{name}.cpio" for name in archives))

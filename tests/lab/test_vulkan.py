@@ -3,30 +3,10 @@
 Mesa's on the CPU."""
 import os
 import re
-import shutil
 import subprocess
 
-from lab import BUILD, HERE, ORIEL, ROOT, Case, add_from_lab, copy, main, unpack_modules
-
-ORIEL_GPU = os.path.join(BUILD, "oriel-gpu")
-ICD = "/usr/share/vulkan/icd.d/"
-# Where the programs of tests/lab/gpu are built, as the chroot sees it.
-MADE = "/t/gpu"
-SHADERS = {"fill.comp": ("fill_code", "fill.h"), "triangle.vert": ("vert_code", "triangle_vert.h"),
-           "triangle.frag": ("frag_code", "triangle_frag.h")}
-
-
-def make_programs():
-    """In the chroot, whose libraries they use."""
-    folder = ROOT + MADE
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(os.path.join(HERE, "gpu"), folder)
-    shutil.copy(ORIEL_GPU, folder)
-    commands = [f"glslangValidator -V --quiet --vn {name} -o {header} {source}" for source, (name, header) in SHADERS.items()]
-    commands += ["gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o vulkan vulkan.c -lvulkan",
-                 "gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o gl gl.c -lEGL -lGLESv2",
-                 "gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -shared -fPIC -o udmabuf.so udmabuf.c"]
-    subprocess.run([os.path.join(HERE, "enter"), ROOT, "sh", "-ec", f"cd {MADE}\n" + "\n".join(commands)], check=True)
+from lab import HERE, ORIEL, ROOT, Case, main, unpack_modules
+from mesa import ICD, MADE, add_mesa, make_programs
 
 
 class Vulkan(Case):
@@ -99,17 +79,11 @@ class Vulkan(Case):
 
     # ---- a stock guest ----
 
-    def add_mesa(self, tree):
-        """The guest's driver for Vulkan, and the programs that use it."""
-        for path in MADE + "/vulkan", "/usr/lib/x86_64-linux-gnu/libvulkan_virtio.so":
-            add_from_lab(tree, path)
-        copy(ROOT + ICD + "virtio_icd.json", tree + ICD + "virtio_icd.json")
-
     def start_guest(self):
         self.trace("gpu.socket")
         return self.start_qemu(
             "vulkan.sh", "-device", "vhost-user-test-device-pci,chardev=fs,virtio-id=16,num_vqs=2,config_size=20",
-            modules=unpack_modules(self.folder, "virtio-gpu"), add=self.add_mesa)
+            modules=unpack_modules(self.folder, "virtio-gpu"), add=add_mesa)
 
     def test_qemu(self):
         """Stock QEMU, Linux and Mesa. 600 allocations of an ordinary process don't end QEMU: it is out of memory."""

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 
+import mesa
 from lab import HERE, main
 from nested import Nested
 
@@ -66,6 +67,30 @@ class Linux(Nested):
             check "it booted twice" [ "$(cat /tmp/boots)" = 2 ]
             check "no back-end is left" sh -c '! pidof oriel-fs'
             """, 90)
+
+    def test_gpu(self):
+        """Vulkan with dmabufs of the outer kernel's; the back-end is killed while memory of it is mapped."""
+        mesa.make_programs()
+        self.add_inner = lambda tree: (mesa.add_mesa(tree), mesa.add_modules(tree))
+        self.add_outer = lambda tree: mesa.add_renderer(tree + "/gpu")
+        self.nest("gpu.sh", """
+            mkdir -p /gpu/dev /gpu/proc /gpu/tmp
+            mount --bind /gpu /gpu
+            mount --bind /dev /gpu/dev
+            mount -t proc proc /gpu/proc
+            mount -t tmpfs tmpfs /gpu/tmp
+            printf '#!/bin/sh\\nexport VK_DRIVER_FILES=%s\\nexec chroot /gpu %s "$@"\\n' \\
+                    /usr/share/vulkan/icd.d/lvp_icd.json /t/gpu/oriel-gpu >/bin/oriel-gpu
+            chmod 755 /bin/oriel-gpu
+            host_kill_gpu() {
+                    kill -9 $(pidof oriel-gpu)
+            }
+            host_dmabufs() {
+                    grep -c udmabuf /sys/kernel/debug/dma_buf/bufinfo
+            }
+            mount -t debugfs debugfs /sys/kernel/debug
+            run --memory 512M --cpus 2 --gpu=window=256M,option=venus=on
+            """ + ENDS, 400, memory=2048)
 
     def test_view(self):
         self.nest("view.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS,

@@ -5,6 +5,7 @@
  *   vulkan fill MIB ROUNDS   a compute shader fills so much memory, which this process reads and checks word by word
  *   vulkan draw FILE         a lit triangle, as a PPM picture
  *   vulkan many N            so many allocations of 4 KiB, all mapped at once; how many could be is said
+ *   vulkan hold N FILE       so many, filled; when FILE is there, how many still show that is said
  *
  * Exit status 0 where all is right. What is said begins with "# ". */
 
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <vulkan/vulkan.h>
 
 #define SIDE 256
@@ -455,6 +457,33 @@ static int many(uint32_t n)
         return mapped == 0;
 }
 
+/* ---- hold ---- */
+
+/* The device may be lost meanwhile, so that it is not called any more. */
+static int hold(uint32_t n, const char *path)
+{
+        const VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                           .allocationSize = 4096,
+                                           .memoryTypeIndex = memory_type(UINT32_MAX, HOST)};
+        volatile uint8_t **bytes = calloc(n, sizeof(*bytes));
+        uint32_t old = 0;
+
+        for (uint32_t i = 0; i < n; i++) {
+                VkDeviceMemory memory;
+
+                CHECK(vkAllocateMemory(device, &info, NULL, &memory));
+                CHECK(vkMapMemory(device, memory, 0, 4096, 0, (void **)&bytes[i]));
+                memset((void *)(uintptr_t)bytes[i], 0x5a, 4096);
+        }
+        printf("# held %u\n", n);
+        while (access(path, F_OK) < 0)
+                usleep(10000);
+        for (uint32_t i = 0; i < n; i++)
+                old += bytes[i][0] == 0x5a || bytes[i][4095] == 0x5a;
+        printf("# old %u\n", old);
+        _exit(0);
+}
+
 int main(int argc, char **argv)
 {
         int wrong = 2;
@@ -467,6 +496,8 @@ int main(int argc, char **argv)
                 wrong = fill((uint32_t)atoi(argv[2]), argc > 3 ? (uint32_t)atoi(argv[3]) : 1);
         else if (strcmp(argv[1], "draw") == 0)
                 wrong = draw(argv[2]);
+        else if (strcmp(argv[1], "hold") == 0 && argc > 3)
+                wrong = hold((uint32_t)atoi(argv[2]), argv[3]);
         else if (strcmp(argv[1], "many") == 0)
                 wrong = many((uint32_t)atoi(argv[2]));
         close_device();
