@@ -153,7 +153,8 @@ ssize_t gpu_handle(struct gpu *gpu, enum gpu_queue queue, const void *bytes, siz
 
         if (type > 0)
                 answer_begin(command.answer, type, &command.origin);
-        if (type > 0 && type < VIRTIO_GPU_RESP_ERR_UNSPEC &&
+        /* Whose answer is not heard has nothing to wait for, and may not be answered twice. */
+        if (heard && type > 0 && type < VIRTIO_GPU_RESP_ERR_UNSPEC &&
             fence_wait(gpu, &command.origin, command.answer, command.answer_size) < 0)
                 r = -EINPROGRESS;
         pthread_mutex_unlock(&gpu->lock);

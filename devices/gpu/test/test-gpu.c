@@ -908,6 +908,14 @@ static void test_cursor(void **state)
         assert_int_equal(shown.cursors, 1);
         assert_true(shown.cursor.x == 3 && shown.cursor.y == 4 && shown.cursor.hot_x == 5 && shown.cursor.hot_y == 6);
         assert_int_equal(shown.cursor_pixel, 0xaabbccdd);
+        /* Not with a fence either, which would be a second answer. */
+        fake_hold_fences(world.fake, true);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        update.hdr.flags = VIRTIO_GPU_FLAG_FENCE;
+        update.hdr.ctx_id = 1;
+        assert_int_equal(world_cursor(&world, &update, sizeof(update), 0), 0);
+        assert_int_equal(gpu_count(world.gpu).fences, 0);
+        update.hdr.flags = 0;
         update.hdr.type = VIRTIO_GPU_CMD_MOVE_CURSOR;
         update.pos.x = 50;
         assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), OK);
