@@ -41,6 +41,7 @@ static void complete_all(struct gpu *gpu, struct fence_list *done)
                 free(fence);
         }
         pthread_mutex_lock(&gpu->fences.lock);
+        gpu->fences.completing--;
         pthread_cond_broadcast(&gpu->fences.fewer);
         pthread_mutex_unlock(&gpu->fences.lock);
 }
@@ -69,6 +70,7 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
                 TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
                 TAILQ_INSERT_TAIL(&done, fence, entry);
         }
+        gpu->fences.completing++;
         pthread_mutex_unlock(&gpu->fences.lock);
         complete_all(gpu, &done);
 }
@@ -86,6 +88,7 @@ void fences_complete(struct gpu *gpu, uint32_t context_id)
                 TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
                 TAILQ_INSERT_TAIL(&done, fence, entry);
         }
+        gpu->fences.completing++;
         pthread_mutex_unlock(&gpu->fences.lock);
         complete_all(gpu, &done);
 }
@@ -154,6 +157,9 @@ void gpu_settle(struct gpu *gpu, void *queue, unsigned ms)
         pthread_mutex_lock(&gpu->fences.lock);
         while (r == 0 && has_of_queue(gpu, queue))
                 r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);
+        /* What another thread has in hand is to be with the driver before the queue stops. */
+        while (gpu->fences.completing > 0)
+                pthread_cond_wait(&gpu->fences.fewer, &gpu->fences.lock);
         /* A driver that goes on after the stop would else wait for ever. */
         for (fence = TAILQ_FIRST(&gpu->fences.waiting); fence; fence = next) {
                 next = TAILQ_NEXT(fence, entry);
@@ -162,6 +168,7 @@ void gpu_settle(struct gpu *gpu, void *queue, unsigned ms)
                 TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
                 TAILQ_INSERT_TAIL(&done, fence, entry);
         }
+        gpu->fences.completing++;
         pthread_mutex_unlock(&gpu->fences.lock);
         complete_all(gpu, &done);
 }

@@ -109,6 +109,7 @@ struct fences {
         pthread_mutex_t lock;
         pthread_cond_t fewer;
         struct fence_list waiting;
+        unsigned completing; /* threads that complete what they have taken from the list */
 };
 
 /* Fill in the header of @answer for @origin. */
