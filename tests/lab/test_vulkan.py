@@ -29,7 +29,7 @@ class Vulkan(Case):
         return gpu
 
     def start_vtest(self):
-        self.start_gpu()
+        self.gpu = self.start_gpu()
         self.trace("gpu.socket")
         vtest = self.start("vtest", ORIEL, "vtest", "--connect", "socket", "--listen", "vtest.socket")
         self.wait_for_socket("vtest.socket", vtest)
@@ -38,6 +38,18 @@ class Vulkan(Case):
 
     def run_with(self, environment, *command, timeout=120):
         return self.run_in_lab(*command, env={**os.environ, **environment}, timeout=timeout)
+
+    def cpu_seconds(self, process):
+        """Of the process that serves, which is the only child of the one that was started, or that itself."""
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            pids = file.read().split() or [str(process.pid)]
+        used = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            if os.readlink(f"/proc/{pid}/exe").endswith("oriel-gpu"):
+                used += int(fields[11]) + int(fields[12])
+        return used / os.sysconf("SC_CLK_TCK")
 
     def seconds(self, said):
         return float(re.search(r"in ([\d.]+) s: right", said)[1])
@@ -48,6 +60,10 @@ class Vulkan(Case):
         self.assertRegex(summary, r"driverID *= DRIVER_ID_MESA_VENUS")
         said = self.run_with(self.by_vtest, MADE + "/vulkan", "fill", "64", "3")
         self.assertIn("Venus", said)
+        before = self.cpu_seconds(self.gpu)
+        long = self.run_with(self.by_vtest, MADE + "/vulkan", "fill", "64", "40")
+        used = self.cpu_seconds(self.gpu) - before
+        print(f"# while {self.seconds(long):.1f} s were filled and read, oriel-gpu took {used:.2f} s of a CPU")
         own = self.seconds(self.run_with(self.direct, MADE + "/vulkan", "fill", "64", "3"))
         print(f"# 3 x 64 MiB filled and checked: {self.seconds(said) / own:.2f} of the renderer's own time")
         self.assertRegex(self.run_with(self.by_vtest, MADE + "/vulkan", "many", "600"), "600 of 600 mapped")

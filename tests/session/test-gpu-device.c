@@ -275,6 +275,13 @@ static void test_500_blobs(void **state)
         gpu_session_close(&session);
 }
 
+/* With a sanitizer each takes several times as long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
+enum { TURNS = 10000 };
+#else
+enum { TURNS = 100000 };
+#endif
+
 /* Again and again at the same place: nothing is left of any. */
 static void test_nothing_leaks(void **state)
 {
@@ -284,7 +291,7 @@ static void test_nothing_leaks(void **state)
         (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
-        for (uint32_t i = 0; i < 5000; i++) {
+        for (uint32_t i = 0; i < TURNS; i++) {
                 send_create(&session, 1 + i, PAGE, &ok);
                 send_map(&session, 1 + i, 0, &ok);
                 send_plain(&session, i % 2 ? VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB : VIRTIO_GPU_CMD_RESOURCE_UNREF, 1 + i,
@@ -292,7 +299,7 @@ static void test_nothing_leaks(void **state)
                 if (i % 2)
                         send_plain(&session, VIRTIO_GPU_CMD_RESOURCE_UNREF, 1 + i, &ok);
         }
-        finish(&session, &ok, 5000 * 7 / 2);
+        finish(&session, &ok, TURNS * 7 / 2);
         /* Of those that lost their name while they were mapped, the last ones go when the front-end has answered. */
         for (int i = 0; i < 20000 && counts_of(&session).resources > 0; i++) {
                 assert_int_equal(oriel_frontend_dispatch(oriel_driver_frontend(session.driver)), 0);
