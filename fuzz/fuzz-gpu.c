@@ -142,11 +142,52 @@ static uint32_t make_word(void)
         return choice >= 250 ? (uint32_t)take_number(world.input) : words[choice % ARRAY_SIZE(words)];
 }
 
+/* Mostly as they are to be: by chance they would hardly ever come about. */
+static void make_right(uint8_t *bytes, uint32_t type)
+{
+        struct {
+                struct virtio_gpu_resource_create_blob create;
+                struct virtio_gpu_mem_entry entry;
+        } blob;
+        struct virtio_gpu_resource_map_blob map;
+        struct virtio_gpu_ctx_create context;
+        uint8_t choice = take_byte(world.input);
+
+        switch (type) {
+        case VIRTIO_GPU_CMD_CTX_CREATE:
+                memcpy(&context, bytes, sizeof(context));
+                context.context_init = FAKE_CAPSET;
+                memcpy(bytes, &context, sizeof(context));
+                break;
+        case VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB:
+                memcpy(&blob, bytes, sizeof(blob));
+                blob.create.resource_id = 1 + choice % 6;
+                blob.create.blob_mem = 1 + (choice >> 4) % 3;
+                blob.create.blob_flags = choice < 240;
+                blob.create.nr_entries = blob.create.blob_mem != VIRTIO_GPU_BLOB_MEM_HOST3D;
+                blob.create.blob_id = choice % FAKE_BLOB_IDS;
+                blob.create.size = 4096 * (1 + choice % 3U) - choice % 2;
+                blob.entry = (struct virtio_gpu_mem_entry){GUEST + 4096 * (choice % 16), 4096 * 4, 0};
+                memcpy(bytes, &blob, sizeof(blob));
+                break;
+        case VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB:
+        case VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB:
+                memcpy(&map, bytes, sizeof(map));
+                map.resource_id = 1 + choice % 6;
+                map.offset = 4096 * (choice >> 3);
+                memcpy(bytes, &map, sizeof(map));
+                break;
+        default:
+                break;
+        }
+}
+
 static size_t make_command(uint8_t *bytes, const struct command_row *row)
 {
         struct virtio_gpu_ctrl_hdr header = {.type = row->type};
         uint8_t odd = take_byte(world.input);
-        size_t size = row->size + take_byte(world.input) % PAYLOAD_MOST;
+        size_t size = row->size + (row->type == VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB ? 16 : 0) +
+                      take_byte(world.input) % PAYLOAD_MOST;
 
         header.flags = odd & 3;
         header.ctx_id = odd >> 2 & 3;
@@ -158,6 +199,8 @@ static size_t make_command(uint8_t *bytes, const struct command_row *row)
 
                 memcpy(bytes + at, &word, 4);
         }
+        if (take_byte(world.input) < 200)
+                make_right(bytes, row->type);
         if (odd >= 240)
                 bytes[take_byte(world.input) % size] = take_byte(world.input);
         return odd >= 224 && odd < 240 ? size - MIN(size, (size_t)take_byte(world.input)) : size;
@@ -193,7 +236,7 @@ static void do_other(uint8_t choice)
                 gpu_reset(world.gpu);
                 break;
         case 1:
-                gpu_set_features(world.gpu, take_byte(world.input));
+                gpu_set_features(world.gpu, choice & 8 ? gpu_features(world.gpu) : take_byte(world.input));
                 break;
         case 2:
                 fake_hold_fences(world.fake, choice & 8);

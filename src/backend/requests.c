@@ -136,8 +136,10 @@ static void watch(struct requests *requests)
 
         if (wanted == requests->watched)
                 return;
-        epoll_ctl(requests->answer_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, requests->channel.fd, &event);
-        requests->watched = wanted;
+
+        int r = epoll_ctl(requests->answer_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, requests->channel.fd, &event);
+
+        requests->watched = wanted && r == 0;
 }
 
 /* With the lock held. */

@@ -72,7 +72,7 @@ static bool has_features(const struct gpu *gpu, unsigned needs)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-                if (needs & rows[i].need && !(gpu->features & UINT64_C(1) << rows[i].feature))
+                if (needs & rows[i].need && !(atomic_load(&gpu->features) & UINT64_C(1) << rows[i].feature))
                         return false;
         return true;
 }

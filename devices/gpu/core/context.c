@@ -98,7 +98,7 @@ COMMAND_HANDLER(handle_ctx_create)
 {
         const struct virtio_gpu_ctx_create *create = &command->fixed.ctx_create;
         uint32_t init = le32toh(create->context_init), id = command->origin.context_id;
-        bool named = gpu->features & UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
+        bool named = atomic_load(&gpu->features) & UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
         struct gpu_renderer *renderer = renderer_of(gpu, init & VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK);
         char name[sizeof(create->debug_name) + 1] = "";
 

@@ -89,9 +89,7 @@ uint64_t gpu_features(const struct gpu *gpu)
 
 void gpu_set_features(struct gpu *gpu, uint64_t features)
 {
-        pthread_mutex_lock(&gpu->lock);
-        gpu->features = features;
-        pthread_mutex_unlock(&gpu->lock);
+        atomic_store(&gpu->features, features);
 }
 
 int gpu_get_config(struct gpu *gpu, struct oriel_range range, void *data)

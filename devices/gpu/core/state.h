@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <linux/virtio_gpu.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 /* VIRTIO 1.4, 5.7.3 and 5.7.6.8, which not every kernel's header has. */
@@ -163,8 +164,11 @@ struct gpu {
         pthread_mutex_t config_lock; /* of the configuration space alone, which is asked for while others wait */
         struct gpu_config_space config;
 
+        /* That the driver took. They may come while a command waits for the front-end, which waits for them to be
+         * taken. */
+        _Atomic uint64_t features;
+
         pthread_mutex_t lock; /* of what follows */
-        uint64_t features;    /* that the driver took */
         unsigned n_renderers;
         void *resources, *contexts, *mappings; /* trees of search.h, by id and by range */
         unsigned n_resources, n_contexts, n_mappings;
