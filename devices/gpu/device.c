@@ -55,20 +55,20 @@ static struct oriel_memory *gpu_memory(void *userdata)
         return oriel_backend_memory(device->backend);
 }
 
-static struct oriel_wire_mmap in_window(struct oriel_range range)
+static struct oriel_wire_mmap in_window(struct oriel_range range, enum oriel_access access)
 {
         return (struct oriel_wire_mmap){
                 .shmid = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
                 .shm_offset = range.start,
                 .len = range.size,
-                .flags = ORIEL_MMAP_READ_WRITE,
+                .flags = access == ORIEL_ACCESS_READ_WRITE ? ORIEL_MMAP_READ_WRITE : 0,
         };
 }
 
-static int gpu_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+static int gpu_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
 {
         struct gpu_device *device = userdata;
-        const struct oriel_wire_mmap map = in_window(range);
+        const struct oriel_wire_mmap map = in_window(range, access);
 
         return oriel_backend_shmem_map(device->backend, &map, fd, ticket);
 }
@@ -76,7 +76,7 @@ static int gpu_map(void *userdata, struct oriel_range range, int fd, uint64_t *t
 static int gpu_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
 {
         struct gpu_device *device = userdata;
-        const struct oriel_wire_mmap map = in_window(range);
+        const struct oriel_wire_mmap map = in_window(range, ORIEL_ACCESS_READ_WRITE);
 
         return oriel_backend_shmem_unmap(device->backend, &map, ticket);
 }
@@ -132,7 +132,8 @@ static void probe_answered(void *userdata, int result)
  * 509 mappings. It is asked in front of all that the driver will want; the answer comes before theirs. */
 static void try_front_end(struct gpu_device *device)
 {
-        const struct oriel_wire_mmap map = in_window((struct oriel_range){0, (uint64_t)sysconf(_SC_PAGESIZE)});
+        const struct oriel_wire_mmap map =
+                in_window((struct oriel_range){0, (uint64_t)sysconf(_SC_PAGESIZE)}, ORIEL_ACCESS_READ_WRITE);
         uint64_t ticket;
 
         if (device->max_mappings > 0 || device->tried)
@@ -154,7 +155,8 @@ static void ignore_answer(void *userdata, int result)
  * until another mapping takes its place: one of the whole window does, and goes again. */
 static void clear_window(struct gpu_device *device)
 {
-        const struct oriel_wire_mmap map = in_window((struct oriel_range){0, device->window_size});
+        const struct oriel_wire_mmap map =
+                in_window((struct oriel_range){0, device->window_size}, ORIEL_ACCESS_READ_WRITE);
         uint64_t ticket;
 
         if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <search.h>
 #include <string.h>
 #include <sys/param.h>
 
@@ -25,7 +26,7 @@ static int context_add(struct gpu *gpu, uint32_t id, struct gpu_renderer *render
 
         if (!context)
                 return -ENOMEM;
-        *context = (struct context){id, renderer};
+        *context = (struct context){.id = id, .renderer = renderer};
 
         int r = context_insert(gpu, context);
 
@@ -52,6 +53,67 @@ void contexts_remove_all(struct gpu *gpu)
 {
         while (gpu->contexts)
                 context_remove(gpu, *(struct context **)gpu->contexts);
+}
+
+/* ---- what is attached ---- */
+
+struct attached {
+        uint32_t id;
+        uint64_t serial;
+};
+
+static int compare_attached(const void *a, const void *b)
+{
+        uint32_t left = ((const struct attached *)a)->id, right = ((const struct attached *)b)->id;
+
+        return left < right ? -1 : left > right;
+}
+
+/* A resource that has ended leaves its row behind, which the next one of its id takes over. */
+static int attached_add(struct gpu *gpu, struct context *context, const struct resource *resource)
+{
+        struct attached key = {resource->id, resource->serial};
+        struct attached *const *found = tfind(&key, &context->attached, compare_attached);
+        _cleanup_(freep) struct attached *attached = NULL;
+
+        if (found) {
+                (*found)->serial = resource->serial;
+                return 0;
+        }
+        attached = gpu->n_attached < GPU_ATTACHED_MAX ? malloc(sizeof(*attached)) : NULL;
+        if (!attached)
+                return -ENOMEM;
+        *attached = key;
+        if (!tsearch(attached, &context->attached, compare_attached))
+                return -ENOMEM;
+        (void)steal(attached);
+        context->n_attached++;
+        gpu->n_attached++;
+        return 0;
+}
+
+static void attached_remove(struct gpu *gpu, struct context *context, uint32_t id)
+{
+        const struct attached key = {.id = id};
+        struct attached *const *found = tfind(&key, &context->attached, compare_attached);
+        struct attached *attached = found ? *found : NULL;
+
+        if (!attached)
+                return;
+        tdelete(&key, &context->attached, compare_attached);
+        free(attached);
+        context->n_attached--;
+        gpu->n_attached--;
+}
+
+const struct resource *context_resource(struct gpu *gpu, uint32_t context_id, uint32_t resource_id)
+{
+        const struct attached key = {.id = resource_id};
+        const struct context *context = context_find(gpu, context_id);
+        const struct resource *resource = resource_find(gpu, resource_id);
+        struct attached *const *found = context ? tfind(&key, &context->attached, compare_attached) : NULL;
+
+        return resource && found && (*found)->serial == resource->serial ? resource : NULL;
 }
 
 /* ---- commands ---- */
@@ -140,6 +202,8 @@ COMMAND_HANDLER(handle_ctx_attach_resource)
         if (resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
                 r = blob_make_known(gpu, resource, command->context);
         if (r == 0)
+                r = attached_add(gpu, command->context, resource);
+        if (r == 0 && renderer->attach)
                 r = renderer->attach(renderer, command->context->id, resource->id);
         return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -151,8 +215,11 @@ COMMAND_HANDLER(handle_ctx_detach_resource)
 
         if (!resource)
                 return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        if (!resource->image)
-                renderer->detach(renderer, command->context->id, resource->id);
+        if (!resource->image) {
+                attached_remove(gpu, command->context, resource->id);
+                if (renderer->detach)
+                        renderer->detach(renderer, command->context->id, resource->id);
+        }
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 

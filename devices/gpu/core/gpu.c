@@ -135,7 +135,8 @@ void gpu_reset(struct gpu *gpu)
         while (remove_first(gpu))
                 ;
         for (unsigned i = 0; i < gpu->n_renderers; i++)
-                gpu->options.renderers[i]->reset(gpu->options.renderers[i]);
+                if (gpu->options.renderers[i]->reset)
+                        gpu->options.renderers[i]->reset(gpu->options.renderers[i]);
         pthread_mutex_unlock(&gpu->lock);
 }
 

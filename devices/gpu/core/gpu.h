@@ -28,7 +28,7 @@ struct gpu_ops {
         /* SHMEM_MAP and SHMEM_UNMAP in the region of host memory, without waiting: of @fd from its start. -ENOSPC: too
          * many are mapped. wait() is called once for each ticket, without the gpu's lock, and says whether the
          * front-end has done so. */
-        int (*map)(void *userdata, struct oriel_range range, int fd, uint64_t *ticket);
+        int (*map)(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket);
         int (*unmap)(void *userdata, struct oriel_range range, uint64_t *ticket); /* NULL: it is not waited for */
         int (*wait)(void *userdata, uint64_t ticket);
         /* The answer to a command that gpu_handle() kept. */

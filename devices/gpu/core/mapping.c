@@ -100,7 +100,9 @@ static int ask(struct gpu *gpu, struct asked *asked)
 {
         const struct gpu_ops *ops = gpu->options.ops;
         struct mapping *mapping = asked->mapping;
-        int r = asked->map ? ops->map(gpu->options.userdata, mapping->range, mapping->resource->blob.fd, &asked->ticket)
+        const struct gpu_blob *blob = &mapping->resource->blob;
+        enum oriel_access access = blob->read_only ? ORIEL_ACCESS_READ : ORIEL_ACCESS_READ_WRITE;
+        int r = asked->map ? ops->map(gpu->options.userdata, mapping->range, blob->fd, access, &asked->ticket)
                            : ops->unmap(gpu->options.userdata, mapping->range, &asked->ticket);
 
         if (r == 0)

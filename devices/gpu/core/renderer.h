@@ -23,6 +23,7 @@ struct gpu_blob {
         int fd; /* -1: none; the gpu's from now on */
         enum gpu_blob_type type;
         uint32_t map_info; /* VIRTIO_GPU_MAP_CACHE_ */
+        bool read_only;    /* the fd can't be mapped to write to */
 };
 
 struct gpu_blob_request {
@@ -55,6 +56,7 @@ struct gpu_renderer {
          * created. */
         int (*create_blob)(struct gpu_renderer *renderer, const struct gpu_blob_request *request, struct gpu_blob *out);
         void (*destroy_blob)(struct gpu_renderer *renderer, uint32_t resource_id);
+        /* NULL, as for the next and reset(): nothing is to be done. */
         int (*attach)(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id);
         void (*detach)(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id);
         /* 0: gpu_fence_signalled() comes when all that was submitted before on @ring is done. 1: it is. */

@@ -22,7 +22,7 @@ struct gpu_config_space {
 _Static_assert(sizeof(struct gpu_config_space) == 20, "VIRTIO 1.4, 5.7.4");
 
 /* What a driver may have of each at once. */
-enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20 };
+enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20, GPU_ATTACHED_MAX = 1 << 18 };
 #define GPU_PIXELS_MAX ((size_t)512 << 20)
 
 /* ---- resources: table.c, backing.c, resource.c ---- */
@@ -43,6 +43,7 @@ struct image;
 struct resource {
         struct gpu *gpu;
         uint32_t id;
+        uint64_t serial;     /* of no other, ever: an id may be given again */
         unsigned references; /* the table's, and a mapping's */
         bool named;          /* it is in the table */
         struct backing *backing;
@@ -78,6 +79,8 @@ size_t backing_write(struct gpu *gpu, const struct backing *backing, uint64_t of
 struct context {
         uint32_t id;
         struct gpu_renderer *renderer;
+        void *attached; /* a tree of resources' ids and serials */
+        unsigned n_attached;
 };
 
 struct context *context_find(struct gpu *gpu, uint32_t id);
@@ -86,6 +89,9 @@ int context_insert(struct gpu *gpu, struct context *context);
 /* And free it. */
 void context_delete(struct gpu *gpu, struct context *context);
 void contexts_remove_all(struct gpu *gpu);
+/* What a context's commands may name: the resource, if it is attached to it, or NULL. For renderers too, with the gpu's
+ * lock held, as in all calls to them; guest memory of it is valid until destroy_blob(). */
+const struct resource *context_resource(struct gpu *gpu, uint32_t context_id, uint32_t resource_id);
 
 /* ---- answers and fences: fence.c ---- */
 
@@ -171,7 +177,8 @@ struct gpu {
         pthread_mutex_t lock; /* of what follows */
         unsigned n_renderers;
         void *resources, *contexts, *mappings; /* trees of search.h, by id and by range */
-        unsigned n_resources, n_contexts, n_mappings;
+        unsigned n_resources, n_contexts, n_mappings, n_attached;
+        uint64_t last_serial;
         size_t pixels;           /* bytes of all images and scanouts */
         struct asked_list asked; /* of the front-end, oldest first */
         struct fences fences;

@@ -36,7 +36,8 @@ uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out)
 
         if (!resource)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        *resource = (struct resource){.gpu = gpu, .id = id, .references = 1, .named = true, .blob.fd = -1};
+        *resource = (struct resource){
+                .gpu = gpu, .id = id, .serial = ++gpu->last_serial, .references = 1, .named = true, .blob.fd = -1};
         if (!tsearch(resource, &gpu->resources, compare_resource_ids)) {
                 free(resource);
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -108,6 +109,8 @@ int context_insert(struct gpu *gpu, struct context *context)
 void context_delete(struct gpu *gpu, struct context *context)
 {
         tdelete(context, &gpu->contexts, compare_context_ids);
+        tdestroy(context->attached, free);
+        gpu->n_attached -= context->n_attached;
         gpu->n_contexts--;
         free(context);
 }

@@ -215,11 +215,6 @@ static int venus_create_fence(struct gpu_renderer *renderer, uint32_t context_id
         return error_of(virgl_renderer_context_create_fence(context_id, 0, ring, fence_id));
 }
 
-static void venus_reset(struct gpu_renderer *renderer)
-{
-        (void)renderer;
-}
-
 int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **out)
 {
         struct venus *venus = calloc(1, sizeof(*venus));
@@ -242,7 +237,6 @@ int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **
                 .attach = venus_attach,
                 .detach = venus_detach,
                 .create_fence = venus_create_fence,
-                .reset = venus_reset,
         };
         *out = &venus->renderer;
         return 0;

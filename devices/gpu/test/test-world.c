@@ -2,6 +2,7 @@
 #include "devices/gpu/test/test-world.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,7 +16,8 @@ static struct oriel_memory *world_memory(void *userdata)
         return oriel_memory_ref(world->memory);
 }
 
-static int note_request(struct world *world, bool map, struct oriel_range range, int fd, uint64_t *ticket)
+static int note_request(struct world *world, bool map, struct oriel_range range, int fd, enum oriel_access access,
+                        uint64_t *ticket)
 {
         struct stat attributes = {.st_ino = 0};
 
@@ -24,20 +26,20 @@ static int note_request(struct world *world, bool map, struct oriel_range range,
         assert_true(world->n_requests < REQUESTS_MAX);
         if (map)
                 assert_int_equal(fstat(fd, &attributes), 0);
-        world->requests[world->n_requests++] = (struct world_request){map, range, attributes.st_ino, !ticket};
+        world->requests[world->n_requests++] = (struct world_request){map, range, attributes.st_ino, !ticket, access};
         if (ticket)
                 *ticket = world->n_requests;
         return 0;
 }
 
-static int world_ask_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+static int world_ask_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
 {
-        return note_request(userdata, true, range, fd, ticket);
+        return note_request(userdata, true, range, fd, access, ticket);
 }
 
 static int world_ask_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
 {
-        return note_request(userdata, false, range, -1, ticket);
+        return note_request(userdata, false, range, -1, ORIEL_ACCESS_NONE, ticket);
 }
 
 static int world_wait(void *userdata, uint64_t ticket)
@@ -56,8 +58,24 @@ static void world_complete(void *userdata, struct gpu_token token, const void *a
         assert_true(size >= sizeof(info.hdr) && size <= sizeof(struct virtio_gpu_resp_edid));
         assert_true(world->n_done < DONE_MAX);
         memcpy(&info, answer, size < sizeof(info) ? size : sizeof(info));
+        pthread_mutex_lock(&world->lock);
         world->done[world->n_done++] = (struct world_done){(uintptr_t)token.chain, info.hdr.type, info.hdr.flags,
                                                            info.hdr.fence_id, info.map_info};
+        pthread_cond_broadcast(&world->more);
+        pthread_mutex_unlock(&world->lock);
+}
+
+bool world_await(struct world *world, unsigned n, unsigned ms)
+{
+        int64_t end = now_ms() + ms;
+        const struct timespec deadline = {end / 1000, end % 1000 * 1000000};
+        int r = 0;
+
+        pthread_mutex_lock(&world->lock);
+        while (r == 0 && world->n_done < n)
+                r = pthread_cond_clockwait(&world->more, &world->lock, CLOCK_MONOTONIC, &deadline);
+        pthread_mutex_unlock(&world->lock);
+        return r == 0;
 }
 
 static void world_mark_dirty(void *userdata, struct oriel_range guest)
@@ -65,7 +83,9 @@ static void world_mark_dirty(void *userdata, struct oriel_range guest)
         struct world *world = userdata;
 
         (void)guest;
+        pthread_mutex_lock(&world->lock);
         world->dirty++;
+        pthread_mutex_unlock(&world->lock);
 }
 
 static const struct gpu_ops world_ops = {
@@ -108,9 +128,12 @@ void world_open(struct world *world, const struct world_options *options)
         };
 
         *world = (struct world){.next_chain = 1};
+        pthread_mutex_init(&world->lock, NULL);
+        pthread_cond_init(&world->more, NULL);
         make_memory(world);
         if (!options->no_renderer)
                 gpu.renderers[0] = world->fake = fake_new();
+        gpu.renderers[options->no_renderer ? 0 : 1] = options->second;
         assert_int_equal(gpu_new(&gpu, &world->gpu), 0);
         gpu_set_features(world->gpu, gpu_features(world->gpu));
 }
@@ -118,6 +141,8 @@ void world_open(struct world *world, const struct world_options *options)
 void world_close(struct world *world)
 {
         gpu_free(world->gpu);
+        pthread_mutex_destroy(&world->lock);
+        pthread_cond_destroy(&world->more);
         for (unsigned i = 0; i < 2; i++)
                 munmap(world->host[i], GUEST_SIZE);
         oriel_memory_unref(world->memory);
@@ -161,14 +186,27 @@ uint32_t world_cursor(struct world *world, const void *command, size_t size, siz
 
 uint32_t world_create_context(struct world *world, uint32_t id, const char *name)
 {
+        return world_create_context_of(world, id, FAKE_CAPSET, name);
+}
+
+uint32_t world_create_context_of(struct world *world, uint32_t id, uint32_t capset_id, const char *name)
+{
         struct virtio_gpu_ctx_create create = {
                 .hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = id},
                 .nlen = (uint32_t)strlen(name),
-                .context_init = FAKE_CAPSET,
+                .context_init = capset_id,
         };
 
         memcpy(create.debug_name, name, strlen(name));
         return DO(world, create);
+}
+
+uint32_t world_attach(struct world *world, uint32_t context_id, uint32_t id)
+{
+        const struct virtio_gpu_ctx_resource attach = {
+                .hdr = {.type = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, .ctx_id = context_id}, .resource_id = id};
+
+        return DO(world, attach);
 }
 
 uint32_t world_create_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t blob_id, uint64_t size)

@@ -11,6 +11,7 @@
 #include "devices/gpu/test/fake.h"
 
 #include <linux/virtio_gpu.h>
+#include <pthread.h>
 
 #define PAGE        4096
 #define WINDOW_SIZE (UINT64_C(1) << 30)
@@ -28,6 +29,7 @@ struct world_request {
         struct oriel_range range;
         uint64_t inode; /* of the fd */
         bool forgotten; /* nobody waits */
+        enum oriel_access access;
 };
 
 struct world_done {
@@ -50,12 +52,15 @@ struct world {
         struct world_done done[DONE_MAX];
         unsigned n_done;
         unsigned dirty;
+        pthread_mutex_t lock; /* of these: a renderer may have threads */
+        pthread_cond_t more;
         uintptr_t next_chain;
 };
 
 struct world_options {
         unsigned outputs;
         bool no_renderer;
+        struct gpu_renderer *second; /* beside the fake one */
         const struct gpu_sink *const *sinks;
 };
 
@@ -76,7 +81,12 @@ uint32_t world_cursor(struct world *world, const void *command, size_t size, siz
                 did_type;                                                                                 \
         })
 
+/* Until @n commands have been completed later. False: they were not, within @ms. */
+bool world_await(struct world *world, unsigned n, unsigned ms);
+
 uint32_t world_create_context(struct world *world, uint32_t id, const char *name);
+uint32_t world_create_context_of(struct world *world, uint32_t id, uint32_t capset_id, const char *name);
+uint32_t world_attach(struct world *world, uint32_t context_id, uint32_t id);
 uint32_t world_create_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t blob_id, uint64_t size);
 uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t address,
                                  uint32_t length, uint64_t size);
