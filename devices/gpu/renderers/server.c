@@ -4,16 +4,13 @@
 
 #include "devices/gpu/renderers/venus.h"
 
-#include "base/cleanup.h"
-#include "base/fd.h"
+#include "devices/gpu/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SERVER "/usr/libexec/virgl_render_server"
@@ -33,31 +30,9 @@ static void run_server(const char *path, int fd)
 
 int venus_start_server(const char *path)
 {
-        int fds[2];
-
         if (!path)
                 path = SERVER;
         if (access(path, X_OK) < 0)
                 return -errno;
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-                return -errno;
-
-        _cleanup_(fd_closep) int theirs = fds[1];
-        pid_t pid = fork();
-
-        if (pid == 0) {
-                /* Nobody waits for it: the one that started it is not the one that goes on. */
-                if (fork() == 0)
-                        run_server(path, theirs);
-                _exit(0);
-        }
-        if (pid < 0) {
-                int error = -errno;
-
-                fd_close(fds[0]);
-                return error;
-        }
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-                ;
-        return fds[0];
+        return helper_start(run_server, path);
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/gpu/helper.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int helper_start(void (*run)(const char *path, int fd), const char *path)
+{
+        int fds[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+                return -errno;
+
+        _cleanup_(fd_closep) int ours = fds[0], theirs = fds[1];
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                /* The one that started it is not the one that goes on. */
+                if (fork() == 0)
+                        run(path, theirs);
+                _exit(0);
+        }
+        if (pid < 0)
+                return -errno;
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        return fd_take(&ours);
+}
