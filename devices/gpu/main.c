@@ -3,6 +3,7 @@
 /* oriel-gpu: what of it is not any device daemon's. */
 
 #include "daemon/daemon.h"
+#include "devices/gpu/crossdomain/crossdomain.h"
 #include "devices/gpu/device.h"
 #include "devices/gpu/options.h"
 #include "devices/gpu/renderers/venus.h"
@@ -11,11 +12,21 @@
 #include <errno.h>
 #include <string.h>
 
-static int server_fd = -1;
+static int server_fd = -1, broker_fd = -1;
 
-/* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
+static int start_broker(void)
+{
+        const char *path = gpu_command_line.wayland;
+
+        broker_fd = path ? wayland_broker_start(path) : -1;
+        return !path || broker_fd >= 0 ? STATUS_SUCCESS : fail("--wayland: %s: %s", path, strerror(-broker_fd));
+}
+
+/* What is outside of the sandbox, which has neither programs nor a GPU nor files. */
 static int check_files(void)
 {
+        if (start_broker() != STATUS_SUCCESS)
+                return STATUS_FAILURE;
         if (gpu_command_line.venus == GPU_OFF)
                 return STATUS_SUCCESS;
         server_fd = venus_start_server(gpu_command_line.render_server);
@@ -31,8 +42,12 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
 
         /* This build has none, and nobody has asked for it by name. */
         if (r == -ENOTSUP && gpu_command_line.venus == GPU_AUTO)
-                return 0;
-        return r;
+                r = 0;
+        if (r < 0)
+                return fail("Venus: %s",
+                            r == -ENOTSUP ? "this oriel-gpu was built without libvirglrenderer" : strerror(-r));
+        r = broker_fd < 0 ? 0 : crossdomain_new(broker_fd, *out ? out + 1 : out);
+        return r < 0 ? fail("--wayland: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
 static int new_device(const struct daemon_start *start, void **out)
@@ -50,12 +65,12 @@ static int new_device(const struct daemon_start *start, void **out)
                 .dialect = start->dialect,
         };
         struct gpu_device *device = NULL;
-        int r = make_renderers(start, options.gpu.renderers);
 
-        if (r < 0)
-                return fail("Venus: %s",
-                            r == -ENOTSUP ? "this oriel-gpu was built without libvirglrenderer" : strerror(-r));
-        r = gpu_device_new(&options, &device);
+        if (make_renderers(start, options.gpu.renderers) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+
+        int r = gpu_device_new(&options, &device);
+
         *out = device;
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }

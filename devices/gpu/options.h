@@ -16,6 +16,7 @@ struct gpu_command_line {
         unsigned max_mappings;
         unsigned venus; /* enum gpu_when */
         const char *render_server;
+        const char *wayland;
 
         unsigned width, height; /* of the resolution */
 };

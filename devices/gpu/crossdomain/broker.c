@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A process that connects to the compositor's socket whenever it is asked, and passes the connection on. The daemon
+ * can't do so itself: its root is empty in every mode of the sandbox but none, and an O_PATH descriptor of the socket
+ * would be of no use after the compositor's next start, when the path leads to another one. So the path, and connect(),
+ * stay outside: a process in the sandbox that was taken over can reach this one socket and no other.
+ *
+ * A request is an int, and so is its answer: 0 with the connection, or a negative errno. */
+
+#include "devices/gpu/crossdomain/crossdomain.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/syscalls.h"
+#include "devices/gpu/helper.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(sendmsg), SYSCALL(recvmsg), SYSCALL(poll));
+
+enum { ANSWER_MS = 1000 };
+
+union one_fd {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static bool broker_say(int broker, int what, int fd)
+{
+        struct iovec iov = {&what, sizeof(what)};
+        union one_fd control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+        if (fd >= 0) {
+                memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+                message.msg_control = &control;
+                message.msg_controllen = sizeof(control);
+        }
+        return sendmsg(broker, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(what);
+}
+
+/* It has no descriptor but the socket and standard error. */
+static void run_broker(const char *path, int broker)
+{
+        bool goes_on = dup2(broker, STDIN_FILENO) == STDIN_FILENO && close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
+        int request;
+
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        close(STDOUT_FILENO);
+        while (goes_on && read(STDIN_FILENO, &request, sizeof(request)) == sizeof(request)) {
+                int fd = oriel_socket_connect(path);
+
+                goes_on = broker_say(STDIN_FILENO, fd < 0 ? fd : 0, fd);
+                fd_close(fd);
+        }
+        _exit(0);
+}
+
+int wayland_broker_start(const char *path)
+{
+        _cleanup_(fd_closep) int first = oriel_socket_connect(path);
+
+        return first < 0 ? first : helper_start(run_broker, path);
+}
+
+int wayland_broker_connect(int *broker)
+{
+        struct pollfd answer = {.fd = *broker, .events = POLLIN};
+        union one_fd control;
+        int result, fd = -1;
+        struct iovec iov = {&result, sizeof(result)};
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+        if (!broker_say(*broker, 0, -1) || poll(&answer, 1, ANSWER_MS) != 1 ||
+            recvmsg(*broker, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(result)) {
+                *broker = fd_close(*broker);
+                return -EPIPE;
+        }
+        if (message.msg_controllen >= CMSG_LEN(sizeof(int)))
+                memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+        return result < 0 ? result : fd < 0 ? -EMFILE : fd;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_CROSSDOMAIN_CHANNEL_H
+#define DEVICES_GPU_CROSSDOMAIN_CHANNEL_H
+
+#include "devices/gpu/core/state.h"
+#include "devices/gpu/crossdomain/wire.h"
+
+#include <oriel/log.h>
+#include <sys/queue.h>
+
+/* What a context may have of descriptors that the guest has not made a blob of, and of pipes: two messages' worth. */
+#define CROSS_ITEMS_MAX (2 * CROSS_IDS_MAX)
+/* Of one image: four times what 16384 by 16384 pixels of 4 bytes would be is no image any more. */
+#define CROSS_IMAGE_MAX (UINT64_C(1) << 30)
+/* Every image has the same blob_id: it has no more to it than its size, which CREATE_BLOB says, and clients keep what
+ * they were told of a format and ask for as many images as they like. Ids of descriptors follow. */
+#define CROSS_IMAGE_ID 1
+#define CROSS_PAGE     4096
+
+/* A descriptor that the guest knows by an id. */
+struct cross_item {
+        uint32_t id; /* 0: free */
+        uint32_t type;
+        int fd;
+        struct gpu_blob blob; /* of CROSS_ID_BLOB, its fd aside */
+        uint64_t size;
+        /* Of CROSS_ID_WRITE_PIPE: bytes on their way to it, in a pipe of our own, whose ends nobody else has. */
+        int feed[2];
+        size_t pending;
+        bool hangs_up; /* when they are all there */
+};
+
+struct cross_fence {
+        TAILQ_ENTRY(cross_fence) entry;
+        uint64_t id;
+};
+
+/* A context: one client of the compositor. */
+struct cross_channel {
+        LIST_ENTRY(cross_channel) entry;
+        struct gpu *gpu;
+        struct oriel_log log;
+        uint32_t context_id;
+        bool has_begun;
+        struct {
+                uint32_t id;
+                const struct backing *memory; /* NULL: there is none, or none any more */
+        } rings[CROSS_RINGS];
+        int loop_fd;   /* the renderer's epoll: epoll_fd, and pipes that are written to */
+        int epoll_fd;  /* the socket and pipes that are read, which wait until the guest asks for a message */
+        int socket_fd; /* -1: no compositor, or none any more */
+        TAILQ_HEAD(, cross_fence) fences;
+        uint32_t last_id;
+        struct cross_item items[CROSS_ITEMS_MAX];
+};
+LIST_HEAD(cross_channel_list, cross_channel);
+
+/* Of events in loop_fd: a context, and 0 or an item of it. No context is 0. */
+static inline uint64_t cross_event(uint32_t context_id, uint32_t item_id)
+{
+        return (uint64_t)context_id << 32 | item_id;
+}
+
+/* ---- channel.c ---- */
+
+int cross_channel_new(struct gpu *gpu, uint32_t context_id, int loop_fd, struct cross_channel **out);
+void cross_channel_free(struct cross_channel *channel);
+/* @fd, which is taken, is the compositor. */
+int cross_channel_connect(struct cross_channel *channel, int fd);
+/* No more can be said to the compositor; the guest is told when it asks. */
+void cross_channel_end(struct cross_channel *channel);
+int cross_channel_add_fence(struct cross_channel *channel, uint64_t id);
+/* Write what has come to the ring, if the guest has asked for it. True: then *fence is to be signalled. */
+bool cross_channel_deliver(struct cross_channel *channel, uint64_t *fence);
+
+/* ---- item.c ---- */
+
+struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id);
+void cross_item_remove(struct cross_channel *channel, struct cross_item *item);
+/* A descriptor from the compositor, which is taken: the id for the guest, or CROSS_ID_NONE. */
+void cross_item_receive(struct cross_channel *channel, int fd, uint32_t *id, uint32_t *type, uint32_t *size);
+/* A new pipe that the guest reads by @id. Returns the end to write to, the caller's, or a negative errno. */
+int cross_item_new_pipe(struct cross_channel *channel, uint32_t id);
+/* The blob that CREATE_BLOB names by what was received. */
+int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out);
+/* What has come by a pipe, as a message. Returns its size, 0: nothing. */
+size_t cross_item_read(struct cross_channel *channel, uint32_t id, union cross_message *message);
+int cross_item_write(struct cross_channel *channel, uint32_t id, const void *data, size_t size, bool hang_up);
+/* The pipe takes bytes again. */
+void cross_item_flush(struct cross_channel *channel, uint32_t id);
+
+/* ---- image.c ---- */
+
+int cross_image_layout(uint32_t format, uint32_t width, uint32_t height, struct cross_image_requirements *out);
+
+/* ---- command.c ---- */
+
+/* Run @commands of @channel, one after the other up to the first that is wrong. @broker: see crossdomain.h. */
+int cross_submit(struct cross_channel *channel, int *broker, const void *commands, size_t size);
+
+#endif

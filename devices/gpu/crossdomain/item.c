@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What a guest knows by an id: files and pipes that the compositor has sent, and pipes that the guest has had made. A
+ * channel has a table of them, of a fixed size.
+ *
+ * The compositor holds the same open files as we do, and may change their flags, size and contents at any time. So none
+ * is mapped here, a file is looked at without asking its file system (filesystem_look()), and a pipe is written to by
+ * splice(), which does not wait whatever O_NONBLOCK says. That moves bytes out of a pipe of our own, whose size bounds
+ * what a compositor can leave lying. Of pipes that the guest reads, the reading end is ours alone.
+ *
+ * Not covered: a process that writes to such a pipe from memory that it serves itself holds the pipe's own lock, and
+ * whoever else uses that pipe waits. */
+
+#include "devices/gpu/crossdomain/channel.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "base/syscalls.h"
+#include "shmem/filesystem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(pipe2), SYSCALL(splice), SYSCALL(epoll_ctl), SYSCALL(fstatfs), SYSCALL_FCNTL(F_SETPIPE_SZ));
+
+#ifndef DMA_BUF_MAGIC
+#define DMA_BUF_MAGIC 0x444d4142
+#endif
+
+/* What may be on its way to a pipe: as much as Linux lets a pipe of an ordinary user have. */
+enum { FEED_SIZE = 1 << 20 };
+
+struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id)
+{
+        for (unsigned i = 0; i < CROSS_ITEMS_MAX; i++)
+                if (channel->items[i].id == id)
+                        return &channel->items[i];
+        return NULL;
+}
+
+void cross_item_remove(struct cross_channel *channel, struct cross_item *item)
+{
+        /* Closing is not enough: the compositor has the same open files. */
+        if (item->type == CROSS_ID_WRITE_PIPE)
+                epoll_ctl(channel->loop_fd, EPOLL_CTL_DEL, item->fd, NULL);
+        fd_close(item->fd);
+        fd_close_all(item->feed, ARRAY_SIZE(item->feed));
+        *item = (struct cross_item){.fd = -1, .feed = {-1, -1}};
+}
+
+/* The type for the guest. */
+static uint32_t item_classify(int fd, struct cross_item *item)
+{
+        int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
+        struct statx stat;
+        struct statfs fs;
+
+        if (flags < 0 || flags & O_PATH || filesystem_look(fd, &stat) < 0)
+                return CROSS_ID_NONE;
+        if (S_ISFIFO(stat.stx_mode))
+                return (flags & O_ACCMODE) == O_RDONLY ? CROSS_ID_NONE : CROSS_ID_WRITE_PIPE;
+
+        /* Only what is in memory has seals, and only the kernel's own has no type. */
+        bool shm = S_ISREG(stat.stx_mode) && seals >= 0;
+        bool dmabuf = !(stat.stx_mode & S_IFMT) && fstatfs(fd, &fs) == 0 && fs.f_type == DMA_BUF_MAGIC;
+
+        if (!(shm || dmabuf) || (flags & O_ACCMODE) == O_WRONLY || stat.stx_size == 0 || stat.stx_size > UINT32_MAX)
+                return CROSS_ID_NONE;
+        item->size = stat.stx_size;
+        item->blob = (struct gpu_blob){
+                .fd = -1,
+                .type = shm ? GPU_BLOB_SHM : GPU_BLOB_DMABUF,
+                .map_info = VIRTIO_GPU_MAP_CACHE_CACHED,
+                .read_only =
+                        (flags & O_ACCMODE) == O_RDONLY || (seals >= 0 && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)),
+        };
+        return CROSS_ID_BLOB;
+}
+
+static uint32_t next_id(struct cross_channel *channel)
+{
+        do {
+                channel->last_id++;
+                if (channel->last_id <= CROSS_IMAGE_ID || channel->last_id >= CROSS_READ_PIPE_START)
+                        channel->last_id = CROSS_IMAGE_ID + 1;
+        } while (cross_item_find(channel, channel->last_id));
+        return channel->last_id;
+}
+
+void cross_item_receive(struct cross_channel *channel, int fd, uint32_t *id, uint32_t *type, uint32_t *size)
+{
+        struct cross_item *item = cross_item_find(channel, 0);
+
+        *type = item ? item_classify(fd, item) : CROSS_ID_NONE;
+        if (*type == CROSS_ID_NONE) {
+                log_debug(&channel->log, "cross-domain: a descriptor from the compositor is nothing for a guest%s",
+                          item ? "" : ": it has too many");
+                fd_close(fd);
+                return;
+        }
+        item->id = *id = next_id(channel);
+        item->type = *type;
+        item->fd = fd;
+        *size = (uint32_t)item->size;
+}
+
+int cross_item_new_pipe(struct cross_channel *channel, uint32_t id)
+{
+        struct cross_item *item = cross_item_find(channel, 0);
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = id};
+        int fds[2];
+
+        if (id < CROSS_READ_PIPE_START || cross_item_find(channel, id))
+                return -EEXIST;
+        if (!item)
+                return -ENOSPC;
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        if (fd_set_nonblocking(fds[0], 1) < 0 || epoll_ctl(channel->epoll_fd, EPOLL_CTL_ADD, fds[0], &event) < 0) {
+                fd_close_all(fds, ARRAY_SIZE(fds));
+                return -ENOSPC;
+        }
+        item->id = id;
+        item->type = CROSS_ID_READ_PIPE;
+        item->fd = fds[0];
+        return fds[1];
+}
+
+/* Linux asks for whole pages: the last one of a file may end in it. */
+int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out)
+{
+        struct cross_item *item =
+                request->blob_id <= UINT32_MAX ? cross_item_find(channel, (uint32_t)request->blob_id) : NULL;
+        uint64_t most;
+
+        if (request->blob_id == 0 || !item || item->type != CROSS_ID_BLOB)
+                return -ENOENT;
+        if (!checked_round_up(item->size, CROSS_PAGE, &most) || request->size > most)
+                return -EINVAL;
+        *out = item->blob;
+        out->fd = fd_take(&item->fd);
+        cross_item_remove(channel, item);
+        return 0;
+}
+
+size_t cross_item_read(struct cross_channel *channel, uint32_t id, union cross_message *message)
+{
+        struct cross_item *item = cross_item_find(channel, id);
+        ssize_t n = item ? read(item->fd, message->read.data, sizeof(message->read.data)) : -1;
+
+        if (!item || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+                return 0;
+        n = n < 0 ? 0 : n;
+        message->read.head = (struct cross_read_write){
+                .header = {CROSS_READ, CROSS_CHANNEL_RING, htole16((uint16_t)(sizeof(message->read.head) + (size_t)n)),
+                           0},
+                .id = htole32(id),
+                .hang_up = htole32(n == 0),
+                .data_size = htole32((uint32_t)n),
+        };
+        if (n == 0)
+                cross_item_remove(channel, item);
+        return sizeof(message->read.head) + (size_t)n;
+}
+
+static int item_arm(struct cross_channel *channel, const struct cross_item *item, int operation)
+{
+        struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT,
+                                    .data.u64 = cross_event(channel->context_id, item->id)};
+
+        return epoll_ctl(channel->loop_fd, operation, item->fd, &event) < 0 ? -errno : 0;
+}
+
+/* Put it into the pipe of our own, where all of it must have room. */
+static int item_feed(struct cross_channel *channel, struct cross_item *item, const void *data, size_t size)
+{
+        bool first = item->feed[0] < 0;
+
+        if (first && pipe2(item->feed, O_CLOEXEC | O_NONBLOCK) < 0)
+                return -errno;
+        if (first)
+                fcntl(item->feed[1], F_SETPIPE_SZ, FEED_SIZE);
+        if (write(item->feed[1], data, size) != (ssize_t)size)
+                return -ENOSPC;
+        item->pending += size;
+        return item_arm(channel, item, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
+}
+
+int cross_item_write(struct cross_channel *channel, uint32_t id, const void *data, size_t size, bool hang_up)
+{
+        struct cross_item *item = id ? cross_item_find(channel, id) : NULL;
+        int r = 0;
+
+        if (!item || item->type != CROSS_ID_WRITE_PIPE || item->hangs_up)
+                return -ENOENT;
+        if (size > 0)
+                r = item_feed(channel, item, data, size);
+        item->hangs_up = hang_up;
+        if (r < 0 || (hang_up && item->pending == 0))
+                cross_item_remove(channel, item);
+        return r;
+}
+
+void cross_item_flush(struct cross_channel *channel, uint32_t id)
+{
+        struct cross_item *item = cross_item_find(channel, id);
+
+        if (!item || item->pending == 0)
+                return;
+
+        ssize_t n = splice(item->feed[0], NULL, item->fd, NULL, item->pending, SPLICE_F_NONBLOCK);
+        int r = n > 0 || (n < 0 && errno == EAGAIN) ? 0 : -EPIPE;
+
+        if (n > 0)
+                item->pending -= (size_t)n;
+        if (r == 0 && item->pending > 0)
+                r = item_arm(channel, item, EPOLL_CTL_MOD);
+        if (r < 0 || (item->pending == 0 && item->hangs_up))
+                cross_item_remove(channel, item);
+}
