@@ -58,7 +58,8 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
                 return r;
         resource->known_to |= bit;
         resource->blob = blob;
-        return 0;
+        gpu->blob_memory += blob.memory;
+        return gpu->blob_memory > GPU_BLOB_MEMORY_MAX ? -ENOMEM : 0;
 }
 
 /* What is wrong with it, before anything is made. */

@@ -24,6 +24,7 @@ struct gpu_blob {
         enum gpu_blob_type type;
         uint32_t map_info; /* VIRTIO_GPU_MAP_CACHE_ */
         bool read_only;    /* the fd can't be mapped to write to */
+        size_t memory;     /* of this process's that it takes, of which a driver may have GPU_BLOB_MEMORY_MAX */
 };
 
 struct gpu_blob_request {

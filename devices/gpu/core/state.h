@@ -24,6 +24,8 @@ _Static_assert(sizeof(struct gpu_config_space) == 20, "VIRTIO 1.4, 5.7.4");
 /* What a driver may have of each at once. */
 enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20, GPU_ATTACHED_MAX = 1 << 18 };
 #define GPU_PIXELS_MAX ((size_t)512 << 20)
+/* Of blobs whose memory is this process's: some thirty buffers of 4K. */
+#define GPU_BLOB_MEMORY_MAX ((size_t)1 << 30)
 
 /* ---- resources: table.c, backing.c, resource.c ---- */
 
@@ -180,6 +182,7 @@ struct gpu {
         unsigned n_resources, n_contexts, n_mappings, n_attached;
         uint64_t last_serial;
         size_t pixels;           /* bytes of all images and scanouts */
+        size_t blob_memory;      /* of blobs that say so */
         struct asked_list asked; /* of the front-end, oldest first */
         struct fences fences;
         struct scanouts *scanouts;

@@ -64,6 +64,7 @@ static void destroy_blob(struct resource *resource)
                 if (resource->known_to & 1U << i)
                         gpu->options.renderers[i]->destroy_blob(gpu->options.renderers[i], resource->id);
         fd_close(resource->blob.fd);
+        gpu->blob_memory -= resource->blob.memory;
 }
 
 void resource_forget_name(struct resource *resource)

@@ -10,8 +10,8 @@
 
 /* What a context may have of descriptors that the guest has not made a blob of, and of pipes: two messages' worth. */
 #define CROSS_ITEMS_MAX (2 * CROSS_IDS_MAX)
-/* Of one image: four times what 16384 by 16384 pixels of 4 bytes would be is no image any more. */
-#define CROSS_IMAGE_MAX (UINT64_C(1) << 30)
+/* Of one image: 16384 by 8192 pixels of 4 bytes. */
+#define CROSS_IMAGE_MAX (UINT64_C(512) << 20)
 /* Every image has the same blob_id: it has no more to it than its size, which CREATE_BLOB says, and clients keep what
  * they were told of a format and ask for as many images as they like. Ids of descriptors follow. */
 #define CROSS_IMAGE_ID 1

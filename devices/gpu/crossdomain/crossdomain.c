@@ -29,16 +29,8 @@
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(epoll_wait), SYSCALL(epoll_create1),
               SYSCALL(epoll_ctl), SYSCALL(eventfd2), SYSCALL_FCNTL(F_ADD_SEALS));
 
-/* Each channel takes a handful of descriptors; each image one, and memory of the host's, of which a guest may have as
- * much as a few dozen buffers of 4K take. */
-enum { CHANNELS_MAX = 256, IMAGES_MAX = 4096 };
-#define IMAGES_SIZE_MAX (UINT64_C(2) << 30)
-
-struct image_memory {
-        LIST_ENTRY(image_memory) entry;
-        uint32_t resource_id;
-        uint64_t size;
-};
+/* Each takes a thousand bytes, and descriptors: as many clients as one desk has. */
+enum { CHANNELS_MAX = 256 };
 
 struct crossdomain {
         struct gpu_renderer renderer;
@@ -48,10 +40,8 @@ struct crossdomain {
 
         pthread_mutex_t lock; /* of what follows */
         int broker;
-        unsigned n_channels, n_images;
-        uint64_t images_size;
+        unsigned n_channels;
         struct cross_channel_list channels;
-        LIST_HEAD(, image_memory) images;
 };
 
 static struct crossdomain *crossdomain_lock(struct gpu_renderer *renderer)
@@ -190,26 +180,18 @@ static int crossdomain_submit(struct gpu_renderer *renderer, uint32_t context_id
 }
 
 /* Of the host's memory, which the guest draws in and the compositor maps: neither can make it shorter for the other. */
-static int image_new(struct crossdomain *cross, const struct gpu_blob_request *request, struct gpu_blob *out)
+static int image_new(const struct gpu_blob_request *request, struct gpu_blob *out)
 {
-        if (cross->n_images == IMAGES_MAX || request->size > CROSS_IMAGE_MAX ||
-            request->size > IMAGES_SIZE_MAX - cross->images_size)
-                return -ENOMEM;
-
-        _cleanup_(freep) struct image_memory *image = malloc(sizeof(*image));
         _cleanup_(fd_closep) int fd = memfd_create("oriel-gpu-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         const off_t size = (off_t)((request->size + CROSS_PAGE - 1) & ~(uint64_t)(CROSS_PAGE - 1));
 
-        if (!image || fd < 0 || ftruncate(fd, size) < 0 ||
+        if (request->size > CROSS_IMAGE_MAX || fd < 0 || ftruncate(fd, size) < 0 ||
             fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -ENOMEM;
-        image->resource_id = request->resource_id;
-        image->size = request->size;
-        LIST_INSERT_HEAD(&cross->images, image, entry);
-        (void)steal(image);
-        cross->n_images++;
-        cross->images_size += request->size;
-        *out = (struct gpu_blob){.fd = fd_take(&fd), .type = GPU_BLOB_SHM, .map_info = VIRTIO_GPU_MAP_CACHE_CACHED};
+        *out = (struct gpu_blob){.fd = fd_take(&fd),
+                                 .type = GPU_BLOB_SHM,
+                                 .map_info = VIRTIO_GPU_MAP_CACHE_CACHED,
+                                 .memory = (size_t)size};
         return 0;
 }
 
@@ -223,7 +205,7 @@ static int crossdomain_create_blob(struct gpu_renderer *renderer, const struct g
         struct cross_channel *channel = find_channel(cross, request->context_id);
 
         return crossdomain_unlock(cross, request->blob_id == CROSS_IMAGE_ID
-                                                 ? image_new(cross, request, out)
+                                                 ? image_new(request, out)
                                                  : cross_item_take_blob(channel, request, out));
 }
 
@@ -231,21 +213,11 @@ static void crossdomain_destroy_blob(struct gpu_renderer *renderer, uint32_t res
 {
         struct crossdomain *cross = crossdomain_lock(renderer);
         struct cross_channel *channel;
-        struct image_memory *image;
 
         LIST_FOREACH(channel, &cross->channels, entry)
         for (unsigned i = 0; i < CROSS_RINGS; i++)
                 if (channel->rings[i].id == resource_id)
                         channel->rings[i].memory = NULL;
-        LIST_FOREACH(image, &cross->images, entry)
-        if (image->resource_id == resource_id)
-                break;
-        if (image) {
-                LIST_REMOVE(image, entry);
-                cross->n_images--;
-                cross->images_size -= image->size;
-                free(image);
-        }
         crossdomain_unlock(cross, 0);
 }
 
