@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-gpu as a process, with a driver in user space; Venus by the libvirglrenderer that is installed, without a GPU."""
+import fcntl
 import json
 import os
+import mmap
 import re
 import signal
+import socket
 import subprocess
+import threading
 import unittest
 
 from harness import ORIEL, Case, main, run, wait_for
@@ -12,6 +16,7 @@ from limits import LAST_RESORT
 
 ORIEL_GPU = os.environ["ORIEL_GPU"]
 GPU_DRIVER = os.environ["GPU_DRIVER"]
+WAYLAND_DRIVER = os.environ["WAYLAND_DRIVER"]
 SANDBOX = os.environ.get("SANDBOX", "on")
 VENUS = 4
 SERVER = "/usr/libexec/virgl_render_server"
@@ -24,6 +29,14 @@ def why_no_venus():
     if os.environ["HAS_VENUS"] != "on":
         return "built without libvirglrenderer"
     return None
+
+
+def command_line(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as file:
+            return file.read().split("\0")
+    except OSError:
+        return []
 
 
 def children(pid):
@@ -40,6 +53,63 @@ def render_servers():
         except OSError:
             pass
     return found
+
+
+class Compositor:
+    """What wayland-driver expects of one: it takes an image, and gives a file and a pipe. What it has seen is noted."""
+
+    KEYMAP = b"xkb_keymap { }"
+    CLIPBOARD = b"clipboard" * 10000
+
+    def __init__(self, path):
+        self.seen = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            with client:
+                client.settimeout(LAST_RESORT)
+                self.serve(client)
+
+    def serve(self, client):
+        data, fds, *_ = socket.recv_fds(client, 100, 28)
+        if not fds:
+            return # the attempt that the daemon makes when it starts
+        with mmap.mmap(fds[0], 0) as image:
+            self.seen.append((data, bytes(set(image[:])), len(image)))
+        keymap = os.memfd_create("keymap", os.MFD_ALLOW_SEALING)
+        os.write(keymap, self.KEYMAP)
+        fcntl.fcntl(keymap, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK)
+        reader, writer = os.pipe()
+        socket.send_fds(client, [b"keymap"], [keymap, writer])
+        for fd in keymap, writer, *fds:
+            os.close(fd)
+        data, fds, *_ = socket.recv_fds(client, 100, 28)
+        sender = threading.Thread(target=self.fill, args=(fds[0],), daemon=True)
+        sender.start()
+        with os.fdopen(reader, "rb") as file:
+            self.seen.append((data, file.read() == self.CLIPBOARD))
+        sender.join()
+
+    def fill(self, fd):
+        with os.fdopen(fd, "wb") as file:
+            file.write(self.CLIPBOARD)
+
+    def close(self):
+        if self.listener.fileno() < 0:
+            return
+        # What waits in accept() is woken.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(LAST_RESORT)
+        self.listener.close()
 
 
 class Gpu(Case):
@@ -147,9 +217,61 @@ class Gpu(Case):
         self.check(100, 100, 100, 4096)
 
     def test_conformance(self):
-        for options in ["--venus=off"], [] if why_no_venus() else ["--venus=on"]:
+        wayland = ["--venus=off", "--wayland", self.start_compositor()[1]]
+        for options in ["--venus=off"], wayland, [] if why_no_venus() else ["--venus=on"]:
             result = run(ORIEL, "conform", "backend", self.socket, "--", ORIEL_GPU, "--socket-path", self.socket, *options)
             self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def start_compositor(self):
+        path = self.path("wayland-0")
+        compositor = Compositor(path)
+        self.addCleanup(compositor.close)
+        return compositor, path
+
+    def check_wayland(self, compositor):
+        compositor.seen.clear()
+        result = run(WAYLAND_DRIVER, self.socket)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        size = len(Compositor.CLIPBOARD)
+        self.assertEqual(result.stdout, "image of 16384, 256 a row\nreceived keymap, 1 and 4\n"
+                         f"file of 14: {Compositor.KEYMAP.decode()}\ncopied {size}\nthe end: 0\n")
+        self.assertEqual(compositor.seen, [(b"image", b"g", 16384), (b"pipe", True)])
+
+    def test_wayland(self):
+        """In each sandbox, with the filter of system calls; a compositor that starts again is found."""
+        compositor, path = self.start_compositor()
+        for mode in "namespace", "chroot", "none":
+            if mode == "chroot" and os.geteuid() != 0 or mode != "none" and SANDBOX != "on":
+                continue
+            process = self.start_gpu("--venus=off", "--wayland", path, "--sandbox", mode)
+            for _ in range(2):
+                self.check_wayland(compositor)
+            compositor.close()
+            os.unlink(path)
+            self.assertEqual(run(WAYLAND_DRIVER, self.socket).returncode, 1)
+            compositor, path = self.start_compositor()
+            self.check_wayland(compositor)
+            status, said = self.end(process)
+            self.assertEqual(status, 0, said)
+            self.assertIn("cross-domain: the compositor: No such file or directory", said)
+
+    def test_wayland_that_there_is_not(self):
+        for path in self.path("none"), "x" * 200:
+            result = run(ORIEL_GPU, "--socket-path", self.socket, "--wayland", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f"--wayland: {path}: ", result.stderr)
+            self.assertFalse(os.path.exists(self.socket))
+
+    def test_wayland_broker_ends(self):
+        """Nothing is left when the daemon has ended, however it did."""
+        _, path = self.start_compositor()
+        def brokers():
+            return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if path in command_line(pid)]
+        process = self.start_gpu("--venus=off", "--wayland", path)
+        self.assertGreaterEqual(len(brokers()), 2)
+        process.kill()
+        process.wait(LAST_RESORT)
+        wait_for(lambda: not brokers(), "the broker's end")
 
     def test_once_and_signals(self):
         process = self.start_gpu("--once")
