@@ -121,6 +121,7 @@ int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer,
         if (!fence)
                 return 0;
         fence->origin = *origin;
+        fence->patient = ring_of(origin) < 64 && context->renderer->patient_rings >> ring_of(origin) & 1;
         fence->size = size;
         memcpy(fence->answer, answer, size);
         /* First, as it may be signalled before create_fence() returns. */
@@ -141,7 +142,7 @@ static bool has_of_queue(struct gpu *gpu, const void *queue)
         struct fence *fence;
 
         TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
-        if (fence->origin.token.queue == queue)
+        if (fence->origin.token.queue == queue && !fence->patient)
                 return true;
         return false;
 }

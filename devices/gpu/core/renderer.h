@@ -43,6 +43,9 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
 struct gpu_renderer {
         const char *name;
         uint32_t capset_id;
+        /* A bit for each of its contexts' rings whose fences wait for somebody else than the renderer: for ever, it may
+         * be, so that a queue that stops does not wait for them. */
+        uint64_t patient_rings;
 
         /* @gpu is for gpu_fence_signalled(), from now on. */
         int (*start)(struct gpu_renderer *renderer, struct gpu *gpu);

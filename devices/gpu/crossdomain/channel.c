@@ -4,9 +4,8 @@
  * which is armed for one event in the renderer's loop while a fence waits: so what the guest does not ask for stays
  * with the sender, and a flood costs nothing here.
  *
- * What is sent goes into the socket's own buffer, which is the bound for what a compositor leaves lying: a message of
- * at most 64 KiB goes in whole or not at all, and where it does not the connection ends. All is called with the
- * renderer's lock held. */
+ * What is sent goes into the socket's own buffer, which is the bound for what a compositor leaves lying: where a
+ * message does not go in whole, the connection ends. All is called with the renderer's lock held. */
 
 #include "devices/gpu/crossdomain/channel.h"
 

@@ -242,6 +242,7 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
         cross->renderer = (struct gpu_renderer){
                 .name = "cross-domain",
                 .capset_id = GPU_CAPSET_CROSS_DOMAIN,
+                .patient_rings = UINT64_C(1) << CROSS_CHANNEL_RING,
                 .start = crossdomain_start,
                 .free = crossdomain_free,
                 .get_capset = crossdomain_get_capset,

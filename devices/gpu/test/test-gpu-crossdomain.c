@@ -8,6 +8,7 @@
 #include "devices/gpu/test/test-world.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -674,6 +675,26 @@ static void test_fences(void **state)
         desk_close(&desk);
 }
 
+/* A queue that stops does not wait for what a compositor may say some day. */
+static void test_stop_with_fence(void **state)
+{
+        struct desk desk;
+        int64_t start;
+
+        (void)state;
+        desk_open(&desk);
+
+        int client = begin(&desk, 1);
+
+        ask(&desk, 1);
+        start = now_ms();
+        gpu_settle(desk.world.gpu, &desk.world, 2 * SOON);
+        assert_true(now_ms() - start < SOON);
+        assert_int_equal(desk.world.n_done, 1);
+        fd_close(client);
+        desk_close(&desk);
+}
+
 static void test_compositor_that_closes(void **state)
 {
         struct desk desk;
@@ -1136,6 +1157,7 @@ int main(void)
                 counted_test(test_compositor_that_never_reads),
                 counted_test(test_receive),
                 counted_test(test_fences),
+                counted_test(test_stop_with_fence),
                 counted_test(test_compositor_that_closes),
                 counted_test(test_ring_that_goes),
                 counted_test(test_received_blob),
