@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "daemon/daemon.h"
+#include "devices/gpu/display/socket.h"
 
 #include <errno.h>
 #include <linux/virtio_gpu.h>
@@ -36,6 +37,7 @@ struct gpu_device {
         struct gpu *gpu;
         struct oriel_backend *backend;
         struct oriel_worker *worker;
+        struct gpu_socket *socket; /* the front-end's window; NULL: it has none */
         struct oriel_log log;
         struct log_budget lines; /* that the gpu has logged of this session */
         size_t max_mappings;
@@ -102,6 +104,13 @@ static void gpu_mark_dirty(void *userdata, struct oriel_range guest)
         oriel_backend_mark_dirty(device->backend, guest);
 }
 
+static void gpu_config_changed(void *userdata)
+{
+        struct gpu_device *device = userdata;
+
+        oriel_backend_config_changed(device->backend, NULL);
+}
+
 static const struct gpu_ops gpu_ops = {
         .memory = gpu_memory,
         .map = gpu_map,
@@ -109,6 +118,7 @@ static const struct gpu_ops gpu_ops = {
         .wait = gpu_wait,
         .complete = gpu_complete,
         .mark_dirty = gpu_mark_dirty,
+        .config_changed = gpu_config_changed,
 };
 
 /* ---- how many mappings the front-end bears ---- */
@@ -263,6 +273,28 @@ static void reset(void *userdata)
         gpu_reset(device->gpu);
 }
 
+static void forget_socket(struct gpu_device *device)
+{
+        gpu_socket_free(device->socket);
+        device->socket = NULL;
+}
+
+static int message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
+{
+        struct gpu_device *device = userdata;
+
+        (void)payload;
+        (void)size;
+        if (request != ORIEL_FRONTEND_GPU_SET_SOCKET) {
+                fd_close(fd);
+                return -EOPNOTSUPP;
+        }
+        if (!(gpu_features(device->gpu) & ORIEL_FEATURE(VIRTIO_GPU_F_EDID)))
+                log_warning(&device->log, "the front-end has a window, and nothing is shown there without --outputs");
+        forget_socket(device);
+        return gpu_socket_new(device->gpu, &device->log, fd, &device->socket);
+}
+
 static int make_backend(struct gpu_device *device, const struct gpu_device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = options->gpu.window_size};
@@ -274,6 +306,7 @@ static int make_backend(struct gpu_device *device, const struct gpu_device_optio
                 .stop = stop,
                 .set_features = set_features,
                 .reset = reset,
+                .message = message,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),
@@ -348,7 +381,8 @@ void gpu_device_free(struct gpu_device *device)
 {
         if (!device)
                 return;
-        /* First, as it calls the gpu to the end; which then has nothing that it would ask the back-end for. */
+        forget_socket(device);
+        /* As it calls the gpu to the end; which then has nothing that it would ask the back-end for. */
         oriel_backend_free(device->backend);
         gpu_free(device->gpu);
         oriel_worker_free(device->worker);
@@ -361,6 +395,7 @@ int gpu_device_attach(struct gpu_device *device, int fd)
 {
         atomic_store(&device->lines.used, 0);
         device->tried = false;
+        forget_socket(device);
         oriel_backend_set_max_mappings(device->backend, device->max_mappings);
         return oriel_backend_attach(device->backend, fd);
 }

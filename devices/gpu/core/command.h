@@ -85,9 +85,10 @@ COMMAND_HANDLER(handle_submit_3d);
 /* image.c */
 COMMAND_HANDLER(handle_create_2d);
 COMMAND_HANDLER(handle_transfer_to_host_2d);
-/* scanout.c */
+/* display.c */
 COMMAND_HANDLER(handle_get_display_info);
 COMMAND_HANDLER(handle_get_edid);
+/* scanout.c */
 COMMAND_HANDLER(handle_set_scanout);
 COMMAND_HANDLER(handle_set_scanout_blob);
 COMMAND_HANDLER(handle_flush);

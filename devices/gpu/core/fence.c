@@ -147,7 +147,7 @@ static bool has_of_queue(struct gpu *gpu, const void *queue)
         return false;
 }
 
-void gpu_settle(struct gpu *gpu, void *queue, unsigned ms)
+void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
 {
         int64_t end = now_ms() + ms;
         const struct timespec deadline = {end / 1000, end % 1000 * 1000000};

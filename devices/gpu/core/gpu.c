@@ -38,6 +38,7 @@ int gpu_new(const struct gpu_options *options, struct gpu **out)
         gpu->options = *options;
         memset(gpu->options.renderers, 0, sizeof(gpu->options.renderers));
         gpu->scanouts = scanouts;
+        displays_init(gpu);
         TAILQ_INIT(&gpu->asked);
         TAILQ_INIT(&gpu->fences.waiting);
         pthread_mutex_init(&gpu->lock, NULL);
@@ -132,12 +133,22 @@ void gpu_reset(struct gpu *gpu)
         blob_mappings_forget(gpu);
         contexts_remove_all(gpu);
         fences_complete(gpu, 0);
+        displays_answer(gpu, NULL);
+        gpu->displays.told = false;
         while (remove_first(gpu))
                 ;
         for (unsigned i = 0; i < gpu->n_renderers; i++)
                 if (gpu->options.renderers[i]->reset)
                         gpu->options.renderers[i]->reset(gpu->options.renderers[i]);
         pthread_mutex_unlock(&gpu->lock);
+}
+
+void gpu_settle(struct gpu *gpu, void *queue, unsigned ms)
+{
+        pthread_mutex_lock(&gpu->lock);
+        displays_answer(gpu, queue);
+        pthread_mutex_unlock(&gpu->lock);
+        fences_settle(gpu, queue, ms);
 }
 
 struct gpu_counts gpu_count(struct gpu *gpu)

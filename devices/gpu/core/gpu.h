@@ -47,9 +47,8 @@ struct gpu_options {
         struct oriel_log log;
         uint64_t window_size;
         unsigned outputs;                                  /* 0 to 16 */
-        unsigned width, height;                            /* of each */
+        unsigned width, height;                            /* of each, unless gpu_set_displays() says */
         struct gpu_renderer *renderers[GPU_RENDERERS_MAX]; /* which the gpu takes, unless this fails */
-        const struct gpu_sink *const *sinks; /* what shows the outputs, NULL-terminated; borrowed; NULL: nothing */
 };
 
 /* Of each command, and of what follows its fixed part: what is larger is refused. */
@@ -74,6 +73,20 @@ int gpu_set_config(struct gpu *gpu, struct oriel_range range, const void *data);
 enum gpu_queue { GPU_CONTROL_QUEUE, GPU_CURSOR_QUEUE };
 ssize_t gpu_handle(struct gpu *gpu, enum gpu_queue queue, const void *command, size_t size, void *answer, size_t room,
                    struct gpu_token token);
+
+/* How an output is to be, as whoever shows it says. */
+#define GPU_OUTPUTS_MAX 16
+#define GPU_EDID_MAX    1024
+struct gpu_display {
+        uint32_t enabled; /* 0 or 1: no padding, as they are compared byte for byte */
+        uint32_t x, y, width, height;
+        uint32_t edid_size; /* 0: the gpu makes one */
+        uint8_t edid[GPU_EDID_MAX];
+};
+
+/* All GPU_OUTPUTS_MAX of them, copied; NULL: as the options have it. The driver is told by its configuration space, or
+ * by the answers that wait for this: struct gpu_sink, ask. */
+void gpu_set_displays(struct gpu *gpu, const struct gpu_display *displays);
 
 /* Wait for what the front-end was asked for, and complete the commands that wait for that. */
 void gpu_await_mappings(struct gpu *gpu);

@@ -5,7 +5,6 @@
  * memory. The driver's cursor is taken from its resource likewise. */
 
 #include "devices/gpu/core/command.h"
-#include "devices/gpu/core/edid.h"
 #include "devices/gpu/core/sink.h"
 
 #include "base/cleanup.h"
@@ -31,8 +30,7 @@ struct scanout {
 
 struct scanouts {
         unsigned n;
-        uint32_t width, height; /* that are preferred */
-        const struct gpu_sink *const *sinks;
+        const struct gpu_sink *sinks[GPU_SINKS_MAX + 1]; /* NULL-terminated */
         struct scanout outputs[VIRTIO_GPU_MAX_SCANOUTS];
 };
 
@@ -43,9 +41,6 @@ int scanouts_new(const struct gpu_options *options, struct scanouts **out)
         if (!scanouts)
                 return -ENOMEM;
         scanouts->n = MIN(options->outputs, (unsigned)VIRTIO_GPU_MAX_SCANOUTS);
-        scanouts->width = options->width;
-        scanouts->height = options->height;
-        scanouts->sinks = options->sinks;
         *out = scanouts;
         return 0;
 }
@@ -62,8 +57,7 @@ static struct gpu_frame frame_of(const struct scanout *scanout)
         return (struct gpu_frame){scanout->pixels, scanout->rect.width, scanout->rect.height, scanout->rect.width};
 }
 
-#define EACH_SINK(sink, scanouts) \
-        for (const struct gpu_sink *const *at = (scanouts)->sinks, *sink; at && (sink = *at); at++)
+#define EACH_SINK(sink, scanouts) for (const struct gpu_sink *const *at = (scanouts)->sinks, *sink; (sink = *at); at++)
 
 static void show(struct scanouts *scanouts, unsigned output)
 {
@@ -107,6 +101,82 @@ void scanouts_reset(struct gpu *gpu)
 {
         for (unsigned i = 0; i < gpu->scanouts->n; i++)
                 turn_off(gpu, i);
+}
+
+int gpu_add_sink(struct gpu *gpu, const struct gpu_sink *sink)
+{
+        struct scanouts *scanouts = gpu->scanouts;
+        unsigned n = 0;
+
+        pthread_mutex_lock(&gpu->lock);
+        while (scanouts->sinks[n])
+                n++;
+        if (n < GPU_SINKS_MAX)
+                scanouts->sinks[n] = sink;
+        for (unsigned i = 0; n < GPU_SINKS_MAX && sink->set && i < scanouts->n; i++) {
+                struct gpu_frame frame = frame_of(&scanouts->outputs[i]);
+
+                if (frame.pixels)
+                        sink->set(sink->userdata, i, &frame);
+        }
+        if (n < GPU_SINKS_MAX && gpu->displays.told && sink->ask)
+                sink->ask(sink->userdata);
+        pthread_mutex_unlock(&gpu->lock);
+        return n < GPU_SINKS_MAX ? 0 : -ENOSPC;
+}
+
+void gpu_remove_sink(struct gpu *gpu, const struct gpu_sink *sink)
+{
+        const struct gpu_sink **from = gpu->scanouts->sinks, **to = from;
+
+        pthread_mutex_lock(&gpu->lock);
+        for (; *from; from++)
+                if (*from != sink)
+                        *to++ = *from;
+        *to = NULL;
+        pthread_mutex_unlock(&gpu->lock);
+}
+
+bool scanouts_ask(struct gpu *gpu)
+{
+        bool asked = false;
+
+        EACH_SINK(sink, gpu->scanouts)
+        if (sink->ask && sink->ask(sink->userdata))
+                asked = true;
+        return asked;
+}
+
+bool gpu_output_size(struct gpu *gpu, unsigned output, uint32_t *width, uint32_t *height)
+{
+        pthread_mutex_lock(&gpu->lock);
+
+        struct gpu_frame frame = frame_of(&gpu->scanouts->outputs[output]);
+
+        pthread_mutex_unlock(&gpu->lock);
+        *width = frame.width;
+        *height = frame.height;
+        return frame.pixels;
+}
+
+static bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height)
+{
+        return range_within((struct oriel_range){rect.x, rect.width}, width) &&
+               range_within((struct oriel_range){rect.y, rect.height}, height);
+}
+
+bool gpu_copy_output(struct gpu *gpu, unsigned output, struct gpu_rect rect, uint32_t *to, uint32_t stride)
+{
+        pthread_mutex_lock(&gpu->lock);
+
+        struct gpu_frame frame = frame_of(&gpu->scanouts->outputs[output]);
+        bool there = frame.pixels && rect_within(rect, frame.width, frame.height);
+
+        for (uint32_t y = 0; there && y < rect.height; y++)
+                memcpy(to + (size_t)y * stride, frame.pixels + (size_t)(rect.y + y) * frame.stride + rect.x,
+                       (size_t)rect.width * 4);
+        pthread_mutex_unlock(&gpu->lock);
+        return there;
 }
 
 /* ---- pixels ---- */
@@ -184,39 +254,9 @@ static bool read_pixels(const struct resource *resource, const struct layout *la
 
 /* ---- commands ---- */
 
-COMMAND_HANDLER(handle_get_display_info)
-{
-        struct virtio_gpu_resp_display_info *answer = (void *)command->answer;
-
-        for (unsigned i = 0; i < gpu->scanouts->n; i++) {
-                answer->pmodes[i].r.width = htole32(gpu->scanouts->width);
-                answer->pmodes[i].r.height = htole32(gpu->scanouts->height);
-                answer->pmodes[i].enabled = htole32(1);
-        }
-        return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
-}
-
-COMMAND_HANDLER(handle_get_edid)
-{
-        struct virtio_gpu_resp_edid *answer = (void *)command->answer;
-        uint32_t output = le32toh(command->fixed.get_edid.scanout);
-
-        if (output >= gpu->scanouts->n)
-                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-        answer->size = htole32(EDID_SIZE);
-        edid_make(answer->edid, gpu->scanouts->width, gpu->scanouts->height, output);
-        return VIRTIO_GPU_RESP_OK_EDID;
-}
-
 static struct gpu_rect take_rect(const struct virtio_gpu_rect *from)
 {
         return (struct gpu_rect){le32toh(from->x), le32toh(from->y), le32toh(from->width), le32toh(from->height)};
-}
-
-static bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height)
-{
-        return range_within((struct oriel_range){rect.x, rect.width}, width) &&
-               range_within((struct oriel_range){rect.y, rect.height}, height);
 }
 
 static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resource *resource,

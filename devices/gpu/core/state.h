@@ -128,6 +128,8 @@ void answer_begin(void *answer, uint32_t type, const struct origin *origin);
 int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer, size_t size);
 /* Of one context, or all for 0: complete what waits. */
 void fences_complete(struct gpu *gpu, uint32_t context_id);
+/* Of one queue: wait at most @ms for them, and complete what is left. Without the gpu's lock. */
+void fences_settle(struct gpu *gpu, const void *queue, unsigned ms);
 
 /* ---- mappings: mapping.c ---- */
 
@@ -165,6 +167,23 @@ void scanouts_free(struct scanouts *scanouts);
 void scanouts_reset(struct gpu *gpu);
 /* @resource is about to go. */
 void scanouts_forget(struct gpu *gpu, const struct resource *resource);
+/* Have what shows the outputs say how they are to be. False: nothing does. */
+bool scanouts_ask(struct gpu *gpu);
+
+/* ---- how outputs are to be: display.c ---- */
+
+struct question;
+TAILQ_HEAD(question_list, question);
+
+struct displays {
+        struct gpu_display known[GPU_OUTPUTS_MAX];
+        bool told; /* the driver, of those */
+        struct question_list questions;
+};
+
+void displays_init(struct gpu *gpu);
+/* Answer those of the driver's questions that wait, with what is known: of one queue, or all for NULL. */
+void displays_answer(struct gpu *gpu, const void *queue);
 
 /* ---- all of it ---- */
 
@@ -187,6 +206,7 @@ struct gpu {
         struct asked_list asked; /* of the front-end, oldest first */
         struct fences fences;
         struct scanouts *scanouts;
+        struct displays displays;
 };
 
 #endif

@@ -659,63 +659,12 @@ static void sink_move_cursor(void *userdata, unsigned output, uint32_t x, uint32
         shown->cursor.y = y;
 }
 
-static void open_with_sink(struct world *world, struct shown *shown, struct gpu_sink *sink,
-                           const struct gpu_sink **sinks)
+static void open_with_sink(struct world *world, struct shown *shown, struct gpu_sink *sink)
 {
         *shown = (struct shown){.sets = 0};
-        *sink = (struct gpu_sink){shown, sink_set, sink_update, sink_set_cursor, sink_move_cursor};
-        sinks[0] = sink;
-        sinks[1] = NULL;
-        world_open(world, &(struct world_options){.outputs = 2, .sinks = sinks});
+        *sink = (struct gpu_sink){shown, sink_set, sink_update, sink_set_cursor, sink_move_cursor, NULL};
+        world_open(world, &(struct world_options){.outputs = 2, .sink = sink});
 }
-
-static uint32_t create_image(struct world *world, uint32_t id, uint32_t format, uint32_t width, uint32_t height)
-{
-        const struct virtio_gpu_resource_create_2d create = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_2D},
-                                                             .resource_id = id,
-                                                             .format = format,
-                                                             .width = width,
-                                                             .height = height};
-
-        return DO(world, create);
-}
-
-static uint32_t attach_backing(struct world *world, uint32_t id, uint64_t address, uint32_t length)
-{
-        const struct {
-                struct virtio_gpu_resource_attach_backing attach;
-                struct virtio_gpu_mem_entry entry;
-        } command = {{.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING}, .resource_id = id, .nr_entries = 1},
-                     {address, length, 0}};
-
-        return DO(world, command);
-}
-
-static uint32_t transfer(struct world *world, uint32_t id, struct virtio_gpu_rect rect, uint64_t offset)
-{
-        const struct virtio_gpu_transfer_to_host_2d command = {
-                .hdr = {.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D}, .r = rect, .offset = offset, .resource_id = id};
-
-        return DO(world, command);
-}
-
-static uint32_t set_scanout(struct world *world, uint32_t output, uint32_t id, struct virtio_gpu_rect rect)
-{
-        const struct virtio_gpu_set_scanout command = {
-                .hdr = {.type = VIRTIO_GPU_CMD_SET_SCANOUT}, .r = rect, .scanout_id = output, .resource_id = id};
-
-        return DO(world, command);
-}
-
-static uint32_t flush(struct world *world, uint32_t id, struct virtio_gpu_rect rect)
-{
-        const struct virtio_gpu_resource_flush command = {
-                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH}, .r = rect, .resource_id = id};
-
-        return DO(world, command);
-}
-
-#define RECT(x, y, width, height) ((struct virtio_gpu_rect){x, y, width, height})
 
 static void test_images(void **state)
 {
@@ -723,23 +672,23 @@ static void test_images(void **state)
 
         (void)state;
         world_open(&world, &two_outputs);
-        assert_int_equal(create_image(&world, 1, 2, 0, 4), BAD);
-        assert_int_equal(create_image(&world, 1, 2, 4, 16385), BAD);
-        assert_int_equal(create_image(&world, 1, 99, 4, 4), BAD);
-        assert_int_equal(create_image(&world, 1, 2, 16384, 16384), NO_MEMORY);
-        assert_int_equal(create_image(&world, 1, 2, 64, 64), OK);
-        assert_int_equal(create_image(&world, 1, 2, 64, 64), NO_RESOURCE);
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), BAD);
-        assert_int_equal(attach_backing(&world, 2, GUEST, PAGE), NO_RESOURCE);
-        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
-        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), UNSPEC);
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
-        assert_int_equal(transfer(&world, 1, RECT(1, 0, 64, 64), 0), BAD);
-        assert_int_equal(transfer(&world, 1, RECT(UINT32_MAX, 0, 2, 1), 0), BAD);
-        assert_int_equal(transfer(&world, 1, RECT(0, UINT32_MAX, 1, 2), 0), BAD);
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 4), BAD);
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 2), UINT64_MAX - 3), BAD);
-        assert_int_equal(transfer(&world, 2, RECT(0, 0, 1, 1), 0), NO_RESOURCE);
+        assert_int_equal(world_create_image(&world, 1, 2, 0, 4), BAD);
+        assert_int_equal(world_create_image(&world, 1, 2, 4, 16385), BAD);
+        assert_int_equal(world_create_image(&world, 1, 99, 4, 4), BAD);
+        assert_int_equal(world_create_image(&world, 1, 2, 16384, 16384), NO_MEMORY);
+        assert_int_equal(world_create_image(&world, 1, 2, 64, 64), OK);
+        assert_int_equal(world_create_image(&world, 1, 2, 64, 64), NO_RESOURCE);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 64), 0), BAD);
+        assert_int_equal(world_attach_backing(&world, 2, GUEST, PAGE), NO_RESOURCE);
+        assert_int_equal(world_attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
+        assert_int_equal(world_attach_backing(&world, 1, GUEST, 64 * 64 * 4), UNSPEC);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
+        assert_int_equal(world_transfer(&world, 1, RECT(1, 0, 64, 64), 0), BAD);
+        assert_int_equal(world_transfer(&world, 1, RECT(UINT32_MAX, 0, 2, 1), 0), BAD);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, UINT32_MAX, 1, 2), 0), BAD);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 64), 4), BAD);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 2), UINT64_MAX - 3), BAD);
+        assert_int_equal(world_transfer(&world, 2, RECT(0, 0, 1, 1), 0), NO_RESOURCE);
 
         const struct virtio_gpu_resource_detach_backing detach = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING}, .resource_id = 1};
@@ -751,8 +700,8 @@ static void test_images(void **state)
         assert_int_equal(world_unref(&world, 1), OK);
         /* The room of what went is there again. */
         for (int i = 0; i < 3; i++) {
-                assert_int_equal(create_image(&world, 1, 2, 16384, 8192 - 1), OK);
-                assert_int_equal(create_image(&world, 2, 2, 16384, 2), NO_MEMORY);
+                assert_int_equal(world_create_image(&world, 1, 2, 16384, 8192 - 1), OK);
+                assert_int_equal(world_create_image(&world, 2, 2, 16384, 2), NO_MEMORY);
                 assert_int_equal(world_unref(&world, 1), OK);
         }
         world_close(&world);
@@ -774,20 +723,19 @@ static void test_formats(void **state)
                 {VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM, {0x44, 0x33, 0x22, 0x11}},
                 {VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM, {0x44, 0x33, 0x22, 0x11}},
         };
-        const struct gpu_sink *sinks[2];
         struct gpu_sink sink;
         struct shown shown;
         struct world world;
 
         (void)state;
         for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-                open_with_sink(&world, &shown, &sink, sinks);
+                open_with_sink(&world, &shown, &sink);
                 memcpy(world_at(&world, GUEST), rows[i].bytes, 4);
-                assert_int_equal(create_image(&world, 1, rows[i].format, 1, 1), OK);
-                assert_int_equal(attach_backing(&world, 1, GUEST, 4), OK);
-                assert_int_equal(transfer(&world, 1, RECT(0, 0, 1, 1), 0), OK);
-                assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 1, 1)), OK);
-                assert_int_equal(flush(&world, 1, RECT(0, 0, 1, 1)), OK);
+                assert_int_equal(world_create_image(&world, 1, rows[i].format, 1, 1), OK);
+                assert_int_equal(world_attach_backing(&world, 1, GUEST, 4), OK);
+                assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 1, 1), 0), OK);
+                assert_int_equal(world_set_scanout(&world, 0, 1, RECT(0, 0, 1, 1)), OK);
+                assert_int_equal(world_flush(&world, 1, RECT(0, 0, 1, 1)), OK);
                 assert_int_equal(shown.first, 0x44112233);
                 world_close(&world);
         }
@@ -795,39 +743,38 @@ static void test_formats(void **state)
 
 static void test_outputs(void **state)
 {
-        const struct gpu_sink *sinks[2];
         struct gpu_sink sink;
         struct shown shown;
         struct world world;
 
         (void)state;
-        open_with_sink(&world, &shown, &sink, sinks);
-        assert_int_equal(create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
-        assert_int_equal(attach_backing(&world, 1, GUEST, 100 * 50 * 4), OK);
+        open_with_sink(&world, &shown, &sink);
+        assert_int_equal(world_create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
+        assert_int_equal(world_attach_backing(&world, 1, GUEST, 100 * 50 * 4), OK);
         for (uint32_t i = 0; i < 100 * 50; i++)
                 memcpy((uint8_t *)world_at(&world, GUEST) + i * 4, &i, 4);
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 100, 50), 0), OK);
-        assert_int_equal(set_scanout(&world, 2, 1, RECT(0, 0, 100, 50)), NO_SCANOUT);
-        assert_int_equal(set_scanout(&world, 0, 7, RECT(0, 0, 100, 50)), NO_RESOURCE);
-        assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 101, 50)), BAD);
-        assert_int_equal(set_scanout(&world, 0, 1, RECT(0, 0, 0, 50)), BAD);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 100, 50), 0), OK);
+        assert_int_equal(world_set_scanout(&world, 2, 1, RECT(0, 0, 100, 50)), NO_SCANOUT);
+        assert_int_equal(world_set_scanout(&world, 0, 7, RECT(0, 0, 100, 50)), NO_RESOURCE);
+        assert_int_equal(world_set_scanout(&world, 0, 1, RECT(0, 0, 101, 50)), BAD);
+        assert_int_equal(world_set_scanout(&world, 0, 1, RECT(0, 0, 0, 50)), BAD);
         assert_int_equal(shown.sets + shown.offs, 0);
         /* A part of it, and the whole. */
-        assert_int_equal(set_scanout(&world, 0, 1, RECT(10, 20, 30, 10)), OK);
-        assert_int_equal(set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
+        assert_int_equal(world_set_scanout(&world, 0, 1, RECT(10, 20, 30, 10)), OK);
+        assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
         assert_int_equal(shown.sets, 2);
         /* Outside of the first one's part; then a corner of it. */
-        assert_int_equal(flush(&world, 1, RECT(0, 0, 10, 50)), OK);
+        assert_int_equal(world_flush(&world, 1, RECT(0, 0, 10, 50)), OK);
         assert_int_equal(shown.updates, 1);
-        assert_int_equal(set_scanout(&world, 1, 0, RECT(0, 0, 0, 0)), OK);
+        assert_int_equal(world_set_scanout(&world, 1, 0, RECT(0, 0, 0, 0)), OK);
         assert_int_equal(shown.offs, 1);
-        assert_int_equal(flush(&world, 1, RECT(35, 25, 65, 25)), OK);
+        assert_int_equal(world_flush(&world, 1, RECT(35, 25, 65, 25)), OK);
         assert_int_equal(shown.updates, 2);
         assert_true(shown.rect.x == 25 && shown.rect.y == 5 && shown.rect.width == 5 && shown.rect.height == 5);
         assert_int_equal(shown.first, 25 * 100 + 35);
         assert_int_equal(shown.last, 29 * 100 + 39);
-        assert_int_equal(flush(&world, 1, RECT(1, 0, 100, 50)), BAD);
-        assert_int_equal(flush(&world, 7, RECT(0, 0, 1, 1)), NO_RESOURCE);
+        assert_int_equal(world_flush(&world, 1, RECT(1, 0, 100, 50)), BAD);
+        assert_int_equal(world_flush(&world, 7, RECT(0, 0, 1, 1)), NO_RESOURCE);
         /* What is shown goes. */
         assert_int_equal(world_unref(&world, 1), OK);
         assert_int_equal(shown.offs, 2);
@@ -846,14 +793,13 @@ static void test_blob_as_output(void **state)
                 .strides = {80},
                 .offsets = {16},
         };
-        const struct gpu_sink *sinks[2];
         struct virtio_gpu_set_scanout_blob wrong;
         struct gpu_sink sink;
         struct shown shown;
         struct world world;
 
         (void)state;
-        open_with_sink(&world, &shown, &sink, sinks);
+        open_with_sink(&world, &shown, &sink);
         assert_int_equal(DO(&world, set), NO_RESOURCE);
         assert_int_equal(world_create_guest_blob(&world, 0, 1, GUEST, PAGE, 16 + 80 * 7 + 64), OK);
 #define WRONG_SCANOUT(type, field, value) \
@@ -872,7 +818,7 @@ static void test_blob_as_output(void **state)
         assert_int_equal(DO(&world, set), OK);
         *(uint32_t *)world_at(&world, GUEST + 16) = 0x123456;
         *(uint32_t *)world_at(&world, GUEST + 16 + 80 * 7 + 60) = 0x654321;
-        assert_int_equal(flush(&world, 1, RECT(0, 0, 16, 8)), OK);
+        assert_int_equal(world_flush(&world, 1, RECT(0, 0, 16, 8)), OK);
         assert_int_equal(shown.first, 0x123456);
         assert_int_equal(shown.last, 0x654321);
         WRONG_SCANOUT(OK, resource_id, 0);
@@ -887,22 +833,21 @@ static void test_cursor(void **state)
                                                   .resource_id = 1,
                                                   .hot_x = 5,
                                                   .hot_y = 6};
-        const struct gpu_sink *sinks[2];
         struct gpu_sink sink;
         struct shown shown;
         struct world world;
 
         (void)state;
-        open_with_sink(&world, &shown, &sink, sinks);
+        open_with_sink(&world, &shown, &sink);
         assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_RESOURCE);
-        assert_int_equal(create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 32), OK);
+        assert_int_equal(world_create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 32), OK);
         update.resource_id = 2;
         assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_RESOURCE);
         update.resource_id = 1;
-        assert_int_equal(create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 64), OK);
-        assert_int_equal(attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
+        assert_int_equal(world_create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 64), OK);
+        assert_int_equal(world_attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
         *(uint32_t *)world_at(&world, GUEST + (64 * 64 - 1) * 4) = 0xaabbccdd;
-        assert_int_equal(transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
+        assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
         /* Linux gives no room for an answer. */
         assert_int_equal(world_cursor(&world, &update, sizeof(update), 0), 0);
         assert_int_equal(shown.cursors, 1);

@@ -58,9 +58,14 @@ static void world_complete(void *userdata, struct gpu_token token, const void *a
         assert_true(size >= sizeof(info.hdr) && size <= sizeof(struct virtio_gpu_resp_edid));
         assert_true(world->n_done < DONE_MAX);
         memcpy(&info, answer, size < sizeof(info) ? size : sizeof(info));
+
+        struct world_done *done = &world->done[world->n_done];
+
         pthread_mutex_lock(&world->lock);
-        world->done[world->n_done++] = (struct world_done){(uintptr_t)token.chain, info.hdr.type, info.hdr.flags,
-                                                           info.hdr.fence_id, info.map_info};
+        *done = (struct world_done){(uintptr_t)token.chain, info.hdr.type, info.hdr.flags,
+                                    info.hdr.fence_id,      info.map_info, {0}};
+        memcpy(done->answer, answer, size);
+        world->n_done++;
         pthread_cond_broadcast(&world->more);
         pthread_mutex_unlock(&world->lock);
 }
@@ -88,6 +93,35 @@ static void world_mark_dirty(void *userdata, struct oriel_range guest)
         pthread_mutex_unlock(&world->lock);
 }
 
+static void world_config_changed(void *userdata)
+{
+        struct world *world = userdata;
+
+        pthread_mutex_lock(&world->lock);
+        world->n_events++;
+        pthread_mutex_unlock(&world->lock);
+}
+
+static unsigned read_locked(struct world *world, const unsigned *n)
+{
+        pthread_mutex_lock(&world->lock);
+
+        unsigned now = *n;
+
+        pthread_mutex_unlock(&world->lock);
+        return now;
+}
+
+unsigned world_n_done(struct world *world)
+{
+        return read_locked(world, &world->n_done);
+}
+
+unsigned world_n_events(struct world *world)
+{
+        return read_locked(world, &world->n_events);
+}
+
 static const struct gpu_ops world_ops = {
         .memory = world_memory,
         .map = world_ask_map,
@@ -95,6 +129,7 @@ static const struct gpu_ops world_ops = {
         .wait = world_wait,
         .complete = world_complete,
         .mark_dirty = world_mark_dirty,
+        .config_changed = world_config_changed,
 };
 
 static void make_memory(struct world *world)
@@ -124,7 +159,6 @@ void world_open(struct world *world, const struct world_options *options)
                 .outputs = options->outputs,
                 .width = 640,
                 .height = 480,
-                .sinks = options->sinks,
         };
 
         *world = (struct world){.next_chain = 1};
@@ -136,6 +170,8 @@ void world_open(struct world *world, const struct world_options *options)
         gpu.renderers[options->no_renderer ? 0 : 1] = options->second;
         assert_int_equal(gpu_new(&gpu, &world->gpu), 0);
         gpu_set_features(world->gpu, gpu_features(world->gpu));
+        if (options->sink)
+                assert_int_equal(gpu_add_sink(world->gpu, options->sink), 0);
 }
 
 void world_close(struct world *world)
@@ -278,4 +314,50 @@ uint32_t world_unref(struct world *world, uint32_t id)
                                                         .resource_id = id};
 
         return DO(world, unref);
+}
+
+uint32_t world_create_image(struct world *world, uint32_t id, uint32_t format, uint32_t width, uint32_t height)
+{
+        const struct virtio_gpu_resource_create_2d create = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_2D},
+                                                             .resource_id = id,
+                                                             .format = format,
+                                                             .width = width,
+                                                             .height = height};
+
+        return DO(world, create);
+}
+
+uint32_t world_attach_backing(struct world *world, uint32_t id, uint64_t address, uint32_t length)
+{
+        const struct {
+                struct virtio_gpu_resource_attach_backing attach;
+                struct virtio_gpu_mem_entry entry;
+        } command = {{.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING}, .resource_id = id, .nr_entries = 1},
+                     {address, length, 0}};
+
+        return DO(world, command);
+}
+
+uint32_t world_transfer(struct world *world, uint32_t id, struct virtio_gpu_rect rect, uint64_t offset)
+{
+        const struct virtio_gpu_transfer_to_host_2d command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D}, .r = rect, .offset = offset, .resource_id = id};
+
+        return DO(world, command);
+}
+
+uint32_t world_set_scanout(struct world *world, uint32_t output, uint32_t id, struct virtio_gpu_rect rect)
+{
+        const struct virtio_gpu_set_scanout command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SET_SCANOUT}, .r = rect, .scanout_id = output, .resource_id = id};
+
+        return DO(world, command);
+}
+
+uint32_t world_flush(struct world *world, uint32_t id, struct virtio_gpu_rect rect)
+{
+        const struct virtio_gpu_resource_flush command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH}, .r = rect, .resource_id = id};
+
+        return DO(world, command);
 }

@@ -37,6 +37,7 @@ struct world_done {
         uint32_t type, flags;
         uint64_t fence_id;
         uint32_t map_info;
+        uint8_t answer[sizeof(struct virtio_gpu_resp_edid)];
 };
 
 struct world {
@@ -50,7 +51,8 @@ struct world {
         int submit_error, answer;
         /* Commands that were completed later. */
         struct world_done done[DONE_MAX];
-        unsigned n_done;
+        unsigned n_done;   /* where a thread completes: world_n_done() */
+        unsigned n_events; /* of the configuration space: world_n_events() */
         unsigned dirty;
         pthread_mutex_t lock; /* of these: a renderer may have threads */
         pthread_cond_t more;
@@ -61,13 +63,16 @@ struct world_options {
         unsigned outputs;
         bool no_renderer;
         struct gpu_renderer *second; /* beside the fake one */
-        const struct gpu_sink *const *sinks;
+        const struct gpu_sink *sink;
 };
 
 void world_open(struct world *world, const struct world_options *options);
 void world_close(struct world *world);
 /* Guest memory at @address, of @size bytes that are in one region. */
 void *world_at(struct world *world, uint64_t address);
+
+unsigned world_n_done(struct world *world);
+unsigned world_n_events(struct world *world);
 
 /* The type of the answer, whose @size bytes go to @answer; 0: it comes later. */
 uint32_t world_command(struct world *world, const void *command, size_t size, void *answer, size_t room);
@@ -94,5 +99,14 @@ uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint3
 uint32_t world_map(struct world *world, uint32_t id, uint64_t offset);
 uint32_t world_unmap(struct world *world, uint32_t id);
 uint32_t world_unref(struct world *world, uint32_t id);
+
+/* ---- 2D ---- */
+
+#define RECT(x, y, width, height) ((struct virtio_gpu_rect){x, y, width, height})
+uint32_t world_create_image(struct world *world, uint32_t id, uint32_t format, uint32_t width, uint32_t height);
+uint32_t world_attach_backing(struct world *world, uint32_t id, uint64_t address, uint32_t length);
+uint32_t world_transfer(struct world *world, uint32_t id, struct virtio_gpu_rect rect, uint64_t offset);
+uint32_t world_set_scanout(struct world *world, uint32_t output, uint32_t id, struct virtio_gpu_rect rect);
+uint32_t world_flush(struct world *world, uint32_t id, struct virtio_gpu_rect rect);
 
 #endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* How outputs are to be: GET_DISPLAY_INFO and GET_EDID (VIRTIO 1.4, 5.7.6.8). Where a sink knows it, as the window of a
+ * VMM does, it is asked each time that the driver asks, and the command waits for gpu_set_displays(): the driver asks
+ * after the VMM has told it of a change, so an older answer would be the wrong one. A change that no question waits for
+ * is an event of the configuration space. */
+
+#include "devices/gpu/core/command.h"
+#include "devices/gpu/core/edid.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
+
+/* A command that waits. */
+struct question {
+        TAILQ_ENTRY(question) entry;
+        struct origin origin;
+        uint32_t type; /* VIRTIO_GPU_CMD_ */
+        unsigned output;
+};
+
+static void set_known(struct gpu *gpu, const struct gpu_display *displays)
+{
+        const struct gpu_display preferred = {.enabled = 1, .width = gpu->options.width, .height = gpu->options.height};
+
+        for (unsigned i = 0; i < GPU_OUTPUTS_MAX; i++)
+                gpu->displays.known[i] = displays ? displays[i] : preferred;
+}
+
+void displays_init(struct gpu *gpu)
+{
+        TAILQ_INIT(&gpu->displays.questions);
+        set_known(gpu, NULL);
+}
+
+/* ---- answers ---- */
+
+static void fill_info(const struct gpu *gpu, struct virtio_gpu_resp_display_info *answer)
+{
+        for (unsigned i = 0; i < MIN(gpu->options.outputs, (unsigned)GPU_OUTPUTS_MAX); i++) {
+                const struct gpu_display *display = &gpu->displays.known[i];
+
+                answer->pmodes[i].r = (struct virtio_gpu_rect){htole32(display->x), htole32(display->y),
+                                                               htole32(display->width), htole32(display->height)};
+                answer->pmodes[i].enabled = htole32(display->enabled);
+        }
+}
+
+static void fill_edid(const struct gpu *gpu, unsigned output, struct virtio_gpu_resp_edid *answer)
+{
+        const struct gpu_display *display = &gpu->displays.known[output];
+
+        answer->size = htole32(display->edid_size ? display->edid_size : EDID_SIZE);
+        if (display->edid_size)
+                memcpy(answer->edid, display->edid, display->edid_size);
+        else
+                edid_make(answer->edid, display->width, display->height, output);
+}
+
+/* True: it waits. */
+static bool ask(struct gpu *gpu, const struct command *command, unsigned output)
+{
+        struct question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
+
+        gpu->displays.told = true;
+        if (!question)
+                return false;
+        *question = (struct question){
+                .origin = command->origin, .type = le32toh(command->fixed.header.type), .output = output};
+        TAILQ_INSERT_TAIL(&gpu->displays.questions, question, entry);
+        return true;
+}
+
+COMMAND_HANDLER(handle_get_display_info)
+{
+        if (ask(gpu, command, 0))
+                return 0;
+        fill_info(gpu, (void *)command->answer);
+        return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
+}
+
+COMMAND_HANDLER(handle_get_edid)
+{
+        uint32_t output = le32toh(command->fixed.get_edid.scanout);
+
+        if (output >= gpu->options.outputs)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        if (ask(gpu, command, output))
+                return 0;
+        fill_edid(gpu, output, (void *)command->answer);
+        return VIRTIO_GPU_RESP_OK_EDID;
+}
+
+static void question_answer(struct gpu *gpu, const struct question *question)
+{
+        struct virtio_gpu_resp_display_info info = {.pmodes = {{.enabled = 0}}};
+        struct virtio_gpu_resp_edid edid = {.size = 0};
+        const bool of_edid = question->type == VIRTIO_GPU_CMD_GET_EDID;
+        void *answer = of_edid ? (void *)&edid : &info;
+
+        if (of_edid)
+                fill_edid(gpu, question->output, &edid);
+        else
+                fill_info(gpu, &info);
+        answer_begin(answer, of_edid ? VIRTIO_GPU_RESP_OK_EDID : VIRTIO_GPU_RESP_OK_DISPLAY_INFO, &question->origin);
+        gpu->options.ops->complete(gpu->options.userdata, question->origin.token, answer,
+                                   of_edid ? sizeof(edid) : sizeof(info));
+}
+
+void displays_answer(struct gpu *gpu, const void *queue)
+{
+        struct question *question, *next;
+
+        for (question = TAILQ_FIRST(&gpu->displays.questions); question; question = next) {
+                next = TAILQ_NEXT(question, entry);
+                if (queue && question->origin.token.queue != queue)
+                        continue;
+                TAILQ_REMOVE(&gpu->displays.questions, question, entry);
+                question_answer(gpu, question);
+                free(question);
+        }
+}
+
+/* ---- changes ---- */
+
+static void raise_event(struct gpu *gpu)
+{
+        pthread_mutex_lock(&gpu->config_lock);
+        gpu->config.known.events_read |= htole32(VIRTIO_GPU_EVENT_DISPLAY);
+        pthread_mutex_unlock(&gpu->config_lock);
+        if (gpu->options.ops->config_changed)
+                gpu->options.ops->config_changed(gpu->options.userdata);
+}
+
+void gpu_set_displays(struct gpu *gpu, const struct gpu_display *displays)
+{
+        struct gpu_display before[GPU_OUTPUTS_MAX];
+
+        pthread_mutex_lock(&gpu->lock);
+        memcpy(before, gpu->displays.known, sizeof(before));
+        set_known(gpu, displays);
+
+        const bool waited = !TAILQ_EMPTY(&gpu->displays.questions);
+        /* That a window has gone is no wish of its user's. */
+        const bool news = displays && gpu->displays.told && memcmp(before, gpu->displays.known, sizeof(before)) != 0;
+
+        displays_answer(gpu, NULL);
+        pthread_mutex_unlock(&gpu->lock);
+        if (news && !waited)
+                raise_event(gpu);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What a viewer has not shown yet. The functions of its sink come with the gpu's lock held; they note sizes and
+ * rectangles under the viewer's own lock, which nobody holds over more than that, and wake its thread. That thread
+ * takes the notes, and then has pixels copied by gpu_copy_output(), so it never shows an older frame than there is.
+ *
+ * Lock order: the gpu's, then the viewer's. The thread calls the gpu with neither. */
+
+#include "devices/gpu/display/viewer.h"
+
+#include "base/fd.h"
+#include "base/syscalls.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/param.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(read), SYSCALL(write), SYSCALL(poll));
+
+static void wake(struct viewer *viewer)
+{
+        const uint64_t one = 1;
+
+        /* A full counter wakes as well. */
+        if (write(viewer->wake_fd, &one, sizeof(one)) < 0)
+                return;
+}
+
+/* The least rectangle around both. */
+static struct gpu_rect rect_union(struct gpu_rect a, struct gpu_rect b)
+{
+        if (a.height == 0)
+                return b;
+
+        const uint32_t x = MIN(a.x, b.x), y = MIN(a.y, b.y);
+        const uint32_t right = MAX(a.x + a.width, b.x + b.width), bottom = MAX(a.y + a.height, b.y + b.height);
+
+        return (struct gpu_rect){x, y, right - x, bottom - y};
+}
+
+/* ---- what the gpu calls ---- */
+
+static void note_set(void *userdata, unsigned output, const struct gpu_frame *frame)
+{
+        struct viewer *viewer = userdata;
+        struct viewer_output *note = &viewer->outputs[output];
+
+        pthread_mutex_lock(&viewer->lock);
+        note->resized = true;
+        note->width = frame ? frame->width : 0;
+        note->height = frame ? frame->height : 0;
+        note->damage = (struct gpu_rect){0, 0, note->width, note->height};
+        pthread_mutex_unlock(&viewer->lock);
+        wake(viewer);
+}
+
+static void note_update(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
+{
+        struct viewer *viewer = userdata;
+        struct gpu_rect *damage = &viewer->outputs[output].damage;
+
+        (void)frame;
+        pthread_mutex_lock(&viewer->lock);
+        *damage = rect_union(*damage, rect);
+        pthread_mutex_unlock(&viewer->lock);
+        wake(viewer);
+}
+
+static void note_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
+{
+        struct viewer *viewer = userdata;
+        struct viewer_output *note = &viewer->outputs[output];
+
+        pthread_mutex_lock(&viewer->lock);
+        note->cursor_changed = true;
+        note->cursor = *cursor;
+        if (cursor->pixels) {
+                memcpy(note->cursor_pixels, cursor->pixels, sizeof(note->cursor_pixels));
+                note->cursor.pixels = note->cursor_pixels;
+        }
+        pthread_mutex_unlock(&viewer->lock);
+        wake(viewer);
+}
+
+static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
+{
+        struct viewer *viewer = userdata;
+
+        pthread_mutex_lock(&viewer->lock);
+        viewer->outputs[output].cursor_moved = true;
+        viewer->outputs[output].cursor.x = x;
+        viewer->outputs[output].cursor.y = y;
+        pthread_mutex_unlock(&viewer->lock);
+        wake(viewer);
+}
+
+static bool note_question(void *userdata)
+{
+        struct viewer *viewer = userdata;
+        bool answers;
+
+        pthread_mutex_lock(&viewer->lock);
+        answers = viewer->answers;
+        viewer->asked |= answers;
+        pthread_mutex_unlock(&viewer->lock);
+        wake(viewer);
+        return answers;
+}
+
+/* ---- what its thread calls ---- */
+
+bool viewer_ends(struct viewer *viewer)
+{
+        bool end;
+
+        pthread_mutex_lock(&viewer->lock);
+        end = viewer->end;
+        pthread_mutex_unlock(&viewer->lock);
+        return end;
+}
+
+bool viewer_asked(struct viewer *viewer)
+{
+        bool asked;
+
+        pthread_mutex_lock(&viewer->lock);
+        asked = viewer->asked;
+        viewer->asked = false;
+        pthread_mutex_unlock(&viewer->lock);
+        return asked;
+}
+
+void viewer_answers_no_more(struct viewer *viewer)
+{
+        pthread_mutex_lock(&viewer->lock);
+        viewer->answers = false;
+        pthread_mutex_unlock(&viewer->lock);
+}
+
+bool viewer_take(struct viewer *viewer, unsigned output, struct viewer_output *out)
+{
+        struct viewer_output *note = &viewer->outputs[output];
+        bool any;
+
+        pthread_mutex_lock(&viewer->lock);
+        any = note->resized || note->damage.height || note->cursor_changed || note->cursor_moved;
+        if (any) {
+                *out = *note;
+                out->cursor.pixels = note->cursor.pixels ? out->cursor_pixels : NULL;
+                note->resized = note->cursor_changed = note->cursor_moved = false;
+                note->damage.height = 0;
+        }
+        pthread_mutex_unlock(&viewer->lock);
+        return any;
+}
+
+/* ---- its life ---- */
+
+static int viewer_start_thread(struct viewer *viewer, void *(*run)(void *), void *userdata)
+{
+        sigset_t all, before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+
+        int r = -pthread_create(&viewer->thread, NULL, run, userdata);
+
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        viewer->started = r == 0;
+        return r;
+}
+
+int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*run)(void *userdata), void *userdata)
+{
+        *viewer = (struct viewer){
+                .gpu = gpu,
+                .sink = {viewer, note_set, note_update, note_cursor, note_move, note_question},
+                .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                .answers = answers,
+                .outputs = calloc(GPU_OUTPUTS_MAX, sizeof(*viewer->outputs)),
+        };
+        pthread_mutex_init(&viewer->lock, NULL);
+
+        int r = viewer->wake_fd < 0 ? -errno : viewer->outputs ? 0 : -ENOMEM;
+
+        if (r == 0)
+                r = gpu_add_sink(gpu, &viewer->sink);
+        if (r == 0)
+                r = viewer_start_thread(viewer, run, userdata);
+        if (r < 0)
+                viewer_stop(viewer);
+        return r;
+}
+
+void viewer_stop(struct viewer *viewer)
+{
+        if (!viewer->gpu)
+                return;
+        gpu_remove_sink(viewer->gpu, &viewer->sink);
+        pthread_mutex_lock(&viewer->lock);
+        viewer->end = true;
+        pthread_mutex_unlock(&viewer->lock);
+        if (viewer->started) {
+                wake(viewer);
+                pthread_join(viewer->thread, NULL);
+        }
+        pthread_mutex_destroy(&viewer->lock);
+        fd_close(viewer->wake_fd);
+        free(viewer->outputs);
+        *viewer = (struct viewer){.gpu = NULL};
+}
