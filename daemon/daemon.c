@@ -6,7 +6,8 @@
  *  stage                    what the process may still do when it has ended
  *  1 options                all that its user may
  *  2 inherited descriptors  the same, with those that it was given for a purpose alone
- *  3 signals, log, limits   the same; SIGINT, SIGTERM and SIGHUP come by a descriptor
+ *  3 signals, log, limits   the same; SIGINT, SIGTERM and SIGHUP come by a descriptor, SIGUSR1 too if the device has
+ *                           a use for it
  *  4 rehearsal, if asked    the same: a process of its own has tried stages 6 and 7
  *  5 socket, pid file       the same; from here on others know that it is there
  *  6 sandbox                see the device's root directory and nothing else of the host, no processes, no network
@@ -43,6 +44,7 @@
 #include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -275,6 +277,19 @@ static int attach(const struct daemon_device *device, void *object, int fd)
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 
+/* Take one from @signals. True: it asks for an end. */
+static bool take_signal(const struct daemon_device *device, void *object, int signals)
+{
+        struct signalfd_siginfo info;
+
+        if (read(signals, &info, sizeof(info)) != sizeof(info))
+                return false;
+        if (signal_asks_end(info.ssi_signo))
+                return true;
+        device->signalled(object);
+        return false;
+}
+
 /* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
  * already. */
 static int loop(const struct daemon_device *device, void *object, int listener, int signals)
@@ -293,8 +308,10 @@ static int loop(const struct daemon_device *device, void *object, int listener, 
                         return STATUS_SUCCESS;
                 if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                         continue;
-                if (fds[0].revents)
+                if (fds[0].revents && take_signal(device, object, signals))
                         return STATUS_SUCCESS;
+                if (fds[0].revents)
+                        continue;
                 if (connection >= 0 || fds[2].revents) {
                         oriel_backend_dispatch(backend);
                         continue;
@@ -360,7 +377,7 @@ static int run(const struct daemon_device *device)
         if (inherited_locks_keep(&files.locks, daemon_options.fd) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         ignore_signals();
-        signals = signals_open();
+        signals = device->signalled ? signals_open_and(SIGUSR1) : signals_open();
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
         if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||

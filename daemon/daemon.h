@@ -52,6 +52,8 @@ struct daemon_device {
         int (*attach)(void *device, int fd);
         /* The device's end of the session, which the frame dispatches. NULL: the device is that. */
         struct oriel_backend *(*backend)(void *device);
+        /* SIGUSR1 has come; on the dispatching thread. NULL: that signal does what it does to any process. */
+        void (*signalled)(void *device);
         void (*free_device)(void *device); /* NULL is accepted */
 };
 

@@ -16,6 +16,7 @@
 #include "daemon/id_range.h"
 #include "program/report.h"
 #include "program/sanitized.h"
+#include "program/signals.h"
 
 #include <cap-ng.h>
 #include <errno.h>
@@ -491,7 +492,7 @@ int sandbox_supervise(pid_t pid, int signals)
                 if (n <= 0 || !fds[1].revents || read(signals, &info, sizeof(info)) != sizeof(info))
                         continue;
                 kill(pid, (int)info.ssi_signo);
-                if (expiry < 0)
+                if (expiry < 0 && signal_asks_end(info.ssi_signo))
                         expiry = now_ms() + ASKED_MS;
         }
         while (waitpid(pid, &status, 0) < 0)

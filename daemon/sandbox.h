@@ -30,8 +30,8 @@ const char *sandbox_check(const struct sandbox_options *options);
  * words already. */
 pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd);
 
-/* Wait for @pid, handing on the signals that @signals, a signalfd, says; ten seconds after one it is killed, and a
- * second later not waited for any more. The exit status. */
+/* Wait for @pid, handing on the signals that @signals, a signalfd, says; ten seconds after one that asks for an end it
+ * is killed, and a second later not waited for any more. The exit status. */
 int sandbox_supervise(pid_t pid, int signals);
 
 /* Keep those capabilities that @options names. 0 or a negative errno. */

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/signalfd.h>
 
 static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
@@ -44,4 +45,21 @@ int signals_open_for(const int *numbers, size_t n, sigset_t *before)
 int signals_open(void)
 {
         return signals_open_for(asking, ARRAY_SIZE(asking), NULL);
+}
+
+int signals_open_and(int number)
+{
+        int numbers[ARRAY_SIZE(asking) + 1];
+
+        memcpy(numbers, asking, sizeof(asking));
+        numbers[ARRAY_SIZE(asking)] = number;
+        return signals_open_for(numbers, ARRAY_SIZE(numbers), NULL);
+}
+
+bool signal_asks_end(uint32_t number)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+                if ((uint32_t)asking[i] == number)
+                        return true;
+        return false;
 }

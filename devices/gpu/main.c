@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "devices/gpu/crossdomain/crossdomain.h"
 #include "devices/gpu/device.h"
+#include "devices/gpu/display/picture.h"
 #include "devices/gpu/options.h"
 #include "devices/gpu/renderers/venus.h"
 #include "program/report.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 
 static int server_fd = -1, broker_fd = -1;
+static struct picture *picture;
 
 static int start_broker(void)
 {
@@ -22,11 +24,20 @@ static int start_broker(void)
         return !path || broker_fd >= 0 ? STATUS_SUCCESS : fail("--wayland: %s: %s", path, strerror(-broker_fd));
 }
 
-/* What is outside of the sandbox, which has neither programs nor a GPU nor files. */
-static int check_files(void)
+/* In the sandbox nothing can be opened. */
+static int open_picture(void)
 {
-        if (start_broker() != STATUS_SUCCESS)
-                return STATUS_FAILURE;
+        const char *path = gpu_command_line.screenshot;
+        int r = path ? picture_open(path, gpu_command_line.outputs, &picture) : 0;
+
+        if (r == -ENOTSUP)
+                return fail("--screenshot: this oriel-gpu was built without libpng");
+        return r < 0 ? fail("--screenshot=%s: %s", path, strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
+static int start_server(void)
+{
         if (gpu_command_line.venus == GPU_OFF)
                 return STATUS_SUCCESS;
         server_fd = venus_start_server(gpu_command_line.render_server);
@@ -34,6 +45,15 @@ static int check_files(void)
                 return STATUS_SUCCESS;
         return fail("the render server %s: %s (its package is virgl-server; --venus=off does without)",
                     gpu_command_line.render_server ? gpu_command_line.render_server : "", strerror(-server_fd));
+}
+
+static int check_files(void)
+{
+        int status = open_picture();
+
+        if (status == STATUS_SUCCESS)
+                status = start_broker();
+        return status == STATUS_SUCCESS ? start_server() : status;
 }
 
 static int make_renderers(const struct daemon_start *start, struct gpu_renderer **out)
@@ -71,6 +91,8 @@ static int new_device(const struct daemon_start *start, void **out)
 
         int r = gpu_device_new(&options, &device);
 
+        if (r == 0)
+                r = picture_start(picture, gpu_device_gpu(device), &start->log);
         *out = device;
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -85,8 +107,16 @@ static struct oriel_backend *backend(void *device)
         return gpu_device_backend(device);
 }
 
+static void signalled(void *device)
+{
+        (void)device;
+        picture_take(picture);
+}
+
 static void free_device(void *device)
 {
+        picture_free(picture);
+        picture = NULL;
         gpu_device_free(device);
 }
 
@@ -104,6 +134,7 @@ int main(int argc, char **argv)
                 .new_device = new_device,
                 .attach = attach,
                 .backend = backend,
+                .signalled = signalled,
                 .free_device = free_device,
         };
 

@@ -31,6 +31,8 @@ const struct option_row gpu_rows[] = {
          "how many displays there are, up to 16 (default: 0, which renders only)"},
         {"resolution", OPTION_STRING, &gpu_command_line.resolution, "WxH",
          "which a display prefers (default: 1280x800)"},
+        {"screenshot", OPTION_STRING, &gpu_command_line.screenshot, "FILE",
+         "where SIGUSR1 has what the displays show written to, as PNG"},
 };
 const size_t gpu_n_rows = ARRAY_SIZE(gpu_rows);
 
@@ -41,6 +43,8 @@ int gpu_check_options(void)
 
         if (line->window_size == 0 || !is_aligned(line->window_size, (uint64_t)sysconf(_SC_PAGESIZE)))
                 return daemon_usage("--window: a size in whole pages, such as 4G");
+        if (line->outputs == 0 && line->screenshot)
+                line->outputs = 1;
         if (line->outputs > 16)
                 return daemon_usage("--outputs: 16 at most");
         if (sscanf(line->resolution, "%ux%u%c", &line->width, &line->height, &rest) != 2 || line->width < 1 ||

@@ -17,6 +17,7 @@ struct gpu_command_line {
         unsigned venus; /* enum gpu_when */
         const char *render_server;
         const char *wayland;
+        const char *screenshot; /* NULL: none */
 
         unsigned width, height; /* of the resolution */
 };

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What oriel-gpu shows: in pictures and in a front-end's window, drawn by a driver in user space, compared pixel by pixel."""
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import unittest
+import zlib
+
+from harness import Case, main, run, wait_for
+from limits import LAST_RESORT
+from vhost_user import FEATURES, GET_FEATURES, GET_PROTOCOL_FEATURES, NEED_REPLY, SET_FEATURES, SET_OWNER, SET_PROTOCOL_FEATURES
+from vhost_user import Wire, pack, u64
+
+ORIEL_GPU = os.environ["ORIEL_GPU"]
+DRIVER = os.environ["GPU_DISPLAY_DRIVER"]
+GPU_SET_SOCKET = 33
+
+
+def pattern(width, height):
+    """What the driver's pattern is, as bytes of red, green and blue."""
+    return b"".join(bytes((7 * x & 255, 5 * y & 255, (x ^ y) & 255)) for y in range(height) for x in range(width))
+
+
+def colour(pixels, number, width, rect):
+    """@pixels, in which @rect has this colour."""
+    pixels, (x, y, columns, rows) = bytearray(pixels), rect
+    for row in range(y, y + rows):
+        pixels[(row * width + x) * 3:(row * width + x + columns) * 3] = number.to_bytes(3, "big") * columns
+    return bytes(pixels)
+
+
+def unfilter(kind, line, above, step=3):
+    """One row of a PNG, 9.2."""
+    out = bytearray()
+    for i, byte in enumerate(line):
+        left, up, corner = (out[i - step] if i >= step else 0), above[i], (above[i - step] if i >= step else 0)
+        guess = left + up - corner
+        nearest = min((abs(guess - left), 0, left), (abs(guess - up), 1, up), (abs(guess - corner), 2, corner))[2]
+        out.append((byte + (0, left, up, (left + up) // 2, nearest)[kind]) & 255)
+    return bytes(out)
+
+
+def read_png(path):
+    """(width, height, pixels), or None: there is none, or half of one."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[-8:-4] != b"IEND":
+        return None
+    at, chunks = 8, {}
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + size]
+        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + size:at + 12 + size])[0]
+        chunks[kind] = chunks.get(kind, b"") + body
+        at += 12 + size
+    width, height, depth, colours, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert (depth, colours) == (8, 2), "not of red, green and blue"
+    packed, line = zlib.decompress(chunks[b"IDAT"]), width * 3
+    above, rows = bytes(line), []
+    for row in range(height):
+        start = row * (line + 1)
+        above = unfilter(packed[start], packed[start + 1:start + 1 + line], above)
+        rows.append(above)
+    return width, height, b"".join(rows)
+
+
+class Display(Case):
+    def start_gpu(self, *options, **kwargs):
+        process = self.start(ORIEL_GPU, "--socket-path", self.socket, "--venus=off", *options, **kwargs)
+        self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
+        return process
+
+    def start_driver(self, width, height):
+        self.driver = self.start(DRIVER, self.socket, width, height, stdin=subprocess.PIPE)
+        return self.driver
+
+    def draw(self, *words):
+        self.driver.stdin.write(" ".join(map(str, words)) + "\n")
+        self.driver.stdin.flush()
+        said = self.driver.stdout.readline()
+        self.assertTrue(said, "the driver has ended")
+        return said.strip()
+
+    def end_driver(self):
+        self.driver.out, self.driver.err = self.driver.communicate(timeout=LAST_RESORT)
+        self.assertEqual((self.driver.returncode, self.driver.err), (0, ""))
+
+
+class Picture(Display):
+    def setUp(self):
+        super().setUp()
+        if os.environ["HAS_SCREENSHOT"] != "on":
+            self.skipTest("built without libpng")
+        self.file = self.path("screen.png")
+
+    def take(self, process, file=None):
+        """A new picture, which is to be there."""
+        file = file or self.file
+        os.truncate(file, 0)
+        process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: read_png(file) or process.poll() is not None, "a picture")
+        return read_png(file)
+
+    def test_pixels(self):
+        process = self.start_gpu("--screenshot", self.file)
+        self.start_driver(101, 67)
+        self.draw("pattern")
+        pixels = pattern(101, 67)
+        self.assertEqual(self.take(process), (101, 67, pixels))
+        self.draw("fill", 10, 20, 30, 40, 0x123456)
+        self.assertEqual(self.take(process), (101, 67, colour(pixels, 0x123456, 101, (10, 20, 30, 40))))
+        self.end_driver()
+        self.assertEqual(self.end(process), (0, ""))
+
+    def test_larger_and_smaller(self):
+        """Nothing of the picture before is left behind."""
+        process = self.start_gpu("--screenshot", self.file)
+        for width, height in (300, 200), (20, 10):
+            self.start_driver(width, height)
+            self.draw("pattern")
+            process.send_signal(signal.SIGUSR1)
+            wait_for(lambda: (read_png(self.file) or (0,))[0] == width, "a picture")
+            self.assertEqual(read_png(self.file), (width, height, pattern(width, height)))
+            self.end_driver()
+
+    def test_nothing_shown(self):
+        """Then the files are empty: of an output that is off, and without a driver."""
+        process = self.start_gpu("--screenshot", self.file, "--outputs=2")
+        second = self.path("screen.1.png")
+        self.assertEqual((os.path.getsize(self.file), os.path.getsize(second)), (0, 0))
+        self.start_driver(20, 10)
+        self.draw("pattern")
+        self.take(process)
+        self.assertEqual(os.path.getsize(second), 0)
+        self.draw("off")
+        process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: os.path.getsize(self.file) == 0, "an empty file")
+        self.end_driver()
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(self.end(process), (0, ""))
+
+    def test_signals(self):
+        """Many are no reason to end, nor is one that comes first; the others still are."""
+        for options in [], ["--sandbox=none"]:
+            process = self.start_gpu("--screenshot", self.file, *options)
+            for _ in range(100):
+                process.send_signal(signal.SIGUSR1)
+            self.start_driver(20, 10)
+            self.draw("pattern")
+            self.assertEqual(self.take(process)[2], pattern(20, 10))
+            self.end_driver()
+            self.assertEqual(self.end(process), (0, ""))
+
+    def test_no_option(self):
+        process = self.start_gpu()
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(run(os.environ["ORIEL"], "probe", self.socket).returncode, 0)
+        self.assertEqual(self.end(process), (0, ""))
+
+    def test_files_that_cannot_be(self):
+        os.mkfifo(self.path("pipe"))
+        for path, why in (self.path("none/x.png"), "No such file"), (self.folder, "Is a directory"), (self.path("pipe"), "."):
+            result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=off", "--screenshot", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertRegex(result.stderr, rf"--screenshot={re.escape(path)}: .*{why}")
+            self.assertFalse(os.path.exists(self.socket))
+
+
+class Window(Display):
+    """The front-end's own window."""
+
+    def test_in_the_sandbox(self):
+        """The GPU socket works with the filter on, and one that is no socket is refused."""
+        process = self.start_gpu("--outputs=1")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.socket)
+        front = Wire(connection)
+        self.addCleanup(front.close)
+        front.send(pack(GET_FEATURES))
+        offered = struct.unpack("<Q", front.message()[2])[0]
+        front.send(pack(SET_OWNER))
+        front.send(pack(GET_PROTOCOL_FEATURES))
+        protocol = struct.unpack("<Q", front.message()[2])[0]
+        front.send(pack(SET_PROTOCOL_FEATURES, u64(protocol & FEATURES)))
+        front.send(pack(SET_FEATURES, u64(offered & (1 << 32 | 1 << 30)), NEED_REPLY))
+        self.assertEqual(front.message()[2], u64(0))
+        for _ in range(3):
+            ours, theirs = socket.socketpair()
+            front.send(pack(GPU_SET_SOCKET, flags=NEED_REPLY), [theirs.fileno()])
+            self.assertEqual(front.message()[2], u64(0))
+            theirs.close()
+            window = Wire(ours)
+            self.assertEqual(window.receive(12)[0], struct.pack("<III", 1, 0, 0))
+            window.send(struct.pack("<IIIQ", 1, 4, 8, 3))
+            self.assertEqual(window.receive(20)[0], struct.pack("<IIIQ", 2, 0, 8, 1))
+            self.addCleanup(window.close)
+        with open(self.path("file"), "w") as file:
+            front.send(pack(GPU_SET_SOCKET, flags=NEED_REPLY), [file.fileno()])
+            answer = front.message()
+        self.assertTrue(answer is None or answer[2] != u64(0))
+        # That was the last one's end too.
+        self.assertTrue(window.ended())
+        front.close()
+        self.assertEqual(self.end(process)[0], 0)
+
+
+if __name__ == "__main__":
+    main()
