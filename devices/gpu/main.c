@@ -2,10 +2,13 @@
 
 /* oriel-gpu: what of it is not any device daemon's. */
 
+#include "base/fd.h"
 #include "daemon/daemon.h"
+#include "daemon/options.h"
 #include "devices/gpu/crossdomain/crossdomain.h"
 #include "devices/gpu/device.h"
 #include "devices/gpu/display/picture.h"
+#include "devices/gpu/display/vnc.h"
 #include "devices/gpu/options.h"
 #include "devices/gpu/renderers/venus.h"
 #include "program/report.h"
@@ -13,7 +16,9 @@
 #include <errno.h>
 #include <string.h>
 
-static int server_fd = -1, broker_fd = -1;
+static int server_fd = -1, broker_fd = -1, vnc_fd = -1;
+static struct socket_file vnc_file;
+static struct vnc *vnc;
 static struct picture *picture;
 
 static int start_broker(void)
@@ -35,6 +40,13 @@ static int open_picture(void)
         return r < 0 ? fail("--screenshot=%s: %s", path, strerror(-r)) : STATUS_SUCCESS;
 }
 
+static int open_vnc(void)
+{
+        if (gpu_command_line.vnc)
+                vnc_fd = vnc_listen(gpu_command_line.vnc, &vnc_file);
+        return gpu_command_line.vnc && vnc_fd < 0 ? STATUS_FAILURE : STATUS_SUCCESS;
+}
+
 /* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
 static int start_server(void)
 {
@@ -52,6 +64,8 @@ static int check_files(void)
         int status = open_picture();
 
         if (status == STATUS_SUCCESS)
+                status = open_vnc();
+        if (status == STATUS_SUCCESS)
                 status = start_broker();
         return status == STATUS_SUCCESS ? start_server() : status;
 }
@@ -68,6 +82,19 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
                             r == -ENOTSUP ? "this oriel-gpu was built without libvirglrenderer" : strerror(-r));
         r = broker_fd < 0 ? 0 : crossdomain_new(broker_fd, *out ? out + 1 : out);
         return r < 0 ? fail("--wayland: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+/* What shows displays besides a front-end's window. */
+static int start_displays(struct gpu *gpu, const struct daemon_start *start)
+{
+        int r = picture_start(picture, gpu, &start->log);
+
+        /* Its directory is outside, and the process that stays there removes it. */
+        if (daemon_options.sandbox.mode != SANDBOX_NONE)
+                socket_file_forget(&vnc_file);
+        if (r == 0 && vnc_fd >= 0)
+                r = vnc_new(gpu, fd_take(&vnc_fd), gpu_command_line.width, gpu_command_line.height, &start->log, &vnc);
+        return r;
 }
 
 static int new_device(const struct daemon_start *start, void **out)
@@ -92,7 +119,7 @@ static int new_device(const struct daemon_start *start, void **out)
         int r = gpu_device_new(&options, &device);
 
         if (r == 0)
-                r = picture_start(picture, gpu_device_gpu(device), &start->log);
+                r = start_displays(gpu_device_gpu(device), start);
         *out = device;
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -115,6 +142,8 @@ static void signalled(void *device)
 
 static void free_device(void *device)
 {
+        vnc_free(vnc);
+        vnc = NULL;
         picture_free(picture);
         picture = NULL;
         gpu_device_free(device);
@@ -138,5 +167,8 @@ int main(int argc, char **argv)
                 .free_device = free_device,
         };
 
-        return daemon_main(&device, argc, argv);
+        int status = daemon_main(&device, argc, argv);
+
+        socket_file_remove(&vnc_file);
+        return status;
 }

@@ -31,6 +31,8 @@ const struct option_row gpu_rows[] = {
          "how many displays there are, up to 16 (default: 0, which renders only)"},
         {"resolution", OPTION_STRING, &gpu_command_line.resolution, "WxH",
          "which a display prefers (default: 1280x800)"},
+        {"vnc", OPTION_STRING, &gpu_command_line.vnc, "ADDRESS",
+         "show the first display to VNC clients: HOST:PORT, :PORT of this host alone, or unix:PATH"},
         {"screenshot", OPTION_STRING, &gpu_command_line.screenshot, "FILE",
          "where SIGUSR1 has what the displays show written to, as PNG"},
 };
@@ -43,7 +45,7 @@ int gpu_check_options(void)
 
         if (line->window_size == 0 || !is_aligned(line->window_size, (uint64_t)sysconf(_SC_PAGESIZE)))
                 return daemon_usage("--window: a size in whole pages, such as 4G");
-        if (line->outputs == 0 && line->screenshot)
+        if (line->outputs == 0 && (line->screenshot || line->vnc))
                 line->outputs = 1;
         if (line->outputs > 16)
                 return daemon_usage("--outputs: 16 at most");

@@ -18,6 +18,7 @@ struct gpu_command_line {
         const char *render_server;
         const char *wayland;
         const char *screenshot; /* NULL: none */
+        const char *vnc;        /* NULL: none */
 
         unsigned width, height; /* of the resolution */
 };

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What oriel-gpu shows: in pictures and in a front-end's window, drawn by a driver in user space, compared pixel by pixel."""
+"""What oriel-gpu shows: in pictures, to VNC clients and in a front-end's window, drawn by a driver in user space, compared pixel by pixel."""
 import os
 import re
 import signal
 import socket
 import struct
 import subprocess
+import time
 import unittest
 import zlib
 
@@ -167,6 +168,191 @@ class Picture(Display):
             self.assertEqual(result.returncode, 1)
             self.assertRegex(result.stderr, rf"--screenshot={re.escape(path)}: .*{why}")
             self.assertFalse(os.path.exists(self.socket))
+
+
+class Viewer:
+    """A VNC client (RFC 6143) that asks for raw pixels, and keeps them as bytes of red, green and blue."""
+
+    def __init__(self, connection, version=b"RFB 003.008\n", resizes=True):
+        self.socket = connection
+        self.socket.settimeout(LAST_RESORT)
+        assert self.take(12) == b"RFB 003.008\n"
+        self.socket.sendall(version)
+        kinds = self.take(self.take(1)[0])
+        assert 1 in kinds, kinds  # None
+        self.socket.sendall(b"\1")
+        assert self.take(4) == bytes(4)
+        self.socket.sendall(b"\0")
+        self.width, self.height = struct.unpack(">HH", self.take(4))
+        self.take(16)
+        self.name = self.take(struct.unpack(">I", self.take(4))[0])
+        # 32 bits, of which red is the first byte on the wire.
+        self.socket.sendall(struct.pack(">BxxxBBBBHHHBBBxxx", 0, 32, 24, 0, 1, 255, 255, 255, 0, 8, 16))
+        encodings = [0, -223] if resizes else [0]
+        self.socket.sendall(struct.pack(f">BxH{len(encodings)}i", 2, len(encodings), *encodings))
+        self.pixels = bytearray(self.width * self.height * 3)
+
+    def take(self, size):
+        data = b""
+        while len(data) < size:
+            piece = self.socket.recv(size - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def ask(self, incremental):
+        self.socket.sendall(struct.pack(">BBHHHH", 3, incremental, 0, 0, 65535, 65535))
+
+    def update(self):
+        """What was asked for."""
+        while (kind := self.take(1)[0]) != 0:
+            assert kind == 3, kind
+        for _ in range(struct.unpack(">xH", self.take(3))[0]):
+            x, y, width, height, encoding = struct.unpack(">HHHHi", self.take(12))
+            if encoding == -223:
+                self.width, self.height, self.pixels = width, height, bytearray(width * height * 3)
+                continue
+            assert encoding == 0 and x + width <= self.width and y + height <= self.height
+            raw = self.take(width * height * 4)
+            for row in range(height):
+                line = bytearray(width * 3)
+                for byte in range(3):
+                    line[byte::3] = raw[row * width * 4 + byte:(row + 1) * width * 4:4]
+                at = ((y + row) * self.width + x) * 3
+                self.pixels[at:at + width * 3] = line
+
+    def wait_for(self, pixels):
+        """Until it shows @pixels, asking for what has changed."""
+        self.ask(0)
+        self.update()
+        while bytes(self.pixels) != pixels:
+            self.ask(1)
+            self.update()
+
+
+class Vnc(Display):
+    def setUp(self):
+        super().setUp()
+        if os.environ["HAS_VNC"] != "on":
+            self.skipTest("built without libvncserver")
+        self.vnc = self.path("vnc")
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        self.addCleanup(connection.close)
+        connection.connect(self.vnc)
+        return connection
+
+    def test_pixels(self):
+        process = self.start_gpu("--vnc", f"unix:{self.vnc}", "--resolution=200x100")
+        viewer = Viewer(self.connect())
+        self.assertEqual((viewer.width, viewer.height), (200, 100))
+        viewer.wait_for(bytes(200 * 100 * 3))
+        self.start_driver(101, 67)
+        self.draw("pattern")
+        pixels = pattern(101, 67)
+        viewer.wait_for(pixels)
+        self.draw("fill", 10, 20, 30, 40, 0x123456)
+        pixels = colour(pixels, 0x123456, 101, (10, 20, 30, 40))
+        # What has changed comes of itself.
+        viewer.ask(1)
+        viewer.update()
+        self.assertEqual(bytes(viewer.pixels), pixels)
+        second = Viewer(self.connect())
+        second.wait_for(pixels)
+        # Keys, pointers and text are read, and no more.
+        viewer.socket.sendall(struct.pack(">BBxxI", 4, 1, 0xff0d) + struct.pack(">BBHH", 5, 1, 3, 4) +
+                              struct.pack(">BxxxI", 6, 5) + b"hello")
+        self.draw("off")
+        viewer.wait_for(bytes(101 * 67 * 3))
+        self.end_driver()
+        self.assertEqual(self.end(process), (0, ""))
+        self.assertFalse(os.path.exists(self.vnc))
+
+    def test_addresses(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        for host in "", "127.0.0.1", "localhost":
+            process = self.start_gpu(f"--vnc={host}:{port}", "--resolution=64x32")
+            connection = socket.create_connection(("127.0.0.1", port), LAST_RESORT)
+            with connection:
+                Viewer(connection).wait_for(bytes(64 * 32 * 3))
+            with open("/proc/net/tcp") as sockets:
+                bound = {line.split()[1].split(":")[0] for line in sockets if f":{port:04X} 00000000:0000" in line}
+            self.assertEqual(bound, {"0100007F"}, "it listens to others than this host")
+            self.end(process)
+        os.mkdir(self.path("dir"))
+        for wrong in "5900", "127.0.0.1:", "127.0.0.1:vnc", "192.0.2.1:5900", f"unix:{self.path('dir')}", "nowhere.invalid:1":
+            result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=off", "--vnc", wrong)
+            self.assertEqual(result.returncode, 1, wrong)
+            self.assertTrue(result.stderr, wrong)
+
+    def test_client_that_never_reads(self):
+        """The gpu draws on, with a picture in whose middle the client has stopped, and ends."""
+        process = self.start_gpu("--vnc", f"unix:{self.vnc}")
+        self.start_driver(1280, 800)
+        self.draw("pattern")
+        for _ in range(3):
+            Viewer(self.connect()).ask(0)
+        began = time.monotonic()
+        self.draw("frames", 100)
+        took = time.monotonic() - began
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(LAST_RESORT), 0)
+        ended = time.monotonic() - began - took
+        self.assertLess(took, 60 if os.environ["SANDBOX"] == "off" else 20)
+        # Each client holds it up for five seconds, if it is let.
+        self.assertLess(ended, 9)
+        self.driver.out, self.driver.err = self.driver.communicate(timeout=LAST_RESORT)
+
+    def test_clients_that_come_and_go(self):
+        process = self.start_gpu("--vnc", f"unix:{self.vnc}", "--resolution=64x32")
+        self.start_driver(64, 32)
+        for n in range(1, 30):
+            self.draw("fill", 0, 0, 64, 32, n)
+            with self.connect() as connection:
+                if n % 3 == 0:
+                    Viewer(connection).wait_for(n.to_bytes(3, "big") * (64 * 32))
+                elif n % 3 == 1:
+                    connection.recv(n)
+        several = [Viewer(self.connect()) for _ in range(8)]
+        # There is room for eight; the ninth is not served.
+        self.assertRaises(EOFError, Viewer, self.connect())
+        several.pop().socket.close()
+        wait_for(lambda: self.is_served(), "room for another client")
+        for viewer in several:
+            viewer.wait_for((29).to_bytes(3, "big") * (64 * 32))
+        self.end_driver()
+        self.assertEqual(self.end(process), (0, ""))
+
+    def is_served(self):
+        try:
+            Viewer(self.connect()).wait_for((29).to_bytes(3, "big") * (64 * 32))
+        except (EOFError, ConnectionError):
+            return False
+        return True
+
+    def test_garbage(self):
+        process = self.start_gpu("--vnc", f"unix:{self.vnc}", "--resolution=64x32")
+        self.start_driver(64, 32)
+        self.draw("pattern")
+        for data in b"x" * 5000, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + b"x" * 500, b"RFB 003.008\n\x07" + b"x" * 100:
+            with self.connect() as connection:
+                connection.sendall(data)
+        viewer = Viewer(self.connect())
+        viewer.wait_for(pattern(64, 32))
+        for message in (b"\xff" * 100, struct.pack(">BxH", 2, 65535) + b"\0" * 1000, struct.pack(">BxxxI", 6, 1 << 31) + b"x" * 100,
+                        struct.pack(">BBxx", 8, 0), struct.pack(">BBBBI", 7, 1, 1, 0, 0xffffffff) + b"y" * 100,
+                        struct.pack(">BxxxBBBBHHHBBBxxx", 0, 7, 9, 1, 1, 0, 0, 0, 40, 50, 60)):
+            viewer = Viewer(self.connect())
+            viewer.socket.sendall(message)
+            viewer.socket.close()
+        last = Viewer(self.connect())
+        last.wait_for(pattern(64, 32))
+        self.end_driver()
+        self.assertEqual(self.end(process)[0], 0)
 
 
 class Window(Display):

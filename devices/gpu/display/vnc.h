@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_GPU_DISPLAY_VNC_H
+#define DEVICES_GPU_DISPLAY_VNC_H
+
+#include "devices/gpu/core/gpu.h"
+#include "program/socket_file.h"
+
+/* Output 0 for VNC clients, who can look at it and do no more. */
+struct vnc;
+
+/* Listen at @address, "HOST:PORT" or "unix:PATH"; without a HOST, on the loopback interface. @file is for what that
+ * makes. A negative errno, with everything said. */
+int vnc_listen(const char *address, struct socket_file *file);
+/* A screen of @width x @height until the output has another size. @listener is taken. A negative errno. */
+int vnc_new(struct gpu *gpu, int listener, uint32_t width, uint32_t height, const struct oriel_log *log,
+            struct vnc **out);
+/* Before the gpu is. NULL is accepted. */
+void vnc_free(struct vnc *vnc);
+
+#endif
