@@ -284,7 +284,7 @@ class Vnc(Display):
             self.assertEqual(bound, {"0100007F"}, "it listens to others than this host")
             self.end(process)
         os.mkdir(self.path("dir"))
-        for wrong in "5900", "127.0.0.1:", "127.0.0.1:vnc", "192.0.2.1:5900", f"unix:{self.path('dir')}", "nowhere.invalid:1":
+        for wrong in "5900", "127.0.0.1:", "127.0.0.1:vnc", "192.0.2.1:5900", f"unix:{self.path('dir')}":
             result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=off", "--vnc", wrong)
             self.assertEqual(result.returncode, 1, wrong)
             self.assertTrue(result.stderr, wrong)
@@ -294,8 +294,9 @@ class Vnc(Display):
         process = self.start_gpu("--vnc", f"unix:{self.vnc}")
         self.start_driver(1280, 800)
         self.draw("pattern")
-        for _ in range(3):
-            Viewer(self.connect()).ask(0)
+        viewers = [Viewer(self.connect()) for _ in range(3)]
+        for viewer in viewers:
+            viewer.ask(0)
         began = time.monotonic()
         self.draw("frames", 100)
         took = time.monotonic() - began
