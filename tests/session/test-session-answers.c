@@ -496,7 +496,7 @@ static void test_memory(void **state)
         before = oriel_backend_memory(device.backend);
         assert_int_equal(translate(before, address, &span), 1);
         memcpy(span.iov_base, "written outside", 16);
-        assert_string_equal(buffer, "written outside");
+        assert_string_equal((const char *)buffer, "written outside");
         assert_int_equal(translate(before, more.guest_address, &span), -EFAULT);
 
         assert_int_equal(oriel_frontend_add_mem_reg(frontend_of(&device), &more, device.fd), 0);

@@ -127,7 +127,7 @@ void displays_answer(struct gpu *gpu, const void *queue)
 static void raise_event(struct gpu *gpu)
 {
         pthread_mutex_lock(&gpu->config_lock);
-        gpu->config.known.events_read |= htole32(VIRTIO_GPU_EVENT_DISPLAY);
+        gpu->config.events_read |= htole32(VIRTIO_GPU_EVENT_DISPLAY);
         pthread_mutex_unlock(&gpu->config_lock);
         if (gpu->options.ops->config_changed)
                 gpu->options.ops->config_changed(gpu->options.userdata);

@@ -17,8 +17,8 @@ static void config_init(struct gpu *gpu)
 {
         long page = sysconf(_SC_PAGESIZE);
 
-        gpu->config.known.num_scanouts = htole32(gpu->options.outputs);
-        gpu->config.known.num_capsets = htole32(gpu->n_renderers);
+        gpu->config.num_scanouts = htole32(gpu->options.outputs);
+        gpu->config.num_capsets = htole32(gpu->n_renderers);
         gpu->config.blob_alignment = htole32(page > 4096 ? (uint32_t)page : 0);
 }
 
@@ -106,14 +106,14 @@ int gpu_get_config(struct gpu *gpu, struct oriel_range range, void *data)
 /* events_clear is all that a driver may write: what it names is no event any more. */
 int gpu_set_config(struct gpu *gpu, struct oriel_range range, const void *data)
 {
-        const struct oriel_range clear = {offsetof(struct virtio_gpu_config, events_clear), sizeof(uint32_t)};
+        const struct oriel_range clear = {offsetof(struct gpu_config_space, events_clear), sizeof(uint32_t)};
         uint32_t events;
 
         if (range.start != clear.start || range.size != clear.size)
                 return -EINVAL;
         memcpy(&events, data, sizeof(events));
         pthread_mutex_lock(&gpu->config_lock);
-        gpu->config.known.events_read &= ~events;
+        gpu->config.events_read &= ~events;
         pthread_mutex_unlock(&gpu->config_lock);
         return 0;
 }

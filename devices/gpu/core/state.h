@@ -15,11 +15,10 @@
 #define GPU_F_BLOB_ALIGNMENT    5
 #define GPU_CAPSET_VENUS        4
 #define GPU_CAPSET_CROSS_DOMAIN 5
+/* 5.7.4: struct virtio_gpu_config ends in front of blob_alignment in older headers. */
 struct gpu_config_space {
-        struct virtio_gpu_config known;
-        uint32_t blob_alignment;
+        uint32_t events_read, events_clear, num_scanouts, num_capsets, blob_alignment; /* little endian */
 };
-_Static_assert(sizeof(struct gpu_config_space) == 20, "VIRTIO 1.4, 5.7.4");
 
 /* What a driver may have of each at once. */
 enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20, GPU_ATTACHED_MAX = 1 << 18 };
