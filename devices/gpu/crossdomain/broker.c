@@ -86,5 +86,7 @@ int wayland_broker_connect(int *broker)
         }
         if (message.msg_controllen >= CMSG_LEN(sizeof(int)))
                 memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+        if (result < 0)
+                fd = fd_close(fd);
         return result < 0 ? result : fd < 0 ? -EMFILE : fd;
 }

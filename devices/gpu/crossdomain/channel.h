@@ -34,6 +34,7 @@ struct cross_fence {
         TAILQ_ENTRY(cross_fence) entry;
         uint64_t id;
 };
+TAILQ_HEAD(cross_fence_list, cross_fence);
 
 /* A context: one client of the compositor. */
 struct cross_channel {
@@ -49,7 +50,7 @@ struct cross_channel {
         int loop_fd;   /* the renderer's epoll: epoll_fd, and pipes that are written to */
         int epoll_fd;  /* the socket and pipes that are read, which wait until the guest asks for a message */
         int socket_fd; /* -1: no compositor, or none any more */
-        TAILQ_HEAD(, cross_fence) fences;
+        struct cross_fence_list fences;
         uint32_t last_id;
         struct cross_item items[CROSS_ITEMS_MAX];
 };

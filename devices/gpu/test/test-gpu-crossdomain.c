@@ -1138,6 +1138,9 @@ static void test_wrong_brokers(void **state)
                 assert_int_equal(wayland_broker_connect(&ends[0]), lies[i] ? lies[i] : -EMFILE);
                 assert_int_equal(read(ends[1], &answer, sizeof(answer)), sizeof(answer));
         }
+        /* An error and a connection at once. */
+        say(ends[1], &lies[1], sizeof(int), &ends[1], 1);
+        assert_int_equal(wayland_broker_connect(&ends[0]), -ECONNREFUSED);
         assert_int_equal(write(ends[1], "x", 1), 1);
         assert_int_equal(wayland_broker_connect(&ends[0]), -EPIPE);
         fd_close(ends[1]);
