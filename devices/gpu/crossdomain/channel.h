@@ -19,8 +19,8 @@
 
 /* A descriptor that the guest knows by an id. */
 struct cross_item {
-        uint32_t id; /* 0: free */
-        uint32_t type;
+        uint32_t id;   /* 0: free */
+        uint32_t type; /* CROSS_ID_NONE: free */
         int fd;
         struct gpu_blob blob; /* of CROSS_ID_BLOB, its fd aside */
         uint64_t size;

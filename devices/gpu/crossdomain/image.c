@@ -34,7 +34,7 @@ static int layout(const struct format_row *row, uint32_t width, uint32_t height,
                 const uint64_t shift = i > 0 ? row->shift : 0, round = (UINT64_C(1) << shift) - 1;
                 const uint64_t stride = ((width + round) >> shift) * row->planes[i];
 
-                if (stride > UINT32_MAX || !checked_mul(stride, (height + round) >> shift, &plane))
+                if (!checked_mul(stride, (height + round) >> shift, &plane))
                         return -EINVAL;
                 out->strides[i] = htole32((uint32_t)stride);
                 out->offsets[i] = htole32((uint32_t)size);

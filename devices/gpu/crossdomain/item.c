@@ -140,7 +140,7 @@ int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_re
                 request->blob_id <= UINT32_MAX ? cross_item_find(channel, (uint32_t)request->blob_id) : NULL;
         uint64_t most;
 
-        if (request->blob_id == 0 || !item || item->type != CROSS_ID_BLOB)
+        if (!item || item->type != CROSS_ID_BLOB)
                 return -ENOENT;
         if (!checked_round_up(item->size, CROSS_PAGE, &most) || request->size > most)
                 return -EINVAL;
@@ -195,7 +195,7 @@ static int item_feed(struct cross_channel *channel, struct cross_item *item, con
 
 int cross_item_write(struct cross_channel *channel, uint32_t id, const void *data, size_t size, bool hang_up)
 {
-        struct cross_item *item = id ? cross_item_find(channel, id) : NULL;
+        struct cross_item *item = cross_item_find(channel, id);
         int r = 0;
 
         if (!item || item->type != CROSS_ID_WRITE_PIPE || item->hangs_up)

@@ -372,6 +372,7 @@ static void test_wrong_init(void **state)
 
 static void test_wrong_commands(void **state)
 {
+        const struct cross_header poll = {.command = CROSS_POLL, .size = sizeof(poll)};
         const struct letter letter = letter_of("early");
         struct desk desk;
 
@@ -379,6 +380,7 @@ static void test_wrong_commands(void **state)
         desk_open(&desk);
         make_context(&desk, 1);
         assert_int_equal(SUBMIT(&desk, 1, &letter), UNSPEC);
+        assert_int_equal(SUBMIT(&desk, 1, &poll), UNSPEC);
         image_of(&desk, 1, XR24, 16, 16, UNSPEC);
 
         int client = begin(&desk, 2);
@@ -400,6 +402,11 @@ static void test_wrong_commands(void **state)
                         if (size > 0 && size < sizeof(header))
                                 assert_int_equal(submit(&desk, 2, &header, size, -1), UNSPEC);
                 }
+        /* As long as it says. */
+        struct letter long_one = letter_of("long");
+
+        long_one.head.header.size++;
+        assert_int_equal(SUBMIT(&desk, 2, &long_one), UNSPEC);
         /* Several at once; what follows the wrong one is not done. */
         struct letter three[3] = {letter_of("1"), letter_of("2"), letter_of("3")};
 
@@ -521,7 +528,7 @@ static void test_wrong_send(void **state)
         static const struct {
                 uint32_t n_ids, data_size, type, id;
         } rows[] = {
-                {CROSS_IDS_MAX + 1, 1, CROSS_ID_BLOB, 7},
+                {CROSS_IDS_MAX + 1, 1, CROSS_ID_BLOB, 1},
                 {UINT32_MAX, 1, CROSS_ID_BLOB, 7},
                 {0, 65, 0, 0},
                 {0, UINT32_MAX, 0, 0},
@@ -547,8 +554,10 @@ static void test_wrong_send(void **state)
                 char byte;
                 unsigned n;
 
-                assert_int_equal(world_create_blob(&desk.world, 1, 7, CROSS_IMAGE_ID, PAGE), OK);
-                assert_int_equal(world_attach(&desk.world, 1, 7), OK);
+                for (uint32_t id = 1; id <= 7; id += 6) {
+                        assert_int_equal(world_create_blob(&desk.world, 1, id, CROSS_IMAGE_ID, PAGE), OK);
+                        assert_int_equal(world_attach(&desk.world, 1, id), OK);
+                }
                 assert_int_equal(world_create_blob(&desk.world, 1, 8, CROSS_IMAGE_ID, PAGE), OK);
                 assert_int_equal(world_create_guest_blob(&desk.world, 0, 9, GUEST + 0x80000, PAGE, PAGE), OK);
                 assert_int_equal(world_attach(&desk.world, 1, 9), OK);
@@ -557,6 +566,8 @@ static void test_wrong_send(void **state)
                 for (unsigned j = 0; j < CROSS_IDS_MAX; j++) {
                         letter.head.types[j] = rows[i].type;
                         letter.head.ids[j] = rows[i].id;
+                        /* So that one more would be one that is right: resource 1. */
+                        letter.head.sizes[j] = CROSS_ID_BLOB;
                 }
                 assert_int_equal(SUBMIT(&desk, 1, &letter), UNSPEC);
                 assert_int_equal(hear(client, &byte, 1, fds, &n), 0);
@@ -796,7 +807,7 @@ static void test_received_blob(void **state)
 static void test_odd_descriptors(void **state)
 {
         struct desk desk;
-        int ends[2], pair[2], fds[10];
+        int ends[2], pair[2], fds[11];
         unsigned n = 0;
 
         (void)state;
@@ -808,6 +819,7 @@ static void test_odd_descriptors(void **state)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         fds[n++] = open("/dev/null", O_RDWR | O_CLOEXEC);
         fds[n++] = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+        fds[n++] = open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC); /* which has a size */
         fds[n++] = open(desk.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         fds[n++] = open(desk.address.sun_path, O_PATH | O_CLOEXEC);
         fds[n++] = eventfd(0, EFD_CLOEXEC);
@@ -823,8 +835,8 @@ static void test_odd_descriptors(void **state)
 
         assert_int_equal(head->n_ids, n);
         for (unsigned i = 0; i < n; i++) {
-                assert_int_equal(head->types[i], i == 6 ? CROSS_ID_BLOB : CROSS_ID_NONE);
-                assert_int_equal(head->ids[i] != 0, i == 6);
+                assert_int_equal(head->types[i], i == 7 ? CROSS_ID_BLOB : CROSS_ID_NONE);
+                assert_int_equal(head->ids[i] != 0, i == 7);
         }
         fd_close_all(fds, n);
         fd_close(ends[1]);
@@ -985,12 +997,46 @@ static void test_write_pipe(void **state)
         assert_int_equal(write_pipe(&desk, 1, id, "", 0, true), OK);
         assert_int_equal(read_soon(reader, text, sizeof(text)), 0);
         fd_close(reader);
-        /* More than is there. */
-        const struct cross_read_write lie = {.header = {.command = CROSS_WRITE, .size = sizeof(lie)}, .data_size = 1};
+        /* More than is there, which does the pipe no harm; and the wrong way round. */
+        id = give_pipe(&desk, 1, client, &reader);
+
+        const struct cross_read_write lie = {
+                .header = {.command = CROSS_WRITE, .size = sizeof(lie)}, .id = id, .data_size = 1};
 
         assert_int_equal(SUBMIT(&desk, 1, &lie), UNSPEC);
+        assert_int_equal(write_pipe(&desk, 1, id, "", 0, true), OK);
+        assert_int_equal(read_soon(reader, text, sizeof(text)), 0);
+        fd_close(reader);
+        assert_int_equal(send_id(&desk, 1, CROSS_ID_READ_PIPE, CROSS_READ_PIPE_START), OK);
+        assert_int_equal(write_pipe(&desk, 1, CROSS_READ_PIPE_START, "x", 1, false), UNSPEC);
         fd_close(client);
         fd_close(other);
+        desk_close(&desk);
+}
+
+/* The compositor's end stays open, so that the same open file comes again, by the same number. */
+static void test_pipe_that_comes_again(void **state)
+{
+        struct desk desk;
+        int ends[2];
+        char byte;
+
+        (void)state;
+        desk_open(&desk);
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+
+        int client = begin(&desk, 1);
+
+        for (unsigned i = 0; i < 10; i++) {
+                say(client, "p", 1, &ends[1], 1);
+
+                uint32_t id = next(&desk, 1)->receive.head.ids[0];
+
+                assert_int_equal(write_pipe(&desk, 1, id, "x", 1, true), OK);
+                assert_int_equal(read_soon(ends[0], &byte, 1), 1);
+        }
+        fd_close_all(ends, 2);
+        fd_close(client);
         desk_close(&desk);
 }
 
@@ -1168,6 +1214,7 @@ int main(void)
                 counted_test(test_too_many_descriptors),
                 counted_test(test_read_pipe),
                 counted_test(test_write_pipe),
+                counted_test(test_pipe_that_comes_again),
                 counted_test(test_pipe_that_nobody_reads),
                 counted_test(test_channels),
                 counted_test(test_most_channels),
