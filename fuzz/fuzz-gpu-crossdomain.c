@@ -115,8 +115,12 @@ static void command_for(const void *fixed, size_t fixed_size, const void *payloa
         need(fixed_size + size <= sizeof(bytes));
         memcpy(bytes, fixed, fixed_size);
         memcpy(bytes + fixed_size, payload, size);
-        gpu_handle(world.gpu, GPU_CONTROL_QUEUE, bytes, fixed_size + size, answer, sizeof(answer),
-                   (struct gpu_token){&world, token});
+        ssize_t r = gpu_handle(world.gpu, GPU_CONTROL_QUEUE, bytes, fixed_size + size, answer, sizeof(answer),
+                               (struct gpu_token){&world, token});
+
+        /* Nothing is waited for. */
+        if (r >= 0 && token)
+                atomic_store((atomic_bool *)token, false);
         gpu_await_mappings(world.gpu);
 }
 
@@ -185,7 +189,7 @@ static void create_blob(struct input *input, uint32_t context)
                 .resource_id = take_choice(input, 8),
                 .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
                 .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
-                .blob_id = take_number(input),
+                .blob_id = take_choice(input, 20),
                 .size = take_number(input)};
         const struct virtio_gpu_resource_map_blob map = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB},
                                                          .resource_id = blob.resource_id};
@@ -230,16 +234,20 @@ static void submit_command(struct input *input, uint32_t context)
                 size = sizeof(any.get);
                 break;
         case CROSS_SEND:
-                any.send.n_ids = take_choice(input, CROSS_IDS_MAX + 2);
+                any.send.n_ids = take_byte(input);
+                any.send.n_ids = any.send.n_ids < 250 ? any.send.n_ids % 4 : CROSS_IDS_MAX + 1;
                 for (unsigned i = 0; i < MIN(any.send.n_ids, 4U); i++) {
-                        any.send.types[i] = take_choice(input, 5);
-                        any.send.ids[i] = take_byte(input) | (any.send.types[i] == CROSS_ID_READ_PIPE ? 1U << 31 : 0);
+                        uint8_t kind = take_byte(input);
+
+                        /* Mostly a pipe, or one of the few resources. */
+                        any.send.types[i] = kind < 120 ? CROSS_ID_READ_PIPE : kind < 240 ? CROSS_ID_BLOB : kind % 8U;
+                        any.send.ids[i] = take_choice(input, 8) + (kind < 120 ? CROSS_READ_PIPE_START : 0);
                 }
-                any.send.data_size = (uint32_t)take_number(input);
+                any.send.data_size = (uint32_t)take_number(input) + 1;
                 size = sizeof(any.send) + MIN(any.send.data_size, 4000U);
                 break;
         case CROSS_WRITE:
-                any.write.id = take_byte(input);
+                any.write.id = CROSS_IMAGE_ID + 1 + take_choice(input, 16);
                 any.write.hang_up = take_byte(input) & 1;
                 any.write.data_size = (uint32_t)take_number(input);
                 size = sizeof(any.write) + MIN(any.write.data_size, 4000U);
@@ -281,13 +289,13 @@ static void check_ring(uint32_t context)
 }
 
 /* Ask, if there is nothing that was asked for, and give it a moment. */
-static void poll_once(uint32_t context)
+static void poll_once(uint32_t context, unsigned tries)
 {
         const struct cross_header poll = {.command = CROSS_POLL, .size = sizeof(poll)};
 
         if (!atomic_exchange(&world.asked[context], true))
                 submit(context, &poll, sizeof(poll), CROSS_CHANNEL_RING);
-        for (unsigned i = 0; i < 20 && atomic_load(&world.asked[context]); i++)
+        for (unsigned i = 0; i < tries && atomic_load(&world.asked[context]); i++)
                 usleep(50);
         if (!atomic_load(&world.asked[context]))
                 check_ring(context);
@@ -337,7 +345,7 @@ static void say(struct input *input, int client)
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(60 * sizeof(int))];
         } control;
-        unsigned n = take_byte(input) < 128 ? 0 : take_choice(input, 61);
+        unsigned many = take_byte(input), n = many < 100 ? 0 : many < 250 ? many % 4 + 1 : take_choice(input, 61);
         int fds[60];
         struct iovec iov = {bytes, take_number(input) % sizeof(bytes) + 1};
         struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -441,33 +449,42 @@ static void offer_connection(struct input *input, uint32_t context)
 
 static void step(struct input *input)
 {
-        uint32_t context = take_choice(input, CONTEXTS);
+        uint32_t context = take_byte(input);
 
+        /* Mostly the one that has begun. */
+        context = context < 200 ? 0 : context % CONTEXTS;
         switch (take_choice(input, 10)) {
         case 0:
-                offer_connection(input, context);
+                if (world.clients[context] < 0)
+                        offer_connection(input, context);
+                poll_once(context, 5);
                 break;
         case 1:
         case 2:
                 say(input, world.clients[context]);
+                /* The thread has something to bring, mostly. */
+                poll_once(context, 200);
                 break;
         case 3:
                 hear(world.clients[context]);
                 break;
         case 4:
-                poll_once(context);
+                poll_once(context, 5);
                 break;
         case 5:
                 create_blob(input, context);
                 break;
         case 6:
-                unref(take_byte(input));
+                unref(take_choice(input, take_byte(input) == 255 ? 110 : 8));
                 break;
         case 7:
                 use_kept(input);
                 break;
         case 8:
-                world.clients[context] = fd_close(world.clients[context]);
+                if (take_byte(input) > 200)
+                        world.clients[context] = fd_close(world.clients[context]);
+                else
+                        poll_once(context, 5);
                 break;
         default:
                 submit_command(input, context);
