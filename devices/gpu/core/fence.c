@@ -121,7 +121,6 @@ int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer,
         if (!fence)
                 return 0;
         fence->origin = *origin;
-        fence->patient = ring_of(origin) < 64 && context->renderer->patient_rings >> ring_of(origin) & 1;
         fence->size = size;
         memcpy(fence->answer, answer, size);
         /* First, as it may be signalled before create_fence() returns. */
@@ -142,7 +141,7 @@ static bool has_of_queue(struct gpu *gpu, const void *queue)
         struct fence *fence;
 
         TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
-        if (fence->origin.token.queue == queue && !fence->patient)
+        if (fence->origin.token.queue == queue)
                 return true;
         return false;
 }
@@ -155,6 +154,9 @@ void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
         struct fence *fence, *next;
         int r = 0;
 
+        for (unsigned i = 0; i < gpu->n_renderers; i++)
+                if (gpu->options.renderers[i]->release_fences)
+                        gpu->options.renderers[i]->release_fences(gpu->options.renderers[i]);
         pthread_mutex_lock(&gpu->fences.lock);
         while (r == 0 && has_of_queue(gpu, queue))
                 r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);

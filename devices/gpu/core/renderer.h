@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* What executes the commands of contexts of one capset. All functions are called with the gpu's lock held, and must not
- * wait for the driver; those that return int return 0 or a negative errno. */
+/* What executes the commands of contexts of one capset. All functions are called with the gpu's lock held, but
+ * where it says otherwise, and must not wait for the driver; those that return int return 0 or a negative errno. */
 
 /* What a host blob's fd is. */
 enum gpu_blob_type {
@@ -43,10 +43,6 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
 struct gpu_renderer {
         const char *name;
         uint32_t capset_id;
-        /* A bit for each of its contexts' rings whose fences wait for somebody else than the renderer: for ever, it may
-         * be, so that a queue that stops does not wait for them. */
-        uint64_t patient_rings;
-
         /* @gpu is for gpu_fence_signalled(), from now on. */
         int (*start)(struct gpu_renderer *renderer, struct gpu *gpu);
         void (*free)(struct gpu_renderer *renderer);
@@ -65,6 +61,9 @@ struct gpu_renderer {
         void (*detach)(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id);
         /* 0: gpu_fence_signalled() comes when all that was submitted before on @ring is done. 1: it is. */
         int (*create_fence)(struct gpu_renderer *renderer, uint32_t context_id, uint32_t ring, uint64_t fence_id);
+        /* A queue is about to stop: signal fences that wait for somebody else than the renderer, which may be for ever.
+         * Without the gpu's lock. NULL: there are none. */
+        void (*release_fences)(struct gpu_renderer *renderer);
         /* All contexts and blobs are gone. */
         void (*reset)(struct gpu_renderer *renderer);
 };

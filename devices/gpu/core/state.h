@@ -107,7 +107,6 @@ struct origin {
 struct fence {
         TAILQ_ENTRY(fence) entry;
         struct origin origin;
-        bool patient; /* of a ring that waits for others */
         size_t size;
         uint8_t answer[];
 };

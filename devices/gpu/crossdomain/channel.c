@@ -177,24 +177,42 @@ static size_t next_message(struct cross_channel *channel, union cross_message *m
                                    : cross_item_read(channel, event.data.u32, message);
 }
 
-bool cross_channel_deliver(struct cross_channel *channel, uint64_t *id)
+/* To the guest, with the fence that waits longest. */
+static void write_message(struct cross_channel *channel, const union cross_message *message, size_t size, uint64_t *id)
 {
         const struct backing *ring = channel->rings[CROSS_CHANNEL_RING].memory;
         struct cross_fence *fence = TAILQ_FIRST(&channel->fences);
+
+        if (ring)
+                backing_write(channel->gpu, ring, 0, message, size);
+        *id = fence->id;
+        TAILQ_REMOVE(&channel->fences, fence, entry);
+        free(fence);
+}
+
+bool cross_channel_deliver(struct cross_channel *channel, uint64_t *fence)
+{
         union cross_message message;
 
-        if (!fence || !ring)
+        if (TAILQ_EMPTY(&channel->fences) || !channel->rings[CROSS_CHANNEL_RING].memory)
                 return false;
 
         size_t size = next_message(channel, &message);
 
-        if (size > 0) {
-                backing_write(channel->gpu, ring, 0, &message, size);
-                *id = fence->id;
-                TAILQ_REMOVE(&channel->fences, fence, entry);
-                free(fence);
-        }
+        if (size > 0)
+                write_message(channel, &message, size, fence);
         if (!TAILQ_EMPTY(&channel->fences))
                 channel_arm(channel, EPOLL_CTL_MOD);
         return size > 0;
+}
+
+bool cross_channel_release(struct cross_channel *channel, uint64_t *fence)
+{
+        const union cross_message nothing = {
+                .receive.head.header = {CROSS_RECEIVE, CROSS_CHANNEL_RING, htole16(sizeof(nothing.receive.head)), 0}};
+
+        if (TAILQ_EMPTY(&channel->fences))
+                return false;
+        write_message(channel, &nothing, sizeof(nothing.receive.head), fence);
+        return true;
 }

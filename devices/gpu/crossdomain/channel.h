@@ -73,6 +73,8 @@ void cross_channel_end(struct cross_channel *channel);
 int cross_channel_add_fence(struct cross_channel *channel, uint64_t id);
 /* Write what has come to the ring, if the guest has asked for it. True: then *fence is to be signalled. */
 bool cross_channel_deliver(struct cross_channel *channel, uint64_t *fence);
+/* The same with a message of nothing, if the guest has asked. */
+bool cross_channel_release(struct cross_channel *channel, uint64_t *fence);
 
 /* ---- item.c ---- */
 

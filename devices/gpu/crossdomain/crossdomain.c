@@ -233,6 +233,27 @@ static int crossdomain_create_fence(struct gpu_renderer *renderer, uint32_t cont
                                                  : 1);
 }
 
+/* A guest may go on after the stop: then it finds a message without contents, and asks again. */
+static void crossdomain_release_fences(struct gpu_renderer *renderer)
+{
+        struct cross_channel *channel;
+
+        do {
+                struct crossdomain *cross = crossdomain_lock(renderer);
+                uint32_t context_id = 0;
+                uint64_t fence;
+
+                LIST_FOREACH(channel, &cross->channels, entry)
+                if (cross_channel_release(channel, &fence)) {
+                        context_id = channel->context_id;
+                        break;
+                }
+                crossdomain_unlock(cross, 0);
+                if (context_id)
+                        gpu_fence_signalled(cross->gpu, context_id, CROSS_CHANNEL_RING, fence);
+        } while (channel);
+}
+
 int crossdomain_new(int broker, struct gpu_renderer **out)
 {
         struct crossdomain *cross = calloc(1, sizeof(*cross));
@@ -242,7 +263,6 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
         cross->renderer = (struct gpu_renderer){
                 .name = "cross-domain",
                 .capset_id = GPU_CAPSET_CROSS_DOMAIN,
-                .patient_rings = UINT64_C(1) << CROSS_CHANNEL_RING,
                 .start = crossdomain_start,
                 .free = crossdomain_free,
                 .get_capset = crossdomain_get_capset,
@@ -252,6 +272,7 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
                 .create_blob = crossdomain_create_blob,
                 .destroy_blob = crossdomain_destroy_blob,
                 .create_fence = crossdomain_create_fence,
+                .release_fences = crossdomain_release_fences,
         };
         pthread_mutex_init(&cross->lock, NULL);
         cross->broker = -1;
