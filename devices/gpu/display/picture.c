@@ -13,13 +13,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "base/thread.h"
 #include "devices/gpu/core/sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <png.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -191,18 +191,13 @@ static void *take_pictures(void *userdata)
 
 int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log)
 {
-        sigset_t all, before;
-
         if (!picture)
                 return 0;
         picture->log = *log;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
         picture->gpu = gpu;
 
-        int r = -pthread_create(&picture->thread, NULL, take_pictures, picture);
+        int r = thread_start(&picture->thread, take_pictures, picture);
 
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (r < 0)
                 picture->gpu = NULL;
         return r;

@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "base/thread.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -159,20 +159,6 @@ bool viewer_take(struct viewer *viewer, unsigned output, struct viewer_output *o
 
 /* ---- its life ---- */
 
-static int viewer_start_thread(struct viewer *viewer, void *(*run)(void *), void *userdata)
-{
-        sigset_t all, before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-
-        int r = -pthread_create(&viewer->thread, NULL, run, userdata);
-
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        viewer->started = r == 0;
-        return r;
-}
-
 int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*run)(void *userdata), void *userdata)
 {
         *viewer = (struct viewer){
@@ -189,7 +175,8 @@ int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*r
         if (r == 0)
                 r = gpu_add_sink(gpu, &viewer->sink);
         if (r == 0)
-                r = viewer_start_thread(viewer, run, userdata);
+                r = thread_start(&viewer->thread, run, userdata);
+        viewer->started = r == 0;
         if (r < 0)
                 viewer_stop(viewer);
         return r;

@@ -32,8 +32,7 @@ struct viewer {
         struct viewer_output *outputs;
 };
 
-/* Start @run on a thread of its own, with all signals blocked; it gets @userdata. 0 or a negative errno, with nothing
- * left behind. */
+/* Start @run on a thread of its own; it gets @userdata. 0 or a negative errno, with nothing left behind. */
 int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*run)(void *userdata), void *userdata);
 /* Have the thread end, which viewer_ends() tells it, and wait for that. All zeros is accepted. */
 void viewer_stop(struct viewer *viewer);

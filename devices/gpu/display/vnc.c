@@ -44,7 +44,7 @@ SYSCALL_ROWS syscalls_used[] = {
 #endif
 };
 
-enum { CLIENTS_MAX = 8, CLIENT_WAIT_MS = 5000 };
+enum { CLIENTS_MAX = 8, CLIENT_WAIT_MS = 5000, ACCEPT_PAUSE_MS = 100 };
 
 struct vnc {
         struct viewer viewer;
@@ -223,6 +223,9 @@ static void add_client(struct vnc *vnc)
         int fd = accept4(vnc->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         int slot = fd >= 0 && fd < FD_SETSIZE ? take_slot(vnc, fd) : -1;
 
+        /* It stays readable where there are no descriptors for it. */
+        if (fd < 0 && errno != EAGAIN)
+                poll(NULL, 0, ACCEPT_PAUSE_MS);
         if (slot < 0) {
                 fd_close(fd);
                 return;
