@@ -160,11 +160,8 @@ static void tell_pixels(struct gpu_socket *socket, unsigned output, struct viewe
                 return;
         memcpy(room, &update, sizeof(update));
         /* Where the output has become smaller meanwhile, its new size and all of it are noted. */
-        if (!gpu_copy_output(socket->viewer.gpu, output, band, (uint32_t *)(void *)(room + sizeof(update)),
-                             band.width)) {
+        if (!gpu_copy_output(socket->viewer.gpu, output, band, (uint32_t *)(void *)(room + sizeof(update)), band.width))
                 socket->out_size = 0;
-                note->damage.height = 0;
-        }
 }
 
 /* What is told first of a note, which has it no more then. False: it is empty. */

@@ -90,10 +90,12 @@ static void expect_end(struct screen *screen)
 
 static void answer(struct screen *screen, uint32_t request, const void *payload, uint32_t size)
 {
-        const uint32_t header[] = {request, REPLY, size};
+        struct message *message = &screen->message;
 
-        assert_int_equal(write(screen->fd, header, sizeof(header)), sizeof(header));
-        assert_int_equal(write(screen->fd, payload, size), size);
+        *message = (struct message){.request = request, .flags = REPLY, .size = size};
+        memcpy(message->words, payload, size);
+        /* In one piece: a wrong header ends the socket. */
+        assert_int_equal(send(screen->fd, message, 12 + size, MSG_NOSIGNAL), 12 + size);
 }
 
 /* @edid: what the front-end can. */
@@ -224,12 +226,25 @@ static void test_bands(void **state)
         test_free(screen);
 }
 
-/* Nobody reads: what was drawn meanwhile is one rectangle of the newest pixels. */
+/* Paint what an update has into @window, of @width pixels in a row. */
+static void apply_update(struct screen *screen, uint32_t *window, uint32_t width)
+{
+        const uint32_t *words = screen->message.words;
+
+        read_whole(screen->fd, &screen->message, 12);
+        assert_int_equal(screen->message.request, UPDATE);
+        read_whole(screen->fd, screen->message.words, screen->message.size);
+        for (uint32_t y = 0; y < words[4]; y++)
+                memcpy(window + (words[2] + y) * width + words[1], words + 5 + y * words[3], words[3] * 4);
+}
+
+/* Nobody reads: what was drawn meanwhile is one rectangle of the newest pixels, and in the end all of them are there.
+ */
 static void test_merged(void **state)
 {
+        static uint32_t window[500 * 400];
         struct screen *screen = new_screen();
         unsigned updates = 0;
-        uint32_t seen = 0;
 
         (void)state;
         open_screen(screen, 1);
@@ -240,15 +255,8 @@ static void test_merged(void **state)
                 paint(screen, 500, RECT(i % 100, 0, 20, 10), i);
                 paint(screen, 500, RECT(300, i % 100 + 200, 20, 10), i);
         }
-        paint(screen, 500, RECT(0, 0, 1, 1), 4711);
-        while (seen != 4711) {
-                const uint32_t *words = screen->message.words;
-
-                read_whole(screen->fd, &screen->message, 12);
-                assert_int_equal(screen->message.request, UPDATE);
-                read_whole(screen->fd, screen->message.words, screen->message.size);
-                if (words[1] == 0 && words[2] == 0)
-                        seen = words[5];
+        while (memcmp(window, world_at(&screen->world, GUEST), sizeof(window)) != 0) {
+                apply_update(screen, window, 500);
                 updates++;
         }
         assert_true(updates < 1000);
@@ -430,6 +438,23 @@ static void test_event(void **state)
         assert_int_equal(world_n_done(world), 1);
         memcpy(&info, world->done[0].answer, sizeof(info));
         assert_int_equal(info.pmodes[1].r.width, 333);
+        /* A driver that has begun anew, and has not asked, has nothing to be told. */
+        gpu_reset(world->gpu);
+        answer_info(screen, 444, 111);
+        expect_nothing(screen);
+        ask_info(screen);
+        expect(screen, GET_INFO, 0);
+        answer_info(screen, 444, 111);
+        wait_done(world, 2);
+        assert_int_equal(world_n_events(world), 1);
+        /* Nor is one whose question that answers. */
+        ask_info(screen);
+        expect(screen, GET_INFO, 0);
+        answer_info(screen, 555, 111);
+        wait_done(world, 3);
+        ask_info(screen);
+        expect(screen, GET_INFO, 0);
+        assert_int_equal(world_n_events(world), 1);
         close_screen(screen);
         test_free(screen);
 }
@@ -476,6 +501,24 @@ static void test_wrong_answers(void **state)
                 draw(screen, 10, 10, 0);
                 assert_int_equal(world_command(&screen->world, &get_info, sizeof(get_info), &info, sizeof(info)),
                                  VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
+                close_screen(screen);
+        }
+        test_free(screen);
+}
+
+static void test_wrong_sizes(void **state)
+{
+        static const uint32_t sizes[][2] = {{16385, 100}, {100, 16385}, {0, 100}, {100, 0}};
+        struct screen *screen = new_screen();
+
+        (void)state;
+        for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+                open_screen(screen, 0);
+                ask_info(screen);
+                expect(screen, GET_INFO, 0);
+                answer_info(screen, sizes[i][0], sizes[i][1]);
+                expect_end(screen);
+                wait_done(&screen->world, 1);
                 close_screen(screen);
         }
         test_free(screen);
@@ -548,17 +591,12 @@ static void test_no_socket(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_pixels),
-                counted_test(test_bands),
-                counted_test(test_merged),
-                counted_test(test_size_that_changes),
-                counted_test(test_cursor),
-                counted_test(test_display_info),
-                counted_test(test_event),
-                counted_test(test_wrong_answers),
-                counted_test(test_wrong_edid),
-                counted_test(test_unasked),
-                counted_test(test_close_in_the_middle),
+                counted_test(test_pixels),      counted_test(test_bands),
+                counted_test(test_merged),      counted_test(test_size_that_changes),
+                counted_test(test_cursor),      counted_test(test_display_info),
+                counted_test(test_event),       counted_test(test_wrong_answers),
+                counted_test(test_wrong_sizes), counted_test(test_wrong_edid),
+                counted_test(test_unasked),     counted_test(test_close_in_the_middle),
                 counted_test(test_no_socket),
         };
 
