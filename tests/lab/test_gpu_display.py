@@ -1,29 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-gpu behind stock QEMU's vhost-user-gpu-pci, under Linux: what the guest draws is what QEMU's window shows."""
-import glob
 import hashlib
-import lzma
 import os
 import re
 import time
 
-from lab import BUSY, ROOT, Case, Monitor, main
+from lab import BUSY, Case, Monitor, main, unpack_modules
 
 ORIEL_GPU = os.path.join(os.path.abspath(os.environ["ORIEL_BUILD"]), "oriel-gpu")
 
 
 class GpuDisplay(Case):
-    def modules(self, name):
-        """A module of Debian's kernel behind those that it needs, as the guest's insmod wants them."""
-        [folder] = glob.glob(ROOT + "/usr/lib/modules/*-amd64")
-        with open(folder + "/modules.dep") as file:
-            [needs] = [line for line in file if line.split(":")[0].endswith(f"/{name}.ko.xz")]
-        for packed in reversed(needs.replace(":", "").split()):
-            path = self.path(os.path.basename(packed)[:-len(".xz")])
-            with lzma.open(f"{folder}/{packed}") as source, open(path, "wb") as out:
-                out.write(source.read())
-            yield path
-
     def screen(self):
         """What the window shows, in the order of the guest's frame buffer: blue, green, red and nothing."""
         answer = self.monitor.command("screendump", filename=self.inside("screen.ppm"))
@@ -50,7 +37,7 @@ class GpuDisplay(Case):
         self.wait_for_socket("gpu.socket", gpu)
         self.trace("gpu.socket")
         guest = self.start_qemu("gpu_display.sh", "-device", "vhost-user-gpu-pci,chardev=fs,xres=1024,yres=640",
-                                modules=list(self.modules("virtio-gpu")))
+                                modules=unpack_modules(self.folder, "virtio-gpu"))
         self.wait_for_socket("qmp", guest)
         self.monitor = Monitor(self.path("qmp"))
         self.addCleanup(self.monitor.close)
