@@ -46,9 +46,10 @@ static int give_ticket(uint64_t *ticket)
         return 0;
 }
 
-static int ask_map(void *userdata, struct oriel_range range, int fd, uint64_t *ticket)
+static int ask_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
 {
         (void)userdata;
+        (void)access;
         need(fd >= 0 && range.size > 0 && range.start % 4096 == 0 && range.size % 4096 == 0);
         return give_ticket(ticket);
 }
@@ -128,7 +129,6 @@ static void look_at_cursor(void *userdata, unsigned output, const struct gpu_cur
 }
 
 static const struct gpu_sink sink = {.set = look_at_all, .update = look_at, .set_cursor = look_at_cursor};
-static const struct gpu_sink *const sinks[] = {&sink, NULL};
 
 /* ---- commands ---- */
 
@@ -254,14 +254,14 @@ static void begin(void)
 {
         const struct oriel_memory_region region = {GUEST, GUEST_SIZE, 0, 0};
         struct oriel_memory *empty;
-        struct gpu_options options = {
-                .ops = &ops, .window_size = 1 << 20, .outputs = 2, .width = 640, .height = 480, .sinks = sinks};
+        struct gpu_options options = {.ops = &ops, .window_size = 1 << 20, .outputs = 2, .width = 640, .height = 480};
 
         need(oriel_memory_new(1, 0, &empty) == 0);
         need(oriel_memory_add_mapped(empty, &region, world.guest, ORIEL_ACCESS_READ_WRITE, &world.memory) == 0);
         oriel_memory_unref(empty);
         options.renderers[0] = world.fake = fake_new();
         need(gpu_new(&options, &world.gpu) == 0);
+        need(gpu_add_sink(world.gpu, &sink) == 0);
         gpu_set_features(world.gpu, gpu_features(world.gpu));
 }
 

@@ -178,7 +178,7 @@ static int measure_pipeline(struct bench *bench, double *us)
                 int64_t begin = now_ns();
                 int r = pipeline(bench, true, bench->live, PIPELINE);
 
-                ns[i] = (double)((now_ns() - begin) / PIPELINE);
+                ns[i] = (double)(now_ns() - begin) / PIPELINE;
                 if (r == 0)
                         r = pipeline(bench, false, bench->live, PIPELINE);
                 if (r < 0)

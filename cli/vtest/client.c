@@ -57,9 +57,9 @@ struct vtest_client {
         char name[64];
         uint32_t context; /* 0: none yet */
         struct syncs syncs;
-        SLIST_HEAD(, held) resources;
+        SLIST_HEAD(held_list, held) resources;
         unsigned n_resources;
-        SLIST_HEAD(, submission) submissions;
+        SLIST_HEAD(submission_list, submission) submissions;
 
         uint8_t *in;
         size_t in_size, in_room;

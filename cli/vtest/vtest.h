@@ -39,8 +39,8 @@ struct sync_wait {
 };
 
 struct syncs {
-        SLIST_HEAD(, sync) list;
-        SLIST_HEAD(, sync_wait) waits;
+        SLIST_HEAD(sync_list, sync) list;
+        SLIST_HEAD(sync_waits, sync_wait) waits;
         uint32_t last_id;
         unsigned n, n_waits;
 };

@@ -122,9 +122,8 @@ static void count_answer(struct requests *requests, const struct pending *pendin
 {
         if (pending->epoch != requests->epoch)
                 return;
-        if (pending->row->id == ORIEL_BACKEND_SHMEM_MAP && result < 0)
-                count_unmapped(requests);
-        else if (pending->row->id == ORIEL_BACKEND_SHMEM_UNMAP && result == 0)
+        if ((pending->row->id == ORIEL_BACKEND_SHMEM_MAP && result < 0) ||
+            (pending->row->id == ORIEL_BACKEND_SHMEM_UNMAP && result == 0))
                 count_unmapped(requests);
 }
 

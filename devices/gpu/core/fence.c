@@ -105,8 +105,11 @@ static bool take_back(struct gpu *gpu, struct fence *mine)
         if (fence)
                 TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
         pthread_mutex_unlock(&gpu->fences.lock);
+
+        const bool was_there = fence;
+
         free(fence);
-        return fence;
+        return was_there;
 }
 
 int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer, size_t size)
