@@ -37,7 +37,8 @@ static int open_picture(void)
 
         if (r == -ENOTSUP)
                 return fail("--screenshot: this oriel-gpu was built without libpng");
-        return r < 0 ? fail("--screenshot=%s: %s", path, strerror(-r)) : STATUS_SUCCESS;
+        return r < 0 ? fail("--screenshot=%s: %s", path, r == -EINVAL ? "it is no regular file" : strerror(-r))
+                     : STATUS_SUCCESS;
 }
 
 static int open_vnc(void)

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 #include "daemon/options.h"
+#include "devices/gpu/core/gpu.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -49,8 +50,8 @@ int gpu_check_options(void)
                 line->outputs = 1;
         if (line->outputs > 16)
                 return daemon_usage("--outputs: 16 at most");
-        if (sscanf(line->resolution, "%ux%u%c", &line->width, &line->height, &rest) != 2 || line->width < 1 ||
-            line->width > 16384 || line->height < 1 || line->height > 16384)
+        if (sscanf(line->resolution, "%5ux%5u%c", &line->width, &line->height, &rest) != 2 || line->width < 1 ||
+            line->width > GPU_SIDE_MAX || line->height < 1 || line->height > GPU_SIDE_MAX)
                 return daemon_usage("--resolution: two numbers up to 16384, such as 1280x800");
         return -1;
 }

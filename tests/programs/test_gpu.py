@@ -140,7 +140,7 @@ class Gpu(Case):
         self.assertEqual((descriptor["type"], descriptor.get("features")), (said["type"], said.get("features")))
         for wrong in ([], ["--socket-path=x", "--fd=3"], ["--socket-path=x", "--window=100"], ["--socket-path=x", "--window=0"],
                       ["--socket-path=x", "--outputs=17"], ["--socket-path=x", "--resolution=800"],
-                      ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--venus=maybe"], ["--socket-path=x", "more"]):
+                      ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--resolution=4294967297x800"], ["--socket-path=x", "--venus=maybe"], ["--socket-path=x", "more"]):
             result = run(ORIEL_GPU, *wrong)
             self.assertEqual(result.returncode, 2, wrong)
             self.assertIn("see oriel-gpu --help", result.stderr)

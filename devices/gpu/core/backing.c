@@ -18,6 +18,7 @@ void backing_free(struct backing *backing)
         oriel_memory_unref(backing->memory);
         free(backing->spans);
         free(backing->guest);
+        free(backing->offsets);
         free(backing);
 }
 
@@ -39,8 +40,12 @@ static int backing_grow(struct backing *backing, unsigned *room, unsigned more)
         struct oriel_range *guest = reallocarray(backing->guest, wanted, sizeof(*guest));
 
         backing->guest = guest ? guest : backing->guest;
+
+        uint64_t *offsets = reallocarray(backing->offsets, wanted, sizeof(*offsets));
+
+        backing->offsets = offsets ? offsets : backing->offsets;
         *room = wanted;
-        return spans && guest ? 0 : -ENOMEM;
+        return spans && guest && offsets ? 0 : -ENOMEM;
 }
 
 static int backing_add(struct backing *backing, unsigned *room, struct oriel_range range)
@@ -54,8 +59,10 @@ static int backing_add(struct backing *backing, unsigned *room, struct oriel_ran
                 return r;
         for (int i = 0; i < n; i++) {
                 backing->spans[backing->n] = pieces[i];
+                backing->offsets[backing->n] = backing->size;
                 backing->guest[backing->n++] = (struct oriel_range){range.start, pieces[i].iov_len};
                 range.start += pieces[i].iov_len;
+                backing->size += pieces[i].iov_len;
         }
         return 0;
 }
@@ -74,7 +81,6 @@ static int backing_fill(struct backing *backing, const void *entries, uint32_t n
 
                 if (r < 0)
                         return r;
-                backing->size += range.size;
         }
         return 0;
 }
@@ -98,6 +104,22 @@ uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t
         return 0;
 }
 
+/* The span that @offset, which is within, is in. An image's rows may be in a million of them each. */
+static unsigned find_span(const struct backing *backing, uint64_t offset)
+{
+        unsigned from = 0, to = backing->n;
+
+        while (to - from > 1) {
+                unsigned middle = from + (to - from) / 2;
+
+                if (backing->offsets[middle] <= offset)
+                        from = middle;
+                else
+                        to = middle;
+        }
+        return from;
+}
+
 /* Call @copy for each piece of [@offset, @offset + @size). */
 static size_t backing_copy(const struct backing *backing, uint64_t offset, size_t size, void *data,
                            void (*copy)(const struct backing *backing, unsigned span, size_t from, void *data, size_t n,
@@ -106,19 +128,14 @@ static size_t backing_copy(const struct backing *backing, uint64_t offset, size_
 {
         size_t done = 0;
 
-        for (unsigned i = 0; i < backing->n && done < size; i++) {
-                size_t length = backing->spans[i].iov_len;
+        if (offset >= backing->size)
+                return 0;
+        for (unsigned i = find_span(backing, offset); i < backing->n && done < size; i++) {
+                size_t from = (size_t)(offset + done - backing->offsets[i]);
+                size_t n = MIN(backing->spans[i].iov_len - from, size - done);
 
-                if (offset >= length) {
-                        offset -= length;
-                        continue;
-                }
-
-                size_t n = MIN(length - (size_t)offset, size - done);
-
-                copy(backing, i, (size_t)offset, (uint8_t *)data + done, n, userdata);
+                copy(backing, i, from, (uint8_t *)data + done, n, userdata);
                 done += n;
-                offset = 0;
         }
         return done;
 }

@@ -157,7 +157,12 @@ void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
         struct fence *fence, *next;
         int r = 0;
 
-        for (unsigned i = 0; i < gpu->n_renderers; i++)
+        pthread_mutex_lock(&gpu->fences.lock);
+
+        const bool waits = has_of_queue(gpu, queue);
+
+        pthread_mutex_unlock(&gpu->fences.lock);
+        for (unsigned i = 0; waits && i < gpu->n_renderers; i++)
                 if (gpu->options.renderers[i]->release_fences)
                         gpu->options.renderers[i]->release_fences(gpu->options.renderers[i]);
         pthread_mutex_lock(&gpu->fences.lock);

@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Of an image or a display, in pixels. */
+enum { GPU_SIDE_MAX = 16384 };
+
 /* A virtio-gpu (VIRTIO 1.4, 5.7) without its queues: commands in bytes go in, answers in bytes come out. What it needs
  * of the device around it is in struct gpu_ops, what draws is behind struct gpu_renderer (renderer.h), and what shows
  * is behind struct gpu_sink (sink.h). One lock covers it all; functions may be called from any thread. */

@@ -7,16 +7,14 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 
-#define SIDE_MAX 16384
-
 COMMAND_HANDLER(handle_create_2d)
 {
         const struct virtio_gpu_resource_create_2d *create = &command->fixed.create_2d;
         const uint32_t width = le32toh(create->width), height = le32toh(create->height);
         struct resource *resource;
 
-        if (!scanout_format_is_known(le32toh(create->format)) || width == 0 || height == 0 || width > SIDE_MAX ||
-            height > SIDE_MAX)
+        if (!scanout_format_is_known(le32toh(create->format)) || width == 0 || height == 0 || width > GPU_SIDE_MAX ||
+            height > GPU_SIDE_MAX)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 
         const size_t size = (size_t)width * height * 4;

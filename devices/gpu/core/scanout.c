@@ -78,13 +78,18 @@ static void update(struct scanouts *scanouts, unsigned output, struct gpu_rect r
                 sink->update(sink->userdata, output, &frame, rect);
 }
 
+static size_t size_of(const struct scanout *scanout)
+{
+        return (size_t)scanout->rect.width * scanout->rect.height * 4;
+}
+
 static void turn_off(struct gpu *gpu, unsigned output)
 {
         struct scanout *scanout = &gpu->scanouts->outputs[output];
 
         if (!scanout->resource)
                 return;
-        gpu->pixels -= (size_t)scanout->rect.width * scanout->rect.height * 4;
+        gpu->pixels -= size_of(scanout);
         free(scanout->pixels);
         *scanout = (struct scanout){.resource = NULL};
         show(gpu->scanouts, output);
@@ -263,22 +268,28 @@ static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resou
                             const struct layout *layout, struct gpu_rect rect)
 {
         struct scanout *scanout = &gpu->scanouts->outputs[output];
-        const size_t size = (size_t)rect.width * rect.height * 4;
+        const size_t size = (size_t)rect.width * rect.height * 4, before = size_of(scanout);
+        /* A driver flips pages so: no sink is to see the output go off, or anew. */
+        const bool same = scanout->resource && scanout->rect.width == rect.width && scanout->rect.height == rect.height;
 
         if (rect.width == 0 || rect.height == 0 || !rect_within(rect, layout->width, layout->height))
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        turn_off(gpu, output);
-        if (size > GPU_PIXELS_MAX - gpu->pixels)
+        if (size > GPU_PIXELS_MAX - (gpu->pixels - before))
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 
-        uint32_t *pixels = calloc(1, size);
+        uint32_t *pixels = same ? scanout->pixels : calloc(1, size);
 
         if (!pixels)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        gpu->pixels += size;
+        if (!same)
+                free(scanout->pixels);
+        gpu->pixels += size - before;
         *scanout = (struct scanout){resource, *layout, rect, pixels};
         read_pixels(resource, layout, rect, pixels, rect.width);
-        show(gpu->scanouts, output);
+        if (same)
+                update(gpu->scanouts, output, (struct gpu_rect){0, 0, rect.width, rect.height});
+        else
+                show(gpu->scanouts, output);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -320,7 +331,8 @@ COMMAND_HANDLER(handle_set_scanout_blob)
         }
         if (!resource || resource->image || !resource->backing)
                 return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        if (!scanout_format_is_known(layout.format) || layout.stride / 4 < layout.width || layout.height == 0 ||
+        if (!scanout_format_is_known(layout.format) || layout.width > GPU_SIDE_MAX || layout.height > GPU_SIDE_MAX ||
+            layout.stride / 4 < layout.width || layout.height == 0 ||
             layout.offset + (uint64_t)layout.stride * (layout.height - 1) + (uint64_t)layout.width * 4 > resource->size)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         return set_scanout(gpu, output, resource, &layout, take_rect(&set->r));

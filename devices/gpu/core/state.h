@@ -34,6 +34,7 @@ struct backing {
         struct oriel_memory *memory;
         struct iovec *spans;
         struct oriel_range *guest; /* of each span */
+        uint64_t *offsets;         /* of each span: how much is in front of it */
         unsigned n;
         uint64_t size;
 };

@@ -41,7 +41,6 @@ enum request {
 };
 #define FEATURE_EDID UINT64_C(1)
 #define FLAG_REPLY   4
-#define SIDE_MAX     16384
 
 /* Of pixels, in one message: a front-end reads each whole. */
 enum { BAND_MAX = 1 << 20 };
@@ -243,7 +242,7 @@ static const char *take_display_info(struct gpu_socket *socket)
                         .height = le32toh(one->r.height),
                 };
 
-                if (display.width > SIDE_MAX || display.height > SIDE_MAX ||
+                if (display.width > GPU_SIDE_MAX || display.height > GPU_SIDE_MAX ||
                     (display.enabled && (display.width == 0 || display.height == 0)))
                         return "an output's size";
                 socket->displays[i] = display;

@@ -49,6 +49,7 @@ enum { CLIENTS_MAX = 8, CLIENT_WAIT_MS = 5000, ACCEPT_PAUSE_MS = 100 };
 struct vnc {
         struct viewer viewer;
         struct oriel_log log;
+        struct log_budget lines;
         int listener;
         rfbScreenInfoPtr screen;
         uint32_t *pixels; /* the screen's: bytes of red, green, blue and nothing */
@@ -82,6 +83,8 @@ static bool split_address(const char *address, char *host, size_t size, const ch
 
         if (!colon || colon[1] == '\0' || n >= size)
                 return false;
+        if (colon[1] != '\0' && strtoul(colon + 1, NULL, 10) > UINT16_MAX)
+                return false;
         if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
                 address++;
                 n -= 2;
@@ -102,7 +105,7 @@ int vnc_listen(const char *address, struct socket_file *file)
         if (strncmp(address, "unix:", 5) == 0)
                 return socket_file_listen(file, address + 5);
         if (!split_address(address, host, sizeof(host), &port)) {
-                report("--vnc=%s: HOST:PORT or unix:PATH is needed", address);
+                report("--vnc=%s: HOST:PORT, with a port up to 65535, or unix:PATH is needed", address);
                 return -EINVAL;
         }
 
@@ -134,11 +137,19 @@ static void close_scaled(struct vnc *vnc)
 
 static int set_size(struct vnc *vnc, uint32_t width, uint32_t height)
 {
+        if (vnc->pixels && width == (uint32_t)vnc->screen->width && height == (uint32_t)vnc->screen->height) {
+                memset(vnc->pixels, 0, (size_t)width * height * 4);
+                rfbMarkRectAsModified(vnc->screen, 0, 0, (int)width, (int)height);
+                return 0;
+        }
+
         uint32_t *pixels = calloc(width, (size_t)height * 4), *before = vnc->pixels;
 
         if (!pixels)
                 return -ENOMEM;
         close_scaled(vnc);
+        /* The library counts those that were closed until it has seen them again, and would scale for them. */
+        rfbProcessEvents(vnc->screen, 0);
         vnc->pixels = pixels;
         rfbNewFramebuffer(vnc->screen, (char *)pixels, (int)width, (int)height, 8, 3, 4);
         free(before);
@@ -227,6 +238,9 @@ static void add_client(struct vnc *vnc)
         if (fd < 0 && errno != EAGAIN)
                 poll(NULL, 0, ACCEPT_PAUSE_MS);
         if (slot < 0) {
+                if (fd >= FD_SETSIZE)
+                        log_within(&vnc->lines, &vnc->log, ORIEL_LOG_WARNING,
+                                   "VNC: a client is refused: this process has more than %d descriptors", FD_SETSIZE);
                 fd_close(fd);
                 return;
         }

@@ -763,6 +763,21 @@ static void test_outputs(void **state)
         assert_int_equal(world_set_scanout(&world, 0, 1, RECT(10, 20, 30, 10)), OK);
         assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
         assert_int_equal(shown.sets, 2);
+        /* Another image at the same size is no change of what there is: a driver flips its pages so. */
+        assert_int_equal(world_create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
+        assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 100, 50)), OK);
+        assert_int_equal(shown.updates, 1);
+        assert_true(shown.rect.width == 100 && shown.rect.height == 50 && shown.last == 0);
+        assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
+        assert_int_equal(shown.updates, 2);
+        assert_int_equal(shown.last, 100 * 50 - 1);
+        /* At another one it is, and never off in between. Nor is it by a command that is refused. */
+        assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 50, 50)), OK);
+        assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 101, 50)), BAD);
+        assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
+        assert_int_equal(shown.sets, 4);
+        assert_int_equal(shown.offs, 0);
+        shown.updates = 0;
         /* Outside of the first one's part; then a corner of it. */
         assert_int_equal(world_flush(&world, 1, RECT(0, 0, 10, 50)), OK);
         assert_int_equal(shown.updates, 1);
@@ -816,13 +831,32 @@ static void test_blob_as_output(void **state)
         WRONG_SCANOUT(BAD, r.width, 17);
         WRONG_SCANOUT(NO_SCANOUT, scanout_id, 2);
         assert_int_equal(DO(&world, set), OK);
+        assert_int_equal(world_create_guest_blob(&world, 0, 2, GUEST, 17 * PAGE, 16385 * 4), OK);
+        wrong = set;
+        wrong.resource_id = 2;
+        wrong.r.height = 1;
+        wrong.width = 1;
+        wrong.strides[0] = 4;
+        wrong.offsets[0] = 0;
+        wrong.r.width = 1;
+        wrong.height = 16384;
+        assert_int_equal(DO(&world, wrong), OK);
+        wrong.height = 16385;
+        assert_int_equal(DO(&world, wrong), BAD);
+        wrong.width = 16385;
+        wrong.strides[0] = 16385 * 4;
+        wrong.height = 1;
+        assert_int_equal(DO(&world, wrong), BAD);
+        assert_int_equal(world_unref(&world, 2), OK);
+        assert_int_equal(shown.offs, 1);
+        assert_int_equal(DO(&world, set), OK);
         *(uint32_t *)world_at(&world, GUEST + 16) = 0x123456;
         *(uint32_t *)world_at(&world, GUEST + 16 + 80 * 7 + 60) = 0x654321;
         assert_int_equal(world_flush(&world, 1, RECT(0, 0, 16, 8)), OK);
         assert_int_equal(shown.first, 0x123456);
         assert_int_equal(shown.last, 0x654321);
         WRONG_SCANOUT(OK, resource_id, 0);
-        assert_int_equal(shown.offs, 1);
+        assert_int_equal(shown.offs, 2);
         world_close(&world);
 }
 
