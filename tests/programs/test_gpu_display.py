@@ -8,10 +8,10 @@ import struct
 import subprocess
 import time
 import unittest
-import zlib
 
 from harness import Case, main, run, wait_for
 from limits import LAST_RESORT
+from png import read_png
 from vhost_user import FEATURES, GET_FEATURES, GET_PROTOCOL_FEATURES, NEED_REPLY, SET_FEATURES, SET_OWNER, SET_PROTOCOL_FEATURES
 from vhost_user import Wire, pack, u64
 
@@ -31,41 +31,6 @@ def colour(pixels, number, width, rect):
     for row in range(y, y + rows):
         pixels[(row * width + x) * 3:(row * width + x + columns) * 3] = number.to_bytes(3, "big") * columns
     return bytes(pixels)
-
-
-def unfilter(kind, line, above, step=3):
-    """One row of a PNG, 9.2."""
-    out = bytearray()
-    for i, byte in enumerate(line):
-        left, up, corner = (out[i - step] if i >= step else 0), above[i], (above[i - step] if i >= step else 0)
-        guess = left + up - corner
-        nearest = min((abs(guess - left), 0, left), (abs(guess - up), 1, up), (abs(guess - corner), 2, corner))[2]
-        out.append((byte + (0, left, up, (left + up) // 2, nearest)[kind]) & 255)
-    return bytes(out)
-
-
-def read_png(path):
-    """(width, height, pixels), or None: there is none, or half of one."""
-    with open(path, "rb") as file:
-        data = file.read()
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[-8:-4] != b"IEND":
-        return None
-    at, chunks = 8, {}
-    while at < len(data):
-        size, kind = struct.unpack(">I4s", data[at:at + 8])
-        body = data[at + 8:at + 8 + size]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + size:at + 12 + size])[0]
-        chunks[kind] = chunks.get(kind, b"") + body
-        at += 12 + size
-    width, height, depth, colours, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    assert (depth, colours) == (8, 2), "not of red, green and blue"
-    packed, line = zlib.decompress(chunks[b"IDAT"]), width * 3
-    above, rows = bytes(line), []
-    for row in range(height):
-        start = row * (line + 1)
-        above = unfilter(packed[start], packed[start + 1:start + 1 + line], above)
-        rows.append(above)
-    return width, height, b"".join(rows)
 
 
 class Display(Case):

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/peers/wayland-guest.h"
+
+#include "base/cleanup.h"
+#include "program/report.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <string.h>
+
+#define FEATURES                                                                         \
+        (ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL) | ORIEL_FEATURE(VIRTIO_GPU_F_RESOURCE_UUID) | \
+         ORIEL_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB) | ORIEL_FEATURE(VIRTIO_GPU_F_CONTEXT_INIT))
+#define XR24 0x34325258U
+
+/* The rings' resources; a caller's are others. */
+enum { CONTEXT = 1, QUERY_ID = 1000, CHANNEL_ID };
+
+static int make_ring(struct guest *guest, uint32_t id, const void **out)
+{
+        void *memory = oriel_driver_alloc(guest->driver, CROSS_RING_SIZE);
+        int r = memory ? gpu_client_create_guest_blob(guest->client, 0, id, memory, CROSS_RING_SIZE) : -ENOMEM;
+
+        *out = memory;
+        return r < 0 ? r : gpu_client_attach(guest->client, CONTEXT, id);
+}
+
+static int begin(struct guest *guest)
+{
+        const struct cross_init init = {.header = {.command = CROSS_INIT, .size = sizeof(init)},
+                                        .ring_ids = {QUERY_ID, CHANNEL_ID},
+                                        .channel_type = CROSS_CHANNEL_WAYLAND};
+        uint64_t size;
+        int r = gpu_client_create_context(guest->client, CONTEXT, 5, "wayland-guest");
+
+        guest->window = oriel_driver_window(guest->driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, &size);
+        if (r == 0)
+                r = make_ring(guest, QUERY_ID, (const void **)&guest->image);
+        if (r == 0)
+                r = make_ring(guest, CHANNEL_ID, (const void **)&guest->message);
+        return r < 0 ? r : gpu_client_submit(guest->client, CONTEXT, &init, sizeof(init));
+}
+
+int guest_open(struct guest *guest, const char *path)
+{
+        static struct oriel_log log;
+
+        log = stderr_log(0);
+        *guest = (struct guest){.driver = NULL};
+
+        const struct oriel_driver_options options = {.struct_size = sizeof(options), .log = &log, .features = FEATURES};
+        int r = oriel_driver_new(&options, oriel_socket_connect(path), &guest->driver);
+
+        if (r == 0)
+                r = gpu_client_new(guest->driver, &guest->client);
+        return r < 0 ? r : begin(guest);
+}
+
+void guest_close(struct guest *guest)
+{
+        gpu_client_free(guest->client);
+        oriel_driver_free(guest->driver);
+}
+
+int guest_await(struct guest *guest)
+{
+        const struct cross_header poll = {.command = CROSS_POLL, .size = sizeof(poll)};
+        const struct virtio_gpu_cmd_submit submit = {
+                .hdr = {.type = VIRTIO_GPU_CMD_SUBMIT_3D,
+                        .ctx_id = CONTEXT,
+                        .flags = VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX,
+                        .ring_idx = CROSS_CHANNEL_RING,
+                        .fence_id = ++guest->last_fence},
+                .size = sizeof(poll)};
+        const struct gpu_client_command command = {
+                .fixed = &submit, .fixed_size = sizeof(submit), .payload = &poll, .payload_size = sizeof(poll)};
+        struct virtio_gpu_ctrl_hdr answer;
+        int r = gpu_client_call(guest->client, &command, &answer, sizeof(answer));
+
+        return r < 0 ? r : r == VIRTIO_GPU_RESP_OK_NODATA ? 0 : gpu_client_error((uint32_t)r);
+}
+
+int guest_send(struct guest *guest, const void *data, size_t size, const uint32_t *ids, const uint32_t *types,
+               unsigned n)
+{
+        struct {
+                struct cross_send_receive head;
+                uint8_t data[CROSS_RING_SIZE];
+        } send = {.head = {.header = {.command = CROSS_SEND, .size = (uint16_t)(sizeof(send.head) + size)},
+                           .n_ids = n,
+                           .data_size = (uint32_t)size}};
+
+        if (size > sizeof(send.data) || n > CROSS_IDS_MAX)
+                return -EMSGSIZE;
+        for (unsigned i = 0; i < n; i++) {
+                send.head.ids[i] = ids[i];
+                send.head.types[i] = types[i];
+        }
+        memcpy(send.data, data, size);
+        return gpu_client_submit(guest->client, CONTEXT, &send, send.head.header.size);
+}
+
+int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t size, bool hang_up)
+{
+        struct {
+                struct cross_read_write head;
+                uint8_t data[CROSS_RING_SIZE];
+        } write = {.head = {.header = {.command = CROSS_WRITE, .size = (uint16_t)(sizeof(write.head) + size)},
+                            .id = pipe,
+                            .hang_up = hang_up,
+                            .data_size = (uint32_t)size}};
+
+        if (size > sizeof(write.data))
+                return -EMSGSIZE;
+        if (size > 0)
+                memcpy(write.data, data, size);
+        return gpu_client_submit(guest->client, CONTEXT, &write, write.head.header.size);
+}
+
+int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height)
+{
+        const struct cross_get_image_requirements get = {
+                .header = {.command = CROSS_GET_IMAGE_REQUIREMENTS, .size = sizeof(get)},
+                .width = width,
+                .height = height,
+                .format = XR24};
+        int r = gpu_client_submit(guest->client, CONTEXT, &get, sizeof(get));
+
+        if (r == 0)
+                r = gpu_client_create_blob(guest->client, CONTEXT, id, guest->image->blob_id, guest->image->size);
+        if (r == 0)
+                r = gpu_client_map(guest->client, id, 0, NULL);
+        return r < 0 ? r : gpu_client_attach(guest->client, CONTEXT, id);
+}
+
+int guest_map_received(struct guest *guest, uint32_t id, uint32_t blob_id, uint32_t size, uint64_t offset)
+{
+        const uint32_t whole = (size + CROSS_RING_SIZE - 1) & ~(uint32_t)(CROSS_RING_SIZE - 1);
+        int r = gpu_client_create_blob(guest->client, CONTEXT, id, blob_id, whole);
+
+        return r < 0 ? r : gpu_client_map(guest->client, id, offset, NULL);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TESTS_PEERS_WAYLAND_GUEST_H
+#define TESTS_PEERS_WAYLAND_GUEST_H
+
+#include "clients/gpu/client.h"
+#include "devices/gpu/crossdomain/wire.h"
+
+/* What a guest's proxy for Wayland has of the gpu: one cross-domain context. Functions return 0 or a negative errno. */
+
+#define GUEST_PIPE CROSS_READ_PIPE_START /* the one that it may send, to read from */
+
+struct guest {
+        struct oriel_driver *driver;
+        struct gpu_client *client;
+        const struct cross_image_requirements *image; /* the answer to the last question */
+        const union cross_message *message;           /* the last one that has come, until the next is waited for */
+        uint8_t *window;
+        uint64_t last_fence;
+};
+
+/* Connect to the gpu at @path, and have its compositor accept a client. */
+int guest_open(struct guest *guest, const char *path);
+void guest_close(struct guest *guest); /* also after a failure */
+
+int guest_await(struct guest *guest);
+/* @n things go along: resources, or pipes to read from. */
+int guest_send(struct guest *guest, const void *data, size_t size, const uint32_t *ids, const uint32_t *types,
+               unsigned n);
+int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t size, bool hang_up);
+/* An image as resource @id, at the start of the window. */
+int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height);
+/* What was received as @blob_id, as resource @id, at @offset of the window. */
+int guest_map_received(struct guest *guest, uint32_t id, uint32_t blob_id, uint32_t size, uint64_t offset);
+
+#endif
