@@ -128,7 +128,8 @@ class Picture(Display):
 
     def test_files_that_cannot_be(self):
         os.mkfifo(self.path("pipe"))
-        for path, why in (self.path("none/x.png"), "No such file"), (self.folder, "Is a directory"), (self.path("pipe"), "no regular file"):
+        for path, why in (self.path("none/x.png"), "No such file"), (self.folder, "Is a directory"), (self.path("pipe"), "No such device"), \
+                         ("/dev/null", "it is no regular file"):
             result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=off", "--screenshot", path)
             self.assertEqual(result.returncode, 1)
             self.assertRegex(result.stderr, rf"--screenshot={re.escape(path)}: .*{why}")
