@@ -374,6 +374,31 @@ class Guests(GuestCase):
         self.kill_backend(guest)
         guest.go_on()
 
+    def vnc_answers(self, path):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(LAST_RESORT)
+            try:
+                client.connect(path)
+                return client.recv(12) == b"RFB 003.008\n"
+            except OSError:
+                return False
+
+    @unittest.skipUnless(os.environ["HAS_VNC"] == "on", "oriel-gpu was built without libvncserver")
+    def test_gpu(self):
+        """--gpu is an oriel-gpu of its own, told what is said there; another takes its place, also at its address."""
+        self.write("file", content(MIB, 1))
+        path = self.path("vnc")
+        guest = Guest(self, "truncate", self.option(), f"--gpu=vnc=unix:{path},window=64M", left=5000)
+        guest.wait_sync("peek")
+        wait_for(lambda: self.vnc_answers(path), "a VNC server")
+        found = sorted(pid for pid, line in processes_of(self.folder).items() if "oriel-gpu" in line)
+        os.kill(found[-1], signal.SIGKILL)
+        wait_for(lambda: not os.path.exists(f"/proc/{found[-1]}"), "its end")
+        wait_for(lambda: self.vnc_answers(path), "the next one's VNC server")
+        guest.process.terminate()
+        guest.process.wait(LAST_RESORT)
+        wait_for(lambda: not os.path.exists(path), "the end of the socket")
+
     def test_reset(self):
         for packed in ({}, {"packed": 1}):
             with self.subTest(**packed):
