@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The system calls of an operation, made by this process: what is left of it without any back-end. */
+
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bench/fs/rows.h"
@@ -11,8 +14,6 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-/* The system calls of an operation, made by this process: what is left of it without any back-end. */
 
 #define BUFFERS_SIZE (LOAD_DEPTH_MAX * LOAD_DATA_SIZE)
 

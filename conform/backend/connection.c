@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for back-ends: connections that come, go and come again, and what must go with them. */
+
 #include "conform/backend/backend.h"
 
 #include <limits.h>

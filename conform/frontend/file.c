@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for front-ends: mappings of files that end within a page, are too short, or can't be mapped. */
+
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
 

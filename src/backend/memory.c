@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Guest memory of a back-end: the requests that add and remove regions and IOTLB entries, each of which makes a new
+ * table, and the log of what is written (vhost-user, "Memory access", "IOMMU support", "Migration"). */
+
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A queue of a back-end, from start to stop: what workers call on any thread, and the dispatching thread's part of it.
+ */
+
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Locks of a guest for tests, and the thread that tries those again which wait. */
+
 #include "devices/fs/test/test-lock.h"
 
 #include "base/fd.h"

@@ -31,66 +31,75 @@ static uint32_t ring_of(const struct origin *origin)
         return origin->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? origin->ring : 0;
 }
 
-static void complete_all(struct gpu *gpu, struct fence_list *done)
-{
-        struct fence *fence;
+/* Some of the fences. */
+struct which {
+        uint32_t context_id;  /* 0: of any */
+        const uint32_t *ring; /* NULL: of any */
+        const void *queue;    /* NULL: of any */
+};
 
-        while ((fence = TAILQ_FIRST(done))) {
-                TAILQ_REMOVE(done, fence, entry);
+static bool is_one(const struct fence *fence, const struct which *which)
+{
+        const struct origin *origin = &fence->origin;
+
+        return (which->context_id == 0 || origin->context_id == which->context_id) &&
+               (!which->ring || ring_of(origin) == *which->ring) &&
+               (!which->queue || origin->token.queue == which->queue);
+}
+
+/* With the list's lock held: the first of them that is @from or behind it. */
+static struct fence *find(struct fence *from, const struct which *which)
+{
+        while (from && !is_one(from, which))
+                from = TAILQ_NEXT(from, entry);
+        return from;
+}
+
+/* Complete those in their order, up to @last; NULL: all. */
+static void complete_those(struct gpu *gpu, const struct which *which, const struct fence *last)
+{
+        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
+        struct fence *fence = find(TAILQ_FIRST(&gpu->fences.waiting), which), *next;
+
+        for (; fence; fence = next) {
+                next = fence == last ? NULL : find(TAILQ_NEXT(fence, entry), which);
+                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
+                TAILQ_INSERT_TAIL(&done, fence, entry);
+        }
+        gpu->fences.completing++;
+        pthread_mutex_unlock(&gpu->fences.lock);
+        while ((fence = TAILQ_FIRST(&done))) {
+                TAILQ_REMOVE(&done, fence, entry);
                 gpu->options.ops->complete(gpu->options.userdata, fence->origin.token, fence->answer, fence->size);
                 free(fence);
         }
         pthread_mutex_lock(&gpu->fences.lock);
         gpu->fences.completing--;
         pthread_cond_broadcast(&gpu->fences.fewer);
-        pthread_mutex_unlock(&gpu->fences.lock);
-}
-
-static bool is_of(const struct fence *fence, uint32_t context_id, uint32_t ring)
-{
-        return fence->origin.context_id == context_id && ring_of(&fence->origin) == ring;
 }
 
 void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, uint64_t fence_id)
 {
-        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
-        struct fence *fence, *next, *last = NULL;
+        const struct which which = {.context_id = context_id, .ring = &ring};
+        struct fence *fence;
 
         pthread_mutex_lock(&gpu->fences.lock);
-        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
-        if (is_of(fence, context_id, ring) && fence->origin.fence_id == fence_id) {
-                last = fence;
-                break;
-        }
-        /* In their order: a renderer may tell of the last one alone. */
-        for (fence = TAILQ_FIRST(&gpu->fences.waiting); last && fence; fence = next) {
-                next = fence == last ? NULL : TAILQ_NEXT(fence, entry);
-                if (!is_of(fence, context_id, ring))
-                        continue;
-                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
-                TAILQ_INSERT_TAIL(&done, fence, entry);
-        }
-        gpu->fences.completing++;
+        fence = find(TAILQ_FIRST(&gpu->fences.waiting), &which);
+        while (fence && fence->origin.fence_id != fence_id)
+                fence = find(TAILQ_NEXT(fence, entry), &which);
+        /* With those before it: a renderer may tell of the last one alone. */
+        if (fence)
+                complete_those(gpu, &which, fence);
         pthread_mutex_unlock(&gpu->fences.lock);
-        complete_all(gpu, &done);
 }
 
 void fences_complete(struct gpu *gpu, uint32_t context_id)
 {
-        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
-        struct fence *fence, *next;
+        const struct which which = {.context_id = context_id};
 
         pthread_mutex_lock(&gpu->fences.lock);
-        for (fence = TAILQ_FIRST(&gpu->fences.waiting); fence; fence = next) {
-                next = TAILQ_NEXT(fence, entry);
-                if (context_id != 0 && fence->origin.context_id != context_id)
-                        continue;
-                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
-                TAILQ_INSERT_TAIL(&done, fence, entry);
-        }
-        gpu->fences.completing++;
+        complete_those(gpu, &which, NULL);
         pthread_mutex_unlock(&gpu->fences.lock);
-        complete_all(gpu, &done);
 }
 
 /* Whether it was there, and is ours. */
@@ -139,47 +148,28 @@ int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer,
         return -EINPROGRESS;
 }
 
-static bool has_of_queue(struct gpu *gpu, const void *queue)
-{
-        struct fence *fence;
-
-        TAILQ_FOREACH(fence, &gpu->fences.waiting, entry)
-        if (fence->origin.token.queue == queue)
-                return true;
-        return false;
-}
-
 void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
 {
+        const struct which which = {.queue = queue};
         int64_t end = now_ms() + ms;
         const struct timespec deadline = {end / 1000, end % 1000 * 1000000};
-        struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
-        struct fence *fence, *next;
         int r = 0;
 
         pthread_mutex_lock(&gpu->fences.lock);
 
-        const bool waits = has_of_queue(gpu, queue);
+        bool waits = find(TAILQ_FIRST(&gpu->fences.waiting), &which);
 
         pthread_mutex_unlock(&gpu->fences.lock);
         for (unsigned i = 0; waits && i < gpu->n_renderers; i++)
                 if (gpu->options.renderers[i]->release_fences)
                         gpu->options.renderers[i]->release_fences(gpu->options.renderers[i]);
         pthread_mutex_lock(&gpu->fences.lock);
-        while (r == 0 && has_of_queue(gpu, queue))
+        while (r == 0 && find(TAILQ_FIRST(&gpu->fences.waiting), &which))
                 r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);
         /* What another thread has in hand is to be with the driver before the queue stops. */
         while (gpu->fences.completing > 0)
                 pthread_cond_wait(&gpu->fences.fewer, &gpu->fences.lock);
         /* A driver that goes on after the stop would else wait for ever. */
-        for (fence = TAILQ_FIRST(&gpu->fences.waiting); fence; fence = next) {
-                next = TAILQ_NEXT(fence, entry);
-                if (fence->origin.token.queue != queue)
-                        continue;
-                TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
-                TAILQ_INSERT_TAIL(&done, fence, entry);
-        }
-        gpu->fences.completing++;
+        complete_those(gpu, &which, NULL);
         pthread_mutex_unlock(&gpu->fences.lock);
-        complete_all(gpu, &done);
 }

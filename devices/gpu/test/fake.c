@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The renderer for tests: memfds for blobs, and fences that wait as long as a test wants. */
+
 #include "devices/gpu/test/fake.h"
 
 #include "base/cleanup.h"

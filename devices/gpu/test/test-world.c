@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What is around a gpu in tests: guest memory, a front-end that writes down what it is asked, and each command as a
+ * function. */
+
 #include "devices/gpu/test/test-world.h"
 
 #include "base/cleanup.h"
