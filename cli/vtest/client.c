@@ -232,10 +232,14 @@ static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *w
         };
         int r = gpu_client_create(gpu, &blob);
 
-        if (r == 0)
-                r = keep_resource(client, id);
-        if (r == 0)
-                r = gpu_client_attach(gpu, client->context, id);
+        if (r < 0)
+                return r;
+        r = keep_resource(client, id);
+        if (r < 0) {
+                gpu_client_unref(gpu, id);
+                return r;
+        }
+        r = gpu_client_attach(gpu, client->context, id);
         return r < 0 ? r : find_file(client->vtest, id);
 }
 
