@@ -4,9 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL_FCNTL(F_GETFL), SYSCALL_SET_FLAGS, SYSCALL_FCNTL(F_DUPFD_CLOEXEC));
+USES_SYSCALLS(SYSCALL_FCNTL(F_GETFL), SYSCALL_SET_FLAGS, SYSCALL_FCNTL(F_DUPFD_CLOEXEC), SYSCALL(epoll_ctl));
 
 int fd_close(int fd)
 {
@@ -17,6 +18,16 @@ int fd_close(int fd)
                 errno = saved;
         }
         return -1;
+}
+
+int fd_close_watched(int epoll_fd, int fd)
+{
+        int saved = errno;
+
+        if (fd >= 0)
+                epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        errno = saved;
+        return fd_close(fd);
 }
 
 int fd_dup(int fd)

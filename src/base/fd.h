@@ -40,6 +40,10 @@ static inline int fd_check_optional(int fd)
 /* A duplicate with close-on-exec, owned by the caller, or a negative errno. */
 int fd_dup(int fd);
 
+/* fd_close() of what @epoll_fd watches. Whoever else has the same open file, as who has sent it does for a while, would
+ * keep the watch, and with it events that nobody can take back. */
+int fd_close_watched(int epoll_fd, int fd);
+
 /* Close @n fds; each slot becomes -1. */
 void fd_close_all(int *fds, size_t n);
 

@@ -23,6 +23,12 @@ int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *chan
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+void frontend_close(struct oriel_frontend *frontend, struct channel *channel)
+{
+        channel->fd = fd_close_watched(frontend->epoll_fd, channel->fd);
+        channel_close(channel);
+}
+
 /* The caller's, whole and possible. */
 static int take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops, struct oriel_log *log,
                         const struct oriel_frontend_options *from)
@@ -124,7 +130,7 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
         if (r == 0)
                 r = frontend_watch(frontend, frontend->main.fd, &frontend->main);
         if (r < 0)
-                channel_close(&frontend->main);
+                frontend_close(frontend, &frontend->main);
         else
                 log_info(&frontend->log, "a session with a back-end has begun");
         atomic_store(&frontend->log_budget.used, 0);
@@ -149,10 +155,10 @@ void drop_connection(struct oriel_frontend *frontend)
 {
         if (frontend->main.fd >= 0) {
                 log_info(&frontend->log, "the session with the back-end has ended");
-                channel_close(&frontend->main);
+                frontend_close(frontend, &frontend->main);
         }
         if (frontend->back.fd >= 0)
-                channel_close(&frontend->back);
+                frontend_close(frontend, &frontend->back);
         frontend->agreement = (struct agreement){0};
         frontend->device_features = 0;
         frontend->offered = 0;

@@ -41,6 +41,8 @@ struct oriel_frontend {
 int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
 /* frontend.c: have dispatch told of @fd, which is @channel's; NULL: more_fd. */
 int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel);
+/* Close @channel, of which dispatch is told no more. */
+void frontend_close(struct oriel_frontend *frontend, struct channel *channel);
 /* The end of a call that may have called back: its result @r, or -ECANCELED where @frontend is no more. */
 int end_call(struct oriel_frontend *frontend, int r);
 /* Reset, or the end of the connection: nothing stays mapped. */

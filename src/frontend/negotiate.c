@@ -43,7 +43,7 @@ static int open_back_channel(struct oriel_frontend *frontend)
         if (r == 0)
                 r = oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_BACKEND_REQ_FD, NULL, 0, theirs, NULL, NULL);
         if (r < 0 && r != -ECANCELED && frontend->back.fd >= 0)
-                channel_close(&frontend->back);
+                frontend_close(frontend, &frontend->back);
         return r;
 }
 

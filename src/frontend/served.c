@@ -382,7 +382,7 @@ int serve(struct oriel_frontend *frontend)
         }
         /* A back-end may close its own channel and go on with the main one. */
         if (r == -ENOTCONN) {
-                channel_close(&frontend->back);
+                frontend_close(frontend, &frontend->back);
                 return 0;
         }
         if (r < 0 && complaint.text[0])

@@ -407,6 +407,31 @@ static void test_sockets_that_are_none(void **state)
         echo_free(echo);
 }
 
+/* Of a session that has ended nothing is heard in the next one, though a child, say, still has its socket. */
+static void test_socket_that_another_has_too(void **state)
+{
+        const struct oriel_frontend_options options = {sizeof(options)};
+        struct oriel_frontend *frontend;
+        struct pollfd ready = {.events = POLLIN};
+        int first[2], second[2], copy;
+
+        (void)state;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, first), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, second), 0);
+        assert_int_equal(oriel_frontend_new(&options, &frontend), 0);
+        ready.fd = oriel_frontend_get_fd(frontend);
+        copy = fd_dup(first[0]);
+        assert_int_equal(oriel_frontend_attach(frontend, first[0]), 0);
+        fd_close(first[1]);
+        assert_int_equal(poll(&ready, 1, 0), 1);
+        assert_int_equal(oriel_frontend_dispatch(frontend), -ENOTCONN);
+        assert_int_equal(oriel_frontend_attach(frontend, second[0]), 0);
+        assert_int_equal(poll(&ready, 1, 0), 0);
+        oriel_frontend_free(frontend);
+        fd_close(copy);
+        fd_close(second[1]);
+}
+
 static void test_memory_that_there_is_not(void **state)
 {
         const struct oriel_range one = {0, 1};
@@ -441,6 +466,7 @@ int main(void)
                 counted_test(test_buffers_that_cannot_be),
                 counted_test(test_chains),
                 counted_test(test_sockets_that_are_none),
+                counted_test(test_socket_that_another_has_too),
                 counted_test(test_memory_that_there_is_not),
         };
 

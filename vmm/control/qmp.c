@@ -289,6 +289,7 @@ static void bury(struct qmp *qmp)
                 if (!client->gone)
                         continue;
                 LIST_REMOVE(client, entry);
+                client->fd = fd_close_watched(qmp->epoll_fd, client->fd);
                 client_free(client);
                 qmp->n_clients--;
         }

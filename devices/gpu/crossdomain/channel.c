@@ -150,7 +150,7 @@ static size_t channel_receive(struct cross_channel *channel, union cross_message
                 n = 0;
         }
         if (n <= 0) {
-                channel->socket_fd = fd_close(channel->socket_fd);
+                channel->socket_fd = fd_close_watched(channel->epoll_fd, channel->socket_fd);
                 n = 0;
         }
         *head = (struct cross_send_receive){

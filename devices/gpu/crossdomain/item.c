@@ -47,10 +47,7 @@ struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id)
 
 void cross_item_remove(struct cross_channel *channel, struct cross_item *item)
 {
-        /* Closing is not enough: the compositor has the same open files. */
-        if (item->type == CROSS_ID_WRITE_PIPE)
-                epoll_ctl(channel->loop_fd, EPOLL_CTL_DEL, item->fd, NULL);
-        fd_close(item->fd);
+        fd_close_watched(item->type == CROSS_ID_WRITE_PIPE ? channel->loop_fd : channel->epoll_fd, item->fd);
         fd_close_all(item->feed, ARRAY_SIZE(item->feed));
         *item = (struct cross_item){.fd = -1, .feed = {-1, -1}};
 }

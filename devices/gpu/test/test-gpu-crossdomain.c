@@ -544,6 +544,30 @@ static void test_compositor_that_starts_again(void **state)
         desk_close(&desk);
 }
 
+/* As one does for a moment that is put off. The end comes once all the same. */
+static void test_broker_that_keeps_connections(void **state)
+{
+        struct world_options options = {.outputs = 0};
+        const struct cross_init init = desk_init_of(1);
+        const int success = 0;
+        struct desk desk = {.listener = -1};
+        int broker[2], connection[2];
+
+        (void)state;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, connection), 0);
+        assert_int_equal(crossdomain_new(broker[0], &options.second), 0);
+        world_open(&desk.world, &options);
+        desk_make_context(&desk, 1);
+        desk_say(broker[1], &success, sizeof(success), &connection[1], 1);
+        assert_int_equal(DESK_SUBMIT(&desk, 1, &init), OK);
+        fd_close(connection[0]);
+        desk_expect_end(&desk, 1);
+        fd_close(connection[1]);
+        world_close(&desk.world);
+        fd_close(broker[1]);
+}
+
 /* It is not waited for twice, nor does one that lies do harm. */
 static void test_wrong_brokers(void **state)
 {
@@ -590,6 +614,7 @@ int main(void)
                 counted_test(test_channels),
                 counted_test(test_most_channels),
                 counted_test(test_compositor_that_starts_again),
+                counted_test(test_broker_that_keeps_connections),
                 counted_test(test_wrong_brokers),
         };
 
