@@ -101,7 +101,7 @@ static void *unmount(void *userdata)
         struct mount *mount = userdata;
 
         fuse_session_unmount(mount->session);
-        fd_event_signal(mount->unmounted);
+        fd_event_wake(mount->unmounted);
         return NULL;
 }
 

@@ -102,7 +102,7 @@ void housekeeper_stop(struct housekeeper *keeper)
 {
         if (!keeper)
                 return;
-        fd_event_signal(keeper->stop_fd);
+        fd_event_wake(keeper->stop_fd);
         pthread_join(keeper->thread, NULL);
         fd_close(keeper->stop_fd);
         free(keeper);

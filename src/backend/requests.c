@@ -145,7 +145,7 @@ static void watch(struct requests *requests)
 static void make_due(struct requests *requests, struct pending *pending)
 {
         TAILQ_INSERT_TAIL(&requests->due, pending, entry);
-        fd_event_signal(requests->due_fd);
+        fd_event_wake(requests->due_fd);
 }
 
 /* With the lock held. */
@@ -222,7 +222,7 @@ void requests_give_up_at(struct requests *requests, int64_t deadline_ms)
 {
         pthread_mutex_lock(&requests->lock);
         requests->give_up_ms = deadline_ms;
-        fd_event_signal(requests->wake_fd);
+        fd_event_wake(requests->wake_fd);
         pthread_cond_broadcast(&requests->changed);
         pthread_mutex_unlock(&requests->lock);
 }

@@ -294,7 +294,7 @@ static int start_threads(struct oriel_worker *worker)
 static void begin_generation(struct oriel_worker *worker)
 {
         atomic_fetch_add(&worker->generation, 1);
-        fd_event_signal(worker->wake_fd);
+        fd_event_wake(worker->wake_fd);
 }
 
 int oriel_worker_add(struct oriel_worker *worker, struct oriel_backend_queue *queue)

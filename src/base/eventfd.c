@@ -214,6 +214,17 @@ int fd_event_signal(int fd)
         return r == 0 || r == -EBADF || r == -EINVAL ? r : signal_by_write(fd);
 }
 
+void fd_event_wake(int fd)
+{
+        const uint64_t one = 1;
+        int saved = errno;
+
+        /* A counter that is full wakes too. */
+        while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+                ;
+        errno = saved;
+}
+
 /* As far as can be told without asking the file's own code: an inode without a type that can be added to. */
 static int check_by_write(int fd)
 {

@@ -54,6 +54,8 @@ void fd_close_all(int *fds, size_t n);
 void fd_event_prepare(const struct oriel_log *log);
 /* Add one. 0 or a negative errno; a full counter stays full, which is 0. */
 int fd_event_signal(int fd);
+/* The same for an eventfd that no other process has: this can't fail. */
+void fd_event_wake(int fd);
 /* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. */
 int fd_event_clear(int fd);
 /* 0 if @fd is an eventfd, else -EINVAL. Changes nothing, and asks no file system. */

@@ -74,7 +74,7 @@ void tell_consequences(struct oriel_frontend *frontend)
         }
         /* What came meanwhile is the next dispatch's, or this would never end for a back-end that goes on asking. */
         if (frontend->depth == 0 && frontend->n_consequences > 0)
-                fd_event_signal(frontend->more_fd);
+                fd_event_wake(frontend->more_fd);
 }
 
 void forget_consequences(struct oriel_frontend *frontend)

@@ -46,7 +46,7 @@ void events_put(struct events *events, const struct machine_event *event)
         }
         pthread_mutex_unlock(&events->lock);
         free(entry);
-        fd_event_signal(events->fd);
+        fd_event_wake(events->fd);
 }
 
 void events_forget(struct events *events)

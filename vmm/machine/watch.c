@@ -65,7 +65,7 @@ bool watch_stop_until(struct watch *watch, int64_t deadline_ms)
 {
         if (watch->stop_fd < 0)
                 return true;
-        fd_event_signal(watch->stop_fd);
+        fd_event_wake(watch->stop_fd);
         if (!thread_join(watch->thread, deadline_ms))
                 return false;
         watch->stop_fd = fd_close(watch->stop_fd);

@@ -183,7 +183,7 @@ void console_output(struct console *console, const uint8_t *data, size_t size)
                 console->output[(console->begin + console->size++) % OUTPUT_MAX] = *data;
         pthread_mutex_unlock(&console->lock);
         if (first)
-                fd_event_signal(console->wake_fd);
+                fd_event_wake(console->wake_fd);
 }
 
 struct console_fds console_get_fds(struct console *console)
@@ -270,5 +270,5 @@ void console_resume(struct console *console)
 {
         if (!atomic_exchange(&console->full, false))
                 return;
-        fd_event_signal(console->wake_fd);
+        fd_event_wake(console->wake_fd);
 }

@@ -67,7 +67,7 @@ static void tell(struct dma_listener *listener, enum dma_change_kind kind, struc
         *change = (struct dma_change){.kind = kind, .piece = piece};
         piece->references++;
         TAILQ_INSERT_TAIL(&listener->changes, change, entry);
-        fd_event_signal(listener->wake_fd);
+        fd_event_wake(listener->wake_fd);
 }
 
 static void forget(struct dma_listener *listener, struct dma_change *change)

@@ -49,7 +49,7 @@ void transport_config_interrupt(struct virtio *virtio)
 {
         virtio->registers.generation++;
         virtio->registers.isr |= VIRTIO_PCI_ISR_CONFIG;
-        fd_event_signal(virtio->config_fd);
+        fd_event_wake(virtio->config_fd);
 }
 
 bool transport_need_reset(struct virtio *virtio)

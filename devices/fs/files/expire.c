@@ -43,7 +43,7 @@ void expiring_done(struct expiring *expiring)
 void expiring_wake(struct expiring *expiring)
 {
         if (atomic_exchange(&expiring->seldom, false))
-                fd_event_signal(expiring->wake_fd);
+                fd_event_wake(expiring->wake_fd);
 }
 
 /* With the lock. Directories keep no space to speak of, and may be where a process of the guest is. */

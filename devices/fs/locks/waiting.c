@@ -50,7 +50,7 @@ void waiting_done(struct waiting_locks *waiting)
 
 void waiting_wake(struct waiting_locks *waiting)
 {
-        fd_event_signal(waiting->wake_fd);
+        fd_event_wake(waiting->wake_fd);
 }
 
 /* With the lock. A request's number is not used again in its session, so what is remembered harms no other. */

@@ -452,7 +452,7 @@ static int enter(struct shadow *shadow)
         }
         pthread_mutex_unlock(&file->lock);
         if (r == 0 && atomic_fetch_add(&shadow->shadows->n, 1) == 0)
-                fd_event_signal(shadow->shadows->wake_fd);
+                fd_event_wake(shadow->shadows->wake_fd);
         return r;
 }
 

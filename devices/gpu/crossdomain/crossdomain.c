@@ -123,8 +123,10 @@ static void crossdomain_free(struct gpu_renderer *renderer)
 {
         struct crossdomain *cross = (struct crossdomain *)renderer;
 
-        if (cross->gpu && fd_event_signal(cross->end_fd) == 0)
+        if (cross->gpu) {
+                fd_event_wake(cross->end_fd);
                 pthread_join(cross->thread, NULL);
+        }
         fd_close(cross->broker);
         fd_close(cross->loop_fd);
         fd_close(cross->end_fd);
