@@ -13,13 +13,13 @@
 #include "program/signals.h"
 
 #include <limits.h>
+#include <linux/virtio_ids.h>
 #include <string.h>
 
 static const char *json_path;
 static struct conform_options options = {
         .timeout_s = 5,
         .start_timeout_s = 60,
-        .virtio_id = 26,
         .queues = 2,
         .region = UINT64_C(1) << 30,
 };
@@ -34,7 +34,8 @@ static const struct option_row rows[] = {
         {"start-timeout", OPTION_NUMBER, &options.start_timeout_s, "S",
          "until the command listens, or has started the device (default: 60)"},
         {"listen", OPTION_STRING, &options.socket, "SOCKET", "frontend: where it connects to"},
-        {"virtio-id", OPTION_NUMBER, &options.virtio_id, "N", "frontend: whose config space to show (default: 26)"},
+        {"virtio-id", OPTION_NUMBER, &options.virtio_id, "N",
+         "backend: its device, of which 16 has cases of its own; frontend: whose config space to show (default: 26)"},
         {"queues", OPTION_NUMBER, &options.queues, "N", "frontend: queues to offer, 1 to 256 (default: 2)"},
         {"region", OPTION_SIZE, &options.region, "SIZE", "frontend: of the shared memory region (default: 1G)"},
         {"reset", OPTION_STRING, &options.reset, "COMMAND", "frontend: shell command that resets its device"},
@@ -101,6 +102,8 @@ static int run_frontend(char **operands)
         if (!options.list && (!options.socket || !operands[0]))
                 return options_wrong_usage(&program, options.socket ? "COMMAND is missing" : "--listen is missing");
         options.command = operands;
+        if (!options.virtio_id)
+                options.virtio_id = VIRTIO_ID_FS;
         if (!options.name && operands[0])
                 options.name = last_part(operands[0]);
         return run_suite(conform_frontend);

@@ -25,7 +25,8 @@ struct back_end {
         struct channel main;
         int back; /* our end of the back-end channel */
         uint64_t features, offered;
-        enum answer owner; /* to the SET_OWNER of the negotiation: one is all there may be */
+        uint64_t device_features; /* that SET_FEATURES is to have besides the least */
+        enum answer owner;        /* to the SET_OWNER of the negotiation: one is all there may be */
         struct agreement agreement;
 
         struct message reply; /* the last; its descriptors are closed with the next */
@@ -113,6 +114,6 @@ enum answer back_stop_ring(struct back_end *b, unsigned index, uint32_t *base);
 
 extern const struct conform_group backend_negotiation_cases, backend_ack_cases, backend_config_cases,
         backend_memory_cases, backend_vring_cases, backend_ring_cases, backend_inflight_cases, backend_shmem_cases,
-        backend_framing_cases, backend_connection_cases;
+        backend_framing_cases, backend_connection_cases, backend_gpu_cases;
 
 #endif

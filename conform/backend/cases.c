@@ -78,7 +78,7 @@ int conform_backend(const struct conform_options *options)
         const struct conform_group groups[] = {
                 backend_negotiation_cases, backend_ack_cases,        backend_config_cases,   backend_memory_cases,
                 backend_vring_cases,       backend_ring_cases,       backend_inflight_cases, backend_shmem_cases,
-                backend_framing_cases,     backend_connection_cases,
+                backend_framing_cases,     backend_connection_cases, backend_gpu_cases,
         };
         const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run};
         struct back_end b = {

@@ -93,8 +93,8 @@ enum answer back_stop_ring(struct back_end *b, unsigned index, uint32_t *base)
 
 enum answer back_set_features(struct back_end *b)
 {
-        uint64_t features =
-                b->features & (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES));
+        uint64_t features = b->features & (ORIEL_FEATURE(VIRTIO_F_VERSION_1) |
+                                           ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | b->device_features);
 
         return back_ask_u64(b, ORIEL_FRONTEND_SET_FEATURES, features);
 }

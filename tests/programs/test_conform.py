@@ -28,6 +28,17 @@ BACKEND_FAULTS = [
     ("speaks-first", "quiet-before-start", "SHMEM_MAP came"),
     ("leaks", "connections", "descriptors after the first"),
 ]
+GPU_FAULTS = [
+    ("early", "gpu-map", "answered before SHMEM_MAP was acknowledged"),
+    ("opaque", "gpu-map", "a descriptor that can't be mapped"),
+    ("read-only", "gpu-map", "for reading only"),
+    ("ignores-refusal", "gpu-map-refused", "answer 0x1106 to what was refused"),
+    ("keeps-mapped", "gpu-unmap", "SHMEM_UNMAP has not come"),
+    ("maps-twice", "gpu-map-twice", "answer 0x1106"),
+    ("maps-over-another", "gpu-map-over-another", "answer 0x1106"),
+    ("maps-outside", "gpu-map-outside", "answer 0x1106"),
+    ("remembers", "gpu-map-after-reset", "CREATE_BLOB: answer 0x1200"),
+]
 FRONTEND_FAULTS = [
     ("dies-early", "map-before-start", "the peer died (signal 11)"),
     ("sets-unoffered", "start-rules", "was not offered"),
@@ -67,7 +78,8 @@ class Conform(Case):
         return verdicts
 
     def wrong_peer(self, side, fault, case):
-        arguments = ["backend", self.socket] if side == "backend" else ["frontend", "--listen", self.socket]
+        arguments = {"backend": ["backend", self.socket], "gpu": ["--virtio-id=16", "backend", self.socket],
+                     "frontend": ["frontend", "--listen", self.socket]}[side]
         return self.conform("--only", case, "--timeout", "2", "--start-timeout", "20", *arguments, "--", sys.executable,
                             WRONG_PEERS, side, self.socket, fault)
 
@@ -85,7 +97,8 @@ class Conform(Case):
 
     def test_backend(self):
         report = self.path("report")
-        verdicts = self.passes({"status", "ack-set-status", "shmem-number"}, "--json", report, "backend", self.socket, "--",
+        skipped = {"status", "ack-set-status", "shmem-number"} | {case for _, case, _ in GPU_FAULTS}
+        verdicts = self.passes(skipped, "--json", report, "backend", self.socket, "--",
                                ORIEL_FS, f"--socket-path={self.socket}", f"--shared-dir={self.share}", "--dax-window=64M")
         with open(report, encoding="utf-8") as file:
             found = json.load(file)
@@ -107,6 +120,9 @@ class Conform(Case):
 
     def test_wrong_backends(self):
         self.check_faults("backend", BACKEND_FAULTS)
+
+    def test_wrong_gpus(self):
+        self.check_faults("gpu", GPU_FAULTS)
 
     def test_wrong_frontends(self):
         self.check_faults("frontend", FRONTEND_FAULTS)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 from harness import ORIEL, ORIEL_FS, Case, main, run
-from test_conform import BACKEND_FAULTS, FRONTEND_FAULTS
+from test_conform import BACKEND_FAULTS, FRONTEND_FAULTS, GPU_FAULTS
 
 PLANTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "planted.py")
 IDLE_DRIVER = os.environ["IDLE_DRIVER"]
@@ -166,7 +166,8 @@ class Planted(Case):
         self.check("frontend", FRONTEND, IDLE_DRIVER, "SOCKET", "windows-as-memory")
 
     def test_every_case_has_a_fault(self):
-        for side, tables, others in (("backend", (BACKEND, ECHO, DIALECT), BACKEND_FAULTS), ("frontend", (FRONTEND,), FRONTEND_FAULTS)):
+        for side, tables, others in (("backend", (BACKEND, ECHO, DIALECT), BACKEND_FAULTS + GPU_FAULTS),
+                                     ("frontend", (FRONTEND,), FRONTEND_FAULTS)):
             cases = set(re.findall(r"(?m)^(\S+)", run(ORIEL, "conform", side, "--list").stdout))
             planted = [case for table in tables for _, case in pairs(table)]
             self.assertEqual(len(planted), len(set(planted)))

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Ends of vhost-user that are right but for one fault: wrong_peers.py backend|frontend SOCKET FAULT.
+"""Ends of vhost-user that are right but for one fault: wrong_peers.py backend|gpu|frontend SOCKET FAULT.
 
 What "none" gets right is as much as the cases need that the faults are looked for with."""
 import array
 import ctypes
+import mmap
 import os
+import select
 import signal
 import socket
 import struct
@@ -79,8 +81,11 @@ class Backend:
             return FAULT == "accepts-unknown"
         return True
 
+    def wait_for_message(self, connection):
+        """While none is there other things may be done."""
+
     def serve(self, connection):
-        while (message := receive(connection)) is not None:
+        while self.wait_for_message(connection) or (message := receive(connection)) is not None:
             request, flags, payload, fds = message
             reply = self.answer(request, payload, fds)
             for fd in fds:
@@ -107,6 +112,100 @@ class Backend:
                         pass
 
 
+class Gpu(Backend):
+    """A virtio-gpu with Venus's blobs of host memory, and only the commands for them."""
+    FEATURES = Backend.FEATURES | 1 << 0 | 1 << 3 | 1 << 4
+    PROTOCOL = Backend.PROTOCOL | 1 << 13
+    WINDOW = 1 << 28
+    OK, OK_CAPSET_INFO, OK_MAP_INFO, ERROR = 0x1100, 0x1102, 0x1106, 0x1200
+
+    def __init__(self):
+        super().__init__()
+        self.blobs, self.mapped, self.back, self.kick, self.calls, self.memory, self.rings = {}, {}, None, None, None, None, None
+
+    def answer(self, request, payload, fds):
+        if request == 44:
+            return struct.pack("<IIQQ", 1, 0, 0, self.WINDOW) + bytes(2032)
+        if request == 5:
+            self.memory = mmap.mmap(fds[0], 0)
+            self.user = struct.unpack_from("<Q", payload, 24)[0]
+            self.guest = struct.unpack_from("<Q", payload, 8)[0]
+        if request == 9:
+            self.rings = [at - self.user for at in struct.unpack_from("<QQQ", payload, 8)]
+            self.rings[1], self.rings[2] = self.rings[2], self.rings[1]
+        if request in (12, 13) and fds:
+            setattr(self, "kick" if request == 12 else "calls", os.dup(fds[0]))
+        if request == 21:
+            self.back = socket.socket(fileno=os.dup(fds[0]))
+        if request == 11:
+            self.kick = None
+        if request == 34 and FAULT != "remembers":
+            self.blobs, self.mapped = {}, {}
+        return super().answer(request, payload, fds)
+
+    def ask(self, request, at, fds=()):
+        """Whether the front-end does it. "early" does not wait."""
+        send(self.back, request, struct.pack("<B7xQQQQ", 1, 0, at, 8192, FAULT != "read-only"), VERSION | NEED_REPLY, fds)
+        if FAULT == "early":
+            return True
+        return receive(self.back)[2] == bytes(8) or FAULT == "ignores-refusal"
+
+    def map(self, blob, at):
+        taken = [place for place in self.mapped.values() if place < at + 8192 and at < place + 8192]
+        if (blob in self.mapped and FAULT != "maps-twice" or taken and FAULT != "maps-over-another" or
+                (at % PAGE or at + 8192 > self.WINDOW) and FAULT != "maps-outside"):
+            return self.ERROR
+        fd = os.open(f"/proc/self/fd/{self.blobs[blob]}", os.O_WRONLY if FAULT == "opaque" else os.O_RDWR)
+        done = self.ask(9, at, [fd])
+        os.close(fd)
+        if done:
+            self.mapped[blob] = at
+        return self.OK_MAP_INFO if done else self.ERROR
+
+    def command(self, data):
+        kind, words = struct.unpack_from("<I", data)[0], struct.unpack(f"<{(len(data) - 24) // 4}I", data[24:])
+        header = lambda answer: struct.pack("<I20x", answer)
+        if kind == 0x108:
+            return header(self.OK_CAPSET_INFO) + struct.pack("<IIII", 4, 0, 160, 0)
+        if kind == 0x10c:
+            if words[0] in self.blobs:
+                return header(self.ERROR)
+            self.blobs[words[0]] = os.memfd_create("blob")
+            os.ftruncate(self.blobs[words[0]], 8192)
+        if kind == 0x208:
+            return header(self.map(words[0], words[2] | words[3] << 32)) + bytes(8)
+        if kind == 0x209:
+            at = self.mapped.pop(words[0])
+            if FAULT != "keeps-mapped":
+                self.ask(10, at)
+        return header(self.OK)
+
+    def run_ring(self):
+        desc, avail, used = self.rings
+        done = struct.unpack_from("<H", self.memory, used + 2)[0]
+        while done != struct.unpack_from("<H", self.memory, avail + 2)[0]:
+            head = struct.unpack_from("<H", self.memory, avail + 4 + done % 64 * 2)[0]
+            (at, size), (out, _) = (struct.unpack_from("<QI", self.memory, desc + i * 16) for i in (head, 1))
+            answer = self.command(self.memory[at - self.guest:at - self.guest + size])
+            self.memory[out - self.guest:out - self.guest + len(answer)] = answer
+            struct.pack_into("<II", self.memory, used + 4 + done % 64 * 8, head, len(answer))
+            done = done + 1 & 0xffff
+            struct.pack_into("<H", self.memory, used + 2, done)
+        os.write(self.calls, struct.pack("<Q", 1))
+
+    def wait_for_message(self, connection):
+        while True:
+            ready = select.select([connection] + ([self.kick] if self.kick else []), [], [])[0]
+            if connection in ready:
+                return
+            os.read(self.kick, 8)
+            self.run_ring()
+
+    def serve(self, connection):
+        self.__init__()
+        super().serve(connection)
+
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -128,7 +227,6 @@ class Frontend:
 
     def pump(self, until):
         """The back-end's requests, until the main channel has something."""
-        import select
         while True:
             ready = select.select([self.main, self.back], [], [])[0]
             if self.back in ready:
@@ -227,4 +325,4 @@ class Frontend:
                 time.sleep(0.01)
 
 
-(Backend if SIDE == "backend" else Frontend)().run()
+{"backend": Backend, "gpu": Gpu, "frontend": Frontend}[SIDE]().run()

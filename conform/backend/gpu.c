@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Cases for a virtio-gpu whose host memory the guest maps: what a mapping command may have done by the time of its
+ * answer, and what it must refuse. --virtio-id says that the peer is one. The driver here is as small as can be: ring 0
+ * is the control queue, and one command is under way at a time, while the back-end's requests are served.
+ *
+ * The blobs are those of Venus with blob_id 0, memory that every renderer of that capset has, whatever GPU there is. */
+
+#include "base/fd.h"
+#include "conform/backend/backend.h"
+#include "program/signals.h"
+
+#include <inttypes.h>
+#include <linux/virtio_gpu.h>
+#include <linux/virtio_ids.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAP      "Device Operation: controlq, VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB"
+#define SHMEM    "VHOST_USER_BACKEND_SHMEM_MAP"
+#define SHMID    VIRTIO_GPU_SHM_ID_HOST_VISIBLE
+#define VENUS    4
+#define CONTEXT  1
+#define SIZE     UINT64_C(8192)
+#define PLACE    (UINT64_C(1) << 20)
+#define LATE_MS  150 /* for an acknowledgement that is put off */
+#define LIVE_MAX 1024
+#define ANSWER   UINT64_C(4096)
+#define FEATURES (1 << VIRTIO_GPU_F_VIRGL | 1 << VIRTIO_GPU_F_RESOURCE_BLOB | 1 << VIRTIO_GPU_F_CONTEXT_INIT)
+
+/* A driver, and what the back-end has asked it for. */
+struct gpu {
+        struct back_end *b;
+        struct ring ring;
+        struct events events;
+        struct channel back; /* its fd is the back-end's */
+        uint64_t window;
+        uint16_t asked; /* commands */
+
+        bool refuses;      /* what is to be mapped */
+        unsigned delay_ms; /* before an acknowledgement, */
+        bool early;        /* and the command was answered before it */
+        unsigned n_live;
+        struct oriel_wire_mmap live[LIVE_MAX], map; /* what is mapped now, and the last one that was */
+        bool need_reply;                            /* of map, */
+        int fd;                                     /* and its descriptor */
+        bool strange;                               /* it has unmapped what was not mapped */
+};
+
+static void gpu_end(struct gpu *gpu)
+{
+        channel_done(&gpu->back);
+        events_close(&gpu->events);
+        fd_close(gpu->fd);
+}
+
+static bool answered(const struct gpu *gpu)
+{
+        return __atomic_load_n(&gpu->ring.used->idx, __ATOMIC_ACQUIRE) == gpu->asked;
+}
+
+/* ---- the back-end's requests ---- */
+
+static bool note_map(struct gpu *gpu, struct message *request)
+{
+        gpu->map = request->payload.mmap;
+        fd_close(gpu->fd);
+        gpu->fd = request->n_fds == 1 ? fd_take(&request->fds[0]) : -1;
+        gpu->need_reply = request->header.flags & ORIEL_FLAG_NEED_REPLY;
+        usleep(gpu->delay_ms * 1000);
+        gpu->early = answered(gpu);
+        if (gpu->refuses || gpu->n_live == LIVE_MAX)
+                return false;
+        gpu->live[gpu->n_live++] = gpu->map;
+        return true;
+}
+
+static bool note_unmap(struct gpu *gpu, const struct oriel_wire_mmap *unmap)
+{
+        for (unsigned i = 0; i < gpu->n_live; i++) {
+                const struct oriel_wire_mmap *live = &gpu->live[i];
+
+                if (live->shmid == unmap->shmid && live->shm_offset == unmap->shm_offset && live->len == unmap->len) {
+                        gpu->live[i] = gpu->live[--gpu->n_live];
+                        return true;
+                }
+        }
+        gpu->strange = true;
+        return false;
+}
+
+/* One request. */
+static enum answer serve(struct gpu *gpu)
+{
+        struct message *request = &gpu->back.in, reply;
+        enum answer answer = wire_receive(&gpu->back, gpu->b->timeout_ms, &gpu->b->why);
+        uint64_t result = 0;
+
+        if (answer != DONE)
+                return answer;
+        if (request->header.request == ORIEL_BACKEND_SHMEM_MAP)
+                result = !note_map(gpu, request);
+        else if (request->header.request == ORIEL_BACKEND_SHMEM_UNMAP)
+                result = !note_unmap(gpu, &request->payload.mmap);
+        wire_init(&reply, request->header.request, &result, sizeof(result));
+        reply.header.flags |= ORIEL_FLAG_REPLY;
+        if (request->header.flags & ORIEL_FLAG_NEED_REPLY && wire_send(gpu->back.fd, &reply, gpu->b->timeout_ms) < 0)
+                answer = CLOSED;
+        channel_done(&gpu->back);
+        return answer;
+}
+
+/* Its requests are served until @main, or the command, is answered. */
+static enum answer serve_until_answered(struct gpu *gpu, bool main)
+{
+        const int64_t deadline = now_ms() + gpu->b->timeout_ms;
+        struct pollfd ready[] = {{.fd = gpu->back.fd, .events = POLLIN},
+                                 {.fd = main ? gpu->b->main.fd : gpu->events.call, .events = POLLIN}};
+        enum answer answer = DONE;
+
+        while (answer == DONE && (main ? !ready[1].revents : !answered(gpu))) {
+                if (now_ms() >= deadline || signals_noted())
+                        return SILENT;
+                if (poll(ready, ARRAY_SIZE(ready), poll_timeout(deadline)) > 0 && ready[0].revents)
+                        answer = serve(gpu);
+                if (!main)
+                        fd_event_clear(gpu->events.call);
+        }
+        return answer;
+}
+
+/* ---- commands ---- */
+
+/* The answer's type, or 0 without one, of which trial->got says more then. */
+static uint32_t ask(struct trial *trial, struct gpu *gpu, const void *command, size_t size)
+{
+        uint8_t *at = gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS);
+        struct virtio_gpu_ctrl_hdr answer = {0};
+
+        memcpy(at, command, size);
+        memcpy(at + ANSWER, &answer, sizeof(answer));
+        gpu->ring.desc[0] = (struct vring_desc){gpu->ring.guest, (uint32_t)size, VRING_DESC_F_NEXT, 1};
+        gpu->ring.desc[1] = (struct vring_desc){gpu->ring.guest + ANSWER, ANSWER, VRING_DESC_F_WRITE, 0};
+        gpu->ring.avail->ring[gpu->asked % RING_SIZE] = 0;
+        gpu->asked++;
+        __atomic_store_n(&gpu->ring.avail->idx, gpu->asked, __ATOMIC_RELEASE);
+        fd_event_signal(gpu->events.kick);
+        if (expect(trial, "the command", serve_until_answered(gpu, false), BIT(DONE)) != PASSED)
+                return 0;
+        memcpy(&answer, at + ANSWER, sizeof(answer));
+        if (answer.type == 0)
+                fails(trial, "a command of type 0x%x was used without an answer",
+                      ((const struct virtio_gpu_ctrl_hdr *)command)->type);
+        return answer.type;
+}
+
+static bool is_error(uint32_t type)
+{
+        return type >= VIRTIO_GPU_RESP_ERR_UNSPEC;
+}
+
+static uint32_t create_context(struct trial *trial, struct gpu *gpu)
+{
+        const struct virtio_gpu_ctx_create command = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = CONTEXT},
+                                                      .context_init = VENUS};
+
+        return ask(trial, gpu, &command, sizeof(command));
+}
+
+static uint32_t create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
+{
+        const struct virtio_gpu_resource_create_blob command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = CONTEXT},
+                .resource_id = id,
+                .blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D,
+                .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
+                .size = SIZE,
+        };
+
+        return ask(trial, gpu, &command, sizeof(command));
+}
+
+static uint32_t map_blob(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
+{
+        const struct virtio_gpu_resource_map_blob command = {
+                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = id, .offset = offset};
+
+        return ask(trial, gpu, &command, sizeof(command));
+}
+
+static uint32_t unmap_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
+{
+        const struct virtio_gpu_resource_unmap_blob command = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
+                                                               .resource_id = id};
+
+        return ask(trial, gpu, &command, sizeof(command));
+}
+
+static enum verdict answers(struct trial *trial, const char *what, uint32_t type, uint32_t due)
+{
+        if (type == 0)
+                return FAILED;
+        return type == due ? PASSED : fails(trial, "%s: answer 0x%x instead of 0x%x", what, type, due);
+}
+
+/* ---- a device that runs, with two blobs ---- */
+
+static enum verdict bring_up(struct trial *trial, struct gpu *gpu)
+{
+        struct back_end *b = trial->back_end;
+
+        gpu->ring = back_ring(b, 0);
+        gpu->asked = 0;
+        MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
+        if (answers(trial, "CTX_CREATE", create_context(trial, gpu), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+                return FAILED;
+        for (uint32_t id = 1; id <= 2; id++)
+                if (answers(trial, "CREATE_BLOB", create_blob(trial, gpu, id), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+                        return FAILED;
+        return PASSED;
+}
+
+static bool has_venus(struct trial *trial, struct gpu *gpu)
+{
+        const struct virtio_gpu_get_capset_info command = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO}};
+        struct virtio_gpu_get_capset_info of_index = command;
+        struct virtio_gpu_resp_capset_info info;
+
+        for (; of_index.capset_index < 8; of_index.capset_index++) {
+                if (ask(trial, gpu, &of_index, sizeof(of_index)) != VIRTIO_GPU_RESP_OK_CAPSET_INFO)
+                        return false;
+                memcpy(&info, gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS) + ANSWER, sizeof(info));
+                if (info.capset_id == VENUS)
+                        return true;
+        }
+        return false;
+}
+
+/* What a row does with a device that runs. */
+struct part {
+        enum verdict (*run)(struct trial *trial, struct gpu *gpu);
+};
+
+/* SKIPPED, or what the row's part comes to. */
+static enum verdict run_part(struct trial *trial, struct gpu *gpu)
+{
+        const struct part *part = trial->row->with;
+        struct back_end *b = trial->back_end;
+
+        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        gpu->window = b->reply.payload.shmem_config.sizes[SHMID];
+        if (gpu->window < 2 * PLACE)
+                return skips(trial, "region %d has %" PRIu64 " bytes", SHMID, gpu->window);
+        gpu->ring = back_ring(b, 0);
+        MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
+
+        bool there = has_venus(trial, gpu);
+
+        if (!there)
+                return trial->got[0] ? FAILED : skips(trial, "there is no capset %d", VENUS);
+
+        uint32_t base;
+
+        MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
+        return bring_up(trial, gpu) != PASSED ? FAILED : part->run(trial, gpu);
+}
+
+static enum verdict with_gpu(struct trial *trial)
+{
+        struct back_end *b = trial->back_end;
+        struct gpu gpu = {.b = b, .fd = -1};
+        enum verdict verdict;
+
+        if (b->options->virtio_id != VIRTIO_ID_GPU)
+                return skips(trial, "not said to be a GPU: --virtio-id=%d", VIRTIO_ID_GPU);
+        if ((b->features & FEATURES) != FEATURES)
+                return skips(trial, "VIRGL, RESOURCE_BLOB or CONTEXT_INIT is not offered");
+        b->device_features = FEATURES;
+        channel_init(&gpu.back, b->back);
+        gpu.events = events_open();
+        verdict = run_part(trial, &gpu);
+        gpu_end(&gpu);
+        b->device_features = 0;
+        return verdict;
+}
+
+/* ---- the cases ---- */
+
+/* That what was sent is memory that can be written by whoever has the descriptor, all of it. */
+static enum verdict check_memory(struct trial *trial, const struct gpu *gpu)
+{
+        struct stat stat;
+        const off_t end = (off_t)(gpu->map.fd_offset + gpu->map.len);
+
+        if (gpu->fd < 0)
+                return fails(trial, "SHMEM_MAP came without a descriptor");
+        /* A dmabuf tells its size by its end alone. */
+        if (fstat(gpu->fd, &stat) < 0 || (stat.st_size < end && lseek(gpu->fd, 0, SEEK_END) < end))
+                return fails(trial, "SHMEM_MAP of a file that is too short");
+
+        void *memory = mmap(NULL, gpu->map.len, PROT_READ | PROT_WRITE, MAP_SHARED, gpu->fd, (off_t)gpu->map.fd_offset);
+
+        if (memory == MAP_FAILED)
+                return fails(trial, "SHMEM_MAP of a descriptor that can't be mapped");
+        munmap(memory, gpu->map.len);
+        return PASSED;
+}
+
+static enum verdict map_one(struct trial *trial, struct gpu *gpu)
+{
+        if (answers(trial, "MAP_BLOB", map_blob(trial, gpu, 1, PLACE), VIRTIO_GPU_RESP_OK_MAP_INFO) != PASSED)
+                return FAILED;
+        if (gpu->n_live != 1)
+                return fails(trial, "%u mappings for one MAP_BLOB", gpu->n_live);
+        return gpu->need_reply ? PASSED : fails(trial, "SHMEM_MAP asks for no acknowledgement");
+}
+
+static enum verdict map(struct trial *trial, struct gpu *gpu)
+{
+        const struct oriel_wire_mmap *map = &gpu->map;
+
+        gpu->delay_ms = LATE_MS;
+        if (map_one(trial, gpu) != PASSED)
+                return FAILED;
+        if (gpu->early)
+                return fails(trial, "MAP_BLOB was answered before SHMEM_MAP was acknowledged");
+        if (map->shmid != SHMID || map->shm_offset != PLACE || map->len < SIZE || map->len >= 2 * SIZE)
+                return fails(trial, "SHMEM_MAP of %" PRIu64 " bytes at 0x%" PRIx64 " of region %u", (uint64_t)map->len,
+                             (uint64_t)map->shm_offset, map->shmid);
+        if (!(map->flags & ORIEL_MMAP_READ_WRITE))
+                return fails(trial, "SHMEM_MAP for reading only");
+        return check_memory(trial, gpu);
+}
+
+static enum verdict map_refused(struct trial *trial, struct gpu *gpu)
+{
+        gpu->refuses = true;
+
+        uint32_t type = map_blob(trial, gpu, 1, PLACE);
+
+        if (type == 0 || !is_error(type))
+                return type ? fails(trial, "MAP_BLOB: answer 0x%x to what was refused", type) : FAILED;
+        gpu->refuses = false;
+        return map_one(trial, gpu);
+}
+
+static enum verdict unmap(struct trial *trial, struct gpu *gpu)
+{
+        if (map_one(trial, gpu) != PASSED)
+                return FAILED;
+        if (answers(trial, "UNMAP_BLOB", unmap_blob(trial, gpu, 1), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+                return FAILED;
+        if (gpu->strange)
+                return fails(trial, "SHMEM_UNMAP of what is not mapped");
+        if (gpu->n_live > 0)
+                return fails(trial, "UNMAP_BLOB was answered, and SHMEM_UNMAP has not come");
+        return map_one(trial, gpu);
+}
+
+/* @id at @offset is an error, and the window stays as it is. */
+static enum verdict refuses(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
+{
+        const unsigned n_live = gpu->n_live;
+        const uint32_t type = map_blob(trial, gpu, id, offset);
+
+        if (type == 0)
+                return FAILED;
+        if (!is_error(type))
+                return fails(trial, "MAP_BLOB at 0x%" PRIx64 ": answer 0x%x", offset, type);
+        return gpu->n_live == n_live
+                       ? PASSED
+                       : fails(trial, "MAP_BLOB at 0x%" PRIx64 " is an error, and SHMEM_MAP came", offset);
+}
+
+static enum verdict map_twice(struct trial *trial, struct gpu *gpu)
+{
+        return map_one(trial, gpu) != PASSED ? FAILED : refuses(trial, gpu, 1, PLACE + 2 * SIZE);
+}
+
+static enum verdict map_over_another(struct trial *trial, struct gpu *gpu)
+{
+        return map_one(trial, gpu) != PASSED ? FAILED : refuses(trial, gpu, 2, PLACE + SIZE / 2);
+}
+
+static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
+{
+        const uint64_t offsets[] = {gpu->window, gpu->window - SIZE / 2, UINT64_MAX - SIZE + 1, PLACE + 1};
+
+        for (size_t i = 0; i < ARRAY_SIZE(offsets); i++)
+                if (refuses(trial, gpu, 1, offsets[i]) != PASSED)
+                        return FAILED;
+        return map_one(trial, gpu);
+}
+
+/* What it asks for on the way is served. */
+static enum answer reset(struct gpu *gpu)
+{
+        struct back_end *b = gpu->b;
+        const bool acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
+        struct message request;
+        enum answer answer = CLOSED;
+
+        wire_init(&request, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0);
+        if (!acks)
+                return back_ask(b, &request);
+        request.header.flags |= ORIEL_FLAG_NEED_REPLY;
+        if (wire_send(b->main.fd, &request, b->timeout_ms) == 0)
+                answer = serve_until_answered(gpu, true);
+        return answer == DONE ? back_take(b, oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_RESET_DEVICE),
+                                          ORIEL_FRONTEND_RESET_DEVICE, b->timeout_ms)
+                              : answer;
+}
+
+static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
+{
+        if (map_one(trial, gpu) != PASSED)
+                return FAILED;
+        MUST(trial, "RESET_DEVICE", reset(gpu), ACCEPTED);
+        if (gpu->strange)
+                return fails(trial, "SHMEM_UNMAP of what is not mapped");
+        gpu->n_live = 0;
+        return bring_up(trial, gpu) != PASSED ? FAILED : map_one(trial, gpu);
+}
+
+#define GPU(title, section, feature, function, sends, expects)                                           \
+        {                                                                                                \
+                "gpu-" title, section, with_gpu, feature, 0, sends, expects, WITH(struct part, function) \
+        }
+
+static const struct conform_case rows[] = {
+        GPU("map", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map,
+            "MAP_BLOB of host memory, whose SHMEM_MAP is acknowledged late",
+            "one SHMEM_MAP of that place, of memory that can be mapped; the command's answer comes after it"),
+        GPU("map-refused", SHMEM, ORIEL_PROTOCOL_F_SHMEM_MAP, map_refused,
+            "MAP_BLOB, whose SHMEM_MAP is refused, and again", "an error; then it is mapped"),
+        GPU("unmap", "Device Operation: controlq, VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB", ORIEL_PROTOCOL_F_SHMEM_MAP,
+            unmap, "MAP_BLOB, UNMAP_BLOB, MAP_BLOB", "SHMEM_UNMAP of the same place before the answer"),
+        GPU("map-twice", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map_twice, "MAP_BLOB of a blob that is mapped",
+            "an error, and no SHMEM_MAP"),
+        GPU("map-over-another", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map_over_another,
+            "MAP_BLOB of a blob over half of another one", "an error, and no SHMEM_MAP"),
+        GPU("map-outside", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map_outside,
+            "MAP_BLOB at the window's end, over it, near 2^64 and within a page", "errors, and no SHMEM_MAP"),
+        GPU("map-after-reset", "VHOST_USER_RESET_DEVICE", ORIEL_PROTOCOL_F_RESET_DEVICE, map_after_reset,
+            "MAP_BLOB, RESET_DEVICE, and the same again", "names and places are free; it is mapped"),
+};
+
+const struct conform_group backend_gpu_cases = GROUP(rows);
