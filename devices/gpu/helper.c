@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int helper_start(void (*run)(const char *path, int fd), const char *path)
+int helper_start(void (*run)(const void *what, int fd), const void *what)
 {
         int fds[2];
 
@@ -22,7 +22,7 @@ int helper_start(void (*run)(const char *path, int fd), const char *path)
         if (pid == 0) {
                 /* The one that started it is not the one that goes on. */
                 if (fork() == 0)
-                        run(path, theirs);
+                        run(what, theirs);
                 _exit(0);
         }
         if (pid < 0)

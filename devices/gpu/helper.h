@@ -2,8 +2,8 @@
 #ifndef DEVICES_GPU_HELPER_H
 #define DEVICES_GPU_HELPER_H
 
-/* Have @run called in a process of its own, which nobody waits for, with @path and the end of a socket (SEQPACKET); it
+/* Have @run called in a process of its own, which nobody waits for, with @what and the end of a socket (SEQPACKET); it
  * never returns. The other end is returned, or a negative errno. For before a sandbox, which it is to be outside of. */
-int helper_start(void (*run)(const char *path, int fd), const char *path);
+int helper_start(void (*run)(const void *what, int fd), const void *what);
 
 #endif

@@ -2,6 +2,7 @@
 
 /* oriel-gpu: what of it is not any device daemon's. */
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
@@ -14,7 +15,9 @@
 #include "program/report.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int server_fd = -1, broker_fd = -1, vnc_fd = -1;
 static struct socket_file vnc_file;
@@ -48,14 +51,35 @@ static int open_vnc(void)
         return gpu_command_line.vnc && vnc_fd < 0 ? STATUS_FAILURE : STATUS_SUCCESS;
 }
 
+static int find_node(char **out)
+{
+        const char *path = gpu_command_line.render_node;
+        struct stat st;
+
+        *out = path ? realpath(path, NULL) : NULL;
+        if (path && !*out)
+                return fail("--render-node: %s: %s", path, strerror(errno));
+        if (path && (stat(*out, &st) < 0 || !S_ISCHR(st.st_mode)))
+                return fail("--render-node: %s: it is no device, such as /dev/dri/renderD128", path);
+        return STATUS_SUCCESS;
+}
+
 /* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
 static int start_server(void)
 {
         if (gpu_command_line.venus == GPU_OFF)
                 return STATUS_SUCCESS;
-        server_fd = venus_start_server(gpu_command_line.render_server);
+
+        _cleanup_(freep) char *node = NULL;
+
+        if (find_node(&node) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        server_fd = venus_start_server(gpu_command_line.render_server, node);
         if (server_fd >= 0 || (gpu_command_line.venus == GPU_AUTO && server_fd == -ENOENT))
                 return STATUS_SUCCESS;
+        if (node)
+                return fail("--render-node: no namespace with %s alone: %s (that takes root, or user namespaces)", node,
+                            strerror(-server_fd));
         return fail("the render server %s: %s (its package is virgl-server; --venus=off does without)",
                     gpu_command_line.render_server ? gpu_command_line.render_server : "", strerror(-server_fd));
 }
@@ -152,9 +176,11 @@ static void free_device(void *device)
 
 int main(int argc, char **argv)
 {
+        static const char *const features[] = {"render-node", NULL};
         const struct daemon_device device = {
                 .name = "oriel-gpu",
                 .type = "gpu",
+                .features = features,
                 .summary = "Give a virtual machine a GPU: a vhost-user back-end for virtio-gpu, with host memory in a "
                            "window.",
                 .rows = gpu_rows,

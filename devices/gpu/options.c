@@ -22,6 +22,8 @@ const struct option_row gpu_rows[] = {
          "Vulkan for the guest: on, off, auto (default: if there is a render server)", .choices = whens},
         {"render-server", OPTION_STRING, &gpu_command_line.render_server, "PATH",
          "the program that has the GPU (default: /usr/libexec/virgl_render_server)"},
+        {"render-node", OPTION_STRING, &gpu_command_line.render_node, "PATH",
+         "the GPU, of those in its directory, such as /dev/dri/renderD128 (default: the driver's choice)"},
         {"wayland", OPTION_STRING, &gpu_command_line.wayland, "SOCKET",
          "the compositor whose clients the guest's programs may be (default: none)"},
         {"window", OPTION_SIZE, &gpu_command_line.window_size, "SIZE",

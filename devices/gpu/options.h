@@ -16,6 +16,7 @@ struct gpu_command_line {
         unsigned max_mappings;
         unsigned venus; /* enum gpu_when */
         const char *render_server;
+        const char *render_node; /* NULL: whatever there is */
         const char *wayland;
         const char *screenshot; /* NULL: none */
         const char *vnc;        /* NULL: none */

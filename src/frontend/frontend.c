@@ -23,12 +23,6 @@ int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *chan
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-void frontend_close(struct oriel_frontend *frontend, struct channel *channel)
-{
-        channel->fd = fd_close_watched(frontend->epoll_fd, channel->fd);
-        channel_close(channel);
-}
-
 /* The caller's, whole and possible. */
 static int take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops, struct oriel_log *log,
                         const struct oriel_frontend_options *from)

@@ -2,6 +2,7 @@
 #ifndef FRONTEND_FRONTEND_H
 #define FRONTEND_FRONTEND_H
 
+#include "base/fd.h"
 #include "channel/channel.h"
 
 #include <oriel/frontend.h>
@@ -42,7 +43,12 @@ int call(struct oriel_frontend *frontend, const struct message *request, struct 
 /* frontend.c: have dispatch told of @fd, which is @channel's; NULL: more_fd. */
 int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel);
 /* Close @channel, of which dispatch is told no more. */
-void frontend_close(struct oriel_frontend *frontend, struct channel *channel);
+static inline void frontend_close(struct oriel_frontend *frontend, struct channel *channel)
+{
+        channel->fd = fd_close_watched(frontend->epoll_fd, channel->fd);
+        channel_close(channel);
+}
+
 /* The end of a call that may have called back: its result @r, or -ECANCELED where @frontend is no more. */
 int end_call(struct oriel_frontend *frontend, int r);
 /* Reset, or the end of the connection: nothing stays mapped. */

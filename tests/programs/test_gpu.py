@@ -134,10 +134,10 @@ class Gpu(Case):
 
     def test_conventions(self):
         said = json.loads(run(ORIEL_GPU, "--print-capabilities").stdout)
-        self.assertEqual(said["type"], "gpu")
+        self.assertEqual(said, {"type": "gpu", "features": ["render-node"]})
         with open(os.environ["GPU_DESCRIPTOR"]) as file:
             descriptor = json.load(file)
-        self.assertEqual((descriptor["type"], descriptor.get("features")), (said["type"], said.get("features")))
+        self.assertEqual(descriptor["type"], said["type"])
         for wrong in ([], ["--socket-path=x", "--fd=3"], ["--socket-path=x", "--window=100"], ["--socket-path=x", "--window=0"],
                       ["--socket-path=x", "--outputs=17"], ["--socket-path=x", "--resolution=800"],
                       ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--resolution=4294967297x800"], ["--socket-path=x", "--venus=maybe"], ["--socket-path=x", "more"]):
@@ -163,6 +163,39 @@ class Gpu(Case):
         self.assertEqual(probe.returncode, 0, probe.stderr)
         self.assertRegex(probe.stdout, r"(?m)^shared memory region: shmid 1, 4294967296 bytes$")
         self.assertEqual(self.end(process)[0], 0)
+
+    def test_render_node(self):
+        """Of several GPUs' nodes the render server sees one; as any user."""
+        for wrong in self.path("none"), self.folder, __file__:
+            result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=on", "--render-node", wrong)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertRegex(result.stderr, f"^oriel: --render-node: {re.escape(wrong)}: [^\n]*\n$")
+        server, nodes, seen = self.path("server"), self.path("dri"), self.path("seen")
+        with open(server, "w") as file:
+            file.write(f"#!/bin/sh\nls {nodes} >{seen}-\nstat -c %t:%T {nodes}/* >>{seen}-\nmv {seen}- {seen}\n")
+        os.chmod(server, 0o755)
+        os.mkdir(nodes)
+        for name in "renderD128", "renderD129":
+            open(os.path.join(nodes, name), "w").close()
+        # Devices, with no right to make any; the second one by its name under by-path.
+        os.symlink(os.path.join(nodes, "renderD129"), self.path("by-path"))
+        for user in [], ["--map-user=1000", "--map-group=1000"]:
+            gpu = self.start("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"echo there; "
+                             f"mount --bind /dev/null {nodes}/renderD128 && mount --bind /dev/zero {nodes}/renderD129 && "
+                             f"exec {'unshare --user ' + ' '.join(user) if user else ''} {ORIEL_GPU} --socket-path {self.socket} "
+                             f"--venus=on --render-server {server} --render-node {self.path('by-path')}")
+            if gpu.stdout.readline() != "there\n":
+                self.skipTest("no user namespaces")
+            wait_for(lambda: os.path.exists(seen), "the render server")
+            with open(seen) as file:
+                self.assertEqual(file.read(), "renderD129\n1:5\n")
+            os.unlink(seen)
+            self.end(gpu)
+        result = run("unshare", "--user", "--map-root-user", "setpriv", "--bounding-set=-all",
+                     "--inh-caps=-all", "--no-new-privs", ORIEL_GPU, "--socket-path", self.socket, "--venus=on",
+                     "--render-server", server, "--render-node", "/dev/null")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "^oriel: --render-node: no namespace with /dev/null alone: [^\n]*\n$")
 
     def test_venus(self):
         if why := why_no_venus():

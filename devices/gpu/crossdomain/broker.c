@@ -47,7 +47,7 @@ static bool broker_say(int broker, int what, int fd)
 }
 
 /* It has no descriptor but the socket and standard error. */
-static void run_broker(const char *path, int broker)
+static void run_broker(const void *path, int broker)
 {
         bool goes_on = dup2(broker, STDIN_FILENO) == STDIN_FILENO && close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
         int request;

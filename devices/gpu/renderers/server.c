@@ -1,38 +1,113 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The render server's start. It has one descriptor, its socket, and ends with that. */
+/* The render server's start. It has one descriptor, its socket, and ends with that. Which GPU it has is up to the
+ * Vulkan drivers that it loads, and they look for render nodes by themselves: for --render-node it is started in a
+ * mount namespace where there is one. That takes the rights of root, or a user namespace with the user alone. */
 
 #include "devices/gpu/renderers/venus.h"
 
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "devices/gpu/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #define SERVER "/usr/libexec/virgl_render_server"
 
-/* In the child: never returns. */
-static void run_server(const char *path, int fd)
+struct server {
+        const char *path, *node;
+        int failed_fd; /* gets an errno, unless the program runs */
+};
+
+static int write_file(const char *path, const char *text)
 {
+        _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
+}
+
+/* The user and the group stay who they are; other groups too, by which the user may open the node. */
+static int unshare_mounts(void)
+{
+        const unsigned uid = geteuid(), gid = getegid();
+        char users[64], groups[64];
+        int r = unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) < 0 ? -errno : 0;
+
+        if (r < 0 || uid == 0)
+                return r;
+        snprintf(users, sizeof(users), "%u %u 1", uid, uid);
+        snprintf(groups, sizeof(groups), "%u %u 1", gid, gid);
+        r = write_file("/proc/self/setgroups", "deny");
+        if (r == 0)
+                r = write_file("/proc/self/uid_map", users);
+        return r < 0 ? r : write_file("/proc/self/gid_map", groups);
+}
+
+/* Its directory becomes one with the node alone. */
+static int hide_other_nodes(const char *node)
+{
+        char directory[4096], from[32];
+        int r = unshare_mounts();
+
+        if (r < 0)
+                return r;
+
+        /* Of a mount of the new namespace: others can't be bound. */
+        _cleanup_(fd_closep) int fd = open(node, O_PATH | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+        snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(node, '/') - node), node);
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("oriel-gpu", directory, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k") < 0)
+                return -errno;
+        /* What the device is mounted on. */
+        fd_close(open(node, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        return mount(from, node, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+}
+
+/* In the child: never returns. */
+static void run_server(const void *what, int fd)
+{
+        const struct server *server = what;
+        int r = server->node ? hide_other_nodes(server->node) : 0;
         char number[16];
 
         snprintf(number, sizeof(number), "%d", fd);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         signal(SIGPIPE, SIG_DFL);
-        if (fcntl(fd, F_SETFD, 0) == 0)
-                execl(path, path, "--socket-fd", number, (char *)NULL);
+        if (r == 0 && fcntl(fd, F_SETFD, 0) == 0)
+                execl(server->path, server->path, "--socket-fd", number, (char *)NULL);
+        r = r < 0 ? r : -errno;
+        (void)!write(server->failed_fd, &r, sizeof(r));
         _exit(127);
 }
 
-int venus_start_server(const char *path)
+int venus_start_server(const char *path, const char *node)
 {
-        if (!path)
-                path = SERVER;
-        if (access(path, X_OK) < 0)
+        struct server server = {path ? path : SERVER, node, -1};
+        int ends[2], failure = 0;
+
+        if (access(server.path, X_OK) < 0 || pipe2(ends, O_CLOEXEC) < 0)
                 return -errno;
-        return helper_start(run_server, path);
+        server.failed_fd = ends[1];
+
+        int fd = helper_start(run_server, &server);
+
+        fd_close(ends[1]);
+        if (fd >= 0 && read(ends[0], &failure, sizeof(failure)) == sizeof(failure)) {
+                fd_close(fd);
+                fd = failure;
+        }
+        fd_close(ends[0]);
+        return fd;
 }

@@ -10,9 +10,10 @@
 /* Vulkan for guests: Venus (capset 4) by libvirglrenderer, whose render server is a process of its own, the only one
  * that sees the GPU. */
 
-/* Start the render server at @path, NULL for the library's own: before a sandbox, which it is to be outside of. Returns
- * the end of its socket, or a negative errno. It ends when that is closed. */
-int venus_start_server(const char *path);
+/* Start the render server at @path, NULL for the library's own: before a sandbox, which it is to be outside of. Of the
+ * directory of @node, the path of a GPU's render node without symbolic links, it sees that one alone; NULL: what there
+ * is. Returns the end of its socket, or a negative errno. It ends when that is closed. */
+int venus_start_server(const char *path, const char *node);
 
 /* @server_fd is taken, unless this fails. One at a time in a process. -ENOTSUP: this build has no libvirglrenderer. */
 int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **out);
