@@ -255,6 +255,26 @@ class Vnc(Display):
             self.assertEqual(result.returncode, 1, wrong)
             self.assertTrue(result.stderr, wrong)
 
+    def test_addresses_in_turn(self):
+        """Of a name that has several, one that can be listened at."""
+        with open(self.path("hosts"), "w") as file:
+            file.write("127.0.0.1 several\n127.0.0.2 several\n")
+        command = ["unshare", "--mount", "sh", "-c", f"mount --bind {self.path('hosts')} /etc/hosts && exec \"$@\"", "sh"]
+        if os.geteuid() != 0:
+            command[1:1] = ["--user", "--map-root-user"]
+        found = run(*command, "getent", "ahosts", "several")
+        if found.returncode != 0 or "127.0.0.2" not in found.stdout:
+            self.skipTest("no mount namespaces here, or names are not looked up in /etc/hosts")
+        for busy, other in ("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1"):
+            with socket.create_server((busy, 0)) as taken:
+                port = taken.getsockname()[1]
+                process = self.start(*command, ORIEL_GPU, "--socket-path", self.socket, "--venus=off", "--resolution=64x32",
+                                     f"--vnc=several:{port}")
+                self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
+                with socket.create_connection((other, port), LAST_RESORT) as connection:
+                    Viewer(connection).wait_for(bytes(64 * 32 * 3))
+                self.assertEqual(self.end(process), (0, ""))
+
     def test_client_that_never_reads(self):
         """The gpu draws on, with a picture in whose middle the client has stopped, and ends."""
         process = self.start_gpu("--vnc", f"unix:{self.vnc}")

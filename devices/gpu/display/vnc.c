@@ -75,6 +75,16 @@ static int bind_to(const struct addrinfo *address)
         return fd_take(&fd);
 }
 
+/* The first of a name's addresses that can be listened at; the last one's error, if none can. */
+static int bind_to_any(const struct addrinfo *found)
+{
+        int r = bind_to(found);
+
+        while (r < 0 && (found = found->ai_next))
+                r = bind_to(found);
+        return r;
+}
+
 /* @host and @port are cut out of "HOST:PORT"; brackets of an IPv6 address go. */
 static bool split_address(const char *address, char *host, size_t size, const char **port)
 {
@@ -115,7 +125,7 @@ int vnc_listen(const char *address, struct socket_file *file)
                 report("--vnc=%s: %s", address, gai_strerror(r));
                 return -EINVAL;
         }
-        r = bind_to(found);
+        r = bind_to_any(found);
         freeaddrinfo(found);
         if (r < 0)
                 report("--vnc=%s: %s", address, strerror(-r));
