@@ -123,12 +123,20 @@ static struct json_object *names_json(uint64_t bits, bool protocol)
 
 static void print_names(const char *title, uint64_t bits, bool protocol)
 {
+        bool all_named = true;
         char unknown[16];
 
         printf("%s (0x%" PRIx64 ")\n", title, bits);
         for (unsigned bit = 0; bit < 64; bit++)
-                if (bits & ORIEL_FEATURE(bit))
-                        printf("  %2u %s\n", bit, bit_name(protocol, bit, unknown));
+                if (bits & ORIEL_FEATURE(bit)) {
+                        const char *name = bit_name(protocol, bit, unknown);
+
+                        printf("  %2u %s\n", bit, name);
+                        all_named = all_named && name != unknown;
+                }
+        /* A back-end never says of which type it is. */
+        if (!all_named && !protocol && device_id == 0)
+                printf("     (those of a device type have names with --virtio-id)\n");
 }
 
 static void config_hex(const struct findings *findings, char *out)

@@ -37,6 +37,19 @@ class Probe(Case):
         self.assertNotIn("SHMEM_MAP", result.stdout)
         self.assertNotIn("shared memory region", result.stdout)
 
+    def test_names_of_a_device_type(self):
+        """Which nobody but the user knows."""
+        self.start_fs()
+        self.assertNotIn("--virtio-id", run(ORIEL, "probe", self.socket).stdout)
+        gpu = self.path("gpu")
+        process = self.start(os.environ["ORIEL_GPU"], "--socket-path", gpu, "--venus=off", "--outputs=1")
+        process.stdout.readline()
+        self.assertIn("\n   1 bit 1\n   2 bit 2\n   3 bit 3\n", run(ORIEL, "probe", gpu).stdout)
+        self.assertIn("\n     (those of a device type have names with --virtio-id)\n", run(ORIEL, "probe", gpu).stdout)
+        said = run(ORIEL, "probe", "--virtio-id=16", gpu).stdout
+        self.assertIn("\n   1 VIRTIO_GPU_F_EDID\n   2 VIRTIO_GPU_F_RESOURCE_UUID\n   3 VIRTIO_GPU_F_RESOURCE_BLOB\n", said)
+        self.assertNotIn("--virtio-id", said)
+
     def test_dialect(self):
         """A number that means something else is not taken for SHMEM, unless its dialect is named on both sides."""
         self.start_fs("--dax-window", "2M", "--dialect", "shmem-21")
