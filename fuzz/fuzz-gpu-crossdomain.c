@@ -33,6 +33,7 @@ static struct {
         uint8_t *host;
         int broker;            /* the end that the daemon does not have */
         int clients[CONTEXTS]; /* the compositor's ends */
+        bool begun[CONTEXTS];  /* it has a connection, so that it does not ask for one: nobody would answer */
         int kept[KEPT];        /* ends of pipes, and files, that it has */
         unsigned n_kept;
         atomic_bool asked[CONTEXTS]; /* for a message, which has not come */
@@ -220,6 +221,8 @@ static void submit_command(struct input *input, uint32_t context)
         size_t size = sizeof(struct cross_header);
 
         any.init.header.command = (uint8_t)take_choice(input, 9);
+        if (any.init.header.command == CROSS_INIT && !world.begun[context])
+                return;
         switch (any.init.header.command) {
         case CROSS_INIT:
                 any.init.ring_ids[0] = 98 + take_choice(input, 10);
@@ -433,6 +436,7 @@ static void offer_connection(struct input *input, uint32_t context)
         close(ends[1]);
         fd_close(world.clients[context]);
         world.clients[context] = ends[0];
+        world.begun[context] = result == 0;
         open_context(context, true);
         /* One that did not ask leaves the answer there: ask for it in its place. */
         if (recv(world.broker, &request, sizeof(request), MSG_DONTWAIT) < 0) {
@@ -509,8 +513,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         static unsigned fds;
 
         world_begin();
-        for (unsigned i = 0; i < CONTEXTS; i++)
+        for (unsigned i = 0; i < CONTEXTS; i++) {
                 world.clients[i] = -1;
+                world.begun[i] = false;
+        }
         fds = count_fds();
         memset(world.host, 0, MEMORY_SIZE);
         offer_connection(&input, 0);
