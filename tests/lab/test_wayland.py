@@ -4,11 +4,15 @@ import glob
 import os
 import subprocess
 
-from lab import BUILD, BUSY, Case, main, wait_for
+from lab import BUILD, BUSY, HERE, Case, copy, main, unpack_modules, wait_for
 from png import read_png
 
 ORIEL_GPU = os.path.join(BUILD, "oriel-gpu")
 CLIENT = os.path.join(BUILD, "tests/peers/wayland-client")
+# The same program for a guest, by Linux's driver: from the top of the tree, and what they include.
+SOURCES = ["tests/peers/wayland-client.c", "tests/lab/guest/wayland-guest-drm.c", "program/report.c", "program/printable.c"]
+HEADERS = ["tests/peers/wayland-guest.h", "devices/gpu/crossdomain/wire.h", "program/report.h", "program/printable.h",
+           "src/base/cleanup.h", "src/base/log.h", "include/oriel/log.h"]
 WIDTH, HEIGHT = 640, 480
 
 
@@ -26,11 +30,14 @@ class Wayland(Case):
             f"--height={HEIGHT}", "--socket=wayland-1", "--debug", "--fake-seat", "--no-config", env=self.environment)
         self.wait_for_socket("wayland-1", weston)
 
-    def start_client(self):
+    def start_gpu(self):
         gpu = self.start("oriel-gpu", ORIEL_GPU, "--socket-path", "gpu.socket", "--venus=off", "--wayland",
                          self.path("wayland-1"))
         self.wait_for_socket("gpu.socket", gpu)
         self.trace("gpu.socket")
+
+    def start_client(self):
+        self.start_gpu()
         return self.start("client", CLIENT, self.socket, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def screenshot(self):
@@ -59,6 +66,35 @@ class Wayland(Case):
         client.stdin.close()
         self.assertEqual(client.wait(10 * BUSY), 0)
         wait_for(lambda: self.screenshot()[2] != pattern(), "the end of its window")
+
+    # ---- in a guest ----
+
+    def build_client(self):
+        """With the lab's headers, as Debian 12 has DRM's in a library's package; without libraries, for the guest."""
+        top = os.path.join(HERE, "../..")
+        for name in SOURCES + HEADERS:
+            copy(os.path.join(top, name), self.path("source/" + name))
+        self.run_in_lab("sh", "-ec", f"cd {self.inside('source')}\ngcc -D_GNU_SOURCE -std=gnu17 -O2 -Wall -Wextra -Werror "
+                        f"-I. -Isrc -Iinclude -static -o ../wayland-client {' '.join(SOURCES)}")
+
+    def host_pattern(self):
+        wait_for(lambda: self.screenshot() == (WIDTH, HEIGHT, pattern()), "its pixels")
+        return "yes"
+
+    def host_empty(self):
+        wait_for(lambda: self.screenshot()[2] != pattern(), "the end of its window")
+        return "yes"
+
+    def test_linux(self):
+        """Stock QEMU and Linux, whose driver has the context, its rings, the window and the fences."""
+        self.build_client()
+        self.start_weston()
+        self.start_gpu()
+        guest = self.start_qemu(
+            "wayland.sh", "-device", "vhost-user-test-device-pci,chardev=fs,virtio-id=16,num_vqs=2,config_size=20",
+            modules=unpack_modules(self.folder, "virtio-gpu"),
+            add=lambda tree: copy(self.path("wayland-client"), tree + "/bin/wayland-client"))
+        self.follow(guest, 60)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ static int receive_file(struct guest *guest)
         if (r < 0)
                 return r;
         printf("file of %u: %.*s\n", head->sizes[0], (int)head->sizes[0], (const char *)guest->window + FILE_AT);
-        return gpu_client_unmap(guest->client, FILE_ID);
+        return guest_unmap(guest, FILE_ID);
 }
 
 static int copy_pipe(struct guest *guest, uint32_t to)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/peers/wayland-guest.h"
 
-#include "base/cleanup.h"
+#include "clients/gpu/client.h"
 #include "program/report.h"
 
 #include <errno.h>
 #include <oriel/socket.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FEATURES                                                                         \
@@ -16,13 +17,24 @@
 /* The rings' resources; a caller's are others. */
 enum { CONTEXT = 1, QUERY_ID = 1000, CHANNEL_ID };
 
+struct own {
+        struct oriel_driver *driver;
+        struct gpu_client *client;
+        uint64_t last_fence;
+};
+
+static struct own *own(struct guest *guest)
+{
+        return guest->own;
+}
+
 static int make_ring(struct guest *guest, uint32_t id, const void **out)
 {
-        void *memory = oriel_driver_alloc(guest->driver, CROSS_RING_SIZE);
-        int r = memory ? gpu_client_create_guest_blob(guest->client, 0, id, memory, CROSS_RING_SIZE) : -ENOMEM;
+        void *memory = oriel_driver_alloc(own(guest)->driver, CROSS_RING_SIZE);
+        int r = memory ? gpu_client_create_guest_blob(own(guest)->client, 0, id, memory, CROSS_RING_SIZE) : -ENOMEM;
 
         *out = memory;
-        return r < 0 ? r : gpu_client_attach(guest->client, CONTEXT, id);
+        return r < 0 ? r : gpu_client_attach(own(guest)->client, CONTEXT, id);
 }
 
 static int begin(struct guest *guest)
@@ -31,14 +43,14 @@ static int begin(struct guest *guest)
                                         .ring_ids = {QUERY_ID, CHANNEL_ID},
                                         .channel_type = CROSS_CHANNEL_WAYLAND};
         uint64_t size;
-        int r = gpu_client_create_context(guest->client, CONTEXT, 5, "wayland-guest");
+        int r = gpu_client_create_context(own(guest)->client, CONTEXT, 5, "wayland-guest");
 
-        guest->window = oriel_driver_window(guest->driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, &size);
+        guest->window = oriel_driver_window(own(guest)->driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, &size);
         if (r == 0)
                 r = make_ring(guest, QUERY_ID, (const void **)&guest->image);
         if (r == 0)
                 r = make_ring(guest, CHANNEL_ID, (const void **)&guest->message);
-        return r < 0 ? r : gpu_client_submit(guest->client, CONTEXT, &init, sizeof(init));
+        return r < 0 ? r : gpu_client_submit(own(guest)->client, CONTEXT, &init, sizeof(init));
 }
 
 int guest_open(struct guest *guest, const char *path)
@@ -46,20 +58,25 @@ int guest_open(struct guest *guest, const char *path)
         static struct oriel_log log;
 
         log = stderr_log(0);
-        *guest = (struct guest){.driver = NULL};
+        *guest = (struct guest){.own = calloc(1, sizeof(struct own))};
+        if (!guest->own)
+                return -ENOMEM;
 
         const struct oriel_driver_options options = {.struct_size = sizeof(options), .log = &log, .features = FEATURES};
-        int r = oriel_driver_new(&options, oriel_socket_connect(path), &guest->driver);
+        int r = oriel_driver_new(&options, oriel_socket_connect(path), &own(guest)->driver);
 
         if (r == 0)
-                r = gpu_client_new(guest->driver, &guest->client);
+                r = gpu_client_new(own(guest)->driver, &own(guest)->client);
         return r < 0 ? r : begin(guest);
 }
 
 void guest_close(struct guest *guest)
 {
-        gpu_client_free(guest->client);
-        oriel_driver_free(guest->driver);
+        if (!guest->own)
+                return;
+        gpu_client_free(own(guest)->client);
+        oriel_driver_free(own(guest)->driver);
+        free(guest->own);
 }
 
 int guest_await(struct guest *guest)
@@ -70,12 +87,12 @@ int guest_await(struct guest *guest)
                         .ctx_id = CONTEXT,
                         .flags = VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX,
                         .ring_idx = CROSS_CHANNEL_RING,
-                        .fence_id = ++guest->last_fence},
+                        .fence_id = ++own(guest)->last_fence},
                 .size = sizeof(poll)};
         const struct gpu_client_command command = {
                 .fixed = &submit, .fixed_size = sizeof(submit), .payload = &poll, .payload_size = sizeof(poll)};
         struct virtio_gpu_ctrl_hdr answer;
-        int r = gpu_client_call(guest->client, &command, &answer, sizeof(answer));
+        int r = gpu_client_call(own(guest)->client, &command, &answer, sizeof(answer));
 
         return r < 0 ? r : r == VIRTIO_GPU_RESP_OK_NODATA ? 0 : gpu_client_error((uint32_t)r);
 }
@@ -97,7 +114,7 @@ int guest_send(struct guest *guest, const void *data, size_t size, const uint32_
                 send.head.types[i] = types[i];
         }
         memcpy(send.data, data, size);
-        return gpu_client_submit(guest->client, CONTEXT, &send, send.head.header.size);
+        return gpu_client_submit(own(guest)->client, CONTEXT, &send, send.head.header.size);
 }
 
 int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t size, bool hang_up)
@@ -114,7 +131,7 @@ int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t siz
                 return -EMSGSIZE;
         if (size > 0)
                 memcpy(write.data, data, size);
-        return gpu_client_submit(guest->client, CONTEXT, &write, write.head.header.size);
+        return gpu_client_submit(own(guest)->client, CONTEXT, &write, write.head.header.size);
 }
 
 int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height)
@@ -124,19 +141,24 @@ int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t 
                 .width = width,
                 .height = height,
                 .format = XR24};
-        int r = gpu_client_submit(guest->client, CONTEXT, &get, sizeof(get));
+        int r = gpu_client_submit(own(guest)->client, CONTEXT, &get, sizeof(get));
 
         if (r == 0)
-                r = gpu_client_create_blob(guest->client, CONTEXT, id, guest->image->blob_id, guest->image->size);
+                r = gpu_client_create_blob(own(guest)->client, CONTEXT, id, guest->image->blob_id, guest->image->size);
         if (r == 0)
-                r = gpu_client_map(guest->client, id, 0, NULL);
-        return r < 0 ? r : gpu_client_attach(guest->client, CONTEXT, id);
+                r = gpu_client_map(own(guest)->client, id, 0, NULL);
+        return r < 0 ? r : gpu_client_attach(own(guest)->client, CONTEXT, id);
 }
 
 int guest_map_received(struct guest *guest, uint32_t id, uint32_t blob_id, uint32_t size, uint64_t offset)
 {
         const uint32_t whole = (size + CROSS_RING_SIZE - 1) & ~(uint32_t)(CROSS_RING_SIZE - 1);
-        int r = gpu_client_create_blob(guest->client, CONTEXT, id, blob_id, whole);
+        int r = gpu_client_create_blob(own(guest)->client, CONTEXT, id, blob_id, whole);
 
-        return r < 0 ? r : gpu_client_map(guest->client, id, offset, NULL);
+        return r < 0 ? r : gpu_client_map(own(guest)->client, id, offset, NULL);
+}
+
+int guest_unmap(struct guest *guest, uint32_t id)
+{
+        return gpu_client_unmap(own(guest)->client, id);
 }

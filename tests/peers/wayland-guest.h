@@ -2,20 +2,22 @@
 #ifndef TESTS_PEERS_WAYLAND_GUEST_H
 #define TESTS_PEERS_WAYLAND_GUEST_H
 
-#include "clients/gpu/client.h"
 #include "devices/gpu/crossdomain/wire.h"
 
-/* What a guest's proxy for Wayland has of the gpu: one cross-domain context. Functions return 0 or a negative errno. */
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a guest's proxy for Wayland has of the gpu: one cross-domain context. By a driver in user space
+ * (wayland-guest.c), or by Linux's in a guest (tests/lab/guest/wayland-guest-drm.c). Functions return 0 or a negative
+ * errno. */
 
 #define GUEST_PIPE CROSS_READ_PIPE_START /* the one that it may send, to read from */
 
 struct guest {
-        struct oriel_driver *driver;
-        struct gpu_client *client;
         const struct cross_image_requirements *image; /* the answer to the last question */
         const union cross_message *message;           /* the last one that has come, until the next is waited for */
         uint8_t *window;
-        uint64_t last_fence;
+        void *own;
 };
 
 /* Connect to the gpu at @path, and have its compositor accept a client. */
@@ -31,5 +33,6 @@ int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t siz
 int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height);
 /* What was received as @blob_id, as resource @id, at @offset of the window. */
 int guest_map_received(struct guest *guest, uint32_t id, uint32_t blob_id, uint32_t size, uint64_t offset);
+int guest_unmap(struct guest *guest, uint32_t id);
 
 #endif

@@ -25,10 +25,12 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(pipe2), SYSCALL(splice), SYSCALL(epoll_ctl), SYSCALL(fstatfs), SYSCALL_FCNTL(F_SETPIPE_SZ));
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(pread64), SYSCALL(pipe2), SYSCALL(splice),
+              SYSCALL(epoll_ctl), SYSCALL(fstatfs), SYSCALL_FCNTL(F_SETPIPE_SZ));
 
 #ifndef DMA_BUF_MAGIC
 #define DMA_BUF_MAGIC 0x444d4142
@@ -36,6 +38,7 @@ USES_SYSCALLS(SYSCALL(pipe2), SYSCALL(splice), SYSCALL(epoll_ctl), SYSCALL(fstat
 
 /* What may be on its way to a pipe: as much as Linux lets a pipe of an ordinary user have. */
 enum { FEED_SIZE = 1 << 20 };
+enum { COPIED_MAX = 1 << 20 };
 
 struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id)
 {
@@ -130,6 +133,20 @@ int cross_item_new_pipe(struct cross_channel *channel, uint32_t id)
         return fds[1];
 }
 
+/* QEMU maps no page of which a file has only a part, and guests map whole ones. What compositors send of such sizes,
+ * keymaps and tables of formats, stays as it is: the guest gets a copy. */
+static int copy_to_whole_pages(int from, size_t size)
+{
+        _cleanup_(freep) void *bytes = malloc(size);
+        const off_t whole = (off_t)((size + CROSS_PAGE - 1) / CROSS_PAGE * CROSS_PAGE);
+        _cleanup_(fd_closep) int fd = memfd_create("oriel-gpu-copy", MFD_CLOEXEC);
+        ssize_t n = bytes ? pread(from, bytes, size, 0) : -1;
+
+        if (fd < 0 || n < 0 || ftruncate(fd, whole) < 0 || write(fd, bytes, (size_t)n) != n)
+                return -ENOMEM;
+        return fd_take(&fd);
+}
+
 /* Linux asks for whole pages: the last one of a file may end in it. */
 int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out)
 {
@@ -142,7 +159,14 @@ int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_re
         if (!checked_round_up(item->size, CROSS_PAGE, &most) || request->size > most)
                 return -EINVAL;
         *out = item->blob;
-        out->fd = fd_take(&item->fd);
+        if (item->blob.type == GPU_BLOB_SHM && item->size % CROSS_PAGE && item->size <= COPIED_MAX) {
+                out->fd = copy_to_whole_pages(item->fd, item->size);
+                out->memory = most;
+        } else {
+                out->fd = fd_take(&item->fd);
+        }
+        if (out->fd < 0)
+                return out->fd;
         cross_item_remove(channel, item);
         return 0;
 }

@@ -42,22 +42,25 @@ static uint64_t inode_of(int fd)
 static void test_received_blob(void **state)
 {
         struct desk desk;
-        int fds[2] = {memfd_of("keymap", F_SEAL_WRITE), memfd_of("buffer", 0)};
+        int fds[3] = {memfd_of("keymap", F_SEAL_WRITE), memfd_of("buffer", 0), memfd_of("pages.", 0)};
 
         (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1), other = desk_begin(&desk, 2);
 
-        desk_say(client, "k", 1, fds, 2);
+        assert_int_equal(ftruncate(fds[2], PAGE), 0);
+        desk_say(client, "k", 1, fds, 3);
 
         const struct cross_send_receive head = desk_next(&desk, 1)->receive.head;
 
         assert_int_equal(head.data_size, 1);
-        assert_int_equal(head.n_ids, 2);
-        for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(head.n_ids, 3);
+        for (unsigned i = 0; i < 3; i++) {
+                const struct world_request *request = &desk.world.requests[i];
+
                 assert_int_equal(head.types[i], CROSS_ID_BLOB);
-                assert_int_equal(head.sizes[i], 6);
+                assert_int_equal(head.sizes[i], i == 2 ? PAGE : 6);
                 /* It is this context's, no larger than it is, and there once. */
                 assert_int_equal(world_create_blob(&desk.world, 2, 70 + i, head.ids[i], PAGE), UNSPEC);
                 assert_int_equal(world_create_blob(&desk.world, 1, 70 + i, head.ids[i] | UINT64_C(1) << 32, PAGE),
@@ -66,12 +69,15 @@ static void test_received_blob(void **state)
                 assert_int_equal(world_create_blob(&desk.world, 1, 70 + i, head.ids[i], PAGE), OK);
                 assert_int_equal(world_create_blob(&desk.world, 1, 80 + i, head.ids[i], PAGE), UNSPEC);
                 assert_int_equal(world_map(&desk.world, 70 + i, i * PAGE), MAPPED);
-                assert_int_equal(desk.world.requests[i].inode, inode_of(fds[i]));
+                /* Of a page that is not whole the front-end gets a copy that is. */
+                assert_true((request->inode == inode_of(fds[i])) == (i == 2));
+                assert_int_equal(request->size, PAGE);
+                assert_memory_equal(request->begin, i == 0 ? "keymap" : i == 1 ? "buffer" : "pages.", 6);
         }
         assert_int_equal(desk.world.requests[0].access, ORIEL_ACCESS_READ);
         assert_int_equal(desk.world.requests[1].access, ORIEL_ACCESS_READ_WRITE);
         assert_int_equal(world_create_blob(&desk.world, 1, 90, 0, PAGE), UNSPEC);
-        fd_close_all(fds, 2);
+        fd_close_all(fds, 3);
         fd_close(client);
         fd_close(other);
         desk_close(&desk);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct oriel_memory *world_memory(void *userdata)
 {
@@ -23,14 +24,19 @@ static struct oriel_memory *world_memory(void *userdata)
 static int note_request(struct world *world, bool map, struct oriel_range range, int fd, enum oriel_access access,
                         uint64_t *ticket)
 {
+        struct world_request request = {.map = map, .range = range, .forgotten = !ticket, .access = access};
         struct stat attributes = {.st_ino = 0};
 
         if (world->submit_error)
                 return world->submit_error;
         assert_true(world->n_requests < REQUESTS_MAX);
-        if (map)
+        if (map) {
                 assert_int_equal(fstat(fd, &attributes), 0);
-        world->requests[world->n_requests++] = (struct world_request){map, range, attributes.st_ino, !ticket, access};
+                request.inode = attributes.st_ino;
+                request.size = (uint64_t)attributes.st_size;
+                assert_true(pread(fd, request.begin, sizeof(request.begin), 0) >= 0);
+        }
+        world->requests[world->n_requests++] = request;
         if (ticket)
                 *ticket = world->n_requests;
         return 0;

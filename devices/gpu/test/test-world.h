@@ -27,7 +27,8 @@ enum { REQUESTS_MAX = 1024, DONE_MAX = 1024 };
 struct world_request {
         bool map;
         struct oriel_range range;
-        uint64_t inode; /* of the fd */
+        uint64_t inode, size; /* of the fd */
+        uint8_t begin[8];     /* its first bytes */
         bool forgotten; /* nobody waits */
         enum oriel_access access;
 };
