@@ -29,7 +29,7 @@ struct world_request {
         struct oriel_range range;
         uint64_t inode, size; /* of the fd */
         uint8_t begin[8];     /* its first bytes */
-        bool forgotten; /* nobody waits */
+        bool forgotten;       /* nobody waits */
         enum oriel_access access;
 };
 
