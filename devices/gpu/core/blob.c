@@ -141,12 +141,10 @@ static bool is_mappable(const struct resource *resource)
 
 COMMAND_HANDLER(handle_map_blob)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.map_blob.resource_id));
+        struct resource *resource = command->resource;
         struct oriel_range range = {.start = le64toh(command->fixed.map_blob.offset)};
         const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (!is_mappable(resource))
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
         if (resource->mapping || !is_aligned(range.start, page) ||
@@ -158,11 +156,7 @@ COMMAND_HANDLER(handle_map_blob)
 /* Linux sends it also after a map that was refused, and lives with the answer. */
 COMMAND_HANDLER(handle_unmap_blob)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.unmap_blob.resource_id));
-
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        if (!resource->mapping)
+        if (!command->resource->mapping)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        return blob_mapping_end(resource, &command->origin);
+        return blob_mapping_end(command->resource, &command->origin);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The commands of virtio-gpu, one row each (VIRTIO 1.4, 5.7.6). What a row says is checked before its handler runs: the
- * queue, the size of the fixed part, the features that the driver took, the context, and that there is room for the
- * answer. The docs and the fuzzer read the same rows. */
+ * queue, the size of the fixed part, the features that the driver took, the context, the resource, and that there is
+ * room for the answer. The docs and the fuzzer read the same rows. */
 
 #include "devices/gpu/core/command.h"
 
@@ -18,35 +18,39 @@
                 .type = VIRTIO_GPU_CMD_##TYPE, .name = #TYPE, .size = sizeof(struct virtio_gpu_##request), \
                 .answer = sizeof(struct virtio_gpu_##reply), __VA_ARGS__                                   \
         }
+#define OF_RESOURCE(TYPE, request, ...) \
+        ROW(TYPE, request, __VA_ARGS__, .resource = offsetof(struct virtio_gpu_##request, resource_id))
 
 const struct command_row command_rows[] = {
         ROW(GET_DISPLAY_INFO, ctrl_hdr, resp_display_info, .handle = handle_get_display_info),
         ROW(RESOURCE_CREATE_2D, resource_create_2d, ctrl_hdr, .handle = handle_create_2d),
-        ROW(RESOURCE_UNREF, resource_unref, ctrl_hdr, .handle = handle_unref),
+        OF_RESOURCE(RESOURCE_UNREF, resource_unref, ctrl_hdr, .handle = handle_unref),
         ROW(SET_SCANOUT, set_scanout, ctrl_hdr, .handle = handle_set_scanout),
-        ROW(RESOURCE_FLUSH, resource_flush, ctrl_hdr, .handle = handle_flush),
-        ROW(TRANSFER_TO_HOST_2D, transfer_to_host_2d, ctrl_hdr, .handle = handle_transfer_to_host_2d),
-        ROW(RESOURCE_ATTACH_BACKING, resource_attach_backing, ctrl_hdr, .handle = handle_attach_backing),
-        ROW(RESOURCE_DETACH_BACKING, resource_detach_backing, ctrl_hdr, .handle = handle_detach_backing),
+        OF_RESOURCE(RESOURCE_FLUSH, resource_flush, ctrl_hdr, .handle = handle_flush),
+        OF_RESOURCE(TRANSFER_TO_HOST_2D, transfer_to_host_2d, ctrl_hdr, .handle = handle_transfer_to_host_2d),
+        OF_RESOURCE(RESOURCE_ATTACH_BACKING, resource_attach_backing, ctrl_hdr, .handle = handle_attach_backing),
+        OF_RESOURCE(RESOURCE_DETACH_BACKING, resource_detach_backing, ctrl_hdr, .handle = handle_detach_backing),
         ROW(GET_CAPSET_INFO, get_capset_info, resp_capset_info, .handle = handle_get_capset_info),
         ROW(GET_CAPSET, get_capset, resp_capset, .handle = handle_get_capset),
         ROW(GET_EDID, cmd_get_edid, resp_edid, .needs = NEEDS_EDID, .handle = handle_get_edid),
-        ROW(RESOURCE_ASSIGN_UUID, resource_assign_uuid, resp_resource_uuid, .needs = NEEDS_UUID,
-            .handle = handle_assign_uuid),
+        OF_RESOURCE(RESOURCE_ASSIGN_UUID, resource_assign_uuid, resp_resource_uuid, .needs = NEEDS_UUID,
+                    .handle = handle_assign_uuid),
         ROW(RESOURCE_CREATE_BLOB, resource_create_blob, ctrl_hdr, .needs = NEEDS_BLOB, .handle = handle_create_blob),
         ROW(SET_SCANOUT_BLOB, set_scanout_blob, ctrl_hdr, .needs = NEEDS_BLOB, .handle = handle_set_scanout_blob),
         ROW(CTX_CREATE, ctx_create, ctrl_hdr, .needs = NEEDS_VIRGL, .handle = handle_ctx_create),
         ROW(CTX_DESTROY, ctx_destroy, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT, .handle = handle_ctx_destroy),
-        ROW(CTX_ATTACH_RESOURCE, ctx_resource, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT,
-            .handle = handle_ctx_attach_resource),
-        ROW(CTX_DETACH_RESOURCE, ctx_resource, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT,
-            .handle = handle_ctx_detach_resource),
+        OF_RESOURCE(CTX_ATTACH_RESOURCE, ctx_resource, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT,
+                    .handle = handle_ctx_attach_resource),
+        OF_RESOURCE(CTX_DETACH_RESOURCE, ctx_resource, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT,
+                    .handle = handle_ctx_detach_resource),
         ROW(RESOURCE_CREATE_3D, resource_create_3d, ctrl_hdr, .needs = NEEDS_VIRGL),
         ROW(TRANSFER_TO_HOST_3D, transfer_host_3d, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT),
         ROW(TRANSFER_FROM_HOST_3D, transfer_host_3d, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT),
         ROW(SUBMIT_3D, cmd_submit, ctrl_hdr, .needs = NEEDS_VIRGL | NEEDS_CONTEXT, .handle = handle_submit_3d),
-        ROW(RESOURCE_MAP_BLOB, resource_map_blob, resp_map_info, .needs = NEEDS_BLOB, .handle = handle_map_blob),
-        ROW(RESOURCE_UNMAP_BLOB, resource_unmap_blob, ctrl_hdr, .needs = NEEDS_BLOB, .handle = handle_unmap_blob),
+        OF_RESOURCE(RESOURCE_MAP_BLOB, resource_map_blob, resp_map_info, .needs = NEEDS_BLOB,
+                    .handle = handle_map_blob),
+        OF_RESOURCE(RESOURCE_UNMAP_BLOB, resource_unmap_blob, ctrl_hdr, .needs = NEEDS_BLOB,
+                    .handle = handle_unmap_blob),
         ROW(UPDATE_CURSOR, update_cursor, ctrl_hdr, .queue = GPU_CURSOR_QUEUE, .handle = handle_update_cursor),
         ROW(MOVE_CURSOR, update_cursor, ctrl_hdr, .queue = GPU_CURSOR_QUEUE, .handle = handle_move_cursor),
 };
@@ -60,27 +64,13 @@ static const struct command_row *find_row(enum gpu_queue queue, uint32_t type)
         return NULL;
 }
 
-static bool has_features(const struct gpu *gpu, unsigned needs)
-{
-        static const struct {
-                unsigned need, feature;
-        } rows[] = {
-                {NEEDS_VIRGL, VIRTIO_GPU_F_VIRGL},
-                {NEEDS_EDID, VIRTIO_GPU_F_EDID},
-                {NEEDS_UUID, VIRTIO_GPU_F_RESOURCE_UUID},
-                {NEEDS_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB},
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-                if (needs & rows[i].need && !(atomic_load(&gpu->features) & UINT64_C(1) << rows[i].feature))
-                        return false;
-        return true;
-}
-
 /* 0, or what is wrong, as an answer's type. */
-static uint32_t check_row(struct gpu *gpu, const struct command_row *row, struct command *command, size_t size)
+static uint32_t check_row(struct gpu *gpu, const struct command_row *row, struct command *command, const uint8_t *bytes,
+                          size_t size)
 {
-        if (!row || !row->handle || !has_features(gpu, row->needs))
+        uint32_t id;
+
+        if (!row || !row->handle || row->needs & ~(unsigned)NEEDS_CONTEXT & ~atomic_load(&gpu->features))
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
         if (size < row->size || command->room < row->answer)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
@@ -88,6 +78,12 @@ static uint32_t check_row(struct gpu *gpu, const struct command_row *row, struct
                 command->context = context_find(gpu, command->origin.context_id);
                 if (!command->context)
                         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+        }
+        if (row->resource) {
+                memcpy(&id, bytes + row->resource, sizeof(id));
+                command->resource = resource_find(gpu, le32toh(id));
+                if (!command->resource)
+                        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         }
         return 0;
 }
@@ -111,7 +107,7 @@ static void take_header(struct command *command, const void *bytes, struct gpu_t
 static uint32_t run(struct gpu *gpu, enum gpu_queue queue, struct command *command, const uint8_t *bytes, size_t size)
 {
         const struct command_row *row = find_row(queue, le32toh(command->fixed.header.type));
-        uint32_t type = check_row(gpu, row, command, size);
+        uint32_t type = check_row(gpu, row, command, bytes, size);
 
         if (type == 0) {
                 memcpy(&command->fixed, bytes, row->size);

@@ -32,22 +32,22 @@ struct command {
         } fixed;
         const uint8_t *payload; /* what follows the fixed part */
         size_t payload_size;
-        struct context *context; /* of the commands that need one */
-        uint8_t *answer;         /* zeros, of the size that the row has */
+        struct context *context;   /* of the commands that need one */
+        struct resource *resource; /* of the commands whose row has its place */
+        uint8_t *answer;           /* zeros, of the size that the row has */
         size_t answer_size, room;
 };
 
 /* The type of the answer; 0: it comes later. */
 typedef uint32_t (*command_fn)(struct gpu *gpu, struct command *command);
 
-/* What a command needs to be one. */
+/* What a command needs to be one: features that the driver took, by their bits, and a bit that is no feature's. */
 enum command_needs {
-        NEEDS_NOTHING,
-        NEEDS_CONTEXT = 1 << 0, /* its ctx_id is a context's */
-        NEEDS_VIRGL = 1 << 1,   /* features that the driver took */
-        NEEDS_EDID = 1 << 2,
-        NEEDS_UUID = 1 << 3,
-        NEEDS_BLOB = 1 << 4,
+        NEEDS_VIRGL = 1 << VIRTIO_GPU_F_VIRGL,
+        NEEDS_EDID = 1 << VIRTIO_GPU_F_EDID,
+        NEEDS_UUID = 1 << VIRTIO_GPU_F_RESOURCE_UUID,
+        NEEDS_BLOB = 1 << VIRTIO_GPU_F_RESOURCE_BLOB,
+        NEEDS_CONTEXT = 1 << 24, /* its ctx_id is a context's */
 };
 
 struct command_row {
@@ -57,13 +57,14 @@ struct command_row {
         unsigned size;   /* of the fixed part */
         unsigned answer; /* at least, its header included */
         unsigned needs;
+        unsigned resource; /* where the id of one lies that there must be; 0: nowhere */
         command_fn handle; /* NULL: of a renderer that this device has not, which is an error */
 };
 
 extern const struct command_row command_rows[];
 extern const unsigned n_command_rows;
 
-#define COMMAND_HANDLER(name) uint32_t name(struct gpu *gpu, struct command *command)
+#define COMMAND_HANDLER(name) uint32_t name(__attribute__((unused)) struct gpu *gpu, struct command *command)
 
 /* resource.c */
 COMMAND_HANDLER(handle_unref);

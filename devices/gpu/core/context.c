@@ -187,11 +187,8 @@ COMMAND_HANDLER(handle_ctx_destroy)
 
 COMMAND_HANDLER(handle_ctx_attach_resource)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.ctx_resource.resource_id));
+        struct resource *resource = command->resource;
         struct gpu_renderer *renderer = command->context->renderer;
-
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 
         /* A 2D resource's pixels are no renderer's: Linux attaches it all the same. */
         if (resource->image)
@@ -210,11 +207,9 @@ COMMAND_HANDLER(handle_ctx_attach_resource)
 
 COMMAND_HANDLER(handle_ctx_detach_resource)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.ctx_resource.resource_id));
+        struct resource *resource = command->resource;
         struct gpu_renderer *renderer = command->context->renderer;
 
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (!resource->image) {
                 attached_remove(gpu, command->context, resource->id);
                 if (renderer->detach)
@@ -228,7 +223,6 @@ COMMAND_HANDLER(handle_submit_3d)
         uint32_t size = le32toh(command->fixed.submit.size);
         struct gpu_renderer *renderer = command->context->renderer;
 
-        (void)gpu;
         if (size > command->payload_size)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 

@@ -43,8 +43,8 @@ COMMAND_HANDLER(handle_create_2d)
 COMMAND_HANDLER(handle_transfer_to_host_2d)
 {
         const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;
-        struct resource *resource = resource_find(gpu, le32toh(transfer->resource_id));
-        struct image *image = resource ? resource->image : NULL;
+        struct resource *resource = command->resource;
+        struct image *image = resource->image;
         const uint32_t x = le32toh(transfer->r.x), y = le32toh(transfer->r.y), width = le32toh(transfer->r.width),
                        height = le32toh(transfer->r.height);
         uint64_t offset = le64toh(transfer->offset);

@@ -26,20 +26,16 @@ void resource_remove(struct resource *resource)
 
 COMMAND_HANDLER(handle_unref)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.unref.resource_id));
-
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        resource_remove(resource);
+        resource_remove(command->resource);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 /* Of a 2D resource: a blob has its memory from the start. */
 COMMAND_HANDLER(handle_attach_backing)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.attach_backing.resource_id));
+        struct resource *resource = command->resource;
 
-        if (!resource || !resource->image)
+        if (!resource->image)
                 return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (resource->backing)
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -52,9 +48,9 @@ COMMAND_HANDLER(handle_attach_backing)
 
 COMMAND_HANDLER(handle_detach_backing)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.detach_backing.resource_id));
+        struct resource *resource = command->resource;
 
-        if (!resource || !resource->image)
+        if (!resource->image)
                 return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (!resource->backing)
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -65,11 +61,9 @@ COMMAND_HANDLER(handle_detach_backing)
 /* RFC 4122, version 4: from random bytes. */
 COMMAND_HANDLER(handle_assign_uuid)
 {
-        struct resource *resource = resource_find(gpu, le32toh(command->fixed.assign_uuid.resource_id));
+        struct resource *resource = command->resource;
         struct virtio_gpu_resp_resource_uuid *answer = (void *)command->answer;
 
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (!resource->has_uuid) {
                 if (getrandom(resource->uuid, sizeof(resource->uuid), 0) != sizeof(resource->uuid))
                         return VIRTIO_GPU_RESP_ERR_UNSPEC;

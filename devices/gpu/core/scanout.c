@@ -370,11 +370,9 @@ static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resourc
 COMMAND_HANDLER(handle_flush)
 {
         const struct virtio_gpu_resource_flush *flush = &command->fixed.flush;
-        struct resource *resource = resource_find(gpu, le32toh(flush->resource_id));
+        struct resource *resource = command->resource;
         struct gpu_rect rect = take_rect(&flush->r);
 
-        if (!resource)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         if (resource->image && !rect_within(rect, resource->image->width, resource->image->height))
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         for (unsigned i = 0; i < gpu->scanouts->n; i++)
