@@ -77,7 +77,7 @@ static uint32_t check(const struct gpu *gpu, const struct command *command,
                 return n > 0 ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         case VIRTIO_GPU_BLOB_MEM_HOST3D:
         case VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST:
-                if (!(atomic_load(&gpu->features) & UINT64_C(1) << VIRTIO_GPU_F_VIRGL))
+                if (!(atomic_load(&gpu->features) & ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL)))
                         return VIRTIO_GPU_RESP_ERR_UNSPEC;
                 if (!command->context)
                         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;

@@ -62,18 +62,11 @@ struct attached {
         uint64_t serial;
 };
 
-static int compare_attached(const void *a, const void *b)
-{
-        uint32_t left = ((const struct attached *)a)->id, right = ((const struct attached *)b)->id;
-
-        return left < right ? -1 : left > right;
-}
-
 /* A resource that has ended leaves its row behind, which the next one of its id takes over. */
 static int attached_add(struct gpu *gpu, struct context *context, const struct resource *resource)
 {
         struct attached key = {resource->id, resource->serial};
-        struct attached *const *found = tfind(&key, &context->attached, compare_attached);
+        struct attached *const *found = tfind(&key, &context->attached, compare_ids);
         _cleanup_(freep) struct attached *attached = NULL;
 
         if (found) {
@@ -84,7 +77,7 @@ static int attached_add(struct gpu *gpu, struct context *context, const struct r
         if (!attached)
                 return -ENOMEM;
         *attached = key;
-        if (!tsearch(attached, &context->attached, compare_attached))
+        if (!tsearch(attached, &context->attached, compare_ids))
                 return -ENOMEM;
         (void)steal(attached);
         context->n_attached++;
@@ -94,13 +87,12 @@ static int attached_add(struct gpu *gpu, struct context *context, const struct r
 
 static void attached_remove(struct gpu *gpu, struct context *context, uint32_t id)
 {
-        const struct attached key = {.id = id};
-        struct attached *const *found = tfind(&key, &context->attached, compare_attached);
+        struct attached *const *found = tfind(&id, &context->attached, compare_ids);
         struct attached *attached = found ? *found : NULL;
 
         if (!attached)
                 return;
-        tdelete(&key, &context->attached, compare_attached);
+        tdelete(&id, &context->attached, compare_ids);
         free(attached);
         context->n_attached--;
         gpu->n_attached--;
@@ -108,10 +100,9 @@ static void attached_remove(struct gpu *gpu, struct context *context, uint32_t i
 
 const struct resource *context_resource(struct gpu *gpu, uint32_t context_id, uint32_t resource_id)
 {
-        const struct attached key = {.id = resource_id};
         const struct context *context = context_find(gpu, context_id);
         const struct resource *resource = resource_find(gpu, resource_id);
-        struct attached *const *found = context ? tfind(&key, &context->attached, compare_attached) : NULL;
+        struct attached *const *found = context ? tfind(&resource_id, &context->attached, compare_ids) : NULL;
 
         return resource && found && (*found)->serial == resource->serial ? resource : NULL;
 }
@@ -160,7 +151,7 @@ COMMAND_HANDLER(handle_ctx_create)
 {
         const struct virtio_gpu_ctx_create *create = &command->fixed.ctx_create;
         uint32_t init = le32toh(create->context_init), id = command->origin.context_id;
-        bool named = atomic_load(&gpu->features) & UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
+        bool named = atomic_load(&gpu->features) & ORIEL_FEATURE(VIRTIO_GPU_F_CONTEXT_INIT);
         struct gpu_renderer *renderer = renderer_of(gpu, init & VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK);
         char name[sizeof(create->debug_name) + 1] = "";
 

@@ -38,7 +38,7 @@ void displays_init(struct gpu *gpu)
 
 static void fill_info(const struct gpu *gpu, struct virtio_gpu_resp_display_info *answer)
 {
-        for (unsigned i = 0; i < MIN(gpu->options.outputs, (unsigned)GPU_OUTPUTS_MAX); i++) {
+        for (unsigned i = 0; i < gpu->options.outputs; i++) {
                 const struct gpu_display *display = &gpu->displays.known[i];
 
                 answer->pmodes[i].r = (struct virtio_gpu_rect){htole32(display->x), htole32(display->y),

@@ -24,20 +24,13 @@ static void config_init(struct gpu *gpu)
 
 int gpu_new(const struct gpu_options *options, struct gpu **out)
 {
-        _cleanup_(gpu_freep) struct gpu *gpu = NULL;
-        struct scanouts *scanouts;
-        int r = scanouts_new(options, &scanouts);
+        _cleanup_(gpu_freep) struct gpu *gpu = calloc(1, sizeof(*gpu));
+        unsigned n = 0;
+        int r = 0;
 
-        if (r < 0)
-                return r;
-        gpu = calloc(1, sizeof(*gpu));
-        if (!gpu) {
-                scanouts_free(scanouts);
+        if (!gpu)
                 return -ENOMEM;
-        }
         gpu->options = *options;
-        memset(gpu->options.renderers, 0, sizeof(gpu->options.renderers));
-        gpu->scanouts = scanouts;
         displays_init(gpu);
         TAILQ_INIT(&gpu->asked);
         TAILQ_INIT(&gpu->fences.waiting);
@@ -45,14 +38,11 @@ int gpu_new(const struct gpu_options *options, struct gpu **out)
         pthread_mutex_init(&gpu->config_lock, NULL);
         pthread_mutex_init(&gpu->fences.lock, NULL);
         pthread_cond_init(&gpu->fences.fewer, NULL);
-        for (unsigned i = 0; r == 0 && i < GPU_RENDERERS_MAX && options->renderers[i]; i++)
-                r = options->renderers[i]->start(options->renderers[i], gpu);
+        for (; r == 0 && n < GPU_RENDERERS_MAX && options->renderers[n]; n++)
+                r = options->renderers[n]->start(options->renderers[n], gpu);
         if (r < 0)
                 return r;
-        while (gpu->n_renderers < GPU_RENDERERS_MAX && options->renderers[gpu->n_renderers]) {
-                gpu->options.renderers[gpu->n_renderers] = options->renderers[gpu->n_renderers];
-                gpu->n_renderers++;
-        }
+        gpu->n_renderers = n;
         config_init(gpu);
         *out = steal(gpu);
         return 0;
@@ -65,7 +55,6 @@ void gpu_free(struct gpu *gpu)
         gpu_reset(gpu);
         for (unsigned i = 0; i < gpu->n_renderers; i++)
                 gpu->options.renderers[i]->free(gpu->options.renderers[i]);
-        scanouts_free(gpu->scanouts);
         pthread_cond_destroy(&gpu->fences.fewer);
         pthread_mutex_destroy(&gpu->fences.lock);
         pthread_mutex_destroy(&gpu->config_lock);
@@ -73,18 +62,16 @@ void gpu_free(struct gpu *gpu)
         free(gpu);
 }
 
-#define FEATURE(name) (UINT64_C(1) << (name))
-
 uint64_t gpu_features(const struct gpu *gpu)
 {
-        uint64_t features = FEATURE(VIRTIO_GPU_F_RESOURCE_UUID) | FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB);
+        uint64_t features = ORIEL_FEATURE(VIRTIO_GPU_F_RESOURCE_UUID) | ORIEL_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB);
 
         if (gpu->n_renderers > 0)
-                features |= FEATURE(VIRTIO_GPU_F_VIRGL) | FEATURE(VIRTIO_GPU_F_CONTEXT_INIT);
+                features |= ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL) | ORIEL_FEATURE(VIRTIO_GPU_F_CONTEXT_INIT);
         if (gpu->options.outputs > 0)
-                features |= FEATURE(VIRTIO_GPU_F_EDID);
+                features |= ORIEL_FEATURE(VIRTIO_GPU_F_EDID);
         if (gpu->config.blob_alignment)
-                features |= FEATURE(GPU_F_BLOB_ALIGNMENT);
+                features |= ORIEL_FEATURE(GPU_F_BLOB_ALIGNMENT);
         return features;
 }
 
@@ -118,14 +105,6 @@ int gpu_set_config(struct gpu *gpu, struct oriel_range range, const void *data)
         return 0;
 }
 
-static int remove_first(struct gpu *gpu)
-{
-        if (!gpu->resources)
-                return 0;
-        resource_remove(*(struct resource **)gpu->resources);
-        return 1;
-}
-
 void gpu_reset(struct gpu *gpu)
 {
         pthread_mutex_lock(&gpu->lock);
@@ -135,8 +114,8 @@ void gpu_reset(struct gpu *gpu)
         fences_complete(gpu, 0);
         displays_answer(gpu, NULL);
         gpu->displays.told = false;
-        while (remove_first(gpu))
-                ;
+        while (gpu->resources)
+                resource_remove(*(struct resource **)gpu->resources);
         for (unsigned i = 0; i < gpu->n_renderers; i++)
                 if (gpu->options.renderers[i]->reset)
                         gpu->options.renderers[i]->reset(gpu->options.renderers[i]);

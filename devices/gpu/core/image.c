@@ -34,7 +34,7 @@ COMMAND_HANDLER(handle_create_2d)
         resource->image->format = le32toh(create->format);
         resource->image->width = width;
         resource->image->height = height;
-        resource->image->size = size;
+        resource->size = size;
         gpu->pixels += size;
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -45,19 +45,18 @@ COMMAND_HANDLER(handle_transfer_to_host_2d)
         const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;
         struct resource *resource = command->resource;
         struct image *image = resource->image;
-        const uint32_t x = le32toh(transfer->r.x), y = le32toh(transfer->r.y), width = le32toh(transfer->r.width),
-                       height = le32toh(transfer->r.height);
+        const struct gpu_rect rect = rect_take(&transfer->r);
+        const size_t row_size = (size_t)rect.width * 4;
         uint64_t offset = le64toh(transfer->offset);
 
         if (!image)
                 return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        if (!resource->backing || !range_within((struct oriel_range){x, width}, image->width) ||
-            !range_within((struct oriel_range){y, height}, image->height))
+        if (!resource->backing || !rect_within(rect, image->width, image->height))
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        for (uint32_t row = 0; row < height; row++) {
-                uint8_t *at = image->pixels + ((size_t)(y + row) * image->width + x) * 4;
+        for (uint32_t row = 0; row < rect.height; row++) {
+                uint8_t *at = image->pixels + ((size_t)(rect.y + row) * image->width + rect.x) * 4;
 
-                if (backing_read(resource->backing, offset, at, (size_t)width * 4) != (size_t)width * 4 ||
+                if (backing_read(resource->backing, offset, at, row_size) != row_size ||
                     !checked_add(offset, (uint64_t)image->width * 4, &offset))
                         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         }

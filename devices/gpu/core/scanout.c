@@ -5,7 +5,6 @@
  * memory. The driver's cursor is taken from its resource likewise. */
 
 #include "devices/gpu/core/command.h"
-#include "devices/gpu/core/sink.h"
 
 #include "base/cleanup.h"
 #include "base/range.h"
@@ -15,41 +14,6 @@
 #include <sys/mman.h>
 #include <sys/param.h>
 
-/* How pixels lie in a resource. */
-struct layout {
-        uint32_t format, width, height, stride; /* stride in bytes */
-        uint64_t offset;
-};
-
-struct scanout {
-        const struct resource *resource; /* NULL: off */
-        struct layout layout;            /* of the resource */
-        struct gpu_rect rect;            /* of it */
-        uint32_t *pixels;                /* rect's, in the format of sinks */
-};
-
-struct scanouts {
-        unsigned n;
-        const struct gpu_sink *sinks[GPU_SINKS_MAX + 1]; /* NULL-terminated */
-        struct scanout outputs[VIRTIO_GPU_MAX_SCANOUTS];
-};
-
-int scanouts_new(const struct gpu_options *options, struct scanouts **out)
-{
-        struct scanouts *scanouts = calloc(1, sizeof(*scanouts));
-
-        if (!scanouts)
-                return -ENOMEM;
-        scanouts->n = MIN(options->outputs, (unsigned)VIRTIO_GPU_MAX_SCANOUTS);
-        *out = scanouts;
-        return 0;
-}
-
-void scanouts_free(struct scanouts *scanouts)
-{
-        free(scanouts);
-}
-
 /* ---- sinks ---- */
 
 static struct gpu_frame frame_of(const struct scanout *scanout)
@@ -57,23 +21,23 @@ static struct gpu_frame frame_of(const struct scanout *scanout)
         return (struct gpu_frame){scanout->pixels, scanout->rect.width, scanout->rect.height, scanout->rect.width};
 }
 
-#define EACH_SINK(sink, scanouts) for (const struct gpu_sink *const *at = (scanouts)->sinks, *sink; (sink = *at); at++)
+#define EACH_SINK(sink, gpu) for (const struct gpu_sink *const *at = (gpu)->sinks, *sink; (sink = *at); at++)
 
-static void show(struct scanouts *scanouts, unsigned output)
+static void show(struct gpu *gpu, unsigned output)
 {
-        const struct scanout *scanout = &scanouts->outputs[output];
+        const struct scanout *scanout = &gpu->outputs[output];
         struct gpu_frame frame = frame_of(scanout);
 
-        EACH_SINK(sink, scanouts)
+        EACH_SINK(sink, gpu)
         if (sink->set)
                 sink->set(sink->userdata, output, scanout->resource ? &frame : NULL);
 }
 
-static void update(struct scanouts *scanouts, unsigned output, struct gpu_rect rect)
+static void update(struct gpu *gpu, unsigned output, struct gpu_rect rect)
 {
-        struct gpu_frame frame = frame_of(&scanouts->outputs[output]);
+        struct gpu_frame frame = frame_of(&gpu->outputs[output]);
 
-        EACH_SINK(sink, scanouts)
+        EACH_SINK(sink, gpu)
         if (sink->update)
                 sink->update(sink->userdata, output, &frame, rect);
 }
@@ -85,41 +49,40 @@ static size_t size_of(const struct scanout *scanout)
 
 static void turn_off(struct gpu *gpu, unsigned output)
 {
-        struct scanout *scanout = &gpu->scanouts->outputs[output];
+        struct scanout *scanout = &gpu->outputs[output];
 
         if (!scanout->resource)
                 return;
         gpu->pixels -= size_of(scanout);
         free(scanout->pixels);
         *scanout = (struct scanout){.resource = NULL};
-        show(gpu->scanouts, output);
+        show(gpu, output);
 }
 
 void scanouts_forget(struct gpu *gpu, const struct resource *resource)
 {
-        for (unsigned i = 0; i < gpu->scanouts->n; i++)
-                if (gpu->scanouts->outputs[i].resource == resource)
+        for (unsigned i = 0; i < gpu->options.outputs; i++)
+                if (gpu->outputs[i].resource == resource)
                         turn_off(gpu, i);
 }
 
 void scanouts_reset(struct gpu *gpu)
 {
-        for (unsigned i = 0; i < gpu->scanouts->n; i++)
+        for (unsigned i = 0; i < gpu->options.outputs; i++)
                 turn_off(gpu, i);
 }
 
 int gpu_add_sink(struct gpu *gpu, const struct gpu_sink *sink)
 {
-        struct scanouts *scanouts = gpu->scanouts;
         unsigned n = 0;
 
         pthread_mutex_lock(&gpu->lock);
-        while (scanouts->sinks[n])
+        while (gpu->sinks[n])
                 n++;
         if (n < GPU_SINKS_MAX)
-                scanouts->sinks[n] = sink;
-        for (unsigned i = 0; n < GPU_SINKS_MAX && sink->set && i < scanouts->n; i++) {
-                struct gpu_frame frame = frame_of(&scanouts->outputs[i]);
+                gpu->sinks[n] = sink;
+        for (unsigned i = 0; n < GPU_SINKS_MAX && sink->set && i < gpu->options.outputs; i++) {
+                struct gpu_frame frame = frame_of(&gpu->outputs[i]);
 
                 if (frame.pixels)
                         sink->set(sink->userdata, i, &frame);
@@ -132,7 +95,7 @@ int gpu_add_sink(struct gpu *gpu, const struct gpu_sink *sink)
 
 void gpu_remove_sink(struct gpu *gpu, const struct gpu_sink *sink)
 {
-        const struct gpu_sink **from = gpu->scanouts->sinks, **to = from;
+        const struct gpu_sink **from = gpu->sinks, **to = from;
 
         pthread_mutex_lock(&gpu->lock);
         for (; *from; from++)
@@ -146,7 +109,7 @@ bool scanouts_ask(struct gpu *gpu)
 {
         bool asked = false;
 
-        EACH_SINK(sink, gpu->scanouts)
+        EACH_SINK(sink, gpu)
         if (sink->ask && sink->ask(sink->userdata))
                 asked = true;
         return asked;
@@ -156,7 +119,7 @@ bool gpu_output_size(struct gpu *gpu, unsigned output, uint32_t *width, uint32_t
 {
         pthread_mutex_lock(&gpu->lock);
 
-        struct gpu_frame frame = frame_of(&gpu->scanouts->outputs[output]);
+        struct gpu_frame frame = frame_of(&gpu->outputs[output]);
 
         pthread_mutex_unlock(&gpu->lock);
         *width = frame.width;
@@ -164,7 +127,12 @@ bool gpu_output_size(struct gpu *gpu, unsigned output, uint32_t *width, uint32_t
         return frame.pixels;
 }
 
-static bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height)
+struct gpu_rect rect_take(const struct virtio_gpu_rect *from)
+{
+        return (struct gpu_rect){le32toh(from->x), le32toh(from->y), le32toh(from->width), le32toh(from->height)};
+}
+
+bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height)
 {
         return range_within((struct oriel_range){rect.x, rect.width}, width) &&
                range_within((struct oriel_range){rect.y, rect.height}, height);
@@ -174,7 +142,7 @@ bool gpu_copy_output(struct gpu *gpu, unsigned output, struct gpu_rect rect, uin
 {
         pthread_mutex_lock(&gpu->lock);
 
-        struct gpu_frame frame = frame_of(&gpu->scanouts->outputs[output]);
+        struct gpu_frame frame = frame_of(&gpu->outputs[output]);
         bool there = frame.pixels && rect_within(rect, frame.width, frame.height);
 
         for (uint32_t y = 0; there && y < rect.height; y++)
@@ -186,8 +154,8 @@ bool gpu_copy_output(struct gpu *gpu, unsigned output, struct gpu_rect rect, uin
 
 /* ---- pixels ---- */
 
-/* Where red, green, blue and alpha are in four bytes. */
-static bool order_of(uint32_t format, unsigned order[4])
+/* Where red, green, blue and alpha are in four bytes; NULL: no such format is known. */
+static const uint8_t *order_of(uint32_t format)
 {
         static const struct {
                 uint32_t formats[2];
@@ -200,26 +168,18 @@ static bool order_of(uint32_t format, unsigned order[4])
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-                if (rows[i].formats[0] == format || rows[i].formats[1] == format) {
-                        for (unsigned k = 0; k < 4; k++)
-                                order[k] = rows[i].order[k];
-                        return true;
-                }
-        return false;
+                if (rows[i].formats[0] == format || rows[i].formats[1] == format)
+                        return rows[i].order;
+        return NULL;
 }
 
 bool scanout_format_is_known(uint32_t format)
 {
-        unsigned order[4];
-
-        return order_of(format, order);
+        return order_of(format);
 }
 
-static void convert(uint32_t *to, const uint8_t *from, size_t n, uint32_t format)
+static void convert(uint32_t *to, const uint8_t *from, size_t n, const uint8_t order[4])
 {
-        unsigned order[4] = {2, 1, 0, 3};
-
-        order_of(format, order);
         for (size_t i = 0; i < n; i++, from += 4)
                 to[i] = (uint32_t)from[order[3]] << 24 | (uint32_t)from[order[0]] << 16 |
                         (uint32_t)from[order[1]] << 8 | from[order[2]];
@@ -229,14 +189,12 @@ static void convert(uint32_t *to, const uint8_t *from, size_t n, uint32_t format
 static bool read_resource(const struct resource *resource, uint64_t offset, void *data, size_t size)
 {
         if (resource->image) {
-                if (!range_within((struct oriel_range){offset, size}, resource->image->size))
+                if (!range_within((struct oriel_range){offset, size}, resource->size))
                         return false;
                 memcpy(data, resource->image->pixels + offset, size);
                 return true;
         }
-        if (resource->backing)
-                return backing_read(resource->backing, offset, data, size) == size;
-        return false;
+        return resource->backing && backing_read(resource->backing, offset, data, size) == size;
 }
 
 /* Rows of @rect, which is relative to @at, into @to with @stride pixels in a row. */
@@ -252,22 +210,29 @@ static bool read_pixels(const struct resource *resource, const struct layout *la
 
                 if (!read_resource(resource, offset, row, (size_t)rect.width * 4))
                         return false;
-                convert(to + (size_t)y * stride, row, rect.width, layout->format);
+                convert(to + (size_t)y * stride, row, rect.width, order_of(layout->format));
         }
         return true;
 }
 
 /* ---- commands ---- */
 
-static struct gpu_rect take_rect(const struct virtio_gpu_rect *from)
+static struct layout layout_of(const struct image *image)
 {
-        return (struct gpu_rect){le32toh(from->x), le32toh(from->y), le32toh(from->width), le32toh(from->height)};
+        return (struct layout){image->format, image->width, image->height, image->width * 4, 0};
+}
+
+static bool layout_within(const struct layout *layout, uint64_t size)
+{
+        return scanout_format_is_known(layout->format) && layout->width <= GPU_SIDE_MAX &&
+               layout->height <= GPU_SIDE_MAX && layout->height > 0 && layout->stride / 4 >= layout->width &&
+               layout->offset + (uint64_t)layout->stride * (layout->height - 1) + (uint64_t)layout->width * 4 <= size;
 }
 
 static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resource *resource,
                             const struct layout *layout, struct gpu_rect rect)
 {
-        struct scanout *scanout = &gpu->scanouts->outputs[output];
+        struct scanout *scanout = &gpu->outputs[output];
         const size_t size = (size_t)rect.width * rect.height * 4, before = size_of(scanout);
         /* A driver flips pages so: no sink is to see the output go off, or anew. */
         const bool same = scanout->resource && scanout->rect.width == rect.width && scanout->rect.height == rect.height;
@@ -287,55 +252,50 @@ static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resou
         *scanout = (struct scanout){resource, *layout, rect, pixels};
         read_pixels(resource, layout, rect, pixels, rect.width);
         if (same)
-                update(gpu->scanouts, output, (struct gpu_rect){0, 0, rect.width, rect.height});
+                update(gpu, output, (struct gpu_rect){0, 0, rect.width, rect.height});
         else
-                show(gpu->scanouts, output);
+                show(gpu, output);
         return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+_Static_assert(offsetof(struct virtio_gpu_set_scanout, resource_id) ==
+                       offsetof(struct virtio_gpu_set_scanout_blob, resource_id),
+               "both begin alike");
+
+/* A blob, whose layout the command has, is to be guest memory: what a renderer has is seen by its owner alone. */
+static uint32_t handle_set(struct gpu *gpu, const struct virtio_gpu_set_scanout *set, const struct layout *of_blob)
+{
+        const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
+        const struct resource *resource = resource_find(gpu, id);
+
+        if (output >= gpu->options.outputs)
+                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        if (id == 0) {
+                turn_off(gpu, output);
+                return VIRTIO_GPU_RESP_OK_NODATA;
+        }
+        if (!resource || (of_blob ? resource->image || !resource->backing : !resource->image))
+                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+
+        const struct layout layout = of_blob ? *of_blob : layout_of(resource->image);
+
+        if (!layout_within(&layout, resource->size))
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        return set_scanout(gpu, output, resource, &layout, rect_take(&set->r));
 }
 
 COMMAND_HANDLER(handle_set_scanout)
 {
-        const struct virtio_gpu_set_scanout *set = &command->fixed.set_scanout;
-        const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
-        struct resource *resource = resource_find(gpu, id);
-
-        if (output >= gpu->scanouts->n)
-                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-        if (id == 0) {
-                turn_off(gpu, output);
-                return VIRTIO_GPU_RESP_OK_NODATA;
-        }
-        if (!resource || !resource->image)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-
-        const struct image *image = resource->image;
-        const struct layout layout = {image->format, image->width, image->height, image->width * 4, 0};
-
-        return set_scanout(gpu, output, resource, &layout, take_rect(&set->r));
+        return handle_set(gpu, &command->fixed.set_scanout, NULL);
 }
 
-/* Of guest memory: what a renderer has is seen by its owner alone. */
 COMMAND_HANDLER(handle_set_scanout_blob)
 {
         const struct virtio_gpu_set_scanout_blob *set = &command->fixed.set_scanout_blob;
-        const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
         const struct layout layout = {le32toh(set->format), le32toh(set->width), le32toh(set->height),
                                       le32toh(set->strides[0]), le32toh(set->offsets[0])};
-        struct resource *resource = resource_find(gpu, id);
 
-        if (output >= gpu->scanouts->n)
-                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-        if (id == 0) {
-                turn_off(gpu, output);
-                return VIRTIO_GPU_RESP_OK_NODATA;
-        }
-        if (!resource || resource->image || !resource->backing)
-                return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-        if (!scanout_format_is_known(layout.format) || layout.width > GPU_SIDE_MAX || layout.height > GPU_SIDE_MAX ||
-            layout.stride / 4 < layout.width || layout.height == 0 ||
-            layout.offset + (uint64_t)layout.stride * (layout.height - 1) + (uint64_t)layout.width * 4 > resource->size)
-                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        return set_scanout(gpu, output, resource, &layout, take_rect(&set->r));
+        return handle_set(gpu, &command->fixed.set_scanout, &layout);
 }
 
 /* What two rectangles have in common, relative to the first. */
@@ -353,7 +313,7 @@ static bool meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
 
 static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resource)
 {
-        struct scanout *scanout = &gpu->scanouts->outputs[output];
+        struct scanout *scanout = &gpu->outputs[output];
         struct gpu_rect changed;
 
         if (!meet(scanout->rect, of_resource, &changed))
@@ -364,19 +324,19 @@ static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resourc
         uint32_t *to = scanout->pixels + (size_t)changed.y * scanout->rect.width + changed.x;
 
         if (read_pixels(scanout->resource, &scanout->layout, there, to, scanout->rect.width))
-                update(gpu->scanouts, output, changed);
+                update(gpu, output, changed);
 }
 
 COMMAND_HANDLER(handle_flush)
 {
         const struct virtio_gpu_resource_flush *flush = &command->fixed.flush;
         struct resource *resource = command->resource;
-        struct gpu_rect rect = take_rect(&flush->r);
+        struct gpu_rect rect = rect_take(&flush->r);
 
         if (resource->image && !rect_within(rect, resource->image->width, resource->image->height))
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        for (unsigned i = 0; i < gpu->scanouts->n; i++)
-                if (gpu->scanouts->outputs[i].resource == resource)
+        for (unsigned i = 0; i < gpu->options.outputs; i++)
+                if (gpu->outputs[i].resource == resource)
                         refresh(gpu, i, rect);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -392,21 +352,19 @@ COMMAND_HANDLER(handle_update_cursor)
         struct gpu_cursor cursor = {le32toh(set->pos.x), le32toh(set->pos.y), le32toh(set->hot_x), le32toh(set->hot_y),
                                     id ? pixels : NULL};
 
-        if (output >= gpu->scanouts->n)
+        if (output >= gpu->options.outputs)
                 return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
         if (id) {
                 const struct gpu_rect all = {0, 0, GPU_CURSOR_SIZE, GPU_CURSOR_SIZE};
-                const struct layout layout = {resource && resource->image ? resource->image->format
-                                                                          : VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM,
-                                              GPU_CURSOR_SIZE, GPU_CURSOR_SIZE, GPU_CURSOR_SIZE * 4, 0};
+                const struct layout of_blob = {VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, GPU_CURSOR_SIZE, GPU_CURSOR_SIZE,
+                                               GPU_CURSOR_SIZE * 4, 0};
+                const struct layout layout = resource && resource->image ? layout_of(resource->image) : of_blob;
 
-                if (!resource || (resource->image && (resource->image->width != GPU_CURSOR_SIZE ||
-                                                      resource->image->height != GPU_CURSOR_SIZE)))
-                        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-                if (!read_pixels(resource, &layout, all, pixels, GPU_CURSOR_SIZE))
+                if (!resource || layout.width != GPU_CURSOR_SIZE || layout.height != GPU_CURSOR_SIZE ||
+                    !read_pixels(resource, &layout, all, pixels, GPU_CURSOR_SIZE))
                         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
         }
-        EACH_SINK(sink, gpu->scanouts)
+        EACH_SINK(sink, gpu)
         if (sink->set_cursor)
                 sink->set_cursor(sink->userdata, output, &cursor);
         return VIRTIO_GPU_RESP_OK_NODATA;
@@ -417,9 +375,9 @@ COMMAND_HANDLER(handle_move_cursor)
         const struct virtio_gpu_update_cursor *set = &command->fixed.cursor;
         const uint32_t output = le32toh(set->pos.scanout_id);
 
-        if (output >= gpu->scanouts->n)
+        if (output >= gpu->options.outputs)
                 return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-        EACH_SINK(sink, gpu->scanouts)
+        EACH_SINK(sink, gpu)
         if (sink->move_cursor)
                 sink->move_cursor(sink->userdata, output, le32toh(set->pos.x), le32toh(set->pos.y));
         return VIRTIO_GPU_RESP_OK_NODATA;

@@ -4,9 +4,11 @@
 
 #include "devices/gpu/core/gpu.h"
 #include "devices/gpu/core/renderer.h"
+#include "devices/gpu/core/sink.h"
 
 #include <endian.h>
 #include <linux/virtio_gpu.h>
+#include <oriel/protocol.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -43,25 +45,27 @@ struct mapping;
 struct image;
 
 struct resource {
+        uint32_t id; /* first, as of all that is in a tree by its id */
         struct gpu *gpu;
-        uint32_t id;
         uint64_t serial;     /* of no other, ever: an id may be given again */
         unsigned references; /* the table's, and a mapping's */
-        bool named;          /* it is in the table */
         struct backing *backing;
         struct image *image; /* of a 2D resource; NULL: a blob */
         uint8_t uuid[16];
         bool has_uuid;
 
+        uint64_t size;
+
         /* Of a blob. */
         uint32_t mem, flags;
-        uint64_t blob_id, size;
+        uint64_t blob_id;
         struct gpu_blob blob;
-        struct gpu_renderer *owner; /* that has made it; NULL for guest memory */
-        unsigned known_to;          /* renderers, by their bit */
-        struct mapping *mapping;    /* NULL: it is not mapped */
+        unsigned known_to;       /* renderers, by their bit */
+        struct mapping *mapping; /* NULL: it is not mapped */
 };
 
+/* Of two that begin with an id, for trees of search.h. */
+int compare_ids(const void *a, const void *b);
 struct resource *resource_find(struct gpu *gpu, uint32_t id);
 /* A new one in the table. As an answer's type: 0, or the error. */
 uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out);
@@ -155,14 +159,25 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
 struct image {
         uint32_t format; /* VIRTIO_GPU_FORMAT_ */
         uint32_t width, height;
-        size_t size;
         uint8_t pixels[];
 };
 
-struct scanouts;
+/* How pixels lie in a resource. */
+struct layout {
+        uint32_t format, width, height, stride; /* stride in bytes */
+        uint64_t offset;
+};
+
+struct scanout {
+        const struct resource *resource; /* NULL: off */
+        struct layout layout;            /* of the resource */
+        struct gpu_rect rect;            /* of it */
+        uint32_t *pixels;                /* rect's, in the format of sinks */
+};
+
 bool scanout_format_is_known(uint32_t format);
-int scanouts_new(const struct gpu_options *options, struct scanouts **out);
-void scanouts_free(struct scanouts *scanouts);
+struct gpu_rect rect_take(const struct virtio_gpu_rect *from);
+bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height);
 void scanouts_reset(struct gpu *gpu);
 /* @resource is about to go. */
 void scanouts_forget(struct gpu *gpu, const struct resource *resource);
@@ -204,7 +219,8 @@ struct gpu {
         size_t blob_memory;      /* of blobs that say so */
         struct asked_list asked; /* of the front-end, oldest first */
         struct fences fences;
-        struct scanouts *scanouts;
+        const struct gpu_sink *sinks[GPU_SINKS_MAX + 1]; /* NULL-terminated */
+        struct scanout outputs[GPU_OUTPUTS_MAX];
         struct displays displays;
 };
 

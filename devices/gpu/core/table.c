@@ -10,19 +10,18 @@
 #include <errno.h>
 #include <search.h>
 
-static int compare_resource_ids(const void *a, const void *b)
+int compare_ids(const void *a, const void *b)
 {
-        uint32_t left = ((const struct resource *)a)->id, right = ((const struct resource *)b)->id;
+        const uint32_t *left = a, *right = b;
 
-        return left < right ? -1 : left > right;
+        return *left < *right ? -1 : *left > *right;
 }
 
 struct resource *resource_find(struct gpu *gpu, uint32_t id)
 {
-        struct resource key = {.id = id};
-        void *node = tfind(&key, &gpu->resources, compare_resource_ids);
+        struct resource **node = tfind(&id, &gpu->resources, compare_ids);
 
-        return node ? *(struct resource **)node : NULL;
+        return node ? *node : NULL;
 }
 
 uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out)
@@ -36,23 +35,15 @@ uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out)
 
         if (!resource)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        *resource = (struct resource){
-                .gpu = gpu, .id = id, .serial = ++gpu->last_serial, .references = 1, .named = true, .blob.fd = -1};
-        if (!tsearch(resource, &gpu->resources, compare_resource_ids)) {
+        *resource =
+                (struct resource){.gpu = gpu, .id = id, .serial = ++gpu->last_serial, .references = 1, .blob.fd = -1};
+        if (!tsearch(resource, &gpu->resources, compare_ids)) {
                 free(resource);
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
         }
         gpu->n_resources++;
         *out = resource;
         return 0;
-}
-
-static void image_free(struct gpu *gpu, struct image *image)
-{
-        if (!image)
-                return;
-        gpu->pixels -= image->size;
-        free(image);
 }
 
 /* Of each renderer that knows it. */
@@ -69,8 +60,7 @@ static void destroy_blob(struct resource *resource)
 
 void resource_forget_name(struct resource *resource)
 {
-        tdelete(resource, &resource->gpu->resources, compare_resource_ids);
-        resource->named = false;
+        tdelete(resource, &resource->gpu->resources, compare_ids);
 }
 
 void resource_unref(struct resource *resource)
@@ -78,30 +68,23 @@ void resource_unref(struct resource *resource)
         if (--resource->references > 0)
                 return;
         destroy_blob(resource);
-        image_free(resource->gpu, resource->image);
+        resource->gpu->pixels -= resource->image ? resource->size : 0;
+        free(resource->image);
         backing_free(resource->backing);
         resource->gpu->n_resources--;
         free(resource);
 }
 
-static int compare_context_ids(const void *a, const void *b)
-{
-        uint32_t left = ((const struct context *)a)->id, right = ((const struct context *)b)->id;
-
-        return left < right ? -1 : left > right;
-}
-
 struct context *context_find(struct gpu *gpu, uint32_t id)
 {
-        struct context key = {.id = id};
-        void *node = tfind(&key, &gpu->contexts, compare_context_ids);
+        struct context **node = tfind(&id, &gpu->contexts, compare_ids);
 
-        return node ? *(struct context **)node : NULL;
+        return node ? *node : NULL;
 }
 
 int context_insert(struct gpu *gpu, struct context *context)
 {
-        if (!tsearch(context, &gpu->contexts, compare_context_ids))
+        if (!tsearch(context, &gpu->contexts, compare_ids))
                 return -ENOMEM;
         gpu->n_contexts++;
         return 0;
@@ -109,7 +92,7 @@ int context_insert(struct gpu *gpu, struct context *context)
 
 void context_delete(struct gpu *gpu, struct context *context)
 {
-        tdelete(context, &gpu->contexts, compare_context_ids);
+        tdelete(context, &gpu->contexts, compare_ids);
         tdestroy(context->attached, free);
         gpu->n_attached -= context->n_attached;
         gpu->n_contexts--;
