@@ -17,8 +17,7 @@ void backing_free(struct backing *backing)
                 return;
         oriel_memory_unref(backing->memory);
         free(backing->spans);
-        free(backing->guest);
-        free(backing->offsets);
+        free(backing->places);
         free(backing);
 }
 
@@ -37,15 +36,11 @@ static int backing_grow(struct backing *backing, unsigned *room, unsigned more)
 
         backing->spans = spans ? spans : backing->spans;
 
-        struct oriel_range *guest = reallocarray(backing->guest, wanted, sizeof(*guest));
+        struct place *places = reallocarray(backing->places, wanted, sizeof(*places));
 
-        backing->guest = guest ? guest : backing->guest;
-
-        uint64_t *offsets = reallocarray(backing->offsets, wanted, sizeof(*offsets));
-
-        backing->offsets = offsets ? offsets : backing->offsets;
+        backing->places = places ? places : backing->places;
         *room = wanted;
-        return spans && guest && offsets ? 0 : -ENOMEM;
+        return spans && places ? 0 : -ENOMEM;
 }
 
 static int backing_add(struct backing *backing, unsigned *room, struct oriel_range range)
@@ -59,8 +54,7 @@ static int backing_add(struct backing *backing, unsigned *room, struct oriel_ran
                 return r;
         for (int i = 0; i < n; i++) {
                 backing->spans[backing->n] = pieces[i];
-                backing->offsets[backing->n] = backing->size;
-                backing->guest[backing->n++] = (struct oriel_range){range.start, pieces[i].iov_len};
+                backing->places[backing->n++] = (struct place){range.start, backing->size};
                 range.start += pieces[i].iov_len;
                 backing->size += pieces[i].iov_len;
         }
@@ -112,7 +106,7 @@ static unsigned find_span(const struct backing *backing, uint64_t offset)
         while (to - from > 1) {
                 unsigned middle = from + (to - from) / 2;
 
-                if (backing->offsets[middle] <= offset)
+                if (backing->places[middle].offset <= offset)
                         from = middle;
                 else
                         to = middle;
@@ -120,46 +114,34 @@ static unsigned find_span(const struct backing *backing, uint64_t offset)
         return from;
 }
 
-/* Call @copy for each piece of [@offset, @offset + @size). */
+/* Between [@offset, @offset + @size) and @data; into guest memory with @options, else out of it. */
 static size_t backing_copy(const struct backing *backing, uint64_t offset, size_t size, void *data,
-                           void (*copy)(const struct backing *backing, unsigned span, size_t from, void *data, size_t n,
-                                        void *userdata),
-                           void *userdata)
+                           const struct gpu_options *options)
 {
         size_t done = 0;
 
         if (offset >= backing->size)
                 return 0;
         for (unsigned i = find_span(backing, offset); i < backing->n && done < size; i++) {
-                size_t from = (size_t)(offset + done - backing->offsets[i]);
+                size_t from = (size_t)(offset + done - backing->places[i].offset);
                 size_t n = MIN(backing->spans[i].iov_len - from, size - done);
+                uint8_t *guest = (uint8_t *)backing->spans[i].iov_base + from, *at = (uint8_t *)data + done;
 
-                copy(backing, i, from, (uint8_t *)data + done, n, userdata);
+                memcpy(options ? guest : at, options ? at : guest, n);
+                if (options)
+                        options->ops->mark_dirty(options->userdata,
+                                                 (struct oriel_range){backing->places[i].guest + from, n});
                 done += n;
         }
         return done;
 }
 
-static void copy_out(const struct backing *backing, unsigned span, size_t from, void *data, size_t n, void *userdata)
-{
-        (void)userdata;
-        memcpy(data, (const uint8_t *)backing->spans[span].iov_base + from, n);
-}
-
-static void copy_in(const struct backing *backing, unsigned span, size_t from, void *data, size_t n, void *userdata)
-{
-        const struct gpu_options *options = userdata;
-
-        memcpy((uint8_t *)backing->spans[span].iov_base + from, data, n);
-        options->ops->mark_dirty(options->userdata, (struct oriel_range){backing->guest[span].start + from, n});
-}
-
 size_t backing_read(const struct backing *backing, uint64_t offset, void *data, size_t size)
 {
-        return backing_copy(backing, offset, size, data, copy_out, NULL);
+        return backing_copy(backing, offset, size, data, NULL);
 }
 
 size_t backing_write(struct gpu *gpu, const struct backing *backing, uint64_t offset, const void *data, size_t size)
 {
-        return backing_copy(backing, offset, size, (void *)(uintptr_t)data, copy_in, &gpu->options);
+        return backing_copy(backing, offset, size, (void *)(uintptr_t)data, &gpu->options);
 }

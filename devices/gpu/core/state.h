@@ -35,8 +35,9 @@ enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 <
 struct backing {
         struct oriel_memory *memory;
         struct iovec *spans;
-        struct oriel_range *guest; /* of each span */
-        uint64_t *offsets;         /* of each span: how much is in front of it */
+        struct place {
+                uint64_t guest, offset; /* where it is in guest memory, and how much is in front of it */
+        } * places;                     /* of each span */
         unsigned n;
         uint64_t size;
 };
