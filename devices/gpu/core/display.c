@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/param.h>
 
 /* A command that waits. */
 struct question {
@@ -18,6 +17,7 @@ struct question {
         struct origin origin;
         uint32_t type; /* VIRTIO_GPU_CMD_ */
         unsigned output;
+        size_t size; /* of the answer */
 };
 
 static void set_known(struct gpu *gpu, const struct gpu_display *displays)
@@ -36,76 +36,67 @@ void displays_init(struct gpu *gpu)
 
 /* ---- answers ---- */
 
-static void fill_info(const struct gpu *gpu, struct virtio_gpu_resp_display_info *answer)
-{
-        for (unsigned i = 0; i < gpu->options.outputs; i++) {
-                const struct gpu_display *display = &gpu->displays.known[i];
-
-                answer->pmodes[i].r = (struct virtio_gpu_rect){htole32(display->x), htole32(display->y),
-                                                               htole32(display->width), htole32(display->height)};
-                answer->pmodes[i].enabled = htole32(display->enabled);
-        }
-}
-
-static void fill_edid(const struct gpu *gpu, unsigned output, struct virtio_gpu_resp_edid *answer)
+/* Fill in the answer, and return its type. */
+static uint32_t answer_question(const struct gpu *gpu, uint32_t type, unsigned output, void *answer)
 {
         const struct gpu_display *display = &gpu->displays.known[output];
+        struct virtio_gpu_resp_display_info *info = answer;
+        struct virtio_gpu_resp_edid *edid = answer;
 
-        answer->size = htole32(display->edid_size ? display->edid_size : EDID_SIZE);
-        if (display->edid_size)
-                memcpy(answer->edid, display->edid, display->edid_size);
-        else
-                edid_make(answer->edid, display->width, display->height, output);
+        if (type == VIRTIO_GPU_CMD_GET_EDID) {
+                edid->size = htole32(display->edid_size ? display->edid_size : EDID_SIZE);
+                if (display->edid_size)
+                        memcpy(edid->edid, display->edid, display->edid_size);
+                else
+                        edid_make(edid->edid, display->width, display->height, output);
+                return VIRTIO_GPU_RESP_OK_EDID;
+        }
+        for (unsigned i = 0; i < gpu->options.outputs; i++, display++) {
+                info->pmodes[i].r = (struct virtio_gpu_rect){htole32(display->x), htole32(display->y),
+                                                             htole32(display->width), htole32(display->height)};
+                info->pmodes[i].enabled = htole32(display->enabled);
+        }
+        return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
 
-/* True: it waits. */
-static bool ask(struct gpu *gpu, const struct command *command, unsigned output)
+/* The answer's type, or 0: it waits for a sink's. */
+static uint32_t ask(struct gpu *gpu, struct command *command, unsigned output)
 {
         struct question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
+        const uint32_t type = le32toh(command->fixed.header.type);
 
         gpu->displays.told = true;
         if (!question)
-                return false;
+                return answer_question(gpu, type, output, command->answer);
         *question = (struct question){
-                .origin = command->origin, .type = le32toh(command->fixed.header.type), .output = output};
+                .origin = command->origin, .type = type, .output = output, .size = command->answer_size};
         TAILQ_INSERT_TAIL(&gpu->displays.questions, question, entry);
-        return true;
+        return 0;
 }
 
 COMMAND_HANDLER(handle_get_display_info)
 {
-        if (ask(gpu, command, 0))
-                return 0;
-        fill_info(gpu, (void *)command->answer);
-        return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
+        return ask(gpu, command, 0);
 }
 
 COMMAND_HANDLER(handle_get_edid)
 {
         uint32_t output = le32toh(command->fixed.get_edid.scanout);
 
-        if (output >= gpu->options.outputs)
-                return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-        if (ask(gpu, command, output))
-                return 0;
-        fill_edid(gpu, output, (void *)command->answer);
-        return VIRTIO_GPU_RESP_OK_EDID;
+        return output < gpu->options.outputs ? ask(gpu, command, output) : VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 }
 
-static void question_answer(struct gpu *gpu, const struct question *question)
+static void question_end(struct gpu *gpu, struct question *question)
 {
-        struct virtio_gpu_resp_display_info info = {.pmodes = {{.enabled = 0}}};
-        struct virtio_gpu_resp_edid edid = {.size = 0};
-        const bool of_edid = question->type == VIRTIO_GPU_CMD_GET_EDID;
-        void *answer = of_edid ? (void *)&edid : &info;
+        union {
+                struct virtio_gpu_resp_display_info info;
+                struct virtio_gpu_resp_edid edid;
+        } answer = {.edid = {.size = 0}};
 
-        if (of_edid)
-                fill_edid(gpu, question->output, &edid);
-        else
-                fill_info(gpu, &info);
-        answer_begin(answer, of_edid ? VIRTIO_GPU_RESP_OK_EDID : VIRTIO_GPU_RESP_OK_DISPLAY_INFO, &question->origin);
-        gpu->options.ops->complete(gpu->options.userdata, question->origin.token, answer,
-                                   of_edid ? sizeof(edid) : sizeof(info));
+        TAILQ_REMOVE(&gpu->displays.questions, question, entry);
+        answer_begin(&answer, answer_question(gpu, question->type, question->output, &answer), &question->origin);
+        gpu->options.ops->complete(gpu->options.userdata, question->origin.token, &answer, question->size);
+        free(question);
 }
 
 void displays_answer(struct gpu *gpu, const void *queue)
@@ -114,11 +105,8 @@ void displays_answer(struct gpu *gpu, const void *queue)
 
         for (question = TAILQ_FIRST(&gpu->displays.questions); question; question = next) {
                 next = TAILQ_NEXT(question, entry);
-                if (queue && question->origin.token.queue != queue)
-                        continue;
-                TAILQ_REMOVE(&gpu->displays.questions, question, entry);
-                question_answer(gpu, question);
-                free(question);
+                if (!queue || question->origin.token.queue == queue)
+                        question_end(gpu, question);
         }
 }
 
