@@ -20,6 +20,15 @@ static struct gpu_renderer *renderer_of(const struct gpu *gpu, uint32_t capset_i
         return NULL;
 }
 
+static void context_delete(struct gpu *gpu, struct context *context)
+{
+        tdelete(context, &gpu->contexts, compare_ids);
+        tdestroy(context->attached, free);
+        gpu->n_attached -= context->n_attached;
+        gpu->n_contexts--;
+        free(context);
+}
+
 static int context_add(struct gpu *gpu, uint32_t id, struct gpu_renderer *renderer, const char *name)
 {
         struct context *context = calloc(1, sizeof(*context));
@@ -27,14 +36,14 @@ static int context_add(struct gpu *gpu, uint32_t id, struct gpu_renderer *render
         if (!context)
                 return -ENOMEM;
         *context = (struct context){.id = id, .renderer = renderer};
-
-        int r = context_insert(gpu, context);
-
-        if (r < 0) {
+        if (!tsearch(context, &gpu->contexts, compare_ids)) {
                 free(context);
-                return r;
+                return -ENOMEM;
         }
-        r = renderer->create_context(renderer, id, name);
+        gpu->n_contexts++;
+
+        int r = renderer->create_context(renderer, id, name);
+
         if (r < 0)
                 context_delete(gpu, context);
         return r;

@@ -39,16 +39,6 @@ static int compare_ranges(const void *a, const void *b)
         return range_compare(((const struct mapping *)a)->range, ((const struct mapping *)b)->range);
 }
 
-/* -EEXIST: a part of it is taken. */
-static int insert(struct gpu *gpu, struct mapping *mapping)
-{
-        void *node = tsearch(mapping, &gpu->mappings, compare_ranges);
-
-        if (!node)
-                return -ENOMEM;
-        return *(struct mapping **)node == mapping ? 0 : -EEXIST;
-}
-
 static void take_out(struct mapping *mapping)
 {
         struct gpu *gpu = mapping->resource->gpu;
@@ -86,7 +76,6 @@ static uint32_t type_of_error(int error)
         case -ENOMEM:
         case -ETOOMANYREFS:
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        case -EEXIST:
         case -ERANGE:
         case -EINVAL:
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
@@ -120,13 +109,18 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
         *mapping = (struct mapping){resource, range, 2};
 
-        int r = insert(gpu, mapping);
+        struct mapping **node = tsearch(mapping, &gpu->mappings, compare_ranges);
 
-        if (r < 0)
-                return type_of_error(r);
+        if (!node)
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        /* A part of it is taken. */
+        if (*node != mapping)
+                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         resource->mapping = mapping;
         gpu->n_mappings++;
-        r = ask(gpu, asked);
+
+        int r = ask(gpu, asked);
+
         if (r < 0) {
                 take_out(mapping);
                 return type_of_error(r);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/syscalls.h"
 
+#include <search.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -18,7 +19,7 @@ void resource_remove(struct resource *resource)
         struct gpu *gpu = resource->gpu;
 
         scanouts_forget(gpu, resource);
-        resource_forget_name(resource);
+        tdelete(resource, &gpu->resources, compare_ids);
         if (resource->mapping)
                 blob_mapping_end(resource, NULL);
         resource_unref(resource);

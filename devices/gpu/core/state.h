@@ -72,7 +72,6 @@ struct resource *resource_find(struct gpu *gpu, uint32_t id);
 uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out);
 /* It has no name any more, and ends when nothing is mapped of it. */
 void resource_remove(struct resource *resource);
-void resource_forget_name(struct resource *resource);
 void resource_unref(struct resource *resource);
 /* @entries of struct virtio_gpu_mem_entry, found in guest memory. */
 uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t n, struct backing **out);
@@ -91,10 +90,6 @@ struct context {
 };
 
 struct context *context_find(struct gpu *gpu, uint32_t id);
-/* -ENOMEM. */
-int context_insert(struct gpu *gpu, struct context *context);
-/* And free it. */
-void context_delete(struct gpu *gpu, struct context *context);
 void contexts_remove_all(struct gpu *gpu);
 /* What a context's commands may name: the resource, if it is attached to it, or NULL. For renderers too, with the gpu's
  * lock held, as in all calls to them; guest memory of it is valid until destroy_blob(). */

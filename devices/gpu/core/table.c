@@ -7,7 +7,6 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-#include <errno.h>
 #include <search.h>
 
 int compare_ids(const void *a, const void *b)
@@ -58,11 +57,6 @@ static void destroy_blob(struct resource *resource)
         gpu->blob_memory -= resource->blob.memory;
 }
 
-void resource_forget_name(struct resource *resource)
-{
-        tdelete(resource, &resource->gpu->resources, compare_ids);
-}
-
 void resource_unref(struct resource *resource)
 {
         if (--resource->references > 0)
@@ -80,21 +74,4 @@ struct context *context_find(struct gpu *gpu, uint32_t id)
         struct context **node = tfind(&id, &gpu->contexts, compare_ids);
 
         return node ? *node : NULL;
-}
-
-int context_insert(struct gpu *gpu, struct context *context)
-{
-        if (!tsearch(context, &gpu->contexts, compare_ids))
-                return -ENOMEM;
-        gpu->n_contexts++;
-        return 0;
-}
-
-void context_delete(struct gpu *gpu, struct context *context)
-{
-        tdelete(context, &gpu->contexts, compare_ids);
-        tdestroy(context->attached, free);
-        gpu->n_attached -= context->n_attached;
-        gpu->n_contexts--;
-        free(context);
 }
