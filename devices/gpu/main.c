@@ -36,19 +36,24 @@ static int start_broker(void)
 static int open_picture(void)
 {
         const char *path = gpu_command_line.screenshot;
+
+        if (path && !picture_open)
+                return fail("--screenshot: this oriel-gpu was built without libpng");
+
         int r = path ? picture_open(path, gpu_command_line.outputs, &picture) : 0;
 
-        if (r == -ENOTSUP)
-                return fail("--screenshot: this oriel-gpu was built without libpng");
         return r < 0 ? fail("--screenshot=%s: %s", path, r == -EINVAL ? "it is no regular file" : strerror(-r))
                      : STATUS_SUCCESS;
 }
 
 static int open_vnc(void)
 {
-        if (gpu_command_line.vnc)
-                vnc_fd = vnc_listen(gpu_command_line.vnc, &vnc_file);
-        return gpu_command_line.vnc && vnc_fd < 0 ? STATUS_FAILURE : STATUS_SUCCESS;
+        if (!gpu_command_line.vnc)
+                return STATUS_SUCCESS;
+        if (!vnc_listen)
+                return fail("--vnc: this oriel-gpu was built without libvncserver");
+        vnc_fd = vnc_listen(gpu_command_line.vnc, &vnc_file);
+        return vnc_fd < 0 ? STATUS_FAILURE : STATUS_SUCCESS;
 }
 
 static int find_node(char **out)
@@ -74,6 +79,10 @@ static int start_server(void)
 
         if (find_node(&node) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
+        if (!venus_new)
+                return gpu_command_line.venus == GPU_AUTO
+                               ? STATUS_SUCCESS
+                               : fail("Venus: this oriel-gpu was built without libvirglrenderer");
         server_fd = venus_start_server(gpu_command_line.render_server, node);
         if (server_fd >= 0 || (gpu_command_line.venus == GPU_AUTO && server_fd == -ENOENT))
                 return STATUS_SUCCESS;
@@ -99,12 +108,8 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
 {
         int r = server_fd < 0 ? 0 : venus_new(server_fd, &start->log, out);
 
-        /* This build has none, and nobody has asked for it by name. */
-        if (r == -ENOTSUP && gpu_command_line.venus == GPU_AUTO)
-                r = 0;
         if (r < 0)
-                return fail("Venus: %s",
-                            r == -ENOTSUP ? "this oriel-gpu was built without libvirglrenderer" : strerror(-r));
+                return fail("Venus: %s", strerror(-r));
         r = broker_fd < 0 ? 0 : crossdomain_new(broker_fd, *out ? out + 1 : out);
         return r < 0 ? fail("--wayland: %s", strerror(-r)) : STATUS_SUCCESS;
 }
@@ -112,7 +117,7 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
 /* What shows displays besides a front-end's window. */
 static int start_displays(struct gpu *gpu, const struct daemon_start *start)
 {
-        int r = picture_start(picture, gpu, &start->log);
+        int r = picture ? picture_start(picture, gpu, &start->log) : 0;
 
         /* Its directory is outside, and the process that stays there removes it. */
         if (daemon_options.sandbox.mode != SANDBOX_NONE)
@@ -162,15 +167,16 @@ static struct oriel_backend *backend(void *device)
 static void signalled(void *device)
 {
         (void)device;
-        picture_take(picture);
+        if (picture)
+                picture_take(picture);
 }
 
 static void free_device(void *device)
 {
-        vnc_free(vnc);
-        vnc = NULL;
-        picture_free(picture);
-        picture = NULL;
+        if (vnc)
+                vnc_free(steal(vnc));
+        if (picture)
+                picture_free(steal(picture));
         gpu_device_free(device);
 }
 

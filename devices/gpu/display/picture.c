@@ -191,8 +191,6 @@ static void *take_pictures(void *userdata)
 
 int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log)
 {
-        if (!picture)
-                return 0;
         picture->log = *log;
         picture->gpu = gpu;
 
@@ -205,8 +203,6 @@ int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_l
 
 void picture_take(struct picture *picture)
 {
-        if (!picture)
-                return;
         pthread_mutex_lock(&picture->lock);
         picture->wanted = true;
         pthread_cond_signal(&picture->told);

@@ -4,17 +4,17 @@
 
 #include "devices/gpu/core/gpu.h"
 
-/* Pictures of outputs, as PNG. */
+/* Pictures of outputs, as PNG. Without libpng to build with, all of these are NULL. */
 struct picture;
 
 /* Open or make the files: @path for output 0, and for the others with .1, .2 and so on before its suffix. Regular files
- * alone (-EINVAL). Else what open(2) says, -ENOMEM; -ENOTSUP: this build can't. */
-int picture_open(const char *path, unsigned outputs, struct picture **out);
-/* Those below accept NULL. Starts a thread, before which no picture is taken. */
-int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log);
+ * alone (-EINVAL). Else what open(2) says, -ENOMEM. */
+int picture_open(const char *path, unsigned outputs, struct picture **out) __attribute__((weak));
+/* Starts a thread, before which no picture is taken. */
+int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log) __attribute__((weak));
 /* Have the files written, without waiting for that. */
-void picture_take(struct picture *picture);
-/* Before the gpu is. */
-void picture_free(struct picture *picture);
+void picture_take(struct picture *picture) __attribute__((weak));
+/* Before the gpu is. NULL is accepted. */
+void picture_free(struct picture *picture) __attribute__((weak));
 
 #endif

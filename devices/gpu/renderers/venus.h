@@ -15,7 +15,8 @@
  * is. Returns the end of its socket, or a negative errno. It ends when that is closed. */
 int venus_start_server(const char *path, const char *node);
 
-/* @server_fd is taken, unless this fails. One at a time in a process. -ENOTSUP: this build has no libvirglrenderer. */
-int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **out);
+/* @server_fd is taken, unless this fails. One at a time in a process. NULL: there was no libvirglrenderer to build
+ * with. */
+int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **out) __attribute__((weak));
 
 #endif
