@@ -21,6 +21,7 @@
 #include <linux/virtio_gpu.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -186,7 +187,7 @@ static void next_question(struct gpu_socket *socket)
                 send_payload(socket, SET_PROTOCOL_FEATURES, &socket->features, sizeof(socket->features));
         } else if (output < GPU_OUTPUTS_MAX)
                 send_question(socket, GET_EDID, &output, sizeof(output));
-        else if (viewer_asked(&socket->viewer))
+        else if (atomic_exchange(&socket->viewer.asked, false))
                 send_question(socket, GET_DISPLAY_INFO, NULL, 0);
 }
 
@@ -206,17 +207,14 @@ static void next_message(struct gpu_socket *socket)
 
 /* ---- answers ---- */
 
-/* The first output from @from on that there is. */
-static unsigned next_enabled(const struct gpu_socket *socket, unsigned from)
+/* The next question is for the EDID of the first output from @from on that there is; of none, the round has ended. */
+static void round_go_on(struct gpu_socket *socket, unsigned from)
 {
         while (from < GPU_OUTPUTS_MAX && !socket->displays[from].enabled)
                 from++;
-        return from;
-}
-
-static void round_end(struct gpu_socket *socket)
-{
-        gpu_set_displays(socket->viewer.gpu, socket->displays);
+        socket->edid_of = from;
+        if (from == GPU_OUTPUTS_MAX)
+                gpu_set_displays(socket->viewer.gpu, socket->displays);
 }
 
 static const char *take_features(struct gpu_socket *socket)
@@ -247,9 +245,7 @@ static const char *take_display_info(struct gpu_socket *socket)
                         return "an output's size";
                 socket->displays[i] = display;
         }
-        socket->edid_of = socket->features & FEATURE_EDID ? next_enabled(socket, 0) : GPU_OUTPUTS_MAX;
-        if (socket->edid_of == GPU_OUTPUTS_MAX)
-                round_end(socket);
+        round_go_on(socket, socket->features & FEATURE_EDID ? 0 : GPU_OUTPUTS_MAX);
         return NULL;
 }
 
@@ -266,9 +262,7 @@ static const char *take_edid(struct gpu_socket *socket)
                 return "an EDID's size";
         display->edid_size = size;
         memcpy(display->edid, edid.edid, size);
-        socket->edid_of = next_enabled(socket, socket->edid_of + 1);
-        if (socket->edid_of == GPU_OUTPUTS_MAX)
-                round_end(socket);
+        round_go_on(socket, socket->edid_of + 1);
         return NULL;
 }
 
@@ -351,12 +345,12 @@ static int turn(struct gpu_socket *socket)
                 {.fd = socket->fd, .events = (short)(sends ? POLLIN | POLLOUT : POLLIN)},
                 {.fd = socket->viewer.wake_fd, .events = POLLIN},
         };
-        uint64_t woken;
+        eventfd_t woken;
 
         if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                 return errno == EINTR ? 0 : -errno;
-        if (fds[1].revents && read(socket->viewer.wake_fd, &woken, sizeof(woken)) < 0 && errno != EAGAIN)
-                return -errno;
+        if (fds[1].revents)
+                eventfd_read(socket->viewer.wake_fd, &woken);
 
         int r = fds[0].revents & ~POLLOUT ? receive(socket) : 0;
 
@@ -369,7 +363,7 @@ static void *run(void *userdata)
         int r = 0;
 
         send_question(socket, GET_PROTOCOL_FEATURES, NULL, 0);
-        while (r == 0 && !viewer_ends(&socket->viewer))
+        while (r == 0 && !socket->viewer.end)
                 r = turn(socket);
         if (socket->wrong)
                 log_error(&socket->log, "the GPU socket is closed: %s is wrong", socket->wrong);
@@ -377,7 +371,7 @@ static void *run(void *userdata)
                 log_debug(&socket->log, "the GPU socket has ended: %s", strerror(-r));
         /* The front-end learns of it, and the driver gets its answers. */
         shutdown(socket->fd, SHUT_RDWR);
-        viewer_answers_no_more(&socket->viewer);
+        socket->viewer.answers = false;
         gpu_set_displays(socket->viewer.gpu, NULL);
         return NULL;
 }
@@ -393,11 +387,15 @@ static bool is_stream(int fd)
 int gpu_socket_new(struct gpu *gpu, const struct oriel_log *log, int fd, struct gpu_socket **out)
 {
         _cleanup_(fd_closep) int owned = fd;
+
         /* Of another kind of file even poll(2) may wait, for who serves it. */
-        struct gpu_socket *socket = is_stream(fd) ? calloc(1, sizeof(*socket)) : NULL;
+        if (!is_stream(fd))
+                return -ENOTSOCK;
+
+        struct gpu_socket *socket = calloc(1, sizeof(*socket));
 
         if (!socket)
-                return is_stream(fd) ? -ENOMEM : -ENOTSOCK;
+                return -ENOMEM;
         socket->log = *log;
         socket->fd = fd;
         socket->edid_of = GPU_OUTPUTS_MAX;

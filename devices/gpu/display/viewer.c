@@ -20,15 +20,6 @@
 
 USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(read), SYSCALL(write), SYSCALL(poll));
 
-static void wake(struct viewer *viewer)
-{
-        const uint64_t one = 1;
-
-        /* A full counter wakes as well. */
-        if (write(viewer->wake_fd, &one, sizeof(one)) < 0)
-                return;
-}
-
 /* The least rectangle around both. */
 static struct gpu_rect rect_union(struct gpu_rect a, struct gpu_rect b)
 {
@@ -54,7 +45,7 @@ static void note_set(void *userdata, unsigned output, const struct gpu_frame *fr
         note->height = frame ? frame->height : 0;
         note->damage = (struct gpu_rect){0, 0, note->width, note->height};
         pthread_mutex_unlock(&viewer->lock);
-        wake(viewer);
+        eventfd_write(viewer->wake_fd, 1);
 }
 
 static void note_update(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
@@ -66,7 +57,7 @@ static void note_update(void *userdata, unsigned output, const struct gpu_frame 
         pthread_mutex_lock(&viewer->lock);
         *damage = rect_union(*damage, rect);
         pthread_mutex_unlock(&viewer->lock);
-        wake(viewer);
+        eventfd_write(viewer->wake_fd, 1);
 }
 
 static void note_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
@@ -82,7 +73,7 @@ static void note_cursor(void *userdata, unsigned output, const struct gpu_cursor
                 note->cursor.pixels = note->cursor_pixels;
         }
         pthread_mutex_unlock(&viewer->lock);
-        wake(viewer);
+        eventfd_write(viewer->wake_fd, 1);
 }
 
 static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
@@ -94,51 +85,22 @@ static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
         viewer->outputs[output].cursor.x = x;
         viewer->outputs[output].cursor.y = y;
         pthread_mutex_unlock(&viewer->lock);
-        wake(viewer);
+        eventfd_write(viewer->wake_fd, 1);
 }
 
+/* Whoever has it answer no more answers what waits then. */
 static bool note_question(void *userdata)
 {
         struct viewer *viewer = userdata;
-        bool answers;
 
-        pthread_mutex_lock(&viewer->lock);
-        answers = viewer->answers;
-        viewer->asked |= answers;
-        pthread_mutex_unlock(&viewer->lock);
-        wake(viewer);
-        return answers;
+        if (!viewer->answers)
+                return false;
+        viewer->asked = true;
+        eventfd_write(viewer->wake_fd, 1);
+        return true;
 }
 
 /* ---- what its thread calls ---- */
-
-bool viewer_ends(struct viewer *viewer)
-{
-        bool end;
-
-        pthread_mutex_lock(&viewer->lock);
-        end = viewer->end;
-        pthread_mutex_unlock(&viewer->lock);
-        return end;
-}
-
-bool viewer_asked(struct viewer *viewer)
-{
-        bool asked;
-
-        pthread_mutex_lock(&viewer->lock);
-        asked = viewer->asked;
-        viewer->asked = false;
-        pthread_mutex_unlock(&viewer->lock);
-        return asked;
-}
-
-void viewer_answers_no_more(struct viewer *viewer)
-{
-        pthread_mutex_lock(&viewer->lock);
-        viewer->answers = false;
-        pthread_mutex_unlock(&viewer->lock);
-}
 
 bool viewer_take(struct viewer *viewer, unsigned output, struct viewer_output *out)
 {
@@ -187,11 +149,9 @@ void viewer_stop(struct viewer *viewer)
         if (!viewer->gpu)
                 return;
         gpu_remove_sink(viewer->gpu, &viewer->sink);
-        pthread_mutex_lock(&viewer->lock);
         viewer->end = true;
-        pthread_mutex_unlock(&viewer->lock);
         if (viewer->started) {
-                wake(viewer);
+                eventfd_write(viewer->wake_fd, 1);
                 pthread_join(viewer->thread, NULL);
         }
         pthread_mutex_destroy(&viewer->lock);

@@ -6,6 +6,7 @@
 #include "devices/gpu/core/sink.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* A thread that shows outputs at a pace of its own. The gpu only notes what is out of date, which merges: an output is
  * one rectangle, its size and its cursor, however long nobody takes them. */
@@ -26,24 +27,20 @@ struct viewer {
         pthread_t thread;
         bool started;
 
+        atomic_bool end;     /* the thread is to */
+        atomic_bool answers; /* it will, where the driver asks how outputs are to be */
+        atomic_bool asked;   /* the driver has */
+
         pthread_mutex_t lock; /* of what follows; behind the gpu's */
-        bool end, asked;
-        bool answers; /* it will, where the driver asks how outputs are to be */
         struct viewer_output *outputs;
 };
 
 /* Start @run on a thread of its own; it gets @userdata. 0 or a negative errno, with nothing left behind. */
 int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*run)(void *userdata), void *userdata);
-/* Have the thread end, which viewer_ends() tells it, and wait for that. All zeros is accepted. */
+/* Have the thread end, and wait for that. All zeros is accepted. */
 void viewer_stop(struct viewer *viewer);
 
-/* For its thread: */
-bool viewer_ends(struct viewer *viewer);
-/* Whether the driver has asked since the last time. */
-bool viewer_asked(struct viewer *viewer);
-/* From now on the driver's questions are not its. */
-void viewer_answers_no_more(struct viewer *viewer);
-/* What is new of @output since the last time. False: nothing is. */
+/* For its thread: what is new of @output since the last time. False: nothing is. */
 bool viewer_take(struct viewer *viewer, unsigned output, struct viewer_output *out);
 
 #endif

@@ -31,6 +31,7 @@
 #include <rfb/rfb.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/param.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -100,9 +101,7 @@ static bool split_address(const char *address, char *host, size_t size, const ch
         const char *colon = strrchr(address, ':');
         size_t n = colon ? (size_t)(colon - address) : 0;
 
-        if (!colon || colon[1] == '\0' || n >= size)
-                return false;
-        if (colon[1] != '\0' && strtoul(colon + 1, NULL, 10) > UINT16_MAX)
+        if (!colon || colon[1] == '\0' || n >= size || strtoul(colon + 1, NULL, 10) > UINT16_MAX)
                 return false;
         if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
                 address++;
@@ -363,15 +362,13 @@ static void await_something(struct vnc *vnc, bool *accepts)
 {
         struct pollfd fds[2 + CLIENTS_MAX] = {{.fd = vnc->viewer.wake_fd, .events = POLLIN},
                                               {.fd = vnc->listener, .events = POLLIN}};
-        uint64_t woken;
+        eventfd_t woken;
 
         for (unsigned i = 0; i < CLIENTS_MAX; i++)
                 fds[2 + i] = (struct pollfd){.fd = vnc->kept[i], .events = POLLIN};
         poll(fds, ARRAY_SIZE(fds), -1);
         *accepts = fds[1].revents;
-        /* Nonblocking: there may be nothing. */
-        if (read(vnc->viewer.wake_fd, &woken, sizeof(woken)) < 0)
-                return;
+        eventfd_read(vnc->viewer.wake_fd, &woken);
 }
 
 static void *run(void *userdata)
@@ -379,7 +376,7 @@ static void *run(void *userdata)
         struct vnc *vnc = userdata;
         bool accepts;
 
-        while (!viewer_ends(&vnc->viewer)) {
+        while (!vnc->viewer.end) {
                 await_something(vnc, &accepts);
                 if (viewer_take(&vnc->viewer, 0, &vnc->note))
                         show_note(vnc, &vnc->note);
