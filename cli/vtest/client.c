@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "channel/rights.h"
 #include "cli/vtest/vtest.h"
 
 #include <errno.h>
@@ -88,17 +89,12 @@ static int send_bytes(struct vtest_client *client, const void *bytes, size_t siz
         union {
                 char bytes[CMSG_SPACE(sizeof(int))];
                 struct cmsghdr align;
-        } control = {{0}};
+        } control;
         struct iovec iov = {(void *)(uintptr_t)bytes, size};
         struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
-        if (fd >= 0) {
-                message.msg_control = control.bytes;
-                message.msg_controllen = sizeof(control.bytes);
-                *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
-                        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-                memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(fd));
-        }
+        if (fd >= 0)
+                rights_attach(&message, &control, &fd, 1);
 
         ssize_t n = sendmsg(client->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "channel/rights.h"
 #include "devices/gpu/helper.h"
 
 #include <errno.h>
@@ -35,14 +36,11 @@ union one_fd {
 static bool broker_say(int broker, int what, int fd)
 {
         struct iovec iov = {&what, sizeof(what)};
-        union one_fd control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        union one_fd control;
         struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
-        if (fd >= 0) {
-                memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-                message.msg_control = &control;
-                message.msg_controllen = sizeof(control);
-        }
+        if (fd >= 0)
+                rights_attach(&message, &control, &fd, 1);
         return sendmsg(broker, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(what);
 }
 

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "channel/rights.h"
 
 #include <errno.h>
 #include <string.h>
@@ -110,15 +111,12 @@ static int send_whole(int socket, const void *data, size_t size, const int *fds,
         union {
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(CROSS_IDS_MAX * sizeof(int))];
-        } control = {.header = {CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        } control;
         struct iovec iov = {(void *)(uintptr_t)data, size};
         struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
-        memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
-        if (n > 0) {
-                message.msg_control = &control;
-                message.msg_controllen = CMSG_SPACE(n * sizeof(int));
-        }
+        if (n > 0)
+                rights_attach(&message, &control, fds, n);
 
         ssize_t sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 
