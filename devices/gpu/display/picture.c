@@ -19,25 +19,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <png.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(pwrite64), SYSCALL(ftruncate), SYSCALL(flock));
+USES_SYSCALLS(SYSCALL(pwrite64), SYSCALL(ftruncate), SYSCALL(flock), SYSCALL(read), SYSCALL(write));
 
 struct picture {
         int files[GPU_OUTPUTS_MAX];
         unsigned outputs;
-        struct gpu *gpu;
+        struct gpu *gpu; /* NULL: the thread is not started */
         struct oriel_log log;
         pthread_t thread;
-
-        pthread_mutex_t lock; /* of what follows */
-        pthread_cond_t told;
-        bool wanted, end;
+        int order_fd; /* an eventfd: pictures are wanted, or it is to end */
+        atomic_bool end;
 };
 
 DEFINE_CLEANUP(struct picture *, picture_free);
@@ -74,8 +73,9 @@ int picture_open(const char *path, unsigned outputs, struct picture **out)
 
         if (!picture)
                 return -ENOMEM;
-        pthread_mutex_init(&picture->lock, NULL);
-        pthread_cond_init(&picture->told, NULL);
+        picture->order_fd = eventfd(0, EFD_CLOEXEC);
+        if (picture->order_fd < 0)
+                return -errno;
         if (strlen(path) + sizeof(".16") > sizeof(name))
                 return -ENAMETOOLONG;
         for (; picture->outputs < outputs; picture->outputs++) {
@@ -160,24 +160,16 @@ static int take_output(struct picture *picture, unsigned output)
 
 /* ---- the thread ---- */
 
-static bool await_order(struct picture *picture)
-{
-        bool end;
-
-        pthread_mutex_lock(&picture->lock);
-        while (!picture->wanted && !picture->end)
-                pthread_cond_wait(&picture->told, &picture->lock);
-        picture->wanted = false;
-        end = picture->end;
-        pthread_mutex_unlock(&picture->lock);
-        return !end;
-}
-
 static void *take_pictures(void *userdata)
 {
         struct picture *picture = userdata;
+        eventfd_t orders;
 
-        while (await_order(picture))
+        for (;;) {
+                if (eventfd_read(picture->order_fd, &orders) < 0)
+                        continue;
+                if (picture->end)
+                        return NULL;
                 for (unsigned i = 0; i < picture->outputs; i++) {
                         int r = take_output(picture, i);
 
@@ -186,7 +178,7 @@ static void *take_pictures(void *userdata)
                         if (r < 0)
                                 log_error(&picture->log, "no picture of display %u: %s", i, strerror(-r));
                 }
-        return NULL;
+        }
 }
 
 int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log)
@@ -203,24 +195,18 @@ int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_l
 
 void picture_take(struct picture *picture)
 {
-        pthread_mutex_lock(&picture->lock);
-        picture->wanted = true;
-        pthread_cond_signal(&picture->told);
-        pthread_mutex_unlock(&picture->lock);
+        eventfd_write(picture->order_fd, 1);
 }
 
 void picture_free(struct picture *picture)
 {
         if (!picture)
                 return;
-        pthread_mutex_lock(&picture->lock);
         picture->end = true;
-        pthread_cond_signal(&picture->told);
-        pthread_mutex_unlock(&picture->lock);
+        eventfd_write(picture->order_fd, 1);
         if (picture->gpu)
                 pthread_join(picture->thread, NULL);
         fd_close_all(picture->files, picture->outputs);
-        pthread_cond_destroy(&picture->told);
-        pthread_mutex_destroy(&picture->lock);
+        fd_close(picture->order_fd);
         free(picture);
 }
