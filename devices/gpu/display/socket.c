@@ -267,31 +267,22 @@ static const char *take_edid(struct gpu_socket *socket)
 }
 
 static const struct answer_row {
-        enum request request;
         uint32_t size;
         const char *(*take)(struct gpu_socket *socket);
 } answer_rows[] = {
-        {GET_PROTOCOL_FEATURES, sizeof(uint64_t), take_features},
-        {GET_DISPLAY_INFO, sizeof(struct virtio_gpu_resp_display_info), take_display_info},
-        {GET_EDID, sizeof(struct virtio_gpu_resp_edid), take_edid},
+        [GET_PROTOCOL_FEATURES] = {sizeof(uint64_t), take_features},
+        [GET_DISPLAY_INFO] = {sizeof(struct virtio_gpu_resp_display_info), take_display_info},
+        [GET_EDID] = {sizeof(struct virtio_gpu_resp_edid), take_edid},
 };
-
-static const struct answer_row *due_row(const struct gpu_socket *socket)
-{
-        for (size_t i = 0; i < ARRAY_SIZE(answer_rows); i++)
-                if (answer_rows[i].request == socket->due)
-                        return &answer_rows[i];
-        return NULL;
-}
 
 /* NULL: what has come so far is right. */
 static const char *take_bytes(struct gpu_socket *socket)
 {
-        const struct answer_row *row = due_row(socket);
+        const struct answer_row *row = &answer_rows[socket->due];
 
         if (socket->in_at < sizeof(struct header))
                 return NULL;
-        if (!row || socket->in.header.request != row->request)
+        if (socket->due == NOTHING || socket->in.header.request != socket->due)
                 return "an answer's request";
         if (socket->in.header.flags != FLAG_REPLY || socket->in.header.size != row->size)
                 return "an answer's header";
@@ -307,11 +298,10 @@ static const char *take_bytes(struct gpu_socket *socket)
 /* 0, or a negative errno: the socket has ended, or is wrong. */
 static int receive(struct gpu_socket *socket)
 {
-        const struct answer_row *row = due_row(socket);
         size_t wanted = sizeof(struct header);
 
         if (socket->in_at >= wanted)
-                wanted += row->size;
+                wanted += answer_rows[socket->due].size;
 
         ssize_t n = recv(socket->fd, (uint8_t *)&socket->in + socket->in_at, wanted - socket->in_at, MSG_DONTWAIT);
 
