@@ -123,36 +123,17 @@ static const struct gpu_ops gpu_ops = {
 
 /* ---- how many mappings the front-end bears ---- */
 
-static void limit_mappings(struct gpu_device *device)
-{
-        log_warning(&device->log, "this front-end dies of many mappings: at most %d at once, or as --max-mappings says",
-                    MAX_MAPPINGS_LIMITED);
-        oriel_backend_set_max_mappings(device->backend, MAX_MAPPINGS_LIMITED);
-}
-
+/* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end of
+ * 509 mappings. */
 static void probe_answered(void *userdata, int result)
 {
         struct gpu_device *device = userdata;
 
-        if (result == -EREMOTEIO && device->max_mappings == 0)
-                limit_mappings(device);
-}
-
-/* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end of
- * 509 mappings. It is asked in front of all that the driver will want; the answer comes before theirs. */
-static void try_front_end(struct gpu_device *device)
-{
-        const struct oriel_wire_mmap map =
-                in_window((struct oriel_range){0, (uint64_t)sysconf(_SC_PAGESIZE)}, ORIEL_ACCESS_READ_WRITE);
-        uint64_t ticket;
-
-        if (device->max_mappings > 0 || device->tried)
+        if (result != -EREMOTEIO || device->max_mappings > 0)
                 return;
-        device->tried = true;
-        if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)
-                return;
-        oriel_backend_on_answer(device->backend, ticket, probe_answered, device);
-        oriel_backend_shmem_unmap(device->backend, &map, NULL);
+        log_warning(&device->log, "this front-end dies of many mappings: at most %d at once, or as --max-mappings says",
+                    MAX_MAPPINGS_LIMITED);
+        oriel_backend_set_max_mappings(device->backend, MAX_MAPPINGS_LIMITED);
 }
 
 static void ignore_answer(void *userdata, int result)
@@ -161,14 +142,14 @@ static void ignore_answer(void *userdata, int result)
         (void)result;
 }
 
-/* The driver goes on, and what it had on the last back-end is lost. A front-end may still show what that has mapped,
- * until another mapping takes its place: one of the whole window does, and goes again. */
-static void clear_window(struct gpu_device *device)
+/* Map @size bytes of the window to a file that ends within its first page, and unmap them: in front of all that the
+ * driver will want. */
+static void probe(struct gpu_device *device, uint64_t size)
 {
-        const struct oriel_wire_mmap map =
-                in_window((struct oriel_range){0, device->window_size}, ORIEL_ACCESS_READ_WRITE);
+        const struct oriel_wire_mmap map = in_window((struct oriel_range){0, size}, ORIEL_ACCESS_READ_WRITE);
         uint64_t ticket;
 
+        device->tried = true;
         if (oriel_backend_shmem_map(device->backend, &map, device->probe_fd, &ticket) < 0)
                 return;
         oriel_backend_on_answer(device->backend, ticket, probe_answered, device);
@@ -220,17 +201,16 @@ static void idle(void *userdata)
 static int start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct gpu_device *device = userdata;
+        const bool control = oriel_backend_queue_index(queue) == GPU_CONTROL_QUEUE;
+        const bool resumed = oriel_backend_queue_resumed(queue);
 
-        if (oriel_backend_queue_index(queue) == GPU_CONTROL_QUEUE) {
-                /* A driver that begins anew, though nobody has said so. */
-                if (!oriel_backend_queue_resumed(queue)) {
-                        gpu_reset(device->gpu);
-                        try_front_end(device);
-                } else if (!device->tried) {
-                        clear_window(device);
-                        device->tried = true;
-                }
-        }
+        /* A driver that begins anew, though nobody has said so. */
+        if (control && !resumed)
+                gpu_reset(device->gpu);
+        /* One that goes on has lost what it had on the last back-end, which a front-end may still show until another
+         * mapping takes its place: one of the whole window does, and goes again. */
+        if (control && !device->tried && (resumed || device->max_mappings == 0))
+                probe(device, resumed ? device->window_size : (uint64_t)sysconf(_SC_PAGESIZE));
         return oriel_worker_add(device->worker, queue);
 }
 
@@ -273,12 +253,6 @@ static void reset(void *userdata)
         gpu_reset(device->gpu);
 }
 
-static void forget_socket(struct gpu_device *device)
-{
-        gpu_socket_free(device->socket);
-        device->socket = NULL;
-}
-
 static int message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
 {
         struct gpu_device *device = userdata;
@@ -291,7 +265,7 @@ static int message(void *userdata, uint32_t request, void *payload, uint32_t *si
         }
         if (!(gpu_features(device->gpu) & ORIEL_FEATURE(VIRTIO_GPU_F_EDID)))
                 log_warning(&device->log, "the front-end has a window, and nothing is shown there without --outputs");
-        forget_socket(device);
+        gpu_socket_free(steal(device->socket));
         return gpu_socket_new(device->gpu, &device->log, fd, &device->socket);
 }
 
@@ -381,7 +355,7 @@ void gpu_device_free(struct gpu_device *device)
 {
         if (!device)
                 return;
-        forget_socket(device);
+        gpu_socket_free(device->socket);
         /* As it calls the gpu to the end; which then has nothing that it would ask the back-end for. */
         oriel_backend_free(device->backend);
         gpu_free(device->gpu);
@@ -395,7 +369,7 @@ int gpu_device_attach(struct gpu_device *device, int fd)
 {
         atomic_store(&device->lines.used, 0);
         device->tried = false;
-        forget_socket(device);
+        gpu_socket_free(steal(device->socket));
         oriel_backend_set_max_mappings(device->backend, device->max_mappings);
         return oriel_backend_attach(device->backend, fd);
 }
