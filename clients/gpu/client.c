@@ -17,7 +17,7 @@ enum { SMALLEST = 512, CLASSES = 16, TIMEOUT_MS = 30000 };
 
 struct call {
         SLIST_ENTRY(call) entry;
-        unsigned class, queue;
+        unsigned class;
         size_t room;
         uint8_t *buffer; /* of SMALLEST << class bytes: the command, then the answer */
         uint8_t *answer;
@@ -140,7 +140,6 @@ int gpu_client_send(struct gpu_client *client, const struct gpu_client_command *
                 return r;
         call->answer = call->buffer + at;
         call->room = room;
-        call->queue = command->queue;
         call->done = done;
         call->userdata = userdata;
         memcpy(call->buffer, command->fixed, command->fixed_size);
@@ -155,7 +154,7 @@ int gpu_client_send(struct gpu_client *client, const struct gpu_client_command *
                 return r;
         }
         SLIST_INSERT_HEAD(&client->out, call, entry);
-        client->pending[call->queue]++;
+        client->pending[command->queue]++;
         return 0;
 }
 
@@ -168,7 +167,7 @@ int gpu_client_kick(struct gpu_client *client)
 
 unsigned gpu_client_pending(const struct gpu_client *client)
 {
-        return client->pending[0] + client->pending[1];
+        return client->pending[GPU_CLIENT_CONTROL] + client->pending[GPU_CLIENT_CURSOR];
 }
 
 static int keep_copy(struct gpu_client *client, const struct call *call, size_t size)

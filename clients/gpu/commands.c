@@ -52,20 +52,28 @@ int gpu_client_submit(struct gpu_client *client, uint32_t context_id, const void
         return ASK(client, &submit, commands, size);
 }
 
+/* What is a header and the id of a resource; padding is not looked at. */
+static int ask_of_resource(struct gpu_client *client, uint32_t type, uint32_t context_id, uint32_t resource_id)
+{
+        const struct virtio_gpu_ctx_resource command = {.hdr = {.type = type, .ctx_id = context_id},
+                                                        .resource_id = resource_id};
+
+        return ASK(client, &command, NULL, 0);
+}
+
 int gpu_client_attach(struct gpu_client *client, uint32_t context_id, uint32_t resource_id)
 {
-        const struct virtio_gpu_ctx_resource attach = {
-                .hdr = {.type = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, .ctx_id = context_id}, .resource_id = resource_id};
-
-        return ASK(client, &attach, NULL, 0);
+        return ask_of_resource(client, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, context_id, resource_id);
 }
 
 int gpu_client_unref(struct gpu_client *client, uint32_t resource_id)
 {
-        const struct virtio_gpu_resource_unref unref = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNREF},
-                                                        .resource_id = resource_id};
+        return ask_of_resource(client, VIRTIO_GPU_CMD_RESOURCE_UNREF, 0, resource_id);
+}
 
-        return ASK(client, &unref, NULL, 0);
+int gpu_client_unmap(struct gpu_client *client, uint32_t resource_id)
+{
+        return ask_of_resource(client, VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB, 0, resource_id);
 }
 
 int gpu_client_create(struct gpu_client *client, const struct gpu_client_blob *blob)
@@ -117,14 +125,6 @@ int gpu_client_map(struct gpu_client *client, uint32_t resource_id, uint64_t off
         if (r == 0 && map_info)
                 *map_info = info.map_info;
         return r;
-}
-
-int gpu_client_unmap(struct gpu_client *client, uint32_t resource_id)
-{
-        const struct virtio_gpu_resource_unmap_blob unmap = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
-                                                             .resource_id = resource_id};
-
-        return ASK(client, &unmap, NULL, 0);
 }
 
 int gpu_client_get_capset_info(struct gpu_client *client, uint32_t index, struct virtio_gpu_resp_capset_info *out)
