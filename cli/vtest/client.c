@@ -64,6 +64,7 @@ struct vtest_client {
 
         uint8_t *in;
         size_t in_size, in_room;
+        uint32_t n; /* numbers of the command that is handled; of a name, bytes */
         const char *why;
 };
 
@@ -119,47 +120,42 @@ static int reply(struct vtest_client *client, uint32_t kind, const uint32_t *wor
 
 /* ---- commands ---- */
 
-static int create_renderer(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int create_renderer(struct vtest_client *client, const uint32_t *words)
 {
-        memcpy(client->name, words, MIN((size_t)n, sizeof(client->name) - 1));
+        memcpy(client->name, words, MIN((size_t)client->n, sizeof(client->name) - 1));
         return 0;
 }
 
-static int ping(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int ping(struct vtest_client *client, const uint32_t *words)
 {
-        (void)n;
         return reply(client, VTEST_PING, words, 0, -1);
 }
 
 /* Nothing is ever busy: what Mesa asks so is whether a ping is known. */
-static int busy_wait(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int busy_wait(struct vtest_client *client, const uint32_t *words)
 {
         (void)words;
-        (void)n;
         return reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
 }
 
-static int protocol_version(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int protocol_version(struct vtest_client *client, const uint32_t *words)
 {
-        (void)n;
         return reply(client, VTEST_VERSION, (uint32_t[]){MIN(words[0], (uint32_t)VERSION)}, 1, -1);
 }
 
-static int get_param(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int get_param(struct vtest_client *client, const uint32_t *words)
 {
         bool known = words[0] == VTEST_PARAM_TIMELINES;
 
-        (void)n;
         return reply(client, VTEST_GET_PARAM, (uint32_t[]){known, known ? TIMELINES : 0}, 2, -1);
 }
 
-static int get_capset(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int get_capset(struct vtest_client *client, const uint32_t *words)
 {
         const struct vtest *vtest = client->vtest;
         const uint32_t size = (vtest->capset_size + 3) / 4;
         const uint32_t head[] = {1 + size, VTEST_GET_CAPSET, 1};
 
-        (void)n;
         if (words[0] != VENUS || words[1] > vtest->capset_version)
                 return reply(client, VTEST_GET_CAPSET, (uint32_t[]){0}, 1, -1);
 
@@ -168,9 +164,8 @@ static int get_capset(struct vtest_client *client, const uint32_t *words, uint32
         return r < 0 ? r : send_bytes(client, vtest->capset, (size_t)size * 4, -1);
 }
 
-static int context_init(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int context_init(struct vtest_client *client, const uint32_t *words)
 {
-        (void)n;
         if (client->context)
                 return refuse(client, "it has a context");
 
@@ -239,11 +234,10 @@ static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *w
         return r < 0 ? r : find_file(client->vtest, id);
 }
 
-static int create_blob(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int create_blob(struct vtest_client *client, const uint32_t *words)
 {
         uint32_t id = ++client->vtest->last_resource;
 
-        (void)n;
         if (!client->context || words[0] != VIRTIO_GPU_BLOB_MEM_HOST3D)
                 return refuse(client, "a blob without a context, or of the client's memory");
 
@@ -266,15 +260,15 @@ static void unref_resource(struct vtest_client *client, struct held *held)
 {
         SLIST_REMOVE(&client->resources, held, held, entry);
         client->n_resources--;
-        gpu_client_unref(client->vtest->gpu, held->id);
+        if (!client->vtest->error)
+                gpu_client_unref(client->vtest->gpu, held->id);
         free(held);
 }
 
-static int resource_unref(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int resource_unref(struct vtest_client *client, const uint32_t *words)
 {
         struct held *held;
 
-        (void)n;
         SLIST_FOREACH(held, &client->resources, entry)
         if (held->id == words[0]) {
                 unref_resource(client, held);
@@ -283,40 +277,35 @@ static int resource_unref(struct vtest_client *client, const uint32_t *words, ui
         return 0;
 }
 
-static int make_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int make_sync(struct vtest_client *client, const uint32_t *words)
 {
         uint32_t id = sync_create(&client->syncs, words[0] | (uint64_t)words[1] << 32);
 
-        (void)n;
         return id ? reply(client, VTEST_SYNC_CREATE, &id, 1, -1) : refuse(client, "too many sync objects");
 }
 
-static int end_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int end_sync(struct vtest_client *client, const uint32_t *words)
 {
-        (void)n;
         sync_unref(&client->syncs, words[0]);
         return 0;
 }
 
-static int read_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int read_sync(struct vtest_client *client, const uint32_t *words)
 {
-        uint64_t value = 0;
+        const uint64_t value = sync_read(&client->syncs, words[0]);
 
-        (void)n;
-        sync_read(&client->syncs, words[0], &value);
         return reply(client, VTEST_SYNC_READ, (uint32_t[]){(uint32_t)value, (uint32_t)(value >> 32)}, 2, -1);
 }
 
-static int write_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int write_sync(struct vtest_client *client, const uint32_t *words)
 {
-        (void)n;
         sync_write(&client->syncs, words[0], words[1] | (uint64_t)words[2] << 32);
         return 0;
 }
 
-static int wait_sync(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int wait_sync(struct vtest_client *client, const uint32_t *words)
 {
-        int fd = sync_wait(&client->syncs, words, n);
+        int fd = sync_wait(&client->syncs, words, client->n);
 
         if (fd < 0)
                 return refuse(client, fd == -EINVAL ? "a wait that is cut off" : "too many waits");
@@ -395,10 +384,10 @@ static bool is_within(uint32_t start, uint64_t size, uint32_t n)
 }
 
 /* A batch is of six numbers, or of eight in later versions: what the first one's commands begin behind tells. */
-static int submit(struct vtest_client *client, const uint32_t *words, uint32_t n)
+static int submit(struct vtest_client *client, const uint32_t *words)
 {
         static uint64_t last_fence;
-        const uint32_t n_batches = words[0];
+        const uint32_t n_batches = words[0], n = client->n;
         const uint32_t stride = n_batches && n > 2 ? (words[2] - 1) / n_batches : 0;
         int r = 0;
 
@@ -422,7 +411,7 @@ static int submit(struct vtest_client *client, const uint32_t *words, uint32_t n
 
 static const struct command_row {
         uint32_t kind, least; /* numbers */
-        int (*handle)(struct vtest_client *client, const uint32_t *words, uint32_t n);
+        int (*handle)(struct vtest_client *client, const uint32_t *words);
 } rows[] = {
         {VTEST_RESOURCE_UNREF, 1, resource_unref},
         {VTEST_BUSY_WAIT, 2, busy_wait},
@@ -441,12 +430,12 @@ static const struct command_row {
         {VTEST_SUBMIT, 1, submit},
 };
 
-static int handle(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n)
+static int handle(struct vtest_client *client, uint32_t kind, const uint32_t *words)
 {
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
                 if (rows[i].kind == kind)
-                        return n < rows[i].least ? refuse(client, "a command that is cut off")
-                                                 : rows[i].handle(client, words, n);
+                        return client->n < rows[i].least ? refuse(client, "a command that is cut off")
+                                                         : rows[i].handle(client, words);
         return refuse(client, "a command that Venus has no use for: only VN_DEBUG=vtest is served");
 }
 
@@ -473,14 +462,8 @@ void vtest_client_free(struct vtest_client *client)
         submission->client = NULL;
         if (client->context && !client->vtest->error)
                 gpu_client_destroy_context(client->vtest->gpu, client->context);
-        while (!SLIST_EMPTY(&client->resources) && !client->vtest->error)
+        while (!SLIST_EMPTY(&client->resources))
                 unref_resource(client, SLIST_FIRST(&client->resources));
-        while (!SLIST_EMPTY(&client->resources)) {
-                struct held *held = SLIST_FIRST(&client->resources);
-
-                SLIST_REMOVE_HEAD(&client->resources, entry);
-                free(held);
-        }
         syncs_free(&client->syncs);
         fd_close(client->fd);
         free(client->in);
@@ -532,7 +515,9 @@ static int handle_one(struct vtest_client *client)
         if (client->in_size < size)
                 return 0;
 
-        int r = handle(client, header[1], (const uint32_t *)(const void *)(client->in + sizeof(header)), header[0]);
+        client->n = header[0];
+
+        int r = handle(client, header[1], (const uint32_t *)(const void *)(client->in + sizeof(header)));
 
         client->in_size -= size;
         memmove(client->in, client->in + size, client->in_size);

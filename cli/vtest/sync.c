@@ -36,13 +36,11 @@ uint32_t sync_create(struct syncs *syncs, uint64_t value)
         return sync->id;
 }
 
-bool sync_read(const struct syncs *syncs, uint32_t id, uint64_t *value)
+uint64_t sync_read(const struct syncs *syncs, uint32_t id)
 {
         const struct sync *sync = sync_find(syncs, id);
 
-        if (sync)
-                *value = sync->value;
-        return sync;
+        return sync ? sync->value : 0;
 }
 
 /* What a client has thrown away need not be waited for. */

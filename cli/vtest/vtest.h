@@ -48,8 +48,8 @@ struct syncs {
 /* 0: there are too many, or no memory. */
 uint32_t sync_create(struct syncs *syncs, uint64_t value);
 void sync_unref(struct syncs *syncs, uint32_t id);
-/* false: there is none. */
-bool sync_read(const struct syncs *syncs, uint32_t id, uint64_t *value);
+/* 0: there is none, too. */
+uint64_t sync_read(const struct syncs *syncs, uint32_t id);
 /* The waits that this ends are told. */
 void sync_write(struct syncs *syncs, uint32_t id, uint64_t value);
 /* @words: flags, a limit in ms, and three for each point. Returns an eventfd that is readable when it is over, the
