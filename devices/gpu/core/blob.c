@@ -132,20 +132,13 @@ COMMAND_HANDLER(handle_create_blob)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* A blob that can be seen: its bytes are those of the fd, from the start. */
-static bool is_mappable(const struct resource *resource)
-{
-        return !resource->image && resource->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE && resource->blob.fd >= 0 &&
-               (resource->blob.type == GPU_BLOB_SHM || resource->blob.type == GPU_BLOB_DMABUF);
-}
-
 COMMAND_HANDLER(handle_map_blob)
 {
         struct resource *resource = command->resource;
         struct oriel_range range = {.start = le64toh(command->fixed.map_blob.offset)};
         const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-        if (!is_mappable(resource))
+        if (!(resource->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || !gpu_blob_is_file(&resource->blob))
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
         if (resource->mapping || !is_aligned(range.start, page) ||
             !checked_round_up(resource->size, page, &range.size) || !range_within(range, gpu->options.window_size))

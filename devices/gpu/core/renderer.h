@@ -27,6 +27,12 @@ struct gpu_blob {
         size_t memory;     /* of this process's that it takes, of which a driver may have GPU_BLOB_MEMORY_MAX */
 };
 
+/* Its bytes are those of its fd, from the start. */
+static inline bool gpu_blob_is_file(const struct gpu_blob *blob)
+{
+        return blob->fd >= 0 && (blob->type == GPU_BLOB_SHM || blob->type == GPU_BLOB_DMABUF);
+}
+
 struct gpu_blob_request {
         uint32_t resource_id, context_id; /* context 0: none */
         uint32_t mem, flags;              /* VIRTIO_GPU_BLOB_MEM_, VIRTIO_GPU_BLOB_FLAG_ */

@@ -158,12 +158,8 @@ static size_t channel_receive(struct cross_channel *channel, union cross_message
                 .n_ids = htole32(n_fds),
                 .data_size = htole32((uint32_t)n),
         };
-        for (unsigned i = 0; i < n_fds; i++) {
-                cross_item_receive(channel, fds[i], &head->ids[i], &head->types[i], &head->sizes[i]);
-                head->ids[i] = htole32(head->ids[i]);
-                head->types[i] = htole32(head->types[i]);
-                head->sizes[i] = htole32(head->sizes[i]);
-        }
+        for (unsigned i = 0; i < n_fds; i++)
+                cross_item_receive(channel, fds[i], head, i);
         return sizeof(*head) + (size_t)n;
 }
 

@@ -80,8 +80,8 @@ bool cross_channel_release(struct cross_channel *channel, uint64_t *fence);
 
 struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id);
 void cross_item_remove(struct cross_channel *channel, struct cross_item *item);
-/* A descriptor from the compositor, which is taken: the id for the guest, or CROSS_ID_NONE. */
-void cross_item_receive(struct cross_channel *channel, int fd, uint32_t *id, uint32_t *type, uint32_t *size);
+/* A descriptor from the compositor, which is taken: @head, which is zeros there, has it as number @i for the guest. */
+void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i);
 /* A new pipe that the guest reads by @id. Returns the end to write to, the caller's, or a negative errno. */
 int cross_item_new_pipe(struct cross_channel *channel, uint32_t id);
 /* The blob that CREATE_BLOB names by what was received. */

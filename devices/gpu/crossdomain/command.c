@@ -94,10 +94,7 @@ static int fd_to_send(struct cross_channel *channel, uint32_t type, uint32_t id,
         switch (type) {
         case CROSS_ID_BLOB:
                 resource = context_resource(channel->gpu, channel->context_id, id);
-                if (!resource || resource->blob.fd < 0)
-                        return -ENOENT;
-                return resource->blob.type == GPU_BLOB_SHM || resource->blob.type == GPU_BLOB_DMABUF ? resource->blob.fd
-                                                                                                     : -EINVAL;
+                return resource && gpu_blob_is_file(&resource->blob) ? resource->blob.fd : -ENOENT;
         case CROSS_ID_READ_PIPE:
                 *owned = cross_item_new_pipe(channel, id);
                 return *owned;

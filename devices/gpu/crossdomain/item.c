@@ -94,21 +94,23 @@ static uint32_t next_id(struct cross_channel *channel)
         return channel->last_id;
 }
 
-void cross_item_receive(struct cross_channel *channel, int fd, uint32_t *id, uint32_t *type, uint32_t *size)
+void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i)
 {
         struct cross_item *item = cross_item_find(channel, 0);
+        const uint32_t type = item ? item_classify(fd, item) : CROSS_ID_NONE;
 
-        *type = item ? item_classify(fd, item) : CROSS_ID_NONE;
-        if (*type == CROSS_ID_NONE) {
+        if (type == CROSS_ID_NONE) {
                 log_debug(&channel->log, "cross-domain: a descriptor from the compositor is nothing for a guest%s",
                           item ? "" : ": it has too many");
                 fd_close(fd);
                 return;
         }
-        item->id = *id = next_id(channel);
-        item->type = *type;
+        item->id = next_id(channel);
+        item->type = type;
         item->fd = fd;
-        *size = (uint32_t)item->size;
+        head->ids[i] = htole32(item->id);
+        head->types[i] = htole32(type);
+        head->sizes[i] = htole32((uint32_t)item->size);
 }
 
 int cross_item_new_pipe(struct cross_channel *channel, uint32_t id)
