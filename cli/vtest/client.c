@@ -218,8 +218,8 @@ static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *w
                 .resource_id = id,
                 .mem = words[0],
                 .flags = words[1],
-                .size = words[2] | (uint64_t)words[3] << 32,
-                .blob_id = words[4] | (uint64_t)words[5] << 32,
+                .size = vtest_value(words + 2),
+                .blob_id = vtest_value(words + 4),
         };
         int r = gpu_client_create(gpu, &blob);
 
@@ -279,7 +279,7 @@ static int resource_unref(struct vtest_client *client, const uint32_t *words)
 
 static int make_sync(struct vtest_client *client, const uint32_t *words)
 {
-        uint32_t id = sync_create(&client->syncs, words[0] | (uint64_t)words[1] << 32);
+        uint32_t id = sync_create(&client->syncs, vtest_value(words));
 
         return id ? reply(client, VTEST_SYNC_CREATE, &id, 1, -1) : refuse(client, "too many sync objects");
 }
@@ -299,7 +299,7 @@ static int read_sync(struct vtest_client *client, const uint32_t *words)
 
 static int write_sync(struct vtest_client *client, const uint32_t *words)
 {
-        sync_write(&client->syncs, words[0], words[1] | (uint64_t)words[2] << 32);
+        sync_write(&client->syncs, words);
         return 0;
 }
 
@@ -327,11 +327,8 @@ static void fence_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer,
         (void)size;
         if (client)
                 SLIST_REMOVE(&client->submissions, submission, submission, entry);
-        for (uint32_t i = 0; client && i < submission->n; i++) {
-                const uint32_t *point = submission->points + 3 * i;
-
-                sync_write(&client->syncs, point[0], point[1] | (uint64_t)point[2] << 32);
-        }
+        for (uint32_t i = 0; client && i < submission->n; i++)
+                sync_write(&client->syncs, submission->points + (size_t)3 * i);
         free(submission);
 }
 

@@ -8,6 +8,7 @@
 #include "cli/vtest/vtest.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 /* Of one client. */
@@ -49,9 +50,10 @@ static bool is_over(const struct syncs *syncs, const struct sync_wait *wait)
         unsigned reached = 0;
 
         for (unsigned i = 0; i < wait->n; i++) {
-                const struct sync *sync = sync_find(syncs, wait->points[i].id);
+                const uint32_t *point = wait->points + 3 * i;
+                const struct sync *sync = sync_find(syncs, point[0]);
 
-                reached += !sync || sync->value >= wait->points[i].value;
+                reached += !sync || sync->value >= vtest_value(point + 1);
         }
         return wait->any && wait->n > 0 ? reached > 0 : reached == wait->n;
 }
@@ -72,13 +74,13 @@ static void end_waits(struct syncs *syncs)
         }
 }
 
-void sync_write(struct syncs *syncs, uint32_t id, uint64_t value)
+void sync_write(struct syncs *syncs, const uint32_t *point)
 {
-        struct sync *sync = sync_find(syncs, id);
+        struct sync *sync = sync_find(syncs, point[0]);
 
         if (!sync)
                 return;
-        sync->value = value;
+        sync->value = vtest_value(point + 1);
         end_waits(syncs);
 }
 
@@ -102,19 +104,14 @@ int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n)
         if (syncs->n_waits == WAITS_MAX)
                 return -EMFILE;
 
-        const unsigned n_points = (n - 2) / 3;
-        struct sync_wait *wait = calloc(1, sizeof(*wait) + n_points * sizeof(wait->points[0]));
+        const size_t size = (n - 2) * sizeof(*words);
+        struct sync_wait *wait = calloc(1, sizeof(*wait) + size);
 
         if (!wait)
                 return -ENOMEM;
         wait->any = words[0] & 1;
-        wait->n = n_points;
-        for (unsigned i = 0; i < n_points; i++) {
-                const uint32_t *point = words + 2 + 3 * i;
-
-                wait->points[i].id = point[0];
-                wait->points[i].value = point[1] | (uint64_t)point[2] << 32;
-        }
+        wait->n = (n - 2) / 3;
+        memcpy(wait->points, words + 2, size);
         wait->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
         int fd = wait->fd < 0 ? -errno : fd_dup(wait->fd);

@@ -18,6 +18,12 @@ struct vtest {
         int error; /* the device is lost */
 };
 
+/* A value is two numbers, the lower half first. */
+static inline uint64_t vtest_value(const uint32_t *words)
+{
+        return words[0] | (uint64_t)words[1] << 32;
+}
+
 /* ---- sync objects: sync.c ---- */
 
 struct sync {
@@ -32,10 +38,7 @@ struct sync_wait {
         int fd;
         bool any;
         unsigned n;
-        struct {
-                uint32_t id;
-                uint64_t value;
-        } points[];
+        uint32_t points[]; /* three for each */
 };
 
 struct syncs {
@@ -50,8 +53,8 @@ uint32_t sync_create(struct syncs *syncs, uint64_t value);
 void sync_unref(struct syncs *syncs, uint32_t id);
 /* 0: there is none, too. */
 uint64_t sync_read(const struct syncs *syncs, uint32_t id);
-/* The waits that this ends are told. */
-void sync_write(struct syncs *syncs, uint32_t id, uint64_t value);
+/* @point: an id, and a value. The waits that this ends are told. */
+void sync_write(struct syncs *syncs, const uint32_t *point);
 /* @words: flags, a limit in ms, and three for each point. Returns an eventfd that is readable when it is over, the
  * caller's, or a negative errno. */
 int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n);
