@@ -56,19 +56,6 @@ static void mapping_unref(struct mapping *mapping)
         free(mapping);
 }
 
-static struct asked *asked_new(struct mapping *mapping, bool map, const struct origin *origin)
-{
-        struct asked *asked = calloc(1, sizeof(*asked));
-
-        if (asked) {
-                asked->mapping = mapping;
-                asked->map = map;
-                asked->has_origin = origin;
-                asked->origin = origin ? *origin : asked->origin;
-        }
-        return asked;
-}
-
 static uint32_t type_of_error(int error)
 {
         switch (error) {
@@ -84,28 +71,36 @@ static uint32_t type_of_error(int error)
         }
 }
 
-/* Ask the front-end, and remember that. */
-static int ask(struct gpu *gpu, struct asked *asked)
+/* Ask the front-end to map it or to unmap it, and remember that. */
+static int ask(struct gpu *gpu, struct mapping *mapping, bool map, const struct origin *origin)
 {
         const struct gpu_ops *ops = gpu->options.ops;
-        struct mapping *mapping = asked->mapping;
         const struct gpu_blob *blob = &mapping->resource->blob;
-        enum oriel_access access = blob->read_only ? ORIEL_ACCESS_READ : ORIEL_ACCESS_READ_WRITE;
-        int r = asked->map ? ops->map(gpu->options.userdata, mapping->range, blob->fd, access, &asked->ticket)
-                           : ops->unmap(gpu->options.userdata, mapping->range, &asked->ticket);
+        const enum oriel_access access = blob->read_only ? ORIEL_ACCESS_READ : ORIEL_ACCESS_READ_WRITE;
+        _cleanup_(freep) struct asked *asked = calloc(1, sizeof(*asked));
 
-        if (r == 0)
-                TAILQ_INSERT_TAIL(&gpu->asked, asked, entry);
-        return r;
+        if (!asked)
+                return -ENOMEM;
+        *asked = (struct asked){.mapping = mapping, .map = map, .has_origin = origin};
+        if (origin)
+                asked->origin = *origin;
+
+        int r = map ? ops->map(gpu->options.userdata, mapping->range, blob->fd, access, &asked->ticket)
+                    : ops->unmap(gpu->options.userdata, mapping->range, &asked->ticket);
+
+        if (r < 0)
+                return r;
+        TAILQ_INSERT_TAIL(&gpu->asked, asked, entry);
+        (void)steal(asked);
+        return 0;
 }
 
 uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, const struct origin *origin)
 {
         struct gpu *gpu = resource->gpu;
         _cleanup_(freep) struct mapping *mapping = calloc(1, sizeof(*mapping));
-        _cleanup_(freep) struct asked *asked = asked_new(mapping, true, origin);
 
-        if (!mapping || !asked)
+        if (!mapping)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
         *mapping = (struct mapping){resource, range, 2};
 
@@ -119,7 +114,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
         resource->mapping = mapping;
         gpu->n_mappings++;
 
-        int r = ask(gpu, asked);
+        int r = ask(gpu, mapping, true, origin);
 
         if (r < 0) {
                 take_out(mapping);
@@ -127,7 +122,6 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
         }
         resource->references++;
         (void)steal(mapping);
-        (void)steal(asked);
         return 0;
 }
 
@@ -135,14 +129,11 @@ uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin
 {
         struct gpu *gpu = resource->gpu;
         struct mapping *mapping = resource->mapping;
-        _cleanup_(freep) struct asked *asked = asked_new(mapping, false, origin);
 
         take_out(mapping);
         /* What the front-end can't be asked for is as good as done: it is gone, or about to remove everything. */
-        if (asked && ask(gpu, asked) == 0) {
-                (void)steal(asked);
+        if (ask(gpu, mapping, false, origin) == 0)
                 return 0;
-        }
         mapping_unref(mapping);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
