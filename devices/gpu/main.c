@@ -40,7 +40,7 @@ static int open_picture(void)
         if (path && !picture_open)
                 return fail("--screenshot: this oriel-gpu was built without libpng");
 
-        int r = path ? picture_open(path, gpu_command_line.outputs, &picture) : 0;
+        int r = path ? picture_open(path, gpu_command_line.gpu.outputs, &picture) : 0;
 
         return r < 0 ? fail("--screenshot=%s: %s", path, r == -EINVAL ? "it is no regular file" : strerror(-r))
                      : STATUS_SUCCESS;
@@ -117,26 +117,21 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
 /* What shows displays besides a front-end's window. */
 static int start_displays(struct gpu *gpu, const struct daemon_start *start)
 {
+        const struct gpu_options *options = &gpu_command_line.gpu;
         int r = picture ? picture_start(picture, gpu, &start->log) : 0;
 
         /* Its directory is outside, and the process that stays there removes it. */
         if (daemon_options.sandbox.mode != SANDBOX_NONE)
                 socket_file_forget(&vnc_file);
         if (r == 0 && vnc_fd >= 0)
-                r = vnc_new(gpu, fd_take(&vnc_fd), gpu_command_line.width, gpu_command_line.height, &start->log, &vnc);
+                r = vnc_new(gpu, fd_take(&vnc_fd), options->width, options->height, &start->log, &vnc);
         return r;
 }
 
 static int new_device(const struct daemon_start *start, void **out)
 {
         struct gpu_device_options options = {
-                .gpu =
-                        {
-                                .window_size = gpu_command_line.window_size,
-                                .outputs = gpu_command_line.outputs,
-                                .width = gpu_command_line.width,
-                                .height = gpu_command_line.height,
-                        },
+                .gpu = gpu_command_line.gpu,
                 .max_mappings = gpu_command_line.max_mappings,
                 .log = start->log,
                 .dialect = start->dialect,

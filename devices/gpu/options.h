@@ -2,16 +2,14 @@
 #ifndef DEVICES_GPU_OPTIONS_H
 #define DEVICES_GPU_OPTIONS_H
 
+#include "devices/gpu/core/gpu.h"
 #include "program/options.h"
-
-#include <stdint.h>
 
 enum gpu_when { GPU_AUTO, GPU_ON, GPU_OFF };
 
 /* The command line of oriel-gpu. */
 struct gpu_command_line {
-        uint64_t window_size;
-        unsigned outputs;
+        struct gpu_options gpu; /* what of it is the user's to say */
         const char *resolution;
         unsigned max_mappings;
         unsigned venus; /* enum gpu_when */
@@ -20,8 +18,6 @@ struct gpu_command_line {
         const char *wayland;
         const char *screenshot; /* NULL: none */
         const char *vnc;        /* NULL: none */
-
-        unsigned width, height; /* of the resolution */
 };
 
 extern struct gpu_command_line gpu_command_line;

@@ -47,7 +47,6 @@ struct gpu;
 void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, uint64_t fence_id);
 
 struct gpu_renderer {
-        const char *name;
         uint32_t capset_id;
         /* @gpu is for gpu_fence_signalled(), from now on. */
         int (*start)(struct gpu_renderer *renderer, struct gpu *gpu);

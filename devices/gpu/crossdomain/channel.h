@@ -78,7 +78,6 @@ bool cross_channel_release(struct cross_channel *channel, uint64_t *fence);
 
 /* ---- item.c ---- */
 
-struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id);
 void cross_item_remove(struct cross_channel *channel, struct cross_item *item);
 /* A descriptor from the compositor, which is taken: @head, which is zeros there, has it as number @i for the guest. */
 void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i);

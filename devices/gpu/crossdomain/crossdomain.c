@@ -263,7 +263,6 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
         if (!cross)
                 return -ENOMEM;
         cross->renderer = (struct gpu_renderer){
-                .name = "cross-domain",
                 .capset_id = GPU_CAPSET_CROSS_DOMAIN,
                 .start = crossdomain_start,
                 .free = crossdomain_free,

@@ -40,7 +40,7 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(pread64), SYSCA
 enum { FEED_SIZE = 1 << 20 };
 enum { COPIED_MAX = 1 << 20 };
 
-struct cross_item *cross_item_find(struct cross_channel *channel, uint32_t id)
+static struct cross_item *item_find(struct cross_channel *channel, uint32_t id)
 {
         for (unsigned i = 0; i < CROSS_ITEMS_MAX; i++)
                 if (channel->items[i].id == id)
@@ -90,13 +90,13 @@ static uint32_t next_id(struct cross_channel *channel)
                 channel->last_id++;
                 if (channel->last_id <= CROSS_IMAGE_ID || channel->last_id >= CROSS_READ_PIPE_START)
                         channel->last_id = CROSS_IMAGE_ID + 1;
-        } while (cross_item_find(channel, channel->last_id));
+        } while (item_find(channel, channel->last_id));
         return channel->last_id;
 }
 
 void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i)
 {
-        struct cross_item *item = cross_item_find(channel, 0);
+        struct cross_item *item = item_find(channel, 0);
         const uint32_t type = item ? item_classify(fd, item) : CROSS_ID_NONE;
 
         if (type == CROSS_ID_NONE) {
@@ -115,11 +115,11 @@ void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send
 
 int cross_item_new_pipe(struct cross_channel *channel, uint32_t id)
 {
-        struct cross_item *item = cross_item_find(channel, 0);
+        struct cross_item *item = item_find(channel, 0);
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = id};
         int fds[2];
 
-        if (id < CROSS_READ_PIPE_START || cross_item_find(channel, id))
+        if (id < CROSS_READ_PIPE_START || item_find(channel, id))
                 return -EEXIST;
         if (!item)
                 return -ENOSPC;
@@ -153,7 +153,7 @@ static int copy_to_whole_pages(int from, size_t size)
 int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out)
 {
         struct cross_item *item =
-                request->blob_id <= UINT32_MAX ? cross_item_find(channel, (uint32_t)request->blob_id) : NULL;
+                request->blob_id <= UINT32_MAX ? item_find(channel, (uint32_t)request->blob_id) : NULL;
         uint64_t most;
 
         if (!item || item->type != CROSS_ID_BLOB)
@@ -175,7 +175,7 @@ int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_re
 
 size_t cross_item_read(struct cross_channel *channel, uint32_t id, union cross_message *message)
 {
-        struct cross_item *item = cross_item_find(channel, id);
+        struct cross_item *item = item_find(channel, id);
         ssize_t n = item ? read(item->fd, message->read.data, sizeof(message->read.data)) : -1;
 
         if (!item || (n < 0 && (errno == EAGAIN || errno == EINTR)))
@@ -218,7 +218,7 @@ static int item_feed(struct cross_channel *channel, struct cross_item *item, con
 
 int cross_item_write(struct cross_channel *channel, uint32_t id, const void *data, size_t size, bool hang_up)
 {
-        struct cross_item *item = cross_item_find(channel, id);
+        struct cross_item *item = item_find(channel, id);
         int r = 0;
 
         if (!item || item->type != CROSS_ID_WRITE_PIPE || item->hangs_up)
@@ -233,7 +233,7 @@ int cross_item_write(struct cross_channel *channel, uint32_t id, const void *dat
 
 void cross_item_flush(struct cross_channel *channel, uint32_t id)
 {
-        struct cross_item *item = cross_item_find(channel, id);
+        struct cross_item *item = item_find(channel, id);
 
         if (!item || item->pending == 0)
                 return;

@@ -224,7 +224,6 @@ int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **
         venus->log = *log;
         venus->server_fd = server_fd;
         venus->renderer = (struct gpu_renderer){
-                .name = "venus",
                 .capset_id = GPU_CAPSET_VENUS,
                 .start = venus_start,
                 .free = venus_free,

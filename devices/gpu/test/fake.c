@@ -167,7 +167,6 @@ struct gpu_renderer *fake_new(void)
 
         pthread_mutex_init(&fake->lock, NULL);
         fake->renderer = (struct gpu_renderer){
-                .name = "fake",
                 .capset_id = FAKE_CAPSET,
                 .start = fake_start,
                 .free = fake_free,
