@@ -98,7 +98,7 @@ static void take_header(struct command *command, const void *bytes, struct gpu_t
                 .token = token,
                 .flags = le32toh(header.flags),
                 .context_id = le32toh(header.ctx_id),
-                .ring = header.ring_idx,
+                .ring = le32toh(header.flags) & VIRTIO_GPU_FLAG_INFO_RING_IDX ? header.ring_idx : 0,
                 .fence_id = le64toh(header.fence_id),
         };
 }

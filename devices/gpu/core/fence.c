@@ -21,14 +21,9 @@ void answer_begin(void *answer, uint32_t type, const struct origin *origin)
                 header.flags = htole32(origin->flags & (VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX));
                 header.fence_id = htole64(origin->fence_id);
                 header.ctx_id = htole32(origin->context_id);
-                header.ring_idx = origin->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? origin->ring : 0;
+                header.ring_idx = origin->ring;
         }
         memcpy(answer, &header, sizeof(header));
-}
-
-static uint32_t ring_of(const struct origin *origin)
-{
-        return origin->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? origin->ring : 0;
 }
 
 /* Some of the fences. */
@@ -43,8 +38,7 @@ static bool is_one(const struct fence *fence, const struct which *which)
         const struct origin *origin = &fence->origin;
 
         return (which->context_id == 0 || origin->context_id == which->context_id) &&
-               (!which->ring || ring_of(origin) == *which->ring) &&
-               (!which->queue || origin->token.queue == which->queue);
+               (!which->ring || origin->ring == *which->ring) && (!which->queue || origin->token.queue == which->queue);
 }
 
 /* With the list's lock held: the first of them that is @from or behind it. */
@@ -140,7 +134,7 @@ int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer,
         TAILQ_INSERT_TAIL(&gpu->fences.waiting, fence, entry);
         pthread_mutex_unlock(&gpu->fences.lock);
 
-        int r = context->renderer->create_fence(context->renderer, context->id, ring_of(origin), origin->fence_id);
+        int r = context->renderer->create_fence(context->renderer, context->id, origin->ring, origin->fence_id);
 
         /* Done, or one that no renderer will ever signal. */
         if (r != 0 && take_back(gpu, fence))

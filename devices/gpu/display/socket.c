@@ -369,9 +369,8 @@ static void *run(void *userdata)
 static bool is_stream(int fd)
 {
         int type = 0;
-        socklen_t size = sizeof(type);
 
-        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 && type == SOCK_STREAM;
 }
 
 int gpu_socket_new(struct gpu *gpu, const struct oriel_log *log, int fd, struct gpu_socket **out)
