@@ -27,32 +27,16 @@ static unsigned bit_of(const struct gpu *gpu, const struct gpu_renderer *rendere
         return 1U << i;
 }
 
-static struct gpu_blob_request request_for(const struct resource *resource, uint32_t context_id)
-{
-        const struct backing *backing = resource->backing;
-
-        return (struct gpu_blob_request){
-                .resource_id = resource->id,
-                .context_id = context_id,
-                .mem = resource->mem,
-                .flags = resource->flags,
-                .blob_id = resource->blob_id,
-                .size = resource->size,
-                .spans = backing ? backing->spans : NULL,
-                .n_spans = backing ? backing->n : 0,
-        };
-}
-
 int blob_make_known(struct gpu *gpu, struct resource *resource, const struct context *context)
 {
         unsigned bit = bit_of(gpu, context->renderer);
-        struct gpu_blob_request request = request_for(resource, context->id);
         struct gpu_blob blob = {.fd = -1};
 
         if (resource->known_to & bit)
                 return 0;
+        resource->request.context_id = context->id;
 
-        int r = context->renderer->create_blob(context->renderer, &request, &blob);
+        int r = context->renderer->create_blob(context->renderer, &resource->request, &blob);
 
         if (r < 0)
                 return r;
@@ -63,28 +47,21 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
 }
 
 /* What is wrong with it, before anything is made. */
-static uint32_t check(const struct gpu *gpu, const struct command *command,
-                      const struct virtio_gpu_resource_create_blob *create)
+static uint32_t check(const struct gpu *gpu, const struct command *command, const struct gpu_blob_request *request)
 {
-        uint32_t mem = le32toh(create->blob_mem), n = le32toh(create->nr_entries);
+        const uint32_t n = le32toh(command->fixed.create_blob.nr_entries);
+        const bool of_host =
+                request->mem == VIRTIO_GPU_BLOB_MEM_HOST3D || request->mem == VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST;
         const uint32_t flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE | VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE |
                                VIRTIO_GPU_BLOB_FLAG_USE_CROSS_DEVICE;
 
-        if (le64toh(create->size) == 0 || le32toh(create->blob_flags) & ~flags)
+        if (request->size == 0 || request->flags & ~flags || (request->mem != VIRTIO_GPU_BLOB_MEM_GUEST && !of_host))
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        switch (mem) {
-        case VIRTIO_GPU_BLOB_MEM_GUEST:
-                return n > 0 ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        case VIRTIO_GPU_BLOB_MEM_HOST3D:
-        case VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST:
-                if (!(atomic_load(&gpu->features) & ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL)))
-                        return VIRTIO_GPU_RESP_ERR_UNSPEC;
-                if (!command->context)
-                        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
-                return (n > 0) == (mem == VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST) ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        default:
-                return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-        }
+        if (of_host && !(atomic_load(&gpu->features) & ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL)))
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        if (of_host && !command->context)
+                return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+        return (n > 0) == (request->mem != VIRTIO_GPU_BLOB_MEM_HOST3D) ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 }
 
 static uint32_t fill(struct gpu *gpu, const struct command *command, struct resource *resource)
@@ -98,8 +75,10 @@ static uint32_t fill(struct gpu *gpu, const struct command *command, struct reso
                         return type;
                 if (resource->backing->size < resource->size)
                         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+                resource->request.spans = resource->backing->spans;
+                resource->request.n_spans = resource->backing->n;
         }
-        if (resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
+        if (resource->request.mem == VIRTIO_GPU_BLOB_MEM_GUEST)
                 return 0;
 
         int r = blob_make_known(gpu, resource, command->context);
@@ -110,26 +89,29 @@ static uint32_t fill(struct gpu *gpu, const struct command *command, struct reso
 COMMAND_HANDLER(handle_create_blob)
 {
         const struct virtio_gpu_resource_create_blob *create = &command->fixed.create_blob;
+        const struct gpu_blob_request request = {
+                .resource_id = le32toh(create->resource_id),
+                .mem = le32toh(create->blob_mem),
+                .flags = le32toh(create->blob_flags),
+                .blob_id = le64toh(create->blob_id),
+                .size = le64toh(create->size),
+        };
         struct resource *resource;
 
         command->context = context_find(gpu, command->origin.context_id);
 
-        uint32_t type = check(gpu, command, create);
+        uint32_t type = check(gpu, command, &request);
 
         if (type == 0)
-                type = resource_new(gpu, le32toh(create->resource_id), &resource);
+                type = resource_new(gpu, request.resource_id, &resource);
         if (type)
                 return type;
-        resource->mem = le32toh(create->blob_mem);
-        resource->flags = le32toh(create->blob_flags);
-        resource->blob_id = le64toh(create->blob_id);
-        resource->size = le64toh(create->size);
+        resource->request = request;
+        resource->size = request.size;
         type = fill(gpu, command, resource);
-        if (type) {
+        if (type)
                 resource_remove(resource);
-                return type;
-        }
-        return VIRTIO_GPU_RESP_OK_NODATA;
+        return type ? type : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 COMMAND_HANDLER(handle_map_blob)
@@ -138,7 +120,7 @@ COMMAND_HANDLER(handle_map_blob)
         struct oriel_range range = {.start = le64toh(command->fixed.map_blob.offset)};
         const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-        if (!(resource->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || !gpu_blob_is_file(&resource->blob))
+        if (!(resource->request.flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || !gpu_blob_is_file(&resource->blob))
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
         if (resource->mapping || !is_aligned(range.start, page) ||
             !checked_round_up(resource->size, page, &range.size) || !range_within(range, gpu->options.window_size))

@@ -196,7 +196,7 @@ COMMAND_HANDLER(handle_ctx_attach_resource)
 
         int r = 0;
 
-        if (resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
+        if (resource->request.mem == VIRTIO_GPU_BLOB_MEM_GUEST)
                 r = blob_make_known(gpu, resource, command->context);
         if (r == 0)
                 r = attached_add(gpu, command->context, resource);

@@ -58,8 +58,7 @@ struct resource {
         uint64_t size;
 
         /* Of a blob. */
-        uint32_t mem, flags;
-        uint64_t blob_id;
+        struct gpu_blob_request request;
         struct gpu_blob blob;
         unsigned known_to;       /* renderers, by their bit */
         struct mapping *mapping; /* NULL: it is not mapped */

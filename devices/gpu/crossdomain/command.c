@@ -40,7 +40,7 @@ static const struct backing *find_ring(struct cross_channel *channel, uint32_t i
 {
         const struct resource *resource = context_resource(channel->gpu, channel->context_id, id);
 
-        return resource && resource->mem == VIRTIO_GPU_BLOB_MEM_GUEST && resource->size >= CROSS_RING_SIZE
+        return resource && resource->request.mem == VIRTIO_GPU_BLOB_MEM_GUEST && resource->size >= CROSS_RING_SIZE
                        ? resource->backing
                        : NULL;
 }
