@@ -18,21 +18,11 @@ static uint32_t type_of(int error)
                        : VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
-static unsigned bit_of(const struct gpu *gpu, const struct gpu_renderer *renderer)
-{
-        unsigned i = 0;
-
-        while (gpu->options.renderers[i] != renderer)
-                i++;
-        return 1U << i;
-}
-
 int blob_make_known(struct gpu *gpu, struct resource *resource, const struct context *context)
 {
-        unsigned bit = bit_of(gpu, context->renderer);
         struct gpu_blob blob = {.fd = -1};
 
-        if (resource->known_to & bit)
+        if (resource->known_to & context->renderer->bit)
                 return 0;
         resource->request.context_id = context->id;
 
@@ -40,7 +30,7 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
 
         if (r < 0)
                 return r;
-        resource->known_to |= bit;
+        resource->known_to |= context->renderer->bit;
         resource->blob = blob;
         gpu->blob_memory += blob.memory;
         return gpu->blob_memory > GPU_BLOB_MEMORY_MAX ? -ENOMEM : 0;

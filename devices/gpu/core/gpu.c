@@ -38,8 +38,10 @@ int gpu_new(const struct gpu_options *options, struct gpu **out)
         pthread_mutex_init(&gpu->config_lock, NULL);
         pthread_mutex_init(&gpu->fences.lock, NULL);
         pthread_cond_init(&gpu->fences.fewer, NULL);
-        for (; r == 0 && n < GPU_RENDERERS_MAX && options->renderers[n]; n++)
+        for (; r == 0 && n < GPU_RENDERERS_MAX && options->renderers[n]; n++) {
+                options->renderers[n]->bit = 1U << n;
                 r = options->renderers[n]->start(options->renderers[n], gpu);
+        }
         if (r < 0)
                 return r;
         gpu->n_renderers = n;

@@ -48,6 +48,7 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
 
 struct gpu_renderer {
         uint32_t capset_id;
+        unsigned bit; /* the gpu's, for what its renderers know */
         /* @gpu is for gpu_fence_signalled(), from now on. */
         int (*start)(struct gpu_renderer *renderer, struct gpu *gpu);
         void (*free)(struct gpu_renderer *renderer);

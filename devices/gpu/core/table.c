@@ -51,7 +51,7 @@ static void destroy_blob(struct resource *resource)
         struct gpu *gpu = resource->gpu;
 
         for (unsigned i = 0; i < gpu->n_renderers; i++)
-                if (resource->known_to & 1U << i)
+                if (resource->known_to & gpu->options.renderers[i]->bit)
                         gpu->options.renderers[i]->destroy_blob(gpu->options.renderers[i], resource->id);
         fd_close(resource->blob.fd);
         gpu->blob_memory -= resource->blob.memory;
