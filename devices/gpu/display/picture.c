@@ -195,7 +195,7 @@ int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_l
 
 void picture_take(struct picture *picture)
 {
-        eventfd_write(picture->order_fd, 1);
+        fd_event_wake(picture->order_fd);
 }
 
 void picture_free(struct picture *picture)
@@ -203,7 +203,7 @@ void picture_free(struct picture *picture)
         if (!picture)
                 return;
         picture->end = true;
-        eventfd_write(picture->order_fd, 1);
+        fd_event_wake(picture->order_fd);
         if (picture->gpu)
                 pthread_join(picture->thread, NULL);
         fd_close_all(picture->files, picture->outputs);

@@ -45,7 +45,7 @@ static void note_set(void *userdata, unsigned output, const struct gpu_frame *fr
         note->height = frame ? frame->height : 0;
         note->damage = (struct gpu_rect){0, 0, note->width, note->height};
         pthread_mutex_unlock(&viewer->lock);
-        eventfd_write(viewer->wake_fd, 1);
+        fd_event_wake(viewer->wake_fd);
 }
 
 static void note_update(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
@@ -57,7 +57,7 @@ static void note_update(void *userdata, unsigned output, const struct gpu_frame 
         pthread_mutex_lock(&viewer->lock);
         *damage = rect_union(*damage, rect);
         pthread_mutex_unlock(&viewer->lock);
-        eventfd_write(viewer->wake_fd, 1);
+        fd_event_wake(viewer->wake_fd);
 }
 
 static void note_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
@@ -73,7 +73,7 @@ static void note_cursor(void *userdata, unsigned output, const struct gpu_cursor
                 note->cursor.pixels = note->cursor_pixels;
         }
         pthread_mutex_unlock(&viewer->lock);
-        eventfd_write(viewer->wake_fd, 1);
+        fd_event_wake(viewer->wake_fd);
 }
 
 static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
@@ -85,7 +85,7 @@ static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
         viewer->outputs[output].cursor.x = x;
         viewer->outputs[output].cursor.y = y;
         pthread_mutex_unlock(&viewer->lock);
-        eventfd_write(viewer->wake_fd, 1);
+        fd_event_wake(viewer->wake_fd);
 }
 
 /* Whoever has it answer no more answers what waits then. */
@@ -96,7 +96,7 @@ static bool note_question(void *userdata)
         if (!viewer->answers)
                 return false;
         viewer->asked = true;
-        eventfd_write(viewer->wake_fd, 1);
+        fd_event_wake(viewer->wake_fd);
         return true;
 }
 
@@ -151,7 +151,7 @@ void viewer_stop(struct viewer *viewer)
         gpu_remove_sink(viewer->gpu, &viewer->sink);
         viewer->end = true;
         if (viewer->started) {
-                eventfd_write(viewer->wake_fd, 1);
+                fd_event_wake(viewer->wake_fd);
                 pthread_join(viewer->thread, NULL);
         }
         pthread_mutex_destroy(&viewer->lock);
