@@ -179,7 +179,8 @@ class Gpu(Case):
             open(os.path.join(nodes, name), "w").close()
         # Devices, with no right to make any; the second one by its name under by-path.
         os.symlink(os.path.join(nodes, "renderD129"), self.path("by-path"))
-        for user in [], ["--map-user=1000", "--map-group=1000"]:
+        # A process of ThreadSanitizer has threads from the start, and so can't make a user namespace.
+        for user in [[], ["--map-user=1000", "--map-group=1000"]][:2 if SANDBOX == "on" else 1]:
             gpu = self.start("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"echo there; "
                              f"mount --bind /dev/null {nodes}/renderD128 && mount --bind /dev/zero {nodes}/renderD129 && "
                              f"exec {'unshare --user ' + ' '.join(user) if user else ''} {ORIEL_GPU} --socket-path {self.socket} "
