@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUTPUTS = 2, RESOURCES = 4, SIDE_MAX = 700, MEMORY_SIZE = 4 * SIDE_MAX * SIDE_MAX, SOON_MS = 2000 };
+enum { OUTPUTS = 2, RESOURCES = 4, SIDE_MAX = 700, MEMORY_SIZE = 4 * SIDE_MAX * SIDE_MAX, SOON_MS = 15000 };
 enum {
         GET_PROTOCOL_FEATURES = 1,
         SET_PROTOCOL_FEATURES,
