@@ -4,11 +4,9 @@
  * into the library's screen, and lets the library send that and read what clients say. Keys and pointers are ignored;
  * for those there is virtio-input.
  *
- * The library waits for a client that reads or writes slowly, as long as something moves every five seconds, and the
- * other clients with it; the gpu does not, as only notes are left to the viewer. Hence clients are served in turns, the
- * others being on hold, and a second thread shuts down the socket of a client whose turn is too long, if there are
- * others. When the device ends, all clients' sockets are shut down. Of a Unix socket that is full select(2) does not
- * tell that: there the library finds out after five seconds more.
+ * In a write the library waits for a client that does not read, for five seconds and more, and the other clients with
+ * it; the gpu does not, as only notes are left to the viewer. When the device ends, all clients' sockets are shut down,
+ * so that it waits for the first of them alone: select(2) does not tell that of a Unix socket which is full.
  *
  * The library uses select(2), so a connection whose descriptor is too large for that is closed at once. Clients that
  * had the library scale the screen are closed when it gets another size, as the scaled one does not. */
@@ -16,11 +14,9 @@
 #include "devices/gpu/display/vnc.h"
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/syscalls.h"
-#include "base/thread.h"
 #include "devices/gpu/display/viewer.h"
 #include "program/report.h"
 
@@ -49,7 +45,7 @@ SYSCALL_ROWS syscalls_used[] = {
 #endif
 };
 
-enum { CLIENTS_MAX = 8, CLIENT_WAIT_MS = 5000, ACCEPT_PAUSE_MS = 100, WATCH_MS = 1000 };
+enum { CLIENTS_MAX = 8, CLIENT_WAIT_MS = 5000, ACCEPT_PAUSE_MS = 100 };
 
 struct vnc {
         struct viewer viewer;
@@ -59,14 +55,9 @@ struct vnc {
         rfbScreenInfoPtr screen;
         uint32_t *pixels; /* the screen's: bytes of red, green, blue and nothing */
         struct viewer_output note;
-        pthread_t watcher;
-        bool watched; /* there is a watcher */
 
-        pthread_mutex_t lock;   /* of what follows */
-        pthread_cond_t changed; /* end, or there is a client */
+        pthread_mutex_t lock; /* of what follows */
         bool end;
-        int turn; /* the slot of the client that is served; -1: none */
-        int64_t turn_began_ms;
         /* Of each client's socket, a duplicate: the library closes its own when it likes. -1: none. */
         int kept[CLIENTS_MAX];
 };
@@ -140,83 +131,6 @@ int vnc_listen(const char *address, struct socket_file *file)
         return r;
 }
 
-/* ---- turns ---- */
-
-static void set_turn(struct vnc *vnc, int slot)
-{
-        pthread_mutex_lock(&vnc->lock);
-        vnc->turn = slot;
-        vnc->turn_began_ms = now_ms();
-        pthread_mutex_unlock(&vnc->lock);
-}
-
-static void hold_others(struct vnc *vnc, const int *kept)
-{
-        rfbClientIteratorPtr clients = rfbGetClientIterator(vnc->screen);
-        rfbClientPtr client;
-
-        while ((client = rfbClientIteratorNext(clients)))
-                client->onHold = client->clientData == kept ? FALSE : TRUE;
-        rfbReleaseClientIterator(clients);
-}
-
-/* The thread alone changes kept, and so may read it without the lock, here and where it waits. */
-static void serve_clients(struct vnc *vnc)
-{
-        for (int slot = 0; slot < CLIENTS_MAX; slot++)
-                if (vnc->kept[slot] >= 0) {
-                        hold_others(vnc, &vnc->kept[slot]);
-                        set_turn(vnc, slot);
-                        rfbProcessEvents(vnc->screen, 0);
-                        set_turn(vnc, -1);
-                }
-}
-
-static unsigned count_clients(const struct vnc *vnc)
-{
-        unsigned n = 0;
-
-        for (unsigned i = 0; i < CLIENTS_MAX; i++)
-                n += vnc->kept[i] >= 0;
-        return n;
-}
-
-static bool others_wait(const struct vnc *vnc)
-{
-        struct pollfd fd = {.fd = vnc->listener, .events = POLLIN};
-
-        return count_clients(vnc) > 1 || poll(&fd, 1, 0) > 0;
-}
-
-static void end_long_turn(struct vnc *vnc)
-{
-        if (vnc->turn < 0 || vnc->kept[vnc->turn] < 0 || now_ms() - vnc->turn_began_ms < CLIENT_WAIT_MS ||
-            !others_wait(vnc))
-                return;
-        log_within(&vnc->lines, &vnc->log, ORIEL_LOG_WARNING, "VNC: a client that holds up others is closed");
-        shutdown(vnc->kept[vnc->turn], SHUT_RDWR);
-        vnc->turn = -1;
-}
-
-static void *watch_turns(void *userdata)
-{
-        struct vnc *vnc = userdata;
-
-        pthread_mutex_lock(&vnc->lock);
-        while (!vnc->end) {
-                const int64_t next_ms = now_ms() + WATCH_MS;
-                const struct timespec next = {.tv_sec = next_ms / 1000, .tv_nsec = next_ms % 1000 * 1000000};
-
-                if (count_clients(vnc) > 0)
-                        pthread_cond_timedwait(&vnc->changed, &vnc->lock, &next);
-                else
-                        pthread_cond_wait(&vnc->changed, &vnc->lock);
-                end_long_turn(vnc);
-        }
-        pthread_mutex_unlock(&vnc->lock);
-        return NULL;
-}
-
 /* ---- the screen ---- */
 
 static void close_scaled(struct vnc *vnc)
@@ -244,7 +158,7 @@ static int set_size(struct vnc *vnc, uint32_t width, uint32_t height)
                 return -ENOMEM;
         close_scaled(vnc);
         /* The library counts those that were closed until it has seen them again, and would scale for them. */
-        serve_clients(vnc);
+        rfbProcessEvents(vnc->screen, 0);
         vnc->pixels = pixels;
         rfbNewFramebuffer(vnc->screen, (char *)pixels, (int)width, (int)height, 8, 3, 4);
         free(before);
@@ -320,7 +234,6 @@ static int take_slot(struct vnc *vnc, int fd)
                         slot = i;
         if (slot >= 0 && (vnc->kept[slot] = fd_dup(fd)) < 0)
                 slot = vnc->kept[slot] = -1;
-        pthread_cond_signal(&vnc->changed);
         pthread_mutex_unlock(&vnc->lock);
         return slot;
 }
@@ -342,11 +255,8 @@ static void add_client(struct vnc *vnc)
         }
 
         /* It takes the socket, also where no client comes of it. */
-        set_turn(vnc, slot);
-
         rfbClientPtr client = rfbNewClient(vnc->screen, fd);
 
-        set_turn(vnc, -1);
         if (!client) {
                 release_slot(vnc, (unsigned)slot);
                 return;
@@ -358,6 +268,7 @@ static void add_client(struct vnc *vnc)
 
 /* ---- the thread ---- */
 
+/* The thread alone changes kept, and so may read it without the lock. */
 static void await_something(struct vnc *vnc, bool *accepts)
 {
         struct pollfd fds[2 + CLIENTS_MAX] = {{.fd = vnc->viewer.wake_fd, .events = POLLIN},
@@ -382,7 +293,7 @@ static void *run(void *userdata)
                         show_note(vnc, &vnc->note);
                 if (accepts)
                         add_client(vnc);
-                serve_clients(vnc);
+                rfbProcessEvents(vnc->screen, 0);
         }
         return NULL;
 }
@@ -424,18 +335,6 @@ static int make_screen(struct vnc *vnc, uint32_t width, uint32_t height)
         return set_size(vnc, width, height);
 }
 
-/* The watcher's waits are on the clock of now_ms(). */
-static void init_locks(struct vnc *vnc)
-{
-        pthread_condattr_t attributes;
-
-        pthread_mutex_init(&vnc->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&vnc->changed, &attributes);
-        pthread_condattr_destroy(&attributes);
-}
-
 int vnc_new(struct gpu *gpu, int listener, uint32_t width, uint32_t height, const struct oriel_log *log,
             struct vnc **out)
 {
@@ -447,15 +346,11 @@ int vnc_new(struct gpu *gpu, int listener, uint32_t width, uint32_t height, cons
         }
         vnc->log = *log;
         vnc->listener = listener;
-        vnc->turn = -1;
         memset(vnc->kept, 0xff, sizeof(vnc->kept));
-        init_locks(vnc);
+        pthread_mutex_init(&vnc->lock, NULL);
 
         int r = make_screen(vnc, width, height);
 
-        if (r == 0)
-                r = thread_start(&vnc->watcher, watch_turns, vnc);
-        vnc->watched = r == 0;
         if (r == 0)
                 r = viewer_start(&vnc->viewer, gpu, false, run, vnc);
         if (r < 0)
@@ -474,10 +369,7 @@ void vnc_free(struct vnc *vnc)
         for (unsigned i = 0; i < CLIENTS_MAX; i++)
                 if (vnc->kept[i] >= 0)
                         shutdown(vnc->kept[i], SHUT_RDWR);
-        pthread_cond_signal(&vnc->changed);
         pthread_mutex_unlock(&vnc->lock);
-        if (vnc->watched)
-                pthread_join(vnc->watcher, NULL);
         viewer_stop(&vnc->viewer);
         if (vnc->screen) {
                 rfbShutdownServer(vnc->screen, TRUE);
@@ -485,7 +377,6 @@ void vnc_free(struct vnc *vnc)
         }
         fd_close(vnc->listener);
         free(vnc->pixels);
-        pthread_cond_destroy(&vnc->changed);
         pthread_mutex_destroy(&vnc->lock);
         free(vnc);
 }
