@@ -21,13 +21,17 @@ int helper_start(void (*run)(const void *what, int fd), const void *what)
 
         if (pid == 0) {
                 /* The one that started it is not the one that goes on. */
-                if (fork() == 0)
+                pid = fork();
+                if (pid == 0)
                         run(what, theirs);
-                _exit(0);
+                _exit(pid < 0);
         }
         if (pid < 0)
                 return -errno;
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+
+        int status = 0;
+
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
                 ;
-        return fd_take(&ours);
+        return status == 0 ? fd_take(&ours) : -EAGAIN;
 }

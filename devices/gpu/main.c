@@ -64,8 +64,9 @@ static int find_node(char **out)
         *out = path ? realpath(path, NULL) : NULL;
         if (path && !*out)
                 return fail("--render-node: %s: %s", path, strerror(errno));
-        if (path && (stat(*out, &st) < 0 || !S_ISCHR(st.st_mode)))
-                return fail("--render-node: %s: it is no device, such as /dev/dri/renderD128", path);
+        /* What else is in its directory, as in /dev, would be hidden too. */
+        if (path && (stat(*out, &st) < 0 || !S_ISCHR(st.st_mode) || !strstr(*out + 1, "/renderD")))
+                return fail("--render-node: %s: it is no render node, such as /dev/dri/renderD128", path);
         return STATUS_SUCCESS;
 }
 
@@ -83,10 +84,14 @@ static int start_server(void)
                 return gpu_command_line.venus == GPU_AUTO
                                ? STATUS_SUCCESS
                                : fail("Venus: this oriel-gpu was built without libvirglrenderer");
-        server_fd = venus_start_server(gpu_command_line.render_server, node);
-        if (server_fd >= 0 || (gpu_command_line.venus == GPU_AUTO && server_fd == -ENOENT))
+
+        const bool asked_for = gpu_command_line.venus == GPU_ON || node;
+        bool of_node;
+
+        server_fd = venus_start_server(gpu_command_line.render_server, node, &of_node);
+        if (server_fd >= 0 || (server_fd == -ENOENT && !asked_for))
                 return STATUS_SUCCESS;
-        if (node)
+        if (of_node)
                 return fail("--render-node: no namespace with %s alone: %s (that takes root, or user namespaces)", node,
                             strerror(-server_fd));
         return fail("the render server %s: %s (its package is virgl-server; --venus=off does without)",

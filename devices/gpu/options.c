@@ -48,6 +48,8 @@ int gpu_check_options(void)
 
         if (gpu->window_size == 0 || !is_aligned(gpu->window_size, (uint64_t)sysconf(_SC_PAGESIZE)))
                 return daemon_usage("--window: a size in whole pages, such as 4G");
+        if (line->venus == GPU_OFF && line->render_node)
+                return daemon_usage("--render-node: with --venus=off nothing renders");
         if (gpu->outputs == 0 && (line->screenshot || line->vnc))
                 gpu->outputs = 1;
         if (gpu->outputs > GPU_OUTPUTS_MAX)

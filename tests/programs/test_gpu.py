@@ -140,7 +140,8 @@ class Gpu(Case):
         self.assertEqual(descriptor["type"], said["type"])
         for wrong in ([], ["--socket-path=x", "--fd=3"], ["--socket-path=x", "--window=100"], ["--socket-path=x", "--window=0"],
                       ["--socket-path=x", "--outputs=17"], ["--socket-path=x", "--resolution=800"],
-                      ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--resolution=4294967297x800"], ["--socket-path=x", "--venus=maybe"], ["--socket-path=x", "more"]):
+                      ["--socket-path=x", "--resolution=0x1"], ["--socket-path=x", "--resolution=4294967297x800"], ["--socket-path=x", "--venus=maybe"],
+                      ["--socket-path=x", "--venus=off", "--render-node=/dev/dri/renderD128"], ["--socket-path=x", "more"]):
             result = run(ORIEL_GPU, *wrong)
             self.assertEqual(result.returncode, 2, wrong)
             self.assertIn("see oriel-gpu --help", result.stderr)
@@ -166,7 +167,7 @@ class Gpu(Case):
 
     def test_render_node(self):
         """Of several GPUs' nodes the render server sees one; as any user."""
-        for wrong in self.path("none"), self.folder, __file__:
+        for wrong in self.path("none"), self.folder, __file__, "/dev/null":
             result = run(ORIEL_GPU, "--socket-path", self.socket, "--venus=on", "--render-node", wrong)
             self.assertEqual(result.returncode, 1, result.stderr)
             self.assertRegex(result.stderr, f"^oriel: --render-node: {re.escape(wrong)}: [^\n]*\n$")
@@ -192,11 +193,21 @@ class Gpu(Case):
                 self.assertEqual(file.read(), "renderD129\n1:5\n")
             os.unlink(seen)
             self.end(gpu)
-        result = run("unshare", "--user", "--map-root-user", "setpriv", "--bounding-set=-all",
-                     "--inh-caps=-all", "--no-new-privs", ORIEL_GPU, "--socket-path", self.socket, "--venus=on",
-                     "--render-server", server, "--render-node", "/dev/null")
-        self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr, "^oriel: --render-node: no namespace with /dev/null alone: [^\n]*\n$")
+        node, bad = f"{nodes}/renderD129", self.path("bad")
+        with open(bad, "w") as file:
+            file.write("#!/no/such/interpreter\n")
+        os.chmod(bad, 0o755)
+        # Without root's rights, where there may be no user namespace more; and programs that can't be run.
+        for before, render_server, words in [
+                ("echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all", server,
+                 f"--render-node: no namespace with {node} alone: "),
+                ("exec", self.path("none"), f"the render server {self.path('none')}: No such file or directory "),
+                ("exec", bad, f"the render server {bad}: Exec format error ")]:
+            result = run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+                         f"mount --bind /dev/zero {node} && {before} {ORIEL_GPU} --socket-path {self.socket} "
+                         f"--render-node {node} --render-server {render_server}")
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertRegex(result.stderr, f"^oriel: {words}[^\n]*\n$")
 
     def test_venus(self):
         if why := why_no_venus():

@@ -24,7 +24,12 @@
 
 struct server {
         const char *path, *node;
-        int failed_fd; /* gets an errno, unless the program runs */
+        int failed_fd; /* gets a failure, unless the program runs */
+};
+
+struct failure {
+        int error; /* a negative errno */
+        bool of_node;
 };
 
 static int write_file(const char *path, const char *text)
@@ -39,13 +44,16 @@ static int unshare_mounts(void)
 {
         const unsigned uid = geteuid(), gid = getegid();
         char users[64], groups[64];
-        int r = unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) < 0 ? -errno : 0;
 
-        if (r < 0 || uid == 0)
-                return r;
+        if (unshare(CLONE_NEWNS) == 0)
+                return 0;
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+                return -errno;
         snprintf(users, sizeof(users), "%u %u 1", uid, uid);
         snprintf(groups, sizeof(groups), "%u %u 1", gid, gid);
-        r = write_file("/proc/self/setgroups", "deny");
+
+        int r = write_file("/proc/self/setgroups", "deny");
+
         if (r == 0)
                 r = write_file("/proc/self/uid_map", users);
         return r < 0 ? r : write_file("/proc/self/gid_map", groups);
@@ -79,24 +87,43 @@ static int hide_other_nodes(const char *node)
 static void run_server(const void *what, int fd)
 {
         const struct server *server = what;
-        int r = server->node ? hide_other_nodes(server->node) : 0;
+        struct failure failure = {server->node ? hide_other_nodes(server->node) : 0, true};
         char number[16];
 
         snprintf(number, sizeof(number), "%d", fd);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         signal(SIGPIPE, SIG_DFL);
-        if (r == 0 && fcntl(fd, F_SETFD, 0) == 0)
-                execl(server->path, server->path, "--socket-fd", number, (char *)NULL);
-        r = r < 0 ? r : -errno;
-        (void)!write(server->failed_fd, &r, sizeof(r));
+        if (failure.error == 0) {
+                if (fcntl(fd, F_SETFD, 0) == 0)
+                        execl(server->path, server->path, "--socket-fd", number, (char *)NULL);
+                /* The program is there: what is to interpret it is not. */
+                failure = (struct failure){errno == ENOENT ? -ENOEXEC : -errno, false};
+        }
+        (void)!write(server->failed_fd, &failure, sizeof(failure));
         _exit(127);
 }
 
-int venus_start_server(const char *path, const char *node)
+/* 0: the program runs. */
+static int read_failure(int fd, bool *of_node)
+{
+        struct failure failure;
+        ssize_t n;
+
+        do
+                n = read(fd, &failure, sizeof(failure));
+        while (n < 0 && errno == EINTR);
+        if (n == 0)
+                return 0;
+        *of_node = n == sizeof(failure) && failure.of_node;
+        return n == sizeof(failure) ? failure.error : -EIO;
+}
+
+int venus_start_server(const char *path, const char *node, bool *of_node)
 {
         struct server server = {path ? path : SERVER, node, -1};
-        int ends[2], failure = 0;
+        int ends[2];
 
+        *of_node = false;
         if (access(server.path, X_OK) < 0 || pipe2(ends, O_CLOEXEC) < 0)
                 return -errno;
         server.failed_fd = ends[1];
@@ -104,10 +131,11 @@ int venus_start_server(const char *path, const char *node)
         int fd = helper_start(run_server, &server);
 
         fd_close(ends[1]);
-        if (fd >= 0 && read(ends[0], &failure, sizeof(failure)) == sizeof(failure)) {
-                fd_close(fd);
-                fd = failure;
-        }
+
+        int r = fd < 0 ? fd : read_failure(ends[0], of_node);
+
         fd_close(ends[0]);
-        return fd;
+        if (r < 0)
+                fd_close(fd);
+        return r < 0 ? r : fd;
 }
