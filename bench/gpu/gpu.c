@@ -38,7 +38,7 @@ struct gpu_bench {
         uint32_t live;
         int floor;
         double ns[STEPS][SAMPLES], whole_ns[SAMPLES], floor_ns[SAMPLES];
-        double linux_ns[SAMPLES / BLOCK], many_ns[SAMPLES / BLOCK];
+        double linux_ns[SAMPLES], many_ns[SAMPLES / BLOCK];
         unsigned wrong; /* answers that were errors */
 };
 
@@ -203,15 +203,15 @@ static int send_all(struct gpu_bench *bench, int (*send)(struct gpu_bench *bench
         return r < 0 ? r : collect_all(bench);
 }
 
-/* As Linux does it for each one: create and map go together, and what ends a blob is waited for by nobody. Each one has
- * a name and a place of its own, as there. */
+/* As Linux does it for each one: create and map go together, and what ends a blob is not waited for before the next one
+ * begins. Each one has a name and a place of its own, as there. */
 static int measure_linux(struct gpu_bench *bench, double *ns)
 {
-        const int64_t begun = now_ns();
         int r = 0;
 
         for (uint32_t i = 0; r == 0 && i < BLOCK; i++) {
                 const uint32_t id = bench->live + 1 + i;
+                const int64_t begun = now_ns();
 
                 r = send_begin(bench, id);
                 if (r == 0)
@@ -222,11 +222,9 @@ static int measure_linux(struct gpu_bench *bench, double *ns)
                         r = send_end(bench, id);
                 if (r == 0)
                         r = gpu_client_kick(bench->gpu);
+                ns[i] = (double)(now_ns() - begun);
         }
-        if (r == 0)
-                r = collect_all(bench);
-        *ns = (double)(now_ns() - begun) / BLOCK;
-        return r;
+        return r < 0 ? r : collect_all(bench);
 }
 
 static int measure_many(struct gpu_bench *bench, double *ns)
@@ -258,7 +256,7 @@ static int measure_row(struct gpu_bench *bench, unsigned live, struct gpu_result
                 if (r == 0)
                         r = i / BLOCK % 2 ? measure_one(bench, i) : measure_floor(bench, &bench->floor_ns[i]);
                 if (r == 0 && i % BLOCK == 0)
-                        r = measure_linux(bench, &bench->linux_ns[i / BLOCK]);
+                        r = measure_linux(bench, &bench->linux_ns[i]);
                 if (r == 0 && i % BLOCK == 0)
                         r = measure_many(bench, &bench->many_ns[i / BLOCK]);
         }
@@ -268,7 +266,7 @@ static int measure_row(struct gpu_bench *bench, unsigned live, struct gpu_result
                 result->us[step] = median(bench->ns[step], samples) / 1000;
         result->floor_us = median(bench->floor_ns, samples) / 1000;
         result->way_us[WHOLE] = median(bench->whole_ns, samples) / 1000;
-        result->way_us[AS_LINUX] = median(bench->linux_ns, samples / BLOCK) / 1000;
+        result->way_us[AS_LINUX] = median(bench->linux_ns, samples) / 1000;
         result->way_us[TOGETHER] = median(bench->many_ns, samples / BLOCK) / 1000;
         return 0;
 }
@@ -343,30 +341,47 @@ static pid_t start_gpu(int *socket)
 {
         static const char *const arguments[] = {"--venus=on", NULL};
         cpu_set_t before;
+        const bool known = sched_getaffinity(0, sizeof(before), &before) == 0;
 
-        sched_getaffinity(0, sizeof(before), &before);
         bind_cpu(!bench_options.one_cpu);
 
         pid_t pid = spawn_with_socket("oriel-gpu", arguments, socket);
 
-        sched_setaffinity(0, sizeof(before), &before);
+        if (known)
+                sched_setaffinity(0, sizeof(before), &before);
         bind_cpu(false);
         return pid;
+}
+
+/* As many as the render server's descriptors are enough for: a blob has two of them. The last has fewer blobs, if need
+ * be. */
+static unsigned count_rows(void)
+{
+        struct rlimit limit;
+        unsigned n = bench_options.quick ? 1 : ROWS;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return n;
+
+        const uint64_t most = limit.rlim_max < 1000 ? 0 : (limit.rlim_max - 1000) / 2;
+
+        for (unsigned i = 0; i < ROWS; i++)
+                if (live_counts[i] > most)
+                        live_counts[i] = (unsigned)(most / 1000 * 1000);
+        while (n > 1 && live_counts[n - 1] <= live_counts[n - 2])
+                n--;
+        return n;
 }
 
 int bench_gpu(void)
 {
         static struct gpu_bench bench;
-        const unsigned n = bench_options.quick ? 1 : ROWS;
-        struct rlimit limit;
+        const unsigned n = count_rows();
         struct gpu_result results[ROWS] = {{{0}}};
         int socket = -1;
         pid_t floor = start_server(serve_files, &bench.floor, !bench_options.one_cpu);
         pid_t gpu = start_gpu(&socket);
 
-        /* A blob is two descriptors of the render server's. */
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < 21000)
-                live_counts[ROWS - 1] = 9000;
         if (floor < 0 || gpu < 0)
                 return fail("oriel-gpu: %s", strerror(-(gpu < 0 ? gpu : floor)));
 

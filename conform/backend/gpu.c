@@ -206,6 +206,25 @@ static enum verdict answers(struct trial *trial, const char *what, uint32_t type
         return type == due ? PASSED : fails(trial, "%s: answer 0x%x instead of 0x%x", what, type, due);
 }
 
+/* What it asks for on the way is served. */
+static enum answer reset(struct gpu *gpu)
+{
+        struct back_end *b = gpu->b;
+        const bool acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
+        struct message request;
+        enum answer answer = CLOSED;
+
+        wire_init(&request, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0);
+        if (!acks)
+                return back_ask(b, &request);
+        request.header.flags |= ORIEL_FLAG_NEED_REPLY;
+        if (wire_send(b->main.fd, &request, b->timeout_ms) == 0)
+                answer = serve_until_answered(gpu, true);
+        return answer == DONE ? back_take(b, oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_RESET_DEVICE),
+                                          ORIEL_FRONTEND_RESET_DEVICE, b->timeout_ms)
+                              : answer;
+}
+
 /* ---- a device that runs, with two blobs ---- */
 
 static enum verdict bring_up(struct trial *trial, struct gpu *gpu)
@@ -254,6 +273,10 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
         gpu->window = b->reply.payload.shmem_config.sizes[SHMID];
         if (gpu->window < 2 * PLACE)
                 return skips(trial, "region %d has %" PRIu64 " bytes", SHMID, gpu->window);
+        /* What an earlier connection has left, where the back-end keeps it. */
+        if (back_has(b, ORIEL_PROTOCOL_F_RESET_DEVICE))
+                MUST(trial, "RESET_DEVICE", reset(gpu), ACCEPTED);
+        gpu->n_live = 0;
         gpu->ring = back_ring(b, 0);
         MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
 
@@ -278,6 +301,8 @@ static enum verdict with_gpu(struct trial *trial)
                 return skips(trial, "not said to be a GPU: --virtio-id=%d", VIRTIO_ID_GPU);
         if ((b->features & FEATURES) != FEATURES)
                 return skips(trial, "VIRGL, RESOURCE_BLOB or CONTEXT_INIT is not offered");
+        if (!back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return skips(trial, "REPLY_ACK is not offered: it does not learn when a mapping is there");
         b->device_features = FEATURES;
         channel_init(&gpu.back, b->back);
         gpu.events = events_open();
@@ -393,25 +418,6 @@ static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
                 if (refuses(trial, gpu, 1, offsets[i]) != PASSED)
                         return FAILED;
         return map_one(trial, gpu);
-}
-
-/* What it asks for on the way is served. */
-static enum answer reset(struct gpu *gpu)
-{
-        struct back_end *b = gpu->b;
-        const bool acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
-        struct message request;
-        enum answer answer = CLOSED;
-
-        wire_init(&request, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0);
-        if (!acks)
-                return back_ask(b, &request);
-        request.header.flags |= ORIEL_FLAG_NEED_REPLY;
-        if (wire_send(b->main.fd, &request, b->timeout_ms) == 0)
-                answer = serve_until_answered(gpu, true);
-        return answer == DONE ? back_take(b, oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_RESET_DEVICE),
-                                          ORIEL_FRONTEND_RESET_DEVICE, b->timeout_ms)
-                              : answer;
 }
 
 static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)

@@ -124,6 +124,12 @@ class Conform(Case):
     def test_wrong_gpus(self):
         self.check_faults("gpu", GPU_FAULTS)
 
+    def test_other_gpus(self):
+        """One that keeps contexts until a reset is right, and one that can't learn of a mapping is not tried."""
+        for habit, verdict in ("keeps-contexts", "ok"), ("no-acks", "skip"):
+            verdicts, output = self.wrong_peer("gpu", habit, "gpu-*")
+            self.assertEqual(set(verdicts.values()), {verdict}, output)
+
     def test_wrong_frontends(self):
         self.check_faults("frontend", FRONTEND_FAULTS)
 

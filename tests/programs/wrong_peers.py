@@ -115,13 +115,14 @@ class Backend:
 class Gpu(Backend):
     """A virtio-gpu with Venus's blobs of host memory, and only the commands for them."""
     FEATURES = Backend.FEATURES | 1 << 0 | 1 << 3 | 1 << 4
-    PROTOCOL = Backend.PROTOCOL | 1 << 13
+    PROTOCOL = (Backend.PROTOCOL | 1 << 13) & ~(1 << 3 if FAULT == "no-acks" else 0)
     WINDOW = 1 << 28
     OK, OK_CAPSET_INFO, OK_MAP_INFO, ERROR = 0x1100, 0x1102, 0x1106, 0x1200
 
     def __init__(self):
         super().__init__()
-        self.blobs, self.mapped, self.back, self.kick, self.calls, self.memory, self.rings = {}, {}, None, None, None, None, None
+        self.context, self.blobs, self.mapped = False, {}, {}
+        self.back = self.kick = self.calls = self.memory = self.rings = None
 
     def answer(self, request, payload, fds):
         if request == 44:
@@ -140,7 +141,7 @@ class Gpu(Backend):
         if request == 11:
             self.kick = None
         if request == 34 and FAULT != "remembers":
-            self.blobs, self.mapped = {}, {}
+            self.context, self.blobs, self.mapped = False, {}, {}
         return super().answer(request, payload, fds)
 
     def ask(self, request, at, fds=()):
@@ -167,6 +168,10 @@ class Gpu(Backend):
         header = lambda answer: struct.pack("<I20x", answer)
         if kind == 0x108:
             return header(self.OK_CAPSET_INFO) + struct.pack("<IIII", 4, 0, 160, 0)
+        if kind == 0x200:
+            if self.context and FAULT == "keeps-contexts":
+                return header(self.ERROR)
+            self.context = True
         if kind == 0x10c:
             if words[0] in self.blobs:
                 return header(self.ERROR)
@@ -202,7 +207,8 @@ class Gpu(Backend):
             self.run_ring()
 
     def serve(self, connection):
-        self.__init__()
+        if FAULT != "keeps-contexts":
+            self.__init__()
         super().serve(connection)
 
 

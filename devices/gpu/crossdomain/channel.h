@@ -78,6 +78,9 @@ bool cross_channel_release(struct cross_channel *channel, uint64_t *fence);
 
 /* ---- item.c ---- */
 
+/* Memory of the host for a guest to draw in and the compositor to map, in whole pages: neither can make it shorter for
+ * the other. The caller's, or -ENOMEM. */
+int cross_memory_new(uint64_t size);
 void cross_item_remove(struct cross_channel *channel, struct cross_item *item);
 /* A descriptor from the compositor, which is taken: @head, which is zeros there, has it as number @i for the guest. */
 void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i);

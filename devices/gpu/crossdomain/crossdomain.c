@@ -19,15 +19,12 @@
 #include "devices/gpu/crossdomain/channel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(epoll_wait), SYSCALL(epoll_create1),
-              SYSCALL(epoll_ctl), SYSCALL(eventfd2), SYSCALL_FCNTL(F_ADD_SEALS));
+USES_SYSCALLS(SYSCALL(epoll_wait), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(eventfd2));
 
 /* Each takes a thousand bytes, and descriptors: as many clients as one desk has. */
 enum { CHANNELS_MAX = 256 };
@@ -181,19 +178,16 @@ static int crossdomain_submit(struct gpu_renderer *renderer, uint32_t context_id
         return crossdomain_unlock(cross, cross_submit(find_channel(cross, context_id), &cross->broker, commands, size));
 }
 
-/* Of the host's memory, which the guest draws in and the compositor maps: neither can make it shorter for the other. */
 static int image_new(const struct gpu_blob_request *request, struct gpu_blob *out)
 {
-        _cleanup_(fd_closep) int fd = memfd_create("oriel-gpu-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        const off_t size = (off_t)((request->size + CROSS_PAGE - 1) & ~(uint64_t)(CROSS_PAGE - 1));
+        _cleanup_(fd_closep) int fd = request->size > CROSS_IMAGE_MAX ? -1 : cross_memory_new(request->size);
 
-        if (request->size > CROSS_IMAGE_MAX || fd < 0 || ftruncate(fd, size) < 0 ||
-            fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        if (fd < 0)
                 return -ENOMEM;
         *out = (struct gpu_blob){.fd = fd_take(&fd),
                                  .type = GPU_BLOB_SHM,
                                  .map_info = VIRTIO_GPU_MAP_CACHE_CACHED,
-                                 .memory = (size_t)size};
+                                 .memory = request->size};
         return 0;
 }
 

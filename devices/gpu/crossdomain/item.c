@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(pread64), SYSCALL(pipe2), SYSCALL(splice),
-              SYSCALL(epoll_ctl), SYSCALL(fstatfs), SYSCALL_FCNTL(F_SETPIPE_SZ));
+              SYSCALL(epoll_ctl), SYSCALL(fstatfs), SYSCALL_FCNTL(F_SETPIPE_SZ), SYSCALL_FCNTL(F_ADD_SEALS));
 
 #ifndef DMA_BUF_MAGIC
 #define DMA_BUF_MAGIC 0x444d4142
@@ -135,18 +135,25 @@ int cross_item_new_pipe(struct cross_channel *channel, uint32_t id)
         return fds[1];
 }
 
+int cross_memory_new(uint64_t size)
+{
+        _cleanup_(fd_closep) int fd = memfd_create("oriel-gpu-wayland", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        const off_t whole = (off_t)((size + CROSS_PAGE - 1) & ~(uint64_t)(CROSS_PAGE - 1));
+
+        if (fd < 0 || ftruncate(fd, whole) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+                return -ENOMEM;
+        return fd_take(&fd);
+}
+
 /* QEMU maps no page of which a file has only a part, and guests map whole ones. What compositors send of such sizes,
  * keymaps and tables of formats, stays as it is: the guest gets a copy. */
 static int copy_to_whole_pages(int from, size_t size)
 {
         _cleanup_(freep) void *bytes = malloc(size);
-        const off_t whole = (off_t)((size + CROSS_PAGE - 1) / CROSS_PAGE * CROSS_PAGE);
-        _cleanup_(fd_closep) int fd = memfd_create("oriel-gpu-copy", MFD_CLOEXEC);
+        _cleanup_(fd_closep) int fd = cross_memory_new(size);
         ssize_t n = bytes ? pread(from, bytes, size, 0) : -1;
 
-        if (fd < 0 || n < 0 || ftruncate(fd, whole) < 0 || write(fd, bytes, (size_t)n) != n)
-                return -ENOMEM;
-        return fd_take(&fd);
+        return fd < 0 || n < 0 || write(fd, bytes, (size_t)n) != n ? -ENOMEM : fd_take(&fd);
 }
 
 /* Linux asks for whole pages: the last one of a file may end in it. */
