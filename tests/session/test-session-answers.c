@@ -311,7 +311,7 @@ static void test_callbacks_beside_waits(void **state)
         struct call waits = {0}, call = {0};
         struct device device;
         pthread_t thread;
-        uint64_t ticket;
+        uint64_t ticket = 0;
 
         (void)state;
         device_open(&device, 0, 0);

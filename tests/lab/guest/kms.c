@@ -134,7 +134,7 @@ static bool is_connected(uint32_t id)
 /* The first connector that something is connected to, and the CRTC of the same place. */
 static void open_card(void)
 {
-        uint32_t connectors[IDS_MAX], crtcs[IDS_MAX];
+        uint32_t connectors[IDS_MAX] = {0}, crtcs[IDS_MAX] = {0};
         struct drm_mode_card_res resources = {
                 .connector_id_ptr = (uintptr_t)connectors,
                 .count_connectors = IDS_MAX,
