@@ -93,8 +93,6 @@ static void world_begin(void)
         struct oriel_memory *empty;
         int ends[2];
 
-        if (world.gpu)
-                return;
         signal(SIGPIPE, SIG_IGN);
         world.host = calloc(1, MEMORY_SIZE);
         need(world.host);
@@ -106,6 +104,15 @@ static void world_begin(void)
         need(crossdomain_new(ends[0], &options.renderers[0]) == 0);
         need(gpu_new(&options, &world.gpu) == 0);
         gpu_set_features(world.gpu, gpu_features(world.gpu));
+}
+
+static void world_end(void)
+{
+        need(gpu_count(world.gpu).resources == 0 && gpu_count(world.gpu).fences == 0);
+        gpu_free(world.gpu);
+        fd_close(world.broker);
+        oriel_memory_unref(world.memory);
+        free(world.host);
 }
 
 /* ---- the guest ---- */
@@ -451,6 +458,26 @@ static void offer_connection(struct input *input, uint32_t context)
         }
 }
 
+static void rare(struct input *input, uint32_t context)
+{
+        const struct virtio_gpu_get_capset_info info = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO},
+                                                        .capset_index = take_choice(input, 2)};
+        const struct virtio_gpu_get_capset capset = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET},
+                                                     .capset_id = GPU_CAPSET_CROSS_DOMAIN};
+        const uint8_t what = take_byte(input);
+
+        if (what > 200) {
+                world.clients[context] = fd_close(world.clients[context]);
+        } else if (what > 150) {
+                gpu_settle(world.gpu, &world, 0);
+        } else if (what > 140) {
+                command(&info, sizeof(info), "", 0);
+                command(&capset, sizeof(capset), "", 0);
+        } else {
+                poll_once(context, 5);
+        }
+}
+
 static void step(struct input *input)
 {
         uint32_t context = take_byte(input);
@@ -485,10 +512,7 @@ static void step(struct input *input)
                 use_kept(input);
                 break;
         case 8:
-                if (take_byte(input) > 200)
-                        world.clients[context] = fd_close(world.clients[context]);
-                else
-                        poll_once(context, 5);
+                rare(input, context);
                 break;
         default:
                 submit_command(input, context);
@@ -510,15 +534,14 @@ static unsigned count_fds(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct input input = {data, size};
-        static unsigned fds;
+        unsigned fds;
 
+        fds = count_fds();
         world_begin();
         for (unsigned i = 0; i < CONTEXTS; i++) {
                 world.clients[i] = -1;
                 world.begun[i] = false;
         }
-        fds = count_fds();
-        memset(world.host, 0, MEMORY_SIZE);
         offer_connection(&input, 0);
         for (unsigned i = 0; i < 60 && input.size > 0; i++)
                 step(&input);
@@ -526,7 +549,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fd_close_all(world.clients, CONTEXTS);
         fd_close_all(world.kept, world.n_kept);
         world.n_kept = 0;
+        world_end();
         need(count_fds() == fds);
-        need(gpu_count(world.gpu).resources == 0 && gpu_count(world.gpu).fences == 0);
         return 0;
 }

@@ -95,6 +95,11 @@ static void mark_dirty(void *userdata, struct oriel_range guest)
         need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
 }
 
+static void config_changed(void *userdata)
+{
+        (void)userdata;
+}
+
 static const struct gpu_ops ops = {
         .memory = give_memory,
         .map = ask_map,
@@ -102,6 +107,7 @@ static const struct gpu_ops ops = {
         .wait = wait_ticket,
         .complete = complete,
         .mark_dirty = mark_dirty,
+        .config_changed = config_changed,
 };
 
 /* Each pixel is looked at, so that a sanitizer sees what is not there. */
@@ -128,7 +134,56 @@ static void look_at_cursor(void *userdata, unsigned output, const struct gpu_cur
                 world.shown += cursor->pixels[i];
 }
 
-static const struct gpu_sink sink = {.set = look_at_all, .update = look_at, .set_cursor = look_at_cursor};
+/* Where it will answer, gpu_set_displays() comes some time, or the end. */
+static bool will_answer(void *userdata)
+{
+        (void)userdata;
+        return take_byte(world.input) & 1;
+}
+
+static const struct gpu_sink sink = {
+        .set = look_at_all, .update = look_at, .set_cursor = look_at_cursor, .ask = will_answer};
+
+/* ---- whoever shows the outputs, and the configuration space ---- */
+
+static void set_displays(void)
+{
+        struct gpu_display displays[GPU_OUTPUTS_MAX] = {{0}};
+
+        for (unsigned i = 0; i < 2; i++) {
+                displays[i] = (struct gpu_display){.enabled = take_byte(world.input) & 1,
+                                                   .width = 1 + take_byte(world.input) * 4U,
+                                                   .height = 1 + take_byte(world.input) * 4U,
+                                                   .edid_size = take_byte(world.input) & 1 ? 128 : 0};
+        }
+        gpu_set_displays(world.gpu, take_byte(world.input) & 1 ? displays : NULL);
+}
+
+static void use_config(void)
+{
+        uint8_t bytes[64] = {take_byte(world.input)};
+        const struct oriel_range range = {take_number(world.input), take_number(world.input) % sizeof(bytes)};
+
+        if (take_byte(world.input) & 1)
+                gpu_set_config(world.gpu, range, bytes);
+        else
+                gpu_get_config(world.gpu, range, bytes);
+}
+
+static void copy_output(void)
+{
+        static uint32_t pixels[64 * 64];
+        const struct gpu_rect rect = {(uint32_t)take_number(world.input), (uint32_t)take_number(world.input),
+                                      1 + take_byte(world.input) % 64U, 1 + take_byte(world.input) % 64U};
+
+        gpu_copy_output(world.gpu, take_byte(world.input) & 1, rect, pixels, 64);
+}
+
+static void look_elsewhere(void)
+{
+        gpu_remove_sink(world.gpu, &sink);
+        need(gpu_add_sink(world.gpu, &sink) == 0);
+}
 
 /* ---- commands ---- */
 
@@ -231,6 +286,8 @@ static void ask(void)
 
 static void do_other(uint8_t choice)
 {
+        static void (*const shows[])(void) = {set_displays, use_config, copy_output, look_elsewhere};
+
         switch (choice % 8) {
         case 0:
                 gpu_reset(world.gpu);
@@ -243,6 +300,9 @@ static void do_other(uint8_t choice)
                 break;
         case 3:
                 gpu_settle(world.gpu, &world, 0);
+                break;
+        case 4:
+                shows[take_byte(world.input) % ARRAY_SIZE(shows)]();
                 break;
         default:
                 fake_signal(world.fake, choice >> 3 & 3, choice >> 5 & 1, take_byte(world.input) & 3);
