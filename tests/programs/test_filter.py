@@ -46,8 +46,10 @@ def calls_after_filter(path):
             thread, _, rest = line.strip().partition(" ")
             rest = rest.strip()
             if rest.endswith("<unfinished ...>"):
+                # What came of it stands in another line.
                 begun[thread] = rest[:-len("<unfinished ...>")]
-            elif match := re.match(r"<\.\.\. \w+ resumed>(.*)", rest):
+                continue
+            if match := re.match(r"<\.\.\. \w+ resumed>(.*)", rest):
                 rest = begun.pop(thread, "") + match[1]
             if match := re.match(r"(?:v?fork|clone3?)\((.*)= (\d+)$", rest):
                 made = match[2]
