@@ -10,9 +10,8 @@
 #include "devices/gpu/core/gpu.h"
 #include "devices/gpu/crossdomain/channel.h"
 #include "devices/gpu/crossdomain/crossdomain.h"
-#include "fuzz/input.h"
+#include "fuzz/gpu-guest.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,8 +28,7 @@ enum { CONTEXTS = 3, KEPT = 64, RINGS_AT = 0x1000 };
 
 static struct {
         struct gpu *gpu;
-        struct oriel_memory *memory;
-        uint8_t *host;
+        struct gpu_guest guest;
         int broker;            /* the end that the daemon does not have */
         int clients[CONTEXTS]; /* the compositor's ends */
         bool begun[CONTEXTS];  /* it has a connection, so that it does not ask for one: nobody would answer */
@@ -41,29 +39,6 @@ static struct {
 } world;
 
 /* ---- the device ---- */
-
-static struct oriel_memory *world_memory(void *userdata)
-{
-        (void)userdata;
-        return oriel_memory_ref(world.memory);
-}
-
-static int world_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
-{
-        (void)userdata;
-        (void)range;
-        (void)ticket;
-        need(fd >= 0 && access != ORIEL_ACCESS_NONE);
-        return -ENOSPC;
-}
-
-static int world_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
-{
-        (void)userdata;
-        (void)range;
-        (void)ticket;
-        return -ENOTCONN;
-}
 
 static void world_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
 {
@@ -80,25 +55,19 @@ static void world_mark_dirty(void *userdata, struct oriel_range guest)
         need(guest.start >= RINGS_AT && guest.start + guest.size <= MEMORY_SIZE);
 }
 
-static const struct gpu_ops ops = {.memory = world_memory,
-                                   .map = world_map,
-                                   .unmap = world_unmap,
+static const struct gpu_ops ops = {.memory = gpu_guest_memory,
+                                   .map = gpu_guest_map,
+                                   .unmap = gpu_guest_unmap,
                                    .complete = world_complete,
                                    .mark_dirty = world_mark_dirty};
 
 static void world_begin(void)
 {
-        const struct oriel_memory_region region = {0, MEMORY_SIZE, 0, 0};
-        struct gpu_options options = {.ops = &ops, .window_size = 1 << 30};
-        struct oriel_memory *empty;
+        struct gpu_options options = {.ops = &ops, .userdata = &world.guest, .window_size = 1 << 30};
         int ends[2];
 
         signal(SIGPIPE, SIG_IGN);
-        world.host = calloc(1, MEMORY_SIZE);
-        need(world.host);
-        need(oriel_memory_new(1, 0, &empty) == 0);
-        need(oriel_memory_add_mapped(empty, &region, world.host, ORIEL_ACCESS_READ_WRITE, &world.memory) == 0);
-        oriel_memory_unref(empty);
+        gpu_guest_open(&world.guest, MEMORY_SIZE);
         need(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
         world.broker = ends[1];
         need(crossdomain_new(ends[0], &options.renderers[0]) == 0);
@@ -111,8 +80,7 @@ static void world_end(void)
         need(gpu_count(world.gpu).resources == 0 && gpu_count(world.gpu).fences == 0);
         gpu_free(world.gpu);
         fd_close(world.broker);
-        oriel_memory_unref(world.memory);
-        free(world.host);
+        gpu_guest_close(&world.guest);
 }
 
 /* ---- the guest ---- */
@@ -275,7 +243,7 @@ static void submit_command(struct input *input, uint32_t context)
 static void check_ring(uint32_t context)
 {
         const union cross_message *message =
-                (void *)(world.host + RINGS_AT + (context * CROSS_RINGS + CROSS_CHANNEL_RING) * CROSS_RING_SIZE);
+                (void *)(world.guest.host + RINGS_AT + (context * CROSS_RINGS + CROSS_CHANNEL_RING) * CROSS_RING_SIZE);
 
         /* The context has ended, or has no channel: then it has nothing to wait for. */
         if (message->receive.head.header.command == 0)
@@ -517,18 +485,6 @@ static void step(struct input *input)
         default:
                 submit_command(input, context);
         }
-}
-
-static unsigned count_fds(void)
-{
-        DIR *dir = opendir("/proc/self/fd");
-        unsigned n = 0;
-
-        need(dir);
-        while (readdir(dir))
-                n++;
-        closedir(dir);
-        return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

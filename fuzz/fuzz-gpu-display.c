@@ -7,9 +7,9 @@
 #include "base/fd.h"
 #include "devices/gpu/core/gpu.h"
 #include "devices/gpu/display/socket.h"
-#include "fuzz/input.h"
+#include "devices/gpu/display/wire.h"
+#include "fuzz/gpu-guest.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <linux/virtio_gpu.h>
 #include <poll.h>
@@ -17,56 +17,16 @@
 #include <unistd.h>
 
 enum { OUTPUTS = 2, RESOURCES = 4, SIDE_MAX = 700, MEMORY_SIZE = 4 * SIDE_MAX * SIDE_MAX, SOON_MS = 15000 };
-enum {
-        GET_PROTOCOL_FEATURES = 1,
-        SET_PROTOCOL_FEATURES,
-        GET_DISPLAY_INFO,
-        CURSOR_POS,
-        CURSOR_POS_HIDE,
-        CURSOR_UPDATE,
-        SCANOUT,
-        UPDATE,
-        GET_EDID = 11,
-};
-
-struct header {
-        uint32_t request, flags, size;
-};
 
 static struct {
         struct gpu *gpu;
-        struct oriel_memory *memory;
-        uint8_t *host;
+        struct gpu_guest guest;
         int fd;       /* the front-end's end; -1: closed */
         uint32_t due; /* the question that waits for an answer; 0: none */
         uint32_t width[OUTPUTS], height[OUTPUTS];
 } world;
 
 /* ---- the device ---- */
-
-static struct oriel_memory *world_memory(void *userdata)
-{
-        (void)userdata;
-        return oriel_memory_ref(world.memory);
-}
-
-static int world_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
-{
-        (void)userdata;
-        (void)range;
-        (void)fd;
-        (void)access;
-        (void)ticket;
-        return -ENOSPC;
-}
-
-static int world_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
-{
-        (void)userdata;
-        (void)range;
-        (void)ticket;
-        return -ENOTCONN;
-}
 
 static void world_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
 {
@@ -81,26 +41,24 @@ static void world_config_changed(void *userdata)
         (void)userdata;
 }
 
-static const struct gpu_ops ops = {.memory = world_memory,
-                                   .map = world_map,
-                                   .unmap = world_unmap,
+static const struct gpu_ops ops = {.memory = gpu_guest_memory,
+                                   .map = gpu_guest_map,
+                                   .unmap = gpu_guest_unmap,
                                    .complete = world_complete,
                                    .config_changed = world_config_changed};
 
 static void world_begin(void)
 {
-        const struct oriel_memory_region region = {0, MEMORY_SIZE, 0, 0};
-        const struct gpu_options options = {
-                .ops = &ops, .window_size = 1 << 30, .outputs = OUTPUTS, .width = 64, .height = 48};
-        struct oriel_memory *empty;
+        const struct gpu_options options = {.ops = &ops,
+                                            .userdata = &world.guest,
+                                            .window_size = 1 << 30,
+                                            .outputs = OUTPUTS,
+                                            .width = 64,
+                                            .height = 48};
 
         if (world.gpu)
                 return;
-        world.host = calloc(1, MEMORY_SIZE);
-        need(world.host);
-        need(oriel_memory_new(1, 0, &empty) == 0);
-        need(oriel_memory_add_mapped(empty, &region, world.host, ORIEL_ACCESS_READ_WRITE, &world.memory) == 0);
-        oriel_memory_unref(empty);
+        gpu_guest_open(&world.guest, MEMORY_SIZE);
         need(gpu_new(&options, &world.gpu) == 0);
         gpu_set_features(world.gpu, gpu_features(world.gpu));
 }
@@ -215,7 +173,7 @@ static struct virtio_gpu_rect take_display(struct input *input)
 static void answer(struct input *input)
 {
         struct {
-                struct header header;
+                struct display_header header;
                 union {
                         uint64_t features;
                         struct virtio_gpu_resp_display_info info;
@@ -279,7 +237,7 @@ static bool read_whole(void *data, size_t size)
         return true;
 }
 
-static void check(const struct header *header, const uint32_t *words)
+static void check(const struct display_header *header, const uint32_t *words)
 {
         const uint32_t output = words[0], size = header->size;
 
@@ -324,7 +282,7 @@ static void hear(int ms)
 {
         static uint32_t words[(5 + (1 << 18) + GPU_SIDE_MAX)];
         struct pollfd readable = {.fd = world.fd, .events = POLLIN};
-        struct header header;
+        struct display_header header;
 
         while (world.fd >= 0 && poll(&readable, 1, ms) == 1) {
                 if (!read_whole(&header, sizeof(header)) ||
@@ -354,18 +312,6 @@ static void step(struct input *input)
         } else if (world.fd >= 0) {
                 hang_up();
         }
-}
-
-static unsigned count_fds(void)
-{
-        DIR *dir = opendir("/proc/self/fd");
-        unsigned n = 0;
-
-        need(dir);
-        while (readdir(dir))
-                n++;
-        closedir(dir);
-        return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

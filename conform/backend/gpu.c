@@ -101,6 +101,11 @@ static enum answer serve(struct gpu *gpu)
 
         if (answer != DONE)
                 return answer;
+        if (request->header.size != sizeof(request->payload.mmap)) {
+                complain(&gpu->b->why, "request %u with %u bytes of payload", request->header.request,
+                         request->header.size);
+                return BROKEN;
+        }
         if (request->header.request == ORIEL_BACKEND_SHMEM_MAP)
                 result = !note_map(gpu, request);
         else if (request->header.request == ORIEL_BACKEND_SHMEM_UNMAP)
@@ -301,8 +306,8 @@ static enum verdict with_gpu(struct trial *trial)
                 return skips(trial, "not said to be a GPU: --virtio-id=%d", VIRTIO_ID_GPU);
         if ((b->features & FEATURES) != FEATURES)
                 return skips(trial, "VIRGL, RESOURCE_BLOB or CONTEXT_INIT is not offered");
-        if (!back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK))
-                return skips(trial, "REPLY_ACK is not offered: it does not learn when a mapping is there");
+        if (!back_has(b, ORIEL_PROTOCOL_F_SHMEM_MAP) || !back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK) || b->back < 0)
+                return skips(trial, "SHMEM_MAP, BACKEND_REQ or REPLY_ACK is not offered");
         b->device_features = FEATURES;
         channel_init(&gpu.back, b->back);
         gpu.events = events_open();

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The back-end's requests, served as they come: SHMEM_MAP and SHMEM_UNMAP, a changed configuration space,
+ * notifications of vrings, IOTLB misses, shared objects. A handler's result is the acknowledgement, where one is asked
+ * for.
+ *
+ * What the owner of the front-end is to do because of a request, struct consequence, waits until no call of the
+ * front-end is under way: an owner may then call the front-end again. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"

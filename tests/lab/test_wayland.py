@@ -10,7 +10,7 @@ from png import read_png
 ORIEL_GPU = os.path.join(BUILD, "oriel-gpu")
 CLIENT = os.path.join(BUILD, "tests/peers/wayland-client")
 # The same program for a guest, by Linux's driver: from the top of the tree, and what they include.
-SOURCES = ["tests/peers/wayland-client.c", "tests/lab/guest/wayland-guest-drm.c", "program/report.c", "program/printable.c"]
+SOURCES = ["tests/peers/wayland-client.c", "tests/peers/wayland-messages.c", "tests/lab/guest/wayland-guest-drm.c", "program/report.c", "program/printable.c"]
 HEADERS = ["tests/peers/wayland-guest.h", "devices/gpu/crossdomain/wire.h", "program/report.h", "program/printable.h",
            "src/base/cleanup.h", "src/base/log.h", "include/oriel/log.h"]
 WIDTH, HEIGHT = 640, 480

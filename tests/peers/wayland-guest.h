@@ -25,10 +25,20 @@ int guest_open(struct guest *guest, const char *path);
 void guest_close(struct guest *guest); /* also after a failure */
 
 int guest_await(struct guest *guest);
+/* What the functions of wayland-messages.c stand on: a command on the ring of queries, and the gpu's number of a
+ * resource, 0 where there is none. */
+int guest_submit(struct guest *guest, const void *command, uint32_t size);
+uint32_t guest_resource(const struct guest *guest, uint32_t id);
+
+/* ---- wayland-messages.c ---- */
+
 /* @n things go along: resources, or pipes to read from. */
 int guest_send(struct guest *guest, const void *data, size_t size, const uint32_t *ids, const uint32_t *types,
                unsigned n);
 int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t size, bool hang_up);
+
+/* ---- memory ---- */
+
 /* An image as resource @id, at the start of the window. */
 int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height);
 /* What was received as @blob_id, as resource @id, at @offset of the window. */

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The QMP server: it accepts clients, takes each one's commands one after the other, and sends events to all that have
+ * negotiated. What a command does is in control.c and query.c, a client's buffers in client.c. One epoll instance
+ * watches the listener and the clients; its owner calls qmp_dispatch() when that is readable. */
+
 #include "vmm/control/qmp.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The host's end of the guest's console: the standard input and output, or a pseudo-terminal. A vcpu only puts its
+ * bytes into a buffer; the main thread writes them, and reads what is typed, when the descriptors are ready. */
+
 #include "vmm/platform/console.h"
 
 #include "base/cleanup.h"

@@ -49,7 +49,7 @@ static struct fence *find(struct fence *from, const struct which *which)
         return from;
 }
 
-/* Complete those in their order, up to @last; NULL: all. */
+/* Complete those in their order, up to @last; NULL: all. With the list's lock, which is not held meanwhile. */
 static void complete_those(struct gpu *gpu, const struct which *which, const struct fence *last)
 {
         struct fence_list done = TAILQ_HEAD_INITIALIZER(done);

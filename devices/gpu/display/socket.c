@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "devices/gpu/display/viewer.h"
+#include "devices/gpu/display/wire.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -28,27 +29,9 @@
 
 USES_SYSCALLS(SYSCALL(sendto), SYSCALL(recvfrom), SYSCALL(poll), SYSCALL(getsockopt));
 
-enum request {
-        NOTHING,
-        GET_PROTOCOL_FEATURES,
-        SET_PROTOCOL_FEATURES,
-        GET_DISPLAY_INFO,
-        CURSOR_POS,
-        CURSOR_POS_HIDE,
-        CURSOR_UPDATE,
-        SCANOUT,
-        UPDATE,
-        GET_EDID = 11,
-};
-#define FEATURE_EDID UINT64_C(1)
-#define FLAG_REPLY   4
-
 /* Of pixels, in one message: a front-end reads each whole. */
 enum { BAND_MAX = 1 << 20 };
 
-struct header {
-        uint32_t request, flags, size;
-};
 /* Numbers are in this machine's byte order, and so are pixels. */
 struct update {
         uint32_t output, x, y, width, height;
@@ -57,13 +40,13 @@ struct cursor_update {
         uint32_t output, x, y, hot_x, hot_y;
         uint32_t pixels[GPU_CURSOR_SIZE * GPU_CURSOR_SIZE];
 };
-_Static_assert(sizeof(struct header) == 12 && sizeof(struct update) == 20 &&
+_Static_assert(sizeof(struct display_header) == 12 && sizeof(struct update) == 20 &&
                        sizeof(struct cursor_update) == 20 + GPU_CURSOR_SIZE * GPU_CURSOR_SIZE * 4,
                "no padding");
 
 /* The largest payload is the EDID's. */
 struct answer {
-        struct header header;
+        struct display_header header;
         uint8_t payload[sizeof(struct virtio_gpu_resp_edid)];
 };
 
@@ -78,7 +61,7 @@ struct gpu_socket {
         size_t out_size, out_at; /* equal: none */
         struct answer in;        /* that comes */
         size_t in_at;
-        enum request due; /* what the answer that is to come is to; NOTHING: none is */
+        enum display_request due; /* what the answer that is to come is to; NOTHING: none is */
         uint64_t features;
         bool features_due; /* the front-end is to be told of them */
         unsigned edid_of;  /* the output whose EDID is asked for next */
@@ -91,9 +74,9 @@ struct gpu_socket {
 /* ---- messages ---- */
 
 /* Room for @size bytes behind the header, which is written; at most BAND_MAX and a line's. */
-static void *message_begin(struct gpu_socket *socket, enum request request, size_t size)
+static void *message_begin(struct gpu_socket *socket, enum display_request request, size_t size)
 {
-        const struct header header = {request, 0, (uint32_t)size};
+        const struct display_header header = {request, 0, (uint32_t)size};
         uint8_t *room = realloc(socket->out, sizeof(header) + size);
 
         if (!room)
@@ -105,7 +88,7 @@ static void *message_begin(struct gpu_socket *socket, enum request request, size
         return room + sizeof(header);
 }
 
-static void send_payload(struct gpu_socket *socket, enum request request, const void *payload, size_t size)
+static void send_payload(struct gpu_socket *socket, enum display_request request, const void *payload, size_t size)
 {
         void *room = message_begin(socket, request, size);
 
@@ -113,7 +96,7 @@ static void send_payload(struct gpu_socket *socket, enum request request, const 
                 memcpy(room, payload, size);
 }
 
-static void send_question(struct gpu_socket *socket, enum request request, const void *payload, size_t size)
+static void send_question(struct gpu_socket *socket, enum display_request request, const void *payload, size_t size)
 {
         send_payload(socket, request, payload, size);
         socket->due = request;
@@ -220,7 +203,7 @@ static void round_go_on(struct gpu_socket *socket, unsigned from)
 static const char *take_features(struct gpu_socket *socket)
 {
         memcpy(&socket->features, socket->in.payload, sizeof(socket->features));
-        socket->features &= FEATURE_EDID;
+        socket->features &= DISPLAY_FEATURE_EDID;
         socket->features_due = true;
         return NULL;
 }
@@ -245,7 +228,7 @@ static const char *take_display_info(struct gpu_socket *socket)
                         return "an output's size";
                 socket->displays[i] = display;
         }
-        round_go_on(socket, socket->features & FEATURE_EDID ? 0 : GPU_OUTPUTS_MAX);
+        round_go_on(socket, socket->features & DISPLAY_FEATURE_EDID ? 0 : GPU_OUTPUTS_MAX);
         return NULL;
 }
 
@@ -280,13 +263,13 @@ static const char *take_bytes(struct gpu_socket *socket)
 {
         const struct answer_row *row = &answer_rows[socket->due];
 
-        if (socket->in_at < sizeof(struct header))
+        if (socket->in_at < sizeof(struct display_header))
                 return NULL;
         if (socket->due == NOTHING || socket->in.header.request != socket->due)
                 return "an answer's request";
-        if (socket->in.header.flags != FLAG_REPLY || socket->in.header.size != row->size)
+        if (socket->in.header.flags != DISPLAY_FLAG_REPLY || socket->in.header.size != row->size)
                 return "an answer's header";
-        if (socket->in_at < sizeof(struct header) + row->size)
+        if (socket->in_at < sizeof(struct display_header) + row->size)
                 return NULL;
         socket->in_at = 0;
         socket->due = NOTHING;
@@ -298,7 +281,7 @@ static const char *take_bytes(struct gpu_socket *socket)
 /* 0, or a negative errno: the socket has ended, or is wrong. */
 static int receive(struct gpu_socket *socket)
 {
-        size_t wanted = sizeof(struct header);
+        size_t wanted = sizeof(struct display_header);
 
         if (socket->in_at >= wanted)
                 wanted += answer_rows[socket->due].size;

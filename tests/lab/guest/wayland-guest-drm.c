@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -138,43 +137,16 @@ int guest_await(struct guest *guest)
         return submit(guest, &poll, sizeof(poll), CROSS_CHANNEL_RING);
 }
 
-int guest_send(struct guest *guest, const void *data, size_t size, const uint32_t *ids, const uint32_t *types,
-               unsigned n)
+int guest_submit(struct guest *guest, const void *command, uint32_t size)
 {
-        struct {
-                struct cross_send_receive head;
-                uint8_t data[CROSS_RING_SIZE];
-        } send = {.head = {.header = {.command = CROSS_SEND, .size = (uint16_t)(sizeof(send.head) + size)},
-                           .n_ids = n,
-                           .data_size = (uint32_t)size}};
-
-        if (size > sizeof(send.data) || n > CROSS_IDS_MAX)
-                return -EMSGSIZE;
-        for (unsigned i = 0; i < n; i++) {
-                if (types[i] == CROSS_ID_BLOB && ids[i] >= RESOURCES)
-                        return -EINVAL;
-                send.head.ids[i] = types[i] == CROSS_ID_BLOB ? own(guest)->resources[ids[i]] : ids[i];
-                send.head.types[i] = types[i];
-        }
-        memcpy(send.data, data, size);
-        return submit(guest, &send, send.head.header.size, CROSS_QUERY_RING);
+        return submit(guest, command, size, CROSS_QUERY_RING);
 }
 
-int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t size, bool hang_up)
+uint32_t guest_resource(const struct guest *guest, uint32_t id)
 {
-        struct {
-                struct cross_read_write head;
-                uint8_t data[CROSS_RING_SIZE];
-        } write = {.head = {.header = {.command = CROSS_WRITE, .size = (uint16_t)(sizeof(write.head) + size)},
-                            .id = pipe,
-                            .hang_up = hang_up,
-                            .data_size = (uint32_t)size}};
+        const struct own *mine = guest->own;
 
-        if (size > sizeof(write.data))
-                return -EMSGSIZE;
-        if (size > 0)
-                memcpy(write.data, data, size);
-        return submit(guest, &write, write.head.header.size, CROSS_QUERY_RING);
+        return id < RESOURCES ? mine->resources[id] : 0;
 }
 
 int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height)
@@ -184,7 +156,7 @@ int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t 
                 .width = width,
                 .height = height,
                 .format = XR24};
-        int r = submit(guest, &get, sizeof(get), CROSS_QUERY_RING);
+        int r = guest_submit(guest, &get, sizeof(get));
 
         return r < 0 ? r : make_placed(guest, id, guest->image->blob_id, guest->image->size, 0);
 }
