@@ -6,14 +6,13 @@ static const struct {
         const char *name;
         void (*run)(void);
 } tests[] = {
-        {"config", test_config},     {"crash", test_crash},
-        {"cycles", test_cycles},     {"demo", test_demo},
+        {"config", test_config},   {"crash", test_crash},           {"cycles", test_cycles},
+        {"demo", test_demo},
 
-        {"hostile", test_hostile},   {"interrupts", test_interrupts},
-        {"readonly", test_readonly}, {"reset", test_reset},
-        {"restart", test_restart},   {"scan", test_scan},
-        {"truncate", test_truncate}, {"two", test_two},
-        {"wait", test_wait},         {"window", test_window},
+        {"hostile", test_hostile}, {"interrupts", test_interrupts}, {"readonly", test_readonly},
+        {"reset", test_reset},     {"restart", test_restart},       {"scan", test_scan},
+        {"start", test_start},     {"truncate", test_truncate},     {"two", test_two},
+        {"wait", test_wait},       {"window", test_window},
 };
 
 void guest_main(void)

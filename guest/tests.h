@@ -13,6 +13,7 @@ void test_readonly(void);
 void test_reset(void);
 void test_restart(void);
 void test_scan(void);
+void test_start(void);
 void test_truncate(void);
 void test_two(void);
 void test_wait(void);

@@ -2,11 +2,14 @@
 #include "conform/backend/backend.h"
 
 #include <inttypes.h>
+#include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #define SECTION  "VHOST_USER_GET_SHMEM_CONFIG"
 #define QUIET_MS 200
+#define LATE_MS  300
+#define MAPS_MAX 4096
 
 static enum verdict unchanged(struct trial *trial)
 {
@@ -42,6 +45,44 @@ static enum verdict quiet_before_start(struct trial *trial)
         return fails(trial, "%s came", row ? row->name : "an unknown request");
 }
 
+/* What comes on the back-end channel within @ms, all of it acknowledged; how many of it map. */
+static unsigned count_maps(struct back_end *b, struct channel *back, int ms)
+{
+        const int64_t deadline = now_ms() + ms;
+        const uint64_t done = 0;
+        unsigned maps = 0;
+        struct message reply;
+
+        while (maps < MAPS_MAX && wire_receive(back, poll_timeout(deadline), &b->why) == DONE) {
+                maps += back->in.header.request == ORIEL_BACKEND_SHMEM_MAP;
+                wire_init(&reply, back->in.header.request, &done, sizeof(done));
+                reply.header.flags |= ORIEL_FLAG_REPLY;
+                if (back->in.header.flags & ORIEL_FLAG_NEED_REPLY)
+                        wire_send(back->fd, &reply, b->timeout_ms);
+                channel_done(back);
+        }
+        return maps;
+}
+
+/* A front-end that lets the driver go on when it has placed what came before the last answer knows of no more. */
+static enum verdict map_at_start(struct trial *trial)
+{
+        const uint64_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
+                                VIRTIO_CONFIG_S_DRIVER_OK;
+        struct back_end *b = trial->back_end;
+        _cleanup_(events_close) struct events events = events_open();
+        struct channel back;
+
+        channel_init(&back, b->back);
+        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
+        if (back_has(b, ORIEL_PROTOCOL_F_STATUS))
+                MUST(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, status), ACCEPTED);
+
+        unsigned n = count_maps(b, &back, 0), late = count_maps(b, &back, LATE_MS);
+
+        return late > 0 ? fails(trial, "SHMEM_MAP came after the answer") : passes(trial, "SHMEM_MAP %u times", n);
+}
+
 /* Who means SHMEM_MAP by a number that means something else must not be believed. */
 static enum verdict numbering(struct trial *trial)
 {
@@ -70,6 +111,9 @@ static const struct conform_case rows[] = {
          "GET_SHMEM_CONFIG before and after SET_FEATURES and SET_MEM_TABLE", "the same"},
         {"quiet-before-start", "Suspended device state", quiet_before_start, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,
          "a back-end channel, features and memory, and no vring is started", "nothing comes on the back-end channel"},
+        {"map-at-start", ROBUSTNESS, map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "vring 0 is started, the status is DRIVER_OK, and the driver asks for nothing",
+         "SHMEM_MAP comes before the answer to the last of these, or not at all"},
         {"shmem-number", "Protocol features", numbering, NO_FEATURE, 0,
          "GET_SHMEM_CONFIG to a back-end that offers bit 20 or 21 and not 22", "it has no regions"},
 };

@@ -28,11 +28,12 @@ void front_drop(struct front_end *f)
                 channel_close(&f->main);
         if (f->back.fd >= 0)
                 channel_close(&f->back);
+        front_forget_memory(f);
         f->agreement = (struct agreement){.offers_protocol_features = true};
         memset(f->vrings, 0, sizeof(f->vrings));
         f->status = 0;
         f->settled = f->deaf = f->replied = f->spoiled = false;
-        f->pause_at = f->n_placed = f->n_live = f->n_order = f->owed = 0;
+        f->pause_at = f->maps_at_start = f->n_placed = f->n_live = f->n_order = f->owed = 0;
         memset(f->seen, 0, sizeof(f->seen));
         f->violation.text[0] = '\0';
 }

@@ -15,6 +15,7 @@
 struct front_vring {
         bool started, enabled;
         uint32_t base;
+        uint64_t avail; /* where that part of the ring is, as a user address */
 };
 
 struct front_end {
@@ -30,9 +31,11 @@ struct front_end {
         struct front_vring vrings[ORIEL_MAX_QUEUES];
         unsigned stops; /* of a started vring, or of all of them */
         uint8_t status;
-        bool settled;      /* the device was started, and nothing more came for a while */
-        bool deaf;         /* the main channel is not read */
-        uint32_t pause_at; /* front_step() returns when this request was served */
+        struct oriel_memory *memory; /* that it has told of; NULL: none */
+        unsigned maps_at_start;      /* requests to send before the answer to what starts the first vring */
+        bool settled;                /* the device was started, and nothing more came for a while */
+        bool deaf;                   /* the main channel is not read */
+        uint32_t pause_at;           /* front_step() returns when this request was served */
         int64_t heard_ms;
 
         /* What came on the main channel: the first requests in order, how often each, and what was wrong first. */
@@ -77,6 +80,13 @@ int front_serve_for(struct front_end *f, int ms);
 int front_serve_quiet(struct front_end *f, int ms);
 /* One message of the main channel. */
 void front_handle(struct front_end *f, struct message *request);
+
+/* rings.c: SET_MEM_TABLE and ADD_MEM_REG. 0 or a negative errno. */
+int front_set_memory(struct front_end *f, const struct message *request);
+int front_add_memory(struct front_end *f, const struct message *request);
+void front_forget_memory(struct front_end *f);
+/* A started vring that the driver has put a buffer into since its start, or -1. */
+int front_ring_with_buffer(const struct front_end *f);
 
 /* Send a request of the back-end. need_reply is set where REPLY_ACK was negotiated, and then the answer is taken. */
 enum answer front_ask(struct front_end *f, struct message *request);

@@ -89,6 +89,23 @@ static HANDLER(get_config)
         return 0;
 }
 
+static HANDLER(set_mem_table)
+{
+        return front_set_memory(f, request);
+}
+
+static HANDLER(add_mem_reg)
+{
+        return front_add_memory(f, request);
+}
+
+static HANDLER(set_vring_addr)
+{
+        f->vrings[request->payload.vring_addr.index % ORIEL_MAX_QUEUES].avail =
+                request->payload.vring_addr.avail_user_addr;
+        return 0;
+}
+
 static HANDLER(set_vring_base)
 {
         f->vrings[request->payload.vring_state.index % ORIEL_MAX_QUEUES].base = request->payload.vring_state.num;
@@ -150,6 +167,9 @@ static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
         [ORIEL_FRONTEND_GET_MAX_MEM_SLOTS] = get_number,
         [ORIEL_FRONTEND_SET_BACKEND_REQ_FD] = set_backend_req_fd,
         [ORIEL_FRONTEND_GET_CONFIG] = get_config,
+        [ORIEL_FRONTEND_SET_MEM_TABLE] = set_mem_table,
+        [ORIEL_FRONTEND_ADD_MEM_REG] = add_mem_reg,
+        [ORIEL_FRONTEND_SET_VRING_ADDR] = set_vring_addr,
         [ORIEL_FRONTEND_SET_VRING_BASE] = set_vring_base,
         [ORIEL_FRONTEND_GET_VRING_BASE] = get_vring_base,
         [ORIEL_FRONTEND_SET_VRING_KICK] = set_vring_kick,
@@ -168,6 +188,19 @@ static void take_note(struct front_end *f, uint32_t id)
                 f->seen[id]++;
 }
 
+/* Of the file that a case has, a page for each. */
+static void map_at_start(struct front_end *f)
+{
+        struct oriel_wire_mmap map = f->page;
+        struct message request;
+
+        for (; f->maps_at_start > 0; f->maps_at_start--, map.shm_offset += PAGE) {
+                front_init_map(&request, &map, f->file);
+                if (front_send(f, &request, true) == DONE)
+                        f->placed[f->n_placed++] = map;
+        }
+}
+
 void front_handle(struct front_end *f, struct message *request)
 {
         const struct oriel_message_row *row;
@@ -181,6 +214,8 @@ void front_handle(struct front_end *f, struct message *request)
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         if (r >= 0 && handlers[row->id])
                 r = handlers[row->id](f, request, &reply);
+        if (front_is_started(f))
+                map_at_start(f);
         if (!row)
                 return;
         if (!row_replies(row, &f->agreement)) {

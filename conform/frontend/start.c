@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "conform/frontend/frontend.h"
 
-#define NEGOTIATE_MS 2000 /* within which a front-end asks for all it wants to know before its driver starts */
+#define LOOK_MS       20
+#define MAPS_AT_START 32
+#define NEGOTIATE_MS  2000 /* within which a front-end asks for all it wants to know before its driver starts */
 
 /* It may be in the middle of its own questions, or be done with them and wait for its driver. */
 static enum verdict map_before_start(struct trial *trial)
@@ -25,6 +27,47 @@ static enum verdict map_before_start(struct trial *trial)
         if (answer == SILENT)
                 answer = front_take(f, ORIEL_BACKEND_SHMEM_MAP, (int)f->options->start_timeout_s * 1000);
         return expect(trial, "SHMEM_MAP", answer, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
+}
+
+/* The next request that is due, while we look whether the driver goes on before it. */
+static enum verdict take_at_start(struct trial *trial, unsigned number, int64_t deadline)
+{
+        struct front_end *f = trial->front_end;
+        int ring = -1;
+
+        while (ring < 0 && !f->replied && now_ms() < deadline) {
+                ring = front_ring_with_buffer(f);
+                if (front_step(f, now_ms() + (ring < 0)) < 0)
+                        return fails(trial, "closed the connection");
+        }
+        if (!f->replied)
+                return ring < 0 ? fails(trial, "SHMEM_MAP %u: no answer", number)
+                                : fails(trial, "a buffer is in vring %d before SHMEM_MAP %u is answered", ring, number);
+        f->replied = false;
+        return f->reply.header.request == ORIEL_BACKEND_SHMEM_MAP
+                       ? PASSED
+                       : fails(trial, "SHMEM_MAP %u: the answer is to request %u", number, f->reply.header.request);
+}
+
+/* Its driver may read a region as soon as the device is started. */
+static enum verdict map_at_start(struct trial *trial)
+{
+        struct front_end *f = trial->front_end;
+        int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;
+        enum verdict verdict = PASSED;
+
+        front_drop(f);
+        if (front_connect(f, false) < 0)
+                return fails(trial, "it does not connect again");
+        f->maps_at_start = MAPS_AT_START;
+        while (f->maps_at_start > 0)
+                if (now_ms() >= deadline || front_step(f, now_ms() + LOOK_MS) < 0)
+                        return fails(trial, "it does not start the device");
+        if (!agreed(&f->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
+                return skips(trial, "REPLY_ACK is not negotiated");
+        for (unsigned i = 0; verdict == PASSED && i < MAPS_AT_START; i++)
+                verdict = take_at_start(trial, i, deadline);
+        return verdict;
 }
 
 static enum verdict order(struct trial *trial)
@@ -61,6 +104,9 @@ static enum verdict came(struct trial *trial)
 static const struct conform_case early_rows[] = {
         {"map-before-start", ROBUSTNESS, map_before_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP before the driver has started the device", "accepted or refused; the process lives"},
+        {"map-at-start", ROBUSTNESS, map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+         "SHMEM_MAP 32 times before the answer to what starts the first vring",
+         "each answered before there is a buffer in a ring: a driver may read a region as soon as it has started it"},
 };
 
 static const struct conform_case rows[] = {

@@ -137,6 +137,11 @@ int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct ori
 /* Return when the back-end has taken in what it was told of as memory. Without REPLY_ACK none of that has an answer,
  * and a request that has one is made after it. */
 int oriel_frontend_await_memory(struct oriel_frontend *frontend);
+/* Return when what the back-end had asked for before it answered the last request has been done. After the last message
+ * of a start, whose mappings are then in place, a driver may go on: it may read a region as soon as it has written
+ * DRIVER_OK. Without REPLY_ACK a request that has an answer is made for that. While requests keep coming it returns
+ * after the timeout of the options. */
+int oriel_frontend_await_mappings(struct oriel_frontend *frontend);
 int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_range iova, uint64_t user_address,
                                 enum oriel_access access);
 int oriel_frontend_iotlb_invalidate(struct oriel_frontend *frontend, struct oriel_range iova);

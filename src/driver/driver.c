@@ -158,7 +158,9 @@ static int introduce(struct oriel_driver *driver)
                 r = oriel_frontend_set_inflight_fd(driver->frontend, &driver->inflight, driver->inflight_fd);
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = queue_start(driver, i);
-        return r == 0 ? set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK) : r;
+        if (r == 0)
+                r = set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK);
+        return r == 0 ? oriel_frontend_await_mappings(driver->frontend) : r;
 }
 
 /* Before SET_FEATURES the back-end does not know the layout, so the features go first, and again in introduce(). */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <oriel/virtqueue.h>
+#include <poll.h>
 #include <string.h>
 
 static void make(struct message *message, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd)
@@ -186,6 +187,23 @@ int oriel_frontend_await_memory(struct oriel_frontend *frontend)
         if (agreed(&frontend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
                 return 0;
         return oriel_frontend_request(frontend, ORIEL_FRONTEND_GET_FEATURES, NULL, 0, -1, &features, &size);
+}
+
+static bool back_end_asks(const struct oriel_frontend *frontend)
+{
+        struct pollfd fd = {.fd = frontend->back.fd, .events = POLLIN};
+
+        return may_serve(frontend) && poll(&fd, 1, 0) > 0;
+}
+
+int oriel_frontend_await_mappings(struct oriel_frontend *frontend)
+{
+        int64_t deadline = now_ms() + frontend->timeout_ms;
+        int r = oriel_frontend_await_memory(frontend);
+
+        while (r == 0 && back_end_asks(frontend) && now_ms() < deadline)
+                r = oriel_frontend_dispatch(frontend);
+        return r;
 }
 
 static int send_iotlb(struct oriel_frontend *frontend, const struct vhost_iotlb_msg *msg)

@@ -26,6 +26,7 @@ BACKEND_FAULTS = [
     ("base-forgotten", "vring-base", "base 6 instead of 5"),
     ("regions-miscounted", "shmem-config", "num_regions is not the number of sizes that are not 0"),
     ("speaks-first", "quiet-before-start", "SHMEM_MAP came"),
+    ("maps-late", "map-at-start", "SHMEM_MAP came after the answer"),
     ("leaks", "connections", "descriptors after the first"),
 ]
 GPU_FAULTS = [
@@ -41,6 +42,7 @@ GPU_FAULTS = [
 ]
 FRONTEND_FAULTS = [
     ("dies-early", "map-before-start", "the peer died (signal 11)"),
+    ("driver-goes-on", "map-at-start", "a buffer is in vring 0 before SHMEM_MAP"),
     ("sets-unoffered", "start-rules", "was not offered"),
     ("asks-nothing", "asks-for-regions", "GET_SHMEM_CONFIG did not come"),
     ("reply-unflagged", "map", "reply flag is missing"),

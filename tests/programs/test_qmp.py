@@ -74,6 +74,71 @@ class Slow(scripted.Device):
         super().serve(request, flags, payload, fds)
 
 
+class MapsAtStart(scripted.Device):
+    """Its last queue is started only after a while, and then a file is mapped; @delay None: never."""
+    delay = 1
+
+    def __init__(self, *args):
+        self.asked, self.end_of_test = threading.Event(), threading.Event()
+        super().__init__(*args)
+
+    def answer(self, request, payload):
+        if request == scripted.SET_VRING_KICK and payload[0] == self.queues - 1:
+            self.asked.set()
+            self.end_of_test.wait(LAST_RESORT if self.delay is None else self.delay)
+            fd = os.memfd_create("image")
+            os.write(fd, b"\x11" * 4096)
+            with contextlib.suppress(OSError):
+                self.send_map(fd, 0, 4096, wait=False)
+            os.close(fd)
+        return super().answer(request, payload)
+
+    def end(self):
+        self.end_of_test.set()
+        super().end()
+
+
+class HangsAtStart(MapsAtStart):
+    delay = None
+
+
+class Starts(Machine):
+    """A driver reads the region as soon as it has written DRIVER_OK."""
+
+    def begin(self, device):
+        qmp = self.start_machine("start", device, id=5)
+        self.guest.go_on()
+        self.assertTrue(self.device.asked.wait(LAST_RESORT))
+        return qmp
+
+    def found(self):
+        return self.guest.out.wait(r"^# the region begins with (\S+)$")
+
+    def test_maps_late(self):
+        self.begin(MapsAtStart)
+        self.assertEqual(self.found()[1][1], "0x1111111111111111")
+        self.guest.finish()
+
+    def test_hangs(self):
+        """The vcpu that waits can be paused, and goes on when the time is up."""
+        begun = time.monotonic()
+        qmp = self.begin(HangsAtStart)
+        qmp.ask("stop")
+        qmp.ask("cont")
+        self.assertLess(time.monotonic() - begun, 4)
+        at, found = self.found()
+        self.assertEqual(found[1], "0x0")
+        self.assertGreater(at - begun, 4.5)
+        self.guest.err.wait("its driver goes on after 5 s without a back-end that has started: what that maps at its start is "
+                            "not in the shared memory regions yet$")
+        self.guest.finish(stderr=r"(oriel: .*(\n|$))*")
+
+    def test_ends_while_it_waits(self):
+        qmp = self.begin(HangsAtStart)
+        qmp.ask("quit")
+        self.check_end()
+
+
 class Queries(Machine):
     def test_commands(self):
         qmp = self.start_machine()

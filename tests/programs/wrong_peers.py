@@ -11,6 +11,8 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
+import threading
 import time
 
 SIDE, PATH, FAULT = sys.argv[1:]
@@ -66,6 +68,10 @@ class Backend:
         if request == 21 and FAULT == "speaks-first":
             with socket.socket(fileno=os.dup(fds[0])) as channel:
                 send(channel, 9, bytes(40), VERSION, [fds[0]])
+        if request == 21 and FAULT == "maps-late":
+            self.kept.append(os.dup(fds[0]))
+        if request == 18 and FAULT == "maps-late":
+            threading.Timer(0.1, self.map_late).start()
         if request == 24:
             return payload[:12] + bytes(len(payload) - (12 if FAULT != "config-short" else 11))
         if request == 44:
@@ -80,6 +86,10 @@ class Backend:
                 os.kill(os.getpid(), signal.SIGSEGV)
             return FAULT == "accepts-unknown"
         return True
+
+    def map_late(self):
+        with socket.socket(fileno=self.kept.pop()) as channel, tempfile.TemporaryFile() as file:
+            send(channel, 9, struct.pack("<QQQQQ", 0, 0, 0, PAGE, 0), VERSION, [file.fileno()])
 
     def wait_for_message(self, connection):
         """While none is there other things may be done."""
@@ -302,12 +312,18 @@ class Frontend:
         memory = os.memfd_create("memory")
         os.ftruncate(memory, 1 << 20)
         self.ask(5, struct.pack("<II", 1, 0) + word(0, 1 << 20, 1 << 32, 0), [memory])
-        os.close(memory)
         for request in (8, 10, 18):
             self.ask(request, struct.pack("<II", 0, {8: 64, 10: 0, 18: 1}[request]))
         self.ask(9, struct.pack("<II", 0, 0) + word(1 << 32, (1 << 32) + 0x2000, (1 << 32) + 0x1000, 0))
         self.started = True
+        put_buffer = lambda: os.pwrite(memory, struct.pack("<H", 1), 0x1002)
+        if FAULT == "driver-goes-on":
+            put_buffer()
         self.ask(12, word(0x100))
+        while select.select([self.back], [], [], 0)[0]:
+            self.handle(receive(self.back))
+        put_buffer()
+        os.close(memory)
 
     def end(self):
         for size, address in self.maps.values():

@@ -28,7 +28,7 @@ struct echo {
         struct echo_counts *counts;
         struct echo_seen seen;
         bool quiet;
-        unsigned late_us;
+        unsigned late_us, maps_at_start, start_us;
         char last_error[512];
         pthread_mutex_t log_lock;
 
@@ -98,6 +98,19 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         return -EINPROGRESS;
 }
 
+static int map_at_start(struct echo *echo)
+{
+        int r = 0;
+
+        usleep(echo->start_us);
+        for (unsigned i = 0; r == 0 && i < echo->maps_at_start; i++) {
+                const struct oriel_wire_mmap map = {.fd_offset = i * 4096, .shm_offset = i * 4096, .len = 4096};
+
+                r = oriel_backend_shmem_map(echo->backend, &map, echo->files.fds[ECHO_FILE], NULL);
+        }
+        return r;
+}
+
 static int start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct echo *echo = userdata;
@@ -113,7 +126,9 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 
         int r = oriel_worker_new(&options, &own->worker);
 
-        return r < 0 ? r : oriel_worker_add(own->worker, queue);
+        if (r == 0)
+                r = oriel_worker_add(own->worker, queue);
+        return r == 0 && own == echo->queues ? map_at_start(echo) : r;
 }
 
 static void stop(void *userdata, struct oriel_backend_queue *queue)
@@ -298,6 +313,8 @@ struct echo *echo_new(const struct echo_options *options)
         pthread_mutex_init(&echo->log_lock, NULL);
         echo->quiet = options->quiet;
         echo->late_us = options->late_us;
+        echo->maps_at_start = options->maps_at_start;
+        echo->start_us = options->start_us;
         echo->counts = options->counts ? options->counts : &echo->own_counts;
         echo->transfer_fd = -1;
         echo->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

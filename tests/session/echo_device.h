@@ -62,6 +62,8 @@ struct echo_options {
         const struct oriel_dialect *dialect;
         struct echo_counts *counts; /* where to count, of another process; NULL: its own */
         bool quiet;                 /* errors are expected: they are counted, not printed */
+        unsigned maps_at_start;     /* pages of the file, in region 0 as in the file, after start_us; with queue 0 */
+        unsigned start_us;          /* how long a start takes */
         unsigned late_us;           /* how long each ADD_MEM_REG that has come lies before it is looked at */
 };
 

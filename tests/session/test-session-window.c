@@ -231,6 +231,38 @@ static void test_nothing_is_mapped_before_the_device_is_started(void **state)
         fd_close(fd);
 }
 
+/* A driver may read its region when it has started the device. With REPLY_ACK and without, where nothing says that the
+ * start is over; and again with the next back-end. */
+static void test_what_is_mapped_at_the_start(void **state)
+{
+        const uint64_t acks = ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK);
+        const struct session_options options[] = {
+                {{.window = WINDOW, .maps_at_start = 1, .start_us = 50000}, {.without = acks}},
+                {{.window = WINDOW, .maps_at_start = ECHO_FILE_PAGES, .start_us = 50000}, {.without = acks}},
+                {{.window = WINDOW, .maps_at_start = 1, .start_us = 50000}, {0}},
+                {{.window = WINDOW, .maps_at_start = ECHO_FILE_PAGES}, {0}},
+        };
+        struct session session;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+                unsigned n = options[i].echo.maps_at_start;
+                int fds[2];
+
+                session_open(&session, &options[i]);
+                assert_int_equal(count_mappings(&session), n);
+                for (unsigned page = 0; page < n; page++)
+                        assert_int_equal(*window_at(&session, page * PAGE), page);
+
+                echo_hang_up(session.echo);
+                assert_int_equal(make_socketpair(fds), 0);
+                assert_int_equal(echo_serve(session.echo, fds[1]), 0);
+                assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+                assert_int_equal(count_mappings(&session), n);
+                session_close(&session);
+        }
+}
+
 /* ---- many, from many threads ---- */
 
 #define THREADS 4
@@ -615,6 +647,7 @@ int main(void)
                 counted_test(test_what_may_look_odd_is_mapped),
                 counted_test(test_quota_and_removal_of_a_region),
                 counted_test(test_nothing_is_mapped_before_the_device_is_started),
+                counted_test(test_what_is_mapped_at_the_start),
                 counted_test(test_pipelined_from_several_threads),
                 counted_test(test_results_are_each_ones_own),
                 counted_test(test_answers_nobody_waits_for),

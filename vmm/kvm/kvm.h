@@ -91,6 +91,12 @@ bool kvm_paused(struct kvm *kvm);
 /* Ask for the end: any thread, exits included. */
 void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
 
+/* On a vcpu's thread, in an exit: the vcpu runs no guest code until kvm_let_go(@by), or until @limit_ms have passed,
+ * when late(@by) is called there. It can be paused, and the machine can end, meanwhile. */
+void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by));
+/* Whatever vcpus are held by @by go on. Any thread. */
+void kvm_let_go(struct kvm *kvm, const void *by);
+
 /* Have those vcpus call exits->inspect soon that since the last call have met no page again and again, within KVM_RUN,
  * and may never come out of it; with @all, every vcpu. Not on a vcpu's thread, and not while kvm_reset() runs. */
 void kvm_inspect(struct kvm *kvm, bool all);

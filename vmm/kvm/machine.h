@@ -27,6 +27,10 @@ struct vcpu {
         off_t stats[ARCH_FAULT_STATS]; /* where each is, 0: nowhere */
         int64_t faults_seen;
         atomic_int look; /* enum vcpu_look */
+        /* See kvm_hold(). Set by the vcpu's thread, taken back by any, with the lock. */
+        void *_Atomic held_by;
+        int64_t held_until; /* on the clock of now_ms() */
+        void (*held_late)(void *by);
 };
 
 struct msi_route {
@@ -70,6 +74,10 @@ void *vcpu_thread(void *vcpu);
 #define VCPU_KICK SIGRTMIN
 /* Make it look at kvm->stopping. */
 void vcpu_kick(struct vcpu *vcpu);
+/* To be called on its thread, before it runs. */
+void vcpu_is_this(struct vcpu *vcpu);
+/* On its thread: wait while it is held, and not to stop. */
+void vcpu_wait_held(struct vcpu *vcpu);
 /* Make all of them stop. With the lock. */
 void vcpus_kick(struct kvm *kvm);
 

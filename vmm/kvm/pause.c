@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* How vcpus are brought out of guest code, and stay out: for a pause, or for good. Each is sent a signal, and looks at
- * kvm->stopping before it goes on. */
+ * kvm->stopping before it goes on. One vcpu alone is held by what it has done itself: see kvm_hold(). */
 
+#include "base/clock.h"
 #include "vmm/kvm/machine.h"
 
 #include <signal.h>
@@ -18,6 +19,7 @@ void vcpu_kick(struct vcpu *vcpu)
 void vcpus_kick(struct kvm *kvm)
 {
         atomic_store(&kvm->stopping, true);
+        pthread_cond_broadcast(&kvm->changed);
         for (unsigned i = 0; i < kvm->cpus; i++)
                 vcpu_kick(&kvm->vcpus[i]);
 }
@@ -79,8 +81,59 @@ void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why)
         first = !kvm->ended;
         kvm->ended = true;
         vcpus_kick(kvm);
-        pthread_cond_broadcast(&kvm->changed);
         pthread_mutex_unlock(&kvm->lock);
         if (first && kvm->exits.ended)
                 kvm->exits.ended(kvm->userdata, end, why);
+}
+
+/* ---- one vcpu ---- */
+
+/* The vcpu whose thread this is. */
+static _Thread_local struct vcpu *this_vcpu;
+
+void vcpu_is_this(struct vcpu *vcpu)
+{
+        this_vcpu = vcpu;
+}
+
+void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by))
+{
+        struct vcpu *vcpu = this_vcpu;
+
+        if (!vcpu || vcpu->kvm != kvm)
+                return;
+        LOCKED(&kvm->lock);
+        vcpu->held_until = now_ms() + limit_ms;
+        vcpu->held_late = late;
+        atomic_store(&vcpu->held_by, by);
+}
+
+void kvm_let_go(struct kvm *kvm, const void *by)
+{
+        LOCKED(&kvm->lock);
+        for (unsigned i = 0; i < kvm->cpus; i++)
+                if (atomic_load(&kvm->vcpus[i].held_by) == by)
+                        atomic_store(&kvm->vcpus[i].held_by, NULL);
+        pthread_cond_broadcast(&kvm->changed);
+}
+
+void vcpu_wait_held(struct vcpu *vcpu)
+{
+        struct kvm *kvm = vcpu->kvm;
+        void *late = NULL;
+
+        if (!atomic_load(&vcpu->held_by))
+                return;
+        pthread_mutex_lock(&kvm->lock);
+
+        const struct timespec deadline = {vcpu->held_until / 1000, vcpu->held_until % 1000 * 1000000};
+        int r = 0;
+
+        while (r == 0 && atomic_load(&vcpu->held_by) && !atomic_load(&kvm->stopping))
+                r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
+        if (r != 0)
+                late = atomic_exchange(&vcpu->held_by, NULL);
+        pthread_mutex_unlock(&kvm->lock);
+        if (late)
+                vcpu->held_late(late);
 }

@@ -150,12 +150,14 @@ void *vcpu_thread(void *userdata)
         sigemptyset(&kick);
         sigaddset(&kick, VCPU_KICK);
         pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+        vcpu_is_this(vcpu);
         for (;;) {
                 /* In this order: a kick after the look is seen by KVM_RUN. */
                 __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
                 if (atomic_load(&vcpu->kvm->stopping) && !park(vcpu))
                         return NULL;
                 inspect(vcpu);
+                vcpu_wait_held(vcpu);
                 if (!atomic_load(&vcpu->kvm->stopping))
                         run_once(vcpu);
         }

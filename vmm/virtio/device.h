@@ -17,6 +17,7 @@ enum {
         MAX_QUEUES = 256,
         CONFIG_SOURCE = 0, /* of MSI-X; queue n is 1 + n */
         CONFIG_WRITES = 16,
+        START_MS = 5000, /* how long a driver waits for what its back-end maps at the start */
 };
 
 /* A virtqueue as the driver has described it, and what the back-end has of it. */

@@ -316,6 +316,8 @@ static void set_started(struct virtio *virtio, bool started)
 {
         LOCKED(&virtio->lock);
         virtio->started = started;
+        if (started)
+                kvm_let_go(virtio->options.kvm, virtio);
 }
 
 int running_start(struct virtio *virtio)
@@ -339,6 +341,8 @@ int running_start(struct virtio *virtio)
                 r = running_update(virtio);
         if (r == 0)
                 r = set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+        if (r == 0)
+                r = oriel_frontend_await_mappings(virtio->frontend);
         if (r == 0)
                 set_started(virtio, true);
         /* What the driver has chosen: another back-end would not take it either. */

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/range.h"
 #include "vmm/virtio/device.h"
 
@@ -43,6 +44,7 @@ void registers_reset(struct virtio *virtio)
         for (unsigned i = 0; i < virtio->n_queues; i++)
                 reset_queue(virtio, i);
         virtio->n_config_writes = 0;
+        kvm_let_go(virtio->options.kvm, virtio);
 }
 
 void transport_config_interrupt(struct virtio *virtio)
@@ -59,6 +61,7 @@ bool transport_need_reset(struct virtio *virtio)
                 return false;
         virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
         transport_config_interrupt(virtio);
+        kvm_let_go(virtio->options.kvm, virtio);
         return true;
 }
 
@@ -111,14 +114,35 @@ static uint8_t allowed_status(const struct registers *registers, uint64_t offere
         return status;
 }
 
+static void start_is_late(void *userdata)
+{
+        struct virtio *virtio = userdata;
+
+        log_warning(&virtio->log,
+                    "%s: its driver goes on after %d s without a back-end that has started: what that maps at its start"
+                    " is not in the shared memory regions yet",
+                    virtio->name, START_MS / 1000);
+}
+
+/* A driver may use a region as soon as it has written DRIVER_OK: its vcpu goes on when what the back-end maps at its
+ * start is in place. See running_start(). */
+static void hold_driver(struct virtio *virtio)
+{
+        if (virtio->n_windows > 0)
+                kvm_hold(virtio->options.kvm, virtio, START_MS, start_is_late);
+}
+
 /* A reset is over, and status reads 0, when the back-end has let go of everything. */
 static void write_status(struct virtio *virtio, uint32_t value)
 {
         struct registers *registers = &virtio->registers;
+        const uint8_t before = registers->status;
 
-        if (value != 0)
+        if (value != 0) {
                 registers->status |= allowed_status(registers, virtio->device_features, (uint8_t)value);
-        else if (registers->status != 0) {
+                if (registers->status & ~before & VIRTIO_CONFIG_S_DRIVER_OK)
+                        hold_driver(virtio);
+        } else if (registers->status != 0) {
                 virtio->reset_wanted = true;
                 virtio->reset_late = false;
         }

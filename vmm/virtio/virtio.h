@@ -11,8 +11,9 @@
 #include <oriel/shmem.h>
 
 /* A virtio device on PCI (virtio 1.2, 4.1) whose other half is a vhost-user back-end. A thread of its own speaks to the
- * back-end: what a vcpu does to a register never waits for another process. While the back-end is away the device
- * stands still, and goes on with the next one. */
+ * back-end: what a vcpu does to a register never waits for another process, but for DRIVER_OK: then it is held until
+ * the back-end has mapped what it maps at the start, for START_MS at most. While the back-end is away the device stands
+ * still, and goes on with the next one. */
 struct virtio;
 
 /* What happens to it. Called on its own thread; may not call virtio_free(). */
