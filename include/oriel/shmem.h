@@ -35,6 +35,10 @@ struct oriel_placement_ops {
         /* @mapping, which was placed, is no more in the region: after either of the above, and for each one. It may
          * live on as a record. NULL: nothing hangs on mappings. */
         void (*removed)(void *userdata, struct oriel_mapping *mapping);
+        /* Make @mapping's range, which is all of @old's, show @fd in its place, in one step: a guest that uses it never
+         * finds a hole. @old, which belongs to nobody (oriel_region_orphan_all()), is then told of as removed. 0 or a
+         * negative errno, with the range as before. NULL: it is removed, and then the other placed. */
+        int (*replace)(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd);
 };
 #define ORIEL_PLACEMENT_OPS_LEAST (offsetof(struct oriel_placement_ops, remove_all) + sizeof(void (*)(void)))
 

@@ -172,9 +172,57 @@ static bool make_room(struct oriel_region *region, struct oriel_range range)
         return true;
 }
 
+static void keep_fd(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        int copy = mapping->keep && region->kept < region->max_kept ? fd_dup(fd) : -1;
+
+        mapping->fd = copy < 0 ? -1 : copy;
+}
+
+static void count_in(struct oriel_region *region, struct oriel_mapping *mapping)
+{
+        region->kept += mapping->fd >= 0;
+        atomic_store(&mapping->live, true);
+        region->count++;
+}
+
+/* With the lock held. The node in the tree of a mapping that belongs to nobody, and that @range can take the place of.
+ */
+static struct oriel_mapping **find_replaceable(struct oriel_region *region, struct oriel_range range)
+{
+        struct oriel_mapping **node = region->placement.replace ? tfind(&range, &region->tree, compare) : NULL;
+
+        return node && atomic_load(&(*node)->orphan) && (*node)->range.start == range.start &&
+                               (*node)->range.size == range.size
+                       ? node
+                       : NULL;
+}
+
+/* With the lock held. */
+static int replace(struct oriel_region *region, struct oriel_mapping **node, struct oriel_mapping *mapping, int fd)
+{
+        struct oriel_mapping *old = *node;
+
+        keep_fd(region, mapping, fd);
+
+        int r = region->placement.replace(region->userdata, old, mapping, fd);
+
+        if (r < 0)
+                return r;
+        *node = mapping;
+        tell_removed(region, old);
+        drop(old);
+        count_in(region, mapping);
+        return 0;
+}
+
 /* With the lock held. The tree gets its node before the file is placed: nothing that can fail comes after. */
 static int place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
 {
+        struct oriel_mapping **node = find_replaceable(region, mapping->range);
+
+        if (node)
+                return replace(region, node, mapping, fd);
         if (!make_room(region, mapping->range))
                 return -EEXIST;
         if (region->count >= region->max_mappings)
@@ -182,9 +230,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         if (!tsearch(mapping, &region->tree, compare))
                 return -ENOMEM;
 
-        int copy = mapping->keep && region->kept < region->max_kept ? fd_dup(fd) : -1;
-
-        mapping->fd = copy < 0 ? -1 : copy;
+        keep_fd(region, mapping, fd);
 
         int r = region->placement.place(region->userdata, mapping, fd);
 
@@ -192,9 +238,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
                 tdelete(mapping, &region->tree, compare);
                 return r;
         }
-        region->kept += mapping->fd >= 0;
-        atomic_store(&mapping->live, true);
-        region->count++;
+        count_in(region, mapping);
         return 0;
 }
 

@@ -293,6 +293,56 @@ static void test_window_that_is_too_small(void **state)
         fd_close(fd);
 }
 
+struct looker {
+        const volatile uint8_t *at;
+        atomic_bool end;
+        atomic_uint looks, holes;
+};
+
+static void *look_on(void *userdata)
+{
+        struct looker *looker = userdata;
+
+        while (!atomic_load(&looker->end)) {
+                atomic_fetch_add(&looker->holes, *looker->at != 't');
+                atomic_fetch_add(&looker->looks, 1);
+        }
+        return NULL;
+}
+
+/* A back-end comes back and maps what it had mapped: whoever runs a program from there finds it at each moment. */
+static void test_orphans_are_replaced_in_one_step(void **state)
+{
+        int fd = make_file("the file", 2 * PAGE);
+        struct looker looker = {.at = NULL};
+        struct setup s;
+        pthread_t thread;
+
+        (void)state;
+        open_window(&s, SIZE, ORIEL_HOLE_SINK);
+        assert_int_equal(map(&s, 0, 2 * PAGE, fd, 0, true), 0);
+        looker.at = s.at;
+        assert_int_equal(pthread_create(&thread, NULL, look_on, &looker), 0);
+        while (atomic_load(&looker.looks) == 0)
+                sched_yield();
+        for (unsigned i = 0; i < 5000; i++) {
+                assert_int_equal(oriel_region_orphan_all(s.region), 1);
+                assert_int_equal(map(&s, 0, 2 * PAGE, fd, 0, true), 0);
+                assert_int_equal(oriel_region_count(s.region), 1);
+        }
+        atomic_store(&looker.end, true);
+        pthread_join(thread, NULL);
+        assert_int_equal(atomic_load(&looker.holes), 0);
+        assert_int_equal(oriel_region_orphan_all(s.region), 1);
+        /* What can't be mapped leaves it as it is. */
+        assert_int_equal(map(&s, 0, 2 * PAGE, fd, PAGE + 1, true), -EINVAL);
+        assert_int_equal(s.at[0], 't');
+        assert_int_equal(oriel_region_unmap_all(s.region), 1);
+        assert_int_equal(s.at[0], 0);
+        close_window(&s);
+        fd_close(fd);
+}
+
 /* How many huge pages the kernel keeps; -1 where that can't be told or changed. */
 static int huge_pages(int set)
 {
@@ -414,6 +464,7 @@ int main(void)
                 counted_test(test_what_is_no_file),
                 counted_test(test_files_that_refuse),
                 counted_test(test_window_that_is_too_small),
+                counted_test(test_orphans_are_replaced_in_one_step),
                 counted_test(test_huge_pages),
                 counted_test(test_map_limit),
                 counted_test(test_window_sizes),

@@ -211,24 +211,38 @@ uint64_t oriel_window_size(const struct oriel_window *window)
         return window->size;
 }
 
+/* In one step, whatever is there. */
+static int show(const struct oriel_window *window, const struct oriel_mapping *mapping, int fd)
+{
+        const struct oriel_range range = mapping->range;
+        int prot = mapping->access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+        int r = map_over(window->address + range.start, range.size, prot, MAP_SHARED, fd, (off_t)mapping->fd_offset);
+
+        return r == -ENOMEM ? -ENOSPC : r;
+}
+
 static int place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_window *window = userdata;
-        const struct oriel_range range = mapping->range;
-        int prot = mapping->access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
 
         /* The region's owner may have made it larger than what it is placed in. */
-        if (!range_within(range, window->size))
+        if (!range_within(mapping->range, window->size))
                 return -ERANGE;
 
         int r = hold(window, PER_PLACE);
 
         if (r < 0)
                 return r;
-        r = map_over(window->address + range.start, range.size, prot, MAP_SHARED, fd, (off_t)mapping->fd_offset);
+        r = show(window, mapping, fd);
         if (r < 0)
                 release(window, PER_PLACE);
-        return r == -ENOMEM ? -ENOSPC : r;
+        return r;
+}
+
+static int replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
+{
+        (void)old;
+        return show(userdata, mapping, fd);
 }
 
 static void remove_one(void *userdata, struct oriel_mapping *mapping)
@@ -254,6 +268,7 @@ const struct oriel_placement_ops *oriel_window_placement(void)
                 .place = place,
                 .remove = remove_one,
                 .remove_all = remove_all,
+                .replace = replace,
         };
 
         return &ops;

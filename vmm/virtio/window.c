@@ -125,21 +125,42 @@ static void share(void *userdata, struct oriel_mapping *mapping)
                 view.placed->piece = dma_add(window->options.dma, &region, mapping, window, window->options.shares);
 }
 
-static int place(void *userdata, struct oriel_mapping *mapping, int fd)
+/* Its pieces of memory go before those of what comes in its place: they are at the same addresses. */
+static void take_back_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
+        struct placed *placed = oriel_mapping_data(mapping);
+
+        dma_remove(window->options.dma, placed->piece);
+        placed->piece = NULL;
+}
+
+/* In the place of @old, or with NULL of nothing. */
+static int replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
+{
+        const struct oriel_placement_ops *library = oriel_window_placement();
+        struct window *window = userdata;
         struct placed *placed = calloc(1, sizeof(*placed));
-        int r = placed ? oriel_window_placement()->place(window->host, mapping, fd) : -ENOMEM;
+        int r = !placed ? -ENOMEM
+                : old   ? library->replace(window->host, old, mapping, fd)
+                        : library->place(window->host, mapping, fd);
 
         if (r < 0) {
                 free(placed);
                 return r;
         }
+        if (old)
+                take_back_one(window, old);
         placed->shown = oriel_mapping_range(mapping).size;
         oriel_mapping_set_data(mapping, placed);
         note_fd(window, mapping, fd);
         share(window, mapping);
         return 0;
+}
+
+static int place(void *userdata, struct oriel_mapping *mapping, int fd)
+{
+        return replace(userdata, NULL, mapping, fd);
 }
 
 static void remove_one(void *userdata, struct oriel_mapping *mapping)
@@ -176,15 +197,6 @@ struct visit {
         bool any;
 };
 
-static void take_back_one(void *userdata, struct oriel_mapping *mapping)
-{
-        struct window *window = userdata;
-        struct placed *placed = oriel_mapping_data(mapping);
-
-        dma_remove(window->options.dma, placed->piece);
-        placed->piece = NULL;
-}
-
 /* ---- */
 
 DEFINE_CLEANUP(struct window *, window_free);
@@ -197,6 +209,7 @@ int window_new(const struct window_options *options, struct window **out)
                 .remove = remove_one,
                 .remove_all = remove_all,
                 .removed = removed,
+                .replace = replace,
         };
         _cleanup_(window_freep) struct window *window = calloc(1, sizeof(*window));
 
