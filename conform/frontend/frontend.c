@@ -32,8 +32,9 @@ void front_drop(struct front_end *f)
         f->agreement = (struct agreement){.offers_protocol_features = true};
         memset(f->vrings, 0, sizeof(f->vrings));
         f->status = 0;
+        f->at_start = NULL;
         f->settled = f->deaf = f->replied = f->spoiled = false;
-        f->pause_at = f->maps_at_start = f->n_placed = f->n_live = f->n_order = f->owed = 0;
+        f->pause_at = f->n_placed = f->n_live = f->n_order = f->owed = 0;
         memset(f->seen, 0, sizeof(f->seen));
         f->violation.text[0] = '\0';
 }
@@ -57,14 +58,6 @@ int front_accept(struct front_end *f, int64_t deadline_ms)
                 f->pid = peer.pid;
         f->heard_ms = now_ms();
         return channel_init(&f->main, fd);
-}
-
-bool front_is_started(const struct front_end *f)
-{
-        for (unsigned i = 0; i < ORIEL_MAX_QUEUES; i++)
-                if (f->vrings[i].started && f->vrings[i].enabled)
-                        return true;
-        return false;
 }
 
 /* ---- serving ---- */

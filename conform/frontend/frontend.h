@@ -32,10 +32,11 @@ struct front_end {
         unsigned stops; /* of a started vring, or of all of them */
         uint8_t status;
         struct oriel_memory *memory; /* that it has told of; NULL: none */
-        unsigned maps_at_start;      /* requests to send before the answer to what starts the first vring */
-        bool settled;                /* the device was started, and nothing more came for a while */
-        bool deaf;                   /* the main channel is not read */
-        uint32_t pause_at;           /* front_step() returns when this request was served */
+        /* Before the answer to what starts the first vring; NULL: nothing. */
+        void (*at_start)(struct front_end *f);
+        bool settled;      /* the device was started, and nothing more came for a while */
+        bool deaf;         /* the main channel is not read */
+        uint32_t pause_at; /* front_step() returns when this request was served */
         int64_t heard_ms;
 
         /* What came on the main channel: the first requests in order, how often each, and what was wrong first. */

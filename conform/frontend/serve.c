@@ -188,17 +188,12 @@ static void take_note(struct front_end *f, uint32_t id)
                 f->seen[id]++;
 }
 
-/* Of the file that a case has, a page for each. */
-static void map_at_start(struct front_end *f)
+bool front_is_started(const struct front_end *f)
 {
-        struct oriel_wire_mmap map = f->page;
-        struct message request;
-
-        for (; f->maps_at_start > 0; f->maps_at_start--, map.shm_offset += PAGE) {
-                front_init_map(&request, &map, f->file);
-                if (front_send(f, &request, true) == DONE)
-                        f->placed[f->n_placed++] = map;
-        }
+        for (unsigned i = 0; i < ORIEL_MAX_QUEUES; i++)
+                if (f->vrings[i].started && f->vrings[i].enabled)
+                        return true;
+        return false;
 }
 
 void front_handle(struct front_end *f, struct message *request)
@@ -214,8 +209,8 @@ void front_handle(struct front_end *f, struct message *request)
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);
         if (r >= 0 && handlers[row->id])
                 r = handlers[row->id](f, request, &reply);
-        if (front_is_started(f))
-                map_at_start(f);
+        if (f->at_start && front_is_started(f))
+                f->at_start(f);
         if (!row)
                 return;
         if (!row_replies(row, &f->agreement)) {

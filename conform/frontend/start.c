@@ -29,6 +29,20 @@ static enum verdict map_before_start(struct trial *trial)
         return expect(trial, "SHMEM_MAP", answer, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
 }
 
+/* Of the file that a case has, a page for each. */
+static void send_maps(struct front_end *f)
+{
+        struct oriel_wire_mmap map = f->page;
+        struct message request;
+
+        f->at_start = NULL;
+        for (unsigned i = 0; i < MAPS_AT_START; i++, map.shm_offset += PAGE) {
+                front_init_map(&request, &map, f->file);
+                if (front_send(f, &request, true) == DONE)
+                        f->placed[f->n_placed++] = map;
+        }
+}
+
 /* The next request that is due, while we look whether the driver goes on before it. */
 static enum verdict take_at_start(struct trial *trial, unsigned number, int64_t deadline)
 {
@@ -59,8 +73,9 @@ static enum verdict map_at_start(struct trial *trial)
         front_drop(f);
         if (front_connect(f, false) < 0)
                 return fails(trial, "it does not connect again");
-        f->maps_at_start = MAPS_AT_START;
-        while (f->maps_at_start > 0)
+        f->began_with = f->process.pid;
+        f->at_start = send_maps;
+        while (f->at_start)
                 if (now_ms() >= deadline || front_step(f, now_ms() + LOOK_MS) < 0)
                         return fails(trial, "it does not start the device");
         if (!agreed(&f->agreement, ORIEL_PROTOCOL_F_REPLY_ACK))
