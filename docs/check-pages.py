@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-RNG.
+"""The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-GPU ORIEL-PMEM ORIEL-RNG.
 
 Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
 function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those
@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-root, oriel, oriel_fs, oriel_gpu, oriel_rng = sys.argv[1:]
+root, oriel, oriel_fs, oriel_gpu, oriel_pmem, oriel_rng = sys.argv[1:]
 failures = 0
 
 
@@ -48,10 +48,10 @@ def check_options(page, *command):
 
 
 def check_daemon(page, command):
-    """What is not oriel-fs(1)'s is described, and the others are named."""
+    """What is not oriel-fs(1)'s is described, and so may the others be; all are named."""
     common = {item for item in options_of(command) if item in options_of(oriel_fs)}
     named = set(re.findall(r"\*--([\w-]+)\*", section(read("docs", "man", page), "OPTIONS")))
-    compare(page, "option", options_of(command) - common, options_in(page))
+    compare(page, "option", options_of(command) - common, options_in(page) - common)
     compare(page, "option", {item.split("=")[0] for item in options_of(command)}, named)
 
 
@@ -110,6 +110,7 @@ def check_tutorial(page):
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
 check_daemon("oriel-gpu.1.scd", oriel_gpu)
+check_daemon("oriel-pmem.1.scd", oriel_pmem)
 check_daemon("oriel-rng.1.scd", oriel_rng)
 check_library("liboriel.3.scd")
 check_conformance("conformance.md")

@@ -211,7 +211,7 @@ bool virtio_start(struct virtio *device, uint64_t features)
         device->packed = features & UINT64_C(1) << VIRTIO_F_RING_PACKED;
         if (!virtio_reset(device) || !virtio_negotiate(device, features))
                 return false;
-        for (uint16_t i = 0; i < MOST_QUEUES; i++)
+        for (uint16_t i = 0; i < MOST_QUEUES && (i == 0 || virtio_select(device, i) > 0); i++)
                 if (!virtio_start_queue(device, i))
                         return false;
         virtio_add_status(device, VIRTIO_CONFIG_S_DRIVER_OK);

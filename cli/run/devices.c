@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The --device, --share and --gpu options of "oriel run": what each says, and how its back-end is started or connected
- * to. */
+/* The --device, --share, --pmem and --gpu options of "oriel run": what each says, and how its back-end is started or
+ * connected to. */
 
 #include "cli/run/devices.h"
 
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
         DEFAULT_QUEUE_SIZE = 256,
@@ -192,10 +193,14 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
         return add_options(to, &share->options, arguments, n) ? arguments : NULL;
 }
 
+#define IS_REMOTE                                                                                      \
+        "a server in user space or another machine serves it, and the guest would wait for that one: " \
+        "--allow-remote-files"
+
 /* Its files are looked at when they are mapped; this is said at once. */
-static bool is_remote(const char *dir)
+static bool is_remote(const char *path)
 {
-        _cleanup_(fd_closep) int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(fd_closep) int fd = open(path, O_PATH | O_CLOEXEC);
         struct statx stat;
 
         filesystem_open_mounts();
@@ -206,7 +211,7 @@ static bool is_remote(const char *dir)
         return remote;
 }
 
-static int parse_share(struct run_devices *to, const char *value, bool remote)
+static int parse_share(struct run_devices *to, const char *value)
 {
         struct share share = {.request_queues = 1, .threads = 1};
         const struct option_row rows[] = {
@@ -235,10 +240,8 @@ static int parse_share(struct run_devices *to, const char *value, bool remote)
                 return fail("--share: %s: %s", share.dir, strerror(errno));
         if (!S_ISDIR(st.st_mode))
                 return fail("--share: %s: not a directory", share.dir);
-        if (share.dax > 0 && !remote && is_remote(share.dir))
-                return fail("--share: %s: a server in user space or another machine serves it, and the guest would wait"
-                            " for that one: --allow-remote-files maps its files all the same, and without dax= none is"
-                            " mapped",
+        if (share.dax > 0 && !to->allow_remote_files && is_remote(share.dir))
+                return fail("--share: %s: " IS_REMOTE " maps its files all the same, and without dax= none is mapped",
                             share.dir);
         device.name = keep_format(to, "share %s", share.tag);
 
@@ -247,6 +250,52 @@ static int parse_share(struct run_devices *to, const char *value, bool remote)
         if (!device.name || !arguments)
                 return fail("out of memory");
         add(to, &device, &(struct broker_item){.program = "oriel-fs", .arguments = arguments});
+        return -1;
+}
+
+/* ---- --pmem ---- */
+
+static int parse_pmem(struct run_devices *to, const char *value)
+{
+        const char *file = NULL;
+        bool readonly = false;
+        uint64_t size = 0;
+        struct option_list options = {.n = 0};
+        const struct option_row rows[] = {
+                {"file", OPTION_STRING, &file, NULL, NULL},
+                {"readonly", OPTION_FLAG, &readonly, NULL, NULL},
+                {"size", OPTION_SIZE, &size, NULL, NULL},
+                {"option", OPTION_LIST, &options, NULL, NULL},
+        };
+        struct machine_device device = {.virtio_id = VIRTIO_ID_PMEM, .queue_size = DEFAULT_QUEUE_SIZE};
+        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        const char **arguments = new_arguments(to);
+        unsigned n = 0;
+        struct stat st;
+
+        if (!storage || !arguments)
+                return fail("out of memory");
+        if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
+                return usage("pmem", value, why);
+        if (!file || !file[0])
+                return usage("pmem", value, "the file is missing");
+        if (options.n > PROGRAM_OPTIONS)
+                return usage("pmem", value, "option: at most 24");
+        if (stat(file, &st) < 0 || access(file, readonly ? R_OK : R_OK | W_OK) < 0)
+                return fail("--pmem: %s: %s", file, strerror(errno));
+        if (!S_ISREG(st.st_mode))
+                return fail("--pmem: %s: not a regular file, which alone can be shown in a window", file);
+        if (!to->allow_remote_files && is_remote(file))
+                return fail("--pmem: %s: " IS_REMOTE " maps it all the same", file);
+        device.name = keep_format(to, "pmem %s", file);
+        arguments[n++] = keep_format(to, "--image=%s", file);
+        if (readonly)
+                arguments[n++] = "--readonly";
+        if (size)
+                arguments[n++] = keep_format(to, "--size=%" PRIu64, size);
+        if (!add_options(to, &options, arguments, n) || !device.name)
+                return fail("out of memory");
+        add(to, &device, &(struct broker_item){.program = "oriel-pmem", .arguments = arguments});
         return -1;
 }
 
@@ -288,12 +337,23 @@ static int parse_gpu(struct run_devices *to, const char *value)
 
 /* ---- */
 
-int run_devices_parse(struct run_devices *out, const struct option_list *devices, const struct option_list *shares,
-                      const struct option_list *gpus, bool remote)
+int run_devices_parse(struct run_devices *out, const struct run_device_options *options)
 {
-        unsigned most = devices->n + shares->n + gpus->n;
+        const struct {
+                const struct option_list *values;
+                int (*parse)(struct run_devices *to, const char *value);
+        } kinds[] = {
+                {&options->devices, parse_device},
+                {&options->shares, parse_share},
+                {&options->pmems, parse_pmem},
+                {&options->gpus, parse_gpu},
+        };
+        unsigned most = 0;
         int status = -1;
 
+        out->allow_remote_files = options->allow_remote_files;
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                most += kinds[i].values->n;
         out->devices = calloc(most + 1, sizeof(*out->devices));
         out->items = calloc(most + 1, sizeof(*out->items));
         out->connections = calloc(most + 1, sizeof(*out->connections));
@@ -301,15 +361,12 @@ int run_devices_parse(struct run_devices *out, const struct option_list *devices
         if (!out->devices || !out->items || !out->connections || !out->strings)
                 return fail("out of memory");
         if (most > PCI_MAX_FUNCTIONS) {
-                report("--device, --share and --gpu: at most %d of all", PCI_MAX_FUNCTIONS);
+                report("--device, --share, --pmem and --gpu: at most %d of all", PCI_MAX_FUNCTIONS);
                 return STATUS_USAGE;
         }
-        for (unsigned i = 0; status < 0 && i < devices->n; i++)
-                status = parse_device(out, devices->values[i]);
-        for (unsigned i = 0; status < 0 && i < shares->n; i++)
-                status = parse_share(out, shares->values[i], remote);
-        for (unsigned i = 0; status < 0 && i < gpus->n; i++)
-                status = parse_gpu(out, gpus->values[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                for (unsigned at = 0; status < 0 && at < kinds[i].values->n; at++)
+                        status = kinds[i].parse(out, kinds[i].values->values[at]);
         return status;
 }
 

@@ -37,14 +37,11 @@ static const char *initrd;
 static const char *cmdline = "";
 static uint64_t memory = UINT64_C(1) << 30;
 static unsigned cpus = 1;
-static struct option_list devices;
-static struct option_list shares;
-static struct option_list gpus;
+static struct run_device_options devices;
 static const char *console_name = "stdio";
 static const char *control;
 /* What a sanitizer does itself is not among a machine's system calls. */
 static const char *sandbox = SANITIZED ? "off" : "on";
-static bool allow_remote_files;
 static bool verbose;
 
 static const struct option_row rows[] = {
@@ -53,18 +50,21 @@ static const struct option_row rows[] = {
         {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
         {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
         {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
-        {"share", OPTION_LIST, &shares, "SHARE",
+        {"share", OPTION_LIST, &devices.shares, "SHARE",
          "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N][,option=OPTION]: a\n"
          "                             directory, by an oriel-fs of its own, which is started again if it ends;\n"
          "                             repeatable, and option too"},
-        {"gpu", OPTION_LIST, &gpus, "GPU",
+        {"pmem", OPTION_LIST, &devices.pmems, "PMEM",
+         "FILE[,readonly][,size=SIZE][,option=OPTION]: a disk image in the guest's memory, /dev/pmem0\n"
+         "                             in Linux, by an oriel-pmem of its own; repeatable"},
+        {"gpu", OPTION_LIST, &devices.gpus, "GPU",
          "[window=SIZE][,wayland=SOCKET][,vnc=ADDRESS][,option=OPTION]: a GPU, by an oriel-gpu of its\n"
          "                             own, which is started again if it ends",
          .bare = ""},
-        {"device", OPTION_LIST, &devices, "DEVICE",
+        {"device", OPTION_LIST, &devices.devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
-        {"allow-remote-files", OPTION_FLAG, &allow_remote_files, NULL,
+        {"allow-remote-files", OPTION_FLAG, &devices.allow_remote_files, NULL,
          "map files that a server in user space or another machine serves, too: the guest\n"
          "                             may wait for that one"},
         {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
@@ -298,7 +298,7 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
                 .cmdline = cmdline,
                 .devices = from->devices,
                 .n_devices = from->n,
-                .allow_remote_files = allow_remote_files,
+                .allow_remote_files = devices.allow_remote_files,
                 .output = output,
                 .room = room,
                 .userdata = run,
@@ -415,7 +415,7 @@ int command_run(int argc, char **argv)
         if (status < 0)
                 status = check_usage();
         if (status < 0)
-                status = run_devices_parse(&from, &devices, &shares, &gpus, allow_remote_files);
+                status = run_devices_parse(&from, &devices);
         if (status >= 0)
                 return status;
         /* Each mapping keeps a descriptor. */

@@ -22,8 +22,7 @@ struct valid {
 
 static void fill_features(struct back_end *b, struct message *message)
 {
-        message_set_u64(message,
-                        b->features & (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES)));
+        message_set_u64(message, back_least_features(b));
 }
 
 static void fill_protocol_features(struct back_end *b, struct message *message)

@@ -7,8 +7,10 @@
 
 #include "base/fd.h"
 #include "conform/backend/backend.h"
+#include "program/virtio_pmem.h"
 
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -91,12 +93,18 @@ enum answer back_stop_ring(struct back_end *b, unsigned index, uint32_t *base)
         return answer;
 }
 
+uint64_t back_least_features(const struct back_end *b)
+{
+        uint64_t features = ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES);
+
+        if (b->options->virtio_id == VIRTIO_ID_PMEM)
+                features |= ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION);
+        return b->features & (features | b->device_features);
+}
+
 enum answer back_set_features(struct back_end *b)
 {
-        uint64_t features = b->features & (ORIEL_FEATURE(VIRTIO_F_VERSION_1) |
-                                           ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) | b->device_features);
-
-        return back_ask_u64(b, ORIEL_FRONTEND_SET_FEATURES, features);
+        return back_ask_u64(b, ORIEL_FRONTEND_SET_FEATURES, back_least_features(b));
 }
 
 /* ---- bringing up ---- */

@@ -399,6 +399,48 @@ class Guests(GuestCase):
         guest.process.wait(LAST_RESORT)
         wait_for(lambda: not os.path.exists(path), "the end of the socket")
 
+    def test_pmem(self):
+        """--pmem is an oriel-pmem of its own, whose image is there as soon as the driver may read it."""
+        paths = [self.path(name) for name in ("first", "second")]
+        for number, path in enumerate(paths):
+            with open(path, "wb") as file:
+                file.write(bytes([0x11 * (number + 1)]) * MIB)
+        for options, count in ([paths[0]], 1), ([paths[0] + ",readonly,size=8M", paths[1] + ",option=log-level=off"], 2):
+            with self.subTest(options):
+                guest = Guest(self, "start", *(f"--pmem={option}" for option in options), id=27, features=1)
+                guest.wait_sync("start")
+                guest.go_on()
+                guest.finish()
+                self.assertEqual(re.findall("region begins with (\\S+)", guest.out.text()),
+                                 [f"0x{number + 1}{number + 1}".ljust(18, str(number + 1)) for number in range(count)])
+
+    def pss_of(self, path, processes):
+        """In KiB: how much memory these have of a file, each its part of what several have."""
+        total = 0
+        for pid in processes:
+            with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
+                entries = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", file.read())
+            total += sum(int(re.search(r"(?m)^Pss: +(\d+)", entry)[1]) for entry in entries if path in entry.split("\n")[0])
+        return total
+
+    def test_one_image_for_many_machines(self):
+        """Each has read all of it; the host has it in memory once."""
+        image, size = self.path("image"), 32 * MIB
+        with open(image, "wb") as file:
+            file.write(content(size, 3))
+        guests = [Guest(self, "start", f"--pmem={image},readonly", id=27, features=1, touch=1) for _ in range(8)]
+        for step in "start", "touched":
+            for guest in guests:
+                guest.wait_sync(step)
+            if step == "touched":
+                each = [self.pss_of(image, [guest.machine()]) for guest in guests]
+            for guest in guests:
+                guest.go_on()
+        for guest in guests:
+            guest.finish()
+        self.assertAlmostEqual(sum(each), size / 1024, delta=64, msg=each)
+        self.assertEqual(len(set(re.findall("are (0x[0-9a-f]+) in all", "".join(guest.out.text() for guest in guests)))), 1)
+
     def test_reset(self):
         for packed in ({}, {"packed": 1}):
             with self.subTest(**packed):
@@ -727,6 +769,11 @@ class Usage(Wrong):
                 ("unheard", good + ",unheard=of"), ("readonly", good + ",readonly=perhaps")):
             self.refused(2, words, option)
 
+    def test_pmem(self):
+        for words, option in (("the file is missing", "--pmem="), ("size", "--pmem=image,size=much"),
+                              ("unheard", "--pmem=image,unheard=of")):
+            self.refused(2, words, option)
+
     def test_device(self):
         good = f"--device=socket={self.socket}"
         for words, option in (
@@ -789,6 +836,10 @@ class Failures(Wrong):
     def test_share(self):
         self.refused(1, "nowhere: No such file or directory", f"--share={self.path('nowhere')},tag=t")
         self.refused(1, "not a directory", f"--share={self.file('file', b'')},tag=t")
+
+    def test_pmem(self):
+        self.refused(1, "nowhere: No such file or directory", f"--pmem={self.path('nowhere')}")
+        self.refused(1, "not a regular file, which alone can be shown in a window", f"--pmem={self.share},readonly")
 
     def test_socket(self):
         device = f"--device=socket={self.socket}"

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel-pmem: a vhost-user back-end for virtio-pmem (VIRTIO 1.2, 5.19), which shows a disk image in the guest's memory.
+ * The image is mapped when the queue starts, before the driver may read it (docs/protocol.md, "The start"). Requests
+ * are flushes, which a worker's thread collects; when it finds no more, one fdatasync(2) serves all of them. Another
+ * thread looks after the file: one that becomes shorter is reported.
+ *
+ * Guest memory addresses as in the device's configuration are not for a back-end to know, so a driver must find the
+ * region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/range.h"
+#include "base/syscalls.h"
+#include "base/thread.h"
+#include "daemon/options.h"
+#include "devices/pmem/image.h"
+#include "program/report.h"
+#include "program/virtio_pmem.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <oriel/worker.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(read));
+
+/* There is one device, so callbacks need no userdata. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+static const struct option_row rows[] = {
+        {"image", OPTION_STRING, &image.path, "FILE", "the disk image, a regular file"},
+        {"readonly", OPTION_FLAG, &image.readonly, NULL,
+         "the guest can't write; several machines may share the image then"},
+        {"allow-writable-dax", OPTION_FLAG, &image.writable, NULL,
+         "with --readonly: front-ends get a descriptor that can be written to, which QEMU 11.1 needs,\n"
+         "                             and lets the guest write by"},
+        {"size", OPTION_SIZE, &image.size, "SIZE",
+         "how large the device is, rounded up to 2M (default: as large as the image). The image\n"
+         "                             stays as it is: behind its end is nothing"},
+};
+
+static struct oriel_log device_log;
+static struct oriel_backend *backend;
+static struct oriel_worker *worker;
+static uint64_t features; /* that the driver takes */
+static bool mapped;       /* since the last reset */
+
+/* The worker's: flushes that were asked for and are not done. */
+static struct oriel_backend_queue *flush_queue;
+static struct oriel_chain *flushes[1024];
+static unsigned n_flushes;
+static int last_error;
+
+/* ---- flushes, on the worker's thread ---- */
+
+static size_t answer(struct oriel_chain *chain, int result)
+{
+        const struct virtio_pmem_resp resp = {.ret = htole32(result < 0 ? UINT32_MAX : 0)};
+
+        return oriel_chain_write(chain, 0, &resp, sizeof(resp));
+}
+
+/* Those that come meanwhile are the next one's: what they are about may have been written since. */
+static void flush_all(void *userdata)
+{
+        if (n_flushes == 0)
+                return;
+
+        int r = image_sync();
+
+        if (r < 0 && r != last_error)
+                log_error(&device_log, "%s: it can't be written to the disk: %s", image.path, strerror(-r));
+        last_error = r;
+        for (unsigned i = 0; i < n_flushes; i++)
+                oriel_backend_queue_fill(flush_queue, flushes[i], answer(flushes[i], r));
+        n_flushes = 0;
+        oriel_backend_queue_notify(flush_queue);
+}
+
+static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+{
+        struct virtio_pmem_req req;
+
+        if (oriel_chain_read(chain, 0, &req, sizeof(req)) < sizeof(req) ||
+            le32toh(req.type) != VIRTIO_PMEM_REQ_TYPE_FLUSH)
+                return (ssize_t)answer(chain, -EINVAL);
+        if (n_flushes == ARRAY_SIZE(flushes))
+                flush_all(NULL);
+        flushes[n_flushes++] = chain;
+        return -EINPROGRESS;
+}
+
+/* ---- what the front-end asks for, on the dispatching thread ---- */
+
+static void answered(void *userdata, int result)
+{
+        if (result == -EREMOTEIO)
+                log_error(&device_log, "%s: the front-end does not map it%s", image.path,
+                          image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
+}
+
+static int start(void *userdata, struct oriel_backend_queue *queue)
+{
+        const struct oriel_wire_mmap map = {
+                .shmid = VIRTIO_PMEM_SHMEM_REGION_ID,
+                .len = image.length,
+                .flags = image.readonly ? 0 : ORIEL_MMAP_READ_WRITE,
+        };
+        uint64_t ticket;
+
+        if (!(features & ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION))) {
+                log_error(&device_log, "this driver can't find the image: it does not take SHMEM_REGION");
+                return -EOPNOTSUPP;
+        }
+
+        int r = mapped ? 0 : oriel_backend_shmem_map(backend, &map, image.fd, &ticket);
+
+        if (r == 0 && !mapped)
+                r = oriel_backend_on_answer(backend, ticket, answered, NULL);
+        if (r == -EOPNOTSUPP)
+                log_error(&device_log, "this front-end has no shared memory regions");
+        mapped = r == 0;
+        flush_queue = queue;
+        return r < 0 ? r : oriel_worker_add(worker, queue);
+}
+
+static void stop(void *userdata, struct oriel_backend_queue *queue)
+{
+        oriel_worker_remove(worker, queue);
+}
+
+static void set_features(void *userdata, uint64_t acknowledged)
+{
+        features = acknowledged;
+}
+
+/* The front-end has unmapped the image. */
+static void reset(void *userdata)
+{
+        mapped = false;
+}
+
+static void set_status(void *userdata, uint8_t status)
+{
+        mapped &= status != 0;
+}
+
+/* Zeros: who does not look at the region has no device. */
+static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+{
+        if (!range_within((struct oriel_range){offset, size}, sizeof(struct virtio_pmem_config)))
+                return -EINVAL;
+        memset(data, 0, size);
+        return 0;
+}
+
+/* ---- the file ---- */
+
+/* Until the process ends. */
+static void *watch_file(void *userdata)
+{
+        char events[sizeof(struct inotify_event) * 16];
+
+        for (uint64_t seen = image.shown, left;; seen = left) {
+                left = image_left();
+                if (left < seen)
+                        log_warning(&device_log,
+                                    "%s: it has become shorter, with %" PRIu64 " of %" PRIu64
+                                    " bytes left: the rest reads as zeros, and what is written there is lost",
+                                    image.path, left, image.shown);
+                if (read(image.watch_fd, events, sizeof(events)) <= 0)
+                        return NULL;
+        }
+}
+
+/* ---- the daemon's table ---- */
+
+static int check_options(void)
+{
+        return image.path && image.path[0] ? -1 : daemon_usage("--image=FILE is missing");
+}
+
+static int make_backend(const struct oriel_dialect *dialect)
+{
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_PMEM_SHMEM_REGION_ID] = image.region};
+        const struct oriel_backend_ops ops = {
+                .struct_size = sizeof(ops),
+                .get_config = get_config,
+                .start = start,
+                .stop = stop,
+                .set_features = set_features,
+                .set_status = set_status,
+                .reset = reset,
+        };
+        const struct oriel_backend_options with = {
+                .struct_size = sizeof(with),
+                .ops = &ops,
+                .log = &device_log,
+                .device_features = DAEMON_RING_FEATURES | ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION),
+                .queues = 1,
+                .shmem_sizes = sizes,
+                .dialect = dialect,
+        };
+
+        return oriel_backend_new(&with, &backend);
+}
+
+static int new_device(const struct daemon_start *with, void **out)
+{
+        const struct oriel_worker_options threads = {
+                .struct_size = sizeof(threads), .handle = handle, .threads = 1, .idle = flush_all};
+
+        pthread_t watcher;
+        int r = oriel_worker_new(&threads, &worker);
+
+        device_log = with->log;
+
+        if (r == 0)
+                r = make_backend(with->dialect);
+        if (r == 0)
+                r = thread_start(&watcher, watch_file, NULL);
+        if (r == 0)
+                pthread_detach(watcher);
+        *out = backend;
+        return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static void free_device(void *device)
+{
+        oriel_backend_free(backend);
+        oriel_worker_free(worker);
+}
+
+int main(int argc, char **argv)
+{
+        const struct daemon_device device = {
+                .name = "oriel-pmem",
+                .type = "pmem",
+                .summary = "Show a virtual machine a disk image in its memory: a vhost-user back-end for virtio-pmem.",
+                .rows = rows,
+                .n_rows = ARRAY_SIZE(rows),
+                .check_options = check_options,
+                .check_files = image_open, /* before the sandbox, in which it has no name */
+                .new_device = new_device,
+                .free_device = free_device,
+        };
+
+        return daemon_main(&device, argc, argv);
+}

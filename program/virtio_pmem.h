@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef PROGRAM_VIRTIO_PMEM_H
+#define PROGRAM_VIRTIO_PMEM_H
+
+/* The kernel's header of virtio-pmem, with what Linux 6.9 has added to it. */
+
+#include <linux/virtio_pmem.h>
+
+#ifndef VIRTIO_PMEM_F_SHMEM_REGION
+#define VIRTIO_PMEM_F_SHMEM_REGION  0
+#define VIRTIO_PMEM_SHMEM_REGION_ID 0
+#endif
+
+#endif
