@@ -17,14 +17,15 @@ static const struct option_row rows[] = {
         {"peer", OPTION_STRING, &bench_options.peer, "COMMAND",
          "fs: another virtio-fs back-end to compare oriel-fs with; its socket and directory are added"},
         {"dir", OPTION_LIST, &bench_options.dirs, "DIR",
-         "fs: where to make the scratch directory, each in turn (default: $TMPDIR or /tmp)"},
+         "fs, pmem: where to make the scratch directory or files, each in turn (default: $TMPDIR or /tmp)"},
         {"runs", OPTION_NUMBER, &bench_options.runs, "N", "fs: how often each row is measured (default: 5)"},
         {"svg", OPTION_STRING, &bench_options.svg, "FILE", "fs: draw the ratios and their bars into FILE"},
         {"two-cpus", OPTION_FLAG, &bench_options.two_cpus, NULL,
          "fs: a CPU each also at depth 1 (default: one CPU at depth 1, one each at depth 32)"},
         {"only", OPTION_LIST, &bench_options.only, "ROW",
          "fs: only the rows whose key begins with ROW, and others so named"},
-        {"quick", OPTION_FLAG, &bench_options.quick, NULL, "fs, gpu: everything small and short, to see that it works"},
+        {"quick", OPTION_FLAG, &bench_options.quick, NULL,
+         "fs, gpu, pmem: everything small and short, to see that it works"},
         {"own-option", OPTION_LIST, &bench_options.own_options, "OPTION",
          "fs: give this to oriel-fs, and others so named"},
         {"peer-option", OPTION_LIST, &bench_options.peer_options, "OPTION",
@@ -33,7 +34,7 @@ static const struct option_row rows[] = {
 
 static const struct program program = {
         .name = "oriel bench",
-        .operands = "map|trace|fs|gpu",
+        .operands = "map|trace|fs|gpu|pmem",
         .summary = "map: measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in\n"
                    "two processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
                    "socketpair with a bare mmap.\n"
@@ -41,6 +42,7 @@ static const struct program program = {
                    "fs: measure oriel-fs with a driver in this process, and another virtio-fs back-end next to it.\n"
                    "gpu: measure the life of an oriel-gpu's host blobs, with more and more of them live, next to the "
                    "floor.\n"
+                   "pmem: measure a flush of oriel-pmem next to fdatasync.\n"
                    "What is compared alternates in one run; figures are medians.",
         .rows = rows,
         .n_rows = ARRAY_SIZE(rows),
@@ -67,5 +69,7 @@ int command_bench(int argc, char **argv)
                 return bench_fs();
         if (strcmp(operands[0], "gpu") == 0)
                 return bench_gpu();
-        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace, fs or gpu", operands[0]);
+        if (strcmp(operands[0], "pmem") == 0)
+                return bench_pmem();
+        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace, fs, gpu or pmem", operands[0]);
 }

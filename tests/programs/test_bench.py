@@ -250,5 +250,17 @@ class Gpu(Case):
             self.assertGreater(row[name], 0, name)
 
 
+class Pmem(Case):
+    def test_quick(self):
+        result = run(ORIEL, "bench", "pmem", "--quick", "--json", "--dir", self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        for name in "fdatasync", "flush", "together":
+            self.assertGreater(figures[name], 0, name)
+        # Nothing is left of it but what the case has made.
+        self.assertEqual([name for name in os.listdir(self.folder) if "bench" in name], [])
+        self.assertIn("No such file or directory", run(ORIEL, "bench", "pmem", "--dir", self.path("nowhere")).stderr)
+
+
 if __name__ == "__main__":
     main()
