@@ -6,8 +6,9 @@ import re
 import sys
 
 import mesa
-from lab import HERE, main
-from nested import Nested
+import pmem_images
+from lab import BUILD, GUEST_SCRIPTS, HERE, copy, main, unpack_modules
+from nested import Nested, add_from_here
 
 VIEW = os.path.join(HERE, "vm-view.txt")
 ENDS = 'check "oriel run ends with status 0" [ "$status" = 0 ]\n'
@@ -91,6 +92,49 @@ class Linux(Nested):
             mount -t debugfs debugfs /sys/kernel/debug
             run --memory 512M --cpus 2 --gpu=window=256M,option=venus=on
             """ + ENDS, 400, memory=2048)
+
+    def test_pmem(self):
+        """Root file systems on images, ext4 of two boots and erofs; an oriel-pmem that is killed; stores to what is read-only."""
+        def add_images(tree):
+            root = self.path("root")
+            self.add_common(root, *GUEST_SCRIPTS)
+            copy(os.path.join(HERE, "guest/vm/pmem.sh"), root + "/test.sh")
+            for name in "proc", "sys", "dev", "tmp", "mnt", "root", "modules":
+                os.makedirs(f"{root}/{name}")
+            for name in self.run_ok(root + "/bin/busybox", "--list").split():
+                if name != "busybox":
+                    os.symlink("/bin/busybox", f"{root}/bin/{name}")
+            with open(root + "/boots", "w") as file:
+                file.write("0")
+            os.makedirs(tree + "/images")
+            pmem_images.make_ext4(tree + "/images/ext4", root, 32 << 20)
+            pmem_images.make_erofs(tree + "/images/erofs", root)
+            with open(tree + "/images/other", "wb") as file:
+                file.write(bytes(range(256)) * 8192)
+            add_from_here(tree, os.path.join(BUILD, "oriel-pmem"))
+
+        def add_modules(tree):
+            os.makedirs(tree + "/modules")
+            for number, path in enumerate(unpack_modules(self.folder, "virtio_pmem", "nd_pmem", "ext4", "erofs")):
+                copy(path, f"{tree}/modules/{number:02}.ko")
+
+        self.add_inner, self.add_outer = add_modules, add_images
+        self.nest("pmem.sh", """
+            other=$(sum /images/other)
+            host_kill_pmem() {
+                    kill -9 $(back_ends /images/ext4)
+            }
+            boot() {
+                    append="image=/dev/pmem0 other=$other $*"
+                    run --memory 256M --pmem "/images/$image" --pmem /images/other,readonly
+                    check "oriel run ends with status 0" [ "$status" = 0 ]
+            }
+            image=ext4
+            boot type=ext4 before=0
+            boot type=ext4 before=1
+            image=erofs,readonly
+            boot type=erofs
+            """, 200)
 
     def test_view(self):
         self.nest("view.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS,

@@ -222,7 +222,7 @@ host_released() {
 
 # The back-end whose arguments have a word, or all of them.
 back_ends() {
-        for pid in $(pidof oriel-fs); do
+        for pid in $(pidof oriel-fs oriel-pmem); do
                 ! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -q -- "${1-}" || echo "$pid"
         done
 }
