@@ -23,6 +23,7 @@ struct media_ioctl {
         const char *name; /* "G_FMT" */
         uint32_t code;    /* VIDIOC_G_FMT: direction and size are in it */
         enum media_payload payload;
+        bool changes; /* something for all: Linux keeps it from who has less priority than another */
 };
 
 /* NULL: an ioctl that is not passed on, for which the answer is ENOTTY. */

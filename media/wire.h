@@ -18,7 +18,7 @@ static_assert(__BYTE_ORDER == __LITTLE_ENDIAN && sizeof(struct v4l2_buffer) == 8
 #define VIRTIO_ID_MEDIA 48
 #endif
 
-enum media_queue {
+enum media_queue_index {
         MEDIA_COMMAND_QUEUE,
         MEDIA_EVENT_QUEUE,
         MEDIA_QUEUES,
