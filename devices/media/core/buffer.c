@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What a buffer is: its memory, what it says of itself in a struct v4l2_buffer, and what it takes from one. Memory of
+ * the device's is a memfd for each plane, sealed, so that whoever has it too can't make it another size; memory of the
+ * guest's is the buffer's from when it is prepared or queued until the driver has it again. */
+
+#include "devices/media/core/buffer.h"
+
+#include "base/fd.h"
+#include "base/range.h"
+#include "base/syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_ADD_SEALS));
+
+/* ---- their memory ---- */
+
+void buffer_let_go(struct media_buffer *buffer)
+{
+        buffer->state = BUFFER_DEQUEUED;
+        for (unsigned i = 0; i < buffer->queue->n_planes; i++)
+                guest_memory_clear(&buffer->planes[i].guest);
+}
+
+void buffer_free(struct media_buffer *buffer)
+{
+        session_event_cancel(&buffer->event);
+        buffer_let_go(buffer);
+        for (unsigned i = 0; i < buffer->queue->n_planes; i++) {
+                struct media_buffer_plane *plane = &buffer->planes[i];
+
+                if (plane->data)
+                        munmap(plane->data, plane->length);
+                fd_close(plane->fd);
+        }
+        free(buffer);
+}
+
+/* Others have the file too, and can't make it another size. */
+static int plane_make_file(struct media_buffer_plane *plane)
+{
+        const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        uint64_t size;
+
+        plane->fd = memfd_create("oriel-media", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (!checked_round_up(plane->length, page, &size))
+                return -EINVAL;
+        if (plane->fd < 0 || ftruncate(plane->fd, (off_t)size) < 0 ||
+            fcntl(plane->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+                return -errno;
+
+        void *data = mmap(NULL, plane->length, PROT_READ | PROT_WRITE, MAP_SHARED, plane->fd, 0);
+
+        if (data == MAP_FAILED)
+                return -errno;
+        plane->data = data;
+        return 0;
+}
+
+static void buffer_sent(struct session_event *event)
+{
+        buffer_let_go((struct media_buffer *)((char *)event - offsetof(struct media_buffer, event)));
+}
+
+int buffer_new(struct media_queue *queue, const uint32_t *sizes)
+{
+        struct media_buffer *buffer = calloc(1, sizeof(*buffer));
+        int r = buffer ? 0 : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        buffer->queue = queue;
+        buffer->index = queue->n;
+        buffer->event.sent = buffer_sent;
+        for (unsigned i = 0; i < queue->n_planes; i++) {
+                buffer->planes[i].fd = -1;
+                buffer->planes[i].length = sizes[i];
+        }
+        for (unsigned i = 0; r == 0 && queue->memory == V4L2_MEMORY_MMAP && i < queue->n_planes; i++)
+                r = plane_make_file(&buffer->planes[i]);
+        if (r < 0)
+                buffer_free(buffer);
+        else
+                queue->buffers[queue->n++] = buffer;
+        return r;
+}
+
+/* ---- struct v4l2_buffer ---- */
+
+static const uint32_t state_flags[] = {
+        [BUFFER_QUEUED] = V4L2_BUF_FLAG_QUEUED,
+        [BUFFER_ACTIVE] = V4L2_BUF_FLAG_QUEUED,
+        [BUFFER_DONE] = V4L2_BUF_FLAG_DONE,
+};
+
+static void plane_tell(const struct media_buffer *buffer, unsigned i, struct v4l2_plane *out)
+{
+        const struct media_buffer_plane *plane = &buffer->planes[i];
+
+        *out = (struct v4l2_plane){plane->used, plane->length, .data_offset = plane->data_offset};
+        if (buffer->queue->memory == V4L2_MEMORY_MMAP)
+                out->m.mem_offset = (buffer->queue->first + buffer->index * MEDIA_MAX_PLANES + i) << COOKIE_SHIFT;
+        else
+                out->m.userptr = plane->userptr;
+}
+
+void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, struct v4l2_plane *planes)
+{
+        const struct media_queue *queue = buffer->queue;
+        const bool finished = buffer->state == BUFFER_DONE;
+        struct v4l2_plane *pointer = out->m.planes, first;
+
+        *out = (struct v4l2_buffer){
+                .index = buffer->index,
+                .type = queue->type,
+                .flags = queue->timestamp_flags | state_flags[buffer->state],
+                .field = finished ? buffer->field : queue->field,
+                .memory = queue->memory,
+        };
+        if (finished)
+                out->flags |= buffer->flags;
+        else if (buffer->prepared)
+                out->flags |= V4L2_BUF_FLAG_PREPARED;
+        if (finished || (V4L2_TYPE_IS_OUTPUT(queue->type) && buffer->state != BUFFER_DEQUEUED))
+                out->timestamp = buffer->timestamp;
+        out->sequence = finished ? buffer->sequence : 0;
+        if (V4L2_TYPE_IS_MULTIPLANAR(queue->type)) {
+                out->m.planes = pointer;
+                out->length = queue->n_planes;
+                for (unsigned i = 0; i < queue->n_planes; i++)
+                        plane_tell(buffer, i, &planes[i]);
+                return;
+        }
+        plane_tell(buffer, 0, &first);
+        out->length = first.length;
+        out->bytesused = first.bytesused;
+        out->m.userptr = first.m.userptr;
+}
+
+/* ---- what the driver gives ---- */
+
+/* The planes of a call's buffer; of one without, its own fields in @first. */
+static const struct v4l2_plane *planes_of(const struct media_call *call, struct v4l2_plane *first)
+{
+        const struct v4l2_buffer *given = call->payload;
+
+        *first = (struct v4l2_plane){given->bytesused, given->length, {.userptr = given->m.userptr}};
+        return V4L2_TYPE_IS_MULTIPLANAR(given->type) ? call->trailer : first;
+}
+
+int buffer_take_memory(struct media_buffer *buffer, struct media_call *call)
+{
+        struct v4l2_plane first;
+        const struct v4l2_plane *planes = planes_of(call, &first);
+        uint32_t sizes[MEDIA_MAX_PLANES];
+        const unsigned n = buffer->queue->ops->sizes(buffer->queue->userdata, sizes);
+
+        if (call->n_memory != n || n != buffer->queue->n_planes)
+                return -EINVAL;
+        for (unsigned i = 0; i < n; i++)
+                if (call->memory[i].size < sizes[i] || planes[i].m.userptr == 0)
+                        return -EINVAL;
+        for (unsigned i = 0; i < n; i++) {
+                struct media_buffer_plane *plane = &buffer->planes[i];
+
+                guest_memory_clear(&plane->guest);
+                plane->guest = call->memory[i];
+                call->memory[i] = (struct guest_memory){.memory = NULL};
+                plane->length = (uint32_t)plane->guest.size;
+                plane->userptr = planes[i].m.userptr;
+        }
+        return 0;
+}
+
+int buffer_take_content(struct media_buffer *buffer, const struct media_call *call)
+{
+        const bool filled = V4L2_TYPE_IS_OUTPUT(buffer->queue->type);
+        const struct v4l2_buffer *given = call->payload;
+        struct v4l2_plane first;
+        const struct v4l2_plane *planes = planes_of(call, &first);
+
+        buffer->timestamp = given->timestamp;
+        buffer->field = given->field == V4L2_FIELD_ANY ? buffer->queue->field : given->field;
+        for (unsigned i = 0; i < buffer->queue->n_planes; i++) {
+                struct media_buffer_plane *plane = &buffer->planes[i];
+
+                plane->used = !filled ? 0 : planes[i].bytesused ? planes[i].bytesused : plane->length;
+                plane->data_offset = filled ? planes[i].data_offset : 0;
+                if (plane->used > plane->length || (plane->data_offset > 0 && plane->data_offset >= plane->used))
+                        return -EINVAL;
+        }
+        return 0;
+}

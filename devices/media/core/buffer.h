@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CORE_BUFFER_H
+#define DEVICES_MEDIA_CORE_BUFFER_H
+
+#include "devices/media/core/queue.h"
+
+/* The buffers of a queue, for queue.c. Offsets for mmap() are cookies: the plane's number, in pages. */
+
+enum { COOKIE_SHIFT = 12 };
+
+/* One more, with planes of these sizes; its memory, if that is the device's, is made. */
+int buffer_new(struct media_queue *queue, const uint32_t *sizes);
+void buffer_free(struct media_buffer *buffer);
+/* It is the driver's again, with its memory. */
+void buffer_let_go(struct media_buffer *buffer);
+/* All of @out is set, but for the pointer to the planes, which stays. */
+void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, struct v4l2_plane *planes);
+/* The guest's memory that the call names is the buffer's from now on. */
+int buffer_take_memory(struct media_buffer *buffer, struct media_call *call);
+/* What is in a buffer that the driver has filled; nothing in one that the node is to fill. */
+int buffer_take_content(struct media_buffer *buffer, const struct media_call *call);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CORE_CONTROL_H
+#define DEVICES_MEDIA_CORE_CONTROL_H
+
+#include "devices/media/core/node.h"
+
+/* Controls of a node of our own, from a table: integers, and the classes that they are in. */
+
+struct media_control {
+        uint32_t id, type; /* enum v4l2_ctrl_type */
+        const char *name;
+        int32_t minimum, maximum, step, initial;
+        uint32_t flags;
+};
+
+enum { CONTROLS_MAX = 16 };
+
+struct media_controls {
+        const struct media_control *rows; /* by id */
+        unsigned n;
+        int32_t values[CONTROLS_MAX];
+};
+
+void media_controls_init(struct media_controls *controls, const struct media_control *rows, unsigned n);
+/* One of the ioctls of controls, of events, of which these are the controls' alone, or of priorities: what every node
+ * of our own has. 0 or a negative errno; -ENOTTY for others. With the lock. */
+int media_controls_ioctl(struct media_controls *controls, struct media_session *session, struct media_call *call);
+/* Whether @session may change what all share, as its priority is: 0 or -EBUSY. With the lock. */
+int media_priority_check(const struct media_session *session);
+int32_t media_controls_get(const struct media_controls *controls, uint32_t id);
+
+#endif

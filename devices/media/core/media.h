@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CORE_MEDIA_H
+#define DEVICES_MEDIA_CORE_MEDIA_H
+
+#include "media/wire.h"
+
+#include <oriel/log.h>
+#include <oriel/memory.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A virtio-media device (VIRTIO 1.4, 5.22) without its queues: commands in bytes go in, answers and events in bytes
+ * come out. What it needs of the device around it is in struct media_ops; what it is, a camera or something else, is
+ * behind struct media_node (node.h). Commands come on one thread, and so does media_reset(); whatever else the node
+ * does happens on threads of its own, with the media's lock. */
+struct media;
+struct media_node;
+
+struct media_ops {
+        /* Guest memory of now, with a reference for the caller. */
+        struct oriel_memory *(*memory)(void *userdata);
+        /* SHMEM_MAP of @fd from its start, and SHMEM_UNMAP, in the region, without the media's lock. They wait for the
+         * front-end; but not unmap() without @wait, for media_reset(). -ENOSPC: too many are mapped. */
+        int (*map)(void *userdata, struct oriel_range range, int fd, enum oriel_access access);
+        int (*unmap)(void *userdata, struct oriel_range range, bool wait);
+        /* Hand the driver an event now. False: it has no buffer for it, and media_flush() is to be called when it has.
+         * With the media's lock. */
+        bool (*event)(void *userdata, const union media_event *event, size_t size);
+        /* Something was written to guest memory. */
+        void (*mark_dirty)(void *userdata, struct oriel_range guest);
+};
+
+struct media_options {
+        const struct media_ops *ops; /* must outlive the media */
+        void *userdata;
+        struct oriel_log log;
+        uint64_t window_size;    /* whole pages */
+        struct media_node *node; /* which the media takes, unless this fails */
+};
+
+/* The most bytes of a command, lists of guest memory included: what is larger is refused. And of an answer. */
+#define MEDIA_COMMAND_MAX (UINT32_C(2) << 20)
+#define MEDIA_ANSWER_MAX                                                         \
+        (sizeof(struct media_answer_header) + sizeof(struct v4l2_ext_controls) + \
+         MEDIA_MAX_CONTROLS * sizeof(struct v4l2_ext_control))
+
+int media_new(const struct media_options *options, struct media **out);
+void media_free(struct media *media); /* NULL is accepted */
+
+const struct media_config *media_config(const struct media *media);
+
+/* A command of @size bytes, which the driver can't change any more; the answer goes to @answer, which is aligned for
+ * any struct, and of which the driver has room for @room, at most MEDIA_ANSWER_MAX. Returns the size of the answer: 0
+ * for none. */
+size_t media_handle(struct media *media, const void *command, size_t size, void *answer, size_t room);
+/* The driver has made buffers for events available. */
+void media_flush(struct media *media);
+/* The driver has begun anew, or is gone: no session, mapping or event is left. What the front-end still shows it is
+ * asked to remove, if it can be asked. */
+void media_reset(struct media *media);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The states of buffers, and the ioctls that change them; as videobuf2 of Linux has them, for that is what programs
+ * know. Buffers belong to the session that has made them, until it asks for none or ends. A buffer that is done stays
+ * BUFFER_DONE until the driver has its event, so that it can't be queued twice, and there are never more events than
+ * buffers. A new set of buffers, with the same offsets for mmap(), is a new generation. */
+
+#include "devices/media/core/buffer.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What CREATE_BUFS may ask for beyond twice what a plane needs. */
+#define PLANE_MORE   (UINT32_C(1) << 20)
+#define CAPABILITIES (V4L2_BUF_CAP_SUPPORTS_MMAP | V4L2_BUF_CAP_SUPPORTS_USERPTR | V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS)
+
+/* As many of @n as there is memory for: at least one, or an error. */
+static int buffers_new(struct media_queue *queue, uint32_t n, const uint32_t *sizes, uint32_t *made)
+{
+        int r = 0;
+
+        *made = 0;
+        while (*made < n && queue->n < VIDEO_MAX_FRAME && (r = buffer_new(queue, sizes)) == 0)
+                ++*made;
+        return *made > 0 || n == 0 ? 0 : r < 0 ? -ENOMEM : -ENOBUFS;
+}
+
+static void queue_stop(struct media_queue *queue)
+{
+        const bool streamed = queue->streaming;
+
+        queue->streaming = false;
+        while (queue->active > 0)
+                pthread_cond_wait(&queue->settled, &queue->media->lock);
+        if (streamed)
+                queue->ops->stop(queue->userdata);
+        TAILQ_INIT(&queue->queued);
+        for (unsigned i = 0; i < queue->n; i++) {
+                struct media_buffer *buffer = queue->buffers[i];
+
+                session_event_cancel(&buffer->event);
+                buffer_let_go(buffer);
+                buffer->prepared = false;
+        }
+}
+
+static void buffers_end(struct media_queue *queue)
+{
+        queue_stop(queue);
+        while (queue->n > 0)
+                buffer_free(queue->buffers[--queue->n]);
+        queue->owner = NULL;
+}
+
+/* ---- the ioctls ---- */
+
+#define QUEUE_HANDLER(name)                                                                               \
+        static int name(struct media_queue *queue, __attribute__((unused)) struct media_session *session, \
+                        __attribute__((unused)) struct media_call *call)
+
+/* What a call's buffer names, with room for its planes. */
+static int buffer_of(struct media_queue *queue, const struct v4l2_buffer *named, struct media_buffer **out)
+{
+        if (named->index >= queue->n || (V4L2_TYPE_IS_MULTIPLANAR(queue->type) && named->length < queue->n_planes))
+                return -EINVAL;
+        *out = queue->buffers[named->index];
+        return 0;
+}
+
+static int owner_check(const struct media_queue *queue, const struct media_session *session)
+{
+        return queue->owner && queue->owner != session ? -EBUSY : 0;
+}
+
+static bool memory_known(uint32_t memory)
+{
+        return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR;
+}
+
+QUEUE_HANDLER(queue_reqbufs)
+{
+        struct v4l2_requestbuffers *request = call->payload;
+        uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
+
+        if (!memory_known(request->memory))
+                return -EINVAL;
+        if (owner_check(queue, session) < 0 || queue->streaming)
+                return -EBUSY;
+        buffers_end(queue);
+        queue->memory = request->memory;
+        queue->n_planes = queue->ops->sizes(queue->userdata, sizes);
+        queue->generation++;
+
+        int r = buffers_new(queue, request->count, sizes, &made);
+
+        if (r < 0)
+                return r;
+        queue->owner = made > 0 ? session : NULL;
+        *request = (struct v4l2_requestbuffers){
+                .count = made,
+                .type = queue->type,
+                .memory = queue->memory,
+                .capabilities = CAPABILITIES,
+        };
+        return 0;
+}
+
+/* The sizes that the format of @create has. */
+static int sizes_of(const struct media_queue *queue, const struct v4l2_create_buffers *create, uint32_t *sizes)
+{
+        const struct v4l2_format *format = &create->format;
+        const bool multi = V4L2_TYPE_IS_MULTIPLANAR(queue->type);
+        uint32_t least[MEDIA_MAX_PLANES];
+        const unsigned n = queue->ops->sizes(queue->userdata, least);
+
+        if (multi && format->fmt.pix_mp.num_planes != n)
+                return -EINVAL;
+        for (unsigned i = 0; i < n; i++) {
+                sizes[i] = multi ? format->fmt.pix_mp.plane_fmt[i].sizeimage : format->fmt.pix.sizeimage;
+                if (sizes[i] < least[i] || sizes[i] / 2 > least[i] + PLANE_MORE / 2)
+                        return -EINVAL;
+        }
+        return (int)n;
+}
+
+QUEUE_HANDLER(queue_create)
+{
+        struct v4l2_create_buffers *create = call->payload;
+        const uint32_t index = queue->n;
+        uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
+        int n;
+
+        if (!memory_known(create->memory))
+                return -EINVAL;
+        if (create->count > 0) {
+                if (owner_check(queue, session) < 0)
+                        return -EBUSY;
+                n = sizes_of(queue, create, sizes);
+                if (n < 0 || (queue->n > 0 && queue->memory != create->memory))
+                        return -EINVAL;
+                queue->memory = create->memory;
+                queue->n_planes = (unsigned)n;
+                queue->generation += queue->n == 0;
+
+                int r = buffers_new(queue, create->count, sizes, &made);
+
+                if (r < 0)
+                        return r;
+                queue->owner = session;
+        }
+        create->index = index;
+        create->count = made;
+        create->capabilities = CAPABILITIES;
+        create->flags = 0;
+        memset(create->reserved, 0, sizeof(create->reserved));
+        return 0;
+}
+
+QUEUE_HANDLER(queue_querybuf)
+{
+        struct media_buffer *buffer;
+        int r = buffer_of(queue, call->payload, &buffer);
+
+        if (r == 0)
+                buffer_tell(buffer, call->payload, call->trailer);
+        return r;
+}
+
+static int buffer_prepare(struct media_queue *queue, struct media_session *session, struct media_call *call,
+                          struct media_buffer **out)
+{
+        const struct v4l2_buffer *given = call->payload;
+        int r = owner_check(queue, session);
+
+        if (r == 0)
+                r = buffer_of(queue, given, out);
+        if (r < 0)
+                return r;
+        if (given->flags & V4L2_BUF_FLAG_REQUEST_FD)
+                return -EBADR;
+        if (given->memory != queue->memory || (*out)->state != BUFFER_DEQUEUED)
+                return -EINVAL;
+        if (queue->memory == V4L2_MEMORY_USERPTR && !(*out)->prepared)
+                r = buffer_take_memory(*out, call);
+        if (r == 0)
+                r = buffer_take_content(*out, call);
+        return r;
+}
+
+QUEUE_HANDLER(queue_prepare)
+{
+        struct media_buffer *buffer;
+        int r = buffer_prepare(queue, session, call, &buffer);
+
+        if (r < 0)
+                return r;
+        if (buffer->prepared)
+                return -EINVAL;
+        buffer->prepared = true;
+        buffer_tell(buffer, call->payload, call->trailer);
+        return 0;
+}
+
+QUEUE_HANDLER(queue_qbuf)
+{
+        struct media_buffer *buffer;
+        int r = buffer_prepare(queue, session, call, &buffer);
+
+        if (r < 0)
+                return r;
+        buffer->prepared = false;
+        buffer->state = BUFFER_QUEUED;
+        buffer->flags = 0;
+        TAILQ_INSERT_TAIL(&queue->queued, buffer, entry);
+        buffer_tell(buffer, call->payload, call->trailer);
+        return 0;
+}
+
+QUEUE_HANDLER(queue_streamon)
+{
+        int r = owner_check(queue, session);
+
+        if (r < 0 || queue->streaming)
+                return r;
+        if (queue->n == 0)
+                return -EINVAL;
+        r = queue->ops->start(queue->userdata);
+        queue->streaming = r == 0;
+        return r;
+}
+
+QUEUE_HANDLER(queue_streamoff)
+{
+        int r = owner_check(queue, session);
+
+        if (r == 0)
+                queue_stop(queue);
+        return r;
+}
+
+static const struct {
+        uint32_t code;
+        size_t type; /* where it stands in the payload */
+        int (*handle)(struct media_queue *queue, struct media_session *session, struct media_call *call);
+} handlers[] = {
+        {VIDIOC_REQBUFS, offsetof(struct v4l2_requestbuffers, type), queue_reqbufs},
+        {VIDIOC_CREATE_BUFS, offsetof(struct v4l2_create_buffers, format.type), queue_create},
+        {VIDIOC_QUERYBUF, offsetof(struct v4l2_buffer, type), queue_querybuf},
+        {VIDIOC_PREPARE_BUF, offsetof(struct v4l2_buffer, type), queue_prepare},
+        {VIDIOC_QBUF, offsetof(struct v4l2_buffer, type), queue_qbuf},
+        {VIDIOC_STREAMON, 0, queue_streamon},
+        {VIDIOC_STREAMOFF, 0, queue_streamoff},
+};
+
+int media_queue_ioctl(struct media_queue *queues, unsigned n, struct media_session *session, struct media_call *call)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+                if (handlers[i].code != call->row->code)
+                        continue;
+
+                const uint32_t *type = (const void *)((const uint8_t *)call->payload + handlers[i].type);
+
+                for (unsigned k = 0; k < n; k++)
+                        if (queues[k].type == *type)
+                                return handlers[i].handle(&queues[k], session, call);
+                return -EINVAL;
+        }
+        return -ENOTTY;
+}
+
+/* ---- the node's side ---- */
+
+void media_queue_init(struct media_queue *queue)
+{
+        TAILQ_INIT(&queue->queued);
+        pthread_cond_init(&queue->settled, NULL);
+}
+
+void media_queue_free(struct media_queue *queue)
+{
+        pthread_cond_destroy(&queue->settled);
+}
+
+int media_queue_file(const struct media_queue *queue, uint32_t offset, struct media_file *out)
+{
+        const uint32_t number = (offset >> COOKIE_SHIFT) - queue->first;
+        const uint32_t index = number / MEDIA_MAX_PLANES, plane = number % MEDIA_MAX_PLANES;
+
+        if (!is_aligned(offset, UINT64_C(1) << COOKIE_SHIFT) || queue->memory != V4L2_MEMORY_MMAP ||
+            index >= queue->n || plane >= queue->n_planes)
+                return -EINVAL;
+
+        const struct media_buffer_plane *found = &queue->buffers[index]->planes[plane];
+
+        *out = (struct media_file){found->fd, found->length, queue->generation};
+        return 0;
+}
+
+void media_queue_leave(struct media_queue *queue, struct media_session *session)
+{
+        if (queue->owner == session)
+                buffers_end(queue);
+}
+
+struct media_buffer *media_queue_take(struct media_queue *queue)
+{
+        struct media_buffer *buffer = TAILQ_FIRST(&queue->queued);
+
+        if (!buffer || !queue->streaming)
+                return NULL;
+        TAILQ_REMOVE(&queue->queued, buffer, entry);
+        buffer->state = BUFFER_ACTIVE;
+        queue->active++;
+        return buffer;
+}
+
+static void buffer_settle(struct media_buffer *buffer)
+{
+        if (--buffer->queue->active == 0)
+                pthread_cond_broadcast(&buffer->queue->settled);
+}
+
+void media_queue_give_back(struct media_buffer *buffer)
+{
+        buffer->state = BUFFER_QUEUED;
+        TAILQ_INSERT_HEAD(&buffer->queue->queued, buffer, entry);
+        buffer_settle(buffer);
+}
+
+void media_queue_done(struct media_buffer *buffer)
+{
+        struct media_event_dqbuf *content = &buffer->event.content.dqbuf;
+
+        buffer_settle(buffer);
+        buffer->state = BUFFER_DONE;
+        memset(content, 0, sizeof(*content));
+        buffer_tell(buffer, &content->buffer, content->planes);
+        content->buffer.flags &= ~(uint32_t)V4L2_BUF_FLAG_DONE;
+        session_event_send(&buffer->event, buffer->queue->owner, MEDIA_EVENT_DQBUF);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CORE_QUEUE_H
+#define DEVICES_MEDIA_CORE_QUEUE_H
+
+#include "devices/media/core/node.h"
+
+/* A queue of buffers of a node of our own: what Linux's videobuf2 is to a driver. It does the ioctls from REQBUFS to
+ * STREAMOFF, with memory of its own (a sealed memfd for each plane) or the guest's; the node takes buffers, fills or
+ * reads them, and says when they are done. All with the media's lock. */
+
+enum media_buffer_state {
+        BUFFER_DEQUEUED, /* the driver's */
+        BUFFER_QUEUED,
+        BUFFER_ACTIVE, /* the node's, which has taken it */
+        BUFFER_DONE,   /* its event waits for the driver */
+};
+
+struct media_buffer_plane {
+        uint32_t length, used, data_offset;
+        int fd;                    /* MMAP */
+        uint8_t *data;             /* MMAP: in this process */
+        uint64_t userptr;          /* USERPTR: the driver's own number for it, and */
+        struct guest_memory guest; /* what it is */
+};
+
+struct media_buffer {
+        TAILQ_ENTRY(media_buffer) entry;
+        struct media_queue *queue;
+        unsigned index;
+        enum media_buffer_state state;
+        bool prepared;
+        uint32_t flags, field, sequence; /* of what is in it; the node sets them */
+        struct timeval timestamp;
+        struct media_buffer_plane planes[MEDIA_MAX_PLANES];
+        struct session_event event;
+};
+
+TAILQ_HEAD(buffer_list, media_buffer);
+
+struct media_queue_ops {
+        /* The least sizes of the planes that a buffer of the format of now has; returns how many. */
+        unsigned (*sizes)(void *userdata, uint32_t sizes[MEDIA_MAX_PLANES]);
+        /* Streaming begins, or has ended: no buffer is taken any more. */
+        int (*start)(void *userdata);
+        void (*stop)(void *userdata);
+};
+
+struct media_queue {
+        const struct media_queue_ops *ops;
+        void *userdata;
+        struct media *media;
+        uint32_t type;  /* enum v4l2_buf_type */
+        uint32_t first; /* of the numbers of its planes: another for each queue of a session */
+        uint32_t field;
+        uint32_t timestamp_flags;    /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
+        struct media_session *owner; /* who has made the buffers; NULL: there are none */
+        uint32_t memory;             /* enum v4l2_memory */
+        bool streaming;
+        unsigned n, n_planes, active;
+        uint64_t generation;
+        struct media_buffer *buffers[VIDEO_MAX_FRAME];
+        struct buffer_list queued;
+        pthread_cond_t settled; /* no buffer is taken */
+};
+
+void media_queue_init(struct media_queue *queue);
+void media_queue_free(struct media_queue *queue); /* that has no buffers */
+
+/* One of the ioctls of queues, for that of @n queues which has the type. 0 or a negative errno; -ENOTTY for others. */
+int media_queue_ioctl(struct media_queue *queues, unsigned n, struct media_session *session, struct media_call *call);
+/* -EINVAL: no buffer of MMAP there. */
+int media_queue_file(const struct media_queue *queue, uint32_t offset, struct media_file *out);
+/* @session ends, which may be the owner: it has no buffers then. */
+void media_queue_leave(struct media_queue *queue, struct media_session *session);
+
+/* The oldest queued buffer, for the node, which gives it back by one of the next two. NULL: there is none. */
+struct media_buffer *media_queue_take(struct media_queue *queue);
+void media_queue_give_back(struct media_buffer *buffer);
+/* It is done, with what the node has set in it: the driver gets it. */
+void media_queue_done(struct media_buffer *buffer);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CORE_STATE_H
+#define DEVICES_MEDIA_CORE_STATE_H
+
+#include "devices/media/core/node.h"
+
+/* What the files of the core share. */
+
+enum { SESSIONS_MAX = 256 };
+
+/* What the driver has in the window. Those of one buffer and access are one, counted. */
+struct mapping {
+        TAILQ_ENTRY(mapping) entry; /* by place */
+        struct oriel_range range;
+        uint32_t session, offset;
+        uint64_t generation;
+        enum oriel_access access;
+        unsigned count;
+};
+
+/* mapping.c: without the lock. */
+int mapping_add(struct media *media, const struct media_session *session, uint32_t offset, enum oriel_access access,
+                const struct media_file *file, uint64_t *address);
+int mapping_remove(struct media *media, uint64_t address);
+void mappings_forget(struct media *media);
+
+/* ioctl.c: an IOCTL command, whose fixed part is there. The answer behind its header goes to @answer, of which there is
+ * room for @room; *@answered is its size. */
+int ioctl_handle(struct media_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
+                 size_t *answered);
+
+/* event.c */
+void session_events_end(struct media_session *session);
+
+#endif
