@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_CAMERA_FORMAT_H
+#define DEVICES_MEDIA_CAMERA_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Pixel formats, and images in them that are drawn line by line. A line has three bytes for each pixel: Y, Cb and Cr,
+ * of BT.601 in its limited range. */
+
+struct format {
+        uint32_t fourcc; /* V4L2_PIX_FMT_* */
+        const char *name;
+        unsigned bytes; /* of a pixel in the first plane; 0: compressed */
+        bool planar;    /* Cb and Cr follow, of half the width and half the height */
+        void (*put)(uint8_t *out, const uint8_t *line, uint32_t width); /* NULL: nothing draws it */
+};
+
+extern const struct format formats[];
+extern const unsigned n_formats;
+const struct format *format_find(uint32_t fourcc); /* NULL: not known */
+
+/* Of an image, whose sides are at most this long and even. */
+enum { IMAGE_SIDE_MAX = 8192 };
+uint32_t format_stride(const struct format *format, uint32_t width);
+uint32_t format_size(const struct format *format, uint32_t width, uint32_t height);
+
+struct image {
+        const struct format *format;
+        uint32_t width, height;
+        uint8_t *data; /* format_size() bytes */
+};
+
+/* What is done to each pixel on its way into an image: out of brightness, contrast, saturation (128: as it is) and hue
+ * (in degrees). */
+struct color {
+        uint8_t luma[256];
+        int32_t cosine, sine; /* of the hue, times the saturation, times 65536 */
+        bool neutral;
+};
+struct color color_make(int brightness, int contrast, int saturation, int hue);
+
+/* Put @line, which is changed, into @n lines from @y on. Both are even, or @n is 1. */
+void image_put(const struct image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color);
+
+#endif

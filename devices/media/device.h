@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_DEVICE_H
+#define DEVICES_MEDIA_DEVICE_H
+
+#include "devices/media/core/media.h"
+
+#include <oriel/backend.h>
+
+/* The virtio-media device: a media with its two queues, its window and its configuration space. */
+struct media_device;
+
+struct media_device_options {
+        struct media_node *node; /* taken even on failure */
+        uint64_t window_size;
+        size_t max_mappings; /* 0: no limit */
+        struct oriel_log log;
+        const struct oriel_dialect *dialect;
+};
+
+int media_device_new(const struct media_device_options *options, struct media_device **out);
+void media_device_free(struct media_device *device); /* NULL is accepted */
+struct oriel_backend *media_device_backend(struct media_device *device);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel-media: what of it is not any device daemon's. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "daemon/daemon.h"
+#include "daemon/options.h"
+#include "devices/media/camera/camera.h"
+#include "devices/media/device.h"
+#include "devices/media/options.h"
+#include "program/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct source *source;
+
+/* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */
+static int check_files(void)
+{
+        const struct media_command_line *line = &media_command_line;
+        const char *why = "";
+
+        if (strcmp(line->source, "pattern") == 0)
+                return pattern_new(&source) < 0 ? fail("--source: %s", strerror(ENOMEM)) : STATUS_SUCCESS;
+
+        const bool is_stdin = strcmp(line->source, "-") == 0;
+        const int fd =
+                is_stdin ? fd_dup(STDIN_FILENO) : open(line->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+        if (fd < 0)
+                return fail("--source=%s: %s", line->source, strerror(is_stdin ? -fd : errno));
+
+        const int r = file_source_new(fd, line->format, &source, &why);
+
+        return r < 0 ? fail("--source=%s: %s", line->source, r == -EINVAL ? why : strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int new_device(const struct daemon_start *start, void **out)
+{
+        const struct media_command_line *line = &media_command_line;
+        struct media_device_options options = {
+                .window_size = line->window,
+                .max_mappings = line->max_mappings,
+                .log = start->log,
+                .dialect = start->dialect,
+        };
+        struct media_device *device = NULL;
+        int r = camera_new(steal(source), line->card, line->fps, &options.node);
+
+        if (r == 0)
+                r = media_device_new(&options, &device);
+        *out = device;
+        return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static struct oriel_backend *backend(void *device)
+{
+        return media_device_backend(device);
+}
+
+static void free_device(void *device)
+{
+        media_device_free(device);
+}
+
+int main(int argc, char **argv)
+{
+        const struct daemon_device device = {
+                .name = "oriel-media",
+                .type = "media",
+                .summary = "Give a virtual machine a camera: a vhost-user back-end for virtio-media, with buffers in a "
+                           "window.",
+                .rows = media_rows,
+                .n_rows = media_n_rows,
+                .check_options = media_check_options,
+                .check_files = check_files,
+                .new_device = new_device,
+                .backend = backend,
+                .free_device = free_device,
+        };
+
+        return daemon_main(&device, argc, argv);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "devices/media/options.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "daemon/options.h"
+#include "devices/media/camera/source.h"
+#include "media/wire.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct media_command_line media_command_line = {
+        .card = "Oriel camera",
+        .window = UINT64_C(1) << 30,
+        .max_mappings = 480,
+};
+
+const struct option_row media_rows[] = {
+        {"source", OPTION_STRING, &media_command_line.source, "WHAT",
+         "a camera without hardware: pattern, or a file or FIFO (-: standard input) of Y4M or of what --format says"},
+        {"format", OPTION_STRING, &media_command_line.format, "FORMAT",
+         "what comes out of the source, such as MJPG:640x480: YU12, YUYV, RGB3, BGR3 or MJPG"},
+        {"fps", OPTION_NUMBER, &media_command_line.fps, "N",
+         "how many pictures a second (default: as the file says, or as the guest wants; 30)"},
+        {"card", OPTION_STRING, &media_command_line.card, "NAME", "what the guest calls it (default: Oriel camera)"},
+        {"window", OPTION_SIZE, &media_command_line.window, "SIZE",
+         "how large the window is in which a guest sees buffers (default: 1G)"},
+        {"max-mappings", OPTION_NUMBER, &media_command_line.max_mappings, "N",
+         "how many buffers may be in it at once (default: 480; 0: no limit)"},
+};
+const size_t media_n_rows = ARRAY_SIZE(media_rows);
+
+int media_check_options(void)
+{
+        const struct media_command_line *line = &media_command_line;
+
+        if (!line->source)
+                return daemon_usage("--source is needed: pattern, or a file");
+        if (line->format && strcmp(line->source, "pattern") == 0)
+                return daemon_usage("--format: the pattern has every format");
+        if (line->fps > RATE_MAX)
+                return daemon_usage("--fps: 1000 at most");
+        if (line->window == 0 || !is_aligned(line->window, (uint64_t)sysconf(_SC_PAGESIZE)))
+                return daemon_usage("--window: a size in whole pages, such as 1G");
+        if (strlen(line->card) > sizeof((struct media_config){0}.card))
+                return daemon_usage("--card: 32 bytes at most");
+        return -1;
+}

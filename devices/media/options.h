@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_OPTIONS_H
+#define DEVICES_MEDIA_OPTIONS_H
+
+#include "program/options.h"
+
+#include <stdint.h>
+
+/* What of oriel-media's command line is not any device daemon's. */
+struct media_command_line {
+        const char *source, *format, *card;
+        unsigned fps;
+        uint64_t window;
+        unsigned max_mappings;
+};
+
+extern struct media_command_line media_command_line;
+extern const struct option_row media_rows[];
+extern const size_t media_n_rows;
+
+/* The exit status, with everything said, or -1. */
+int media_check_options(void);
+
+#endif
