@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-root, oriel, oriel_fs, oriel_gpu, oriel_pmem, oriel_rng = sys.argv[1:]
+root, oriel, oriel_fs, oriel_gpu, oriel_media, oriel_pmem, oriel_rng = sys.argv[1:]
 failures = 0
 
 
@@ -110,6 +110,7 @@ def check_tutorial(page):
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
 check_daemon("oriel-gpu.1.scd", oriel_gpu)
+check_daemon("oriel-media.1.scd", oriel_media)
 check_daemon("oriel-pmem.1.scd", oriel_pmem)
 check_daemon("oriel-rng.1.scd", oriel_rng)
 check_library("liboriel.3.scd")
