@@ -303,7 +303,9 @@ void media_device_free(struct media_device *device)
 {
         if (!device)
                 return;
-        /* It stops the queues, and resets the media. */
+        /* It stops the queues, whose threads use the back-end until then, and resets the media. */
+        if (device->backend)
+                oriel_backend_disconnect(device->backend);
         oriel_backend_free(steal(device->backend));
         media_free(device->media);
         oriel_worker_free(device->worker);
