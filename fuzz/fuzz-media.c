@@ -209,7 +209,7 @@ static uint32_t make_word(void)
         return choice >= 250 ? (uint32_t)take_number(world.input) : words[choice % ARRAY_SIZE(words)];
 }
 
-/* What hardly comes about by chance. */
+/* Payloads that hardly come about by chance. */
 static void make_right(const struct media_ioctl *row, void *payload)
 {
         static const uint32_t types[] = {V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, V4L2_BUF_TYPE_VIDEO_CAPTURE};

@@ -18,7 +18,7 @@
 #define ASK(ioctl)             ASK_AS(ioctl, MEDIA_PLAIN)
 #define CHANGE(ioctl)          CHANGE_AS(ioctl, MEDIA_PLAIN)
 
-/* By number. */
+/* Indexed by number. */
 static const struct media_ioctl table[] = {
         ASK(ENUM_FMT),
         ASK_AS(G_FMT, MEDIA_FORMAT),

@@ -10,7 +10,7 @@
 
 /* The ioctls of V4L2 that a driver passes on to its device, in one table that both ends read. */
 
-/* What the payload is, besides a struct of so many bytes. */
+/* Kinds of payload, each a struct of the size that is in the code. */
 enum media_payload {
         MEDIA_PLAIN,    /* no pointers */
         MEDIA_FORMAT,   /* struct v4l2_format: has pointers if its type is an overlay's */
@@ -51,7 +51,7 @@ static inline bool media_ioctl_writes(const struct media_ioctl *row)
  * answer. -EINVAL: more than V4L2 has, or pointers that can't be passed on, of an overlay. */
 ssize_t media_ioctl_trailer(const struct media_ioctl *row, const void *payload);
 
-/* Which sizes the lists of guest memory have to cover that come behind the planes or controls @trailer, in order, in
+/* The sizes that lists of guest memory have to cover, which come behind the planes or controls @trailer, in order, in
  * the command alone: of userptrs, of what controls point to. Returns how many there are; @sizes has room for the most:
  * MEDIA_MAX_CONTROLS. The payload is one that media_ioctl_trailer() has found right. */
 size_t media_ioctl_memory(const struct media_ioctl *row, const void *payload, const void *trailer, uint32_t *sizes);

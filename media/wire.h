@@ -8,7 +8,7 @@
 #include <linux/virtio_ids.h>
 #include <stdint.h>
 
-/* What a virtio-media device and its driver send each other: VIRTIO 1.4, 5.22. All is little-endian, and V4L2's structs
+/* The messages between a virtio-media device and its driver: VIRTIO 1.4, 5.22. All is little-endian, and V4L2's structs
  * are as 64-bit Linux has them. */
 
 static_assert(__BYTE_ORDER == __LITTLE_ENDIAN && sizeof(struct v4l2_buffer) == 88 && sizeof(struct v4l2_plane) == 64,
@@ -33,7 +33,7 @@ enum {
         MEDIA_MAX_CONTROLS = V4L2_CID_MAX_CTRLS,
 };
 
-/* Of device_type: video nodes. Linux's enum vfl_devnode_type. */
+/* device_type of video nodes: Linux's enum vfl_devnode_type. */
 enum { MEDIA_TYPE_VIDEO = 0 };
 
 struct media_config {

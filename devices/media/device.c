@@ -73,7 +73,7 @@ static int media_unmap(void *userdata, struct oriel_range range, bool wait)
         return r < 0 || !wait ? r : oriel_backend_wait(device->backend, ticket);
 }
 
-/* With the lock. NULL: the driver has left none. */
+/* Called with the lock. NULL: the driver has left none. */
 static struct oriel_chain *take_buffer(struct media_device *device)
 {
         struct oriel_chain *chain = NULL;
@@ -88,7 +88,7 @@ static struct oriel_chain *take_buffer(struct media_device *device)
         return chain;
 }
 
-/* With the lock. */
+/* Called with the lock. */
 static bool put_event(struct media_device *device, const union media_event *event, size_t size)
 {
         struct oriel_chain *chain = take_buffer(device);
@@ -132,7 +132,7 @@ static const struct media_ops media_ops = {
 static ssize_t handle_command(struct media_device *device, struct oriel_chain *chain)
 {
         const size_t room = MIN(oriel_chain_writable_size(chain), MEDIA_ANSWER_MAX);
-        /* What is too large is not whole, and refused for that. */
+        /* A command that is too large is cut, and refused for not being whole. */
         const size_t size = oriel_chain_read(chain, 0, device->command, MEDIA_COMMAND_MAX);
         const size_t answered = media_handle(device->media, device->command, size, device->answer, room);
 

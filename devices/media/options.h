@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* What of oriel-media's command line is not any device daemon's. */
+/* The options of oriel-media that other device daemons don't have. */
 struct media_command_line {
         const char *source, *format, *card;
         unsigned fps;

@@ -394,7 +394,7 @@ static int hostile(struct guest *guest, uint64_t n)
                 const size_t room = any(guest, 4) ? 4096 : any(guest, 300);
 
                 if (any(guest, 3)) {
-                        /* Whatever the answer is, there is one. */
+                        /* Any answer will do, but there has to be one. */
                         guest->written = 0;
                         if (any(guest, 8))
                                 work(guest);

@@ -131,7 +131,7 @@ static void camera_fill(struct camera *camera, struct media_buffer *buffer, uint
         media_queue_done(buffer);
 }
 
-/* With the lock. Returns when it is time for the next picture, or sooner. */
+/* Called with the lock. Returns when the next picture is due, or sooner. */
 static void camera_wait(struct camera *camera)
 {
         pthread_mutex_t *mutex = &camera->node.media->lock;
@@ -155,7 +155,7 @@ static void *camera_run(void *userdata)
                 }
 
                 struct media_buffer *buffer = media_queue_take(&camera->queue);
-                /* Those that are late already are left out. */
+                /* Pictures that are late already are left out. */
                 const uint64_t number = MAX(camera->number, number_at(camera, now_ns()));
 
                 camera->number = number + 1;
@@ -213,7 +213,7 @@ static void camera_reset(struct media_node *node)
         camera->width = size.width;
         camera->height = size.height;
         camera_interval(camera, 0, &camera->interval);
-        /* What is passed on as it is has no controls. */
+        /* Pictures that are passed on can't be changed: no controls. */
         media_controls_init(&camera->controls, controls, camera->source->fourcc ? 0 : ARRAY_SIZE(controls));
 }
 

@@ -148,7 +148,7 @@ static bool is_y4m(const struct file *file)
         return file->end - file->start >= length && memcmp(file->buffer + file->start, Y4M_MAGIC, length) == 0;
 }
 
-/* What kind of stream it is. 1, 0: that can't be said yet. */
+/* Find the kind of a stream by its first bytes. 1, or 0: there are too few yet. */
 static int stream_begin(struct file *file)
 {
         char line[LINE_MAX_SIZE];
@@ -157,7 +157,7 @@ static int stream_begin(struct file *file)
         if (file->end - file->start < strlen(Y4M_MAGIC))
                 return 0;
         file->is_y4m = is_y4m(file);
-        /* What is passed on is no Y4M, and without a header its size has to be known. */
+        /* Y4M is always drawn, never passed on; without its header, --format has to have told the size. */
         if (file->is_y4m ? file->source.fourcc != 0 : file->source.width == 0)
                 return -EINVAL;
         if (file->is_y4m)
@@ -225,7 +225,7 @@ static int stream_skip(struct file *file)
         return 0;
 }
 
-/* Behind what is there. 1; 0: there is nothing more now. */
+/* Read more into the buffer. 1, or 0: nothing more is there now. */
 static int stream_read_more(struct file *file)
 {
         if (file->start > 0)
@@ -235,7 +235,7 @@ static int stream_read_more(struct file *file)
         if (file->end == file->room)
                 return -EFBIG;
 
-        /* Whoever else has the pipe decides whether reading it waits. */
+        /* Reading a pipe may block: O_NONBLOCK belongs to all who share it. */
         if (file->is_pipe && poll(&(struct pollfd){.fd = file->fd, .events = POLLIN}, 1, 0) <= 0)
                 return 0;
 
@@ -260,7 +260,7 @@ static int file_advance(struct source *source, uint64_t number, struct v4l2_frac
         (void)number, (void)interval;
         while ((r = file->wrong ? stream_skip(file) : stream_take_picture(file)) == 0) {
                 r = stream_read_more(file);
-                /* Of a file it means that it begins anew: twice, and there is no whole picture in it. */
+                /* A regular file begins anew then: if it ends twice, no whole picture is in it. */
                 if (r < 0 || (r == 0 && (file->is_pipe || ++ends > 1)))
                         break;
         }

@@ -21,7 +21,7 @@ extern const struct format formats[];
 extern const unsigned n_formats;
 const struct format *format_find(uint32_t fourcc); /* NULL: not known */
 
-/* Of an image, whose sides are at most this long and even. */
+/* Images have even sides of at most this length. */
 enum { IMAGE_SIDE_MAX = 8192 };
 uint32_t format_stride(const struct format *format, uint32_t width);
 uint32_t format_size(const struct format *format, uint32_t width, uint32_t height);
@@ -32,7 +32,7 @@ struct image {
         uint8_t *data; /* format_size() bytes */
 };
 
-/* What is done to each pixel on its way into an image: out of brightness, contrast, saturation (128: as it is) and hue
+/* The change of each pixel on its way into an image, made of brightness, contrast, saturation (128: as it is) and hue
  * (in degrees). */
 struct color {
         uint8_t luma[256];

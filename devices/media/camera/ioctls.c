@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a camera can be asked and set to: formats, sizes, intervals, and the one input. It answers as Linux's drivers
- * and their core do: what is not possible is made the nearest that is, structs are filled anew, and the format stays
- * while there are buffers of it. */
+/* The ioctls of a camera's formats, sizes, intervals, and its one input. They answer as Linux's drivers and their core
+ * do: an impossible value becomes the nearest possible one, structs are filled anew, and the format can't change while
+ * there are buffers. */
 
 #include "devices/media/camera/state.h"
 

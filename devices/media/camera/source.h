@@ -10,7 +10,7 @@
 /* Pictures a second. */
 enum { RATE_MAX = 1000 };
 
-/* Where a camera's pictures come from. After it is made, one thread has it. */
+/* The origin of a camera's pictures. After it is made, it belongs to one thread. */
 struct source {
         const struct source_ops *ops;
         uint32_t fourcc;            /* of pictures that are passed on as they are; 0: any that is drawn */

@@ -6,7 +6,7 @@
 #include "devices/media/core/control.h"
 #include "devices/media/core/queue.h"
 
-/* What the files of the camera share. */
+/* Shared by the files of the camera. */
 
 struct camera {
         struct media_node node;

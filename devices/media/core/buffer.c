@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a buffer is: its memory, what it says of itself in a struct v4l2_buffer, and what it takes from one. Memory of
- * the device's is a memfd for each plane, sealed, so that whoever has it too can't make it another size; memory of the
+/* Buffers: their memory, and struct v4l2_buffer, which tells of them and brings what the driver gives. Memory of the
+ * device's is a memfd for each plane, sealed, so that whoever has it too can't make it another size; memory of the
  * guest's is the buffer's from when it is prepared or queued until the driver has it again. */
 
 #include "devices/media/core/buffer.h"

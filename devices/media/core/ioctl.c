@@ -160,7 +160,7 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
         struct media_node *node = media->options.node;
         struct rest rest = {command, size};
         struct media_ioctl_command fixed = {.code = 0};
-        /* What the driver alone writes has no room in the answer. */
+        /* The payload of an ioctl without an answer: the answer has no room for it. */
         uint64_t own[64];
         _cleanup_(call_end) struct media_call call = {.payload = answer};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is shown in the window (VIRTIO 1.4, 5.22.6.1: MMAP and MUNMAP). The device chooses the place: the first gap that
- * is large enough. Offsets of buffers are cookies, which say nothing of places, and come again for other buffers, so
- * that a mapping is known by its session, its generation, its offset and what may be done with it.
+/* The window, and the buffers that it shows (VIRTIO 1.4, 5.22.6.1: MMAP and MUNMAP). The device chooses the place: the
+ * first gap that is large enough. Offsets of buffers are cookies, which say nothing of places, and come again for other
+ * buffers, so that a mapping is known by its session, its generation, its offset and what may be done with it.
  *
  * A mapping is there until it is unmapped, whatever becomes of the buffer and the session: the front-end has the file
  * then. All on the thread that handles commands. */
@@ -97,7 +97,7 @@ int mapping_add(struct media *media, const struct media_session *session, uint32
         return 0;
 }
 
-/* Where the front-end refuses, the place stays taken: something may still be there. */
+/* If the front-end refuses, the place stays taken: something may still be there. */
 int mapping_remove(struct media *media, uint64_t address)
 {
         struct mapping *mapping;

@@ -208,7 +208,7 @@ size_t media_handle(struct media *media, const void *bytes, size_t size, void *a
         if (r == 0)
                 r = row->handle(media, &command);
         pthread_mutex_unlock(&media->lock);
-        /* Whose answer has no room, or that has none. */
+        /* CLOSE has no answer, and without room for a header there is none. */
         if (room < sizeof(command.answer->header) || command.fixed.header.command == MEDIA_CLOSE)
                 return 0;
         command.answer->header.status = (uint32_t)-r;

@@ -9,8 +9,8 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
-/* What a kind of device is: the ioctls of a V4L2 node, and its buffers. All calls come with the media's lock, which
- * the node's own threads take too. */
+/* A kind of device: the ioctls of a V4L2 node, and its buffers. All calls come with the media's lock, which the node's
+ * own threads take too. */
 
 /* Guest memory that a driver has named by a list. All of it is in the table of then, which is kept with it. */
 struct guest_memory {
@@ -65,7 +65,7 @@ struct media_session {
         struct session_event error;
 };
 
-/* Where a buffer's memory is, for the driver to map. */
+/* The memory of a buffer, for the driver to map. */
 struct media_file {
         int fd; /* borrowed: whoever maps it duplicates it, if need be */
         uint64_t size;
@@ -78,7 +78,7 @@ struct media_node_ops {
         void (*close)(struct media_node *node, struct media_session *session);
         /* 0 or a negative errno. -ENOTTY: this node has no such ioctl. */
         int (*ioctl)(struct media_node *node, struct media_session *session, struct media_call *call);
-        /* What mmap(2) would show at @offset, that VIDIOC_QUERYBUF has told. -EINVAL: nothing. */
+        /* The file behind @offset, a mem_offset of VIDIOC_QUERYBUF. -EINVAL: there is none. */
         int (*file)(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out);
         /* As it was made: the driver has begun anew. No session is open. */
         void (*reset)(struct media_node *node);
@@ -95,7 +95,7 @@ TAILQ_HEAD(session_list, media_session);
 TAILQ_HEAD(event_list, session_event);
 TAILQ_HEAD(mapping_list, mapping);
 
-/* What nodes see of it: its lock, its log, and its sessions. */
+/* Nodes use its lock, its log, and its sessions. */
 struct media {
         struct media_options options;
         struct log_budget lines; /* a guest can have the same said again and again */

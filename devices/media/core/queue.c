@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* What CREATE_BUFS may ask for beyond twice what a plane needs. */
+/* CREATE_BUFS may ask for twice what a plane needs, and this much more. */
 #define PLANE_MORE   (UINT32_C(1) << 20)
 #define CAPABILITIES (V4L2_BUF_CAP_SUPPORTS_MMAP | V4L2_BUF_CAP_SUPPORTS_USERPTR | V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS)
 
@@ -61,7 +61,7 @@ static void buffers_end(struct media_queue *queue)
         static int name(struct media_queue *queue, __attribute__((unused)) struct media_session *session, \
                         __attribute__((unused)) struct media_call *call)
 
-/* What a call's buffer names, with room for its planes. */
+/* Find the buffer that a call names, and check that the call has room for its planes. */
 static int buffer_of(struct media_queue *queue, const struct v4l2_buffer *named, struct media_buffer **out)
 {
         if (named->index >= queue->n || (V4L2_TYPE_IS_MULTIPLANAR(queue->type) && named->length < queue->n_planes))

@@ -4,11 +4,11 @@
 
 #include "devices/media/core/node.h"
 
-/* What the files of the core share. */
+/* Shared by the files of the core. */
 
 enum { SESSIONS_MAX = 256 };
 
-/* What the driver has in the window. Those of one buffer and access are one, counted. */
+/* A buffer in the window. Mapped again with the same access, it is the same mapping, counted. */
 struct mapping {
         TAILQ_ENTRY(mapping) entry; /* by place */
         struct oriel_range range;

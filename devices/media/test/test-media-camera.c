@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Where a camera's pictures come from: the pattern in each format, and files and pipes, whole and wrong. */
+/* The sources of a camera's pictures: the pattern in each format, and files and pipes, whole and wrong. */
 
 #include "devices/media/test/test-world.h"
 
@@ -167,7 +167,7 @@ static void test_other_chroma(void **state)
         }
 }
 
-/* What is no source, and why. */
+/* Files that are no sources, and reasons for that. */
 static void test_wrong_files(void **state)
 {
         static const struct {

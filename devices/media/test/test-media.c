@@ -279,7 +279,7 @@ static void test_window(void **state)
         assert_int_equal(world_munmap(&world, places[3]), 0);
         assert_int_equal(world_mmap(&world, session, query(15).m.offset, 0, &address, &size), 0);
         assert_int_equal(address, places[3]);
-        /* Of others, beside, and with flags that are none. */
+        /* Offsets of others, offsets beside, and unknown flags. */
         assert_int_equal(world_mmap(&world, session, query(15).m.offset + 8, 0, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, session, query(15).m.offset + 4096, 0, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, session, 0xfffff000, 0, &address, &size), EINVAL);
@@ -421,7 +421,7 @@ static void test_events_wait(void **state)
         assert_int_equal(world.events[3].dqbuf.buffer.index, 0);
 }
 
-/* What is about buffers and sessions that are no more is not told any more. */
+/* Events of buffers and sessions that have ended are not told any more. */
 static void test_events_end(void **state)
 {
         struct v4l2_event_subscription wanted = {.type = V4L2_EVENT_CTRL, .id = V4L2_CID_HUE};
