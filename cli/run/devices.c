@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The --device, --share, --pmem and --gpu options of "oriel run": what each says, and how its back-end is started or
- * connected to. */
+/* The --device, --share, --pmem, --gpu and --camera options of "oriel run": what each says, and how its back-end is
+ * started or connected to. */
 
 #include "cli/run/devices.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "media/wire.h"
 #include "program/report.h"
 #include "shmem/filesystem.h"
 
@@ -299,40 +300,70 @@ static int parse_pmem(struct run_devices *to, const char *value)
         return -1;
 }
 
-/* ---- --gpu ---- */
+/* ---- --gpu, --camera ---- */
+
+/* A program of ours some of whose options are passed on by their own names. */
+struct own_program {
+        const char *option, *program, *name;
+        unsigned virtio_id;
+        const char *passed[8]; /* NULL-terminated */
+};
+
+enum { MAX_PASSED = ARRAY_SIZE(((struct own_program *)NULL)->passed) };
+
+/* Its arguments; NULL: an error was reported, and *status is the exit status. */
+static const char **parse_passed(struct run_devices *to, const struct own_program *own, const char *value, int *status)
+{
+        const char *values[MAX_PASSED] = {NULL};
+        struct option_list options = {.n = 0};
+        struct option_row rows[MAX_PASSED + 1] = {{"option", OPTION_LIST, &options, NULL, NULL}};
+        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        const char **arguments = new_arguments(to);
+        unsigned n_rows = 1, n = 0;
+
+        *status = STATUS_USAGE;
+        for (unsigned i = 0; own->passed[i]; i++)
+                rows[n_rows++] = (struct option_row){own->passed[i], OPTION_STRING, &values[i], NULL, NULL};
+        if (!storage || !arguments)
+                return *status = fail("out of memory"), NULL;
+        if (value[0] && !option_parts_parse(rows, n_rows, false, value, storage, why, sizeof(why)))
+                return usage(own->option, value, why), NULL;
+        if (options.n > PROGRAM_OPTIONS)
+                return usage(own->option, value, "option: at most 24"), NULL;
+        for (unsigned i = 0; own->passed[i]; i++)
+                if (values[i])
+                        arguments[n++] = keep_format(to, "--%s=%s", own->passed[i], values[i]);
+        if (!add_options(to, &options, arguments, n))
+                return *status = fail("out of memory"), NULL;
+        return arguments;
+}
+
+static int parse_own(struct run_devices *to, const struct own_program *own, const char *value)
+{
+        const struct machine_device device = {
+                .name = own->name, .virtio_id = own->virtio_id, .queue_size = DEFAULT_QUEUE_SIZE};
+        int status;
+        const char **arguments = parse_passed(to, own, value, &status);
+
+        if (!arguments)
+                return status;
+        add(to, &device, &(struct broker_item){.program = own->program, .arguments = arguments});
+        return -1;
+}
 
 static int parse_gpu(struct run_devices *to, const char *value)
 {
-        const char *window = NULL, *wayland = NULL, *vnc = NULL;
-        struct option_list options = {.n = 0};
-        const struct option_row rows[] = {
-                {"window", OPTION_STRING, &window, NULL, NULL},
-                {"wayland", OPTION_STRING, &wayland, NULL, NULL},
-                {"vnc", OPTION_STRING, &vnc, NULL, NULL},
-                {"option", OPTION_LIST, &options, NULL, NULL},
-        };
-        const struct {
-                const char *name, *const *value;
-        } passed[] = {{"window", &window}, {"wayland", &wayland}, {"vnc", &vnc}};
-        const struct machine_device device = {
-                .name = "gpu", .virtio_id = VIRTIO_ID_GPU, .queue_size = DEFAULT_QUEUE_SIZE};
-        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
-        const char **arguments = new_arguments(to);
-        unsigned n = 0;
+        static const struct own_program gpu = {"gpu", "oriel-gpu", "gpu", VIRTIO_ID_GPU, {"window", "wayland", "vnc"}};
 
-        if (!storage || !arguments)
-                return fail("out of memory");
-        if (value[0] && !option_parts_parse(rows, ARRAY_SIZE(rows), false, value, storage, why, sizeof(why)))
-                return usage("gpu", value, why);
-        if (options.n > PROGRAM_OPTIONS)
-                return usage("gpu", value, "option: at most 24");
-        for (unsigned i = 0; i < ARRAY_SIZE(passed); i++)
-                if (*passed[i].value)
-                        arguments[n++] = keep_format(to, "--%s=%s", passed[i].name, *passed[i].value);
-        if (!add_options(to, &options, arguments, n))
-                return fail("out of memory");
-        add(to, &device, &(struct broker_item){.program = "oriel-gpu", .arguments = arguments});
-        return -1;
+        return parse_own(to, &gpu, value);
+}
+
+static int parse_camera(struct run_devices *to, const char *value)
+{
+        static const struct own_program camera = {
+                "camera", "oriel-media", "camera", VIRTIO_ID_MEDIA, {"source", "format", "fps", "card", "window"}};
+
+        return parse_own(to, &camera, value);
 }
 
 /* ---- */
@@ -343,10 +374,8 @@ int run_devices_parse(struct run_devices *out, const struct run_device_options *
                 const struct option_list *values;
                 int (*parse)(struct run_devices *to, const char *value);
         } kinds[] = {
-                {&options->devices, parse_device},
-                {&options->shares, parse_share},
-                {&options->pmems, parse_pmem},
-                {&options->gpus, parse_gpu},
+                {&options->devices, parse_device}, {&options->shares, parse_share},   {&options->pmems, parse_pmem},
+                {&options->gpus, parse_gpu},       {&options->cameras, parse_camera},
         };
         unsigned most = 0;
         int status = -1;
@@ -361,7 +390,7 @@ int run_devices_parse(struct run_devices *out, const struct run_device_options *
         if (!out->devices || !out->items || !out->connections || !out->strings)
                 return fail("out of memory");
         if (most > PCI_MAX_FUNCTIONS) {
-                report("--device, --share, --pmem and --gpu: at most %d of all", PCI_MAX_FUNCTIONS);
+                report("--device, --share, --pmem, --gpu and --camera: at most %d of all", PCI_MAX_FUNCTIONS);
                 return STATUS_USAGE;
         }
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)

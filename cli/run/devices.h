@@ -8,7 +8,7 @@
 
 /* What the options of oriel run say that are about devices. */
 struct run_device_options {
-        struct option_list devices, shares, pmems, gpus;
+        struct option_list devices, shares, pmems, gpus, cameras;
         bool allow_remote_files;
 };
 

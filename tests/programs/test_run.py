@@ -414,6 +414,19 @@ class Guests(GuestCase):
                 self.assertEqual(re.findall("region begins with (\\S+)", guest.out.text()),
                                  [f"0x{number + 1}{number + 1}".ljust(18, str(number + 1)) for number in range(count)])
 
+    def test_camera(self):
+        """--camera is an oriel-media of its own: pictures of a file come through the window, and each is the right one."""
+        size, loop = 64 * 48 * 2, 7
+        with open(self.path("pictures"), "wb") as file:
+            file.write(b"".join(bytes([number]) * size for number in range(loop)))
+        for options, words in (f"source={self.path('pictures')},format=YUYV:64x48,fps=200", {"loop": loop, "n": 40}), \
+                              (f"source={self.path('pictures')},format=YUYV:64x48,fps=200,option=max-mappings=4,window=1M", {"loop": loop}):
+            with self.subTest(options):
+                guest = Guest(self, "media", "--camera", options, **words)
+                guest.wait_sync("streaming")
+                guest.go_on()
+                guest.finish()
+
     def pss_of(self, path, processes):
         """In KiB: how much memory these have of a file, each its part of what several have."""
         total = 0
@@ -772,6 +785,11 @@ class Usage(Wrong):
     def test_pmem(self):
         for words, option in (("the file is missing", "--pmem="), ("size", "--pmem=image,size=much"),
                               ("unheard", "--pmem=image,unheard=of")):
+            self.refused(2, words, option)
+
+    def test_camera(self):
+        for words, option in (("unheard", "--camera=source=pattern,unheard=of"),
+                              ("option: at most 24", "--camera=source=pattern" + ",option=x" * 25)):
             self.refused(2, words, option)
 
     def test_device(self):
