@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A camera that is streamed by MMAP: each picture is read in the window, whole. The host's source has pictures whose
- * bytes all are the picture's number, modulo "loop". */
+ * bytes all are the picture's number, modulo "loop". Where the guest is too slow for one, its sequence number is left
+ * out, and it comes the next time. */
 
 #include "media/wire.h"
 #include "tests.h"
@@ -133,7 +134,7 @@ static void stream(struct camera *camera, unsigned n, unsigned loop)
                 need(event != NULL, "picture %u comes", i);
 
                 struct v4l2_buffer buffer = event->dqbuf.buffer;
-                const uint8_t number = (uint8_t)(buffer.sequence % loop);
+                const uint8_t number = (uint8_t)(i % loop);
                 bool right = event->header.event == MEDIA_EVENT_DQBUF && buffer.index < BUFFERS &&
                              buffer.bytesused == camera->size && buffer.sequence >= i &&
                              is_all(camera->places[buffer.index % BUFFERS], camera->size, number);
