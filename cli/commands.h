@@ -10,6 +10,7 @@ int command_mount(int argc, char **argv);
 int command_mount_helper(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_trace(int argc, char **argv);
+int command_v4l2(int argc, char **argv);
 int command_vtest(int argc, char **argv);
 
 /* Those of the machine: NULL where it is not built, see vmm/arch/arch.h. */

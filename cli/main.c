@@ -22,6 +22,7 @@ static const struct {
         {"probe", command_probe, "print what a back-end offers"},
         {"run", command_run, "run a virtual machine whose devices are vhost-user back-ends"},
         {"trace", command_trace, "print what a front-end and a back-end say to each other"},
+        {"v4l2", command_v4l2, "let programs of this host use a virtio-media back-end as /dev/videoN"},
         {"vtest", command_vtest, "let Mesa programs of this host use a vhost-user gpu"},
 };
 

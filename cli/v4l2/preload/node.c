@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Nodes and their calls. A node is recognized by the name of its socket's peer. That costs a system call, and holds for
+ * duplicates, in children and in programs that have inherited it, without a record. Only the descriptors for poll(2)
+ * are kept, by the node's number, and asked for again where they are missing. There is no lock: these functions may be
+ * called after fork() in a process of many threads. */
+
+#include "cli/v4l2/preload/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { NODES = 1024, HIGH = 256 };
+
+/* By the node's number. Each value is a descriptor plus one; 0: none. */
+static struct {
+        atomic_int fds[V4L2_READY_FDS];
+        atomic_int set; /* the epoll instance that they are in */
+} ready[NODES];
+static atomic_bool here;
+
+/* The environment as it was when the program was started. */
+static struct {
+        struct sockaddr_un address; /* AF_UNSPEC: not set */
+        char device[32];
+        unsigned number;
+} node;
+
+const char *node_device(void)
+{
+        return node.address.sun_family == AF_UNIX ? node.device : NULL;
+}
+
+unsigned node_number(void)
+{
+        return node.number;
+}
+
+bool node_is(int fd)
+{
+        struct sockaddr_un peer = {.sun_family = AF_UNSPEC};
+        socklen_t size = sizeof(peer);
+        const int saved = errno;
+        bool is = node_device() && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+                  peer.sun_family == AF_UNIX &&
+                  strncmp(peer.sun_path, node.address.sun_path, sizeof(peer.sun_path)) == 0;
+
+        errno = saved;
+        if (is)
+                here = true;
+        return is;
+}
+
+__attribute__((constructor)) static void node_begin(void)
+{
+        const char *path = getenv(V4L2_SOCKET_VARIABLE), *device = getenv(V4L2_DEVICE_VARIABLE);
+
+        if (!path || !device || strlen(path) >= sizeof(node.address.sun_path) ||
+            strlen(device) >= sizeof(node.device) || sscanf(device, "/dev/video%u", &node.number) != 1)
+                return;
+        memcpy(node.device, device, strlen(device));
+        memcpy(node.address.sun_path, path, strlen(path));
+        node.address.sun_family = AF_UNIX;
+        /* Inherited nodes have low numbers. */
+        for (int fd = 0; fd < HIGH && !here; fd++)
+                node_is(fd);
+}
+
+bool node_is_used(void)
+{
+        return here;
+}
+
+bool node_is_here(int fd)
+{
+        return here && node_is(fd);
+}
+
+static void close_quietly(int fd)
+{
+        const int saved = errno;
+
+        REAL(close)(fd);
+        errno = saved;
+}
+
+/* ---- calls ---- */
+
+int node_move_up(int fd)
+{
+        const int up = fcntl(fd, F_DUPFD_CLOEXEC, HIGH);
+
+        if (up < 0)
+                return fd;
+        REAL(close)(fd);
+        return up;
+}
+
+static int send_call(int fd, const struct v4l2_call *call, int socket)
+{
+        struct iovec iov = {(void *)(uintptr_t)call, sizeof(*call)};
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control = {.bytes = {0}};
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
+        struct pollfd room = {.fd = fd, .events = POLLOUT};
+        ssize_t n;
+
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(rights), &socket, sizeof(int));
+        /* The program may have set O_NONBLOCK, which concerns the waiting for frames only. */
+        while ((n = sendmsg(fd, &msg, MSG_NOSIGNAL)) < 0 && (errno == EAGAIN || errno == EINTR))
+                REAL(poll)(&room, 1, 10);
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN))
+                errno = ENODEV;
+        return n < 0 ? -1 : 0;
+}
+
+static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)
+{
+        struct iovec iov = {answer, sizeof(*answer)};
+        union {
+                char bytes[CMSG_SPACE(V4L2_READY_FDS * sizeof(int))];
+                struct cmsghdr align;
+        } control;
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        ssize_t got = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
+        struct cmsghdr *rights = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+
+        if (got < 0)
+                return -1;
+        if (got != (ssize_t)sizeof(*answer)) {
+                errno = ENODEV;
+                return -1;
+        }
+        if (n > 0 && answer->result >= 0) {
+                if (!rights || rights->cmsg_len != CMSG_LEN(n * sizeof(int))) {
+                        errno = EMFILE;
+                        return -1;
+                }
+                memcpy(fds, CMSG_DATA(rights), n * sizeof(int));
+        }
+        return 0;
+}
+
+/* @socket and @theirs are a pair; @theirs is taken. */
+static int exchange(int fd, const struct v4l2_call *call, int socket, int theirs, struct v4l2_answer *answer, int *fds,
+                    unsigned n)
+{
+        int r = send_call(fd, call, theirs);
+
+        *answer = (struct v4l2_answer){.result = -EIO};
+
+        close_quietly(theirs);
+        if (r == 0)
+                r = receive_answer(socket, answer, fds, n, 0);
+        if (r < 0 && errno == EINTR) {
+                /* No answer can be sent from here on; one may have been sent just before. */
+                shutdown(socket, SHUT_RD);
+                r = receive_answer(socket, answer, fds, n, MSG_DONTWAIT);
+                if (r < 0)
+                        errno = EINTR;
+        }
+        if (r < 0 || answer->result >= 0)
+                return r;
+        errno = -answer->result;
+        return -1;
+}
+
+int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, int *fds, unsigned n, int *lease)
+{
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -1;
+
+        int r = exchange(fd, call, pair[0], pair[1], answer, fds, n);
+
+        if (r == 0 && lease)
+                *lease = pair[0];
+        else
+                close_quietly(pair[0]);
+        return r;
+}
+
+/* ---- descriptors for poll(2) ---- */
+
+bool node_ready_fds(int fd, int *fds)
+{
+        const struct v4l2_call call = {.kind = V4L2_CALL_READY};
+        struct v4l2_answer answer;
+
+        if (fd < 0 || fd >= NODES || !node_is_here(fd))
+                return false;
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
+                fds[i] = ready[fd].fds[i] - 1;
+        if (fds[V4L2_READY_FDS - 1] >= 0)
+                return true;
+        if (node_call(fd, &call, &answer, fds, V4L2_READY_FDS, NULL) < 0)
+                return false;
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++) {
+                fds[i] = node_move_up(fds[i]);
+                ready[fd].fds[i] = fds[i] + 1;
+        }
+        return true;
+}
+
+void node_watched(int fd, int set)
+{
+        if (fd >= 0 && fd < NODES)
+                ready[fd].set = set + 1;
+}
+
+/* "oriel v4l2" has them open too, so that closing does not take them out of an epoll instance. */
+void node_forget(int fd)
+{
+        const int saved = errno;
+
+        for (unsigned i = 0; here && fd >= 0 && fd < NODES && i < V4L2_READY_FDS; i++) {
+                const int other = atomic_exchange(&ready[fd].fds[i], 0) - 1;
+
+                if (other >= 0 && ready[fd].set > 0)
+                        REAL(epoll_ctl)(ready[fd].set - 1, EPOLL_CTL_DEL, other, NULL);
+                if (other >= 0)
+                        REAL(close)(other);
+        }
+        errno = saved;
+}
+
+int node_open(int flags)
+{
+        const struct sockaddr_un *address = &node.address;
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0), 0);
+
+        if (fd < 0)
+                return -1;
+        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+                REAL(close)(fd);
+                errno = ENODEV;
+                return -1;
+        }
+        node_forget(fd);
+        here = true;
+
+        const struct v4l2_call call = {.kind = V4L2_CALL_OPEN};
+        struct v4l2_answer answer;
+
+        if (node_call(fd, &call, &answer, NULL, 0, NULL) < 0) {
+                close_quietly(fd);
+                return -1;
+        }
+        if (flags & O_NONBLOCK)
+                fcntl(fd, F_SETFL, O_NONBLOCK);
+        return fd;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CLI_V4L2_PRELOAD_NODE_H
+#define CLI_V4L2_PRELOAD_NODE_H
+
+#include "cli/v4l2/protocol.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* The preloaded library of "oriel v4l2": functions of the C library that handle the device, and pass everything else on
+ * to the C library. A "node" is a descriptor for the device. */
+
+#define EXPORT __attribute__((visibility("default")))
+/* Another name of the same function, as programs with large files have. */
+#define EXPORT_AS(function) __attribute__((visibility("default"), alias(#function)))
+
+/* The C library's own function of this name. */
+#define REAL(function)                                                                                  \
+        ({                                                                                              \
+                static __typeof__(&(function)) real_function;                                           \
+                                                                                                        \
+                if (!real_function)                                                                     \
+                        real_function = (__typeof__(real_function))(void *)dlsym(RTLD_NEXT, #function); \
+                real_function;                                                                          \
+        })
+
+/* "/dev/video0", and its number. NULL: this process was not started by "oriel v4l2". */
+const char *node_device(void);
+unsigned node_number(void);
+
+/* A descriptor for the device, or -1 and errno. */
+int node_open(int flags);
+/* Whether @fd is a node, however the process has got it. */
+bool node_is(int fd);
+/* The same, without a system call as long as this process has had no node. */
+bool node_is_here(int fd);
+/* Whether this process has ever had a node. */
+bool node_is_used(void);
+
+/* Send a call and wait for its answer. 0, or -1 and errno. The answer brings @n descriptors, which become the caller's
+ * in @fds. If @lease is not NULL, it becomes the answer's socket, the caller's, on success. EINTR: the call has had no
+ * effect. */
+int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, int *fds, unsigned n, int *lease);
+
+/* Move @fd to a high number if there is a free one: programs use low numbers without asking, as shells do with dup2().
+ * Returns the new number. */
+int node_move_up(int fd);
+
+/* The descriptors that poll(2) looks at for a node, V4L2_READY_FDS of them, which stay the library's. False: @fd is no
+ * node, or the device is gone. */
+bool node_ready_fds(int fd, int *fds);
+/* Remember that these descriptors are in the epoll instance @set, for node_forget(); -1: they are in none. */
+void node_watched(int fd, int set);
+/* Close these descriptors; to be called before @fd is closed. */
+void node_forget(int fd);
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Serves the open files of the programs that "oriel v4l2" has started. A connection is an open file, and a session of
+ * the device. A message on it is a call, and brings the socket for its answer.
+ *
+ * A DQBUF or DQEVENT that has to wait is kept in the file's list, and tried again after each step of the loop. A caller
+ * that gives up, because of a signal for one, shuts its socket down: the answer can't be sent then, and the buffer or
+ * event goes back to the head of its queue.
+ *
+ * The programs belong to the user, as this process does; none is protected from another. */
+
+#include "cli/v4l2/server.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "channel/rights.h"
+#include "cli/v4l2/protocol.h"
+#include "cli/v4l2/ready.h"
+#include "clients/media/session.h"
+
+#include <errno.h>
+#include <oriel/socket.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { TURN = 64 };
+
+struct watch {
+        void (*ready)(struct v4l2_server *server, struct watch *watch);
+        int fd;
+};
+
+struct waiting {
+        struct watch watch; /* of the answer's socket */
+        STAILQ_ENTRY(waiting) entry;
+        struct v4l2_call call;
+        pid_t pid;
+};
+STAILQ_HEAD(waiting_list, waiting);
+
+struct file {
+        struct watch watch;
+        LIST_ENTRY(file) entry;
+        struct media_session *session;
+        int error; /* of the session, if there is none */
+        struct waiting_list waiting;
+        struct ready ready;
+};
+
+/* A mapping of the device. It ends when all processes have closed the answer's socket. */
+struct lease {
+        struct watch watch;
+        LIST_ENTRY(lease) entry;
+        uint64_t address;
+};
+
+struct v4l2_server {
+        struct media_client *client;
+        int epoll_fd;
+        struct watch listener, device, events;
+        LIST_HEAD(file_list, file) files;
+        LIST_HEAD(lease_list, lease) leases;
+};
+
+static int add_watch(struct v4l2_server *server, struct watch *watch, uint32_t events)
+{
+        struct epoll_event event = {.events = events, .data.ptr = watch};
+
+        return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
+}
+
+/* ---- the memory of a program ---- */
+
+static int memory_result(ssize_t n, size_t size)
+{
+        return n == (ssize_t)size ? 0 : n < 0 && errno == EPERM ? -EPERM : -EFAULT;
+}
+
+static int read_memory(void *userdata, void *to, uint64_t from, size_t size)
+{
+        const struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)from, size};
+
+        return memory_result(process_vm_readv(*(pid_t *)userdata, &ours, 1, &theirs, 1, 0), size);
+}
+
+static int write_memory(void *userdata, uint64_t to, const void *from, size_t size)
+{
+        const struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {(void *)(uintptr_t)to, size};
+
+        return memory_result(process_vm_writev(*(pid_t *)userdata, &ours, 1, &theirs, 1, 0), size);
+}
+
+/* ---- calls ---- */
+
+static int answer(int socket, int result, uint64_t offset, const int *fds, size_t n)
+{
+        struct v4l2_answer message = {.result = result, .offset = offset};
+        struct iovec iov = {&message, sizeof(message)};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        union {
+                char bytes[CMSG_SPACE(V4L2_READY_FDS * sizeof(int))];
+                struct cmsghdr align;
+        } control;
+
+        if (n > 0)
+                rights_attach(&msg, &control, fds, n);
+        return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static void end_lease(struct v4l2_server *server, struct watch *watch)
+{
+        struct lease *lease = (struct lease *)watch;
+
+        media_client_munmap(server->client, lease->address);
+        fd_close_watched(server->epoll_fd, watch->fd);
+        LIST_REMOVE(lease, entry);
+        free(lease);
+}
+
+/* @socket is taken. */
+static void map_buffer(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
+{
+        _cleanup_(fd_closep) int fd = -1, ours = socket;
+        struct lease *lease = calloc(1, sizeof(*lease));
+        uint64_t offset = 0, address;
+        int r = lease ? media_session_mmap(file->session, call->argument, call->size, call->flags & V4L2_CALL_WRITABLE,
+                                           &fd, &offset, &address)
+                      : -ENOMEM;
+
+        if (r < 0) {
+                answer(ours, r, 0, NULL, 0);
+                free(lease);
+                return;
+        }
+        *lease = (struct lease){.watch = {.ready = end_lease, .fd = fd_take(&ours)}, .address = address};
+        LIST_INSERT_HEAD(&server->leases, lease, entry);
+        r = answer(lease->watch.fd, 0, offset, &fd, 1);
+        if (r == 0)
+                r = add_watch(server, &lease->watch, 0);
+        if (r < 0)
+                end_lease(server, &lease->watch);
+}
+
+static void end_waiting(struct v4l2_server *server, struct file *file, struct waiting *waiting)
+{
+        STAILQ_REMOVE(&file->waiting, waiting, waiting, entry);
+        fd_close_watched(server->epoll_fd, waiting->watch.fd);
+        free(waiting);
+}
+
+/* Do an ioctl and send its answer. False: it has to wait, and nothing was sent. */
+static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid, int socket)
+{
+        const struct media_program program = {.read = read_memory, .write = write_memory, .userdata = &pid};
+        const bool waits = !(call->flags & V4L2_CALL_NONBLOCK) && media_session_waits((uint32_t)call->code);
+        int r = media_session_ioctl(file->session, &program, (uint32_t)call->code, call->argument);
+
+        if (r == -EAGAIN && waits)
+                return false;
+        /* Before the answer: the program may poll as soon as it has that. */
+        ready_set(&file->ready, media_session_ready(file->session));
+        if (answer(socket, r, 0, NULL, 0) < 0)
+                media_session_put_back(file->session);
+        return true;
+}
+
+static void try_waiting(struct v4l2_server *server, struct file *file)
+{
+        struct waiting *waiting, *next;
+
+        for (waiting = STAILQ_FIRST(&file->waiting); waiting; waiting = next) {
+                next = STAILQ_NEXT(waiting, entry);
+
+                struct pollfd gone = {.fd = waiting->watch.fd, .events = 0};
+
+                if (poll(&gone, 1, 0) > 0 || try_ioctl(file, &waiting->call, waiting->pid, waiting->watch.fd))
+                        end_waiting(server, file, waiting);
+        }
+}
+
+static void waiting_gone(struct v4l2_server *server, struct watch *watch)
+{
+        struct file *file;
+        struct waiting *waiting;
+
+        LIST_FOREACH(file, &server->files, entry)
+        STAILQ_FOREACH(waiting, &file->waiting, entry)
+        if (&waiting->watch == watch) {
+                end_waiting(server, file, waiting);
+                return;
+        }
+}
+
+/* @socket is taken. */
+static void keep_waiting(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, pid_t pid,
+                         int socket)
+{
+        struct waiting *waiting = calloc(1, sizeof(*waiting));
+
+        if (!waiting) {
+                answer(socket, -ENOMEM, 0, NULL, 0);
+                fd_close(socket);
+                return;
+        }
+        waiting->watch = (struct watch){.ready = waiting_gone, .fd = socket};
+        waiting->call = *call;
+        waiting->pid = pid;
+        STAILQ_INSERT_TAIL(&file->waiting, waiting, entry);
+        if (add_watch(server, &waiting->watch, 0) < 0)
+                end_waiting(server, file, waiting);
+}
+
+/* @socket is taken. */
+static void serve_call(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
+{
+        struct ucred who = {.pid = 0};
+        socklen_t size = sizeof(who);
+
+        if (!file->error && call->kind == V4L2_CALL_MMAP) {
+                map_buffer(server, file, call, socket);
+                return;
+        }
+        if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+                answer(socket, -EINVAL, 0, NULL, 0);
+        else if (file->error)
+                answer(socket, file->error, 0, NULL, 0);
+        else if (call->kind == V4L2_CALL_READY)
+                answer(socket, 0, 0, file->ready.fds, V4L2_READY_FDS);
+        else if (call->kind != V4L2_CALL_IOCTL)
+                answer(socket, call->kind == V4L2_CALL_OPEN ? 0 : -EINVAL, 0, NULL, 0);
+        else if (!try_ioctl(file, call, who.pid, socket)) {
+                keep_waiting(server, file, call, who.pid, socket);
+                return;
+        }
+        fd_close(socket);
+}
+
+/* ---- files ---- */
+
+static void file_free(struct v4l2_server *server, struct file *file)
+{
+        while (!STAILQ_EMPTY(&file->waiting))
+                end_waiting(server, file, STAILQ_FIRST(&file->waiting));
+        media_session_free(file->session);
+        ready_close(&file->ready);
+        fd_close(file->watch.fd);
+        LIST_REMOVE(file, entry);
+        free(file);
+}
+
+/* One message, with one descriptor. -EPROTO: it is something else. */
+static int receive_call(int socket, struct v4l2_call *call, int *fd)
+{
+        struct iovec iov = {call, sizeof(*call)};
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control;
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        ssize_t n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        struct cmsghdr *rights = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+
+        if (n < 0)
+                return -errno;
+        if (rights && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int)))
+                memcpy(fd, CMSG_DATA(rights), sizeof(int));
+        return n == (ssize_t)sizeof(*call) && *fd >= 0 ? 0 : -EPROTO;
+}
+
+static void file_ready(struct v4l2_server *server, struct watch *watch)
+{
+        struct file *file = (struct file *)watch;
+        struct v4l2_call call;
+        int socket = -1, r = receive_call(watch->fd, &call, &socket);
+
+        if (r == 0) {
+                serve_call(server, file, &call, socket);
+                return;
+        }
+        fd_close(socket);
+        if (r != -EAGAIN && r != -EINTR)
+                file_free(server, file);
+}
+
+static void accept_file(struct v4l2_server *server, struct watch *watch)
+{
+        struct file *file = calloc(1, sizeof(*file));
+        int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC);
+
+        if (!file || fd < 0) {
+                free(file);
+                fd_close(fd);
+                return;
+        }
+        *file = (struct file){.watch = {.ready = file_ready, .fd = fd}};
+        STAILQ_INIT(&file->waiting);
+        LIST_INSERT_HEAD(&server->files, file, entry);
+        file->error = ready_open(&file->ready);
+        if (!file->error)
+                file->error = media_session_new(server->client, &file->session);
+        if (add_watch(server, &file->watch, EPOLLIN) < 0)
+                file_free(server, file);
+}
+
+/* ---- the device ---- */
+
+static void event_came(void *userdata, const union media_event *event)
+{
+        struct v4l2_server *server = userdata;
+        struct file *file;
+
+        LIST_FOREACH(file, &server->files, entry)
+        if (file->session && media_session_id(file->session) == event->header.session) {
+                if (media_session_event(file->session, event) < 0)
+                        /* The program's end reports a hang-up; this end is freed by file_ready(). */
+                        shutdown(file->watch.fd, SHUT_RDWR);
+                return;
+        }
+}
+
+static void device_ready(struct v4l2_server *server, struct watch *watch)
+{
+        (void)watch;
+        media_client_collect(server->client);
+}
+
+int v4l2_server_fd(const struct v4l2_server *server)
+{
+        return server->epoll_fd;
+}
+
+int v4l2_server_dispatch(struct v4l2_server *server)
+{
+        struct epoll_event event;
+        struct file *file;
+
+        /* Take one event at a time: handling it may free the watch of another. Return at times, for signals. */
+        for (unsigned i = 0;
+             i < TURN && !media_client_error(server->client) && epoll_wait(server->epoll_fd, &event, 1, 0) == 1; i++) {
+                struct watch *watch = event.data.ptr;
+
+                watch->ready(server, watch);
+                media_client_collect(server->client);
+                LIST_FOREACH(file, &server->files, entry)
+                {
+                        if (!file->session)
+                                continue;
+                        try_waiting(server, file);
+                        ready_set(&file->ready, media_session_ready(file->session));
+                }
+        }
+        return media_client_error(server->client);
+}
+
+int v4l2_server_new(struct oriel_driver *driver, int listener, struct v4l2_server **out)
+{
+        struct v4l2_server *server = calloc(1, sizeof(*server));
+
+        if (!server)
+                return -ENOMEM;
+        server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        server->listener = (struct watch){accept_file, listener};
+        server->device = (struct watch){device_ready, oriel_frontend_get_fd(oriel_driver_frontend(driver))};
+        server->events = (struct watch){device_ready, oriel_driver_call_fd(driver, MEDIA_EVENT_QUEUE)};
+
+        int r = server->epoll_fd < 0 ? -errno : media_client_new(driver, event_came, server, &server->client);
+
+        if (r == 0)
+                r = add_watch(server, &server->listener, EPOLLIN);
+        if (r == 0)
+                r = add_watch(server, &server->device, EPOLLIN);
+        if (r == 0)
+                r = add_watch(server, &server->events, EPOLLIN);
+        if (r == 0)
+                r = media_client_collect(server->client);
+        if (r < 0) {
+                v4l2_server_free(server);
+                return r;
+        }
+        *out = server;
+        return 0;
+}
+
+void v4l2_server_free(struct v4l2_server *server)
+{
+        if (!server)
+                return;
+        while (!LIST_EMPTY(&server->files))
+                file_free(server, LIST_FIRST(&server->files));
+        while (!LIST_EMPTY(&server->leases))
+                end_lease(server, &LIST_FIRST(&server->leases)->watch);
+        media_client_free(server->client);
+        fd_close(server->epoll_fd);
+        free(server);
+}
