@@ -25,7 +25,7 @@ static const struct option_row rows[] = {
         {"only", OPTION_LIST, &bench_options.only, "ROW",
          "fs: only the rows whose key begins with ROW, and others so named"},
         {"quick", OPTION_FLAG, &bench_options.quick, NULL,
-         "fs, gpu, pmem: everything small and short, to see that it works"},
+         "fs, gpu, media, pmem: everything small and short, to see that it works"},
         {"own-option", OPTION_LIST, &bench_options.own_options, "OPTION",
          "fs: give this to oriel-fs, and others so named"},
         {"peer-option", OPTION_LIST, &bench_options.peer_options, "OPTION",
@@ -34,7 +34,7 @@ static const struct option_row rows[] = {
 
 static const struct program program = {
         .name = "oriel bench",
-        .operands = "map|trace|fs|gpu|pmem",
+        .operands = "map|trace|fs|gpu|media|pmem",
         .summary = "map: measure SHMEM_MAP and SHMEM_UNMAP round trips of 2 MiB between a back-end and a front-end in\n"
                    "two processes, with more and more live mappings, next to the floor: the same bytes and fd over a\n"
                    "socketpair with a bare mmap.\n"
@@ -42,6 +42,7 @@ static const struct program program = {
                    "fs: measure oriel-fs with a driver in this process, and another virtio-fs back-end next to it.\n"
                    "gpu: measure the life of an oriel-gpu's host blobs, with more and more of them live, next to the "
                    "floor.\n"
+                   "media: measure pictures of oriel-media, in its window and with a copy of each.\n"
                    "pmem: measure a flush of oriel-pmem next to fdatasync.\n"
                    "What is compared alternates in one run; figures are medians.",
         .rows = rows,
@@ -69,7 +70,10 @@ int command_bench(int argc, char **argv)
                 return bench_fs();
         if (strcmp(operands[0], "gpu") == 0)
                 return bench_gpu();
+        if (strcmp(operands[0], "media") == 0)
+                return bench_media();
         if (strcmp(operands[0], "pmem") == 0)
                 return bench_pmem();
-        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace, fs, gpu or pmem", operands[0]);
+        return options_wrong_usage(&program, "'%s' is not a benchmark: map, trace, fs, gpu, media or pmem",
+                                   operands[0]);
 }

@@ -32,6 +32,7 @@ int bench_map(void);
 int bench_trace(void);
 int bench_fs(void);
 int bench_gpu(void);
+int bench_media(void);
 int bench_pmem(void);
 
 /* Sorts @values; of an even number the upper one. 0 of none. */

@@ -250,6 +250,17 @@ class Gpu(Case):
             self.assertGreater(row[name], 0, name)
 
 
+class Media(Case):
+    def test_quick(self):
+        result = run(ORIEL, "bench", "media", "--quick", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rows = json.loads(result.stdout)
+        self.assertEqual([row["width"] for row in rows], [640, 1920, 3840])
+        for row in rows:
+            for name in "window", "copy", "device", "fps", "latency":
+                self.assertGreater(row[name], 0, name)
+
+
 class Pmem(Case):
     def test_quick(self):
         result = run(ORIEL, "bench", "pmem", "--quick", "--json", "--dir", self.folder)

@@ -77,12 +77,14 @@ class V4l2(Case):
 
     def test_signals(self):
         self.start_camera()
+        # Whoever runs the tests may have them ignored, as nohup(1) does; a shell can't trap such a one.
+        default = "env", "--default-signal=INT,TERM,HUP"
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
             script = f"trap 'exit 5' {number.value}; echo ready; while :; do sleep 0.01; done"
-            process = self.start(*self.arguments("sh", "-c", script), env=self.environment)
+            process = self.start(*default, *self.arguments("sh", "-c", script), env=self.environment)
             self.assertEqual(process.stdout.readline(), "ready\n")
             self.assertEqual(self.end(process, number), (5, ""))
-            process = self.start(*self.arguments("sh", "-c", "echo ready; exec sleep 1000"), env=self.environment)
+            process = self.start(*default, *self.arguments("sh", "-c", "echo ready; exec sleep 1000"), env=self.environment)
             self.assertEqual(process.stdout.readline(), "ready\n")
             self.assertEqual(self.end(process, number), (128 + number, ""))
         self.assertEqual(glob.glob(self.path("oriel-v4l2-*")), [])

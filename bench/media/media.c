@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* oriel bench media: pictures of an oriel-media of its own (--source=pattern), as fast as they come, read in the window
+ * (two bytes of each), and next to that with a memcpy of each, as who has no window would need one. Both take turns in
+ * one stream. What the device itself takes to draw a picture is told apart. */
+
+#include "bench/common/bench.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "clients/media/session.h"
+#include "program/report.h"
+#include "program/spawn.h"
+
+#include <errno.h>
+#include <json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BUFFERS = 4, SAMPLES = 400, BLOCK = 20, TYPE = V4L2_BUF_TYPE_VIDEO_CAPTURE };
+
+static const struct size {
+        uint32_t width, height;
+} sizes[] = {{640, 480}, {1920, 1080}, {3840, 2160}};
+
+enum way { WINDOW, COPY, WAYS };
+static const char *const way_names[WAYS] = {"window", "copy"};
+
+struct media_bench {
+        pid_t pid;
+        struct oriel_driver *driver;
+        struct media_client *client;
+        struct media_session *session;
+        uint8_t *buffers[BUFFERS];
+        uint64_t places[BUFFERS];
+        uint32_t size;
+        uint8_t *copy;
+        unsigned sum; /* of what was read, so that it is */
+        double latency_us[SAMPLES];
+};
+
+struct media_result {
+        double cpu_us[WAYS]; /* of this process, a picture */
+        double device_us, fps, latency_us;
+};
+
+/* ---- this process is the program, too ---- */
+
+static int read_own(void *userdata, void *to, uint64_t from, size_t size)
+{
+        (void)userdata;
+        memcpy(to, (const void *)(uintptr_t)from, size);
+        return 0;
+}
+
+static int write_own(void *userdata, uint64_t to, const void *from, size_t size)
+{
+        (void)userdata;
+        memcpy((void *)(uintptr_t)to, from, size);
+        return 0;
+}
+
+/* As ioctl(2), and waits as that does. */
+static int do_ioctl(struct media_bench *bench, unsigned long code, void *argument)
+{
+        const struct media_program program = {read_own, write_own, NULL};
+        int r;
+
+        while ((r = media_session_ioctl(bench->session, &program, (uint32_t)code, (uintptr_t)argument)) == -EAGAIN) {
+                r = oriel_driver_wait(bench->driver, MEDIA_EVENT_QUEUE, 10000);
+                if (r == 0)
+                        r = media_client_collect(bench->client);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static void take_event(void *userdata, const union media_event *event)
+{
+        struct media_bench *bench = userdata;
+
+        media_session_event(bench->session, event);
+}
+
+/* ---- a stream ---- */
+
+static int set_format(struct media_bench *bench, const struct size *size)
+{
+        struct v4l2_format format = {.type = TYPE};
+
+        format.fmt.pix.width = size->width;
+        format.fmt.pix.height = size->height;
+        format.fmt.pix.pixelformat = V4L2_PIX_FMT_YUV420;
+        format.fmt.pix.field = V4L2_FIELD_NONE;
+
+        int r = do_ioctl(bench, VIDIOC_S_FMT, &format);
+
+        if (r == 0 && (format.fmt.pix.width != size->width || format.fmt.pix.height != size->height))
+                return -ERANGE;
+        bench->size = format.fmt.pix.sizeimage;
+        return r;
+}
+
+static int map_buffer(struct media_bench *bench, uint32_t index)
+{
+        struct v4l2_buffer buffer = {.index = index, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
+        uint64_t fd_offset;
+        int r = do_ioctl(bench, VIDIOC_QUERYBUF, &buffer), fd = -1;
+
+        if (r == 0)
+                r = media_session_mmap(bench->session, buffer.m.offset, buffer.length, false, &fd, &fd_offset,
+                                       &bench->places[index]);
+        if (r < 0)
+                return r;
+        bench->buffers[index] = mmap(NULL, buffer.length, PROT_READ, MAP_SHARED, fd, (off_t)fd_offset);
+        fd_close(fd);
+        return bench->buffers[index] == MAP_FAILED ? -errno : do_ioctl(bench, VIDIOC_QBUF, &buffer);
+}
+
+static int begin(struct media_bench *bench, const struct size *size)
+{
+        struct v4l2_requestbuffers request = {.count = BUFFERS, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
+        int r = set_format(bench, size), type = TYPE;
+
+        if (r == 0)
+                r = do_ioctl(bench, VIDIOC_REQBUFS, &request);
+        for (uint32_t i = 0; r == 0 && i < BUFFERS; i++)
+                r = map_buffer(bench, i);
+        bench->copy = malloc(bench->size);
+        if (!bench->copy)
+                return -ENOMEM;
+        memset(bench->copy, 0, bench->size);
+        return r == 0 ? do_ioctl(bench, VIDIOC_STREAMON, &type) : r;
+}
+
+static int end(struct media_bench *bench)
+{
+        struct v4l2_requestbuffers none = {.type = TYPE, .memory = V4L2_MEMORY_MMAP};
+        int type = TYPE, r = do_ioctl(bench, VIDIOC_STREAMOFF, &type);
+
+        for (unsigned i = 0; i < BUFFERS; i++) {
+                munmap(bench->buffers[i], bench->size);
+                media_client_munmap(bench->client, bench->places[i]);
+        }
+        free(steal(bench->copy));
+        return r == 0 ? do_ioctl(bench, VIDIOC_REQBUFS, &none) : r;
+}
+
+static int64_t cpu_ns(pid_t pid)
+{
+        struct timespec ts = {0};
+        clockid_t clock;
+
+        if (clock_getcpuclockid(pid, &clock) == 0)
+                clock_gettime(clock, &ts);
+        return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+static int take_picture(struct media_bench *bench, enum way way, double *latency_us)
+{
+        struct v4l2_buffer buffer = {.type = TYPE, .memory = V4L2_MEMORY_MMAP};
+        int r = do_ioctl(bench, VIDIOC_DQBUF, &buffer);
+
+        if (r < 0)
+                return r;
+        *latency_us =
+                (double)now_ns() / 1000 - (double)buffer.timestamp.tv_sec * 1e6 - (double)buffer.timestamp.tv_usec;
+        if (buffer.index >= BUFFERS)
+                return -EPROTO;
+
+        const uint8_t *picture = bench->buffers[buffer.index];
+
+        if (way == COPY)
+                picture = memcpy(bench->copy, picture, bench->size);
+        bench->sum += picture[0] + (unsigned)picture[bench->size - 1];
+        return do_ioctl(bench, VIDIOC_QBUF, &buffer);
+}
+
+static int measure(struct media_bench *bench, const struct size *size, struct media_result *result)
+{
+        const unsigned samples = bench_options.quick ? 2 * BLOCK : SAMPLES;
+        int64_t own[WAYS] = {0};
+        int r = begin(bench, size);
+        const int64_t device = cpu_ns(bench->pid), begun = now_ns();
+
+        for (unsigned i = 0; r == 0 && i < samples; i++) {
+                const enum way way = i / BLOCK % 2 ? COPY : WINDOW;
+                const int64_t before = cpu_ns(getpid());
+
+                r = take_picture(bench, way, &bench->latency_us[i]);
+                own[way] += cpu_ns(getpid()) - before;
+        }
+        if (r < 0)
+                return r;
+        for (enum way way = WINDOW; way < WAYS; way++)
+                result->cpu_us[way] = (double)own[way] / 1e3 / (samples / 2);
+        result->device_us = (double)(cpu_ns(bench->pid) - device) / 1e3 / samples;
+        result->fps = samples * 1e9 / (double)(now_ns() - begun);
+        result->latency_us = median(bench->latency_us, samples);
+        return end(bench);
+}
+
+/* ---- the whole ---- */
+
+static int run(struct media_bench *bench, int socket, struct media_result *results)
+{
+        const struct oriel_driver_options options = {
+                .struct_size = sizeof(options), .queues = MEDIA_QUEUES, .keep_fds = BUFFERS};
+        int r = oriel_driver_new(&options, socket, &bench->driver);
+
+        if (r == 0)
+                r = media_client_new(bench->driver, take_event, bench, &bench->client);
+        if (r == 0)
+                r = media_session_new(bench->client, &bench->session);
+        for (unsigned i = 0; r == 0 && i < ARRAY_SIZE(sizes); i++)
+                r = measure(bench, &sizes[i], &results[i]);
+        media_session_free(bench->session);
+        media_client_free(bench->client);
+        oriel_driver_free(bench->driver);
+        return r;
+}
+
+static void print_text(const struct media_result *results)
+{
+        printf("     picture   fps  window us    copy us ratio  device us  latency us\n");
+        for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
+                printf("%5u x %4u %5.0f %10.1f %10.1f %5.2f %10.1f %11.1f\n", sizes[i].width, sizes[i].height,
+                       results[i].fps, results[i].cpu_us[WINDOW], results[i].cpu_us[COPY],
+                       results[i].cpu_us[COPY] / results[i].cpu_us[WINDOW], results[i].device_us,
+                       results[i].latency_us);
+}
+
+static void print_json(const struct media_result *results)
+{
+        struct json_object *rows = json_object_new_array();
+
+        for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+                struct json_object *row = json_object_new_object();
+
+                json_object_object_add(row, "width", json_object_new_int((int)sizes[i].width));
+                for (enum way way = WINDOW; way < WAYS; way++)
+                        add_figure(row, way_names[way], results[i].cpu_us[way]);
+                add_figure(row, "device", results[i].device_us);
+                add_figure(row, "fps", results[i].fps);
+                add_figure(row, "latency", results[i].latency_us);
+                json_object_array_add(rows, row);
+        }
+        printf("%s\n", json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN));
+        json_object_put(rows);
+}
+
+int bench_media(void)
+{
+        static const char *const arguments[] = {"--source=pattern", "--fps=1000", "--sandbox=none", NULL};
+        static struct media_bench bench;
+        struct media_result results[ARRAY_SIZE(sizes)] = {{{0}}};
+        int socket = -1;
+
+        bench.pid = spawn_with_socket("oriel-media", arguments, &socket);
+
+        int r = bench.pid < 0 ? bench.pid : run(&bench, socket, results);
+
+        if (bench.pid >= 0)
+                spawn_wait(bench.pid);
+        if (r < 0)
+                return fail("oriel-media: %s", strerror(-r));
+        if (bench_options.json)
+                print_json(results);
+        else
+                print_text(results);
+        return STATUS_SUCCESS;
+}
