@@ -19,6 +19,7 @@ static struct {
         } irqs[IRQS];
         uint64_t eventfds[EVENTFDS]; /* addresses, 0: none */
         bool slots[SLOTS];
+        const void *held_by;
 } world;
 
 int kvm_new_route(struct kvm *kvm)
@@ -94,6 +95,22 @@ void kvm_remove_slot(struct kvm *kvm, int slot)
         (void)kvm;
         need(world.slots[slot]);
         world.slots[slot] = false;
+}
+
+/* The vcpu does not wait: what the driver does meanwhile has to be borne. One device holds it at a time. */
+void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by))
+{
+        (void)kvm;
+        need(by && late && limit_ms > 0);
+        world.held_by = by;
+}
+
+void kvm_let_go(struct kvm *kvm, const void *by)
+{
+        (void)kvm;
+        need(by);
+        if (world.held_by == by)
+                world.held_by = NULL;
 }
 
 void kvm_check_empty(void)

@@ -110,7 +110,7 @@ static int set_format(struct media_bench *bench, const struct size *size)
 static int map_buffer(struct media_bench *bench, uint32_t index)
 {
         struct v4l2_buffer buffer = {.index = index, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
-        uint64_t fd_offset;
+        uint64_t fd_offset = 0;
         int r = do_ioctl(bench, VIDIOC_QUERYBUF, &buffer), fd = -1;
 
         if (r == 0)
@@ -199,7 +199,7 @@ static int measure(struct media_bench *bench, const struct size *size, struct me
         if (r < 0)
                 return r;
         for (enum way way = WINDOW; way < WAYS; way++)
-                result->cpu_us[way] = (double)own[way] / 1e3 / (samples / 2);
+                result->cpu_us[way] = (double)own[way] / 1e3 / samples * WAYS;
         result->device_us = (double)(cpu_ns(bench->pid) - device) / 1e3 / samples;
         result->fps = samples * 1e9 / (double)(now_ns() - begun);
         result->latency_us = median(bench->latency_us, samples);
