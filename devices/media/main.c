@@ -9,6 +9,7 @@
 #include "devices/media/camera/camera.h"
 #include "devices/media/device.h"
 #include "devices/media/options.h"
+#include "devices/media/proxy/proxy.h"
 #include "program/report.h"
 
 #include <errno.h>
@@ -17,6 +18,25 @@
 #include <unistd.h>
 
 static struct source *source;
+static struct media_config device_config;
+static int device_fd = -1; /* without the right to use it */
+
+/* The device is opened anew for each session. As long as there is none it is not in use. */
+static int check_device(const char *path)
+{
+        const int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+        if (fd < 0)
+                return fail("--device=%s: %s", path, strerror(errno));
+
+        const int r = proxy_config(fd, &device_config);
+
+        fd_close(fd);
+        device_fd = open(path, O_PATH | O_CLOEXEC);
+        if (r == -ENOTTY || r == -ENODEV)
+                return fail("--device=%s: it is no V4L2 device with streaming", path);
+        return r < 0 || device_fd < 0 ? fail("--device=%s: %s", path, strerror(r < 0 ? -r : errno)) : STATUS_SUCCESS;
+}
 
 /* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */
 static int check_files(void)
@@ -24,6 +44,8 @@ static int check_files(void)
         const struct media_command_line *line = &media_command_line;
         const char *why = "";
 
+        if (line->device)
+                return check_device(line->device);
         if (strcmp(line->source, "pattern") == 0)
                 return pattern_new(&source) < 0 ? fail("--source: %s", strerror(ENOMEM)) : STATUS_SUCCESS;
 
@@ -49,7 +71,10 @@ static int new_device(const struct daemon_start *start, void **out)
                 .dialect = start->dialect,
         };
         struct media_device *device = NULL;
-        int r = camera_new(steal(source), line->card, line->fps, &options.node);
+        int r = line->device
+                        ? proxy_new(fd_take(start->proc_fd), fd_take(&device_fd), &device_config, line->card,
+                                    &options.node)
+                        : camera_new(steal(source), line->card ? line->card : "Oriel camera", line->fps, &options.node);
 
         if (r == 0)
                 r = media_device_new(&options, &device);
@@ -72,8 +97,8 @@ int main(int argc, char **argv)
         const struct daemon_device device = {
                 .name = "oriel-media",
                 .type = "media",
-                .summary = "Give a virtual machine a camera: a vhost-user back-end for virtio-media, with buffers in a "
-                           "window.",
+                .summary = "Give a virtual machine a camera, or a V4L2 device of this host: a vhost-user back-end for "
+                           "virtio-media, with buffers in a window.",
                 .rows = media_rows,
                 .n_rows = media_n_rows,
                 .check_options = media_check_options,

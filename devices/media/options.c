@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 struct media_command_line media_command_line = {
-        .card = "Oriel camera",
         .window = UINT64_C(1) << 30,
         .max_mappings = 480,
 };
@@ -19,11 +18,14 @@ struct media_command_line media_command_line = {
 const struct option_row media_rows[] = {
         {"source", OPTION_STRING, &media_command_line.source, "WHAT",
          "a camera without hardware: pattern, or a file or FIFO (-: standard input) of Y4M or of what --format says"},
+        {"device", OPTION_STRING, &media_command_line.device, "PATH",
+         "pass on a V4L2 device of this host, such as /dev/video0"},
         {"format", OPTION_STRING, &media_command_line.format, "FORMAT",
          "what comes out of the source, such as MJPG:640x480: YU12, YUYV, RGB3, BGR3 or MJPG"},
         {"fps", OPTION_NUMBER, &media_command_line.fps, "N",
          "how many pictures a second (default: as the file says, or as the guest wants; 30)"},
-        {"card", OPTION_STRING, &media_command_line.card, "NAME", "what the guest calls it (default: Oriel camera)"},
+        {"card", OPTION_STRING, &media_command_line.card, "NAME",
+         "what the guest calls it (default: Oriel camera, or as the device is called)"},
         {"window", OPTION_SIZE, &media_command_line.window, "SIZE",
          "how large the window is in which a guest sees buffers (default: 1G)"},
         {"max-mappings", OPTION_NUMBER, &media_command_line.max_mappings, "N",
@@ -35,15 +37,17 @@ int media_check_options(void)
 {
         const struct media_command_line *line = &media_command_line;
 
-        if (!line->source)
-                return daemon_usage("--source is needed: pattern, or a file");
+        if (!line->source == !line->device)
+                return daemon_usage("one of --source and --device is needed: pattern or a file, or /dev/videoN");
+        if (line->device && (line->format || line->fps))
+                return daemon_usage("--format, --fps: the guest sets them as the device has them");
         if (line->format && strcmp(line->source, "pattern") == 0)
                 return daemon_usage("--format: the pattern has every format");
         if (line->fps > RATE_MAX)
                 return daemon_usage("--fps: 1000 at most");
         if (line->window == 0 || !is_aligned(line->window, (uint64_t)sysconf(_SC_PAGESIZE)))
                 return daemon_usage("--window: a size in whole pages, such as 1G");
-        if (strlen(line->card) > sizeof((struct media_config){0}.card))
+        if (line->card && strlen(line->card) > sizeof((struct media_config){0}.card))
                 return daemon_usage("--card: 32 bytes at most");
         return -1;
 }

@@ -8,7 +8,7 @@
 
 /* The options of oriel-media that other device daemons don't have. */
 struct media_command_line {
-        const char *source, *format, *card;
+        const char *source, *device, *format, *card;
         unsigned fps;
         uint64_t window;
         unsigned max_mappings;

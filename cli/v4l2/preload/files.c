@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/videodev2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -49,6 +51,20 @@ static int open_uevent(void)
         return fd;
 }
 
+/* A node by its name in /proc/self/fd, or from there: a socket can't be opened. */
+static bool is_opened_again(int folder, const char *path)
+{
+        struct statfs what;
+        int fd;
+        char rest;
+
+        return path && node_is_used() &&
+               (sscanf(path, "/proc/self/fd/%d%c", &fd, &rest) == 1 ||
+                (sscanf(path, "%d%c", &fd, &rest) == 1 && fstatfs(folder, &what) == 0 &&
+                 what.f_type == PROC_SUPER_MAGIC)) &&
+               node_is(fd);
+}
+
 /* ---- names ---- */
 
 EXPORT int openat(int folder, const char *path, int flags, ...)
@@ -65,7 +81,7 @@ EXPORT int openat(int folder, const char *path, int flags, ...)
         case PATH_UEVENT:
                 return open_uevent();
         default:
-                return REAL(openat)(folder, path, flags, mode);
+                return is_opened_again(folder, path) ? node_open(flags) : REAL(openat)(folder, path, flags, mode);
         }
 }
 

@@ -42,24 +42,23 @@ void buffer_free(struct media_buffer *buffer)
         free(buffer);
 }
 
-/* Others have the file too, and can't make it another size. */
-static int plane_make_file(struct media_buffer_plane *plane)
+int buffer_file_new(uint32_t length, int *fd, uint8_t **data)
 {
         const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
         uint64_t size;
 
-        plane->fd = memfd_create("oriel-media", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (!checked_round_up(plane->length, page, &size))
+        *fd = memfd_create("oriel-media", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (!checked_round_up(length, page, &size))
                 return -EINVAL;
-        if (plane->fd < 0 || ftruncate(plane->fd, (off_t)size) < 0 ||
-            fcntl(plane->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        if (*fd < 0 || ftruncate(*fd, (off_t)size) < 0 ||
+            fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -errno;
 
-        void *data = mmap(NULL, plane->length, PROT_READ | PROT_WRITE, MAP_SHARED, plane->fd, 0);
+        void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
 
-        if (data == MAP_FAILED)
+        if (mapped == MAP_FAILED)
                 return -errno;
-        plane->data = data;
+        *data = mapped;
         return 0;
 }
 
@@ -83,7 +82,7 @@ int buffer_new(struct media_queue *queue, const uint32_t *sizes)
                 buffer->planes[i].length = sizes[i];
         }
         for (unsigned i = 0; r == 0 && queue->memory == V4L2_MEMORY_MMAP && i < queue->n_planes; i++)
-                r = plane_make_file(&buffer->planes[i]);
+                r = buffer_file_new(buffer->planes[i].length, &buffer->planes[i].fd, &buffer->planes[i].data);
         if (r < 0)
                 buffer_free(buffer);
         else

@@ -8,6 +8,10 @@
 
 enum { COOKIE_SHIFT = 12 };
 
+/* A file of whole pages, @length bytes of which are mapped. Others may have it too, and can't make it another size. On
+ * failure *@fd may be a file nonetheless; both are the caller's. */
+int buffer_file_new(uint32_t length, int *fd, uint8_t **data);
+
 /* One more, with planes of these sizes; its memory, if that is the device's, is made. */
 int buffer_new(struct media_queue *queue, const uint32_t *sizes);
 void buffer_free(struct media_buffer *buffer);

@@ -31,6 +31,23 @@ static int piece_find(const struct guest_memory *guest, struct oriel_range piece
                                       SPANS_OF_PIECE_MAX, NULL);
 }
 
+void guest_memory_read(const struct guest_memory *guest, void *data, size_t size)
+{
+        uint8_t *to = data;
+
+        for (unsigned i = 0; i < guest->n && size > 0; i++) {
+                struct iovec spans[SPANS_OF_PIECE_MAX];
+                const struct oriel_range read = {guest->pieces[i].start, MIN(size, guest->pieces[i].size)};
+                const int n = piece_find(guest, read, spans);
+
+                for (int k = 0; k < n; k++) {
+                        memcpy(to, spans[k].iov_base, spans[k].iov_len);
+                        to += spans[k].iov_len;
+                }
+                size -= read.size;
+        }
+}
+
 void guest_memory_write(struct media *media, const struct guest_memory *guest, const void *data, size_t size)
 {
         const uint8_t *from = data;

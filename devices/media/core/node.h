@@ -20,7 +20,8 @@ struct guest_memory {
         size_t size;
 };
 void guest_memory_clear(struct guest_memory *guest);
-/* Copy @size bytes, at most its own, and tell of it. */
+/* Copy @size bytes, at most its own, from it; or to it, and tell of that. */
+void guest_memory_read(const struct guest_memory *guest, void *data, size_t size);
 void guest_memory_write(struct media *media, const struct guest_memory *guest, const void *data, size_t size);
 
 /* One ioctl, whose lengths have been checked. The payload is a copy, which becomes the answer's. */

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* struct v4l2_buffer on its way: addresses of the guest's and of this process's never meet. The device gets its buffers
+ * of the guest's memory by a shadow's address; the guest gets its own numbers back. A buffer of the device's that the
+ * guest maps is exported (VIDIOC_EXPBUF), or, where the driver has no such thing, gets a shadow. */
+
+#include "devices/media/proxy/state.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+/* More than any driver has. */
+enum { BUFFERS_MAX = 1024 };
+
+unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, struct plane_fields out[MEDIA_MAX_PLANES])
+{
+        if (!V4L2_TYPE_IS_MULTIPLANAR(buffer->type)) {
+                out[0] = (struct plane_fields){&buffer->bytesused, &buffer->length, &buffer->m.userptr};
+                return 1;
+        }
+
+        const unsigned n = buffer->length < MEDIA_MAX_PLANES ? buffer->length : MEDIA_MAX_PLANES;
+
+        for (unsigned i = 0; i < n; i++)
+                out[i] = (struct plane_fields){&planes[i].bytesused, &planes[i].length, &planes[i].m.userptr};
+        return n;
+}
+
+/* ---- the ioctls of buffers ---- */
+
+/* Give the device what it needs of a buffer that is queued. */
+static int buffer_give(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_buffer *buffer = call->payload;
+        struct plane_fields fields[MEDIA_MAX_PLANES];
+        const unsigned n = plane_fields(buffer, call->trailer, fields);
+        size_t taken = 0;
+        int r = 0;
+
+        for (unsigned i = 0; i < n; i++) {
+                const struct plane_fields *plane = &fields[i];
+                const bool listed = taken<call->n_memory && * plane->length> 0;
+
+                if (listed)
+                        r = shadow_take(own, buffer, i, *plane->userptr, &call->memory[taken++]);
+                if (r < 0)
+                        return r;
+
+                struct shadow *shadow = shadow_find(own, buffer, i);
+
+                if (buffer->memory == V4L2_MEMORY_USERPTR)
+                        *plane->userptr = listed ? (uintptr_t)shadow->node : 0;
+                if (shadow && V4L2_TYPE_IS_OUTPUT(buffer->type))
+                        shadow_push(shadow, *plane->used ? *plane->used : shadow->size);
+        }
+        return 0;
+}
+
+/* Put the guest's numbers in the place of this process's. */
+static void buffer_hide(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
+{
+        struct plane_fields fields[MEDIA_MAX_PLANES];
+        const unsigned n = plane_fields(buffer, planes, fields);
+
+        for (unsigned i = 0; i < n && buffer->memory == V4L2_MEMORY_USERPTR; i++) {
+                const struct shadow *shadow = shadow_find(own, buffer, i);
+
+                *fields[i].userptr = shadow ? shadow->userptr : 0;
+        }
+}
+
+static bool buffer_can_pass(const struct v4l2_buffer *buffer)
+{
+        return buffer->memory == V4L2_MEMORY_MMAP || buffer->memory == V4L2_MEMORY_USERPTR;
+}
+
+int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_buffer *buffer = call->payload;
+        struct v4l2_plane *const pointer = buffer->m.planes;
+        const bool multi = V4L2_TYPE_IS_MULTIPLANAR(buffer->type);
+        int r = 0;
+
+        /* Of others the fields are descriptors, which would be this process's. QUERYBUF only asks. */
+        if (call->row->code != VIDIOC_QUERYBUF) {
+                if (!buffer_can_pass(buffer))
+                        return -EINVAL;
+                if (buffer->flags & V4L2_BUF_FLAG_REQUEST_FD)
+                        return -EBADR;
+                r = buffer_give(own, call);
+        }
+        if (r < 0)
+                return r;
+        if (multi)
+                buffer->m.planes = call->trailer;
+        r = node_ioctl(own, call->row->code, buffer);
+        buffer_hide(own, buffer, call->trailer);
+        if (multi)
+                buffer->m.planes = pointer;
+        return r;
+}
+
+void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
+{
+        struct plane_fields fields[MEDIA_MAX_PLANES];
+        const unsigned n = plane_fields(buffer, planes, fields);
+
+        for (unsigned i = 0; i < n; i++) {
+                struct shadow *shadow = shadow_find(own, buffer, i);
+
+                if (!shadow)
+                        continue;
+                if (!V4L2_TYPE_IS_OUTPUT(buffer->type))
+                        shadow_pull(own, shadow, *fields[i].used);
+                guest_memory_clear(&shadow->guest);
+        }
+        buffer_hide(own, buffer, planes);
+        buffer->flags &= ~(uint32_t)V4L2_BUF_FLAG_DONE;
+        if (V4L2_TYPE_IS_MULTIPLANAR(buffer->type))
+                buffer->m.userptr = 0;
+}
+
+/* ---- buffers that are mapped ---- */
+
+/* A plane whose mem_offset has been asked for. */
+struct plane_place {
+        struct v4l2_buffer buffer;
+        uint32_t plane, offset, length;
+};
+
+/* Whether it is in the buffer at the index of @place. A negative errno: there is no such buffer. */
+static int buffer_has(const struct proxy_session *own, struct plane_place *place)
+{
+        struct v4l2_plane planes[MEDIA_MAX_PLANES] = {{0}};
+        struct v4l2_buffer *buffer = &place->buffer;
+        struct plane_fields fields[MEDIA_MAX_PLANES];
+
+        if (V4L2_TYPE_IS_MULTIPLANAR(buffer->type)) {
+                buffer->m.planes = planes;
+                buffer->length = MEDIA_MAX_PLANES;
+        }
+
+        int r = node_ioctl(own, VIDIOC_QUERYBUF, buffer);
+
+        if (r < 0)
+                return r;
+
+        const unsigned n = plane_fields(buffer, planes, fields);
+
+        for (place->plane = 0; place->plane < n; place->plane++) {
+                place->length = *fields[place->plane].length;
+                /* A union: the offset is its lower half. */
+                if (buffer->memory == V4L2_MEMORY_MMAP && (uint32_t)*fields[place->plane].userptr == place->offset)
+                        return place->length > 0;
+        }
+        return 0;
+}
+
+/* The offsets are asked for anew each time: another session's buffers have some too. */
+static bool plane_find(const struct proxy_session *own, struct plane_place *place)
+{
+        for (uint32_t type = 1; type < STREAM_TYPES; type++) {
+                int r = 0;
+
+                for (uint32_t i = 0; r == 0 && i < BUFFERS_MAX; i++) {
+                        place->buffer = (struct v4l2_buffer){.type = type, .index = i, .memory = V4L2_MEMORY_MMAP};
+                        r = buffer_has(own, place);
+                }
+                if (r > 0)
+                        return true;
+        }
+        return false;
+}
+
+/* The plane's file, which stays this node's. */
+static int plane_file(struct proxy_session *own, const struct plane_place *place)
+{
+        struct v4l2_exportbuffer export = {
+                .type = place->buffer.type,
+                .index = place->buffer.index,
+                .plane = place->plane,
+                .flags = O_RDWR | O_CLOEXEC,
+        };
+        struct media *media = own->proxy->node.media;
+        struct shadow *shadow = shadow_find(own, &place->buffer, place->plane);
+        int r = shadow ? 0 : node_ioctl(own, VIDIOC_EXPBUF, &export);
+
+        if (shadow)
+                return shadow->fd;
+        if (r == 0) {
+                fd_close(own->exported);
+                own->exported = export.fd;
+                return export.fd;
+        }
+        if (r != -ENOTTY && r != -EINVAL)
+                return r;
+        if (!own->proxy->copies)
+                log_info(&media->options.log, "the device's driver exports no buffers: each frame is copied");
+        own->proxy->copies = true;
+        r = shadow_map(own, &place->buffer, place->plane, place->offset, place->length, &shadow);
+        return r < 0 ? r : shadow->fd;
+}
+
+int proxy_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
+{
+        struct proxy_session *own = session->handle;
+        struct plane_place place = {.offset = offset};
+
+        (void)node;
+        if (!plane_find(own, &place))
+                return -EINVAL;
+
+        const int fd = plane_file(own, &place);
+
+        if (fd < 0)
+                return fd;
+        *out = (struct media_file){fd, place.length, own->generation};
+        return 0;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Ioctls of the guest's, made of the device. What has no pointers is passed on as it is; what is more than that has a
+ * row here. The guest is never told of what can't be passed on: read() and write(), DMABUF, requests. */
+
+#include "devices/media/proxy/state.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What the controls of one call may point to, all together. */
+enum { CONTROLS_SIZE_MAX = 4 << 20 };
+
+#define HIDDEN_CAPABILITIES (uint32_t)(V4L2_BUF_CAP_SUPPORTS_DMABUF | V4L2_BUF_CAP_SUPPORTS_REQUESTS)
+
+/* ---- buffers and streams ---- */
+
+static int check_memory(uint32_t memory)
+{
+        return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR ? 0 : -EINVAL;
+}
+
+/* All buffers of the type are new, or there are none any more. */
+static int call_reqbufs(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_requestbuffers *request = call->payload;
+        int r = check_memory(request->memory);
+
+        if (r == 0)
+                r = node_ioctl(own, call->row->code, request);
+        request->capabilities &= ~HIDDEN_CAPABILITIES;
+        if (r < 0 || request->type >= STREAM_TYPES)
+                return r;
+
+        struct stream *stream = &own->streams[request->type];
+
+        own->generation++;
+        shadows_end(own, request->type);
+        session_event_cancel(&stream->done.event);
+        stream->memory = request->memory;
+        stream->streaming = false;
+        return proxy_watch(own);
+}
+
+static int call_create(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_create_buffers *create = call->payload;
+        int r = check_memory(create->memory);
+
+        if (r == 0)
+                r = node_ioctl(own, call->row->code, create);
+        create->capabilities &= ~HIDDEN_CAPABILITIES;
+        if (r == 0 && create->format.type < STREAM_TYPES)
+                own->streams[create->format.type].memory = create->memory;
+        return r;
+}
+
+/* A device is polled for buffers only while it streams: before, that would begin the emulation of read(), for which
+ * formats and buffers are busy. */
+static int call_stream(struct proxy_session *own, struct media_call *call)
+{
+        const uint32_t type = *(uint32_t *)call->payload;
+        int r = node_ioctl(own, call->row->code, call->payload);
+
+        if (r < 0 || type >= STREAM_TYPES)
+                return r;
+        own->streams[type].streaming = call->row->code == VIDIOC_STREAMON;
+        if (!own->streams[type].streaming) {
+                session_event_cancel(&own->streams[type].done.event);
+                shadows_let_go(own, type);
+        }
+        return proxy_watch(own);
+}
+
+/* ---- others ---- */
+
+static int call_parm(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_streamparm *parm = call->payload;
+        int r = node_ioctl(own, call->row->code, parm);
+
+        if (V4L2_TYPE_IS_OUTPUT(parm->type))
+                parm->parm.output.writebuffers = 0;
+        else
+                parm->parm.capture.readbuffers = 0;
+        return r;
+}
+
+/* What controls point to, one behind the other. */
+static int controls_size(const struct media_call *call, size_t *out)
+{
+        uint64_t size = 0;
+
+        for (size_t i = 0; i < call->n_memory; i++)
+                /* Each is as aligned as any value may have to be. */
+                if (!checked_add(size, call->memory[i].size, &size) || !checked_round_up(size, 16, &size) ||
+                    size > CONTROLS_SIZE_MAX)
+                        return -ENOMEM;
+        *out = size;
+        return 0;
+}
+
+/* @ours is what the control pointed to. If that is a value now, a half of it may be: then the other half is still ours,
+ * and not the guest's to know. */
+static void control_hide(struct v4l2_ext_control *control, uint64_t ours, uint64_t theirs)
+{
+        const uint64_t now = (uint64_t)control->value64;
+
+        if (now == ours)
+                control->value64 = (int64_t)theirs;
+        else if (now >> 32 == ours >> 32)
+                control->value64 = (int64_t)((theirs >> 32 << 32) | (uint32_t)now);
+}
+
+/* The controls of the call with pointers into @data, for the device. */
+static int controls_pass(struct proxy_session *own, struct media_call *call, uint8_t *data)
+{
+        struct v4l2_ext_controls *controls = call->payload;
+        struct v4l2_ext_control *control = call->trailer, *const pointer = controls->controls;
+        uint64_t theirs[MEDIA_MAX_CONTROLS], ours[MEDIA_MAX_CONTROLS];
+        const uint32_t count = controls->count;
+        size_t n = 0, at = 0;
+
+        for (uint32_t i = 0; i < count; i++) {
+                theirs[i] = (uint64_t)control[i].value64;
+                ours[i] = 0;
+                if (control[i].size == 0)
+                        continue;
+                ours[i] = (uintptr_t)data + at;
+                guest_memory_read(&call->memory[n], data + at, call->memory[n].size);
+                at += (call->memory[n++].size + 15) / 16 * 16;
+                control[i].value64 = (int64_t)ours[i];
+        }
+        controls->controls = control;
+
+        int r = node_ioctl(own, call->row->code, controls);
+
+        controls->controls = pointer;
+        n = 0;
+        for (uint32_t i = 0; i < count; i++) {
+                if (ours[i] == 0)
+                        continue;
+                guest_memory_write(own->proxy->node.media, &call->memory[n], (void *)(uintptr_t)ours[i],
+                                   call->memory[n].size);
+                n++;
+                control_hide(&control[i], ours[i], theirs[i]);
+        }
+        return r;
+}
+
+static int call_controls(struct proxy_session *own, struct media_call *call)
+{
+        const struct v4l2_ext_controls *controls = call->payload;
+        size_t size = 0;
+        int r = controls_size(call, &size);
+
+        /* A descriptor of the guest's means nothing here. */
+        if (controls->which == V4L2_CTRL_WHICH_REQUEST_VAL)
+                return -EINVAL;
+        if (r < 0)
+                return r;
+
+        _cleanup_(freep) uint8_t *data = calloc(1, size + 1);
+
+        return data ? controls_pass(own, call, data) : -ENOMEM;
+}
+
+static const struct {
+        uint32_t code;
+        int (*make)(struct proxy_session *own, struct media_call *call);
+} rules[] = {
+        {VIDIOC_REQBUFS, call_reqbufs},       {VIDIOC_CREATE_BUFS, call_create},
+        {VIDIOC_QUERYBUF, proxy_buffer_call}, {VIDIOC_PREPARE_BUF, proxy_buffer_call},
+        {VIDIOC_QBUF, proxy_buffer_call},     {VIDIOC_STREAMON, call_stream},
+        {VIDIOC_STREAMOFF, call_stream},      {VIDIOC_G_PARM, call_parm},
+        {VIDIOC_S_PARM, call_parm},           {VIDIOC_G_EXT_CTRLS, call_controls},
+        {VIDIOC_S_EXT_CTRLS, call_controls},  {VIDIOC_TRY_EXT_CTRLS, call_controls},
+};
+
+int proxy_call(struct proxy_session *own, struct media_call *call)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+                if (rules[i].code == call->row->code)
+                        return rules[i].make(own, call);
+        return node_ioctl(own, call->row->code, call->payload);
+}

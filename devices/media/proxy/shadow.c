@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Memory of buffers which the guest and the device can't have in common, so that each frame is copied once: of a driver
+ * that exports no buffers (VIDIOC_EXPBUF), and pages of the guest (USERPTR), which are scattered here, while V4L2 takes
+ * one address. What all of them hold has a bound, the window's size. */
+
+#include "devices/media/proxy/state.h"
+
+#include "base/fd.h"
+#include "devices/media/core/buffer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/param.h>
+
+struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane)
+{
+        struct shadow *shadow;
+
+        LIST_FOREACH(shadow, &own->shadows, entry)
+        if (shadow->type == buffer->type && shadow->index == buffer->index && shadow->plane == plane)
+                return shadow;
+        return NULL;
+}
+
+static size_t shadow_cost(const struct shadow *shadow)
+{
+        return sizeof(*shadow) + shadow->size;
+}
+
+static void shadow_free(struct proxy_session *own, struct shadow *shadow)
+{
+        if (shadow->node)
+                munmap(shadow->node, shadow->size);
+        if (shadow->file)
+                munmap(shadow->file, shadow->size);
+        fd_close(shadow->fd);
+        guest_memory_clear(&shadow->guest);
+        own->proxy->held -= shadow_cost(shadow);
+        LIST_REMOVE(shadow, entry);
+        free(shadow);
+}
+
+void shadows_end(struct proxy_session *own, uint32_t type)
+{
+        struct shadow *shadow, *next;
+
+        for (shadow = LIST_FIRST(&own->shadows); shadow; shadow = next) {
+                next = LIST_NEXT(shadow, entry);
+                if (type == 0 || shadow->type == type)
+                        shadow_free(own, shadow);
+        }
+}
+
+void shadows_let_go(struct proxy_session *own, uint32_t type)
+{
+        struct shadow *shadow;
+
+        LIST_FOREACH(shadow, &own->shadows, entry)
+        if (shadow->type == type)
+                guest_memory_clear(&shadow->guest);
+}
+
+/* @fd, @offset: as of mmap(2); -1: anonymous memory. */
+static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
+                      int fd, off_t offset, struct shadow **out)
+{
+        struct proxy *proxy = own->proxy;
+        struct shadow *shadow = calloc(1, sizeof(*shadow));
+
+        if (!shadow)
+                return -ENOMEM;
+        *shadow = (struct shadow){.type = buffer->type, .index = buffer->index, .plane = plane, .size = size, .fd = -1};
+        proxy->held += shadow_cost(shadow);
+        LIST_INSERT_HEAD(&own->shadows, shadow, entry);
+
+        void *node = MAP_FAILED;
+
+        errno = ENOMEM;
+        if (proxy->held <= proxy->node.media->options.window_size)
+                node = mmap(NULL, size, PROT_READ | PROT_WRITE, fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd,
+                            offset);
+        if (node == MAP_FAILED) {
+                int r = -errno;
+
+                shadow_free(own, shadow);
+                return r;
+        }
+        shadow->node = node;
+        *out = shadow;
+        return 0;
+}
+
+int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t offset,
+               uint32_t size, struct shadow **out)
+{
+        struct shadow *shadow;
+        int r = shadow_new(own, buffer, plane, size, own->fd, offset, &shadow);
+
+        if (r < 0)
+                return r;
+        r = buffer_file_new(size, &shadow->fd, &shadow->file);
+        if (r < 0)
+                shadow_free(own, shadow);
+        else
+                *out = shadow;
+        return r;
+}
+
+/* The same memory as before is kept: the kernel need not look for its pages again. */
+int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t userptr,
+                struct guest_memory *guest)
+{
+        struct shadow *shadow = shadow_find(own, buffer, plane);
+        int r = 0;
+
+        if (shadow && (shadow->file || shadow->size != guest->size)) {
+                shadow_free(own, shadow);
+                shadow = NULL;
+        }
+        if (!shadow)
+                r = shadow_new(own, buffer, plane, (uint32_t)guest->size, -1, 0, &shadow);
+        if (r < 0)
+                return r;
+        guest_memory_clear(&shadow->guest);
+        shadow->guest = *guest;
+        *guest = (struct guest_memory){.memory = NULL};
+        shadow->userptr = userptr;
+        return 0;
+}
+
+void shadow_push(struct shadow *shadow, size_t size)
+{
+        size = MIN(size, shadow->size);
+        if (shadow->file)
+                memcpy(shadow->node, shadow->file, size);
+        else
+                guest_memory_read(&shadow->guest, shadow->node, size);
+}
+
+void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size)
+{
+        size = MIN(size, shadow->size);
+        if (shadow->file)
+                memcpy(shadow->file, shadow->node, size);
+        else
+                guest_memory_write(own->proxy->node.media, &shadow->guest, shadow->node, size);
+}
