@@ -61,9 +61,15 @@ static void outlet_send(struct proxy_session *own, struct outlet *outlet, enum m
 static void take_events(struct proxy_session *own)
 {
         struct outlet *outlet = &own->event;
+        int r = 0;
 
-        while (!outlet->event.waiting && node_ioctl(own, VIDIOC_DQEVENT, &outlet->event.content.event.event) == 0)
-                outlet_send(own, outlet, MEDIA_EVENT_EVENT);
+        while (r == 0 && !outlet->event.waiting) {
+                r = node_ioctl(own, VIDIOC_DQEVENT, &outlet->event.content.event.event);
+                if (r == 0)
+                        outlet_send(own, outlet, MEDIA_EVENT_EVENT);
+        }
+        if (r == -ENODEV)
+                media_session_fail(own->session, r);
 }
 
 /* Take a buffer that is done. */
@@ -159,11 +165,12 @@ int proxy_watch(struct proxy_session *own)
 
 static int proxy_ioctl(struct media_node *node, struct media_session *session, struct media_call *call)
 {
-        const int r = proxy_call(session->handle, call);
         struct media_session *other;
+        const int r = proxy_call(session->handle, call);
 
         TAILQ_FOREACH(other, &node->media->sessions, entry)
         take_events(other->handle);
+        take_buffers(session->handle);
         return r;
 }
 
