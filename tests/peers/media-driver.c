@@ -263,11 +263,11 @@ static int starve(struct guest *guest, uint64_t n)
 {
         uint64_t addresses[BUFFERS];
         union media_event event;
-        struct v4l2_buffer buffer = named(BUFFERS - 1);
+        struct v4l2_buffer buffer = {.flags = V4L2_BUF_FLAG_QUEUED};
         int r = set_up(guest, addresses);
 
         (void)n;
-        while (r == 0 && !(buffer.flags & V4L2_BUF_FLAG_DONE)) {
+        while (r == 0 && buffer.flags & V4L2_BUF_FLAG_QUEUED) {
                 buffer = named(BUFFERS - 1);
                 r = ioctl(guest, VIDIOC_QUERYBUF, &buffer);
         }
