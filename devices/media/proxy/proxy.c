@@ -20,24 +20,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 
-USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(epoll_wait), SYSCALL(eventfd2),
-              SYSCALL_WITH(ioctl, 1, UINT32_C(0xff00), 'V' << 8));
+USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(epoll_wait),
+              SYSCALL(eventfd2));
 
 static struct proxy *proxy_of(struct media_node *node)
 {
         return (struct proxy *)node;
-}
-
-int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload)
-{
-        int r;
-
-        do
-                r = ioctl(own->fd, code, payload);
-        while (r < 0 && errno == EINTR);
-        return r < 0 ? -errno : 0;
 }
 
 /* ---- what the device tells ---- */
@@ -147,18 +136,6 @@ static void *proxy_run(void *userdata)
                 pthread_mutex_unlock(&proxy->node.media->lock);
         }
         return NULL;
-}
-
-/* Added anew: a change of what is waited for would not have the driver look again which of its queues are meant. */
-int proxy_watch(struct proxy_session *own)
-{
-        struct epoll_event event = {.events = EPOLLPRI | EPOLLET, .data.u32 = own->session->id};
-
-        for (uint32_t type = 1; type < STREAM_TYPES; type++)
-                if (own->streams[type].streaming)
-                        event.events |= V4L2_TYPE_IS_OUTPUT(type) ? EPOLLOUT : EPOLLIN;
-        epoll_ctl(own->proxy->epoll_fd, EPOLL_CTL_DEL, own->fd, NULL);
-        return epoll_ctl(own->proxy->epoll_fd, EPOLL_CTL_ADD, own->fd, &event) < 0 ? -errno : 0;
 }
 
 /* ---- the node ---- */
@@ -283,21 +260,4 @@ int proxy_new(int proc_fd, int device_fd, const struct media_config *config, con
         else
                 *out = &proxy->node;
         return r;
-}
-
-int proxy_config(int fd, struct media_config *out)
-{
-        const uint32_t passed = ~(uint32_t)(V4L2_CAP_READWRITE | V4L2_CAP_ASYNCIO | V4L2_CAP_VIDEO_OVERLAY |
-                                            V4L2_CAP_VIDEO_OUTPUT_OVERLAY | V4L2_CAP_DEVICE_CAPS);
-        struct v4l2_capability capability = {.capabilities = 0};
-
-        if (ioctl(fd, VIDIOC_QUERYCAP, &capability) < 0)
-                return -errno;
-
-        const uint32_t has =
-                capability.capabilities & V4L2_CAP_DEVICE_CAPS ? capability.device_caps : capability.capabilities;
-
-        *out = (struct media_config){.device_caps = has & passed, .device_type = MEDIA_TYPE_VIDEO};
-        memcpy(out->card, capability.card, sizeof(out->card));
-        return has & V4L2_CAP_STREAMING ? 0 : -ENODEV;
 }

@@ -83,10 +83,10 @@ static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffe
                 node = mmap(NULL, size, PROT_READ | PROT_WRITE, fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd,
                             offset);
         if (node == MAP_FAILED) {
-                int r = -errno;
+                const int error = errno;
 
                 shadow_free(own, shadow);
-                return r;
+                return -error;
         }
         shadow->node = node;
         *out = shadow;
@@ -122,7 +122,7 @@ int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
         }
         if (!shadow)
                 r = shadow_new(own, buffer, plane, (uint32_t)guest->size, -1, 0, &shadow);
-        if (r < 0)
+        if (!shadow)
                 return r;
         guest_memory_clear(&shadow->guest);
         shadow->guest = *guest;

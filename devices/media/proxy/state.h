@@ -53,7 +53,7 @@ struct proxy {
         size_t held; /* bytes of shadows: at most the window's size */
 };
 
-/* ---- proxy.c ---- */
+/* ---- file.c ---- */
 
 /* An ioctl of the device: 0 or a negative errno. */
 int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload);
