@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "base/syscalls.h"
 #include "channel/rights.h"
-#include "devices/gpu/helper.h"
+#include "daemon/helper.h"
 
 #include <errno.h>
 #include <oriel/socket.h>

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "devices/gpu/helper.h"
+#include "daemon/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>

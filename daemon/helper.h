@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef DEVICES_GPU_HELPER_H
-#define DEVICES_GPU_HELPER_H
+#ifndef DAEMON_HELPER_H
+#define DAEMON_HELPER_H
 
 /* Have @run called in a process of its own, which nobody waits for, with @what and the end of a socket (SEQPACKET); it
  * never returns. The other end is returned, or a negative errno. For before a sandbox, which it is to be outside of. */

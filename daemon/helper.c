@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "devices/gpu/helper.h"
+#include "daemon/helper.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
