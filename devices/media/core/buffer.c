@@ -185,6 +185,8 @@ int buffer_take_content(struct media_buffer *buffer, const struct media_call *ca
         const struct v4l2_plane *planes = planes_of(call, &first);
 
         buffer->timestamp = given->timestamp;
+        if (buffer->prepared)
+                return 0;
         buffer->field = given->field == V4L2_FIELD_ANY ? buffer->queue->field : given->field;
         for (unsigned i = 0; i < buffer->queue->n_planes; i++) {
                 struct media_buffer_plane *plane = &buffer->planes[i];

@@ -14,8 +14,7 @@
 #include <string.h>
 
 /* CREATE_BUFS may ask for twice what a plane needs, and this much more. */
-#define PLANE_MORE   (UINT32_C(1) << 20)
-#define CAPABILITIES (V4L2_BUF_CAP_SUPPORTS_MMAP | V4L2_BUF_CAP_SUPPORTS_USERPTR | V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS)
+#define PLANE_MORE (UINT32_C(1) << 20)
 
 /* As many of @n as there is memory for: at least one, or an error. */
 static int buffers_new(struct media_queue *queue, uint32_t n, const uint32_t *sizes, uint32_t *made)
@@ -75,9 +74,15 @@ static int owner_check(const struct media_queue *queue, const struct media_sessi
         return queue->owner && queue->owner != session ? -EBUSY : 0;
 }
 
-static bool memory_known(uint32_t memory)
+static bool memory_known(const struct media_queue *queue, uint32_t memory)
 {
-        return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR;
+        return memory == V4L2_MEMORY_MMAP || (memory == V4L2_MEMORY_USERPTR && !queue->mmap_only);
+}
+
+static uint32_t capabilities_of(const struct media_queue *queue)
+{
+        return V4L2_BUF_CAP_SUPPORTS_MMAP | V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS |
+               (queue->mmap_only ? 0 : V4L2_BUF_CAP_SUPPORTS_USERPTR);
 }
 
 QUEUE_HANDLER(queue_reqbufs)
@@ -85,7 +90,7 @@ QUEUE_HANDLER(queue_reqbufs)
         struct v4l2_requestbuffers *request = call->payload;
         uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
 
-        if (!memory_known(request->memory))
+        if (!memory_known(queue, request->memory))
                 return -EINVAL;
         if (owner_check(queue, session) < 0 || queue->streaming)
                 return -EBUSY;
@@ -103,7 +108,7 @@ QUEUE_HANDLER(queue_reqbufs)
                 .count = made,
                 .type = queue->type,
                 .memory = queue->memory,
-                .capabilities = CAPABILITIES,
+                .capabilities = capabilities_of(queue),
         };
         return 0;
 }
@@ -133,7 +138,7 @@ QUEUE_HANDLER(queue_create)
         uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
         int n;
 
-        if (!memory_known(create->memory))
+        if (!memory_known(queue, create->memory))
                 return -EINVAL;
         if (create->count > 0) {
                 if (owner_check(queue, session) < 0)
@@ -153,7 +158,7 @@ QUEUE_HANDLER(queue_create)
         }
         create->index = index;
         create->count = made;
-        create->capabilities = CAPABILITIES;
+        create->capabilities = capabilities_of(queue);
         create->flags = 0;
         memset(create->reserved, 0, sizeof(create->reserved));
         return 0;
@@ -305,16 +310,26 @@ void media_queue_leave(struct media_queue *queue, struct media_session *session)
                 buffers_end(queue);
 }
 
-struct media_buffer *media_queue_take(struct media_queue *queue)
+static struct media_buffer *buffer_take(struct media_queue *queue, struct media_buffer *buffer)
 {
-        struct media_buffer *buffer = TAILQ_FIRST(&queue->queued);
-
         if (!buffer || !queue->streaming)
                 return NULL;
         TAILQ_REMOVE(&queue->queued, buffer, entry);
         buffer->state = BUFFER_ACTIVE;
         queue->active++;
         return buffer;
+}
+
+struct media_buffer *media_queue_take(struct media_queue *queue)
+{
+        return buffer_take(queue, TAILQ_FIRST(&queue->queued));
+}
+
+struct media_buffer *media_queue_take_at(struct media_queue *queue, uint32_t index)
+{
+        struct media_buffer *buffer = index < queue->n ? queue->buffers[index] : NULL;
+
+        return buffer_take(queue, buffer && buffer->state == BUFFER_QUEUED ? buffer : NULL);
 }
 
 static void buffer_settle(struct media_buffer *buffer)

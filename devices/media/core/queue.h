@@ -52,6 +52,7 @@ struct media_queue {
         uint32_t type;  /* enum v4l2_buf_type */
         uint32_t first; /* of the numbers of its planes: another for each queue of a session */
         uint32_t field;
+        bool mmap_only;              /* USERPTR is refused */
         uint32_t timestamp_flags;    /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
         struct media_session *owner; /* who has made the buffers; NULL: there are none */
         uint32_t memory;             /* enum v4l2_memory */
@@ -75,6 +76,8 @@ void media_queue_leave(struct media_queue *queue, struct media_session *session)
 
 /* The oldest queued buffer, for the node, which gives it back by one of the next two. NULL: there is none. */
 struct media_buffer *media_queue_take(struct media_queue *queue);
+/* That with @index, if it is queued. */
+struct media_buffer *media_queue_take_at(struct media_queue *queue, uint32_t index);
 void media_queue_give_back(struct media_buffer *buffer);
 /* It is done, with what the node has set in it: the driver gets it. */
 void media_queue_done(struct media_buffer *buffer);
