@@ -7,6 +7,8 @@
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 #include "devices/media/camera/camera.h"
+#include "devices/media/decoder/broker.h"
+#include "devices/media/decoder/decoder.h"
 #include "devices/media/device.h"
 #include "devices/media/options.h"
 #include "devices/media/proxy/proxy.h"
@@ -38,6 +40,19 @@ static int check_device(const char *path)
         return r < 0 || device_fd < 0 ? fail("--device=%s: %s", path, strerror(r < 0 ? -r : errno)) : STATUS_SUCCESS;
 }
 
+static int broker = -1;
+static unsigned codecs;
+
+static int start_broker(void)
+{
+        const int r = codec_broker_start(daemon_options.seccomp, &codecs);
+
+        if (r < 0)
+                return fail("--decoder: oriel-media-codec: %s", r == -EPIPE ? "it does not run" : strerror(-r));
+        broker = r;
+        return codecs ? STATUS_SUCCESS : fail("--decoder: libavcodec has no decoder that is known");
+}
+
 /* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */
 static int check_files(void)
 {
@@ -46,6 +61,8 @@ static int check_files(void)
 
         if (line->device)
                 return check_device(line->device);
+        if (line->decoder)
+                return start_broker();
         if (strcmp(line->source, "pattern") == 0)
                 return pattern_new(&source) < 0 ? fail("--source: %s", strerror(ENOMEM)) : STATUS_SUCCESS;
 
@@ -71,10 +88,10 @@ static int new_device(const struct daemon_start *start, void **out)
                 .dialect = start->dialect,
         };
         struct media_device *device = NULL;
-        int r = line->device
-                        ? proxy_new(fd_take(start->proc_fd), fd_take(&device_fd), &device_config, line->card,
-                                    &options.node)
-                        : camera_new(steal(source), line->card ? line->card : "Oriel camera", line->fps, &options.node);
+        int r = line->decoder  ? decoder_new(fd_take(&broker), codecs, line->card, &options.node)
+                : line->device ? proxy_new(fd_take(start->proc_fd), fd_take(&device_fd), &device_config, line->card,
+                                           &options.node)
+                               : camera_new(steal(source), line->card, line->fps, &options.node);
 
         if (r == 0)
                 r = media_device_new(&options, &device);
@@ -97,8 +114,9 @@ int main(int argc, char **argv)
         const struct daemon_device device = {
                 .name = "oriel-media",
                 .type = "media",
-                .summary = "Give a virtual machine a camera, or a V4L2 device of this host: a vhost-user back-end for "
-                           "virtio-media, with buffers in a window.",
+                .summary = "Give a virtual machine a camera, a V4L2 device of this host, or a decoder: a vhost-user "
+                           "back-end "
+                           "for virtio-media, with buffers in a window.",
                 .rows = media_rows,
                 .n_rows = media_n_rows,
                 .check_options = media_check_options,

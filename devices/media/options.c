@@ -20,12 +20,14 @@ const struct option_row media_rows[] = {
          "a camera without hardware: pattern, or a file or FIFO (-: standard input) of Y4M or of what --format says"},
         {"device", OPTION_STRING, &media_command_line.device, "PATH",
          "pass on a V4L2 device of this host, such as /dev/video0"},
+        {"decoder", OPTION_FLAG, &media_command_line.decoder, NULL,
+         "a stateful decoder instead: H.264, HEVC, VP8, VP9 and AV1, as far as libavcodec has them"},
         {"format", OPTION_STRING, &media_command_line.format, "FORMAT",
          "what comes out of the source, such as MJPG:640x480: YU12, YUYV, RGB3, BGR3 or MJPG"},
         {"fps", OPTION_NUMBER, &media_command_line.fps, "N",
          "how many pictures a second (default: as the file says, or as the guest wants; 30)"},
         {"card", OPTION_STRING, &media_command_line.card, "NAME",
-         "what the guest calls it (default: Oriel camera, or as the device is called)"},
+         "what the guest calls it (default: Oriel camera, Oriel decoder, or as the device is called)"},
         {"window", OPTION_SIZE, &media_command_line.window, "SIZE",
          "how large the window is in which a guest sees buffers (default: 1G)"},
         {"max-mappings", OPTION_NUMBER, &media_command_line.max_mappings, "N",
@@ -35,12 +37,15 @@ const size_t media_n_rows = ARRAY_SIZE(media_rows);
 
 int media_check_options(void)
 {
-        const struct media_command_line *line = &media_command_line;
+        struct media_command_line *line = &media_command_line;
 
-        if (!line->source == !line->device)
-                return daemon_usage("one of --source and --device is needed: pattern or a file, or /dev/videoN");
-        if (line->device && (line->format || line->fps))
-                return daemon_usage("--format, --fps: the guest sets them as the device has them");
+        if (!!line->source + !!line->device + line->decoder != 1)
+                return daemon_usage(
+                        "one of --source (pattern, or a file), --device (/dev/videoN) and --decoder is needed");
+        if (!line->source && (line->format || line->fps))
+                return daemon_usage("--format and --fps are a camera's; of a device the guest sets them");
+        if (!line->card && !line->device)
+                line->card = line->decoder ? "Oriel decoder" : "Oriel camera";
         if (line->format && strcmp(line->source, "pattern") == 0)
                 return daemon_usage("--format: the pattern has every format");
         if (line->fps > RATE_MAX)

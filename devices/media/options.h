@@ -9,6 +9,7 @@
 /* The options of oriel-media that other device daemons don't have. */
 struct media_command_line {
         const char *source, *device, *format, *card;
+        bool decoder;
         unsigned fps;
         uint64_t window;
         unsigned max_mappings;

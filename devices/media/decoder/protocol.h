@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef DEVICES_MEDIA_DECODER_PROTOCOL_H
+#define DEVICES_MEDIA_DECODER_PROTOCOL_H
+
+#include "base/range.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Between the daemon and a process that decodes one stream: messages on a socket of packets. Neither end trusts the
+ * other: the daemon passes on what a guest says, and the other end may have been taken over by a bitstream. */
+
+enum codec { CODEC_H264, CODEC_HEVC, CODEC_VP8, CODEC_VP9, CODEC_AV1, CODECS };
+
+enum { PICTURE_SIDE_MIN = 16, PICTURE_SIDE_MAX = 4096 };
+
+/* A decoded picture and the part of it that is to be seen. */
+struct picture {
+        uint32_t width, height;
+        uint32_t left, top, visible_width, visible_height;
+};
+
+/* Its place in a buffer, as V4L2_PIX_FMT_YUV420 has it: Y with @rows lines of @stride bytes, then Cb and Cr with half
+ * of both. All codecs' rules for lengths and alignment are met, and they may read a little behind the end. */
+struct picture_layout {
+        uint32_t stride, rows;
+        uint32_t used, size; /* of the samples; of the buffer */
+};
+
+static inline struct picture_layout picture_layout(const struct picture *picture)
+{
+        const uint32_t stride = (picture->width + 127) & ~UINT32_C(127), rows = (picture->height + 31) & ~UINT32_C(31);
+
+        const uint32_t used = stride * rows / 2 * 3;
+
+        return (struct picture_layout){stride, rows, used, used + 4 * stride};
+}
+
+static inline bool picture_is_valid(const struct picture *picture)
+{
+        return picture->width > 0 && picture->width <= PICTURE_SIDE_MAX && picture->height > 0 &&
+               picture->height <= PICTURE_SIDE_MAX && picture->visible_width > 0 && picture->visible_height > 0 &&
+               range_within((struct oriel_range){picture->left, picture->visible_width}, picture->width) &&
+               range_within((struct oriel_range){picture->top, picture->visible_height}, picture->height);
+}
+
+enum codec_request_type {
+        REQUEST_START,  /* @index: enum codec. Once, before all others */
+        REQUEST_DECODE, /* @size bytes from @offset on in the file: ANSWER_CONSUMED. One at a time */
+        REQUEST_DRAIN,  /* give out all that there is: ANSWER_DRAINED. What is decoded next is another stream */
+        REQUEST_FLUSH,  /* forget the stream and what is under way, and give all buffers back. @count is the number of
+                         * the flush, which answers have from then on */
+        REQUEST_GIVE,   /* buffer @index may be filled. With its file and @size, unless it is known; @count is that of
+                         * the last ANSWER_FORMAT that the daemon knows of: if there is a newer one, it does not count */
+        REQUEST_TAKE,   /* give all buffers back: @count is the number of the time, which answers have from then on */
+        REQUEST_FORGET, /* their files too */
+};
+
+struct codec_request {
+        uint32_t type, index, offset, size;
+        uint64_t count;
+        int64_t timestamp;
+};
+
+enum codec_answer_type {
+        ANSWER_HELLO,    /* the first: @index is a mask of the codecs that there are */
+        ANSWER_CONSUMED, /* the bytes were taken. @failed: they are none of a stream */
+        ANSWER_FORMAT,   /* what comes next is a @picture, for number @count. @index: as many buffers let it run freely.
+                          * All buffers are given back */
+        ANSWER_FRAME,    /* buffer @index is filled and given back. @failed: not with all that was to be there */
+        ANSWER_DRAINED,
+};
+
+struct codec_answer {
+        uint32_t type, index;
+        uint32_t failed, key;
+        uint64_t count, flush, take;
+        int64_t timestamp;
+        struct picture picture;
+};
+
+/* A message with up to one file. False: it could not be sent at once, or the other end is gone. */
+bool codec_send(int socket, const void *message, size_t size, int fd);
+/* Wait for one. *@fd is the caller's, or -1. False: the other end is gone, or sends something else. */
+bool codec_receive(int socket, void *message, size_t size, int *fd);
+
+#endif
