@@ -114,6 +114,22 @@ static void announce(struct decoding *decoding, const struct picture *picture)
                     .type = ANSWER_FORMAT, .index = (uint32_t)busy, .count = ++decoding->formats, .picture = *picture});
 }
 
+/* As soon as the head of the stream is known, so that a driver has buffers when the first picture is due, which some
+ * give out only after a few more. */
+static void announce_first(struct decoding *decoding)
+{
+        const AVCodecContext *context = decoding->context;
+        const struct picture picture = {
+                .width = (uint32_t)context->coded_width,
+                .height = (uint32_t)context->coded_height,
+                .visible_width = (uint32_t)context->width,
+                .visible_height = (uint32_t)context->height,
+        };
+
+        if (decoding->announced.width == 0 && format_fits(context->pix_fmt) && picture_is_valid(&picture))
+                announce(decoding, &picture);
+}
+
 /* Wait for a buffer, unless there is one, and give the picture out. */
 static void picture_deliver(struct decoding *decoding)
 {
@@ -148,6 +164,7 @@ static int decode(struct decoding *decoding, const AVPacket *packet)
 
         int result = avcodec_send_packet(decoding->context, packet);
 
+        announce_first(decoding);
         do {
                 alarm(STEP_SECONDS);
                 r = avcodec_receive_frame(decoding->context, decoding->frame);
