@@ -50,7 +50,8 @@ static int start_broker(void)
         if (r < 0)
                 return fail("--decoder: oriel-media-codec: %s", r == -EPIPE ? "it does not run" : strerror(-r));
         broker = r;
-        return codecs ? STATUS_SUCCESS : fail("--decoder: libavcodec has no decoder that is known");
+        codecs &= decoder_codecs(media_command_line.codecs);
+        return codecs ? STATUS_SUCCESS : fail("--codecs: there is none of these");
 }
 
 /* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */

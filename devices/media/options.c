@@ -22,6 +22,8 @@ const struct option_row media_rows[] = {
          "pass on a V4L2 device of this host, such as /dev/video0"},
         {"decoder", OPTION_FLAG, &media_command_line.decoder, NULL,
          "a stateful decoder instead: H.264, HEVC, VP8, VP9 and AV1, as far as libavcodec has them"},
+        {"codecs", OPTION_STRING, &media_command_line.codecs, "LIST",
+         "those of the decoder, with commas: H264, HEVC, VP80, VP90, AV01 (default: all)"},
         {"format", OPTION_STRING, &media_command_line.format, "FORMAT",
          "what comes out of the source, such as MJPG:640x480: YU12, YUYV, RGB3, BGR3 or MJPG"},
         {"fps", OPTION_NUMBER, &media_command_line.fps, "N",
@@ -42,6 +44,8 @@ int media_check_options(void)
         if (!!line->source + !!line->device + line->decoder != 1)
                 return daemon_usage(
                         "one of --source (pattern, or a file), --device (/dev/videoN) and --decoder is needed");
+        if (line->codecs && !line->decoder)
+                return daemon_usage("--codecs: only a decoder has any");
         if (!line->source && (line->format || line->fps))
                 return daemon_usage("--format and --fps are a camera's; of a device the guest sets them");
         if (!line->card && !line->device)

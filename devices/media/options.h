@@ -10,6 +10,7 @@
 struct media_command_line {
         const char *source, *device, *format, *card;
         bool decoder;
+        const char *codecs; /* of the decoder; NULL: all */
         unsigned fps;
         uint64_t window;
         unsigned max_mappings;

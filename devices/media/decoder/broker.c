@@ -30,7 +30,8 @@
 /* Of addresses: buffers of 32 pictures of the largest size, twice, and what a codec itself has. */
 #define MEMORY_MAX (UINT64_C(4) << 30)
 
-USES_SYSCALLS(SYSCALL(socketpair));
+/* For no datagram socket, by which a process can send to any name. */
+USES_SYSCALLS(SYSCALL_WITH_BOTH(socketpair, 0, UINT32_MAX, AF_UNIX, 1, SOCK_NONBLOCK - 1, SOCK_SEQPACKET));
 
 struct broker {
         char program[PATH_MAX];

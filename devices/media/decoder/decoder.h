@@ -8,4 +8,7 @@
  * starts what decodes, and @codecs is what that can: a mask of enum codec. */
 int decoder_new(int broker, unsigned codecs, const char *card, struct media_node **out);
 
+/* The mask of a list of V4L2's codes with commas, such as "H264,VP90"; NULL: all. Codes that aren't known are none. */
+unsigned decoder_codecs(const char *list);
+
 #endif

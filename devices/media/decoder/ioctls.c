@@ -34,6 +34,16 @@ const struct coded_format *coded_format(const struct decoder *decoder, uint32_t 
         return NULL;
 }
 
+unsigned decoder_codecs(const char *list)
+{
+        unsigned codecs = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+                for (const char *at = list; at; at = strchr(at, ','), at += at != NULL)
+                        codecs |= (unsigned)(strncmp((const char *)&formats[i].fourcc, at, 4) == 0) << formats[i].codec;
+        return list ? codecs : ~0U;
+}
+
 static const struct coded_format *coded_format_find(const struct decoder *decoder, uint32_t fourcc)
 {
         const struct coded_format *format;
