@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "devices/media/decoder/broker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -119,6 +120,7 @@ static void decoder_reset(struct media_node *node)
 
 static void decoder_free(struct media_node *node)
 {
+        fd_close(((struct decoder *)node)->spare);
         fd_close(((struct decoder *)node)->broker);
         free(node);
 }
@@ -138,6 +140,7 @@ int decoder_new(int broker, unsigned codecs, const char *card, struct media_node
         decoder->node.config.device_caps = V4L2_CAP_VIDEO_M2M_MPLANE | V4L2_CAP_STREAMING | V4L2_CAP_EXT_PIX_FORMAT;
         memcpy(decoder->node.config.card, card, strnlen(card, sizeof(decoder->node.config.card)));
         decoder->broker = broker;
+        decoder->spare = codec_broker_spawn(broker);
         decoder->codecs = codecs;
         *out = &decoder->node;
         return 0;

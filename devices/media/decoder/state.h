@@ -21,6 +21,7 @@ struct coded_format {
 struct decoder {
         struct media_node node;
         int broker;
+        int spare; /* a process for the next stream: its libraries take a while to load. -1: there is none */
         unsigned codecs, n_streams; /* that have a place */
 };
 

@@ -12,14 +12,18 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "devices/media/decoder/broker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown));
 
 #define SECOND INT64_C(1000000)
 
@@ -264,12 +268,24 @@ static void *stream_run(void *userdata)
 
 /* ---- streaming ---- */
 
+/* The socket of a process for a stream, which is the caller's, or a negative errno. */
+static int codec_take(struct decoder *decoder)
+{
+        struct pollfd spare = {.fd = decoder->spare};
+        const bool lives = spare.fd >= 0 && poll(&spare, 1, 0) == 0;
+        int fd = lives ? fd_take(&decoder->spare) : codec_broker_spawn(decoder->broker);
+
+        fd_close(decoder->spare);
+        decoder->spare = codec_broker_spawn(decoder->broker);
+        return fd;
+}
+
 static int stream_start_codec(struct stream *stream)
 {
         if (stream->codec_fd >= 0)
                 return 0;
 
-        const int fd = codec_broker_spawn(stream->decoder->broker);
+        const int fd = codec_take(stream->decoder);
 
         if (fd < 0)
                 return fd == -EPIPE ? -EIO : fd;
