@@ -4,10 +4,12 @@ import os
 import random
 import shutil
 import signal
+import struct
 import sys
 import unittest
 
 from harness import ORIEL, Case, main, run, wait_for
+from limits import LAST_RESORT
 
 ORIEL_MEDIA = os.environ["ORIEL_MEDIA"]
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "v4l2_decoder.py")
@@ -19,6 +21,39 @@ CODECS = {
     "VP80": ("ivf", ["-c:v", "libvpx", "-b:v", "500k"]),
     "VP90": ("ivf", ["-c:v", "libvpx-vp9", "-b:v", "500k", "-deadline", "realtime"]),
     "AV01": ("ivf", ["-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "500k"]),
+}
+
+
+# In the place of oriel-media-codec, beside a copy of oriel-media: it says once what is in the file "lie".
+LIAR = """#!{python}
+import os, socket, struct
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "lie"), "rb") as file:
+    lie = file.read()
+end = socket.socket(fileno=0)
+end.send(struct.pack("<4I3Qq6I", 0, 1, *[0] * 12))
+end.recv(1000)
+end.send(lie)
+while end.recv(1000):
+    pass
+"""
+
+
+def answer(kind, index=0, count=0, take=0, picture=(0, 0, 0, 0, 0, 0)):
+    """struct codec_answer"""
+    return struct.pack("<4I3Qq6I", kind, index, 0, 0, count, 0, take, 0, *picture)
+
+
+CONSUMED, FORMAT, FRAME, DRAINED = range(1, 5)
+LIES = {
+    "no kind": answer(99),
+    "short": answer(CONSUMED)[:-1],
+    "a frame in no buffer": answer(FRAME, 40),
+    "a frame in a buffer that was not given": answer(FRAME, 1),
+    "an end that was not asked for": answer(DRAINED),
+    "a format out of turn": answer(FORMAT, 4, 2, picture=(320, 240, 0, 0, 320, 240)),
+    "a format of nothing": answer(FORMAT, 4, 1),
+    "a large format": answer(FORMAT, 4, 1, picture=(1 << 31, 1 << 31, 0, 0, 16, 16)),
+    "a visible part outside": answer(FORMAT, 4, 1, picture=(320, 240, 0xffffffff, 0, 2, 240)),
 }
 
 
@@ -47,7 +82,7 @@ class Decoder(Case):
     def setUp(self):
         super().setUp()
         self.environment = {**os.environ, "TMPDIR": self.folder}
-        self.decoder = self.start(ORIEL_MEDIA, "--socket-path", self.socket, "--decoder")
+        self.decoder = self.start(ORIEL_MEDIA, "--socket-path", self.socket, "--decoder", env=self.environment)
         self.decoder.stdout.readline()
 
     def see(self, *command):
@@ -110,27 +145,56 @@ class Decoder(Case):
         self.assertEqual(self.decode(units, "H264"), sums)
 
     def codecs(self):
-        """The processes that decode, of which each is a child of one that waits for it."""
-        shown = run("ps", "-eo", "pid,comm,args").stdout
-        return [int(line.split()[0]) for line in shown.splitlines() if "oriel-media-cod" in line.split()[1]]
+        """The processes that decode, or will, for this test's daemon."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/comm", encoding="ascii") as comm:
+                    if self.folder.encode() in environ.read() and comm.read().startswith("oriel-media-cod"):
+                        found.append(int(pid))
+            except OSError:
+                pass
+        return found
 
     def test_process_that_ends(self):
         """Its session is at an end; the daemon is not, and no process outlives its session."""
-        before = set(self.codecs())
         units, sums = self.make("H264")
         path = self.path("few")
         with open(path, "wb") as file:
             file.writelines(len(unit).to_bytes(4, "big") + unit for unit in units * 200)
         program = self.start(ORIEL, "v4l2", "--connect", self.socket, "--device", "/dev/video42", "--",
                              sys.executable, PROGRAM, path, "H264", env=self.environment)
-        wait_for(lambda: set(self.codecs()) - before, "a process that decodes")
-        for pid in set(self.codecs()) - before:
+        wait_for(lambda: len(self.codecs()) == 2, "a process that decodes, and one for the next stream")
+        for pid in self.codecs():
             os.kill(pid, signal.SIGKILL)
-        self.assertNotEqual(program.wait(60), 0)
+        self.assertNotEqual(program.wait(LAST_RESORT), 0)
         self.assertIsNone(self.decoder.poll())
-        wait_for(lambda: not set(self.codecs()) - before, "processes to end")
+        wait_for(lambda: not self.codecs(), "processes to end")
         self.assertEqual(self.decode(units, "H264"), sums)
-        wait_for(lambda: not set(self.codecs()) - before, "processes to end")
+        wait_for(lambda: len(self.codecs()) == 1, "the stream's process to end")
+        self.end(self.decoder)
+        wait_for(lambda: not self.codecs(), "processes to end")
+
+    def test_process_that_lies(self):
+        """As one that a bitstream has taken over: its session is at an end, and nothing else."""
+        self.end(self.decoder)
+        for name, text in ("lie", ""), ("oriel-media-codec", LIAR.format(python=sys.executable)):
+            with open(self.path(name), "w", encoding="ascii") as file:
+                file.write(text)
+        os.chmod(self.path("oriel-media-codec"), 0o755)
+        program = shutil.copy(ORIEL_MEDIA, self.path("oriel-media"))
+        self.decoder = self.start(program, "--socket-path", self.socket, "--decoder")
+        self.decoder.stdout.readline()
+        for name, lie in LIES.items():
+            with self.subTest(name):
+                with open(self.path("lie"), "wb") as file:
+                    file.write(lie)
+                path = self.path("units")
+                with open(path, "wb") as file:
+                    file.write((4).to_bytes(4, "big") + bytes(4))
+                result = self.see(sys.executable, PROGRAM, path, "H264", "broken")
+                self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+                self.assertIsNone(self.decoder.poll())
 
     def test_compliance(self):
         if not shutil.which("v4l2-compliance"):
