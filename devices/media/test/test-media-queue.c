@@ -31,14 +31,14 @@ static unsigned sizes(void *userdata, uint32_t least[MEDIA_MAX_PLANES])
         return n;
 }
 
-static int start(void *userdata)
+static int codec_start(void *userdata)
 {
         (void)userdata;
         codec.started++;
         return 0;
 }
 
-static void stop(void *userdata)
+static void codec_stop(void *userdata)
 {
         (void)userdata;
         codec.stopped++;
@@ -46,7 +46,7 @@ static void stop(void *userdata)
 
 static int codec_open(struct media_node *node, struct media_session *opened)
 {
-        static const struct media_queue_ops ops = {sizes, start, stop};
+        static const struct media_queue_ops ops = {sizes, codec_start, codec_stop};
         static const uint32_t types[] = {V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE};
 
         (void)opened;
