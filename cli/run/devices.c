@@ -360,8 +360,11 @@ static int parse_gpu(struct run_devices *to, const char *value)
 
 static int parse_camera(struct run_devices *to, const char *value)
 {
-        static const struct own_program camera = {
-                "camera", "oriel-media", "camera", VIRTIO_ID_MEDIA, {"source", "format", "fps", "card", "window"}};
+        static const struct own_program camera = {"camera",
+                                                  "oriel-media",
+                                                  "camera",
+                                                  VIRTIO_ID_MEDIA,
+                                                  {"source", "device", "format", "fps", "card", "window"}};
 
         return parse_own(to, &camera, value);
 }

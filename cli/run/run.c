@@ -62,8 +62,9 @@ static const struct option_row rows[] = {
          "                             own, which is started again if it ends",
          .bare = ""},
         {"camera", OPTION_LIST, &devices.cameras, "CAMERA",
-         "source=WHAT[,format=FORMAT][,fps=N][,card=NAME][,window=SIZE][,option=OPTION]: a camera, by\n"
-         "                             an oriel-media of its own; repeatable"},
+         "source=WHAT|device=PATH[,format=FORMAT][,fps=N][,card=NAME][,window=SIZE][,option=OPTION]: a\n"
+         "                             camera, or a V4L2 device of this host, by an oriel-media of its own;\n"
+         "                             repeatable"},
         {"device", OPTION_LIST, &devices.devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
