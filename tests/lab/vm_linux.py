@@ -136,6 +136,27 @@ class Linux(Nested):
             boot type=erofs
             """, 200)
 
+    def test_camera(self):
+        """The outer kernel's vivid, passed on by oriel-media --device to the guest that needs no kernel: dmabufs in its window."""
+        def add_outer(tree):
+            *modules, vivid = unpack_modules(self.folder, "vivid")
+            os.makedirs(tree + "/media")
+            for number, path in enumerate([*modules, vivid]):
+                copy(path, f"{tree}/media/{number:02}.ko")
+            add_from_here(tree, os.path.join(BUILD, "oriel-media"))
+            copy(os.path.join(BUILD, "guest/guest"), tree + "/media/guest")
+
+        self.add_outer = add_outer
+        self.nest("boot.sh", """
+            parameters="n_devs=1 node_types=0x1 num_inputs=1 input_types=0 no_error_inj=1"
+            for module in /media/*.ko; do
+                    insmod "$module" $parameters 2>/dev/null || insmod "$module"
+            done
+            kernel=/media/guest
+            append="test=media any n=8"
+            run --memory 64M --camera device=/dev/video0
+            """ + ENDS)
+
     def test_view(self):
         self.nest("view.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS,
                   inner_archives=("lspci",))
