@@ -82,12 +82,14 @@ void ready_set(struct ready *ready, unsigned now)
 {
         const unsigned changed = now ^ ready->now;
 
+        /* First: epoll_wait(2) for one event gives what was ready first, and an event such as V4L2_EVENT_EOS is to be
+         * seen before the buffer that came after it. */
+        if (changed & MEDIA_READY_PRI)
+                set_priority(ready, now & MEDIA_READY_PRI);
         if (changed & MEDIA_READY_IN)
                 set_counter(ready->fds[V4L2_READY_IN], now & MEDIA_READY_IN ? 1 : 0);
         if (changed & MEDIA_READY_OUT)
                 set_counter(ready->fds[V4L2_READY_OUT], now & MEDIA_READY_OUT ? 0 : FULL);
-        if (changed & MEDIA_READY_PRI)
-                set_priority(ready, now & MEDIA_READY_PRI);
         if (changed & MEDIA_READY_ERR)
                 set_error(ready, now & MEDIA_READY_ERR);
         ready->now = now;

@@ -208,10 +208,10 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
 
 static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
-        const struct media_config config = {.device_caps = V4L2_CAP_VIDEO_M2M_MPLANE | V4L2_CAP_STREAMING,
-                                            .card = "what fills the field to its end."};
+        struct media_config config = {.device_caps = V4L2_CAP_VIDEO_M2M_MPLANE | V4L2_CAP_STREAMING};
 
         (void)userdata;
+        memcpy(config.card, "what fills the field to its end.", sizeof(config.card));
         if (offset > sizeof(config) || size > sizeof(config) - offset)
                 return -EINVAL;
         memcpy(data, (const uint8_t *)&config + offset, size);
