@@ -259,7 +259,7 @@ static int receive_call(int socket, struct v4l2_call *call, int *fd)
                 struct cmsghdr align;
         } control;
         struct msghdr msg = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
         ssize_t n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         struct cmsghdr *rights = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 

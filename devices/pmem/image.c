@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
@@ -29,12 +30,13 @@ USES_SYSCALLS(SYSCALL(fdatasync), SYSCALL(fstat), SYSCALL(newfstatat));
 #define ENDING_MS 500
 
 struct image image;
+static atomic_bool lost; /* a part of what is shown was gone, and no flush has told of it since it is back */
 
 static int image_lock(void)
 {
-        for (int ms = 0; flock(image.lock_fd, (image.readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0; ms += 10) {
-                if (errno != EWOULDBLOCK)
-                        break;
+        const int kind = image.readonly ? LOCK_SH : LOCK_EX;
+
+        for (int ms = 0; flock(image.lock_fd, kind | LOCK_NB) < 0 && errno == EWOULDBLOCK; ms += 10) {
                 if (ms == ENDING_MS)
                         return fail("%s: another process has it open%s", image.path,
                                     image.readonly ? " for writing" : ": several may with --readonly");
@@ -92,8 +94,11 @@ int image_open(void)
 uint64_t image_left(void)
 {
         struct stat st;
+        const uint64_t left = fstat(image.fd, &st) < 0 ? 0 : MIN((uint64_t)st.st_size, image.shown);
 
-        return fstat(image.fd, &st) < 0 ? 0 : MIN((uint64_t)st.st_size, image.shown);
+        if (left < image.shown)
+                atomic_store(&lost, true);
+        return left;
 }
 
 int image_sync(void)
@@ -102,5 +107,5 @@ int image_sync(void)
                 return 0;
         if (fdatasync(image.fd) < 0)
                 return -errno;
-        return image_left() < image.shown ? -EIO : 0;
+        return image_left() < image.shown || atomic_exchange(&lost, false) ? -EIO : 0;
 }

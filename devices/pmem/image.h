@@ -7,8 +7,7 @@
 
 /* The file that a pmem device shows. */
 struct image {
-        /* As the user says. */
-        const char *path;
+        const char *path; /* as the user says, and the next three */
         bool readonly;
         bool writable; /* front-ends are trusted to map it as they are asked to */
         uint64_t size; /* of the device, 0: as large as the file */
@@ -30,7 +29,7 @@ int image_open(void);
 /* How much of what is shown is there now. */
 uint64_t image_left(void);
 /* All that was written through mappings by now is on the disk: 0, or a negative errno. -EIO: a part of the file is
- * gone, and what was written there is with it. */
+ * gone, or was, and what was written there is with it. */
 int image_sync(void);
 
 #endif

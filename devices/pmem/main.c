@@ -4,7 +4,6 @@
  * The image is mapped when the queue starts, before the driver may read it (docs/protocol.md, "The start"). Requests
  * are flushes, which a worker's thread collects; when it finds no more, one fdatasync(2) serves all of them. Another
  * thread looks after the file: one that becomes shorter is reported.
- *
  * Guest memory addresses as in the device's configuration are not for a back-end to know, so a driver must find the
  * region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
 
@@ -22,6 +21,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <oriel/worker.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -44,16 +44,17 @@ static const struct option_row rows[] = {
 };
 
 static struct oriel_log device_log;
+static struct log_budget lines; /* a guest can have the same said again and again */
+#define complain(...) log_within(&lines, &device_log, ORIEL_LOG_ERROR, __VA_ARGS__)
 static struct oriel_backend *backend;
 static struct oriel_worker *worker;
-static uint64_t features; /* that the driver takes */
-static bool mapped;       /* since the last reset */
+static uint64_t features;  /* that the driver takes */
+static atomic_bool mapped; /* since the last reset, and not refused; else writes are lost */
 
 /* The worker's: flushes that were asked for and are not done. */
 static struct oriel_backend_queue *flush_queue;
 static struct oriel_chain *flushes[1024];
 static unsigned n_flushes;
-static int last_error;
 
 /* ---- flushes, on the worker's thread ---- */
 
@@ -70,11 +71,10 @@ static void flush_all(void *userdata)
         if (n_flushes == 0)
                 return;
 
-        int r = image_sync();
+        int r = mapped ? image_sync() : -EIO;
 
-        if (r < 0 && r != last_error)
-                log_error(&device_log, "%s: it can't be written to the disk: %s", image.path, strerror(-r));
-        last_error = r;
+        if (r < 0)
+                complain("%s: it can't be written to the disk: %s", image.path, strerror(-r));
         for (unsigned i = 0; i < n_flushes; i++)
                 oriel_backend_queue_fill(flush_queue, flushes[i], answer(flushes[i], r));
         n_flushes = 0;
@@ -98,9 +98,11 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
 
 static void answered(void *userdata, int result)
 {
-        if (result == -EREMOTEIO)
-                log_error(&device_log, "%s: the front-end does not map it%s", image.path,
-                          image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
+        if (result != -EREMOTEIO)
+                return;
+        mapped = false;
+        complain("%s: the front-end does not map it%s", image.path,
+                 image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
 }
 
 static int start(void *userdata, struct oriel_backend_queue *queue)
@@ -113,7 +115,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         uint64_t ticket;
 
         if (!(features & ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION))) {
-                log_error(&device_log, "this driver can't find the image: it does not take SHMEM_REGION");
+                complain("this driver can't find the image: it does not take SHMEM_REGION");
                 return -EOPNOTSUPP;
         }
 
@@ -122,7 +124,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         if (r == 0 && !mapped)
                 r = oriel_backend_on_answer(backend, ticket, answered, NULL);
         if (r == -EOPNOTSUPP)
-                log_error(&device_log, "this front-end has no shared memory regions");
+                complain("this front-end has no shared memory regions");
         mapped = r == 0;
         flush_queue = queue;
         return r < 0 ? r : oriel_worker_add(worker, queue);
@@ -158,9 +160,7 @@ static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size
         return 0;
 }
 
-/* ---- the file ---- */
-
-/* Until the process ends. */
+/* The file, until the process ends. */
 static void *watch_file(void *userdata)
 {
         char events[sizeof(struct inotify_event) * 16];

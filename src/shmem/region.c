@@ -172,9 +172,11 @@ static bool make_room(struct oriel_region *region, struct oriel_range range)
         return true;
 }
 
-static void keep_fd(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+/* @old, unless NULL, goes when @mapping comes. */
+static void keep_fd(struct oriel_region *region, const struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
-        int copy = mapping->keep && region->kept < region->max_kept ? fd_dup(fd) : -1;
+        const size_t kept = region->kept - (old && old->fd >= 0);
+        int copy = mapping->keep && kept < region->max_kept ? fd_dup(fd) : -1;
 
         mapping->fd = copy < 0 ? -1 : copy;
 }
@@ -203,7 +205,7 @@ static int replace(struct oriel_region *region, struct oriel_mapping **node, str
 {
         struct oriel_mapping *old = *node;
 
-        keep_fd(region, mapping, fd);
+        keep_fd(region, old, mapping, fd);
 
         int r = region->placement.replace(region->userdata, old, mapping, fd);
 
@@ -230,7 +232,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         if (!tsearch(mapping, &region->tree, compare))
                 return -ENOMEM;
 
-        keep_fd(region, mapping, fd);
+        keep_fd(region, NULL, mapping, fd);
 
         int r = region->placement.place(region->userdata, mapping, fd);
 

@@ -343,6 +343,41 @@ static void test_orphans_are_replaced_in_one_step(void **state)
         fd_close(fd);
 }
 
+/* A mapping that takes another's place has its descriptor, though no more may be kept. */
+static void test_replaced_at_the_limit_of_descriptors(void **state)
+{
+        int fd = make_file("the file", PAGE);
+        struct oriel_window *window;
+        struct oriel_region *region;
+
+        (void)state;
+        assert_int_equal(oriel_window_new(SIZE, ORIEL_HOLE_SINK, &window), 0);
+
+        const struct oriel_region_options options = {.struct_size = sizeof(options),
+                                                     .size = SIZE,
+                                                     .placement = oriel_window_placement(),
+                                                     .userdata = window,
+                                                     .keep_fds = 3};
+
+        assert_int_equal(oriel_region_new(&options, &region), 0);
+        for (unsigned round = 0; round < 3; round++) {
+                for (unsigned i = 0; i < 3; i++) {
+                        const struct oriel_range range = {i * PAGE, PAGE};
+
+                        assert_int_equal(oriel_region_map(region, range, fd, 0, ORIEL_ACCESS_READ), 0);
+
+                        struct oriel_mapping *mapping = oriel_region_find(region, range.start);
+
+                        assert_true(oriel_mapping_fd(mapping) >= 0);
+                        oriel_mapping_unref(mapping);
+                }
+                assert_int_equal(oriel_region_orphan_all(region), 3);
+        }
+        oriel_region_free(region);
+        oriel_window_free(window);
+        fd_close(fd);
+}
+
 /* How many huge pages the kernel keeps; -1 where that can't be told or changed. */
 static int huge_pages(int set)
 {
@@ -465,6 +500,7 @@ int main(void)
                 counted_test(test_files_that_refuse),
                 counted_test(test_window_that_is_too_small),
                 counted_test(test_orphans_are_replaced_in_one_step),
+                counted_test(test_replaced_at_the_limit_of_descriptors),
                 counted_test(test_huge_pages),
                 counted_test(test_map_limit),
                 counted_test(test_window_sizes),

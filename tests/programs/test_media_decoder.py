@@ -128,6 +128,12 @@ class Decoder(Case):
         seen = self.decode(units, "H264", "seek")
         self.assertEqual(seen[:10] + seen[-25:], sums[:10] + sums)
 
+    def test_goes_on_after_a_drain(self):
+        """By START, with buffers that are the program's meanwhile; and by a seek, though nothing was to be drained."""
+        units, sums = self.make("H264")
+        self.assertEqual(self.decode(units, "H264", "again"), sums * 2)
+        self.assertEqual(self.decode(units, "H264", "after-nothing"), sums)
+
     def test_broken_streams(self):
         """Whatever comes of them, the daemon lives, and decodes the next one."""
         units, sums = self.make("H264")

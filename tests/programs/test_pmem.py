@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-pmem as a process, with a driver in user space: what is in the region, flushes, and what else may be done to the file."""
+import fcntl
 import json
 import os
 import re
@@ -108,6 +109,16 @@ class Pmem(Case):
         with open(self.image, "rb") as file:
             self.assertEqual(file.read(), self.content)
 
+    def test_not_mapped(self):
+        """A front-end that refuses: what is written goes nowhere, so no flush says that it is well."""
+        fd = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)
+        os.write(fd, self.content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        process = self.start_pmem(image=f"/proc/{os.getpid()}/fd/{fd}")
+        self.check(b"-1, 4 bytes\n", "flush", 1)
+        os.close(fd)
+        self.assertIn("the front-end does not map it", self.end(process)[1])
+
     def refused(self, words, *options, image=None):
         result = run(ORIEL_PMEM, "--socket-path", self.path("refused"), "--image", image or self.image, *options)
         self.assertEqual((result.returncode, result.stdout), (1, ""))
@@ -140,6 +151,9 @@ class Pmem(Case):
         self.check(self.content[:MIB] + bytes(MIB), "read", 0, 2 * MIB)
         self.check(b"-1, 4 bytes\n", "flush", 1)
         os.truncate(self.image, len(self.content))
+        # Once more, for what was written and not flushed before.
+        self.check(b"-1, 4 bytes\n0, 4 bytes\n", "flush", 1, 2)
+        self.assertIn("it can't be written to the disk", process.stderr.readline())
         self.check(b"0, 4 bytes\n", "write", 2 * MIB, "again")
 
     def test_files_that_cannot_be_shown(self):

@@ -66,8 +66,8 @@ class Queue:
 
 
 class Decoder:
-    def __init__(self, units, fourcc, broken):
-        self.units, self.broken = units, broken
+    def __init__(self, units, fourcc, how):
+        self.units, self.broken, self.again = units, how in ("broken", "after-nothing"), how == "again"
         self.node = Node(os.O_NONBLOCK)
         self.coded, self.capture = Queue(self.node, OUTPUT), Queue(self.node, CAPTURE)
         self.node.ioctl(S_FMT, struct.pack("<2I3I188x", OUTPUT, 0, 0, 0, int.from_bytes(fourcc.encode(), "little")))
@@ -141,7 +141,11 @@ class Decoder:
                 if not flags & FLAG_LAST:
                     self.capture.call(QBUF, index)
             if self.ended and (last or not self.capture.memory) and not self.changed:
-                return
+                if not self.again:
+                    return
+                # On from there, while the last buffer is still the program's.
+                self.node.ioctl(DECODER_CMD, struct.pack("<I68x", 0))
+                self.next, self.stopped, self.ended, self.again, last = 0, False, False, False, False
 
     def seek(self):
         self.coded.off()
@@ -158,7 +162,12 @@ def main():
         units.append(data[4:4 + size])
         data = data[4 + size:]
     how = sys.argv[3] if len(sys.argv) > 3 else ""
-    decoder = Decoder(units, sys.argv[2], how == "broken")
+    decoder = Decoder(units, sys.argv[2], how)
+    if how == "after-nothing":
+        decoder.units = []
+        assert list(decoder.pictures()) == []
+        decoder.units, decoder.ended = units, False
+        decoder.seek()
     for number, picture in enumerate(decoder.pictures()):
         print(picture)
         if how == "seek" and number == 9:

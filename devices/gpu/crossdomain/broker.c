@@ -75,7 +75,7 @@ int wayland_broker_connect(int *broker)
         int result, fd = -1;
         struct iovec iov = {&result, sizeof(result)};
         struct msghdr message = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
 
         if (!broker_say(*broker, 0, -1) || poll(&answer, 1, ANSWER_MS) != 1 ||
             recvmsg(*broker, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(result)) {

@@ -30,7 +30,7 @@ bool codec_receive(int socket, void *message, size_t size, int *fd)
         struct iovec iov = {message, size};
         union one_fd control;
         struct msghdr msg = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
         ssize_t n;
 
         *fd = -1;

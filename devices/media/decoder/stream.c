@@ -87,7 +87,9 @@ static void give_last(struct stream *stream)
         if (!buffer)
                 return;
         stream->last_due = false;
-        stream->given &= ~(UINT32_C(1) << buffer->index);
+        /* The process has it, and more: it is to fill none of them until they are given anew. */
+        stream->given = 0;
+        codec_ask(stream, (struct codec_request){.type = REQUEST_TAKE, .count = ++stream->take}, -1);
         buffer->planes[0].used = 0;
         buffer->flags = V4L2_BUF_FLAG_LAST;
         buffer->field = V4L2_FIELD_NONE;
@@ -328,8 +330,11 @@ static int coded_start(void *userdata)
         struct stream *stream = userdata;
 
         stream->n_consumed = 0;
-        if (!stream->changing)
+        /* A seek: nobody waits for the last buffer of what was before. */
+        if (!stream->changing) {
+                stream->last_due = false;
                 stream_resume(stream);
+        }
         return stream_start_codec(stream);
 }
 
