@@ -112,7 +112,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
                 .len = image.length,
                 .flags = image.readonly ? 0 : ORIEL_MMAP_READ_WRITE,
         };
-        uint64_t ticket;
+        uint64_t ticket = 0;
 
         if (!(features & ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION))) {
                 complain("this driver can't find the image: it does not take SHMEM_REGION");
