@@ -3,7 +3,6 @@
 a failure is an exception."""
 import ctypes
 import errno
-import fcntl
 import itertools
 import mmap
 import os
@@ -47,17 +46,24 @@ def unmap(memory):
     assert LIBC.munmap(ctypes.addressof(memory), len(memory)) == 0
 
 
+def ioctl(fd, request, argument):
+    """The C library's: fcntl.ioctl() of Python 3.14 begins anew after a signal, and does not give back what an error has left."""
+    if isinstance(argument, bytearray):
+        argument = (ctypes.c_char * len(argument)).from_buffer(argument)
+    else:
+        argument = ctypes.c_ulong(argument)
+    if LIBC.ioctl(fd, ctypes.c_ulong(request), argument) < 0:
+        raise OSError(ctypes.get_errno(), "ioctl")
+
+
 class Node:
     def __init__(self, flags=0):
         self.fd = os.open(DEVICE, os.O_RDWR | flags)
         self.memory = []
 
     def ioctl(self, request, data):
-        """By the C library itself: fcntl.ioctl() of Python 3.14 begins anew after a signal."""
         data = bytearray(data)
-        room = (ctypes.c_char * len(data)).from_buffer(data)
-        if LIBC.ioctl(self.fd, ctypes.c_ulong(request), room) < 0:
-            raise OSError(ctypes.get_errno(), "ioctl")
+        ioctl(self.fd, request, data)
         return data
 
     def buffer(self, request, index=0):
@@ -190,7 +196,7 @@ def descriptors():
 def inherited():
     fd = int(sys.argv[2])
     assert ready(fd, 10) == select.POLLIN
-    fcntl.ioctl(fd, DQBUF, bytearray(BUFFER.pack(0, CAPTURE, *[0] * 6, MMAP, *[0] * 4)))
+    ioctl(fd, DQBUF, bytearray(BUFFER.pack(0, CAPTURE, *[0] * 6, MMAP, *[0] * 4)))
 
 
 def signals():
@@ -327,7 +333,7 @@ def planes():
     fails(errno.EINVAL, queue_planes, node, QBUF, CAPTURE_MPLANE, 0, [bytearray(1)] * 9)
     fails(errno.EINVAL, queue_planes, node, QBUF, 1000, 0, [])
     fails(errno.EFAULT, node.ioctl, QBUF, BUFFER.pack(0, CAPTURE_MPLANE, *[0] * 6, USERPTR, 4096, 2, 0, 0))
-    fails(errno.EFAULT, fcntl.ioctl, node.fd, QBUF, 4096)
+    fails(errno.EFAULT, ioctl, node.fd, QBUF, 4096)
 
 
 def controls():
@@ -346,7 +352,7 @@ def controls():
     # Which one it was comes with the error.
     array = bytearray(struct.pack("<3IQ", 1, 0, 0, 1) + struct.pack("<3IQ", 13, 0, 0, 1))
     one = bytearray(struct.pack("<5I4xQ", 0, 2, 77, 0, 0, address(array)))
-    fails(errno.EINVAL, fcntl.ioctl, node.fd, S_EXT_CTRLS, one)
+    fails(errno.EINVAL, ioctl, node.fd, S_EXT_CTRLS, one)
     assert struct.unpack_from("<3I", one)[2] == 1
     for count, where, error in (1, 4096, errno.EFAULT), (1025, address(array), errno.EINVAL), (0xffffffff, 0, errno.EINVAL):
         fails(error, node.ioctl, S_EXT_CTRLS, struct.pack("<5I4xQ", 0, count, 0, 0, 0, where))
