@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A virtio device on PCI from the driver's side: find it by its number, read where its capabilities say that its
+ * structures are, negotiate, and start its queues. The guest has no interrupts, so queues are looked at again and
+ * again. */
+
 #include "virtio.h"
 
 #include <linux/pci_regs.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What a back-end with shared memory regions must do: GET_SHMEM_CONFIG has the right shape and does not change, nothing
+ * comes on the back-end channel before the device is started, what the device maps at its start comes before the answer
+ * to the start, and SHMEM_MAP has the number of the specification. Each function is one case; the table at the end
+ * says what is sent and what is wanted. */
+
 #include "conform/backend/backend.h"
 
 #include <inttypes.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The start of a device, as a front-end does it. Two cases are done while it starts the device, for they send
+ * SHMEM_MAP before the driver is there: early_rows. The others look afterwards at what came until then: rows. */
+
 #include "conform/frontend/frontend.h"
 
 #define LOOK_MS       20

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of a window: which files and accesses it takes, that another thread never sees a gap while a mapping comes or
+ * goes or an orphan is replaced, and what happens at the limits of descriptors, mappings and sizes. They look at
+ * the memory of the window itself. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"

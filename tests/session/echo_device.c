@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The echo device: a back-end of the library with its operations. Here are its callbacks, its start and its end; what
+ * a request asks for is done in echo_requests.c, by the worker threads of each queue. The back-end runs on a thread of
+ * the device's own, or on the caller's: echo_serve_here(). */
+
 #include "tests/session/echo_device.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

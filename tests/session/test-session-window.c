@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Mappings through a whole session, the library's front-end on one side and the echo device on the other: what is
+ * mapped and what is refused, mappings at the start, requests from several threads and without a wait for the answer,
+ * DMA to and from a region, and what happens when slots or descriptors run out. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "driver/driver.h"

@@ -24,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRAM "oriel-media-codec"
@@ -56,8 +57,11 @@ static void run_codec(const struct broker *broker, int socket)
         _exit(127);
 }
 
+/* The codec stays this process's to reap, so its pid is nobody else's when it is killed. */
 static void run_codec_and_wait(const struct broker *broker, int socket)
 {
+        signal(SIGCHLD, SIG_DFL);
+
         const pid_t pid = fork();
 
         if (pid == 0)
@@ -68,8 +72,10 @@ static void run_codec_and_wait(const struct broker *broker, int socket)
         if (pid > 0 && fds[1].fd >= 0)
                 while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                         ;
-        if (pid > 0)
+        if (pid > 0) {
                 kill(pid, SIGKILL);
+                waitpid(pid, NULL, 0);
+        }
         _exit(0);
 }
 

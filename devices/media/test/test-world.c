@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Both sides of a media device for its unit tests, in one process and without a socket: the operations that the device
+ * calls only count and answer as the test has set it, and the functions below them make commands as a driver does.
+ * Events come on the device's threads, and are kept in the order of their coming, under the world's lock. */
+
 #include "devices/media/test/test-world.h"
 
 #include "devices/media/camera/camera.h"
