@@ -19,8 +19,9 @@ struct inode_id {
         struct file_id *file; /* NULL: there is a descriptor, so the key is enough */
 };
 
-/* A process of the guest that was told ESTALE, so that its path is looked up anew, which takes no longer than this. */
-#define RETRY_NS INT64_C(1000000000)
+/* A process of the guest that was told ESTALE, so that its path is looked up anew. That takes a few requests; but on a
+ * busy host or in a guest that is paused meanwhile these can take seconds. */
+#define RETRY_NS INT64_C(30000000000)
 struct retry {
         uint32_t pid;
         int64_t told_ns; /* 0: none */

@@ -85,10 +85,25 @@ static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
         return anew;
 }
 
+/* @pid has found what it looked up anew, so what it finds to be gone next it is told of again. */
+static void end_retry(struct fs *fs, uint32_t pid)
+{
+        FS_LOCKED(fs);
+
+        if (fs->last_told_ns == 0)
+                return;
+        for (size_t i = 0; i < ARRAY_SIZE(fs->retries); i++)
+                if (fs->retries[i].pid == pid)
+                        fs->retries[i].told_ns = 0;
+}
+
 int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct node *node)
 {
         int r = node_get_linked(fs, request->nodeid, node);
 
+        /* A link is on the way to what is looked up. */
+        if (r == 0 && request->opcode != FUSE_READLINK)
+                end_retry(fs, request->pid);
         if (r != -ESTALE || !node->inode || node->fd < 0)
                 return r;
         FS_LOCKED(fs);

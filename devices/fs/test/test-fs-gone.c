@@ -114,6 +114,46 @@ static void check_files_in_turn(struct client *client)
         }
 }
 
+/* Who was told, and has found a file by that, is told again of the next one. */
+static void check_told_again(struct client *client)
+{
+        uint64_t fh, next;
+
+        client_make_file(client, "f", "old");
+
+        const uint64_t first = client_node(client, FUSE_ROOT_ID, "f");
+
+        replace(client, "f");
+        assert_int_equal(client_open(client, FUSE_OPEN, first, O_RDONLY, NULL), -ESTALE);
+        next = client_node(client, FUSE_ROOT_ID, "f");
+        fh = client_handle(client, next, O_RDONLY);
+        assert_int_equal(client_release(client, FUSE_RELEASE, fh), 0);
+        replace(client, "f");
+        assert_int_equal(client_open(client, FUSE_OPEN, next, O_RDONLY, NULL), -ESTALE);
+}
+
+/* Between being told and coming back there may be seconds, on a busy host or in a guest that is paused. */
+static void test_a_slow_guest_looks_up_anew(void **state)
+{
+        struct client client;
+        uint64_t fh, next;
+
+        (void)state;
+        client_begin(&client, &(struct fs_options){.cache = FS_CACHE_NEVER});
+        client_make_file(&client, "f", "old");
+
+        const uint64_t first = client_node(&client, FUSE_ROOT_ID, "f");
+
+        replace(&client, "f");
+        assert_int_equal(client_open(&client, FUSE_OPEN, first, O_RDONLY, NULL), -ESTALE);
+        usleep(1200000);
+        next = client_node(&client, FUSE_ROOT_ID, "f");
+        replace(&client, "f");
+        assert_true(client_open(&client, FUSE_OPEN, next, O_RDONLY, &fh) >= 0);
+        assert_int_equal(client_release(&client, FUSE_RELEASE, fh), 0);
+        client_end(&client);
+}
+
 /* What one process was told is nothing to another, which has not been told yet. */
 static void check_files_of_two(struct client *client)
 {
@@ -179,8 +219,8 @@ static void check_others_in_turn(struct client *client)
 /* With descriptors: a file without a name is found by no handle. */
 static void test_files_in_turn(void **state)
 {
-        static void (*const checks[])(struct client * client) = {check_files_in_turn, check_files_of_two,
-                                                                 check_others_in_turn};
+        static void (*const checks[])(struct client * client) = {check_files_in_turn, check_told_again,
+                                                                 check_files_of_two, check_others_in_turn};
         struct client client;
 
         (void)state;
@@ -519,6 +559,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_files),
                 counted_test(test_files_in_turn),
+                counted_test(test_a_slow_guest_looks_up_anew),
                 counted_test(test_what_stays),
                 counted_test(test_directories),
                 counted_test(test_links),
