@@ -34,6 +34,13 @@ struct oriel_driver_options {
         bool allow_remote_files; /* of the windows' regions */
         size_t keep_fds; /* of so many mappings in each window a copy of the fd is kept, for oriel_mapping_fd() of what
                             oriel_region_find() gives: for who maps the file in another place or process */
+        /* What the back-end shares with the back-ends of other drivers: for each call as of struct oriel_frontend_ops,
+         * with this userdata. They may not call this driver; of another one, oriel_frontend_get_shared_object() on its
+         * front-end has what is looked up. Without the lookup SHARED_OBJECT is not used. */
+        int (*shared_object_add)(void *userdata, const uint8_t uuid[16]);
+        int (*shared_object_remove)(void *userdata, const uint8_t uuid[16]);
+        int (*shared_object_lookup)(void *userdata, const uint8_t uuid[16]);
+        void *shared_object_userdata;
 };
 #define ORIEL_DRIVER_OPTIONS_LEAST offsetof(struct oriel_driver_options, log)
 

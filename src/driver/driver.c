@@ -69,6 +69,28 @@ static void config_changed(void *userdata)
         (void)userdata;
 }
 
+static int shared_object_add(void *userdata, const uint8_t uuid[16])
+{
+        const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
+
+        return options->shared_object_add ? options->shared_object_add(options->shared_object_userdata, uuid) : 0;
+}
+
+static int shared_object_remove(void *userdata, const uint8_t uuid[16])
+{
+        const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
+
+        return options->shared_object_remove ? options->shared_object_remove(options->shared_object_userdata, uuid) : 0;
+}
+
+static int shared_object_lookup(void *userdata, const uint8_t uuid[16])
+{
+        const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
+
+        return options->shared_object_lookup ? options->shared_object_lookup(options->shared_object_userdata, uuid)
+                                             : -EOPNOTSUPP;
+}
+
 static int create_frontend(struct oriel_driver *driver)
 {
         const struct oriel_frontend_ops ops = {
@@ -79,6 +101,9 @@ static int create_frontend(struct oriel_driver *driver)
                 .vring_call = vring_call,
                 .vring_err = vring_err,
                 .iotlb_miss = iotlb_miss,
+                .shared_object_add = shared_object_add,
+                .shared_object_remove = shared_object_remove,
+                .shared_object_lookup = shared_object_lookup,
         };
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options),
@@ -94,7 +119,10 @@ static int create_frontend(struct oriel_driver *driver)
 
 static int negotiate(struct oriel_driver *driver)
 {
-        uint64_t wanted = (oriel_frontend_supported() & ~ONLY_WITH & ~driver->options.without) | driver->options.with;
+        const uint64_t objects =
+                driver->options.shared_object_lookup ? 0 : ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHARED_OBJECT);
+        const uint64_t without = ONLY_WITH | objects | driver->options.without;
+        const uint64_t wanted = (oriel_frontend_supported() & ~without) | driver->options.with;
         int r = oriel_frontend_negotiate(driver->frontend, wanted);
 
         if (r < 0)

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef BASE_UUID_H
+#define BASE_UUID_H
+
+#include <stdint.h>
+
+/* A new UUID, version 4 (RFC 4122): of random bytes. 0, or -EAGAIN: there are none. */
+int uuid_new(uint8_t uuid[16]);
+
+#endif
