@@ -6,6 +6,7 @@
  * disjoint, events are of sessions that there are, and nothing is left at the end. */
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "devices/media/camera/source.h"
 #include "devices/media/core/control.h"
 #include "devices/media/core/queue.h"
@@ -30,6 +31,7 @@ static struct world {
         struct oriel_memory *memory;
         uint8_t guest[GUEST_SIZE];
         unsigned room; /* for events */
+        unsigned objects;
         bool mapped[PAGES], ending;
         uint32_t sessions[SESSIONS];
 } world;
@@ -93,7 +95,48 @@ static void mark_dirty(void *userdata, struct oriel_range guest)
         need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
 }
 
-static const struct media_ops ops = {give_memory, map, unmap, put_event, mark_dirty};
+static bool shares_objects(void *userdata)
+{
+        (void)userdata;
+        return take_choice(world.input, 16) != 15;
+}
+
+static int object_add(void *userdata, const struct media_object *object)
+{
+        (void)userdata;
+        fd_close(media_get_object(world.media, object));
+        world.objects++;
+        return take_choice(world.input, 8) == 7 ? -EREMOTEIO : 0;
+}
+
+static void object_remove(void *userdata, const struct media_object *object)
+{
+        (void)userdata;
+        need(media_get_object(world.media, object) == -ENOENT);
+        need(world.objects-- > 0);
+}
+
+/* By its first byte: none, a pipe, or memory of so many planes. */
+static int object_find(void *userdata, const struct media_object *object)
+{
+        const unsigned choice = object->uuid[0] % 4;
+        int fds[2];
+
+        (void)userdata;
+        if (choice == 0)
+                return -ENOENT;
+        if (choice == 1) {
+                need(pipe(fds) == 0);
+                close(fds[1]);
+                return fds[0];
+        }
+        fds[0] = memfd_create("theirs", MFD_CLOEXEC | (choice == 3 ? MFD_ALLOW_SEALING : 0));
+        need(fds[0] >= 0 && ftruncate(fds[0], object->uuid[1] * PLANE / 4) == 0);
+        return fds[0];
+}
+
+static const struct media_ops ops = {give_memory,    map,        unmap,         put_event,  mark_dirty,
+                                     shares_objects, object_add, object_remove, object_find};
 
 /* ---- the device ---- */
 
@@ -214,10 +257,14 @@ static void make_right(const struct media_ioctl *row, void *payload)
 {
         static const uint32_t types[] = {V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, V4L2_BUF_TYPE_VIDEO_CAPTURE};
         const unsigned which = take_choice(world.input, 2), index = take_choice(world.input, 4);
-        const uint32_t memory = take_choice(world.input, 4) == 3 ? V4L2_MEMORY_USERPTR : V4L2_MEMORY_MMAP;
+        static const uint32_t memories[] = {V4L2_MEMORY_MMAP, V4L2_MEMORY_MMAP, V4L2_MEMORY_USERPTR,
+                                            V4L2_MEMORY_DMABUF};
+        const uint32_t memory = memories[take_choice(world.input, 4)];
         struct v4l2_requestbuffers request = {.count = index, .type = types[which], .memory = memory};
         struct v4l2_create_buffers create = {.count = index, .memory = memory};
         struct v4l2_buffer buffer = {.index = index, .type = types[which], .memory = memory};
+        const struct v4l2_exportbuffer export = {
+                .type = types[which], .index = index, .plane = take_choice(world.input, 3)};
 
         struct {
                 struct v4l2_ext_controls list;
@@ -230,6 +277,8 @@ static void make_right(const struct media_ioctl *row, void *payload)
         create.format.fmt.pix.sizeimage = PLANE;
         if (row->payload == MEDIA_BUFFER)
                 memcpy(payload, &buffer, sizeof(buffer));
+        else if (row->payload == MEDIA_EXPORT)
+                memcpy(payload, &export, sizeof(export));
         else if (row->payload == MEDIA_CREATE)
                 memcpy(payload, &create, sizeof(create));
         else if (row->code == VIDIOC_REQBUFS)
@@ -272,7 +321,7 @@ static void send_ioctl(void)
 {
         static const uint32_t wanted[] = {VIDIOC_QBUF,        VIDIOC_REQBUFS,         VIDIOC_STREAMON,
                                           VIDIOC_CREATE_BUFS, VIDIOC_SUBSCRIBE_EVENT, VIDIOC_S_CTRL,
-                                          VIDIOC_S_EXT_CTRLS, VIDIOC_PREPARE_BUF};
+                                          VIDIOC_S_EXT_CTRLS, VIDIOC_PREPARE_BUF,     VIDIOC_EXPBUF};
         const unsigned choice = take_choice(world.input, 208);
         const int nr = choice < 104 ? media_ioctl_next(choice) : (int)_IOC_NR(wanted[choice % ARRAY_SIZE(wanted)]);
         const struct media_ioctl *row = nr < 0 ? NULL : media_ioctl_find((uint32_t)nr);
@@ -359,6 +408,8 @@ static void run_commands(struct input *input)
                                                        .userdata = &world.queues[i],
                                                        .media = world.media,
                                                        .type = types[i],
+                                                       .memories = QUEUE_MEMORY(MMAP) | QUEUE_MEMORY(USERPTR) |
+                                                                   QUEUE_MEMORY(DMABUF),
                                                        .first = i * 256};
                 media_queue_init(&world.queues[i]);
         }
@@ -368,6 +419,7 @@ static void run_commands(struct input *input)
         while (input->size > 0)
                 step();
         media_free(world.media);
+        need(world.objects == 0);
         for (unsigned i = 0; i < PAGES; i++)
                 need(!world.mapped[i]);
         oriel_memory_unref(world.memory);

@@ -2,8 +2,8 @@
 
 /* The table of ioctls, by number. What the specification replaces by something else is not there (VIDIOC_QUERYCAP,
  * DQBUF, DQEVENT, G_JPEGCOMP, S_JPEGCOMP, LOG_STATUS); nor is what could not be passed on as it is: pointers that it
- * has no rule for (G_FBUF, S_FBUF, OVERLAY, G_EDID, S_EDID), descriptors (EXPBUF, until there are virtio objects), what
- * waits for long (S_HW_FREQ_SEEK), and debugging of the host (DBG_*). VIRTIO 1.4, 5.22.6.1. */
+ * has no rule for (G_FBUF, S_FBUF, OVERLAY, G_EDID, S_EDID), what waits for long (S_HW_FREQ_SEEK), and debugging of the
+ * host (DBG_*). VIRTIO 1.4, 5.22.6.1. */
 
 #include "media/ioctls.h"
 
@@ -26,6 +26,7 @@ static const struct media_ioctl table[] = {
         CHANGE(REQBUFS),
         ASK_AS(QUERYBUF, MEDIA_BUFFER),
         ASK_AS(QBUF, MEDIA_BUFFER),
+        ASK_AS(EXPBUF, MEDIA_EXPORT),
         CHANGE(STREAMON),
         CHANGE(STREAMOFF),
         ASK(G_PARM),
@@ -114,6 +115,7 @@ ssize_t media_ioctl_trailer(const struct media_ioctl *row, const void *payload)
 
         switch (row->payload) {
         case MEDIA_PLAIN:
+        case MEDIA_EXPORT:
                 return 0;
         case MEDIA_FORMAT:
                 return is_overlay(format->type) ? -EINVAL : 0;
@@ -160,4 +162,16 @@ size_t media_ioctl_memory(const struct media_ioctl *row, const void *payload, co
                 if (control[i].size > 0)
                         sizes[n++] = control[i].size;
         return n;
+}
+
+/* QUERYBUF only asks: what its buffer's memory is counts for nothing. */
+size_t media_ioctl_objects(const struct media_ioctl *row, const void *payload)
+{
+        const struct v4l2_buffer *buffer = payload;
+
+        if (row->payload == MEDIA_EXPORT)
+                return 1;
+        if (row->payload != MEDIA_BUFFER || row->code == VIDIOC_QUERYBUF || buffer->memory != V4L2_MEMORY_DMABUF)
+                return 0;
+        return V4L2_TYPE_IS_MULTIPLANAR(buffer->type) ? buffer->length : 1;
 }

@@ -15,7 +15,8 @@ enum media_payload {
         MEDIA_PLAIN,    /* no pointers */
         MEDIA_FORMAT,   /* struct v4l2_format: has pointers if its type is an overlay's */
         MEDIA_CREATE,   /* struct v4l2_create_buffers, with such a format */
-        MEDIA_BUFFER,   /* struct v4l2_buffer: planes may follow, and guest memory */
+        MEDIA_BUFFER,   /* struct v4l2_buffer: planes may follow, and guest memory or objects */
+        MEDIA_EXPORT,   /* struct v4l2_exportbuffer: an object follows */
         MEDIA_CONTROLS, /* struct v4l2_ext_controls: controls follow, and guest memory */
 };
 
@@ -55,5 +56,9 @@ ssize_t media_ioctl_trailer(const struct media_ioctl *row, const void *payload);
  * the command alone: of userptrs, of what controls point to. Returns how many there are; @sizes has room for the most:
  * MEDIA_MAX_CONTROLS. The payload is one that media_ioctl_trailer() has found right. */
 size_t media_ioctl_memory(const struct media_ioctl *row, const void *payload, const void *trailer, uint32_t *sizes);
+
+/* How many UUIDs of virtio objects come behind planes, in the command and in the answer: of buffers of
+ * V4L2_MEMORY_DMABUF, whose fields for descriptors mean nothing, one for each plane. */
+size_t media_ioctl_objects(const struct media_ioctl *row, const void *payload);
 
 #endif

@@ -96,6 +96,12 @@ struct media_piece {
 };
 static_assert(sizeof(struct media_piece) == 16, "struct virtio_media_sg_entry");
 
+/* A virtio object (VIRTIO 1.4, 2.11), which stands for a descriptor: memory of another device's, or of a buffer that
+ * others are to have. */
+struct media_object {
+        uint8_t uuid[16];
+};
+
 enum { MEDIA_MMAP_READ_WRITE = 1 };
 
 struct media_mmap {

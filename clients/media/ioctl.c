@@ -388,6 +388,9 @@ int media_session_ioctl(struct media_session *session, const struct media_progra
         case VIDIOC_DQEVENT:
                 return dequeue_event(session, program, argument);
         default:
-                return row && row->code == code ? pass_on(session, program, row, argument) : -ENOTTY;
+                /* There is no other device that could have an object. */
+                return row && row->code == code && row->payload != MEDIA_EXPORT
+                               ? pass_on(session, program, row, argument)
+                               : -ENOTTY;
         }
 }

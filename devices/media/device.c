@@ -119,12 +119,46 @@ static void media_mark_dirty(void *userdata, struct oriel_range guest)
         oriel_backend_mark_dirty(device->backend, guest);
 }
 
+static bool media_shares_objects(void *userdata)
+{
+        struct media_device *device = userdata;
+
+        return oriel_backend_protocol_features(device->backend) & ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHARED_OBJECT);
+}
+
+static int media_object_add(void *userdata, const struct media_object *object)
+{
+        struct media_device *device = userdata;
+        uint64_t ticket;
+        int r = oriel_backend_shared_object_add(device->backend, object->uuid, &ticket);
+
+        return r < 0 ? r : oriel_backend_wait(device->backend, ticket);
+}
+
+static void media_object_remove(void *userdata, const struct media_object *object)
+{
+        struct media_device *device = userdata;
+
+        oriel_backend_shared_object_remove(device->backend, object->uuid, NULL);
+}
+
+static int media_object_find(void *userdata, const struct media_object *object)
+{
+        struct media_device *device = userdata;
+
+        return oriel_backend_shared_object_lookup(device->backend, object->uuid);
+}
+
 static const struct media_ops media_ops = {
         .memory = media_memory,
         .map = media_map,
         .unmap = media_unmap,
         .event = media_put_event,
         .mark_dirty = media_mark_dirty,
+        .shares_objects = media_shares_objects,
+        .object_add = media_object_add,
+        .object_remove = media_object_remove,
+        .object_find = media_object_find,
 };
 
 /* ---- queues ---- */
@@ -230,6 +264,15 @@ static void reset(void *userdata)
         media_reset(device->media);
 }
 
+static int get_shared_object(void *userdata, const uint8_t uuid[16])
+{
+        struct media_device *device = userdata;
+        struct media_object object;
+
+        memcpy(object.uuid, uuid, sizeof(object.uuid));
+        return media_get_object(device->media, &object);
+}
+
 static int make_backend(struct media_device *device, const struct media_device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[MEDIA_SHMID] = options->window_size};
@@ -239,6 +282,7 @@ static int make_backend(struct media_device *device, const struct media_device_o
                 .start = start,
                 .stop = stop,
                 .reset = reset,
+                .get_shared_object = get_shared_object,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),

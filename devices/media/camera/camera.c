@@ -265,6 +265,7 @@ int camera_new(struct source *source, const char *card, unsigned fps, struct med
         camera->queue.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
         camera->queue.field = V4L2_FIELD_NONE;
         camera->queue.timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC | V4L2_BUF_FLAG_TSTAMP_SRC_SOE;
+        camera->queue.memories = QUEUE_MEMORY(MMAP) | QUEUE_MEMORY(USERPTR) | QUEUE_MEMORY(DMABUF);
         media_queue_init(&camera->queue);
         camera_reset(&camera->node);
         make_condition(&camera->changed);

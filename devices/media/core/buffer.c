@@ -2,22 +2,27 @@
 
 /* Buffers: their memory, and struct v4l2_buffer, which tells of them and brings what the driver gives. Memory of the
  * device's is a memfd for each plane, sealed, so that whoever has it too can't make it another size; memory of the
- * guest's is the buffer's from when it is prepared or queued until the driver has it again. */
+ * guest's is the buffer's from when it is prepared or queued until the driver has it again. What was mapped of another
+ * device's stays until the buffer gets something else, as drivers go through the same few again and again. */
 
 #include "devices/media/core/buffer.h"
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/range.h"
 #include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_ADD_SEALS));
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(lseek), SYSCALL_FCNTL(F_ADD_SEALS),
+              SYSCALL_WITH(ioctl, 1, UINT32_MAX, DMA_BUF_IOCTL_SYNC));
 
 /* ---- their memory ---- */
 
@@ -28,18 +33,30 @@ void buffer_let_go(struct media_buffer *buffer)
                 guest_memory_clear(&buffer->planes[i].guest);
 }
 
+static void plane_forget(struct media_buffer_plane *plane)
+{
+        if (plane->data)
+                munmap(steal(plane->data), plane->length);
+        plane->fd = fd_close(plane->fd);
+}
+
 void buffer_free(struct media_buffer *buffer)
 {
         session_event_cancel(&buffer->event);
         buffer_let_go(buffer);
-        for (unsigned i = 0; i < buffer->queue->n_planes; i++) {
-                struct media_buffer_plane *plane = &buffer->planes[i];
-
-                if (plane->data)
-                        munmap(plane->data, plane->length);
-                fd_close(plane->fd);
-        }
+        for (unsigned i = 0; i < buffer->queue->n_planes; i++)
+                plane_forget(&buffer->planes[i]);
         free(buffer);
+}
+
+static int file_map(int fd, uint32_t length, uint8_t **data)
+{
+        void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+        if (mapped == MAP_FAILED)
+                return -errno;
+        *data = mapped;
+        return 0;
 }
 
 int buffer_file_new(uint32_t length, int *fd, uint8_t **data)
@@ -53,13 +70,7 @@ int buffer_file_new(uint32_t length, int *fd, uint8_t **data)
         if (*fd < 0 || ftruncate(*fd, (off_t)size) < 0 ||
             fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -errno;
-
-        void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-
-        if (mapped == MAP_FAILED)
-                return -errno;
-        *data = mapped;
-        return 0;
+        return file_map(*fd, length, data);
 }
 
 static void buffer_sent(struct session_event *event)
@@ -106,7 +117,7 @@ static void plane_tell(const struct media_buffer *buffer, unsigned i, struct v4l
         if (buffer->queue->memory == V4L2_MEMORY_MMAP)
                 out->m.mem_offset = (buffer->queue->first + buffer->index * MEDIA_MAX_PLANES + i) << COOKIE_SHIFT;
         else
-                out->m.userptr = plane->userptr;
+                out->m.userptr = plane->number;
 }
 
 void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, struct v4l2_plane *planes)
@@ -172,9 +183,64 @@ int buffer_take_memory(struct media_buffer *buffer, struct media_call *call)
                 plane->guest = call->memory[i];
                 call->memory[i] = (struct guest_memory){.memory = NULL};
                 plane->length = (uint32_t)plane->guest.size;
-                plane->userptr = planes[i].m.userptr;
+                plane->number = planes[i].m.userptr;
         }
         return 0;
+}
+
+/* The length that the driver says, or else the file's, of which there must be @least. */
+static int object_length(int fd, uint32_t said, uint32_t least, uint32_t *out)
+{
+        const off_t size = lseek(fd, 0, SEEK_END);
+
+        *out = said > 0 ? said : size > 0 && size <= UINT32_MAX ? (uint32_t)size : 0;
+        return *out < least || *out == 0 || (off_t)*out > size ? -EINVAL : 0;
+}
+
+static int plane_renew(struct media_buffer *buffer, struct media_buffer_plane *plane, int *fd, uint32_t length)
+{
+        uint8_t *data = NULL;
+        int r = file_map(*fd, length, &data);
+
+        if (r < 0)
+                return r;
+        plane_forget(plane);
+        plane->fd = fd_take(fd);
+        plane->data = data;
+        plane->length = length;
+        buffer->renewed = true;
+        return 0;
+}
+
+int buffer_take_objects(struct media_buffer *buffer, struct media_call *call)
+{
+        struct v4l2_plane first;
+        const struct v4l2_plane *planes = planes_of(call, &first);
+        uint32_t sizes[MEDIA_MAX_PLANES], length;
+        const unsigned n = buffer->queue->ops->sizes(buffer->queue->userdata, sizes);
+        int r = call->n_objects < n || n != buffer->queue->n_planes ? -EINVAL : 0;
+
+        for (unsigned i = 0; r == 0 && i < n; i++) {
+                struct media_buffer_plane *plane = &buffer->planes[i];
+
+                r = object_length(call->object_fds[i], planes[i].length, sizes[i], &length);
+                if (r < 0)
+                        break;
+                if (plane->fd < 0 || plane->length != length ||
+                    memcmp(&plane->object, &call->objects[i], sizeof(plane->object)) != 0)
+                        r = plane_renew(buffer, plane, &call->object_fds[i], length);
+                plane->object = call->objects[i];
+                plane->number = planes[i].m.userptr;
+        }
+        return r;
+}
+
+void buffer_sync(const struct media_buffer *buffer, uint64_t when)
+{
+        struct dma_buf_sync sync = {.flags = when | DMA_BUF_SYNC_RW};
+
+        for (unsigned i = 0; buffer->queue->memory == V4L2_MEMORY_DMABUF && i < buffer->queue->n_planes; i++)
+                ioctl(buffer->planes[i].fd, DMA_BUF_IOCTL_SYNC, &sync);
 }
 
 int buffer_take_content(struct media_buffer *buffer, const struct media_call *call)

@@ -21,6 +21,10 @@ void buffer_let_go(struct media_buffer *buffer);
 void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, struct v4l2_plane *planes);
 /* The guest's memory that the call names is the buffer's from now on. */
 int buffer_take_memory(struct media_buffer *buffer, struct media_call *call);
+/* The same, of the objects that it names. */
+int buffer_take_objects(struct media_buffer *buffer, struct media_call *call);
+/* Objects: what is in them is about to be used by this device, or no longer: DMA_BUF_SYNC_START, DMA_BUF_SYNC_END. */
+void buffer_sync(const struct media_buffer *buffer, uint64_t when);
 /* Take the sizes and the time of the content that the driver has put in; none in a buffer that the node is to fill. Of
  * a prepared one, that has been done but for the time. */
 int buffer_take_content(struct media_buffer *buffer, const struct media_call *call);

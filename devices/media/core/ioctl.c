@@ -7,6 +7,7 @@
 #include "devices/media/core/state.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -127,6 +128,8 @@ static void call_end(struct media_call *call)
         for (size_t i = 0; i < call->n_memory; i++)
                 guest_memory_clear(&call->memory[i]);
         free(call->memory);
+        for (size_t i = 0; i < call->n_objects; i++)
+                fd_close(call->object_fds[i]);
 }
 
 /* QUERYBUF only asks: what its buffer's fields hold is no list's size. */
@@ -152,7 +155,7 @@ static int call_find_memory(struct media *media, struct media_call *call, struct
         return 0;
 }
 
-/* Fill the payload and the trailer at @call->payload, with @room bytes, from @rest. The size of both. */
+/* Fill the payload, the trailer and the objects at @call->payload, with @room bytes, from @rest. The size of all. */
 static ssize_t call_read(struct media_call *call, struct rest *rest, size_t room)
 {
         const size_t size = media_ioctl_size(call->row);
@@ -165,9 +168,16 @@ static ssize_t call_read(struct media_call *call, struct rest *rest, size_t room
         if (trailer < 0)
                 return trailer;
         call->trailer = (uint8_t *)call->payload + size;
-        if ((size_t)trailer > room - size || !rest_take(rest, call->trailer, (size_t)trailer))
+        call->objects = (struct media_object *)((uint8_t *)call->trailer + trailer);
+
+        const size_t n_objects = media_ioctl_objects(call->row, call->payload);
+        const size_t behind = (size_t)trailer + n_objects * sizeof(struct media_object);
+
+        if (behind > room - size || !rest_take(rest, call->trailer, behind))
                 return -EINVAL;
-        return (ssize_t)size + trailer;
+        while (call->n_objects < n_objects)
+                call->object_fds[call->n_objects++] = -1;
+        return (ssize_t)(size + behind);
 }
 
 int ioctl_handle(struct media_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
@@ -194,7 +204,11 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
         int r = whole < 0 ? (int)whole : call_find_memory(media, &call, &rest);
 
         if (r == 0)
+                r = objects_find(media, &call);
+        if (r == 0)
                 r = node->ops->ioctl(node, session, &call);
+        if (r == 0 && call.row->payload == MEDIA_EXPORT)
+                r = object_export(session, &call);
         /* Controls tell by their payload which one was wrong. After other errors it is as the driver had it. */
         if (whole > 0 && media_ioctl_writes(call.row) && (r == 0 || call.row->payload == MEDIA_CONTROLS))
                 *answered = (size_t)whole;

@@ -62,6 +62,7 @@ static void session_end(struct media_session *session)
         struct media_node *node = media->options.node;
 
         node->ops->close(node, session);
+        media_objects_end(session, 0);
         session_events_end(session);
         TAILQ_REMOVE(&media->sessions, session, entry);
         media->n_sessions--;
@@ -208,6 +209,7 @@ size_t media_handle(struct media *media, const void *bytes, size_t size, void *a
         if (r == 0)
                 r = row->handle(media, &command);
         pthread_mutex_unlock(&media->lock);
+        objects_sweep(media);
         /* CLOSE has no answer, and without room for a header there is none. */
         if (room < sizeof(command.answer->header) || command.fixed.header.command == MEDIA_CLOSE)
                 return 0;
@@ -228,6 +230,7 @@ int media_new(const struct media_options *options, struct media **out)
         TAILQ_INIT(&media->sessions);
         TAILQ_INIT(&media->waiting);
         TAILQ_INIT(&media->mappings);
+        TAILQ_INIT(&media->objects);
         pthread_mutex_init(&media->lock, NULL);
         *out = media;
         return 0;
@@ -243,6 +246,7 @@ void media_reset(struct media *media)
         media->options.node->ops->reset(media->options.node);
         atomic_store(&media->lines.used, 0);
         pthread_mutex_unlock(&media->lock);
+        objects_sweep(media);
         mappings_forget(media);
 }
 

@@ -29,6 +29,12 @@ struct media_ops {
         bool (*event)(void *userdata, const union media_event *event, size_t size);
         /* Something was written to guest memory. */
         void (*mark_dirty)(void *userdata, struct oriel_range guest);
+        /* SHARED_OBJECT_ADD and _LOOKUP, which wait for the front-end, and _REMOVE, which does not: all without the
+         * media's lock. shares_objects(): the front-end has them. The lookup returns a new fd. */
+        bool (*shares_objects)(void *userdata);
+        int (*object_add)(void *userdata, const struct media_object *object);
+        void (*object_remove)(void *userdata, const struct media_object *object);
+        int (*object_find)(void *userdata, const struct media_object *object);
 };
 
 struct media_options {
@@ -56,6 +62,8 @@ const struct media_config *media_config(const struct media *media);
 size_t media_handle(struct media *media, const void *command, size_t size, void *answer, size_t room);
 /* The driver has made buffers for events available. */
 void media_flush(struct media *media);
+/* GET_SHARED_OBJECT: a new fd of an object that the media has made, or -ENOENT. Any thread. */
+int media_get_object(struct media *media, const struct media_object *object);
 /* The driver has begun anew, or is gone: no session, mapping or event is left. What the front-end still shows it is
  * asked to remove, if it can be asked. */
 void media_reset(struct media *media);

@@ -31,6 +31,10 @@ struct media_call {
         void *trailer;               /* planes or controls, as many as the payload says */
         struct guest_memory *memory; /* one for each list, in order (media_ioctl_memory()); who takes one zeroes it */
         size_t n_memory;
+        struct media_object *objects; /* one for each plane of V4L2_MEMORY_DMABUF, or that of EXPBUF */
+        size_t n_objects;
+        int object_fds[MEDIA_MAX_PLANES]; /* what they are, checked; who takes one puts -1 there */
+        int exported;                     /* EXPBUF: the plane's file, which stays the node's */
 };
 
 struct media_session;
@@ -95,6 +99,7 @@ struct media_node {
 TAILQ_HEAD(session_list, media_session);
 TAILQ_HEAD(event_list, session_event);
 TAILQ_HEAD(mapping_list, mapping);
+TAILQ_HEAD(object_list, object);
 
 /* Nodes use its lock, its log, and its sessions. */
 struct media {
@@ -106,7 +111,15 @@ struct media {
         uint32_t last_session;
         struct event_list waiting;
         struct mapping_list mappings; /* of the thread that handles commands, without the lock */
+        struct object_list objects;   /* that were made of buffers */
+        unsigned n_objects;
 };
+
+/* ---- objects: with the lock ---- */
+
+/* The buffers of @type that @session has made are about to go, or all of its own for 0: so do the objects made of them.
+ * Whoever has looked one up keeps the memory. */
+void media_objects_end(struct media_session *session, uint32_t type);
 
 /* ---- events: with the lock ---- */
 

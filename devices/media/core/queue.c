@@ -11,6 +11,8 @@
 #include "base/range.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <string.h>
 
 /* CREATE_BUFS may ask for twice what a plane needs, and this much more. */
@@ -41,6 +43,8 @@ static void queue_stop(struct media_queue *queue)
                 struct media_buffer *buffer = queue->buffers[i];
 
                 session_event_cancel(&buffer->event);
+                if (buffer->state == BUFFER_QUEUED)
+                        buffer_sync(buffer, DMA_BUF_SYNC_END);
                 buffer_let_go(buffer);
                 buffer->prepared = false;
         }
@@ -49,6 +53,8 @@ static void queue_stop(struct media_queue *queue)
 static void buffers_end(struct media_queue *queue)
 {
         queue_stop(queue);
+        if (queue->owner)
+                media_objects_end(queue->owner, queue->type);
         while (queue->n > 0)
                 buffer_free(queue->buffers[--queue->n]);
         queue->owner = NULL;
@@ -74,15 +80,27 @@ static int owner_check(const struct media_queue *queue, const struct media_sessi
         return queue->owner && queue->owner != session ? -EBUSY : 0;
 }
 
+/* The front-end may have no objects. */
+static uint32_t queue_memories(const struct media_queue *queue)
+{
+        const struct media_options *options = &queue->media->options;
+
+        return options->ops->shares_objects(options->userdata) ? queue->memories
+                                                               : queue->memories & ~QUEUE_MEMORY(DMABUF);
+}
+
 static bool memory_known(const struct media_queue *queue, uint32_t memory)
 {
-        return memory == V4L2_MEMORY_MMAP || (memory == V4L2_MEMORY_USERPTR && !queue->mmap_only);
+        return memory < 32 && queue_memories(queue) >> memory & 1;
 }
 
 static uint32_t capabilities_of(const struct media_queue *queue)
 {
+        const uint32_t memories = queue_memories(queue);
+
         return V4L2_BUF_CAP_SUPPORTS_MMAP | V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS |
-               (queue->mmap_only ? 0 : V4L2_BUF_CAP_SUPPORTS_USERPTR);
+               (memories & QUEUE_MEMORY(USERPTR) ? V4L2_BUF_CAP_SUPPORTS_USERPTR : 0) |
+               (memories & QUEUE_MEMORY(DMABUF) ? V4L2_BUF_CAP_SUPPORTS_DMABUF : 0);
 }
 
 QUEUE_HANDLER(queue_reqbufs)
@@ -190,6 +208,8 @@ static int buffer_prepare(struct media_queue *queue, struct media_session *sessi
                 return -EINVAL;
         if (queue->memory == V4L2_MEMORY_USERPTR && !(*out)->prepared)
                 r = buffer_take_memory(*out, call);
+        else if (queue->memory == V4L2_MEMORY_DMABUF && !(*out)->prepared)
+                r = buffer_take_objects(*out, call);
         if (r == 0)
                 r = buffer_take_content(*out, call);
         return r;
@@ -220,7 +240,22 @@ QUEUE_HANDLER(queue_qbuf)
         buffer->state = BUFFER_QUEUED;
         buffer->flags = 0;
         TAILQ_INSERT_TAIL(&queue->queued, buffer, entry);
+        buffer_sync(buffer, DMA_BUF_SYNC_START);
         buffer_tell(buffer, call->payload, call->trailer);
+        return 0;
+}
+
+QUEUE_HANDLER(queue_expbuf)
+{
+        const struct v4l2_exportbuffer *export = call->payload;
+        int r = owner_check(queue, session);
+
+        if (r < 0)
+                return r;
+        if (queue->memory != V4L2_MEMORY_MMAP || export->index >= queue->n || export->plane >= queue->n_planes ||
+            export->flags & ~(uint32_t)(O_ACCMODE | O_CLOEXEC))
+                return -EINVAL;
+        call->exported = queue->buffers[export->index]->planes[export->plane].fd;
         return 0;
 }
 
@@ -256,6 +291,7 @@ static const struct {
         {VIDIOC_QUERYBUF, offsetof(struct v4l2_buffer, type), queue_querybuf},
         {VIDIOC_PREPARE_BUF, offsetof(struct v4l2_buffer, type), queue_prepare},
         {VIDIOC_QBUF, offsetof(struct v4l2_buffer, type), queue_qbuf},
+        {VIDIOC_EXPBUF, offsetof(struct v4l2_exportbuffer, type), queue_expbuf},
         {VIDIOC_STREAMON, 0, queue_streamon},
         {VIDIOC_STREAMOFF, 0, queue_streamoff},
 };
@@ -350,6 +386,7 @@ void media_queue_done(struct media_buffer *buffer)
         struct media_event_dqbuf *content = &buffer->event.content.dqbuf;
 
         buffer_settle(buffer);
+        buffer_sync(buffer, DMA_BUF_SYNC_END);
         buffer->state = BUFFER_DONE;
         memset(content, 0, sizeof(*content));
         buffer_tell(buffer, &content->buffer, content->planes);

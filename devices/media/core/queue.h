@@ -5,8 +5,10 @@
 #include "devices/media/core/node.h"
 
 /* A queue of buffers of a node of our own: what Linux's videobuf2 is to a driver. It does the ioctls from REQBUFS to
- * STREAMOFF, with memory of its own (a sealed memfd for each plane) or the guest's; the node takes buffers, fills or
- * reads them, and says when they are done. All with the media's lock. */
+ * STREAMOFF, with memory of its own (a sealed memfd for each plane), the guest's or another device's; the node takes
+ * buffers, fills or reads them, and says when they are done. All with the media's lock. */
+
+#define QUEUE_MEMORY(kind) (UINT32_C(1) << V4L2_MEMORY_##kind)
 
 enum media_buffer_state {
         BUFFER_DEQUEUED, /* the driver's */
@@ -17,10 +19,11 @@ enum media_buffer_state {
 
 struct media_buffer_plane {
         uint32_t length, used, data_offset;
-        int fd;                    /* MMAP */
-        uint8_t *data;             /* MMAP: in this process */
-        uint64_t userptr;          /* USERPTR: the driver's own number for it, and */
-        struct guest_memory guest; /* what it is */
+        int fd;                     /* MMAP, DMABUF */
+        uint8_t *data;              /* the same, in this process */
+        uint64_t number;            /* USERPTR, DMABUF: the driver's own for it, and */
+        struct guest_memory guest;  /* USERPTR: what it is */
+        struct media_object object; /* DMABUF: the same */
 };
 
 struct media_buffer {
@@ -29,6 +32,7 @@ struct media_buffer {
         unsigned index;
         enum media_buffer_state state;
         bool prepared;
+        bool renewed; /* DMABUF: it has other files than before; the node, having seen that, takes it back */
         uint32_t flags, field, sequence; /* of what is in it; the node sets them */
         struct timeval timestamp;
         struct media_buffer_plane planes[MEDIA_MAX_PLANES];
@@ -52,7 +56,7 @@ struct media_queue {
         uint32_t type;  /* enum v4l2_buf_type */
         uint32_t first; /* of the numbers of its planes: another for each queue of a session */
         uint32_t field;
-        bool mmap_only;              /* USERPTR is refused */
+        uint32_t memories;           /* a bit for each enum v4l2_memory that it can have */
         uint32_t timestamp_flags;    /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
         struct media_session *owner; /* who has made the buffers; NULL: there are none */
         uint32_t memory;             /* enum v4l2_memory */

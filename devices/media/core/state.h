@@ -29,6 +29,13 @@ void mappings_forget(struct media *media);
 int ioctl_handle(struct media_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
                  size_t *answered);
 
+/* object.c: with the lock, which is let go while the front-end is waited for. Find the memory of a call's objects; and
+ * make one of the buffer that a call of EXPBUF has found. */
+int objects_find(struct media *media, struct media_call *call);
+int object_export(struct media_session *session, struct media_call *call);
+/* Have the front-end forget those that have ended. Without the lock. */
+void objects_sweep(struct media *media);
+
 /* event.c */
 void session_events_end(struct media_session *session);
 

@@ -101,7 +101,7 @@ static void give_last(struct stream *stream)
 static void give_buffers(struct stream *stream)
 {
         const struct media_queue *queue = &stream->queues[QUEUE_CAPTURE];
-        const struct media_buffer *buffer;
+        struct media_buffer *buffer;
 
         TAILQ_FOREACH(buffer, &queue->queued, entry)
         {
@@ -109,6 +109,9 @@ static void give_buffers(struct stream *stream)
 
                 if (stream->given & bit)
                         continue;
+                if (buffer->renewed)
+                        stream->known &= ~bit;
+                buffer->renewed = false;
                 codec_ask(stream,
                           (struct codec_request){.type = REQUEST_GIVE,
                                                  .index = buffer->index,
@@ -393,7 +396,7 @@ void stream_init(struct stream *stream)
                 queue->type = i == QUEUE_CODED ? V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE : V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
                 queue->first = i * VIDEO_MAX_FRAME * MEDIA_MAX_PLANES;
                 queue->field = V4L2_FIELD_NONE;
-                queue->mmap_only = true;
+                queue->memories = QUEUE_MEMORY(MMAP) | (i == QUEUE_CODED ? 0 : QUEUE_MEMORY(DMABUF));
                 queue->timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
                 media_queue_init(queue);
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* struct v4l2_buffer on its way: addresses of the guest's and of this process's never meet. The device gets its buffers
- * of the guest's memory by a shadow's address; the guest gets its own numbers back. A buffer of the device's that the
+ * of the guest's memory by a shadow's address, and others' objects by their descriptor; the guest gets its own numbers
+ * back. A buffer of the device's that the
  * guest maps is exported (VIDIOC_EXPBUF), or, where the driver has no such thing, gets a shadow. */
 
 #include "devices/media/proxy/state.h"
@@ -45,14 +46,18 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
                 const bool listed = taken<call->n_memory && * plane->length> 0;
 
                 if (listed)
-                        r = shadow_take(own, buffer, i, *plane->userptr, &call->memory[taken++]);
+                        r = shadow_take(own, buffer, i, *plane->number, &call->memory[taken++]);
+                if (buffer->memory == V4L2_MEMORY_DMABUF)
+                        r = shadow_note(own, buffer, i, *plane->number);
                 if (r < 0)
                         return r;
 
                 struct shadow *shadow = shadow_find(own, buffer, i);
 
                 if (buffer->memory == V4L2_MEMORY_USERPTR)
-                        *plane->userptr = listed ? (uintptr_t)shadow->node : 0;
+                        *plane->number = listed ? (uintptr_t)shadow->node : 0;
+                else if (buffer->memory == V4L2_MEMORY_DMABUF)
+                        *plane->number = (unsigned)call->object_fds[i];
                 if (shadow && V4L2_TYPE_IS_OUTPUT(buffer->type))
                         shadow_push(shadow, *plane->used ? *plane->used : shadow->size);
         }
@@ -65,16 +70,17 @@ static void buffer_hide(struct proxy_session *own, struct v4l2_buffer *buffer, s
         struct plane_fields fields[MEDIA_MAX_PLANES];
         const unsigned n = plane_fields(buffer, planes, fields);
 
-        for (unsigned i = 0; i < n && buffer->memory == V4L2_MEMORY_USERPTR; i++) {
+        for (unsigned i = 0; i < n && buffer->memory != V4L2_MEMORY_MMAP; i++) {
                 const struct shadow *shadow = shadow_find(own, buffer, i);
 
-                *fields[i].userptr = shadow ? shadow->userptr : 0;
+                *fields[i].number = shadow ? shadow->number : 0;
         }
 }
 
 static bool buffer_can_pass(const struct v4l2_buffer *buffer)
 {
-        return buffer->memory == V4L2_MEMORY_MMAP || buffer->memory == V4L2_MEMORY_USERPTR;
+        return buffer->memory == V4L2_MEMORY_MMAP || buffer->memory == V4L2_MEMORY_USERPTR ||
+               buffer->memory == V4L2_MEMORY_DMABUF;
 }
 
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
@@ -153,7 +159,7 @@ static int buffer_has(const struct proxy_session *own, struct plane_place *place
         for (place->plane = 0; place->plane < n; place->plane++) {
                 place->length = *fields[place->plane].length;
                 /* A union: the offset is its lower half. */
-                if (buffer->memory == V4L2_MEMORY_MMAP && (uint32_t)*fields[place->plane].userptr == place->offset)
+                if (buffer->memory == V4L2_MEMORY_MMAP && (uint32_t)*fields[place->plane].number == place->offset)
                         return place->length > 0;
         }
         return 0;
@@ -175,6 +181,30 @@ static bool plane_find(const struct proxy_session *own, struct plane_place *plac
         return false;
 }
 
+/* The file is the proxy's until the next one is exported. */
+static int node_export(struct proxy_session *own, struct v4l2_exportbuffer *export)
+{
+        export->flags = O_RDWR | O_CLOEXEC;
+
+        const int r = node_ioctl(own, VIDIOC_EXPBUF, export);
+
+        if (r < 0)
+                return r;
+        fd_close(own->exported);
+        own->exported = export->fd;
+        return export->fd;
+}
+
+int proxy_export(struct proxy_session *own, struct media_call *call)
+{
+        struct v4l2_exportbuffer *wanted = call->payload, export = *wanted;
+
+        if (wanted->flags & ~(uint32_t)(O_ACCMODE | O_CLOEXEC))
+                return -EINVAL;
+        call->exported = node_export(own, &export);
+        return call->exported < 0 ? call->exported : 0;
+}
+
 /* The plane's file, which stays this node's. */
 static int plane_file(struct proxy_session *own, const struct plane_place *place)
 {
@@ -182,19 +212,11 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
                 .type = place->buffer.type,
                 .index = place->buffer.index,
                 .plane = place->plane,
-                .flags = O_RDWR | O_CLOEXEC,
         };
         struct media *media = own->proxy->node.media;
         struct shadow *shadow = shadow_find(own, &place->buffer, place->plane);
-        int r = shadow ? 0 : node_ioctl(own, VIDIOC_EXPBUF, &export);
+        int r = shadow ? shadow->fd : node_export(own, &export);
 
-        if (shadow)
-                return shadow->fd;
-        if (r == 0) {
-                fd_close(own->exported);
-                own->exported = export.fd;
-                return export.fd;
-        }
         if (r != -ENOTTY && r != -EINVAL)
                 return r;
         if (!own->proxy->copies)

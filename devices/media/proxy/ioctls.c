@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Ioctls of the guest's, made of the device. What has no pointers is passed on as it is; what is more than that has a
- * row here. The guest is never told of what can't be passed on: read() and write(), DMABUF, requests. */
+ * row here. The guest is never told of what can't be passed on: read() and write(), requests, and DMABUF where the
+ * front-end has no objects. */
 
 #include "devices/media/proxy/state.h"
 
@@ -14,24 +15,39 @@
 /* What the controls of one call may point to, all together. */
 enum { CONTROLS_SIZE_MAX = 4 << 20 };
 
-#define HIDDEN_CAPABILITIES (uint32_t)(V4L2_BUF_CAP_SUPPORTS_DMABUF | V4L2_BUF_CAP_SUPPORTS_REQUESTS)
-
 /* ---- buffers and streams ---- */
 
-static int check_memory(uint32_t memory)
+static bool has_objects(const struct proxy_session *own)
 {
-        return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR ? 0 : -EINVAL;
+        const struct media_options *options = &own->proxy->node.media->options;
+
+        return options->ops->shares_objects(options->userdata);
+}
+
+static int check_memory(const struct proxy_session *own, uint32_t memory)
+{
+        return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR ||
+                               (memory == V4L2_MEMORY_DMABUF && has_objects(own))
+                       ? 0
+                       : -EINVAL;
+}
+
+static uint32_t capabilities_of(const struct proxy_session *own, uint32_t capabilities)
+{
+        const uint32_t hidden = V4L2_BUF_CAP_SUPPORTS_REQUESTS | (has_objects(own) ? 0 : V4L2_BUF_CAP_SUPPORTS_DMABUF);
+
+        return capabilities & ~hidden;
 }
 
 /* All buffers of the type are new, or there are none any more. */
 static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_requestbuffers *request = call->payload;
-        int r = check_memory(request->memory);
+        int r = check_memory(own, request->memory);
 
         if (r == 0)
                 r = node_ioctl(own, call->row->code, request);
-        request->capabilities &= ~HIDDEN_CAPABILITIES;
+        request->capabilities = capabilities_of(own, request->capabilities);
         if (r < 0 || request->type >= STREAM_TYPES)
                 return r;
 
@@ -39,6 +55,7 @@ static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 
         own->generation++;
         shadows_end(own, request->type);
+        media_objects_end(own->session, request->type);
         session_event_cancel(&stream->done.event);
         stream->memory = request->memory;
         stream->streaming = false;
@@ -48,11 +65,11 @@ static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 static int call_create(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_create_buffers *create = call->payload;
-        int r = check_memory(create->memory);
+        int r = check_memory(own, create->memory);
 
         if (r == 0)
                 r = node_ioctl(own, call->row->code, create);
-        create->capabilities &= ~HIDDEN_CAPABILITIES;
+        create->capabilities = capabilities_of(own, create->capabilities);
         if (r == 0 && create->format.type < STREAM_TYPES)
                 own->streams[create->format.type].memory = create->memory;
         return r;
@@ -172,12 +189,13 @@ static const struct {
         uint32_t code;
         int (*make)(struct proxy_session *own, struct media_call *call);
 } rules[] = {
-        {VIDIOC_REQBUFS, call_reqbufs},       {VIDIOC_CREATE_BUFS, call_create},
-        {VIDIOC_QUERYBUF, proxy_buffer_call}, {VIDIOC_PREPARE_BUF, proxy_buffer_call},
-        {VIDIOC_QBUF, proxy_buffer_call},     {VIDIOC_STREAMON, call_stream},
-        {VIDIOC_STREAMOFF, call_stream},      {VIDIOC_G_PARM, call_parm},
-        {VIDIOC_S_PARM, call_parm},           {VIDIOC_G_EXT_CTRLS, call_controls},
-        {VIDIOC_S_EXT_CTRLS, call_controls},  {VIDIOC_TRY_EXT_CTRLS, call_controls},
+        {VIDIOC_REQBUFS, call_reqbufs},        {VIDIOC_CREATE_BUFS, call_create},
+        {VIDIOC_QUERYBUF, proxy_buffer_call},  {VIDIOC_PREPARE_BUF, proxy_buffer_call},
+        {VIDIOC_QBUF, proxy_buffer_call},      {VIDIOC_STREAMON, call_stream},
+        {VIDIOC_STREAMOFF, call_stream},       {VIDIOC_G_PARM, call_parm},
+        {VIDIOC_EXPBUF, proxy_export},         {VIDIOC_S_PARM, call_parm},
+        {VIDIOC_G_EXT_CTRLS, call_controls},   {VIDIOC_S_EXT_CTRLS, call_controls},
+        {VIDIOC_TRY_EXT_CTRLS, call_controls},
 };
 
 int proxy_call(struct proxy_session *own, struct media_call *call)

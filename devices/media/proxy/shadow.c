@@ -79,6 +79,10 @@ static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffe
         void *node = MAP_FAILED;
 
         errno = ENOMEM;
+        if (size == 0) {
+                *out = shadow;
+                return 0;
+        }
         if (proxy->held <= proxy->node.media->options.window_size)
                 node = mmap(NULL, size, PROT_READ | PROT_WRITE, fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd,
                             offset);
@@ -110,7 +114,7 @@ int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint
 }
 
 /* The same memory as before is kept: the kernel need not look for its pages again. */
-int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t userptr,
+int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest)
 {
         struct shadow *shadow = shadow_find(own, buffer, plane);
@@ -127,8 +131,18 @@ int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
         guest_memory_clear(&shadow->guest);
         shadow->guest = *guest;
         *guest = (struct guest_memory){.memory = NULL};
-        shadow->userptr = userptr;
+        shadow->number = number;
         return 0;
+}
+
+int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number)
+{
+        struct shadow *shadow = shadow_find(own, buffer, plane);
+        int r = shadow ? 0 : shadow_new(own, buffer, plane, 0, -1, 0, &shadow);
+
+        if (r == 0)
+                shadow->number = number;
+        return r;
 }
 
 void shadow_push(struct shadow *shadow, size_t size)

@@ -29,8 +29,8 @@ struct shadow {
         uint8_t *node;             /* the device's: mapped from it, or for USERPTR anonymous memory */
         int fd;                    /* MMAP: the guest's, */
         uint8_t *file;             /* mapped */
-        uint64_t userptr;          /* USERPTR: the driver's own number for it, and */
-        struct guest_memory guest; /* what it is, while the device has the buffer */
+        uint64_t number;           /* USERPTR, DMABUF: the driver's own for it, and */
+        struct guest_memory guest; /* USERPTR: what it is, while the device has the buffer */
 };
 
 struct proxy_session {
@@ -69,7 +69,7 @@ int proxy_call(struct proxy_session *own, struct media_call *call);
 /* The fields of a plane, which stand in struct v4l2_plane, or in struct v4l2_buffer itself. */
 struct plane_fields {
         uint32_t *used, *length;
-        unsigned long *userptr;
+        unsigned long *number; /* userptr, fd or mem_offset: a union */
 };
 /* Returns how many there are. */
 unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, struct plane_fields out[MEDIA_MAX_PLANES]);
@@ -78,6 +78,8 @@ unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, str
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call);
 /* After DQBUF: the guest gets the contents. Nothing of this process is left in the fields. */
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
+/* EXPBUF. */
+int proxy_export(struct proxy_session *own, struct media_call *call);
 int proxy_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out);
 
 /* ---- shadow.c ---- */
@@ -87,8 +89,10 @@ struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_bu
 int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t offset,
                uint32_t size, struct shadow **out);
 /* For USERPTR, of @guest, which is taken. */
-int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t userptr,
+int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest);
+/* For DMABUF, of which nothing is copied: for the number alone. */
+int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number);
 /* @size bytes, at most its own: to the device, or to the guest. */
 void shadow_push(struct shadow *shadow, size_t size);
 void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size);

@@ -8,7 +8,10 @@
 #include "devices/media/core/queue.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { IN, OUT, PLANES = 2, PLANE = 5000 };
 
@@ -60,6 +63,7 @@ static int codec_open(struct media_node *node, struct media_session *opened)
                                               .field = V4L2_FIELD_NONE};
                 queue->first = i << 16;
                 queue->timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
+                queue->memories = QUEUE_MEMORY(MMAP) | QUEUE_MEMORY(USERPTR) | QUEUE_MEMORY(DMABUF);
                 media_queue_init(queue);
         }
         return 0;
@@ -278,12 +282,184 @@ static void test_create(void **state)
         assert_int_equal(world_ioctl(&world, session, VIDIOC_CREATE_BUFS, &create, NULL, 0), EINVAL);
 }
 
+/* ---- objects ---- */
+
+/* As another device's is: of memory, and of a size that stays. */
+static int their_file(const char *name, off_t size, int seals)
+{
+        const int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, size), 0);
+        assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+        return fd;
+}
+
+static int queue_object(unsigned which, struct media_object object, uint32_t length, struct v4l2_plane *told)
+{
+        struct {
+                struct v4l2_plane planes[PLANES];
+                struct media_object objects[PLANES];
+        } two = {.planes = {{.length = length, .m.fd = 77}, {.length = length, .m.fd = 78}},
+                 .objects = {object, object}};
+        struct {
+                struct v4l2_plane plane;
+                struct media_object object;
+        } one = {{.bytesused = 5, .length = length, .m.fd = 77}, object};
+        struct v4l2_buffer buffer = named(which, 0);
+        int r;
+
+        buffer.memory = V4L2_MEMORY_DMABUF;
+        r = which == IN ? world_ioctl(&world, session, VIDIOC_QBUF, &buffer, &one, sizeof(one))
+                        : world_ioctl(&world, session, VIDIOC_QBUF, &buffer, &two, sizeof(two));
+        if (r == 0) {
+                *told = which == IN ? one.plane : two.planes[1];
+                assert_memory_equal(which == IN ? &one.object : &two.objects[1], &object, sizeof(object));
+        }
+        return r;
+}
+
+static const uint8_t *plane_data(unsigned which, unsigned plane)
+{
+        return codec.queues[which].buffers[0]->planes[plane].data;
+}
+
+static void test_objects_of_others(void **state)
+{
+        const struct media_object object = {{1, 2, 3}}, unknown = {{4}};
+        struct v4l2_plane told;
+
+        (void)state;
+        world.no_objects = true;
+        assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), EINVAL);
+        world.no_objects = false;
+        world_give_room(&world, 8);
+        world.theirs = object;
+        world.theirs_fd = their_file("theirs", 4 * PLANE, F_SEAL_SHRINK);
+        assert_int_equal(pwrite(world.theirs_fd, "theirs", 6, 0), 6);
+        assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1) + request(OUT, V4L2_MEMORY_DMABUF, 1), 0);
+        assert_int_equal(queue_object(IN, unknown, 0, &told), EINVAL);
+        assert_int_equal(queue_object(IN, object, 4 * PLANE + 1, &told), EINVAL);
+        assert_int_equal(queue_object(IN, object, PLANE - 1, &told), EINVAL);
+        assert_int_equal(queue_object(IN, object, 0, &told), 0);
+        assert_int_equal(told.length, 4 * PLANE);
+        assert_int_equal(told.m.fd, 77);
+        assert_memory_equal(plane_data(IN, 0), "theirs", 6);
+        assert_int_equal(queue_object(OUT, object, 2 * PLANE, &told), 0);
+        assert_int_equal(told.m.fd, 78);
+        assert_int_equal(on(VIDIOC_STREAMON, IN) + on(VIDIOC_STREAMON, OUT), 0);
+        assert_true(pass_one());
+        assert_int_equal(world.events[0].dqbuf.planes[0].m.fd, 77);
+        assert_int_equal(world.events[1].dqbuf.planes[1].m.fd, 78);
+
+        /* The same again stays where it is mapped; what has another length, or is another, does not. */
+        const uint8_t *before = plane_data(IN, 0);
+
+        codec.queues[IN].buffers[0]->renewed = false;
+        assert_int_equal(queue_object(IN, object, 0, &told), 0);
+        assert_ptr_equal(plane_data(IN, 0), before);
+        assert_false(codec.queues[IN].buffers[0]->renewed);
+        assert_int_equal(queue_object(OUT, object, 3 * PLANE, &told), 0);
+        assert_true(codec.queues[OUT].buffers[0]->renewed);
+        assert_true(pass_one());
+
+        /* What belongs to the other device may go: who has its memory keeps it. */
+        close(world.theirs_fd);
+        assert_memory_equal(plane_data(IN, 0), "theirs", 6);
+        world.theirs_fd = -1;
+        assert_int_not_equal(queue_object(IN, object, 0, &told), 0);
+        assert_int_equal(on(VIDIOC_STREAMOFF, IN) + request(IN, V4L2_MEMORY_DMABUF, 0), 0);
+}
+
+/* Memory that could become shorter under this process, and what is no memory. */
+static void test_wrong_objects(void **state)
+{
+        const struct media_object object = {{1}};
+        int pair[2], fds[4];
+        struct v4l2_plane told;
+
+        (void)state;
+        assert_int_equal(pipe(pair), 0);
+        fds[0] = their_file("sealed", 4 * PLANE, F_SEAL_SEAL);
+        fds[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+        fds[2] = pair[0];
+        fds[3] = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        world.theirs = object;
+        assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+                world.theirs_fd = fds[i];
+                assert_int_not_equal(queue_object(IN, object, PLANE, &told), 0);
+                close(fds[i]);
+        }
+        close(pair[1]);
+        /* One that can be sealed is. */
+        world.theirs_fd = their_file("open", 4 * PLANE, 0);
+        assert_int_equal(queue_object(IN, object, PLANE, &told), 0);
+        assert_int_equal(ftruncate(world.theirs_fd, 0), -1);
+        close(world.theirs_fd);
+}
+
+static int export(unsigned which, uint32_t index, uint32_t plane, struct media_object *object)
+{
+        struct v4l2_exportbuffer wanted = {
+                .type = codec.queues[which].type, .index = index, .plane = plane, .flags = O_RDWR, .fd = 99};
+        int r = world_ioctl(&world, session, VIDIOC_EXPBUF, &wanted, object, sizeof(*object));
+
+        assert_int_equal(wanted.fd, 99);
+        return r;
+}
+
+static void test_objects_of_ours(void **state)
+{
+        struct media_object object = {{0}}, again = {{0}}, other = {{0}};
+        struct v4l2_plane told;
+        char text[4] = "";
+
+        (void)state;
+        assert_int_equal(export(IN, 0, 0, &object), EINVAL);
+        assert_int_equal(request(IN, V4L2_MEMORY_MMAP, 1) + request(OUT, V4L2_MEMORY_MMAP, 1), 0);
+        assert_int_equal(export(IN, 1, 0, &object) + export(IN, 0, 1, &object), EINVAL + EINVAL);
+        world.map_error = -EREMOTEIO;
+        assert_int_not_equal(export(IN, 0, 0, &object), 0);
+        world.map_error = 0;
+        assert_int_equal(world.added, 0);
+        assert_int_equal(export(IN, 0, 0, &object) + export(IN, 0, 0, &again) + export(OUT, 0, 1, &other), 0);
+        assert_memory_equal(&object, &again, sizeof(object));
+        assert_memory_not_equal(&object, &other, sizeof(object));
+        assert_int_equal(world.added, 2);
+
+        int fd = media_get_object(world.media, &other);
+
+        memcpy(codec.queues[OUT].buffers[0]->planes[1].data, "ours", 4);
+        assert_int_equal(pread(fd, text, 4, 0), 4);
+        assert_memory_equal(text, "ours", 4);
+
+        /* The media's own is not asked for elsewhere, and outlives its buffer where it is used. */
+        assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
+        assert_int_equal(media_get_object(world.media, &object), -ENOENT);
+        assert_int_equal(queue_object(IN, other, PLANE, &told), 0);
+        assert_int_equal(world.found, 0);
+        assert_int_equal(request(OUT, V4L2_MEMORY_MMAP, 0), 0);
+        assert_int_equal(media_get_object(world.media, &other), -ENOENT);
+        assert_memory_equal(plane_data(IN, 0), "ours", 4);
+        /* The first was refused, and removed like the others. */
+        assert_int_equal(world.removed, 3);
+        close(fd);
+
+        /* A session's end is theirs. */
+        assert_int_equal(request(OUT, V4L2_MEMORY_MMAP, 1), 0);
+        assert_int_equal(export(OUT, 0, 0, &object), 0);
+        world_close_session(&world, session);
+        assert_int_equal(world.removed, 4);
+}
+
 int main(void)
 {
 #define world_test(function) cmocka_unit_test_setup_teardown(function, open_world, close_world)
         const struct CMUnitTest tests[] = {
-                world_test(test_both_ways),    world_test(test_planes), world_test(test_wrong_content),
-                world_test(test_guest_planes), world_test(test_create),
+                world_test(test_both_ways),     world_test(test_planes),          world_test(test_wrong_content),
+                world_test(test_guest_planes),  world_test(test_create),          world_test(test_objects_of_others),
+                world_test(test_wrong_objects), world_test(test_objects_of_ours),
         };
 
         return run_counted("media-queue", tests);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/param.h>
+#include <unistd.h>
 
 static struct oriel_memory *get_memory(void *userdata)
 {
@@ -69,7 +70,41 @@ static void mark_dirty(void *userdata, struct oriel_range guest)
         pthread_mutex_unlock(&world->lock);
 }
 
-static const struct media_ops ops = {get_memory, map, unmap, put_event, mark_dirty};
+static bool shares_objects(void *userdata)
+{
+        return !((struct world *)userdata)->no_objects;
+}
+
+/* The front-end asks for it at once: without the lock it can be answered. */
+static int object_add(void *userdata, const struct media_object *object)
+{
+        struct world *world = userdata;
+        int fd = media_get_object(world->media, object);
+
+        assert_true(fd >= 0);
+        close(fd);
+        world->added += world->map_error == 0;
+        return world->map_error;
+}
+
+static void object_remove(void *userdata, const struct media_object *object)
+{
+        struct world *world = userdata;
+
+        assert_int_equal(media_get_object(world->media, object), -ENOENT);
+        world->removed++;
+}
+
+static int object_find(void *userdata, const struct media_object *object)
+{
+        struct world *world = userdata;
+
+        world->found++;
+        return memcmp(object, &world->theirs, sizeof(*object)) == 0 ? dup(world->theirs_fd) : -ENOENT;
+}
+
+static const struct media_ops ops = {get_memory,     map,        unmap,         put_event,  mark_dirty,
+                                     shares_objects, object_add, object_remove, object_find};
 
 static void make_memory(struct world *world)
 {

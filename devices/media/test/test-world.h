@@ -20,6 +20,11 @@ struct world {
         uint8_t *guest;
         int map_error, unmap_error; /* what the front-end says */
         unsigned maps, unmaps, dirty;
+        bool no_objects;            /* the front-end has none */
+        unsigned added, removed;    /* of the media's own */
+        struct media_object theirs; /* that the front-end finds, */
+        int theirs_fd;              /* and what that is */
+        unsigned found;
         pthread_mutex_t lock;
         pthread_cond_t more;
         unsigned room; /* buffers of the driver's */
