@@ -58,6 +58,7 @@ static void world_mark_dirty(void *userdata, struct oriel_range guest)
 static const struct gpu_ops ops = {.memory = gpu_guest_memory,
                                    .map = gpu_guest_map,
                                    .unmap = gpu_guest_unmap,
+                                   .object_add = gpu_guest_object_add,
                                    .complete = world_complete,
                                    .mark_dirty = world_mark_dirty};
 

@@ -44,6 +44,7 @@ static void world_config_changed(void *userdata)
 static const struct gpu_ops ops = {.memory = gpu_guest_memory,
                                    .map = gpu_guest_map,
                                    .unmap = gpu_guest_unmap,
+                                   .object_add = gpu_guest_object_add,
                                    .complete = world_complete,
                                    .config_changed = world_config_changed};
 

@@ -24,7 +24,7 @@ static struct world {
         struct oriel_memory *memory;
         uint8_t guest[GUEST_SIZE];
         uint64_t tickets;
-        unsigned shown;
+        unsigned shown, objects;
         bool waits[COMMANDS_MOST]; /* by the number of a command, which is its token */
         unsigned n;
 } world;
@@ -68,6 +68,21 @@ static int wait_ticket(void *userdata, uint64_t ticket)
         return take_byte(world.input) % 8 == 7 ? -EREMOTEIO : 0;
 }
 
+static int object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
+{
+        const int r = take_choice(world.input, 8) == 7 ? -EOPNOTSUPP : give_ticket(ticket);
+
+        (void)userdata, (void)uuid;
+        world.objects += r == 0;
+        return r;
+}
+
+static void object_remove(void *userdata, const uint8_t uuid[16])
+{
+        (void)userdata, (void)uuid;
+        need(world.objects-- > 0);
+}
+
 static void check_answer(const void *answer, size_t size)
 {
         struct virtio_gpu_ctrl_hdr header;
@@ -105,6 +120,8 @@ static const struct gpu_ops ops = {
         .map = ask_map,
         .unmap = ask_unmap,
         .wait = wait_ticket,
+        .object_add = object_add,
+        .object_remove = object_remove,
         .complete = complete,
         .mark_dirty = mark_dirty,
         .config_changed = config_changed,
@@ -336,6 +353,7 @@ static void end(void)
         need(fake_count(world.fake).blobs == 0 && fake_count(world.fake).contexts == 0);
         for (unsigned i = 0; i < world.n; i++)
                 need(!world.waits[i]);
+        need(world.objects == 0);
         gpu_free(world.gpu);
         oriel_memory_unref(world.memory);
 }

@@ -57,6 +57,14 @@ static inline int gpu_guest_unmap(void *userdata, struct oriel_range range, uint
         return -ENOTCONN;
 }
 
+static inline int gpu_guest_object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
+{
+        (void)userdata;
+        (void)uuid;
+        (void)ticket;
+        return -EOPNOTSUPP;
+}
+
 /* Of this process. */
 static inline unsigned count_fds(void)
 {

@@ -83,6 +83,29 @@ static int gpu_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
         return oriel_backend_shmem_unmap(device->backend, &map, ticket);
 }
 
+static int gpu_object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
+{
+        struct gpu_device *device = userdata;
+
+        if (!(oriel_backend_protocol_features(device->backend) & ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHARED_OBJECT)))
+                return -EOPNOTSUPP;
+        return oriel_backend_shared_object_add(device->backend, uuid, ticket);
+}
+
+static void gpu_object_remove(void *userdata, const uint8_t uuid[16])
+{
+        struct gpu_device *device = userdata;
+
+        oriel_backend_shared_object_remove(device->backend, uuid, NULL);
+}
+
+static int get_shared_object(void *userdata, const uint8_t uuid[16])
+{
+        struct gpu_device *device = userdata;
+
+        return gpu_get_object(device->gpu, uuid);
+}
+
 static int gpu_wait(void *userdata, uint64_t ticket)
 {
         struct gpu_device *device = userdata;
@@ -116,6 +139,8 @@ static const struct gpu_ops gpu_ops = {
         .map = gpu_map,
         .unmap = gpu_unmap,
         .wait = gpu_wait,
+        .object_add = gpu_object_add,
+        .object_remove = gpu_object_remove,
         .complete = gpu_complete,
         .mark_dirty = gpu_mark_dirty,
         .config_changed = gpu_config_changed,
@@ -281,6 +306,7 @@ static int make_backend(struct gpu_device *device, const struct gpu_device_optio
                 .set_features = set_features,
                 .reset = reset,
                 .message = message,
+                .get_shared_object = get_shared_object,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),

@@ -34,6 +34,9 @@ struct gpu_ops {
         int (*map)(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket);
         int (*unmap)(void *userdata, struct oriel_range range, uint64_t *ticket); /* NULL: it is not waited for */
         int (*wait)(void *userdata, uint64_t ticket);
+        /* SHARED_OBJECT_ADD and _REMOVE without waiting, but for wait(). -EOPNOTSUPP: the front-end has no objects. */
+        int (*object_add)(void *userdata, const uint8_t uuid[16], uint64_t *ticket);
+        void (*object_remove)(void *userdata, const uint8_t uuid[16]);
         /* The answer to a command that gpu_handle() kept. */
         void (*complete)(void *userdata, struct gpu_token token, const void *answer, size_t size);
         /* Something was written to guest memory. */
@@ -90,6 +93,9 @@ struct gpu_display {
 /* All GPU_OUTPUTS_MAX of them, copied; NULL: as the options have it. The driver is told by its configuration space, or
  * by the answers that wait for this: struct gpu_sink, ask. */
 void gpu_set_displays(struct gpu *gpu, const struct gpu_display *displays);
+
+/* GET_SHARED_OBJECT: a new fd of the resource's memory, or -ENOENT. */
+int gpu_get_object(struct gpu *gpu, const uint8_t uuid[16]);
 
 /* Wait for what the front-end was asked for, and complete the commands that wait for that. */
 void gpu_await_mappings(struct gpu *gpu);

@@ -26,6 +26,7 @@ struct mapping {
 /* A request to the front-end that is not answered yet. */
 struct asked {
         TAILQ_ENTRY(asked) entry;
+        struct resource *object; /* NULL: a mapping was asked for, or its end */
         struct mapping *mapping; /* of a map, it may have been removed since */
         bool map;
         uint64_t ticket;
@@ -138,6 +139,22 @@ uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+bool object_announce(struct resource *resource, const struct origin *origin)
+{
+        struct gpu *gpu = resource->gpu;
+        _cleanup_(freep) struct asked *asked = calloc(1, sizeof(*asked));
+
+        if (!asked)
+                return false;
+        *asked = (struct asked){.object = resource, .origin = *origin, .has_origin = true};
+        if (gpu->options.ops->object_add(gpu->options.userdata, resource->uuid, &asked->ticket) < 0)
+                return false;
+        resource->references++;
+        TAILQ_INSERT_TAIL(&gpu->asked, asked, entry);
+        (void)steal(asked);
+        return true;
+}
+
 void blob_mappings_forget(struct gpu *gpu)
 {
         while (gpu->mappings) {
@@ -151,21 +168,31 @@ void blob_mappings_forget(struct gpu *gpu)
 
 /* ---- answers ---- */
 
-static void answer(struct gpu *gpu, const struct asked *asked, uint32_t type, uint32_t map_info)
+static void answer(struct gpu *gpu, const struct asked *asked, uint32_t type, void *bytes, size_t size)
 {
-        struct virtio_gpu_resp_map_info info = {.map_info = htole32(map_info)};
-        size_t size = type == VIRTIO_GPU_RESP_OK_MAP_INFO ? sizeof(info) : sizeof(info.hdr);
-
-        answer_begin(&info, type, &asked->origin);
-        if (type < VIRTIO_GPU_RESP_ERR_UNSPEC && fence_wait(gpu, &asked->origin, &info, size) < 0)
+        answer_begin(bytes, type, &asked->origin);
+        if (type < VIRTIO_GPU_RESP_ERR_UNSPEC && fence_wait(gpu, &asked->origin, bytes, size) < 0)
                 return;
-        gpu->options.ops->complete(gpu->options.userdata, asked->origin.token, &info, size);
+        gpu->options.ops->complete(gpu->options.userdata, asked->origin.token, bytes, size);
+}
+
+/* Where the front-end does not take it, it is a name that no other device knows. */
+static void finish_object(struct gpu *gpu, struct asked *asked, int result)
+{
+        struct virtio_gpu_resp_resource_uuid uuid;
+
+        if (result < 0)
+                log_warning(&gpu->options.log, "resource %u is not to be shared with other devices: %s",
+                            asked->object->id, strerror(-result));
+        memcpy(uuid.uuid, asked->object->uuid, sizeof(uuid.uuid));
+        answer(gpu, asked, VIRTIO_GPU_RESP_OK_RESOURCE_UUID, &uuid, sizeof(uuid));
+        resource_unref(asked->object);
 }
 
 static void finish_map(struct gpu *gpu, struct asked *asked, int result)
 {
         struct mapping *mapping = asked->mapping;
-        uint32_t map_info = mapping->resource->blob.map_info;
+        struct virtio_gpu_resp_map_info info = {.map_info = htole32(mapping->resource->blob.map_info)};
 
         if (result < 0) {
                 log_warning(&gpu->options.log, "resource %u can't be mapped at 0x%lx: %s", mapping->resource->id,
@@ -176,17 +203,26 @@ static void finish_map(struct gpu *gpu, struct asked *asked, int result)
                         mapping_unref(mapping);
                 }
         }
-        answer(gpu, asked, result < 0 ? type_of_error(result) : VIRTIO_GPU_RESP_OK_MAP_INFO, map_info);
+        if (result < 0)
+                answer(gpu, asked, type_of_error(result), &info, sizeof(info.hdr));
+        else
+                answer(gpu, asked, VIRTIO_GPU_RESP_OK_MAP_INFO, &info, sizeof(info));
 }
 
 static void finish(struct gpu *gpu, struct asked *asked, int result)
 {
+        struct virtio_gpu_ctrl_hdr header;
+
+        if (asked->object) {
+                finish_object(gpu, asked, result);
+                return;
+        }
         if (asked->map)
                 finish_map(gpu, asked, result);
         /* What goes with it is gone when the driver hears of it. */
         mapping_unref(asked->mapping);
         if (!asked->map && asked->has_origin)
-                answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, 0);
+                answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, &header, sizeof(header));
 }
 
 static struct asked *take_asked(struct gpu *gpu)

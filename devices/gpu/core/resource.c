@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The end of a resource, and the commands that are for each kind (VIRTIO 1.4, 5.7.6.8). The table holds one reference,
- * what is mapped another: a resource without a name lives on until nothing of it is in the window. */
+ * what is mapped another: a resource without a name lives on until nothing of it is in the window.
+ *
+ * A resource with a UUID is a virtio object (VIRTIO 1.4, 2.11) if its memory is a file, which other devices of the
+ * guest's get by way of the front-end. */
 
 #include "devices/gpu/core/command.h"
 
 #include "base/cleanup.h"
-#include "base/syscalls.h"
+#include "base/fd.h"
+#include "base/uuid.h"
 
+#include <errno.h>
 #include <search.h>
 #include <string.h>
-#include <sys/random.h>
 
-USES_SYSCALLS(SYSCALL(getrandom));
+static int compare_uuids(const void *a, const void *b)
+{
+        const struct resource *one = a, *other = b;
+
+        return memcmp(one->uuid, other->uuid, sizeof(one->uuid));
+}
 
 void resource_remove(struct resource *resource)
 {
@@ -22,6 +31,10 @@ void resource_remove(struct resource *resource)
         tdelete(resource, &gpu->resources, compare_ids);
         if (resource->mapping)
                 blob_mapping_end(resource, NULL);
+        if (resource->is_object) {
+                tdelete(resource, &gpu->objects, compare_uuids);
+                gpu->options.ops->object_remove(gpu->options.userdata, resource->uuid);
+        }
         resource_unref(resource);
 }
 
@@ -59,18 +72,35 @@ COMMAND_HANDLER(handle_detach_backing)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* RFC 4122, version 4: from random bytes. */
+int gpu_get_object(struct gpu *gpu, const uint8_t uuid[16])
+{
+        struct resource wanted = {.id = 0};
+
+        memcpy(wanted.uuid, uuid, sizeof(wanted.uuid));
+        pthread_mutex_lock(&gpu->lock);
+
+        struct resource **found = tfind(&wanted, &gpu->objects, compare_uuids);
+        const int fd = found ? fd_dup((*found)->blob.fd) : -ENOENT;
+
+        pthread_mutex_unlock(&gpu->lock);
+        return fd;
+}
+
+/* The guest is not answered before the front-end has it: then it may tell another device. */
 COMMAND_HANDLER(handle_assign_uuid)
 {
         struct resource *resource = command->resource;
         struct virtio_gpu_resp_resource_uuid *answer = (void *)command->answer;
+        const bool is_new = !resource->has_uuid;
 
-        if (!resource->has_uuid) {
-                if (getrandom(resource->uuid, sizeof(resource->uuid), 0) != sizeof(resource->uuid))
-                        return VIRTIO_GPU_RESP_ERR_UNSPEC;
-                resource->uuid[6] = (uint8_t)((resource->uuid[6] & 0x0f) | 0x40);
-                resource->uuid[8] = (uint8_t)((resource->uuid[8] & 0x3f) | 0x80);
-                resource->has_uuid = true;
+        if (is_new && uuid_new(resource->uuid) < 0)
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        resource->has_uuid = true;
+        if (is_new && !resource->image && gpu_blob_is_file(&resource->blob) &&
+            object_announce(resource, &command->origin)) {
+                resource->is_object = true;
+                tsearch(resource, &gpu->objects, compare_uuids);
+                return 0;
         }
         memcpy(answer->uuid, resource->uuid, sizeof(answer->uuid));
         return VIRTIO_GPU_RESP_OK_RESOURCE_UUID;

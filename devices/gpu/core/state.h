@@ -53,7 +53,7 @@ struct resource {
         struct backing *backing;
         struct image *image; /* of a 2D resource; NULL: a blob */
         uint8_t uuid[16];
-        bool has_uuid;
+        bool has_uuid, is_object; /* the front-end knows it */
 
         uint64_t size;
 
@@ -140,6 +140,9 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
 /* Have the mapping of @resource, which has one, removed. 0: the answer to @origin, unless NULL, comes later; or its
  * type. */
 uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin);
+/* Have the front-end know the object @resource. False: it has no objects, or can't be asked; else the answer to
+ * @origin, which is that of RESOURCE_ASSIGN_UUID, comes later. */
+bool object_announce(struct resource *resource, const struct origin *origin);
 /* All of them go, and the front-end is told so, if it can be. */
 void blob_mappings_forget(struct gpu *gpu);
 
@@ -207,7 +210,8 @@ struct gpu {
 
         pthread_mutex_t lock; /* of what follows */
         unsigned n_renderers;
-        void *resources, *contexts, *mappings; /* trees of search.h, by id and by range */
+        void *resources, *contexts, *mappings; /* trees of search.h, by id and by range, */
+        void *objects;                         /* and resources by UUID */
         unsigned n_resources, n_contexts, n_mappings, n_attached;
         uint64_t last_serial;
         size_t pixels;           /* bytes of all images and scanouts */

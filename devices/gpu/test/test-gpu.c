@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define OK          VIRTIO_GPU_RESP_OK_NODATA
 #define MAPPED      VIRTIO_GPU_RESP_OK_MAP_INFO
@@ -599,6 +601,100 @@ static void test_uuids(void **state)
         assert_memory_equal(first.uuid, again.uuid, 16);
         assert_memory_not_equal(first.uuid, other.uuid, 16);
         assert_int_equal(first.uuid[6] >> 4, 4);
+        /* The guest's pages are no file that another device could have. */
+        assert_int_equal(gpu_get_object(world.gpu, first.uuid), -ENOENT);
+        assert_int_equal(world.added, 0);
+        world_close(&world);
+}
+
+static uint32_t assign_uuid(struct world *world, uint32_t id, uint8_t *uuid)
+{
+        const struct virtio_gpu_resource_assign_uuid assign = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID},
+                                                               .resource_id = id};
+        struct virtio_gpu_resp_resource_uuid answer;
+        uint32_t type = world_command(world, &assign, sizeof(assign), &answer, sizeof(answer));
+
+        if (type == 0) {
+                assert_int_equal(world->n_done, 0);
+                gpu_await_mappings(world->gpu);
+                assert_int_equal(world->n_done, 1);
+                world->n_done = 0;
+                type = world->done[0].type;
+                memcpy(&answer, world->done[0].answer, sizeof(answer));
+        }
+        memcpy(uuid, answer.uuid, 16);
+        return type;
+}
+
+/* Host memory, which the front-end knows by its UUID before the guest does. */
+static void test_objects(void **state)
+{
+        uint8_t uuid[16], again[16];
+        struct stat object, twice;
+        struct world world;
+        int fd, second;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        for (uint32_t id = 1; id <= FAKE_BLOB_IDS; id++)
+                if (id - 1 != FAKE_BLOB_REFUSED)
+                        assert_int_equal(world_create_blob(&world, 1, id, id - 1, PAGE), OK);
+        assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_SHM, uuid), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_SHM, again), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_memory_equal(uuid, again, 16);
+        assert_int_equal(world.added, 1);
+        fd = gpu_get_object(world.gpu, uuid);
+        second = gpu_get_object(world.gpu, uuid);
+        assert_int_equal(fstat(fd, &object) + fstat(second, &twice), 0);
+        assert_int_equal(object.st_ino, twice.st_ino);
+        assert_int_equal(object.st_size, PAGE);
+        close(fd);
+        close(second);
+        /* Its right type, and wrong bytes; and none. */
+        assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_OPAQUE, again), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(gpu_get_object(world.gpu, again), -ENOENT);
+        assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_NO_FD, again), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(gpu_get_object(world.gpu, again), -ENOENT);
+        assert_int_equal(world.added, 1);
+        assert_int_equal(world_unref(&world, 1 + FAKE_BLOB_SHM), OK);
+        assert_int_equal(gpu_get_object(world.gpu, uuid), -ENOENT);
+        assert_int_equal(world.removed, 1);
+
+        /* A front-end that can't be asked, or refuses: a name is all that the guest gets. */
+        assert_int_equal(world_create_blob(&world, 1, 100, FAKE_BLOB_SHM, PAGE), OK);
+        assert_int_equal(world_create_blob(&world, 1, 101, FAKE_BLOB_SHM, PAGE), OK);
+        world.submit_error = -EOPNOTSUPP;
+        assert_int_equal(assign_uuid(&world, 100, uuid), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(gpu_get_object(world.gpu, uuid), -ENOENT);
+        world.submit_error = 0;
+        world.answer = -EREMOTEIO;
+        assert_int_equal(assign_uuid(&world, 101, uuid), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(world.added, 2);
+        gpu_reset(world.gpu);
+        assert_int_equal(gpu_get_object(world.gpu, uuid), -ENOENT);
+        assert_int_equal(world.removed, 2);
+        world_close(&world);
+}
+
+/* The resource ends while the front-end is asked. */
+static void test_object_that_ends(void **state)
+{
+        const struct virtio_gpu_resource_assign_uuid assign = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID},
+                                                               .resource_id = 1};
+        struct virtio_gpu_resp_resource_uuid answer;
+        struct world world;
+
+        (void)state;
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &answer, sizeof(answer)), 0);
+        assert_int_equal(world_unref(&world, 1), OK);
+        assert_int_equal(world.removed, 1);
+        gpu_await_mappings(world.gpu);
+        assert_int_equal(world.done[0].type, VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_int_equal(gpu_count(world.gpu).resources, 0);
         world_close(&world);
 }
 
@@ -624,6 +720,8 @@ int main(void)
                 counted_test(test_reset),
                 counted_test(test_many_resources),
                 counted_test(test_uuids),
+                counted_test(test_objects),
+                counted_test(test_object_that_ends),
         };
 
         return run_counted("gpu", tests);

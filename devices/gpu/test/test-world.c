@@ -52,6 +52,26 @@ static int world_ask_unmap(void *userdata, struct oriel_range range, uint64_t *t
         return note_request(userdata, false, range, -1, ORIEL_ACCESS_NONE, ticket);
 }
 
+static int world_object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
+{
+        struct world *world = userdata;
+
+        (void)uuid;
+        if (world->submit_error)
+                return world->submit_error;
+        world->added++;
+        *ticket = ++world->n_requests;
+        return 0;
+}
+
+static void world_object_remove(void *userdata, const uint8_t uuid[16])
+{
+        struct world *world = userdata;
+
+        (void)uuid;
+        world->removed++;
+}
+
 static int world_wait(void *userdata, uint64_t ticket)
 {
         struct world *world = userdata;
@@ -137,6 +157,8 @@ static const struct gpu_ops world_ops = {
         .map = world_ask_map,
         .unmap = world_ask_unmap,
         .wait = world_wait,
+        .object_add = world_object_add,
+        .object_remove = world_object_remove,
         .complete = world_complete,
         .mark_dirty = world_mark_dirty,
         .config_changed = world_config_changed,

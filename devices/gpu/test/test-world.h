@@ -50,6 +50,7 @@ struct world {
         struct world_request requests[REQUESTS_MAX];
         unsigned n_requests;
         int submit_error, answer;
+        unsigned added, removed; /* objects */
         /* Commands that were completed later. */
         struct world_done done[DONE_MAX];
         unsigned n_done;   /* where a thread completes: world_n_done() */
