@@ -51,6 +51,7 @@ struct machine {
         struct pci *pci;
         struct pci_space space;
         struct dma *dma;
+        struct objects *objects;
         struct serial *serial;
         struct arch_platform *platform;
 
@@ -289,6 +290,8 @@ static int build_buses(struct machine *machine)
         if (r == 0)
                 r = dma_new(&machine->dma);
         if (r == 0)
+                r = objects_new(&machine->objects);
+        if (r == 0)
                 r = serial_new(&serial_ops, machine, &machine->serial);
         return r == 0 ? arch_platform_new(machine->kvm, machine->spaces, machine->serial, &machine->platform) : r;
 }
@@ -335,6 +338,7 @@ static int begin_devices(struct machine *machine)
                         .allow_remote_files = machine->options.allow_remote_files,
                         .kvm = machine->kvm,
                         .dma = machine->dma,
+                        .objects = machine->objects,
                         .events = &events,
                         .log = &machine->log,
                 };
@@ -463,6 +467,7 @@ void machine_free(struct machine *machine)
         pci_free(machine->pci);
         kvm_free(machine->kvm);
         dma_free(machine->dma);
+        objects_free(machine->objects);
         serial_free(machine->serial);
         arch_platform_free(machine->platform);
         for (unsigned i = 0; i < ARCH_SPACES; i++)

@@ -30,7 +30,7 @@ static const unsigned protocol_wanted[] = {
         ORIEL_PROTOCOL_F_MQ,           ORIEL_PROTOCOL_F_REPLY_ACK,       ORIEL_PROTOCOL_F_BACKEND_REQ,
         ORIEL_PROTOCOL_F_CONFIG,       ORIEL_PROTOCOL_F_BACKEND_SEND_FD, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD,
         ORIEL_PROTOCOL_F_RESET_DEVICE, ORIEL_PROTOCOL_F_STATUS,          ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-        ORIEL_PROTOCOL_F_SHMEM_MAP,    ORIEL_PROTOCOL_F_GPA_ADDRESSES,
+        ORIEL_PROTOCOL_F_SHMEM_MAP,    ORIEL_PROTOCOL_F_GPA_ADDRESSES,   ORIEL_PROTOCOL_F_SHARED_OBJECT,
 };
 
 /* Device types that have a configuration space: their drivers read it, and Linux's die of it where there is none. How

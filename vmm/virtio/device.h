@@ -106,6 +106,7 @@ struct virtio {
         struct oriel_frontend *frontend;
         uint8_t told_status; /* SET_STATUS */
         struct dma_listener dma_listener;
+        struct objects_member objects_member;
         void *dma_told;     /* tsearch(): pieces that the back-end has */
         struct slots slots; /* of the back-end */
         bool slots_ran_out, said_remote;

@@ -77,6 +77,7 @@ static void lost(struct virtio *virtio, const char *why)
 {
         set_connection(virtio, -1);
         oriel_frontend_disconnect(virtio->frontend);
+        objects_forget(virtio->options.objects, &virtio->objects_member);
         running_lost(virtio);
         set_connected(virtio, false, why);
 }
@@ -102,8 +103,10 @@ static int connect_once(struct virtio *virtio, char *why, size_t why_size)
                 r = bringup(virtio, why, why_size);
         else
                 snprintf(why, why_size, "%s", strerror(-r));
-        if (r < 0)
+        if (r < 0) {
                 oriel_frontend_disconnect(virtio->frontend);
+                objects_forget(virtio->options.objects, &virtio->objects_member);
+        }
         return r;
 }
 
@@ -180,12 +183,53 @@ static void refused(void *userdata, bool map, const struct oriel_wire_mmap *requ
                 virtio->events.refused(virtio->events.userdata, virtio, map, request, error);
 }
 
+/* ---- objects, which are the machine's ---- */
+
+static int object_add(void *userdata, const uint8_t uuid[16])
+{
+        struct virtio *virtio = userdata;
+
+        return objects_add(virtio->options.objects, &virtio->objects_member, uuid);
+}
+
+static int object_remove(void *userdata, const uint8_t uuid[16])
+{
+        struct virtio *virtio = userdata;
+
+        return objects_remove(virtio->options.objects, &virtio->objects_member, uuid);
+}
+
+static int object_find(void *userdata, const uint8_t uuid[16])
+{
+        struct virtio *virtio = userdata;
+
+        return objects_find(virtio->options.objects, &virtio->objects_member, uuid);
+}
+
+static int object_get(void *userdata, const uint8_t uuid[16])
+{
+        struct virtio *virtio = userdata;
+
+        return oriel_frontend_get_shared_object(virtio->frontend, uuid);
+}
+
+/* That an object is not there ends nothing. */
+static int serve_objects(struct virtio *virtio)
+{
+        int r = objects_serve(virtio->options.objects, &virtio->objects_member, object_get, virtio);
+
+        return r == -ENOTCONN || r == -EPROTO || r == -ETIMEDOUT ? r : 0;
+}
+
 static int make_frontend(struct virtio *virtio)
 {
         const struct oriel_frontend_ops ops = {
                 .struct_size = sizeof(ops),
                 .refused = refused,
                 .config_changed = config_changed,
+                .shared_object_add = object_add,
+                .shared_object_remove = object_remove,
+                .shared_object_lookup = object_find,
         };
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options),
@@ -277,6 +321,8 @@ static int serve(struct virtio *virtio, const struct wish *wish)
 
         if (r == 0)
                 r = write_config(virtio);
+        if (r == 0)
+                r = serve_objects(virtio);
         if (r == 0 && wish->run)
                 r = virtio->started ? running_update(virtio) : running_start(virtio);
         /* Before the memory: what is not in it was mapped before the error. */
@@ -351,22 +397,21 @@ static int timeout_of(struct virtio *virtio, const struct pause *pause, bool tak
         return zeros && left > HEAL_MS ? HEAL_MS : (int)left;
 }
 
-void *session_run(void *userdata)
+static void session_loop(struct virtio *virtio)
 {
-        struct virtio *virtio = userdata;
         struct pause pause = {0};
         char why[256] = "";
         int r = make_frontend(virtio);
 
         if (r < 0) {
                 set_phase(virtio, FAILED, strerror(-r));
-                return NULL;
+                return;
         }
         for (;;) {
                 struct wish wish = look(virtio);
 
                 if (wish.quit)
-                        return NULL;
+                        return;
                 if (wish.reset) {
                         reset(virtio);
                         continue;
@@ -374,7 +419,7 @@ void *session_run(void *userdata)
                 if (!oriel_frontend_connected(virtio->frontend) && !wish.taken_away && now_ms() >= pause.next) {
                         put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
-                                return NULL;
+                                return;
                         continue;
                 }
                 r = oriel_frontend_connected(virtio->frontend) ? serve(virtio, &wish) : 0;
@@ -385,4 +430,14 @@ void *session_run(void *userdata)
                         running_unmap(virtio);
                 sleep_until_event(virtio, timeout_of(virtio, &pause, wish.taken_away));
         }
+}
+
+void *session_run(void *userdata)
+{
+        struct virtio *virtio = userdata;
+
+        virtio->objects_member.wake_fd = virtio->wake_fd;
+        session_loop(virtio);
+        objects_forget(virtio->options.objects, &virtio->objects_member);
+        return NULL;
 }

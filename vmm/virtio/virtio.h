@@ -5,6 +5,7 @@
 #include "vmm/bus/pci.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/virtio/dma.h"
+#include "vmm/virtio/objects.h"
 
 #include <oriel/log.h>
 #include <oriel/protocol.h>
@@ -45,6 +46,7 @@ struct virtio_options {
         bool allow_remote_files; /* see oriel_region_map() */
         struct kvm *kvm;
         struct dma *dma;
+        struct objects *objects;
         const struct virtio_events *events; /* copied */
         const struct oriel_log *log;        /* copied */
 };
