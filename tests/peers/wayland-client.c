@@ -391,7 +391,7 @@ int main(int argc, char **argv)
         if (argc != 2)
                 return fail("Usage: wayland-client SOCKET");
 
-        int r = guest_open(&program.guest, argv[1]);
+        int r = guest_open(&program.guest, argv[1], NULL);
 
         if (r == 0)
                 r = talk(&program);

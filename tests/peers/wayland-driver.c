@@ -90,7 +90,7 @@ int main(int argc, char **argv)
         if (argc != 2)
                 return fail("Usage: wayland-driver SOCKET");
 
-        int r = guest_open(&guest, argv[1]);
+        int r = guest_open(&guest, argv[1], NULL);
 
         if (r == 0)
                 r = talk(&guest);

@@ -56,7 +56,7 @@ static int begin(struct guest *guest)
         return r < 0 ? r : gpu_client_submit(own(guest)->client, CONTEXT, &init, sizeof(init));
 }
 
-int guest_open(struct guest *guest, const char *path)
+int guest_open(struct guest *guest, const char *path, const struct oriel_driver_options *objects)
 {
         static struct oriel_log log;
 
@@ -65,7 +65,12 @@ int guest_open(struct guest *guest, const char *path)
         if (!guest->own)
                 return -ENOMEM;
 
-        const struct oriel_driver_options options = {.struct_size = sizeof(options), .log = &log, .features = FEATURES};
+        struct oriel_driver_options options = objects ? *objects : (struct oriel_driver_options){0};
+
+        options.struct_size = sizeof(options);
+        options.log = &log;
+        options.features = FEATURES;
+
         int r = oriel_driver_new(&options, oriel_socket_connect(path), &own(guest)->driver);
 
         if (r == 0)
@@ -80,6 +85,11 @@ void guest_close(struct guest *guest)
         gpu_client_free(own(guest)->client);
         oriel_driver_free(own(guest)->driver);
         free(guest->own);
+}
+
+struct gpu_client *guest_client(const struct guest *guest)
+{
+        return ((const struct own *)guest->own)->client;
 }
 
 int guest_await(struct guest *guest)

@@ -20,9 +20,14 @@ struct guest {
         void *own;
 };
 
-/* Connect to the gpu at @path, and have its compositor accept a client. */
-int guest_open(struct guest *guest, const char *path);
+/* Connect to the gpu at @path, and have its compositor accept a client. Its objects are noted and looked up by those
+ * of @objects, an oriel_driver's options, which may be NULL. */
+struct oriel_driver_options;
+int guest_open(struct guest *guest, const char *path, const struct oriel_driver_options *objects);
 void guest_close(struct guest *guest); /* also after a failure */
+
+struct gpu_client;
+struct gpu_client *guest_client(const struct guest *guest); /* of the driver in user space alone */
 
 int guest_await(struct guest *guest);
 /* What the functions of wayland-messages.c stand on: a command on the ring of queries, and the gpu's number of a

@@ -55,6 +55,11 @@ def listen_instead(path):
     return other
 
 
+def numbered_film():
+    """Pictures of 64x48 in YUYV, whose bytes all are the picture's number."""
+    return b"".join(bytes([number]) * 64 * 48 * 2 for number in range(256))
+
+
 class Case(unittest.TestCase):
     """A scratch folder with a shared directory, and programs that are ended when the test is."""
 

@@ -11,12 +11,14 @@ import subprocess
 import threading
 import unittest
 
-from harness import ORIEL, Case, main, run, wait_for
+from harness import ORIEL, Case, main, numbered_film, run, wait_for
 from limits import LAST_RESORT
 
 ORIEL_GPU = os.environ["ORIEL_GPU"]
 GPU_DRIVER = os.environ["GPU_DRIVER"]
 WAYLAND_DRIVER = os.environ["WAYLAND_DRIVER"]
+ORIEL_MEDIA = os.environ["ORIEL_MEDIA"]
+OBJECTS_DRIVER = os.environ["OBJECTS_DRIVER"]
 SANDBOX = os.environ.get("SANDBOX", "on")
 VENUS = 4
 SERVER = "/usr/libexec/virgl_render_server"
@@ -303,6 +305,17 @@ class Gpu(Case):
             status, said = self.end(process)
             self.assertEqual(status, 0, said)
             self.assertIn("cross-domain: the compositor: No such file or directory", said)
+
+    def test_objects(self):
+        """A camera draws into an image of the gpu's, which both have by its UUID."""
+        camera, film = self.path("camera"), self.path("film")
+        with open(film, "wb") as file:
+            file.write(numbered_film())
+        self.start_gpu("--venus=off", "--wayland", self.start_compositor()[1])
+        self.start(ORIEL_MEDIA, "--socket-path", camera, "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
+        for _ in range(2):
+            result = run(OBJECTS_DRIVER, "gpu", self.socket, camera)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "20 pictures are there\n", ""))
 
     def test_wayland_that_there_is_not(self):
         for path in self.path("none"), "x" * 200:

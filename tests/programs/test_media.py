@@ -7,11 +7,12 @@ import subprocess
 import time
 import unittest
 
-from harness import ORIEL, Case, main, run
+from harness import ORIEL, Case, main, numbered_film, run
 from limits import LAST_RESORT
 
 ORIEL_MEDIA = os.environ["ORIEL_MEDIA"]
 MEDIA_DRIVER = os.environ["MEDIA_DRIVER"]
+OBJECTS_DRIVER = os.environ["OBJECTS_DRIVER"]
 SANDBOX = os.environ.get("SANDBOX", "on")
 HEADER = b"YUV4MPEG2 W640 H480 F50:1 C420\n"
 # The driver looks for the bars' grey and blue at the ends of the first row.
@@ -74,6 +75,15 @@ class Media(Case):
         self.start_media("--source=pattern", "--window=1M")
         result = self.drive("frames", 1)
         self.assertEqual((result.returncode, result.stderr), (1, "oriel: frames: Cannot allocate memory\n"))
+
+    def test_objects(self):
+        """A buffer that one camera exports is where the other's pictures come."""
+        film, other = self.write_file("film", numbered_film()), self.path("other")
+        self.start_media("--source=pattern")
+        self.start(ORIEL_MEDIA, "--socket-path", other, "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
+        for _ in range(2):
+            result = run(OBJECTS_DRIVER, "camera", self.socket, other)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "20 pictures are there\n", ""))
 
     def test_file(self):
         self.start_media("--source", self.write_file("film.y4m", HEADER + 3 * FRAME))

@@ -109,7 +109,8 @@ static int begin(struct guest *guest)
         return r < 0 ? r : submit(guest, &init, sizeof(init), CROSS_QUERY_RING);
 }
 
-int guest_open(struct guest *guest, const char *path)
+int guest_open(struct guest *guest, const char *path,
+               __attribute__((unused)) const struct oriel_driver_options *objects)
 {
         *guest = (struct guest){.own = calloc(1, sizeof(struct own))};
         if (!guest->own)
