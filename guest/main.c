@@ -6,12 +6,12 @@ static const struct {
         const char *name;
         void (*run)(void);
 } tests[] = {
-        {"config", test_config},     {"crash", test_crash},       {"cycles", test_cycles},
-        {"demo", test_demo},         {"hostile", test_hostile},   {"interrupts", test_interrupts},
-        {"media", test_media},       {"readonly", test_readonly}, {"reset", test_reset},
-        {"restart", test_restart},   {"scan", test_scan},         {"start", test_start},
-        {"truncate", test_truncate}, {"two", test_two},           {"wait", test_wait},
-        {"window", test_window},
+        {"config", test_config}, {"crash", test_crash},       {"cycles", test_cycles},
+        {"demo", test_demo},     {"hostile", test_hostile},   {"interrupts", test_interrupts},
+        {"media", test_media},   {"objects", test_objects},   {"readonly", test_readonly},
+        {"reset", test_reset},   {"restart", test_restart},   {"scan", test_scan},
+        {"start", test_start},   {"truncate", test_truncate}, {"two", test_two},
+        {"wait", test_wait},     {"window", test_window},
 };
 
 void guest_main(void)

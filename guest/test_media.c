@@ -38,8 +38,8 @@ static int ask(struct camera *camera, const void *command, uint32_t command_size
         return (int)((struct media_answer_header *)answer)->status;
 }
 
-/* @payload of @size bytes is what the driver writes, and what the device makes of it. */
-static int do_ioctl(struct camera *camera, unsigned long code, void *payload)
+/* @payload is what the driver writes, and what the device makes of it; so is @object, unless NULL, behind it. */
+static int do_object_ioctl(struct camera *camera, unsigned long code, void *payload, struct media_object *object)
 {
         static struct {
                 struct media_ioctl_command command;
@@ -49,17 +49,27 @@ static int do_ioctl(struct camera *camera, unsigned long code, void *payload)
                 struct media_answer_header header;
                 uint8_t payload[256];
         } out;
-        const uint32_t size = _IOC_SIZE(code), in_size = _IOC_DIR(code) & _IOC_WRITE ? size : 0,
-                       out_size = _IOC_DIR(code) & _IOC_READ ? size : 0;
+        const uint32_t size = _IOC_SIZE(code), behind = object ? sizeof(*object) : 0,
+                       in_size = (_IOC_DIR(code) & _IOC_WRITE ? size : 0) + behind,
+                       out_size = (_IOC_DIR(code) & _IOC_READ ? size : 0) + behind;
 
         in.command = (struct media_ioctl_command){{MEDIA_IOCTL, 0}, camera->session, _IOC_NR(code)};
         memcpy(in.payload, payload, size);
+        if (object)
+                memcpy(in.payload + size, object, sizeof(*object));
 
         int r = ask(camera, &in, (uint32_t)sizeof(in.command) + in_size, &out, (uint32_t)sizeof(out.header) + out_size);
 
-        if (out_size > 0)
+        if (r == 0 && out_size > 0)
                 memcpy(payload, out.payload, size);
+        if (r == 0 && object)
+                memcpy(object, out.payload + size, sizeof(*object));
         return r;
+}
+
+static int do_ioctl(struct camera *camera, unsigned long code, void *payload)
+{
+        return do_object_ioctl(camera, code, payload, NULL);
 }
 
 static void give_event(struct camera *camera, union media_event *event)
@@ -70,12 +80,12 @@ static void give_event(struct camera *camera, union media_event *event)
         queue_kick(&camera->device.queues[MEDIA_EVENT_QUEUE]);
 }
 
-static void open_camera(struct camera *camera)
+static void open_camera(struct camera *camera, unsigned nth)
 {
         const struct media_command_header command = {MEDIA_OPEN, 0};
         struct media_open_answer answer;
 
-        need(virtio_find(&camera->device, VIRTIO_ID_MEDIA, 0), "there is a virtio-media device");
+        need(virtio_find(&camera->device, VIRTIO_ID_MEDIA, nth), "there is a virtio-media device");
         need(camera->device.n_regions == 1, "it has one region");
         need(virtio_start(&camera->device, UINT64_C(1) << VIRTIO_F_VERSION_1), "it can be started");
         for (unsigned i = 0; i < EVENTS; i++)
@@ -195,7 +205,7 @@ void test_media(void)
         static struct camera camera;
         struct v4l2_format format = {.type = TYPE};
 
-        open_camera(&camera);
+        open_camera(&camera, 0);
         need(do_ioctl(&camera, VIDIOC_G_FMT, &format) == 0, "G_FMT");
         camera.size = format.fmt.pix.sizeimage;
         map_buffers(&camera);
@@ -204,4 +214,51 @@ void test_media(void)
         stream(&camera, (unsigned)cmdline_number("n", 20), (unsigned)cmdline_number("loop", 1));
         test_mappings(&camera);
         check(virtio_reset(&camera.device), "the device can be reset");
+}
+
+/* A buffer of the first camera's, seen in its window, is where the second one's pictures come. */
+static void test_shared(struct camera *one, struct camera *other, unsigned n)
+{
+        struct v4l2_requestbuffers mapped = {.count = 1, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
+        struct v4l2_requestbuffers shared = {.count = 1, .type = TYPE, .memory = V4L2_MEMORY_DMABUF};
+        struct v4l2_exportbuffer export = {.type = TYPE};
+        struct media_object object, again, unknown = {{1}};
+        unsigned good = 0, refused = 0;
+        int type = TYPE;
+
+        map_buffers(one);
+        need(do_object_ioctl(one, VIDIOC_EXPBUF, &export, &object) == 0, "EXPBUF");
+        need(do_object_ioctl(one, VIDIOC_EXPBUF, &export, &again) == 0 && memcmp(&object, &again, 16) == 0, "the same");
+        need(do_ioctl(other, VIDIOC_REQBUFS, &shared) == 0 && do_ioctl(other, VIDIOC_STREAMON, &type) == 0, "STREAMON");
+        for (unsigned i = 0; i < n; i++) {
+                struct v4l2_buffer buffer = {.type = TYPE, .memory = V4L2_MEMORY_DMABUF, .m.fd = 7};
+                union media_event *event;
+
+                refused += do_object_ioctl(other, VIDIOC_QBUF, &buffer, &unknown) == EINVAL;
+                need(do_object_ioctl(other, VIDIOC_QBUF, &buffer, &object) == 0 && buffer.m.fd == 7, "picture %u", i);
+                event = next_event(other);
+                need(event != NULL && event->header.event == MEDIA_EVENT_DQBUF, "picture %u comes", i);
+                good += is_all(one->places[0], other->size, (uint8_t)i);
+                give_event(other, event);
+        }
+        check(good == n && refused == n, "%u pictures, of %u, are where they should be, and %u wrong names refused",
+              good, n, refused);
+        check(do_ioctl(one, VIDIOC_REQBUFS, &mapped) == 0, "buffers are made anew");
+
+        struct v4l2_buffer buffer = {.type = TYPE, .memory = V4L2_MEMORY_DMABUF};
+
+        check(do_object_ioctl(other, VIDIOC_QBUF, &buffer, &object) == EINVAL, "and the name is no one's");
+}
+
+void test_objects(void)
+{
+        static struct camera one, other;
+        struct v4l2_format format = {.type = TYPE};
+
+        open_camera(&one, 0);
+        open_camera(&other, 1);
+        need(do_ioctl(&other, VIDIOC_G_FMT, &format) == 0, "G_FMT");
+        other.size = format.fmt.pix.sizeimage;
+        test_shared(&one, &other, (unsigned)cmdline_number("n", 20));
+        check(virtio_reset(&one.device) && virtio_reset(&other.device), "both can be reset");
 }

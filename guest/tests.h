@@ -10,6 +10,7 @@ void test_demo(void);
 void test_hostile(void);
 void test_interrupts(void);
 void test_media(void);
+void test_objects(void);
 void test_readonly(void);
 void test_reset(void);
 void test_restart(void);

@@ -20,7 +20,7 @@ import unittest
 
 import scripted
 import vhost_user
-from harness import ORIEL, ORIEL_FS, Case, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, main, numbered_film, run, wait_for
 from limits import LAST_RESORT
 from vhost_user import u64
 
@@ -426,6 +426,14 @@ class Guests(GuestCase):
                 guest.wait_sync("streaming")
                 guest.go_on()
                 guest.finish()
+
+    def test_objects(self):
+        """One camera's buffer is where the other's pictures come, which the machine tells of each other."""
+        with open(self.path("film"), "wb") as file:
+            file.write(numbered_film())
+        guest = Guest(self, "objects", "--camera=source=pattern",
+                      f"--camera=source={self.path('film')},format=YUYV:64x48,fps=200", n=40)
+        guest.finish()
 
     def pss_of(self, path, processes):
         """In KiB: how much memory these have of a file, each its part of what several have."""
