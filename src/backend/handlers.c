@@ -219,7 +219,9 @@ static HANDLER(get_status)
 
 static HANDLER(get_shared_object)
 {
-        int fd = backend->ops.get_shared_object(backend->userdata, request->payload.shared_object.uuid);
+        const struct oriel_wire_shared_object *object = &request->payload.shared_object;
+        const bool named = request->header.size == sizeof(*object);
+        int fd = named ? backend->ops.get_shared_object(backend->userdata, object->uuid) : -ENOENT;
 
         message_set(reply, &request->payload, request->header.size);
         if (fd >= 0)

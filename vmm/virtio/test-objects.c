@@ -28,7 +28,7 @@ struct device {
         pthread_t thread;
         atomic_bool ending;
         const uint8_t *wanted; /* to be looked up on its own thread */
-        int result; /* the first error */
+        int result;            /* the first error */
 };
 
 static int get_memory(void *userdata, const uint8_t uuid[16])
