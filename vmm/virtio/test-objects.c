@@ -24,7 +24,7 @@ static const uint8_t one[16] = {1}, two[16] = {2};
 struct device {
         struct objects *objects;
         struct objects_member member;
-        int (*get)(void *userdata, const uint8_t uuid[16]);
+        int (*_Atomic get)(void *userdata, const uint8_t uuid[16]);
         pthread_t thread;
         atomic_bool ending;
         const uint8_t *wanted; /* to be looked up on its own thread */
