@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-media --decoder: what it decodes is what ffmpeg decodes, whatever the program does; and bitstreams that are none."""
+import hashlib
 import os
 import random
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import unittest
 
@@ -12,6 +14,7 @@ from harness import ORIEL, Case, main, run, wait_for
 from limits import LAST_RESORT
 
 ORIEL_MEDIA = os.environ["ORIEL_MEDIA"]
+OBJECTS_DRIVER = os.environ["OBJECTS_DRIVER"]
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "v4l2_decoder.py")
 # No virtio-media device has an entity of the media controller, whose function v4l2-compliance looks for.
 NO_ENTITY = "node->function != MEDIA_ENT_F_PROC_VIDEO_DECODER"
@@ -114,6 +117,21 @@ class Decoder(Case):
             with self.subTest(fourcc):
                 units, sums = self.make(fourcc)
                 self.assertEqual(self.decode(units, fourcc), sums)
+
+    def test_memory_of_another_device(self):
+        """A camera's buffers, by their UUIDs: another one for a picture each time that it is queued."""
+        camera = self.path("camera")
+        self.start(ORIEL_MEDIA, "--socket-path", camera, "--source=pattern").stdout.readline()
+        # Neither side has to be rounded up, so that all there is of a picture is its pixels.
+        units, sums = self.make("H264", "384x256", 40)
+        with open(self.path("units"), "wb") as file:
+            file.writelines(len(unit).to_bytes(4, "big") + unit for unit in units)
+        result = subprocess.run([OBJECTS_DRIVER, "decoder", camera, self.socket, self.path("units")], capture_output=True,
+                                timeout=LAST_RESORT, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        size = 384 * 256 * 3 // 2
+        pictures = [result.stdout[at:at + size] for at in range(0, len(result.stdout), size)]
+        self.assertEqual([hashlib.md5(picture).hexdigest() for picture in pictures], sums)
 
     def test_resolutions(self):
         """Larger and smaller ones, which come in the stream; lines that are cut off (1080 of 1088)."""
