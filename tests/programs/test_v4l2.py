@@ -105,6 +105,14 @@ class V4l2(Case):
             with self.subTest(what):
                 self.check(sys.executable, PROGRAM, what)
 
+    def test_answer_after_the_end(self):
+        """The kernel says at times that nothing more comes before it has given the answer."""
+        self.start_camera("--fps=100")
+        preload = 'LD_PRELOAD="$LD_PRELOAD:$0" exec "$@"'
+        for what in "waiting", "signals":
+            with self.subTest(what):
+                self.check("sh", "-c", preload, os.environ["EARLY_END"], sys.executable, PROGRAM, what)
+
     def test_other_devices(self):
         """Planes, userptrs and pointers of controls, by a device that has nothing else; and by one that lies."""
         for number, options in enumerate(([], ["lies"])):

@@ -129,6 +129,21 @@ static int send_call(int fd, const struct v4l2_call *call, int socket)
         return n < 0 ? -1 : 0;
 }
 
+/* A wait for a message looks whether one has come, and then whether the other end is closed. If the answer is sent and
+ * its socket closed between these two looks, the wait ends as if there were no message, and only the next call has it.
+ */
+static ssize_t receive_message(int socket, struct msghdr *msg, int flags)
+{
+        const struct msghdr asked = *msg;
+        ssize_t got = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | flags);
+
+        if (got == 0) {
+                *msg = asked;
+                got = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        }
+        return got;
+}
+
 static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)
 {
         struct iovec iov = {answer, sizeof(*answer)};
@@ -138,7 +153,7 @@ static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsi
         } control;
         struct msghdr msg = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-        ssize_t got = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | flags);
+        ssize_t got = receive_message(socket, &msg, flags);
         struct cmsghdr *rights = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 
         if (got < 0)
