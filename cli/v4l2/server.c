@@ -208,8 +208,10 @@ static void keep_waiting(struct v4l2_server *server, struct file *file, const st
         waiting->call = *call;
         waiting->pid = pid;
         STAILQ_INSERT_TAIL(&file->waiting, waiting, entry);
-        if (add_watch(server, &waiting->watch, 0) < 0)
+        if (add_watch(server, &waiting->watch, 0) < 0) {
+                answer(socket, -ENOMEM, 0, NULL, 0);
                 end_waiting(server, file, waiting);
+        }
 }
 
 /* @socket is taken. */
