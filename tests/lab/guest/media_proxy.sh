@@ -11,20 +11,79 @@ by() {
         timeout 300 oriel v4l2 --connect /tmp/socket --device /dev/video9 -- "$@"
 }
 
-# wrong FILE: what v4l2-compliance has found wrong, but for sequence numbers. Through the proxy some are now and then not
-# the next ones on a machine that is busy; what makes them so has not been found.
+# What the node gives, by the kernel's trace: one line for each buffer, with index, sequence and timestamp, and one for each
+# end of a stream.
+mount -t tracefs tracefs /sys/kernel/tracing
+(
+        cd /sys/kernel/tracing
+        echo 8192 >buffer_size_kb
+        # One for all CPUs.
+        echo mono >trace_clock
+        echo 1 >events/v4l2/v4l2_dqbuf/enable
+        # VIDIOC_STREAMOFF, VIDIOC_REQBUFS.
+        echo 'cmd == 0x40045613 || cmd == 0xc0145608' >events/syscalls/sys_enter_ioctl/filter
+        echo 1 >events/syscalls/sys_enter_ioctl/enable
+)
+given() {
+        sed -nE -e 's/.* v4l2_dqbuf: .* index = ([0-9]+), .* timestamp = ([0-9]+)[0-9]{3}, .* sequence = ([0-9]+).*/\1 \3 \2/p' \
+                -e 's/.* sys_ioctl\(.*/end/p' /sys/kernel/tracing/trace
+}
+
+# got FILE: which buffers a program says that it has got, in the same words.
+got() {
+        sed -nE -e 's/.* Buffer: ([0-9]+) Sequence: ([0-9]+) .* Timestamp: ([0-9]+)\.([0-9]+)s.*/\1 \2 \3\4/p' \
+                -e 's/.*dqbuf: *([0-9]+) seq: *([0-9]+) .* ts: ([0-9]+)\.([0-9]+) .*/\1 \2 \3\4/p' "$1"
+}
+
+# as_given FILE: it has got them as the node gave them, in order, each once, none with another number, and none is missing
+# but at the end of a stream: those the program did not wait for.
+as_given() {
+        got "$1" >/tmp/got
+        given >/tmp/given
+        awk 'BEGIN { i = n = 0 }
+             NR == FNR { got[n++] = $0; next }
+             $0 == "end" { missed = ""; next }
+             i < n && $0 == got[i] {
+                     if (missed) { print "not got:" missed; wrong = 1 }
+                     missed = ""
+                     i++
+                     next
+             }
+             { missed = missed " (" $0 ")" }
+             END {
+                     print i " of " n " as they were given"
+                     if (i < n) print "not given: " got[i]
+                     exit wrong || n == 0 || i < n
+             }' /tmp/got /tmp/given
+}
+
+# wrong FILE: what v4l2-compliance has found wrong, but for sequence numbers that the node itself gives so, which as_given
+# has looked at. vivid counts by the clock: it leaves numbers out where it has no buffer, or no time, and gives one twice
+# where drawing took it into the next jiffy, as it waits too short a time then. v4l2-compliance passes over both if the
+# driver's name is vivid, for that reason, which it is at the node only. The second one is a failure of three lines.
 wrong() {
-        tr '\r' '\n' <"$1" | grep -E 'fail: |warn: ' | grep -vE 'sequence|buf.check|captureBufs' | sed 's/^.*\(fail: \|warn: \)/\1/'
+        grep -E 'fail: |warn: ' "$1" | sed 's/^.*\(fail: \|warn: \)/\1/' | awk '
+                /^warn: .*: got sequence number/ { next }
+                /^fail: .*: \(int\)g_sequence\(\) < seq\.last_seq \+ 1$/ { follows = 2; next }
+                follows == 2 && /: buf\.check\(q, last_seq\)$/ { follows = 1; next }
+                follows == 1 && /: captureBufs\(/ { follows = 0; next }
+                { follows = 0; print }'
+}
+
+stream() {
+        by v4l2-ctl -d /dev/video9 "$@" --stream-count=20 --verbose >/tmp/proxied 2>&1 || { cat /tmp/proxied; return 1; }
 }
 
 compare() {
         timeout 300 v4l2-compliance -d /dev/video$node -s10 >/tmp/itself 2>&1
-        by v4l2-compliance -d /dev/video9 -s10 >/tmp/proxied 2>&1
+        echo >/sys/kernel/tracing/trace
+        by v4l2-compliance -v -d /dev/video9 -s10 >/tmp/proxied 2>&1
         grep -h '^Total' /tmp/itself /tmp/proxied | sed 's/^/# /'
         # An empty list of patterns would be every pattern.
         { echo none; wrong /tmp/itself; } >/tmp/known
         wrong /tmp/proxied | grep -vxFf /tmp/known >/tmp/more
         check "video$node: v4l2-compliance comes to its end" grep -q '^Total' /tmp/proxied
+        check "video$node: and gets buffers as the node gives them" as_given /tmp/proxied
         check "video$node: and finds nothing wrong that is right at the node itself" sh -c 'cat /tmp/more; [ ! -s /tmp/more ]'
 }
 
@@ -34,9 +93,11 @@ for node in 0 1 2 3; do
         while [ ! -S /tmp/socket ]; do sleep 0.1; done
         kind=
         [ $((node % 2)) = 0 ] || kind=-out
-        check "video$node: buffers of the device" by v4l2-ctl -d /dev/video9 --stream$kind-mmap --stream-count=20
+        echo >/sys/kernel/tracing/trace
+        check "video$node: buffers of the device" stream --stream$kind-mmap
+        check "video$node: as the node gives them" as_given /tmp/proxied
         check "video$node: none of which is copied" sh -c '! grep copied /tmp/proxy.log'
-        check "video$node: memory of the program" by v4l2-ctl -d /dev/video9 --stream$kind-user --stream-count=20
+        check "video$node: memory of the program" stream --stream$kind-user
         [ "$compliance" != on ] || compare
         kill $proxy
         wait $proxy
