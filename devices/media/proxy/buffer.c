@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* More than any driver has. */
 enum { BUFFERS_MAX = 1024 };
@@ -64,17 +65,43 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
         return 0;
 }
 
-/* Put the guest's numbers in the place of this process's. */
-static void buffer_hide(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
+/* Put the guest's numbers in the place of this process's. Of the device's memory there is an offset, which is the lower
+ * half of the field. */
+static void buffer_hide(const struct proxy_session *own, const struct v4l2_buffer *buffer,
+                        const struct plane_fields *fields, unsigned n)
 {
+        for (unsigned i = 0; i < n; i++) {
+                const struct shadow *shadow = shadow_find(own, buffer, i);
+
+                if (buffer->memory == V4L2_MEMORY_MMAP)
+                        *fields[i].number &= UINT32_MAX;
+                else
+                        *fields[i].number = shadow ? shadow->number : 0;
+        }
+}
+
+/* The device may say that there are fewer planes than it was given: all of these are hidden. */
+int buffer_ioctl(const struct proxy_session *own, uint32_t code, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
+{
+        const struct v4l2_buffer asked = *buffer;
+        const bool multi = V4L2_TYPE_IS_MULTIPLANAR(asked.type);
         struct plane_fields fields[MEDIA_MAX_PLANES];
         const unsigned n = plane_fields(buffer, planes, fields);
 
-        for (unsigned i = 0; i < n && buffer->memory != V4L2_MEMORY_MMAP; i++) {
-                const struct shadow *shadow = shadow_find(own, buffer, i);
+        if (multi)
+                buffer->m.planes = planes;
 
-                *fields[i].number = shadow ? shadow->number : 0;
+        int r = node_ioctl(own, code, buffer);
+
+        buffer->type = asked.type;
+        if (asked.memory != V4L2_MEMORY_MMAP && code != VIDIOC_QUERYBUF)
+                buffer->memory = asked.memory;
+        if (multi) {
+                buffer->m.planes = asked.m.planes;
+                buffer->length = MIN(buffer->length, asked.length);
         }
+        buffer_hide(own, buffer, fields, n);
+        return r;
 }
 
 static bool buffer_can_pass(const struct v4l2_buffer *buffer)
@@ -86,8 +113,6 @@ static bool buffer_can_pass(const struct v4l2_buffer *buffer)
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_buffer *buffer = call->payload;
-        struct v4l2_plane *const pointer = buffer->m.planes;
-        const bool multi = V4L2_TYPE_IS_MULTIPLANAR(buffer->type);
         int r = 0;
 
         /* Of others the fields are descriptors, which would be this process's. QUERYBUF only asks. */
@@ -100,13 +125,7 @@ int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
         }
         if (r < 0)
                 return r;
-        if (multi)
-                buffer->m.planes = call->trailer;
-        r = node_ioctl(own, call->row->code, buffer);
-        buffer_hide(own, buffer, call->trailer);
-        if (multi)
-                buffer->m.planes = pointer;
-        return r;
+        return buffer_ioctl(own, call->row->code, buffer, call->trailer);
 }
 
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
@@ -123,10 +142,7 @@ void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, st
                         shadow_pull(own, shadow, *fields[i].used);
                 guest_memory_clear(&shadow->guest);
         }
-        buffer_hide(own, buffer, planes);
         buffer->flags &= ~(uint32_t)V4L2_BUF_FLAG_DONE;
-        if (V4L2_TYPE_IS_MULTIPLANAR(buffer->type))
-                buffer->m.userptr = 0;
 }
 
 /* ---- buffers that are mapped ---- */
@@ -144,12 +160,10 @@ static int buffer_has(const struct proxy_session *own, struct plane_place *place
         struct v4l2_buffer *buffer = &place->buffer;
         struct plane_fields fields[MEDIA_MAX_PLANES];
 
-        if (V4L2_TYPE_IS_MULTIPLANAR(buffer->type)) {
-                buffer->m.planes = planes;
+        if (V4L2_TYPE_IS_MULTIPLANAR(buffer->type))
                 buffer->length = MEDIA_MAX_PLANES;
-        }
 
-        int r = node_ioctl(own, VIDIOC_QUERYBUF, buffer);
+        int r = buffer_ioctl(own, VIDIOC_QUERYBUF, buffer, planes);
 
         if (r < 0)
                 return r;

@@ -70,7 +70,8 @@ static int call_create(struct proxy_session *own, struct media_call *call)
         if (r == 0)
                 r = node_ioctl(own, call->row->code, create);
         create->capabilities = capabilities_of(own, create->capabilities);
-        if (r == 0 && create->format.type < STREAM_TYPES)
+        /* With a count of 0 it is only a question. */
+        if (r == 0 && create->count > 0 && create->format.type < STREAM_TYPES)
                 own->streams[create->format.type].memory = create->memory;
         return r;
 }
@@ -120,16 +121,14 @@ static int controls_size(const struct media_call *call, size_t *out)
         return 0;
 }
 
-/* @ours is what the control pointed to. If that is a value now, a half of it may be: then the other half is still ours,
- * and not the guest's to know. */
+/* @ours is what the control pointed to. A value may have taken the place of all of it, or of a half: what is left of it
+ * is not the guest's to know. */
 static void control_hide(struct v4l2_ext_control *control, uint64_t ours, uint64_t theirs)
 {
-        const uint64_t now = (uint64_t)control->value64;
+        const uint64_t low = UINT32_MAX, changed = (uint64_t)control->value64 ^ ours;
+        const uint64_t left = (changed & low ? 0 : low) | (changed & ~low ? 0 : ~low);
 
-        if (now == ours)
-                control->value64 = (int64_t)theirs;
-        else if (now >> 32 == ours >> 32)
-                control->value64 = (int64_t)((theirs >> 32 << 32) | (uint32_t)now);
+        control->value64 = (int64_t)(((uint64_t)control->value64 & ~left) | (theirs & left));
 }
 
 /* The controls of the call with pointers into @data, for the device. */

@@ -69,12 +69,10 @@ static int take_buffer(struct proxy_session *own, uint32_t type)
 
         memset(content, 0, sizeof(*content));
         content->buffer = (struct v4l2_buffer){.type = type, .memory = stream->memory};
-        if (V4L2_TYPE_IS_MULTIPLANAR(type)) {
-                content->buffer.m.planes = content->planes;
+        if (V4L2_TYPE_IS_MULTIPLANAR(type))
                 content->buffer.length = MEDIA_MAX_PLANES;
-        }
 
-        int r = node_ioctl(own, VIDIOC_DQBUF, &content->buffer);
+        int r = buffer_ioctl(own, VIDIOC_DQBUF, &content->buffer, content->planes);
 
         if (r == 0) {
                 proxy_buffer_done(own, &content->buffer, content->planes);

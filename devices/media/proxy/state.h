@@ -74,9 +74,12 @@ struct plane_fields {
 /* Returns how many there are. */
 unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, struct plane_fields out[MEDIA_MAX_PLANES]);
 
+/* An ioctl of the device with a buffer, of whose planes there are as many as it says. Nothing of this process is left
+ * in the fields, and what a driver does not change is as it was, whatever this one does. */
+int buffer_ioctl(const struct proxy_session *own, uint32_t code, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
 /* QBUF, PREPARE_BUF, QUERYBUF. */
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call);
-/* After DQBUF: the guest gets the contents. Nothing of this process is left in the fields. */
+/* After DQBUF: the guest gets the contents. */
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
 /* EXPBUF. */
 int proxy_export(struct proxy_session *own, struct media_call *call);
