@@ -5,9 +5,8 @@
 /* A guest of a gpu for fuzzing: memory of its own, and a front-end that maps nothing. */
 
 #include "devices/gpu/core/gpu.h"
-#include "fuzz/input.h"
+#include "fuzz/fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 
 /* It is the ops' userdata. */
@@ -63,19 +62,6 @@ static inline int gpu_guest_object_add(void *userdata, const uint8_t uuid[16], u
         (void)uuid;
         (void)ticket;
         return -EOPNOTSUPP;
-}
-
-/* Of this process. */
-static inline unsigned count_fds(void)
-{
-        DIR *dir = opendir("/proc/self/fd");
-        unsigned n = 0;
-
-        need(dir);
-        while (readdir(dir))
-                n++;
-        closedir(dir);
-        return n;
 }
 
 #endif
