@@ -67,7 +67,7 @@ static int check_files(void)
         if (strcmp(line->source, "pattern") == 0)
                 return pattern_new(&source) < 0 ? fail("--source: %s", strerror(ENOMEM)) : STATUS_SUCCESS;
 
-        const bool is_stdin = strcmp(line->source, "-") == 0;
+        const bool is_stdin = strcmp(line->source, "-") == 0 || strncmp(line->source, "fd:", 3) == 0;
         const int fd =
                 is_stdin ? fd_dup(STDIN_FILENO) : open(line->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 

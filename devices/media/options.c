@@ -6,7 +6,12 @@
 #include "daemon/options.h"
 #include "devices/media/camera/source.h"
 #include "media/wire.h"
+#include "program/report.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,7 +22,8 @@ struct media_command_line media_command_line = {
 
 const struct option_row media_rows[] = {
         {"source", OPTION_STRING, &media_command_line.source, "WHAT",
-         "a camera without hardware: pattern, or a file or FIFO (-: standard input) of Y4M or of what --format says"},
+         "a camera without hardware: pattern, or a file or FIFO (-: standard input; fd:N: an inherited descriptor) of "
+         "Y4M or of what --format says"},
         {"device", OPTION_STRING, &media_command_line.device, "PATH",
          "pass on a V4L2 device of this host, such as /dev/video0"},
         {"decoder", OPTION_FLAG, &media_command_line.decoder, NULL,
@@ -36,6 +42,17 @@ const struct option_row media_rows[] = {
          "how many buffers may be in it at once (default: 480; 0: no limit)"},
 };
 const size_t media_n_rows = ARRAY_SIZE(media_rows);
+
+/* It becomes standard input, which has no other use: all further descriptors are closed later. */
+static int use_inherited(const char *number)
+{
+        char *end;
+        const unsigned long fd = strtoul(number, &end, 10);
+
+        if (!isdigit((unsigned char)number[0]) || *end || fd > INT_MAX)
+                return daemon_usage("--source=fd:N: the number of a descriptor");
+        return dup2((int)fd, STDIN_FILENO) < 0 ? fail("--source=fd:%lu: %s", fd, strerror(errno)) : -1;
+}
 
 int media_check_options(void)
 {
@@ -58,5 +75,5 @@ int media_check_options(void)
                 return daemon_usage("--window: a size in whole pages, such as 1G");
         if (line->card && strlen(line->card) > sizeof((struct media_config){0}.card))
                 return daemon_usage("--card: 32 bytes at most");
-        return -1;
+        return line->source && strncmp(line->source, "fd:", 3) == 0 ? use_inherited(line->source + 3) : -1;
 }

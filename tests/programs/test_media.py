@@ -94,6 +94,23 @@ class Media(Case):
             self.start_media("--source=-", stdin=film)
         self.check_drive("frames", 5, r"^5 frames")
 
+    def test_inherited(self):
+        """A file by its number, and a pipe that other pictures are written to later."""
+        with open(self.write_file("film.y4m", HEADER + FRAME), "rb") as film:
+            self.start_media(f"--source=fd:{film.fileno()}", pass_fds=[film.fileno()])
+        self.check_drive("frames", 5, r"^5 frames")
+
+    def test_inherited_pipe(self):
+        reads, writes = os.pipe()
+        self.start_media(f"--source=fd:{reads}", "--format=YU12:640x480", "--fps=100", pass_fds=[reads])
+        os.close(reads)
+        with open(writes, "wb") as pipe:
+            for _ in range(2):
+                driver = self.start(MEDIA_DRIVER, self.socket, "frames", "4")
+                pipe.write(4 * FRAME[6:])
+                pipe.flush()
+                self.assertEqual(driver.wait(LAST_RESORT), 0)
+
     def test_fifo(self):
         """Whoever writes to the FIFO is what the camera shows; it outlives each."""
         path = os.path.join(self.folder, "fifo")
@@ -120,7 +137,8 @@ class Media(Case):
         socket = "--socket-path=x"
         for wrong in ([], [socket], [socket, "--source=pattern", "--format=YU12:2x2"], [socket, "--source=a", "--fps=2000"],
                       [socket, "--source=a", "--window=1"], [socket, "--source=a", "--card=" + 33 * "x"],
-                      [socket, "--source=pattern", "more"]):
+                      [socket, "--source=pattern", "more"], [socket, "--source=fd:"], [socket, "--source=fd:3x"],
+                      [socket, "--source=fd:-1"]):
             result = run(ORIEL_MEDIA, *wrong)
             self.assertEqual(result.returncode, 2, wrong)
             self.assertIn("see oriel-media --help", result.stderr)
@@ -129,7 +147,7 @@ class Media(Case):
         text = self.write_file("text", b"neither")
         for source, options, why in (("/nowhere", [], "No such file"), (text, [], "it is no Y4M"),
                                      ("/dev/null", [], "neither a regular file nor"), (self.folder, [], "neither a regular"),
-                                     ("-", [], "neither a regular"),
+                                     ("-", [], "neither a regular"), ("fd:99", [], "fd:99: Bad file descriptor"),
                                      (text, ["--format=H264:320x240"], "--format: a format")):
             result = run(ORIEL_MEDIA, "--socket-path", self.socket, "--source", source, *options, stdin=subprocess.DEVNULL)
             self.assertEqual(result.returncode, 1, source)

@@ -108,12 +108,12 @@ def machine_of(process):
 class Guest:
     """oriel run with the guest and one of its tests; ends with the test case."""
 
-    def __init__(self, case, test, *options, **words):
+    def __init__(self, case, test, *options, pass_fds=(), **words):
         words = " ".join(f"{name}={value}" for name, value in ({"test": test} | words).items())
         self.case = case
         self.process = subprocess.Popen(
             [ORIEL, "run", "--kernel", GUEST, "--memory", "64M", "--sandbox", SANDBOX, "--cmdline", words, *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
         case.addCleanup(self.stop)
         self.out, self.err = Lines(self.process.stdout), Lines(self.process.stderr)
 
@@ -419,10 +419,13 @@ class Guests(GuestCase):
         size, loop = 64 * 48 * 2, 7
         with open(self.path("pictures"), "wb") as file:
             file.write(b"".join(bytes([number]) * size for number in range(loop)))
-        for options, words in (f"source={self.path('pictures')},format=YUYV:64x48,fps=200", {"loop": loop, "n": 40}), \
+        pictures = os.open(self.path("pictures"), os.O_RDONLY)
+        self.addCleanup(os.close, pictures)
+        for options, words in (f"source=fd:{pictures},format=YUYV:64x48,fps=200", {"loop": loop, "n": 10}), \
+                              (f"source={self.path('pictures')},format=YUYV:64x48,fps=200", {"loop": loop, "n": 40}), \
                               (f"source={self.path('pictures')},format=YUYV:64x48,fps=200,option=max-mappings=4,window=1M", {"loop": loop}):
             with self.subTest(options):
-                guest = Guest(self, "media", "--camera", options, **words)
+                guest = Guest(self, "media", "--camera", options, pass_fds=[pictures], **words)
                 guest.wait_sync("streaming")
                 guest.go_on()
                 guest.finish()
