@@ -81,9 +81,9 @@ class Decoder:
             self.capture.off()
             self.capture.request(0)
         form = self.node.ioctl(G_FMT, struct.pack("<I204x", CAPTURE))
-        _, self.rows, fourcc = struct.unpack_from("<3I", form, 8)
+        width, self.rows, fourcc = struct.unpack_from("<3I", form, 8)
         self.stride, = struct.unpack_from("<I", form, 32)
-        assert fourcc.to_bytes(4, "little") == b"YU12"
+        assert fourcc.to_bytes(4, "little") == b"YU12" and width == self.stride
         selection = self.node.ioctl(G_SELECTION, struct.pack("<2I56x", 1, 0x100))
         self.left, self.top, self.width, self.height = struct.unpack_from("<4I", selection, 12)
         self.capture.start(6)

@@ -97,7 +97,7 @@ static void format_tell(const struct stream *stream, struct v4l2_format *out)
 
         *out = (struct v4l2_format){.type = out->type};
         out->fmt.pix_mp = (struct v4l2_pix_format_mplane){
-                .width = capture ? (stream->picture.width + 15) & ~15U : stream->picture.width,
+                .width = capture ? layout.stride : stream->picture.width,
                 .height = capture ? layout.rows : stream->picture.height,
                 .pixelformat = capture ? V4L2_PIX_FMT_YUV420 : stream->coded->fourcc,
                 .field = V4L2_FIELD_NONE,
