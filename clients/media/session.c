@@ -222,8 +222,12 @@ int media_session_event(struct media_session *session, const union media_event *
         }
 }
 
+/* As Linux has it: a program may write as long as not all buffers of an output are queued; where they are read from
+ * memory to memory, it waits for one that is done. */
 unsigned media_session_ready(const struct media_session *session)
 {
+        const uint32_t m2m_caps = V4L2_CAP_VIDEO_M2M | V4L2_CAP_VIDEO_M2M_MPLANE;
+        const bool m2m = media_client_config(session->client)->device_caps & m2m_caps;
         unsigned ready = session->n_events > 0 ? MEDIA_READY_PRI : 0;
         bool streaming = false;
 
@@ -233,7 +237,7 @@ unsigned media_session_ready(const struct media_session *session)
                 if (!stream->streaming)
                         continue;
                 streaming = true;
-                if (V4L2_TYPE_IS_OUTPUT(i) && (stream->n_done > 0 || stream->n_queued < stream->n_buffers))
+                if (V4L2_TYPE_IS_OUTPUT(i) && (stream->n_done > 0 || (!m2m && stream->n_queued < stream->n_buffers)))
                         ready |= MEDIA_READY_OUT;
                 if (!V4L2_TYPE_IS_OUTPUT(i) && (stream->n_done > 0 || stream->last))
                         ready |= MEDIA_READY_IN;
