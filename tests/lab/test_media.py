@@ -11,6 +11,18 @@ from lab import BUILD, HERE, ORIEL, ROOT, Case, main
 LIBRARY = "liboriel-v4l2.so"
 WIDTH, HEIGHT, FRAMES = 320, 240, 50
 SIZE = WIDTH * HEIGHT * 3 // 2
+# By ffmpeg's names of codecs: how a stream is made, and how GStreamer's decoder gets it, whole units that begin with their
+# lengths by others. ffmpeg has no AV1 decoder of V4L2.
+STREAMS = {
+    "h264": (["-c:v", "libx264", "-bf", "2", "-g", "20"],
+             "rtph264pay ! rtph264depay ! video/x-h264,stream-format=byte-stream,alignment=au ! v4l2h264dec"),
+    "hevc": (["-c:v", "libx265", "-x265-params", "log-level=none"],
+             "rtph265pay ! rtph265depay ! video/x-h265,stream-format=byte-stream,alignment=au ! v4l2h265dec"),
+    "vp8": (["-c:v", "libvpx", "-b:v", "500k", "-deadline", "realtime"], "v4l2vp8dec"),
+    "vp9": (["-c:v", "libvpx-vp9", "-b:v", "500k", "-deadline", "realtime"], "v4l2vp9dec"),
+}
+# What libudev reads of a device, for GStreamer, which looks for decoders by it.
+UEVENT = "MAJOR=81\nMINOR=0\nDEVNAME=video0\nID_V4L_VERSION=2\nID_V4L_CAPABILITIES=:video_m2m:\n"
 
 
 class Media(Case):
@@ -22,14 +34,16 @@ class Media(Case):
             os.symlink("/", ROOT + ROOT)
         shutil.copy(os.path.join(BUILD, LIBRARY), self.folder)
 
-    def start_camera(self, source):
-        camera = self.start("oriel-media", os.path.join(BUILD, "oriel-media"), "--socket-path", "media.socket",
-                            "--source", source)
-        self.wait_for_socket("media.socket", camera)
+    def start_media(self, *options):
+        media = self.start("oriel-media", os.path.join(BUILD, "oriel-media"), "--socket-path", "media.socket", *options)
+        self.wait_for_socket("media.socket", media)
         self.trace("media.socket")
 
+    def start_camera(self, source):
+        self.start_media("--source", source)
+
     def see(self, *command):
-        """What a program of the chroot prints that sees the camera as /dev/video0."""
+        """What a program of the chroot prints that sees the device as /dev/video0."""
         result = subprocess.run(
             [ORIEL, "v4l2", "--connect", self.socket, "--device", "/dev/video0", "--", os.path.join(HERE, "enter"), ROOT, "env",
              "LD_PRELOAD=" + self.path(LIBRARY), *command], capture_output=True, text=True, timeout=120,
@@ -83,6 +97,55 @@ class Media(Case):
         self.assertEqual(wrong, [], said)
         self.assertRegex(said, r"\nTotal for virtio-media device /dev/video0: \d+, Succeeded: \d+, Failed: 0, ")
         self.assertRegex(said, r"MMAP \(epoll.*: OK")
+
+    def make_name(self):
+        """ffmpeg looks for decoders by the names in /dev, of which the preloaded library shows none."""
+        name = ROOT + "/dev/video0"
+        if not os.path.lexists(name):
+            self.addCleanup(os.unlink, name)
+            with open(name, "wb"):
+                pass
+
+    def make_sys(self):
+        """The device in a /sys, and what has a command see it there."""
+        device = self.path("sys/devices/virtual/video4linux/video0")
+        for folder in device, self.path("sys/class/video4linux"), self.path("sys/dev/char"):
+            os.makedirs(folder)
+        for name in self.path("sys/class/video4linux/video0"), self.path("sys/dev/char/81:0"):
+            os.symlink("../../devices/virtual/video4linux/video0", name)
+        os.symlink("../../../../class/video4linux", device + "/subsystem")
+        with open(device + "/uevent", "w", encoding="ascii") as file:
+            file.write(UEVENT)
+        return ["sh", "-ec", 'mount --bind "$0" /sys; exec "$@"', self.inside("sys"), "env", "SYSTEMD_DEVICE_VERIFY_SYSFS=0",
+                "GST_REGISTRY=" + self.inside("registry")]
+
+    def make_stream(self, encoder):
+        """A stream of pictures some of whose lines and columns are to be cut off, and their sums."""
+        stream = self.inside("stream.mkv")
+        self.run_in_lab("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=322x242:rate=25", "-frames:v",
+                        str(FRAMES), *encoder, "-pix_fmt", "yuv420p", stream)
+        sums = self.sums(stream, self.run_in_lab)
+        self.assertEqual((len(sums), len(set(sums))), (FRAMES, FRAMES))
+        return stream, sums
+
+    def sums(self, stream, see, *decoder):
+        """The MD5 of each picture, as ffmpeg decodes it."""
+        said = see("ffmpeg", "-v", "error", *decoder, "-i", stream, "-fps_mode", "passthrough", "-f", "framemd5", "-")
+        return [line.split(",")[5].strip() for line in said.splitlines() if not line.startswith("#")]
+
+    def test_decoder(self):
+        """ffmpeg's own decoders give the same pictures as those that ffmpeg and GStreamer find as a V4L2 device."""
+        self.make_name()
+        with_sys = self.make_sys()
+        self.start_media("--decoder")
+        for name, (encoder, decoder) in STREAMS.items():
+            stream, sums = self.make_stream(encoder)
+            with self.subTest(name, by="ffmpeg"):
+                self.assertEqual(self.sums(stream, self.see, "-c:v", name + "_v4l2m2m"), sums)
+            with self.subTest(name, by="GStreamer"):
+                pipeline = f"filesrc location={stream} ! matroskademux ! {decoder} ! videoconvert ! y4menc ! filesink location={self.inside('out')}"
+                self.see(*with_sys, "gst-launch-1.0", "-q", *pipeline.split())
+                self.assertEqual(self.sums(self.inside("out"), self.run_in_lab), sums)
 
 
 if __name__ == "__main__":
