@@ -14,6 +14,8 @@ static const struct option_row rows[] = {
         {"one-cpu", OPTION_FLAG, &bench_options.one_cpu, NULL,
          "keep both sides on one CPU (default: one each, where there are two)"},
         {"json", OPTION_FLAG, &bench_options.json, NULL, "print one JSON object"},
+        {"device", OPTION_STRING, &bench_options.device, "PATH",
+         "media: a V4L2 device of this host, such as /dev/video0, itself and through oriel-media"},
         {"peer", OPTION_STRING, &bench_options.peer, "COMMAND",
          "fs: another virtio-fs back-end to compare oriel-fs with; its socket and directory are added"},
         {"dir", OPTION_LIST, &bench_options.dirs, "DIR",

@@ -17,6 +17,8 @@ struct bench_options {
 
         unsigned live; /* map: measure with so many live mappings; UINT32_MAX: with more and more */
 
+        const char *device; /* media: a V4L2 device of this host; NULL: the pattern */
+
         /* fs */
         const char *peer, *svg;
         struct option_list dirs, only, own_options, peer_options;

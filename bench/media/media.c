@@ -2,7 +2,10 @@
 
 /* oriel bench media: pictures of an oriel-media of its own (--source=pattern), as fast as they come, read in the window
  * (two bytes of each), and next to that with a memcpy of each, as who has no window would need one. Both take turns in
- * one stream. What the device itself takes to draw a picture is told apart. */
+ * one stream. What the device itself takes to draw a picture is told apart.
+ *
+ * With --device it is a V4L2 device's pictures, by its node and by an oriel-media that passes it on, whose streams take
+ * turns, since a device has one at a time. */
 
 #include "bench/common/bench.h"
 
@@ -14,10 +17,13 @@
 #include "program/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +38,7 @@ enum way { WINDOW, COPY, WAYS };
 static const char *const way_names[WAYS] = {"window", "copy"};
 
 struct media_bench {
+        int node; /* the device's file, in the place of the session; -1: there is none */
         pid_t pid;
         struct oriel_driver *driver;
         struct media_client *client;
@@ -71,6 +78,8 @@ static int do_ioctl(struct media_bench *bench, unsigned long code, void *argumen
         const struct media_program program = {read_own, write_own, NULL};
         int r;
 
+        if (bench->node >= 0)
+                return ioctl(bench->node, code, argument) < 0 ? -errno : 0;
         while ((r = media_session_ioctl(bench->session, &program, (uint32_t)code, (uintptr_t)argument)) == -EAGAIN) {
                 r = oriel_driver_wait(bench->driver, MEDIA_EVENT_QUEUE, 10000);
                 if (r == 0)
@@ -90,10 +99,17 @@ static void take_event(void *userdata, const union media_event *event)
 
 /* ---- a stream ---- */
 
+/* NULL: that which the device has. */
 static int set_format(struct media_bench *bench, const struct size *size)
 {
         struct v4l2_format format = {.type = TYPE};
 
+        if (!size) {
+                const int r = do_ioctl(bench, VIDIOC_G_FMT, &format);
+
+                bench->size = format.fmt.pix.sizeimage;
+                return r;
+        }
         format.fmt.pix.width = size->width;
         format.fmt.pix.height = size->height;
         format.fmt.pix.pixelformat = V4L2_PIX_FMT_YUV420;
@@ -110,16 +126,17 @@ static int set_format(struct media_bench *bench, const struct size *size)
 static int map_buffer(struct media_bench *bench, uint32_t index)
 {
         struct v4l2_buffer buffer = {.index = index, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
-        uint64_t fd_offset = 0;
-        int r = do_ioctl(bench, VIDIOC_QUERYBUF, &buffer), fd = -1;
+        int r = do_ioctl(bench, VIDIOC_QUERYBUF, &buffer), fd = bench->node;
+        uint64_t fd_offset = buffer.m.offset;
 
-        if (r == 0)
+        if (r == 0 && bench->node < 0)
                 r = media_session_mmap(bench->session, buffer.m.offset, buffer.length, false, &fd, &fd_offset,
                                        &bench->places[index]);
         if (r < 0)
                 return r;
         bench->buffers[index] = mmap(NULL, buffer.length, PROT_READ, MAP_SHARED, fd, (off_t)fd_offset);
-        fd_close(fd);
+        if (bench->node < 0)
+                fd_close(fd);
         return bench->buffers[index] == MAP_FAILED ? -errno : do_ioctl(bench, VIDIOC_QBUF, &buffer);
 }
 
@@ -146,7 +163,8 @@ static int end(struct media_bench *bench)
 
         for (unsigned i = 0; i < BUFFERS; i++) {
                 munmap(bench->buffers[i], bench->size);
-                media_client_munmap(bench->client, bench->places[i]);
+                if (bench->node < 0)
+                        media_client_munmap(bench->client, bench->places[i]);
         }
         free(steal(bench->copy));
         return r == 0 ? do_ioctl(bench, VIDIOC_REQBUFS, &none) : r;
@@ -206,23 +224,15 @@ static int measure(struct media_bench *bench, const struct size *size, struct me
         return end(bench);
 }
 
-/* ---- the whole ---- */
+/* ---- the pattern ---- */
 
-static int run(struct media_bench *bench, int socket, struct media_result *results)
+static int measure_pattern(struct media_bench *bench, void *out)
 {
-        const struct oriel_driver_options options = {
-                .struct_size = sizeof(options), .queues = MEDIA_QUEUES, .keep_fds = BUFFERS};
-        int r = oriel_driver_new(&options, socket, &bench->driver);
+        struct media_result *results = out;
+        int r = 0;
 
-        if (r == 0)
-                r = media_client_new(bench->driver, take_event, bench, &bench->client);
-        if (r == 0)
-                r = media_session_new(bench->client, &bench->session);
         for (unsigned i = 0; r == 0 && i < ARRAY_SIZE(sizes); i++)
                 r = measure(bench, &sizes[i], &results[i]);
-        media_session_free(bench->session);
-        media_client_free(bench->client);
-        oriel_driver_free(bench->driver);
         return r;
 }
 
@@ -255,21 +265,164 @@ static void print_json(const struct media_result *results)
         json_object_put(rows);
 }
 
-int bench_media(void)
+/* ---- a device of the host ---- */
+
+enum side { NODE, PROXY, SIDES };
+static const char *const side_names[SIDES] = {"node", "proxy"};
+enum { TURNS = 2 }; /* of each */
+
+struct side_result {
+        int64_t own_ns, device_ns, whole_ns;
+        unsigned n;
+        double latency_us[SAMPLES];
+        double cpu_us, fps, latency; /* of all that */
+};
+
+struct device_result {
+        int fd;
+        struct side_result sides[SIDES];
+};
+
+/* A stream, but for its first picture, which takes as long as the device takes to begin. */
+static int measure_turn(struct media_bench *bench, struct side_result *side, unsigned n)
 {
-        static const char *const arguments[] = {"--source=pattern", "--fps=1000", "--sandbox=none", NULL};
-        static struct media_bench bench;
-        struct media_result results[ARRAY_SIZE(sizes)] = {{{0}}};
+        double first;
+        int r = begin(bench, NULL);
+
+        if (r == 0)
+                r = take_picture(bench, WINDOW, &first);
+
+        const int64_t own = cpu_ns(getpid()), device = cpu_ns(bench->pid), begun = now_ns();
+
+        for (unsigned i = 0; r == 0 && i < n; i++)
+                r = take_picture(bench, WINDOW, &side->latency_us[side->n++]);
+        if (r < 0)
+                return r;
+        side->own_ns += cpu_ns(getpid()) - own;
+        side->device_ns += bench->node < 0 ? cpu_ns(bench->pid) - device : 0;
+        side->whole_ns += now_ns() - begun;
+        return end(bench);
+}
+
+static int measure_device(struct media_bench *bench, void *out)
+{
+        struct device_result *result = out;
+        const unsigned n = (bench_options.quick ? 2 * BLOCK : SAMPLES) / TURNS;
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < TURNS * SIDES; i++) {
+                const enum side side = i % SIDES;
+
+                bench->node = side == NODE ? result->fd : -1;
+                r = measure_turn(bench, &result->sides[side], n);
+        }
+        bench->node = -1;
+        for (enum side i = NODE; r == 0 && i < SIDES; i++) {
+                struct side_result *side = &result->sides[i];
+
+                side->cpu_us = (double)(side->own_ns + side->device_ns) / 1e3 / side->n;
+                side->fps = side->n * 1e9 / (double)side->whole_ns;
+                side->latency = median(side->latency_us, side->n);
+        }
+        return r;
+}
+
+/* Of times since time stamps there is no ratio: whose clock they are of, and of which moment, is the driver's to say.
+ */
+static void print_device_text(const struct side_result sides[SIDES])
+{
+        const struct side_result *node = &sides[NODE], *proxy = &sides[PROXY];
+
+        printf("         fps     CPU us  of that oriel-media's us  latency us\n");
+        for (enum side i = NODE; i < SIDES; i++)
+                printf("%-5s %6.1f %10.1f %25.1f %11.1f\n", side_names[i], sides[i].fps, sides[i].cpu_us,
+                       (double)sides[i].device_ns / 1e3 / sides[i].n, sides[i].latency);
+        printf("ratio %6.2f %10.2f %25s %+11.1f\n", proxy->fps / node->fps, proxy->cpu_us / node->cpu_us, "",
+               proxy->latency - node->latency);
+}
+
+static void print_device_json(const struct side_result sides[SIDES])
+{
+        struct json_object *both = json_object_new_object();
+
+        for (enum side i = NODE; i < SIDES; i++) {
+                struct json_object *row = json_object_new_object();
+
+                add_figure(row, "fps", sides[i].fps);
+                add_figure(row, "cpu", sides[i].cpu_us);
+                add_figure(row, "device", (double)sides[i].device_ns / 1e3 / sides[i].n);
+                add_figure(row, "latency", sides[i].latency);
+                json_object_object_add(both, side_names[i], row);
+        }
+        printf("%s\n", json_object_to_json_string_ext(both, JSON_C_TO_STRING_PLAIN));
+        json_object_put(both);
+}
+
+/* ---- the whole ---- */
+
+static int run(struct media_bench *bench, int socket, int (*measure_all)(struct media_bench *bench, void *out),
+               void *out)
+{
+        const struct oriel_driver_options options = {
+                .struct_size = sizeof(options), .queues = MEDIA_QUEUES, .keep_fds = BUFFERS};
+        int r = oriel_driver_new(&options, socket, &bench->driver);
+
+        if (r == 0)
+                r = media_client_new(bench->driver, take_event, bench, &bench->client);
+        if (r == 0)
+                r = media_session_new(bench->client, &bench->session);
+        if (r == 0)
+                r = measure_all(bench, out);
+        media_session_free(bench->session);
+        media_client_free(bench->client);
+        oriel_driver_free(bench->driver);
+        return r;
+}
+
+/* By an oriel-media with @arguments. The exit status. */
+static int run_with(const char *const *arguments, int (*measure_all)(struct media_bench *bench, void *out), void *out)
+{
+        static struct media_bench bench = {.node = -1};
         int socket = -1;
 
         bench.pid = spawn_with_socket("oriel-media", arguments, &socket);
 
-        int r = bench.pid < 0 ? bench.pid : run(&bench, socket, results);
+        const int r = bench.pid < 0 ? bench.pid : run(&bench, socket, measure_all, out);
 
         if (bench.pid >= 0)
                 spawn_wait(bench.pid);
-        if (r < 0)
-                return fail("oriel-media: %s", strerror(-r));
+        return r < 0 ? fail("oriel-media: %s", strerror(-r)) : STATUS_SUCCESS;
+}
+
+static int bench_device(const char *path)
+{
+        static struct device_result result;
+        char option[PATH_MAX + 16];
+        const char *const arguments[] = {option, "--sandbox=none", NULL};
+        _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        if (fd < 0)
+                return fail("%s: %s", path, strerror(errno));
+        result.fd = fd;
+        snprintf(option, sizeof(option), "--device=%s", path);
+        if (run_with(arguments, measure_device, &result) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
+        if (bench_options.json)
+                print_device_json(result.sides);
+        else
+                print_device_text(result.sides);
+        return STATUS_SUCCESS;
+}
+
+int bench_media(void)
+{
+        static const char *const arguments[] = {"--source=pattern", "--fps=1000", "--sandbox=none", NULL};
+        struct media_result results[ARRAY_SIZE(sizes)] = {{{0}}};
+
+        if (bench_options.device)
+                return bench_device(bench_options.device);
+        if (run_with(arguments, measure_pattern, results) != STATUS_SUCCESS)
+                return STATUS_FAILURE;
         if (bench_options.json)
                 print_json(results);
         else

@@ -2,6 +2,7 @@
 """oriel bench fs, everything small: that it measures, says what went wrong, and leaves nothing behind."""
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -259,6 +260,24 @@ class Media(Case):
         for row in rows:
             for name in "window", "copy", "device", "fps", "latency":
                 self.assertGreater(row[name], 0, name)
+
+    def test_device(self):
+        """One that "oriel v4l2" shows, which is a socket: an oriel-media with a filter can't open it."""
+        environment = {**os.environ, "TMPDIR": self.folder}
+        camera = self.start(os.environ["ORIEL_MEDIA"], "--socket-path", self.socket, "--source=pattern", "--fps=200")
+        camera.stdout.readline()
+        program = shutil.copy(ORIEL, self.path("oriel"))
+        with open(self.path("oriel-media"), "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nexec '{os.environ['ORIEL_MEDIA']}' \"$@\" --seccomp=none\n")
+        os.chmod(self.path("oriel-media"), 0o755)
+        for path, options, status in ("/dev/video41", ["--json"], 0), ("/dev/video41", [], 0), ("/dev/null", [], 1):
+            result = run(ORIEL, "v4l2", "--connect", self.socket, "--device", "/dev/video41", "--", program, "bench", "media",
+                         "--quick", "--device", path, *options, env=environment)
+            self.assertEqual(result.returncode, status, result.stderr)
+            if options:
+                for side in json.loads(result.stdout).values():
+                    for name in "fps", "cpu", "latency":
+                        self.assertGreater(side[name], 0, name)
 
 
 class Pmem(Case):

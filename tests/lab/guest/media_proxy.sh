@@ -103,3 +103,9 @@ for node in 0 1 2 3; do
         wait $proxy
         rm -f /tmp/socket
 done
+
+# A camera with one plane.
+v4l2-ctl -d /dev/video0 -p 30 >/tmp/said 2>&1
+check "oriel bench media: the node and the proxy" sh -c \
+        'oriel bench media --device /dev/video0 --quick >/tmp/bench && [ "$(grep -cE "^(node|proxy) " /tmp/bench)" = 2 ]'
+sed 's/^/# /' /tmp/bench
