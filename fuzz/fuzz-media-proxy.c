@@ -111,8 +111,10 @@ static void device_queue(struct v4l2_buffer *buffer)
         const unsigned n = plane_fields(buffer, buffer->m.planes, fields);
 
         for (unsigned i = 0; i < n && buffer->memory == V4L2_MEMORY_USERPTR; i++)
-                if (*fields[i].userptr)
-                        use_memory(*fields[i].userptr, *fields[i].length, true);
+                if (*fields[i].number)
+                        use_memory(*fields[i].number, *fields[i].length, true);
+        for (unsigned i = 0; i < n && buffer->memory == V4L2_MEMORY_DMABUF; i++)
+                need(fcntl((int)*fields[i].number, F_GETFD) >= 0);
         remember(buffer);
 }
 
@@ -148,7 +150,7 @@ static void device_query(struct v4l2_buffer *buffer)
         const unsigned n = plane_fields(buffer, buffer->m.planes, fields);
 
         for (unsigned i = 0; i < n; i++) {
-                *fields[i].userptr = MEDIA_GUEST_OFFSET * (buffer->index * 2 + i);
+                *fields[i].number = MEDIA_GUEST_OFFSET * (buffer->index * 2 + i);
                 *fields[i].length = 1 + media_guest_word() % 9000;
         }
 }

@@ -2,10 +2,14 @@
 #include "fuzz/media-guest.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/range.h"
+#include "base/uuid.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/param.h>
+#include <unistd.h>
 
 enum { GUEST_SIZE = 1 << 16, PLANE = 5000, PAGES_MAX = 4096, SESSIONS = 3 };
 #define GUEST UINT64_C(0x10000)
@@ -17,6 +21,8 @@ static struct {
         struct oriel_memory *memory;
         uint8_t guest[GUEST_SIZE];
         unsigned room; /* for events */
+        unsigned objects;
+        uint64_t last_uuid;
         bool mapped[PAGES_MAX];
         uint32_t sessions[SESSIONS];
 } world;
@@ -82,6 +88,56 @@ static void mark_dirty(void *userdata, struct oriel_range guest)
         need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
 }
 
+/* In the place of src/base's, so that an input does the same each time. */
+int uuid_new(uint8_t uuid[16])
+{
+        const uint64_t number = ++world.last_uuid << 8;
+
+        memset(uuid, 0xff, 16);
+        memcpy(uuid, &number, sizeof(number));
+        return take_choice(world.input, 16) == 15 ? -EAGAIN : 0;
+}
+
+static bool shares_objects(void *userdata)
+{
+        (void)userdata;
+        return take_choice(world.input, 16) != 15;
+}
+
+static int object_add(void *userdata, const struct media_object *object)
+{
+        (void)userdata;
+        fd_close(media_get_object(world.media, object));
+        world.objects++;
+        return take_choice(world.input, 8) == 7 ? -EREMOTEIO : 0;
+}
+
+static void object_remove(void *userdata, const struct media_object *object)
+{
+        (void)userdata;
+        need(media_get_object(world.media, object) == -ENOENT);
+        need(world.objects-- > 0);
+}
+
+/* By its first byte: none, a pipe, or memory of so many quarters of a plane. */
+static int object_find(void *userdata, const struct media_object *object)
+{
+        const unsigned choice = object->uuid[0] % 4;
+        int fds[2];
+
+        (void)userdata;
+        if (choice == 0)
+                return -ENOENT;
+        if (choice == 1) {
+                need(pipe(fds) == 0);
+                close(fds[1]);
+                return fds[0];
+        }
+        fds[0] = memfd_create("theirs", MFD_CLOEXEC | (choice == 3 ? MFD_ALLOW_SEALING : 0));
+        need(fds[0] >= 0 && ftruncate(fds[0], object->uuid[1] * PLANE / 4) == 0);
+        return fds[0];
+}
+
 /* ---- commands ---- */
 
 uint32_t media_guest_word(void)
@@ -118,7 +174,9 @@ static void payload_make(const struct media_ioctl *row, void *payload)
         static const uint32_t subscribed[] = {V4L2_EVENT_SOURCE_CHANGE, V4L2_EVENT_EOS, V4L2_EVENT_CTRL};
         const unsigned index = take_choice(world.input, 4);
         const uint32_t type = world.options.types[take_choice(world.input, world.options.n_types)];
-        const uint32_t memory = take_choice(world.input, 4) == 3 ? V4L2_MEMORY_USERPTR : V4L2_MEMORY_MMAP;
+        static const uint32_t memories[] = {V4L2_MEMORY_MMAP, V4L2_MEMORY_MMAP, V4L2_MEMORY_USERPTR,
+                                            V4L2_MEMORY_DMABUF};
+        const uint32_t memory = memories[take_choice(world.input, 4)];
         const bool multi = V4L2_TYPE_IS_MULTIPLANAR(type);
 
         if (row->payload == MEDIA_BUFFER) {
@@ -127,6 +185,11 @@ static void payload_make(const struct media_ioctl *row, void *payload)
                 buffer.length = multi ? 1 + take_choice(world.input, 3) : PLANE;
                 buffer.m.userptr = MEDIA_GUEST_PAGE;
                 copy_payload(payload, &buffer, sizeof(buffer));
+        } else if (row->payload == MEDIA_EXPORT) {
+                const struct v4l2_exportbuffer export = {
+                        .type = type, .index = index, .plane = take_choice(world.input, 3)};
+
+                copy_payload(payload, &export, sizeof(export));
         } else if (row->payload == MEDIA_CREATE) {
                 struct v4l2_create_buffers create = {.count = index, .memory = memory, .format.type = type};
 
@@ -186,6 +249,17 @@ static void trailer_make(const struct media_ioctl *row, uint8_t *trailer, size_t
         }
 }
 
+/* A few names, which come again. */
+static void objects_make(uint8_t *to, size_t size)
+{
+        for (size_t at = 0; at < size; at += sizeof(struct media_object)) {
+                const uint8_t choice = take_byte(world.input);
+                const struct media_object object = {{choice, choice / 4}};
+
+                memcpy(to + at, &object, sizeof(object));
+        }
+}
+
 /* Lists of guest memory; the first is as the struct wants it, or nearly. */
 static size_t lists_make(const uint32_t *sizes, size_t n, uint8_t *to)
 {
@@ -236,6 +310,7 @@ static void send_ioctl(void)
                 VIDIOC_QBUF,        VIDIOC_REQBUFS,         VIDIOC_STREAMON,    VIDIOC_STREAMOFF,   VIDIOC_QBUF,
                 VIDIOC_CREATE_BUFS, VIDIOC_SUBSCRIBE_EVENT, VIDIOC_G_EXT_CTRLS, VIDIOC_S_EXT_CTRLS, VIDIOC_S_FMT,
                 VIDIOC_PREPARE_BUF, VIDIOC_QUERYBUF,        VIDIOC_DECODER_CMD, VIDIOC_QBUF,        VIDIOC_STREAMON,
+                VIDIOC_EXPBUF,      VIDIOC_S_CTRL,
         };
         static union {
                 struct media_ioctl_command fixed;
@@ -259,15 +334,17 @@ static void send_ioctl(void)
 
                 const ssize_t trailer = media_ioctl_trailer(row, payload);
 
-                if (trailer > 0) {
+                if (trailer >= 0) {
+                        const size_t behind =
+                                (size_t)trailer + media_ioctl_objects(row, payload) * sizeof(struct media_object);
+
                         trailer_make(row, command.bytes + size, (size_t)trailer);
+                        objects_make(command.bytes + size + trailer, behind - (size_t)trailer);
 
                         const size_t n = media_ioctl_memory(row, payload, command.bytes + size, sizes);
 
-                        size += (size_t)trailer;
+                        size += behind;
                         size += lists_make(sizes, n, command.bytes + size);
-                } else if (trailer == 0) {
-                        size += lists_make(sizes, media_ioctl_memory(row, payload, NULL, sizes), command.bytes + size);
                 }
         }
         send(&command, take_choice(world.input, 16) < 15 ? size : take_choice(world.input, 200));
@@ -320,7 +397,8 @@ struct media *media_guest_media(void)
 
 void media_guest_begin(struct input *input, const struct media_guest_options *options)
 {
-        static const struct media_ops ops = {give_memory, map, unmap, put_event, mark_dirty};
+        static const struct media_ops ops = {give_memory,    map,        unmap,         put_event,  mark_dirty,
+                                             shares_objects, object_add, object_remove, object_find};
         const struct oriel_memory_region region = {GUEST, GUEST_SIZE, 0, 0};
         const struct media_options media = {.ops = &ops, .window_size = options->window_size, .node = options->node};
         struct oriel_memory *empty;
@@ -340,6 +418,7 @@ void media_guest_begin(struct input *input, const struct media_guest_options *op
 void media_guest_end(void)
 {
         media_free(world.media);
+        need(world.objects == 0);
         for (unsigned i = 0; i < PAGES_MAX; i++)
                 need(!world.mapped[i]);
         oriel_memory_unref(world.memory);
