@@ -91,7 +91,7 @@ static void mark_dirty(void *userdata, struct oriel_range guest)
 /* In the place of src/base's, so that an input does the same each time. */
 int uuid_new(uint8_t uuid[16])
 {
-        const uint64_t number = ++world.last_uuid << 8;
+        const uint64_t number = ++world.last_uuid << 16;
 
         memset(uuid, 0xff, 16);
         memcpy(uuid, &number, sizeof(number));

@@ -122,13 +122,16 @@ int object_export(struct media_session *session, struct media_call *call)
 
         int r = object->fd < 0 ? object->fd : uuid_new(object->name.uuid);
 
+        if (r < 0) {
+                fd_close(object->fd);
+                free(object);
+                return r;
+        }
         TAILQ_INSERT_TAIL(&media->objects, object, entry);
         media->n_objects++;
-        if (r == 0) {
-                pthread_mutex_unlock(&media->lock);
-                r = media->options.ops->object_add(media->options.userdata, &object->name);
-                pthread_mutex_lock(&media->lock);
-        }
+        pthread_mutex_unlock(&media->lock);
+        r = media->options.ops->object_add(media->options.userdata, &object->name);
+        pthread_mutex_lock(&media->lock);
         if (r < 0)
                 object_end(object);
         else
