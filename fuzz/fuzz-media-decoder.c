@@ -27,9 +27,7 @@ struct process {
         bool started, decoding, draining;
         bool lied; /* what it is asked need not make sense any more */
         uint64_t formats, flush, take;
-        uint32_t known;                  /* a mask of buffers whose file it has, */
-        uint32_t sizes[VIDEO_MAX_FRAME]; /* of that size */
-        uint32_t given;
+        uint32_t known, given; /* masks of buffers: whose file it has, that it may fill */
 };
 
 /* A stream's thread. */
@@ -123,18 +121,17 @@ static uint64_t file_size(int fd)
 
 static void hear_buffer(struct process *codec, const struct codec_request *request, int fd)
 {
-        need(request->index < VIDEO_MAX_FRAME);
-
-        const uint32_t bit = UINT32_C(1) << request->index;
+        uint32_t mask = request->index;
 
         if (fd >= 0) {
-                codec->known |= bit;
-                codec->sizes[request->index] = request->size;
+                need(request->index < VIDEO_MAX_FRAME);
+                mask = UINT32_C(1) << request->index;
+                codec->known |= mask;
                 need(request->size > 0 && file_size(fd) >= request->size);
         }
-        need(codec->known & bit && codec->sizes[request->index] == request->size);
+        need(mask != 0 && (codec->known & mask) == mask);
         if (request->count == codec->formats)
-                codec->given |= bit;
+                codec->given |= mask;
 }
 
 static void hear_request(struct process *codec, const struct codec_request *request, int fd)

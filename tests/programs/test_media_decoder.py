@@ -146,6 +146,26 @@ class Decoder(Case):
         seen = self.decode(units, "H264", "seek")
         self.assertEqual(seen[:10] + seen[-25:], sums[:10] + sums)
 
+    def test_many_seeks(self):
+        """While the codec does nothing, as one that is busy with a picture."""
+        units, sums = self.make("H264", "160x120", 100)
+        path = self.path("units")
+        with open(path, "wb") as file:
+            file.writelines(len(unit).to_bytes(4, "big") + unit for unit in units)
+        program = self.start(ORIEL, "v4l2", "--connect", self.socket, "--device", "/dev/video42", "--",
+                             sys.executable, PROGRAM, path, "H264", "seeks", env=self.environment, stdin=subprocess.PIPE)
+        seen = []
+        for step, number in ("ready", signal.SIGSTOP), ("sought", signal.SIGCONT):
+            while (line := program.stdout.readline().strip()) not in (step, ""):
+                seen.append(line)
+            self.assertEqual(line, step)
+            for pid in self.codecs():
+                os.kill(pid, number)
+            program.stdin.write("\n")
+            program.stdin.flush()
+        seen += program.stdout.read().split()
+        self.assertEqual((program.wait(LAST_RESORT), seen[:10], seen[-100:]), (0, sums[:10], sums))
+
     def test_goes_on_after_a_drain(self):
         """By START, with buffers that are the program's meanwhile; and by a seek, though nothing was to be drained."""
         units, sums = self.make("H264")
@@ -250,7 +270,7 @@ class Proxied(Decoder):
         self.start(ORIEL, "v4l2", "--connect", below, "--device", "/dev/video41", "--", ORIEL_MEDIA, "--socket-path", self.socket,
                    *self.OPTIONS, env=self.environment).stdout.readline()
 
-    test_memory_of_another_device = test_broken_streams = test_process_that_ends = test_process_that_lies = test_compliance = None
+    test_many_seeks = test_memory_of_another_device = test_broken_streams = test_process_that_ends = test_process_that_lies = test_compliance = None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A program that decodes a stream by a stateful V4L2 decoder, as Linux's document has it: v4l2_decoder.py FILE FOURCC
-[seek|broken]. FILE has units of the stream, each behind its size in 4 bytes. It prints the MD5 of each picture, as ffmpeg's
-framemd5 has it; with "seek" it goes back to the start after 10 pictures; with "broken" errors of the stream are left out."""
+[seek|seeks|broken]. FILE has units of the stream, each behind its size in 4 bytes. It prints the MD5 of each picture, as ffmpeg's
+framemd5 has it; with "seek" it goes back to the start after 10 pictures, with "seeks" 50 times; with "broken" errors of the
+stream are left out."""
 import ctypes
 import errno
 import hashlib
@@ -172,6 +173,15 @@ def main():
         print(picture)
         if how == "seek" and number == 9:
             decoder.seek()
+        # Each step when it is told to.
+        if how == "seeks" and number == 9:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            for _ in range(50):
+                decoder.seek()
+                decoder.feed()
+            print("sought", flush=True)
+            sys.stdin.readline()
 
 
 main()

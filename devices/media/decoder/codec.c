@@ -231,6 +231,8 @@ static void request_drain(struct decoding *decoding)
 /* Those that come while another is under way. False: there is no such request. */
 static bool request_note(struct decoding *decoding, const struct codec_request *request, int *fd)
 {
+        const bool valid = request->count == decoding->formats;
+
         switch (request->type) {
         case REQUEST_FLUSH:
                 slots_take(&decoding->slots);
@@ -238,10 +240,10 @@ static bool request_note(struct decoding *decoding, const struct codec_request *
                 decoding->flushing = true;
                 return true;
         case REQUEST_GIVE:
-                if (!slot_give(&decoding->slots, request->index, fd_take(fd), request->size))
-                        return false;
-                decoding->slots.slots[request->index].given = request->count == decoding->formats;
-                return true;
+                if (*fd < 0)
+                        return slots_give(&decoding->slots, request->index, valid);
+                return slot_learn(&decoding->slots, request->index, fd_take(fd), request->size) &&
+                       slots_give(&decoding->slots, UINT32_C(1) << request->index, valid);
         case REQUEST_TAKE:
                 slots_take(&decoding->slots);
                 decoding->take = request->count;

@@ -51,8 +51,9 @@ enum codec_request_type {
         REQUEST_DRAIN,  /* give out all that there is: ANSWER_DRAINED. What is decoded next is another stream */
         REQUEST_FLUSH,  /* forget the stream and what is under way, and give all buffers back. @count is the number of
                          * the flush, which answers have from then on */
-        REQUEST_GIVE,   /* buffer @index may be filled. With its file and @size, unless it is known; @count is that of
-                         * the last ANSWER_FORMAT that the daemon knows of: if there is a newer one, it does not count */
+        REQUEST_GIVE,   /* buffer @index, with its file and @size, may be filled; without a file, the known ones of the
+                         * mask @index. @count is that of the last ANSWER_FORMAT that the daemon knows of: if there is
+                         * a newer one, it does not count */
         REQUEST_TAKE,   /* give all buffers back: @count is the number of the time, which answers have from then on */
         REQUEST_FORGET, /* their files too */
 };

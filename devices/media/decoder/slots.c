@@ -44,16 +44,25 @@ static struct slot_memory *memory_new(int fd, size_t size)
         return memory;
 }
 
-bool slot_give(struct slots *slots, uint32_t index, int fd, size_t size)
+bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size)
 {
-        if (fd >= 0 && index < VIDEO_MAX_FRAME) {
+        if (index < VIDEO_MAX_FRAME) {
                 slot_forget(slots, index);
                 slots->slots[index].memory = memory_new(fd, size);
         }
         fd_close(fd);
-        if (index >= VIDEO_MAX_FRAME || !slots->slots[index].memory)
-                return false;
-        slots->slots[index].given = true;
+        return index < VIDEO_MAX_FRAME && slots->slots[index].memory;
+}
+
+bool slots_give(struct slots *slots, uint32_t mask, bool valid)
+{
+        for (uint32_t i = 0; i < VIDEO_MAX_FRAME; i++) {
+                if (!(mask & UINT32_C(1) << i))
+                        continue;
+                if (!slots->slots[i].memory)
+                        return false;
+                slots->slots[i].given = valid;
+        }
         return true;
 }
 

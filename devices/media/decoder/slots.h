@@ -24,8 +24,10 @@ struct slots {
         } slots[VIDEO_MAX_FRAME];
 };
 
-/* @fd is closed; -1: the buffer is known. False: it can't be. */
-bool slot_give(struct slots *slots, uint32_t index, int fd, size_t size);
+/* The buffer has this file, which is closed. False: it can't be. */
+bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size);
+/* Those of the mask may be filled; or not, if what they are given for is over. False: one is not known. */
+bool slots_give(struct slots *slots, uint32_t mask, bool valid);
 void slots_take(struct slots *slots);
 void slots_forget(struct slots *slots);
 

@@ -98,10 +98,13 @@ static void give_last(struct stream *stream)
         media_queue_done(buffer);
 }
 
+/* The known ones in one message: a codec that is busy reads none meanwhile, and a program may seek many times. */
 static void give_buffers(struct stream *stream)
 {
         const struct media_queue *queue = &stream->queues[QUEUE_CAPTURE];
+        struct codec_request request = {.type = REQUEST_GIVE, .count = stream->formats};
         struct media_buffer *buffer;
+        uint32_t again = 0;
 
         TAILQ_FOREACH(buffer, &queue->queued, entry)
         {
@@ -112,15 +115,19 @@ static void give_buffers(struct stream *stream)
                 if (buffer->renewed)
                         stream->known &= ~bit;
                 buffer->renewed = false;
-                codec_ask(stream,
-                          (struct codec_request){.type = REQUEST_GIVE,
-                                                 .index = buffer->index,
-                                                 .size = buffer->planes[0].length,
-                                                 .count = stream->formats},
-                          stream->known & bit ? -1 : buffer->planes[0].fd);
+                if (stream->known & bit) {
+                        again |= bit;
+                } else {
+                        request.index = buffer->index;
+                        request.size = buffer->planes[0].length;
+                        codec_ask(stream, request, buffer->planes[0].fd);
+                }
                 stream->known |= bit;
                 stream->given |= bit;
         }
+        request.index = again;
+        if (again)
+                codec_ask(stream, request, -1);
 }
 
 void stream_go_on(struct stream *stream)
