@@ -72,6 +72,8 @@ SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),           SYSCALL(epoll_pwait), SY
 /* ---- 1 ---- */
 
 /* "Backend program conventions": whatever else is there is ignored, however wrong. */
+static struct log_budget lines; /* of the front-end of now */
+
 static bool asks_capabilities(int argc, char **argv)
 {
         for (int i = 1; i < argc; i++)
@@ -227,6 +229,7 @@ static int make_device(const struct daemon_device *device, int proc_fd, void **o
                 .root = moved ? "/" : daemon_options.sandbox.root,
                 .proc_fd = &owned,
                 .log = daemon_log(),
+                .lines = &lines,
                 .dialect = daemon_options.dialect ? oriel_dialect_find(daemon_options.dialect) : NULL,
         };
 
@@ -274,6 +277,7 @@ static struct oriel_backend *backend_of(const struct daemon_device *device, void
 
 static int attach(const struct daemon_device *device, void *object, int fd)
 {
+        atomic_store(&lines.used, 0);
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 

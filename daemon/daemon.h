@@ -2,6 +2,7 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
+#include "base/log.h"
 #include "program/options.h"
 
 #include <linux/virtio_config.h>
@@ -25,6 +26,7 @@ struct daemon_start {
         const char *root; /* where daemon_options.sandbox.root is now; NULL: nowhere */
         int *proc_fd;     /* /proc/self/fd; who takes it, by fd_take(), owns it */
         struct oriel_log log;
+        struct log_budget *lines; /* for what a guest can have logged again and again; each front-end begins anew */
         const struct oriel_dialect *dialect; /* NULL: the standard */
 };
 

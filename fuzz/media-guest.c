@@ -400,7 +400,9 @@ void media_guest_begin(struct input *input, const struct media_guest_options *op
         static const struct media_ops ops = {give_memory,    map,        unmap,         put_event,  mark_dirty,
                                              shares_objects, object_add, object_remove, object_find};
         const struct oriel_memory_region region = {GUEST, GUEST_SIZE, 0, 0};
-        const struct media_options media = {.ops = &ops, .window_size = options->window_size, .node = options->node};
+        static struct log_budget lines;
+        const struct media_options media = {
+                .ops = &ops, .window_size = options->window_size, .node = options->node, .lines = &lines};
         struct oriel_memory *empty;
 
         need(options->window_size <= PAGES_MAX * MEDIA_GUEST_PAGE);

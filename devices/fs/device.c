@@ -50,7 +50,7 @@ struct device {
         struct fs *fs;
         struct oriel_backend *backend;
         struct oriel_log log;
-        struct log_budget fs_lines; /* that the file system has logged of this session */
+        struct log_budget *lines; /* that the file system has logged of this session */
         struct config_space config;
         atomic_bool indirect; /* the driver may have all of a request in one entry of the ring, and then has */
         struct housekeeper *housekeeper;
@@ -252,7 +252,7 @@ static void log_fs_line(void *userdata, enum oriel_log_level level, const char *
 {
         struct device *device = userdata;
 
-        log_within(&device->fs_lines, &device->log, level, "%s", line);
+        log_within(device->lines, &device->log, level, "%s", line);
 }
 
 static int make_fs(struct device *device, const struct device_options *options)
@@ -284,6 +284,7 @@ int device_new(const struct device_options *options, struct device **out)
             options->request_queues > MAX_REQUEST_QUEUES || options->threads < 1 || options->threads > MAX_THREADS)
                 return -EINVAL;
         device->log = options->start->log;
+        device->lines = options->start->lines;
         memcpy(device->config.known.tag, options->tag, tag);
         device->config.known.num_request_queues = htole32(options->request_queues);
 
@@ -313,14 +314,6 @@ void device_free(void *userdata)
         housekeeper_stop(device->housekeeper);
         fs_free(device->fs);
         free(device);
-}
-
-int device_attach(void *userdata, int fd)
-{
-        struct device *device = userdata;
-
-        atomic_store(&device->fs_lines.used, 0);
-        return oriel_backend_attach(device->backend, fd);
 }
 
 struct oriel_backend *device_backend(void *userdata)

@@ -24,8 +24,6 @@ struct device_options {
 int device_new(const struct device_options *options, struct device **out);
 /* The others are as struct daemon_device has them. */
 void device_free(void *device);
-/* Begin a session with the front-end at the other end of @fd, which is taken. See oriel_backend_attach(). */
-int device_attach(void *device, int fd);
 /* The device's end of the session, for the loop of whoever runs it. */
 struct oriel_backend *device_backend(void *device);
 

@@ -48,7 +48,6 @@ int main(int argc, char **argv)
                 .check_options = fs_check_options,
                 .check_files = fs_check_files,
                 .new_device = new_device,
-                .attach = device_attach,
                 .backend = device_backend,
                 .free_device = device_free,
         };

@@ -39,7 +39,7 @@ struct gpu_device {
         struct oriel_worker *worker;
         struct gpu_socket *socket; /* the front-end's window; NULL: it has none */
         struct oriel_log log;
-        struct log_budget lines; /* that the gpu has logged of this session */
+        struct log_budget *lines; /* that the gpu has logged of this session */
         size_t max_mappings;
         uint64_t window_size;
         bool tried; /* what the front-end bears, in this session, or that it can't be tried */
@@ -328,7 +328,7 @@ static void log_gpu_line(void *userdata, enum oriel_log_level level, const char 
 {
         struct gpu_device *device = userdata;
 
-        log_within(&device->lines, &device->log, level, "%s", line);
+        log_within(device->lines, &device->log, level, "%s", line);
 }
 
 static int make_gpu(struct gpu_device *device, const struct gpu_device_options *options)
@@ -351,6 +351,7 @@ int gpu_device_new(const struct gpu_device_options *options, struct gpu_device *
         if (!device)
                 return -ENOMEM;
         device->log = options->log;
+        device->lines = options->lines;
         device->max_mappings = options->max_mappings;
         device->window_size = options->gpu.window_size;
         device->probe_fd = memfd_create("oriel-gpu-probe", MFD_CLOEXEC);
@@ -393,7 +394,6 @@ void gpu_device_free(struct gpu_device *device)
 
 int gpu_device_attach(struct gpu_device *device, int fd)
 {
-        atomic_store(&device->lines.used, 0);
         device->tried = false;
         gpu_socket_free(steal(device->socket));
         oriel_backend_set_max_mappings(device->backend, device->max_mappings);

@@ -13,6 +13,7 @@ struct gpu_device_options {
         struct gpu_options gpu; /* ops, userdata and log are filled in */
         size_t max_mappings;    /* 0: what the front-end is found to bear */
         struct oriel_log log;
+        struct log_budget *lines; /* of what a guest can have logged again and again */
         const struct oriel_dialect *dialect;
 };
 

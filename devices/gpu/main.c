@@ -139,6 +139,7 @@ static int new_device(const struct daemon_start *start, void **out)
                 .gpu = gpu_command_line.gpu,
                 .max_mappings = gpu_command_line.max_mappings,
                 .log = start->log,
+                .lines = start->lines,
                 .dialect = start->dialect,
         };
         struct gpu_device *device = NULL;

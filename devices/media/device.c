@@ -305,6 +305,7 @@ static int make_parts(struct media_device *device, const struct media_device_opt
                 .ops = &media_ops,
                 .userdata = device,
                 .log = device->log,
+                .lines = options->lines,
                 .window_size = options->window_size,
                 .node = options->node,
         };

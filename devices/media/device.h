@@ -14,6 +14,7 @@ struct media_device_options {
         uint64_t window_size;
         size_t max_mappings; /* 0: no limit */
         struct oriel_log log;
+        struct log_budget *lines; /* of what a guest can have logged again and again */
         const struct oriel_dialect *dialect;
 };
 

@@ -86,6 +86,7 @@ static int new_device(const struct daemon_start *start, void **out)
                 .window_size = line->window,
                 .max_mappings = line->max_mappings,
                 .log = start->log,
+                .lines = start->lines,
                 .dialect = start->dialect,
         };
         struct media_device *device = NULL;

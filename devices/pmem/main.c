@@ -44,8 +44,8 @@ static const struct option_row rows[] = {
 };
 
 static struct oriel_log device_log;
-static struct log_budget lines; /* a guest can have the same said again and again */
-#define complain(...) log_within(&lines, &device_log, ORIEL_LOG_ERROR, __VA_ARGS__)
+static struct log_budget *lines; /* a guest can have the same said again and again */
+#define complain(...) log_within(lines, &device_log, ORIEL_LOG_ERROR, __VA_ARGS__)
 static struct oriel_backend *backend;
 static struct oriel_worker *worker;
 static uint64_t features;  /* that the driver takes */
@@ -218,7 +218,7 @@ static int new_device(const struct daemon_start *with, void **out)
         int r = oriel_worker_new(&threads, &worker);
 
         device_log = with->log;
-
+        lines = with->lines;
         if (r == 0)
                 r = make_backend(with->dialect);
         if (r == 0)

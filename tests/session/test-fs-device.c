@@ -45,6 +45,7 @@ struct guest {
         uint16_t queue_size; /* 0: as the driver has it, and with its features alone */
         uint64_t features;
         enum fs_when posix_acl;
+        struct log_budget budget;
         atomic_uint lines; /* that were logged */
         struct device *device;
         pthread_t thread;
@@ -86,6 +87,7 @@ static void open_device(struct guest *guest, unsigned threads)
                 .root = guest->path,
                 .proc_fd = &proc_fd,
                 .log = {sizeof(struct oriel_log), count_line, guest, ORIEL_LOG_WARNING},
+                .lines = &guest->budget,
         };
         const struct device_options options = {
                 .fs = &fs,
@@ -103,7 +105,7 @@ static void open_device(struct guest *guest, unsigned threads)
 
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(device_new(&options, &guest->device), 0);
-        assert_int_equal(device_attach(guest->device, fds[1]), 0);
+        assert_int_equal(oriel_backend_attach(device_backend(guest->device), fds[1]), 0);
         assert_int_equal(pthread_create(&guest->thread, NULL, serve, device_backend(guest->device)), 0);
         assert_int_equal(oriel_driver_new(&driver, fds[0], &guest->driver), 0);
 }

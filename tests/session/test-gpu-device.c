@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "clients/gpu/client.h"
 #include "devices/gpu/device.h"
 #include "devices/gpu/test/fake.h"
@@ -88,7 +89,9 @@ static void gpu_session_open(struct gpu_session *session, size_t max_mappings, u
 {
         *session = (struct gpu_session){.fake = fake_new(), .end_fd = eventfd(0, EFD_CLOEXEC)};
 
+        static struct log_budget lines;
         const struct gpu_device_options options = {
+                .lines = &lines,
                 .gpu = {.window_size = WINDOW, .renderers = {session->fake}},
                 .max_mappings = max_mappings,
                 .log = {.struct_size = sizeof(struct oriel_log)},

@@ -122,7 +122,8 @@ static void camera_fill(struct camera *camera, struct media_buffer *buffer, uint
                 return;
         }
         if (r < 0)
-                log_within(&media->lines, &media->options.log, ORIEL_LOG_WARNING, "the source: %s", strerror(-r));
+                log_within(media->options.lines, &media->options.log, ORIEL_LOG_WARNING, "the source: %s",
+                           strerror(-r));
         buffer->flags = r < 0 ? V4L2_BUF_FLAG_ERROR : 0;
         buffer->field = V4L2_FIELD_NONE;
         buffer->sequence = (uint32_t)number;

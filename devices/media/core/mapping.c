@@ -59,7 +59,7 @@ static int mapping_make(struct media *media, const struct mapping *wanted, int f
         if (r == 0)
                 r = media->options.ops->map(media->options.userdata, mapping->range, fd, mapping->access);
         if (r < 0) {
-                log_within(&media->lines, &media->options.log, ORIEL_LOG_WARNING,
+                log_within(media->options.lines, &media->options.log, ORIEL_LOG_WARNING,
                            "a buffer of %lu bytes can't be mapped: %s", (unsigned long)mapping->range.size,
                            strerror(-r));
                 return r == -ENOSPC ? -ENOMEM : r;
@@ -113,7 +113,7 @@ int mapping_remove(struct media *media, uint64_t address)
         int r = media->options.ops->unmap(media->options.userdata, mapping->range, true);
 
         if (r < 0) {
-                log_within(&media->lines, &media->options.log, ORIEL_LOG_WARNING,
+                log_within(media->options.lines, &media->options.log, ORIEL_LOG_WARNING,
                            "the front-end does not unmap 0x%lx: %s", (unsigned long)address, strerror(-r));
                 return -EIO;
         }

@@ -244,7 +244,6 @@ void media_reset(struct media *media)
         while ((session = TAILQ_FIRST(&media->sessions)))
                 session_end(session);
         media->options.node->ops->reset(media->options.node);
-        atomic_store(&media->lines.used, 0);
         pthread_mutex_unlock(&media->lock);
         objects_sweep(media);
         mappings_forget(media);

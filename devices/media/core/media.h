@@ -41,8 +41,9 @@ struct media_options {
         const struct media_ops *ops; /* must outlive the media */
         void *userdata;
         struct oriel_log log;
-        uint64_t window_size;    /* whole pages */
-        struct media_node *node; /* which the media takes, unless this fails */
+        struct log_budget *lines; /* of what a guest can have logged again and again */
+        uint64_t window_size;     /* whole pages */
+        struct media_node *node;  /* which the media takes, unless this fails */
 };
 
 /* The most bytes of a command, lists of guest memory included: what is larger is refused. And of an answer. */

@@ -104,7 +104,6 @@ TAILQ_HEAD(object_list, object);
 /* Nodes use its lock, its log, and its sessions. */
 struct media {
         struct media_options options;
-        struct log_budget lines; /* a guest can have the same said again and again */
         pthread_mutex_t lock;
         struct session_list sessions;
         unsigned n_sessions;

@@ -31,7 +31,7 @@ static void stream_fail(struct stream *stream)
 {
         struct media *media = stream->session->media;
 
-        log_within(&media->lines, &media->options.log, ORIEL_LOG_WARNING, "a decoder's process has ended");
+        log_within(media->options.lines, &media->options.log, ORIEL_LOG_WARNING, "a decoder's process has ended");
         shutdown(stream->codec_fd, SHUT_RDWR);
         media_session_fail(stream->session, -EIO);
 }

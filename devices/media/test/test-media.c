@@ -220,7 +220,10 @@ static void test_sessions(void **state)
         assert_int_equal(world_open_session(&world, &ids[0]), 0);
         for (uint32_t i = 1; i < n; i++)
                 assert_int_not_equal(ids[0], ids[i]);
+        /* A guest that resets has no more lines in the log for that. */
+        world.lines.used = 7;
         media_reset(world.media);
+        assert_int_equal(world.lines.used, 7);
         assert_int_equal(world_n_sessions(&world), 0);
 }
 

@@ -132,7 +132,7 @@ void world_open(struct world *world)
 void world_open_with(struct world *world, struct media_node *node)
 {
         const struct media_options options = {
-                .ops = &ops, .userdata = world, .window_size = WORLD_WINDOW_SIZE, .node = node};
+                .ops = &ops, .userdata = world, .window_size = WORLD_WINDOW_SIZE, .node = node, .lines = &world->lines};
 
         memset(world, 0, sizeof(*world));
         pthread_mutex_init(&world->lock, NULL);

@@ -16,6 +16,7 @@ enum { WORLD_EVENTS_MAX = 64 };
 
 struct world {
         struct media *media;
+        struct log_budget lines;
         struct oriel_memory *memory;
         uint8_t *guest;
         int map_error, unmap_error; /* what the front-end says */
