@@ -3,10 +3,12 @@
 a failure is an exception."""
 import ctypes
 import errno
+import fcntl
 import itertools
 import mmap
 import os
 import queue
+import resource
 import select
 import signal
 import struct
@@ -132,6 +134,14 @@ def waiting():
     for _ in range(5):
         assert ready(node.fd, 10) == select.POLLIN
         node.frame()
+    # Another number of the same file, which select() can't take.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
+    high, poll = fcntl.fcntl(node.fd, fcntl.F_DUPFD_CLOEXEC, 2500), select.poll()
+    poll.register(high, select.POLLIN)
+    assert poll.poll(10000) == [(high, select.POLLIN)]
+    os.close(high)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     node.ioctl(STREAMOFF, TYPE)
     assert ready(node.fd) == select.POLLERR
     # Who is told of a control is who did not set it.

@@ -18,13 +18,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { NODES = 1024, HIGH = 256 };
+enum { BLOCKS = 1024, BLOCK = 1024, HIGH = 256 };
 
-/* By the node's number. Each value is a descriptor plus one; 0: none. */
-static struct {
+/* Each value is a descriptor plus one; 0: none. */
+struct ready {
         atomic_int fds[V4L2_READY_FDS];
         atomic_int set; /* the epoll instance that they are in */
-} ready[NODES];
+};
+
+/* By the node's number, in blocks that are made when they are needed and stay. */
+static struct ready *_Atomic ready[BLOCKS];
 static atomic_bool here;
 
 /* The environment as it was when the program was started. */
@@ -214,42 +217,64 @@ int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, 
 
 /* ---- descriptors for poll(2) ---- */
 
+/* NULL: it has none; or, to @make one, there is no memory. */
+static struct ready *ready_of(int fd, bool make)
+{
+        struct ready *block, *made;
+
+        if (fd < 0 || fd / BLOCK >= BLOCKS)
+                return NULL;
+        block = atomic_load(&ready[fd / BLOCK]);
+        if (!block && make && (made = calloc(BLOCK, sizeof(*made)))) {
+                if (atomic_compare_exchange_strong(&ready[fd / BLOCK], &block, made))
+                        block = made;
+                else
+                        free(made);
+        }
+        return block ? &block[fd % BLOCK] : NULL;
+}
+
 bool node_ready_fds(int fd, int *fds)
 {
         const struct v4l2_call call = {.kind = V4L2_CALL_READY};
         struct v4l2_answer answer;
 
-        if (fd < 0 || fd >= NODES || !node_is_here(fd))
+        struct ready *of = fd >= 0 && node_is_here(fd) ? ready_of(fd, true) : NULL;
+
+        if (!of)
                 return false;
         for (unsigned i = 0; i < V4L2_READY_FDS; i++)
-                fds[i] = ready[fd].fds[i] - 1;
+                fds[i] = of->fds[i] - 1;
         if (fds[V4L2_READY_FDS - 1] >= 0)
                 return true;
         if (node_call(fd, &call, &answer, fds, V4L2_READY_FDS, NULL) < 0)
                 return false;
         for (unsigned i = 0; i < V4L2_READY_FDS; i++) {
                 fds[i] = node_move_up(fds[i]);
-                ready[fd].fds[i] = fds[i] + 1;
+                of->fds[i] = fds[i] + 1;
         }
         return true;
 }
 
 void node_watched(int fd, int set)
 {
-        if (fd >= 0 && fd < NODES)
-                ready[fd].set = set + 1;
+        struct ready *of = ready_of(fd, false);
+
+        if (of)
+                of->set = set + 1;
 }
 
 /* "oriel v4l2" has them open too, so that closing does not take them out of an epoll instance. */
 void node_forget(int fd)
 {
+        struct ready *of = here ? ready_of(fd, false) : NULL;
         const int saved = errno;
 
-        for (unsigned i = 0; here && fd >= 0 && fd < NODES && i < V4L2_READY_FDS; i++) {
-                const int other = atomic_exchange(&ready[fd].fds[i], 0) - 1;
+        for (unsigned i = 0; of && i < V4L2_READY_FDS; i++) {
+                const int other = atomic_exchange(&of->fds[i], 0) - 1;
 
-                if (other >= 0 && ready[fd].set > 0)
-                        REAL(epoll_ctl)(ready[fd].set - 1, EPOLL_CTL_DEL, other, NULL);
+                if (other >= 0 && of->set > 0)
+                        REAL(epoll_ctl)(of->set - 1, EPOLL_CTL_DEL, other, NULL);
                 if (other >= 0)
                         REAL(close)(other);
         }
