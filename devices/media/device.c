@@ -282,7 +282,7 @@ static int make_backend(struct media_device *device, const struct media_device_o
                 .start = start,
                 .stop = stop,
                 .reset = reset,
-                .get_shared_object = get_shared_object,
+                .get_shared_object = options->objects ? get_shared_object : NULL,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),

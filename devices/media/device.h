@@ -13,6 +13,7 @@ struct media_device_options {
         struct media_node *node; /* taken even on failure */
         uint64_t window_size;
         size_t max_mappings; /* 0: no limit */
+        bool objects;        /* are shared, where the front-end has them */
         struct oriel_log log;
         struct log_budget *lines; /* of what a guest can have logged again and again */
         const struct oriel_dialect *dialect;

@@ -85,6 +85,7 @@ static int new_device(const struct daemon_start *start, void **out)
         struct media_device_options options = {
                 .window_size = line->window,
                 .max_mappings = line->max_mappings,
+                .objects = line->objects,
                 .log = start->log,
                 .lines = start->lines,
                 .dialect = start->dialect,

@@ -40,6 +40,9 @@ const struct option_row media_rows[] = {
          "how large the window is in which a guest sees buffers (default: 1G)"},
         {"max-mappings", OPTION_NUMBER, &media_command_line.max_mappings, "N",
          "how many buffers may be in it at once (default: 480; 0: no limit)"},
+        {"objects", OPTION_FLAG, &media_command_line.objects, NULL,
+         "have buffers in common with other devices (DMABUF, EXPBUF), for a guest's driver that can: Linux's can't "
+         "yet"},
 };
 const size_t media_n_rows = ARRAY_SIZE(media_rows);
 

@@ -9,7 +9,7 @@
 /* The options of oriel-media that other device daemons don't have. */
 struct media_command_line {
         const char *source, *device, *format, *card;
-        bool decoder;
+        bool decoder, objects;
         const char *codecs; /* of the decoder; NULL: all */
         unsigned fps;
         uint64_t window;

@@ -78,15 +78,25 @@ def add_from_lab(tree, program):
         copy(in_lab(path), tree + path)
 
 
-def unpack_modules(folder, *names):
-    """Modules of the kernel there and what they need, in the order in which they are to be loaded, unpacked to @folder."""
+def modules():
+    """The folder of the kernel's modules there, and what each of them needs, by its path in it."""
     version = kernel().split("-", 1)[1]
     at = f"{ROOT}/usr/lib/modules/{version}/"
     with open(at + "modules.dep") as file:
-        needs = dict(line.rstrip().split(":", 1) for line in file)
+        return at, dict(line.rstrip().split(":", 1) for line in file)
+
+
+def has_module(name):
+    """@name is a regular expression."""
+    return any(re.search(f"/{name}\\.ko\\.xz$", path) for path in modules()[1])
+
+
+def unpack_modules(folder, *names):
+    """Modules of the kernel there and what they need, in the order in which they are to be loaded, unpacked to @folder."""
+    at, needs = modules()
     paths = []
     for name in names:
-        [found] = [path for path in needs if path.endswith(f"/{name}.ko.xz")]
+        [found] = [path for path in needs if re.search(f"/{name}\\.ko\\.xz$", path)]
         paths += [path for path in reversed(needs[found].split()) if path not in paths] + [found]
     unpacked = []
     for path in paths:

@@ -7,7 +7,7 @@ import sys
 
 import mesa
 import pmem_images
-from lab import BUILD, GUEST_SCRIPTS, HERE, copy, main, unpack_modules
+from lab import BUILD, GUEST_SCRIPTS, HERE, add_from_lab, copy, has_module, main, unpack_modules
 from nested import Nested, add_from_here
 
 VIEW = os.path.join(HERE, "vm-view.txt")
@@ -156,6 +156,23 @@ class Linux(Nested):
             append="test=media any n=8"
             run --memory 64M --camera device=/dev/video0
             """ + ENDS)
+
+    def test_camera_linux(self):
+        """Linux's own driver, as soon as a kernel of the lab's has it, with the camera."""
+        if not has_module("virtio[-_]media"):
+            self.skipTest("this kernel has no driver of virtio-media")
+
+        def add_inner(tree):
+            os.makedirs(tree + "/media")
+            for number, path in enumerate(unpack_modules(self.folder, "virtio[-_]media")):
+                copy(path, f"{tree}/media/{number:02}.ko")
+            for program in "v4l2-ctl", "v4l2-compliance":
+                add_from_lab(tree, "/usr/bin/" + program)
+                os.symlink("/usr/bin/" + program, f"{tree}/bin/{program}")
+
+        self.add_inner = add_inner
+        self.add_outer = lambda tree: add_from_here(tree, os.path.join(BUILD, "oriel-media"))
+        self.nest("camera.sh", "run --memory 256M --camera source=pattern,fps=30\n" + ENDS, 250)
 
     def test_view(self):
         self.nest("view.sh", "run --memory 256M --cpus 2 --share /share,tag=share,dax=64M\n" + ENDS,

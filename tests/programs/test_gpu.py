@@ -312,7 +312,7 @@ class Gpu(Case):
         with open(film, "wb") as file:
             file.write(numbered_film())
         self.start_gpu("--venus=off", "--wayland", self.start_compositor()[1])
-        self.start(ORIEL_MEDIA, "--socket-path", camera, "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
+        self.start(ORIEL_MEDIA, "--socket-path", camera, "--objects", "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
         for _ in range(2):
             result = run(OBJECTS_DRIVER, "gpu", self.socket, camera)
             self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "20 pictures are there\n", ""))

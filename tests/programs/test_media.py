@@ -79,8 +79,8 @@ class Media(Case):
     def test_objects(self):
         """A buffer that one camera exports is where the other's pictures come."""
         film, other = self.write_file("film", numbered_film()), self.path("other")
-        self.start_media("--source=pattern")
-        self.start(ORIEL_MEDIA, "--socket-path", other, "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
+        self.start_media("--source=pattern", "--objects")
+        self.start(ORIEL_MEDIA, "--socket-path", other, "--objects", "--source", film, "--format=YUYV:64x48", "--fps=200").stdout.readline()
         for _ in range(2):
             result = run(OBJECTS_DRIVER, "camera", self.socket, other)
             self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "20 pictures are there\n", ""))

@@ -121,7 +121,9 @@ class Decoder(Case):
     def test_memory_of_another_device(self):
         """A camera's buffers, by their UUIDs: another one for a picture each time that it is queued."""
         camera = self.path("camera")
-        self.start(ORIEL_MEDIA, "--socket-path", camera, "--source=pattern").stdout.readline()
+        self.end(self.decoder)
+        for path, what in (camera, "--source=pattern"), (self.socket, "--decoder"):
+            self.start(ORIEL_MEDIA, "--socket-path", path, what, "--objects").stdout.readline()
         # Neither side has to be rounded up, so that all there is of a picture is its pixels.
         units, sums = self.make("H264", "384x256", 40)
         with open(self.path("units"), "wb") as file:

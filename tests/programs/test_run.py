@@ -434,8 +434,8 @@ class Guests(GuestCase):
         """One camera's buffer is where the other's pictures come, which the machine tells of each other."""
         with open(self.path("film"), "wb") as file:
             file.write(numbered_film())
-        guest = Guest(self, "objects", "--camera=source=pattern",
-                      f"--camera=source={self.path('film')},format=YUYV:64x48,fps=200", n=40)
+        guest = Guest(self, "objects", "--camera=source=pattern,option=objects",
+                      f"--camera=source={self.path('film')},format=YUYV:64x48,fps=200,option=objects", n=40)
         guest.finish()
 
     def pss_of(self, path, processes):
