@@ -36,6 +36,7 @@ int gpu_new(const struct gpu_options *options, struct gpu **out)
         TAILQ_INIT(&gpu->fences.waiting);
         pthread_mutex_init(&gpu->lock, NULL);
         pthread_mutex_init(&gpu->config_lock, NULL);
+        pthread_mutex_init(&gpu->objects_lock, NULL);
         pthread_mutex_init(&gpu->fences.lock, NULL);
         pthread_cond_init(&gpu->fences.fewer, NULL);
         for (; r == 0 && n < GPU_RENDERERS_MAX && options->renderers[n]; n++) {
@@ -60,6 +61,7 @@ void gpu_free(struct gpu *gpu)
         pthread_cond_destroy(&gpu->fences.fewer);
         pthread_mutex_destroy(&gpu->fences.lock);
         pthread_mutex_destroy(&gpu->config_lock);
+        pthread_mutex_destroy(&gpu->objects_lock);
         pthread_mutex_destroy(&gpu->lock);
         free(gpu);
 }

@@ -32,7 +32,9 @@ void resource_remove(struct resource *resource)
         if (resource->mapping)
                 blob_mapping_end(resource, NULL);
         if (resource->is_object) {
+                pthread_mutex_lock(&gpu->objects_lock);
                 tdelete(resource, &gpu->objects, compare_uuids);
+                pthread_mutex_unlock(&gpu->objects_lock);
                 gpu->options.ops->object_remove(gpu->options.userdata, resource->uuid);
         }
         resource_unref(resource);
@@ -77,12 +79,12 @@ int gpu_get_object(struct gpu *gpu, const uint8_t uuid[16])
         struct resource wanted = {.id = 0};
 
         memcpy(wanted.uuid, uuid, sizeof(wanted.uuid));
-        pthread_mutex_lock(&gpu->lock);
+        pthread_mutex_lock(&gpu->objects_lock);
 
         struct resource **found = tfind(&wanted, &gpu->objects, compare_uuids);
         const int fd = found ? fd_dup((*found)->blob.fd) : -ENOENT;
 
-        pthread_mutex_unlock(&gpu->lock);
+        pthread_mutex_unlock(&gpu->objects_lock);
         return fd;
 }
 
@@ -99,7 +101,9 @@ COMMAND_HANDLER(handle_assign_uuid)
         if (is_new && !resource->image && gpu_blob_is_file(&resource->blob) &&
             object_announce(resource, &command->origin)) {
                 resource->is_object = true;
+                pthread_mutex_lock(&gpu->objects_lock);
                 tsearch(resource, &gpu->objects, compare_uuids);
+                pthread_mutex_unlock(&gpu->objects_lock);
                 return 0;
         }
         memcpy(answer->uuid, resource->uuid, sizeof(answer->uuid));

@@ -208,10 +208,13 @@ struct gpu {
          * taken. */
         _Atomic uint64_t features;
 
+        /* Of the objects alone, which the front-end asks for while a command, with the other lock, may wait for it. */
+        pthread_mutex_t objects_lock;
+        void *objects; /* a tree of search.h: resources by UUID */
+
         pthread_mutex_t lock; /* of what follows */
         unsigned n_renderers;
-        void *resources, *contexts, *mappings; /* trees of search.h, by id and by range, */
-        void *objects;                         /* and resources by UUID */
+        void *resources, *contexts, *mappings; /* trees of search.h, by id and by range */
         unsigned n_resources, n_contexts, n_mappings, n_attached;
         uint64_t last_serial;
         size_t pixels;           /* bytes of all images and scanouts */

@@ -56,7 +56,8 @@ static int world_object_add(void *userdata, const uint8_t uuid[16], uint64_t *ti
 {
         struct world *world = userdata;
 
-        (void)uuid;
+        /* A front-end may ask while the command waits for it. */
+        assert_int_equal(gpu_get_object(world->gpu, uuid), -ENOENT);
         if (world->submit_error)
                 return world->submit_error;
         world->added++;
