@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A lookup is a question to the thread of the object's device: that is woken, asks its back-end, and the asker waits
- * for it, for a time. So two devices could wait for each other: who is waiting itself is not asked.
+ * for it, for a time, whatever the other does. An object is asked for once; what was given is kept, as far as there is
+ * room, until its back-end takes the name back. Devices that wait for each other would do so in vain, so who closes
+ * such a circle is turned down.
  *
- * What a back-end gives is passed on to another device's, which costs nobody anything only with memory: closing another
- * kind of file may wait for whoever serves it. */
+ * What a back-end gives is passed on to another device's, which costs nobody anything only with memory: what is asked
+ * of another kind of file, even its end, may wait for whoever serves it. */
 
 #include "vmm/virtio/objects.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "shmem/filesystem.h"
 #include "vmm/kvm/lock.h"
 
 #include <errno.h>
@@ -24,21 +27,24 @@
 
 enum {
         OBJECTS_MAX = 4096, /* of a device */
-        ANSWER_S = 2,       /* how long it may take the other device's thread to come to it */
+        KEPT_MAX = 64,      /* of these, that have been given */
+        /* How long an answer is waited for: less than anybody waits for the asker, or for its back-end. */
+        ANSWER_MS = 1000,
 };
 
 struct object {
         TAILQ_ENTRY(object) entry;
         struct objects_member *owner;
         uint8_t uuid[16];
+        int fd; /* what its back-end has given, or -1 */
 };
 
-/* On the asker's stack; once it is taken the asker waits to the end, which the front-end's own limit brings. */
+/* The asker's and the owner's: who comes to it last frees it. */
 struct question {
         TAILQ_ENTRY(question) entry;
-        struct objects_member *owner;
+        struct objects_member *owner, *asker;
         uint8_t uuid[16];
-        bool taken, answered;
+        bool taken, answered, given_up;
         int result;
 };
 
@@ -76,6 +82,25 @@ void objects_free(struct objects *objects)
         free(objects);
 }
 
+static bool is_lost(int r)
+{
+        return r == -ENOTCONN || r == -EPROTO || r == -ETIMEDOUT;
+}
+
+static struct timespec deadline_in(long ms)
+{
+        struct timespec deadline;
+
+        clock_gettime(CLOCK_MONOTONIC, &deadline);
+        deadline.tv_sec += ms / 1000;
+        deadline.tv_nsec += ms % 1000 * 1000000;
+        if (deadline.tv_nsec >= 1000000000) {
+                deadline.tv_nsec -= 1000000000;
+                deadline.tv_sec++;
+        }
+        return deadline;
+}
+
 /* With the lock. */
 static struct object *object_of(struct objects *objects, const uint8_t uuid[16])
 {
@@ -92,6 +117,8 @@ static void object_free(struct objects *objects, struct object *object)
 {
         TAILQ_REMOVE(&objects->objects, object, entry);
         object->owner->n_objects--;
+        object->owner->n_kept -= object->fd >= 0;
+        fd_close(object->fd);
         free(object);
 }
 
@@ -108,6 +135,7 @@ int objects_add(struct objects *objects, struct objects_member *member, const ui
         if (!object)
                 return -ENOMEM;
         object->owner = member;
+        object->fd = -1;
         memcpy(object->uuid, uuid, sizeof(object->uuid));
         TAILQ_INSERT_HEAD(&objects->objects, object, entry);
         member->n_objects++;
@@ -129,18 +157,47 @@ int objects_remove(struct objects *objects, struct objects_member *member, const
 /* With the lock, which is let go meanwhile. */
 static int await_answer(struct objects *objects, struct question *question)
 {
-        struct timespec deadline;
+        const struct timespec deadline = deadline_in(ANSWER_MS);
         int r = 0;
 
-        clock_gettime(CLOCK_MONOTONIC, &deadline);
-        deadline.tv_sec += ANSWER_S;
-        while (!question->answered && (r == 0 || question->taken))
-                r = question->taken ? pthread_cond_wait(&objects->changed, &objects->lock)
-                                    : pthread_cond_timedwait(&objects->changed, &objects->lock, &deadline);
+        while (!question->answered && r == 0)
+                r = pthread_cond_timedwait(&objects->changed, &objects->lock, &deadline);
         if (question->answered)
                 return question->result;
-        TAILQ_REMOVE(&objects->questions, question, entry);
+        question->given_up = true;
         return -ETIMEDOUT;
+}
+
+/* With the lock: whether @member is waited for by whom @owner waits for, and so on. */
+static bool closes_circle(const struct objects_member *member, const struct objects_member *owner)
+{
+        while (owner && owner != member)
+                owner = owner->waits_for;
+        return owner;
+}
+
+/* With the lock. */
+static int ask(struct objects *objects, struct objects_member *member, const struct object *object)
+{
+        struct question *question = calloc(1, sizeof(*question));
+
+        if (!question)
+                return -ENOMEM;
+        question->owner = object->owner;
+        question->asker = member;
+        memcpy(question->uuid, object->uuid, sizeof(question->uuid));
+        TAILQ_INSERT_TAIL(&objects->questions, question, entry);
+        member->waits_for = question->owner;
+        fd_event_signal(question->owner->wake_fd);
+
+        const int r = await_answer(objects, question);
+
+        member->waits_for = NULL;
+        if (!question->taken)
+                TAILQ_REMOVE(&objects->questions, question, entry);
+        if (question->answered || !question->taken)
+                free(question);
+        return r;
 }
 
 int objects_find(struct objects *objects, struct objects_member *member, const uint8_t uuid[16])
@@ -148,37 +205,63 @@ int objects_find(struct objects *objects, struct objects_member *member, const u
         LOCKED(&objects->lock);
 
         const struct object *object = object_of(objects, uuid);
-        struct question question = {.owner = object ? object->owner : NULL};
 
         if (!object)
                 return -ENOENT;
-        /* Its own, too: the front-end may not be called in here. */
-        if (question.owner == member || question.owner->asking > 0)
+        if (object->fd >= 0)
+                return fd_dup(object->fd);
+        /* Of its own, too: the front-end may not be called in here. */
+        if (closes_circle(member, object->owner))
                 return -EBUSY;
-        memcpy(question.uuid, uuid, sizeof(question.uuid));
-        TAILQ_INSERT_TAIL(&objects->questions, &question, entry);
-        member->asking++;
-        fd_event_signal(question.owner->wake_fd);
-
-        const int r = await_answer(objects, &question);
-
-        member->asking--;
-        return r;
+        return ask(objects, member, object);
 }
 
+/* Found out without asking who serves it. Huge pages can be taken back, and whoever uses them then dies of it. */
 static bool is_memory(int fd)
 {
-        struct statfs stat;
+        struct statx stat;
+        struct statfs of;
 
-        return fcntl(fd, F_GET_SEALS) >= 0 || (fstatfs(fd, &stat) == 0 && stat.f_type == DMA_BUF_MAGIC);
+        if (fcntl(fd, F_GET_SEALS) >= 0)
+                return fstatfs(fd, &of) == 0 && of.f_type != HUGETLBFS_MAGIC;
+        /* A dmabuf has no type. */
+        return filesystem_look(fd, &stat) == 0 && (stat.stx_mode & S_IFMT) == 0;
 }
 
 /* With the lock. */
-static void answer(struct objects *objects, struct question *question, int result)
+static void keep(struct objects *objects, const struct question *question, int fd)
 {
+        struct object *object = object_of(objects, question->uuid);
+
+        if (!object || object->owner != question->owner || object->fd >= 0 || object->owner->n_kept == KEPT_MAX)
+                return;
+        object->fd = fd_dup(fd);
+        object->owner->n_kept += object->fd >= 0;
+        if (object->fd < 0)
+                object->fd = -1;
+}
+
+/* With the lock. Returns what is to be closed without it, or -1. */
+static int answer(struct objects *objects, struct question *question, int result)
+{
+        int refused = -1;
+
+        if (result >= 0 && !is_memory(result)) {
+                refused = result;
+                result = -EPERM;
+        }
+        if (result >= 0)
+                keep(objects, question, result);
+        if (question->given_up) {
+                fd_close(result);
+                free(question);
+                return refused;
+        }
         question->result = result;
         question->answered = true;
+        question->asker->waits_for = NULL;
         pthread_cond_broadcast(&objects->changed);
+        return refused;
 }
 
 /* With the lock. */
@@ -204,20 +287,19 @@ int objects_serve(struct objects *objects, struct objects_member *member,
         int r = 0;
 
         LOCKED(&objects->lock);
-        while (r >= 0 && (question = question_take(objects, member))) {
+        while (!is_lost(r) && (question = question_take(objects, member))) {
                 pthread_mutex_unlock(&objects->lock);
                 r = get(userdata, question->uuid);
-
-                int fd = r;
-
-                if (fd >= 0 && !is_memory(fd)) {
-                        fd_close(fd);
-                        fd = -EPERM;
-                }
                 pthread_mutex_lock(&objects->lock);
-                answer(objects, question, fd);
+
+                const int refused = answer(objects, question, r);
+
+                /* It may wait for whoever serves it; nobody but this device waits, too. */
+                pthread_mutex_unlock(&objects->lock);
+                fd_close(refused);
+                pthread_mutex_lock(&objects->lock);
         }
-        return r < 0 ? r : 0;
+        return is_lost(r) ? r : 0;
 }
 
 void objects_forget(struct objects *objects, struct objects_member *member)

@@ -213,12 +213,9 @@ static int object_get(void *userdata, const uint8_t uuid[16])
         return oriel_frontend_get_shared_object(virtio->frontend, uuid);
 }
 
-/* That an object is not there ends nothing. */
 static int serve_objects(struct virtio *virtio)
 {
-        int r = objects_serve(virtio->options.objects, &virtio->objects_member, object_get, virtio);
-
-        return r == -ENOTCONN || r == -EPROTO || r == -ETIMEDOUT ? r : 0;
+        return objects_serve(virtio->options.objects, &virtio->objects_member, object_get, virtio);
 }
 
 static int make_frontend(struct virtio *virtio)

@@ -50,6 +50,12 @@ static int get_pipe(void *userdata, const uint8_t uuid[16])
         return fds[0];
 }
 
+static int get_late(void *userdata, const uint8_t uuid[16])
+{
+        usleep(1500000);
+        return get_memory(userdata, uuid);
+}
+
 static int get_nothing(void *userdata, const uint8_t uuid[16])
 {
         (void)userdata, (void)uuid;
@@ -114,13 +120,23 @@ static void test_lookup(void **state)
         assert_int_equal(objects_add(objects, &owner.member, one), 0);
         assert_int_equal(objects_add(objects, &asker.member, one), -EEXIST);
         assert_int_equal(objects_remove(objects, &asker.member, one), -ENOENT);
+        /* Its own thread would wait for itself. */
+        assert_int_equal(objects_find(objects, &owner.member, one), -EBUSY);
         fd = objects_find(objects, &asker.member, one);
         assert_int_equal(pread(fd, found, 16, 0), 16);
         assert_memory_equal(found, one, 16);
         close(fd);
-        /* Its own thread would wait for itself. */
-        assert_int_equal(objects_find(objects, &owner.member, one), -EBUSY);
         assert_int_equal(objects_remove(objects, &owner.member, one), 0);
+        assert_int_equal(objects_find(objects, &asker.member, one), -ENOENT);
+        /* It is asked for once, as long as it has its name. */
+        assert_int_equal(objects_add(objects, &owner.member, one), 0);
+        close(objects_find(objects, &asker.member, one));
+        owner.get = get_nothing;
+        fd = objects_find(objects, &asker.member, one);
+        assert_true(fd >= 0);
+        close(fd);
+        assert_int_equal(objects_remove(objects, &owner.member, one), 0);
+        assert_int_equal(objects_add(objects, &owner.member, one), 0);
         assert_int_equal(objects_find(objects, &asker.member, one), -ENOENT);
         /* What its back-end has lost, and what may not be passed on. */
         assert_int_equal(objects_add(objects, &owner.member, two), 0);
@@ -165,6 +181,88 @@ static void test_no_answer(void **state)
         close(asker.member.wake_fd);
 }
 
+struct asking {
+        struct device *asker;
+        const uint8_t *uuid;
+        int result;
+};
+
+static void *ask(void *userdata)
+{
+        struct asking *asking = userdata;
+
+        asking->result = objects_find(asking->asker->objects, &asking->asker->member, asking->uuid);
+        return NULL;
+}
+
+/* Several ask at once for what is not there: each is told. And an answer that comes when nobody waits any more. */
+static void test_late_answers(void **state)
+{
+        struct device owner, askers[3];
+        struct asking asking[3];
+        pthread_t threads[3];
+        struct objects *objects;
+
+        (void)state;
+        assert_int_equal(objects_new(&objects), 0);
+        device_open(&owner, objects, get_nothing);
+        assert_int_equal(objects_add(objects, &owner.member, one) + objects_add(objects, &owner.member, two), 0);
+        for (unsigned i = 0; i < 3; i++) {
+                device_open(&askers[i], objects, get_nothing);
+                asking[i] = (struct asking){&askers[i], one, 0};
+                assert_int_equal(pthread_create(&threads[i], NULL, ask, &asking[i]), 0);
+        }
+        usleep(50000);
+        device_start(&owner);
+        for (unsigned i = 0; i < 3; i++) {
+                pthread_join(threads[i], NULL);
+                assert_int_equal(asking[i].result, -ENOENT);
+        }
+        owner.get = get_late;
+        assert_int_equal(objects_find(objects, &askers[0].member, two), -ETIMEDOUT);
+        device_end(&owner);
+        objects_free(objects);
+        close(owner.member.wake_fd);
+        for (unsigned i = 0; i < 3; i++)
+                close(askers[i].member.wake_fd);
+}
+
+/* Who is waiting itself is waited for: there is no circle. */
+static void test_chain(void **state)
+{
+        struct device first, second, third;
+        struct asking asking = {&second, one, 0};
+        struct objects *objects;
+        pthread_t thread;
+
+        (void)state;
+        assert_int_equal(objects_new(&objects), 0);
+        device_open(&first, objects, get_memory);
+        device_open(&second, objects, get_memory);
+        device_open(&third, objects, get_memory);
+        assert_int_equal(objects_add(objects, &first.member, one) + objects_add(objects, &second.member, two), 0);
+        assert_int_equal(pthread_create(&thread, NULL, ask, &asking), 0);
+        usleep(50000);
+        /* The second waits for the first, so the first would wait in vain. */
+        assert_int_equal(objects_find(objects, &first.member, two), -EBUSY);
+        device_start(&second);
+        device_start(&first);
+
+        const int fd = objects_find(objects, &third.member, two);
+
+        assert_true(fd >= 0);
+        close(fd);
+        pthread_join(thread, NULL);
+        assert_true(asking.result >= 0);
+        close(asking.result);
+        device_end(&first);
+        device_end(&second);
+        objects_free(objects);
+        close(first.member.wake_fd);
+        close(second.member.wake_fd);
+        close(third.member.wake_fd);
+}
+
 /* Two that look up each other's again and again: one of them may be turned down, and nobody waits for long. */
 static void test_both_ways(void **state)
 {
@@ -195,7 +293,8 @@ static void test_both_ways(void **state)
 
 int main(void)
 {
-        const struct CMUnitTest tests[] = {counted_test(test_lookup), counted_test(test_no_answer),
+        const struct CMUnitTest tests[] = {counted_test(test_late_answers), counted_test(test_chain),
+                                           counted_test(test_lookup), counted_test(test_no_answer),
                                            counted_test(test_both_ways)};
 
         return run_counted("objects", tests);
