@@ -19,9 +19,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(lseek), SYSCALL_FCNTL(F_ADD_SEALS),
+USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(lseek), SYSCALL(fstat), SYSCALL_FCNTL(F_ADD_SEALS),
               SYSCALL_WITH(ioctl, 1, UINT32_MAX, DMA_BUF_IOCTL_SYNC));
 
 /* ---- their memory ---- */
@@ -197,9 +198,22 @@ static int object_length(int fd, uint32_t said, uint32_t least, uint32_t *out)
         return *out < least || *out == 0 || (off_t)*out > size ? -EINVAL : 0;
 }
 
+static bool is_same_file(int one, int other)
+{
+        struct stat first, second;
+
+        return one >= 0 && fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
+               first.st_ino == second.st_ino;
+}
+
+/* The plane is in @fd, which is taken if it is not there already. */
 static int plane_renew(struct media_buffer *buffer, struct media_buffer_plane *plane, int *fd, uint32_t length)
 {
         uint8_t *data = NULL;
+
+        if (plane->length == length && is_same_file(plane->fd, *fd))
+                return 0;
+
         int r = file_map(*fd, length, &data);
 
         if (r < 0)
@@ -224,13 +238,10 @@ int buffer_take_objects(struct media_buffer *buffer, struct media_call *call)
                 struct media_buffer_plane *plane = &buffer->planes[i];
 
                 r = object_length(call->object_fds[i], planes[i].length, sizes[i], &length);
-                if (r < 0)
-                        break;
-                if (plane->fd < 0 || plane->length != length ||
-                    memcmp(&plane->object, &call->objects[i], sizeof(plane->object)) != 0)
+                if (r == 0)
                         r = plane_renew(buffer, plane, &call->object_fds[i], length);
-                plane->object = call->objects[i];
-                plane->number = planes[i].m.userptr;
+                if (r == 0)
+                        plane->number = planes[i].m.userptr;
         }
         return r;
 }

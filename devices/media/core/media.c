@@ -232,6 +232,7 @@ int media_new(const struct media_options *options, struct media **out)
         TAILQ_INIT(&media->mappings);
         TAILQ_INIT(&media->objects);
         pthread_mutex_init(&media->lock, NULL);
+        pthread_mutex_init(&media->objects_lock, NULL);
         *out = media;
         return 0;
 }
@@ -256,6 +257,7 @@ void media_free(struct media *media)
         media_reset(media);
         media->options.node->ops->free(media->options.node);
         pthread_mutex_destroy(&media->lock);
+        pthread_mutex_destroy(&media->objects_lock);
         free(media);
 }
 

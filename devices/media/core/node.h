@@ -112,6 +112,7 @@ struct media {
         struct mapping_list mappings; /* of the thread that handles commands, without the lock */
         struct object_list objects;   /* that were made of buffers */
         unsigned n_objects;
+        pthread_mutex_t objects_lock; /* of these alone: core/object.c */
 };
 
 /* ---- objects: with the lock ---- */

@@ -5,7 +5,10 @@
  * time; an object that has ended is not found from then on, and the front-end is told after the command.
  *
  * Memory of another's is used as if it were our own, so only files count that can't become shorter: dmabufs, and memfds
- * that are sealed. */
+ * that are sealed. Not of huge pages: holes can be made in these, and who touches one may find that no page is left.
+ *
+ * The list changes on the thread that handles commands alone; its lock is for who looks an object up. Whoever has the
+ * media's lock may be waiting for a device of the host, or for the front-end. */
 
 #include "devices/media/core/state.h"
 
@@ -17,12 +20,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/param.h>
+#include <sys/vfs.h>
 
-USES_SYSCALLS(SYSCALL_FCNTL(F_GET_SEALS), SYSCALL_FCNTL(F_ADD_SEALS),
+USES_SYSCALLS(SYSCALL_FCNTL(F_GET_SEALS), SYSCALL_FCNTL(F_ADD_SEALS), SYSCALL(fstatfs),
               SYSCALL_WITH(ioctl, 1, UINT32_MAX, DMA_BUF_IOCTL_SYNC));
 
 /* As many planes as a few sessions have: each is a descriptor of its own. */
@@ -42,7 +47,10 @@ static int file_check(int fd)
 {
         struct dma_buf_sync sync = {.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ};
         const int seals = fcntl(fd, F_GET_SEALS);
+        struct statfs of;
 
+        if (seals >= 0 && (fstatfs(fd, &of) < 0 || of.f_type == HUGETLBFS_MAGIC))
+                return -EPERM;
         if (seals >= 0)
                 return seals & F_SEAL_SHRINK || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 ? 0 : -EPERM;
         if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) < 0)
@@ -85,9 +93,11 @@ int objects_find(struct media *media, struct media_call *call)
 
 /* ---- our own ---- */
 
-static void object_end(struct object *object)
+static void object_end(struct media *media, struct object *object)
 {
+        pthread_mutex_lock(&media->objects_lock);
         object->fd = fd_close(object->fd);
+        pthread_mutex_unlock(&media->objects_lock);
 }
 
 static bool object_is_of(const struct object *object, const struct media_session *session,
@@ -127,13 +137,15 @@ int object_export(struct media_session *session, struct media_call *call)
                 free(object);
                 return r;
         }
+        pthread_mutex_lock(&media->objects_lock);
         TAILQ_INSERT_TAIL(&media->objects, object, entry);
+        pthread_mutex_unlock(&media->objects_lock);
         media->n_objects++;
         pthread_mutex_unlock(&media->lock);
         r = media->options.ops->object_add(media->options.userdata, &object->name);
         pthread_mutex_lock(&media->lock);
         if (r < 0)
-                object_end(object);
+                object_end(media, object);
         else
                 *call->objects = object->name;
         return r;
@@ -145,7 +157,7 @@ void media_objects_end(struct media_session *session, uint32_t type)
 
         TAILQ_FOREACH(object, &session->media->objects, entry)
         if (object->session == session && (type == 0 || object->plane.type == type))
-                object_end(object);
+                object_end(session->media, object);
 }
 
 int media_get_object(struct media *media, const struct media_object *wanted)
@@ -153,11 +165,11 @@ int media_get_object(struct media *media, const struct media_object *wanted)
         const struct object *object;
         int fd = -ENOENT;
 
-        pthread_mutex_lock(&media->lock);
+        pthread_mutex_lock(&media->objects_lock);
         TAILQ_FOREACH(object, &media->objects, entry)
         if (object->fd >= 0 && memcmp(&object->name, wanted, sizeof(*wanted)) == 0)
                 fd = fd_dup(object->fd);
-        pthread_mutex_unlock(&media->lock);
+        pthread_mutex_unlock(&media->objects_lock);
         return fd;
 }
 
@@ -165,7 +177,7 @@ static struct object *object_take_ended(struct media *media)
 {
         struct object *object;
 
-        pthread_mutex_lock(&media->lock);
+        pthread_mutex_lock(&media->objects_lock);
         TAILQ_FOREACH(object, &media->objects, entry)
         if (object->fd < 0)
                 break;
@@ -173,7 +185,7 @@ static struct object *object_take_ended(struct media *media)
                 TAILQ_REMOVE(&media->objects, object, entry);
                 media->n_objects--;
         }
-        pthread_mutex_unlock(&media->lock);
+        pthread_mutex_unlock(&media->objects_lock);
         return object;
 }
 

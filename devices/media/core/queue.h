@@ -19,11 +19,10 @@ enum media_buffer_state {
 
 struct media_buffer_plane {
         uint32_t length, used, data_offset;
-        int fd;                     /* MMAP, DMABUF */
-        uint8_t *data;              /* the same, in this process */
-        uint64_t number;            /* USERPTR, DMABUF: the driver's own for it, and */
-        struct guest_memory guest;  /* USERPTR: what it is */
-        struct media_object object; /* DMABUF: the same */
+        int fd;                    /* MMAP, DMABUF */
+        uint8_t *data;             /* the same, in this process */
+        uint64_t number;           /* USERPTR, DMABUF: the driver's own for it, and */
+        struct guest_memory guest; /* USERPTR: what it is */
 };
 
 struct media_buffer {

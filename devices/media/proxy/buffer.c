@@ -7,6 +7,7 @@
 
 #include "devices/media/proxy/state.h"
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -48,8 +49,6 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
 
                 if (listed)
                         r = shadow_take(own, buffer, i, *plane->number, &call->memory[taken++]);
-                if (buffer->memory == V4L2_MEMORY_DMABUF)
-                        r = shadow_note(own, buffer, i, *plane->number);
                 if (r < 0)
                         return r;
 
@@ -113,8 +112,14 @@ static bool buffer_can_pass(const struct v4l2_buffer *buffer)
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_buffer *buffer = call->payload;
+        const bool objects = buffer->memory == V4L2_MEMORY_DMABUF && call->n_objects > 0;
+        struct plane_fields fields[MEDIA_MAX_PLANES];
+        const unsigned n = plane_fields(buffer, call->trailer, fields);
+        unsigned long numbers[MEDIA_MAX_PLANES];
         int r = 0;
 
+        for (unsigned i = 0; i < n; i++)
+                numbers[i] = *fields[i].number;
         /* Of others the fields are descriptors, which would be this process's. QUERYBUF only asks. */
         if (call->row->code != VIDIOC_QUERYBUF) {
                 if (!buffer_can_pass(buffer))
@@ -125,7 +130,14 @@ int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
         }
         if (r < 0)
                 return r;
-        return buffer_ioctl(own, call->row->code, buffer, call->trailer);
+        r = buffer_ioctl(own, call->row->code, buffer, call->trailer);
+        /* The device has the buffer: so many there are. */
+        for (unsigned i = 0; i < n && objects; i++) {
+                *fields[i].number = numbers[i];
+                if (r == 0)
+                        shadow_note(own, buffer, i, numbers[i]);
+        }
+        return r;
 }
 
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
@@ -229,6 +241,11 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
         };
         struct media *media = own->proxy->node.media;
         struct shadow *shadow = shadow_find(own, &place->buffer, place->plane);
+
+        /* Of another memory, that the device did not take. */
+        if (shadow && shadow->fd < 0)
+                shadow_free(own, steal(shadow));
+
         int r = shadow ? shadow->fd : node_export(own, &export);
 
         if (r != -ENOTTY && r != -EINVAL)

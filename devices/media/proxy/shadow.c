@@ -30,7 +30,7 @@ static size_t shadow_cost(const struct shadow *shadow)
         return sizeof(*shadow) + shadow->size;
 }
 
-static void shadow_free(struct proxy_session *own, struct shadow *shadow)
+void shadow_free(struct proxy_session *own, struct shadow *shadow)
 {
         if (shadow->node)
                 munmap(shadow->node, shadow->size);
@@ -79,11 +79,9 @@ static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffe
         void *node = MAP_FAILED;
 
         errno = ENOMEM;
-        if (size == 0) {
-                *out = shadow;
-                return 0;
-        }
-        if (proxy->held <= proxy->node.media->options.window_size)
+        if (proxy->held <= proxy->node.media->options.window_size && size == 0)
+                node = NULL;
+        else if (proxy->held <= proxy->node.media->options.window_size)
                 node = mmap(NULL, size, PROT_READ | PROT_WRITE, fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd,
                             offset);
         if (node == MAP_FAILED) {

@@ -94,7 +94,7 @@ int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint
 /* For USERPTR, of @guest, which is taken. */
 int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest);
-/* For DMABUF, of which nothing is copied: for the number alone. */
+/* For DMABUF, of which nothing is copied: for the number alone. -ENOMEM: it is lost. */
 int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number);
 /* @size bytes, at most its own: to the device, or to the guest. */
 void shadow_push(struct shadow *shadow, size_t size);
@@ -102,6 +102,7 @@ void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size);
 /* The guest has the buffers of the type again. */
 void shadows_let_go(struct proxy_session *own, uint32_t type);
 /* End those of the type; 0: all. */
+void shadow_free(struct proxy_session *own, struct shadow *shadow);
 void shadows_end(struct proxy_session *own, uint32_t type);
 
 #endif

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { PLANES = 3, PLANE = 5000 };
 
@@ -22,6 +23,7 @@ static struct {
         struct v4l2_plane planes[PLANES];
         uint32_t length;     /* what it says that there are of planes */
         bool done;           /* DQBUF finds a buffer */
+        bool refuses;        /* QBUF */
         uint64_t value;      /* of a control, */
         uint64_t value_mask; /* of which it writes so much */
 } device;
@@ -38,6 +40,8 @@ static void device_queue(struct v4l2_buffer *buffer)
         memcpy(device.planes, buffer->m.planes, sizeof(device.planes));
         for (unsigned i = 0; i < PLANES && buffer->memory == V4L2_MEMORY_USERPTR; i++)
                 memset((void *)buffer->m.planes[i].m.userptr, (int)i + 1, PLANE);
+        for (unsigned i = 0; i < PLANES && buffer->memory == V4L2_MEMORY_DMABUF; i++)
+                assert_true(fcntl(buffer->m.planes[i].m.fd, F_GETFD) >= 0);
         buffer->length = device.length;
 }
 
@@ -53,6 +57,13 @@ static void device_dequeue(struct v4l2_buffer *buffer)
         device.done = false;
 }
 
+static void device_query(struct v4l2_buffer *buffer)
+{
+        buffer->memory = V4L2_MEMORY_MMAP;
+        buffer->length = PLANE;
+        buffer->m.offset = 0x1000;
+}
+
 static void device_control(struct v4l2_ext_control *control)
 {
         control->value64 = (int64_t)(((uint64_t)control->value64 & ~device.value_mask) | device.value);
@@ -63,7 +74,15 @@ int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload)
         (void)own;
         switch (code) {
         case VIDIOC_QBUF:
+                if (device.refuses)
+                        return -EINVAL;
                 device_queue(payload);
+                return 0;
+        case VIDIOC_EXPBUF:
+                ((struct v4l2_exportbuffer *)payload)->fd = memfd_create("exported", MFD_CLOEXEC);
+                return 0;
+        case VIDIOC_QUERYBUF:
+                device_query(payload);
                 return 0;
         case VIDIOC_DQBUF:
                 if (!device.done)
@@ -180,6 +199,69 @@ static void test_done(void **state)
                 assert_int_equal(world.guest[0x2000 * i + PLANE - 1], i + 1);
 }
 
+/* ---- objects ---- */
+
+static int queue_objects(uint32_t index, struct v4l2_plane *told)
+{
+        struct {
+                struct v4l2_plane planes[PLANES];
+                struct media_object objects[PLANES];
+        } more = {.objects = {world.theirs, world.theirs, world.theirs}};
+        struct v4l2_buffer buffer = {.index = index,
+                                     .type = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+                                     .memory = V4L2_MEMORY_DMABUF,
+                                     .length = PLANES};
+        int r;
+
+        for (unsigned i = 0; i < PLANES; i++)
+                more.planes[i] = (struct v4l2_plane){.length = PLANE, .m.userptr = 0x1000 * (i + 1)};
+        r = world_ioctl(&world, session, VIDIOC_QBUF, &buffer, &more, sizeof(more));
+        memcpy(told, more.planes, sizeof(more.planes));
+        return r;
+}
+
+static size_t held(void)
+{
+        const struct media_session *of = TAILQ_FIRST(&world.media->sessions);
+        const struct proxy_session *own = of->handle;
+
+        return own->proxy->held;
+}
+
+/* The device has the descriptors, and the guest its numbers. Of what the device does not take nothing is kept, and the
+ * buffer can be mapped as before. */
+static void test_objects(void **state)
+{
+        struct v4l2_requestbuffers request = {
+                .count = 1, .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP};
+        struct v4l2_buffer single = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_DMABUF};
+        struct v4l2_plane told[PLANES];
+        uint64_t address, size;
+
+        (void)state;
+        world.theirs = (struct media_object){{1}};
+        world.theirs_fd = memfd_create("theirs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        start_queue(V4L2_MEMORY_DMABUF);
+        world_give_room(&world, 1);
+        device.done = true;
+        assert_int_equal(queue_objects(0, told), 0);
+        assert_own_numbers(told);
+        world_await_events(&world, 1);
+        assert_own_numbers(world.events[0].dqbuf.planes);
+
+        const size_t before = held();
+
+        device.refuses = true;
+        for (uint32_t i = 1; i < 100; i++)
+                assert_int_equal(queue_objects(i, told), EINVAL);
+        assert_int_equal(held(), before);
+        assert_int_equal(world_ioctl(&world, session, VIDIOC_REQBUFS, &request, NULL, 0), 0);
+        assert_int_equal(world_ioctl(&world, session, VIDIOC_QBUF, &single, &world.theirs, sizeof(world.theirs)),
+                         EINVAL);
+        assert_int_equal(world_mmap(&world, session, 0x1000, 0, &address, &size), 0);
+        close(world.theirs_fd);
+}
+
 /* CREATE_BUFS without a count asks only: the queue's memory stays what it is. */
 static void test_question(void **state)
 {
@@ -233,7 +315,7 @@ int main(void)
 #define proxy_test(function) cmocka_unit_test_setup_teardown(function, proxy_world_open, proxy_world_close)
         const struct CMUnitTest tests[] = {
                 proxy_test(test_fewer_planes), proxy_test(test_more_planes), proxy_test(test_done),
-                proxy_test(test_question),     proxy_test(test_control),
+                proxy_test(test_question),     proxy_test(test_control),     proxy_test(test_objects),
         };
 
         return run_counted("media-proxy", tests);

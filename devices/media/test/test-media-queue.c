@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -375,7 +376,7 @@ static void test_objects_of_others(void **state)
 static void test_wrong_objects(void **state)
 {
         const struct media_object object = {{1}};
-        int pair[2], fds[4];
+        int pair[2], fds[5];
         struct v4l2_plane told;
 
         (void)state;
@@ -384,6 +385,10 @@ static void test_wrong_objects(void **state)
         fds[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
         fds[2] = pair[0];
         fds[3] = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        /* Holes can be made in it, which there is no other page for. */
+        fds[4] = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+        assert_int_equal(ftruncate(fds[4], 2 << 20), 0);
+        assert_int_equal(fcntl(fds[4], F_ADD_SEALS, F_SEAL_SHRINK), 0);
         world.theirs = object;
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
         for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
@@ -397,6 +402,44 @@ static void test_wrong_objects(void **state)
         assert_int_equal(queue_object(IN, object, PLANE, &told), 0);
         assert_int_equal(ftruncate(world.theirs_fd, 0), -1);
         close(world.theirs_fd);
+}
+
+static int read_only(int fd)
+{
+        char name[32];
+
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        return open(name, O_RDONLY | O_CLOEXEC);
+}
+
+/* A buffer is where its last name says, or nowhere: not where the one before was. */
+static void test_other_objects(void **state)
+{
+        const struct media_object first = {{1}}, second = {{2}};
+        const int fds[] = {their_file("first", PLANE, F_SEAL_SHRINK), their_file("second", PLANE, F_SEAL_SHRINK)};
+        struct v4l2_plane told;
+
+        (void)state;
+        world.theirs = first;
+        world.theirs_fd = fds[0];
+        assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
+        assert_int_equal(queue_object(IN, first, PLANE, &told), 0);
+        /* Which can't be written to. */
+        world.theirs = second;
+        world.theirs_fd = read_only(fds[1]);
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(on(VIDIOC_STREAMOFF, IN), 0);
+                assert_int_equal(queue_object(IN, second, PLANE, &told), EACCES);
+        }
+        close(world.theirs_fd);
+        /* The same name for another file. */
+        world.theirs = first;
+        world.theirs_fd = fds[1];
+        assert_int_equal(pwrite(fds[1], "second", 6, 0), 6);
+        assert_int_equal(queue_object(IN, first, PLANE, &told), 0);
+        assert_memory_equal(plane_data(IN, 0), "second", 6);
+        close(fds[0]);
+        close(fds[1]);
 }
 
 static int export(unsigned which, uint32_t index, uint32_t plane, struct media_object *object)
@@ -457,9 +500,9 @@ int main(void)
 {
 #define world_test(function) cmocka_unit_test_setup_teardown(function, open_world, close_world)
         const struct CMUnitTest tests[] = {
-                world_test(test_both_ways),     world_test(test_planes),          world_test(test_wrong_content),
-                world_test(test_guest_planes),  world_test(test_create),          world_test(test_objects_of_others),
-                world_test(test_wrong_objects), world_test(test_objects_of_ours),
+                world_test(test_both_ways),     world_test(test_planes),        world_test(test_wrong_content),
+                world_test(test_guest_planes),  world_test(test_create),        world_test(test_objects_of_others),
+                world_test(test_wrong_objects), world_test(test_other_objects), world_test(test_objects_of_ours),
         };
 
         return run_counted("media-queue", tests);
