@@ -24,6 +24,7 @@ struct inode_id {
 #define RETRY_NS INT64_C(30000000000)
 struct retry {
         uint32_t pid;
+        bool of_link;    /* it was told of a link, not of what it leads to */
         int64_t told_ns; /* 0: none */
 };
 

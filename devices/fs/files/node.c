@@ -75,25 +75,27 @@ static struct retry *find_retry(struct fs *fs, uint32_t pid)
 /* With the lock: whether @pid has looked a path up anew, and found @inode by that. Else it is told ESTALE now. */
 static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
 {
+        const bool of_link = S_ISLNK(inode->type);
         const int64_t now = coarse_now_ns();
         struct retry *retry = find_retry(fs, pid);
         bool anew = retry->pid == pid && retry->told_ns > 0 && now - retry->told_ns < RETRY_NS &&
                     inode->found_again_ns >= retry->told_ns;
 
-        *retry = (struct retry){pid, anew ? 0 : now};
+        *retry = (struct retry){pid, of_link, anew ? 0 : now};
         fs->last_told_ns = now;
         return anew;
 }
 
-/* @pid has found what it looked up anew, so what it finds to be gone next it is told of again. */
-static void end_retry(struct fs *fs, uint32_t pid)
+/* @pid has found what it looked up anew, so what it finds to be gone next it is told of again. A link may be on the way
+ * to that. */
+static void end_retry(struct fs *fs, uint32_t pid, bool by_link)
 {
         FS_LOCKED(fs);
 
         if (fs->last_told_ns == 0)
                 return;
         for (size_t i = 0; i < ARRAY_SIZE(fs->retries); i++)
-                if (fs->retries[i].pid == pid)
+                if (fs->retries[i].pid == pid && (fs->retries[i].of_link || !by_link))
                         fs->retries[i].told_ns = 0;
 }
 
@@ -101,9 +103,8 @@ int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct
 {
         int r = node_get_linked(fs, request->nodeid, node);
 
-        /* A link is on the way to what is looked up. */
-        if (r == 0 && request->opcode != FUSE_READLINK)
-                end_retry(fs, request->pid);
+        if (r == 0)
+                end_retry(fs, request->pid, request->opcode == FUSE_READLINK);
         if (r != -ESTALE || !node->inode || node->fd < 0)
                 return r;
         FS_LOCKED(fs);

@@ -190,6 +190,41 @@ static void put_directory(struct client *client)
         assert_int_equal(mkdirat(client->share_fd, "directory", 0700), 0);
 }
 
+/* Who was told of a link, and has read the next one, is told of that one too. */
+static void check_link_told_again(struct client *client)
+{
+        char target[8];
+        uint64_t link;
+
+        put_link(client, "1");
+        link = client_node(client, FUSE_ROOT_ID, "link");
+        put_link(client, "2");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), -ESTALE);
+        link = client_node(client, FUSE_ROOT_ID, "link");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), 1);
+        put_link(client, "3");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), -ESTALE);
+}
+
+/* Who was told of a file is on the way to it while it reads links. */
+static void check_link_on_the_way(struct client *client)
+{
+        char target[8];
+        uint64_t file, link, fh;
+
+        client_make_file(client, "f", "old");
+        put_link(client, "f");
+        file = client_node(client, FUSE_ROOT_ID, "f");
+        replace(client, "f");
+        assert_int_equal(client_open(client, FUSE_OPEN, file, O_RDONLY, NULL), -ESTALE);
+        link = client_node(client, FUSE_ROOT_ID, "link");
+        assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), 1);
+        file = client_node(client, FUSE_ROOT_ID, "f");
+        replace(client, "f");
+        assert_true(client_open(client, FUSE_OPEN, file, O_RDONLY, &fh) >= 0);
+        assert_int_equal(client_release(client, FUSE_RELEASE, fh), 0);
+}
+
 /* Links and directories alike. */
 static void check_others_in_turn(struct client *client)
 {
@@ -219,8 +254,9 @@ static void check_others_in_turn(struct client *client)
 /* With descriptors: a file without a name is found by no handle. */
 static void test_files_in_turn(void **state)
 {
-        static void (*const checks[])(struct client * client) = {check_files_in_turn, check_told_again,
-                                                                 check_files_of_two, check_others_in_turn};
+        static void (*const checks[])(struct client * client) = {check_files_in_turn,   check_told_again,
+                                                                 check_files_of_two,    check_link_told_again,
+                                                                 check_link_on_the_way, check_others_in_turn};
         struct client client;
 
         (void)state;

@@ -27,6 +27,7 @@ struct mapping {
 struct asked {
         TAILQ_ENTRY(asked) entry;
         struct resource *object; /* NULL: a mapping was asked for, or its end */
+        bool again;              /* the request in front of it is waited for, which has the ticket */
         struct mapping *mapping; /* of a map, it may have been removed since */
         bool map;
         uint64_t ticket;
@@ -146,10 +147,12 @@ bool object_announce(struct resource *resource, const struct origin *origin)
 
         if (!asked)
                 return false;
-        *asked = (struct asked){.object = resource, .origin = *origin, .has_origin = true};
-        if (gpu->options.ops->object_add(gpu->options.userdata, resource->uuid, &asked->ticket) < 0)
+        *asked =
+                (struct asked){.object = resource, .again = resource->announced, .origin = *origin, .has_origin = true};
+        if (!asked->again && gpu->options.ops->object_add(gpu->options.userdata, resource->uuid, &asked->ticket) < 0)
                 return false;
         resource->references++;
+        resource->announced = true;
         TAILQ_INSERT_TAIL(&gpu->asked, asked, entry);
         (void)steal(asked);
         return true;
@@ -185,6 +188,7 @@ static void finish_object(struct gpu *gpu, struct asked *asked, int result)
                 log_warning(&gpu->options.log, "resource %u is not to be shared with other devices: %s",
                             asked->object->id, strerror(-result));
         memcpy(uuid.uuid, asked->object->uuid, sizeof(uuid.uuid));
+        asked->object->announced = false;
         answer(gpu, asked, VIRTIO_GPU_RESP_OK_RESOURCE_UUID, &uuid, sizeof(uuid));
         resource_unref(asked->object);
 }
@@ -242,7 +246,7 @@ void gpu_await_mappings(struct gpu *gpu)
         while ((asked = take_asked(gpu))) {
                 pthread_mutex_unlock(&gpu->lock);
 
-                int result = gpu->options.ops->wait(gpu->options.userdata, asked->ticket);
+                int result = asked->again ? 0 : gpu->options.ops->wait(gpu->options.userdata, asked->ticket);
 
                 pthread_mutex_lock(&gpu->lock);
                 finish(gpu, asked, result);

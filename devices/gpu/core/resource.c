@@ -98,6 +98,8 @@ COMMAND_HANDLER(handle_assign_uuid)
         if (is_new && uuid_new(resource->uuid) < 0)
                 return VIRTIO_GPU_RESP_ERR_UNSPEC;
         resource->has_uuid = true;
+        if (resource->announced && object_announce(resource, &command->origin))
+                return 0;
         if (is_new && !resource->image && gpu_blob_is_file(&resource->blob) &&
             object_announce(resource, &command->origin)) {
                 resource->is_object = true;

@@ -53,7 +53,8 @@ struct resource {
         struct backing *backing;
         struct image *image; /* of a 2D resource; NULL: a blob */
         uint8_t uuid[16];
-        bool has_uuid, is_object; /* the front-end knows it */
+        bool has_uuid, is_object; /* the front-end knows it, */
+        bool announced;           /* or is being told */
 
         uint64_t size;
 

@@ -690,10 +690,15 @@ static void test_object_that_ends(void **state)
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
         assert_int_equal(world_command(&world, &assign, sizeof(assign), &answer, sizeof(answer)), 0);
+        /* Who asks for it again waits as long. */
+        assert_int_equal(world_command(&world, &assign, sizeof(assign), &answer, sizeof(answer)), 0);
+        assert_int_equal(world.added, 1);
         assert_int_equal(world_unref(&world, 1), OK);
         assert_int_equal(world.removed, 1);
         gpu_await_mappings(world.gpu);
+        assert_int_equal(world.n_done, 2);
         assert_int_equal(world.done[0].type, VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+        assert_memory_equal(world.done[0].answer + sizeof(answer.hdr), world.done[1].answer + sizeof(answer.hdr), 16);
         assert_int_equal(gpu_count(world.gpu).resources, 0);
         world_close(&world);
 }
