@@ -62,6 +62,14 @@ static int get_nothing(void *userdata, const uint8_t uuid[16])
         return -ENOENT;
 }
 
+/* As it is by now. */
+static int get_of_now(void *userdata, const uint8_t uuid[16])
+{
+        struct device *device = userdata;
+
+        return device->get(userdata, uuid);
+}
+
 static void *run(void *userdata)
 {
         struct device *device = userdata;
@@ -78,7 +86,7 @@ static void *run(void *userdata)
                         if (device->result == 0)
                                 device->result = fd < 0 ? fd : 0;
                 }
-                objects_serve(device->objects, &device->member, device->get, device);
+                objects_serve(device->objects, &device->member, get_of_now, device);
         }
         objects_forget(device->objects, &device->member);
         return NULL;
