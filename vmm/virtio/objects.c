@@ -36,7 +36,7 @@ struct object {
         TAILQ_ENTRY(object) entry;
         struct objects_member *owner;
         uint8_t uuid[16];
-        int fd; /* what its back-end has given, or -1 */
+        int fd; /* what its back-end has given; negative: nothing yet */
 };
 
 /* The asker's and the owner's: who comes to it last frees it. */
@@ -237,8 +237,6 @@ static void keep(struct objects *objects, const struct question *question, int f
                 return;
         object->fd = fd_dup(fd);
         object->owner->n_kept += object->fd >= 0;
-        if (object->fd < 0)
-                object->fd = -1;
 }
 
 /* With the lock. Returns what is to be closed without it, or -1. */

@@ -387,8 +387,8 @@ static void test_wrong_objects(void **state)
         fds[3] = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         /* Holes can be made in it, which there is no other page for. */
         fds[4] = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
-        assert_int_equal(ftruncate(fds[4], 2 << 20), 0);
-        assert_int_equal(fcntl(fds[4], F_ADD_SEALS, F_SEAL_SHRINK), 0);
+        assert_true(fds[4] < 0 || ftruncate(fds[4], 2 << 20) == 0);
+        assert_true(fds[4] < 0 || fcntl(fds[4], F_ADD_SEALS, F_SEAL_SHRINK) == 0);
         world.theirs = object;
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
         for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
