@@ -454,5 +454,8 @@ class Monitor:
 
 def main():
     result = unittest.main(module="__main__", exit=False, verbosity=2).result
-    # Nothing is skipped in the lab: everything that it needs it installs.
+    # Nothing is skipped in the lab, as everything that it needs it installs, but what no package has yet: a test of its own,
+    # which is told apart from one that has passed.
+    if result.wasSuccessful() and result.testsRun == len(result.skipped) == 1:
+        sys.exit(77)
     sys.exit(0 if result.wasSuccessful() and result.testsRun and not result.skipped else 1)
