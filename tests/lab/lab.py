@@ -28,7 +28,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "../programs"))
-from harness import wait_for  # noqa: E402
+from harness import is_listened_on, wait_for  # noqa: E402
 ROOT = os.path.join(os.path.abspath(os.environ["ORIEL_LAB"]), "root")
 ORIEL = os.path.abspath(os.environ["ORIEL"])
 ORIEL_FS = os.path.abspath(os.environ["ORIEL_FS"])
@@ -245,7 +245,9 @@ class Case(unittest.TestCase):
             return file.read()
 
     def wait_for_socket(self, name, process):
-        wait_for(lambda: os.path.exists(self.path(name)) or process.poll() is not None, name)
+        # By whatever name it has been bound to: from here, from the scratch folder, or in the chroot.
+        names = self.path(name), name, self.inside(name)
+        wait_for(lambda: any(map(is_listened_on, names)) and os.path.exists(self.path(name)) or process.poll() is not None, name)
         self.assertIsNone(process.poll(), f"{process.args} has ended")
 
     def trace(self, back_end):
