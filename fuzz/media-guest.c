@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The guest and the front-end of fuzz/media-guest.h. A command's payload is made by its row, so that most of them come
+ * to a handler; then lengths are cut, words spoiled, and lists of guest memory and names of objects put behind it. What
+ * the front-end is asked for it does or refuses as the input says, and it keeps count of mappings and objects. */
+
 #include "fuzz/media-guest.h"
 
 #include "base/cleanup.h"
@@ -162,11 +167,6 @@ static void words_make(void *to, size_t size)
         }
 }
 
-static void copy_payload(void *payload, const void *from, size_t size)
-{
-        memcpy(payload, from, size);
-}
-
 /* Payloads that hardly come about by chance. */
 static void payload_make(const struct media_ioctl *row, void *payload)
 {
@@ -184,12 +184,12 @@ static void payload_make(const struct media_ioctl *row, void *payload)
 
                 buffer.length = multi ? 1 + take_choice(world.input, 3) : PLANE;
                 buffer.m.userptr = MEDIA_GUEST_PAGE;
-                copy_payload(payload, &buffer, sizeof(buffer));
+                memcpy(payload, &buffer, sizeof(buffer));
         } else if (row->payload == MEDIA_EXPORT) {
                 const struct v4l2_exportbuffer export = {
                         .type = type, .index = index, .plane = take_choice(world.input, 3)};
 
-                copy_payload(payload, &export, sizeof(export));
+                memcpy(payload, &export, sizeof(export));
         } else if (row->payload == MEDIA_CREATE) {
                 struct v4l2_create_buffers create = {.count = index, .memory = memory, .format.type = type};
 
@@ -199,34 +199,33 @@ static void payload_make(const struct media_ioctl *row, void *payload)
                 } else {
                         create.format.fmt.pix.sizeimage = PLANE;
                 }
-                copy_payload(payload, &create, sizeof(create));
+                memcpy(payload, &create, sizeof(create));
         } else if (row->payload == MEDIA_FORMAT) {
                 struct v4l2_format format = {.type = type};
 
                 format.fmt.pix_mp.width = media_guest_word();
                 format.fmt.pix_mp.height = media_guest_word();
                 format.fmt.pix_mp.pixelformat = fourccs[index];
-                copy_payload(payload, &format, sizeof(format));
+                memcpy(payload, &format, sizeof(format));
         } else if (row->payload == MEDIA_CONTROLS) {
-                copy_payload(payload, &(struct v4l2_ext_controls){.count = 1 + index},
-                             sizeof(struct v4l2_ext_controls));
+                memcpy(payload, &(struct v4l2_ext_controls){.count = 1 + index}, sizeof(struct v4l2_ext_controls));
         } else if (row->code == VIDIOC_REQBUFS) {
-                copy_payload(payload, &(struct v4l2_requestbuffers){.count = index, .type = type, .memory = memory},
-                             sizeof(struct v4l2_requestbuffers));
+                memcpy(payload, &(struct v4l2_requestbuffers){.count = index, .type = type, .memory = memory},
+                       sizeof(struct v4l2_requestbuffers));
         } else if (row->code == VIDIOC_SUBSCRIBE_EVENT) {
-                copy_payload(payload, &(struct v4l2_event_subscription){.type = subscribed[index % 3]},
-                             sizeof(struct v4l2_event_subscription));
+                memcpy(payload, &(struct v4l2_event_subscription){.type = subscribed[index % 3]},
+                       sizeof(struct v4l2_event_subscription));
         } else if (row->code == VIDIOC_ENUM_FRAMESIZES) {
-                copy_payload(payload, &(struct v4l2_frmsizeenum){.pixel_format = fourccs[index]},
-                             sizeof(struct v4l2_frmsizeenum));
+                memcpy(payload, &(struct v4l2_frmsizeenum){.pixel_format = fourccs[index]},
+                       sizeof(struct v4l2_frmsizeenum));
         } else if (row->code == VIDIOC_G_SELECTION || row->code == VIDIOC_S_SELECTION) {
-                copy_payload(payload, &(struct v4l2_selection){.type = type, .target = V4L2_SEL_TGT_COMPOSE + index},
-                             sizeof(struct v4l2_selection));
+                memcpy(payload, &(struct v4l2_selection){.type = type, .target = V4L2_SEL_TGT_COMPOSE + index},
+                       sizeof(struct v4l2_selection));
         } else if (row->code == VIDIOC_DECODER_CMD) {
-                copy_payload(payload, &(struct v4l2_decoder_cmd){.cmd = index % 2}, sizeof(struct v4l2_decoder_cmd));
+                memcpy(payload, &(struct v4l2_decoder_cmd){.cmd = index % 2}, sizeof(struct v4l2_decoder_cmd));
         } else {
                 /* The first field of many a struct. */
-                copy_payload(payload, &type, sizeof(type));
+                memcpy(payload, &type, sizeof(type));
         }
 }
 

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Every message of vhost-user as a row: what it carries, with how many descriptors, what has to be negotiated before it
+ * may be sent, and what comes back. Both ends check messages by these rows before anything else looks at them, and the
+ * tracer and the conformance suites read them too. The numbers are the standard's: other dialects are translated. */
+
 #include "base/cleanup.h"
 #include "protocol/payload.h"
 

@@ -11,6 +11,7 @@
 #include "vmm/virtio/objects.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "shmem/filesystem.h"
 #include "vmm/kvm/lock.h"
@@ -82,23 +83,9 @@ void objects_free(struct objects *objects)
         free(objects);
 }
 
-static bool is_lost(int r)
+static bool is_connection_lost(int r)
 {
         return r == -ENOTCONN || r == -EPROTO || r == -ETIMEDOUT;
-}
-
-static struct timespec deadline_in(long ms)
-{
-        struct timespec deadline;
-
-        clock_gettime(CLOCK_MONOTONIC, &deadline);
-        deadline.tv_sec += ms / 1000;
-        deadline.tv_nsec += ms % 1000 * 1000000;
-        if (deadline.tv_nsec >= 1000000000) {
-                deadline.tv_nsec -= 1000000000;
-                deadline.tv_sec++;
-        }
-        return deadline;
 }
 
 /* With the lock. */
@@ -155,9 +142,10 @@ int objects_remove(struct objects *objects, struct objects_member *member, const
 }
 
 /* With the lock, which is let go meanwhile. */
-static int await_answer(struct objects *objects, struct question *question)
+static int question_await(struct objects *objects, struct question *question)
 {
-        const struct timespec deadline = deadline_in(ANSWER_MS);
+        const int64_t until = now_ns() + ANSWER_MS * INT64_C(1000000);
+        const struct timespec deadline = {until / 1000000000, until % 1000000000};
         int r = 0;
 
         while (!question->answered && r == 0)
@@ -177,7 +165,7 @@ static bool closes_circle(const struct objects_member *member, const struct obje
 }
 
 /* With the lock. */
-static int ask(struct objects *objects, struct objects_member *member, const struct object *object)
+static int question_ask(struct objects *objects, struct objects_member *member, const struct object *object)
 {
         struct question *question = calloc(1, sizeof(*question));
 
@@ -190,7 +178,7 @@ static int ask(struct objects *objects, struct objects_member *member, const str
         member->waits_for = question->owner;
         fd_event_signal(question->owner->wake_fd);
 
-        const int r = await_answer(objects, question);
+        const int r = question_await(objects, question);
 
         member->waits_for = NULL;
         if (!question->taken)
@@ -213,11 +201,11 @@ int objects_find(struct objects *objects, struct objects_member *member, const u
         /* Of its own, too: the front-end may not be called in here. */
         if (closes_circle(member, object->owner))
                 return -EBUSY;
-        return ask(objects, member, object);
+        return question_ask(objects, member, object);
 }
 
 /* Found out without asking who serves it. Huge pages can be taken back, and whoever uses them then dies of it. */
-static bool is_memory(int fd)
+static bool object_is_memory(int fd)
 {
         struct statx stat;
         struct statfs of;
@@ -229,7 +217,7 @@ static bool is_memory(int fd)
 }
 
 /* With the lock. */
-static void keep(struct objects *objects, const struct question *question, int fd)
+static void object_keep(struct objects *objects, const struct question *question, int fd)
 {
         struct object *object = object_of(objects, question->uuid);
 
@@ -240,16 +228,16 @@ static void keep(struct objects *objects, const struct question *question, int f
 }
 
 /* With the lock. Returns what is to be closed without it, or -1. */
-static int answer(struct objects *objects, struct question *question, int result)
+static int question_answer(struct objects *objects, struct question *question, int result)
 {
         int refused = -1;
 
-        if (result >= 0 && !is_memory(result)) {
+        if (result >= 0 && !object_is_memory(result)) {
                 refused = result;
                 result = -EPERM;
         }
         if (result >= 0)
-                keep(objects, question, result);
+                object_keep(objects, question, result);
         if (question->given_up) {
                 fd_close(result);
                 free(question);
@@ -285,19 +273,19 @@ int objects_serve(struct objects *objects, struct objects_member *member,
         int r = 0;
 
         LOCKED(&objects->lock);
-        while (!is_lost(r) && (question = question_take(objects, member))) {
+        while (!is_connection_lost(r) && (question = question_take(objects, member))) {
                 pthread_mutex_unlock(&objects->lock);
                 r = get(userdata, question->uuid);
                 pthread_mutex_lock(&objects->lock);
 
-                const int refused = answer(objects, question, r);
+                const int refused = question_answer(objects, question, r);
 
                 /* It may wait for whoever serves it; nobody but this device waits, too. */
                 pthread_mutex_unlock(&objects->lock);
                 fd_close(refused);
                 pthread_mutex_lock(&objects->lock);
         }
-        return is_lost(r) ? r : 0;
+        return is_connection_lost(r) ? r : 0;
 }
 
 void objects_forget(struct objects *objects, struct objects_member *member)
@@ -312,5 +300,5 @@ void objects_forget(struct objects *objects, struct objects_member *member)
                         object_free(objects, object);
         }
         while ((question = question_take(objects, member)))
-                answer(objects, question, -ENODEV);
+                question_answer(objects, question, -ENODEV);
 }

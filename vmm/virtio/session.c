@@ -185,28 +185,28 @@ static void refused(void *userdata, bool map, const struct oriel_wire_mmap *requ
 
 /* ---- objects, which are the machine's ---- */
 
-static int object_add(void *userdata, const uint8_t uuid[16])
+static int session_object_add(void *userdata, const uint8_t uuid[16])
 {
         struct virtio *virtio = userdata;
 
         return objects_add(virtio->options.objects, &virtio->objects_member, uuid);
 }
 
-static int object_remove(void *userdata, const uint8_t uuid[16])
+static int session_object_remove(void *userdata, const uint8_t uuid[16])
 {
         struct virtio *virtio = userdata;
 
         return objects_remove(virtio->options.objects, &virtio->objects_member, uuid);
 }
 
-static int object_find(void *userdata, const uint8_t uuid[16])
+static int session_object_find(void *userdata, const uint8_t uuid[16])
 {
         struct virtio *virtio = userdata;
 
         return objects_find(virtio->options.objects, &virtio->objects_member, uuid);
 }
 
-static int object_get(void *userdata, const uint8_t uuid[16])
+static int session_object_get(void *userdata, const uint8_t uuid[16])
 {
         struct virtio *virtio = userdata;
 
@@ -215,7 +215,7 @@ static int object_get(void *userdata, const uint8_t uuid[16])
 
 static int serve_objects(struct virtio *virtio)
 {
-        return objects_serve(virtio->options.objects, &virtio->objects_member, object_get, virtio);
+        return objects_serve(virtio->options.objects, &virtio->objects_member, session_object_get, virtio);
 }
 
 static int make_frontend(struct virtio *virtio)
@@ -224,9 +224,9 @@ static int make_frontend(struct virtio *virtio)
                 .struct_size = sizeof(ops),
                 .refused = refused,
                 .config_changed = config_changed,
-                .shared_object_add = object_add,
-                .shared_object_remove = object_remove,
-                .shared_object_lookup = object_find,
+                .shared_object_add = session_object_add,
+                .shared_object_remove = session_object_remove,
+                .shared_object_lookup = session_object_find,
         };
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options),

@@ -43,7 +43,7 @@ struct object {
 
 /* ---- of others ---- */
 
-static int file_check(int fd)
+static int object_file_check(int fd)
 {
         struct dma_buf_sync sync = {.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ};
         const int seals = fcntl(fd, F_GET_SEALS);
@@ -61,14 +61,14 @@ static int file_check(int fd)
 }
 
 /* One of our own is not asked for: the front-end would have to ask us back. */
-static int object_find(struct media *media, const struct media_object *object)
+static int object_file_find(struct media *media, const struct media_object *object)
 {
         int fd = media_get_object(media, object);
 
         if (fd == -ENOENT)
                 fd = media->options.ops->object_find(media->options.userdata, object);
 
-        const int r = fd < 0 ? fd : file_check(fd);
+        const int r = fd < 0 ? fd : object_file_check(fd);
 
         if (r < 0)
                 fd_close(fd);
@@ -85,7 +85,7 @@ int objects_find(struct media *media, struct media_call *call)
                 return -EINVAL;
         pthread_mutex_unlock(&media->lock);
         for (size_t i = 0; r >= 0 && i < call->n_objects; i++)
-                r = call->object_fds[i] = object_find(media, &call->objects[i]);
+                r = call->object_fds[i] = object_file_find(media, &call->objects[i]);
         pthread_mutex_lock(&media->lock);
         /* The front-end finds none: as of a descriptor that is none. */
         return r == -ENOENT || r == -EREMOTEIO ? -EINVAL : MIN(r, 0);
