@@ -2,6 +2,7 @@
 #include "bench/common/figures.h"
 #include "bench/common/bench.h"
 
+#include <math.h>
 #include <string.h>
 
 const struct section_words sections[] = {
@@ -75,7 +76,7 @@ double figure_ratio(const struct figure *figure)
 
         for (unsigned i = 0; i < n; i++)
                 ratios[i] = figure->samples[0][i] / figure->samples[1][i];
-        return figure->unequal ? 0 : median(ratios, n);
+        return figure->unequal ? 0 : rint(median(ratios, n) * 1000) / 1000;
 }
 
 bool figure_reached(const struct figure *figure)

@@ -52,7 +52,8 @@ void figure_sample(struct figure *figure, int way, double value);
 
 /* The median, 0 if there is none; the least and the most where asked for. */
 double figure_median(const struct figure *figure, int way, double *least, double *most);
-/* The median of the runs' ratios: what was measured one after the other is compared. 0 where there is none. */
+/* The median of the runs' ratios: what was measured one after the other is compared. 0 where there is none. Rounded to
+ * three decimals, as JSON tells it, so that the bar is held against the very number that its reader sees. */
 double figure_ratio(const struct figure *figure);
 bool figure_reached(const struct figure *figure);
 

@@ -43,7 +43,7 @@ static void print_figure(const struct figure *figure)
         print_way(figure, 0);
         print_way(figure, 1);
         if (ratio > 0)
-                printf(" %6.2f", ratio);
+                printf(" %6.3f", ratio);
         if (ratio > 0 && figure->bar > 0)
                 printf("  %s %4.1f  %s", figure->at_most ? "<=" : ">=", figure->bar,
                        figure_reached(figure) ? "yes" : "no");
