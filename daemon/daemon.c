@@ -26,6 +26,7 @@
 #include "daemon/pid_file.h"
 #include "daemon/sandbox.h"
 #include "daemon/system_log.h"
+#include "program/accept.h"
 #include "program/footprint.h"
 #include "program/kernel_check.h"
 #include "program/report.h"
@@ -299,6 +300,7 @@ static bool take_signal(const struct daemon_device *device, void *object, int si
 static int loop(const struct daemon_device *device, void *object, int listener, int signals)
 {
         struct oriel_backend *backend = backend_of(device, object);
+        _cleanup_(fd_closep) int spare = listener < 0 ? -1 : fd_dup(listener);
 
         for (;;) {
                 int connection = oriel_backend_get_fd(backend);
@@ -321,7 +323,7 @@ static int loop(const struct daemon_device *device, void *object, int listener, 
                         continue;
                 }
 
-                int accepted = oriel_socket_accept(listener);
+                int accepted = accept_or_refuse(listener, &spare);
 
                 if (accepted >= 0)
                         attach(device, object, accepted);

@@ -2,11 +2,16 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"
+#include "program/accept.h"
 #include "program/printable.h"
 #include "program/socket_file.h"
 
+#include <errno.h>
 #include <oriel/socket.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,11 +84,53 @@ static void test_socket_files(void **state)
         rmdir(dir);
 }
 
+static void test_clients_without_a_descriptor(void **state)
+{
+        char dir[] = "/tmp/oriel-test-XXXXXX", path[64], byte;
+        struct socket_file file;
+        struct rlimit limit, none;
+
+        (void)state;
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/socket", dir);
+
+        int listener = socket_file_listen(&file, path), client = oriel_socket_connect(path);
+        int spare = fd_dup(listener), accepted = accept_or_refuse(listener, &spare);
+        int more[] = {oriel_socket_connect(path), oriel_socket_connect(path)};
+        struct pollfd waiting = {.fd = listener, .events = POLLIN};
+
+        assert_true(listener >= 0 && client >= 0 && accepted >= 0 && spare >= 0);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none = limit;
+        none.rlim_cur = (rlim_t)more[1] + 1;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+                assert_int_equal(poll(&waiting, 1, 0), 1);
+                assert_int_equal(accept_or_refuse(listener, &spare), -EMFILE);
+                assert_int_equal(recv(more[i], &byte, 1, MSG_DONTWAIT), 0);
+        }
+        assert_int_equal(poll(&waiting, 1, 0), 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        fd_close_all(more, ARRAY_SIZE(more));
+        fd_close(client);
+        fd_close(accepted);
+        client = oriel_socket_connect(path);
+        accepted = accept_or_refuse(listener, &spare);
+        assert_true(client >= 0 && accepted >= 0);
+        fd_close(client);
+        fd_close(accepted);
+        fd_close(spare);
+        fd_close(listener);
+        socket_file_remove(&file);
+        rmdir(dir);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_printable),
                 counted_test(test_socket_files),
+                counted_test(test_clients_without_a_descriptor),
         };
 
         return run_counted("program", tests);

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "cli/commands.h"
+#include "program/accept.h"
 #include "program/options.h"
 #include "program/outfile.h"
 #include "program/report.h"
@@ -92,6 +93,7 @@ static int serve(int frontend, int signals, struct record_log *log, unsigned *se
 
 static int serve_all(int listener, int signals, struct record_log *log)
 {
+        _cleanup_(fd_closep) int spare = fd_dup(listener);
         unsigned sessions = 0;
 
         for (;;) {
@@ -102,7 +104,7 @@ static int serve_all(int listener, int signals, struct record_log *log)
                 if (fds[0].revents)
                         return STATUS_SUCCESS;
 
-                int frontend = oriel_socket_accept(listener);
+                int frontend = accept_or_refuse(listener, &spare);
 
                 if (frontend < 0)
                         continue;

@@ -16,6 +16,7 @@
 #include "cli/v4l2/protocol.h"
 #include "cli/v4l2/ready.h"
 #include "clients/media/session.h"
+#include "program/accept.h"
 
 #include <errno.h>
 #include <oriel/socket.h>
@@ -44,7 +45,8 @@ struct file {
         struct watch watch;
         LIST_ENTRY(file) entry;
         struct media_session *session;
-        int error; /* of the session, if there is none */
+        int error;   /* of the session, if there is none */
+        bool closed; /* by the program, and kept for those that wait */
         struct waiting_list waiting;
         struct ready ready;
 };
@@ -60,6 +62,7 @@ struct v4l2_server {
         struct media_client *client;
         int epoll_fd;
         struct watch listener, device, events;
+        int spare; /* for accept_or_refuse() */
         LIST_HEAD(file_list, file) files;
         LIST_HEAD(lease_list, lease) leases;
 };
@@ -252,7 +255,7 @@ static void file_free(struct v4l2_server *server, struct file *file)
         free(file);
 }
 
-/* One message, with one descriptor. -EPROTO: it is something else. */
+/* One message, with one descriptor. -EPROTO: it is something else. -EMFILE: there was no room for the descriptor. */
 static int receive_call(int socket, struct v4l2_call *call, int *fd)
 {
         struct iovec iov = {call, sizeof(*call)};
@@ -269,7 +272,9 @@ static int receive_call(int socket, struct v4l2_call *call, int *fd)
                 return -errno;
         if (rights && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int)))
                 memcpy(fd, CMSG_DATA(rights), sizeof(int));
-        return n == (ssize_t)sizeof(*call) && *fd >= 0 ? 0 : -EPROTO;
+        if (n != (ssize_t)sizeof(*call))
+                return -EPROTO;
+        return *fd >= 0 ? 0 : msg.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 }
 
 static void file_ready(struct v4l2_server *server, struct watch *watch)
@@ -283,14 +288,17 @@ static void file_ready(struct v4l2_server *server, struct watch *watch)
                 return;
         }
         fd_close(socket);
-        if (r != -EAGAIN && r != -EINTR)
-                file_free(server, file);
+        if (r == -EAGAIN || r == -EINTR || r == -EMFILE)
+                return;
+        /* Another thread's DQBUF goes on, as the kernel has it: v4l2_server_dispatch() frees the file after that. */
+        file->watch.fd = fd_close_watched(server->epoll_fd, file->watch.fd);
+        file->closed = true;
 }
 
 static void accept_file(struct v4l2_server *server, struct watch *watch)
 {
         struct file *file = calloc(1, sizeof(*file));
-        int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept_or_refuse(watch->fd, &server->spare);
 
         if (!file || fd < 0) {
                 free(file);
@@ -334,10 +342,24 @@ int v4l2_server_fd(const struct v4l2_server *server)
         return server->epoll_fd;
 }
 
+static void look_at_files(struct v4l2_server *server)
+{
+        struct file *file, *next;
+
+        for (file = LIST_FIRST(&server->files); file; file = next) {
+                next = LIST_NEXT(file, entry);
+                if (file->session) {
+                        try_waiting(server, file);
+                        ready_set(&file->ready, media_session_ready(file->session));
+                }
+                if (file->closed && STAILQ_EMPTY(&file->waiting))
+                        file_free(server, file);
+        }
+}
+
 int v4l2_server_dispatch(struct v4l2_server *server)
 {
         struct epoll_event event;
-        struct file *file;
 
         /* Take one event at a time: handling it may free the watch of another. Return at times, for signals. */
         for (unsigned i = 0;
@@ -346,13 +368,7 @@ int v4l2_server_dispatch(struct v4l2_server *server)
 
                 watch->ready(server, watch);
                 media_client_collect(server->client);
-                LIST_FOREACH(file, &server->files, entry)
-                {
-                        if (!file->session)
-                                continue;
-                        try_waiting(server, file);
-                        ready_set(&file->ready, media_session_ready(file->session));
-                }
+                look_at_files(server);
         }
         return media_client_error(server->client);
 }
@@ -363,6 +379,7 @@ int v4l2_server_new(struct oriel_driver *driver, int listener, struct v4l2_serve
 
         if (!server)
                 return -ENOMEM;
+        server->spare = fd_dup(listener);
         server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         server->listener = (struct watch){accept_file, listener};
         server->device = (struct watch){device_ready, oriel_frontend_get_fd(oriel_driver_frontend(driver))};
@@ -395,6 +412,7 @@ void v4l2_server_free(struct v4l2_server *server)
         while (!LIST_EMPTY(&server->leases))
                 end_lease(server, &LIST_FIRST(&server->leases)->watch);
         media_client_free(server->client);
+        fd_close(server->spare);
         fd_close(server->epoll_fd);
         free(server);
 }

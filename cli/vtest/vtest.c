@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cli/commands.h"
+#include "program/accept.h"
 #include "program/options.h"
 #include "program/report.h"
 #include "program/signals.h"
@@ -52,6 +53,7 @@ struct server {
         struct oriel_driver *driver;
         struct vtest_client *clients[CLIENTS_MAX];
         unsigned n_clients;
+        int spare; /* for accept_or_refuse() */
 };
 
 /* ---- the device ---- */
@@ -108,7 +110,7 @@ static void drop_client(struct server *server, unsigned i)
 
 static void accept_client(struct server *server, int listener)
 {
-        int fd = oriel_socket_accept(listener);
+        int fd = accept_or_refuse(listener, &server->spare);
         struct vtest_client *client = fd < 0 ? NULL : vtest_client_new(&server->vtest, fd);
 
         if (client)
@@ -183,6 +185,7 @@ static int run(struct server *server)
         listener = socket_file_listen(&file, wanted.listen);
         if (listener < 0)
                 return STATUS_FAILURE;
+        server->spare = fd_dup(listener);
         printf("waiting for clients on %s\n", wanted.listen);
         fflush(stdout);
         return run_loop(server, listener, signals);
@@ -190,7 +193,7 @@ static int run(struct server *server)
 
 int command_vtest(int argc, char **argv)
 {
-        struct server server = {.n_clients = 0};
+        struct server server = {.spare = -1};
         char **operands;
         int status = options_parse(&program, argc, argv, &operands);
 
@@ -204,5 +207,6 @@ int command_vtest(int argc, char **argv)
         gpu_client_free(server.vtest.gpu);
         oriel_driver_free(server.driver);
         free(server.vtest.capset);
+        fd_close(server.spare);
         return status;
 }

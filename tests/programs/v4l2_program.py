@@ -261,6 +261,45 @@ def threads():
     taker.join()
 
 
+def closes():
+    """A wait goes on when its file is closed, and ends with a frame; then the device is another's to stream from."""
+    node, taken = Node(), queue.Queue()
+    node.start(2)
+    for _ in range(2):
+        node.buffer(DQBUF)
+    taker = threading.Thread(target=lambda: taken.put(node.buffer(DQBUF)))
+    taker.start()
+    time.sleep(0.1)
+    copy = os.dup(node.fd)
+    os.close(node.fd)
+    time.sleep(0.1)
+    assert taken.empty()
+    ioctl(copy, QBUF, bytearray(BUFFER.pack(1, CAPTURE, *[0] * 6, MMAP, *[0] * 4)))
+    os.close(copy)
+    assert taken.get(timeout=120)["index"] == 1
+    taker.join()
+    other = Node()
+    for _ in range(1000):
+        try:
+            other.start()
+            break
+        except OSError as e:
+            assert e.errno == errno.EBUSY, e
+            time.sleep(0.01)
+    other.frame()
+
+
+def exhausted():
+    """Others' descriptors are used up: that is an error, which passes, and no end."""
+    node, server = Node(), os.getppid()
+    limits = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{server}/fd")}
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (min(set(range(1000)) - used), limits[1]))
+    fails(errno.ENFILE, node.ioctl, QUERYCAP, bytes(104))
+    resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
+    node.ioctl(QUERYCAP, bytes(104))
+
+
 def opens():
     """More mappings than there may be at once, which are given back."""
     for _ in range(150):

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "program/accept.h"
 #include "vmm/control/client.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ struct qmp {
         struct qmp_options options;
         struct oriel_log log;
         int epoll_fd;
+        int spare; /* for accept_or_refuse() */
         struct clients clients;
         unsigned n_clients;
 };
@@ -267,7 +269,7 @@ static void serve(struct qmp *qmp, struct client *client)
 
 static void accept_client(struct qmp *qmp)
 {
-        int fd = oriel_socket_accept(qmp->options.listener);
+        int fd = accept_or_refuse(qmp->options.listener, &qmp->spare);
 
         if (fd < 0)
                 return;
@@ -347,6 +349,7 @@ int qmp_new(const struct qmp_options *options, struct qmp **out)
         }
         LIST_INIT(&qmp->clients);
         qmp->options = *options;
+        qmp->spare = fd_dup(options->listener);
         qmp->options.version = json_object_get(options->version);
         if (options->log)
                 qmp->log = *options->log;
@@ -377,6 +380,7 @@ void qmp_free(struct qmp *qmp)
         bury(qmp);
         json_object_put(qmp->options.version);
         fd_close(qmp->options.listener);
+        fd_close(qmp->spare);
         fd_close(qmp->epoll_fd);
         free(qmp);
 }

@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BLOCKS = 1024, BLOCK = 1024, HIGH = 256 };
+enum { BLOCKS = 1024, BLOCK = 1024, HIGH = 256, END_MS = 1000 };
 
 /* Each value is a descriptor plus one; 0: none. */
 struct ready {
@@ -147,6 +147,14 @@ static ssize_t receive_message(int socket, struct msghdr *msg, int flags)
         return got;
 }
 
+/* No answer, and no end either: "oriel v4l2" had no descriptor left for the answer's socket. */
+static int error_without_answer(int fd)
+{
+        struct pollfd end = {.fd = fd, .events = 0};
+
+        return REAL(poll)(&end, 1, END_MS) == 0 ? ENFILE : ENODEV;
+}
+
 static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)
 {
         struct iovec iov = {answer, sizeof(*answer)};
@@ -184,8 +192,11 @@ static int exchange(int fd, const struct v4l2_call *call, int socket, int theirs
         *answer = (struct v4l2_answer){.result = -EIO};
 
         close_quietly(theirs);
-        if (r == 0)
+        if (r == 0) {
                 r = receive_answer(socket, answer, fds, n, 0);
+                if (r < 0 && errno == ENODEV)
+                        errno = error_without_answer(fd);
+        }
         if (r < 0 && errno == EINTR) {
                 /* No answer can be sent from here on; one may have been sent just before. */
                 shutdown(socket, SHUT_RD);
