@@ -58,7 +58,7 @@ struct findings {
         uint64_t max_mem_slots;
 };
 
-static bool has(const struct findings *findings, unsigned feature)
+static bool probe_has(const struct findings *findings, unsigned feature)
 {
         return findings->protocol_features & ORIEL_FEATURE(feature);
 }
@@ -78,7 +78,7 @@ static int read_config(struct oriel_frontend *frontend, struct findings *finding
         return r == -EREMOTEIO ? 0 : r;
 }
 
-static int ask(struct oriel_frontend *frontend, struct findings *findings)
+static int probe_ask(struct oriel_frontend *frontend, struct findings *findings)
 {
         int r = oriel_frontend_negotiate(frontend, oriel_frontend_supported() &
                                                            ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS));
@@ -88,13 +88,13 @@ static int ask(struct oriel_frontend *frontend, struct findings *findings)
         findings->negotiated = true;
         findings->device_features = oriel_frontend_device_features(frontend);
         findings->protocol_features = oriel_frontend_offered(frontend);
-        if (has(findings, ORIEL_PROTOCOL_F_MQ))
+        if (probe_has(findings, ORIEL_PROTOCOL_F_MQ))
                 r = oriel_frontend_get_queue_num(frontend, &findings->queues);
-        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+        if (r == 0 && probe_has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
                 r = oriel_frontend_get_max_mem_slots(frontend, &findings->max_mem_slots);
-        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_SHMEM_MAP))
+        if (r == 0 && probe_has(findings, ORIEL_PROTOCOL_F_SHMEM_MAP))
                 r = oriel_frontend_get_shmem_config(frontend, findings->shmem);
-        if (r == 0 && has(findings, ORIEL_PROTOCOL_F_CONFIG))
+        if (r == 0 && probe_has(findings, ORIEL_PROTOCOL_F_CONFIG))
                 r = read_config(frontend, findings);
         return r;
 }
@@ -180,9 +180,9 @@ static void print_text(const struct findings *findings)
         config_hex(findings, hex);
         print_names("device features", findings->device_features, false);
         print_names("protocol features", findings->protocol_features, true);
-        if (has(findings, ORIEL_PROTOCOL_F_MQ))
+        if (probe_has(findings, ORIEL_PROTOCOL_F_MQ))
                 printf("queues %u\n", findings->queues);
-        if (has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+        if (probe_has(findings, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
                 printf("memory slots %" PRIu64 "\n", findings->max_mem_slots);
         printf("config %s\n", findings->config_size ? hex : "none");
         for (int i = 0; i < ORIEL_MAX_SHMIDS; i++)
@@ -191,7 +191,7 @@ static void print_text(const struct findings *findings)
 }
 
 /* @detail: what was wrong with which message, or "". */
-static int explain(const char *path, int r, const char *detail)
+static int probe_explain(const char *path, int r, const char *detail)
 {
         static const struct {
                 int error;
@@ -239,7 +239,7 @@ static void keep_detail(void *userdata, enum oriel_log_level level, const char *
                 detail->log.write(detail->log.userdata, level, line);
 }
 
-static void print(const struct findings *findings, const char *incomplete)
+static void probe_print(const struct findings *findings, const char *incomplete)
 {
         if (as_json)
                 print_json(findings, incomplete);
@@ -283,9 +283,9 @@ int command_probe(int argc, char **argv)
         if (r == 0)
                 r = oriel_frontend_attach(frontend, fd);
         if (r == 0)
-                r = ask(frontend, &findings);
+                r = probe_ask(frontend, &findings);
         oriel_frontend_free(frontend);
         if (r == 0 || findings.negotiated)
-                print(&findings, r < 0 ? detail.text : NULL);
-        return r < 0 ? explain(operands[0], r, detail.text) : STATUS_SUCCESS;
+                probe_print(&findings, r < 0 ? detail.text : NULL);
+        return r < 0 ? probe_explain(operands[0], r, detail.text) : STATUS_SUCCESS;
 }

@@ -253,7 +253,7 @@ static int try_device(const struct daemon_device *device, struct own_files *file
         return make_device(device, proc_fd, &object);
 }
 
-static int rehearse(const struct daemon_device *device, struct own_files *files, int signals)
+static int daemon_rehearse(const struct daemon_device *device, struct own_files *files, int signals)
 {
         int status;
 
@@ -276,7 +276,7 @@ static struct oriel_backend *backend_of(const struct daemon_device *device, void
         return device->backend ? device->backend(object) : object;
 }
 
-static int attach(const struct daemon_device *device, void *object, int fd)
+static int daemon_attach(const struct daemon_device *device, void *object, int fd)
 {
         atomic_store(&lines.used, 0);
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
@@ -297,7 +297,7 @@ static bool take_signal(const struct daemon_device *device, void *object, int si
 
 /* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
  * already. */
-static int loop(const struct daemon_device *device, void *object, int listener, int signals)
+static int daemon_loop(const struct daemon_device *device, void *object, int listener, int signals)
 {
         struct oriel_backend *backend = backend_of(device, object);
         _cleanup_(fd_closep) int spare = listener < 0 ? -1 : fd_dup(listener);
@@ -326,7 +326,7 @@ static int loop(const struct daemon_device *device, void *object, int listener, 
                 int accepted = accept_or_refuse(listener, &spare);
 
                 if (accepted >= 0)
-                        attach(device, object, accepted);
+                        daemon_attach(device, object, accepted);
                 if (accepted >= 0 && daemon_options.once)
                         listener = -1;
         }
@@ -343,7 +343,7 @@ static void say_waiting(void)
         fflush(stdout);
 }
 
-static int serve(const struct daemon_device *device, void *object, int *socket, int signals)
+static int daemon_serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
         bool listening = socket_option(*socket, SO_ACCEPTCONN) > 0;
         /* One array, to the linker. */
@@ -357,9 +357,9 @@ static int serve(const struct daemon_device *device, void *object, int *socket, 
                 say_waiting();
         footprint_trim();
         if (!listening)
-                r = attach(device, object, fd_take(socket));
+                r = daemon_attach(device, object, fd_take(socket));
         return r < 0 ? fail("--fd=%u: %s", daemon_options.fd, strerror(-r))
-                     : loop(device, object, listening ? *socket : -1, signals);
+                     : daemon_loop(device, object, listening ? *socket : -1, signals);
 }
 
 static int make_and_serve(const struct daemon_device *device, int socket, int signals, int proc_fd)
@@ -368,13 +368,13 @@ static int make_and_serve(const struct daemon_device *device, int socket, int si
         int status = make_device(device, proc_fd, &object);
 
         if (status == STATUS_SUCCESS)
-                status = serve(device, object, &socket, signals);
+                status = daemon_serve(device, object, &socket, signals);
         device->free_device(object);
         fd_close(socket);
         return status;
 }
 
-static int run(const struct daemon_device *device)
+static int daemon_run(const struct daemon_device *device)
 {
         _cleanup_(fd_closep) int socket = -1, signals = -1;
         _cleanup_(own_files_remove) struct own_files files = {.socket.name = NULL};
@@ -388,7 +388,7 @@ static int run(const struct daemon_device *device)
                 return fail("signalfd: %s", strerror(-signals));
         if (open_log(device) != STATUS_SUCCESS || set_fd_limit() != STATUS_SUCCESS ||
             (device->check_files && device->check_files() != STATUS_SUCCESS) ||
-            rehearse(device, &files, signals) != STATUS_SUCCESS)
+            daemon_rehearse(device, &files, signals) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         socket = open_socket(&files.socket);
         if (socket < 0)
@@ -423,5 +423,5 @@ int daemon_main(const struct daemon_device *device, int argc, char **argv)
         if (kernel_check() < 0)
                 return STATUS_FAILURE;
         oriel_memory_survive_sigbus();
-        return run(device);
+        return daemon_run(device);
 }

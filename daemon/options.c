@@ -74,7 +74,7 @@ static bool is_activated(void)
         return pid && fds && strtol(pid, NULL, 10) == getpid() && strtol(fds, NULL, 10) >= 1;
 }
 
-static int check(void)
+static int options_check(void)
 {
         const char *wrong = sandbox_check(&daemon_options.sandbox);
 
@@ -123,7 +123,7 @@ int daemon_options_read(const struct daemon_device *device, int argc, char **arg
 
         if (status < 0 && device->check_options)
                 status = device->check_options();
-        return status < 0 ? check() : status;
+        return status < 0 ? options_check() : status;
 }
 
 struct oriel_log daemon_log(void)

@@ -254,7 +254,7 @@ static uint32_t first_inside(const struct option_list *maps)
 }
 
 /* What the daemon is outside may be nobody inside. */
-static int become(const struct sandbox_options *options)
+static int sandbox_become(const struct sandbox_options *options)
 {
         if (!maps_users(options))
                 return 0;
@@ -287,7 +287,7 @@ static int open_proc(bool must_be_detached)
         return fd < 0 ? -errno : fd;
 }
 
-static int failed(const char *what)
+static int sandbox_failed(const char *what)
 {
         int error = errno;
 
@@ -299,7 +299,7 @@ static int failed(const char *what)
 static int cover_root(void)
 {
         if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
-                return failed("covering the root");
+                return sandbox_failed("covering the root");
         return 0;
 }
 
@@ -314,33 +314,33 @@ static int restrict_mounts(const char *dir)
 
 /* @dir becomes the root, and the rest goes out of sight. File systems that are mounted below it later still come to be
  * seen (MS_SLAVE). */
-static int pivot(const char *dir)
+static int sandbox_pivot(const char *dir)
 {
         /* Where an empty one is mounted is no matter, as all else goes out of sight. */
         const char *root = dir ? dir : "/proc";
 
         if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-                return failed("making mounts one's own");
+                return sandbox_failed("making mounts one's own");
         if (dir && mount(dir, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
-                return failed("mounting the shared directory");
+                return sandbox_failed("mounting the shared directory");
         if (dir && restrict_mounts(dir) < 0)
-                return failed("mounting the shared directory without devices");
+                return sandbox_failed("mounting the shared directory without devices");
         /* Nothing is in it, and nothing can be made there. */
         if (!dir && mount("empty", root, "tmpfs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, "size=4k") < 0)
-                return failed("mounting an empty directory");
+                return sandbox_failed("mounting an empty directory");
         if (chdir(root) < 0)
-                return failed(root);
+                return sandbox_failed(root);
         if (syscall(SYS_pivot_root, ".", ".") < 0)
-                return errno == EINVAL ? cover_root() : failed("pivot_root");
+                return errno == EINVAL ? cover_root() : sandbox_failed("pivot_root");
         if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-                return failed("leaving the old root");
+                return sandbox_failed("leaving the old root");
         return 0;
 }
 
 static int enter_namespace(const struct sandbox_options *options, int *proc_fd)
 {
         _cleanup_(fd_closep) int fd = open_proc(true);
-        int r = fd < 0 ? fd : pivot(options->root);
+        int r = fd < 0 ? fd : sandbox_pivot(options->root);
 
         if (r == 0)
                 *proc_fd = fd_take(&fd);
@@ -367,9 +367,9 @@ static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
         if (fd < 0)
                 return fd;
         if (options->root ? chdir(options->root) < 0 : enter_removed_directory() < 0)
-                return failed("chroot");
+                return sandbox_failed("chroot");
         if (chroot(".") < 0 || chdir("/") < 0)
-                return failed("chroot");
+                return sandbox_failed("chroot");
         *proc_fd = fd_take(&fd);
         return 0;
 }
@@ -387,7 +387,7 @@ static bool has_hung_up(int fd)
 }
 
 /* In the new process, which goes on when the other has said who it may be. */
-static int settle(const struct sandbox_options *options, int ready_fd, int *proc_fd)
+static int sandbox_settle(const struct sandbox_options *options, int ready_fd, int *proc_fd)
 {
         char byte;
         int r;
@@ -399,7 +399,7 @@ static int settle(const struct sandbox_options *options, int ready_fd, int *proc
 #endif
         if (read(ready_fd, &byte, 1) != 1)
                 return -ECHILD;
-        r = become(options);
+        r = sandbox_become(options);
         if (r < 0) {
                 report("--uid-map, --gid-map: %s", strerror(-r));
                 return r;
@@ -422,7 +422,7 @@ static pid_t start_process(const struct sandbox_options *options)
 
         pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0);
 
-        return pid < 0 ? failed(options->mode == SANDBOX_NAMESPACE ? "making namespaces" : "a process") : pid;
+        return pid < 0 ? sandbox_failed(options->mode == SANDBOX_NAMESPACE ? "making namespaces" : "a process") : pid;
 }
 
 pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
@@ -434,7 +434,7 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
                 return *proc_fd < 0 ? *proc_fd : 0;
         }
         if (pipe2(ready, O_CLOEXEC) < 0)
-                return failed("a pipe");
+                return sandbox_failed("a pipe");
 
         pid_t pid = start_process(options);
 
@@ -442,7 +442,7 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
                 int r;
 
                 fd_close(ready[1]);
-                r = settle(options, ready[0], proc_fd);
+                r = sandbox_settle(options, ready[0], proc_fd);
                 fd_close(ready[0]);
                 /* What there is to clean up is the other process's. */
                 if (r < 0)

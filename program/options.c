@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The parser for tables of struct option_row, on getopt_long(3). Long options have their row's index as getopt's
- * value, so HELP and VERSION lie above any index, and a value that is no index is a row's letter. set() converts one
- * value by the kind of its row; both the command line and option_parts_parse() (NAME=VALUE,...) use it. Errors are one
- * line on stderr and STATUS_USAGE. Strings are not copied: they point into argv, or into the storage that the caller
- * gave. */
+ * value, so HELP and VERSION lie above any index, and a value that is no index is a row's letter. option_set() converts
+ * one value by the kind of its row; both the command line and option_parts_parse() (NAME=VALUE,...) use it. Errors are
+ * one line on stderr and STATUS_USAGE. Strings are not copied: they point into argv, or into the storage that the
+ * caller gave. */
 
 #include "program/options.h"
 #include "base/cleanup.h"
@@ -53,7 +53,7 @@ static bool parse_size(const char *text, uint64_t *out)
         return checked_mul(value, UINT64_C(1) << (10 * (suffix - suffixes + 1)), out);
 }
 
-static bool append(struct option_list *list, const char *value)
+static bool option_append(struct option_list *list, const char *value)
 {
         if (list->n == OPTION_LIST_MAX)
                 return false;
@@ -76,7 +76,7 @@ static bool is_name_of(const char *choice, const char *value)
         return false;
 }
 
-static bool choose(const struct option_row *row, const char *value)
+static bool option_choose(const struct option_row *row, const char *value)
 {
         for (unsigned i = 0; row->choices[i]; i++) {
                 if (!is_name_of(row->choices[i], value))
@@ -93,7 +93,7 @@ static bool takes_value(const struct option_row *row)
 }
 
 /* @value is NULL where the row's bare value is meant. */
-static bool set(const struct option_row *row, const char *value)
+static bool option_set(const struct option_row *row, const char *value)
 {
         if (!value)
                 value = row->bare;
@@ -106,7 +106,7 @@ static bool set(const struct option_row *row, const char *value)
                 *(bool *)row->target = row->kind == OPTION_FLAG;
                 return true;
         case OPTION_CHOICE:
-                return choose(row, value);
+                return option_choose(row, value);
         case OPTION_STRING:
                 *(const char **)row->target = value;
                 return true;
@@ -118,13 +118,13 @@ static bool set(const struct option_row *row, const char *value)
         case OPTION_SIZE:
                 return parse_size(value, row->target);
         case OPTION_LIST:
-                return append(row->target, value);
+                return option_append(row->target, value);
         }
         return false;
 }
 
 /* What a value that can't be one should have been. */
-static const char *expected(const struct option_row *row, char *text, size_t size)
+static const char *option_expected(const struct option_row *row, char *text, size_t size)
 {
         size_t at;
 
@@ -187,9 +187,9 @@ bool option_parts_parse(const struct option_row *rows, size_t n_rows, bool leadi
                         snprintf(why, why_size, "%s needs a value", row->name);
                 else if (value && !takes_value(row))
                         snprintf(why, why_size, "%s takes no value", row->name);
-                else if (!set(row, value))
+                else if (!option_set(row, value))
                         snprintf(why, why_size, "%s: '%s' is not %s", row->name, value,
-                                 expected(row, wanted, sizeof(wanted)));
+                                 option_expected(row, wanted, sizeof(wanted)));
                 else
                         continue;
                 return false;
@@ -297,9 +297,9 @@ static int parse_all(const struct program *program, int argc, char **argv, const
 
                 char wanted[128];
 
-                if (!set(row, optarg))
+                if (!option_set(row, optarg))
                         return options_wrong_usage(program, "--%s: '%s' is not %s", row->name, optarg,
-                                                   expected(row, wanted, sizeof(wanted)));
+                                                   option_expected(row, wanted, sizeof(wanted)));
         }
         return -1;
 }

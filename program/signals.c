@@ -9,7 +9,7 @@
 static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t noted;
 
-static void note(int number)
+static void signal_note(int number)
 {
         (void)number;
         noted = 1;
@@ -17,7 +17,7 @@ static void note(int number)
 
 void signals_note(void)
 {
-        const struct sigaction action = {.sa_handler = note};
+        const struct sigaction action = {.sa_handler = signal_note};
 
         for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
                 sigaction(asking[i], &action, NULL);

@@ -57,7 +57,7 @@ void record_log_destroy(struct record_log *log)
         pthread_mutex_destroy(&log->lock);
 }
 
-static size_t weight(const struct record *record)
+static size_t record_weight(const struct record *record)
 {
         size_t bytes = sizeof(*record) + record->payload_bytes + PER_BLOCK;
 
@@ -70,12 +70,12 @@ static size_t weight(const struct record *record)
         return bytes;
 }
 
-static void append(struct record_log *log, struct record *record)
+static void record_append(struct record_log *log, struct record *record)
 {
         record->next = NULL;
         *log->last = record;
         log->last = &record->next;
-        record->weight = weight(record);
+        record->weight = record_weight(record);
         log->bytes += record->weight;
 }
 
@@ -90,11 +90,11 @@ static bool append_loss(struct record_log *log)
         loss->at_ns = log->lost_at_ns;
         loss->header.size = log->lost;
         log->lost = 0;
-        append(log, loss);
+        record_append(log, loss);
         return true;
 }
 
-static void lose(struct record_log *log, const struct record *record)
+static void record_lose(struct record_log *log, const struct record *record)
 {
         log->lost++;
         if (!record)
@@ -107,14 +107,14 @@ void record_log_put(struct record_log *log, struct record *record)
 {
         pthread_mutex_lock(&log->lock);
 
-        bool was_empty = !log->first, fits = record && log->bytes + weight(record) <= LIMIT;
+        bool was_empty = !log->first, fits = record && log->bytes + record_weight(record) <= LIMIT;
 
         if (fits && log->lost)
                 fits = append_loss(log);
         if (fits)
-                append(log, steal(record));
+                record_append(log, steal(record));
         else
-                lose(log, record);
+                record_lose(log, record);
         pthread_mutex_unlock(&log->lock);
         if (was_empty)
                 pthread_cond_signal(&log->filled);

@@ -60,7 +60,7 @@ static void write_record(struct recorder *recorder, const struct record *record)
                 fflush(recorder->options.page);
 }
 
-static void *run(void *userdata)
+static void *recorder_run(void *userdata)
 {
         struct recorder *recorder = userdata;
         struct record *record;
@@ -118,7 +118,7 @@ int recorder_start(const struct recorder_options *options, struct recorder **out
                 page_begin(options->page);
         }
 
-        int r = -pthread_create(&recorder->thread, NULL, run, recorder);
+        int r = -pthread_create(&recorder->thread, NULL, recorder_run, recorder);
 
         if (r < 0) {
                 recorder_free(recorder);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The loop of one traced session: a pair of sockets and two streams for each channel, polled together. Pair 0 is the
- * main channel and stays until the session ends; SET_BACKEND_REQ_FD adds another (divert()): the back-end gets an end
- * of a new socket pair instead of the front-end's socket. A pair owns its two sockets. A stream that is crowded has no
- * event to wait for, so step() polls with RETRY_MS then. One thread; records go to another through record_log. */
+ * main channel and stays until the session ends; SET_BACKEND_REQ_FD adds another (relay_divert()): the back-end gets an
+ * end of a new socket pair instead of the front-end's socket. A pair owns its two sockets. A stream that is crowded has
+ * no event to wait for, so relay_step() polls with RETRY_MS then. One thread; records go to another through record_log.
+ */
 
 #include "trace/relay.h"
 #include "base/cleanup.h"
@@ -40,7 +41,7 @@ struct relay {
         unsigned session;
 };
 
-static enum side other(enum side side)
+static enum side relay_other(enum side side)
 {
         return side == SIDE_FRONTEND ? SIDE_BACKEND : SIDE_FRONTEND;
 }
@@ -74,7 +75,7 @@ static struct pair *add_pair(struct relay *relay, int frontend, int backend)
                 struct stream *stream = &pair->streams[side];
 
                 stream->from = fds[side];
-                stream->to = fds[other(side)];
+                stream->to = fds[relay_other(side)];
                 stream->side = side;
                 stream->log = relay->log;
                 stream->session = relay->session;
@@ -106,7 +107,7 @@ static bool is_connected_stream(int fd)
 }
 
 /* The back-end gets an end of ours, and the front-end's own is kept. */
-static void divert(struct stream *stream, int *slot)
+static void relay_divert(struct stream *stream, int *slot)
 {
         struct relay *relay = stream->owner;
         int fds[2];
@@ -130,11 +131,11 @@ static void divert(struct stream *stream, int *slot)
 static short events_of(const struct pair *pair, enum side side)
 {
         return (short)((stream_wants_read(&pair->streams[side]) ? POLLIN : 0) |
-                       (stream_wants_write(&pair->streams[other(side)]) ? POLLOUT : 0));
+                       (stream_wants_write(&pair->streams[relay_other(side)]) ? POLLOUT : 0));
 }
 
 /* A peer that is gone is always ready: it is looked at only while there is something to read or write. */
-static void fill(const struct pair *pair, struct pollfd *polled)
+static void relay_fill(const struct pair *pair, struct pollfd *polled)
 {
         for (enum side side = SIDE_FRONTEND; side <= SIDE_BACKEND; side++) {
                 short events = events_of(pair, side);
@@ -145,10 +146,10 @@ static void fill(const struct pair *pair, struct pollfd *polled)
         }
 }
 
-static void handle(struct pair *pair, const struct pollfd *polled)
+static void relay_handle(struct pair *pair, const struct pollfd *polled)
 {
         for (enum side side = SIDE_FRONTEND; side <= SIDE_BACKEND; side++) {
-                struct stream *sent = &pair->streams[side], *received = &pair->streams[other(side)];
+                struct stream *sent = &pair->streams[side], *received = &pair->streams[relay_other(side)];
 
                 if (polled[side].revents & POLLHUP) {
                         pair->hung_up[side] = true;
@@ -192,13 +193,13 @@ static int wait_for_events(struct pollfd *polled, nfds_t n, int timeout_ms)
 }
 
 /* 1: @stop can be read. 0: something was done, or is to be tried again. -ETIMEDOUT: nothing happened. */
-static int step(struct relay *relay, int stop, int timeout_ms)
+static int relay_step(struct relay *relay, int stop, int timeout_ms)
 {
         struct pollfd polled[1 + 2 * MAX_CHANNELS] = {{.fd = stop, .events = POLLIN}};
         unsigned n = relay->n_pairs;
 
         for (unsigned i = 0; i < n; i++)
-                fill(relay->pairs[i], &polled[1 + 2 * i]);
+                relay_fill(relay->pairs[i], &polled[1 + 2 * i]);
 
         bool crowded = is_crowded(relay);
         int r = wait_for_events(polled, 1 + 2 * n, crowded ? RETRY_MS : timeout_ms);
@@ -208,7 +209,7 @@ static int step(struct relay *relay, int stop, int timeout_ms)
         if (r == 0 && !crowded)
                 return -ETIMEDOUT;
         for (unsigned i = 0; i < n; i++)
-                handle(relay->pairs[i], &polled[1 + 2 * i]);
+                relay_handle(relay->pairs[i], &polled[1 + 2 * i]);
         drop_finished(relay);
         return polled[0].revents ? 1 : 0;
 }
@@ -234,12 +235,12 @@ int relay_run(int frontend, int backend, int stop, struct record_log *log, unsig
         int r = channel ? 0 : -ENOMEM;
 
         if (channel)
-                channel->streams[SIDE_FRONTEND].divert = divert;
+                channel->streams[SIDE_FRONTEND].divert = relay_divert;
         while (r == 0 && !is_over(channel))
-                r = step(&relay, stop, -1);
+                r = relay_step(&relay, stop, -1);
         /* What is left on the back-end channels. */
         while (r == 0 && relay.n_pairs > 1)
-                r = step(&relay, stop, 0);
+                r = relay_step(&relay, stop, 0);
         for (unsigned i = 0; i < relay.n_pairs; i++)
                 pair_free(relay.pairs[i]);
         record_session(&relay, RECORD_SESSION_END);

@@ -85,7 +85,7 @@ static void begin_message(struct stream *stream)
         stream->note.text[0] = '\0';
 }
 
-static void note(struct stream *stream, const char *text)
+static void stream_note(struct stream *stream, const char *text)
 {
         if (!stream->note.text[0])
                 complain(&stream->note, "%s", text);
@@ -115,16 +115,16 @@ static void take_fds(struct stream *stream, struct msghdr *msg)
                 cargo->n += (unsigned)n;
         }
         if (msg->msg_flags & MSG_CTRUNC)
-                note(stream, "fds were lost: the tracer has no descriptor left");
+                stream_note(stream, "fds were lost: the tracer has no descriptor left");
         if (cargo->n == 0)
                 return;
         if (stream->have > 0 && !stream->raw)
-                note(stream, "fds came after the first byte of the message");
+                stream_note(stream, "fds came after the first byte of the message");
         stream->n_cargo++;
 }
 
 /* How far the message goes, as far as is known: the header until it is here. */
-static size_t goal(const struct stream *stream)
+static size_t stream_goal(const struct stream *stream)
 {
         struct oriel_wire_header header;
 
@@ -138,14 +138,14 @@ static size_t goal(const struct stream *stream)
 
 static bool is_whole(const struct stream *stream)
 {
-        return stream->have >= STREAM_HEADER && stream->have == goal(stream);
+        return stream->have >= STREAM_HEADER && stream->have == stream_goal(stream);
 }
 
 /* Never past the end of the message: fds of the next would come along, and nobody could tell whose they are. 1: some
  * bytes, 0: none now, or a negative errno, -ENODATA at the end. */
 static int receive_some(struct stream *stream)
 {
-        struct iovec iov = {stream->bytes + stream->have, goal(stream) - stream->have};
+        struct iovec iov = {stream->bytes + stream->have, stream_goal(stream) - stream->have};
         union control control;
         struct msghdr msg = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
@@ -288,12 +288,12 @@ static void drop_cargo(struct stream *stream)
                 let_go(stream);
 }
 
-static void finish(struct stream *stream, const char *words)
+static void stream_finish(struct stream *stream, const char *words)
 {
         struct record *record;
 
         if (stream->have > 0 && !stream->raw) {
-                note(stream, "the stream ends inside this message");
+                stream_note(stream, "the stream ends inside this message");
                 record_message(stream);
         }
         record = make_record(stream, RECORD_END, NULL, 0);
@@ -313,16 +313,16 @@ void stream_break(struct stream *stream)
                 return;
         shutdown(stream->from, SHUT_RD);
         if (stream->sent < stream->have)
-                note(stream, "not passed on to its end: the receiver is gone");
+                stream_note(stream, "not passed on to its end: the receiver is gone");
         drop_cargo(stream);
-        finish(stream, stream->sent < stream->have ? "the receiver is gone" : "");
+        stream_finish(stream, stream->sent < stream->have ? "the receiver is gone" : "");
 }
 
 void stream_close(struct stream *stream)
 {
         drop_cargo(stream);
         if (stream->state != STREAM_CLOSED)
-                finish(stream, "");
+                stream_finish(stream, "");
         forget_fds(stream);
 }
 
@@ -344,6 +344,6 @@ void stream_pump(struct stream *stream)
         if (stream->state == STREAM_ENDING) {
                 drop_cargo(stream);
                 shutdown(stream->to, SHUT_WR);
-                finish(stream, "");
+                stream_finish(stream, "");
         }
 }

@@ -191,7 +191,7 @@ static void learn_postcopy(struct tracker *tracker, const struct record *request
         tracker->agreement.postcopy = request->header.request == ORIEL_FRONTEND_POSTCOPY_LISTEN;
 }
 
-static void learn(struct tracker *tracker, const struct event *event)
+static void tracker_learn(struct tracker *tracker, const struct event *event)
 {
         static const struct {
                 uint32_t id;
@@ -227,7 +227,7 @@ static void see_request(struct tracker *tracker, struct event *event, enum oriel
         check_request(tracker, event, direction);
         if (due || asks)
                 add_pending(tracker, event, due);
-        learn(tracker, event);
+        tracker_learn(tracker, event);
 }
 
 static void see_match(struct tracker *tracker, struct event *event, unsigned index)
@@ -248,7 +248,7 @@ static void see_match(struct tracker *tracker, struct event *event, unsigned ind
         remove_pending(tracker, index);
         forget_optional(tracker, event->record->channel, index);
         tracker->gap = false;
-        learn(tracker, event);
+        tracker_learn(tracker, event);
 }
 
 static void see_reply(struct tracker *tracker, struct event *event)

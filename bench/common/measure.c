@@ -7,7 +7,7 @@
 
 struct bench_options bench_options = {.live = UINT32_MAX, .runs = 5};
 
-static int compare(const void *a, const void *b)
+static int values_compare(const void *a, const void *b)
 {
         const double *x = a, *y = b;
 
@@ -16,7 +16,7 @@ static int compare(const void *a, const void *b)
 
 double median(double *values, size_t n)
 {
-        qsort(values, n, sizeof(values[0]), compare);
+        qsort(values, n, sizeof(values[0]), values_compare);
         return n ? values[n / 2] : 0;
 }
 

@@ -2,9 +2,9 @@
 
 /* The figures of oriel bench fs as an SVG picture: for each row how many times better the first side is, on a
  * logarithmic scale, and an upright line at the bar. Ratios where less is better are inverted, so longer is always
- * better. measure() walks the rows like the drawing does, to know height and scale before the first line is written: a
- * change of one is a change of the other. Text goes through write_text(), which escapes it. Colours follow the
- * reader's light or dark scheme. */
+ * better. plot_measure() walks the rows like the drawing does, to know height and scale before the first line is
+ * written: a change of one is a change of the other. Text goes through write_text(), which escapes it. Colours follow
+ * the reader's light or dark scheme. */
 
 #include "bench/common/figures.h"
 #include "program/printable.h"
@@ -40,12 +40,12 @@ static const char style[] =
         ".bar{stroke:var(--bar);stroke-width:2}\n"
         "</style>\n";
 
-static double better(const struct figure *figure, double ratio)
+static double ratio_better(const struct figure *figure, double ratio)
 {
         return figure->at_most ? 1 / ratio : ratio;
 }
 
-static int place(const struct plot *plot, double times)
+static int ratio_place(const struct plot *plot, double times)
 {
         double whole = log2(plot->highest / LOWEST), at = log2(times / LOWEST);
 
@@ -75,7 +75,7 @@ static bool is_drawn(const struct figure *figure)
 
 /* ---- how large it is ---- */
 
-static void measure(const struct figures *all, size_t n, struct plot *plot)
+static void plot_measure(const struct figures *all, size_t n, struct plot *plot)
 {
         plot->highest = 4;
         plot->y = 30;
@@ -90,7 +90,7 @@ static void measure(const struct figures *all, size_t n, struct plot *plot)
                         if (i == 0 || figure->section != figure[-1].section)
                                 plot->y += STEP + STEP / 2;
                         plot->y += STEP;
-                        while (ratio > 0 && plot->highest < better(figure, ratio) && plot->highest < HIGHEST)
+                        while (ratio > 0 && plot->highest < ratio_better(figure, ratio) && plot->highest < HIGHEST)
                                 plot->highest *= 2;
                 }
         }
@@ -104,7 +104,7 @@ static void draw_scale(const struct plot *plot, int bottom)
 
         for (int power = ilogb(LOWEST); power <= last; power++) {
                 double at = ldexp(1, power);
-                int x = place(plot, at);
+                int x = ratio_place(plot, at);
 
                 fprintf(plot->file, "<line class=\"%s\" x1=\"%d\" y1=\"40\" x2=\"%d\" y2=\"%d\"/>\n",
                         power == 0 ? "even" : "grid", x, x, bottom);
@@ -114,20 +114,20 @@ static void draw_scale(const struct plot *plot, int bottom)
 
 static void draw_bar(const struct plot *plot, const struct figure *figure, double ratio)
 {
-        int even = place(plot, 1), end = place(plot, better(figure, ratio)), y = plot->y;
+        int even = ratio_place(plot, 1), end = ratio_place(plot, ratio_better(figure, ratio)), y = plot->y;
         int from = end < even ? end : even, width = abs(end - even);
         const char *colour = figure->bar <= 0 ? "none" : figure_reached(figure) ? "good" : "bad";
 
         fprintf(plot->file, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"12\" rx=\"2\"/>\n", colour,
                 from, y - 10, width < 2 ? 2 : width);
         if (figure->bar > 0) {
-                int bar = place(plot, better(figure, figure->bar));
+                int bar = ratio_place(plot, ratio_better(figure, figure->bar));
 
                 fprintf(plot->file, "<line class=\"bar\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>\n", bar, y - 13, bar,
                         y + 5);
         }
         fprintf(plot->file, "<text class=\"number\" x=\"%d\" y=\"%d\">%.2f</text>\n", WIDTH - 12, y,
-                better(figure, ratio));
+                ratio_better(figure, ratio));
 }
 
 static void draw_figure(struct plot *plot, const struct figure *figure)
@@ -184,7 +184,7 @@ void figures_draw(const struct figures *all, size_t n, FILE *file)
 {
         struct plot plot = {.file = file};
 
-        measure(all, n, &plot);
+        plot_measure(all, n, &plot);
 
         int height = plot.y + 24;
 

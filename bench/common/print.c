@@ -13,7 +13,7 @@
 
 /* ---- the table ---- */
 
-static int decimals(double value)
+static int value_decimals(double value)
 {
         return value < 10 ? 2 : value < 1000 ? 1 : 0;
 }
@@ -27,8 +27,8 @@ static void print_way(const struct figure *figure, int way)
                 printf(" %9s %18s", "-", "");
                 return;
         }
-        snprintf(range, sizeof(range), "(%.*f-%.*f)", decimals(most), least, decimals(most), most);
-        printf(" %9.*f %-18s", decimals(middle), middle, figure->n[way] > 1 ? range : "");
+        snprintf(range, sizeof(range), "(%.*f-%.*f)", value_decimals(most), least, value_decimals(most), most);
+        printf(" %9.*f %-18s", value_decimals(middle), middle, figure->n[way] > 1 ? range : "");
 }
 
 static void print_figure(const struct figure *figure)

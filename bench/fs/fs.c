@@ -21,7 +21,7 @@
 
 #define QUICK_SCALE 8
 
-static void progress(const struct place *place, unsigned run, const char *what)
+static void runs_progress(const struct place *place, unsigned run, const char *what)
 {
         if (isatty(STDERR_FILENO))
                 fprintf(stderr, "\r%s, run %u of %u: %s\033[K", place->path, run + 1, bench_options.runs, what);
@@ -85,7 +85,7 @@ static int run_operations(const struct place *place, struct figures *figures, un
                         r = rows_prepare(&sessions[side], place, &states[side]);
         }
         for (unsigned i = 0; r == 0 && i < figures->n && figures->items[i].section == OPERATIONS; i++) {
-                progress(place, run, figures->items[i].key);
+                runs_progress(place, run, figures->items[i].key);
                 r = interrupted(place) ? -1 : measure_row(states, figures, &figures->items[i], run);
         }
         for (int side = 0; side < SIDES; side++) {
@@ -116,7 +116,7 @@ static const char *filesystem_of(const struct place *place)
 }
 
 /* What the rows that were chosen need. */
-static int fill(const struct place *place, const struct figures *figures)
+static int figures_fill(const struct place *place, const struct figures *figures)
 {
         static const uint64_t sizes[] = {
                 [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [ALONE] = READ_SIZE,       [DAX_READS] = READ_SIZE,
@@ -125,7 +125,7 @@ static int fill(const struct place *place, const struct figures *figures)
         uint64_t size = 0;
         int r = 0;
 
-        progress(place, 0, "making files");
+        runs_progress(place, 0, "making files");
         for (size_t section = 0; section < ARRAY_SIZE(sizes); section++)
                 if (figures_have(figures, (enum section)section) && sizes[section] > size)
                         size = sizes[section];
@@ -151,15 +151,15 @@ static int measure_place(const struct place *place, struct figures *figures)
         figures->filesystem = filesystem_of(place);
         add_all(figures);
 
-        int r = fill(place, figures);
+        int r = figures_fill(place, figures);
 
         for (unsigned run = 0; r == 0 && run < bench_options.runs; run++) {
                 if (figures_have(figures, OPERATIONS))
                         r = run_operations(place, figures, run);
-                progress(place, run, "memory");
+                runs_progress(place, run, "memory");
                 if (r == 0)
                         r = memory_run(place, figures, run);
-                progress(place, run, "DAX");
+                runs_progress(place, run, "DAX");
                 if (r == 0)
                         r = dax_run(place, figures, run);
         }
@@ -211,7 +211,7 @@ static bool only_known(void)
         return true;
 }
 
-static int show(const struct figures *figures, size_t n, struct outfile *svg)
+static int figures_show(const struct figures *figures, size_t n, struct outfile *svg)
 {
         if (bench_options.json)
                 figures_print_json(figures, n, bench_options.peer, bench_options.runs);
@@ -252,5 +252,5 @@ int bench_fs(void)
                 return fail("the benchmark failed: %s", strerror(errno));
         if (outfile_open(&svg, bench_options.svg) || measure_all(figures, &dirs, signals) < 0)
                 return STATUS_FAILURE;
-        return show(figures, dirs.n, &svg);
+        return figures_show(figures, dirs.n, &svg);
 }

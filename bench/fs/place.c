@@ -31,7 +31,7 @@ bool interrupted(const struct place *place)
         return told;
 }
 
-static int failed(const char *path)
+static int place_failed(const char *path)
 {
         report("%s: %s", path, strerror(errno));
         return -1;
@@ -42,7 +42,7 @@ static int make_dir(const struct place *place, const char *name)
         char path[sizeof(place->path) + 32];
 
         snprintf(path, sizeof(path), "%s/%s", place->path, name);
-        return mkdir(path, 0700) < 0 && errno != EEXIST ? failed(path) : 0;
+        return mkdir(path, 0700) < 0 && errno != EEXIST ? place_failed(path) : 0;
 }
 
 int place_make(struct place *place, const char *dir)
@@ -52,11 +52,11 @@ int place_make(struct place *place, const char *dir)
 
         if ((size_t)snprintf(place->path, sizeof(place->path), "%s/oriel-bench-XXXXXX", dir) >= sizeof(place->path)) {
                 errno = ENAMETOOLONG;
-                return failed(dir);
+                return place_failed(dir);
         }
         if (!mkdtemp(place->path)) {
                 place->path[0] = '\0';
-                return failed(dir);
+                return place_failed(dir);
         }
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
                 r = make_dir(place, names[i]);
@@ -78,10 +78,10 @@ static int make_files(const struct place *place, const char *folder, unsigned n)
                 int fd = openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
                 if (fd < 0)
-                        return failed(path);
+                        return place_failed(path);
                 fd_close(fd);
         }
-        return dir < 0 ? failed(path) : interrupted(place) ? -1 : 0;
+        return dir < 0 ? place_failed(path) : interrupted(place) ? -1 : 0;
 }
 
 int place_fill_tree(const struct place *place)
@@ -123,11 +123,11 @@ int place_make_file(const struct place *place, const char *name, uint64_t size)
                         words[i] = data_word(at + i * sizeof(words[0]));
                 errno = ENOSPC;
                 if (write(fd, words, MiB(1)) != (ssize_t)MiB(1))
-                        return failed(path);
+                        return place_failed(path);
                 if (interrupted(place))
                         return -1;
         }
-        return fd < 0 || fdatasync(fd) < 0 ? failed(path) : 0;
+        return fd < 0 || fdatasync(fd) < 0 ? place_failed(path) : 0;
 }
 
 int place_fill_list(const struct place *place)

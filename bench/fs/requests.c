@@ -18,7 +18,7 @@ static struct rows_state *state_of(struct fuse_load *load)
         return load->userdata;
 }
 
-static void remember(struct rows_state *state, uint64_t node)
+static void handle_remember(struct rows_state *state, uint64_t node)
 {
         state->looked_up[state->n_looked_up++] = node;
 }
@@ -49,7 +49,7 @@ static int answered_lookup(struct fuse_load *load, struct load_slot *slot)
 
         if (entry->nodeid == 0 || !S_ISREG(entry->attr.mode))
                 return load_wrong(load, "LOOKUP: a file that is there was not found");
-        remember(state_of(load), entry->nodeid);
+        handle_remember(state_of(load), entry->nodeid);
         load->count++;
         return 0;
 }
@@ -211,7 +211,7 @@ static int take_entry(struct fuse_load *load, struct load_slot *slot, const stru
                 load->count++;
         }
         if (entry->entry_out.nodeid)
-                remember(state_of(load), entry->entry_out.nodeid);
+                handle_remember(state_of(load), entry->entry_out.nodeid);
         return 0;
 }
 

@@ -169,7 +169,7 @@ int row_measure_alone(struct rows_state *state, const char *key, struct tally *t
 
 /* ---- what they work on ---- */
 
-static int find(struct rows_state *state, const char *name, uint64_t *node)
+static int row_find(struct rows_state *state, const char *name, uint64_t *node)
 {
         struct fuse_entry_out entry;
         int r = fuse_lookup(&state->session->fuse, FUSE_ROOT_ID, name, &entry);
@@ -211,14 +211,14 @@ static int open_streams(struct rows_state *state)
 static int find_all(struct rows_state *state)
 {
         struct fuse_client *fuse = &state->session->fuse;
-        int r = find(state, "list", &state->list);
+        int r = row_find(state, "list", &state->list);
 
         if (r == 0)
-                r = find(state, "new", &state->new_dir);
+                r = row_find(state, "new", &state->new_dir);
         if (r == 0)
-                r = find(state, "data", &state->data);
+                r = row_find(state, "data", &state->data);
         if (r == 0)
-                r = find(state, "written", &state->written);
+                r = row_find(state, "written", &state->written);
         if (r == 0)
                 r = fuse_open(fuse, state->data, O_RDONLY, &state->data_handle);
         if (r == 0)

@@ -126,7 +126,7 @@ static void reader_end(struct scan_reader *reader)
 }
 
 /* Range @place of the window shows @offset of the file. */
-static void give(struct scan *scan, uint64_t place, uint64_t offset)
+static void window_give(struct scan *scan, uint64_t place, uint64_t offset)
 {
         struct scan_reader *reader = scan->reader;
 
@@ -168,7 +168,7 @@ static int find_data(struct scan *scan)
         return r < 0 ? r : fuse_open(&scan->session->fuse, scan->node, O_RDONLY, &scan->handle);
 }
 
-static bool fits(const struct scan *scan)
+static bool window_fits(const struct scan *scan)
 {
         return scan->ranges * RANGE <= scan->session->window_size;
 }
@@ -176,7 +176,7 @@ static bool fits(const struct scan *scan)
 /* slot->node: how many ranges it has had. What fits lies as in the file. */
 static uint64_t window_offset(const struct scan *scan, const struct load_slot *slot)
 {
-        if (fits(scan))
+        if (window_fits(scan))
                 return slot->at;
         return (slot->index * scan->turns + slot->node % scan->turns) * RANGE;
 }
@@ -205,7 +205,7 @@ static int ask_range(struct fuse_load *load, struct load_slot *slot)
                 if (scan->next == scan->ranges)
                         return 1;
                 slot->at = scan->next++ * RANGE;
-                slot->step = fits(scan) || slot->node < scan->turns ? 2 : 1;
+                slot->step = window_fits(scan) || slot->node < scan->turns ? 2 : 1;
         }
         if (slot->step == 1) {
                 await_read(scan, window_offset(scan, slot) / RANGE);
@@ -235,7 +235,7 @@ static int answered_range(struct fuse_load *load, struct load_slot *slot)
         if (slot->step++ == 1)
                 return 0;
         slot->step = 0;
-        give(scan, window_offset(scan, slot) / RANGE, slot->at);
+        window_give(scan, window_offset(scan, slot) / RANGE, slot->at);
         slot->node++;
         load->count++;
         return 0;

@@ -45,7 +45,7 @@ struct command_line {
         unsigned n;
 };
 
-static void add(struct command_line *line, const char *word)
+static void arguments_add(struct command_line *line, const char *word)
 {
         if (line->n < MAX_ARGUMENTS)
                 line->argv[line->n++] = (char *)word;
@@ -62,18 +62,18 @@ static void make_command_line(struct command_line *line, const struct place *pla
         line->n = 0;
         snprintf(line->words, sizeof(line->words), "%s", side == OWN ? "oriel-fs" : bench_options.peer);
         for (char *word = strtok_r(line->words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-                add(line, word);
+                arguments_add(line, word);
         snprintf(line->socket, sizeof(line->socket), "--socket-path=%s/%d-%u", place->path, getpid(), number);
         snprintf(line->share, sizeof(line->share), "--shared-dir=%s/share", place->path);
         snprintf(line->window, sizeof(line->window), "--dax-window=%" PRIu64, dax);
-        add(line, line->socket);
-        add(line, line->share);
+        arguments_add(line, line->socket);
+        arguments_add(line, line->share);
         for (size_t i = 0; i < ARRAY_SIZE(for_both); i++)
-                add(line, for_both[i]);
+                arguments_add(line, for_both[i]);
         for (unsigned i = 0; i < options->n; i++)
-                add(line, options->values[i]);
+                arguments_add(line, options->values[i]);
         if (dax)
-                add(line, line->window);
+                arguments_add(line, line->window);
 }
 
 /* ---- starting ---- */

@@ -314,7 +314,7 @@ static void print_text(const struct gpu_result *results, unsigned n)
 
 /* ---- running ---- */
 
-static int run(struct gpu_bench *bench, int socket, struct gpu_result *results, unsigned n)
+static int bench_gpu_run(struct gpu_bench *bench, int socket, struct gpu_result *results, unsigned n)
 {
         const struct oriel_driver_options options = {.struct_size = sizeof(options),
                                                      .features = ORIEL_FEATURE(VIRTIO_GPU_F_VIRGL) |
@@ -385,7 +385,7 @@ int bench_gpu(void)
         if (floor < 0 || gpu < 0)
                 return fail("oriel-gpu: %s", strerror(-(gpu < 0 ? gpu : floor)));
 
-        int r = run(&bench, socket, results, n);
+        int r = bench_gpu_run(&bench, socket, results, n);
 
         fd_close(bench.floor);
         spawn_wait(gpu);

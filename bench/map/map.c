@@ -76,7 +76,7 @@ struct bench {
         double map_ns[SAMPLES], unmap_ns[SAMPLES], floor_map_ns[SAMPLES], floor_unmap_ns[SAMPLES];
 };
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int mapper_start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct bench *bench = userdata;
 
@@ -85,13 +85,13 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return 0;
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void mapper_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         (void)userdata;
         (void)queue;
 }
 
-static void *dispatch(void *userdata)
+static void *mapper_dispatch(void *userdata)
 {
         struct bench *bench = userdata;
         struct pollfd fd = {.fd = oriel_backend_get_fd(bench->backend), .events = POLLIN};
@@ -102,7 +102,7 @@ static void *dispatch(void *userdata)
         return NULL;
 }
 
-static int submit(struct bench *bench, bool map, unsigned index, uint64_t *ticket)
+static int mapper_submit(struct bench *bench, bool map, unsigned index, uint64_t *ticket)
 {
         const struct oriel_wire_mmap request = {
                 .shm_offset = index * STRIDE, .len = SIZE, .flags = ORIEL_MMAP_READ_WRITE};
@@ -115,7 +115,7 @@ static int64_t measure_one(struct bench *bench, bool map)
 {
         int64_t begin = now_ns();
         uint64_t ticket;
-        int r = submit(bench, map, bench->live, &ticket);
+        int r = mapper_submit(bench, map, bench->live, &ticket);
 
         if (r == 0)
                 r = oriel_backend_wait(bench->backend, ticket);
@@ -123,26 +123,26 @@ static int64_t measure_one(struct bench *bench, bool map)
 }
 
 /* @n requests for the places from @first on, all sent before the first answer is waited for. */
-static int pipeline(struct bench *bench, bool map, unsigned first, unsigned n)
+static int pipeline_maps(struct bench *bench, bool map, unsigned first, unsigned n)
 {
         uint64_t tickets[PIPELINE];
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < n; i++)
-                r = submit(bench, map, first + i, &tickets[i]);
+                r = mapper_submit(bench, map, first + i, &tickets[i]);
         for (unsigned i = 0; r == 0 && i < n; i++)
                 r = oriel_backend_wait(bench->backend, tickets[i]);
         return r;
 }
 
-static int grow(struct bench *bench, unsigned live)
+static int grow_live(struct bench *bench, unsigned live)
 {
         int r = 0;
 
         while (r == 0 && bench->live < live) {
                 unsigned n = live - bench->live < PIPELINE ? live - bench->live : PIPELINE;
 
-                r = pipeline(bench, true, bench->live, n);
+                r = pipeline_maps(bench, true, bench->live, n);
                 bench->live += n;
         }
         return r;
@@ -176,11 +176,11 @@ static int measure_pipeline(struct bench *bench, double *us)
 
         for (int i = 0; i < BLOCKS; i++) {
                 int64_t begin = now_ns();
-                int r = pipeline(bench, true, bench->live, PIPELINE);
+                int r = pipeline_maps(bench, true, bench->live, PIPELINE);
 
                 ns[i] = (double)(now_ns() - begin) / PIPELINE;
                 if (r == 0)
-                        r = pipeline(bench, false, bench->live, PIPELINE);
+                        r = pipeline_maps(bench, false, bench->live, PIPELINE);
                 if (r < 0)
                         return r;
         }
@@ -188,9 +188,9 @@ static int measure_pipeline(struct bench *bench, double *us)
         return 0;
 }
 
-static int measure(struct bench *bench, unsigned live, struct result *result)
+static int measure_live(struct bench *bench, unsigned live, struct result *result)
 {
-        int r = grow(bench, live);
+        int r = grow_live(bench, live);
 
         for (int block = 0; r == 0 && block < BLOCKS; block++)
                 r = measure_block(bench, block);
@@ -261,7 +261,7 @@ static void print_text(const struct result *results, size_t n)
 static int make_backend(struct bench *bench)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {(BENCH_MAP_MAX_LIVE + SPARE) * STRIDE};
-        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start, .stop = stop};
+        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = mapper_start, .stop = mapper_stop};
         struct oriel_log log = stderr_log(0);
         const struct oriel_backend_options options = {
                 .struct_size = sizeof(options),
@@ -286,7 +286,7 @@ static pid_t connect_frontend(struct bench *bench, bool other_cpu)
         int r = oriel_backend_attach(bench->backend, bench->connection);
 
         if (r == 0)
-                r = -pthread_create(&bench->dispatcher, NULL, dispatch, bench);
+                r = -pthread_create(&bench->dispatcher, NULL, mapper_dispatch, bench);
         return r < 0 ? r : pid;
 }
 
@@ -303,7 +303,7 @@ static int run_all(struct bench *bench, const unsigned *counts, size_t n, struct
 
         bind_cpu(false);
         for (size_t i = 0; r == 0 && i < n; i++)
-                r = measure(bench, counts[i], &results[i]);
+                r = measure_live(bench, counts[i], &results[i]);
         return r;
 }
 

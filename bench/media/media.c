@@ -140,7 +140,7 @@ static int map_buffer(struct media_bench *bench, uint32_t index)
         return bench->buffers[index] == MAP_FAILED ? -errno : do_ioctl(bench, VIDIOC_QBUF, &buffer);
 }
 
-static int begin(struct media_bench *bench, const struct size *size)
+static int bench_stream_begin(struct media_bench *bench, const struct size *size)
 {
         struct v4l2_requestbuffers request = {.count = BUFFERS, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
         int r = set_format(bench, size), type = TYPE;
@@ -156,7 +156,7 @@ static int begin(struct media_bench *bench, const struct size *size)
         return r == 0 ? do_ioctl(bench, VIDIOC_STREAMON, &type) : r;
 }
 
-static int end(struct media_bench *bench)
+static int bench_stream_end(struct media_bench *bench)
 {
         struct v4l2_requestbuffers none = {.type = TYPE, .memory = V4L2_MEMORY_MMAP};
         int type = TYPE, r = do_ioctl(bench, VIDIOC_STREAMOFF, &type);
@@ -200,11 +200,11 @@ static int take_picture(struct media_bench *bench, enum way way, double *latency
         return do_ioctl(bench, VIDIOC_QBUF, &buffer);
 }
 
-static int measure(struct media_bench *bench, const struct size *size, struct media_result *result)
+static int measure_frames(struct media_bench *bench, const struct size *size, struct media_result *result)
 {
         const unsigned samples = bench_options.quick ? 2 * BLOCK : SAMPLES;
         int64_t own[WAYS] = {0};
-        int r = begin(bench, size);
+        int r = bench_stream_begin(bench, size);
         const int64_t device = cpu_ns(bench->pid), begun = now_ns();
 
         for (unsigned i = 0; r == 0 && i < samples; i++) {
@@ -221,7 +221,7 @@ static int measure(struct media_bench *bench, const struct size *size, struct me
         result->device_us = (double)(cpu_ns(bench->pid) - device) / 1e3 / samples;
         result->fps = samples * 1e9 / (double)(now_ns() - begun);
         result->latency_us = median(bench->latency_us, samples);
-        return end(bench);
+        return bench_stream_end(bench);
 }
 
 /* ---- the pattern ---- */
@@ -232,7 +232,7 @@ static int measure_pattern(struct media_bench *bench, void *out)
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < ARRAY_SIZE(sizes); i++)
-                r = measure(bench, &sizes[i], &results[i]);
+                r = measure_frames(bench, &sizes[i], &results[i]);
         return r;
 }
 
@@ -287,7 +287,7 @@ struct device_result {
 static int measure_turn(struct media_bench *bench, struct side_result *side, unsigned n)
 {
         double first;
-        int r = begin(bench, NULL);
+        int r = bench_stream_begin(bench, NULL);
 
         if (r == 0)
                 r = take_picture(bench, WINDOW, &first);
@@ -301,7 +301,7 @@ static int measure_turn(struct media_bench *bench, struct side_result *side, uns
         side->own_ns += cpu_ns(getpid()) - own;
         side->device_ns += bench->node < 0 ? cpu_ns(bench->pid) - device : 0;
         side->whole_ns += now_ns() - begun;
-        return end(bench);
+        return bench_stream_end(bench);
 }
 
 static int measure_device(struct media_bench *bench, void *out)
@@ -360,8 +360,8 @@ static void print_device_json(const struct side_result sides[SIDES])
 
 /* ---- the whole ---- */
 
-static int run(struct media_bench *bench, int socket, int (*measure_all)(struct media_bench *bench, void *out),
-               void *out)
+static int bench_media_run(struct media_bench *bench, int socket,
+                           int (*measure_all)(struct media_bench *bench, void *out), void *out)
 {
         const struct oriel_driver_options options = {
                 .struct_size = sizeof(options), .queues = MEDIA_QUEUES, .keep_fds = BUFFERS};
@@ -387,7 +387,7 @@ static int run_with(const char *const *arguments, int (*measure_all)(struct medi
 
         bench.pid = spawn_with_socket("oriel-media", arguments, &socket);
 
-        const int r = bench.pid < 0 ? bench.pid : run(&bench, socket, measure_all, out);
+        const int r = bench.pid < 0 ? bench.pid : bench_media_run(&bench, socket, measure_all, out);
 
         if (bench.pid >= 0)
                 spawn_wait(bench.pid);

@@ -83,7 +83,7 @@ static int measure_floor(struct pmem_bench *bench, unsigned i, double *ns)
         return r;
 }
 
-static int collect(struct pmem_bench *bench)
+static int collect_flush(struct pmem_bench *bench)
 {
         struct virtio_pmem_resp *resp;
         uint32_t size;
@@ -116,12 +116,12 @@ static int measure_flush(struct pmem_bench *bench, unsigned i, unsigned n, doubl
         if (r == 0)
                 r = oriel_driver_kick(bench->driver, 0);
         for (unsigned at = 0; r == 0 && at < n; at++)
-                r = collect(bench);
+                r = collect_flush(bench);
         *ns = (double)(now_ns() - begun) / n;
         return r;
 }
 
-static int measure(struct pmem_bench *bench, unsigned samples)
+static int measure_flushes(struct pmem_bench *bench, unsigned samples)
 {
         int r = 0;
 
@@ -153,7 +153,7 @@ static int bring_up(struct pmem_bench *bench, int socket)
         return 0;
 }
 
-static void print(struct pmem_bench *bench, unsigned samples)
+static void print_flushes(struct pmem_bench *bench, unsigned samples)
 {
         const double floor = median(bench->floor_ns, samples) / 1000, one = median(bench->one_ns, samples) / 1000,
                      many = median(bench->many_ns, samples) / 1000;
@@ -172,7 +172,7 @@ static void print(struct pmem_bench *bench, unsigned samples)
         json_object_put(object);
 }
 
-static int run(struct pmem_bench *bench)
+static int bench_pmem_run(struct pmem_bench *bench)
 {
         const char *const arguments[] = {"--image", bench->image, NULL};
         const unsigned samples = bench_options.quick ? 20 : SAMPLES;
@@ -185,13 +185,13 @@ static int run(struct pmem_bench *bench)
         else
                 r = bring_up(bench, socket);
         if (r == 0)
-                r = measure(bench, samples);
+                r = measure_flushes(bench, samples);
         oriel_driver_free(bench->driver);
         if (pid >= 0)
                 spawn_wait(pid);
         if (r < 0)
                 return fail("oriel-pmem: %s", strerror(-r));
-        print(bench, samples);
+        print_flushes(bench, samples);
         return STATUS_SUCCESS;
 }
 
@@ -204,7 +204,7 @@ int bench_pmem(void)
                 return fail("%s: %s", bench.image, strerror(-fd));
         fd_close(fd);
 
-        int status = run(&bench);
+        int status = bench_pmem_run(&bench);
 
         unlink(bench.image);
         return status;

@@ -179,7 +179,7 @@ static int64_t round_trip(const struct series *series, int way)
         return series->memfd < 0 ? get_features(series->sockets[way]) : floor_map(series->sockets[way], series->memfd);
 }
 
-static int measure(struct series *series)
+static int measure_calls(struct series *series)
 {
         for (int block = 0; block < BLOCKS; block++)
                 for (int way = 0; way < 2; way++)
@@ -193,7 +193,7 @@ static int measure(struct series *series)
         return 0;
 }
 
-static void print(const struct series *series, size_t n)
+static void print_trace(const struct series *series, size_t n)
 {
         struct json_object *object = json_object_new_object();
 
@@ -234,7 +234,7 @@ int bench_trace(void)
                 r = -errno;
         bind_cpu(false);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(series); i++)
-                r = measure(&series[i]);
+                r = measure_calls(&series[i]);
         end_children();
         fd_close(series[1].memfd);
         for (int way = 0; way < 2; way++) {
@@ -244,6 +244,6 @@ int bench_trace(void)
         }
         if (r < 0)
                 return fail("the benchmark failed: %s", strerror(-r));
-        print(series, ARRAY_SIZE(series));
+        print_trace(series, ARRAY_SIZE(series));
         return STATUS_SUCCESS;
 }

@@ -96,7 +96,7 @@ static bool place_is_gone(const struct place *place)
 
 /* ---- what happens ---- */
 
-static void *unmount(void *userdata)
+static void *mount_unmount(void *userdata)
 {
         struct mount *mount = userdata;
 
@@ -109,7 +109,7 @@ static void *unmount(void *userdata)
 static void begin_unmount(struct mount *mount)
 {
         if (!mount->unmounting)
-                mount->unmounting = pthread_create(&mount->unmounter, NULL, unmount, mount) == 0;
+                mount->unmounting = pthread_create(&mount->unmounter, NULL, mount_unmount, mount) == 0;
 }
 
 static int take_signal(struct mount *mount)
@@ -161,7 +161,7 @@ static void say_detached(struct mount *mount)
         mount->place.fd = fd_close(mount->place.fd);
 }
 
-static int run(struct mount *mount)
+static int mount_run(struct mount *mount)
 {
         const struct {
                 int fd;
@@ -354,7 +354,7 @@ static int mount_and_run(struct mount *mount, const char *path, int ready_fd)
         }
         go_into_background(ready_fd);
 
-        r = run(mount);
+        r = mount_run(mount);
         if (wanted.verbose)
                 fprintf(stderr, "%llu requests answered from the window, %llu by the back-end\n",
                         (unsigned long long)mount->served, (unsigned long long)mount->forwarded);

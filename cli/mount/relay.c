@@ -68,7 +68,7 @@ static size_t room_for_answer(const struct head *head)
         return size < BUFFER ? size : BUFFER;
 }
 
-static int forward(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
+static int relay_forward(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
 {
         const struct fuse_in_header *header = &head->header;
         bool silent = header->opcode == FUSE_FORGET || header->opcode == FUSE_BATCH_FORGET ||
@@ -118,12 +118,12 @@ static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
         memcpy(head.arguments, &args, sizeof(args));
         memcpy(slot->in, &head, head.header.len);
         slot->ask = *ask;
-        return forward(mount, slot, &head, head.header.len);
+        return relay_forward(mount, slot, &head, head.header.len);
 }
 
 /* ---- to the kernel ---- */
 
-static int answer(struct mount *mount, struct iovec *iov, int n)
+static int relay_answer(struct mount *mount, struct iovec *iov, int n)
 {
         ssize_t written = writev(mount->fuse_fd, iov, n);
 
@@ -149,14 +149,14 @@ static int serve_read(struct mount *mount, const struct head *head)
         out.len = (uint32_t)(sizeof(out) + in.size);
 
         struct iovec iov[2] = {{&out, sizeof(out)}, {data, in.size}};
-        int r = answer(mount, iov, 2);
+        int r = relay_answer(mount, iov, 2);
 
         /* The file has become shorter: the device knows by how much. */
         return r == -EFAULT ? 0 : r < 0 ? r : 1;
 }
 
 /* A store that ends in an error instead of a signal where the file has become shorter, or is mapped read-only. */
-static bool store(uint8_t *to, const uint8_t *from, size_t size)
+static bool relay_store(uint8_t *to, const uint8_t *from, size_t size)
 {
         struct iovec local = {(void *)(uintptr_t)from, size}, remote = {to, size};
 
@@ -178,25 +178,25 @@ static int serve_write(struct mount *mount, const struct slot *slot, const struc
 
         if (!data)
                 return ask.needed ? ask_mapping(mount, &ask) : 0;
-        if (!store(data, slot->in + sizeof(*header) + sizeof(in), in.size))
+        if (!relay_store(data, slot->in + sizeof(*header) + sizeof(in), in.size))
                 return 0;
 
         struct fuse_out_header out = {sizeof(out) + sizeof(struct fuse_write_out), 0, header->unique};
         struct fuse_write_out written = {.size = in.size};
         struct iovec iov[2] = {{&out, sizeof(out)}, {&written, sizeof(written)}};
-        int r = answer(mount, iov, 2);
+        int r = relay_answer(mount, iov, 2);
 
         return r < 0 ? r : 1;
 }
 
 /* ---- waits for locks ---- */
 
-static int refuse(struct mount *mount, uint64_t unique, int error)
+static int relay_refuse(struct mount *mount, uint64_t unique, int error)
 {
         struct fuse_out_header out = {sizeof(out), error, unique};
         struct iovec iov = {&out, sizeof(out)};
 
-        return answer(mount, &iov, 1);
+        return relay_answer(mount, &iov, 1);
 }
 
 /* Unlocking comes as a request that may wait, too. */
@@ -214,9 +214,9 @@ static int forward_wait(struct mount *mount, const struct slot *slot, const stru
         struct slot *wait = find_free(mount->waits, WAITS);
 
         if (!wait || size > WAIT_BUFFER)
-                return refuse(mount, head->header.unique, -ENOLCK);
+                return relay_refuse(mount, head->header.unique, -ENOLCK);
         memcpy(wait->in, slot->in, size);
-        return forward(mount, wait, head, size);
+        return relay_forward(mount, wait, head, size);
 }
 
 /* How many entries there are is the kernel's word, and which they are may be the back-end's by now. */
@@ -238,7 +238,7 @@ static void note_forgets(struct mount *mount, const struct slot *slot, const str
 }
 
 /* 1: answered here, 0: it is the device's. */
-static int serve(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
+static int relay_serve(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
 {
         if (!mount->dax)
                 return 0;
@@ -281,10 +281,10 @@ static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
                 return 0;
         }
         if (written < sizeof(header) || header.len != written)
-                return refuse(mount, slot->unique, -EIO);
+                return relay_refuse(mount, slot->unique, -EIO);
         if (header.error == 0)
                 note_open_files(mount, slot->opcode);
-        return answer(mount, &iov, 1);
+        return relay_answer(mount, &iov, 1);
 }
 
 int mount_take_answers(struct mount *mount)
@@ -326,7 +326,7 @@ int mount_take_request(struct mount *mount)
         slot->ask.needed = false;
         slot->busy = true;
 
-        int r = serve(mount, slot, &head, (size_t)size);
+        int r = relay_serve(mount, slot, &head, (size_t)size);
 
         slot->busy = false;
         mount->served += r == 1;
@@ -334,5 +334,5 @@ int mount_take_request(struct mount *mount)
         if (r != 0)
                 return r < 0 ? r : 0;
         return may_last(&head) ? forward_wait(mount, slot, &head, (size_t)size)
-                               : forward(mount, slot, &head, (size_t)size);
+                               : relay_forward(mount, slot, &head, (size_t)size);
 }

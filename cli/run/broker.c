@@ -198,7 +198,7 @@ static int64_t expiry_of(const struct helper *helper)
 }
 
 /* Until the machine ends, says that it will, or does not do so when it should. */
-static void serve(struct helper *helper)
+static void broker_serve(struct helper *helper)
 {
         for (;;) {
                 struct pollfd fds[] = {
@@ -301,10 +301,10 @@ static void restore_terminal(const struct helper *helper)
         tcsetattr(STDIN_FILENO, TCSANOW, &helper->terminal);
 }
 
-static int help(struct helper *helper, struct socket_file *file)
+static int broker_help(struct helper *helper, struct socket_file *file)
 {
         helper->pid_fd = (int)syscall(SYS_pidfd_open, helper->machine, 0);
-        serve(helper);
+        broker_serve(helper);
         has_ended(&helper->machine, &helper->wait_status);
         end_all(helper);
         restore_terminal(helper);
@@ -319,7 +319,7 @@ static int help(struct helper *helper, struct socket_file *file)
 /* ---- the machine's process ---- */
 
 /* The end of the one that it was forked from is its end. */
-static void follow(pid_t parent)
+static void broker_follow(pid_t parent)
 {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
@@ -327,7 +327,7 @@ static void follow(pid_t parent)
 }
 
 /* What either process needs. */
-static int prepare(struct helper *helper, struct broker *broker, sigset_t *before)
+static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t *before)
 {
         int fds[2], r;
 
@@ -357,7 +357,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
 
         *out = NULL;
 
-        int r = broker && pids ? prepare(&helper, broker, &before) : -ENOMEM;
+        int r = broker && pids ? broker_prepare(&helper, broker, &before) : -ENOMEM;
 
         if (r < 0)
                 return r;
@@ -365,7 +365,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
         if (helper.machine < 0)
                 return -errno;
         if (helper.machine == 0) {
-                follow(self);
+                broker_follow(self);
                 sigprocmask(SIG_SETMASK, &before, NULL);
                 fd_close(helper.signals);
                 channel_close(&helper.channel);
@@ -374,7 +374,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
                 return 0;
         }
         channel_close(&broker->channel);
-        *status = help(&helper, file);
+        *status = broker_help(&helper, file);
         return 0;
 }
 
@@ -397,17 +397,17 @@ static int receive_answer(struct channel *channel, uint32_t number, int64_t dead
         }
 }
 
-static int say(struct broker *broker, const struct request *request)
+static int broker_report(struct broker *broker, const struct request *request)
 {
         ssize_t n = send(broker->channel.fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
 
         return n == sizeof(*request) ? 0 : -EPIPE;
 }
 
-static int ask(struct broker *broker, unsigned item)
+static int broker_ask(struct broker *broker, unsigned item)
 {
         struct channel *channel = &broker->channel;
-        int r = say(broker, &(struct request){REQUEST_CONNECT, ++broker->requests, item});
+        int r = broker_report(broker, &(struct request){REQUEST_CONNECT, ++broker->requests, item});
 
         if (r == 0)
                 r = receive_answer(channel, broker->requests, now_ms() + TIMEOUT_MS);
@@ -425,7 +425,7 @@ int broker_connect(struct broker *broker, unsigned item)
 {
         pthread_mutex_lock(&broker->lock);
 
-        int fd = ask(broker, item);
+        int fd = broker_ask(broker, item);
 
         pthread_mutex_unlock(&broker->lock);
         return fd;
@@ -433,12 +433,12 @@ int broker_connect(struct broker *broker, unsigned item)
 
 void broker_say_ready(struct broker *broker, bool raw)
 {
-        say(broker, &(struct request){.kind = REQUEST_READY, .value = raw});
+        broker_report(broker, &(struct request){.kind = REQUEST_READY, .value = raw});
 }
 
 void broker_say_end(struct broker *broker, int status)
 {
-        say(broker, &(struct request){.kind = REQUEST_END, .value = (uint32_t)status});
+        broker_report(broker, &(struct request){.kind = REQUEST_END, .value = (uint32_t)status});
 }
 
 void broker_free(struct broker *broker)

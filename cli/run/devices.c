@@ -43,7 +43,7 @@ static int connect_item(void *userdata)
 }
 
 /* Strings that live as long as the devices. NULL without memory. */
-static char *keep(struct run_devices *to, char *string)
+static char *devices_keep(struct run_devices *to, char *string)
 {
         if (string)
                 to->strings[to->n_strings++] = string;
@@ -61,16 +61,16 @@ static char *keep_format(struct run_devices *to, const char *format, ...)
         if (vasprintf(&string, format, arguments) < 0)
                 string = NULL;
         va_end(arguments);
-        return keep(to, string);
+        return devices_keep(to, string);
 }
 
-static int usage(const char *option, const char *value, const char *why)
+static int devices_usage(const char *option, const char *value, const char *why)
 {
         report("--%s %s: %s (see oriel run --help)", option, value, why);
         return STATUS_USAGE;
 }
 
-static void add(struct run_devices *to, const struct machine_device *device, const struct broker_item *item)
+static void devices_add(struct run_devices *to, const struct machine_device *device, const struct broker_item *item)
 {
         to->devices[to->n] = *device;
         to->devices[to->n].connect = connect_item;
@@ -109,22 +109,22 @@ static int parse_device(struct run_devices *to, const char *value)
                 {"queue-size", OPTION_NUMBER, &device.queue_size, NULL, NULL},
                 {"dialect", OPTION_STRING, &dialect, NULL, NULL},
         };
-        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        char *storage = devices_keep(to, malloc(strlen(value) + 1)), why[128];
 
         if (!storage)
                 return fail("out of memory");
         if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
-                return usage("device", value, why);
+                return devices_usage("device", value, why);
 
         const char *wrong = check_device(&device, socket, dialect);
 
         if (wrong)
-                return usage("device", value, wrong);
+                return devices_usage("device", value, wrong);
         device.name = keep_format(to, "socket %s", socket);
         device.dialect = dialect ? oriel_dialect_find(dialect) : NULL;
         if (!device.name)
                 return fail("out of memory");
-        add(to, &device, &(struct broker_item){.socket = socket});
+        devices_add(to, &device, &(struct broker_item){.socket = socket});
         return -1;
 }
 
@@ -170,7 +170,7 @@ static const char **new_arguments(struct run_devices *to)
 {
         const char **arguments = calloc(ARGUMENTS, sizeof(const char *));
 
-        keep(to, (char *)(void *)arguments);
+        devices_keep(to, (char *)(void *)arguments);
         return arguments;
 }
 
@@ -225,18 +225,18 @@ static int parse_share(struct run_devices *to, const char *value)
                 {"option", OPTION_LIST, &share.options, NULL, NULL},
         };
         struct machine_device device = {.virtio_id = VIRTIO_ID_FS, .queue_size = DEFAULT_QUEUE_SIZE};
-        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        char *storage = devices_keep(to, malloc(strlen(value) + 1)), why[128];
         struct stat st;
 
         if (!storage)
                 return fail("out of memory");
         if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
-                return usage("share", value, why);
+                return devices_usage("share", value, why);
 
         const char *wrong = check_share(&share);
 
         if (wrong)
-                return usage("share", value, wrong);
+                return devices_usage("share", value, wrong);
         if (stat(share.dir, &st) < 0)
                 return fail("--share: %s: %s", share.dir, strerror(errno));
         if (!S_ISDIR(st.st_mode))
@@ -250,7 +250,7 @@ static int parse_share(struct run_devices *to, const char *value)
 
         if (!device.name || !arguments)
                 return fail("out of memory");
-        add(to, &device, &(struct broker_item){.program = "oriel-fs", .arguments = arguments});
+        devices_add(to, &device, &(struct broker_item){.program = "oriel-fs", .arguments = arguments});
         return -1;
 }
 
@@ -269,7 +269,7 @@ static int parse_pmem(struct run_devices *to, const char *value)
                 {"option", OPTION_LIST, &options, NULL, NULL},
         };
         struct machine_device device = {.virtio_id = VIRTIO_ID_PMEM, .queue_size = DEFAULT_QUEUE_SIZE};
-        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        char *storage = devices_keep(to, malloc(strlen(value) + 1)), why[128];
         const char **arguments = new_arguments(to);
         unsigned n = 0;
         struct stat st;
@@ -277,11 +277,11 @@ static int parse_pmem(struct run_devices *to, const char *value)
         if (!storage || !arguments)
                 return fail("out of memory");
         if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
-                return usage("pmem", value, why);
+                return devices_usage("pmem", value, why);
         if (!file || !file[0])
-                return usage("pmem", value, "the file is missing");
+                return devices_usage("pmem", value, "the file is missing");
         if (options.n > PROGRAM_OPTIONS)
-                return usage("pmem", value, "option: at most 24");
+                return devices_usage("pmem", value, "option: at most 24");
         if (stat(file, &st) < 0 || access(file, readonly ? R_OK : R_OK | W_OK) < 0)
                 return fail("--pmem: %s: %s", file, strerror(errno));
         if (!S_ISREG(st.st_mode))
@@ -296,7 +296,7 @@ static int parse_pmem(struct run_devices *to, const char *value)
                 arguments[n++] = keep_format(to, "--size=%" PRIu64, size);
         if (!add_options(to, &options, arguments, n) || !device.name)
                 return fail("out of memory");
-        add(to, &device, &(struct broker_item){.program = "oriel-pmem", .arguments = arguments});
+        devices_add(to, &device, &(struct broker_item){.program = "oriel-pmem", .arguments = arguments});
         return -1;
 }
 
@@ -317,7 +317,7 @@ static const char **parse_passed(struct run_devices *to, const struct own_progra
         const char *values[MAX_PASSED] = {NULL};
         struct option_list options = {.n = 0};
         struct option_row rows[MAX_PASSED + 1] = {{"option", OPTION_LIST, &options, NULL, NULL}};
-        char *storage = keep(to, malloc(strlen(value) + 1)), why[128];
+        char *storage = devices_keep(to, malloc(strlen(value) + 1)), why[128];
         const char **arguments = new_arguments(to);
         unsigned n_rows = 1, n = 0;
 
@@ -327,9 +327,9 @@ static const char **parse_passed(struct run_devices *to, const struct own_progra
         if (!storage || !arguments)
                 return *status = fail("out of memory"), NULL;
         if (value[0] && !option_parts_parse(rows, n_rows, false, value, storage, why, sizeof(why)))
-                return usage(own->option, value, why), NULL;
+                return devices_usage(own->option, value, why), NULL;
         if (options.n > PROGRAM_OPTIONS)
-                return usage(own->option, value, "option: at most 24"), NULL;
+                return devices_usage(own->option, value, "option: at most 24"), NULL;
         for (unsigned i = 0; own->passed[i]; i++)
                 if (values[i])
                         arguments[n++] = keep_format(to, "--%s=%s", own->passed[i], values[i]);
@@ -347,7 +347,7 @@ static int parse_own(struct run_devices *to, const struct own_program *own, cons
 
         if (!arguments)
                 return status;
-        add(to, &device, &(struct broker_item){.program = own->program, .arguments = arguments});
+        devices_add(to, &device, &(struct broker_item){.program = own->program, .arguments = arguments});
         return -1;
 }
 

@@ -102,7 +102,7 @@ struct run {
         const char *ended_by; /* the user; NULL: the machine has ended by itself */
 };
 
-static void end(struct run *run, int status)
+static void run_end(struct run *run, int status)
 {
         run->over = true;
         run->status = status;
@@ -113,26 +113,26 @@ static void end_by(struct run *run, const char *who)
 {
         if (!run->over)
                 run->ended_by = who;
-        end(run, STATUS_SUCCESS);
+        run_end(run, STATUS_SUCCESS);
 }
 
 /* ---- the console ---- */
 
-static void output(void *userdata, const uint8_t *data, size_t size)
+static void terminal_output(void *userdata, const uint8_t *data, size_t size)
 {
         struct run *run = userdata;
 
         console_output(run->console, data, size);
 }
 
-static void room(void *userdata)
+static void terminal_room(void *userdata)
 {
         struct run *run = userdata;
 
         console_resume(run->console);
 }
 
-static size_t input(void *userdata, const uint8_t *data, size_t size)
+static size_t terminal_input(void *userdata, const uint8_t *data, size_t size)
 {
         struct run *run = userdata;
 
@@ -141,18 +141,18 @@ static size_t input(void *userdata, const uint8_t *data, size_t size)
 
 static void read_console(struct run *run)
 {
-        if (console_read(run->console, input, run) == -ECANCELED)
+        if (console_read(run->console, terminal_input, run) == -ECANCELED)
                 end_by(run, "host-ui");
 }
 
 /* ---- what happens to the machine ---- */
 
-static void reset(struct run *run)
+static void machine_restart(struct run *run)
 {
         char why[256];
 
         if (machine_reset(run->machine, why, sizeof(why)) < 0)
-                end(run, fail("reset: %s", why));
+                run_end(run, fail("reset: %s", why));
 }
 
 static void say_device(const struct machine_event *event)
@@ -168,17 +168,17 @@ static void say_device(const struct machine_event *event)
                 report("%s: the back-end is there again", info.name);
 }
 
-static void handle(struct run *run, const struct machine_event *event)
+static void run_handle(struct run *run, const struct machine_event *event)
 {
         switch (event->kind) {
         case MACHINE_SHUTDOWN:
-                end(run, STATUS_SUCCESS);
+                run_end(run, STATUS_SUCCESS);
                 break;
         case MACHINE_RESET:
-                reset(run);
+                machine_restart(run);
                 break;
         case MACHINE_FAILED:
-                end(run, fail("%s", event->text));
+                run_end(run, fail("%s", event->text));
                 break;
         case MACHINE_FAULT:
                 report("the machine is paused: %s", event->text);
@@ -201,7 +201,7 @@ static void handle_events(struct run *run)
         while (!run->over && machine_next_event(run->machine, &event)) {
                 if (run->control)
                         control_event(run->control, &event);
-                handle(run, &event);
+                run_handle(run, &event);
         }
 }
 
@@ -223,7 +223,7 @@ static void serve_control(struct run *run)
 {
         control_dispatch(run->control);
         if (run->reset_wanted && !run->over) {
-                reset(run);
+                machine_restart(run);
                 control_reset(run->control, "host-qmp-system-reset");
         }
         run->reset_wanted = false;
@@ -303,8 +303,8 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
                 .devices = from->devices,
                 .n_devices = from->n,
                 .allow_remote_files = devices.allow_remote_files,
-                .output = output,
-                .room = room,
+                .output = terminal_output,
+                .room = terminal_room,
                 .userdata = run,
                 .log = &run->log,
         };
@@ -324,7 +324,7 @@ static int start_machine(struct run *run)
         return r < 0 ? fail("no thread for a vcpu: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int loop(struct run *run)
+static int run_events(struct run *run)
 {
         if (console_path(run->console))
                 report("the console is at %s", console_path(run->console));
@@ -406,7 +406,7 @@ static int run_machine(struct run *run, const struct run_devices *from, int list
         if (status == STATUS_SUCCESS)
                 status = start_machine(run);
         if (status == STATUS_SUCCESS)
-                status = loop(run);
+                status = run_events(run);
         end_machine(run, status);
         return status;
 }

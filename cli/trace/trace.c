@@ -76,7 +76,7 @@ static void close_signals(int fd)
 /* ---- sessions ---- */
 
 /* One front-end, from its connection to its end. */
-static int serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
+static int trace_serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
 {
         int backend = oriel_socket_connect(connect_path);
 
@@ -109,14 +109,14 @@ static int serve_all(int listener, int signals, struct record_log *log)
                 if (frontend < 0)
                         continue;
 
-                int status = serve(frontend, signals, log, &sessions);
+                int status = trace_serve(frontend, signals, log, &sessions);
 
                 if (once)
                         return status;
         }
 }
 
-static int trace(struct outfile *out, struct outfile *page)
+static int trace_record(struct outfile *out, struct outfile *page)
 {
         const struct recorder_options options = {
                 .out = out->file,
@@ -260,7 +260,7 @@ static int render_page(const char *recording, const char *html)
 
 /* ---- the command line ---- */
 
-static int run(void)
+static int trace_run(void)
 {
         _cleanup_(outfile_close) struct outfile out = {.file = stdout}, page = {.path = NULL};
 
@@ -270,7 +270,7 @@ static int run(void)
                 return STATUS_FAILURE;
         if (html_path && is_same_file(out.file, html_path))
                 return fail("%s: the page and the text can't go to the same file", html_path);
-        return trace(&out, &page);
+        return trace_record(&out, &page);
 }
 
 static int check_usage(void)
@@ -294,5 +294,5 @@ int command_trace(int argc, char **argv)
 
         if (status < 0)
                 status = check_usage();
-        return status < 0 ? run() : status;
+        return status < 0 ? trace_run() : status;
 }

@@ -97,7 +97,7 @@ static int write_memory(void *userdata, uint64_t to, const void *from, size_t si
 
 /* ---- calls ---- */
 
-static int answer(int socket, int result, uint64_t offset, const int *fds, size_t n)
+static int call_answer(int socket, int result, uint64_t offset, const int *fds, size_t n)
 {
         struct v4l2_answer message = {.result = result, .offset = offset};
         struct iovec iov = {&message, sizeof(message)};
@@ -133,13 +133,13 @@ static void map_buffer(struct v4l2_server *server, struct file *file, const stru
                       : -ENOMEM;
 
         if (r < 0) {
-                answer(ours, r, 0, NULL, 0);
+                call_answer(ours, r, 0, NULL, 0);
                 free(lease);
                 return;
         }
         *lease = (struct lease){.watch = {.ready = end_lease, .fd = fd_take(&ours)}, .address = address};
         LIST_INSERT_HEAD(&server->leases, lease, entry);
-        r = answer(lease->watch.fd, 0, offset, &fd, 1);
+        r = call_answer(lease->watch.fd, 0, offset, &fd, 1);
         if (r == 0)
                 r = add_watch(server, &lease->watch, 0);
         if (r < 0)
@@ -164,7 +164,7 @@ static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid
                 return false;
         /* Before the answer: the program may poll as soon as it has that. */
         ready_set(&file->ready, media_session_ready(file->session));
-        if (answer(socket, r, 0, NULL, 0) < 0)
+        if (call_answer(socket, r, 0, NULL, 0) < 0)
                 media_session_put_back(file->session);
         return true;
 }
@@ -203,7 +203,7 @@ static void keep_waiting(struct v4l2_server *server, struct file *file, const st
         struct waiting *waiting = calloc(1, sizeof(*waiting));
 
         if (!waiting) {
-                answer(socket, -ENOMEM, 0, NULL, 0);
+                call_answer(socket, -ENOMEM, 0, NULL, 0);
                 fd_close(socket);
                 return;
         }
@@ -212,7 +212,7 @@ static void keep_waiting(struct v4l2_server *server, struct file *file, const st
         waiting->pid = pid;
         STAILQ_INSERT_TAIL(&file->waiting, waiting, entry);
         if (add_watch(server, &waiting->watch, 0) < 0) {
-                answer(socket, -ENOMEM, 0, NULL, 0);
+                call_answer(socket, -ENOMEM, 0, NULL, 0);
                 end_waiting(server, file, waiting);
         }
 }
@@ -228,13 +228,13 @@ static void serve_call(struct v4l2_server *server, struct file *file, const stru
                 return;
         }
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
-                answer(socket, -EINVAL, 0, NULL, 0);
+                call_answer(socket, -EINVAL, 0, NULL, 0);
         else if (file->error)
-                answer(socket, file->error, 0, NULL, 0);
+                call_answer(socket, file->error, 0, NULL, 0);
         else if (call->kind == V4L2_CALL_READY)
-                answer(socket, 0, 0, file->ready.fds, V4L2_READY_FDS);
+                call_answer(socket, 0, 0, file->ready.fds, V4L2_READY_FDS);
         else if (call->kind != V4L2_CALL_IOCTL)
-                answer(socket, call->kind == V4L2_CALL_OPEN ? 0 : -EINVAL, 0, NULL, 0);
+                call_answer(socket, call->kind == V4L2_CALL_OPEN ? 0 : -EINVAL, 0, NULL, 0);
         else if (!try_ioctl(file, call, who.pid, socket)) {
                 keep_waiting(server, file, call, who.pid, socket);
                 return;

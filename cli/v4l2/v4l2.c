@@ -176,7 +176,7 @@ static int start_command(struct run *run, char **argv)
 /* ---- the loop ---- */
 
 /* Returns the exit status of the command, as a shell has it, or -1 while it runs. */
-static int reap(const struct run *run)
+static int command_reap(const struct run *run)
 {
         int status, result = -1;
         pid_t pid;
@@ -195,7 +195,7 @@ static int handle_signals(const struct run *run)
 
         while (read(run->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
                 if (info.ssi_signo == SIGCHLD)
-                        status = reap(run);
+                        status = command_reap(run);
                 else if (info.ssi_code != SI_KERNEL)
                         kill(run->command, (int)info.ssi_signo);
         return status;

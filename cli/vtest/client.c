@@ -76,7 +76,7 @@ struct submission {
         uint32_t points[]; /* three for each */
 };
 
-static int refuse(struct vtest_client *client, const char *why)
+static int client_refuse(struct vtest_client *client, const char *why)
 {
         client->why = why;
         return -EPROTO;
@@ -102,12 +102,12 @@ static int send_bytes(struct vtest_client *client, const void *bytes, size_t siz
         if (n == (ssize_t)size)
                 return 0;
         if (n >= 0 || errno == EAGAIN)
-                return refuse(client, "it does not read its answers");
+                return client_refuse(client, "it does not read its answers");
         return -errno;
 }
 
 /* @n numbers, and behind them one byte with @fd, unless that is -1. */
-static int reply(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n, int fd)
+static int client_reply(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n, int fd)
 {
         uint32_t whole[2 + 4] = {n, kind};
 
@@ -126,28 +126,28 @@ static int create_renderer(struct vtest_client *client, const uint32_t *words)
         return 0;
 }
 
-static int ping(struct vtest_client *client, const uint32_t *words)
+static int client_ping(struct vtest_client *client, const uint32_t *words)
 {
-        return reply(client, VTEST_PING, words, 0, -1);
+        return client_reply(client, VTEST_PING, words, 0, -1);
 }
 
 /* Nothing is ever busy: what Mesa asks so is whether a ping is known. */
 static int busy_wait(struct vtest_client *client, const uint32_t *words)
 {
         (void)words;
-        return reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
+        return client_reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
 }
 
 static int protocol_version(struct vtest_client *client, const uint32_t *words)
 {
-        return reply(client, VTEST_VERSION, (uint32_t[]){MIN(words[0], (uint32_t)VERSION)}, 1, -1);
+        return client_reply(client, VTEST_VERSION, (uint32_t[]){MIN(words[0], (uint32_t)VERSION)}, 1, -1);
 }
 
 static int get_param(struct vtest_client *client, const uint32_t *words)
 {
         bool known = words[0] == VTEST_PARAM_TIMELINES;
 
-        return reply(client, VTEST_GET_PARAM, (uint32_t[]){known, known ? TIMELINES : 0}, 2, -1);
+        return client_reply(client, VTEST_GET_PARAM, (uint32_t[]){known, known ? TIMELINES : 0}, 2, -1);
 }
 
 static int get_capset(struct vtest_client *client, const uint32_t *words)
@@ -157,7 +157,7 @@ static int get_capset(struct vtest_client *client, const uint32_t *words)
         const uint32_t head[] = {1 + size, VTEST_GET_CAPSET, 1};
 
         if (words[0] != VENUS || words[1] > vtest->capset_version)
-                return reply(client, VTEST_GET_CAPSET, (uint32_t[]){0}, 1, -1);
+                return client_reply(client, VTEST_GET_CAPSET, (uint32_t[]){0}, 1, -1);
 
         int r = send_bytes(client, head, sizeof(head), -1);
 
@@ -167,14 +167,14 @@ static int get_capset(struct vtest_client *client, const uint32_t *words)
 static int context_init(struct vtest_client *client, const uint32_t *words)
 {
         if (client->context)
-                return refuse(client, "it has a context");
+                return client_refuse(client, "it has a context");
 
         uint32_t id = ++client->vtest->last_context;
         int r = gpu_client_create_context(client->vtest->gpu, id, words[0], client->name);
 
         if (r == 0)
                 client->context = id;
-        return r < 0 ? refuse(client, "the device has no context for it") : 0;
+        return r < 0 ? client_refuse(client, "the device has no context for it") : 0;
 }
 
 /* The file of @resource, the caller's: what the front-end is shown in the window, for as long as that takes. */
@@ -239,7 +239,7 @@ static int create_blob(struct vtest_client *client, const uint32_t *words)
         uint32_t id = ++client->vtest->last_resource;
 
         if (!client->context || words[0] != VIRTIO_GPU_BLOB_MEM_HOST3D)
-                return refuse(client, "a blob without a context, or of the client's memory");
+                return client_refuse(client, "a blob without a context, or of the client's memory");
 
         int fd = make_blob(client, id, words);
 
@@ -250,7 +250,7 @@ static int create_blob(struct vtest_client *client, const uint32_t *words)
         if (fd < 0)
                 return -errno;
 
-        int r = reply(client, VTEST_CREATE_BLOB, &id, 1, fd);
+        int r = client_reply(client, VTEST_CREATE_BLOB, &id, 1, fd);
 
         fd_close(fd);
         return r;
@@ -281,7 +281,8 @@ static int make_sync(struct vtest_client *client, const uint32_t *words)
 {
         uint32_t id = sync_create(&client->syncs, vtest_value(words));
 
-        return id ? reply(client, VTEST_SYNC_CREATE, &id, 1, -1) : refuse(client, "too many sync objects");
+        return id ? client_reply(client, VTEST_SYNC_CREATE, &id, 1, -1)
+                  : client_refuse(client, "too many sync objects");
 }
 
 static int end_sync(struct vtest_client *client, const uint32_t *words)
@@ -294,7 +295,7 @@ static int read_sync(struct vtest_client *client, const uint32_t *words)
 {
         const uint64_t value = sync_read(&client->syncs, words[0]);
 
-        return reply(client, VTEST_SYNC_READ, (uint32_t[]){(uint32_t)value, (uint32_t)(value >> 32)}, 2, -1);
+        return client_reply(client, VTEST_SYNC_READ, (uint32_t[]){(uint32_t)value, (uint32_t)(value >> 32)}, 2, -1);
 }
 
 static int write_sync(struct vtest_client *client, const uint32_t *words)
@@ -308,9 +309,9 @@ static int wait_sync(struct vtest_client *client, const uint32_t *words)
         int fd = sync_wait(&client->syncs, words, client->n);
 
         if (fd < 0)
-                return refuse(client, fd == -EINVAL ? "a wait that is cut off" : "too many waits");
+                return client_refuse(client, fd == -EINVAL ? "a wait that is cut off" : "too many waits");
 
-        int r = reply(client, VTEST_SYNC_WAIT, words, 0, fd);
+        int r = client_reply(client, VTEST_SYNC_WAIT, words, 0, fd);
 
         fd_close(fd);
         return r;
@@ -381,7 +382,7 @@ static bool is_within(uint32_t start, uint64_t size, uint32_t n)
 }
 
 /* A batch is of six numbers, or of eight in later versions: what the first one's commands begin behind tells. */
-static int submit(struct vtest_client *client, const uint32_t *words)
+static int client_submit(struct vtest_client *client, const uint32_t *words)
 {
         static uint64_t last_fence;
         const uint32_t n_batches = words[0], n = client->n;
@@ -391,14 +392,14 @@ static int submit(struct vtest_client *client, const uint32_t *words)
         if (n_batches == 0)
                 return 0;
         if (!client->context || n_batches > BATCHES_MAX || (stride != 6 && stride != 8) || 1 + n_batches * stride > n)
-                return refuse(client, "a submission that makes no sense");
+                return client_refuse(client, "a submission that makes no sense");
         for (uint32_t i = 0; r == 0 && i < n_batches; i++) {
                 struct batch batch;
 
                 memcpy(&batch, words + 1 + (size_t)i * stride, sizeof(batch));
                 if (!is_within(batch.command, batch.command_size, n) ||
                     !is_within(batch.sync, (uint64_t)batch.n_syncs * 3, n))
-                        return refuse(client, "a submission beyond its end");
+                        return client_refuse(client, "a submission beyond its end");
                 r = send_batch(client, words, &batch, ++last_fence);
         }
         if (r == 0)
@@ -413,7 +414,7 @@ static const struct command_row {
         {VTEST_RESOURCE_UNREF, 1, resource_unref},
         {VTEST_BUSY_WAIT, 2, busy_wait},
         {VTEST_CREATE_RENDERER, 0, create_renderer},
-        {VTEST_PING, 0, ping},
+        {VTEST_PING, 0, client_ping},
         {VTEST_VERSION, 1, protocol_version},
         {VTEST_GET_PARAM, 1, get_param},
         {VTEST_GET_CAPSET, 2, get_capset},
@@ -424,16 +425,16 @@ static const struct command_row {
         {VTEST_SYNC_READ, 1, read_sync},
         {VTEST_SYNC_WRITE, 3, write_sync},
         {VTEST_SYNC_WAIT, 2, wait_sync},
-        {VTEST_SUBMIT, 1, submit},
+        {VTEST_SUBMIT, 1, client_submit},
 };
 
-static int handle(struct vtest_client *client, uint32_t kind, const uint32_t *words)
+static int client_handle(struct vtest_client *client, uint32_t kind, const uint32_t *words)
 {
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
                 if (rows[i].kind == kind)
-                        return client->n < rows[i].least ? refuse(client, "a command that is cut off")
+                        return client->n < rows[i].least ? client_refuse(client, "a command that is cut off")
                                                          : rows[i].handle(client, words);
-        return refuse(client, "a command that Venus has no use for: only VN_DEBUG=vtest is served");
+        return client_refuse(client, "a command that Venus has no use for: only VN_DEBUG=vtest is served");
 }
 
 /* ---- life ---- */
@@ -508,13 +509,13 @@ static int handle_one(struct vtest_client *client)
         const size_t size = sizeof(header) + header[0] * unit;
 
         if (header[0] > WORDS_MAX)
-                return refuse(client, "a command of more than 4 MiB");
+                return client_refuse(client, "a command of more than 4 MiB");
         if (client->in_size < size)
                 return 0;
 
         client->n = header[0];
 
-        int r = handle(client, header[1], (const uint32_t *)(const void *)(client->in + sizeof(header)));
+        int r = client_handle(client, header[1], (const uint32_t *)(const void *)(client->in + sizeof(header)));
 
         client->in_size -= size;
         memmove(client->in, client->in + size, client->in_size);

@@ -173,7 +173,7 @@ static int run_loop(struct server *server, int listener, int signals)
         return fail("%s: the back-end is gone: %s", wanted.connect, strerror(-server->vtest.error));
 }
 
-static int run(struct server *server)
+static int vtest_run(struct server *server)
 {
         _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
         _cleanup_(fd_closep) int signals = signals_open(), listener = -1;
@@ -201,7 +201,7 @@ int command_vtest(int argc, char **argv)
                 return status;
         if (!wanted.connect)
                 return options_wrong_usage(&program, "--connect=GPU is needed");
-        status = run(&server);
+        status = vtest_run(&server);
         while (server.n_clients > 0)
                 drop_client(&server, 0);
         gpu_client_free(server.vtest.gpu);

@@ -34,7 +34,7 @@ static int wait_answer(struct fuse_client *client)
         return r < 0 ? r : (int)written;
 }
 
-static int exchange(struct fuse_client *client, size_t in_size, bool answered)
+static int request_exchange(struct fuse_client *client, size_t in_size, bool answered)
 {
         struct iovec in = {client->in, in_size}, out = {client->out, BUFFER};
         int r = oriel_driver_submit(client->driver, FUSE_CLIENT_QUEUE, &in, 1, &out, answered ? 1 : 0, client);
@@ -68,7 +68,7 @@ int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, cons
         if (data_size)
                 memcpy(client->in + sizeof(header) + args_size, data, data_size);
 
-        int r = exchange(client, header.len, has_answer(opcode));
+        int r = request_exchange(client, header.len, has_answer(opcode));
 
         if (r < 0 || !has_answer(opcode))
                 return r;

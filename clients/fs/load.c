@@ -119,7 +119,7 @@ static int wait_call(struct fuse_load *load, unsigned queue)
         return r;
 }
 
-static int collect(struct fuse_load *load, unsigned queue, void **token, uint32_t *written)
+static int load_collect(struct fuse_load *load, unsigned queue, void **token, uint32_t *written)
 {
         int r = oriel_driver_collect(load->driver, queue, token, written);
 
@@ -138,7 +138,7 @@ static int wait_forgets(struct fuse_load *load, unsigned n)
         int r;
 
         for (;;) {
-                while ((r = collect(load, HIPRIO, &token, &written)) == 1)
+                while ((r = load_collect(load, HIPRIO, &token, &written)) == 1)
                         load->forgets[load->free_forgets++] = token;
                 if (r < 0 || load->free_forgets >= n)
                         return r;
@@ -218,7 +218,7 @@ static int check_answer(struct fuse_load *load, const struct load_slot *slot, ui
         return 0;
 }
 
-static int ask(struct fuse_load *load, const struct load_ops *ops, struct load_slot *slot)
+static int load_send(struct fuse_load *load, const struct load_ops *ops, struct load_slot *slot)
 {
         if (load->over && slot->step == 0)
                 return 0;
@@ -238,7 +238,7 @@ static int take_answers(struct fuse_load *load, const struct load_ops *ops)
         void *token;
         int n = 0, r;
 
-        while ((r = collect(load, FUSE_CLIENT_QUEUE, &token, &written)) == 1) {
+        while ((r = load_collect(load, FUSE_CLIENT_QUEUE, &token, &written)) == 1) {
                 struct load_slot *slot = token;
 
                 n++;
@@ -248,7 +248,7 @@ static int take_answers(struct fuse_load *load, const struct load_ops *ops)
                 if (r == 0)
                         r = ops->answered(load, slot);
                 if (r == 0)
-                        r = ask(load, ops, slot);
+                        r = load_send(load, ops, slot);
                 if (r < 0)
                         return r;
         }
@@ -265,7 +265,7 @@ int load_run(struct fuse_load *load, const struct load_ops *ops, unsigned depth,
         load->why[0] = '\0';
         for (unsigned i = 0; r == 0 && i < depth; i++) {
                 load->slots[i].step = 0;
-                r = ask(load, ops, &load->slots[i]);
+                r = load_send(load, ops, &load->slots[i]);
         }
         while (r >= 0 && load->in_flight > 0) {
                 r = oriel_driver_kick(load->driver, FUSE_CLIENT_QUEUE);

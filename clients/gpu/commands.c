@@ -11,8 +11,8 @@
 #include <sys/param.h>
 
 /* The answer is to be of type @due, and goes to @answer. */
-static int ask(struct gpu_client *client, const void *fixed, size_t fixed_size, const void *payload,
-               size_t payload_size, uint32_t due, void *answer, size_t size)
+static int command_ask(struct gpu_client *client, const void *fixed, size_t fixed_size, const void *payload,
+                       size_t payload_size, uint32_t due, void *answer, size_t size)
 {
         const struct gpu_client_command command = {fixed, fixed_size, payload, payload_size, 0, GPU_CLIENT_CONTROL};
         struct virtio_gpu_ctrl_hdr header;
@@ -22,7 +22,7 @@ static int ask(struct gpu_client *client, const void *fixed, size_t fixed_size, 
 }
 
 #define ASK(client, fixed, payload, payload_size) \
-        ask(client, fixed, sizeof(*(fixed)), payload, payload_size, VIRTIO_GPU_RESP_OK_NODATA, NULL, 0)
+        command_ask(client, fixed, sizeof(*(fixed)), payload, payload_size, VIRTIO_GPU_RESP_OK_NODATA, NULL, 0)
 
 int gpu_client_create_context(struct gpu_client *client, uint32_t context_id, uint32_t capset_id, const char *name)
 {
@@ -120,7 +120,7 @@ int gpu_client_map(struct gpu_client *client, uint32_t resource_id, uint64_t off
         const struct virtio_gpu_resource_map_blob map = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = resource_id, .offset = offset};
         struct virtio_gpu_resp_map_info info = {.map_info = 0};
-        int r = ask(client, &map, sizeof(map), NULL, 0, VIRTIO_GPU_RESP_OK_MAP_INFO, &info, sizeof(info));
+        int r = command_ask(client, &map, sizeof(map), NULL, 0, VIRTIO_GPU_RESP_OK_MAP_INFO, &info, sizeof(info));
 
         if (r == 0 && map_info)
                 *map_info = info.map_info;
@@ -131,7 +131,7 @@ int gpu_client_get_capset_info(struct gpu_client *client, uint32_t index, struct
 {
         const struct virtio_gpu_get_capset_info get = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO},
                                                        .capset_index = index};
-        int r = ask(client, &get, sizeof(get), NULL, 0, VIRTIO_GPU_RESP_OK_CAPSET_INFO, out, sizeof(*out));
+        int r = command_ask(client, &get, sizeof(get), NULL, 0, VIRTIO_GPU_RESP_OK_CAPSET_INFO, out, sizeof(*out));
 
         return r == -EINVAL ? -ENOENT : r;
 }
@@ -146,7 +146,7 @@ int gpu_client_get_capset(struct gpu_client *client, uint32_t capset_id, uint32_
         if (!answer)
                 return -ENOMEM;
 
-        int r = ask(client, &get, sizeof(get), NULL, 0, VIRTIO_GPU_RESP_OK_CAPSET, answer, whole);
+        int r = command_ask(client, &get, sizeof(get), NULL, 0, VIRTIO_GPU_RESP_OK_CAPSET, answer, whole);
 
         if (r == 0)
                 memcpy(data, answer + sizeof(struct virtio_gpu_resp_capset), size);

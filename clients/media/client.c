@@ -168,7 +168,7 @@ static size_t size_with(size_t size, const struct media_part *parts)
         return size;
 }
 
-static void gather(uint8_t *to, struct media_part first, const struct media_part *parts)
+static void entries_gather(uint8_t *to, struct media_part first, const struct media_part *parts)
 {
         memcpy(to, first.data, first.size);
         to += first.size;
@@ -178,7 +178,7 @@ static void gather(uint8_t *to, struct media_part first, const struct media_part
 }
 
 /* Copy the first @size bytes, each of them once: the device may change them meanwhile. */
-static void scatter(const uint8_t *from, size_t size, struct media_part first, const struct media_part *parts)
+static void entries_scatter(const uint8_t *from, size_t size, struct media_part first, const struct media_part *parts)
 {
         size_t at = first.size;
 
@@ -197,7 +197,7 @@ int media_client_call(struct media_client *client, struct media_part command, co
 
         if (size == SIZE_MAX || room == SIZE_MAX)
                 return -EMSGSIZE;
-        gather(client->command, command, in ? in : none);
+        entries_gather(client->command, command, in ? in : none);
         if (!client->error)
                 client->error = send_and_wait(client, size, room, &got);
         if (!client->error && got < MIN(room, sizeof(struct media_answer_header)))
@@ -207,7 +207,7 @@ int media_client_call(struct media_client *client, struct media_part command, co
         if (!answer.data)
                 return 0;
         got = MIN(got, (uint32_t)room);
-        scatter(client->answer, got, answer, out ? out : none);
+        entries_scatter(client->answer, got, answer, out ? out : none);
         if (written)
                 *written = got - MIN(got, answer.size);
         return -(int)MIN(((const struct media_answer_header *)answer.data)->status, 4095U);
@@ -257,7 +257,7 @@ void media_client_munmap(struct media_client *client, uint64_t address)
 
 /* ---- life ---- */
 
-static int prepare(struct media_client *client)
+static int command_prepare(struct media_client *client)
 {
         int r = oriel_frontend_get_config(oriel_driver_frontend(client->driver), 0, &client->config,
                                           sizeof(client->config));
@@ -288,7 +288,7 @@ int media_client_new(struct oriel_driver *driver, media_client_event_fn event, v
         client->event = event;
         client->userdata = userdata;
 
-        int r = prepare(client);
+        int r = command_prepare(client);
 
         if (r < 0) {
                 free(client);

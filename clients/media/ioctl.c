@@ -261,7 +261,7 @@ static int write_controls(const struct transfer *transfer)
 }
 
 /* Copy all that the command needs from the program. */
-static int prepare(struct transfer *transfer, uint64_t argument)
+static int ioctl_prepare(struct transfer *transfer, uint64_t argument)
 {
         const struct media_ioctl *row = transfer->row;
         int r = media_ioctl_reads(row)
@@ -354,7 +354,7 @@ static int pass_on(struct media_session *session, const struct media_program *pr
 {
         struct transfer transfer = {.session = session, .program = program, .row = row};
         size_t written = 0;
-        int r = prepare(&transfer, argument);
+        int r = ioctl_prepare(&transfer, argument);
 
         if (r == 0) {
                 r = send_ioctl(&transfer, &written);

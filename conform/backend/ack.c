@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Cases for replies and acknowledgements: exactly one where it is due, none where it was not asked for. valid[] has a
- * correct form of each request, in the order in which a front-end sends them; acknowledged() sends all up to the one
+ * correct form of each request, in the order in which a front-end sends them; is_acknowledged() sends all up to the one
  * that its row names, since later ones need the earlier. A peer that closes or stays silent on the way fails the case.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
@@ -99,7 +99,7 @@ static const struct oriel_message_row *next_valid(struct back_end *b, size_t *i,
 }
 
 /* All in turn up to the row's request, which is the one looked at. */
-static enum verdict acknowledged(struct trial *trial)
+static enum verdict is_acknowledged(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         const struct oriel_message_row *row;
@@ -117,7 +117,7 @@ static enum verdict acknowledged(struct trial *trial)
         return skips(trial, "it can't be sent");
 }
 
-static enum verdict owner(struct trial *trial)
+static enum verdict set_owner(struct trial *trial)
 {
         return expect(trial, "SET_OWNER", trial->back_end->owner, BIT(DONE));
 }
@@ -166,7 +166,7 @@ static enum verdict one_reply(struct trial *trial)
 
 #define ACK(title, request, needs)                                                                           \
         {                                                                                                    \
-                "ack-" title, SECTION, acknowledged, needs, ORIEL_FRONTEND_##request,                        \
+                "ack-" title, SECTION, is_acknowledged, needs, ORIEL_FRONTEND_##request,                     \
                         #request " as it should be, with need_reply", "a u64 of 0, flagged as a reply to it" \
         }
 
@@ -175,7 +175,7 @@ static const struct conform_case rows[] = {
          "one reply each: version 1, reply flag, the request's number, the right size"},
         {"replies-need-reply", SECTION, one_reply, ORIEL_PROTOCOL_F_REPLY_ACK, ORIEL_FLAG_NEED_REPLY,
          "the same with need_reply", "the same: one reply each"},
-        {"ack-set-owner", SECTION, owner, ORIEL_PROTOCOL_F_REPLY_ACK, 0, "SET_OWNER, once, with need_reply",
+        {"ack-set-owner", SECTION, set_owner, ORIEL_PROTOCOL_F_REPLY_ACK, 0, "SET_OWNER, once, with need_reply",
          "a u64 of 0, flagged as a reply to it"},
         ACK("set-protocol-features", SET_PROTOCOL_FEATURES, ORIEL_PROTOCOL_F_REPLY_ACK),
         ACK("set-status", SET_STATUS, ORIEL_PROTOCOL_F_STATUS),

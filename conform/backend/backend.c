@@ -50,7 +50,7 @@ static enum answer send_request(struct back_end *b, const struct message *reques
         return r == 0 ? DONE : r == -ETIMEDOUT ? SILENT : CLOSED;
 }
 
-static enum answer receive(struct back_end *b, int timeout_ms)
+static enum answer backend_receive(struct back_end *b, int timeout_ms)
 {
         message_close_fds(&b->reply);
         b->why.text[0] = '\0';
@@ -81,7 +81,7 @@ static bool says_no(const struct oriel_message_row *row, const struct message *r
 
 enum answer back_take(struct back_end *b, const struct oriel_message_row *row, uint32_t id, int timeout_ms)
 {
-        enum answer answer = receive(b, timeout_ms);
+        enum answer answer = backend_receive(b, timeout_ms);
 
         if (answer != DONE)
                 return answer;
@@ -182,7 +182,7 @@ enum answer back_barrier(struct back_end *b, unsigned *unasked)
         enum answer answer = send_request(b, &request);
 
         while (answer == DONE || answer == CLOSED) {
-                answer = receive(b, b->timeout_ms);
+                answer = backend_receive(b, b->timeout_ms);
                 if (answer != DONE || b->reply.header.request == row->id)
                         break;
                 n++;
@@ -345,7 +345,7 @@ bool back_reopen(struct back_end *b, uint64_t without)
 
 /* ---- the peer's life ---- */
 
-static bool died(struct trial *trial)
+static bool peer_died(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
@@ -366,7 +366,7 @@ static enum verdict look_at_process(struct trial *trial, enum verdict verdict, b
                 return fails(trial, "the peer does not end with its connection");
         if (closed)
                 process_ends(&b->process, now_ms() + LOOK_MS * 4);
-        return died(trial) ? FAILED : verdict;
+        return peer_died(trial) ? FAILED : verdict;
 }
 
 static enum verdict look_at_listener(struct trial *trial)
@@ -400,7 +400,7 @@ enum verdict back_look_after(struct trial *trial, enum verdict verdict)
                 enum verdict listens = look_at_listener(trial);
 
                 verdict = listens == PASSED ? verdict : listens;
-                if (died(trial))
+                if (peer_died(trial))
                         verdict = FAILED;
         }
         return verdict;

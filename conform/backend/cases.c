@@ -39,7 +39,7 @@ static enum verdict run_connected(struct trial *trial)
         return trial->row->run(trial);
 }
 
-static enum verdict run(struct trial *trial)
+static enum verdict run_backend_case(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
@@ -61,7 +61,7 @@ static int make_memory(struct back_end *b)
         return b->memory == MAP_FAILED ? -errno : 0;
 }
 
-static void explain(struct back_end *b, int r)
+static void explain_connection(struct back_end *b, int r)
 {
         char how[64];
 
@@ -80,7 +80,7 @@ int conform_backend(const struct conform_options *options)
                 backend_vring_cases,       backend_ring_cases,       backend_inflight_cases, backend_shmem_cases,
                 backend_framing_cases,     backend_connection_cases, backend_gpu_cases,
         };
-        const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run};
+        const struct suite suite = {"backend", groups, ARRAY_SIZE(groups), run_backend_case};
         struct back_end b = {
                 .options = options, .timeout_ms = (int)options->timeout_s * 1000, .main.fd = -1, .back = -1};
         struct trial trial = {.back_end = &b, .why = b.why.text};
@@ -94,7 +94,7 @@ int conform_backend(const struct conform_options *options)
         if (r == 0)
                 r = learn_habits(&b);
         if (r < 0)
-                explain(&b, r);
+                explain_connection(&b, r);
         else
                 status = suite_run(&suite, options, &trial);
         back_close(&b);

@@ -3,8 +3,8 @@
 
 #define SECTION "VHOST_USER_GET_CONFIG"
 
-static enum answer ask(struct back_end *b, enum oriel_frontend_request id, uint32_t offset, uint32_t size,
-                       uint32_t payload)
+static enum answer ask_config(struct back_end *b, enum oriel_frontend_request id, uint32_t offset, uint32_t size,
+                              uint32_t payload)
 {
         struct oriel_wire_config config = {offset, size, ORIEL_CONFIG_WRITABLE, {0}};
 
@@ -20,7 +20,7 @@ static enum verdict read_range(struct trial *trial)
         const struct range *range = trial->row->with;
         struct back_end *b = trial->back_end;
         uint32_t offset = range->offset, size = range->size;
-        enum answer answer = ask(b, ORIEL_FRONTEND_GET_CONFIG, offset, size, size);
+        enum answer answer = ask_config(b, ORIEL_FRONTEND_GET_CONFIG, offset, size, size);
         uint32_t due = (uint32_t)offsetof(struct oriel_wire_config, payload) + size;
 
         if (answer == DONE && b->reply.header.size != due)
@@ -36,12 +36,12 @@ static enum verdict in_pieces(struct trial *trial)
         struct back_end *b = trial->back_end;
         uint8_t whole[8];
 
-        if (ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, sizeof(whole), sizeof(whole)) != DONE)
+        if (ask_config(b, ORIEL_FRONTEND_GET_CONFIG, 0, sizeof(whole), sizeof(whole)) != DONE)
                 return skips(trial, "there are no 8 bytes of config space");
         for (uint32_t i = 0; i < sizeof(whole); i++)
                 whole[i] = b->reply.payload.config.payload[i];
         for (uint32_t i = 0; i < sizeof(whole); i++) {
-                MUST(trial, "GET_CONFIG of one byte", ask(b, ORIEL_FRONTEND_GET_CONFIG, i, 1, 1), BIT(DONE));
+                MUST(trial, "GET_CONFIG of one byte", ask_config(b, ORIEL_FRONTEND_GET_CONFIG, i, 1, 1), BIT(DONE));
                 if (b->reply.payload.config.payload[0] != whole[i])
                         return fails(trial, "byte %u is 0x%02x alone and 0x%02x among others", i,
                                      b->reply.payload.config.payload[0], whole[i]);
@@ -53,7 +53,7 @@ static enum verdict too_little(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "GET_CONFIG", ask(b, ORIEL_FRONTEND_GET_CONFIG, 0, trial->row->argument, 0),
+        return expect(trial, "GET_CONFIG", ask_config(b, ORIEL_FRONTEND_GET_CONFIG, 0, trial->row->argument, 0),
                       EITHER | BIT(BROKEN) | BIT(SILENT));
 }
 
@@ -61,7 +61,8 @@ static enum verdict write_far_away(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        return expect(trial, "SET_CONFIG", ask(b, ORIEL_FRONTEND_SET_CONFIG, UINT32_MAX - 15, 64, 64), TURNED_DOWN);
+        return expect(trial, "SET_CONFIG", ask_config(b, ORIEL_FRONTEND_SET_CONFIG, UINT32_MAX - 15, 64, 64),
+                      TURNED_DOWN);
 }
 
 static const struct conform_case rows[] = {

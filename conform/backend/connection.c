@@ -9,7 +9,7 @@
 #define CYCLES    100
 #define TOLERANCE 3 /* descriptors that a back-end may open once and keep */
 
-static enum verdict reconnect(struct trial *trial)
+static enum verdict reconnect_session(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         uint64_t first = b->features;
@@ -21,7 +21,7 @@ static enum verdict reconnect(struct trial *trial)
         return PASSED;
 }
 
-static bool start(struct back_end *b)
+static bool start_session(struct back_end *b)
 {
         _cleanup_(events_close) struct events events = events_open();
 
@@ -29,7 +29,7 @@ static bool start(struct back_end *b)
 }
 
 /* With and without a started vring: what a connection brings must go with it. */
-static enum verdict cycles(struct trial *trial)
+static enum verdict run_cycles(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         bool count = b->options->command;
@@ -38,7 +38,7 @@ static enum verdict cycles(struct trial *trial)
         if (b->one_shot)
                 return skips(trial, "the process ends with its connection");
         for (int i = 0; i < CYCLES; i++) {
-                if (!back_reopen(b, 0) || (trial->row->argument && !start(b)))
+                if (!back_reopen(b, 0) || (trial->row->argument && !start_session(b)))
                         return fails(trial, "connection %d can't be used", i);
                 if (i == 0)
                         before = back_count_fds(b, INT_MAX);
@@ -57,9 +57,9 @@ static enum verdict left_running(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        if (!start(b))
+        if (!start_session(b))
                 return fails(trial, "the vring can't be started: %s", b->why.text);
-        if (!back_reopen(b, 0) || !start(b))
+        if (!back_reopen(b, 0) || !start_session(b))
                 return fails(trial, "a new connection can't be used: %s", b->why.text);
         return PASSED;
 }
@@ -94,13 +94,13 @@ static enum verdict refused_fds(struct trial *trial)
 }
 
 static const struct conform_case rows[] = {
-        {"reconnect", "Communication", reconnect, NO_FEATURE, 0, "a second connection after the first was closed",
-         "served, with the same features"},
+        {"reconnect", "Communication", reconnect_session, NO_FEATURE, 0,
+         "a second connection after the first was closed", "served, with the same features"},
         {"end-while-started", ROBUSTNESS, left_running, NO_FEATURE, 0, "the connection ends while a vring is started",
          "a new connection can start it again"},
-        {"connections", ROBUSTNESS, cycles, NO_FEATURE, 0, "100 connections, negotiated and closed",
+        {"connections", ROBUSTNESS, run_cycles, NO_FEATURE, 0, "100 connections, negotiated and closed",
          "all served; no descriptor is left open"},
-        {"connections-started", ROBUSTNESS, cycles, NO_FEATURE, 1,
+        {"connections-started", ROBUSTNESS, run_cycles, NO_FEATURE, 1,
          "100 connections, each with memory and a started vring", "all served; no descriptor is left open"},
         {"fds-of-refused-requests", ROBUSTNESS, refused_fds, NO_FEATURE, 0,
          "100 unknown requests with 8 descriptors each", "refused or closed; no descriptor is left open"},

@@ -37,7 +37,7 @@ static bool too_short(const struct oriel_message_row *row, struct message *messa
         return row->size.min > 0;
 }
 
-static bool empty(const struct oriel_message_row *row, struct message *message)
+static bool check_empty(const struct oriel_message_row *row, struct message *message)
 {
         message->header.size = 0;
         return row->size.min > 1;
@@ -49,7 +49,7 @@ static bool too_long(const struct oriel_message_row *row, struct message *messag
         return row->size.max + 8 <= ORIEL_MAX_PAYLOAD;
 }
 
-static bool longest(const struct oriel_message_row *row, struct message *message)
+static bool check_longest(const struct oriel_message_row *row, struct message *message)
 {
         message->header.size = ORIEL_MAX_PAYLOAD;
         return row->size.max < ORIEL_MAX_PAYLOAD;
@@ -75,10 +75,10 @@ static bool without_fd(const struct oriel_message_row *row, struct message *mess
 }
 
 static bool (*const spoilers[])(const struct oriel_message_row *row, struct message *message) = {
-        too_short, empty, too_long, longest, with_fd, with_eight_fds, without_fd,
+        too_short, check_empty, too_long, check_longest, with_fd, with_eight_fds, without_fd,
 };
 
-static enum verdict spoiled(struct trial *trial)
+static enum verdict check_spoiled(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
@@ -123,7 +123,7 @@ static enum verdict in_pieces(struct trial *trial)
         return expect(trial, "GET_FEATURES", back_barrier(b, NULL), BIT(DONE));
 }
 
-static enum verdict together(struct trial *trial)
+static enum verdict check_together(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_GET_FEATURES);
@@ -138,7 +138,7 @@ static enum verdict together(struct trial *trial)
 }
 
 /* Each message with its own descriptor, and no answer waited for in between. */
-static enum verdict pipelined(struct trial *trial)
+static enum verdict check_pipelined(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         unsigned unasked;
@@ -186,10 +186,11 @@ static enum verdict broken_off(struct trial *trial)
                         "anything; the process lives",                                                            \
                         WITH(struct oriel_wire_header, ORIEL_FRONTEND_SET_FEATURES, ORIEL_PROTOCOL_VERSION, size) \
         }
-#define SPOILED(title, index, words)                                                                               \
-        {                                                                                                          \
-                title, ROBUSTNESS, spoiled, NO_FEATURE, index, "each request of the table, if negotiated, " words, \
-                        "any answer, or closed; the process lives and takes new connections"                       \
+#define SPOILED(title, index, words)                                                         \
+        {                                                                                    \
+                title, ROBUSTNESS, check_spoiled, NO_FEATURE, index,                         \
+                        "each request of the table, if negotiated, " words,                  \
+                        "any answer, or closed; the process lives and takes new connections" \
         }
 #define BROKEN_OFF(title, bytes, words)                                                         \
         {                                                                                       \
@@ -217,8 +218,9 @@ static const struct conform_case rows[] = {
         SPOILED("fd-missing", 6, "without the descriptor that it must have"),
         {"byte-by-byte", ROBUSTNESS, in_pieces, NO_FEATURE, 0, "SET_MEM_TABLE with its descriptor, a byte at a time",
          "accepted"},
-        {"three-at-once", ROBUSTNESS, together, NO_FEATURE, 0, "three GET_FEATURES in one piece", "three replies"},
-        {"pipelined", ROBUSTNESS, pipelined, NO_FEATURE, 0,
+        {"three-at-once", ROBUSTNESS, check_together, NO_FEATURE, 0, "three GET_FEATURES in one piece",
+         "three replies"},
+        {"pipelined", ROBUSTNESS, check_pipelined, NO_FEATURE, 0,
          "64 times SET_MEM_TABLE with a descriptor, without need_reply, then GET_FEATURES", "one reply"},
         BROKEN_OFF("end-in-header", 5, "after 5 bytes of a header"),
         BROKEN_OFF("end-after-header", WIRE_HEADER, "after a header whose payload is missing"),

@@ -57,7 +57,7 @@ static void gpu_end(struct gpu *gpu)
         fd_close(gpu->fd);
 }
 
-static bool answered(const struct gpu *gpu)
+static bool trial_answered(const struct gpu *gpu)
 {
         return __atomic_load_n(&gpu->ring.used->idx, __ATOMIC_ACQUIRE) == gpu->asked;
 }
@@ -71,7 +71,7 @@ static bool note_map(struct gpu *gpu, struct message *request)
         gpu->fd = request->n_fds == 1 ? fd_take(&request->fds[0]) : -1;
         gpu->need_reply = request->header.flags & ORIEL_FLAG_NEED_REPLY;
         usleep(gpu->delay_ms * 1000);
-        gpu->early = answered(gpu);
+        gpu->early = trial_answered(gpu);
         if (gpu->refuses || gpu->n_live == LIVE_MAX)
                 return false;
         gpu->live[gpu->n_live++] = gpu->map;
@@ -93,7 +93,7 @@ static bool note_unmap(struct gpu *gpu, const struct oriel_wire_mmap *unmap)
 }
 
 /* One request. */
-static enum answer serve(struct gpu *gpu)
+static enum answer trial_serve(struct gpu *gpu)
 {
         struct message *request = &gpu->back.in, reply;
         enum answer answer = wire_receive(&gpu->back, gpu->b->timeout_ms, &gpu->b->why);
@@ -126,11 +126,11 @@ static enum answer serve_until_answered(struct gpu *gpu, bool main)
                                  {.fd = main ? gpu->b->main.fd : gpu->events.call, .events = POLLIN}};
         enum answer answer = DONE;
 
-        while (answer == DONE && (main ? !ready[1].revents : !answered(gpu))) {
+        while (answer == DONE && (main ? !ready[1].revents : !trial_answered(gpu))) {
                 if (now_ms() >= deadline || signals_noted())
                         return SILENT;
                 if (poll(ready, ARRAY_SIZE(ready), poll_timeout(deadline)) > 0 && ready[0].revents)
-                        answer = serve(gpu);
+                        answer = trial_serve(gpu);
                 if (!main)
                         fd_event_clear(gpu->events.call);
         }
@@ -140,7 +140,7 @@ static enum answer serve_until_answered(struct gpu *gpu, bool main)
 /* ---- commands ---- */
 
 /* The answer's type, or 0 without one, of which trial->got says more then. */
-static uint32_t ask(struct trial *trial, struct gpu *gpu, const void *command, size_t size)
+static uint32_t trial_ask(struct trial *trial, struct gpu *gpu, const void *command, size_t size)
 {
         uint8_t *at = gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS);
         struct virtio_gpu_ctrl_hdr answer = {0};
@@ -172,7 +172,7 @@ static uint32_t create_context(struct trial *trial, struct gpu *gpu)
         const struct virtio_gpu_ctx_create command = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = CONTEXT},
                                                       .context_init = VENUS};
 
-        return ask(trial, gpu, &command, sizeof(command));
+        return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
 static uint32_t create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
@@ -185,7 +185,7 @@ static uint32_t create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
                 .size = SIZE,
         };
 
-        return ask(trial, gpu, &command, sizeof(command));
+        return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
 static uint32_t map_blob(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
@@ -193,7 +193,7 @@ static uint32_t map_blob(struct trial *trial, struct gpu *gpu, uint32_t id, uint
         const struct virtio_gpu_resource_map_blob command = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = id, .offset = offset};
 
-        return ask(trial, gpu, &command, sizeof(command));
+        return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
 static uint32_t unmap_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
@@ -201,10 +201,10 @@ static uint32_t unmap_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
         const struct virtio_gpu_resource_unmap_blob command = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
                                                                .resource_id = id};
 
-        return ask(trial, gpu, &command, sizeof(command));
+        return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
-static enum verdict answers(struct trial *trial, const char *what, uint32_t type, uint32_t due)
+static enum verdict trial_answers(struct trial *trial, const char *what, uint32_t type, uint32_t due)
 {
         if (type == 0)
                 return FAILED;
@@ -212,7 +212,7 @@ static enum verdict answers(struct trial *trial, const char *what, uint32_t type
 }
 
 /* What it asks for on the way is served. */
-static enum answer reset(struct gpu *gpu)
+static enum answer trial_reset(struct gpu *gpu)
 {
         struct back_end *b = gpu->b;
         const bool acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
@@ -239,10 +239,11 @@ static enum verdict bring_up(struct trial *trial, struct gpu *gpu)
         gpu->ring = back_ring(b, 0);
         gpu->asked = 0;
         MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
-        if (answers(trial, "CTX_CREATE", create_context(trial, gpu), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+        if (trial_answers(trial, "CTX_CREATE", create_context(trial, gpu), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
                 return FAILED;
         for (uint32_t id = 1; id <= 2; id++)
-                if (answers(trial, "CREATE_BLOB", create_blob(trial, gpu, id), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+                if (trial_answers(trial, "CREATE_BLOB", create_blob(trial, gpu, id), VIRTIO_GPU_RESP_OK_NODATA) !=
+                    PASSED)
                         return FAILED;
         return PASSED;
 }
@@ -254,7 +255,7 @@ static bool has_venus(struct trial *trial, struct gpu *gpu)
         struct virtio_gpu_resp_capset_info info;
 
         for (; of_index.capset_index < 8; of_index.capset_index++) {
-                if (ask(trial, gpu, &of_index, sizeof(of_index)) != VIRTIO_GPU_RESP_OK_CAPSET_INFO)
+                if (trial_ask(trial, gpu, &of_index, sizeof(of_index)) != VIRTIO_GPU_RESP_OK_CAPSET_INFO)
                         return false;
                 memcpy(&info, gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS) + ANSWER, sizeof(info));
                 if (info.capset_id == VENUS)
@@ -280,7 +281,7 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
                 return skips(trial, "region %d has %" PRIu64 " bytes", SHMID, gpu->window);
         /* What an earlier connection has left, where the back-end keeps it. */
         if (back_has(b, ORIEL_PROTOCOL_F_RESET_DEVICE))
-                MUST(trial, "RESET_DEVICE", reset(gpu), ACCEPTED);
+                MUST(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED);
         gpu->n_live = 0;
         gpu->ring = back_ring(b, 0);
         MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
@@ -341,14 +342,14 @@ static enum verdict check_memory(struct trial *trial, const struct gpu *gpu)
 
 static enum verdict map_one(struct trial *trial, struct gpu *gpu)
 {
-        if (answers(trial, "MAP_BLOB", map_blob(trial, gpu, 1, PLACE), VIRTIO_GPU_RESP_OK_MAP_INFO) != PASSED)
+        if (trial_answers(trial, "MAP_BLOB", map_blob(trial, gpu, 1, PLACE), VIRTIO_GPU_RESP_OK_MAP_INFO) != PASSED)
                 return FAILED;
         if (gpu->n_live != 1)
                 return fails(trial, "%u mappings for one MAP_BLOB", gpu->n_live);
         return gpu->need_reply ? PASSED : fails(trial, "SHMEM_MAP asks for no acknowledgement");
 }
 
-static enum verdict map(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_map(struct trial *trial, struct gpu *gpu)
 {
         const struct oriel_wire_mmap *map = &gpu->map;
 
@@ -377,11 +378,11 @@ static enum verdict map_refused(struct trial *trial, struct gpu *gpu)
         return map_one(trial, gpu);
 }
 
-static enum verdict unmap(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_unmap(struct trial *trial, struct gpu *gpu)
 {
         if (map_one(trial, gpu) != PASSED)
                 return FAILED;
-        if (answers(trial, "UNMAP_BLOB", unmap_blob(trial, gpu, 1), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
+        if (trial_answers(trial, "UNMAP_BLOB", unmap_blob(trial, gpu, 1), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
                 return FAILED;
         if (gpu->strange)
                 return fails(trial, "SHMEM_UNMAP of what is not mapped");
@@ -391,7 +392,7 @@ static enum verdict unmap(struct trial *trial, struct gpu *gpu)
 }
 
 /* @id at @offset is an error, and the window stays as it is. */
-static enum verdict refuses(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
+static enum verdict trial_refuses(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
 {
         const unsigned n_live = gpu->n_live;
         const uint32_t type = map_blob(trial, gpu, id, offset);
@@ -407,12 +408,12 @@ static enum verdict refuses(struct trial *trial, struct gpu *gpu, uint32_t id, u
 
 static enum verdict map_twice(struct trial *trial, struct gpu *gpu)
 {
-        return map_one(trial, gpu) != PASSED ? FAILED : refuses(trial, gpu, 1, PLACE + 2 * SIZE);
+        return map_one(trial, gpu) != PASSED ? FAILED : trial_refuses(trial, gpu, 1, PLACE + 2 * SIZE);
 }
 
 static enum verdict map_over_another(struct trial *trial, struct gpu *gpu)
 {
-        return map_one(trial, gpu) != PASSED ? FAILED : refuses(trial, gpu, 2, PLACE + SIZE / 2);
+        return map_one(trial, gpu) != PASSED ? FAILED : trial_refuses(trial, gpu, 2, PLACE + SIZE / 2);
 }
 
 static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
@@ -420,7 +421,7 @@ static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
         const uint64_t offsets[] = {gpu->window, gpu->window - SIZE / 2, UINT64_MAX - SIZE + 1, PLACE + 1};
 
         for (size_t i = 0; i < ARRAY_SIZE(offsets); i++)
-                if (refuses(trial, gpu, 1, offsets[i]) != PASSED)
+                if (trial_refuses(trial, gpu, 1, offsets[i]) != PASSED)
                         return FAILED;
         return map_one(trial, gpu);
 }
@@ -429,7 +430,7 @@ static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
 {
         if (map_one(trial, gpu) != PASSED)
                 return FAILED;
-        MUST(trial, "RESET_DEVICE", reset(gpu), ACCEPTED);
+        MUST(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED);
         if (gpu->strange)
                 return fails(trial, "SHMEM_UNMAP of what is not mapped");
         gpu->n_live = 0;
@@ -442,13 +443,13 @@ static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
         }
 
 static const struct conform_case rows[] = {
-        GPU("map", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map,
+        GPU("map", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, trial_map,
             "MAP_BLOB of host memory, whose SHMEM_MAP is acknowledged late",
             "one SHMEM_MAP of that place, of memory that can be mapped; the command's answer comes after it"),
         GPU("map-refused", SHMEM, ORIEL_PROTOCOL_F_SHMEM_MAP, map_refused,
             "MAP_BLOB, whose SHMEM_MAP is refused, and again", "an error; then it is mapped"),
         GPU("unmap", "Device Operation: controlq, VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB", ORIEL_PROTOCOL_F_SHMEM_MAP,
-            unmap, "MAP_BLOB, UNMAP_BLOB, MAP_BLOB", "SHMEM_UNMAP of the same place before the answer"),
+            trial_unmap, "MAP_BLOB, UNMAP_BLOB, MAP_BLOB", "SHMEM_UNMAP of the same place before the answer"),
         GPU("map-twice", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map_twice, "MAP_BLOB of a blob that is mapped",
             "an error, and no SHMEM_MAP"),
         GPU("map-over-another", MAP, ORIEL_PROTOCOL_F_SHMEM_MAP, map_over_another,

@@ -10,7 +10,7 @@
 /* The struct without the padding that a compiler may add. */
 #define SIZE (uint32_t) offsetof(struct oriel_wire_inflight, padding)
 
-static enum answer get(struct back_end *b, struct oriel_wire_inflight *inflight, int *fd)
+static enum answer inflight_get(struct back_end *b, struct oriel_wire_inflight *inflight, int *fd)
 {
         const struct oriel_wire_inflight wanted = {.num_queues = 1, .queue_size = RING_SIZE};
         enum answer answer = back_set_features(b);
@@ -32,7 +32,7 @@ static enum verdict get_fd(struct trial *trial)
         struct stat st;
         _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", get(b, &inflight, &fd), BIT(DONE));
+        MUST(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE));
         if (fd < 0 || fstat(fd, &st) < 0)
                 return fails(trial, "no descriptor came");
         if (inflight.mmap_size == 0)
@@ -50,7 +50,7 @@ static enum verdict give_back(struct trial *trial)
         struct oriel_wire_inflight inflight = {0};
         _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", get(b, &inflight, &fd), BIT(DONE));
+        MUST(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE));
         if (!back_reopen(b, 0) || !(BIT(back_set_features(b)) & ACCEPTED))
                 return fails(trial, "no second connection");
         return expect(trial, "SET_INFLIGHT_FD", back_ask_fd(b, ORIEL_FRONTEND_SET_INFLIGHT_FD, &inflight, SIZE, fd),

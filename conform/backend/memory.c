@@ -32,19 +32,19 @@ static struct oriel_wire_memory_region region_at(const struct back_end *b, unsig
         };
 }
 
-static enum answer change(struct back_end *b, enum oriel_frontend_request id,
-                          const struct oriel_wire_memory_region *region, int fd)
+static enum answer table_change(struct back_end *b, enum oriel_frontend_request id,
+                                const struct oriel_wire_memory_region *region, int fd)
 {
         struct oriel_wire_mem_reg payload = {.region = *region};
 
         return back_ask_fd(b, id, &payload, sizeof(payload), fd);
 }
 
-static enum answer add(struct back_end *b, unsigned i)
+static enum answer table_add(struct back_end *b, unsigned i)
 {
         struct oriel_wire_memory_region region = region_at(b, i);
 
-        return change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, b->memory_fd);
+        return table_change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, b->memory_fd);
 }
 
 /* A table of @regions of which @says are spoken of, with @fds descriptors. */
@@ -64,7 +64,7 @@ static enum answer set_table(struct back_end *b, uint32_t says, unsigned regions
         return back_ask(b, &message);
 }
 
-static enum verdict tables(struct trial *trial)
+static enum verdict table_cycles(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
@@ -111,13 +111,13 @@ static enum verdict add_many(struct trial *trial)
         MUST(trial, "GET_MAX_MEM_SLOTS", back_get(b, ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, &n), BIT(DONE));
         n = n < MOST ? n : MOST;
         for (unsigned i = 0; i < n; i++)
-                MUST(trial, "ADD_MEM_REG", add(b, i), ACCEPTED);
+                MUST(trial, "ADD_MEM_REG", table_add(b, i), ACCEPTED);
         for (unsigned i = 0; i < n; i++) {
                 struct oriel_wire_memory_region region = region_at(b, i);
 
-                MUST(trial, "REM_MEM_REG", change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), ACCEPTED);
+                MUST(trial, "REM_MEM_REG", table_change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), ACCEPTED);
         }
-        return expect(trial, "ADD_MEM_REG once more", add(b, 0), ACCEPTED);
+        return expect(trial, "ADD_MEM_REG once more", table_add(b, 0), ACCEPTED);
 }
 
 /* What is tried on top of region 0, which is there. */
@@ -160,8 +160,8 @@ static enum verdict add_odd(struct trial *trial)
                 return fails(trial, "no pipe");
 
         int fd = odd == NO_FD ? -1 : odd == PIPE_FD ? pipes[0] : b->memory_fd;
-        enum answer first = add(b, 0);
-        enum answer answer = BIT(first) & ACCEPTED ? change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, fd) : first;
+        enum answer first = table_add(b, 0);
+        enum answer answer = BIT(first) & ACCEPTED ? table_change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, fd) : first;
 
         fd_close_all(pipes, 2);
         return expect(trial, "ADD_MEM_REG", answer, trial->row->allowed);
@@ -172,8 +172,8 @@ static enum verdict remove_unknown(struct trial *trial)
         struct back_end *b = trial->back_end;
         struct oriel_wire_memory_region region = region_at(b, 1);
 
-        MUST(trial, "ADD_MEM_REG", add(b, 0), ACCEPTED);
-        return expect(trial, "REM_MEM_REG", change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), TURNED_DOWN);
+        MUST(trial, "ADD_MEM_REG", table_add(b, 0), ACCEPTED);
+        return expect(trial, "REM_MEM_REG", table_change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), TURNED_DOWN);
 }
 
 static enum verdict remove_other_offset(struct trial *trial)
@@ -181,9 +181,9 @@ static enum verdict remove_other_offset(struct trial *trial)
         struct back_end *b = trial->back_end;
         struct oriel_wire_memory_region region = region_at(b, 0);
 
-        MUST(trial, "ADD_MEM_REG", add(b, 0), ACCEPTED);
+        MUST(trial, "ADD_MEM_REG", table_add(b, 0), ACCEPTED);
         region.mmap_offset = 0x123000;
-        return expect(trial, "REM_MEM_REG", change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), ACCEPTED);
+        return expect(trial, "REM_MEM_REG", table_change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, -1), ACCEPTED);
 }
 
 static enum verdict remove_with_fd(struct trial *trial)
@@ -193,9 +193,9 @@ static enum verdict remove_with_fd(struct trial *trial)
         int before = b->options->command ? back_count_fds(b, INT_MAX) : -1, after;
 
         for (int i = 0; i < REPEATS; i++) {
-                MUST(trial, "ADD_MEM_REG", add(b, 0), ACCEPTED);
+                MUST(trial, "ADD_MEM_REG", table_add(b, 0), ACCEPTED);
 
-                enum answer answer = change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, b->memory_fd);
+                enum answer answer = table_change(b, ORIEL_FRONTEND_REM_MEM_REG, &region, b->memory_fd);
 
                 if (answer == REFUSED || answer == CLOSED)
                         return passes(trial, "%s", answer_name(answer));
@@ -207,7 +207,8 @@ static enum verdict remove_with_fd(struct trial *trial)
 }
 
 static const struct conform_case rows[] = {
-        {"mem-table", TABLE, tables, NO_FEATURE, 0, "SET_MEM_TABLE with 1 region, with 2, and so on to 8", "accepted"},
+        {"mem-table", TABLE, table_cycles, NO_FEATURE, 0, "SET_MEM_TABLE with 1 region, with 2, and so on to 8",
+         "accepted"},
         {"mem-table-again", TABLE, table_again, NO_FEATURE, 0, "SET_MEM_TABLE with 8 regions, 20 times",
          "accepted; no descriptor is left open"},
         {"mem-table-empty", ROBUSTNESS, table_lies, NO_FEATURE, LIE(0, 0, 0), "SET_MEM_TABLE with no region",

@@ -71,7 +71,7 @@ static enum verdict inband_alone(struct trial *trial)
                       BIT(CLOSED));
 }
 
-static enum verdict status(struct trial *trial)
+static enum verdict status_get(struct trial *trial)
 {
         static const uint64_t steps[] = {VIRTIO_CONFIG_S_ACKNOWLEDGE,
                                          VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER, 0};
@@ -113,7 +113,7 @@ static const struct conform_case rows[] = {
          "the connection is closed"},
         {"queue-num", "VHOST_USER_GET_QUEUE_NUM", back_try_count, ORIEL_PROTOCOL_F_MQ, ORIEL_FRONTEND_GET_QUEUE_NUM,
          "GET_QUEUE_NUM", "more than 0", .with = "queues"},
-        {"status", "VHOST_USER_GET_STATUS", status, ORIEL_PROTOCOL_F_STATUS, 0,
+        {"status", "VHOST_USER_GET_STATUS", status_get, ORIEL_PROTOCOL_F_STATUS, 0,
          "SET_STATUS, then GET_STATUS, with ACKNOWLEDGE, DRIVER and 0", "GET_STATUS tells what was set"},
         {"reset-owner", "VHOST_USER_RESET_OWNER", back_try, NO_FEATURE, ORIEL_FRONTEND_RESET_OWNER, "RESET_OWNER",
          "ignored, or all rings are disabled; the process lives", EITHER},

@@ -24,7 +24,7 @@ struct filling {
 #define OURS 1 /* in place of the address of the ring's own buffer */
 #define GONE UINT64_C(0xdead00000000)
 
-static void fill(struct ring *ring, const struct filling *filling)
+static void ring_fill(struct ring *ring, const struct filling *filling)
 {
         for (size_t i = 0; i < ARRAY_SIZE(filling->desc); i++) {
                 ring->desc[i] = filling->desc[i];
@@ -43,7 +43,7 @@ static void make_noise(struct ring *ring)
         ring->avail->idx = RING_SIZE;
 }
 
-static enum verdict neighbour(struct trial *trial, bool there)
+static enum verdict ring_neighbour(struct trial *trial, bool there)
 {
         uint32_t base;
 
@@ -54,7 +54,7 @@ static enum verdict neighbour(struct trial *trial, bool there)
 }
 
 /* A started ring is filled and kicked; another one beside it is to be as it was. */
-static enum verdict hostile(struct trial *trial)
+static enum verdict ring_hostile(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
@@ -68,19 +68,19 @@ static enum verdict hostile(struct trial *trial)
         if (queues > 1)
                 MUST(trial, b->at, back_start_ring(b, 1, 0, &(struct events){-1, -1, -1}), ACCEPTED);
         if (trial->row->with)
-                fill(&ring, trial->row->with);
+                ring_fill(&ring, trial->row->with);
         else
                 make_noise(&ring);
         fd_event_signal(events.kick);
         usleep(SETTLE_MS * 1000);
-        if (neighbour(trial, queues > 1) != PASSED)
+        if (ring_neighbour(trial, queues > 1) != PASSED)
                 return FAILED;
         return expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE) | BIT(CLOSED));
 }
 
 #define HOSTILE(title, words, ...)                                                                                 \
         {                                                                                                          \
-                "ring-" title, ROBUSTNESS, hostile, NO_FEATURE, 0, words " in a started split vring",              \
+                "ring-" title, ROBUSTNESS, ring_hostile, NO_FEATURE, 0, words " in a started split vring",         \
                         "the process lives, the vring can be stopped, and the other one is as it was", __VA_ARGS__ \
         }
 #define WRITE    VRING_DESC_F_WRITE

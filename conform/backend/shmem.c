@@ -17,7 +17,7 @@
 #define LATE_MS  300
 #define MAPS_MAX 4096
 
-static enum verdict unchanged(struct trial *trial)
+static enum verdict regions_unchanged(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_shmem_config first;
@@ -90,7 +90,7 @@ static enum verdict map_at_start(struct trial *trial)
 }
 
 /* Who means SHMEM_MAP by a number that means something else must not be believed. */
-static enum verdict numbering(struct trial *trial)
+static enum verdict regions_numbering(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         uint64_t others = b->offered & (ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) |
@@ -113,14 +113,14 @@ static const struct conform_case rows[] = {
         {"shmem-config", SECTION, back_try, ORIEL_PROTOCOL_F_SHMEM_MAP, ORIEL_FRONTEND_GET_SHMEM_CONFIG,
          "GET_SHMEM_CONFIG", "2056 bytes: as many sizes that are not 0 as num regions says, each in whole pages",
          BIT(DONE)},
-        {"shmem-config-again", SECTION, unchanged, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"shmem-config-again", SECTION, regions_unchanged, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "GET_SHMEM_CONFIG before and after SET_FEATURES and SET_MEM_TABLE", "the same"},
         {"quiet-before-start", "Suspended device state", quiet_before_start, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,
          "a back-end channel, features and memory, and no vring is started", "nothing comes on the back-end channel"},
         {"map-at-start", ROBUSTNESS, map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "vring 0 is started, the status is DRIVER_OK, and the driver asks for nothing",
          "SHMEM_MAP comes before the answer to the last of these, or not at all"},
-        {"shmem-number", "Protocol features", numbering, NO_FEATURE, 0,
+        {"shmem-number", "Protocol features", regions_numbering, NO_FEATURE, 0,
          "GET_SHMEM_CONFIG to a back-end that offers bit 20 or 21 and not 22", "it has no regions"},
 };
 

@@ -36,7 +36,7 @@ static enum verdict up_and_down(struct trial *trial)
         return check_base(trial, trial->row->argument);
 }
 
-static enum verdict restart(struct trial *trial)
+static enum verdict vring_restart(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
@@ -107,7 +107,7 @@ static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
 }
 
 /* One buffer more, of zeros to read and room to write: no device's request. */
-static void offer(struct ring *ring)
+static void vring_offer(struct ring *ring)
 {
         uint16_t n = ring->avail->idx;
 
@@ -128,7 +128,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
 
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
-        offer(&ring);
+        vring_offer(&ring);
         fd_event_signal(events->kick);
 
         bool uses = is_used(&ring, 1, b->timeout_ms / USES_PART);
@@ -143,7 +143,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
         *looked = true;
         for (unsigned i = 0; *looked && i < POLLED; i++) {
                 usleep(REST_MS * 1000);
-                offer(&ring);
+                vring_offer(&ring);
                 *looked = is_used(&ring, (uint16_t)(2 + i), b->timeout_ms);
         }
         b->at = "GET_VRING_BASE";
@@ -152,7 +152,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
 
 /* That a ring is accepted is not enough: what is put into it must be found without a kick. What a device uses at all is
  * its own affair, so it is asked first by a kick. */
-static enum verdict polled(struct trial *trial)
+static enum verdict vring_polled(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
@@ -194,7 +194,7 @@ static enum verdict enable_and_disable(struct trial *trial)
         return check_base(trial, 0);
 }
 
-static enum verdict reset(struct trial *trial)
+static enum verdict vring_reset(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
@@ -320,19 +320,19 @@ static const struct conform_case rows[] = {
          "accepted; GET_VRING_BASE stops it and tells base 0"},
         {"vring-base", "VHOST_USER_SET_VRING_BASE", up_and_down, NO_FEATURE, 5,
          "the same with SET_VRING_BASE 5 and rings that are at 5", "GET_VRING_BASE tells 5"},
-        {"vring-restart", STATES, restart, NO_FEATURE, 0, "SET_VRING_KICK after GET_VRING_BASE, and that again",
+        {"vring-restart", STATES, vring_restart, NO_FEATURE, 0, "SET_VRING_KICK after GET_VRING_BASE, and that again",
          "started and stopped again, the base is kept"},
         {"vrings", "Multiple queue support", all_rings, ORIEL_PROTOCOL_F_MQ, 0,
          "the same for each queue of GET_QUEUE_NUM, at most 16", "all started and stopped"},
         {"vring-never-started", BASE, never_started, NO_FEATURE, 0,
          "SET_VRING_BASE 3 and GET_VRING_BASE, no SET_VRING_KICK", "base 3"},
-        {"vring-polled", KICK, polled, NO_FEATURE, 0,
+        {"vring-polled", KICK, vring_polled, NO_FEATURE, 0,
          "buffers, one by one, in a vring without kick, call and err fd (bit 8)", "used, if it is with a kick"},
         {"vring-call-replaced", CALL, call_replaced, NO_FEATURE, 0,
          "another call fd, none, the first again, another err fd, while the vring is started", "accepted"},
         {"vring-enable", STATES, enable_and_disable, NO_FEATURE, 0,
          "SET_VRING_ENABLE 0 and 1 of a started vring, twice", "accepted"},
-        {"vring-reset", "VHOST_USER_RESET_DEVICE", reset, ORIEL_PROTOCOL_F_RESET_DEVICE, 0,
+        {"vring-reset", "VHOST_USER_RESET_DEVICE", vring_reset, ORIEL_PROTOCOL_F_RESET_DEVICE, 0,
          "RESET_DEVICE with a started vring, and all that starts it again", "accepted; base 0"},
         {"vring-gpa", "A vring address description", guest_addresses, ORIEL_PROTOCOL_F_GPA_ADDRESSES, 0,
          "GPA_ADDRESSES, and a vring at guest addresses", "accepted"},

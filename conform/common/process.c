@@ -110,7 +110,7 @@ void process_describe(const struct process *process, char *out, size_t size)
 
 /* ---- what /proc says of it ---- */
 
-static void fclosep(FILE **file)
+static void file_closep(FILE **file)
 {
         if (*file)
                 fclose(*file);
@@ -138,7 +138,7 @@ static int add_process(pid_t pid, const struct stat *st, struct mapped *out)
 
         snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 
-        _cleanup_(fclosep) FILE *file = fopen(path, "re");
+        _cleanup_(file_closep) FILE *file = fopen(path, "re");
 
         if (!file)
                 return -errno;
@@ -166,7 +166,7 @@ static pid_t group_of(pid_t pid)
         return rest && sscanf(rest, ") %*c %*d %d", &group) == 1 ? group : -1;
 }
 
-static void closedirp(DIR **dir)
+static void directory_closep(DIR **dir)
 {
         if (*dir)
                 closedir(*dir);
@@ -181,7 +181,7 @@ int process_find_mapped(pid_t pid, pid_t group, int fd, struct mapped *out)
                 return -errno;
 
         int r = add_process(pid, &st, out);
-        _cleanup_(closedirp) DIR *dir = opendir("/proc");
+        _cleanup_(directory_closep) DIR *dir = opendir("/proc");
 
         if (r < 0 || !dir)
                 return r < 0 ? r : -errno;
@@ -201,7 +201,7 @@ int process_count_fds(pid_t pid)
 
         snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 
-        _cleanup_(closedirp) DIR *dir = opendir(path);
+        _cleanup_(directory_closep) DIR *dir = opendir(path);
 
         if (!dir)
                 return -errno;

@@ -146,7 +146,7 @@ static int write_json(struct json_object *report, struct outfile *out)
 
 /* ---- running ---- */
 
-static bool wanted(const struct conform_options *options, const struct conform_case *row)
+static bool suite_wanted(const struct conform_options *options, const struct conform_case *row)
 {
         return !options->only || fnmatch(options->only, row->name, FNM_EXTMATCH) == 0;
 }
@@ -169,7 +169,7 @@ static unsigned count_wanted(const struct suite *suite, const struct conform_opt
 
         for (size_t g = 0; g < suite->n_groups; g++)
                 for (size_t i = 0; i < suite->groups[g].n; i++)
-                        n += wanted(options, &suite->groups[g].cases[i]);
+                        n += suite_wanted(options, &suite->groups[g].cases[i]);
         return n;
 }
 
@@ -207,7 +207,7 @@ static void run_cases(struct run *run)
                 for (size_t i = 0; i < run->suite->groups[g].n; i++) {
                         if (signals_noted())
                                 return;
-                        if (wanted(run->options, &run->suite->groups[g].cases[i]))
+                        if (suite_wanted(run->options, &run->suite->groups[g].cases[i]))
                                 run_case(run, &run->suite->groups[g].cases[i]);
                 }
 }

@@ -76,7 +76,7 @@ static enum verdict run_connected(struct trial *trial)
         return verdict;
 }
 
-static enum verdict run(struct trial *trial)
+static enum verdict run_frontend_case(struct trial *trial)
 {
         return look_after(trial, run_connected(trial));
 }
@@ -87,7 +87,7 @@ int conform_frontend(const struct conform_options *options)
                 frontend_early_cases, frontend_start_cases, frontend_map_cases,     frontend_refuse_cases,
                 frontend_file_cases,  frontend_live_cases,  frontend_channel_cases, frontend_end_cases,
         };
-        const struct suite suite = {"frontend", groups, ARRAY_SIZE(groups), run};
+        const struct suite suite = {"frontend", groups, ARRAY_SIZE(groups), run_frontend_case};
         struct front_end f = {
                 .options = options,
                 .timeout_ms = (int)options->timeout_s * 1000,

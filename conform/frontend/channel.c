@@ -61,7 +61,7 @@ static enum verdict odd_header(struct trial *trial)
         return verdict;
 }
 
-static enum verdict garbage(struct trial *trial)
+static enum verdict send_garbage(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         uint8_t bytes[1024];
@@ -142,7 +142,7 @@ static const struct conform_case rows[] = {
         FLAGS("reply-flag", ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, "flagged as a reply"),
         LARGE("4097", 4097),
         LARGE("4294967295", UINT32_MAX),
-        {"garbage", ROBUSTNESS, garbage, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "1024 bytes of noise",
+        {"garbage", ROBUSTNESS, send_garbage, ORIEL_PROTOCOL_F_BACKEND_REQ, 0, "1024 bytes of noise",
          "anything; the process lives"},
 };
 

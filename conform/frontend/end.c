@@ -40,7 +40,7 @@ static enum verdict lives_without(struct trial *trial, int file)
         return PASSED;
 }
 
-static enum verdict disconnect(struct trial *trial)
+static enum verdict end_disconnect(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
@@ -89,7 +89,7 @@ static enum verdict back_channel_only(struct trial *trial)
 }
 
 /* As after a crash of the back-end: the same again with the next connection. */
-static enum verdict reconnect(struct trial *trial)
+static enum verdict end_reconnect(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
@@ -115,7 +115,7 @@ static bool run_reset(const struct front_end *f)
         return system(f->options->reset) == 0;
 }
 
-static enum verdict reset(struct trial *trial)
+static enum verdict end_reset(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;
@@ -148,9 +148,9 @@ static enum verdict reset(struct trial *trial)
         }
 
 static const struct conform_case rows[] = {
-        {"reset", "VHOST_USER_BACKEND_SHMEM_MAP", reset, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"reset", "VHOST_USER_BACKEND_SHMEM_MAP", end_reset, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP three times; then the driver resets the device", "the mappings are gone; afterwards it maps again"},
-        {"disconnect", ROBUSTNESS, disconnect, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"disconnect", ROBUSTNESS, end_disconnect, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "both channels end while three mappings are live", "the process lives; the mappings are gone"},
         {"disconnect-unanswered", ROBUSTNESS, disconnect_unanswered, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "32 times SHMEM_MAP, and both channels end before any answer is read",
@@ -159,7 +159,7 @@ static const struct conform_case rows[] = {
         END_IN("end-in-payload", WIRE_HEADER + 7, "after 7 bytes of the payload"),
         {"back-end-channel-ends", ROBUSTNESS, back_channel_only, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,
          "the back-end channel ends, the main channel does not", "the process lives"},
-        {"reconnect", "Communication", reconnect, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"reconnect", "Communication", end_reconnect, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "both channels end, and the front-end connects again", "the device is started again, and maps"},
 };
 

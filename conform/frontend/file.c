@@ -49,7 +49,7 @@ static enum verdict short_file(struct trial *trial)
         return expect(trial, "SHMEM_MAP", answer, ACCEPTED | REFUSAL);
 }
 
-static enum verdict truncated(struct trial *trial)
+static enum verdict file_truncated(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         const struct oriel_wire_mmap place = front_place(trial, 0, 4 * PAGE);
@@ -80,7 +80,7 @@ static enum verdict closed_file(struct trial *trial)
 }
 
 /* Each mapped and unmapped: a front-end that keeps the descriptors runs out of them. */
-static enum verdict descriptors(struct trial *trial)
+static enum verdict file_descriptors(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         int before = 0, after;
@@ -113,11 +113,11 @@ static const struct conform_case rows[] = {
          "SHMEM_MAP of 512 KiB of an empty file", "accepted or refused; the file stays empty"},
         {"map-short-file", ROBUSTNESS, short_file, ORIEL_PROTOCOL_F_SHMEM_MAP, 4096,
          "SHMEM_MAP of 512 KiB of a file of a page", "accepted or refused; the file keeps its size"},
-        {"map-truncated-file", ROBUSTNESS, truncated, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"map-truncated-file", ROBUSTNESS, file_truncated, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP of a file that is cut to 0 bytes afterwards", "the process lives, and unmaps it"},
         {"map-closed-file", ROBUSTNESS, closed_file, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP of files whose descriptors we close before SHMEM_UNMAP", "accepted"},
-        {"map-descriptors", ROBUSTNESS, descriptors, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"map-descriptors", ROBUSTNESS, file_descriptors, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP and SHMEM_UNMAP of 51 files", "accepted; no descriptor is left open"},
 };
 

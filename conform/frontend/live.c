@@ -25,7 +25,7 @@ static struct oriel_wire_mmap live_place(const struct front_end *f, unsigned i)
         };
 }
 
-static enum answer ask(struct front_end *f, uint32_t id, unsigned i)
+static enum answer live_ask(struct front_end *f, uint32_t id, unsigned i)
 {
         const struct oriel_wire_mmap place = live_place(f, i);
         struct message request;
@@ -52,7 +52,7 @@ static enum verdict all_there(struct trial *trial)
 }
 
 /* @us: per request, of the first few and the last few. */
-static enum answer grow(struct front_end *f, unsigned n, double us[2])
+static enum answer live_grow(struct front_end *f, unsigned n, double us[2])
 {
         double begun = now_us();
         enum answer answer = DONE;
@@ -60,7 +60,7 @@ static enum answer grow(struct front_end *f, unsigned n, double us[2])
         while (f->n_live < n) {
                 if (f->n_live == n - FEW)
                         begun = now_us();
-                answer = ask(f, ORIEL_BACKEND_SHMEM_MAP, f->n_live);
+                answer = live_ask(f, ORIEL_BACKEND_SHMEM_MAP, f->n_live);
                 if (answer != DONE)
                         return answer;
                 f->n_live++;
@@ -73,7 +73,7 @@ static enum answer grow(struct front_end *f, unsigned n, double us[2])
 
 static double us_at_first;
 
-static enum verdict live(struct trial *trial)
+static enum verdict live_measure(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         unsigned n = trial->row->argument;
@@ -86,7 +86,7 @@ static enum verdict live(struct trial *trial)
         if (f->live_fd < 0)
                 f->live_fd = wire_memfd(MOST * LIVE_STRIDE);
 
-        enum answer answer = grow(f, n, us);
+        enum answer answer = live_grow(f, n, us);
 
         us_at_first = us[0];
         if (answer == CLOSED || answer == SILENT || answer == BROKEN)
@@ -108,17 +108,17 @@ static enum verdict unmap_live(struct trial *trial)
         if (n == 0)
                 return skips(trial, "nothing is mapped");
         while (f->n_live > 0) {
-                MUST(trial, "SHMEM_UNMAP", ask(f, ORIEL_BACKEND_SHMEM_UNMAP, f->n_live - 1), BIT(DONE));
+                MUST(trial, "SHMEM_UNMAP", live_ask(f, ORIEL_BACKEND_SHMEM_UNMAP, f->n_live - 1), BIT(DONE));
                 f->n_live--;
         }
         measured(trial, "us_per_unmap", (now_us() - begun) / n);
         return front_forgets(f, f->live_fd) ? PASSED : fails(trial, "the process still has the file mapped");
 }
 
-#define LIVE(n)                                                                                              \
-        {                                                                                                    \
-                "live-" #n, SECTION, live, ORIEL_PROTOCOL_F_SHMEM_MAP, n, "SHMEM_MAP until " #n " are live", \
-                        "accepted, or refused at the peer's limit; what is mapped stays"                     \
+#define LIVE(n)                                                                                                      \
+        {                                                                                                            \
+                "live-" #n, SECTION, live_measure, ORIEL_PROTOCOL_F_SHMEM_MAP, n, "SHMEM_MAP until " #n " are live", \
+                        "accepted, or refused at the peer's limit; what is mapped stays"                             \
         }
 
 static const struct conform_case rows[] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Cases for SHMEM_MAP and SHMEM_UNMAP that a front-end must serve, and for unmaps that it must refuse. Where /proc can
- * be read, see() also checks how often, and how, the process has the file mapped after each answer. Each case has a
+ * be read, map_see() also checks how often, and how, the process has the file mapped after each answer. Each case has a
  * memfd of its own, so mappings of other cases don't count.
  *
  * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
@@ -19,7 +19,7 @@
 #define ACK      "VHOST_USER_PROTOCOL_F_REPLY_ACK"
 #define QUIET_MS 100
 
-static enum verdict see(struct trial *trial, int fd, unsigned count, unsigned writable)
+static enum verdict map_see(struct trial *trial, int fd, unsigned count, unsigned writable)
 {
         struct mapped mapped;
 
@@ -32,15 +32,15 @@ static enum verdict see(struct trial *trial, int fd, unsigned count, unsigned wr
         return PASSED;
 }
 
-static enum verdict map(struct trial *trial)
+static enum verdict map_place(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
         MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
-        return see(trial, f->file, 1, 1);
+        return map_see(trial, f->file, 1, 1);
 }
 
-static enum verdict unmap(struct trial *trial)
+static enum verdict map_remove(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
@@ -49,11 +49,11 @@ static enum verdict unmap(struct trial *trial)
         if (!front_forgets(f, f->file))
                 return fails(trial, "the process still has the file mapped");
         MUST(trial, "SHMEM_MAP again", front_map(f, &f->page, f->file), ACCEPTED);
-        return see(trial, f->file, 1, 1);
+        return map_see(trial, f->file, 1, 1);
 }
 
 /* Each with its own part of the file, side by side. */
-static enum verdict neighbours(struct trial *trial)
+static enum verdict map_neighbours(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
@@ -64,7 +64,7 @@ static enum verdict neighbours(struct trial *trial)
                 place.fd_offset = (3 - i) * PAGE;
                 MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
         }
-        return see(trial, file, 4, 4);
+        return map_see(trial, file, 4, 4);
 }
 
 static enum verdict without_need_reply(struct trial *trial)
@@ -77,14 +77,14 @@ static enum verdict without_need_reply(struct trial *trial)
         MUST(trial, "SHMEM_MAP", front_send(f, &request, false), ACCEPTED);
         f->placed[f->n_placed++] = first;
         MUST(trial, "SHMEM_MAP with need_reply", front_map(f, &second, f->file), ACCEPTED);
-        if (see(trial, f->file, 2, 2) != PASSED)
+        if (map_see(trial, f->file, 2, 2) != PASSED)
                 return FAILED;
         if (front_step(f, now_ms() + QUIET_MS) == 1)
                 return fails(trial, "one more answer than was asked for");
         return PASSED;
 }
 
-static enum verdict pipelined(struct trial *trial)
+static enum verdict map_pipelined(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         _cleanup_(fd_closep) int file = wire_memfd(128 * PAGE);
@@ -100,7 +100,7 @@ static enum verdict pipelined(struct trial *trial)
         }
         for (unsigned i = 0; i < 64; i++)
                 MUST(trial, "the answer", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE));
-        return see(trial, file, 64, 64);
+        return map_see(trial, file, 64, 64);
 }
 
 /* A back-end of one thread waits for its answer before it looks at the main channel again. */
@@ -147,7 +147,7 @@ static enum verdict read_only(struct trial *trial)
 
         place.flags = 0;
         MUST(trial, "SHMEM_MAP", front_map(f, &place, trial->row->argument ? reader : file), ACCEPTED);
-        return see(trial, file, 1, 0);
+        return map_see(trial, file, 1, 0);
 }
 
 static enum verdict more_than_open(struct trial *trial)
@@ -156,7 +156,7 @@ static enum verdict more_than_open(struct trial *trial)
         _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
 
         MUST(trial, "SHMEM_MAP", front_map(f, &f->page, reader), REFUSAL);
-        return see(trial, file, 0, 0);
+        return map_see(trial, file, 0, 0);
 }
 
 /* ---- unmapping what is no mapping ---- */
@@ -171,7 +171,7 @@ static enum verdict unmap_odd(struct trial *trial)
         MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
         MUST(trial, "SHMEM_MAP", front_map(f, &second, file), ACCEPTED);
         MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd), REFUSAL);
-        return see(trial, file, 2, 2);
+        return map_see(trial, file, 2, 2);
 }
 
 static enum verdict unmap_twice(struct trial *trial)
@@ -190,15 +190,15 @@ static enum verdict unmap_twice(struct trial *trial)
         }
 
 static const struct conform_case rows[] = {
-        {"map", MAP, map, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of a page, read-write, with need_reply",
+        {"map", MAP, map_place, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of a page, read-write, with need_reply",
          "a u64 of 0, flagged as a reply to it; the process has the file mapped"},
-        {"unmap", UNMAP, unmap, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP, SHMEM_UNMAP, SHMEM_MAP of one page",
+        {"unmap", UNMAP, map_remove, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP, SHMEM_UNMAP, SHMEM_MAP of one page",
          "accepted; the process has the file mapped only when it should"},
-        {"map-neighbours", MAP, neighbours, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of four pages side by side",
+        {"map-neighbours", MAP, map_neighbours, ORIEL_PROTOCOL_F_SHMEM_MAP, 0, "SHMEM_MAP of four pages side by side",
          "accepted: they do not overlap"},
         {"map-without-need-reply", ACK, without_need_reply, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
          "SHMEM_MAP without need_reply, then one with it", "both are mapped; one answer"},
-        {"map-pipelined", ROBUSTNESS, pipelined, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
+        {"map-pipelined", ROBUSTNESS, map_pipelined, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
          "64 times SHMEM_MAP before any answer is read", "64 answers, all 0"},
         {"map-before-the-main-channel", ROBUSTNESS, while_deaf, ORIEL_PROTOCOL_F_REPLY_ACK, 0,
          "SHMEM_MAP while the main channel, where all is quiet, is not served", "answered all the same"},

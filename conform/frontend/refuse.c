@@ -19,7 +19,7 @@
 #define MMAP "MMAP request"
 
 /* Nothing of @file may be mapped after a refusal. */
-static enum verdict refused(struct trial *trial, const struct oriel_wire_mmap *map, int file, unsigned before)
+static enum verdict is_refused(struct trial *trial, const struct oriel_wire_mmap *map, int file, unsigned before)
 {
         struct front_end *f = trial->front_end;
         struct mapped mapped;
@@ -39,7 +39,7 @@ static enum verdict odd_place(struct trial *trial)
         _cleanup_(fd_closep) int file = wire_memfd(4 * PAGE);
 
         odd.flags |= ORIEL_MMAP_READ_WRITE;
-        return refused(trial, &odd, file, 0);
+        return is_refused(trial, &odd, file, 0);
 }
 
 /* Whole pages are all that can be mapped, so the rest of the last one is the mapping's too, or it is refused. */
@@ -60,7 +60,7 @@ static enum verdict odd_length(struct trial *trial)
 
 /* ---- overlaps ---- */
 
-static enum verdict overlap(struct trial *trial)
+static enum verdict map_overlap(struct trial *trial)
 {
         static const struct {
                 unsigned page, pages;
@@ -73,7 +73,7 @@ static enum verdict overlap(struct trial *trial)
         struct mapped mapped;
 
         MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
-        if (refused(trial, &other, intruder, 0) != PASSED)
+        if (is_refused(trial, &other, intruder, 0) != PASSED)
                 return FAILED;
         if (front_sees(f, file, &mapped) && mapped.bytes != 4 * PAGE)
                 return fails(trial, "refused, and %llu bytes of the mapping that was there are left",
@@ -146,7 +146,7 @@ static enum verdict two_fds(struct trial *trial)
         }
 #define OVERLAP(title, index, words)                                                                                   \
         {                                                                                                              \
-                "map-over-" title, MAP, overlap, ORIEL_PROTOCOL_F_SHMEM_MAP, index,                                    \
+                "map-over-" title, MAP, map_overlap, ORIEL_PROTOCOL_F_SHMEM_MAP, index,                                \
                         "SHMEM_MAP over " words " a mapping of four pages", "refused; the mapping that is there stays" \
         }
 #define NO_FILE(title, kind, words)                                                                           \

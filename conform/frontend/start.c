@@ -89,7 +89,7 @@ static enum verdict map_at_start(struct trial *trial)
         return verdict;
 }
 
-static enum verdict order(struct trial *trial)
+static enum verdict start_order(struct trial *trial)
 {
         const struct front_end *f = trial->front_end;
 
@@ -105,14 +105,14 @@ static enum verdict order(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict rules(struct trial *trial)
+static enum verdict start_rules(struct trial *trial)
 {
         const struct front_end *f = trial->front_end;
 
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
 
-static enum verdict came(struct trial *trial)
+static enum verdict start_came(struct trial *trial)
 {
         const struct front_end *f = trial->front_end;
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, trial->row->argument);
@@ -129,13 +129,14 @@ static const struct conform_case early_rows[] = {
 };
 
 static const struct conform_case rows[] = {
-        {"start-order", "Communication", order, NO_FEATURE, 0, "nothing; what came until the device was started",
+        {"start-order", "Communication", start_order, NO_FEATURE, 0, "nothing; what came until the device was started",
          "GET_FEATURES first, but for SET_OWNER; SET_FEATURES and memory before the start"},
-        {"start-rules", "Protocol features", rules, NO_FEATURE, 0, "nothing; what came until the device was started",
+        {"start-rules", "Protocol features", start_rules, NO_FEATURE, 0,
+         "nothing; what came until the device was started",
          "each message is as its row wants it, was negotiated, and sets only what was offered"},
-        {"backend-channel", "Back-end communication", came, ORIEL_PROTOCOL_F_BACKEND_REQ,
+        {"backend-channel", "Back-end communication", start_came, ORIEL_PROTOCOL_F_BACKEND_REQ,
          ORIEL_FRONTEND_SET_BACKEND_REQ_FD, "nothing; what came until the device was started", "SET_BACKEND_REQ_FD"},
-        {"asks-for-regions", "VHOST_USER_GET_SHMEM_CONFIG", came, ORIEL_PROTOCOL_F_SHMEM_MAP,
+        {"asks-for-regions", "VHOST_USER_GET_SHMEM_CONFIG", start_came, ORIEL_PROTOCOL_F_SHMEM_MAP,
          ORIEL_FRONTEND_GET_SHMEM_CONFIG, "nothing; what came until the device was started", "GET_SHMEM_CONFIG"},
 };
 

@@ -97,7 +97,7 @@ static const struct fs_window_ops window_ops = {submit_map, submit_unmap, wait_t
 
 /* ---- the queues ---- */
 
-static ssize_t handle(void *userdata, struct oriel_backend_queue *ring, struct oriel_chain *chain)
+static ssize_t fs_device_handle(void *userdata, struct oriel_backend_queue *ring, struct oriel_chain *chain)
 {
         struct queue *queue = userdata;
         unsigned n_in, n_out;
@@ -107,7 +107,7 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *ring, struct o
         return fs_handle(queue->device->fs, in, n_in, out, n_out, (struct fs_token){queue, chain});
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *ring)
+static void fs_device_stop(void *userdata, struct oriel_backend_queue *ring)
 {
         struct device *device = userdata;
         struct queue *queue = &device->queues[oriel_backend_queue_index(ring)];
@@ -116,7 +116,7 @@ static void stop(void *userdata, struct oriel_backend_queue *ring)
         fs_give_up_locks(device->fs, queue);
 }
 
-static int start(void *userdata, struct oriel_backend_queue *ring)
+static int fs_device_start(void *userdata, struct oriel_backend_queue *ring)
 {
         struct device *device = userdata;
         struct queue *queue = &device->queues[oriel_backend_queue_index(ring)];
@@ -137,7 +137,7 @@ static int make_queues(struct device *device, const struct device_options *optio
                 struct queue *queue = &device->queues[i];
                 const struct oriel_worker_options worker = {
                         .struct_size = sizeof(worker),
-                        .handle = handle,
+                        .handle = fs_device_handle,
                         .userdata = queue,
                         .threads = i == 0 ? 1 : options->threads,
                         .poll_us = options->threads == 1 ? options->poll_us : 0,
@@ -178,7 +178,7 @@ static bool may_wait(void *userdata, struct fs_token token)
 }
 
 /* The request that waited for a lock is answered. */
-static void answered(void *userdata, struct fs_token token, size_t written)
+static void fs_device_answered(void *userdata, struct fs_token token, size_t written)
 {
         struct queue *queue = token.queue;
 
@@ -187,7 +187,7 @@ static void answered(void *userdata, struct fs_token token, size_t written)
                 oriel_backend_queue_notify(queue->ring);
 }
 
-static void lasts(void *userdata, struct fs_token token)
+static void fs_device_lasts(void *userdata, struct fs_token token)
 {
         struct queue *queue = token.queue;
 
@@ -214,7 +214,7 @@ static void set_features(void *userdata, uint64_t features)
         atomic_store(&device->indirect, features & ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC));
 }
 
-static void reset(void *userdata)
+static void fs_device_reset(void *userdata)
 {
         struct device *device = userdata;
 
@@ -227,10 +227,10 @@ static int make_backend(struct device *device, const struct device_options *opti
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
-                .start = start,
-                .stop = stop,
+                .start = fs_device_start,
+                .stop = fs_device_stop,
                 .set_features = set_features,
-                .reset = reset,
+                .reset = fs_device_reset,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),
@@ -263,8 +263,8 @@ static int make_fs(struct device *device, const struct device_options *options)
         fs.window_ops = fs.window_size ? &window_ops : NULL;
         fs.window_userdata = device;
         fs.may_wait = may_wait;
-        fs.answered = answered;
-        fs.lasts = lasts;
+        fs.answered = fs_device_answered;
+        fs.lasts = fs_device_lasts;
         fs.answered_userdata = device;
         fs.log = (struct oriel_log){sizeof(struct oriel_log), log_fs_line, device, device->log.level};
         fs.at_once = options->request_queues * options->threads;

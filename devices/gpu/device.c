@@ -169,7 +169,7 @@ static void ignore_answer(void *userdata, int result)
 
 /* Map @size bytes of the window to a file that ends within its first page, and unmap them: in front of all that the
  * driver will want. */
-static void probe(struct gpu_device *device, uint64_t size)
+static void gpu_device_probe(struct gpu_device *device, uint64_t size)
 {
         const struct oriel_wire_mmap map = in_window((struct oriel_range){0, size}, ORIEL_ACCESS_READ_WRITE);
         uint64_t ticket;
@@ -198,7 +198,7 @@ static int make_room(struct gpu_device *device, size_t size)
         return 0;
 }
 
-static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+static ssize_t gpu_device_handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
         struct gpu_device *device = userdata;
         size_t size = MIN(oriel_chain_readable_size(chain), (size_t)GPU_REQUEST_MAX);
@@ -216,14 +216,14 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         return r < 0 ? r : (ssize_t)oriel_chain_write(chain, 0, answer, (size_t)r);
 }
 
-static void idle(void *userdata)
+static void gpu_device_idle(void *userdata)
 {
         struct gpu_device *device = userdata;
 
         gpu_await_mappings(device->gpu);
 }
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int gpu_device_start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct gpu_device *device = userdata;
         const bool control = oriel_backend_queue_index(queue) == GPU_CONTROL_QUEUE;
@@ -235,11 +235,11 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         /* One that goes on has lost what it had on the last back-end, which a front-end may still show until another
          * mapping takes its place: one of the whole window does, and goes again. */
         if (control && !device->tried && (resumed || device->max_mappings == 0))
-                probe(device, resumed ? device->window_size : (uint64_t)sysconf(_SC_PAGESIZE));
+                gpu_device_probe(device, resumed ? device->window_size : (uint64_t)sysconf(_SC_PAGESIZE));
         return oriel_worker_add(device->worker, queue);
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void gpu_device_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         struct gpu_device *device = userdata;
 
@@ -271,14 +271,14 @@ static void set_features(void *userdata, uint64_t features)
         gpu_set_features(device->gpu, features);
 }
 
-static void reset(void *userdata)
+static void gpu_device_reset(void *userdata)
 {
         struct gpu_device *device = userdata;
 
         gpu_reset(device->gpu);
 }
 
-static int message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
+static int gpu_device_message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
 {
         struct gpu_device *device = userdata;
 
@@ -301,11 +301,11 @@ static int make_backend(struct gpu_device *device, const struct gpu_device_optio
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
                 .set_config = set_config,
-                .start = start,
-                .stop = stop,
+                .start = gpu_device_start,
+                .stop = gpu_device_stop,
                 .set_features = set_features,
-                .reset = reset,
-                .message = message,
+                .reset = gpu_device_reset,
+                .message = gpu_device_message,
                 .get_shared_object = get_shared_object,
         };
         const struct oriel_backend_options backend = {
@@ -360,8 +360,8 @@ int gpu_device_new(const struct gpu_device_options *options, struct gpu_device *
 
         const struct oriel_worker_options worker = {
                 .struct_size = sizeof(worker),
-                .handle = handle,
-                .idle = idle,
+                .handle = gpu_device_handle,
+                .idle = gpu_device_idle,
                 .userdata = device,
                 .threads = 1,
                 .poll_us = POLL_US,

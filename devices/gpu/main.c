@@ -155,17 +155,17 @@ static int new_device(const struct daemon_start *start, void **out)
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int attach(void *device, int fd)
+static int gpu_attach(void *device, int fd)
 {
         return gpu_device_attach(device, fd);
 }
 
-static struct oriel_backend *backend(void *device)
+static struct oriel_backend *gpu_backend(void *device)
 {
         return gpu_device_backend(device);
 }
 
-static void signalled(void *device)
+static void gpu_signalled(void *device)
 {
         (void)device;
         if (picture)
@@ -195,9 +195,9 @@ int main(int argc, char **argv)
                 .check_options = gpu_check_options,
                 .check_files = check_files,
                 .new_device = new_device,
-                .attach = attach,
-                .backend = backend,
-                .signalled = signalled,
+                .attach = gpu_attach,
+                .backend = gpu_backend,
+                .signalled = gpu_signalled,
                 .free_device = free_device,
         };
 

@@ -185,7 +185,7 @@ static ssize_t handle_buffer(struct media_device *device, struct oriel_chain *ch
         return -EINPROGRESS;
 }
 
-static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+static ssize_t media_device_handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
         return oriel_backend_queue_index(queue) == MEDIA_COMMAND_QUEUE ? handle_command(userdata, chain)
                                                                        : handle_buffer(userdata, chain);
@@ -218,7 +218,7 @@ static void stop_events(struct media_device *device)
         pthread_mutex_unlock(&device->lock);
 }
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int media_device_start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct media_device *device = userdata;
         int r = 0;
@@ -235,7 +235,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return r;
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void media_device_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         struct media_device *device = userdata;
 
@@ -257,7 +257,7 @@ static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size
         return 0;
 }
 
-static void reset(void *userdata)
+static void media_device_reset(void *userdata)
 {
         struct media_device *device = userdata;
 
@@ -279,9 +279,9 @@ static int make_backend(struct media_device *device, const struct media_device_o
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
-                .start = start,
-                .stop = stop,
-                .reset = reset,
+                .start = media_device_start,
+                .stop = media_device_stop,
+                .reset = media_device_reset,
                 .get_shared_object = options->objects ? get_shared_object : NULL,
         };
         const struct oriel_backend_options backend = {
@@ -311,7 +311,7 @@ static int make_parts(struct media_device *device, const struct media_device_opt
         };
         const struct oriel_worker_options worker = {
                 .struct_size = sizeof(worker),
-                .handle = handle,
+                .handle = media_device_handle,
                 .userdata = device,
                 .threads = 1,
                 .poll_us = POLL_US,

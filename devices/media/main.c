@@ -102,7 +102,7 @@ static int new_device(const struct daemon_start *start, void **out)
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static struct oriel_backend *backend(void *device)
+static struct oriel_backend *media_backend(void *device)
 {
         return media_device_backend(device);
 }
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
                 .check_options = media_check_options,
                 .check_files = check_files,
                 .new_device = new_device,
-                .backend = backend,
+                .backend = media_backend,
                 .free_device = free_device,
         };
 

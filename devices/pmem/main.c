@@ -58,7 +58,7 @@ static unsigned n_flushes;
 
 /* ---- flushes, on the worker's thread ---- */
 
-static size_t answer(struct oriel_chain *chain, int result)
+static size_t pmem_answer(struct oriel_chain *chain, int result)
 {
         const struct virtio_pmem_resp resp = {.ret = htole32(result < 0 ? UINT32_MAX : 0)};
 
@@ -76,18 +76,18 @@ static void flush_all(void *userdata)
         if (r < 0)
                 complain("%s: it can't be written to the disk: %s", image.path, strerror(-r));
         for (unsigned i = 0; i < n_flushes; i++)
-                oriel_backend_queue_fill(flush_queue, flushes[i], answer(flushes[i], r));
+                oriel_backend_queue_fill(flush_queue, flushes[i], pmem_answer(flushes[i], r));
         n_flushes = 0;
         oriel_backend_queue_notify(flush_queue);
 }
 
-static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+static ssize_t pmem_handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
         struct virtio_pmem_req req;
 
         if (oriel_chain_read(chain, 0, &req, sizeof(req)) < sizeof(req) ||
             le32toh(req.type) != VIRTIO_PMEM_REQ_TYPE_FLUSH)
-                return (ssize_t)answer(chain, -EINVAL);
+                return (ssize_t)pmem_answer(chain, -EINVAL);
         if (n_flushes == ARRAY_SIZE(flushes))
                 flush_all(NULL);
         flushes[n_flushes++] = chain;
@@ -96,7 +96,7 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
 
 /* ---- what the front-end asks for, on the dispatching thread ---- */
 
-static void answered(void *userdata, int result)
+static void pmem_answered(void *userdata, int result)
 {
         if (result != -EREMOTEIO)
                 return;
@@ -105,7 +105,7 @@ static void answered(void *userdata, int result)
                  image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
 }
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int pmem_start(void *userdata, struct oriel_backend_queue *queue)
 {
         const struct oriel_wire_mmap map = {
                 .shmid = VIRTIO_PMEM_SHMEM_REGION_ID,
@@ -122,7 +122,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         int r = mapped ? 0 : oriel_backend_shmem_map(backend, &map, image.fd, &ticket);
 
         if (r == 0 && !mapped)
-                r = oriel_backend_on_answer(backend, ticket, answered, NULL);
+                r = oriel_backend_on_answer(backend, ticket, pmem_answered, NULL);
         if (r == -EOPNOTSUPP)
                 complain("this front-end has no shared memory regions");
         mapped = r == 0;
@@ -130,7 +130,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         return r < 0 ? r : oriel_worker_add(worker, queue);
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void pmem_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         oriel_worker_remove(worker, queue);
 }
@@ -141,7 +141,7 @@ static void set_features(void *userdata, uint64_t acknowledged)
 }
 
 /* The front-end has unmapped the image. */
-static void reset(void *userdata)
+static void pmem_reset(void *userdata)
 {
         mapped = false;
 }
@@ -190,11 +190,11 @@ static int make_backend(const struct oriel_dialect *dialect)
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
                 .get_config = get_config,
-                .start = start,
-                .stop = stop,
+                .start = pmem_start,
+                .stop = pmem_stop,
                 .set_features = set_features,
                 .set_status = set_status,
-                .reset = reset,
+                .reset = pmem_reset,
         };
         const struct oriel_backend_options with = {
                 .struct_size = sizeof(with),
@@ -212,7 +212,7 @@ static int make_backend(const struct oriel_dialect *dialect)
 static int new_device(const struct daemon_start *with, void **out)
 {
         const struct oriel_worker_options threads = {
-                .struct_size = sizeof(threads), .handle = handle, .threads = 1, .idle = flush_all};
+                .struct_size = sizeof(threads), .handle = pmem_handle, .threads = 1, .idle = flush_all};
 
         pthread_t watcher;
         int r = oriel_worker_new(&threads, &worker);

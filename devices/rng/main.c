@@ -31,7 +31,7 @@ static int64_t next_ns; /* when the driver has waited for all that it was given 
 
 /* How many of @size bytes the driver may have now: for a tenth of a second, and at least one, which at the least rate
  * takes a second. Who stops the queue waits for no longer. */
-static size_t allowed(size_t size)
+static size_t rng_allowed(size_t size)
 {
         if (rate == 0 || size == 0)
                 return size;
@@ -45,9 +45,9 @@ static size_t allowed(size_t size)
         return n;
 }
 
-static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
+static ssize_t rng_handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        size_t left = allowed(oriel_chain_writable_size(chain)), written = 0;
+        size_t left = rng_allowed(oriel_chain_writable_size(chain)), written = 0;
         unsigned n;
         const struct iovec *out = oriel_chain_writable(chain, &n);
 
@@ -65,13 +65,13 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         return (ssize_t)written;
 }
 
-static int start(void *userdata, struct oriel_backend_queue *queue)
+static int rng_start(void *userdata, struct oriel_backend_queue *queue)
 {
         (void)userdata;
         return oriel_worker_add(worker, queue);
 }
 
-static void stop(void *userdata, struct oriel_backend_queue *queue)
+static void rng_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         (void)userdata;
         oriel_worker_remove(worker, queue);
@@ -79,8 +79,9 @@ static void stop(void *userdata, struct oriel_backend_queue *queue)
 
 static int new_device(const struct daemon_start *with, void **out)
 {
-        const struct oriel_worker_options threads = {.struct_size = sizeof(threads), .handle = handle, .threads = 1};
-        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start, .stop = stop};
+        const struct oriel_worker_options threads = {
+                .struct_size = sizeof(threads), .handle = rng_handle, .threads = 1};
+        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = rng_start, .stop = rng_stop};
         const struct oriel_backend_options options = {
                 .struct_size = sizeof(options),
                 .ops = &ops,

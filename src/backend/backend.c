@@ -113,7 +113,7 @@ static int take_options(struct oriel_backend_options *options, struct oriel_back
         return fault && r == 0 ? -EINVAL : r;
 }
 
-static int build(struct oriel_backend *backend, const struct oriel_backend_options *options)
+static int backend_build(struct oriel_backend *backend, const struct oriel_backend_options *options)
 {
         bool shmem = take_shmem_sizes(backend, options->shmem_sizes);
 
@@ -207,7 +207,7 @@ int oriel_backend_new(const struct oriel_backend_options *from, struct oriel_bac
         backend->main.fd = -1;
         backend->log_fd = -1;
         backend->fault_fd = -1;
-        r = build(backend, &options);
+        r = backend_build(backend, &options);
         if (r < 0)
                 return r;
         *out = steal(backend);
@@ -299,7 +299,7 @@ static int send_reply(struct oriel_backend *backend, struct message *reply)
         return r == -EAGAIN || r == -ETIMEDOUT ? -EPROTO : r;
 }
 
-static int acknowledge(struct oriel_backend *backend, const struct message *request, int result)
+static int message_acknowledge(struct oriel_backend *backend, const struct message *request, int result)
 {
         struct message reply;
 
@@ -324,8 +324,8 @@ static bool can_refuse(const struct oriel_backend *backend, const struct oriel_m
 
 /* A request that failed, by its row or by its handler: the front-end is told where it can be, else its connection ends.
  */
-static int refuse(struct oriel_backend *backend, const struct oriel_message_row *row, const struct message *request,
-                  const struct complaint *why)
+static int message_refuse(struct oriel_backend *backend, const struct oriel_message_row *row,
+                          const struct message *request, const struct complaint *why)
 {
         bool told = !backend->ends_connection && can_refuse(backend, row, request);
 
@@ -333,10 +333,10 @@ static int refuse(struct oriel_backend *backend, const struct oriel_message_row 
                 log_within(&backend->log_budget, &backend->log, ORIEL_LOG_ERROR, "%s", why->text);
         else
                 log_error(&backend->log, "%s; the connection ends", why->text);
-        return told ? acknowledge(backend, request, -EINVAL) : -EPROTO;
+        return told ? message_acknowledge(backend, request, -EINVAL) : -EPROTO;
 }
 
-static int handle(struct oriel_backend *backend, struct message *request)
+static int message_handle(struct oriel_backend *backend, struct message *request)
 {
         const struct oriel_message_row *row;
         struct complaint why = {""};
@@ -348,7 +348,7 @@ static int handle(struct oriel_backend *backend, struct message *request)
                 return r;
         }
         if (r < 0)
-                return refuse(backend, row, request, &why);
+                return message_refuse(backend, row, request, &why);
         if (r == 1) {
                 message_tolerate(row, &why, &backend->main.tolerated, &backend->log_budget, &backend->log);
                 why = (struct complaint){""};
@@ -360,18 +360,18 @@ static int handle(struct oriel_backend *backend, struct message *request)
                 if (!why.text[0])
                         complain(&why, "%s: %s", row->name, strerror(-r));
                 message_close_fds(&reply);
-                return refuse(backend, row, request, &why);
+                return message_refuse(backend, row, request, &why);
         }
         if (r > 0)
                 return 0;
         if (row_replies(row, &backend->agreement))
                 return send_reply(backend, &reply);
         if (row_acknowledges(row, &request->header, &backend->agreement))
-                return acknowledge(backend, request, 0);
+                return message_acknowledge(backend, request, 0);
         return 0;
 }
 
-static int receive(struct oriel_backend *backend)
+static int message_receive(struct oriel_backend *backend)
 {
         struct complaint complaint = {""};
         int r = channel_receive(&backend->main, UINT32_MAX, &complaint);
@@ -389,10 +389,10 @@ static int handle_some(struct oriel_backend *backend)
         int r = 1;
 
         for (int i = 0; i < MAX_HANDLED && r == 1 && !backend->disconnect_wanted; i++) {
-                r = receive(backend);
+                r = message_receive(backend);
                 if (r != 1)
                         break;
-                r = handle(backend, &backend->main.in);
+                r = message_handle(backend, &backend->main.in);
                 channel_done(&backend->main);
                 if (r == 0)
                         r = 1;

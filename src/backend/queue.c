@@ -155,7 +155,7 @@ int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_cha
         return give_back(queue, chain, written, oriel_device_queue_fill);
 }
 
-static int unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written)
+static int queue_unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written)
 {
         (void)written;
         return oriel_device_queue_unpop(ring, chain);
@@ -163,7 +163,7 @@ static int unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, siz
 
 int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        return give_back(queue, chain, 0, unpop);
+        return give_back(queue, chain, 0, queue_unpop);
 }
 
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Requests on the back-end channel, from any thread. A request is sent under the lock and listed in `sent`; answers
- * come in the same order, so each finishes the oldest. A thread that waits calls pump(): the first becomes the reader
- * and receives without the lock, the others sleep on the condition until it has changed something.
+ * come in the same order, so each finishes the oldest. A thread that waits calls requests_pump(): the first becomes the
+ * reader and receives without the lock, the others sleep on the condition until it has changed something.
  *
  * The lock is never held while a thread polls. requests_close() shuts the socket down and waits until no thread reads
  * or sends; only then is the channel closed. A struct pending is its list's until requests_wait() takes it, or
- * finish() frees it where nobody waits.
+ * request_finish() frees it where nobody waits.
  *
  * An answer that is to end in a callback goes to `due`. The dispatching thread reads the channel for it, when answer_fd
  * says so, unless another thread does already. */
@@ -128,7 +128,7 @@ static void count_answer(struct requests *requests, const struct pending *pendin
 }
 
 /* With the lock held: the channel is watched while an answer that comes there is to end in a callback. */
-static void watch(struct requests *requests)
+static void answers_watch(struct requests *requests)
 {
         bool wanted = requests->expected > 0 && !requests->dead;
         struct epoll_event event = {.events = EPOLLIN};
@@ -149,7 +149,7 @@ static void make_due(struct requests *requests, struct pending *pending)
 }
 
 /* With the lock held. */
-static void finish(struct requests *requests, struct pending *pending, int result, int fd)
+static void request_finish(struct requests *requests, struct pending *pending, int result, int fd)
 {
         TAILQ_REMOVE(&requests->sent, pending, entry);
         requests->unanswered--;
@@ -171,7 +171,7 @@ static void finish(struct requests *requests, struct pending *pending, int resul
         }
         make_due(requests, pending);
         requests->expected--;
-        watch(requests);
+        answers_watch(requests);
 }
 
 static void kill_channel(struct requests *requests)
@@ -179,9 +179,9 @@ static void kill_channel(struct requests *requests)
         struct pending *pending;
 
         requests->dead = true;
-        watch(requests);
+        answers_watch(requests);
         while ((pending = TAILQ_FIRST(&requests->sent)))
-                finish(requests, pending, -ENOTCONN, -1);
+                request_finish(requests, pending, -ENOTCONN, -1);
         pthread_cond_broadcast(&requests->changed);
 }
 
@@ -284,7 +284,11 @@ static int take_answer(struct requests *requests, struct complaint *complaint)
         if (r == 1)
                 message_tolerate(oldest->row, complaint, &requests->channel.tolerated, requests->log_budget,
                                  requests->log);
-        finish(requests, oldest, r == -EMFILE ? r : answer->payload.u64 ? -EREMOTEIO : 0, message_take_fd(answer, 0));
+        request_finish(requests, oldest,
+                       r == -EMFILE          ? r
+                       : answer->payload.u64 ? -EREMOTEIO
+                                             : 0,
+                       message_take_fd(answer, 0));
         channel_done(&requests->channel);
         return 0;
 }
@@ -331,7 +335,7 @@ static int read_one(struct requests *requests, bool now, int64_t deadline_ms)
 
 /* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
  * to give up. */
-static int pump(struct requests *requests, int64_t limit_ms)
+static int requests_pump(struct requests *requests, int64_t limit_ms)
 {
         int64_t deadline = requests->give_up_ms;
 
@@ -405,8 +409,8 @@ static int send_request(struct requests *requests, const struct oriel_message_ro
 }
 
 /* With the lock held. */
-static int submit(struct requests *requests, const struct oriel_message_row *row, const void *payload, uint32_t size,
-                  int fd, uint64_t *ticket)
+static int request_submit(struct requests *requests, const struct oriel_message_row *row, const void *payload,
+                          uint32_t size, int fd, uint64_t *ticket)
 {
         bool answered =
                 row_replies(row, &requests->agreement) || agreed(&requests->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
@@ -417,7 +421,7 @@ static int submit(struct requests *requests, const struct oriel_message_row *row
         if (!pending)
                 return -ENOMEM;
         while (!requests->dead && requests->unanswered >= MAX_UNANSWERED)
-                if (pump(requests, limit) == -ETIMEDOUT)
+                if (requests_pump(requests, limit) == -ETIMEDOUT)
                         return -ETIMEDOUT;
         if (requests->dead)
                 return -ENOTCONN;
@@ -472,12 +476,12 @@ int requests_submit(struct requests *requests, enum oriel_backend_request id, co
         else if (!gate_is_open(row, &requests->agreement))
                 r = -EOPNOTSUPP;
         else
-                r = submit(requests, row, payload, size, fd, ticket);
+                r = request_submit(requests, row, payload, size, fd, ticket);
         pthread_mutex_unlock(&requests->lock);
         return r;
 }
 
-static struct pending *find(struct pending_list *list, uint64_t ticket)
+static struct pending *request_find(struct pending_list *list, uint64_t ticket)
 {
         struct pending *pending;
 
@@ -491,7 +495,7 @@ static struct pending *find(struct pending_list *list, uint64_t ticket)
 static int wait_done(struct requests *requests, struct pending *pending)
 {
         while (!pending->done) {
-                int r = pump(requests, -1);
+                int r = requests_pump(requests, -1);
 
                 if (r == -ETIMEDOUT && !pending->done && requests->give_up_ms >= 0 &&
                     now_ms() >= requests->give_up_ms) {
@@ -518,10 +522,10 @@ static int take_result(struct requests *requests, struct pending *pending, int *
 /* With the lock held: what is still to be waited for. */
 static struct pending *find_waited(struct requests *requests, uint64_t ticket)
 {
-        struct pending *pending = find(&requests->answered, ticket);
+        struct pending *pending = request_find(&requests->answered, ticket);
 
         if (!pending)
-                pending = find(&requests->sent, ticket);
+                pending = request_find(&requests->sent, ticket);
         return pending && !pending->answered && !pending->forgotten ? pending : NULL;
 }
 
@@ -562,7 +566,7 @@ int requests_poll(struct requests *requests, uint64_t ticket)
 /* ---- callbacks ---- */
 
 /* With the lock held. */
-static int expect(struct requests *requests, uint64_t ticket, answered_fn answered, void *userdata)
+static int request_expect(struct requests *requests, uint64_t ticket, answered_fn answered, void *userdata)
 {
         struct pending *pending;
 
@@ -585,7 +589,7 @@ static int expect(struct requests *requests, uint64_t ticket, answered_fn answer
                 make_due(requests, pending);
         } else {
                 requests->expected++;
-                watch(requests);
+                answers_watch(requests);
         }
         return 0;
 }
@@ -594,7 +598,7 @@ int requests_on_answer(struct requests *requests, uint64_t ticket, answered_fn a
 {
         pthread_mutex_lock(&requests->lock);
 
-        int r = expect(requests, ticket, answered, userdata);
+        int r = request_expect(requests, ticket, answered, userdata);
 
         pthread_mutex_unlock(&requests->lock);
         return r;

@@ -101,7 +101,7 @@ static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queu
 }
 
 /* The device does not use the queue, or no longer. */
-static void leave(struct oriel_backend_queue *queue)
+static void vring_leave(struct oriel_backend_queue *queue)
 {
         struct oriel_device_queue *ring;
 
@@ -117,7 +117,7 @@ static void leave(struct oriel_backend_queue *queue)
         oriel_device_queue_free(ring);
 }
 
-static int start(struct oriel_backend_queue *queue, struct complaint *why)
+static int vring_start(struct oriel_backend_queue *queue, struct complaint *why)
 {
         struct oriel_backend *backend = queue->backend;
         struct oriel_device_queue *ring = NULL;
@@ -140,19 +140,19 @@ static int start(struct oriel_backend_queue *queue, struct complaint *why)
         if (r < 0) {
                 complain(why, "vring %u: the device can't start it: %s", queue->index, strerror(-r));
                 queue->started = false;
-                leave(queue);
+                vring_leave(queue);
         }
         return r;
 }
 
-static void stop(struct oriel_backend_queue *queue)
+static void vring_stop(struct oriel_backend_queue *queue)
 {
         struct oriel_backend *backend = queue->backend;
 
         requests_give_up_at(&backend->requests, now_ms() + STOP_PATIENCE_MS);
         backend->ops.stop(backend->userdata, queue);
         requests_give_up_at(&backend->requests, -1);
-        leave(queue);
+        vring_leave(queue);
 }
 
 int queue_update(struct oriel_backend_queue *queue, struct complaint *why)
@@ -160,9 +160,9 @@ int queue_update(struct oriel_backend_queue *queue, struct complaint *why)
         bool run = queue->started && queue->enabled;
 
         if (run && !queue->running)
-                return start(queue, why);
+                return vring_start(queue, why);
         if (!run && queue->running)
-                stop(queue);
+                vring_stop(queue);
         return 0;
 }
 
@@ -178,8 +178,8 @@ void queue_reset(struct oriel_backend_queue *queue, bool disconnect)
                 close_fds(queue);
 }
 
-static struct oriel_backend_queue *find(struct oriel_backend *backend, uint64_t index, const struct message *request,
-                                        struct complaint *why)
+static struct oriel_backend_queue *vring_find(struct oriel_backend *backend, uint64_t index,
+                                              const struct message *request, struct complaint *why)
 {
         if (index < backend->n_queues)
                 return &backend->queues[index];
@@ -189,7 +189,7 @@ static struct oriel_backend_queue *find(struct oriel_backend *backend, uint64_t 
         return NULL;
 }
 
-#define FIND_QUEUE(index) find(backend, index, request, why)
+#define FIND_QUEUE(index) vring_find(backend, index, request, why)
 
 /* A started ring keeps its layout: what concerns a running one goes through stop and start. */
 static int refuse_started(const struct oriel_backend_queue *queue, const char *name, struct complaint *why)
@@ -235,7 +235,7 @@ int handle_set_vring_addr(struct oriel_backend *backend, struct message *request
         bool was_running = queue->running;
 
         if (was_running)
-                stop(queue);
+                vring_stop(queue);
         queue->layout.descriptor = addr.desc_user_addr;
         queue->layout.driver = addr.avail_user_addr;
         queue->layout.device = addr.used_user_addr;
@@ -322,7 +322,7 @@ static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct me
         return 0;
 }
 
-static int begin(struct oriel_backend_queue *queue, const char *name, struct complaint *why)
+static int vring_begin(struct oriel_backend_queue *queue, const char *name, struct complaint *why)
 {
         if (!queue->addressed || !queue->layout.size) {
                 complain(why, "%s: vring %u has no %s yet", name, queue->index,
@@ -353,7 +353,7 @@ int handle_set_vring_kick(struct oriel_backend *backend, struct message *request
         int r = swap_event_fd(queue, &queue->kick_fd, request, why);
 
         queue->polled = queue->kick_fd < 0;
-        return r < 0 ? r : begin(queue, "SET_VRING_KICK", why);
+        return r < 0 ? r : vring_begin(queue, "SET_VRING_KICK", why);
 }
 
 int handle_set_vring_call(struct oriel_backend *backend, struct message *request, struct message *reply,
@@ -392,6 +392,6 @@ int handle_vring_kick(struct oriel_backend *backend, struct message *request, st
                 queue->polled = false;
         }
         if (!queue->started)
-                r = begin(queue, "VRING_KICK", why);
+                r = vring_begin(queue, "VRING_KICK", why);
         return r < 0 ? r : fd_event_signal(queue->kick_fd);
 }

@@ -96,7 +96,7 @@ static void look_at_queues(struct thread *thread, struct view *view)
         view->epoll_fd = view->n > 0 ? make_epoll(worker, view) : -1;
 }
 
-static void tell(struct slot *slot)
+static void worker_tell(struct slot *slot)
 {
         oriel_backend_queue_notify(slot->queue);
         slot->untold = false;
@@ -106,12 +106,12 @@ static void tell_all(struct view *view)
 {
         for (unsigned i = 0; i < view->n; i++)
                 if (view->slots[i].untold)
-                        tell(&view->slots[i]);
+                        worker_tell(&view->slots[i]);
 }
 
 /* 1, or why it could not be pushed. */
-static int handle(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot,
-                  struct oriel_chain *chain)
+static int worker_handle(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot,
+                         struct oriel_chain *chain)
 {
         const int64_t begun = quick_ns ? now_ns() : 0;
         ssize_t written = options->handle(options->userdata, slot->queue, chain);
@@ -120,7 +120,7 @@ static int handle(const struct oriel_worker_options *options, int64_t quick_ns, 
                         : oriel_backend_queue_push(slot->queue, chain, written < 0 ? 0 : (size_t)written);
 
         if (slot->untold || !quick_ns || now_ns() - begun >= quick_ns)
-                tell(slot);
+                worker_tell(slot);
         else
                 slot->untold = true;
         return r < 0 ? r : 1;
@@ -133,13 +133,13 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
         int r = oriel_backend_queue_pop(slot->queue, &chain);
 
         if (slot->untold && r != 1) {
-                tell(slot);
+                worker_tell(slot);
                 /* Where both share a CPU the driver has run by now, and there is its next request: no need to yield. */
                 if (r == 0)
                         r = oriel_backend_queue_pop(slot->queue, &chain);
         }
         if (r == 1)
-                r = handle(options, quick_ns, slot, chain);
+                r = worker_handle(options, quick_ns, slot, chain);
         slot->waits = r < 0;
         slot->starved = r == -ENOMEM;
         slot->broken = r < 0 && r != -EAGAIN && r != -ENOMEM;
@@ -191,7 +191,7 @@ static int64_t next_patience(const struct oriel_worker_options *options, int64_t
         return slept_ns < longest && options->threads == 1 ? longest : 0;
 }
 
-static void *work(void *userdata)
+static void *worker_work(void *userdata)
 {
         struct thread *thread = userdata;
         struct oriel_worker *worker = thread->worker;
@@ -281,7 +281,7 @@ static int start_threads(struct oriel_worker *worker)
                 struct thread *thread = &worker->threads[worker->n_threads];
 
                 *thread = (struct thread){.worker = worker, .seen = atomic_load(&worker->generation) - 1};
-                r = thread_start(&thread->thread, work, thread);
+                r = thread_start(&thread->thread, worker_work, thread);
                 worker->n_threads += r == 0;
         }
         if (worker->n_threads > 0)

@@ -108,7 +108,7 @@ void fd_event_prepare(const struct oriel_log *log)
 }
 
 /* Requests that are done keep their places until they are taken out. */
-static int submit(aio_context_t context, struct iocb *request)
+static int signal_submit(aio_context_t context, struct iocb *request)
 {
         struct io_event done[64];
         struct timespec at_once = {0};
@@ -162,7 +162,7 @@ enum transfer { TRANSFER_READ, TRANSFER_WRITE };
 
 /* read(2) or write(2), 0 or a negative errno. -EAGAIN: it would have to wait. -ENOMEM: nothing was done, since it could
  * not have been made to end. */
-static int transfer(int fd, enum transfer direction, uint64_t *value)
+static int counter_transfer(int fd, enum transfer direction, uint64_t *value)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         sigset_t set, before;
@@ -192,11 +192,11 @@ static int transfer(int fd, enum transfer direction, uint64_t *value)
 static int signal_by_write(int fd)
 {
         uint64_t one = 1, nothing = 0;
-        int r = transfer(fd, TRANSFER_WRITE, &one);
+        int r = counter_transfer(fd, TRANSFER_WRITE, &one);
 
         /* There is always room for nothing, which wakes who watches for an edge. */
         if (r == -EAGAIN)
-                r = transfer(fd, TRANSFER_WRITE, &nothing);
+                r = counter_transfer(fd, TRANSFER_WRITE, &nothing);
         return r == -EAGAIN ? 0 : r;
 }
 
@@ -209,7 +209,7 @@ int fd_event_signal(int fd)
                 .aio_flags = IOCB_FLAG_RESFD,
                 .aio_resfd = (uint32_t)fd,
         };
-        int r = context ? submit(context, &request) : -ENOSYS;
+        int r = context ? signal_submit(context, &request) : -ENOSYS;
 
         return r == 0 || r == -EBADF || r == -EINVAL ? r : signal_by_write(fd);
 }
@@ -234,7 +234,7 @@ static int check_by_write(int fd)
         if (fstat(fd, &stat) < 0 || stat.st_mode & S_IFMT)
                 return -EINVAL;
 
-        int r = transfer(fd, TRANSFER_WRITE, &nothing);
+        int r = counter_transfer(fd, TRANSFER_WRITE, &nothing);
 
         /* A counter that is full is one, too. */
         return r == 0 || r == -EAGAIN ? 0 : -EINVAL;
@@ -253,7 +253,7 @@ int fd_event_check(int fd)
                 .aio_flags = IOCB_FLAG_RESFD,
                 .aio_resfd = (uint32_t)fd,
         };
-        int r = context ? submit(context, &request) : -ENOSYS;
+        int r = context ? signal_submit(context, &request) : -ENOSYS;
 
         if (r == -EFAULT)
                 return 0;
@@ -274,6 +274,6 @@ int fd_event_clear(int fd)
 
         /* Kernels that are no Linux, or not as it is, have no such flag for an eventfd. */
         if (r == -EOPNOTSUPP || r == -ENOSYS)
-                r = transfer(fd, TRANSFER_READ, &value);
+                r = counter_transfer(fd, TRANSFER_READ, &value);
         return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
 }

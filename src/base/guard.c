@@ -82,7 +82,7 @@ static bool put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
         return false;
 }
 
-static void handle(int number, siginfo_t *info, void *context)
+static void guard_handle(int number, siginfo_t *info, void *context)
 {
         uintptr_t address = (uintptr_t)info->si_addr, start, end;
         int saved = errno;
@@ -96,13 +96,13 @@ static void handle(int number, siginfo_t *info, void *context)
 }
 
 /* Somebody else may have put a handler of their own in our place since the last time. */
-static int install(void)
+static int guard_install_handler(void)
 {
-        struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART}, now;
+        struct sigaction action = {.sa_sigaction = guard_handle, .sa_flags = SA_SIGINFO | SA_RESTART}, now;
 
         if (sigaction(SIGBUS, NULL, &now) < 0)
                 return -errno;
-        if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == handle)
+        if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == guard_handle)
                 return 0;
         before = now;
         page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -117,7 +117,7 @@ int guard_install(void)
 
         pthread_mutex_lock(&lock);
 
-        int r = install();
+        int r = guard_install_handler();
 
         pthread_mutex_unlock(&lock);
         return r;

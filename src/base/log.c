@@ -14,7 +14,7 @@ int log_take(struct oriel_log *to, const struct oriel_log *from)
         return from ? STRUCT_TAKE(to, from, ORIEL_LOG_LEAST) : 0;
 }
 
-static bool wants(const struct oriel_log *log, enum oriel_log_level level)
+static bool log_wants(const struct oriel_log *log, enum oriel_log_level level)
 {
         return log && log->write && level <= log->level;
 }
@@ -31,7 +31,7 @@ void log_line(const struct oriel_log *log, enum oriel_log_level level, const cha
 {
         va_list args;
 
-        if (!wants(log, level))
+        if (!log_wants(log, level))
                 return;
         va_start(args, format);
         write_line(log, level, format, args);
@@ -43,7 +43,7 @@ void log_within(struct log_budget *budget, const struct oriel_log *log, enum ori
 {
         va_list args;
 
-        if (!wants(log, level) || atomic_load(&budget->used) >= MOST_LINES)
+        if (!log_wants(log, level) || atomic_load(&budget->used) >= MOST_LINES)
                 return;
 
         unsigned before = atomic_fetch_add(&budget->used, 1);

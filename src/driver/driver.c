@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A virtio driver in user space: it brings a back-end up through the front-end library as a guest's driver and its VMM
- * would. bring_up() is a table of steps, each of which needs those before it; introduce() is the part that a back-end
- * after a reconnection goes through as well. All calls belong to one thread, which also dispatches the front-end.
+ * would. bring_up() is a table of steps, each of which needs those before it; driver_introduce() is the part that a
+ * back-end after a reconnection goes through as well. All calls belong to one thread, which also dispatches the
+ * front-end.
  *
  * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was
  * built, and stops the queues first while the back-end is still there. */
@@ -25,20 +26,20 @@
 
 #define DRIVER_STATUS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
 
-static bool has(const struct oriel_driver *driver, unsigned feature)
+static bool driver_has(const struct oriel_driver *driver, unsigned feature)
 {
         return driver->protocol_features & ORIEL_FEATURE(feature);
 }
 
 static int set_status(struct oriel_driver *driver, uint8_t status)
 {
-        return has(driver, ORIEL_PROTOCOL_F_STATUS) ? oriel_frontend_set_status(driver->frontend, status) : 0;
+        return driver_has(driver, ORIEL_PROTOCOL_F_STATUS) ? oriel_frontend_set_status(driver->frontend, status) : 0;
 }
 
 static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
 {
         struct oriel_driver *driver = userdata;
-        uint64_t user_address = has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
+        uint64_t user_address = driver_has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
 
         (void)access;
         /* Guest memory is its own I/O address space: one entry serves all of it. */
@@ -117,7 +118,7 @@ static int create_frontend(struct oriel_driver *driver)
         return oriel_frontend_new(&options, &driver->frontend);
 }
 
-static int negotiate(struct oriel_driver *driver)
+static int driver_negotiate(struct oriel_driver *driver)
 {
         const uint64_t objects =
                 driver->options.shared_object_lookup ? 0 : ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHARED_OBJECT);
@@ -142,7 +143,7 @@ static int negotiate(struct oriel_driver *driver)
 static int count_queues(struct oriel_driver *driver)
 {
         unsigned offered = driver->options.queues;
-        int r = has(driver, ORIEL_PROTOCOL_F_MQ) ? oriel_frontend_get_queue_num(driver->frontend, &offered) : 0;
+        int r = driver_has(driver, ORIEL_PROTOCOL_F_MQ) ? oriel_frontend_get_queue_num(driver->frontend, &offered) : 0;
 
         if (r < 0)
                 return r;
@@ -171,7 +172,7 @@ static int size_memory(struct oriel_driver *driver)
 }
 
 /* What a back-end must be told whether it is the first or the next. */
-static int introduce(struct oriel_driver *driver)
+static int driver_introduce(struct oriel_driver *driver)
 {
         struct oriel_memory_region region = memory_as_region(driver);
         int r = set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
@@ -191,10 +192,11 @@ static int introduce(struct oriel_driver *driver)
         return r == 0 ? oriel_frontend_await_mappings(driver->frontend) : r;
 }
 
-/* Before SET_FEATURES the back-end does not know the layout, so the features go first, and again in introduce(). */
+/* Before SET_FEATURES the back-end does not know the layout, so the features go first, and again in driver_introduce().
+ */
 static int get_inflight(struct oriel_driver *driver)
 {
-        if (!has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
+        if (!driver_has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
                 return 0;
         driver->inflight = (struct oriel_wire_inflight){
                 .num_queues = (uint16_t)driver->n_queues,
@@ -215,8 +217,8 @@ static int bring_up(struct oriel_driver *driver, int fd)
                 return r;
         }
         int (*const steps[])(struct oriel_driver * driver) = {
-                negotiate,     count_queues,   size_memory,  memory_create,
-                queues_create, windows_create, get_inflight, introduce,
+                driver_negotiate, count_queues,   size_memory,  memory_create,
+                queues_create,    windows_create, get_inflight, driver_introduce,
         };
 
         r = oriel_frontend_attach(driver->frontend, fd);
@@ -309,7 +311,7 @@ int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
 
         r = oriel_frontend_attach(driver->frontend, fd);
         if (r == 0)
-                r = negotiate(driver);
+                r = driver_negotiate(driver);
         if (r == 0 && (driver->features != features || driver->protocol_features != protocol_features)) {
                 log_error(&driver->log, "the new back-end does not offer what the last one did");
                 r = -EOPNOTSUPP;
@@ -319,7 +321,7 @@ int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = queue_leave(driver, i);
         if (r == 0)
-                r = introduce(driver);
+                r = driver_introduce(driver);
         if (r < 0)
                 oriel_frontend_disconnect(driver->frontend);
         return r;

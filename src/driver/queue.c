@@ -22,7 +22,7 @@
 #define MAX_PIECES       64
 #define INDIRECT_ENTRIES 16
 
-static bool has(uint64_t features, unsigned bit)
+static bool queue_has(uint64_t features, unsigned bit)
 {
         return features & ORIEL_FEATURE(bit);
 }
@@ -38,7 +38,7 @@ static int place_rings(struct oriel_driver *driver, struct driver_queue *queue)
                 .features = driver->features,
                 .space = ORIEL_ADDRESS_GUEST,
         };
-        oriel_ring_sizes(queue->layout.size, has(driver->features, VIRTIO_F_RING_PACKED), sizes);
+        oriel_ring_sizes(queue->layout.size, queue_has(driver->features, VIRTIO_F_RING_PACKED), sizes);
         for (int i = 0; i < 3; i++) {
                 *addresses[i] = memory_take(driver, sizes[i], 4096);
                 if (*addresses[i] == UINT64_MAX)
@@ -50,7 +50,7 @@ static int place_rings(struct oriel_driver *driver, struct driver_queue *queue)
 /* An empty ring where the queue's lies. */
 static int new_ring(struct oriel_driver *driver, const struct driver_queue *queue, struct oriel_driver_queue **out)
 {
-        unsigned entries = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC) ? INDIRECT_ENTRIES : 0;
+        unsigned entries = queue_has(driver->features, VIRTIO_RING_F_INDIRECT_DESC) ? INDIRECT_ENTRIES : 0;
 
         return oriel_driver_queue_new(&queue->layout, driver->table, queue->indirect, entries, out);
 }
@@ -76,7 +76,7 @@ static int make_bed(const struct oriel_driver *driver, const struct driver_queue
 
 static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
 {
-        bool indirect = has(driver->features, VIRTIO_RING_F_INDIRECT_DESC);
+        bool indirect = queue_has(driver->features, VIRTIO_RING_F_INDIRECT_DESC);
         int r = place_rings(driver, queue);
 
         if (r == 0 && indirect) {
@@ -135,8 +135,8 @@ void queues_destroy(struct oriel_driver *driver)
 static struct vhost_vring_addr ring_address(const struct oriel_driver *driver, unsigned index)
 {
         const struct oriel_ring *layout = &driver->queues[index].layout;
-        bool guest = has(driver->protocol_features, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ||
-                     has(driver->features, VIRTIO_F_ACCESS_PLATFORM);
+        bool guest = queue_has(driver->protocol_features, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ||
+                     queue_has(driver->features, VIRTIO_F_ACCESS_PLATFORM);
         uint64_t base = guest ? 0 : (uintptr_t)driver->memory;
 
         return (struct vhost_vring_addr){
@@ -147,9 +147,9 @@ static struct vhost_vring_addr ring_address(const struct oriel_driver *driver, u
         };
 }
 
-static bool inband(const struct oriel_driver *driver)
+static bool queue_inband(const struct oriel_driver *driver)
 {
-        return has(driver->protocol_features, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
+        return queue_has(driver->protocol_features, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
 }
 
 static int set_fds(struct oriel_driver *driver, unsigned index)
@@ -157,7 +157,7 @@ static int set_fds(struct oriel_driver *driver, unsigned index)
         struct driver_queue *queue = &driver->queues[index];
         int r = 0;
 
-        if (inband(driver))
+        if (queue_inband(driver))
                 return 0;
         r = oriel_frontend_set_vring_call(driver->frontend, index, queue->call_fd);
         if (r == 0)
@@ -184,14 +184,14 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         if (r == 0)
                 r = oriel_frontend_set_vring_addr(frontend, &addr);
         /* "Ring states": with protocol features a ring begins disabled. */
-        if (r == 0 && has(oriel_frontend_device_features(frontend), ORIEL_F_PROTOCOL_FEATURES))
+        if (r == 0 && queue_has(oriel_frontend_device_features(frontend), ORIEL_F_PROTOCOL_FEATURES))
                 r = oriel_frontend_set_vring_enable(frontend, index, true);
         if (r == 0)
                 r = set_fds(driver, index);
         if (r < 0)
                 return r;
         /* "Ring states": some back-ends start only on a kick. */
-        return inband(driver) ? oriel_frontend_vring_kick(frontend, index) : fd_event_signal(queue->kick_fd);
+        return queue_inband(driver) ? oriel_frontend_vring_kick(frontend, index) : fd_event_signal(queue->kick_fd);
 }
 
 int queue_leave(struct oriel_driver *driver, unsigned index)
@@ -228,8 +228,8 @@ int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
 static int clear_inflight(struct oriel_driver *driver, unsigned index)
 {
         static const uint8_t zeros[4096];
-        size_t left =
-                oriel_inflight_region_size(driver->options.queue_size, has(driver->features, VIRTIO_F_RING_PACKED));
+        size_t left = oriel_inflight_region_size(driver->options.queue_size,
+                                                 queue_has(driver->features, VIRTIO_F_RING_PACKED));
         uint64_t at = driver->inflight.mmap_offset + index * left;
 
         while (driver->inflight_fd >= 0 && left > 0) {
@@ -247,7 +247,7 @@ int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue)
 {
         if (queue >= driver->n_queues)
                 return -EINVAL;
-        if (!has(driver->features, VIRTIO_F_RING_RESET))
+        if (!queue_has(driver->features, VIRTIO_F_RING_RESET))
                 return -EOPNOTSUPP;
 
         struct driver_queue *reset = &driver->queues[queue];
@@ -306,7 +306,7 @@ int oriel_driver_kick(struct oriel_driver *driver, unsigned queue)
                 return -EINVAL;
         if (!oriel_driver_queue_needs_kick(driver->queues[queue].ring))
                 return 0;
-        if (inband(driver))
+        if (queue_inband(driver))
                 return oriel_frontend_vring_kick(driver->frontend, queue);
         return fd_event_signal(driver->queues[queue].kick_fd);
 }
@@ -369,7 +369,7 @@ static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
         if (!more)
                 return -EIO;
         queue->told_at_kick = told;
-        if (inband(driver))
+        if (queue_inband(driver))
                 return oriel_frontend_vring_kick(driver->frontend, (unsigned)(queue - driver->queues));
         return fd_event_signal(queue->kick_fd);
 }

@@ -62,7 +62,7 @@ int windows_create(struct oriel_driver *driver)
         return r;
 }
 
-static void forget(void *userdata, struct oriel_mapping *mapping)
+static void driver_window_forget(void *userdata, struct oriel_mapping *mapping)
 {
         (void)userdata;
         oriel_mapping_set_data(mapping, NULL);
@@ -72,7 +72,7 @@ void windows_forget(struct oriel_driver *driver)
 {
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 if (driver->windows[i].region)
-                        oriel_region_each(driver->windows[i].region, forget, NULL);
+                        oriel_region_each(driver->windows[i].region, driver_window_forget, NULL);
 }
 
 void windows_destroy(struct oriel_driver *driver)

@@ -24,7 +24,7 @@ static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *
                 return -ETIMEDOUT;
         if (r < 0)
                 return errno == EINTR ? 0 : -errno;
-        r = fds[1].revents ? serve(frontend) : 0;
+        r = fds[1].revents ? frontend_serve(frontend) : 0;
         *served = r < 0;
         return r;
 }
@@ -95,8 +95,8 @@ static uint32_t expected_size(const struct oriel_message_row *row, bool full)
 
 /* 0, -EREMOTEIO: refused; an error that channel_is_lost() knows; else the request could not be sent, by an fd that is
  * none or by a limit on fds, and the connection is as before. */
-static int exchange(struct oriel_frontend *frontend, const struct oriel_message_row *row, const struct message *request,
-                    struct message *reply)
+static int frontend_exchange(struct oriel_frontend *frontend, const struct oriel_message_row *row,
+                             const struct message *request, struct message *reply)
 {
         bool full = row_replies(row, &frontend->agreement);
         bool answered = full || row_acknowledges(row, &request->header, &frontend->agreement);
@@ -128,7 +128,7 @@ static int exchange(struct oriel_frontend *frontend, const struct oriel_message_
         return refused ? -EREMOTEIO : 0;
 }
 
-int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply)
+int frontend_call(struct oriel_frontend *frontend, const struct message *request, struct message *reply)
 {
         const struct oriel_message_row *row;
         struct complaint complaint = {""};
@@ -147,7 +147,7 @@ int call(struct oriel_frontend *frontend, const struct message *request, struct 
 
         frontend->depth++;
 
-        int r = exchange(frontend, row, &asking, reply);
+        int r = frontend_exchange(frontend, row, &asking, reply);
 
         frontend->depth--;
         if (channel_is_lost(r)) {

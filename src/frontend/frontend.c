@@ -209,7 +209,7 @@ static int dispatch_event(struct oriel_frontend *frontend, const void *source)
         if (source == &frontend->main)
                 return check_main(frontend);
         if (source == &frontend->back)
-                return serve(frontend);
+                return frontend_serve(frontend);
         fd_event_clear(frontend->more_fd);
         return 0;
 }

@@ -39,7 +39,7 @@ struct oriel_frontend {
 
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
  * @reply afterwards, fds included, is the caller's. */
-int call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
+int frontend_call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
 /* frontend.c: have dispatch told of @fd, which is @channel's; NULL: more_fd. */
 int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel);
 /* Close @channel, of which dispatch is told no more. */
@@ -63,7 +63,7 @@ int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_
                      struct message *reply);
 
 /* served.c: answer what the back-end has sent on its channel. 0 or what ends the connection. */
-int serve(struct oriel_frontend *frontend);
+int frontend_serve(struct oriel_frontend *frontend);
 /* Whether there is a channel to serve, and room for what follows from it. */
 bool may_serve(const struct oriel_frontend *frontend);
 /* Tell what was put off, if no call is under way. */

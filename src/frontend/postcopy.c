@@ -9,7 +9,7 @@ int oriel_frontend_postcopy_advise(struct oriel_frontend *frontend, int *fault_f
 
         message_init(&request, ORIEL_FRONTEND_POSTCOPY_ADVISE, 0);
 
-        int r = call(frontend, &request, &reply);
+        int r = frontend_call(frontend, &request, &reply);
 
         *fault_fd = r == 0 ? message_take_fd(&reply, 0) : -1;
         message_close_fds(&reply);

@@ -15,7 +15,8 @@
 #include <poll.h>
 #include <string.h>
 
-static void make(struct message *message, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd)
+static void request_make(struct message *message, enum oriel_frontend_request id, const void *payload, uint32_t size,
+                         int fd)
 {
         message_init(message, id, 0);
         if (size)
@@ -42,8 +43,8 @@ int oriel_frontend_request(struct oriel_frontend *frontend, enum oriel_frontend_
 
         if (r < 0)
                 return r;
-        make(&request, id, payload, size, fd);
-        r = call(frontend, &request, &answer);
+        request_make(&request, id, payload, size, fd);
+        r = frontend_call(frontend, &request, &answer);
 
         message_close_fds(&answer);
         if (r < 0 || !reply)
@@ -140,12 +141,12 @@ int call_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memor
                         return r;
                 wire.regions[i] = to_wire(frontend, &regions[i]);
         }
-        make(&request, ORIEL_FRONTEND_SET_MEM_TABLE, &wire,
-             (uint32_t)(offsetof(struct oriel_wire_memory, regions) + n * sizeof(wire.regions[0])), -1);
+        request_make(&request, ORIEL_FRONTEND_SET_MEM_TABLE, &wire,
+                     (uint32_t)(offsetof(struct oriel_wire_memory, regions) + n * sizeof(wire.regions[0])), -1);
         request.n_fds = n;
         for (unsigned i = 0; i < n; i++)
                 request.fds[i] = fds[i];
-        return call(frontend, &request, reply);
+        return frontend_call(frontend, &request, reply);
 }
 
 int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
@@ -163,8 +164,8 @@ int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_
 
         if (r < 0)
                 return r;
-        make(&request, ORIEL_FRONTEND_ADD_MEM_REG, &wire, sizeof(wire), fd);
-        return call(frontend, &request, reply);
+        request_make(&request, ORIEL_FRONTEND_ADD_MEM_REG, &wire, sizeof(wire), fd);
+        return frontend_call(frontend, &request, reply);
 }
 
 int oriel_frontend_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd)
@@ -357,9 +358,9 @@ int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel
 {
         struct message request, reply;
 
-        make(&request, ORIEL_FRONTEND_GET_INFLIGHT_FD, inflight, sizeof(*inflight), -1);
+        request_make(&request, ORIEL_FRONTEND_GET_INFLIGHT_FD, inflight, sizeof(*inflight), -1);
 
-        int r = call(frontend, &request, &reply);
+        int r = frontend_call(frontend, &request, &reply);
 
         if (r == 0)
                 r = take_inflight(frontend, &reply, inflight, fd);
@@ -381,9 +382,9 @@ int oriel_frontend_get_shared_object(struct oriel_frontend *frontend, const uint
         struct message request, reply;
         int fd = -1;
 
-        make(&request, ORIEL_FRONTEND_GET_SHARED_OBJECT, uuid, 16, -1);
+        request_make(&request, ORIEL_FRONTEND_GET_SHARED_OBJECT, uuid, 16, -1);
 
-        int r = call(frontend, &request, &reply);
+        int r = frontend_call(frontend, &request, &reply);
 
         if (r == 0)
                 fd = message_take_fd(&reply, 0);
@@ -402,8 +403,8 @@ int oriel_frontend_set_device_state_fd(struct oriel_frontend *frontend, enum ori
         *channel = -1;
         if (r < 0)
                 return r;
-        make(&request, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state, sizeof(state), fd);
-        r = call(frontend, &request, &reply);
+        request_make(&request, ORIEL_FRONTEND_SET_DEVICE_STATE_FD, &state, sizeof(state), fd);
+        r = frontend_call(frontend, &request, &reply);
 
         if (r == 0 && reply.payload.u64 & ORIEL_DEVICE_STATE_ERROR)
                 r = -EREMOTEIO;

@@ -54,8 +54,8 @@ static void free_consequence(struct consequence *consequence)
 }
 
 /* NULL without memory: then nobody is told. */
-static struct consequence *follow(struct oriel_frontend *frontend,
-                                  void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
+static struct consequence *served_follow(struct oriel_frontend *frontend,
+                                         void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
 {
         struct consequence *consequence = calloc(1, sizeof(*consequence));
 
@@ -118,7 +118,7 @@ static int follow_refusal(struct oriel_frontend *frontend, bool map, struct mess
         log_debug(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
                   wire.shmid, (unsigned long long)wire.shm_offset, (unsigned long long)wire.len, strerror(-error));
         if (frontend->ops.refused) {
-                struct consequence *consequence = follow(frontend, tell_refused);
+                struct consequence *consequence = served_follow(frontend, tell_refused);
 
                 if (consequence) {
                         consequence->map = map;
@@ -142,7 +142,7 @@ static int shmem_map(struct oriel_frontend *frontend, struct message *request, s
         if (r < 0)
                 return follow_refusal(frontend, true, request, r);
         if (frontend->ops.mapped) {
-                struct consequence *consequence = follow(frontend, tell_mapped);
+                struct consequence *consequence = served_follow(frontend, tell_mapped);
 
                 if (consequence) {
                         consequence->region = region;
@@ -160,7 +160,7 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
         struct oriel_mapping *mapping =
                 region && frontend->ops.unmapped ? oriel_region_find(region, map.shm_offset) : NULL;
         int r = region ? oriel_region_unmap(region, (struct oriel_range){map.shm_offset, map.len}) : -ENXIO;
-        struct consequence *consequence = r == 0 && mapping ? follow(frontend, tell_unmapped) : NULL;
+        struct consequence *consequence = r == 0 && mapping ? served_follow(frontend, tell_unmapped) : NULL;
 
         (void)reply;
         if (consequence) {
@@ -198,13 +198,14 @@ static int config_change(struct oriel_frontend *frontend, struct message *reques
 {
         (void)request;
         (void)reply;
-        return frontend->ops.config_changed ? (follow(frontend, tell_config_changed) ? 0 : -ENOMEM) : -EOPNOTSUPP;
+        return frontend->ops.config_changed ? (served_follow(frontend, tell_config_changed) ? 0 : -ENOMEM)
+                                            : -EOPNOTSUPP;
 }
 
 static int follow_vring(struct oriel_frontend *frontend, unsigned vring, bool wanted,
                         void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
 {
-        struct consequence *consequence = wanted ? follow(frontend, tell) : NULL;
+        struct consequence *consequence = wanted ? served_follow(frontend, tell) : NULL;
 
         if (consequence)
                 consequence->vring = vring;
@@ -237,7 +238,7 @@ static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, s
         if (msg.type != VHOST_IOTLB_MISS || msg.perm > VHOST_ACCESS_RW || !frontend->ops.iotlb_miss)
                 return -EINVAL;
 
-        struct consequence *consequence = follow(frontend, tell_iotlb_miss);
+        struct consequence *consequence = served_follow(frontend, tell_iotlb_miss);
 
         if (!consequence)
                 return -ENOMEM;
@@ -305,7 +306,7 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
 
 /* Never waits: a back-end that does not read its answers is not worth it. An answer whose fd can't be sent (the owner
  * has given one that is none) becomes a refusal. */
-static int answer(struct oriel_frontend *frontend, struct message *reply)
+static int served_answer(struct oriel_frontend *frontend, struct message *reply)
 {
         int r = channel_send(&frontend->back, reply, 0);
 
@@ -327,8 +328,8 @@ static int answer(struct oriel_frontend *frontend, struct message *reply)
 }
 
 /* Whether need_reply was set and counts; for an unknown request only the header can say. */
-static bool asked(const struct oriel_frontend *frontend, const struct oriel_message_row *row,
-                  const struct message *request)
+static bool served_asked(const struct oriel_frontend *frontend, const struct oriel_message_row *row,
+                         const struct message *request)
 {
         if (row)
                 return row_replies(row, &frontend->agreement) ||
@@ -337,7 +338,7 @@ static bool asked(const struct oriel_frontend *frontend, const struct oriel_mess
                agreed(&frontend->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
 }
 
-static int handle(struct oriel_frontend *frontend, struct message *request)
+static int served_handle(struct oriel_frontend *frontend, struct message *request)
 {
         const struct oriel_message_row *row;
         struct complaint complaint = {""};
@@ -349,7 +350,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                 r = 0;
         }
         if (r < 0) {
-                bool kept = r == -EMFILE || (r != -EPROTO && asked(frontend, row, request));
+                bool kept = r == -EMFILE || (r != -EPROTO && served_asked(frontend, row, request));
 
                 if (!kept) {
                         log_error(&frontend->log, "%s; the connection ends", complaint.text);
@@ -365,7 +366,7 @@ static int handle(struct oriel_frontend *frontend, struct message *request)
                 r = handlers[row->id](frontend, request, &reply);
         if (r < 0)
                 message_set_u64(&reply, 1);
-        return asked(frontend, row, request) ? answer(frontend, &reply) : 0;
+        return served_asked(frontend, row, request) ? served_answer(frontend, &reply) : 0;
 }
 
 bool may_serve(const struct oriel_frontend *frontend)
@@ -373,7 +374,7 @@ bool may_serve(const struct oriel_frontend *frontend)
         return frontend->back.fd >= 0 && frontend->n_consequences < MAX_CONSEQUENCES;
 }
 
-int serve(struct oriel_frontend *frontend)
+int frontend_serve(struct oriel_frontend *frontend)
 {
         struct complaint complaint = {""};
         int r = 0;
@@ -383,7 +384,7 @@ int serve(struct oriel_frontend *frontend)
                 if (r != 1)
                         break;
                 message_log(&frontend->log, "from the back-end", ORIEL_FROM_BACKEND, &frontend->back.in);
-                r = handle(frontend, &frontend->back.in);
+                r = served_handle(frontend, &frontend->back.in);
                 channel_done(&frontend->back);
                 if (r < 0)
                         break;

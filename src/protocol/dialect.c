@@ -29,7 +29,7 @@ static uint64_t common_bits(const struct oriel_dialect *dialect)
         return ORIEL_FEATURE(dialect->shmem_bit) - 1;
 }
 
-static uint64_t translate(const struct oriel_dialect *dialect, uint64_t features, unsigned from, unsigned to)
+static uint64_t dialect_translate(const struct oriel_dialect *dialect, uint64_t features, unsigned from, unsigned to)
 {
         uint64_t shmem = features & ORIEL_FEATURE(from) ? ORIEL_FEATURE(to) : 0;
 
@@ -45,12 +45,12 @@ uint64_t oriel_dialect_to_wire(const struct oriel_dialect *dialect, uint64_t fea
 {
         if (is_standard(dialect))
                 return features;
-        return translate(dialect, features, ORIEL_PROTOCOL_F_SHMEM_MAP, dialect->shmem_bit);
+        return dialect_translate(dialect, features, ORIEL_PROTOCOL_F_SHMEM_MAP, dialect->shmem_bit);
 }
 
 uint64_t oriel_dialect_from_wire(const struct oriel_dialect *dialect, uint64_t wire)
 {
         if (is_standard(dialect))
                 return wire;
-        return translate(dialect, wire, dialect->shmem_bit, ORIEL_PROTOCOL_F_SHMEM_MAP);
+        return dialect_translate(dialect, wire, dialect->shmem_bit, ORIEL_PROTOCOL_F_SHMEM_MAP);
 }

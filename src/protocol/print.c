@@ -14,7 +14,7 @@ struct text {
         size_t length;
 };
 
-static void __attribute__((format(printf, 2, 3))) put(struct text *text, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) print_put(struct text *text, const char *format, ...)
 {
         size_t room = text->length < text->size ? text->size - text->length : 0;
         va_list args;
@@ -28,15 +28,15 @@ static void __attribute__((format(printf, 2, 3))) put(struct text *text, const c
 
 static void put_names(struct text *text, uint64_t bits, const char *(*name)(unsigned bit))
 {
-        put(text, "0x%" PRIx64, bits);
+        print_put(text, "0x%" PRIx64, bits);
         for (unsigned bit = 0; bit < 64; bit++)
                 if (bits & ORIEL_FEATURE(bit)) {
                         const char *known = name(bit);
 
                         if (known)
-                                put(text, " %s", known);
+                                print_put(text, " %s", known);
                         else
-                                put(text, " bit%u", bit);
+                                print_put(text, " bit%u", bit);
                 }
 }
 
@@ -51,7 +51,7 @@ static void print_u64(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&value, data, sizeof(value));
-        put(text, "0x%" PRIx64, value);
+        print_put(text, "0x%" PRIx64, value);
 }
 
 static void print_features(struct text *text, const void *data, size_t size)
@@ -78,7 +78,7 @@ static void print_vring_state(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&state, data, sizeof(state));
-        put(text, "vring %u num %u", state.index, state.num);
+        print_put(text, "vring %u num %u", state.index, state.num);
 }
 
 static void print_vring_addr(struct text *text, const void *data, size_t size)
@@ -87,10 +87,11 @@ static void print_vring_addr(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&addr, data, sizeof(addr));
-        put(text,
-            "vring %u flags 0x%x descriptor 0x%" PRIx64 " used 0x%" PRIx64 " available 0x%" PRIx64 " log 0x%" PRIx64,
-            addr.index, addr.flags, (uint64_t)addr.desc_user_addr, (uint64_t)addr.used_user_addr,
-            (uint64_t)addr.avail_user_addr, (uint64_t)addr.log_guest_addr);
+        print_put(text,
+                  "vring %u flags 0x%x descriptor 0x%" PRIx64 " used 0x%" PRIx64 " available 0x%" PRIx64
+                  " log 0x%" PRIx64,
+                  addr.index, addr.flags, (uint64_t)addr.desc_user_addr, (uint64_t)addr.used_user_addr,
+                  (uint64_t)addr.avail_user_addr, (uint64_t)addr.log_guest_addr);
 }
 
 static void print_vring_fd(struct text *text, const void *data, size_t size)
@@ -99,13 +100,14 @@ static void print_vring_fd(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&value, data, sizeof(value));
-        put(text, "vring %u%s", (unsigned)(value & ORIEL_VRING_FD_INDEX), value & ORIEL_VRING_FD_NONE ? " no fd" : "");
+        print_put(text, "vring %u%s", (unsigned)(value & ORIEL_VRING_FD_INDEX),
+                  value & ORIEL_VRING_FD_NONE ? " no fd" : "");
 }
 
 static void put_region(struct text *text, const struct oriel_wire_memory_region *region)
 {
-        put(text, "guest 0x%" PRIx64 " size 0x%" PRIx64 " user 0x%" PRIx64 " mmap_offset 0x%" PRIx64,
-            region->guest_address, region->size, region->user_address, region->mmap_offset);
+        print_put(text, "guest 0x%" PRIx64 " size 0x%" PRIx64 " user 0x%" PRIx64 " mmap_offset 0x%" PRIx64,
+                  region->guest_address, region->size, region->user_address, region->mmap_offset);
 }
 
 static void print_memory(struct text *text, const void *data, size_t size)
@@ -115,11 +117,11 @@ static void print_memory(struct text *text, const void *data, size_t size)
 
         memcpy(&memory, data, size < sizeof(memory) ? size : sizeof(memory));
         given = (size - offsetof(struct oriel_wire_memory, regions)) / sizeof(memory.regions[0]);
-        put(text, "regions %u", memory.num_regions);
+        print_put(text, "regions %u", memory.num_regions);
         for (size_t i = 0; i < given && i < memory.num_regions && i < ORIEL_MAX_MEM_REGIONS; i++) {
-                put(text, " [");
+                print_put(text, " [");
                 put_region(text, &memory.regions[i]);
-                put(text, "]");
+                print_put(text, "]");
         }
 }
 
@@ -137,7 +139,7 @@ static void print_log(struct text *text, const void *data, size_t size)
         struct oriel_wire_log log = {0};
 
         memcpy(&log, data, size < sizeof(log) ? size : sizeof(log));
-        put(text, "log size 0x%" PRIx64 " log offset 0x%" PRIx64, log.size, log.offset);
+        print_put(text, "log size 0x%" PRIx64 " log offset 0x%" PRIx64, log.size, log.offset);
 }
 
 static void print_iotlb(struct text *text, const void *data, size_t size)
@@ -147,9 +149,9 @@ static void print_iotlb(struct text *text, const void *data, size_t size)
         struct vhost_iotlb_msg iotlb = {0};
 
         memcpy(&iotlb, data, size < sizeof(iotlb) ? size : sizeof(iotlb));
-        put(text, "%s iova 0x%" PRIx64 " size 0x%" PRIx64 " user 0x%" PRIx64 " %s",
-            iotlb.type < ARRAY_SIZE(types) ? types[iotlb.type] : "?", (uint64_t)iotlb.iova, (uint64_t)iotlb.size,
-            (uint64_t)iotlb.uaddr, perms[iotlb.perm & 3]);
+        print_put(text, "%s iova 0x%" PRIx64 " size 0x%" PRIx64 " user 0x%" PRIx64 " %s",
+                  iotlb.type < ARRAY_SIZE(types) ? types[iotlb.type] : "?", (uint64_t)iotlb.iova, (uint64_t)iotlb.size,
+                  (uint64_t)iotlb.uaddr, perms[iotlb.perm & 3]);
 }
 
 static void print_config(struct text *text, const void *data, size_t size)
@@ -158,9 +160,9 @@ static void print_config(struct text *text, const void *data, size_t size)
         size_t given = size - offsetof(struct oriel_wire_config, payload);
 
         memcpy(&config, data, size < sizeof(config) ? size : sizeof(config));
-        put(text, "offset %u size %u flags 0x%x ", config.offset, config.size, config.flags);
+        print_put(text, "offset %u size %u flags 0x%x ", config.offset, config.size, config.flags);
         for (size_t i = 0; i < given && i < ORIEL_MAX_CONFIG; i++)
-                put(text, "%02x", config.payload[i]);
+                print_put(text, "%02x", config.payload[i]);
 }
 
 static void print_vring_area(struct text *text, const void *data, size_t size)
@@ -170,7 +172,7 @@ static void print_vring_area(struct text *text, const void *data, size_t size)
         (void)size;
         memcpy(&area, data, sizeof(area));
         print_vring_fd(text, &area.vring, sizeof(area.vring));
-        put(text, " size 0x%" PRIx64 " offset 0x%" PRIx64, area.size, area.offset);
+        print_put(text, " size 0x%" PRIx64 " offset 0x%" PRIx64, area.size, area.offset);
 }
 
 static void print_inflight(struct text *text, const void *data, size_t size)
@@ -178,8 +180,8 @@ static void print_inflight(struct text *text, const void *data, size_t size)
         struct oriel_wire_inflight inflight = {0};
 
         memcpy(&inflight, data, size < sizeof(inflight) ? size : sizeof(inflight));
-        put(text, "mmap size 0x%" PRIx64 " mmap offset 0x%" PRIx64 " queues %u queue size %u", inflight.mmap_size,
-            inflight.mmap_offset, inflight.num_queues, inflight.queue_size);
+        print_put(text, "mmap size 0x%" PRIx64 " mmap offset 0x%" PRIx64 " queues %u queue size %u", inflight.mmap_size,
+                  inflight.mmap_offset, inflight.num_queues, inflight.queue_size);
 }
 
 static void print_shared_object(struct text *text, const void *data, size_t size)
@@ -187,7 +189,7 @@ static void print_shared_object(struct text *text, const void *data, size_t size
         const uint8_t *uuid = data;
 
         for (size_t i = 0; i < size; i++)
-                put(text, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+                print_put(text, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
 }
 
 static void print_device_state(struct text *text, const void *data, size_t size)
@@ -197,8 +199,8 @@ static void print_device_state(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&state, data, sizeof(state));
-        put(text, "%s phase %u", state.direction < ARRAY_SIZE(directions) ? directions[state.direction] : "?",
-            state.phase);
+        print_put(text, "%s phase %u", state.direction < ARRAY_SIZE(directions) ? directions[state.direction] : "?",
+                  state.phase);
 }
 
 static void print_mmap(struct text *text, const void *data, size_t size)
@@ -207,12 +209,12 @@ static void print_mmap(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&map, data, sizeof(map));
-        put(text, "shmid %u fd_offset 0x%" PRIx64 " shm_offset 0x%" PRIx64 " len 0x%" PRIx64, map.shmid, map.fd_offset,
-            map.shm_offset, map.len);
+        print_put(text, "shmid %u fd_offset 0x%" PRIx64 " shm_offset 0x%" PRIx64 " len 0x%" PRIx64, map.shmid,
+                  map.fd_offset, map.shm_offset, map.len);
         if (map.flags & ~ORIEL_MMAP_READ_WRITE)
-                put(text, " flags 0x%" PRIx64, map.flags);
+                print_put(text, " flags 0x%" PRIx64, map.flags);
         else
-                put(text, " %s", map.flags ? "read-write" : "read-only");
+                print_put(text, " %s", map.flags ? "read-write" : "read-only");
 }
 
 static void print_shmem_config(struct text *text, const void *data, size_t size)
@@ -221,19 +223,19 @@ static void print_shmem_config(struct text *text, const void *data, size_t size)
 
         (void)size;
         memcpy(&config, data, sizeof(config));
-        put(text, "regions %u", config.num_regions);
+        print_put(text, "regions %u", config.num_regions);
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 if (config.sizes[i])
-                        put(text, " [shmid %u size 0x%" PRIx64 "]", i, config.sizes[i]);
+                        print_put(text, " [shmid %u size 0x%" PRIx64 "]", i, config.sizes[i]);
 }
 
 static void print_bytes(struct text *text, const void *data, size_t size)
 {
         const uint8_t *bytes = data;
 
-        put(text, "%zu bytes", size);
+        print_put(text, "%zu bytes", size);
         for (size_t i = 0; i < size && i < 16; i++)
-                put(text, " %02x", bytes[i]);
+                print_put(text, " %02x", bytes[i]);
 }
 
 /* The least that a printer reads, and the printer. */

@@ -4,8 +4,9 @@
  * limits. The placement does the mapping; it is called with the region's lock held, so that tree and address space
  * agree. The lock checks for errors: a placement or visitor that calls its region gets -EDEADLK instead of a deadlock.
  *
- * The tree has one reference to each mapping. place() inserts the node before it places the file, so nothing can fail
- * after the guest sees it. Files are checked before the lock is taken, because their servers may make that wait. */
+ * The tree has one reference to each mapping. region_place() inserts the node before it places the file, so nothing can
+ * fail after the guest sees it. Files are checked before the lock is taken, because their servers may make that wait.
+ */
 
 #include "base/fd.h"
 #include "base/range.h"
@@ -47,16 +48,16 @@ static uint64_t page_size(void)
 }
 
 /* Mappings never overlap, so ranges that share a byte compare as equal: a lookup of a range finds a mapping in it. */
-static int compare(const void *a, const void *b)
+static int mapping_order(const void *a, const void *b)
 {
         const struct oriel_range *left = a, *right = b;
 
         return range_compare(*left, *right);
 }
 
-static struct oriel_mapping *find(const struct oriel_region *region, const struct oriel_range *range)
+static struct oriel_mapping *region_find(const struct oriel_region *region, const struct oriel_range *range)
 {
-        struct oriel_mapping *const *node = tfind(range, &region->tree, compare);
+        struct oriel_mapping *const *node = tfind(range, &region->tree, mapping_order);
 
         return node ? *node : NULL;
 }
@@ -132,7 +133,7 @@ static int check_range(const struct oriel_region *region, struct oriel_range *ra
         return 0;
 }
 
-static void drop(void *object)
+static void region_drop(void *object)
 {
         struct oriel_mapping *mapping = object;
 
@@ -152,7 +153,7 @@ static void tell_removed(struct oriel_region *region, struct oriel_mapping *mapp
 /* With the lock held. */
 static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
 {
-        tdelete(mapping, &region->tree, compare);
+        tdelete(mapping, &region->tree, mapping_order);
         region->placement.remove(region->userdata, mapping);
         tell_removed(region, mapping);
 }
@@ -163,11 +164,11 @@ static bool make_room(struct oriel_region *region, struct oriel_range range)
 {
         struct oriel_mapping *mapping;
 
-        while ((mapping = find(region, &range))) {
+        while ((mapping = region_find(region, &range))) {
                 if (!atomic_load(&mapping->orphan))
                         return false;
                 take_out(region, mapping);
-                drop(mapping);
+                region_drop(mapping);
         }
         return true;
 }
@@ -192,7 +193,7 @@ static void count_in(struct oriel_region *region, struct oriel_mapping *mapping)
  */
 static struct oriel_mapping **find_replaceable(struct oriel_region *region, struct oriel_range range)
 {
-        struct oriel_mapping **node = region->placement.replace ? tfind(&range, &region->tree, compare) : NULL;
+        struct oriel_mapping **node = region->placement.replace ? tfind(&range, &region->tree, mapping_order) : NULL;
 
         return node && atomic_load(&(*node)->orphan) && (*node)->range.start == range.start &&
                                (*node)->range.size == range.size
@@ -201,7 +202,8 @@ static struct oriel_mapping **find_replaceable(struct oriel_region *region, stru
 }
 
 /* With the lock held. */
-static int replace(struct oriel_region *region, struct oriel_mapping **node, struct oriel_mapping *mapping, int fd)
+static int region_replace(struct oriel_region *region, struct oriel_mapping **node, struct oriel_mapping *mapping,
+                          int fd)
 {
         struct oriel_mapping *old = *node;
 
@@ -213,23 +215,23 @@ static int replace(struct oriel_region *region, struct oriel_mapping **node, str
                 return r;
         *node = mapping;
         tell_removed(region, old);
-        drop(old);
+        region_drop(old);
         count_in(region, mapping);
         return 0;
 }
 
 /* With the lock held. The tree gets its node before the file is placed: nothing that can fail comes after. */
-static int place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+static int region_place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_mapping **node = find_replaceable(region, mapping->range);
 
         if (node)
-                return replace(region, node, mapping, fd);
+                return region_replace(region, node, mapping, fd);
         if (!make_room(region, mapping->range))
                 return -EEXIST;
         if (region->count >= region->max_mappings)
                 return -ENOSPC;
-        if (!tsearch(mapping, &region->tree, compare))
+        if (!tsearch(mapping, &region->tree, mapping_order))
                 return -ENOMEM;
 
         keep_fd(region, NULL, mapping, fd);
@@ -237,7 +239,7 @@ static int place(struct oriel_region *region, struct oriel_mapping *mapping, int
         int r = region->placement.place(region->userdata, mapping, fd);
 
         if (r < 0) {
-                tdelete(mapping, &region->tree, compare);
+                tdelete(mapping, &region->tree, mapping_order);
                 return r;
         }
         count_in(region, mapping);
@@ -273,7 +275,7 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
         r = region_lock(region);
         if (r < 0)
                 return r;
-        r = place(region, mapping, fd);
+        r = region_place(region, mapping, fd);
         if (r == 0)
                 (void)steal(mapping);
         pthread_mutex_unlock(&region->lock);
@@ -283,7 +285,7 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 /* With the lock held. */
 static int take_exact(struct oriel_region *region, struct oriel_range range, struct oriel_mapping **out)
 {
-        struct oriel_mapping *mapping = find(region, &range);
+        struct oriel_mapping *mapping = region_find(region, &range);
 
         if (!mapping)
                 return -ENOENT;
@@ -330,7 +332,7 @@ size_t oriel_region_unmap_all(struct oriel_region *region)
         void *tree = steal(region->tree);
 
         pthread_mutex_unlock(&region->lock);
-        tdestroy(tree, drop);
+        tdestroy(tree, region_drop);
         return count;
 }
 
@@ -340,7 +342,7 @@ struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t of
 
         if (region_lock(region) < 0)
                 return NULL;
-        mapping = find(region, &(struct oriel_range){offset, 1});
+        mapping = region_find(region, &(struct oriel_range){offset, 1});
         if (mapping)
                 oriel_mapping_ref(mapping);
         pthread_mutex_unlock(&region->lock);
@@ -381,7 +383,7 @@ size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
         if (region_lock(region) < 0)
                 return 0;
 
-        struct oriel_mapping *mapping = find(region, &(struct oriel_range){offset, 1});
+        struct oriel_mapping *mapping = region_find(region, &(struct oriel_range){offset, 1});
 
         if (mapping)
                 visit(userdata, mapping);

@@ -4,8 +4,9 @@
  * replace holes. A hole is zeros, or a sink: a memfd mapped again and again that swallows stores. Unmapping puts the
  * hole back with MAP_FIXED, because an munmap() would leave a gap for the process's next mmap().
  *
- * A map needs VMAs, which vm.max_map_count limits for the whole process; hold() and release() count them in one atomic
- * for all windows. The placement's calls come with the region's lock held, which covers `held` as well. */
+ * A map needs VMAs, which vm.max_map_count limits for the whole process; window_hold() and window_release() count them
+ * in one atomic for all windows. The placement's calls come with the region's lock held, which covers `held` as well.
+ */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -49,7 +50,7 @@ static void read_limit(void)
         vmas_allowed = limit > RESERVE ? limit - RESERVE : 0;
 }
 
-static int hold(struct oriel_window *window, size_t vmas)
+static int window_hold(struct oriel_window *window, size_t vmas)
 {
         pthread_once(&vmas_once, read_limit);
         if (atomic_fetch_add(&vmas_held, vmas) + vmas > vmas_allowed) {
@@ -60,7 +61,7 @@ static int hold(struct oriel_window *window, size_t vmas)
         return 0;
 }
 
-static void release(struct oriel_window *window, size_t vmas)
+static void window_release(struct oriel_window *window, size_t vmas)
 {
         atomic_fetch_sub(&vmas_held, vmas);
         window->held -= vmas;
@@ -105,7 +106,7 @@ static void make_hole(const struct oriel_window *window, struct oriel_range rang
 }
 
 /* A whole number of chunks is reserved and the ends that are not aligned are given back, before anyone knows of it. */
-static int reserve(struct oriel_window *window)
+static int window_reserve(struct oriel_window *window)
 {
         uint64_t size;
 
@@ -142,16 +143,16 @@ static size_t entries_of_hole(const struct oriel_window *window)
         return window->hole == ORIEL_HOLE_SINK ? window->size / window->sink_size + 1 : 1;
 }
 
-static int build(struct oriel_window *window)
+static int window_build(struct oriel_window *window)
 {
         struct oriel_range all = {0, window->size};
         bool sink = window->hole == ORIEL_HOLE_SINK;
-        int r = hold(window, entries_of_hole(window));
+        int r = window_hold(window, entries_of_hole(window));
 
         if (r == 0 && sink)
                 r = open_sink(window);
         if (r == 0)
-                r = reserve(window);
+                r = window_reserve(window);
         if (r == 0)
                 r = sink ? sink_range(window, all) : zero_range(window, all);
         if (r == 0)
@@ -180,7 +181,7 @@ int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **
         while (size / window->sink_size > MAX_TILES)
                 window->sink_size *= 2;
 
-        int r = build(window);
+        int r = window_build(window);
 
         if (r < 0)
                 return r;
@@ -197,7 +198,7 @@ void oriel_window_free(struct oriel_window *window)
                 munmap(window->address, window->size);
         }
         fd_close(window->sink);
-        release(window, window->held);
+        window_release(window, window->held);
         free(window);
 }
 
@@ -212,7 +213,7 @@ uint64_t oriel_window_size(const struct oriel_window *window)
 }
 
 /* In one step, whatever is there. */
-static int show(const struct oriel_window *window, const struct oriel_mapping *mapping, int fd)
+static int window_mmap(const struct oriel_window *window, const struct oriel_mapping *mapping, int fd)
 {
         const struct oriel_range range = mapping->range;
         int prot = mapping->access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -221,7 +222,7 @@ static int show(const struct oriel_window *window, const struct oriel_mapping *m
         return r == -ENOMEM ? -ENOSPC : r;
 }
 
-static int place(void *userdata, struct oriel_mapping *mapping, int fd)
+static int window_place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_window *window = userdata;
 
@@ -229,20 +230,20 @@ static int place(void *userdata, struct oriel_mapping *mapping, int fd)
         if (!range_within(mapping->range, window->size))
                 return -ERANGE;
 
-        int r = hold(window, PER_PLACE);
+        int r = window_hold(window, PER_PLACE);
 
         if (r < 0)
                 return r;
-        r = show(window, mapping, fd);
+        r = window_mmap(window, mapping, fd);
         if (r < 0)
-                release(window, PER_PLACE);
+                window_release(window, PER_PLACE);
         return r;
 }
 
-static int replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
+static int window_replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
         (void)old;
-        return show(userdata, mapping, fd);
+        return window_mmap(userdata, mapping, fd);
 }
 
 static void remove_one(void *userdata, struct oriel_mapping *mapping)
@@ -250,7 +251,7 @@ static void remove_one(void *userdata, struct oriel_mapping *mapping)
         struct oriel_window *window = userdata;
 
         make_hole(window, mapping->range);
-        release(window, PER_PLACE);
+        window_release(window, PER_PLACE);
 }
 
 static void remove_all(void *userdata, uint64_t size)
@@ -258,17 +259,17 @@ static void remove_all(void *userdata, uint64_t size)
         struct oriel_window *window = userdata;
 
         make_hole(window, (struct oriel_range){0, size < window->size ? size : window->size});
-        release(window, window->held - entries_of_hole(window));
+        window_release(window, window->held - entries_of_hole(window));
 }
 
 const struct oriel_placement_ops *oriel_window_placement(void)
 {
         static const struct oriel_placement_ops ops = {
                 .struct_size = sizeof(ops),
-                .place = place,
+                .place = window_place,
                 .remove = remove_one,
                 .remove_all = remove_all,
-                .replace = replace,
+                .replace = window_replace,
         };
 
         return &ops;

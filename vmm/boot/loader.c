@@ -90,7 +90,7 @@ int loader_read(struct loader *loader, int fd, const char *what, struct oriel_ra
 
 /* From file to file, where the kernel can: that makes memory that nobody has touched yet, without clearing it first and
  * without a page fault for each page of it. How many bytes that were. */
-static uint64_t send(const struct loader *loader, int fd, struct oriel_range range, uint64_t address)
+static uint64_t loader_send(const struct loader *loader, int fd, struct oriel_range range, uint64_t address)
 {
         const struct oriel_memory_region *part = part_of(loader, (struct oriel_range){address, 1});
         off_t from = (off_t)range.start, to = (off_t)(part->mmap_offset + (address - part->guest_address));
@@ -110,7 +110,7 @@ int loader_place(struct loader *loader, int fd, const char *what, struct oriel_r
 
         if (!checked_add(range.start, range.size, &end) || end > INT64_MAX)
                 return loader_fail(loader, -ENOEXEC, "the %s is truncated", what);
-        done = send(loader, fd, range, address);
+        done = loader_send(loader, fd, range, address);
         range.start += done;
         range.size -= done;
         return loader_read(loader, fd, what, range, (uint8_t *)loader_memory_at(loader, address, 1) + done);

@@ -32,7 +32,7 @@ int bus_new(struct bus **out)
         return 0;
 }
 
-static void forget(void *device)
+static void bus_forget(void *device)
 {
         (void)device;
 }
@@ -41,7 +41,7 @@ void bus_free(struct bus *bus)
 {
         if (!bus)
                 return;
-        tdestroy(bus->devices, forget);
+        tdestroy(bus->devices, bus_forget);
         pthread_rwlock_destroy(&bus->lock);
         free(bus);
 }

@@ -186,7 +186,7 @@ void pci_bar_access(struct pci_function *function, unsigned bar, uint64_t offset
 
 /* ---- configuration space ---- */
 
-static bool touches(unsigned offset, unsigned size, unsigned from, unsigned to)
+static bool range_touches(unsigned offset, unsigned size, unsigned from, unsigned to)
 {
         return offset < to && offset + size > from;
 }
@@ -198,8 +198,8 @@ static void write_config(struct pci_function *function, unsigned offset, const u
 
                 *byte = (uint8_t)((*byte & ~may) | (data[i] & may));
         }
-        if (touches(offset, size, PCI_COMMAND, PCI_COMMAND + 2) ||
-            touches(offset, size, PCI_BASE_ADDRESS_0, PCI_BASE_ADDRESS_5 + 4))
+        if (range_touches(offset, size, PCI_COMMAND, PCI_COMMAND + 2) ||
+            range_touches(offset, size, PCI_BASE_ADDRESS_0, PCI_BASE_ADDRESS_5 + 4))
                 place_bars(function);
         if (function->config_access)
                 function->config_access(function->userdata, offset, size, true);
@@ -255,7 +255,7 @@ static int free_number(const struct pci *pci)
 }
 
 /* A BAR's address is a multiple of its size. */
-static int allocate(struct pci_bar *bar, uint64_t *next, struct oriel_range window)
+static int bar_allocate(struct pci_bar *bar, uint64_t *next, struct oriel_range window)
 {
         uint64_t start, end;
 
@@ -276,8 +276,8 @@ static int add_bars(struct pci *pci, struct pci_function *function)
 
                 if (bar->size == 0)
                         continue;
-                r = bar->is_64 ? allocate(bar, &pci->next64, pci->mmio64.range)
-                               : allocate(bar, &pci->next32, pci->mmio32.range);
+                r = bar->is_64 ? bar_allocate(bar, &pci->next64, pci->mmio64.range)
+                               : bar_allocate(bar, &pci->next32, pci->mmio32.range);
                 init_bar(function, i);
                 reset_bar(function, i);
         }

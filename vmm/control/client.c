@@ -44,7 +44,7 @@ void client_free(struct client *client)
 
 /* ---- input ---- */
 
-static int fill(struct client *client)
+static int client_fill(struct client *client)
 {
         ssize_t n = recv(client->fd, client->input, sizeof(client->input), MSG_DONTWAIT);
 
@@ -55,7 +55,7 @@ static int fill(struct client *client)
         return n == 0 ? -ECONNRESET : 1;
 }
 
-static void consume(struct client *client, size_t n)
+static void client_consume(struct client *client, size_t n)
 {
         client->input_begin += n;
         client->input_size -= n;
@@ -65,7 +65,7 @@ static void skip_line(struct client *client)
 {
         const char *from = client->input + client->input_begin, *end = memchr(from, '\n', client->input_size);
 
-        consume(client, end ? (size_t)(end + 1 - from) : client->input_size);
+        client_consume(client, end ? (size_t)(end + 1 - from) : client->input_size);
         json_tokener_reset(client->tokener);
         client->value_size = 0;
 }
@@ -75,10 +75,10 @@ static void skip_blanks(struct client *client)
 {
         while (client->value_size == 0 && client->input_size > 0 &&
                strchr(" \t\r\n", client->input[client->input_begin]))
-                consume(client, 1);
+                client_consume(client, 1);
 }
 
-static int parse(struct client *client, struct json_object **out)
+static int client_parse(struct client *client, struct json_object **out)
 {
         struct json_object *value =
                 json_tokener_parse_ex(client->tokener, client->input + client->input_begin, (int)client->input_size);
@@ -87,14 +87,14 @@ static int parse(struct client *client, struct json_object **out)
 
         if (error == json_tokener_continue) {
                 client->value_size += client->input_size;
-                consume(client, client->input_size);
+                client_consume(client, client->input_size);
                 return client->value_size > MAX_VALUE ? -ECONNRESET : 0;
         }
         if (error != json_tokener_success) {
                 skip_line(client);
                 return -EBADMSG;
         }
-        consume(client, taken);
+        client_consume(client, taken);
         client->value_size = 0;
         *out = value;
         return 1;
@@ -107,10 +107,10 @@ int client_next(struct client *client, struct json_object **out)
         while (r == 0) {
                 skip_blanks(client);
                 if (client->input_size > 0) {
-                        r = parse(client, out);
+                        r = client_parse(client, out);
                         continue;
                 }
-                r = fill(client);
+                r = client_fill(client);
                 if (r <= 0)
                         return r;
                 r = 0;
@@ -120,14 +120,14 @@ int client_next(struct client *client, struct json_object **out)
 
 /* ---- output ---- */
 
-static size_t waiting(const struct client *client)
+static size_t client_waiting(const struct client *client)
 {
         return client->output_size - client->output_begin;
 }
 
 bool client_is_full(const struct client *client)
 {
-        return waiting(client) > FULL;
+        return client_waiting(client) > FULL;
 }
 
 static bool make_room(struct client *client, size_t size)
@@ -135,8 +135,8 @@ static bool make_room(struct client *client, size_t size)
         uint64_t room;
 
         if (client->output_begin > 0) {
-                memmove(client->output, client->output + client->output_begin, waiting(client));
-                client->output_size = waiting(client);
+                memmove(client->output, client->output + client->output_begin, client_waiting(client));
+                client->output_size = client_waiting(client);
                 client->output_begin = 0;
         }
         if (client->output_room - client->output_size >= size)
@@ -171,8 +171,8 @@ void client_send(struct client *client, struct json_object *value)
 
 void client_flush(struct client *client)
 {
-        while (waiting(client) > 0) {
-                ssize_t n = send(client->fd, client->output + client->output_begin, waiting(client),
+        while (client_waiting(client) > 0) {
+                ssize_t n = send(client->fd, client->output + client->output_begin, client_waiting(client),
                                  MSG_DONTWAIT | MSG_NOSIGNAL);
 
                 if (n < 0) {

@@ -66,7 +66,7 @@ static void send_error(struct client *client, const struct qmp_error *error, str
         send_object(client, "error", value, id);
 }
 
-static void greet(struct qmp *qmp, struct client *client)
+static void qmp_greet(struct qmp *qmp, struct client *client)
 {
         struct json_object *greeting = json_object_new_object();
 
@@ -170,8 +170,8 @@ static bool run_own(struct qmp *qmp, struct client *client, const char *name, st
         return true;
 }
 
-static void run(struct qmp *qmp, struct client *client, const char *name, struct json_object *arguments,
-                struct json_object *id)
+static void qmp_command_run(struct qmp *qmp, struct client *client, const char *name, struct json_object *arguments,
+                            struct json_object *id)
 {
         const struct qmp_command *command = find_command(qmp, name);
         struct json_object *none = json_object_new_object();
@@ -189,8 +189,8 @@ static void run(struct qmp *qmp, struct client *client, const char *name, struct
 }
 
 /* What a request has; false: @error is what is wrong with it. */
-static bool dissect(struct json_object *request, const char **name, struct json_object **arguments,
-                    struct json_object **id, struct qmp_error *error)
+static bool qmp_dissect(struct json_object *request, const char **name, struct json_object **arguments,
+                        struct json_object **id, struct qmp_error *error)
 {
         if (!json_object_is_type(request, json_type_object))
                 return fail_with(error, NULL, "QMP input must be a JSON object"), false;
@@ -216,22 +216,22 @@ static bool dissect(struct json_object *request, const char **name, struct json_
         return true;
 }
 
-static void handle(struct qmp *qmp, struct client *client, struct json_object *request)
+static void qmp_handle(struct qmp *qmp, struct client *client, struct json_object *request)
 {
         struct json_object *arguments = NULL, *id = NULL;
         struct qmp_error error = {0};
         const char *name = NULL;
 
-        if (!dissect(request, &name, &arguments, &id, &error))
+        if (!qmp_dissect(request, &name, &arguments, &id, &error))
                 send_error(client, &error, id);
         else if (!run_own(qmp, client, name, id))
-                run(qmp, client, name, arguments, id);
+                qmp_command_run(qmp, client, name, arguments, id);
 }
 
 /* ---- clients ---- */
 
 /* Readable is looked at only while its answers are taken; writable only while some wait. */
-static void watch(struct qmp *qmp, struct client *client, int operation)
+static void qmp_watch(struct qmp *qmp, struct client *client, int operation)
 {
         bool waits = client->output_size > client->output_begin;
         struct epoll_event event = {
@@ -242,7 +242,7 @@ static void watch(struct qmp *qmp, struct client *client, int operation)
         epoll_ctl(qmp->epoll_fd, operation, client->fd, &event);
 }
 
-static void serve(struct qmp *qmp, struct client *client)
+static void qmp_serve(struct qmp *qmp, struct client *client)
 {
         struct qmp_error error = {0};
 
@@ -255,7 +255,7 @@ static void serve(struct qmp *qmp, struct client *client)
                 if (r == 0)
                         break;
                 if (r == 1) {
-                        handle(qmp, client, request);
+                        qmp_handle(qmp, client, request);
                         json_object_put(request);
                 } else if (r == -EBADMSG) {
                         fail_with(&error, NULL, "JSON parse error, invalid input");
@@ -264,7 +264,7 @@ static void serve(struct qmp *qmp, struct client *client)
                         client->gone = true;
                 }
         }
-        watch(qmp, client, EPOLL_CTL_MOD);
+        qmp_watch(qmp, client, EPOLL_CTL_MOD);
 }
 
 static void accept_client(struct qmp *qmp)
@@ -285,11 +285,11 @@ static void accept_client(struct qmp *qmp)
                 return;
         LIST_INSERT_HEAD(&qmp->clients, client, entry);
         qmp->n_clients++;
-        greet(qmp, client);
-        watch(qmp, client, EPOLL_CTL_ADD);
+        qmp_greet(qmp, client);
+        qmp_watch(qmp, client, EPOLL_CTL_ADD);
 }
 
-static void bury(struct qmp *qmp)
+static void qmp_bury(struct qmp *qmp)
 {
         for (struct client *client = LIST_FIRST(&qmp->clients), *next; client; client = next) {
                 next = LIST_NEXT(client, entry);
@@ -309,12 +309,12 @@ void qmp_dispatch(struct qmp *qmp)
 
         for (int i = 0; i < n; i++) {
                 if (events[i].data.ptr)
-                        serve(qmp, events[i].data.ptr);
+                        qmp_serve(qmp, events[i].data.ptr);
                 else
                         accept_client(qmp);
         }
         /* Not before: events may name one twice. */
-        bury(qmp);
+        qmp_bury(qmp);
 }
 
 void qmp_event(struct qmp *qmp, const char *name, struct json_object *data)
@@ -326,7 +326,7 @@ void qmp_event(struct qmp *qmp, const char *name, struct json_object *data)
                 if (!client->negotiated || client->gone)
                         continue;
                 client_send(client, event);
-                watch(qmp, client, EPOLL_CTL_MOD);
+                qmp_watch(qmp, client, EPOLL_CTL_MOD);
         }
         json_object_put(event);
 }
@@ -377,7 +377,7 @@ void qmp_free(struct qmp *qmp)
                 client_flush(client);
                 client->gone = true;
         }
-        bury(qmp);
+        qmp_bury(qmp);
         json_object_put(qmp->options.version);
         fd_close(qmp->options.listener);
         fd_close(qmp->spare);

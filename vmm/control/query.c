@@ -130,7 +130,7 @@ static const char *transport_name(unsigned bit)
 }
 
 /* Those of the transport first, then those of the device's type: bits 24 to 41 are the former's (virtio 1.3, 6). */
-static struct json_object *features(unsigned virtio_id, uint64_t bits)
+static struct json_object *query_features(unsigned virtio_id, uint64_t bits)
 {
         const uint64_t transport = ((UINT64_C(1) << 42) - 1) & ~((UINT64_C(1) << 24) - 1);
         struct json_object *object = json_object_new_object(), *list = json_object_new_array();
@@ -148,7 +148,7 @@ static struct json_object *features(unsigned virtio_id, uint64_t bits)
         return object;
 }
 
-static struct json_object *protocol(uint64_t bits)
+static struct json_object *query_protocol(uint64_t bits)
 {
         struct json_object *object = json_object_new_object(), *list = json_object_new_array();
 
@@ -157,15 +157,15 @@ static struct json_object *protocol(uint64_t bits)
         return object;
 }
 
-static struct json_object *vhost(const struct virtio_info *info)
+static struct json_object *query_vhost(const struct virtio_info *info)
 {
         struct json_object *object = json_object_new_object();
 
         add_number(object, "nvqs", info->queues);
-        json_object_object_add(object, "features", features(info->virtio_id, info->offered));
-        json_object_object_add(object, "acked-features", features(info->virtio_id, info->negotiated));
-        json_object_object_add(object, "protocol-features", protocol(info->protocol_negotiated));
-        json_object_object_add(object, "protocol-features-offered", protocol(info->protocol_offered));
+        json_object_object_add(object, "features", query_features(info->virtio_id, info->offered));
+        json_object_object_add(object, "acked-features", query_features(info->virtio_id, info->negotiated));
+        json_object_object_add(object, "protocol-features", query_protocol(info->protocol_negotiated));
+        json_object_object_add(object, "protocol-features-offered", query_protocol(info->protocol_offered));
         return object;
 }
 
@@ -187,12 +187,12 @@ struct json_object *query_status(const struct machine *machine, unsigned index)
         add_bool(object, "vhost-started", info.started);
         add_string(object, "device-endian", "little");
         add_number(object, "num-vqs", info.queues);
-        json_object_object_add(object, "host-features", features(info.virtio_id, info.offered));
-        json_object_object_add(object, "guest-features", features(info.virtio_id, info.negotiated));
+        json_object_object_add(object, "host-features", query_features(info.virtio_id, info.offered));
+        json_object_object_add(object, "guest-features", query_features(info.virtio_id, info.negotiated));
         add_bits(statuses, "", info.status, status_name);
         json_object_object_add(status, "statuses", statuses);
         json_object_object_add(object, "status", status);
-        json_object_object_add(object, "vhost-dev", vhost(&info));
+        json_object_object_add(object, "vhost-dev", query_vhost(&info));
         return object;
 }
 

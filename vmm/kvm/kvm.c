@@ -50,7 +50,7 @@ static int create_machine(struct kvm *kvm)
 }
 
 /* A machine of KVM's, with memory's slots and the vcpus. */
-static int build(struct kvm *kvm)
+static int kvm_build(struct kvm *kvm)
 {
         int r = create_machine(kvm);
 
@@ -61,7 +61,7 @@ static int build(struct kvm *kvm)
         return r;
 }
 
-static void stop(struct kvm *kvm)
+static void vcpus_stop(struct kvm *kvm)
 {
         pthread_mutex_lock(&kvm->lock);
         kvm->ended = true;
@@ -73,9 +73,9 @@ static void stop(struct kvm *kvm)
                         pthread_join(kvm->vcpus[i].thread, NULL);
 }
 
-static void demolish(struct kvm *kvm)
+static void kvm_demolish(struct kvm *kvm)
 {
-        stop(kvm);
+        vcpus_stop(kvm);
         for (unsigned i = 0; i < kvm->cpus; i++)
                 vcpu_destroy(&kvm->vcpus[i]);
         kvm->cpus = 0;
@@ -107,7 +107,7 @@ int kvm_new(const struct kvm_options *options, struct kvm **out)
         if (r == 0)
                 r = memory_open(kvm, options->memory_size);
         if (r == 0)
-                r = build(kvm);
+                r = kvm_build(kvm);
         if (r < 0)
                 return r;
         *out = steal(kvm);
@@ -118,7 +118,7 @@ void kvm_free(struct kvm *kvm)
 {
         if (!kvm)
                 return;
-        demolish(kvm);
+        kvm_demolish(kvm);
         memory_close(kvm);
         fd_close(kvm->system);
         pthread_cond_destroy(&kvm->changed);
@@ -128,7 +128,7 @@ void kvm_free(struct kvm *kvm)
 
 int kvm_reset(struct kvm *kvm)
 {
-        demolish(kvm);
+        kvm_demolish(kvm);
         memset(kvm->slots, 0, sizeof(kvm->slots));
         memset(kvm->routes, 0, sizeof(kvm->routes));
         kvm->paused = kvm->ended = false;
@@ -137,7 +137,7 @@ int kvm_reset(struct kvm *kvm)
 
         int r = memory_clear(kvm);
 
-        return r == 0 ? build(kvm) : r;
+        return r == 0 ? kvm_build(kvm) : r;
 }
 
 int kvm_start(struct kvm *kvm)

@@ -24,7 +24,7 @@ void vcpus_kick(struct kvm *kvm)
                 vcpu_kick(&kvm->vcpus[i]);
 }
 
-static unsigned started(const struct kvm *kvm)
+static unsigned pause_started(const struct kvm *kvm)
 {
         unsigned n = 0;
 
@@ -52,10 +52,10 @@ bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
 
         kvm_request_pause(kvm);
         LOCKED(&kvm->lock);
-        while (r == 0 && kvm->parked < started(kvm))
+        while (r == 0 && kvm->parked < pause_started(kvm))
                 r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
 
-        return kvm->parked >= started(kvm);
+        return kvm->parked >= pause_started(kvm);
 }
 
 bool kvm_paused(struct kvm *kvm)

@@ -49,7 +49,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 }
 
 /* False: the machine has ended. */
-static bool park(struct vcpu *vcpu)
+static bool vcpu_park(struct vcpu *vcpu)
 {
         struct kvm *kvm = vcpu->kvm;
 
@@ -132,7 +132,7 @@ static void run_once(struct vcpu *vcpu)
                 end_at(vcpu, KVM_END_ERROR, strerror(errno), (unsigned)errno);
 }
 
-static void inspect(struct vcpu *vcpu)
+static void vcpu_inspect(struct vcpu *vcpu)
 {
         int look = atomic_exchange(&vcpu->look, LOOK_NOT);
 
@@ -154,9 +154,9 @@ void *vcpu_thread(void *userdata)
         for (;;) {
                 /* In this order: a kick after the look is seen by KVM_RUN. */
                 __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-                if (atomic_load(&vcpu->kvm->stopping) && !park(vcpu))
+                if (atomic_load(&vcpu->kvm->stopping) && !vcpu_park(vcpu))
                         return NULL;
-                inspect(vcpu);
+                vcpu_inspect(vcpu);
                 vcpu_wait_held(vcpu);
                 if (!atomic_load(&vcpu->kvm->stopping))
                         run_once(vcpu);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Puts the parts of a machine together, and decides what happens to what a vcpu can't do itself. build() makes KVM,
- * buses and platform, begins the devices (each connects on its own thread), loads the kernel, and only then waits for
- * the back-ends.
+/* Puts the parts of a machine together, and decides what happens to what a vcpu can't do itself. machine_build() makes
+ * KVM, buses and platform, begins the devices (each connects on its own thread), loads the kernel, and only then waits
+ * for the back-ends.
  *
  * Functions named do_ run on a vcpu's thread, device_ ones on a device's; they tell the owner's thread by events_put()
  * and never wait for a back-end. Public functions belong to the owner's thread. A fault is first mended, in every
@@ -364,7 +364,7 @@ static int plug_devices(struct machine *machine, char *why, size_t why_size)
         return r;
 }
 
-static int load(struct machine *machine, char *why, size_t why_size)
+static int machine_load(struct machine *machine, char *why, size_t why_size)
 {
         const struct boot_image image = {
                 .kernel_fd = machine->options.kernel_fd,
@@ -390,7 +390,7 @@ static int load(struct machine *machine, char *why, size_t why_size)
         return r;
 }
 
-static int build(struct machine *machine, char *why, size_t why_size)
+static int machine_build(struct machine *machine, char *why, size_t why_size)
 {
         int r = build_kvm(machine, why, why_size);
 
@@ -404,7 +404,7 @@ static int build(struct machine *machine, char *why, size_t why_size)
                 return r;
         }
         /* The kernel first: its errors need no back-end. */
-        r = load(machine, why, why_size);
+        r = machine_load(machine, why, why_size);
         return r == 0 ? plug_devices(machine, why, why_size) : r;
 }
 
@@ -425,7 +425,7 @@ int machine_new(const struct machine_options *options, struct machine **out, cha
                 snprintf(why, why_size, "%s", strerror(r < 0 ? -r : ENOMEM));
                 return r < 0 ? r : -ENOMEM;
         }
-        return build(machine, why, why_size);
+        return machine_build(machine, why, why_size);
 }
 
 /* The device, the guest's processor or the machine itself whose thread is not back. */
@@ -525,7 +525,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
         serial_reset(machine->serial);
         arch_platform_reset(machine->platform);
         memset(machine->faults, 0, sizeof(machine->faults));
-        r = load(machine, why, why_size);
+        r = machine_load(machine, why, why_size);
         if (r < 0)
                 return r;
         if (paused)

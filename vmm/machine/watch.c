@@ -26,7 +26,7 @@ static bool any_mapped(const struct watch *watch)
         return false;
 }
 
-static void *run(void *userdata)
+static void *watch_run(void *userdata)
 {
         struct watch *watch = userdata;
         struct pollfd fd = {.fd = watch->stop_fd, .events = POLLIN};
@@ -49,7 +49,7 @@ int watch_start(struct watch *watch, struct kvm *kvm, struct virtio **devices, u
         if (watch->stop_fd < 0)
                 return -errno;
 
-        int r = thread_start(&watch->thread, run, watch);
+        int r = thread_start(&watch->thread, watch_run, watch);
 
         if (r < 0)
                 watch->stop_fd = fd_close(watch->stop_fd);

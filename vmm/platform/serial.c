@@ -74,14 +74,14 @@ static void update_interrupt(struct serial *serial)
         serial->ops.interrupt(serial->userdata, level);
 }
 
-static unsigned capacity(const struct serial *serial)
+static unsigned serial_capacity(const struct serial *serial)
 {
         return serial->fifos ? FIFO_SIZE : 1;
 }
 
 static void push_input(struct serial *serial, uint8_t byte)
 {
-        if (serial->count == capacity(serial)) {
+        if (serial->count == serial_capacity(serial)) {
                 serial->errors |= UART_LSR_OE;
                 /* Without FIFOs the new byte takes the old one's place; with them it is the new one that is lost. */
                 if (!serial->fifos)
@@ -121,7 +121,7 @@ static void update_modem(struct serial *serial)
         serial->modem = (uint8_t)(lines | (serial->modem & UART_MSR_ANY_DELTA) | changed >> 4);
 }
 
-static void send(struct serial *serial, uint8_t byte)
+static void serial_send(struct serial *serial, uint8_t byte)
 {
         if (serial->modem_control & UART_MCR_LOOP)
                 push_input(serial, byte);
@@ -159,7 +159,7 @@ static void write_register(struct serial *serial, unsigned offset, uint8_t value
                 if (divisor)
                         serial->divisor[0] = value;
                 else
-                        send(serial, value);
+                        serial_send(serial, value);
                 break;
         case UART_IER:
                 if (divisor)
@@ -237,7 +237,8 @@ static uint8_t read_register(struct serial *serial, unsigned offset)
 /* There is room for input that there was none for. */
 static bool take_room(struct serial *serial)
 {
-        bool room = serial->refused && serial->count < capacity(serial) && !(serial->modem_control & UART_MCR_LOOP);
+        bool room =
+                serial->refused && serial->count < serial_capacity(serial) && !(serial->modem_control & UART_MCR_LOOP);
 
         if (room)
                 serial->refused = false;
@@ -273,7 +274,7 @@ size_t serial_input(struct serial *serial, const uint8_t *data, size_t size)
 
         pthread_mutex_lock(&serial->lock);
         if (!(serial->modem_control & UART_MCR_LOOP))
-                while (taken < size && serial->count < capacity(serial))
+                while (taken < size && serial->count < serial_capacity(serial))
                         push_input(serial, data[taken++]);
         if (taken < size)
                 serial->refused = true;

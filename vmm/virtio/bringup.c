@@ -73,8 +73,8 @@ struct reason {
         size_t size;
 };
 
-__attribute__((format(printf, 3, 4))) static int because(const struct reason *reason, int error, const char *format,
-                                                         ...)
+__attribute__((format(printf, 3, 4))) static int refused_because(const struct reason *reason, int error,
+                                                                 const char *format, ...)
 {
         va_list arguments;
 
@@ -84,7 +84,7 @@ __attribute__((format(printf, 3, 4))) static int because(const struct reason *re
         return error;
 }
 
-static int explain(const struct reason *reason, const char *request, int r)
+static int refused_explain(const struct reason *reason, const char *request, int r)
 {
         static const struct {
                 int error;
@@ -99,11 +99,11 @@ static int explain(const struct reason *reason, const char *request, int r)
 
         for (size_t i = 0; i < ARRAY_SIZE(words); i++)
                 if (words[i].error == r)
-                        return because(reason, r, "%s: %s", request, words[i].words);
-        return because(reason, r, "%s: %s", request, strerror(-r));
+                        return refused_because(reason, r, "%s: %s", request, words[i].words);
+        return refused_because(reason, r, "%s: %s", request, strerror(-r));
 }
 
-static int negotiate(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+static int bringup_negotiate(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
         uint64_t wanted = 0;
 
@@ -113,13 +113,13 @@ static int negotiate(struct virtio *virtio, struct answers *answers, const struc
         int r = oriel_frontend_negotiate(virtio->frontend, wanted);
 
         if (r < 0)
-                return explain(reason, "negotiation", r);
+                return refused_explain(reason, "negotiation", r);
         answers->device_features = oriel_frontend_device_features(virtio->frontend);
         for (size_t i = 0; i < ARRAY_SIZE(not_offered); i++)
                 answers->device_features &= ~ORIEL_FEATURE(not_offered[i]);
         if (!(answers->device_features & ORIEL_FEATURE(VIRTIO_F_VERSION_1)))
-                return because(reason, -EOPNOTSUPP,
-                               "the back-end does not offer VIRTIO_F_VERSION_1: a virtio 1.0 device is needed");
+                return refused_because(reason, -EOPNOTSUPP,
+                                       "the back-end does not offer VIRTIO_F_VERSION_1: a virtio 1.0 device is needed");
         /* Where a packed ring has come to is not in the ring: without a record it can't go on after a back-end's end.
          */
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
@@ -136,14 +136,14 @@ static int count_queues(struct virtio *virtio, struct answers *answers, const st
                 int r = oriel_frontend_get_queue_num(virtio->frontend, &most);
 
                 if (r < 0)
-                        return explain(reason, "GET_QUEUE_NUM", r);
+                        return refused_explain(reason, "GET_QUEUE_NUM", r);
         } else if (wanted == 0) {
                 wanted = type ? type->queues : 1;
         }
         answers->n_queues = wanted ? wanted : most;
         if (most == 0 || answers->n_queues > most)
-                return because(reason, -EOPNOTSUPP, "the back-end has %u queues, and %u are wanted: see queues=N", most,
-                               wanted);
+                return refused_because(reason, -EOPNOTSUPP,
+                                       "the back-end has %u queues, and %u are wanted: see queues=N", most, wanted);
         return 0;
 }
 
@@ -155,7 +155,7 @@ static int read_config(struct virtio *virtio, struct answers *answers, const str
         const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
 
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG) && type)
-                return because(
+                return refused_because(
                         reason, -EOPNOTSUPP,
                         "the back-end offers no configuration space (CONFIG), and a %s device (virtio-id=%u) has one%s",
                         type->name, type->virtio_id,
@@ -167,14 +167,14 @@ static int read_config(struct virtio *virtio, struct answers *answers, const str
                 int r = oriel_frontend_get_config(virtio->frontend, 0, answers->config, size);
 
                 if (r < 0 && r != -EREMOTEIO)
-                        return explain(reason, "GET_CONFIG", r);
+                        return refused_explain(reason, "GET_CONFIG", r);
                 if (r == 0)
                         good = size;
                 else
                         bad = size;
         }
         answers->config_size = good;
-        return good ? 0 : because(reason, -EOPNOTSUPP, "GET_CONFIG: the back-end refuses it");
+        return good ? 0 : refused_because(reason, -EOPNOTSUPP, "GET_CONFIG: the back-end refuses it");
 }
 
 static int ask_slots(struct virtio *virtio, struct answers *answers, const struct reason *reason)
@@ -184,7 +184,7 @@ static int ask_slots(struct virtio *virtio, struct answers *answers, const struc
 
         int r = oriel_frontend_get_max_mem_slots(virtio->frontend, &answers->max_slots);
 
-        return r < 0 ? explain(reason, "GET_MAX_MEM_SLOTS", r) : 0;
+        return r < 0 ? refused_explain(reason, "GET_MAX_MEM_SLOTS", r) : 0;
 }
 
 /* The regions are side by side in one BAR. */
@@ -196,11 +196,13 @@ static int check_regions(const uint64_t *sizes, const struct reason *reason)
                 if (sizes[i] == 0)
                         continue;
                 if (!is_aligned(sizes[i], (uint64_t)sysconf(_SC_PAGESIZE)))
-                        return because(reason, -EINVAL,
-                                       "shared memory region %u: 0x%" PRIx64 " bytes are not whole pages", i, sizes[i]);
+                        return refused_because(reason, -EINVAL,
+                                               "shared memory region %u: 0x%" PRIx64 " bytes are not whole pages", i,
+                                               sizes[i]);
                 if (!checked_add(sum, sizes[i], &sum) || !checked_round_up(sum, 2 << 20, &sum) || sum > INT64_MAX / 2)
-                        return because(reason, -EOVERFLOW,
-                                       "its shared memory regions are too large for a PCI BAR: their sum overflows");
+                        return refused_because(
+                                reason, -EOVERFLOW,
+                                "its shared memory regions are too large for a PCI BAR: their sum overflows");
         }
         return 0;
 }
@@ -212,7 +214,7 @@ static int ask_regions(struct virtio *virtio, struct answers *answers, const str
 
         int r = oriel_frontend_get_shmem_config(virtio->frontend, answers->shmem_sizes);
 
-        return r < 0 ? explain(reason, "GET_SHMEM_CONFIG", r) : check_regions(answers->shmem_sizes, reason);
+        return r < 0 ? refused_explain(reason, "GET_SHMEM_CONFIG", r) : check_regions(answers->shmem_sizes, reason);
 }
 
 /* ---- the first back-end, and the next ---- */
@@ -241,9 +243,9 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
                 int r = window_new(&options, &window->window);
 
                 if (r < 0)
-                        return because(reason, r, "no window of 0x%" PRIx64 " bytes for shared memory region %u: %s",
-                                       options.size, i,
-                                       r == -ENOSPC ? "vm.max_map_count is too small for it" : strerror(-r));
+                        return refused_because(
+                                reason, r, "no window of 0x%" PRIx64 " bytes for shared memory region %u: %s",
+                                options.size, i, r == -ENOSPC ? "vm.max_map_count is too small for it" : strerror(-r));
                 window->shmid = (uint8_t)i;
                 virtio->n_windows++;
                 oriel_frontend_set_region(virtio->frontend, (uint8_t)i, window_region(window->window));
@@ -264,14 +266,16 @@ static int take_answers(struct virtio *virtio, const struct answers *answers, co
 static int compare_answers(const struct virtio *virtio, const struct answers *answers, const struct reason *reason)
 {
         if (virtio->device_features & ~answers->device_features)
-                return because(reason, -EOPNOTSUPP, "the new back-end lacks features of the one before: 0x%" PRIx64,
-                               virtio->device_features & ~answers->device_features);
+                return refused_because(reason, -EOPNOTSUPP,
+                                       "the new back-end lacks features of the one before: 0x%" PRIx64,
+                                       virtio->device_features & ~answers->device_features);
         if (answers->n_queues != virtio->n_queues || answers->config_size != virtio->config_size)
-                return because(reason, -EOPNOTSUPP,
-                               "the new back-end has other queues, or another config space, than the one before");
+                return refused_because(
+                        reason, -EOPNOTSUPP,
+                        "the new back-end has other queues, or another config space, than the one before");
         if (memcmp(answers->shmem_sizes, virtio->shmem_sizes, sizeof(virtio->shmem_sizes)) != 0)
-                return because(reason, -EOPNOTSUPP,
-                               "the new back-end has other shared memory regions than the one before");
+                return refused_because(reason, -EOPNOTSUPP,
+                                       "the new back-end has other shared memory regions than the one before");
         return 0;
 }
 
@@ -291,12 +295,12 @@ static void take_config(struct virtio *virtio, const struct answers *answers)
 int bringup(struct virtio *virtio, char *why, size_t why_size)
 {
         static int (*const steps[])(struct virtio * virtio, struct answers * answers, const struct reason *reason) = {
-                negotiate, count_queues, read_config, ask_slots, ask_regions};
+                bringup_negotiate, count_queues, read_config, ask_slots, ask_regions};
         const struct reason reason = {why, why_size};
         _cleanup_(freep) struct answers *answers = calloc(1, sizeof(*answers));
 
         if (!answers)
-                return because(&reason, -ENOMEM, "no memory");
+                return refused_because(&reason, -ENOMEM, "no memory");
 
         int r = 0;
 

@@ -26,7 +26,7 @@ struct dma {
 };
 
 /* With the lock. */
-static void release(struct dma_piece *piece)
+static void dma_release(struct dma_piece *piece)
 {
         if (--piece->references > 0)
                 return;
@@ -58,7 +58,7 @@ void dma_free(struct dma *dma)
 }
 
 /* With the lock. Without memory the listener is not told: DMA to that piece won't work, or its slot stays taken. */
-static void tell(struct dma_listener *listener, enum dma_change_kind kind, struct dma_piece *piece)
+static void dma_tell(struct dma_listener *listener, enum dma_change_kind kind, struct dma_piece *piece)
 {
         struct dma_change *change = malloc(sizeof(*change));
 
@@ -70,10 +70,10 @@ static void tell(struct dma_listener *listener, enum dma_change_kind kind, struc
         fd_event_wake(listener->wake_fd);
 }
 
-static void forget(struct dma_listener *listener, struct dma_change *change)
+static void dma_forget(struct dma_listener *listener, struct dma_change *change)
 {
         TAILQ_REMOVE(&listener->changes, change, entry);
-        release(change->piece);
+        dma_release(change->piece);
         free(change);
 }
 
@@ -84,11 +84,11 @@ static void tell_removal(struct dma_listener *listener, struct dma_piece *piece)
 
         for (change = TAILQ_FIRST(&listener->changes); change; change = TAILQ_NEXT(change, entry)) {
                 if (change->piece == piece) {
-                        forget(listener, change);
+                        dma_forget(listener, change);
                         return;
                 }
         }
-        tell(listener, DMA_REMOVE, piece);
+        dma_tell(listener, DMA_REMOVE, piece);
 }
 
 struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *region, struct oriel_mapping *mapping,
@@ -107,7 +107,7 @@ struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *reg
         LOCKED(&dma->lock);
         TAILQ_INSERT_TAIL(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
-                tell(listener, DMA_ADD, piece);
+                dma_tell(listener, DMA_ADD, piece);
         return piece;
 }
 
@@ -121,7 +121,7 @@ void dma_remove(struct dma *dma, struct dma_piece *piece)
         TAILQ_REMOVE(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
                 tell_removal(listener, piece);
-        release(piece);
+        dma_release(piece);
 }
 
 void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
@@ -135,7 +135,7 @@ void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
         listener->listening = true;
         LIST_INSERT_HEAD(&dma->listeners, listener, entry);
         for (piece = TAILQ_FIRST(&dma->pieces); piece; piece = TAILQ_NEXT(piece, entry))
-                tell(listener, DMA_ADD, piece);
+                dma_tell(listener, DMA_ADD, piece);
 }
 
 void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
@@ -144,7 +144,7 @@ void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
         if (listener->listening) {
                 LIST_REMOVE(listener, entry);
                 while (!TAILQ_EMPTY(&listener->changes))
-                        forget(listener, TAILQ_FIRST(&listener->changes));
+                        dma_forget(listener, TAILQ_FIRST(&listener->changes));
         }
         listener->listening = false;
 }
@@ -167,5 +167,5 @@ bool dma_next(struct dma *dma, struct dma_listener *listener, enum dma_change_ki
 void dma_piece_release(struct dma *dma, struct dma_piece *piece)
 {
         LOCKED(&dma->lock);
-        release(piece);
+        dma_release(piece);
 }

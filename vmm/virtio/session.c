@@ -26,7 +26,7 @@ struct wish {
         bool quit, reset, run, taken_away;
 };
 
-static struct wish look(struct virtio *virtio)
+static struct wish session_look(struct virtio *virtio)
 {
         LOCKED(&virtio->lock);
 
@@ -73,7 +73,7 @@ static void set_connection(struct virtio *virtio, int fd)
                 shutdown(fd, SHUT_RDWR);
 }
 
-static void lost(struct virtio *virtio, const char *why)
+static void session_lost(struct virtio *virtio, const char *why)
 {
         set_connection(virtio, -1);
         oriel_frontend_disconnect(virtio->frontend);
@@ -168,7 +168,7 @@ static void config_changed(void *userdata)
                 read_config(virtio, true);
 }
 
-static void refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
+static void session_refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
 {
         struct virtio *virtio = userdata;
 
@@ -222,7 +222,7 @@ static int make_frontend(struct virtio *virtio)
 {
         const struct oriel_frontend_ops ops = {
                 .struct_size = sizeof(ops),
-                .refused = refused,
+                .refused = session_refused,
                 .config_changed = config_changed,
                 .shared_object_add = session_object_add,
                 .shared_object_remove = session_object_remove,
@@ -275,7 +275,7 @@ static int write_config(struct virtio *virtio)
         return r;
 }
 
-static void reset(struct virtio *virtio)
+static void session_reset(struct virtio *virtio)
 {
         if (oriel_frontend_connected(virtio->frontend))
                 write_config(virtio);
@@ -287,7 +287,7 @@ static void reset(struct virtio *virtio)
         pthread_cond_broadcast(&virtio->changed);
         pthread_mutex_unlock(&virtio->lock);
         if (!oriel_frontend_connected(virtio->frontend))
-                lost(virtio, "the back-end did not answer to a reset");
+                session_lost(virtio, "the back-end did not answer to a reset");
 }
 
 /* The back-end has met something in a ring that breaks a rule, or a buffer in memory that it had not been told of by
@@ -312,7 +312,7 @@ static int session_ring_error(struct virtio *virtio)
         return 0;
 }
 
-static int serve(struct virtio *virtio, const struct wish *wish)
+static int session_serve(struct virtio *virtio, const struct wish *wish)
 {
         int r = oriel_frontend_dispatch(virtio->frontend);
 
@@ -333,7 +333,7 @@ static int serve(struct virtio *virtio, const struct wish *wish)
         return r;
 }
 
-static const char *reason(int r)
+static const char *session_reason(int r)
 {
         return r == -ENOTCONN    ? "the back-end has closed the connection"
                : r == -EPROTO    ? "the back-end has broken the protocol"
@@ -405,12 +405,12 @@ static void session_loop(struct virtio *virtio)
                 return;
         }
         for (;;) {
-                struct wish wish = look(virtio);
+                struct wish wish = session_look(virtio);
 
                 if (wish.quit)
                         return;
                 if (wish.reset) {
-                        reset(virtio);
+                        session_reset(virtio);
                         continue;
                 }
                 if (!oriel_frontend_connected(virtio->frontend) && !wish.taken_away && now_ms() >= pause.next) {
@@ -419,9 +419,9 @@ static void session_loop(struct virtio *virtio)
                                 return;
                         continue;
                 }
-                r = oriel_frontend_connected(virtio->frontend) ? serve(virtio, &wish) : 0;
+                r = oriel_frontend_connected(virtio->frontend) ? session_serve(virtio, &wish) : 0;
                 if (r < 0)
-                        lost(virtio, look(virtio).taken_away ? "it was taken away" : reason(r));
+                        session_lost(virtio, session_look(virtio).taken_away ? "it was taken away" : session_reason(r));
                 /* It may have mapped after that. */
                 if (wish.taken_away)
                         running_unmap(virtio);

@@ -13,7 +13,7 @@
 #include <linux/virtio_pci.h>
 #include <string.h>
 
-static struct queue *selected(struct virtio *virtio)
+static struct queue *queue_selected(struct virtio *virtio)
 {
         unsigned n = virtio->registers.queue_select;
 
@@ -67,7 +67,7 @@ bool transport_need_reset(struct virtio *virtio)
 
 /* ---- the common configuration structure; with the lock ---- */
 
-static uint32_t half(uint64_t value, uint32_t select)
+static uint32_t register_half(uint64_t value, uint32_t select)
 {
         return select > 1 ? 0 : (uint32_t)(value >> 32 * select);
 }
@@ -156,7 +156,7 @@ static void write_queue_select(struct virtio *virtio, uint32_t value)
 
 static void write_queue_size(struct virtio *virtio, uint32_t value)
 {
-        struct queue *queue = selected(virtio);
+        struct queue *queue = queue_selected(virtio);
         bool packed = virtio->registers.driver_features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
 
         if (queue && !queue->enabled && value > 0 && value <= virtio->options.device.queue_size &&
@@ -166,7 +166,7 @@ static void write_queue_size(struct virtio *virtio, uint32_t value)
 
 static void write_queue_vector(struct virtio *virtio, uint32_t value)
 {
-        struct queue *queue = selected(virtio);
+        struct queue *queue = queue_selected(virtio);
 
         if (!queue)
                 return;
@@ -178,7 +178,7 @@ static void write_queue_vector(struct virtio *virtio, uint32_t value)
 
 static void write_queue_enable(struct virtio *virtio, uint32_t value)
 {
-        struct queue *queue = selected(virtio);
+        struct queue *queue = queue_selected(virtio);
 
         if (!queue || value != 1 || queue->resetting)
                 return;
@@ -188,7 +188,7 @@ static void write_queue_enable(struct virtio *virtio, uint32_t value)
 
 static void write_queue_reset(struct virtio *virtio, uint32_t value)
 {
-        struct queue *queue = selected(virtio);
+        struct queue *queue = queue_selected(virtio);
 
         if (!queue || value != 1 || !queue->enabled ||
             !(virtio->registers.driver_features & ORIEL_FEATURE(VIRTIO_F_RING_RESET)))
@@ -201,7 +201,7 @@ static void write_queue_reset(struct virtio *virtio, uint32_t value)
 static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 {
         const struct registers *registers = &virtio->registers;
-        const struct queue none = {.vector = MSIX_NO_VECTOR}, *queue = selected(virtio);
+        const struct queue none = {.vector = MSIX_NO_VECTOR}, *queue = queue_selected(virtio);
         const uint16_t notify_offset = queue ? registers->queue_select : 0;
 
         if (!queue)
@@ -209,9 +209,9 @@ static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 
         const uint32_t values[] = {
                 [VIRTIO_PCI_COMMON_DFSELECT] = registers->device_feature_select,
-                [VIRTIO_PCI_COMMON_DF] = half(virtio->device_features, registers->device_feature_select),
+                [VIRTIO_PCI_COMMON_DF] = register_half(virtio->device_features, registers->device_feature_select),
                 [VIRTIO_PCI_COMMON_GFSELECT] = registers->driver_feature_select,
-                [VIRTIO_PCI_COMMON_GF] = half(registers->driver_features, registers->driver_feature_select),
+                [VIRTIO_PCI_COMMON_GF] = register_half(registers->driver_features, registers->driver_feature_select),
                 [VIRTIO_PCI_COMMON_MSIX] = registers->config_vector,
                 [VIRTIO_PCI_COMMON_NUMQ] = virtio->n_queues,
                 [VIRTIO_PCI_COMMON_STATUS] = registers->status,
@@ -230,7 +230,7 @@ static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 /* The three addresses, in halves. */
 static void access_queue_address(struct virtio *virtio, unsigned offset, uint32_t *value, bool write)
 {
-        struct queue *queue = selected(virtio);
+        struct queue *queue = queue_selected(virtio);
         unsigned shift = offset % 8 ? 32 : 0;
 
         if (!queue)

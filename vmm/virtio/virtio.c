@@ -3,7 +3,7 @@
 /* The calls on a virtio device from outside: creation, plugging, quitting, reset, mending, queries. The device's own
  * thread (session.c) speaks to the back-end; these functions leave a wanted state under virtio->lock, wake that
  * thread, and never wait for the back-end, but for virtio_wait() and, up to a deadline, virtio_join() and
- * virtio_finish_reset(). cut() shuts a duplicate of the connection down, so that what the thread waits for fails.
+ * virtio_finish_reset(). name_cut() shuts a duplicate of the connection down, so that what the thread waits for fails.
  * After virtio_join() the thread's own fields are virtio_free()'s. */
 
 #include "vmm/virtio/virtio.h"
@@ -122,7 +122,7 @@ int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_si
 }
 
 /* With the lock: what the thread waits for at its back-end fails at once. */
-static void cut(struct virtio *virtio)
+static void name_cut(struct virtio *virtio)
 {
         if (virtio->connection_fd >= 0)
                 shutdown(virtio->connection_fd, SHUT_RDWR);
@@ -133,7 +133,7 @@ void virtio_quit(struct virtio *virtio)
         pthread_mutex_lock(&virtio->lock);
         virtio->quit = true;
         voice_hush(&virtio->voice);
-        cut(virtio);
+        name_cut(virtio);
         pthread_mutex_unlock(&virtio->lock);
         session_wake(virtio);
 }
@@ -186,7 +186,7 @@ void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
         pthread_mutex_lock(&virtio->lock);
         while (virtio->reset_wanted && now_ms() < deadline_ms + CUT_MS) {
                 if (now_ms() >= deadline_ms)
-                        cut(virtio);
+                        name_cut(virtio);
                 pthread_mutex_unlock(&virtio->lock);
                 nanosleep(&pause, NULL);
                 pthread_mutex_lock(&virtio->lock);
@@ -239,7 +239,7 @@ void virtio_take_away(struct virtio *virtio)
         transport_need_reset(virtio);
         pthread_mutex_lock(&virtio->lock);
         virtio->taken_away = true;
-        cut(virtio);
+        name_cut(virtio);
         session_wake(virtio);
         pthread_mutex_unlock(&virtio->lock);
         running_unmap(virtio);

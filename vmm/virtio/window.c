@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A window of the guest: a host window (oriel_window) with a region placed in it, shown by one KVM memory slot.
- * place() adds to the library's placement what a VMM needs: each mapping's struct placed, and its announcement to
- * other devices (dma.c). Where a file has become shorter, private zeros cover the mapping's end, as far as
- * placed->shown tells; window_heal() shows the file again.
+ * guest_window_place() adds to the library's placement what a VMM needs: each mapping's struct placed, and its
+ * announcement to other devices (dma.c). Where a file has become shorter, private zeros cover the mapping's end, as far
+ * as placed->shown tells; window_heal() shows the file again.
  *
  * The region's lock covers struct placed: placement calls, oriel_region_each() and oriel_region_at() run with it held.
  * The guest's address is atomic, because any vcpu asks for it. */
@@ -109,7 +109,7 @@ static void give_zeros_back(struct window *window, uint64_t size)
 
 /* ---- the placement; with the region's lock ---- */
 
-static void share(void *userdata, struct oriel_mapping *mapping)
+static void guest_window_share(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
         const uint64_t address = atomic_load(&window->address);
@@ -136,7 +136,7 @@ static void take_back_one(void *userdata, struct oriel_mapping *mapping)
 }
 
 /* In the place of @old, or with NULL of nothing. */
-static int replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
+static int guest_window_replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
         const struct oriel_placement_ops *library = oriel_window_placement();
         struct window *window = userdata;
@@ -154,13 +154,13 @@ static int replace(void *userdata, struct oriel_mapping *old, struct oriel_mappi
         placed->shown = oriel_mapping_range(mapping).size;
         oriel_mapping_set_data(mapping, placed);
         note_fd(window, mapping, fd);
-        share(window, mapping);
+        guest_window_share(window, mapping);
         return 0;
 }
 
-static int place(void *userdata, struct oriel_mapping *mapping, int fd)
+static int guest_window_place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
-        return replace(userdata, NULL, mapping, fd);
+        return guest_window_replace(userdata, NULL, mapping, fd);
 }
 
 static void remove_one(void *userdata, struct oriel_mapping *mapping)
@@ -177,7 +177,7 @@ static void remove_all(void *userdata, uint64_t size)
         oriel_window_placement()->remove_all(window->host, size);
 }
 
-static void removed(void *userdata, struct oriel_mapping *mapping)
+static void guest_window_removed(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
         struct placed *placed = oriel_mapping_data(mapping);
@@ -205,11 +205,11 @@ int window_new(const struct window_options *options, struct window **out)
 {
         static const struct oriel_placement_ops placement = {
                 .struct_size = sizeof(placement),
-                .place = place,
+                .place = guest_window_place,
                 .remove = remove_one,
                 .remove_all = remove_all,
-                .removed = removed,
-                .replace = replace,
+                .removed = guest_window_removed,
+                .replace = guest_window_replace,
         };
         _cleanup_(window_freep) struct window *window = calloc(1, sizeof(*window));
 
@@ -274,7 +274,7 @@ int window_show(struct window *window, uint64_t address)
         window->slot = r;
         /* What is mapped from here on is shared when it is placed. */
         atomic_store(&window->address, address);
-        oriel_region_each(window->region, share, window);
+        oriel_region_each(window->region, guest_window_share, window);
         return 0;
 }
 
@@ -330,7 +330,7 @@ static int put_zeros(struct window *window, struct oriel_range range)
 }
 
 /* From @end on, the file has gone. */
-static bool lose(struct window *window, const struct view *view, uint64_t end)
+static bool guest_window_lose(struct window *window, const struct view *view, uint64_t end)
 {
         struct oriel_range lost = {view->info.range.start + end, view->placed->shown - end};
 
@@ -350,7 +350,7 @@ static void mend_one(void *userdata, struct oriel_mapping *mapping)
         const uint64_t page = page_size(), shown = view.placed->shown;
 
         if (shown > 0 && !has_pages(window, (struct oriel_range){view.info.range.start + shown - page, page}))
-                visit->any |= lose(window, &view, find_end(window, &view));
+                visit->any |= guest_window_lose(window, &view, find_end(window, &view));
 }
 
 bool window_mend(struct window *window)
@@ -410,7 +410,7 @@ bool window_access(struct window *window, uint64_t offset, void *data, unsigned 
 }
 
 /* How much of a mapping its file fills now, in whole pages. */
-static uint64_t filled(struct oriel_mapping *mapping, const struct view *view)
+static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct view *view)
 {
         const int fd = oriel_mapping_fd(mapping);
         struct statx stat;
@@ -433,7 +433,7 @@ static void mend_at(void *userdata, struct oriel_mapping *mapping)
 
         at->any = page < view.placed->shown &&
                   !has_pages(at->window, (struct oriel_range){view.info.range.start + page, page_size()}) &&
-                  lose(at->window, &view, page);
+                  guest_window_lose(at->window, &view, page);
 }
 
 bool window_mend_at(struct window *window, uint64_t offset)
@@ -448,7 +448,8 @@ static void heal_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
         const struct view view = view_of(mapping);
-        const uint64_t shown = view.placed->shown, end = shown < view.info.range.size ? filled(mapping, &view) : 0;
+        const uint64_t shown = view.placed->shown,
+                       end = shown < view.info.range.size ? guest_window_filled(mapping, &view) : 0;
         const int prot = view.info.access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
 
         if (end <= shown || map_over(host_at(window, view.info.range.start + shown), end - shown, prot, MAP_SHARED,
@@ -479,7 +480,7 @@ static void read_name(int fd, char *name, size_t size)
         make_printable(name);
 }
 
-static void look(void *userdata, struct oriel_mapping *mapping)
+static void guest_window_look(void *userdata, struct oriel_mapping *mapping)
 {
         struct window_view *out = userdata;
         const struct view view = view_of(mapping);
@@ -495,5 +496,5 @@ static void look(void *userdata, struct oriel_mapping *mapping)
 
 bool window_look(struct window *window, uint64_t offset, struct window_view *out)
 {
-        return oriel_region_at(window->region, offset, look, out) > 0;
+        return oriel_region_at(window->region, offset, guest_window_look, out) > 0;
 }

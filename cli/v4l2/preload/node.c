@@ -184,8 +184,8 @@ static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsi
 }
 
 /* @socket and @theirs are a pair; @theirs is taken. */
-static int exchange(int fd, const struct v4l2_call *call, int socket, int theirs, struct v4l2_answer *answer, int *fds,
-                    unsigned n)
+static int node_exchange(int fd, const struct v4l2_call *call, int socket, int theirs, struct v4l2_answer *answer,
+                         int *fds, unsigned n)
 {
         int r = send_call(fd, call, theirs);
 
@@ -217,7 +217,7 @@ int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -1;
 
-        int r = exchange(fd, call, pair[0], pair[1], answer, fds, n);
+        int r = node_exchange(fd, call, pair[0], pair[1], answer, fds, n);
 
         if (r == 0 && lease)
                 *lease = pair[0];

@@ -38,7 +38,7 @@ static bool has_node(const struct pollfd *fds, nfds_t n)
 }
 
 /* @all becomes the program's @n entries, followed by V4L2_READY_FDS for each of these. */
-static void expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
+static void set_expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
 {
         int ready[V4L2_READY_FDS];
 
@@ -59,7 +59,7 @@ static void expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
 }
 
 /* Returns the number of the program's entries that are ready. */
-static int fold(struct pollfd *fds, nfds_t n, const struct pollfd *all)
+static int set_fold(struct pollfd *fds, nfds_t n, const struct pollfd *all)
 {
         int count = 0;
 
@@ -86,12 +86,12 @@ static int wait_for(struct pollfd *fds, nfds_t n, const struct timespec *timeout
 
         if (!all)
                 return -1;
-        expand(fds, n, all);
+        set_expand(fds, n, all);
 
         int r = REAL(ppoll)(all, n * (1 + V4L2_READY_FDS), timeout, mask);
 
         if (r >= 0)
-                r = fold(fds, n, all);
+                r = set_fold(fds, n, all);
 
         const int saved = errno;
 

@@ -24,19 +24,19 @@ union kernel_handle {
         uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 };
 
-static int compare(uint64_t a, uint64_t b)
+static int file_id_order(uint64_t a, uint64_t b)
 {
         return (a > b) - (a < b);
 }
 
 int inode_key_compare(const struct inode_key *a, const struct inode_key *b)
 {
-        int order = compare(a->number, b->number);
+        int order = file_id_order(a->number, b->number);
 
         if (order == 0)
-                order = compare(a->device, b->device);
+                order = file_id_order(a->device, b->device);
         if (order == 0)
-                order = compare(a->mount, b->mount);
+                order = file_id_order(a->mount, b->mount);
         return order;
 }
 

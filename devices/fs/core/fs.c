@@ -113,7 +113,7 @@ void fs_resume(struct fs *fs)
         fs->to_resume = !fs->ready;
 }
 
-static void resume(struct fs *fs)
+static void request_resume(struct fs *fs)
 {
         pthread_rwlock_wrlock(&fs->session);
         /* Unless INIT has been faster. */
@@ -139,7 +139,7 @@ int fs_sync_fd(const struct fs *fs)
 }
 
 /* What can be said before the request is looked at closely: nothing has happened yet when this fails. */
-static int admit(const struct fs *fs, const struct operation *operation, const struct cursor *out)
+static int request_admit(const struct fs *fs, const struct operation *operation, const struct cursor *out)
 {
         if (!fs->ready && !operation->starts)
                 return -EIO;
@@ -162,10 +162,10 @@ static int get_node(struct request *request, enum operation_node wanted)
         }
 }
 
-static ssize_t perform(struct request *request, const struct operation *operation, struct cursor *data)
+static ssize_t request_perform(struct request *request, const struct operation *operation, struct cursor *data)
 {
         if (!operation->starts && request->fs->to_resume)
-                resume(request->fs);
+                request_resume(request->fs);
         if (operation->starts)
                 pthread_rwlock_wrlock(&request->fs->session);
         else
@@ -174,7 +174,7 @@ static ssize_t perform(struct request *request, const struct operation *operatio
         ssize_t payload = operation_parse(operation, data, request);
 
         if (payload == 0)
-                payload = admit(request->fs, operation, &request->out);
+                payload = request_admit(request->fs, operation, &request->out);
         if (payload == 0)
                 payload = get_node(request, operation->node);
         if (payload == 0)
@@ -211,7 +211,7 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
                 cursor_limit(&data, request.header.len - sizeof(request.header));
                 if (operation && !operation->quick && fs->options.lasts)
                         fs->options.lasts(fs->options.answered_userdata, token);
-                payload = operation ? perform(&request, operation, &data) : -ENOSYS;
+                payload = operation ? request_perform(&request, operation, &data) : -ENOSYS;
         }
         log_debug(&fs->options.log, "%s of node %" PRIx64 ": %zd", operation ? operation->name : "unknown request",
                   request.header.nodeid, payload);

@@ -23,7 +23,7 @@ static const struct form {
         {"forbid-guest", true, false, ID_FORBID}, {"map", true, true, ID_SHIFT},
 };
 
-static const char *add(struct id_rules *rules, struct id_rule rule)
+static const char *range_add(struct id_rules *rules, struct id_rule rule)
 {
         if (!id_range_valid(rule.from, rule.count) || !id_range_valid(rule.to, rule.kind == ID_SHIFT ? rule.count : 1))
                 return "a range has at least one id, and none above 4294967294";
@@ -56,18 +56,18 @@ int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size)
         else if (!id_numbers_parse(text + name + 1, n, form->kind == ID_FORBID ? 2 : 3))
                 wrong = form->kind == ID_FORBID ? "it ends in BASE:COUNT" : "it ends in SOURCE:TARGET:COUNT";
         if (!wrong && form->kind == ID_FORBID)
-                wrong = add(&map->to_host, (struct id_rule){.from = n[0], .count = n[1], .kind = ID_FORBID});
+                wrong = range_add(&map->to_host, (struct id_rule){.from = n[0], .count = n[1], .kind = ID_FORBID});
         else if (!wrong && form->to_host)
-                wrong = add(&map->to_host, (struct id_rule){n[0], n[1], n[2], form->kind});
+                wrong = range_add(&map->to_host, (struct id_rule){n[0], n[1], n[2], form->kind});
         if (!wrong && form->to_guest)
-                wrong = add(&map->to_guest, form->to_host ? (struct id_rule){n[1], n[0], n[2], form->kind}
-                                                          : (struct id_rule){n[0], n[1], n[2], form->kind});
+                wrong = range_add(&map->to_guest, form->to_host ? (struct id_rule){n[1], n[0], n[2], form->kind}
+                                                                : (struct id_rule){n[0], n[1], n[2], form->kind});
         if (wrong)
                 snprintf(why, why_size, "%s", wrong);
         return wrong ? -EINVAL : 0;
 }
 
-static const struct id_rule *find(const struct id_rules *rules, uint32_t id)
+static const struct id_rule *range_find(const struct id_rules *rules, uint32_t id)
 {
         for (size_t i = 0; i < rules->n; i++)
                 if (id - rules->rules[i].from < rules->rules[i].count)
@@ -84,7 +84,7 @@ static uint32_t apply(const struct id_rule *rule, uint32_t id)
 
 int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
 {
-        const struct id_rule *rule = map ? find(&map->to_host, guest) : NULL;
+        const struct id_rule *rule = map ? range_find(&map->to_host, guest) : NULL;
 
         if (rule && rule->kind == ID_FORBID)
                 return -EPERM;
@@ -94,5 +94,5 @@ int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host)
 
 uint32_t id_to_guest(const struct id_map *map, uint32_t host)
 {
-        return map ? apply(find(&map->to_guest, host), host) : host;
+        return map ? apply(range_find(&map->to_guest, host), host) : host;
 }

@@ -17,7 +17,7 @@ void ids_init(struct ids *ids, bool begins_with_one)
 }
 
 /* The new slots form the free list, lowest first. */
-static int grow(struct ids *ids)
+static int ids_grow(struct ids *ids)
 {
         uint32_t n = ids->n_slots ? ids->n_slots * 2 : smallest_table;
 
@@ -59,7 +59,7 @@ static struct ids_slot *find_slot(const struct ids *ids, uint64_t id)
 int ids_add(struct ids *ids, void *object, uint64_t *id)
 {
         if (ids->free_list == 0) {
-                int r = grow(ids);
+                int r = ids_grow(ids);
 
                 if (r < 0)
                         return r;

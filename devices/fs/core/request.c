@@ -4,7 +4,7 @@
 #include "devices/fs/core/idmap.h"
 #include "devices/fs/core/state.h"
 
-ssize_t reply(struct request *request, const void *from, size_t size)
+ssize_t request_reply(struct request *request, const void *from, size_t size)
 {
         return cursor_write(&request->out, from, size) ? (ssize_t)size : -EINVAL;
 }

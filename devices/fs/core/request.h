@@ -55,7 +55,7 @@ struct request {
 };
 
 /* The answer is @size bytes at @from. */
-ssize_t reply(struct request *request, const void *from, size_t size);
+ssize_t request_reply(struct request *request, const void *from, size_t size);
 
 /* Write the header of an answer at @to: @result is the size of what follows, or a negative errno. Returns the whole
  * size.

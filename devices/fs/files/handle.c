@@ -2,8 +2,8 @@
 
 /* The table of open files and directories, by the fh that the guest has. fs->lock covers the table and inode->handles;
  * the count of references is atomic, and the last handle_put() closes the descriptor, without that lock if its caller
- * holds none. The guest can release a handle as soon as it is in the table, so insert() stores fh under the lock.
- * Where no descriptor is left, handle_add() asks room_make() for some once and tries again. */
+ * holds none. The guest can release a handle as soon as it is in the table, so handle_insert() stores fh under the
+ * lock. Where no descriptor is left, handle_add() asks room_make() for some once and tries again. */
 
 #include "devices/fs/files/handle.h"
 
@@ -22,7 +22,7 @@ void handle_put(struct handle *handle)
 }
 
 /* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
-static int insert(struct fs *fs, struct handle *handle, struct inode *inode, uint64_t *fh)
+static int handle_insert(struct fs *fs, struct handle *handle, struct inode *inode, uint64_t *fh)
 {
         int r = -ENFILE;
 
@@ -54,10 +54,10 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
         };
         pthread_mutex_init(&handle->lock, NULL);
 
-        int r = insert(fs, handle, node->inode, fh);
+        int r = handle_insert(fs, handle, node->inode, fh);
 
         if (r == -ENFILE && room_make(fs))
-                r = insert(fs, handle, node->inode, fh);
+                r = handle_insert(fs, handle, node->inode, fh);
         if (r < 0)
                 handle_put(handle);
         return r;

@@ -39,7 +39,7 @@ int held_make_room(struct held_locks *held)
         return 0;
 }
 
-static bool overlap(const struct held_lock *a, const struct held_lock *b)
+static bool held_overlap(const struct held_lock *a, const struct held_lock *b)
 {
         return a->start <= b->last && b->start <= a->last;
 }
@@ -56,7 +56,7 @@ static void make_place(struct held_locks *held, const struct held_lock *lock)
                 struct held_lock *item = &held->items[i], behind = *item;
                 bool begins = item->start<lock->start, ends = item->last> lock->last;
 
-                if (!overlap(item, lock)) {
+                if (!held_overlap(item, lock)) {
                         i++;
                         continue;
                 }
@@ -77,7 +77,7 @@ static void make_place(struct held_locks *held, const struct held_lock *lock)
 }
 
 /* As the kernel does, so that there are no more of them than it has. */
-static void join(struct held_locks *held, struct held_lock *lock)
+static void held_join(struct held_locks *held, struct held_lock *lock)
 {
         for (size_t i = 0; i < held->n;) {
                 const struct held_lock *item = &held->items[i];
@@ -99,7 +99,7 @@ void held_set(struct held_locks *held, struct held_lock lock)
         make_place(held, &lock);
         if (lock.type == F_UNLCK)
                 return;
-        join(held, &lock);
+        held_join(held, &lock);
         held->items[held->n++] = lock;
 }
 
@@ -114,7 +114,7 @@ const struct held_lock *held_conflict(const struct held_locks *held, const struc
         for (size_t i = 0; i < held->n; i++) {
                 const struct held_lock *item = &held->items[i];
 
-                if (overlap(item, wanted) && (item->type == F_WRLCK || wanted->type == F_WRLCK))
+                if (held_overlap(item, wanted) && (item->type == F_WRLCK || wanted->type == F_WRLCK))
                         return item;
         }
         return NULL;

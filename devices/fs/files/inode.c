@@ -99,7 +99,7 @@ static void note_lookup(struct fs *fs, struct inode *inode)
 }
 
 /* With the lock: a new inode in the table, which owns what was found from then on. */
-static int insert(struct fs *fs, struct inode_found *found, struct inode **out)
+static int inode_insert(struct fs *fs, struct inode_found *found, struct inode **out)
 {
         bool by_handle = found->mount && fs_saves_descriptors(fs);
 
@@ -140,7 +140,7 @@ static int insert(struct fs *fs, struct inode_found *found, struct inode **out)
 }
 
 /* With the lock: the table's reference becomes the caller's. */
-static struct inode *detach(struct fs *fs, struct inode *inode)
+static struct inode *inode_detach(struct fs *fs, struct inode *inode)
 {
         /* Who has been given up is not in the tree, and another file may have its place there by now. */
         if (inode->fd >= 0 || inode->mount)
@@ -222,7 +222,7 @@ static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *node
         if (!inode && !found->asked && needs_file_id(fs))
                 r = -EAGAIN;
         else if (!inode)
-                r = insert(fs, found, &inode);
+                r = inode_insert(fs, found, &inode);
         if (r == 0) {
                 note_lookup(fs, inode);
                 *nodeid = inode->nodeid;
@@ -263,7 +263,7 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
         if (inode && nodeid != FUSE_ROOT_ID) {
                 inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
                 if (inode->lookups == 0)
-                        gone = detach(fs, inode);
+                        gone = inode_detach(fs, inode);
         }
         pthread_mutex_unlock(&fs->lock);
         inode_put(fs, gone);
@@ -313,7 +313,7 @@ int inodes_init(struct fs *fs)
                 fs->mounts.root = mount_ref(fs, found.fd, &stat);
         /* The first id there is: FUSE_ROOT_ID. */
         if (r == 0)
-                r = insert(fs, &found, &root);
+                r = inode_insert(fs, &found, &root);
         if (r == 0)
                 root->links_unknown = stat.stx_nlink == 0;
         fd_close(found.fd);
@@ -329,7 +329,7 @@ void inodes_reset(struct fs *fs)
                 pthread_mutex_lock(&fs->lock);
                 inode = ids_next(&fs->inodes, &slot);
                 if (inode)
-                        detach(fs, inode);
+                        inode_detach(fs, inode);
                 pthread_mutex_unlock(&fs->lock);
                 inode_put(fs, inode);
         } while (inode);
@@ -341,7 +341,7 @@ void inodes_done(struct fs *fs)
 
         inodes_reset(fs);
         if (root)
-                inode_put(fs, detach(fs, root));
+                inode_put(fs, inode_detach(fs, root));
         mount_unref(fs, fs->mounts.root);
         ids_done(&fs->inodes);
 }

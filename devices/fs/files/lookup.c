@@ -56,7 +56,7 @@ static void tell_entry(struct fs *fs, const struct statx *stat, const struct ino
 }
 
 /* Takes @fd, which is O_PATH. */
-static int enter(struct fs *fs, int path_fd, const struct inode_key *parent, struct fuse_entry_out *entry)
+static int lookup_enter(struct fs *fs, int path_fd, const struct inode_key *parent, struct fuse_entry_out *entry)
 {
         struct statx stat;
         struct inode_found found = {.fd = path_fd, .stat = &stat};
@@ -119,7 +119,7 @@ static int look_up(struct fs *fs, int directory_fd, const struct inode_key *dire
 
         int fd = (int)syscall(SYS_openat2, directory_fd, name, &how, sizeof(how));
 
-        return fd < 0 ? -errno : enter(fs, fd, directory, entry);
+        return fd < 0 ? -errno : lookup_enter(fs, fd, directory, entry);
 }
 
 /* What was found by a name, and has no link: the name was removed meanwhile, or it is on a file system that counts no
@@ -164,5 +164,5 @@ int inode_lookup_open(struct fs *fs, int fd, const struct inode_key *directory, 
 {
         int path_fd = openat(fs->proc_fd, fd_name(fd).text, O_PATH | O_CLOEXEC);
 
-        return path_fd < 0 ? -errno : enter(fs, path_fd, directory, entry);
+        return path_fd < 0 ? -errno : lookup_enter(fs, path_fd, directory, entry);
 }

@@ -77,7 +77,8 @@ static char *cut_field(char **at, char separator)
         return field;
 }
 
-static const char *append(struct xattr_map *map, enum kind kind, enum scope scope, const char *key, const char *prepend)
+static const char *rules_append(struct xattr_map *map, enum kind kind, enum scope scope, const char *key,
+                                const char *prepend)
 {
         if (map->n == MAX_RULES)
                 return "too many rules";
@@ -91,15 +92,15 @@ static const char *append(struct xattr_map *map, enum kind kind, enum scope scop
  * for it are kept from being used otherwise. */
 static const char *append_map(struct xattr_map *map, const char *key, const char *prepend)
 {
-        const char *wrong = append(map, PREFIX, ALL, key, prepend);
+        const char *wrong = rules_append(map, PREFIX, ALL, key, prepend);
 
         if (key[0] == '\0')
-                return wrong ? wrong : append(map, BAD, ALL, "", "");
+                return wrong ? wrong : rules_append(map, BAD, ALL, "", "");
         if (!wrong)
-                wrong = append(map, BAD, CLIENT, prepend, "");
+                wrong = rules_append(map, BAD, CLIENT, prepend, "");
         if (!wrong)
-                wrong = append(map, BAD, SERVER, "", key);
-        return wrong ? wrong : append(map, OK, ALL, "", "");
+                wrong = rules_append(map, BAD, SERVER, "", key);
+        return wrong ? wrong : rules_append(map, OK, ALL, "", "");
 }
 
 static char *skip_space(char *at)
@@ -129,7 +130,7 @@ static const char *parse_rule(struct xattr_map *map, char **at)
                 return "a rule ends in its key, its prefix, and a separator";
         *at = skip_space(*at);
         if (kind != MAP)
-                return append(map, kind, scope, key, prepend);
+                return rules_append(map, kind, scope, key, prepend);
         return **at ? "a map is the last rule" : append_map(map, key, prepend);
 }
 
@@ -165,7 +166,7 @@ void xattr_map_free(struct xattr_map *map)
         free(map);
 }
 
-static int join(const char *prepend, const char *name, char host[XATTR_NAME_SIZE])
+static int name_join(const char *prepend, const char *name, char host[XATTR_NAME_SIZE])
 {
         int size = snprintf(host, XATTR_NAME_SIZE, "%s%s", prepend, name);
 
@@ -189,9 +190,9 @@ int xattr_to_host(const struct xattr_map *map, const char *name, char host[XATTR
         const struct rule *rule = map ? find_rule(map, CLIENT, name) : NULL;
 
         if (!map || (rule && rule->kind == OK))
-                return join("", name, host);
+                return name_join("", name, host);
         if (rule && rule->kind == PREFIX)
-                return join(rule->prepend, name, host);
+                return name_join(rule->prepend, name, host);
         return rule && rule->kind == UNSUPPORTED ? -ENOTSUP : -EPERM;
 }
 

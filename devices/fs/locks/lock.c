@@ -43,7 +43,7 @@ static int open_for_locks(const struct node *node, bool to_take)
         return fd;
 }
 
-static struct lock_owner *reference(struct lock_owner *owner)
+static struct lock_owner *lock_reference(struct lock_owner *owner)
 {
         atomic_fetch_add(&owner->refs, 1);
         return owner;
@@ -56,11 +56,11 @@ static struct lock_owner *get_owner(struct fs *fs, struct inode *inode, uint64_t
 
         struct lock_owner *owner = find_owner(inode, number);
 
-        return owner ? reference(owner) : NULL;
+        return owner ? lock_reference(owner) : NULL;
 }
 
 /* Two threads may make the same owner at once: the first one stays. */
-static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, struct lock_owner **out)
+static int lock_insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, struct lock_owner **out)
 {
         int r = 0;
 
@@ -69,13 +69,13 @@ static int insert(struct fs *fs, struct inode *inode, struct lock_owner *owner, 
         struct lock_owner *known = find_owner(inode, owner->number);
 
         if (known) {
-                *out = reference(known);
+                *out = lock_reference(known);
         } else if (fs_has_room(fs)) {
                 owner->next = inode->owners;
                 owner->inode = inode;
                 inode->owners = owner;
                 fs->held_fds++;
-                *out = reference(owner);
+                *out = lock_reference(owner);
         } else {
                 r = -ENOLCK;
         }
@@ -92,10 +92,10 @@ static int make_owner(const struct node *node, uint64_t number, struct lock_owne
         *owner = (struct lock_owner){.fs = node->fs, .refs = 1, .number = number, .fh = NO_FILE, .fd = fd};
         pthread_mutex_init(&owner->order, NULL);
 
-        int r = insert(node->fs, node->inode, owner, out);
+        int r = lock_insert(node->fs, node->inode, owner, out);
 
         if (r == -ENOLCK && room_make(node->fs))
-                r = insert(node->fs, node->inode, owner, out);
+                r = lock_insert(node->fs, node->inode, owner, out);
         if (r == 0 && *out == owner) {
                 fd_take(&fd);
                 owner = NULL;

@@ -5,8 +5,8 @@
  * programs free locks too. A search over owners and waiting requests refuses one that would close a cycle of POSIX
  * locks.
  *
- * The lock of struct waiting_locks is taken before fs->lock. A request leaves the list in finish() alone, which writes
- * its answer, gives its references back and calls options.answered() with that lock held. */
+ * The lock of struct waiting_locks is taken before fs->lock. A request leaves the list in waiting_finish() alone, which
+ * writes its answer, gives its references back and calls options.answered() with that lock held. */
 
 #include "devices/fs/locks/waiting.h"
 
@@ -169,7 +169,7 @@ int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique
 }
 
 /* With the lock: @at's item leaves the list with @result as its answer. */
-static void finish(struct fs *fs, struct waiting_lock **at, int result)
+static void waiting_finish(struct fs *fs, struct waiting_lock **at, int result)
 {
         struct waiting_lock *item = *at;
 
@@ -194,7 +194,7 @@ void waiting_interrupt(struct fs *fs, uint64_t unique)
         while (*at && (*at)->unique != unique)
                 at = &(*at)->next;
         if (*at)
-                finish(fs, at, -EINTR);
+                waiting_finish(fs, at, -EINTR);
         else
                 waiting->interrupted[waiting->n_interrupted++ % REMEMBERED_INTERRUPTS] = unique;
         pthread_mutex_unlock(&waiting->lock);
@@ -213,7 +213,7 @@ int fs_retry_locks(struct fs *fs)
                 if (r == -EAGAIN || r == -EINTR)
                         at = &(*at)->next;
                 else
-                        finish(fs, at, r);
+                        waiting_finish(fs, at, r);
         }
 
         int again_ms = waiting->first ? 20 : -1;
@@ -233,7 +233,7 @@ void fs_give_up_locks(struct fs *fs, const void *queue)
         pthread_mutex_lock(&fs->waiting.lock);
         for (struct waiting_lock **at = &fs->waiting.first; *at;) {
                 if (!queue || (*at)->token.queue == queue)
-                        finish(fs, at, -ENOLCK);
+                        waiting_finish(fs, at, -ENOLCK);
                 else
                         at = &(*at)->next;
         }

@@ -29,7 +29,7 @@ ssize_t op_opendir(struct request *request)
         int fd = node_open(node, O_RDONLY | O_DIRECTORY);
         int r = fd < 0 ? fd : handle_add(fs, fd, HANDLE_DIRECTORY, O_RDONLY, node, &out.fh);
 
-        return r < 0 ? r : reply(request, &out, sizeof(out));
+        return r < 0 ? r : request_reply(request, &out, sizeof(out));
 }
 
 ssize_t op_releasedir(struct request *request)

@@ -22,7 +22,7 @@ typedef ssize_t io_function(int fd, const struct iovec *spans, int n_spans, off_
 
 /* Move all of @file, or as much as there is, between the file and the guest's memory. Bytes moved or a negative errno.
  */
-static ssize_t transfer(io_function *io, int fd, struct cursor *memory, struct oriel_range file, int flags)
+static ssize_t file_transfer(io_function *io, int fd, struct cursor *memory, struct oriel_range file, int flags)
 {
         uint64_t done = 0;
 
@@ -65,7 +65,7 @@ ssize_t op_read(struct request *request)
 
         if (hold.error < 0)
                 return hold.error;
-        return transfer(preadv2, handle->fd, &request->out, file, 0);
+        return file_transfer(preadv2, handle->fd, &request->out, file, 0);
 }
 
 ssize_t op_write(struct request *request)
@@ -91,7 +91,7 @@ ssize_t op_write(struct request *request)
         HOLD_CONTENTS(request->fs, handle->fd, -1, file);
         drop_mapped_capability(request->fs, handle->fd);
 
-        ssize_t size = transfer(pwritev2, fd, &request->data, file, append ? RWF_APPEND : 0);
+        ssize_t size = file_transfer(pwritev2, fd, &request->data, file, append ? RWF_APPEND : 0);
 
         if (size < 0)
                 return size;
@@ -100,7 +100,7 @@ ssize_t op_write(struct request *request)
 
         const struct fuse_write_out out = {.size = (uint32_t)size};
 
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }
 
 /* Of the locks on node @nodeid, those that @drop drops by @number. */
@@ -199,7 +199,7 @@ ssize_t op_lseek(struct request *request)
 
         const struct fuse_lseek_out out = {.offset = (uint64_t)offset};
 
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }
 
 /* The requests that have no flag for it: a guest that leaves set-user-ID bits to us leaves them to us there, too. It
@@ -266,7 +266,7 @@ ssize_t op_copy_file_range(struct request *request)
         ssize_t done = copy_range(request, INT32_MAX);
         const struct fuse_write_out out = {.size = (uint32_t)done};
 
-        return done < 0 ? done : reply(request, &out, sizeof(out));
+        return done < 0 ? done : request_reply(request, &out, sizeof(out));
 }
 
 ssize_t op_copy_file_range_64(struct request *request)
@@ -274,5 +274,5 @@ ssize_t op_copy_file_range_64(struct request *request)
         ssize_t done = copy_range(request, SSIZE_MAX);
         const struct fuse_copy_file_range_out out = {.bytes_copied = (uint64_t)done};
 
-        return done < 0 ? done : reply(request, &out, sizeof(out));
+        return done < 0 ? done : request_reply(request, &out, sizeof(out));
 }

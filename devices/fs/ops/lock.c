@@ -51,7 +51,7 @@ static ssize_t reply_lock(struct request *request, const struct flock *range)
                         },
         };
 
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }
 
 ssize_t op_getlk(struct request *request)

@@ -23,7 +23,7 @@ static ssize_t reply_attributes(struct request *request, const struct node *node
         struct fuse_attr_out out;
         int r = node_attributes(node, &out);
 
-        return r < 0 ? r : reply(request, &out, sizeof(out));
+        return r < 0 ? r : request_reply(request, &out, sizeof(out));
 }
 
 ssize_t op_getattr(struct request *request)
@@ -36,7 +36,7 @@ ssize_t op_statx(struct request *request)
         struct fuse_statx_out out;
         int r = node_statx(&request->node, &out);
 
-        return r < 0 ? r : reply(request, &out, sizeof(out));
+        return r < 0 ? r : request_reply(request, &out, sizeof(out));
 }
 
 static int change_owner(const struct node *node, const struct fuse_setattr_in *in)
@@ -156,7 +156,7 @@ ssize_t op_setattr(struct request *request)
         if (r == -ESTALE && node.inode && brings_times(request)) {
                 const struct fuse_attr_out out = {.attr = {.ino = node.inode->id.key.number, .mode = node.inode->type}};
 
-                return reply(request, &out, sizeof(out));
+                return request_reply(request, &out, sizeof(out));
         }
         if (r == 0)
                 r = change_attributes(&node, &request->in.setattr);
@@ -172,5 +172,5 @@ ssize_t op_readlink(struct request *request)
 
         ssize_t size = readlinkat(request->node.fd, "", target, sizeof(target));
 
-        return size < 0 ? -errno : reply(request, target, (size_t)size);
+        return size < 0 ? -errno : request_reply(request, target, (size_t)size);
 }

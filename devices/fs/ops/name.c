@@ -26,7 +26,7 @@ static ssize_t reply_entry(struct request *request, const struct node *directory
         struct fuse_entry_out entry;
         int r = inode_lookup(request->fs, directory->fd, &directory->inode->id.key, name, &entry);
 
-        return r < 0 ? node_name_result(directory, r) : reply(request, &entry, sizeof(entry));
+        return r < 0 ? node_name_result(directory, r) : request_reply(request, &entry, sizeof(entry));
 }
 
 ssize_t op_lookup(struct request *request)

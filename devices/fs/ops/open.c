@@ -123,7 +123,7 @@ ssize_t op_open(struct request *request)
         if (fd < 0)
                 return fd;
         r = handle_add(fs, fd, HANDLE_FILE, flags, &node, &out.fh);
-        return r < 0 ? r : reply(request, &out, sizeof(out));
+        return r < 0 ? r : request_reply(request, &out, sizeof(out));
 }
 
 /* A new file, for the guest's user. */
@@ -157,7 +157,7 @@ static int open_existing(struct request *request, const struct node *directory, 
 }
 
 /* An fd and one lookup in @entry, or a negative errno. */
-static int create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
+static int open_create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
         /* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
         const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -210,7 +210,7 @@ ssize_t op_create(struct request *request)
                 return r;
 
         int fd = request->header.opcode == FUSE_TMPFILE ? create_unnamed(request, &request->node, flags, &out.entry)
-                                                        : create(request, &request->node, flags, &out.entry);
+                                                        : open_create(request, &request->node, flags, &out.entry);
 
         if (fd < 0)
                 return fd;
@@ -223,5 +223,5 @@ ssize_t op_create(struct request *request)
                 inode_forget(fs, out.entry.nodeid, 1);
                 return r;
         }
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }

@@ -93,7 +93,7 @@ static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 }
 
 /* What the options insist on. NULL: nothing that is not there. */
-static const char *missing(const struct fs *fs, uint64_t flags)
+static const char *session_missing(const struct fs *fs, uint64_t flags)
 {
         if (fs->options.posix_acl == FS_ALWAYS && !(flags & FUSE_POSIX_ACL))
                 return "--posix-acl=always, but the guest's kernel has no access lists with FUSE";
@@ -106,7 +106,7 @@ static const char *missing(const struct fs *fs, uint64_t flags)
  * (dax=always). The latter must fail if nothing can be mapped, and does if told of an alignment that it can't keep. */
 static const uint16_t impossible_alignment = 63;
 
-static uint16_t alignment(const struct fs *fs, uint64_t flags)
+static uint16_t map_alignment(const struct fs *fs, uint64_t flags)
 {
         if (!(flags & FUSE_MAP_ALIGNMENT))
                 return 0;
@@ -145,7 +145,7 @@ ssize_t op_init(struct request *request)
 
         /* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
         if (in->major > FUSE_KERNEL_VERSION)
-                return reply(request, &ours, sizeof(ours));
+                return request_reply(request, &ours, sizeof(ours));
         if (in->major < FUSE_KERNEL_VERSION || in->minor < oldest_minor)
                 return -EPROTO;
 
@@ -154,7 +154,7 @@ ssize_t op_init(struct request *request)
         window_try(&fs->window);
 
         uint64_t flags = choose_flags(fs, in);
-        const char *insisted = missing(fs, flags);
+        const char *insisted = session_missing(fs, flags);
 
         if (insisted) {
                 log_error(&fs->options.log, "%s", insisted);
@@ -172,13 +172,13 @@ ssize_t op_init(struct request *request)
                 .max_write = max_pages * 4096u,
                 .max_pages = max_pages,
                 .time_gran = 1,
-                .map_alignment = alignment(fs, flags),
+                .map_alignment = map_alignment(fs, flags),
         };
 
         fs->features = flags;
         fs->ready = true;
         expiring_wake(&fs->expiring);
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }
 
 ssize_t op_destroy(struct request *request)
@@ -218,5 +218,5 @@ ssize_t op_statfs(struct request *request)
                         },
         };
 
-        return reply(request, &out, sizeof(out));
+        return request_reply(request, &out, sizeof(out));
 }

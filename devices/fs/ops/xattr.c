@@ -2,7 +2,7 @@
 
 /* The requests GETXATTR, SETXATTR, LISTXATTR and REMOVEXATTR, and the security label that a new file gets. A name from
  * the guest passes name_on_host(), which refuses access lists that the guest does not enforce and applies --xattrmap;
- * translate() is the way back.
+ * xattr_translate() is the way back.
  *
  * fgetxattr(2) does not take an O_PATH descriptor, and a file is not opened for its attributes, because open(2) may
  * have effects. So the calls name the descriptor's entry in /proc/self/fd, which is the working directory: see
@@ -80,8 +80,8 @@ static ssize_t reply_value(struct request *request, const void *value, size_t si
         const struct fuse_getxattr_out out = {.size = (uint32_t)size};
 
         if (wanted == 0)
-                return reply(request, &out, sizeof(out));
-        return size > wanted ? -ERANGE : reply(request, value, size);
+                return request_reply(request, &out, sizeof(out));
+        return size > wanted ? -ERANGE : request_reply(request, value, size);
 }
 
 ssize_t op_getxattr(struct request *request)
@@ -105,7 +105,7 @@ ssize_t op_getxattr(struct request *request)
 }
 
 /* The names in @list that the guest may see, as it calls them, in place. Returns how many bytes they have. */
-static size_t translate(const struct fs *fs, char *list, size_t size)
+static size_t xattr_translate(const struct fs *fs, char *list, size_t size)
 {
         size_t kept = 0;
 
@@ -137,7 +137,7 @@ ssize_t op_listxattr(struct request *request)
 
         if (size < 0)
                 return -errno;
-        return reply_value(request, list, translate(fs, list, (size_t)size), request->in.getxattr.size);
+        return reply_value(request, list, xattr_translate(fs, list, (size_t)size), request->in.getxattr.size);
 }
 
 ssize_t op_removexattr(struct request *request)

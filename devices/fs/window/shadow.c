@@ -2,8 +2,8 @@
 
 /* A three-way merge of a file and its shadow. Each shadow has three views of one part of the file: bytes (the memfd
  * that the guest maps), base (what both had when they were last merged) and, if writable, file (a shared mapping that
- * process_vm_writev() stores through, so that a file cut short is an error and no SIGBUS). merge() compares them STEP
- * by STEP: where bytes differ from base the guest has stored, where the file differs from base somebody else has.
+ * process_vm_writev() stores through, so that a file cut short is an error and no SIGBUS). shadow_merge() compares them
+ * STEP by STEP: where bytes differ from base the guest has stored, where the file differs from base somebody else has.
  *
  * Order of locks: the lock of struct shadowed_file, which covers merges and its list of shadows, before the lock of
  * struct shadows, which covers the list of files and their references. Two files are locked by address. */
@@ -60,7 +60,7 @@ struct shadow {
 /* ---- bringing together ---- */
 
 /* How much of the shadow is in a file of @size bytes, or below an offset of it. */
-static uint64_t inside(const struct shadow *shadow, uint64_t size)
+static uint64_t shadow_inside(const struct shadow *shadow, uint64_t size)
 {
         uint64_t n = size > shadow->part.start ? size - shadow->part.start : 0;
 
@@ -83,7 +83,7 @@ static int read_file(const struct shadow *shadow, uint64_t at, uint8_t *to, size
 
 /* Through the mapping, by a system call: where the file has just become shorter, or the disk is full, this is an error
  * and no signal. */
-static bool store(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
+static bool shadow_store(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
 {
         const struct iovec local = {(void *)from, n}, remote = {shadow->file + at, n};
 
@@ -95,11 +95,11 @@ static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, s
 {
         struct stat stat;
 
-        if (store(shadow, at, from, n))
+        if (shadow_store(shadow, at, from, n))
                 return 0;
         /* What has been cut off is not there to be written. */
         if (fstat(shadow->fd, &stat) == 0) {
-                uint64_t end = inside(shadow, (uint64_t)stat.st_size);
+                uint64_t end = shadow_inside(shadow, (uint64_t)stat.st_size);
 
                 n = MIN(n, end > at ? end - at : 0);
         }
@@ -108,7 +108,7 @@ static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, s
 
         int r = fallocate(shadow->fd, FALLOC_FL_KEEP_SIZE, (off_t)(shadow->part.start + at), (off_t)n) < 0 ? -errno : 0;
 
-        if (store(shadow, at, from, n))
+        if (shadow_store(shadow, at, from, n))
                 return 0;
         if (!atomic_exchange(&shadow->shadows->complained, true))
                 log_warning(shadow->shadows->log, "what the guest stored near a file's end can't be written: errno %d",
@@ -127,7 +127,7 @@ static int write_run(struct shadow *shadow, uint64_t at, const uint8_t *seen, si
 }
 
 /* Unless the guest stores there at this moment; then that is found the next time. */
-static void show(struct shadow *shadow, uint64_t at, uint8_t seen, uint8_t now)
+static void shadow_show(struct shadow *shadow, uint64_t at, uint8_t seen, uint8_t now)
 {
         __atomic_compare_exchange_n(shadow->bytes + at, &seen, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         shadow->base[at] = now;
@@ -146,7 +146,7 @@ static bool is_stored(const struct merging *merging, uint64_t at)
 }
 
 /* A step that begins at @at. */
-static int merge(struct shadow *shadow, uint64_t at, size_t n, struct merging *merging)
+static int shadow_merge(struct shadow *shadow, uint64_t at, size_t n, struct merging *merging)
 {
         uint8_t seen[STEP], now[STEP], *base = shadow->base + at;
         size_t run = 0;
@@ -169,7 +169,7 @@ static int merge(struct shadow *shadow, uint64_t at, size_t n, struct merging *m
                 r = r < 0 ? r : error;
                 run = 0;
                 if (now[i] != base[i] || now[i] != seen[i])
-                        show(shadow, at + i, seen[i], now[i]);
+                        shadow_show(shadow, at + i, seen[i], now[i]);
         }
         error = write_run(shadow, at + n - run, seen + n - run, run);
         return r < 0 ? r : error;
@@ -181,7 +181,7 @@ static int merge_all(struct shadow *shadow, uint64_t from, uint64_t to, struct m
 
         for (uint64_t at = from / STEP * STEP; at < to; at += STEP) {
                 uint64_t left = shadow->part.size - at;
-                int error = merge(shadow, at, left < STEP ? left : STEP, merging);
+                int error = shadow_merge(shadow, at, left < STEP ? left : STEP, merging);
 
                 r = r < 0 ? r : error;
         }
@@ -197,7 +197,7 @@ static uint64_t end_of(struct oriel_range range)
 }
 
 /* A store through a mapping changes the time of modification only now and then. */
-static void touch(const struct shadow *shadow, const struct stat *before)
+static void shadow_touch(const struct shadow *shadow, const struct stat *before)
 {
         const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
         struct stat now;
@@ -217,21 +217,23 @@ static int sync_one(struct shadow *shadow, struct oriel_range range, struct orie
                 return -errno;
 
         uint64_t size = (uint64_t)stat.st_size;
-        uint64_t before = inside(shadow, shadow->known_size), now = inside(shadow, size), reach = MAX(before, now);
+        uint64_t before = shadow_inside(shadow, shadow->known_size), now = shadow_inside(shadow, size),
+                 reach = MAX(before, now);
         struct merging merging = {
                 .stored = shadow->writable ? MIN(before, now) : 0,
-                .from = inside(shadow, replaced.start),
-                .to = inside(shadow, end_of(replaced)),
+                .from = shadow_inside(shadow, replaced.start),
+                .to = shadow_inside(shadow, end_of(replaced)),
         };
         int error = before != now ? merge_all(shadow, MIN(before, now), reach, &merging) : 0;
 
         /* Else what the guest has behind the old end would be taken for its stores the next time. */
         shadow->known_size = merging.unread ? MIN(shadow->known_size, size) : size;
 
-        int r = merge_all(shadow, inside(shadow, range.start), MIN(inside(shadow, end_of(range)), reach), &merging);
+        int r = merge_all(shadow, shadow_inside(shadow, range.start), MIN(shadow_inside(shadow, end_of(range)), reach),
+                          &merging);
 
         if (merging.wrote)
-                touch(shadow, &stat);
+                shadow_touch(shadow, &stat);
         return r < 0 ? r : error;
 }
 
@@ -437,7 +439,7 @@ void shadows_sync(struct shadows *shadows)
 /* ---- making and freeing ---- */
 
 /* What older shadows of the file have is in the file first. */
-static int enter(struct shadow *shadow)
+static int shadow_enter(struct shadow *shadow)
 {
         struct shadowed_file *file = shadow->of;
 
@@ -456,7 +458,7 @@ static int enter(struct shadow *shadow)
         return r;
 }
 
-static void leave(struct shadow *shadow)
+static void shadow_leave(struct shadow *shadow)
 {
         struct shadowed_file *file = shadow->of;
 
@@ -485,7 +487,7 @@ static int map_part(uint8_t **out, size_t size, int flags, int fd, uint64_t offs
         return 0;
 }
 
-static int fill(struct shadow *shadow, int fd, int memory)
+static int shadow_fill(struct shadow *shadow, int fd, int memory)
 {
         const size_t size = shadow->part.size;
         int r;
@@ -515,7 +517,7 @@ void shadow_free(struct shadow *shadow)
         if (!shadow)
                 return;
         if (shadow->entered)
-                leave(shadow);
+                shadow_leave(shadow);
         unmap_part(shadow->bytes, shadow->part.size);
         unmap_part(shadow->base, shadow->part.size);
         unmap_part(shadow->file, shadow->part.size);
@@ -542,11 +544,11 @@ int shadow_new(struct shadows *shadows, int fd, struct oriel_range part, bool wr
         if (!shadow->of)
                 return -ENOMEM;
 
-        int r = fill(shadow, fd, made);
+        int r = shadow_fill(shadow, fd, made);
 
         if (r < 0)
                 return r;
-        r = enter(shadow);
+        r = shadow_enter(shadow);
         if (r < 0)
                 return r;
         *out = steal(shadow);

@@ -311,7 +311,7 @@ static int map_pieces(struct window *window, struct oriel_range range, struct pi
 }
 
 /* How much of @view the front-end can map from the file itself, and writable or not as @fd is. */
-static int mappable(const struct window *window, const struct window_view *view, int fd, uint64_t *out)
+static int window_mappable(const struct window *window, const struct window_view *view, int fd, uint64_t *out)
 {
         struct stat stat;
 
@@ -371,7 +371,7 @@ int window_map(struct window *window, const struct window_view *view, int fd)
         for (int tries = 0; r == -EREMOTEIO && tries < 3; tries++) {
                 uint64_t direct;
 
-                r = mappable(window, view, fd, &direct);
+                r = window_mappable(window, view, fd, &direct);
                 if (r == 0)
                         r = map_divided(window, view, fd, direct);
                 if (!window->limits.whole_pages_only)
@@ -448,7 +448,7 @@ static const char *reason_against(const struct window *window)
         return NULL;
 }
 
-static void say(struct window *window, const char *against)
+static void window_say(struct window *window, const char *against)
 {
         const struct window_limits *limits = &window->limits;
 
@@ -495,7 +495,7 @@ void window_try(struct window *window)
 
         const char *against = reason_against(window);
 
-        say(window, against);
+        window_say(window, against);
         window->usable = !against;
         window->shadows.enabled = window->usable && is_limited(window);
 }

@@ -37,7 +37,7 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
 }
 
 /* What is wrong with it, before anything is made. */
-static uint32_t check(const struct gpu *gpu, const struct command *command, const struct gpu_blob_request *request)
+static uint32_t blob_check(const struct gpu *gpu, const struct command *command, const struct gpu_blob_request *request)
 {
         const uint32_t n = le32toh(command->fixed.create_blob.nr_entries);
         const bool of_host =
@@ -54,7 +54,7 @@ static uint32_t check(const struct gpu *gpu, const struct command *command, cons
         return (n > 0) == (request->mem != VIRTIO_GPU_BLOB_MEM_HOST3D) ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 }
 
-static uint32_t fill(struct gpu *gpu, const struct command *command, struct resource *resource)
+static uint32_t blob_fill(struct gpu *gpu, const struct command *command, struct resource *resource)
 {
         uint32_t n = le32toh(command->fixed.create_blob.nr_entries);
 
@@ -90,7 +90,7 @@ COMMAND_HANDLER(handle_create_blob)
 
         command->context = context_find(gpu, command->origin.context_id);
 
-        uint32_t type = check(gpu, command, &request);
+        uint32_t type = blob_check(gpu, command, &request);
 
         if (type == 0)
                 type = resource_new(gpu, request.resource_id, &resource);
@@ -98,7 +98,7 @@ COMMAND_HANDLER(handle_create_blob)
                 return type;
         resource->request = request;
         resource->size = request.size;
-        type = fill(gpu, command, resource);
+        type = blob_fill(gpu, command, resource);
         if (type)
                 resource_remove(resource);
         return type ? type : VIRTIO_GPU_RESP_OK_NODATA;

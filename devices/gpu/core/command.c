@@ -104,7 +104,8 @@ static void take_header(struct command *command, const void *bytes, struct gpu_t
 }
 
 /* The type of the answer; 0: it comes later. */
-static uint32_t run(struct gpu *gpu, enum gpu_queue queue, struct command *command, const uint8_t *bytes, size_t size)
+static uint32_t gpu_command_run(struct gpu *gpu, enum gpu_queue queue, struct command *command, const uint8_t *bytes,
+                                size_t size)
 {
         const struct command_row *row = find_row(queue, le32toh(command->fixed.header.type));
         uint32_t type = check_row(gpu, row, command, bytes, size);
@@ -144,7 +145,7 @@ ssize_t gpu_handle(struct gpu *gpu, enum gpu_queue queue, const void *bytes, siz
         take_header(&command, bytes, token);
         pthread_mutex_lock(&gpu->lock);
 
-        uint32_t type = run(gpu, queue, &command, bytes, size);
+        uint32_t type = gpu_command_run(gpu, queue, &command, bytes, size);
         ssize_t r = type == 0 ? -EINPROGRESS : (ssize_t)command.answer_size;
 
         if (type > 0)

@@ -60,7 +60,7 @@ static uint32_t answer_question(const struct gpu *gpu, uint32_t type, unsigned o
 }
 
 /* The answer's type, or 0: it waits for a sink's. */
-static uint32_t ask(struct gpu *gpu, struct command *command, unsigned output)
+static uint32_t display_ask(struct gpu *gpu, struct command *command, unsigned output)
 {
         struct question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
         const uint32_t type = le32toh(command->fixed.header.type);
@@ -76,14 +76,15 @@ static uint32_t ask(struct gpu *gpu, struct command *command, unsigned output)
 
 COMMAND_HANDLER(handle_get_display_info)
 {
-        return ask(gpu, command, 0);
+        return display_ask(gpu, command, 0);
 }
 
 COMMAND_HANDLER(handle_get_edid)
 {
         uint32_t output = le32toh(command->fixed.get_edid.scanout);
 
-        return output < gpu->options.outputs ? ask(gpu, command, output) : VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+        return output < gpu->options.outputs ? display_ask(gpu, command, output)
+                                             : VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 }
 
 static void question_end(struct gpu *gpu, struct question *question)

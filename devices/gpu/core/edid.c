@@ -40,12 +40,12 @@ static const struct edid base = {
 };
 
 /* A word in the two's place of a descriptor: its low eight bits, and its four upper bits for a shared byte. */
-static uint8_t low(uint32_t value)
+static uint8_t edid_low(uint32_t value)
 {
         return (uint8_t)(value & 0xff);
 }
 
-static uint8_t upper(uint32_t high_half, uint32_t low_half)
+static uint8_t edid_upper(uint32_t high_half, uint32_t low_half)
 {
         return (uint8_t)((high_half >> 8 & 0xf) << 4 | (low_half >> 8 & 0xf));
 }
@@ -63,15 +63,15 @@ void edid_make(uint8_t bytes[EDID_SIZE], uint32_t width, uint32_t height, unsign
         edid.serial[0] = (uint8_t)(output + 1);
         edid.size[0] = (uint8_t)MIN(mm_x / 10, 255);
         edid.size[1] = (uint8_t)MIN(mm_y / 10, 255);
-        edid.timing[0] = low(clock);
-        edid.timing[1] = low(clock >> 8);
-        edid.timing[2] = low(width);
-        edid.timing[4] = upper(width, BLANK_X);
-        edid.timing[5] = low(height);
-        edid.timing[7] = upper(height, BLANK_Y);
-        edid.timing[12] = low(mm_x);
-        edid.timing[13] = low(mm_y);
-        edid.timing[14] = upper(mm_x, mm_y);
+        edid.timing[0] = edid_low(clock);
+        edid.timing[1] = edid_low(clock >> 8);
+        edid.timing[2] = edid_low(width);
+        edid.timing[4] = edid_upper(width, BLANK_X);
+        edid.timing[5] = edid_low(height);
+        edid.timing[7] = edid_upper(height, BLANK_Y);
+        edid.timing[12] = edid_low(mm_x);
+        edid.timing[13] = edid_low(mm_y);
+        edid.timing[14] = edid_upper(mm_x, mm_y);
         memcpy(bytes, &edid, EDID_SIZE);
         for (unsigned i = 0; i < EDID_SIZE - 1; i++)
                 edid.sum = (uint8_t)(edid.sum - bytes[i]);

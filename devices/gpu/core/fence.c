@@ -42,7 +42,7 @@ static bool is_one(const struct fence *fence, const struct which *which)
 }
 
 /* With the list's lock held: the first of them that is @from or behind it. */
-static struct fence *find(struct fence *from, const struct which *which)
+static struct fence *timeline_find(struct fence *from, const struct which *which)
 {
         while (from && !is_one(from, which))
                 from = TAILQ_NEXT(from, entry);
@@ -53,10 +53,10 @@ static struct fence *find(struct fence *from, const struct which *which)
 static void complete_those(struct gpu *gpu, const struct which *which, const struct fence *last)
 {
         struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
-        struct fence *fence = find(TAILQ_FIRST(&gpu->fences.waiting), which), *next;
+        struct fence *fence = timeline_find(TAILQ_FIRST(&gpu->fences.waiting), which), *next;
 
         for (; fence; fence = next) {
-                next = fence == last ? NULL : find(TAILQ_NEXT(fence, entry), which);
+                next = fence == last ? NULL : timeline_find(TAILQ_NEXT(fence, entry), which);
                 TAILQ_REMOVE(&gpu->fences.waiting, fence, entry);
                 TAILQ_INSERT_TAIL(&done, fence, entry);
         }
@@ -78,9 +78,9 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
         struct fence *fence;
 
         pthread_mutex_lock(&gpu->fences.lock);
-        fence = find(TAILQ_FIRST(&gpu->fences.waiting), &which);
+        fence = timeline_find(TAILQ_FIRST(&gpu->fences.waiting), &which);
         while (fence && fence->origin.fence_id != fence_id)
-                fence = find(TAILQ_NEXT(fence, entry), &which);
+                fence = timeline_find(TAILQ_NEXT(fence, entry), &which);
         /* With those before it: a renderer may tell of the last one alone. */
         if (fence)
                 complete_those(gpu, &which, fence);
@@ -151,14 +151,14 @@ void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
 
         pthread_mutex_lock(&gpu->fences.lock);
 
-        bool waits = find(TAILQ_FIRST(&gpu->fences.waiting), &which);
+        bool waits = timeline_find(TAILQ_FIRST(&gpu->fences.waiting), &which);
 
         pthread_mutex_unlock(&gpu->fences.lock);
         for (unsigned i = 0; waits && i < gpu->n_renderers; i++)
                 if (gpu->options.renderers[i]->release_fences)
                         gpu->options.renderers[i]->release_fences(gpu->options.renderers[i]);
         pthread_mutex_lock(&gpu->fences.lock);
-        while (r == 0 && find(TAILQ_FIRST(&gpu->fences.waiting), &which))
+        while (r == 0 && timeline_find(TAILQ_FIRST(&gpu->fences.waiting), &which))
                 r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);
         /* What another thread has in hand is to be with the driver before the queue stops. */
         while (gpu->fences.completing > 0)

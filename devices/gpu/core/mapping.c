@@ -74,7 +74,7 @@ static uint32_t type_of_error(int error)
 }
 
 /* Ask the front-end to map it or to unmap it, and remember that. */
-static int ask(struct gpu *gpu, struct mapping *mapping, bool map, const struct origin *origin)
+static int mapping_ask(struct gpu *gpu, struct mapping *mapping, bool map, const struct origin *origin)
 {
         const struct gpu_ops *ops = gpu->options.ops;
         const struct gpu_blob *blob = &mapping->resource->blob;
@@ -116,7 +116,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
         resource->mapping = mapping;
         gpu->n_mappings++;
 
-        int r = ask(gpu, mapping, true, origin);
+        int r = mapping_ask(gpu, mapping, true, origin);
 
         if (r < 0) {
                 take_out(mapping);
@@ -134,7 +134,7 @@ uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin
 
         take_out(mapping);
         /* What the front-end can't be asked for is as good as done: it is gone, or about to remove everything. */
-        if (ask(gpu, mapping, false, origin) == 0)
+        if (mapping_ask(gpu, mapping, false, origin) == 0)
                 return 0;
         mapping_unref(mapping);
         return VIRTIO_GPU_RESP_OK_NODATA;
@@ -171,7 +171,7 @@ void blob_mappings_forget(struct gpu *gpu)
 
 /* ---- answers ---- */
 
-static void answer(struct gpu *gpu, const struct asked *asked, uint32_t type, void *bytes, size_t size)
+static void mapping_answer(struct gpu *gpu, const struct asked *asked, uint32_t type, void *bytes, size_t size)
 {
         answer_begin(bytes, type, &asked->origin);
         if (type < VIRTIO_GPU_RESP_ERR_UNSPEC && fence_wait(gpu, &asked->origin, bytes, size) < 0)
@@ -189,7 +189,7 @@ static void finish_object(struct gpu *gpu, struct asked *asked, int result)
                             asked->object->id, strerror(-result));
         memcpy(uuid.uuid, asked->object->uuid, sizeof(uuid.uuid));
         asked->object->announced = false;
-        answer(gpu, asked, VIRTIO_GPU_RESP_OK_RESOURCE_UUID, &uuid, sizeof(uuid));
+        mapping_answer(gpu, asked, VIRTIO_GPU_RESP_OK_RESOURCE_UUID, &uuid, sizeof(uuid));
         resource_unref(asked->object);
 }
 
@@ -208,12 +208,12 @@ static void finish_map(struct gpu *gpu, struct asked *asked, int result)
                 }
         }
         if (result < 0)
-                answer(gpu, asked, type_of_error(result), &info, sizeof(info.hdr));
+                mapping_answer(gpu, asked, type_of_error(result), &info, sizeof(info.hdr));
         else
-                answer(gpu, asked, VIRTIO_GPU_RESP_OK_MAP_INFO, &info, sizeof(info));
+                mapping_answer(gpu, asked, VIRTIO_GPU_RESP_OK_MAP_INFO, &info, sizeof(info));
 }
 
-static void finish(struct gpu *gpu, struct asked *asked, int result)
+static void mapping_finish(struct gpu *gpu, struct asked *asked, int result)
 {
         struct virtio_gpu_ctrl_hdr header;
 
@@ -226,7 +226,7 @@ static void finish(struct gpu *gpu, struct asked *asked, int result)
         /* What goes with it is gone when the driver hears of it. */
         mapping_unref(asked->mapping);
         if (!asked->map && asked->has_origin)
-                answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, &header, sizeof(header));
+                mapping_answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, &header, sizeof(header));
 }
 
 static struct asked *take_asked(struct gpu *gpu)
@@ -249,7 +249,7 @@ void gpu_await_mappings(struct gpu *gpu)
                 int result = asked->again ? 0 : gpu->options.ops->wait(gpu->options.userdata, asked->ticket);
 
                 pthread_mutex_lock(&gpu->lock);
-                finish(gpu, asked, result);
+                mapping_finish(gpu, asked, result);
                 free(asked);
         }
         pthread_mutex_unlock(&gpu->lock);

@@ -23,7 +23,7 @@ static struct gpu_frame frame_of(const struct scanout *scanout)
 
 #define EACH_SINK(sink, gpu) for (const struct gpu_sink *const *at = (gpu)->sinks, *sink; (sink = *at); at++)
 
-static void show(struct gpu *gpu, unsigned output)
+static void scanout_show(struct gpu *gpu, unsigned output)
 {
         const struct scanout *scanout = &gpu->outputs[output];
         struct gpu_frame frame = frame_of(scanout);
@@ -33,7 +33,7 @@ static void show(struct gpu *gpu, unsigned output)
                 sink->set(sink->userdata, output, scanout->resource ? &frame : NULL);
 }
 
-static void update(struct gpu *gpu, unsigned output, struct gpu_rect rect)
+static void scanout_update(struct gpu *gpu, unsigned output, struct gpu_rect rect)
 {
         struct gpu_frame frame = frame_of(&gpu->outputs[output]);
 
@@ -56,7 +56,7 @@ static void turn_off(struct gpu *gpu, unsigned output)
         gpu->pixels -= size_of(scanout);
         free(scanout->pixels);
         *scanout = (struct scanout){.resource = NULL};
-        show(gpu, output);
+        scanout_show(gpu, output);
 }
 
 void scanouts_forget(struct gpu *gpu, const struct resource *resource)
@@ -178,7 +178,7 @@ bool scanout_format_is_known(uint32_t format)
         return order_of(format);
 }
 
-static void convert(uint32_t *to, const uint8_t *from, size_t n, const uint8_t order[4])
+static void scanout_convert(uint32_t *to, const uint8_t *from, size_t n, const uint8_t order[4])
 {
         for (size_t i = 0; i < n; i++, from += 4)
                 to[i] = (uint32_t)from[order[3]] << 24 | (uint32_t)from[order[0]] << 16 |
@@ -210,7 +210,7 @@ static bool read_pixels(const struct resource *resource, const struct layout *la
 
                 if (!read_resource(resource, offset, row, (size_t)rect.width * 4))
                         return false;
-                convert(to + (size_t)y * stride, row, rect.width, order_of(layout->format));
+                scanout_convert(to + (size_t)y * stride, row, rect.width, order_of(layout->format));
         }
         return true;
 }
@@ -252,9 +252,9 @@ static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resou
         *scanout = (struct scanout){resource, *layout, rect, pixels};
         read_pixels(resource, layout, rect, pixels, rect.width);
         if (same)
-                update(gpu, output, (struct gpu_rect){0, 0, rect.width, rect.height});
+                scanout_update(gpu, output, (struct gpu_rect){0, 0, rect.width, rect.height});
         else
-                show(gpu, output);
+                scanout_show(gpu, output);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -299,7 +299,7 @@ COMMAND_HANDLER(handle_set_scanout_blob)
 }
 
 /* What two rectangles have in common, relative to the first. */
-static bool meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
+static bool scanout_meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
 {
         uint64_t x = MAX(a.x, b.x), y = MAX(a.y, b.y);
         uint64_t right = MIN((uint64_t)a.x + a.width, (uint64_t)b.x + b.width);
@@ -311,12 +311,12 @@ static bool meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
         return true;
 }
 
-static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resource)
+static void scanout_refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resource)
 {
         struct scanout *scanout = &gpu->outputs[output];
         struct gpu_rect changed;
 
-        if (!meet(scanout->rect, of_resource, &changed))
+        if (!scanout_meet(scanout->rect, of_resource, &changed))
                 return;
 
         const struct gpu_rect there = {scanout->rect.x + changed.x, scanout->rect.y + changed.y, changed.width,
@@ -324,7 +324,7 @@ static void refresh(struct gpu *gpu, unsigned output, struct gpu_rect of_resourc
         uint32_t *to = scanout->pixels + (size_t)changed.y * scanout->rect.width + changed.x;
 
         if (read_pixels(scanout->resource, &scanout->layout, there, to, scanout->rect.width))
-                update(gpu, output, changed);
+                scanout_update(gpu, output, changed);
 }
 
 COMMAND_HANDLER(handle_flush)
@@ -337,7 +337,7 @@ COMMAND_HANDLER(handle_flush)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         for (unsigned i = 0; i < gpu->options.outputs; i++)
                 if (gpu->outputs[i].resource == resource)
-                        refresh(gpu, i, rect);
+                        scanout_refresh(gpu, i, rect);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 

@@ -26,7 +26,8 @@ static const struct format_row {
 };
 
 /* One plane after the other, rows without gaps: what wl_shm takes as it is. */
-static int layout(const struct format_row *row, uint32_t width, uint32_t height, struct cross_image_requirements *out)
+static int image_layout(const struct format_row *row, uint32_t width, uint32_t height,
+                        struct cross_image_requirements *out)
 {
         uint64_t size = 0, plane;
 
@@ -56,6 +57,6 @@ int cross_image_layout(uint32_t format, uint32_t width, uint32_t height, struct 
         };
         for (size_t i = 0; i < ARRAY_SIZE(format_rows); i++)
                 if (format_rows[i].format == format)
-                        return layout(&format_rows[i], width, height, out);
+                        return image_layout(&format_rows[i], width, height, out);
         return -EINVAL;
 }

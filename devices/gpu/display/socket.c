@@ -279,7 +279,7 @@ static const char *take_bytes(struct gpu_socket *socket)
 /* ---- the thread ---- */
 
 /* 0, or a negative errno: the socket has ended, or is wrong. */
-static int receive(struct gpu_socket *socket)
+static int socket_receive(struct gpu_socket *socket)
 {
         size_t wanted = sizeof(struct display_header);
 
@@ -297,7 +297,7 @@ static int receive(struct gpu_socket *socket)
         return socket->wrong ? -EPROTO : 0;
 }
 
-static int transmit(struct gpu_socket *socket)
+static int socket_transmit(struct gpu_socket *socket)
 {
         ssize_t n = send(socket->fd, socket->out + socket->out_at, socket->out_size - socket->out_at,
                          MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -308,7 +308,7 @@ static int transmit(struct gpu_socket *socket)
         return 0;
 }
 
-static int turn(struct gpu_socket *socket)
+static int socket_turn(struct gpu_socket *socket)
 {
         if (socket->out_at == socket->out_size)
                 next_message(socket);
@@ -325,19 +325,19 @@ static int turn(struct gpu_socket *socket)
         if (fds[1].revents)
                 eventfd_read(socket->viewer.wake_fd, &woken);
 
-        int r = fds[0].revents & ~POLLOUT ? receive(socket) : 0;
+        int r = fds[0].revents & ~POLLOUT ? socket_receive(socket) : 0;
 
-        return r == 0 && fds[0].revents & POLLOUT ? transmit(socket) : r;
+        return r == 0 && fds[0].revents & POLLOUT ? socket_transmit(socket) : r;
 }
 
-static void *run(void *userdata)
+static void *socket_run(void *userdata)
 {
         struct gpu_socket *socket = userdata;
         int r = 0;
 
         send_question(socket, GET_PROTOCOL_FEATURES, NULL, 0);
         while (r == 0 && !socket->viewer.end)
-                r = turn(socket);
+                r = socket_turn(socket);
         if (socket->wrong)
                 log_error(&socket->log, "the GPU socket is closed: %s is wrong", socket->wrong);
         else if (r < 0)
@@ -372,7 +372,7 @@ int gpu_socket_new(struct gpu *gpu, const struct oriel_log *log, int fd, struct 
         socket->fd = fd;
         socket->edid_of = GPU_OUTPUTS_MAX;
 
-        int r = viewer_start(&socket->viewer, gpu, true, run, socket);
+        int r = viewer_start(&socket->viewer, gpu, true, socket_run, socket);
 
         if (r < 0) {
                 free(socket);

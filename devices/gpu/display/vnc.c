@@ -166,7 +166,7 @@ static int set_size(struct vnc *vnc, uint32_t width, uint32_t height)
 }
 
 /* From 0xXXRRGGBB to bytes in the screen's order. */
-static void reorder(uint32_t *pixels, uint32_t n)
+static void vnc_reorder(uint32_t *pixels, uint32_t n)
 {
         for (uint32_t i = 0; i < n; i++) {
                 const uint32_t pixel = pixels[i];
@@ -185,7 +185,7 @@ static void copy_damage(struct vnc *vnc, struct gpu_rect rect)
         if (!gpu_copy_output(vnc->viewer.gpu, 0, rect, to, stride))
                 return;
         for (uint32_t y = 0; y < rect.height; y++)
-                reorder(to + (size_t)y * stride, rect.width);
+                vnc_reorder(to + (size_t)y * stride, rect.width);
         rfbMarkRectAsModified(vnc->screen, (int)rect.x, (int)rect.y, (int)(rect.x + rect.width),
                               (int)(rect.y + rect.height));
 }
@@ -282,7 +282,7 @@ static void await_something(struct vnc *vnc, bool *accepts)
         eventfd_read(vnc->viewer.wake_fd, &woken);
 }
 
-static void *run(void *userdata)
+static void *vnc_run(void *userdata)
 {
         struct vnc *vnc = userdata;
         bool accepts;
@@ -352,7 +352,7 @@ int vnc_new(struct gpu *gpu, int listener, uint32_t width, uint32_t height, cons
         int r = make_screen(vnc, width, height);
 
         if (r == 0)
-                r = viewer_start(&vnc->viewer, gpu, false, run, vnc);
+                r = viewer_start(&vnc->viewer, gpu, false, vnc_run, vnc);
         if (r < 0)
                 vnc_free(vnc);
         else

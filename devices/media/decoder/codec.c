@@ -48,7 +48,7 @@ struct decoding {
         bool flushing;                 /* REQUEST_FLUSH has come, and what is under way is to end */
 };
 
-static void say(const struct decoding *decoding, struct codec_answer answer)
+static void codec_say(const struct decoding *decoding, struct codec_answer answer)
 {
         answer.flush = decoding->flush;
         answer.take = decoding->take;
@@ -103,16 +103,17 @@ static int picture_allocate(AVCodecContext *context, AVFrame *frame, int flags)
 
 static void request_next(struct decoding *decoding);
 
-static void announce(struct decoding *decoding, const struct picture *picture)
+static void codec_announce(struct decoding *decoding, const struct picture *picture)
 {
         const AVCodecContext *context = decoding->context;
         const int busy = context->has_b_frames + (context->refs > 0 ? context->refs : 4) + 2;
 
         decoding->announced = *picture;
         slots_take(&decoding->slots);
-        say(decoding,
-            (struct codec_answer){
-                    .type = ANSWER_FORMAT, .index = (uint32_t)busy, .count = ++decoding->formats, .picture = *picture});
+        codec_say(decoding, (struct codec_answer){.type = ANSWER_FORMAT,
+                                                  .index = (uint32_t)busy,
+                                                  .count = ++decoding->formats,
+                                                  .picture = *picture});
 }
 
 /* As soon as the head of the stream is known, so that a driver has buffers when the first picture is due, which some
@@ -128,7 +129,7 @@ static void announce_first(struct decoding *decoding)
         };
 
         if (decoding->announced.width == 0 && format_fits(context->pix_fmt) && picture_is_valid(&picture))
-                announce(decoding, &picture);
+                codec_announce(decoding, &picture);
 }
 
 /* Wait for a buffer, unless there is one, and give the picture out. */
@@ -143,17 +144,17 @@ static void picture_deliver(struct decoding *decoding)
         if (!format_fits(frame->format) || !picture_is_valid(&picture))
                 return;
         if (memcmp(&picture, &decoding->announced, sizeof(picture)) != 0)
-                announce(decoding, &picture);
+                codec_announce(decoding, &picture);
         while (!decoding->flushing && (at = slot_fill(&decoding->slots, &layout, frame)) < 0)
                 request_next(decoding);
         if (at < 0)
                 return;
-        say(decoding,
-            (struct codec_answer){.type = ANSWER_FRAME,
-                                  .index = (uint32_t)at,
-                                  .failed = frame->decode_error_flags || (frame->flags & AV_FRAME_FLAG_CORRUPT),
-                                  .key = (uint32_t)frame->key_frame,
-                                  .timestamp = frame->pts});
+        codec_say(decoding,
+                  (struct codec_answer){.type = ANSWER_FRAME,
+                                        .index = (uint32_t)at,
+                                        .failed = frame->decode_error_flags || (frame->flags & AV_FRAME_FLAG_CORRUPT),
+                                        .key = (uint32_t)frame->key_frame,
+                                        .timestamp = frame->pts});
 }
 
 /* SIGALRM ends the process, unless this is called again before. 0: no limit. */
@@ -163,7 +164,7 @@ static void limit_step(time_t seconds)
 }
 
 /* Decode @packet, NULL for the end, and give out what there is then. A negative AVERROR: not all of it could be. */
-static int decode(struct decoding *decoding, const AVPacket *packet)
+static int codec_decode(struct decoding *decoding, const AVPacket *packet)
 {
         int r, errors = 0;
 
@@ -217,14 +218,14 @@ static int request_decode(struct decoding *decoding, const struct codec_request 
 
         const ssize_t n = pread(fd, packet->data, (size_t)packet->size, request->offset);
 
-        r = n == packet->size ? decode(decoding, packet) : AVERROR(EIO);
+        r = n == packet->size ? codec_decode(decoding, packet) : AVERROR(EIO);
         av_packet_unref(packet);
         return r;
 }
 
 static void request_drain(struct decoding *decoding)
 {
-        decode(decoding, NULL);
+        codec_decode(decoding, NULL);
         avcodec_flush_buffers(decoding->context);
 }
 
@@ -286,11 +287,11 @@ static bool request_handle(struct decoding *decoding)
                 const int r = request_decode(decoding, &request, fd);
 
                 if (!decoding->flushing)
-                        say(decoding, (struct codec_answer){.type = ANSWER_CONSUMED, .failed = r < 0});
+                        codec_say(decoding, (struct codec_answer){.type = ANSWER_CONSUMED, .failed = r < 0});
         } else if (request.type == REQUEST_DRAIN) {
                 request_drain(decoding);
                 if (!decoding->flushing)
-                        say(decoding, (struct codec_answer){.type = ANSWER_DRAINED});
+                        codec_say(decoding, (struct codec_answer){.type = ANSWER_DRAINED});
         } else if (!request_note(decoding, &request, &fd)) {
                 return false;
         }
@@ -315,7 +316,7 @@ int main(int argc, char **argv)
                 hello.index |= (uint32_t)(avcodec_find_decoder(ids[i]) != NULL) << i;
         if (filter_enter((enum filter_action)strtoul(argv[1], NULL, 10), __start_oriel_syscalls, n_rows) < 0)
                 return STATUS_FAILURE;
-        say(&decoding, hello);
+        codec_say(&decoding, hello);
         while (request_handle(&decoding))
                 ;
         return STATUS_FAILURE;

@@ -47,7 +47,7 @@ struct tables {
         uint64_t address; /* of what the writer begins with */
 };
 
-static uint8_t checksum(const uint8_t *data, size_t size)
+static uint8_t acpi_checksum(const uint8_t *data, size_t size)
 {
         unsigned sum = 0;
 
@@ -91,7 +91,7 @@ static uint64_t end_table(struct tables *tables, size_t at)
         uint32_t length = (uint32_t)(writer->used - at);
 
         memcpy(writer->data + at + HEADER_LENGTH, &length, sizeof(length));
-        writer->data[at + HEADER_CHECKSUM] = checksum(writer->data + at, length);
+        writer->data[at + HEADER_CHECKSUM] = acpi_checksum(writer->data + at, length);
         return tables->address + at;
 }
 
@@ -208,8 +208,8 @@ static void put_rsdp(struct tables *tables, uint64_t xsdt)
         put_bytes(&root, "ORIEL ", 6);
         PUT_FIELDS(&root, {1, 2} /* revision */, {4, 0} /* no RSDT */, {4, RSDP_SIZE}, {8, xsdt},
                    {4, 0} /* the second checksum */);
-        root.data[RSDP_CHECKSUM] = checksum(root.data, RSDP_OLD_SIZE);
-        root.data[RSDP_EXTENDED_CHECKSUM] = checksum(root.data, RSDP_SIZE);
+        root.data[RSDP_CHECKSUM] = acpi_checksum(root.data, RSDP_OLD_SIZE);
+        root.data[RSDP_EXTENDED_CHECKSUM] = acpi_checksum(root.data, RSDP_SIZE);
 }
 
 int acpi_build(const struct acpi_machine *machine, void *memory, size_t size, uint64_t address, uint64_t *rsdp)

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
-static struct kvm_segment segment(uint16_t selector, uint8_t type, unsigned privilege, bool is_long)
+static struct kvm_segment entry_segment(uint16_t selector, uint8_t type, unsigned privilege, bool is_long)
 {
         return (struct kvm_segment){
                 .limit = 0xffffffff,
@@ -42,8 +42,8 @@ int x86_set_entry(struct kvm *kvm, const struct x86_entry *entry)
 
         if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
                 return -errno;
-        sregs.cs = segment(0x08, 11, privilege, is_long);
-        sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(0x10, 3, privilege, false);
+        sregs.cs = entry_segment(0x08, 11, privilege, is_long);
+        sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = entry_segment(0x10, 3, privilege, false);
         sregs.tr = (struct kvm_segment){.limit = 0x67, .selector = 0x18, .type = 11, .present = 1};
         sregs.cr0 = CR0_PE | CR0_ET;
         if (is_long) {

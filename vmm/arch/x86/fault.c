@@ -9,7 +9,7 @@
 #define GUEST_PAGE 4096
 
 /* A linear address as the vcpu sees it now. */
-static bool translate(const struct vcpu *vcpu, uint64_t linear, uint64_t *physical)
+static bool fault_translate(const struct vcpu *vcpu, uint64_t linear, uint64_t *physical)
 {
         struct kvm_translation translation = {.linear_address = linear};
 
@@ -38,7 +38,8 @@ static size_t read_code(const struct vcpu *vcpu, uint64_t linear, uint8_t *code,
                 size_t part = size - n < of_page ? size - n : of_page;
                 uint64_t physical;
 
-                if (!translate(vcpu, linear + n, &physical) || !read_physical(vcpu->kvm, physical, code + n, part))
+                if (!fault_translate(vcpu, linear + n, &physical) ||
+                    !read_physical(vcpu->kvm, physical, code + n, part))
                         break;
                 n += part;
         }
@@ -59,7 +60,7 @@ void arch_get_fault(struct kvm *kvm, unsigned index, struct arch_fault *out)
         size_t n = read_code(vcpu, regs.rip, code, sizeof(code));
         struct instruction_operand operand = instruction_operand(code, n, &regs, sregs.fs.base, sregs.gs.base);
 
-        out->found = operand.found && translate(vcpu, operand.address, &out->address);
-        if (!translate(vcpu, regs.rsi, &out->source))
+        out->found = operand.found && fault_translate(vcpu, operand.address, &out->address);
+        if (!fault_translate(vcpu, regs.rsi, &out->source))
                 out->source = 0;
 }

@@ -29,7 +29,7 @@ struct decoder {
         unsigned scale; /* of a displacement of one byte; 0: not known */
 };
 
-static uint64_t take(struct decoder *decoder, size_t size)
+static uint64_t bytes_take(struct decoder *decoder, size_t size)
 {
         uint64_t value = 0;
 
@@ -44,10 +44,10 @@ static uint64_t take(struct decoder *decoder, size_t size)
 
 static uint8_t take_byte(struct decoder *decoder)
 {
-        return (uint8_t)take(decoder, 1);
+        return (uint8_t)bytes_take(decoder, 1);
 }
 
-static uint8_t peek(const struct decoder *decoder)
+static uint8_t bytes_peek(const struct decoder *decoder)
 {
         return decoder->at < decoder->size ? decoder->code[decoder->at] : 0;
 }
@@ -108,7 +108,7 @@ static bool apply_prefix(struct decoder *decoder, uint8_t byte)
 static void take_prefixes(struct decoder *decoder)
 {
         while (!decoder->failed) {
-                uint8_t byte = peek(decoder);
+                uint8_t byte = bytes_peek(decoder);
 
                 if ((byte & 0xf0) == 0x40)
                         decoder->rex = byte & 0xf;
@@ -226,7 +226,7 @@ static void take_escape(struct decoder *decoder)
 
 static void take_opcode(struct decoder *decoder)
 {
-        uint8_t byte = peek(decoder);
+        uint8_t byte = bytes_peek(decoder);
 
         decoder->scale = 1;
         decoder->map = MAP_ONE_BYTE;
@@ -343,7 +343,7 @@ static uint64_t take_displacement(struct decoder *decoder, unsigned mod, bool no
                 return (uint64_t)(int8_t)take_byte(decoder) * decoder->scale;
         }
         if (mod == 2 || no_base)
-                return (uint64_t)(int64_t)(int32_t)take(decoder, 4);
+                return (uint64_t)(int64_t)(int32_t)bytes_take(decoder, 4);
         return 0;
 }
 
@@ -373,7 +373,7 @@ static struct instruction_operand modrm_operand(struct decoder *decoder)
         else if (!no_base)
                 offset = reg(decoder, rm | (decoder->rex & REX_B ? 8u : 0));
         offset += take_displacement(decoder, mod, no_base);
-        take(decoder, (size_t)immediate);
+        bytes_take(decoder, (size_t)immediate);
         if (relative)
                 offset += decoder->regs->rip + decoder->at;
         return found_at(decoder, offset, decoder->segment);
@@ -400,7 +400,7 @@ struct instruction_operand instruction_operand(const uint8_t *code, size_t size,
         if (string != NO_STRING)
                 return string_operand(&decoder, string == SOURCE);
         if (decoder.map == MAP_ONE_BYTE && decoder.opcode >= 0xa0 && decoder.opcode <= 0xa3) {
-                uint64_t offset = take(&decoder, decoder.address32 ? 4 : 8);
+                uint64_t offset = bytes_take(&decoder, decoder.address32 ? 4 : 8);
 
                 return found_at(&decoder, offset, decoder.segment);
         }
