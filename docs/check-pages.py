@@ -2,7 +2,7 @@
 """The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-GPU ORIEL-PMEM ORIEL-RNG.
 
 Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
-function that is not there is in liboriel(3); the programs in README.md and liboriel(3) are those
+function that is not there is in liboriel(3); functions of the code that the other pages name are there; the programs in README.md and liboriel(3) are those
 of samples/, and so is what docs/library.md quotes, of each."""
 import os
 import re
@@ -107,6 +107,29 @@ def check_tutorial(page):
         expect(text.count("\n") < 150, f"samples/{name} is too long to be read as one")
 
 
+# Functions of the kernel and of C libraries that the pages name.
+FOREIGN = {"fuse_flush", "open_tree"}
+
+
+def check_functions(page, words):
+    for name in re.findall(r"`(?:[a-z]\w*\()?(\w{2,})\(\)`", read("docs", page)):
+        expect(name in words or name in FOREIGN or name.startswith("_"), f"{page}: there is no function {name}()")
+
+
+def words_of_code():
+    words = set()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "build"))]
+        for name in names:
+            if name.endswith((".c", ".h", ".py", ".build")):
+                words |= set(re.findall(r"\w+", read(folder, name)))
+    return words
+
+
+WORDS = words_of_code()
+for name in sorted(os.listdir(os.path.join(root, "docs"))):
+    if name.endswith(".md"):
+        check_functions(name, WORDS)
 check_commands("oriel.1.scd", oriel)
 check_options("oriel-fs.1.scd", oriel_fs)
 check_daemon("oriel-gpu.1.scd", oriel_gpu)
