@@ -97,7 +97,7 @@ static int run_backend(char **operands)
         return run_suite(conform_backend);
 }
 
-static int run_frontend(char **operands)
+static int conform_run_frontend(char **operands)
 {
         if (!options.list && (!options.socket || !operands[0]))
                 return options_wrong_usage(&program, options.socket ? "COMMAND is missing" : "--listen is missing");
@@ -114,7 +114,7 @@ static const struct {
         int (*run)(char **operands);
 } sides[] = {
         {"backend", run_backend},
-        {"frontend", run_frontend},
+        {"frontend", conform_run_frontend},
 };
 
 int command_conform(int argc, char **argv)

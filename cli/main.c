@@ -26,7 +26,7 @@ static const struct {
         {"vtest", command_vtest, "let Mesa programs of this host use a vhost-user gpu"},
 };
 
-static int print_help(void)
+static int main_print_help(void)
 {
         printf("Usage: oriel COMMAND [OPTION]... [ARGUMENT]...\n\n"
                "vhost-user with VIRTIO Shared Memory Regions.\n\nCommands:\n");
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
                 return STATUS_USAGE;
         }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-                return finish_output(print_help());
+                return finish_output(main_print_help());
         if (strcmp(argv[1], "--version") == 0) {
                 printf("oriel %s\n", ORIEL_VERSION_STRING);
                 return finish_output(STATUS_SUCCESS);

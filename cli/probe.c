@@ -64,7 +64,7 @@ static bool probe_has(const struct findings *findings, unsigned feature)
 }
 
 /* Nobody tells how long a config space is, and back-ends refuse to read past its end: find it byte by byte. */
-static int read_config(struct oriel_frontend *frontend, struct findings *findings)
+static int probe_read_config(struct oriel_frontend *frontend, struct findings *findings)
 {
         int r = oriel_frontend_get_config(frontend, 0, findings->config, CONFIG_SIZE);
 
@@ -95,7 +95,7 @@ static int probe_ask(struct oriel_frontend *frontend, struct findings *findings)
         if (r == 0 && probe_has(findings, ORIEL_PROTOCOL_F_SHMEM_MAP))
                 r = oriel_frontend_get_shmem_config(frontend, findings->shmem);
         if (r == 0 && probe_has(findings, ORIEL_PROTOCOL_F_CONFIG))
-                r = read_config(frontend, findings);
+                r = probe_read_config(frontend, findings);
         return r;
 }
 
@@ -147,7 +147,7 @@ static void config_hex(const struct findings *findings, char *out)
 }
 
 /* @incomplete: why not all was found out, or NULL. */
-static void print_json(const struct findings *findings, const char *incomplete)
+static void probe_print_json(const struct findings *findings, const char *incomplete)
 {
         struct json_object *object = json_object_new_object(), *shmem = json_object_new_array();
         char hex[2 * ORIEL_MAX_CONFIG + 1];
@@ -173,7 +173,7 @@ static void print_json(const struct findings *findings, const char *incomplete)
         json_object_put(object);
 }
 
-static void print_text(const struct findings *findings)
+static void probe_print_text(const struct findings *findings)
 {
         char hex[2 * ORIEL_MAX_CONFIG + 1];
 
@@ -242,9 +242,9 @@ static void keep_detail(void *userdata, enum oriel_log_level level, const char *
 static void probe_print(const struct findings *findings, const char *incomplete)
 {
         if (as_json)
-                print_json(findings, incomplete);
+                probe_print_json(findings, incomplete);
         else
-                print_text(findings);
+                probe_print_text(findings);
         fflush(stdout);
 }
 

@@ -283,7 +283,7 @@ static int daemon_attach(const struct daemon_device *device, void *object, int f
 }
 
 /* Take one from @signals. True: it asks for an end. */
-static bool take_signal(const struct daemon_device *device, void *object, int signals)
+static bool daemon_take_signal(const struct daemon_device *device, void *object, int signals)
 {
         struct signalfd_siginfo info;
 
@@ -314,7 +314,7 @@ static int daemon_loop(const struct daemon_device *device, void *object, int lis
                         return STATUS_SUCCESS;
                 if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
                         continue;
-                if (fds[0].revents && take_signal(device, object, signals))
+                if (fds[0].revents && daemon_take_signal(device, object, signals))
                         return STATUS_SUCCESS;
                 if (fds[0].revents)
                         continue;
@@ -333,7 +333,7 @@ static int daemon_loop(const struct daemon_device *device, void *object, int lis
 }
 
 /* For scripts that start a front-end then. */
-static void say_waiting(void)
+static void daemon_say_waiting(void)
 {
         const char *path = daemon_options.socket_path;
 
@@ -354,7 +354,7 @@ static int daemon_serve(const struct daemon_device *device, void *object, int *s
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));
         if (listening)
-                say_waiting();
+                daemon_say_waiting();
         footprint_trim();
         if (!listening)
                 r = daemon_attach(device, object, fd_take(socket));

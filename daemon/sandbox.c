@@ -152,7 +152,7 @@ const char *sandbox_check(const struct sandbox_options *options)
         return NULL;
 }
 
-static int write_file(pid_t pid, const char *name, const char *text)
+static int daemon_sandbox_write_file(pid_t pid, const char *name, const char *text)
 {
         char path[64];
 
@@ -223,7 +223,7 @@ static int map_ids(pid_t pid, const struct ids_to_map *kind)
         }
         if (!own && geteuid() != 0)
                 return run_helper(kind->helper, pid, text);
-        return at < RANGES_MOST ? write_file(pid, kind->file, text) : -E2BIG;
+        return at < RANGES_MOST ? daemon_sandbox_write_file(pid, kind->file, text) : -E2BIG;
 }
 
 /* Who @pid, which is in a new user namespace, may be. An ordinary user must not let a process leave a group that keeps
@@ -233,7 +233,7 @@ static int map_users(const struct sandbox_options *options, pid_t pid)
         const struct ids_to_map users = {"uid_map", "newuidmap", &options->uid_maps, geteuid()},
                                 groups = {"gid_map", "newgidmap", &options->gid_maps, getegid()};
         struct id_range range;
-        int r = geteuid() != 0 && is_own(&groups, &range) ? write_file(pid, "setgroups", "deny") : 0;
+        int r = geteuid() != 0 && is_own(&groups, &range) ? daemon_sandbox_write_file(pid, "setgroups", "deny") : 0;
 
         if (r == 0)
                 r = map_ids(pid, &users);

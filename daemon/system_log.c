@@ -32,7 +32,7 @@ static int pipe_fd = -1;
 
 /* Each line: a priority's digit, and text. Who writes them may have been taken over: a longer line is taken as several,
  * and no memory is allocated for it. */
-static _Noreturn void pass_on(int from, const char *daemon, pid_t owner)
+static _Noreturn void system_log_pass_on(int from, const char *daemon, pid_t owner)
 {
         char name[64], line[LINE_MOST + 2];
         FILE *lines = fdopen(from, "r");
@@ -74,7 +74,7 @@ int system_log_open(const char *daemon)
                 if (dup2(theirs, STDERR_FILENO + 1) < 0)
                         _exit(1);
                 close_range(STDERR_FILENO + 2, ~0u, 0);
-                pass_on(STDERR_FILENO + 1, daemon, owner);
+                system_log_pass_on(STDERR_FILENO + 1, daemon, owner);
         }
         pipe_fd = fd_take(&ours);
         return 0;

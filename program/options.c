@@ -211,7 +211,7 @@ static void print_row(const struct option_row *row)
                 printf("  %-26s %s\n", left, row->help);
 }
 
-static void print_help(const struct program *program)
+static void options_print_help(const struct program *program)
 {
         printf("Usage: %s%s%s%s\n\n%s\n\nOptions:\n", program->name, program->n_rows ? " [OPTION]..." : "",
                program->operands[0] ? " " : "", program->operands, program->summary);
@@ -261,7 +261,7 @@ static void make_letters(const struct program *program, char *out, size_t size)
 }
 
 /* What getopt says is a row's index, or one of the letters. */
-static const struct option_row *find_row(const struct program *program, int c)
+static const struct option_row *options_find_row(const struct program *program, int c)
 {
         size_t i = (size_t)c;
 
@@ -281,7 +281,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
         optind = 0;
         while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
                 if (c == 'h' || c == HELP) {
-                        print_help(program);
+                        options_print_help(program);
                         return STATUS_SUCCESS;
                 }
                 if (c == 'V' || c == VERSION) {
@@ -293,7 +293,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                 if (c == '?')
                         return options_wrong_usage(program, "%s is not an option, or takes no value", argv[optind - 1]);
 
-                const struct option_row *row = find_row(program, c);
+                const struct option_row *row = options_find_row(program, c);
 
                 char wanted[128];
 

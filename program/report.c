@@ -34,7 +34,7 @@ int finish_output(int status)
         return STATUS_SUCCESS;
 }
 
-static void write_line(void *userdata, enum oriel_log_level level, const char *line)
+static void report_write_line(void *userdata, enum oriel_log_level level, const char *line)
 {
         (void)userdata;
         fprintf(stderr, level <= ORIEL_LOG_WARNING ? "oriel: %s\n" : "%s\n", line);
@@ -42,6 +42,6 @@ static void write_line(void *userdata, enum oriel_log_level level, const char *l
 
 struct oriel_log stderr_log(int verbose)
 {
-        return (struct oriel_log){sizeof(struct oriel_log), write_line, NULL,
+        return (struct oriel_log){sizeof(struct oriel_log), report_write_line, NULL,
                                   verbose ? ORIEL_LOG_DEBUG : ORIEL_LOG_WARNING};
 }

@@ -39,7 +39,7 @@ static void find_program(const char *program, char *path, size_t size)
                 snprintf(path, size, "%s", program);
 }
 
-static void run_child(const char *path, char *const *argv)
+static void spawn_run_child(const char *path, char *const *argv)
 {
         sigset_t none;
 
@@ -73,7 +73,7 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
                 return -errno;
         if (pid == 0) {
                 fcntl(theirs, F_SETFD, 0);
-                run_child(path, argv);
+                spawn_run_child(path, argv);
         }
         *socket = fd_take(&ours);
         return pid;
@@ -90,7 +90,7 @@ pid_t spawn_logged(char *const *argv, int log)
         if (pid == 0) {
                 dup2(log, STDOUT_FILENO);
                 dup2(log, STDERR_FILENO);
-                run_child(path, argv);
+                spawn_run_child(path, argv);
         }
         return pid < 0 ? -errno : pid;
 }

@@ -113,7 +113,7 @@ static const struct syscall_row fatal_ways[] = {
         SYSCALL_WITH(clone, 0, CLONE_THREAD, 0),
 };
 
-static int add_row(scmp_filter_ctx filter, uint32_t action, const struct syscall_row *row)
+static int filter_add_row(scmp_filter_ctx filter, uint32_t action, const struct syscall_row *row)
 {
         struct scmp_arg_cmp conditions[ARRAY_SIZE(row->conditions)];
         unsigned n = 0;
@@ -139,7 +139,7 @@ static int refuse_paths(scmp_filter_ctx filter, const struct syscall_row *row)
 
                 from_here.conditions[0].value = condition->mask;
                 if (condition->mask == FROM_DESCRIPTOR && condition->value == 0)
-                        r = add_row(filter, SCMP_ACT_ERRNO(EACCES), &from_here);
+                        r = filter_add_row(filter, SCMP_ACT_ERRNO(EACCES), &from_here);
         }
         return r;
 }
@@ -149,7 +149,7 @@ static int add_rows(scmp_filter_ctx filter, uint32_t action, const struct syscal
         int r = 0;
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                r = add_row(filter, action, &rows[i]);
+                r = filter_add_row(filter, action, &rows[i]);
         return r;
 }
 

@@ -15,12 +15,12 @@
 #include <string.h>
 #include <time.h>
 
-static void add_string(struct json_object *object, const char *key, const char *value)
+static void trace_json_add_string(struct json_object *object, const char *key, const char *value)
 {
         json_object_object_add(object, key, json_object_new_string(value));
 }
 
-static void add_number(struct json_object *object, const char *key, uint64_t value)
+static void trace_json_add_number(struct json_object *object, const char *key, uint64_t value)
 {
         json_object_object_add(object, key, json_object_new_uint64(value));
 }
@@ -52,8 +52,8 @@ static void add_place(struct json_object *object, const struct record *record)
         char channel[24];
 
         words_of_channel(record->channel, channel, sizeof(channel));
-        add_string(object, "channel", channel);
-        add_string(object, "from", words_of_side(record->from));
+        trace_json_add_string(object, "channel", channel);
+        trace_json_add_string(object, "from", words_of_side(record->from));
 }
 
 /* ---- what a program would not want to read out of the words ---- */
@@ -79,11 +79,11 @@ static void add_mapping(struct json_object *object, const struct naming *naming,
 
         (void)naming;
         memcpy(&map, event->record->payload, sizeof(map));
-        add_number(mapping, "shmid", map.shmid);
-        add_number(mapping, "fd_offset", map.fd_offset);
-        add_number(mapping, "shm_offset", map.shm_offset);
-        add_number(mapping, "len", map.len);
-        add_number(mapping, "flags", map.flags);
+        trace_json_add_number(mapping, "shmid", map.shmid);
+        trace_json_add_number(mapping, "fd_offset", map.fd_offset);
+        trace_json_add_number(mapping, "shm_offset", map.shm_offset);
+        trace_json_add_number(mapping, "len", map.len);
+        trace_json_add_number(mapping, "flags", map.flags);
         json_object_object_add(object, "mapping", mapping);
 }
 
@@ -100,8 +100,8 @@ static void add_regions(struct json_object *object, const struct naming *naming,
 
                 struct json_object *region = json_object_new_object();
 
-                add_number(region, "shmid", i);
-                add_number(region, "size", config.sizes[i]);
+                trace_json_add_number(region, "shmid", i);
+                trace_json_add_number(region, "size", config.sizes[i]);
                 json_object_array_add(array, region);
         }
         json_object_object_add(object, "regions", array);
@@ -134,12 +134,12 @@ static void add_fds(struct json_object *object, const struct record *record)
         for (unsigned i = 0; record->fds && i < record->n_fds; i++) {
                 struct json_object *fd = json_object_new_object();
 
-                add_string(fd, "kind", record->fds[i].kind);
+                trace_json_add_string(fd, "kind", record->fds[i].kind);
                 if (record->fds[i].name)
-                        add_string(fd, "name", record->fds[i].name);
+                        trace_json_add_string(fd, "name", record->fds[i].name);
                 if (record->fds[i].has_size)
-                        add_number(fd, "size", record->fds[i].size);
-                add_string(fd, "access", record->fds[i].access);
+                        trace_json_add_number(fd, "size", record->fds[i].size);
+                trace_json_add_string(fd, "access", record->fds[i].access);
                 json_object_array_add(array, fd);
         }
         json_object_object_add(object, "fds", array);
@@ -161,23 +161,23 @@ static void add_message(struct json_object *object, const struct setting *settin
 
         words_of_payload(&setting->naming, event, words, sizeof(words));
         add_place(object, record);
-        add_number(object, "n", event->number);
-        add_string(object, "kind", event->reply ? "reply" : "request");
-        add_string(object, "name", event->name);
-        add_number(object, "request", record->header.request);
-        add_number(object, "flags", record->header.flags);
+        trace_json_add_number(object, "n", event->number);
+        trace_json_add_string(object, "kind", event->reply ? "reply" : "request");
+        trace_json_add_string(object, "name", event->name);
+        trace_json_add_number(object, "request", record->header.request);
+        trace_json_add_number(object, "flags", record->header.flags);
         json_object_object_add(object, "need_reply",
                                json_object_new_boolean((record->header.flags & ORIEL_FLAG_NEED_REPLY) != 0));
-        add_number(object, "size", record->header.size);
-        add_string(object, "text", words);
+        trace_json_add_number(object, "size", record->header.size);
+        trace_json_add_string(object, "text", words);
         add_hex(object, "payload", record->payload, record->payload_bytes);
         add_contents(object, &setting->naming, event);
         if (event->answers) {
-                add_number(object, "reply_to", event->answers);
+                trace_json_add_number(object, "reply_to", event->answers);
                 add_microseconds(object, "latency_us", event->latency_ns);
         }
         if (event->acknowledges)
-                add_number(object, "result", event->result);
+                trace_json_add_number(object, "result", event->result);
         add_fds(object, record);
         add_notes(object, event);
 }
@@ -193,11 +193,11 @@ static void add_session(struct json_object *object, const struct setting *settin
 
         if (gmtime_r(&now, &utc))
                 strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-        add_string(object, "started", text);
-        add_string(object, "listen", setting->listen);
-        add_string(object, "connect", setting->connect);
-        add_string(object, "dialect", dialect->name);
-        add_string(object, "version", ORIEL_VERSION_STRING);
+        trace_json_add_string(object, "started", text);
+        trace_json_add_string(object, "listen", setting->listen);
+        trace_json_add_string(object, "connect", setting->connect);
+        trace_json_add_string(object, "dialect", dialect->name);
+        trace_json_add_string(object, "version", ORIEL_VERSION_STRING);
 }
 
 static void add_session_end(struct json_object *object, const struct tracker *tracker)
@@ -223,8 +223,8 @@ struct json_object *output_json(const struct setting *setting, const struct trac
 
         if (!object)
                 return NULL;
-        add_string(object, "type", types[record->kind]);
-        add_number(object, "session", record->session);
+        trace_json_add_string(object, "type", types[record->kind]);
+        trace_json_add_number(object, "session", record->session);
         add_microseconds(object, "time_us", record->at_ns - setting->began_ns);
         switch (record->kind) {
         case RECORD_SESSION:
@@ -235,19 +235,19 @@ struct json_object *output_json(const struct setting *setting, const struct trac
                 break;
         case RECORD_RAW:
                 add_place(object, record);
-                add_string(object, "note", record->note.text);
+                trace_json_add_string(object, "note", record->note.text);
                 add_hex(object, "payload", record->payload, record->payload_bytes);
                 break;
         case RECORD_END:
                 add_place(object, record);
-                add_number(object, "bytes", record->bytes);
-                add_string(object, "note", record->note.text);
+                trace_json_add_number(object, "bytes", record->bytes);
+                trace_json_add_string(object, "note", record->note.text);
                 break;
         case RECORD_SESSION_END:
                 add_session_end(object, tracker);
                 break;
         case RECORD_LOST:
-                add_number(object, "records", record->header.size);
+                trace_json_add_number(object, "records", record->header.size);
                 break;
         }
         return object;

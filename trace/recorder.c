@@ -27,7 +27,7 @@ struct recorder {
         pthread_t thread;
 };
 
-static void write_json(struct recorder *recorder, const struct event *event)
+static void recorder_write_json(struct recorder *recorder, const struct event *event)
 {
         struct json_object *object = output_json(&recorder->setting, recorder->tracker, event);
         const char *line =
@@ -51,7 +51,7 @@ static void write_record(struct recorder *recorder, const struct record *record)
         }
         tracker_see(recorder->tracker, record, &event);
         if (recorder->options.json || recorder->options.page)
-                write_json(recorder, &event);
+                recorder_write_json(recorder, &event);
         if (!recorder->options.json)
                 output_text(recorder->options.out, &recorder->setting, recorder->tracker, &event);
         /* Whoever reads along, or after a crash, finds whole lines. */

@@ -46,7 +46,7 @@ static enum side relay_other(enum side side)
         return side == SIDE_FRONTEND ? SIDE_BACKEND : SIDE_FRONTEND;
 }
 
-static bool is_over(const struct pair *pair)
+static bool relay_is_over(const struct pair *pair)
 {
         return pair->streams[SIDE_FRONTEND].state == STREAM_CLOSED &&
                pair->streams[SIDE_BACKEND].state == STREAM_CLOSED;
@@ -141,7 +141,7 @@ static void relay_fill(const struct pair *pair, struct pollfd *polled)
                 short events = events_of(pair, side);
 
                 polled[side] = (struct pollfd){.fd = pair->fds[side], .events = events};
-                if ((pair->hung_up[side] && !events) || is_over(pair))
+                if ((pair->hung_up[side] && !events) || relay_is_over(pair))
                         polled[side].fd = -1;
         }
 }
@@ -165,7 +165,7 @@ static void relay_handle(struct pair *pair, const struct pollfd *polled)
 static void drop_finished(struct relay *relay)
 {
         for (unsigned i = relay->n_pairs; i-- > 1;)
-                if (is_over(relay->pairs[i])) {
+                if (relay_is_over(relay->pairs[i])) {
                         pair_free(relay->pairs[i]);
                         relay->pairs[i] = relay->pairs[--relay->n_pairs];
                 }
@@ -236,7 +236,7 @@ int relay_run(int frontend, int backend, int stop, struct record_log *log, unsig
 
         if (channel)
                 channel->streams[SIDE_FRONTEND].divert = relay_divert;
-        while (r == 0 && !is_over(channel))
+        while (r == 0 && !relay_is_over(channel))
                 r = relay_step(&relay, stop, -1);
         /* What is left on the back-end channels. */
         while (r == 0 && relay.n_pairs > 1)

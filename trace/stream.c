@@ -93,7 +93,7 @@ static void stream_note(struct stream *stream, const char *text)
 
 /* ---- receiving ---- */
 
-static void take_fds(struct stream *stream, struct msghdr *msg)
+static void stream_take_fds(struct stream *stream, struct msghdr *msg)
 {
         struct cargo *cargo = &stream->cargo[stream->n_cargo];
 
@@ -136,14 +136,14 @@ static size_t stream_goal(const struct stream *stream)
         return STREAM_HEADER + header.size;
 }
 
-static bool is_whole(const struct stream *stream)
+static bool stream_is_whole(const struct stream *stream)
 {
         return stream->have >= STREAM_HEADER && stream->have == stream_goal(stream);
 }
 
 /* Never past the end of the message: fds of the next would come along, and nobody could tell whose they are. 1: some
  * bytes, 0: none now, or a negative errno, -ENODATA at the end. */
-static int receive_some(struct stream *stream)
+static int stream_receive_some(struct stream *stream)
 {
         struct iovec iov = {stream->bytes + stream->have, stream_goal(stream) - stream->have};
         union control control;
@@ -156,7 +156,7 @@ static int receive_some(struct stream *stream)
         while (got < 0 && errno == EINTR);
         if (got < 0)
                 return errno == EAGAIN ? 0 : -errno;
-        take_fds(stream, &msg);
+        stream_take_fds(stream, &msg);
         stream->have += (size_t)got;
         return got == 0 ? -ENODATA : 1;
 }
@@ -185,16 +185,16 @@ static void inspect_header(struct stream *stream)
 }
 
 /* What the sender has for this message, as long as it can be told apart. */
-static void receive_message(struct stream *stream)
+static void stream_receive_message(struct stream *stream)
 {
         int r = 1;
 
         while (r == 1 && stream->n_cargo < ARRAY_SIZE(stream->cargo) && !(stream->raw && stream->have)) {
                 bool had_header = stream->have >= STREAM_HEADER;
 
-                if (is_whole(stream))
+                if (stream_is_whole(stream))
                         break;
-                r = receive_some(stream);
+                r = stream_receive_some(stream);
                 if (!stream->raw && !had_header && stream->have >= STREAM_HEADER)
                         inspect_header(stream);
         }
@@ -233,7 +233,7 @@ static void let_go(struct stream *stream)
 }
 
 /* One piece: to the end of what is here, or to where other fds begin. */
-static ssize_t send_some(struct stream *stream)
+static ssize_t stream_send_some(struct stream *stream)
 {
         struct cargo *next = stream->n_cargo ? &stream->cargo[0] : NULL;
         bool loaded = next && next->at == stream->sent;
@@ -267,7 +267,7 @@ static void send_message(struct stream *stream)
 {
         stream->blocked = stream->crowded = false;
         while (stream->sent < stream->have && !is_withheld(stream)) {
-                ssize_t n = send_some(stream);
+                ssize_t n = stream_send_some(stream);
 
                 if (n >= 0)
                         continue;
@@ -329,7 +329,7 @@ void stream_close(struct stream *stream)
 void stream_pump(struct stream *stream)
 {
         if (stream->state == STREAM_OPEN && !stream->blocked)
-                receive_message(stream);
+                stream_receive_message(stream);
         if (stream->state == STREAM_CLOSED)
                 return;
         send_message(stream);
@@ -337,7 +337,7 @@ void stream_pump(struct stream *stream)
                 return;
         if (stream->raw)
                 begin_message(stream);
-        else if (is_whole(stream)) {
+        else if (stream_is_whole(stream)) {
                 record_message(stream);
                 begin_message(stream);
         }

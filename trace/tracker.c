@@ -123,7 +123,7 @@ static void make_message(const struct record *record, struct message *message)
         memset(message->payload.bytes + n, 0, ORIEL_MAX_PAYLOAD - n);
 }
 
-static bool is_whole(const struct record *record)
+static bool tracker_is_whole(const struct record *record)
 {
         return record->header_bytes == sizeof(record->header) && record->payload_bytes == record->header.size;
 }
@@ -274,7 +274,7 @@ static void see_message(struct tracker *tracker, struct event *event)
         event->name = event->row ? event->row->name : event->unknown;
         if (record->note.text[0])
                 *new_note(event) = record->note;
-        if (!is_whole(record))
+        if (!tracker_is_whole(record))
                 return;
         check_flags(event);
         if (event->reply)

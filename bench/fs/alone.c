@@ -48,7 +48,7 @@ void alone_close(struct alone *alone)
         *alone = (struct alone){-1, -1, -1, NULL};
 }
 
-static int check_size(ssize_t n, uint32_t size)
+static int alone_check_size(ssize_t n, uint32_t size)
 {
         return n == (ssize_t)size ? 0 : n < 0 ? -errno : -EIO;
 }
@@ -57,16 +57,16 @@ int alone_read(struct rows_state *state, const struct alone *alone, uint8_t *buf
 {
         const struct iovec iov = {buffer, state->size};
 
-        return check_size(preadv2(alone->data_fd, &iov, 1, (off_t)next_offset(state, state->read_size), 0),
-                          state->size);
+        return alone_check_size(preadv2(alone->data_fd, &iov, 1, (off_t)next_offset(state, state->read_size), 0),
+                                state->size);
 }
 
 int alone_write(struct rows_state *state, const struct alone *alone, uint8_t *buffer)
 {
         const struct iovec iov = {buffer, state->size};
 
-        return check_size(pwritev2(alone->written_fd, &iov, 1, (off_t)next_offset(state, state->write_size), 0),
-                          state->size);
+        return alone_check_size(pwritev2(alone->written_fd, &iov, 1, (off_t)next_offset(state, state->write_size), 0),
+                                state->size);
 }
 
 /* Its answer tells what the file is. */

@@ -64,7 +64,7 @@ static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t l
         return interrupted(reading->place) ? -1 : 0;
 }
 
-static int read_memory(struct reading *reading, const uint8_t *data, struct tally *tally)
+static int bench_dax_read_memory(struct reading *reading, const uint8_t *data, struct tally *tally)
 {
         struct tally warming_up = {0};
         int r = read_anywhere(reading, data, block_ns() / 8, &warming_up);
@@ -88,9 +88,9 @@ static int measure_way(struct reading *reading, enum way way)
 
         switch (way) {
         case THROUGH_WINDOW:
-                return read_memory(reading, reading->window, tally);
+                return bench_dax_read_memory(reading, reading->window, tally);
         case PLAIN:
-                return read_memory(reading, reading->plain, tally);
+                return bench_dax_read_memory(reading, reading->plain, tally);
         case FUSE_APART:
         case FUSE_TOGETHER:
         default:

@@ -46,7 +46,8 @@ static double cpu_us(const struct tally *tally)
         return (double)tally->cpu_ns / 1e3 / (double)tally->count;
 }
 
-static int measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed, unsigned run)
+static int bench_fs_measure_row(struct rows_state *const *states, struct figures *figures, struct figure *speed,
+                                unsigned run)
 {
         struct figure *cpu = figures_find(figures, CPU, speed->key), *alone = figures_find(figures, ALONE, speed->key);
         struct tally tallies[SIDES] = {0}, floor = {0};
@@ -86,7 +87,7 @@ static int run_operations(const struct place *place, struct figures *figures, un
         }
         for (unsigned i = 0; r == 0 && i < figures->n && figures->items[i].section == OPERATIONS; i++) {
                 runs_progress(place, run, figures->items[i].key);
-                r = interrupted(place) ? -1 : measure_row(states, figures, &figures->items[i], run);
+                r = interrupted(place) ? -1 : bench_fs_measure_row(states, figures, &figures->items[i], run);
         }
         for (int side = 0; side < SIDES; side++) {
                 rows_free(states[side]);

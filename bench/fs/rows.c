@@ -53,7 +53,7 @@ static const struct row {
         {"write-1m", "WRITE 1 MiB", 1.3, &op_write, 1 << 20, true, alone_write},
 };
 
-static void add_row(struct figures *figures, const struct row *row, unsigned depth, enum section section)
+static void row_add(struct figures *figures, const struct row *row, unsigned depth, enum section section)
 {
         struct figure figure = {
                 .section = section,
@@ -75,7 +75,7 @@ void rows_add(struct figures *figures)
 {
         for (enum section section = OPERATIONS; section <= ALONE; section++)
                 for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(depths); i++)
-                        add_row(figures, &rows[i / ARRAY_SIZE(depths)], depths[i % ARRAY_SIZE(depths)], section);
+                        row_add(figures, &rows[i / ARRAY_SIZE(depths)], depths[i % ARRAY_SIZE(depths)], section);
 }
 
 static void begin_pass(struct rows_state *state, const struct row *row)
@@ -98,8 +98,8 @@ static int end_pass(struct rows_state *state, const struct row *row)
         return fuse_batch_forget(&state->session->fuse, state->looked_up, state->n_looked_up);
 }
 
-static int measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t length_ns,
-                         struct tally *tally)
+static int rows_measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t length_ns,
+                              struct tally *tally)
 {
         struct fuse_load *load = state->session->load;
         int64_t left = length_ns;
@@ -127,7 +127,7 @@ static int measure_block(struct rows_state *state, const struct row *row, unsign
 }
 
 /* "read-4k-32" */
-static const struct row *find_row(const char *key, unsigned *depth)
+static const struct row *rows_find(const char *key, unsigned *depth)
 {
         const char *dash = strrchr(key, '-');
 
@@ -142,11 +142,11 @@ int row_measure(struct rows_state *state, const char *key, struct tally *tally)
 {
         struct tally warming_up = {0};
         unsigned depth;
-        const struct row *row = find_row(key, &depth);
-        int r = measure_block(state, row, depth, block_ns() / 8, &warming_up);
+        const struct row *row = rows_find(key, &depth);
+        int r = rows_measure_block(state, row, depth, block_ns() / 8, &warming_up);
 
         if (r == 0)
-                r = measure_block(state, row, depth, block_ns(), tally);
+                r = rows_measure_block(state, row, depth, block_ns(), tally);
         return r < 0 ? session_failed(state->session, key, r) : 0;
 }
 
@@ -154,7 +154,7 @@ int row_measure_alone(struct rows_state *state, const char *key, struct tally *t
 {
         struct tally warming_up = {0};
         unsigned depth;
-        const struct row *row = find_row(key, &depth);
+        const struct row *row = rows_find(key, &depth);
 
         begin_pass(state, row);
 

@@ -164,7 +164,7 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
         snprintf(session->why, sizeof(session->why), ": %s", line);
 }
 
-static int bring_up(struct session *session, const struct place *place, int fd)
+static int bench_session_bring_up(struct session *session, const struct place *place, int fd)
 {
         const struct oriel_log log = {sizeof(log), keep_line, session, ORIEL_LOG_WARNING};
         const struct oriel_driver_options options = {
@@ -283,7 +283,7 @@ int session_open(struct session *session, const struct place *place, int side, u
 
         int fd = connect_when_there(session, place, &line, log);
 
-        if (fd < 0 || bring_up(session, place, fd) < 0)
+        if (fd < 0 || bench_session_bring_up(session, place, fd) < 0)
                 return -1;
         find_processes(session);
         return 0;

@@ -66,7 +66,7 @@ static void serve_files(int socket)
         }
 }
 
-static int measure_floor(struct gpu_bench *bench, double *ns)
+static int bench_gpu_measure_floor(struct gpu_bench *bench, double *ns)
 {
         const int64_t begun = now_ns();
         uint64_t size = SIZE;
@@ -90,16 +90,16 @@ static int measure_floor(struct gpu_bench *bench, double *ns)
 
 /* ---- a blob ---- */
 
-static uint64_t offset_of(uint32_t id)
+static uint64_t bench_gpu_offset_of(uint32_t id)
 {
         return id * STRIDE;
 }
 
-static int make_blob(struct gpu_bench *bench, uint32_t id)
+static int bench_gpu_make_blob(struct gpu_bench *bench, uint32_t id)
 {
         int r = gpu_client_create_blob(bench->gpu, 1, id, 0, SIZE);
 
-        return r < 0 ? r : gpu_client_map(bench->gpu, id, offset_of(id), NULL);
+        return r < 0 ? r : gpu_client_map(bench->gpu, id, bench_gpu_offset_of(id), NULL);
 }
 
 static int do_step(struct gpu_bench *bench, enum step step, uint32_t id)
@@ -110,9 +110,9 @@ static int do_step(struct gpu_bench *bench, enum step step, uint32_t id)
         case CREATE:
                 return gpu_client_create_blob(bench->gpu, 1, id, 0, SIZE);
         case MAP:
-                return gpu_client_map(bench->gpu, id, offset_of(id), NULL);
+                return gpu_client_map(bench->gpu, id, bench_gpu_offset_of(id), NULL);
         case TOUCH:
-                *(volatile uint8_t *)(bench->window + offset_of(id)) = 1;
+                *(volatile uint8_t *)(bench->window + bench_gpu_offset_of(id)) = 1;
                 return 0;
         default:
                 r = gpu_client_unmap(bench->gpu, id);
@@ -120,7 +120,7 @@ static int do_step(struct gpu_bench *bench, enum step step, uint32_t id)
         }
 }
 
-static int measure_one(struct gpu_bench *bench, unsigned sample)
+static int bench_gpu_measure_one(struct gpu_bench *bench, unsigned sample)
 {
         int64_t begun = now_ns(), before = begun;
 
@@ -163,8 +163,9 @@ static int send_begin(struct gpu_bench *bench, uint32_t id)
                 .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
                 .size = SIZE,
         };
-        const struct virtio_gpu_resource_map_blob map = {
-                .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = id, .offset = offset_of(id)};
+        const struct virtio_gpu_resource_map_blob map = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB},
+                                                         .resource_id = id,
+                                                         .offset = bench_gpu_offset_of(id)};
         int r = send_one(bench, &create, sizeof(create));
 
         return r < 0 ? r : send_one(bench, &map, sizeof(map));
@@ -240,21 +241,23 @@ static int measure_many(struct gpu_bench *bench, double *ns)
         return r;
 }
 
-static int measure_row(struct gpu_bench *bench, unsigned live, struct gpu_result *result)
+static int bench_gpu_measure_row(struct gpu_bench *bench, unsigned live, struct gpu_result *result)
 {
         const unsigned samples = bench_options.quick ? BLOCK : SAMPLES;
         int r = 0;
 
         for (; r == 0 && bench->live < live; bench->live++)
-                r = make_blob(bench, bench->live + 1);
+                r = bench_gpu_make_blob(bench, bench->live + 1);
         /* The client's buffers are made, and the first pages touched. */
         if (r == 0)
                 r = measure_many(bench, &bench->many_ns[0]);
         /* In turns, so that what else the machine does is in both. */
         for (unsigned i = 0; r == 0 && i < samples; i++) {
-                r = i / BLOCK % 2 ? measure_floor(bench, &bench->floor_ns[i]) : measure_one(bench, i);
+                r = i / BLOCK % 2 ? bench_gpu_measure_floor(bench, &bench->floor_ns[i])
+                                  : bench_gpu_measure_one(bench, i);
                 if (r == 0)
-                        r = i / BLOCK % 2 ? measure_one(bench, i) : measure_floor(bench, &bench->floor_ns[i]);
+                        r = i / BLOCK % 2 ? bench_gpu_measure_one(bench, i)
+                                          : bench_gpu_measure_floor(bench, &bench->floor_ns[i]);
                 if (r == 0 && i % BLOCK == 0)
                         r = measure_linux(bench, &bench->linux_ns[i]);
                 if (r == 0 && i % BLOCK == 0)
@@ -273,7 +276,7 @@ static int measure_row(struct gpu_bench *bench, unsigned live, struct gpu_result
 
 /* ---- printing ---- */
 
-static void print_json(const struct gpu_result *results, unsigned n)
+static void bench_gpu_print_json(const struct gpu_result *results, unsigned n)
 {
         struct json_object *rows = json_object_new_array();
 
@@ -292,7 +295,7 @@ static void print_json(const struct gpu_result *results, unsigned n)
         json_object_put(rows);
 }
 
-static void print_text(const struct gpu_result *results, unsigned n)
+static void bench_gpu_print_text(const struct gpu_result *results, unsigned n)
 {
         printf("%6s", "live");
         for (enum step step = CREATE; step < STEPS; step++)
@@ -330,7 +333,7 @@ static int bench_gpu_run(struct gpu_bench *bench, int socket, struct gpu_result 
                 r = gpu_client_create_context(bench->gpu, 1, VENUS, "bench");
         bench->window = r == 0 ? oriel_driver_window(driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, &size) : NULL;
         for (unsigned i = 0; r == 0 && i < n; i++)
-                r = measure_row(bench, live_counts[i], &results[i]);
+                r = bench_gpu_measure_row(bench, live_counts[i], &results[i]);
         gpu_client_free(bench->gpu);
         oriel_driver_free(driver);
         return r;
@@ -393,8 +396,8 @@ int bench_gpu(void)
         if (r < 0)
                 return fail("oriel-gpu, with Venus: %s", strerror(-r));
         if (bench_options.json)
-                print_json(results, n);
+                bench_gpu_print_json(results, n);
         else
-                print_text(results, n);
+                bench_gpu_print_text(results, n);
         return STATUS_SUCCESS;
 }

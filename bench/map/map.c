@@ -39,7 +39,7 @@
 
 /* ---- the front-end's process ---- */
 
-static void run_frontend(int socket)
+static void bench_map_run_frontend(int socket)
 {
         const struct oriel_driver_options options = {.struct_size = sizeof(options), .hole = ORIEL_HOLE_ZERO};
         struct oriel_driver *driver;
@@ -111,7 +111,7 @@ static int mapper_submit(struct bench *bench, bool map, unsigned index, uint64_t
                    : oriel_backend_shmem_unmap(bench->backend, &request, ticket);
 }
 
-static int64_t measure_one(struct bench *bench, bool map)
+static int64_t bench_map_measure_one(struct bench *bench, bool map)
 {
         int64_t begin = now_ns();
         uint64_t ticket;
@@ -148,11 +148,11 @@ static int grow_live(struct bench *bench, unsigned live)
         return r;
 }
 
-static int measure_block(struct bench *bench, int block)
+static int bench_map_measure_block(struct bench *bench, int block)
 {
         for (int i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-                bench->map_ns[i] = (double)measure_one(bench, true);
-                bench->unmap_ns[i] = (double)measure_one(bench, false);
+                bench->map_ns[i] = (double)bench_map_measure_one(bench, true);
+                bench->unmap_ns[i] = (double)bench_map_measure_one(bench, false);
                 if (bench->map_ns[i] < 0 || bench->unmap_ns[i] < 0)
                         return -EIO;
         }
@@ -193,7 +193,7 @@ static int measure_live(struct bench *bench, unsigned live, struct result *resul
         int r = grow_live(bench, live);
 
         for (int block = 0; r == 0 && block < BLOCKS; block++)
-                r = measure_block(bench, block);
+                r = bench_map_measure_block(bench, block);
         if (r == 0)
                 r = measure_pipeline(bench, &result->pipelined_us);
         if (r < 0)
@@ -217,7 +217,7 @@ static void mean_floor(const struct result *results, size_t n, double *map, doub
         }
 }
 
-static void print_json(const struct result *results, size_t n)
+static void bench_map_print_json(const struct result *results, size_t n)
 {
         struct json_object *object = json_object_new_object(), *floor = json_object_new_object();
         struct json_object *live = json_object_new_array();
@@ -243,7 +243,7 @@ static void print_json(const struct result *results, size_t n)
         json_object_put(object);
 }
 
-static void print_text(const struct result *results, size_t n)
+static void bench_map_print_text(const struct result *results, size_t n)
 {
         printf("%8s %9s %9s %7s %9s %9s %7s %13s\n", "live", "map us", "floor us", "ratio", "unmap us", "floor us",
                "ratio", "pipelined us");
@@ -258,7 +258,7 @@ static void print_text(const struct result *results, size_t n)
 
 /* ---- running ---- */
 
-static int make_backend(struct bench *bench)
+static int bench_map_make_backend(struct bench *bench)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {(BENCH_MAP_MAX_LIVE + SPARE) * STRIDE};
         const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = mapper_start, .stop = mapper_stop};
@@ -278,7 +278,7 @@ static int make_backend(struct bench *bench)
 
 static pid_t connect_frontend(struct bench *bench, bool other_cpu)
 {
-        pid_t pid = start_server(run_frontend, &bench->connection, other_cpu);
+        pid_t pid = start_server(bench_map_run_frontend, &bench->connection, other_cpu);
 
         if (pid < 0)
                 return pid;
@@ -290,16 +290,16 @@ static pid_t connect_frontend(struct bench *bench, bool other_cpu)
         return r < 0 ? r : pid;
 }
 
-static int wait_started(struct bench *bench)
+static int bench_map_wait_started(struct bench *bench)
 {
         for (int i = 0; i < 500 && !atomic_load(&bench->started); i++)
                 usleep(10000);
         return atomic_load(&bench->started) ? 0 : -ETIMEDOUT;
 }
 
-static int run_all(struct bench *bench, const unsigned *counts, size_t n, struct result *results)
+static int bench_map_run_all(struct bench *bench, const unsigned *counts, size_t n, struct result *results)
 {
-        int r = wait_started(bench);
+        int r = bench_map_wait_started(bench);
 
         bind_cpu(false);
         for (size_t i = 0; r == 0 && i < n; i++)
@@ -315,7 +315,7 @@ int bench_map(void)
         size_t n = bench_options.live == UINT32_MAX ? ARRAY_SIZE(all) : 1;
         struct result results[ARRAY_SIZE(all)] = {0};
         pid_t floor_pid = start_server(floor_serve, &bench.floor, !bench_options.one_cpu), frontend_pid = -1;
-        int r = floor_pid < 0 ? floor_pid : make_backend(&bench);
+        int r = floor_pid < 0 ? floor_pid : bench_map_make_backend(&bench);
 
         bench.memfd = memfd_create("oriel-bench", MFD_CLOEXEC);
         if (bench.memfd < 0 || ftruncate(bench.memfd, SIZE) < 0)
@@ -323,7 +323,7 @@ int bench_map(void)
         if (r == 0)
                 frontend_pid = connect_frontend(&bench, !bench_options.one_cpu);
         if (frontend_pid > 0) {
-                r = run_all(&bench, counts, n, results);
+                r = bench_map_run_all(&bench, counts, n, results);
                 shutdown(bench.connection, SHUT_RDWR);
                 pthread_join(bench.dispatcher, NULL);
                 waitpid(frontend_pid, NULL, 0);
@@ -336,8 +336,8 @@ int bench_map(void)
         if (r < 0 || frontend_pid < 0)
                 return fail("the benchmark failed: %s", strerror(r < 0 ? -r : -frontend_pid));
         if (bench_options.json)
-                print_json(results, n);
+                bench_map_print_json(results, n);
         else
-                print_text(results, n);
+                bench_map_print_text(results, n);
         return STATUS_SUCCESS;
 }

@@ -123,7 +123,7 @@ static int set_format(struct media_bench *bench, const struct size *size)
         return r;
 }
 
-static int map_buffer(struct media_bench *bench, uint32_t index)
+static int bench_media_map_buffer(struct media_bench *bench, uint32_t index)
 {
         struct v4l2_buffer buffer = {.index = index, .type = TYPE, .memory = V4L2_MEMORY_MMAP};
         int r = do_ioctl(bench, VIDIOC_QUERYBUF, &buffer), fd = bench->node;
@@ -148,7 +148,7 @@ static int bench_stream_begin(struct media_bench *bench, const struct size *size
         if (r == 0)
                 r = do_ioctl(bench, VIDIOC_REQBUFS, &request);
         for (uint32_t i = 0; r == 0 && i < BUFFERS; i++)
-                r = map_buffer(bench, i);
+                r = bench_media_map_buffer(bench, i);
         bench->copy = malloc(bench->size);
         if (!bench->copy)
                 return -ENOMEM;
@@ -236,7 +236,7 @@ static int measure_pattern(struct media_bench *bench, void *out)
         return r;
 }
 
-static void print_text(const struct media_result *results)
+static void bench_media_print_text(const struct media_result *results)
 {
         printf("     picture   fps  window us    copy us ratio  device us  latency us\n");
         for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
@@ -246,7 +246,7 @@ static void print_text(const struct media_result *results)
                        results[i].latency_us);
 }
 
-static void print_json(const struct media_result *results)
+static void bench_media_print_json(const struct media_result *results)
 {
         struct json_object *rows = json_object_new_array();
 
@@ -424,8 +424,8 @@ int bench_media(void)
         if (run_with(arguments, measure_pattern, results) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         if (bench_options.json)
-                print_json(results);
+                bench_media_print_json(results);
         else
-                print_text(results);
+                bench_media_print_text(results);
         return STATUS_SUCCESS;
 }

@@ -72,7 +72,7 @@ static int make_floor(struct pmem_bench *bench)
 
 /* ---- what is measured ---- */
 
-static int measure_floor(struct pmem_bench *bench, unsigned i, double *ns)
+static int bench_pmem_measure_floor(struct pmem_bench *bench, unsigned i, double *ns)
 {
         bench->floor[i % PAGES * 4096]++;
 
@@ -126,7 +126,7 @@ static int measure_flushes(struct pmem_bench *bench, unsigned samples)
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < samples; i++) {
-                r = measure_floor(bench, i, &bench->floor_ns[i]);
+                r = bench_pmem_measure_floor(bench, i, &bench->floor_ns[i]);
                 if (r == 0)
                         r = measure_flush(bench, i, 1, &bench->one_ns[i]);
                 if (r == 0)
@@ -135,7 +135,7 @@ static int measure_flushes(struct pmem_bench *bench, unsigned samples)
         return r;
 }
 
-static int bring_up(struct pmem_bench *bench, int socket)
+static int bench_pmem_bring_up(struct pmem_bench *bench, int socket)
 {
         const struct oriel_driver_options options = {
                 .struct_size = sizeof(options), .queues = 1, .features = ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION)};
@@ -183,7 +183,7 @@ static int bench_pmem_run(struct pmem_bench *bench)
         if (r < 0)
                 fd_close(socket);
         else
-                r = bring_up(bench, socket);
+                r = bench_pmem_bring_up(bench, socket);
         if (r == 0)
                 r = measure_flushes(bench, samples);
         oriel_driver_free(bench->driver);

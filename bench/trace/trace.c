@@ -125,7 +125,7 @@ static void answer_features(int socket)
                 ;
 }
 
-static int64_t get_features(int socket)
+static int64_t bench_trace_get_features(int socket)
 {
         const struct oriel_wire_header header = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_PROTOCOL_VERSION, 0};
         struct reply reply;
@@ -176,7 +176,8 @@ struct series {
 
 static int64_t round_trip(const struct series *series, int way)
 {
-        return series->memfd < 0 ? get_features(series->sockets[way]) : floor_map(series->sockets[way], series->memfd);
+        return series->memfd < 0 ? bench_trace_get_features(series->sockets[way])
+                                 : floor_map(series->sockets[way], series->memfd);
 }
 
 static int measure_calls(struct series *series)

@@ -124,7 +124,7 @@ static int open_session(struct session *session, const char *dir, uint64_t size,
 /* ---- reading a tree ---- */
 
 /* The next range of the window, free of what it showed before. */
-static int take_slot(struct tally *tally, const char *path, uint64_t *offset)
+static int demo_take_slot(struct tally *tally, const char *path, uint64_t *offset)
 {
         uint64_t slot = tally->next_slot++ % tally->n_slots;
         int r = 0;
@@ -171,7 +171,7 @@ static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64
 static int compare_range(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t at, uint64_t size)
 {
         uint64_t offset;
-        int r = take_slot(tally, path, &offset);
+        int r = demo_take_slot(tally, path, &offset);
 
         if (r == 0)
                 r = fuse_setup_mapping(&tally->session->fuse, nodeid, 0, at, RANGE, offset, false);
@@ -206,7 +206,7 @@ static void show_progress(struct tally *tally)
         fprintf(stderr, "\r%" PRIu64 " files, %" PRIu64 " MiB\033[K", tally->files, tally->bytes >> 20);
 }
 
-static int compare_file(struct tally *tally, const char *path)
+static int demo_compare_file(struct tally *tally, const char *path)
 {
         const char *relative = path + strlen(tally->root);
         _cleanup_(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -253,7 +253,7 @@ static int compare_tree(struct tally *tally)
                 return fail("%s: %s", tally->root, strerror(errno));
         while (status == 0 && !signals_noted() && (entry = fts_read(fts))) {
                 if (entry->fts_info == FTS_F && S_ISREG(entry->fts_statp->st_mode))
-                        status = compare_file(tally, entry->fts_path);
+                        status = demo_compare_file(tally, entry->fts_path);
                 else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS)
                         status = skip_entry(tally, entry);
         }

@@ -136,7 +136,7 @@ static void write_escaped(const char *name, char *out, size_t size)
         }
 }
 
-static int run_machine(const struct listing *listing, const char *guest, uint64_t window_size)
+static int demo_vm_run_machine(const struct listing *listing, const char *guest, uint64_t window_size)
 {
         char tree[PATH_MAX * 2 + 64], demo[128];
         char *const argv[] = {"oriel",   "run",       "--kernel",  (char *)guest, "--memory",
@@ -195,7 +195,7 @@ static int sum_file(const char *path, struct demo_sum *out)
         return n < 0 ? -errno : 0;
 }
 
-static int compare_file(const struct listing *listing, const char *relative, const struct demo_sum *guest)
+static int demo_vm_compare_file(const struct listing *listing, const char *relative, const struct demo_sum *guest)
 {
         char path[2 * PATH_MAX];
         struct demo_sum host = {0};
@@ -237,7 +237,7 @@ static int compare_all(const struct listing *listing)
                 if (pread(fd, &sum, sizeof(sum), (off_t)(i * sizeof(sum))) != sizeof(sum) ||
                     getdelim(&path, &room, '\0', listing->list) < 0)
                         return fail("what the guest has found can't be read");
-                status = compare_file(listing, path, &sum);
+                status = demo_vm_compare_file(listing, path, &sum);
                 bytes += sum.size;
                 mappings += sum.mappings;
         }
@@ -248,7 +248,7 @@ static int compare_all(const struct listing *listing)
         return status;
 }
 
-static int run_all(struct listing *listing, const char *guest, uint64_t window_size)
+static int demo_vm_run_all(struct listing *listing, const char *guest, uint64_t window_size)
 {
         int r = write_list(listing);
 
@@ -257,12 +257,12 @@ static int run_all(struct listing *listing, const char *guest, uint64_t window_s
         if (r < 0)
                 return fail("%s: %s", listing->folder, strerror(-r));
 
-        int status = run_machine(listing, guest, window_size);
+        int status = demo_vm_run_machine(listing, guest, window_size);
 
         return status == STATUS_SUCCESS ? compare_all(listing) : status;
 }
 
-static void remove_all(const struct listing *listing)
+static void demo_vm_remove_all(const struct listing *listing)
 {
         static const char *const names[] = {"list", "sums"};
         char path[64];
@@ -293,8 +293,8 @@ int demo_machine(const char *dir, uint64_t window_size)
         if (!mkdtemp(listing.folder))
                 return fail("can't make a scratch directory: %s", strerror(errno));
 
-        int status = run_all(&listing, guest, window_size);
+        int status = demo_vm_run_all(&listing, guest, window_size);
 
-        remove_all(&listing);
+        demo_vm_remove_all(&listing);
         return status;
 }

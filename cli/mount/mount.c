@@ -65,7 +65,7 @@ static const struct program program = {
 static const char mounts[] = "/proc/self/mountinfo";
 
 /* Of what is mounted on @dir. */
-static void place_open(struct place *place, const char *dir)
+static void mount_place_open(struct place *place, const char *dir)
 {
         struct statx stat;
 
@@ -112,7 +112,7 @@ static void begin_unmount(struct mount *mount)
                 mount->unmounting = pthread_create(&mount->unmounter, NULL, mount_unmount, mount) == 0;
 }
 
-static int take_signal(struct mount *mount)
+static int mount_take_signal(struct mount *mount)
 {
         struct signalfd_siginfo info;
 
@@ -167,7 +167,7 @@ static int mount_run(struct mount *mount)
                 int fd;
                 int (*take)(struct mount *mount);
         } sources[] = {
-                {mount->signals, take_signal},
+                {mount->signals, mount_take_signal},
                 {mount->unmounted, take_unmounted},
                 {oriel_frontend_get_fd(oriel_driver_frontend(mount->driver)), take_message},
                 {oriel_driver_call_fd(mount->driver, HIPRIO), mount_take_answers},
@@ -274,7 +274,7 @@ static int open_mount(struct mount *mount)
         fuse_opt_free_args(&args);
         if (!mount->session || fuse_session_mount(mount->session, mount->dir) != 0)
                 return -EIO;
-        place_open(&mount->place, mount->dir);
+        mount_place_open(&mount->place, mount->dir);
 
         /* libfuse closes its own when it unmounts, and there may still be something to answer then. */
         mount->fuse_fd = fd_dup(fuse_session_fd(mount->session));

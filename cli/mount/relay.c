@@ -265,7 +265,7 @@ static void note_open_files(struct mount *mount, uint32_t opcode)
                         mount->open_files += (uint64_t)rows[i].more;
 }
 
-static int take_answer(struct mount *mount, struct slot *slot, uint32_t written)
+static int relay_take_answer(struct mount *mount, struct slot *slot, uint32_t written)
 {
         struct fuse_out_header header = {0};
         struct iovec iov = {slot->out, written};
@@ -296,7 +296,7 @@ int mount_take_answers(struct mount *mount)
         for (unsigned queue = HIPRIO; r >= 0 && queue <= REQUESTS; queue++)
                 do
                         while ((r = oriel_driver_collect(mount->driver, queue, &token, &written)) == 1) {
-                                r = take_answer(mount, token, written);
+                                r = relay_take_answer(mount, token, written);
                                 if (r < 0)
                                         return r;
                         }

@@ -379,7 +379,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
 }
 
 /* The answer to request @number; those before it came too late for who had asked. */
-static int receive_answer(struct channel *channel, uint32_t number, int64_t deadline)
+static int broker_receive_answer(struct channel *channel, uint32_t number, int64_t deadline)
 {
         struct complaint complaint;
 
@@ -410,7 +410,7 @@ static int broker_ask(struct broker *broker, unsigned item)
         int r = broker_report(broker, &(struct request){REQUEST_CONNECT, ++broker->requests, item});
 
         if (r == 0)
-                r = receive_answer(channel, broker->requests, now_ms() + TIMEOUT_MS);
+                r = broker_receive_answer(channel, broker->requests, now_ms() + TIMEOUT_MS);
         if (r < 0)
                 return r == -ETIMEDOUT ? r : -EPIPE;
 

@@ -82,7 +82,7 @@ static void devices_add(struct run_devices *to, const struct machine_device *dev
 
 /* ---- --device ---- */
 
-static const char *check_device(const struct machine_device *device, const char *socket, const char *dialect)
+static const char *run_check_device(const struct machine_device *device, const char *socket, const char *dialect)
 {
         if (!socket)
                 return "socket=PATH is missing";
@@ -116,7 +116,7 @@ static int parse_device(struct run_devices *to, const char *value)
         if (!option_parts_parse(rows, ARRAY_SIZE(rows), true, value, storage, why, sizeof(why)))
                 return devices_usage("device", value, why);
 
-        const char *wrong = check_device(&device, socket, dialect);
+        const char *wrong = run_check_device(&device, socket, dialect);
 
         if (wrong)
                 return devices_usage("device", value, wrong);

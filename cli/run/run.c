@@ -255,7 +255,7 @@ static void wait_once(struct run *run)
 
 /* ---- setting up ---- */
 
-static int open_file(const char *option, const char *path)
+static int run_open_file(const char *option, const char *path)
 {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -274,7 +274,7 @@ static int parse_console(void)
         return -1;
 }
 
-static int check_usage(void)
+static int run_check_usage(void)
 {
         const char *wrong = NULL;
 
@@ -389,8 +389,8 @@ static void end_machine(struct run *run, int status)
 
 static int run_machine(struct run *run, const struct run_devices *from, int listener)
 {
-        _cleanup_(fd_closep) int kernel_fd = open_file("kernel", kernel);
-        _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? open_file("initrd", initrd) : -1;
+        _cleanup_(fd_closep) int kernel_fd = run_open_file("kernel", kernel);
+        _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? run_open_file("initrd", initrd) : -1;
         _cleanup_(fd_closep) int control_fd = listener;
 
         if (kernel_fd < 0 || (initrd && initrd_fd < 0))
@@ -417,7 +417,7 @@ int command_run(int argc, char **argv)
         int status = options_parse(&program, argc, argv, NULL);
 
         if (status < 0)
-                status = check_usage();
+                status = run_check_usage();
         if (status < 0)
                 status = run_devices_parse(&from, &devices);
         if (status >= 0)

@@ -273,7 +273,7 @@ static int trace_run(void)
         return trace_record(&out, &page);
 }
 
-static int check_usage(void)
+static int trace_check_usage(void)
 {
         const char *wrong = NULL;
 
@@ -293,6 +293,6 @@ int command_trace(int argc, char **argv)
         int status = options_parse(&program, argc, argv, NULL);
 
         if (status < 0)
-                status = check_usage();
+                status = trace_check_usage();
         return status < 0 ? trace_run() : status;
 }

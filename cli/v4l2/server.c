@@ -81,7 +81,7 @@ static int memory_result(ssize_t n, size_t size)
         return n == (ssize_t)size ? 0 : n < 0 && errno == EPERM ? -EPERM : -EFAULT;
 }
 
-static int read_memory(void *userdata, void *to, uint64_t from, size_t size)
+static int v4l2_read_memory(void *userdata, void *to, uint64_t from, size_t size)
 {
         const struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)from, size};
 
@@ -112,7 +112,7 @@ static int call_answer(int socket, int result, uint64_t offset, const int *fds, 
         return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static void end_lease(struct v4l2_server *server, struct watch *watch)
+static void v4l2_end_lease(struct v4l2_server *server, struct watch *watch)
 {
         struct lease *lease = (struct lease *)watch;
 
@@ -123,7 +123,7 @@ static void end_lease(struct v4l2_server *server, struct watch *watch)
 }
 
 /* @socket is taken. */
-static void map_buffer(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
+static void v4l2_map_buffer(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
 {
         _cleanup_(fd_closep) int fd = -1, ours = socket;
         struct lease *lease = calloc(1, sizeof(*lease));
@@ -137,13 +137,13 @@ static void map_buffer(struct v4l2_server *server, struct file *file, const stru
                 free(lease);
                 return;
         }
-        *lease = (struct lease){.watch = {.ready = end_lease, .fd = fd_take(&ours)}, .address = address};
+        *lease = (struct lease){.watch = {.ready = v4l2_end_lease, .fd = fd_take(&ours)}, .address = address};
         LIST_INSERT_HEAD(&server->leases, lease, entry);
         r = call_answer(lease->watch.fd, 0, offset, &fd, 1);
         if (r == 0)
                 r = add_watch(server, &lease->watch, 0);
         if (r < 0)
-                end_lease(server, &lease->watch);
+                v4l2_end_lease(server, &lease->watch);
 }
 
 static void end_waiting(struct v4l2_server *server, struct file *file, struct waiting *waiting)
@@ -156,7 +156,7 @@ static void end_waiting(struct v4l2_server *server, struct file *file, struct wa
 /* Do an ioctl and send its answer. False: it has to wait, and nothing was sent. */
 static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid, int socket)
 {
-        const struct media_program program = {.read = read_memory, .write = write_memory, .userdata = &pid};
+        const struct media_program program = {.read = v4l2_read_memory, .write = write_memory, .userdata = &pid};
         const bool waits = !(call->flags & V4L2_CALL_NONBLOCK) && media_session_waits((uint32_t)call->code);
         int r = media_session_ioctl(file->session, &program, (uint32_t)call->code, call->argument);
 
@@ -224,7 +224,7 @@ static void serve_call(struct v4l2_server *server, struct file *file, const stru
         socklen_t size = sizeof(who);
 
         if (!file->error && call->kind == V4L2_CALL_MMAP) {
-                map_buffer(server, file, call, socket);
+                v4l2_map_buffer(server, file, call, socket);
                 return;
         }
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
@@ -244,7 +244,7 @@ static void serve_call(struct v4l2_server *server, struct file *file, const stru
 
 /* ---- files ---- */
 
-static void file_free(struct v4l2_server *server, struct file *file)
+static void v4l2_file_free(struct v4l2_server *server, struct file *file)
 {
         while (!STAILQ_EMPTY(&file->waiting))
                 end_waiting(server, file, STAILQ_FIRST(&file->waiting));
@@ -312,7 +312,7 @@ static void accept_file(struct v4l2_server *server, struct watch *watch)
         if (!file->error)
                 file->error = media_session_new(server->client, &file->session);
         if (add_watch(server, &file->watch, EPOLLIN) < 0)
-                file_free(server, file);
+                v4l2_file_free(server, file);
 }
 
 /* ---- the device ---- */
@@ -353,7 +353,7 @@ static void look_at_files(struct v4l2_server *server)
                         ready_set(&file->ready, media_session_ready(file->session));
                 }
                 if (file->closed && STAILQ_EMPTY(&file->waiting))
-                        file_free(server, file);
+                        v4l2_file_free(server, file);
         }
 }
 
@@ -408,9 +408,9 @@ void v4l2_server_free(struct v4l2_server *server)
         if (!server)
                 return;
         while (!LIST_EMPTY(&server->files))
-                file_free(server, LIST_FIRST(&server->files));
+                v4l2_file_free(server, LIST_FIRST(&server->files));
         while (!LIST_EMPTY(&server->leases))
-                end_lease(server, &LIST_FIRST(&server->leases)->watch);
+                v4l2_end_lease(server, &LIST_FIRST(&server->leases)->watch);
         media_client_free(server->client);
         fd_close(server->spare);
         fd_close(server->epoll_fd);

@@ -129,7 +129,7 @@ static int listen_for_files(struct run *run)
         return STATUS_SUCCESS;
 }
 
-static int connect_device(struct run *run)
+static int v4l2_connect_device(struct run *run)
 {
         const struct oriel_log log = stderr_log(wanted.verbose);
         const struct oriel_driver_options options = {.struct_size = sizeof(options),
@@ -210,7 +210,7 @@ static void close_device(struct run *run)
         run->listener = fd_close(run->listener);
 }
 
-static int run_loop(struct run *run)
+static int v4l2_run_loop(struct run *run)
 {
         int status = -1;
 
@@ -231,7 +231,7 @@ static int run_loop(struct run *run)
         return status;
 }
 
-static int run_command(struct run *run, char **argv)
+static int v4l2_run_command(struct run *run, char **argv)
 {
         const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
         char device[32];
@@ -244,12 +244,12 @@ static int run_command(struct run *run, char **argv)
                 return fail("signalfd: %s", strerror(-run->signals));
         status = listen_for_files(run);
         if (status == STATUS_SUCCESS)
-                status = connect_device(run);
+                status = v4l2_connect_device(run);
         if (status == STATUS_SUCCESS)
                 status = set_environment(run, device);
         if (status == STATUS_SUCCESS)
                 status = start_command(run, argv);
-        return status == STATUS_SUCCESS ? run_loop(run) : status;
+        return status == STATUS_SUCCESS ? v4l2_run_loop(run) : status;
 }
 
 int command_v4l2(int argc, char **argv)
@@ -262,7 +262,7 @@ int command_v4l2(int argc, char **argv)
                 return status;
         if (!wanted.connect)
                 return options_wrong_usage(&program, "--connect=SOCKET is needed");
-        status = run_command(&run, operands);
+        status = v4l2_run_command(&run, operands);
         close_device(&run);
         fd_close(run.signals);
         if (run.folder[0]) {

@@ -85,7 +85,7 @@ static int client_refuse(struct vtest_client *client, const char *why)
 /* ---- answers ---- */
 
 /* A client that does not read its answers is not waited for. */
-static int send_bytes(struct vtest_client *client, const void *bytes, size_t size, int fd)
+static int vtest_send_bytes(struct vtest_client *client, const void *bytes, size_t size, int fd)
 {
         union {
                 char bytes[CMSG_SPACE(sizeof(int))];
@@ -113,9 +113,9 @@ static int client_reply(struct vtest_client *client, uint32_t kind, const uint32
 
         memcpy(whole + 2, words, n * sizeof(*words));
 
-        int r = send_bytes(client, whole, (2 + n) * sizeof(*words), -1);
+        int r = vtest_send_bytes(client, whole, (2 + n) * sizeof(*words), -1);
 
-        return r < 0 || fd < 0 ? r : send_bytes(client, "", 1, fd);
+        return r < 0 || fd < 0 ? r : vtest_send_bytes(client, "", 1, fd);
 }
 
 /* ---- commands ---- */
@@ -159,9 +159,9 @@ static int get_capset(struct vtest_client *client, const uint32_t *words)
         if (words[0] != VENUS || words[1] > vtest->capset_version)
                 return client_reply(client, VTEST_GET_CAPSET, (uint32_t[]){0}, 1, -1);
 
-        int r = send_bytes(client, head, sizeof(head), -1);
+        int r = vtest_send_bytes(client, head, sizeof(head), -1);
 
-        return r < 0 ? r : send_bytes(client, vtest->capset, (size_t)size * 4, -1);
+        return r < 0 ? r : vtest_send_bytes(client, vtest->capset, (size_t)size * 4, -1);
 }
 
 static int context_init(struct vtest_client *client, const uint32_t *words)
@@ -178,7 +178,7 @@ static int context_init(struct vtest_client *client, const uint32_t *words)
 }
 
 /* The file of @resource, the caller's: what the front-end is shown in the window, for as long as that takes. */
-static int find_file(struct vtest *vtest, uint32_t resource)
+static int vtest_find_file(struct vtest *vtest, uint32_t resource)
 {
         struct oriel_driver *driver = gpu_client_driver(vtest->gpu);
         struct oriel_region *region = oriel_driver_region(driver, VIRTIO_GPU_SHM_ID_HOST_VISIBLE);
@@ -210,7 +210,7 @@ static int keep_resource(struct vtest_client *client, uint32_t id)
         return 0;
 }
 
-static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *words)
+static int vtest_make_blob(struct vtest_client *client, uint32_t id, const uint32_t *words)
 {
         struct gpu_client *gpu = client->vtest->gpu;
         const struct gpu_client_blob blob = {
@@ -231,17 +231,17 @@ static int make_blob(struct vtest_client *client, uint32_t id, const uint32_t *w
                 return r;
         }
         r = gpu_client_attach(gpu, client->context, id);
-        return r < 0 ? r : find_file(client->vtest, id);
+        return r < 0 ? r : vtest_find_file(client->vtest, id);
 }
 
-static int create_blob(struct vtest_client *client, const uint32_t *words)
+static int vtest_create_blob(struct vtest_client *client, const uint32_t *words)
 {
         uint32_t id = ++client->vtest->last_resource;
 
         if (!client->context || words[0] != VIRTIO_GPU_BLOB_MEM_HOST3D)
                 return client_refuse(client, "a blob without a context, or of the client's memory");
 
-        int fd = make_blob(client, id, words);
+        int fd = vtest_make_blob(client, id, words);
 
         if (fd == -ENOTCONN || fd == -ETIMEDOUT)
                 return client->vtest->error = fd;
@@ -265,7 +265,7 @@ static void unref_resource(struct vtest_client *client, struct held *held)
         free(held);
 }
 
-static int resource_unref(struct vtest_client *client, const uint32_t *words)
+static int vtest_resource_unref(struct vtest_client *client, const uint32_t *words)
 {
         struct held *held;
 
@@ -411,7 +411,7 @@ static const struct command_row {
         uint32_t kind, least; /* numbers */
         int (*handle)(struct vtest_client *client, const uint32_t *words);
 } rows[] = {
-        {VTEST_RESOURCE_UNREF, 1, resource_unref},
+        {VTEST_RESOURCE_UNREF, 1, vtest_resource_unref},
         {VTEST_BUSY_WAIT, 2, busy_wait},
         {VTEST_CREATE_RENDERER, 0, create_renderer},
         {VTEST_PING, 0, client_ping},
@@ -419,7 +419,7 @@ static const struct command_row {
         {VTEST_GET_PARAM, 1, get_param},
         {VTEST_GET_CAPSET, 2, get_capset},
         {VTEST_CONTEXT_INIT, 1, context_init},
-        {VTEST_CREATE_BLOB, 6, create_blob},
+        {VTEST_CREATE_BLOB, 6, vtest_create_blob},
         {VTEST_SYNC_CREATE, 2, make_sync},
         {VTEST_SYNC_UNREF, 1, end_sync},
         {VTEST_SYNC_READ, 1, read_sync},

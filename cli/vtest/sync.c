@@ -45,7 +45,7 @@ uint64_t sync_read(const struct syncs *syncs, uint32_t id)
 }
 
 /* What a client has thrown away need not be waited for. */
-static bool is_over(const struct syncs *syncs, const struct sync_wait *wait)
+static bool sync_is_over(const struct syncs *syncs, const struct sync_wait *wait)
 {
         unsigned reached = 0;
 
@@ -64,7 +64,7 @@ static void end_waits(struct syncs *syncs)
 
         for (wait = SLIST_FIRST(&syncs->waits); wait; wait = next) {
                 next = SLIST_NEXT(wait, entry);
-                if (!is_over(syncs, wait))
+                if (!sync_is_over(syncs, wait))
                         continue;
                 fd_event_signal(wait->fd);
                 SLIST_REMOVE(&syncs->waits, wait, sync_wait, entry);

@@ -76,7 +76,7 @@ static int read_capset(struct vtest *vtest)
         return gpu_client_get_capset(vtest->gpu, VENUS, vtest->capset_version, vtest->capset, vtest->capset_size);
 }
 
-static int connect_device(struct server *server)
+static int vtest_connect_device(struct server *server)
 {
         const struct oriel_log log = stderr_log(wanted.verbose);
         const struct oriel_driver_options options = {.struct_size = sizeof(options),
@@ -108,7 +108,7 @@ static void drop_client(struct server *server, unsigned i)
         server->clients[i] = server->clients[--server->n_clients];
 }
 
-static void accept_client(struct server *server, int listener)
+static void vtest_accept_client(struct server *server, int listener)
 {
         int fd = accept_or_refuse(listener, &server->spare);
         struct vtest_client *client = fd < 0 ? NULL : vtest_client_new(&server->vtest, fd);
@@ -143,7 +143,7 @@ static int serve_device(struct server *server)
         return r;
 }
 
-static int run_loop(struct server *server, int listener, int signals)
+static int vtest_run_loop(struct server *server, int listener, int signals)
 {
         while (!server->vtest.error) {
                 struct pollfd fds[FIXED_FDS + CLIENTS_MAX] = {
@@ -168,7 +168,7 @@ static int run_loop(struct server *server, int listener, int signals)
                         return STATUS_SUCCESS;
                 serve_clients(server, fds);
                 if (fds[3].revents)
-                        accept_client(server, listener);
+                        vtest_accept_client(server, listener);
         }
         return fail("%s: the back-end is gone: %s", wanted.connect, strerror(-server->vtest.error));
 }
@@ -180,7 +180,7 @@ static int vtest_run(struct server *server)
 
         if (signals < 0)
                 return fail("signalfd: %s", strerror(-signals));
-        if (connect_device(server) != STATUS_SUCCESS)
+        if (vtest_connect_device(server) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
         listener = socket_file_listen(&file, wanted.listen);
         if (listener < 0)
@@ -188,7 +188,7 @@ static int vtest_run(struct server *server)
         server->spare = fd_dup(listener);
         printf("waiting for clients on %s\n", wanted.listen);
         fflush(stdout);
-        return run_loop(server, listener, signals);
+        return vtest_run_loop(server, listener, signals);
 }
 
 int command_vtest(int argc, char **argv)

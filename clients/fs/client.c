@@ -105,7 +105,7 @@ int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver)
         return r < 0 ? r : out.major == FUSE_KERNEL_VERSION ? 0 : -EPROTO;
 }
 
-static int check_size(int r, size_t size)
+static int fuse_check_size(int r, size_t size)
 {
         return r < 0 ? r : (size_t)r < size ? -EPROTO : 0;
 }
@@ -114,7 +114,7 @@ int fuse_lookup(struct fuse_client *client, uint64_t parent, const char *name, s
 {
         int r = fuse_call(client, FUSE_LOOKUP, parent, NULL, 0, name, strlen(name) + 1, entry, sizeof(*entry));
 
-        r = check_size(r, sizeof(*entry));
+        r = fuse_check_size(r, sizeof(*entry));
         return r == 0 && entry->nodeid == 0 ? -ENOENT : r;
 }
 
@@ -142,8 +142,8 @@ int fuse_open(struct fuse_client *client, uint64_t nodeid, uint32_t flags, uint6
 {
         struct fuse_open_in in = {.flags = flags};
         struct fuse_open_out out = {0};
-        int r = check_size(fuse_call(client, FUSE_OPEN, nodeid, &in, sizeof(in), NULL, 0, &out, sizeof(out)),
-                           sizeof(out));
+        int r = fuse_check_size(fuse_call(client, FUSE_OPEN, nodeid, &in, sizeof(in), NULL, 0, &out, sizeof(out)),
+                                sizeof(out));
 
         if (r == 0)
                 *fh = out.fh;
@@ -154,7 +154,7 @@ int fuse_forget(struct fuse_client *client, uint64_t nodeid)
 {
         struct fuse_forget_in in = {.nlookup = 1};
 
-        return check_size(fuse_call(client, FUSE_FORGET, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
+        return fuse_check_size(fuse_call(client, FUSE_FORGET, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
 }
 
 int fuse_batch_forget(struct fuse_client *client, const uint64_t *nodeids, size_t n)
@@ -171,7 +171,7 @@ int fuse_batch_forget(struct fuse_client *client, const uint64_t *nodeids, size_
                         ones[i] = (struct fuse_forget_one){nodeids[at + i], 1};
                 r = fuse_call(client, FUSE_BATCH_FORGET, 0, &in, sizeof(in), ones, now * sizeof(ones[0]), NULL, 0);
         }
-        return check_size(r, 0);
+        return fuse_check_size(r, 0);
 }
 
 int fuse_setup_mapping(struct fuse_client *client, uint64_t nodeid, uint64_t fh, uint64_t file_offset, uint64_t size,
@@ -185,7 +185,7 @@ int fuse_setup_mapping(struct fuse_client *client, uint64_t nodeid, uint64_t fh,
                 .moffset = window_offset,
         };
 
-        return check_size(fuse_call(client, FUSE_SETUPMAPPING, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
+        return fuse_check_size(fuse_call(client, FUSE_SETUPMAPPING, nodeid, &in, sizeof(in), NULL, 0, NULL, 0), 0);
 }
 
 int fuse_remove_mapping(struct fuse_client *client, uint64_t window_offset, uint64_t size)
@@ -193,7 +193,7 @@ int fuse_remove_mapping(struct fuse_client *client, uint64_t window_offset, uint
         struct fuse_removemapping_in count = {1};
         struct fuse_removemapping_one one = {window_offset, size};
 
-        return check_size(
+        return fuse_check_size(
                 fuse_call(client, FUSE_REMOVEMAPPING, FUSE_ROOT_ID, &count, sizeof(count), &one, sizeof(one), NULL, 0),
                 0);
 }

@@ -61,7 +61,7 @@ static int compare_files(const void *a, const void *b)
         return x->nodeid < y->nodeid ? -1 : x->nodeid > y->nodeid;
 }
 
-static int compare_ranges(const void *a, const void *b)
+static int dax_compare_ranges(const void *a, const void *b)
 {
         const struct range_slot *x = a, *y = b;
 
@@ -73,7 +73,7 @@ static int compare_ranges(const void *a, const void *b)
 static void free_slot(struct dax *dax, struct range_slot *slot)
 {
         if (slot->state == ASKED || slot->state == MAPPED)
-                tdelete(slot, &dax->ranges, compare_ranges);
+                tdelete(slot, &dax->ranges, dax_compare_ranges);
         slot->state = FREE;
 }
 
@@ -86,10 +86,10 @@ void dax_free(struct dax *dax)
         free(dax);
 }
 
-static struct range_slot *find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
+static struct range_slot *dax_find_slot(struct dax *dax, uint64_t nodeid, uint64_t index)
 {
         struct range_slot key = {.nodeid = nodeid, .index = index};
-        struct range_slot *const *node = tfind(&key, &dax->ranges, compare_ranges);
+        struct range_slot *const *node = tfind(&key, &dax->ranges, dax_compare_ranges);
 
         return node ? *node : NULL;
 }
@@ -106,7 +106,7 @@ static struct range_slot *oldest_slot(struct dax *dax)
         return oldest;
 }
 
-static uint64_t offset_of(const struct dax *dax, const struct range_slot *slot)
+static uint64_t dax_offset_of(const struct dax *dax, const struct range_slot *slot)
 {
         return (uint64_t)(slot - dax->slots) * RANGE;
 }
@@ -119,11 +119,11 @@ static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax
                 return;
         free_slot(dax, slot);
         *slot = (struct range_slot){nodeid, index, ASKED, ++dax->clock};
-        if (!tsearch(slot, &dax->ranges, compare_ranges)) {
+        if (!tsearch(slot, &dax->ranges, dax_compare_ranges)) {
                 slot->state = FREE;
                 return;
         }
-        *ask = (struct dax_ask){nodeid, index * RANGE, offset_of(dax, slot), RANGE, true};
+        *ask = (struct dax_ask){nodeid, index * RANGE, dax_offset_of(dax, slot), RANGE, true};
 }
 
 /* Whether the file reaches beyond the page that holds the byte before @end: only then can none of it lie behind the end
@@ -132,7 +132,7 @@ static bool goes_on_behind(const struct dax *dax, const struct range_slot *slot,
 {
         uint64_t next = (end + dax->page - 1) / dax->page * dax->page;
         uint8_t byte;
-        struct iovec local = {&byte, 1}, remote = {dax->window + offset_of(dax, slot) + next, 1};
+        struct iovec local = {&byte, 1}, remote = {dax->window + dax_offset_of(dax, slot) + next, 1};
 
         return next < RANGE && process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1;
 }
@@ -140,7 +140,7 @@ static bool goes_on_behind(const struct dax *dax, const struct range_slot *slot,
 uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t size, struct dax_ask *ask)
 {
         uint64_t index = offset / RANGE, within = offset % RANGE;
-        struct range_slot *slot = find_slot(dax, nodeid, index);
+        struct range_slot *slot = dax_find_slot(dax, nodeid, index);
 
         ask->needed = false;
         if (!slot) {
@@ -150,7 +150,7 @@ uint8_t *dax_find(struct dax *dax, uint64_t nodeid, uint64_t offset, uint64_t si
         if (slot->state != MAPPED || size > RANGE - within || !goes_on_behind(dax, slot, within + size))
                 return NULL;
         slot->used = ++dax->clock;
-        return dax->window + offset_of(dax, slot) + within;
+        return dax->window + dax_offset_of(dax, slot) + within;
 }
 
 void dax_asked(struct dax *dax, const struct dax_ask *ask, int error)

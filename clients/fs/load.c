@@ -232,7 +232,7 @@ static int load_send(struct fuse_load *load, const struct load_ops *ops, struct 
 }
 
 /* Look at all answers that are there, and ask anew. Returns how many there were. */
-static int take_answers(struct fuse_load *load, const struct load_ops *ops)
+static int load_take_answers(struct fuse_load *load, const struct load_ops *ops)
 {
         uint32_t written;
         void *token;
@@ -273,7 +273,7 @@ int load_run(struct fuse_load *load, const struct load_ops *ops, unsigned depth,
                         r = wait_call(load, FUSE_CLIENT_QUEUE);
                 load->over = now_ns() >= deadline_ns;
                 if (r == 0)
-                        r = take_answers(load, ops);
+                        r = load_take_answers(load, ops);
         }
         return r < 0 ? r : wait_forgets(load, LOAD_FORGETS);
 }

@@ -67,7 +67,7 @@ int gpu_client_new(struct oriel_driver *driver, struct gpu_client **out)
         return 0;
 }
 
-static void free_list(struct call_list *list)
+static void gpu_client_free_list(struct call_list *list)
 {
         struct call *call;
 
@@ -82,8 +82,8 @@ void gpu_client_free(struct gpu_client *client)
         if (!client)
                 return;
         for (unsigned i = 0; i < CLASSES; i++)
-                free_list(&client->spare[i]);
-        free_list(&client->out);
+                gpu_client_free_list(&client->spare[i]);
+        gpu_client_free_list(&client->out);
         free(client->copy);
         free(client);
 }

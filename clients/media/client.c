@@ -53,7 +53,7 @@ int media_client_error(const struct media_client *client)
 /* ---- memory ---- */
 
 /* Returns CLASSES if @size is too large for all. */
-static unsigned class_of(size_t size)
+static unsigned media_client_class_of(size_t size)
 {
         unsigned class = 0;
 
@@ -64,7 +64,7 @@ static unsigned class_of(size_t size)
 
 void *media_client_take(struct media_client *client, size_t size)
 {
-        const unsigned class = class_of(size);
+        const unsigned class = media_client_class_of(size);
 
         if (class == CLASSES)
                 return NULL;
@@ -87,7 +87,7 @@ void media_client_give(struct media_client *client, void *memory, size_t size)
         if (!spare)
                 return;
         spare->memory = memory;
-        SLIST_INSERT_HEAD(&client->spare[class_of(size)], spare, entry);
+        SLIST_INSERT_HEAD(&client->spare[media_client_class_of(size)], spare, entry);
 }
 
 /* ---- events ---- */

@@ -176,7 +176,7 @@ static int read_trailer(struct transfer *transfer)
         return r;
 }
 
-static int add_piece(struct transfer *transfer, const void *memory, uint32_t size)
+static int ioctl_add_piece(struct transfer *transfer, const void *memory, uint32_t size)
 {
         struct media_piece *piece = &transfer->pieces[transfer->n_pieces++];
 
@@ -201,7 +201,7 @@ static int pin_plane(struct transfer *transfer, uint32_t plane, uint64_t address
                 return -EFAULT;
 
         struct pinned *pinned = session_pin(transfer->session, stream, buffer->index, plane, address, size);
-        int r = pinned ? add_piece(transfer, pinned->memory, size) : -ENOMEM;
+        int r = pinned ? ioctl_add_piece(transfer, pinned->memory, size) : -ENOMEM;
 
         if (r == 0 && V4L2_TYPE_IS_OUTPUT(buffer->type))
                 r = program_read(transfer->program, pinned->memory, address, size);
@@ -240,7 +240,7 @@ static int read_controls(struct transfer *transfer)
                         continue;
                 r = program_read(transfer->program, transfer->memory + at, (uintptr_t)control[i].ptr, control[i].size);
                 if (r == 0)
-                        r = add_piece(transfer, transfer->memory + at, control[i].size);
+                        r = ioctl_add_piece(transfer, transfer->memory + at, control[i].size);
         }
         return r;
 }
@@ -329,7 +329,7 @@ static int send_ioctl(struct transfer *transfer, size_t *written)
 }
 
 /* Copy the answer to the program. Controls are copied after an error too, for error_idx. */
-static int give_back(struct transfer *transfer, uint64_t argument, int status)
+static int ioctl_give_back(struct transfer *transfer, uint64_t argument, int status)
 {
         int r = 0;
 
@@ -349,8 +349,8 @@ static int give_back(struct transfer *transfer, uint64_t argument, int status)
         return r < 0 ? r : status;
 }
 
-static int pass_on(struct media_session *session, const struct media_program *program, const struct media_ioctl *row,
-                   uint64_t argument)
+static int ioctl_pass_on(struct media_session *session, const struct media_program *program,
+                         const struct media_ioctl *row, uint64_t argument)
 {
         struct transfer transfer = {.session = session, .program = program, .row = row};
         size_t written = 0;
@@ -361,7 +361,7 @@ static int pass_on(struct media_session *session, const struct media_program *pr
                 if (r == 0)
                         session_note(session, row->code, &transfer.payload);
                 if (r == 0 || written > 0)
-                        r = give_back(&transfer, argument, r);
+                        r = ioctl_give_back(&transfer, argument, r);
         }
         media_client_give(session->client, transfer.memory, transfer.memory_size);
         free(transfer.pieces);
@@ -390,7 +390,7 @@ int media_session_ioctl(struct media_session *session, const struct media_progra
         default:
                 /* There is no other device that could have an object. */
                 return row && row->code == code && row->payload != MEDIA_EXPORT
-                               ? pass_on(session, program, row, argument)
+                               ? ioctl_pass_on(session, program, row, argument)
                                : -ENOTTY;
         }
 }

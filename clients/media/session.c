@@ -266,7 +266,7 @@ void media_session_put_back(struct media_session *session)
 /* ---- mappings ---- */
 
 /* Find the file that is mapped at @address of the region. */
-static int find_file(const struct media_session *session, uint64_t address, int *fd, uint64_t *fd_offset)
+static int media_session_find_file(const struct media_session *session, uint64_t address, int *fd, uint64_t *fd_offset)
 {
         struct oriel_driver *driver = media_client_driver(session->client);
         struct oriel_region *region = oriel_driver_region(driver, MEDIA_SHMID);
@@ -299,7 +299,7 @@ int media_session_mmap(struct media_session *session, uint64_t offset, uint64_t 
         if (!checked_round_up(has, page, &has) || size > has)
                 r = -EINVAL;
         else
-                r = find_file(session, *address, fd, fd_offset);
+                r = media_session_find_file(session, *address, fd, fd_offset);
         if (r < 0)
                 media_client_munmap(session->client, *address);
         return r;

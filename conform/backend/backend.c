@@ -42,7 +42,7 @@ bool back_has(const struct back_end *b, unsigned protocol_feature)
 
 /* ---- questions and answers ---- */
 
-static enum answer send_request(struct back_end *b, const struct message *request)
+static enum answer back_end_send_request(struct back_end *b, const struct message *request)
 {
         int r = b->main.fd < 0 ? -EPIPE : wire_send(b->main.fd, request, b->timeout_ms);
 
@@ -102,7 +102,7 @@ enum answer back_ask(struct back_end *b, struct message *request)
         if (!replies && acks)
                 request->header.flags |= ORIEL_FLAG_NEED_REPLY;
 
-        enum answer answer = send_request(b, request);
+        enum answer answer = back_end_send_request(b, request);
 
         if (answer != DONE && answer != CLOSED)
                 return answer;
@@ -179,7 +179,7 @@ enum answer back_barrier(struct back_end *b, unsigned *unasked)
 
         wire_init(&request, row->id, NULL, 0);
 
-        enum answer answer = send_request(b, &request);
+        enum answer answer = back_end_send_request(b, &request);
 
         while (answer == DONE || answer == CLOSED) {
                 answer = backend_receive(b, b->timeout_ms);
@@ -211,7 +211,7 @@ int back_count_fds(struct back_end *b, int expected)
 /* ---- a new connection ---- */
 
 /* A listener that died leaves its file, which not every program replaces. */
-static void remove_stale(const char *path)
+static void back_end_remove_stale(const char *path)
 {
         struct stat st;
 
@@ -247,7 +247,7 @@ static int make_sure_it_runs(struct back_end *b)
                 return 0;
         note_death(b);
         b->served = false;
-        remove_stale(b->options->socket);
+        back_end_remove_stale(b->options->socket);
         return process_start(&b->process, b->options->command, b->options->log);
 }
 
@@ -311,7 +311,7 @@ static enum answer give_back_channel(struct back_end *b)
         return answer;
 }
 
-static enum answer negotiate_protocol(struct back_end *b, uint64_t without)
+static enum answer back_end_negotiate_protocol(struct back_end *b, uint64_t without)
 {
         enum answer answer = back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &b->offered);
         uint64_t wanted = b->offered & KNOWN & ~NOT_BY_DEFAULT & ~without;
@@ -331,7 +331,7 @@ enum answer back_negotiate(struct back_end *b, uint64_t without)
 
         if (b->features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES)) {
                 b->agreement.offers_protocol_features = true;
-                answer = negotiate_protocol(b, without);
+                answer = back_end_negotiate_protocol(b, without);
         }
         if (BIT(answer) & ACCEPTED)
                 answer = b->owner = back_ask_with(b, ORIEL_FRONTEND_SET_OWNER, NULL, 0);

@@ -27,7 +27,7 @@ static int learn_habits(struct back_end *b)
         return 0;
 }
 
-static enum verdict run_connected(struct trial *trial)
+static enum verdict backend_run_connected(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         enum answer answer = back_negotiate(b, 0);
@@ -49,7 +49,7 @@ static enum verdict run_backend_case(struct trial *trial)
 
         if (r < 0)
                 return fails(trial, "the peer takes no connection: %s", strerror(-r));
-        return back_look_after(trial, run_connected(trial));
+        return back_look_after(trial, backend_run_connected(trial));
 }
 
 static int make_memory(struct back_end *b)

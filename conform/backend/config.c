@@ -15,7 +15,7 @@ struct range {
         uint32_t offset, size;
 };
 
-static enum verdict read_range(struct trial *trial)
+static enum verdict config_read_range(struct trial *trial)
 {
         const struct range *range = trial->row->with;
         struct back_end *b = trial->back_end;
@@ -31,7 +31,7 @@ static enum verdict read_range(struct trial *trial)
         return expect(trial, "GET_CONFIG", answer, trial->row->allowed);
 }
 
-static enum verdict in_pieces(struct trial *trial)
+static enum verdict config_in_pieces(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         uint8_t whole[8];
@@ -66,19 +66,19 @@ static enum verdict write_far_away(struct trial *trial)
 }
 
 static const struct conform_case rows[] = {
-        {"config-1", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of the first byte",
+        {"config-1", SECTION, config_read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of the first byte",
          "a reply of the request's size, or of 0 bytes", EITHER & ~BIT(CLOSED), WITH(struct range, 0, 1)},
-        {"config-256", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
+        {"config-256", SECTION, config_read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
          "GET_CONFIG of 256 bytes, the most there can be", "a reply of the request's size, or of 0 bytes",
          EITHER & ~BIT(CLOSED), WITH(struct range, 0, 256)},
-        {"config-in-pieces", SECTION, in_pieces, ORIEL_PROTOCOL_F_CONFIG, 0,
+        {"config-in-pieces", SECTION, config_in_pieces, ORIEL_PROTOCOL_F_CONFIG, 0,
          "GET_CONFIG of 8 bytes at once, then of each alone", "the same bytes"},
-        {"config-past-the-end", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of bytes 252 to 259",
-         "a reply of the request's size or of 0 bytes, or closed; the process lives", EITHER,
-         WITH(struct range, 252, 8)},
-        {"config-far-away", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of 64 bytes at 1 GiB",
+        {"config-past-the-end", SECTION, config_read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
+         "GET_CONFIG of bytes 252 to 259", "a reply of the request's size or of 0 bytes, or closed; the process lives",
+         EITHER, WITH(struct range, 252, 8)},
+        {"config-far-away", SECTION, config_read_range, ORIEL_PROTOCOL_F_CONFIG, 0, "GET_CONFIG of 64 bytes at 1 GiB",
          "a reply of 0 bytes, or closed; the process lives", TURNED_DOWN, WITH(struct range, 1 << 30, 64)},
-        {"config-overflow", SECTION, read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
+        {"config-overflow", SECTION, config_read_range, ORIEL_PROTOCOL_F_CONFIG, 0,
          "GET_CONFIG of 64 bytes whose end does not fit 32 bits", "a reply of 0 bytes, or closed; the process lives",
          TURNED_DOWN, WITH(struct range, UINT32_MAX - 15, 64)},
         {"config-payload-missing", ROBUSTNESS, too_little, ORIEL_PROTOCOL_F_CONFIG, 256,

@@ -107,7 +107,7 @@ static enum verdict check_spoiled(struct trial *trial)
 
 /* ---- the stream ---- */
 
-static enum verdict in_pieces(struct trial *trial)
+static enum verdict framing_in_pieces(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE);
@@ -216,8 +216,8 @@ static const struct conform_case rows[] = {
         SPOILED("fd-unexpected", 4, "with a descriptor where none is due"),
         SPOILED("fds-eight", 5, "with eight descriptors"),
         SPOILED("fd-missing", 6, "without the descriptor that it must have"),
-        {"byte-by-byte", ROBUSTNESS, in_pieces, NO_FEATURE, 0, "SET_MEM_TABLE with its descriptor, a byte at a time",
-         "accepted"},
+        {"byte-by-byte", ROBUSTNESS, framing_in_pieces, NO_FEATURE, 0,
+         "SET_MEM_TABLE with its descriptor, a byte at a time", "accepted"},
         {"three-at-once", ROBUSTNESS, check_together, NO_FEATURE, 0, "three GET_FEATURES in one piece",
          "three replies"},
         {"pipelined", ROBUSTNESS, check_pipelined, NO_FEATURE, 0,

@@ -175,7 +175,7 @@ static uint32_t create_context(struct trial *trial, struct gpu *gpu)
         return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
-static uint32_t create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
+static uint32_t trial_create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
 {
         const struct virtio_gpu_resource_create_blob command = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = CONTEXT},
@@ -232,7 +232,7 @@ static enum answer trial_reset(struct gpu *gpu)
 
 /* ---- a device that runs, with two blobs ---- */
 
-static enum verdict bring_up(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_bring_up(struct trial *trial, struct gpu *gpu)
 {
         struct back_end *b = trial->back_end;
 
@@ -242,7 +242,7 @@ static enum verdict bring_up(struct trial *trial, struct gpu *gpu)
         if (trial_answers(trial, "CTX_CREATE", create_context(trial, gpu), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
                 return FAILED;
         for (uint32_t id = 1; id <= 2; id++)
-                if (trial_answers(trial, "CREATE_BLOB", create_blob(trial, gpu, id), VIRTIO_GPU_RESP_OK_NODATA) !=
+                if (trial_answers(trial, "CREATE_BLOB", trial_create_blob(trial, gpu, id), VIRTIO_GPU_RESP_OK_NODATA) !=
                     PASSED)
                         return FAILED;
         return PASSED;
@@ -294,7 +294,7 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
         uint32_t base;
 
         MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
-        return bring_up(trial, gpu) != PASSED ? FAILED : part->run(trial, gpu);
+        return trial_bring_up(trial, gpu) != PASSED ? FAILED : part->run(trial, gpu);
 }
 
 static enum verdict with_gpu(struct trial *trial)
@@ -321,7 +321,7 @@ static enum verdict with_gpu(struct trial *trial)
 /* ---- the cases ---- */
 
 /* That what was sent is memory that can be written by whoever has the descriptor, all of it. */
-static enum verdict check_memory(struct trial *trial, const struct gpu *gpu)
+static enum verdict trial_check_memory(struct trial *trial, const struct gpu *gpu)
 {
         struct stat stat;
         const off_t end = (off_t)(gpu->map.fd_offset + gpu->map.len);
@@ -363,7 +363,7 @@ static enum verdict trial_map(struct trial *trial, struct gpu *gpu)
                              (uint64_t)map->shm_offset, map->shmid);
         if (!(map->flags & ORIEL_MMAP_READ_WRITE))
                 return fails(trial, "SHMEM_MAP for reading only");
-        return check_memory(trial, gpu);
+        return trial_check_memory(trial, gpu);
 }
 
 static enum verdict map_refused(struct trial *trial, struct gpu *gpu)
@@ -434,7 +434,7 @@ static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
         if (gpu->strange)
                 return fails(trial, "SHMEM_UNMAP of what is not mapped");
         gpu->n_live = 0;
-        return bring_up(trial, gpu) != PASSED ? FAILED : map_one(trial, gpu);
+        return trial_bring_up(trial, gpu) != PASSED ? FAILED : map_one(trial, gpu);
 }
 
 #define GPU(title, section, feature, function, sends, expects)                                           \

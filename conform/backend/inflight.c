@@ -44,7 +44,7 @@ static enum verdict get_fd(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict give_back(struct trial *trial)
+static enum verdict inflight_give_back(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_inflight inflight = {0};
@@ -80,7 +80,7 @@ static enum verdict ask_for_nothing(struct trial *trial)
 static const struct conform_case rows[] = {
         {"get-inflight-fd", GET, get_fd, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD, 0, "GET_INFLIGHT_FD for one queue of 64",
          "a descriptor whose file has the buffer"},
-        {"set-inflight-fd", SET, give_back, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD, 0,
+        {"set-inflight-fd", SET, inflight_give_back, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD, 0,
          "SET_INFLIGHT_FD with what GET_INFLIGHT_FD gave, on another connection", "accepted"},
         {"set-inflight-fd-short", ROBUSTNESS, give_odd, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD, 1,
          "SET_INFLIGHT_FD with a buffer of 1 TiB in a file of 4 MiB", "refused, or closed; the process lives"},

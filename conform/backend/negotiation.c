@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 
-static enum verdict get_features(struct trial *trial)
+static enum verdict trial_get_features(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         uint64_t features;
@@ -40,7 +40,7 @@ static enum verdict protocol_features_first(struct trial *trial)
                       ACCEPTED);
 }
 
-static enum verdict set_features(struct trial *trial)
+static enum verdict trial_set_features(struct trial *trial)
 {
         return expect(trial, "SET_FEATURES", back_set_features(trial->back_end), ACCEPTED);
 }
@@ -87,7 +87,7 @@ static enum verdict status_get(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict not_negotiated(struct trial *trial)
+static enum verdict backend_not_negotiated(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         uint64_t feature = ORIEL_FEATURE(trial->row->feature);
@@ -98,11 +98,11 @@ static enum verdict not_negotiated(struct trial *trial)
 }
 
 static const struct conform_case rows[] = {
-        {"get-features", "VHOST_USER_GET_FEATURES", get_features, NO_FEATURE, 0,
+        {"get-features", "VHOST_USER_GET_FEATURES", trial_get_features, NO_FEATURE, 0,
          "GET_FEATURES as the very first message", "a reply with a u64"},
         {"protocol-features-before-features", "VHOST_USER_GET_PROTOCOL_FEATURES", protocol_features_first, NO_FEATURE,
          0, "GET_ and SET_PROTOCOL_FEATURES before any SET_FEATURES", "both are served"},
-        {"set-features", "VHOST_USER_SET_FEATURES", set_features, NO_FEATURE, 0,
+        {"set-features", "VHOST_USER_SET_FEATURES", trial_set_features, NO_FEATURE, 0,
          "SET_FEATURES with VERSION_1, if offered", "accepted"},
         {"set-features-unoffered", ROBUSTNESS, set_unoffered, NO_FEATURE, ORIEL_FRONTEND_SET_FEATURES,
          "SET_FEATURES with a bit that was not offered", "refused, closed or ignored; the process lives"},
@@ -117,13 +117,13 @@ static const struct conform_case rows[] = {
          "SET_STATUS, then GET_STATUS, with ACKNOWLEDGE, DRIVER and 0", "GET_STATUS tells what was set"},
         {"reset-owner", "VHOST_USER_RESET_OWNER", back_try, NO_FEATURE, ORIEL_FRONTEND_RESET_OWNER, "RESET_OWNER",
          "ignored, or all rings are disabled; the process lives", EITHER},
-        {"queue-num-not-negotiated", ROBUSTNESS, not_negotiated, ORIEL_PROTOCOL_F_MQ, ORIEL_FRONTEND_GET_QUEUE_NUM,
-         "GET_QUEUE_NUM where MQ was offered and not negotiated",
+        {"queue-num-not-negotiated", ROBUSTNESS, backend_not_negotiated, ORIEL_PROTOCOL_F_MQ,
+         ORIEL_FRONTEND_GET_QUEUE_NUM, "GET_QUEUE_NUM where MQ was offered and not negotiated",
          "answered, refused, ignored or closed; the process lives"},
-        {"slots-not-negotiated", ROBUSTNESS, not_negotiated, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        {"slots-not-negotiated", ROBUSTNESS, backend_not_negotiated, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
          ORIEL_FRONTEND_GET_MAX_MEM_SLOTS, "GET_MAX_MEM_SLOTS where CONFIGURE_MEM_SLOTS was not negotiated",
          "answered, refused, ignored or closed; the process lives"},
-        {"regions-not-negotiated", ROBUSTNESS, not_negotiated, ORIEL_PROTOCOL_F_SHMEM_MAP,
+        {"regions-not-negotiated", ROBUSTNESS, backend_not_negotiated, ORIEL_PROTOCOL_F_SHMEM_MAP,
          ORIEL_FRONTEND_GET_SHMEM_CONFIG, "GET_SHMEM_CONFIG where SHMEM_MAP was not negotiated",
          "answered, refused, ignored or closed; the process lives"},
 };

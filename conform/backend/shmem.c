@@ -71,7 +71,7 @@ static unsigned count_maps(struct back_end *b, struct channel *back, int ms)
 }
 
 /* A front-end that lets the driver go on when it has placed what came before the last answer knows of no more. */
-static enum verdict map_at_start(struct trial *trial)
+static enum verdict backend_map_at_start(struct trial *trial)
 {
         const uint64_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
                                 VIRTIO_CONFIG_S_DRIVER_OK;
@@ -117,7 +117,7 @@ static const struct conform_case rows[] = {
          "GET_SHMEM_CONFIG before and after SET_FEATURES and SET_MEM_TABLE", "the same"},
         {"quiet-before-start", "Suspended device state", quiet_before_start, ORIEL_PROTOCOL_F_BACKEND_REQ, 0,
          "a back-end channel, features and memory, and no vring is started", "nothing comes on the back-end channel"},
-        {"map-at-start", ROBUSTNESS, map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"map-at-start", ROBUSTNESS, backend_map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "vring 0 is started, the status is DRIVER_OK, and the driver asks for nothing",
          "SHMEM_MAP comes before the answer to the last of these, or not at all"},
         {"shmem-number", "Protocol features", regions_numbering, NO_FEATURE, 0,

@@ -27,7 +27,7 @@
 #define STOP_PATIENCE_MS 2000
 #define LOOK_MS          2
 
-static void run_child(char **command, int log, pid_t parent)
+static void process_run_child(char **command, int log, pid_t parent)
 {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -58,7 +58,7 @@ int process_start(struct process *process, char **command, const char *log)
         if (pid < 0)
                 return -errno;
         if (pid == 0)
-                run_child(command, output, self);
+                process_run_child(command, output, self);
         /* Both do it, so that the group is there whoever goes on first. */
         setpgid(pid, pid);
         *process = (struct process){.pid = pid};

@@ -133,7 +133,7 @@ static void add_json_case(struct json_object *report, const struct trial *trial,
 }
 
 /* The report is freed. 0 or a negative errno. */
-static int write_json(struct json_object *report, struct outfile *out)
+static int suite_write_json(struct json_object *report, struct outfile *out)
 {
         int r = outfile_begin(out);
 
@@ -228,7 +228,7 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
                 printf("Bail out! interrupted\n");
         fflush(stdout);
         if (run.json) {
-                int r = write_json(run.json, options->json);
+                int r = suite_write_json(run.json, options->json);
 
                 if (r < 0)
                         return fail("%s: %s", options->json->path, strerror(-r));

@@ -54,7 +54,7 @@ static bool is_early(const struct conform_case *row)
         return row >= frontend_early_cases.cases && row < frontend_early_cases.cases + frontend_early_cases.n;
 }
 
-static enum verdict run_connected(struct trial *trial)
+static enum verdict frontend_run_connected(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         uint8_t feature = trial->row->feature;
@@ -78,7 +78,7 @@ static enum verdict run_connected(struct trial *trial)
 
 static enum verdict run_frontend_case(struct trial *trial)
 {
-        return look_after(trial, run_connected(trial));
+        return look_after(trial, frontend_run_connected(trial));
 }
 
 int conform_frontend(const struct conform_options *options)

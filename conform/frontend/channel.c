@@ -12,7 +12,7 @@
 #define ACK      "VHOST_USER_PROTOCOL_F_REPLY_ACK"
 #define QUIET_MS 200
 
-static enum verdict config_changed(struct trial *trial)
+static enum verdict channel_config_changed(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         struct message request;
@@ -22,7 +22,7 @@ static enum verdict config_changed(struct trial *trial)
 }
 
 /* A request that is none, or whose feature was not even offered. */
-static enum verdict not_negotiated(struct trial *trial)
+static enum verdict frontend_not_negotiated(struct trial *trial)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument);
         struct front_end *f = trial->front_end;
@@ -73,7 +73,7 @@ static enum verdict send_garbage(struct trial *trial)
         return PASSED;
 }
 
-static enum verdict in_pieces(struct trial *trial)
+static enum verdict channel_in_pieces(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         struct message request;
@@ -90,17 +90,17 @@ static enum verdict in_pieces(struct trial *trial)
         return PASSED;
 }
 
-#define UNKNOWN(title, id)                                                                     \
-        {                                                                                      \
-                "unknown-request-" title, ACK, not_negotiated, ORIEL_PROTOCOL_F_REPLY_ACK, id, \
-                        "request " title " of the back-end, with need_reply",                  \
-                        "an acknowledgement that is not 0, or closed; the process lives"       \
+#define UNKNOWN(title, id)                                                                              \
+        {                                                                                               \
+                "unknown-request-" title, ACK, frontend_not_negotiated, ORIEL_PROTOCOL_F_REPLY_ACK, id, \
+                        "request " title " of the back-end, with need_reply",                           \
+                        "an acknowledgement that is not 0, or closed; the process lives"                \
         }
-#define NOT_NEGOTIATED(title, request)                                                                      \
-        {                                                                                                   \
-                "not-negotiated-" title, "Protocol features", not_negotiated, ORIEL_PROTOCOL_F_BACKEND_REQ, \
-                        ORIEL_BACKEND_##request, #request ", whose feature is not offered",                 \
-                        "refused, or closed; the process lives"                                             \
+#define NOT_NEGOTIATED(title, request)                                                                               \
+        {                                                                                                            \
+                "not-negotiated-" title, "Protocol features", frontend_not_negotiated, ORIEL_PROTOCOL_F_BACKEND_REQ, \
+                        ORIEL_BACKEND_##request, #request ", whose feature is not offered",                          \
+                        "refused, or closed; the process lives"                                                      \
         }
 #define ODD_SIZE(title, size)                                                             \
         {                                                                                 \
@@ -122,9 +122,9 @@ static enum verdict in_pieces(struct trial *trial)
         }
 
 static const struct conform_case rows[] = {
-        {"config-change", "VHOST_USER_BACKEND_CONFIG_CHANGE_MSG", config_changed, ORIEL_PROTOCOL_F_CONFIG, 0,
+        {"config-change", "VHOST_USER_BACKEND_CONFIG_CHANGE_MSG", channel_config_changed, ORIEL_PROTOCOL_F_CONFIG, 0,
          "CONFIG_CHANGE_MSG with need_reply", "answered"},
-        {"byte-by-byte", ROBUSTNESS, in_pieces, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"byte-by-byte", ROBUSTNESS, channel_in_pieces, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP with its descriptor, a byte at a time", "accepted"},
         UNKNOWN("0", 0),
         UNKNOWN("99", 99),

@@ -148,7 +148,7 @@ int front_serve_quiet(struct front_end *f, int ms)
 
 /* ---- a peer that is up ---- */
 
-static int wait_started(struct front_end *f)
+static int front_end_wait_started(struct front_end *f)
 {
         int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;
 
@@ -188,9 +188,9 @@ int front_connect(struct front_end *f, bool started)
 
         if (r < 0 || !started)
                 return r;
-        r = wait_started(f);
+        r = front_end_wait_started(f);
         if (r == -ENOTCONN && (r = get_connection(f)) == 0)
-                r = wait_started(f);
+                r = front_end_wait_started(f);
         return r;
 }
 

@@ -12,7 +12,7 @@
 
 #define MAX_REGIONS 509
 
-static int memory_add(struct front_end *f, const struct oriel_wire_memory_region *wire, int fd)
+static int rings_memory_add(struct front_end *f, const struct oriel_wire_memory_region *wire, int fd)
 {
         const struct oriel_memory_region region = {
                 .guest_address = wire->guest_address,
@@ -46,13 +46,13 @@ int front_set_memory(struct front_end *f, const struct message *request)
         front_forget_memory(f);
         message_get(request, &table, sizeof(table));
         for (unsigned i = 0; r == 0 && i < table.num_regions && i < request->n_fds; i++)
-                r = memory_add(f, &table.regions[i], request->fds[i]);
+                r = rings_memory_add(f, &table.regions[i], request->fds[i]);
         return r;
 }
 
 int front_add_memory(struct front_end *f, const struct message *request)
 {
-        return memory_add(f, &request->payload.mem_reg.region, request->fds[0]);
+        return rings_memory_add(f, &request->payload.mem_reg.region, request->fds[0]);
 }
 
 static bool has_buffer(const struct front_end *f, const struct front_vring *vring)

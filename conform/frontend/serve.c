@@ -29,7 +29,7 @@
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 /* What it sets of @offered; more is a violation, and refused. */
-static int take_features(struct front_end *f, const struct message *request, uint64_t offered, const char *name)
+static int front_take_features(struct front_end *f, const struct message *request, uint64_t offered, const char *name)
 {
         uint64_t more = request->payload.u64 & ~offered;
 
@@ -41,13 +41,13 @@ static int take_features(struct front_end *f, const struct message *request, uin
 static HANDLER(set_features)
 {
         f->agreement.virtio_features = request->payload.u64;
-        return take_features(f, request, FEATURES, "SET_FEATURES");
+        return front_take_features(f, request, FEATURES, "SET_FEATURES");
 }
 
 static HANDLER(set_protocol_features)
 {
         f->agreement.protocol_features = request->payload.u64 & OFFERED;
-        return take_features(f, request, OFFERED, "SET_PROTOCOL_FEATURES");
+        return front_take_features(f, request, OFFERED, "SET_PROTOCOL_FEATURES");
 }
 
 /* All that is answered by one number. */
@@ -180,7 +180,7 @@ static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
         [ORIEL_FRONTEND_GET_SHMEM_CONFIG] = get_shmem_config,
 };
 
-static void take_note(struct front_end *f, uint32_t id)
+static void front_take_note(struct front_end *f, uint32_t id)
 {
         if (f->n_order < MAX_ORDER)
                 f->order[f->n_order++] = id;
@@ -203,7 +203,7 @@ void front_handle(struct front_end *f, struct message *request)
         struct message reply;
         int r = message_check_request(ORIEL_FROM_FRONTEND, request, &f->agreement, &row, &complaint);
 
-        take_note(f, request->header.request);
+        front_take_note(f, request->header.request);
         if (r != 0 && !f->violation.text[0])
                 f->violation = complaint;
         message_init(&reply, request->header.request, ORIEL_FLAG_REPLY);

@@ -68,7 +68,7 @@ static enum verdict take_at_start(struct trial *trial, unsigned number, int64_t 
 }
 
 /* Its driver may read a region as soon as the device is started. */
-static enum verdict map_at_start(struct trial *trial)
+static enum verdict frontend_map_at_start(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
         int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;
@@ -123,7 +123,7 @@ static enum verdict start_came(struct trial *trial)
 static const struct conform_case early_rows[] = {
         {"map-before-start", ROBUSTNESS, map_before_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP before the driver has started the device", "accepted or refused; the process lives"},
-        {"map-at-start", ROBUSTNESS, map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
+        {"map-at-start", ROBUSTNESS, frontend_map_at_start, ORIEL_PROTOCOL_F_SHMEM_MAP, 0,
          "SHMEM_MAP 32 times before the answer to what starts the first vring",
          "each answered before there is a buffer in a ring: a driver may read a region as soon as it has started it"},
 };

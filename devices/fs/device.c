@@ -59,8 +59,8 @@ struct device {
 
 /* ---- the window ---- */
 
-static int submit_map(void *userdata, struct oriel_range window, int fd, uint64_t fd_offset, bool writable,
-                      uint64_t *ticket)
+static int fs_device_submit_map(void *userdata, struct oriel_range window, int fd, uint64_t fd_offset, bool writable,
+                                uint64_t *ticket)
 {
         struct device *device = userdata;
         struct oriel_wire_mmap map = {
@@ -93,7 +93,7 @@ static int wait_ticket(void *userdata, uint64_t ticket)
         return oriel_backend_wait(device->backend, ticket);
 }
 
-static const struct fs_window_ops window_ops = {submit_map, submit_unmap, wait_ticket};
+static const struct fs_window_ops window_ops = {fs_device_submit_map, submit_unmap, wait_ticket};
 
 /* ---- the queues ---- */
 
@@ -129,7 +129,7 @@ static int fs_device_start(void *userdata, struct oriel_backend_queue *ring)
 }
 
 /* The first one is for what has priority, and has one thread. */
-static int make_queues(struct device *device, const struct device_options *options)
+static int fs_device_make_queues(struct device *device, const struct device_options *options)
 {
         int r = 0;
 
@@ -197,7 +197,7 @@ static void fs_device_lasts(void *userdata, struct fs_token token)
 
 /* ---- the rest of the device ---- */
 
-static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+static int fs_device_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
         struct device *device = userdata;
 
@@ -207,7 +207,7 @@ static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size
         return 0;
 }
 
-static void set_features(void *userdata, uint64_t features)
+static void fs_device_set_features(void *userdata, uint64_t features)
 {
         struct device *device = userdata;
 
@@ -221,15 +221,15 @@ static void fs_device_reset(void *userdata)
         fs_reset(device->fs);
 }
 
-static int make_backend(struct device *device, const struct device_options *options)
+static int fs_device_make_backend(struct device *device, const struct device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_FS_SHMCAP_ID_CACHE] = options->fs->window_size};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
-                .get_config = get_config,
+                .get_config = fs_device_get_config,
                 .start = fs_device_start,
                 .stop = fs_device_stop,
-                .set_features = set_features,
+                .set_features = fs_device_set_features,
                 .reset = fs_device_reset,
         };
         const struct oriel_backend_options backend = {
@@ -291,9 +291,9 @@ int device_new(const struct device_options *options, struct device **out)
         int r = make_fs(device, options);
 
         if (r == 0)
-                r = make_queues(device, options);
+                r = fs_device_make_queues(device, options);
         if (r == 0)
-                r = make_backend(device, options);
+                r = fs_device_make_backend(device, options);
         if (r == 0)
                 r = housekeeper_start(device->fs, &device->housekeeper);
         if (r < 0)

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-static int new_device(const struct daemon_start *start, void **out)
+static int fs_new_device(const struct daemon_start *start, void **out)
 {
         const struct device_options options = {
                 .fs = &fs_command_line.fs,
@@ -47,7 +47,7 @@ int main(int argc, char **argv)
                                 DAEMON_CAPABILITY(CAP_MKNOD) | DAEMON_CAPABILITY(CAP_SETFCAP),
                 .check_options = fs_check_options,
                 .check_files = fs_check_files,
-                .new_device = new_device,
+                .new_device = fs_new_device,
                 .backend = device_backend,
                 .free_device = device_free,
         };

@@ -240,7 +240,7 @@ static int read_parked(void)
         return daemon_usage("--parked: a number of files, or off");
 }
 
-static int check_usage(void)
+static int fs_options_check_usage(void)
 {
         const char *wrong = NULL;
 
@@ -274,8 +274,8 @@ int fs_check_files(void)
 
 int fs_check_options(void)
 {
-        static int (*const steps[])(void) = {read_compat_options, check_usage,     read_translations,
-                                             read_xattr_options,  read_dax_policy, read_parked};
+        static int (*const steps[])(void) = {read_compat_options, fs_options_check_usage, read_translations,
+                                             read_xattr_options,  read_dax_policy,        read_parked};
         int status = -1;
 
         for (size_t i = 0; status < 0 && i < ARRAY_SIZE(steps); i++)

@@ -99,7 +99,7 @@ static void gpu_object_remove(void *userdata, const uint8_t uuid[16])
         oriel_backend_shared_object_remove(device->backend, uuid, NULL);
 }
 
-static int get_shared_object(void *userdata, const uint8_t uuid[16])
+static int gpu_device_get_shared_object(void *userdata, const uint8_t uuid[16])
 {
         struct gpu_device *device = userdata;
 
@@ -184,7 +184,7 @@ static void gpu_device_probe(struct gpu_device *device, uint64_t size)
 
 /* ---- queues ---- */
 
-static int make_room(struct gpu_device *device, size_t size)
+static int gpu_device_make_room(struct gpu_device *device, size_t size)
 {
         if (size <= device->room)
                 return 0;
@@ -206,7 +206,7 @@ static ssize_t gpu_device_handle(void *userdata, struct oriel_backend_queue *que
         uint8_t answer[GPU_ANSWER_MAX];
 
         /* Without room for its payload, a command is answered that it is not whole. */
-        if (make_room(device, size) < 0)
+        if (gpu_device_make_room(device, size) < 0)
                 size = MIN(size, device->room);
         size = oriel_chain_read(chain, 0, device->command, size);
 
@@ -249,7 +249,7 @@ static void gpu_device_stop(void *userdata, struct oriel_backend_queue *queue)
 
 /* ---- the rest of the device ---- */
 
-static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+static int gpu_device_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
         struct gpu_device *device = userdata;
 
@@ -264,7 +264,7 @@ static int set_config(void *userdata, uint32_t offset, const void *data, uint32_
         return gpu_set_config(device->gpu, (struct oriel_range){offset, size}, data);
 }
 
-static void set_features(void *userdata, uint64_t features)
+static void gpu_device_set_features(void *userdata, uint64_t features)
 {
         struct gpu_device *device = userdata;
 
@@ -294,19 +294,19 @@ static int gpu_device_message(void *userdata, uint32_t request, void *payload, u
         return gpu_socket_new(device->gpu, &device->log, fd, &device->socket);
 }
 
-static int make_backend(struct gpu_device *device, const struct gpu_device_options *options)
+static int gpu_device_make_backend(struct gpu_device *device, const struct gpu_device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = options->gpu.window_size};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
-                .get_config = get_config,
+                .get_config = gpu_device_get_config,
                 .set_config = set_config,
                 .start = gpu_device_start,
                 .stop = gpu_device_stop,
-                .set_features = set_features,
+                .set_features = gpu_device_set_features,
                 .reset = gpu_device_reset,
                 .message = gpu_device_message,
-                .get_shared_object = get_shared_object,
+                .get_shared_object = gpu_device_get_shared_object,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),
@@ -371,7 +371,7 @@ int gpu_device_new(const struct gpu_device_options *options, struct gpu_device *
         if (r == 0)
                 r = oriel_worker_new(&worker, &device->worker);
         if (r == 0)
-                r = make_backend(device, options);
+                r = gpu_device_make_backend(device, options);
         if (r < 0)
                 return r;
         *out = steal(device);

@@ -24,7 +24,7 @@ static struct socket_file vnc_file;
 static struct vnc *vnc;
 static struct picture *picture;
 
-static int start_broker(void)
+static int gpu_start_broker(void)
 {
         const char *path = gpu_command_line.wayland;
 
@@ -71,7 +71,7 @@ static int find_node(char **out)
 }
 
 /* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
-static int start_server(void)
+static int gpu_start_server(void)
 {
         if (gpu_command_line.venus == GPU_OFF)
                 return STATUS_SUCCESS;
@@ -98,15 +98,15 @@ static int start_server(void)
                     gpu_command_line.render_server ? gpu_command_line.render_server : "", strerror(-server_fd));
 }
 
-static int check_files(void)
+static int gpu_check_files(void)
 {
         int status = open_picture();
 
         if (status == STATUS_SUCCESS)
                 status = open_vnc();
         if (status == STATUS_SUCCESS)
-                status = start_broker();
-        return status == STATUS_SUCCESS ? start_server() : status;
+                status = gpu_start_broker();
+        return status == STATUS_SUCCESS ? gpu_start_server() : status;
 }
 
 static int make_renderers(const struct daemon_start *start, struct gpu_renderer **out)
@@ -133,7 +133,7 @@ static int start_displays(struct gpu *gpu, const struct daemon_start *start)
         return r;
 }
 
-static int new_device(const struct daemon_start *start, void **out)
+static int gpu_new_device(const struct daemon_start *start, void **out)
 {
         struct gpu_device_options options = {
                 .gpu = gpu_command_line.gpu,
@@ -172,7 +172,7 @@ static void gpu_signalled(void *device)
                 picture_take(picture);
 }
 
-static void free_device(void *device)
+static void gpu_free_device(void *device)
 {
         if (vnc)
                 vnc_free(steal(vnc));
@@ -193,12 +193,12 @@ int main(int argc, char **argv)
                 .rows = gpu_rows,
                 .n_rows = gpu_n_rows,
                 .check_options = gpu_check_options,
-                .check_files = check_files,
-                .new_device = new_device,
+                .check_files = gpu_check_files,
+                .new_device = gpu_new_device,
                 .attach = gpu_attach,
                 .backend = gpu_backend,
                 .signalled = gpu_signalled,
-                .free_device = free_device,
+                .free_device = gpu_free_device,
         };
 
         int status = daemon_main(&device, argc, argv);

@@ -74,7 +74,7 @@ static int media_unmap(void *userdata, struct oriel_range range, bool wait)
 }
 
 /* Called with the lock. NULL: the driver has left none. */
-static struct oriel_chain *take_buffer(struct media_device *device)
+static struct oriel_chain *media_device_take_buffer(struct media_device *device)
 {
         struct oriel_chain *chain = NULL;
 
@@ -91,7 +91,7 @@ static struct oriel_chain *take_buffer(struct media_device *device)
 /* Called with the lock. */
 static bool put_event(struct media_device *device, const union media_event *event, size_t size)
 {
-        struct oriel_chain *chain = take_buffer(device);
+        struct oriel_chain *chain = media_device_take_buffer(device);
 
         if (!chain)
                 return false;
@@ -211,7 +211,7 @@ static void stop_events(struct media_device *device)
         struct oriel_chain *chain;
 
         pthread_mutex_lock(&device->lock);
-        while (device->n_buffers > 0 && (chain = take_buffer(device)))
+        while (device->n_buffers > 0 && (chain = media_device_take_buffer(device)))
                 oriel_chain_drop(chain);
         free(steal(device->buffers));
         device->events = NULL;
@@ -246,7 +246,7 @@ static void media_device_stop(void *userdata, struct oriel_backend_queue *queue)
 
 /* ---- the rest of the device ---- */
 
-static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+static int media_device_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
         struct media_device *device = userdata;
         const struct media_config *config = media_config(device->media);
@@ -264,7 +264,7 @@ static void media_device_reset(void *userdata)
         media_reset(device->media);
 }
 
-static int get_shared_object(void *userdata, const uint8_t uuid[16])
+static int media_device_get_shared_object(void *userdata, const uint8_t uuid[16])
 {
         struct media_device *device = userdata;
         struct media_object object;
@@ -273,16 +273,16 @@ static int get_shared_object(void *userdata, const uint8_t uuid[16])
         return media_get_object(device->media, &object);
 }
 
-static int make_backend(struct media_device *device, const struct media_device_options *options)
+static int media_device_make_backend(struct media_device *device, const struct media_device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[MEDIA_SHMID] = options->window_size};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
-                .get_config = get_config,
+                .get_config = media_device_get_config,
                 .start = media_device_start,
                 .stop = media_device_stop,
                 .reset = media_device_reset,
-                .get_shared_object = options->objects ? get_shared_object : NULL,
+                .get_shared_object = options->objects ? media_device_get_shared_object : NULL,
         };
         const struct oriel_backend_options backend = {
                 .struct_size = sizeof(backend),
@@ -322,7 +322,7 @@ static int make_parts(struct media_device *device, const struct media_device_opt
                 return r;
         device->command = malloc(MEDIA_COMMAND_MAX);
         r = device->command ? oriel_worker_new(&worker, &device->worker) : -ENOMEM;
-        return r < 0 ? r : make_backend(device, options);
+        return r < 0 ? r : media_device_make_backend(device, options);
 }
 
 int media_device_new(const struct media_device_options *options, struct media_device **out)

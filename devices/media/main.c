@@ -24,7 +24,7 @@ static struct media_config device_config;
 static int device_fd = -1; /* without the right to use it */
 
 /* The device is opened anew for each session. As long as there is none it is not in use. */
-static int check_device(const char *path)
+static int media_check_device(const char *path)
 {
         const int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
@@ -43,7 +43,7 @@ static int check_device(const char *path)
 static int broker = -1;
 static unsigned codecs;
 
-static int start_broker(void)
+static int media_start_broker(void)
 {
         const int r = codec_broker_start(daemon_options.seccomp, &codecs);
 
@@ -55,15 +55,15 @@ static int start_broker(void)
 }
 
 /* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */
-static int check_files(void)
+static int media_check_files(void)
 {
         const struct media_command_line *line = &media_command_line;
         const char *why = "";
 
         if (line->device)
-                return check_device(line->device);
+                return media_check_device(line->device);
         if (line->decoder)
-                return start_broker();
+                return media_start_broker();
         if (strcmp(line->source, "pattern") == 0)
                 return pattern_new(&source) < 0 ? fail("--source: %s", strerror(ENOMEM)) : STATUS_SUCCESS;
 
@@ -79,7 +79,7 @@ static int check_files(void)
         return r < 0 ? fail("--source=%s: %s", line->source, r == -EINVAL ? why : strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int new_device(const struct daemon_start *start, void **out)
+static int media_new_device(const struct daemon_start *start, void **out)
 {
         const struct media_command_line *line = &media_command_line;
         struct media_device_options options = {
@@ -107,7 +107,7 @@ static struct oriel_backend *media_backend(void *device)
         return media_device_backend(device);
 }
 
-static void free_device(void *device)
+static void media_free_device(void *device)
 {
         media_device_free(device);
 }
@@ -123,10 +123,10 @@ int main(int argc, char **argv)
                 .rows = media_rows,
                 .n_rows = media_n_rows,
                 .check_options = media_check_options,
-                .check_files = check_files,
-                .new_device = new_device,
+                .check_files = media_check_files,
+                .new_device = media_new_device,
                 .backend = media_backend,
-                .free_device = free_device,
+                .free_device = media_free_device,
         };
 
         return daemon_main(&device, argc, argv);

@@ -135,7 +135,7 @@ static void pmem_stop(void *userdata, struct oriel_backend_queue *queue)
         oriel_worker_remove(worker, queue);
 }
 
-static void set_features(void *userdata, uint64_t acknowledged)
+static void pmem_set_features(void *userdata, uint64_t acknowledged)
 {
         features = acknowledged;
 }
@@ -146,13 +146,13 @@ static void pmem_reset(void *userdata)
         mapped = false;
 }
 
-static void set_status(void *userdata, uint8_t status)
+static void pmem_set_status(void *userdata, uint8_t status)
 {
         mapped &= status != 0;
 }
 
 /* Zeros: who does not look at the region has no device. */
-static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+static int pmem_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
         if (!range_within((struct oriel_range){offset, size}, sizeof(struct virtio_pmem_config)))
                 return -EINVAL;
@@ -184,16 +184,16 @@ static int check_options(void)
         return image.path && image.path[0] ? -1 : daemon_usage("--image=FILE is missing");
 }
 
-static int make_backend(const struct oriel_dialect *dialect)
+static int pmem_make_backend(const struct oriel_dialect *dialect)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_PMEM_SHMEM_REGION_ID] = image.region};
         const struct oriel_backend_ops ops = {
                 .struct_size = sizeof(ops),
-                .get_config = get_config,
+                .get_config = pmem_get_config,
                 .start = pmem_start,
                 .stop = pmem_stop,
-                .set_features = set_features,
-                .set_status = set_status,
+                .set_features = pmem_set_features,
+                .set_status = pmem_set_status,
                 .reset = pmem_reset,
         };
         const struct oriel_backend_options with = {
@@ -209,7 +209,7 @@ static int make_backend(const struct oriel_dialect *dialect)
         return oriel_backend_new(&with, &backend);
 }
 
-static int new_device(const struct daemon_start *with, void **out)
+static int pmem_new_device(const struct daemon_start *with, void **out)
 {
         const struct oriel_worker_options threads = {
                 .struct_size = sizeof(threads), .handle = pmem_handle, .threads = 1, .idle = flush_all};
@@ -220,7 +220,7 @@ static int new_device(const struct daemon_start *with, void **out)
         device_log = with->log;
         lines = with->lines;
         if (r == 0)
-                r = make_backend(with->dialect);
+                r = pmem_make_backend(with->dialect);
         if (r == 0)
                 r = thread_start(&watcher, watch_file, NULL);
         if (r == 0)
@@ -229,7 +229,7 @@ static int new_device(const struct daemon_start *with, void **out)
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static void free_device(void *device)
+static void pmem_free_device(void *device)
 {
         oriel_backend_free(backend);
         oriel_worker_free(worker);
@@ -245,8 +245,8 @@ int main(int argc, char **argv)
                 .n_rows = ARRAY_SIZE(rows),
                 .check_options = check_options,
                 .check_files = image_open, /* before the sandbox, in which it has no name */
-                .new_device = new_device,
-                .free_device = free_device,
+                .new_device = pmem_new_device,
+                .free_device = pmem_free_device,
         };
 
         return daemon_main(&device, argc, argv);

@@ -77,7 +77,7 @@ static void rng_stop(void *userdata, struct oriel_backend_queue *queue)
         oriel_worker_remove(worker, queue);
 }
 
-static int new_device(const struct daemon_start *with, void **out)
+static int rng_new_device(const struct daemon_start *with, void **out)
 {
         const struct oriel_worker_options threads = {
                 .struct_size = sizeof(threads), .handle = rng_handle, .threads = 1};
@@ -98,7 +98,7 @@ static int new_device(const struct daemon_start *with, void **out)
         return r < 0 ? fail("the device: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static void free_device(void *device)
+static void rng_free_device(void *device)
 {
         oriel_backend_free(device);
         oriel_worker_free(worker);
@@ -112,8 +112,8 @@ int main(int argc, char **argv)
                 .summary = "Give a virtual machine random bytes: a vhost-user back-end for virtio-rng.",
                 .rows = rows,
                 .n_rows = ARRAY_SIZE(rows),
-                .new_device = new_device,
-                .free_device = free_device,
+                .new_device = rng_new_device,
+                .free_device = rng_free_device,
         };
 
         return daemon_main(&device, argc, argv);

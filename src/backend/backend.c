@@ -93,8 +93,8 @@ static const char *find_fault(const struct oriel_backend_options *options)
 }
 
 /* The caller's, whole and possible. */
-static int take_options(struct oriel_backend_options *options, struct oriel_backend_ops *ops, struct oriel_log *log,
-                        const struct oriel_backend_options *from)
+static int backend_take_options(struct oriel_backend_options *options, struct oriel_backend_ops *ops,
+                                struct oriel_log *log, const struct oriel_backend_options *from)
 {
         int r = STRUCT_TAKE(options, from, ORIEL_BACKEND_OPTIONS_LEAST);
 
@@ -179,7 +179,7 @@ int oriel_backend_new(const struct oriel_backend_options *from, struct oriel_bac
                 return -EINVAL;
         *out = NULL;
 
-        int r = take_options(&options, &ops, &log, from);
+        int r = backend_take_options(&options, &ops, &log, from);
 
         if (r < 0)
                 return r;

@@ -73,7 +73,7 @@ int handle_get_inflight_fd(struct oriel_backend *backend, struct message *reques
         return 0;
 }
 
-static int map_buffer(struct inflight *inflight, const struct oriel_wire_inflight *wire, int fd)
+static int inflight_map_buffer(struct inflight *inflight, const struct oriel_wire_inflight *wire, int fd)
 {
         struct stat st;
         uint64_t end;
@@ -101,7 +101,7 @@ int handle_set_inflight_fd(struct oriel_backend *backend, struct message *reques
         if (r == 0 && atomic_load(&backend->running) > 0)
                 r = -EBUSY;
         if (r == 0)
-                r = map_buffer(&inflight, &wire, request->fds[0]);
+                r = inflight_map_buffer(&inflight, &wire, request->fds[0]);
         if (r < 0) {
                 complain(why, "SET_INFLIGHT_FD: %u queues of %u in 0x%llx bytes can't be tracked", wire.num_queues,
                          wire.queue_size, (unsigned long long)wire.mmap_size);

@@ -131,8 +131,8 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
 }
 
 /* What the device does with a chain. Without a ring it is of one that is gone: that is found out there. */
-static int give_back(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written,
-                     int (*how)(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written))
+static int queue_give_back(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written,
+                           int (*how)(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written))
 {
         pthread_mutex_lock(&queue->lock);
 
@@ -147,12 +147,12 @@ static int give_back(struct oriel_backend_queue *queue, struct oriel_chain *chai
 
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)
 {
-        return give_back(queue, chain, written, oriel_device_queue_push);
+        return queue_give_back(queue, chain, written, oriel_device_queue_push);
 }
 
 int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written)
 {
-        return give_back(queue, chain, written, oriel_device_queue_fill);
+        return queue_give_back(queue, chain, written, oriel_device_queue_fill);
 }
 
 static int queue_unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written)
@@ -163,7 +163,7 @@ static int queue_unpop(struct oriel_device_queue *ring, struct oriel_chain *chai
 
 int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        return give_back(queue, chain, 0, queue_unpop);
+        return queue_give_back(queue, chain, 0, queue_unpop);
 }
 
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue)

@@ -62,7 +62,7 @@ static int open_answer_fd(struct requests *requests)
         return 0;
 }
 
-static void close_fds(struct requests *requests)
+static void backend_close_fds(struct requests *requests)
 {
         requests->wake_fd = fd_close(requests->wake_fd);
         requests->due_fd = fd_close(requests->due_fd);
@@ -82,7 +82,7 @@ int requests_init(struct requests *requests, const struct oriel_log *log, struct
         int r = requests->wake_fd < 0 ? -errno : open_answer_fd(requests);
 
         if (r < 0) {
-                close_fds(requests);
+                backend_close_fds(requests);
                 return r;
         }
         pthread_mutex_init(&requests->lock, NULL);
@@ -90,7 +90,7 @@ int requests_init(struct requests *requests, const struct oriel_log *log, struct
         return 0;
 }
 
-static void free_list(struct pending_list *list)
+static void backend_free_list(struct pending_list *list)
 {
         struct pending *pending;
 
@@ -104,9 +104,9 @@ static void free_list(struct pending_list *list)
 void requests_destroy(struct requests *requests)
 {
         requests_close(requests);
-        free_list(&requests->answered);
-        free_list(&requests->due);
-        close_fds(requests);
+        backend_free_list(&requests->answered);
+        backend_free_list(&requests->due);
+        backend_close_fds(requests);
         pthread_cond_destroy(&requests->changed);
         pthread_mutex_destroy(&requests->lock);
 }
@@ -264,7 +264,7 @@ static int read_answer(struct requests *requests, int64_t deadline_ms, struct co
 }
 
 /* With the lock held. */
-static int take_answer(struct requests *requests, struct complaint *complaint)
+static int backend_take_answer(struct requests *requests, struct complaint *complaint)
 {
         struct message *answer = &requests->channel.in;
         struct pending *oldest = TAILQ_FIRST(&requests->sent);
@@ -307,7 +307,7 @@ static int wait_changed(struct requests *requests, int64_t deadline_ms)
 /* With the lock held, which is given up meanwhile, and no reader: the next answer, which with @now is not waited for.
  * 1: it was taken, 0: look again, or there is none now. -ETIMEDOUT: it is time to give up. After all other errors the
  * channel has ended. */
-static int read_one(struct requests *requests, bool now, int64_t deadline_ms)
+static int backend_read_one(struct requests *requests, bool now, int64_t deadline_ms)
 {
         struct complaint complaint = {""};
 
@@ -323,7 +323,7 @@ static int read_one(struct requests *requests, bool now, int64_t deadline_ms)
         bool came = r == 1;
 
         if (came)
-                r = take_answer(requests, &complaint);
+                r = backend_take_answer(requests, &complaint);
         if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN)
                 log_within(requests->log_budget, requests->log, ORIEL_LOG_ERROR, "%s; the back-end channel ends",
                            complaint.text);
@@ -341,19 +341,19 @@ static int requests_pump(struct requests *requests, int64_t limit_ms)
 
         if (limit_ms >= 0 && (deadline < 0 || limit_ms < deadline))
                 deadline = limit_ms;
-        return requests->reading ? wait_changed(requests, deadline) : read_one(requests, false, deadline);
+        return requests->reading ? wait_changed(requests, deadline) : backend_read_one(requests, false, deadline);
 }
 
 /* With the lock held, which is given up meanwhile: what has come. */
 static void read_what_is_there(struct requests *requests)
 {
-        while (!requests->dead && !requests->reading && read_one(requests, true, -1) == 1)
+        while (!requests->dead && !requests->reading && backend_read_one(requests, true, -1) == 1)
                 ;
 }
 
 /* With the lock held, which is given up meanwhile: the dispatching thread must never wait for a front-end that does not
  * read. */
-static void wait_writable(struct requests *requests)
+static void backend_wait_writable(struct requests *requests)
 {
         struct pollfd p = {.fd = requests->channel.fd, .events = POLLOUT};
 
@@ -367,14 +367,14 @@ static void wait_writable(struct requests *requests)
 
 /* With the lock held. -ENOTCONN: the channel has ended. Else nothing was sent: -ETIMEDOUT: it is time to give up; or
  * the request itself can't be sent, by an fd that is none or by a limit on fds. */
-static int send_whole(struct requests *requests, const struct message *message)
+static int backend_send_whole(struct requests *requests, const struct message *message)
 {
         int64_t deadline = now_ms() + SEND_TIMEOUT_MS;
         int r;
 
         /* A message this small goes as a whole or not at all. */
         while ((r = channel_send(&requests->channel, message, 0)) == -EAGAIN && now_ms() < deadline) {
-                wait_writable(requests);
+                backend_wait_writable(requests);
                 if (requests->dead)
                         return -ENOTCONN;
                 if (requests->give_up_ms >= 0 && now_ms() >= requests->give_up_ms)
@@ -389,8 +389,8 @@ static int send_whole(struct requests *requests, const struct message *message)
         return -ENOTCONN;
 }
 
-static int send_request(struct requests *requests, const struct oriel_message_row *row, const void *payload,
-                        uint32_t size, int fd, bool asks)
+static int backend_send_request(struct requests *requests, const struct oriel_message_row *row, const void *payload,
+                                uint32_t size, int fd, bool asks)
 {
         struct message message;
 
@@ -401,7 +401,7 @@ static int send_request(struct requests *requests, const struct oriel_message_ro
                 message.fds[0] = fd;
         }
 
-        int r = send_whole(requests, &message);
+        int r = backend_send_whole(requests, &message);
 
         if (r == 0)
                 message_log(requests->log, "to the front-end", ORIEL_FROM_BACKEND, &message);
@@ -429,7 +429,7 @@ static int request_submit(struct requests *requests, const struct oriel_message_
             requests->mappings >= requests->max_mappings)
                 return -ENOSPC;
 
-        int r = send_request(requests, row, payload, size, fd, answered);
+        int r = backend_send_request(requests, row, payload, size, fd, answered);
 
         if (r < 0)
                 return r;

@@ -29,7 +29,7 @@ int queue_init(struct oriel_backend *backend, unsigned index)
         return -pthread_mutex_init(&queue->lock, NULL);
 }
 
-static void close_fds(struct oriel_backend_queue *queue)
+static void vring_close_fds(struct oriel_backend_queue *queue)
 {
         queue->kick_fd = fd_close(queue->kick_fd);
         queue->call_fd = fd_close(queue->call_fd);
@@ -38,7 +38,7 @@ static void close_fds(struct oriel_backend_queue *queue)
 
 void queue_destroy(struct oriel_backend_queue *queue)
 {
-        close_fds(queue);
+        vring_close_fds(queue);
         pthread_mutex_destroy(&queue->lock);
 }
 
@@ -175,7 +175,7 @@ void queue_reset(struct oriel_backend_queue *queue, bool disconnect)
         queue->base = 0;
         queue->layout = (struct oriel_ring){0};
         if (disconnect)
-                close_fds(queue);
+                vring_close_fds(queue);
 }
 
 static struct oriel_backend_queue *vring_find(struct oriel_backend *backend, uint64_t index,

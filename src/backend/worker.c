@@ -166,7 +166,7 @@ static bool want_kicks(const struct view *view)
 }
 
 /* Until a driver kicks or the queues change. What no kick will come for is looked at again in a millisecond. */
-static void sleep_until_event(const struct view *view)
+static void worker_sleep_until_event(const struct view *view)
 {
         struct epoll_event event;
         bool again = false;
@@ -227,7 +227,7 @@ static void *worker_work(void *userdata)
 
                 int64_t begun = now_ns();
 
-                sleep_until_event(&view);
+                worker_sleep_until_event(&view);
                 patience_ns = next_patience(options, now_ns() - begun);
         }
         return NULL;
@@ -326,7 +326,7 @@ static bool has_settled(const struct oriel_worker *worker)
 }
 
 /* With the lock. */
-static bool forget_queue(struct oriel_worker *worker, const struct oriel_backend_queue *queue)
+static bool worker_forget_queue(struct oriel_worker *worker, const struct oriel_backend_queue *queue)
 {
         for (unsigned i = 0; i < worker->n_queues; i++)
                 if (worker->queues[i] == queue) {
@@ -341,7 +341,7 @@ void oriel_worker_remove(struct oriel_worker *worker, struct oriel_backend_queue
         unsigned ended = 0;
 
         pthread_mutex_lock(&worker->lock);
-        if (forget_queue(worker, queue)) {
+        if (worker_forget_queue(worker, queue)) {
                 begin_generation(worker);
                 while (!has_settled(worker))
                         pthread_cond_wait(&worker->settled, &worker->lock);

@@ -65,7 +65,7 @@ static bool find_guarded(uintptr_t address, uintptr_t *start, uintptr_t *end)
 
 /* Zeros for the page that has @address in it. A part of a huge page can't be replaced, so what can is looked for: the
  * least size that the kernel takes is that of the pages there. */
-static bool put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
+static bool guard_put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
 {
         for (uintptr_t size = page_size; size > 0 && size <= LARGEST_PAGE; size *= 2) {
                 uintptr_t page = address & ~(size - 1);
@@ -90,7 +90,7 @@ static void guard_handle(int number, siginfo_t *info, void *context)
         (void)number;
         (void)context;
         /* The access is made again when this returns: it finds the page, or whoever handled SIGBUS before us. */
-        if (!find_guarded(address, &start, &end) || !put_zeros(address, start, end))
+        if (!find_guarded(address, &start, &end) || !guard_put_zeros(address, start, end))
                 sigaction(SIGBUS, &before, NULL);
         errno = saved;
 }

@@ -19,7 +19,7 @@ static bool log_wants(const struct oriel_log *log, enum oriel_log_level level)
         return log && log->write && level <= log->level;
 }
 
-static void write_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, va_list args)
+static void log_write_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, va_list args)
 {
         char line[512];
 
@@ -34,7 +34,7 @@ void log_line(const struct oriel_log *log, enum oriel_log_level level, const cha
         if (!log_wants(log, level))
                 return;
         va_start(args, format);
-        write_line(log, level, format, args);
+        log_write_line(log, level, format, args);
         va_end(args);
 }
 
@@ -51,7 +51,7 @@ void log_within(struct log_budget *budget, const struct oriel_log *log, enum ori
         if (before >= MOST_LINES)
                 return;
         va_start(args, format);
-        write_line(log, level, format, args);
+        log_write_line(log, level, format, args);
         va_end(args);
         if (before == MOST_LINES - 1)
                 log_line(log, level, "more that goes wrong in this connection is not logged");

@@ -65,7 +65,7 @@ void channel_done(struct channel *channel)
 
 /* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
  * for control data does not hold, or this process's table of descriptors, the kernel closes, and says MSG_CTRUNC. */
-static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
+static int channel_take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
 {
         unsigned came = 0;
         bool lost = false;
@@ -110,7 +110,7 @@ static int take_fds(struct channel *channel, struct msghdr *msg, size_t had, str
 }
 
 /* The one place that calls recvmsg. At most @n bytes to the end of what is here. */
-static ssize_t receive_some(struct channel *channel, size_t n, struct complaint *complaint)
+static ssize_t channel_receive_some(struct channel *channel, size_t n, struct complaint *complaint)
 {
         size_t had = channel->have, of_header = had < HEADER ? HEADER - had : 0;
         struct iovec iov[2] = {
@@ -137,7 +137,7 @@ static ssize_t receive_some(struct channel *channel, size_t n, struct complaint 
                 return -error;
         }
 
-        int r = take_fds(channel, &msg, had, complaint);
+        int r = channel_take_fds(channel, &msg, had, complaint);
 
         channel->have += (size_t)got;
         return r < 0 ? r : got;
@@ -188,7 +188,7 @@ int channel_receive(struct channel *channel, uint32_t expected, struct complaint
                 if (channel->have < HEADER && expected <= ORIEL_MAX_PAYLOAD)
                         want += expected;
 
-                ssize_t got = receive_some(channel, want, complaint);
+                ssize_t got = channel_receive_some(channel, want, complaint);
 
                 if (got == -EAGAIN)
                         return 0;
@@ -217,7 +217,7 @@ int channel_wait(const struct channel *channel, int64_t deadline_ms)
         }
 }
 
-static ssize_t send_some(struct channel *channel, const struct message *message, size_t sent)
+static ssize_t channel_send_some(struct channel *channel, const struct message *message, size_t sent)
 {
         size_t of_header = sent < HEADER ? HEADER - sent : 0;
         size_t of_payload = sent > HEADER ? sent - HEADER : 0;
@@ -238,7 +238,7 @@ static ssize_t send_some(struct channel *channel, const struct message *message,
         return n < 0 ? -errno : n;
 }
 
-static int wait_writable(const struct channel *channel, int64_t deadline_ms)
+static int channel_wait_writable(const struct channel *channel, int64_t deadline_ms)
 {
         struct pollfd p = {.fd = channel->fd, .events = POLLOUT};
         int r;
@@ -256,7 +256,7 @@ bool channel_is_lost(int error)
 }
 
 /* After a part of a message nothing but its rest can follow. */
-static int send_error(size_t sent, int error)
+static int channel_send_error(size_t sent, int error)
 {
         bool gone = error == -EPIPE || error == -ECONNRESET;
 
@@ -268,19 +268,19 @@ int channel_send(struct channel *channel, const struct message *message, int64_t
         size_t length = HEADER + message->header.size;
 
         for (size_t sent = 0; sent < length;) {
-                ssize_t n = send_some(channel, message, sent);
+                ssize_t n = channel_send_some(channel, message, sent);
 
                 if (n == -EAGAIN && deadline_ms == 0 && sent == 0)
                         return -EAGAIN;
                 if (n == -EAGAIN) {
-                        int r = wait_writable(channel, deadline_ms);
+                        int r = channel_wait_writable(channel, deadline_ms);
 
                         if (r < 0)
-                                return send_error(sent, r);
+                                return channel_send_error(sent, r);
                         continue;
                 }
                 if (n < 0)
-                        return send_error(sent, (int)n);
+                        return channel_send_error(sent, (int)n);
                 sent += (size_t)n;
         }
         return 0;

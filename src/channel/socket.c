@@ -59,7 +59,7 @@ int oriel_socket_connect(const char *path)
 }
 
 /* A listener that died leaves its file behind; one that lives accepts. */
-static int remove_stale(const char *path)
+static int socket_remove_stale(const char *path)
 {
         struct stat st;
 
@@ -88,7 +88,7 @@ int oriel_socket_listen(const char *path)
 
         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         if (r == -EADDRINUSE) {
-                r = remove_stale(path);
+                r = socket_remove_stale(path);
                 if (r == 0)
                         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A virtio driver in user space: it brings a back-end up through the front-end library as a guest's driver and its VMM
- * would. bring_up() is a table of steps, each of which needs those before it; driver_introduce() is the part that a
- * back-end after a reconnection goes through as well. All calls belong to one thread, which also dispatches the
+ * would. driver_bring_up() is a table of steps, each of which needs those before it; driver_introduce() is the part
+ * that a back-end after a reconnection goes through as well. All calls belong to one thread, which also dispatches the
  * front-end.
  *
  * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was
@@ -31,7 +31,7 @@ static bool driver_has(const struct oriel_driver *driver, unsigned feature)
         return driver->protocol_features & ORIEL_FEATURE(feature);
 }
 
-static int set_status(struct oriel_driver *driver, uint8_t status)
+static int driver_set_status(struct oriel_driver *driver, uint8_t status)
 {
         return driver_has(driver, ORIEL_PROTOCOL_F_STATUS) ? oriel_frontend_set_status(driver->frontend, status) : 0;
 }
@@ -64,7 +64,7 @@ static void vring_err(void *userdata, unsigned vring)
                 fd_event_signal(driver->queues[vring].err_fd);
 }
 
-static void config_changed(void *userdata)
+static void driver_config_changed(void *userdata)
 {
         /* Whoever cares reads it when needed. */
         (void)userdata;
@@ -98,7 +98,7 @@ static int create_frontend(struct oriel_driver *driver)
                 .struct_size = sizeof(ops),
                 .mapped = driver->options.windows_as_memory ? window_mapped : NULL,
                 .unmapped = driver->options.windows_as_memory ? window_unmapped : NULL,
-                .config_changed = config_changed,
+                .config_changed = driver_config_changed,
                 .vring_call = vring_call,
                 .vring_err = vring_err,
                 .iotlb_miss = iotlb_miss,
@@ -140,7 +140,7 @@ static int driver_negotiate(struct oriel_driver *driver)
         return 0;
 }
 
-static int count_queues(struct oriel_driver *driver)
+static int driver_count_queues(struct oriel_driver *driver)
 {
         unsigned offered = driver->options.queues;
         int r = driver_has(driver, ORIEL_PROTOCOL_F_MQ) ? oriel_frontend_get_queue_num(driver->frontend, &offered) : 0;
@@ -175,12 +175,12 @@ static int size_memory(struct oriel_driver *driver)
 static int driver_introduce(struct oriel_driver *driver)
 {
         struct oriel_memory_region region = memory_as_region(driver);
-        int r = set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
+        int r = driver_set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
 
         if (r == 0)
                 r = oriel_frontend_set_features(driver->frontend, driver->features);
         if (r == 0)
-                r = set_status(driver, DRIVER_STATUS);
+                r = driver_set_status(driver, DRIVER_STATUS);
         if (r == 0)
                 r = oriel_frontend_set_mem_table(driver->frontend, &region, &driver->memory_fd, 1);
         if (r == 0 && driver->inflight_fd >= 0)
@@ -188,7 +188,7 @@ static int driver_introduce(struct oriel_driver *driver)
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = queue_start(driver, i);
         if (r == 0)
-                r = set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK);
+                r = driver_set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK);
         return r == 0 ? oriel_frontend_await_mappings(driver->frontend) : r;
 }
 
@@ -208,7 +208,7 @@ static int get_inflight(struct oriel_driver *driver)
         return r < 0 ? r : oriel_frontend_get_inflight_fd(driver->frontend, &driver->inflight, &driver->inflight_fd);
 }
 
-static int bring_up(struct oriel_driver *driver, int fd)
+static int driver_bring_up(struct oriel_driver *driver, int fd)
 {
         int r = create_frontend(driver);
 
@@ -217,8 +217,8 @@ static int bring_up(struct oriel_driver *driver, int fd)
                 return r;
         }
         int (*const steps[])(struct oriel_driver * driver) = {
-                driver_negotiate, count_queues,   size_memory,  memory_create,
-                queues_create,    windows_create, get_inflight, driver_introduce,
+                driver_negotiate, driver_count_queues, size_memory,  memory_create,
+                queues_create,    windows_create,      get_inflight, driver_introduce,
         };
 
         r = oriel_frontend_attach(driver->frontend, fd);
@@ -230,8 +230,8 @@ static int bring_up(struct oriel_driver *driver, int fd)
 DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
 
 /* The caller's, whole and possible. */
-static int take_options(struct oriel_driver_options *options, struct oriel_log *log,
-                        const struct oriel_driver_options *from)
+static int driver_take_options(struct oriel_driver_options *options, struct oriel_log *log,
+                               const struct oriel_driver_options *from)
 {
         int r = STRUCT_TAKE(options, from, ORIEL_DRIVER_OPTIONS_LEAST);
         const char *fault = NULL;
@@ -260,7 +260,7 @@ int oriel_driver_new(const struct oriel_driver_options *from, int fd, struct ori
         int r = fd_check(fd);
 
         if (r == 0)
-                r = take_options(&options, &log, from);
+                r = driver_take_options(&options, &log, from);
         if (r < 0)
                 return r;
 
@@ -276,7 +276,7 @@ int oriel_driver_new(const struct oriel_driver_options *from, int fd, struct ori
                 driver->options.memory_size = 16 << 20;
         driver->memory_fd = driver->inflight_fd = -1;
 
-        r = bring_up(driver, fd_take(&socket));
+        r = driver_bring_up(driver, fd_take(&socket));
         if (r < 0)
                 return r;
         *out = steal(driver);

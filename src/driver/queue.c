@@ -225,7 +225,7 @@ int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
 
 /* What the in-flight buffer holds of a ring that is no more must not be recovered on the next. The file is the
  * back-end's, so it is written to and not mapped. */
-static int clear_inflight(struct oriel_driver *driver, unsigned index)
+static int driver_queue_clear_inflight(struct oriel_driver *driver, unsigned index)
 {
         static const uint8_t zeros[4096];
         size_t left = oriel_inflight_region_size(driver->options.queue_size,
@@ -255,7 +255,7 @@ int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue)
         int r = oriel_driver_stop_queue(driver, queue);
 
         if (r == 0)
-                r = clear_inflight(driver, queue);
+                r = driver_queue_clear_inflight(driver, queue);
         if (r == 0)
                 r = new_ring(driver, reset, &ring);
         if (r < 0)

@@ -50,7 +50,7 @@ static uint64_t memory_told(const struct message *message)
 
 /* A back-end maps memory before it answers, and may go through all of it (DPDK takes 3 s for 256 MiB): for that it has
  * more time, at 16 KiB in a millisecond, and 10 minutes at the most. */
-static int timeout_of(const struct oriel_frontend *frontend, const struct message *request)
+static int frontend_timeout_of(const struct oriel_frontend *frontend, const struct message *request)
 {
         const uint64_t per_ms = 16 << 10, most = 600000;
 
@@ -110,7 +110,7 @@ static int frontend_exchange(struct oriel_frontend *frontend, const struct oriel
                 message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, request);
         if (r < 0 || !answered)
                 return r;
-        r = wait_reply(frontend, row, expected_size(row, full), timeout_of(frontend, request));
+        r = wait_reply(frontend, row, expected_size(row, full), frontend_timeout_of(frontend, request));
         if (r == -EMFILE)
                 channel_done(&frontend->main);
         if (r == -EMFILE)

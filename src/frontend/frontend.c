@@ -24,8 +24,8 @@ int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *chan
 }
 
 /* The caller's, whole and possible. */
-static int take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops, struct oriel_log *log,
-                        const struct oriel_frontend_options *from)
+static int frontend_take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops,
+                                 struct oriel_log *log, const struct oriel_frontend_options *from)
 {
         int r = STRUCT_TAKE(options, from, ORIEL_FRONTEND_OPTIONS_LEAST);
 
@@ -53,7 +53,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *from, struct oriel_f
                 return -EINVAL;
         *out = NULL;
 
-        int r = take_options(&options, &ops, &log, from);
+        int r = frontend_take_options(&options, &ops, &log, from);
 
         if (r < 0)
                 return r;

@@ -47,7 +47,7 @@ static int open_back_channel(struct oriel_frontend *frontend)
         return r;
 }
 
-static int negotiate_protocol(struct oriel_frontend *frontend, uint64_t wanted)
+static int frontend_negotiate_protocol(struct oriel_frontend *frontend, uint64_t wanted)
 {
         uint64_t wire;
         int r = get_u64(frontend, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &wire);
@@ -73,7 +73,7 @@ int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted)
                 .offers_protocol_features = frontend->device_features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES),
         };
         if (frontend->agreement.offers_protocol_features)
-                r = negotiate_protocol(frontend, wanted);
+                r = frontend_negotiate_protocol(frontend, wanted);
         if (r == 0 && frontend->back.fd < 0 && agreed(&frontend->agreement, ORIEL_PROTOCOL_F_BACKEND_REQ))
                 r = open_back_channel(frontend);
         return r < 0 ? r : oriel_frontend_request(frontend, ORIEL_FRONTEND_SET_OWNER, NULL, 0, -1, NULL, NULL);

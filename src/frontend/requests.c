@@ -25,8 +25,8 @@ static void request_make(struct message *message, enum oriel_frontend_request id
                 message->fds[message->n_fds++] = fd;
 }
 
-static int send_payload(struct oriel_frontend *frontend, enum oriel_frontend_request id, const void *payload,
-                        uint32_t size, int fd)
+static int frontend_send_payload(struct oriel_frontend *frontend, enum oriel_frontend_request id, const void *payload,
+                                 uint32_t size, int fd)
 {
         return oriel_frontend_request(frontend, id, payload, size, fd, NULL, NULL);
 }
@@ -97,12 +97,12 @@ int oriel_frontend_set_config(struct oriel_frontend *frontend, uint32_t offset, 
         if (size > ORIEL_MAX_CONFIG)
                 return -EMSGSIZE;
         memcpy(config.payload, data, size);
-        return send_payload(frontend, ORIEL_FRONTEND_SET_CONFIG, &config, config_size(size), -1);
+        return frontend_send_payload(frontend, ORIEL_FRONTEND_SET_CONFIG, &config, config_size(size), -1);
 }
 
 int oriel_frontend_reset_device(struct oriel_frontend *frontend)
 {
-        int r = send_payload(frontend, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0, -1);
+        int r = frontend_send_payload(frontend, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0, -1);
 
         if (r != -ECANCELED)
                 unmap_regions(frontend);
@@ -177,7 +177,7 @@ int oriel_frontend_rem_mem_reg(struct oriel_frontend *frontend, const struct ori
 {
         struct oriel_wire_mem_reg wire = {.region = to_wire(frontend, region)};
 
-        return send_payload(frontend, ORIEL_FRONTEND_REM_MEM_REG, &wire, sizeof(wire), -1);
+        return frontend_send_payload(frontend, ORIEL_FRONTEND_REM_MEM_REG, &wire, sizeof(wire), -1);
 }
 
 int oriel_frontend_await_memory(struct oriel_frontend *frontend)
@@ -252,7 +252,7 @@ int oriel_frontend_set_log_fd(struct oriel_frontend *frontend, int fd)
 {
         int r = fd_check(fd);
 
-        return r < 0 ? r : send_payload(frontend, ORIEL_FRONTEND_SET_LOG_FD, NULL, 0, fd);
+        return r < 0 ? r : frontend_send_payload(frontend, ORIEL_FRONTEND_SET_LOG_FD, NULL, 0, fd);
 }
 
 /* ---- vrings ---- */
@@ -262,7 +262,7 @@ static int send_vring_state(struct oriel_frontend *frontend, enum oriel_frontend
 {
         struct vhost_vring_state state = {vring, num};
 
-        return send_payload(frontend, id, &state, sizeof(state), -1);
+        return frontend_send_payload(frontend, id, &state, sizeof(state), -1);
 }
 
 static int send_vring_fd(struct oriel_frontend *frontend, enum oriel_frontend_request id, unsigned vring, int fd)
@@ -271,7 +271,7 @@ static int send_vring_fd(struct oriel_frontend *frontend, enum oriel_frontend_re
 
         if (vring > ORIEL_VRING_FD_INDEX)
                 return -EINVAL;
-        return send_payload(frontend, id, &payload, sizeof(payload), fd);
+        return frontend_send_payload(frontend, id, &payload, sizeof(payload), fd);
 }
 
 int oriel_frontend_set_vring_num(struct oriel_frontend *frontend, unsigned vring, uint32_t num)
@@ -281,7 +281,7 @@ int oriel_frontend_set_vring_num(struct oriel_frontend *frontend, unsigned vring
 
 int oriel_frontend_set_vring_addr(struct oriel_frontend *frontend, const struct vhost_vring_addr *addr)
 {
-        return send_payload(frontend, ORIEL_FRONTEND_SET_VRING_ADDR, addr, sizeof(*addr), -1);
+        return frontend_send_payload(frontend, ORIEL_FRONTEND_SET_VRING_ADDR, addr, sizeof(*addr), -1);
 }
 
 int oriel_frontend_set_vring_base(struct oriel_frontend *frontend, unsigned vring, uint32_t base)
@@ -372,7 +372,8 @@ int oriel_frontend_set_inflight_fd(struct oriel_frontend *frontend, const struct
 {
         int r = fd_check(fd);
 
-        return r < 0 ? r : send_payload(frontend, ORIEL_FRONTEND_SET_INFLIGHT_FD, inflight, sizeof(*inflight), fd);
+        return r < 0 ? r
+                     : frontend_send_payload(frontend, ORIEL_FRONTEND_SET_INFLIGHT_FD, inflight, sizeof(*inflight), fd);
 }
 
 /* ---- the rest ---- */
@@ -419,5 +420,5 @@ int oriel_frontend_send_rarp(struct oriel_frontend *frontend, const uint8_t mac[
         uint64_t payload = 0;
 
         memcpy(&payload, mac, 6);
-        return send_payload(frontend, ORIEL_FRONTEND_SEND_RARP, &payload, sizeof(payload), -1);
+        return frontend_send_payload(frontend, ORIEL_FRONTEND_SEND_RARP, &payload, sizeof(payload), -1);
 }

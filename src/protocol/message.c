@@ -137,8 +137,8 @@ static int complain_lost(struct complaint *complaint, const char *name)
         return -EMFILE;
 }
 
-static int check_row(const struct oriel_message_row *row, const struct message *message,
-                     const struct agreement *agreement, struct complaint *complaint)
+static int message_check_row(const struct oriel_message_row *row, const struct message *message,
+                             const struct agreement *agreement, struct complaint *complaint)
 {
         if (!within(message->header.size, row->size))
                 return complain_bounds(complaint, row->name, "payload size", message->header.size, row->size);
@@ -166,7 +166,7 @@ int message_check_request(enum oriel_direction direction, const struct message *
                 complain(complaint, "request %u: the specification has no such message", message->header.request);
                 return -EINVAL;
         }
-        return check_row(*row, message, agreement, complaint);
+        return message_check_row(*row, message, agreement, complaint);
 }
 
 static int check_reply_contents(const struct oriel_message_row *row, const struct message *reply,

@@ -69,7 +69,7 @@ static const char *check_memory_bases(const void *data, uint32_t size, unsigned 
         return NULL;
 }
 
-static const char *check_memory(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
+static const char *payload_check_memory(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
         const char *wrong = check_memory_bases(data, size, n_fds, harm);
 
@@ -160,7 +160,7 @@ static const check_fn checks[ORIEL_PAYLOADS] = {
         [ORIEL_PAYLOAD_VRING_FD] = check_vring_fd,
         [ORIEL_PAYLOAD_VRING_INDEX] = check_vring_index,
         [ORIEL_PAYLOAD_VRING_AREA] = check_vring_area,
-        [ORIEL_PAYLOAD_MEMORY] = check_memory,
+        [ORIEL_PAYLOAD_MEMORY] = payload_check_memory,
         [ORIEL_PAYLOAD_MEMORY_BASES] = check_memory_bases,
         [ORIEL_PAYLOAD_ADD_MEM_REG] = check_add_mem_reg,
         [ORIEL_PAYLOAD_LOG] = check_log,

@@ -54,7 +54,7 @@ static void print_u64(struct text *text, const void *data, size_t size)
         print_put(text, "0x%" PRIx64, value);
 }
 
-static void print_features(struct text *text, const void *data, size_t size)
+static void protocol_print_features(struct text *text, const void *data, size_t size)
 {
         uint64_t value;
 
@@ -245,7 +245,7 @@ static const struct {
 } printers[ORIEL_PAYLOADS] = {
         [ORIEL_PAYLOAD_NONE] = {0, print_bytes},
         [ORIEL_PAYLOAD_U64] = {sizeof(uint64_t), print_u64},
-        [ORIEL_PAYLOAD_FEATURES] = {sizeof(uint64_t), print_features},
+        [ORIEL_PAYLOAD_FEATURES] = {sizeof(uint64_t), protocol_print_features},
         [ORIEL_PAYLOAD_PROTOCOL_FEATURES] = {sizeof(uint64_t), print_protocol_features},
         [ORIEL_PAYLOAD_VRING_STATE] = {sizeof(struct vhost_vring_state), print_vring_state},
         [ORIEL_PAYLOAD_VRING_INDEX] = {sizeof(struct vhost_vring_state), print_vring_state},

@@ -66,7 +66,7 @@ static enum served served_by(const char *type)
         return strcmp(type, "overlay") == 0 || strcmp(type, "ecryptfs") == 0 ? BY_LAYERS : BY_KERNEL;
 }
 
-static void add_mount(const char *line)
+static void filesystem_add(const char *line)
 {
         const char *type = strstr(line, " - ");
         char name[32];
@@ -108,7 +108,7 @@ static void read_mounts(void)
                 text[size] = '\0';
                 for (; (end = strchr(line, '\n')); line = end + 1) {
                         *end = '\0';
-                        add_mount(line);
+                        filesystem_add(line);
                 }
                 size = strlen(line);
                 memmove(text, line, size);
@@ -149,7 +149,7 @@ static bool have_changed(void)
 }
 
 /* The same device may be mounted more than once, but not in two ways. */
-static bool find_mount(const struct statx *stat, enum served *out)
+static bool filesystem_find(const struct statx *stat, enum served *out)
 {
         const dev_t device = makedev(stat->stx_dev_major, stat->stx_dev_minor);
         bool found = false;
@@ -184,7 +184,7 @@ bool filesystem_is_remote(const struct statx *stat)
 {
         enum served served;
 
-        return find_mount(stat, &served) && served == BY_OTHERS;
+        return filesystem_find(stat, &served) && served == BY_OTHERS;
 }
 
 bool filesystem_is_local(int fd, const struct statx *stat)
@@ -194,7 +194,7 @@ bool filesystem_is_local(int fd, const struct statx *stat)
         /* The kernel's own, such as a dmabuf. */
         if ((stat->stx_mode & S_IFMT) == 0 || fcntl(fd, F_GET_SEALS) >= 0)
                 return true;
-        if (find_mount(stat, &served) && served != BY_LAYERS)
+        if (filesystem_find(stat, &served) && served != BY_LAYERS)
                 return served == BY_KERNEL;
         return has_extents(fd);
 }

@@ -42,7 +42,7 @@ static int region_lock(struct oriel_region *region)
         return -pthread_mutex_lock(&region->lock);
 }
 
-static uint64_t page_size(void)
+static uint64_t region_page_size(void)
 {
         return (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -76,7 +76,7 @@ int oriel_region_new(const struct oriel_region_options *from, struct oriel_regio
         if (r == 0)
                 r = STRUCT_TAKE(&placement, options.placement, ORIEL_PLACEMENT_OPS_LEAST);
         if (r == 0 && (!placement.place || !placement.remove || !placement.remove_all || options.size == 0 ||
-                       !is_aligned(options.size, page_size())))
+                       !is_aligned(options.size, region_page_size())))
                 r = -EINVAL;
         if (r < 0)
                 return r;
@@ -126,9 +126,9 @@ uint64_t oriel_region_size(const struct oriel_region *region)
 
 static int check_range(const struct oriel_region *region, struct oriel_range *range)
 {
-        if (range->size == 0 || !is_aligned(range->start, page_size()))
+        if (range->size == 0 || !is_aligned(range->start, region_page_size()))
                 return -EINVAL;
-        if (!checked_round_up(range->size, page_size(), &range->size) || !range_within(*range, region->size))
+        if (!checked_round_up(range->size, region_page_size(), &range->size) || !range_within(*range, region->size))
                 return -ERANGE;
         return 0;
 }
@@ -151,7 +151,7 @@ static void tell_removed(struct oriel_region *region, struct oriel_mapping *mapp
 }
 
 /* With the lock held. */
-static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
+static void region_take_out(struct oriel_region *region, struct oriel_mapping *mapping)
 {
         tdelete(mapping, &region->tree, mapping_order);
         region->placement.remove(region->userdata, mapping);
@@ -160,14 +160,14 @@ static void take_out(struct oriel_region *region, struct oriel_mapping *mapping)
 
 /* With the lock held. Whether nothing is in the way in @range. What belongs to nobody gives way, and stays away if then
  * something else does not. */
-static bool make_room(struct oriel_region *region, struct oriel_range range)
+static bool region_make_room(struct oriel_region *region, struct oriel_range range)
 {
         struct oriel_mapping *mapping;
 
         while ((mapping = region_find(region, &range))) {
                 if (!atomic_load(&mapping->orphan))
                         return false;
-                take_out(region, mapping);
+                region_take_out(region, mapping);
                 region_drop(mapping);
         }
         return true;
@@ -227,7 +227,7 @@ static int region_place(struct oriel_region *region, struct oriel_mapping *mappi
 
         if (node)
                 return region_replace(region, node, mapping, fd);
-        if (!make_room(region, mapping->range))
+        if (!region_make_room(region, mapping->range))
                 return -EEXIST;
         if (region->count >= region->max_mappings)
                 return -ENOSPC;
@@ -251,7 +251,8 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 {
         struct statx stat;
 
-        if ((access != ORIEL_ACCESS_READ && access != ORIEL_ACCESS_READ_WRITE) || !is_aligned(fd_offset, page_size()))
+        if ((access != ORIEL_ACCESS_READ && access != ORIEL_ACCESS_READ_WRITE) ||
+            !is_aligned(fd_offset, region_page_size()))
                 return -EINVAL;
 
         int r = fd_check(fd);
@@ -291,7 +292,7 @@ static int take_exact(struct oriel_region *region, struct oriel_range range, str
                 return -ENOENT;
         if (mapping->range.start != range.start || mapping->range.size != range.size)
                 return -EINVAL;
-        take_out(region, mapping);
+        region_take_out(region, mapping);
         *out = mapping;
         return 0;
 }
@@ -312,7 +313,7 @@ int oriel_region_unmap(struct oriel_region *region, struct oriel_range range)
         return r;
 }
 
-static void remove_one(const void *node, VISIT visit, void *closure)
+static void region_remove_one(const void *node, VISIT visit, void *closure)
 {
         if (visit == postorder || visit == leaf)
                 tell_removed(closure, *(struct oriel_mapping *const *)node);
@@ -327,7 +328,7 @@ size_t oriel_region_unmap_all(struct oriel_region *region)
 
         if (count > 0)
                 region->placement.remove_all(region->userdata, region->size);
-        twalk_r(region->tree, remove_one, region);
+        twalk_r(region->tree, region_remove_one, region);
 
         void *tree = steal(region->tree);
 

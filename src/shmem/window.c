@@ -246,7 +246,7 @@ static int window_replace(void *userdata, struct oriel_mapping *old, struct orie
         return window_mmap(userdata, mapping, fd);
 }
 
-static void remove_one(void *userdata, struct oriel_mapping *mapping)
+static void window_remove_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct oriel_window *window = userdata;
 
@@ -254,7 +254,7 @@ static void remove_one(void *userdata, struct oriel_mapping *mapping)
         window_release(window, PER_PLACE);
 }
 
-static void remove_all(void *userdata, uint64_t size)
+static void window_remove_all(void *userdata, uint64_t size)
 {
         struct oriel_window *window = userdata;
 
@@ -267,8 +267,8 @@ const struct oriel_placement_ops *oriel_window_placement(void)
         static const struct oriel_placement_ops ops = {
                 .struct_size = sizeof(ops),
                 .place = window_place,
-                .remove = remove_one,
-                .remove_all = remove_all,
+                .remove = window_remove_one,
+                .remove_all = window_remove_all,
                 .replace = window_replace,
         };
 

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-static struct vring_packed_desc *packed_ring(const struct oriel_device_queue *queue)
+static struct vring_packed_desc *device_packed_ring(const struct oriel_device_queue *queue)
 {
         return (struct vring_packed_desc *)queue->parts[RING_DESCRIPTOR].host;
 }
@@ -32,7 +32,7 @@ static uint32_t packed_get_base(const struct oriel_device_queue *queue)
 
 static bool packed_was_used(const struct oriel_device_queue *queue)
 {
-        const struct vring_packed_desc *ring = packed_ring(queue);
+        const struct vring_packed_desc *ring = device_packed_ring(queue);
 
         for (unsigned i = 0; i < queue->ring.size; i++)
                 if (load16_acquire(&ring[i].flags) & 1 << VRING_PACKED_DESC_F_USED)
@@ -76,7 +76,7 @@ static int packed_check_id(struct oriel_device_queue *queue, uint16_t id)
 
 static int packed_fetch(struct oriel_device_queue *queue, struct next_buffer *out)
 {
-        const struct vring_packed_desc *ring = packed_ring(queue);
+        const struct vring_packed_desc *ring = device_packed_ring(queue);
         struct packed_position at = queue->available;
         unsigned room = queue->ring.size - queue->slots_out;
         struct descriptor descriptor;
@@ -151,10 +151,10 @@ static void packed_untake(struct oriel_device_queue *queue, uint16_t slots)
         queue->slots_out = (uint16_t)(queue->slots_out - slots);
 }
 
-static void packed_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+static void device_packed_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         struct packed_position at = queue->used;
-        struct vring_packed_desc *descriptor = &packed_ring(queue)[at.index];
+        struct vring_packed_desc *descriptor = &device_packed_ring(queue)[at.index];
         uint16_t flags = packed_used_flags(at.wrap);
 
         if (chain->written > 0)
@@ -175,7 +175,7 @@ static void packed_put(struct oriel_device_queue *queue, const struct oriel_chai
 
 static void packed_publish(struct oriel_device_queue *queue)
 {
-        struct vring_packed_desc *descriptor = &packed_ring(queue)[queue->first_put];
+        struct vring_packed_desc *descriptor = &device_packed_ring(queue)[queue->first_put];
 
         /* Release pairs with the driver's acquire of the flags: id, length and the buffer's bytes come before. */
         store16_release(&descriptor->flags, queue->first_put_flags);
@@ -199,7 +199,7 @@ static void packed_want_kick(struct oriel_device_queue *queue, bool want)
 
 static bool packed_has_buffers(const struct oriel_device_queue *queue)
 {
-        return packed_is_available(load16(&packed_ring(queue)[queue->available.index].flags), queue->available);
+        return packed_is_available(load16(&device_packed_ring(queue)[queue->available.index].flags), queue->available);
 }
 
 const struct device_format device_packed = {
@@ -212,7 +212,7 @@ const struct device_format device_packed = {
         .fetch_table = packed_fetch_table,
         .take = packed_take,
         .untake = packed_untake,
-        .put = packed_put,
+        .put = device_packed_put,
         .publish = packed_publish,
         .wants_call = packed_wants_call,
         .want_kick = packed_want_kick,

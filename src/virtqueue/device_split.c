@@ -3,17 +3,17 @@
 
 #include <errno.h>
 
-static const struct vring_desc *split_table(const struct oriel_device_queue *queue)
+static const struct vring_desc *device_split_table(const struct oriel_device_queue *queue)
 {
         return (const struct vring_desc *)queue->parts[RING_DESCRIPTOR].host;
 }
 
-static const struct vring_avail *split_available(const struct oriel_device_queue *queue)
+static const struct vring_avail *device_split_available(const struct oriel_device_queue *queue)
 {
         return (const struct vring_avail *)queue->parts[RING_DRIVER].host;
 }
 
-static struct vring_used *split_used(const struct oriel_device_queue *queue)
+static struct vring_used *device_split_used(const struct oriel_device_queue *queue)
 {
         return (struct vring_used *)queue->parts[RING_DEVICE].host;
 }
@@ -33,7 +33,7 @@ static uint32_t split_get_base(const struct oriel_device_queue *queue)
 
 static void split_start(struct oriel_device_queue *queue)
 {
-        queue->next_used = load16(&split_used(queue)->idx);
+        queue->next_used = load16(&device_split_used(queue)->idx);
 }
 
 static struct descriptor split_load(const struct vring_desc *at)
@@ -78,21 +78,21 @@ static int split_follow(struct oriel_device_queue *queue, const struct vring_des
 
 static int split_fetch_recovered(struct oriel_device_queue *queue, uint16_t head, struct next_buffer *out)
 {
-        int r = split_follow(queue, split_table(queue), queue->ring.size, head, false);
+        int r = split_follow(queue, device_split_table(queue), queue->ring.size, head, false);
 
         *out = (struct next_buffer){.id = head, .slots = 1, .entry = head, .recovered = true};
         return r < 0 ? r : 1;
 }
 
 /* Whether there are buffers, of which those up to available_seen are known already. */
-static int split_look(struct oriel_device_queue *queue)
+static int device_split_look(struct oriel_device_queue *queue)
 {
         uint16_t ahead, index;
 
         if (queue->next_available != queue->available_seen)
                 return 1;
         /* Acquire pairs with the driver's release of the index: the entries below it and what they name are there. */
-        index = load16_acquire(&split_available(queue)->idx);
+        index = load16_acquire(&device_split_available(queue)->idx);
         ahead = (uint16_t)(index - queue->next_available);
         if (ahead > queue->ring.size)
                 return failure_set(&queue->failure, "the available index %u is %u ahead in a ring of %u", index, ahead,
@@ -105,18 +105,18 @@ static int split_fetch(struct oriel_device_queue *queue, struct next_buffer *out
 {
         unsigned size = queue->ring.size;
         uint16_t head;
-        int r = split_look(queue);
+        int r = device_split_look(queue);
 
         if (r <= 0)
                 return r;
-        head = load16(&split_available(queue)->ring[queue->next_available & (size - 1)]);
+        head = load16(&device_split_available(queue)->ring[queue->next_available & (size - 1)]);
         if (head >= size)
                 return failure_set(&queue->failure, "available entry %u names descriptor %u in a table of %u",
                                    queue->next_available, head, size);
         if (queue->busy[head])
                 return failure_set(&queue->failure, "available entry %u names descriptor %u, which is in flight",
                                    queue->next_available, head);
-        r = split_follow(queue, split_table(queue), size, head, false);
+        r = split_follow(queue, device_split_table(queue), size, head, false);
         *out = (struct next_buffer){.id = head, .slots = 1, .entry = head};
         return r < 0 ? r : 1;
 }
@@ -138,10 +138,10 @@ static void split_untake(struct oriel_device_queue *queue, uint16_t slots)
         queue->next_available--;
 }
 
-static void split_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
+static void device_split_put(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         unsigned slot = queue->next_used & (queue->ring.size - 1U);
-        struct vring_used *used = split_used(queue);
+        struct vring_used *used = device_split_used(queue);
 
         store32(&used->ring[slot].id, chain->id);
         store32(&used->ring[slot].len, chain->written);
@@ -152,7 +152,7 @@ static void split_put(struct oriel_device_queue *queue, const struct oriel_chain
 
 static void split_publish(struct oriel_device_queue *queue)
 {
-        struct vring_used *used = split_used(queue);
+        struct vring_used *used = device_split_used(queue);
 
         /* Release pairs with the driver's acquire of the index: the entries and the buffers' bytes come before. */
         store16_release(&used->idx, queue->next_used);
@@ -161,7 +161,7 @@ static void split_publish(struct oriel_device_queue *queue)
 
 static bool split_wants_call(const struct oriel_device_queue *queue)
 {
-        const struct vring_avail *available = split_available(queue);
+        const struct vring_avail *available = device_split_available(queue);
         uint16_t before = (uint16_t)(queue->next_used - queue->put_since_call);
 
         if (!queue->event_idx)
@@ -172,7 +172,7 @@ static bool split_wants_call(const struct oriel_device_queue *queue)
 
 static void split_want_kick(struct oriel_device_queue *queue, bool want)
 {
-        struct vring_used *used = split_used(queue);
+        struct vring_used *used = device_split_used(queue);
         uint16_t *event = (uint16_t *)(void *)&used->ring[queue->ring.size];
 
         if (!queue->event_idx) {
@@ -187,7 +187,7 @@ static void split_want_kick(struct oriel_device_queue *queue, bool want)
 
 static bool split_has_buffers(const struct oriel_device_queue *queue)
 {
-        return load16(&split_available(queue)->idx) != queue->next_available;
+        return load16(&device_split_available(queue)->idx) != queue->next_available;
 }
 
 const struct device_format device_split = {
@@ -201,7 +201,7 @@ const struct device_format device_split = {
         .fetch_table = split_fetch_table,
         .take = split_take,
         .untake = split_untake,
-        .put = split_put,
+        .put = device_split_put,
         .publish = split_publish,
         .wants_call = split_wants_call,
         .want_kick = split_want_kick,

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-static struct vring_packed_desc *packed_ring(const struct oriel_driver_queue *queue)
+static struct vring_packed_desc *driver_packed_ring(const struct oriel_driver_queue *queue)
 {
         return (struct vring_packed_desc *)queue->parts[RING_DESCRIPTOR].host;
 }
@@ -32,7 +32,7 @@ static uint64_t packed_fill_table(struct oriel_driver_queue *queue, uint16_t id,
 /* All but the head's flags, by which the device sees the chain. Returns those. */
 static uint16_t packed_store_chain(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, uint16_t id)
 {
-        struct vring_packed_desc *ring = packed_ring(queue);
+        struct vring_packed_desc *ring = driver_packed_ring(queue);
         uint16_t head_flags = 0;
 
         for (unsigned i = 0; i < pieces->n; i++) {
@@ -57,15 +57,15 @@ static uint16_t packed_store_indirect(struct oriel_driver_queue *queue, const st
 {
         uint16_t flags = packed_available_flags(queue->available.wrap) | VRING_DESC_F_INDIRECT;
 
-        packed_store(&packed_ring(queue)[queue->available.index], packed_fill_table(queue, id, pieces),
+        packed_store(&driver_packed_ring(queue)[queue->available.index], packed_fill_table(queue, id, pieces),
                      pieces->n * (uint32_t)sizeof(struct vring_packed_desc), id);
         queue->available = packed_advance(queue->available, 1, queue->ring.size);
         return flags;
 }
 
-static uint16_t packed_put(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, bool indirect)
+static uint16_t driver_packed_put(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, bool indirect)
 {
-        struct vring_packed_desc *head = &packed_ring(queue)[queue->available.index];
+        struct vring_packed_desc *head = &driver_packed_ring(queue)[queue->available.index];
         uint16_t id = queue->free_first, flags;
 
         queue->free_first = queue->free[id];
@@ -78,7 +78,7 @@ static uint16_t packed_put(struct oriel_driver_queue *queue, const struct driver
 
 static int packed_look(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count)
 {
-        const struct vring_packed_desc *descriptor = &packed_ring(queue)[queue->used.index];
+        const struct vring_packed_desc *descriptor = &driver_packed_ring(queue)[queue->used.index];
         /* Acquire pairs with the device's release of the flags: id and length are there. */
         uint16_t flags = load16_acquire(&descriptor->flags);
 
@@ -115,7 +115,7 @@ static void packed_want_call(struct oriel_driver_queue *queue, bool want)
 
 static bool packed_has_used(const struct oriel_driver_queue *queue)
 {
-        return packed_flags_are(load16(&packed_ring(queue)[queue->used.index].flags),
+        return packed_flags_are(load16(&driver_packed_ring(queue)[queue->used.index].flags),
                                 packed_used_flags(queue->used.wrap));
 }
 
@@ -125,7 +125,7 @@ static uint32_t packed_base(const struct oriel_driver_queue *queue)
 }
 
 const struct driver_format driver_packed = {
-        .put = packed_put,
+        .put = driver_packed_put,
         .look = packed_look,
         .retire = packed_retire,
         .wants_kick = packed_wants_kick,

@@ -3,17 +3,17 @@
 
 #include <errno.h>
 
-static struct vring_desc *split_table(const struct oriel_driver_queue *queue)
+static struct vring_desc *driver_split_table(const struct oriel_driver_queue *queue)
 {
         return (struct vring_desc *)queue->parts[RING_DESCRIPTOR].host;
 }
 
-static struct vring_avail *split_available(const struct oriel_driver_queue *queue)
+static struct vring_avail *driver_split_available(const struct oriel_driver_queue *queue)
 {
         return (struct vring_avail *)queue->parts[RING_DRIVER].host;
 }
 
-static const struct vring_used *split_used(const struct oriel_driver_queue *queue)
+static const struct vring_used *driver_split_used(const struct oriel_driver_queue *queue)
 {
         return (const struct vring_used *)queue->parts[RING_DEVICE].host;
 }
@@ -54,10 +54,10 @@ static uint64_t split_fill_table(struct oriel_driver_queue *queue, uint16_t id, 
         return guest;
 }
 
-static uint16_t split_put(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, bool indirect)
+static uint16_t driver_split_put(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, bool indirect)
 {
-        struct vring_avail *available = split_available(queue);
-        struct vring_desc *table = split_table(queue);
+        struct vring_avail *available = driver_split_available(queue);
+        struct vring_desc *table = driver_split_table(queue);
         uint16_t head = queue->free_first;
 
         if (indirect) {
@@ -78,9 +78,9 @@ static uint16_t split_put(struct oriel_driver_queue *queue, const struct driver_
         return head;
 }
 
-static int split_look(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count)
+static int driver_split_look(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count)
 {
-        const struct vring_used *used = split_used(queue);
+        const struct vring_used *used = driver_split_used(queue);
         /* Acquire pairs with the device's release of the index: the entries below it are there. */
         uint16_t index = load16_acquire(&used->idx), ahead = (uint16_t)(index - queue->next_used);
         unsigned slot = queue->next_used & (queue->ring.size - 1U);
@@ -110,7 +110,7 @@ static void split_retire(struct oriel_driver_queue *queue, uint16_t id)
 
 static bool split_wants_kick(const struct oriel_driver_queue *queue)
 {
-        const struct vring_used *used = split_used(queue);
+        const struct vring_used *used = driver_split_used(queue);
         const uint16_t *event = (const uint16_t *)(const void *)&used->ring[queue->ring.size];
         uint16_t before = (uint16_t)(queue->next_available - queue->put_since_kick);
 
@@ -121,7 +121,7 @@ static bool split_wants_kick(const struct oriel_driver_queue *queue)
 
 static void split_want_call(struct oriel_driver_queue *queue, bool want)
 {
-        struct vring_avail *available = split_available(queue);
+        struct vring_avail *available = driver_split_available(queue);
 
         if (!queue->event_idx)
                 store16(&available->flags, want ? 0 : VRING_AVAIL_F_NO_INTERRUPT);
@@ -132,7 +132,7 @@ static void split_want_call(struct oriel_driver_queue *queue, bool want)
 
 static bool split_has_used(const struct oriel_driver_queue *queue)
 {
-        return load16(&split_used(queue)->idx) != queue->next_used;
+        return load16(&driver_split_used(queue)->idx) != queue->next_used;
 }
 
 static uint32_t split_base(const struct oriel_driver_queue *queue)
@@ -141,8 +141,8 @@ static uint32_t split_base(const struct oriel_driver_queue *queue)
 }
 
 const struct driver_format driver_split = {
-        .put = split_put,
-        .look = split_look,
+        .put = driver_split_put,
+        .look = driver_split_look,
         .retire = split_retire,
         .wants_kick = split_wants_kick,
         .want_call = split_want_call,

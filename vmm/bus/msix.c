@@ -46,7 +46,7 @@ static void reset_entries(struct msix *msix)
                 msix->sources[i].vector = MSIX_NO_VECTOR;
 }
 
-static int add_capability(struct msix *msix, const struct msix_options *options)
+static int msix_add_capability(struct msix *msix, const struct msix_options *options)
 {
         unsigned at = pci_add_capability(options->function, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
 
@@ -82,7 +82,7 @@ int msix_new(const struct msix_options *options, struct msix **out)
                 msix->sources[i].fd = options->sources[i];
         reset_entries(msix);
 
-        int r = add_capability(msix, options);
+        int r = msix_add_capability(msix, options);
 
         if (r < 0)
                 return r;

@@ -191,7 +191,7 @@ static bool range_touches(unsigned offset, unsigned size, unsigned from, unsigne
         return offset < to && offset + size > from;
 }
 
-static void write_config(struct pci_function *function, unsigned offset, const uint8_t *data, unsigned size)
+static void pci_write_config(struct pci_function *function, unsigned offset, const uint8_t *data, unsigned size)
 {
         for (unsigned i = 0; i < size; i++) {
                 uint8_t *byte = &function->config[offset + i], may = function->writable[offset + i];
@@ -217,7 +217,7 @@ static void access_ecam(void *userdata, uint64_t address, void *data, unsigned s
 
         if (function && offset <= PCI_CONFIG_SIZE - size) {
                 if (write)
-                        write_config(function, offset, data, size);
+                        pci_write_config(function, offset, data, size);
                 else if (function->config_access)
                         function->config_access(function->userdata, offset, size, false);
                 if (!write)

@@ -130,7 +130,7 @@ bool client_is_full(const struct client *client)
         return client_waiting(client) > FULL;
 }
 
-static bool make_room(struct client *client, size_t size)
+static bool client_make_room(struct client *client, size_t size)
 {
         uint64_t room;
 
@@ -159,7 +159,7 @@ void client_send(struct client *client, struct json_object *value)
         const char *text = json_object_to_json_string_length(
                 value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
 
-        if (!text || !make_room(client, size + 2)) {
+        if (!text || !client_make_room(client, size + 2)) {
                 client->gone = true;
                 return;
         }

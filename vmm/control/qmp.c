@@ -57,7 +57,7 @@ static void send_object(struct client *client, const char *name, struct json_obj
         json_object_put(answer);
 }
 
-static void send_error(struct client *client, const struct qmp_error *error, struct json_object *id)
+static void qmp_send_error(struct client *client, const struct qmp_error *error, struct json_object *id)
 {
         struct json_object *value = json_object_new_object();
 
@@ -75,7 +75,7 @@ static void qmp_greet(struct qmp *qmp, struct client *client)
         send_object(client, "QMP", greeting, NULL);
 }
 
-static struct json_object *make_event(const char *name, struct json_object *data)
+static struct json_object *qmp_make_event(const char *name, struct json_object *data)
 {
         struct json_object *event = json_object_new_object(), *stamp = json_object_new_object();
         struct timeval now;
@@ -100,7 +100,7 @@ static const struct qmp_argument *find_argument(const struct qmp_command *comman
         return NULL;
 }
 
-static const char *type_name(enum json_type type)
+static const char *qmp_type_name(enum json_type type)
 {
         return type == json_type_int ? "integer" : json_type_to_name(type);
 }
@@ -115,7 +115,7 @@ static bool check_arguments(const struct qmp_command *command, struct json_objec
                         return fail_with(error, NULL, "Parameter '%.64s' is unexpected", name), false;
                 if (json_object_get_type(value) != argument->type)
                         return fail_with(error, NULL, "Invalid parameter type for '%s', expected: %s", name,
-                                         type_name(argument->type)),
+                                         qmp_type_name(argument->type)),
                                false;
         }
         for (size_t i = 0; i < QMP_MAX_ARGUMENTS && command->arguments[i].name; i++)
@@ -166,7 +166,7 @@ static bool run_own(struct qmp *qmp, struct client *client, const char *name, st
                 return send_object(client, "return", list_commands(qmp), id), true;
         else
                 return false;
-        send_error(client, &error, id);
+        qmp_send_error(client, &error, id);
         return true;
 }
 
@@ -182,7 +182,7 @@ static void qmp_command_run(struct qmp *qmp, struct client *client, const char *
         else if (check_arguments(command, call.arguments, &call.error))
                 command->run(&call);
         if (call.error.text[0])
-                send_error(client, &call.error, id);
+                qmp_send_error(client, &call.error, id);
         else
                 send_object(client, "return", call.result ? call.result : json_object_new_object(), id);
         json_object_put(none);
@@ -223,7 +223,7 @@ static void qmp_handle(struct qmp *qmp, struct client *client, struct json_objec
         const char *name = NULL;
 
         if (!qmp_dissect(request, &name, &arguments, &id, &error))
-                send_error(client, &error, id);
+                qmp_send_error(client, &error, id);
         else if (!run_own(qmp, client, name, id))
                 qmp_command_run(qmp, client, name, arguments, id);
 }
@@ -259,7 +259,7 @@ static void qmp_serve(struct qmp *qmp, struct client *client)
                         json_object_put(request);
                 } else if (r == -EBADMSG) {
                         fail_with(&error, NULL, "JSON parse error, invalid input");
-                        send_error(client, &error, NULL);
+                        qmp_send_error(client, &error, NULL);
                 } else {
                         client->gone = true;
                 }
@@ -267,7 +267,7 @@ static void qmp_serve(struct qmp *qmp, struct client *client)
         qmp_watch(qmp, client, EPOLL_CTL_MOD);
 }
 
-static void accept_client(struct qmp *qmp)
+static void qmp_accept_client(struct qmp *qmp)
 {
         int fd = accept_or_refuse(qmp->options.listener, &qmp->spare);
 
@@ -311,7 +311,7 @@ void qmp_dispatch(struct qmp *qmp)
                 if (events[i].data.ptr)
                         qmp_serve(qmp, events[i].data.ptr);
                 else
-                        accept_client(qmp);
+                        qmp_accept_client(qmp);
         }
         /* Not before: events may name one twice. */
         qmp_bury(qmp);
@@ -319,7 +319,7 @@ void qmp_dispatch(struct qmp *qmp)
 
 void qmp_event(struct qmp *qmp, const char *name, struct json_object *data)
 {
-        struct json_object *event = make_event(name, data);
+        struct json_object *event = qmp_make_event(name, data);
         struct client *client;
 
         for (client = LIST_FIRST(&qmp->clients); client; client = LIST_NEXT(client, entry)) {

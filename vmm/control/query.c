@@ -18,12 +18,12 @@
 
 static const char path_format[] = "/machine/devices/%u";
 
-static void add_string(struct json_object *to, const char *name, const char *value)
+static void query_add_string(struct json_object *to, const char *name, const char *value)
 {
         json_object_object_add(to, name, json_object_new_string(value));
 }
 
-static void add_number(struct json_object *to, const char *name, uint64_t value)
+static void query_add_number(struct json_object *to, const char *name, uint64_t value)
 {
         json_object_object_add(to, name, json_object_new_uint64(value));
 }
@@ -54,7 +54,7 @@ int query_find(const struct machine *machine, const char *path)
 }
 
 /* As QEMU names them. */
-static const char *type_name(unsigned virtio_id)
+static const char *query_type_name(unsigned virtio_id)
 {
         static const struct {
                 unsigned id;
@@ -84,7 +84,7 @@ struct json_object *query_devices(const struct machine *machine)
 
                 virtio_get_info(machine_get_device(machine, i), &info);
                 json_object_object_add(item, "path", query_path(i));
-                add_string(item, "name", type_name(info.virtio_id));
+                query_add_string(item, "name", query_type_name(info.virtio_id));
                 json_object_array_add(list, item);
         }
         return list;
@@ -161,7 +161,7 @@ static struct json_object *query_vhost(const struct virtio_info *info)
 {
         struct json_object *object = json_object_new_object();
 
-        add_number(object, "nvqs", info->queues);
+        query_add_number(object, "nvqs", info->queues);
         json_object_object_add(object, "features", query_features(info->virtio_id, info->offered));
         json_object_object_add(object, "acked-features", query_features(info->virtio_id, info->negotiated));
         json_object_object_add(object, "protocol-features", query_protocol(info->protocol_negotiated));
@@ -178,15 +178,15 @@ struct json_object *query_status(const struct machine *machine, unsigned index)
 
         virtio_get_info(machine_get_device(machine, index), &info);
         snprintf(pci, sizeof(pci), "0000:00:%02x.%u", info.pci_number >> 3, info.pci_number & 7);
-        add_string(object, "name", type_name(info.virtio_id));
-        add_number(object, "device-id", info.virtio_id);
-        add_string(object, "back-end", info.name);
-        add_string(object, "pci-address", pci);
+        query_add_string(object, "name", query_type_name(info.virtio_id));
+        query_add_number(object, "device-id", info.virtio_id);
+        query_add_string(object, "back-end", info.name);
+        query_add_string(object, "pci-address", pci);
         add_bool(object, "connected", info.connected);
-        add_number(object, "connections", info.connections);
+        query_add_number(object, "connections", info.connections);
         add_bool(object, "vhost-started", info.started);
-        add_string(object, "device-endian", "little");
-        add_number(object, "num-vqs", info.queues);
+        query_add_string(object, "device-endian", "little");
+        query_add_number(object, "num-vqs", info.queues);
         json_object_object_add(object, "host-features", query_features(info.virtio_id, info.offered));
         json_object_object_add(object, "guest-features", query_features(info.virtio_id, info.negotiated));
         add_bits(statuses, "", info.status, status_name);
@@ -205,13 +205,13 @@ struct json_object *query_queue(const struct machine *machine, unsigned index, u
 
         struct json_object *object = json_object_new_object();
 
-        add_number(object, "queue-index", queue);
+        query_add_number(object, "queue-index", queue);
         add_bool(object, "enabled", info.enabled);
-        add_number(object, "vring-num", info.size);
-        add_number(object, "msix-vector", info.vector);
-        add_number(object, "vring-desc", info.descriptor);
-        add_number(object, "vring-avail", info.driver);
-        add_number(object, "vring-used", info.device);
+        query_add_number(object, "vring-num", info.size);
+        query_add_number(object, "msix-vector", info.vector);
+        query_add_number(object, "vring-desc", info.descriptor);
+        query_add_number(object, "vring-avail", info.driver);
+        query_add_number(object, "vring-used", info.device);
         return object;
 }
 
@@ -231,15 +231,15 @@ static struct json_object *describe_mapping(struct window *window, struct oriel_
         /* It may be gone by now, and something else in its place. */
         if (!window_look(window, info.range.start, &view) || view.range.start != info.range.start)
                 view = (struct window_view){0};
-        add_number(object, "offset", info.range.start);
-        add_number(object, "length", info.range.size);
-        add_string(object, "file", view.name);
-        add_number(object, "fd-offset", info.fd_offset);
-        add_string(object, "permissions", info.access == ORIEL_ACCESS_READ ? "r" : "rw");
+        query_add_number(object, "offset", info.range.start);
+        query_add_number(object, "length", info.range.size);
+        query_add_string(object, "file", view.name);
+        query_add_number(object, "fd-offset", info.fd_offset);
+        query_add_string(object, "permissions", info.access == ORIEL_ACCESS_READ ? "r" : "rw");
         json_object_object_add(object, "age-ms", json_object_new_int64(now_ms() - info.created_ms));
         /* Ours is one of them. */
-        add_number(object, "references", info.references - 1);
-        add_number(object, "lost", view.lost);
+        query_add_number(object, "references", info.references - 1);
+        query_add_number(object, "lost", view.lost);
         add_bool(object, "orphan", info.orphan);
         totals->mappings++;
         totals->mapped += info.range.size;
@@ -255,10 +255,10 @@ static struct json_object *describe_region(unsigned device, struct window *windo
         size_t n;
 
         json_object_object_add(object, "device", query_path(device));
-        add_number(object, "shmid", oriel_region_shmid(window_region(window)));
-        add_number(object, "size", window_size(window));
+        query_add_number(object, "shmid", oriel_region_shmid(window_region(window)));
+        query_add_number(object, "size", window_size(window));
         if (window_shown(window, &address))
-                add_number(object, "address", address);
+                query_add_number(object, "address", address);
         if (oriel_region_list(window_region(window), &mappings, &n) == 0) {
                 for (size_t i = 0; i < n; i++)
                         json_object_array_add(list, describe_mapping(window, mappings[i], totals));
@@ -282,10 +282,10 @@ struct json_object *query_shmem(const struct machine *machine, int index)
                      w++)
                         json_object_array_add(list, describe_region(i, window, &totals));
         json_object_object_add(object, "regions", list);
-        add_number(sums, "regions", totals.regions);
-        add_number(sums, "mappings", totals.mappings);
-        add_number(sums, "mapped", totals.mapped);
-        add_number(sums, "lost", totals.lost);
+        query_add_number(sums, "regions", totals.regions);
+        query_add_number(sums, "mappings", totals.mappings);
+        query_add_number(sums, "mapped", totals.mapped);
+        query_add_number(sums, "lost", totals.lost);
         json_object_object_add(object, "totals", sums);
         return object;
 }

@@ -429,7 +429,7 @@ int machine_new(const struct machine_options *options, struct machine **out, cha
 }
 
 /* The device, the guest's processor or the machine itself whose thread is not back. */
-static bool say_waiting(struct machine *machine, const char *who)
+static bool machine_say_waiting(struct machine *machine, const char *who)
 {
         log_error(&machine->log,
                   "%s: a thread waits for the server of a file that a back-end has passed: what is left of this process"
@@ -448,12 +448,12 @@ bool machine_end(struct machine *machine)
         for (unsigned i = 0; i < machine->n_devices; i++)
                 virtio_quit(machine->devices[i]);
         if (!watch_stop_until(&machine->watch, deadline))
-                ended = say_waiting(machine, "the watch over windows");
+                ended = machine_say_waiting(machine, "the watch over windows");
         if (machine->kvm && !kvm_pause_until(machine->kvm, deadline))
-                ended = say_waiting(machine, "a vcpu");
+                ended = machine_say_waiting(machine, "a vcpu");
         for (unsigned i = 0; i < machine->n_devices; i++)
                 if (!virtio_join(machine->devices[i], deadline))
-                        ended = say_waiting(machine, machine->options.devices[i].name);
+                        ended = machine_say_waiting(machine, machine->options.devices[i].name);
         return ended;
 }
 

@@ -64,7 +64,7 @@ static uint8_t interrupt_reason(const struct serial *serial)
         return UART_IIR_NO_INT;
 }
 
-static void update_interrupt(struct serial *serial)
+static void serial_update_interrupt(struct serial *serial)
 {
         bool level = interrupt_reason(serial) != UART_IIR_NO_INT;
 
@@ -259,7 +259,7 @@ void serial_access(void *userdata, uint64_t offset, void *data, unsigned size, b
                 memset(bytes, 0, size);
                 bytes[0] = read_register(serial, (unsigned)offset);
         }
-        update_interrupt(serial);
+        serial_update_interrupt(serial);
 
         bool room = take_room(serial);
 
@@ -278,7 +278,7 @@ size_t serial_input(struct serial *serial, const uint8_t *data, size_t size)
                         push_input(serial, data[taken++]);
         if (taken < size)
                 serial->refused = true;
-        update_interrupt(serial);
+        serial_update_interrupt(serial);
         pthread_mutex_unlock(&serial->lock);
         return taken;
 }
@@ -287,7 +287,7 @@ void serial_reset(struct serial *serial)
 {
         pthread_mutex_lock(&serial->lock);
         set_power_on(serial);
-        update_interrupt(serial);
+        serial_update_interrupt(serial);
 
         bool room = take_room(serial);
 

@@ -127,7 +127,7 @@ static int bringup_negotiate(struct virtio *virtio, struct answers *answers, con
         return 0;
 }
 
-static int count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+static int bringup_count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
         const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
         unsigned wanted = virtio->options.device.queues, most = MAX_QUEUES;
@@ -148,7 +148,7 @@ static int count_queues(struct virtio *virtio, struct answers *answers, const st
 }
 
 /* Nobody tells how long a config space is, and back-ends refuse to read past its end. */
-static int read_config(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+static int bringup_read_config(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
         uint32_t good = 0, bad = ORIEL_MAX_CONFIG + 1;
 
@@ -253,7 +253,7 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
         return 0;
 }
 
-static int take_answers(struct virtio *virtio, const struct answers *answers, const struct reason *reason)
+static int bringup_take_answers(struct virtio *virtio, const struct answers *answers, const struct reason *reason)
 {
         virtio->device_features = answers->device_features;
         virtio->n_queues = answers->n_queues;
@@ -295,7 +295,7 @@ static void take_config(struct virtio *virtio, const struct answers *answers)
 int bringup(struct virtio *virtio, char *why, size_t why_size)
 {
         static int (*const steps[])(struct virtio * virtio, struct answers * answers, const struct reason *reason) = {
-                bringup_negotiate, count_queues, read_config, ask_slots, ask_regions};
+                bringup_negotiate, bringup_count_queues, bringup_read_config, ask_slots, ask_regions};
         const struct reason reason = {why, why_size};
         _cleanup_(freep) struct answers *answers = calloc(1, sizeof(*answers));
 
@@ -307,7 +307,7 @@ int bringup(struct virtio *virtio, char *why, size_t why_size)
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
                 r = steps[i](virtio, answers, &reason);
         if (r == 0)
-                r = virtio->phase == BRINGING_UP ? take_answers(virtio, answers, &reason)
+                r = virtio->phase == BRINGING_UP ? bringup_take_answers(virtio, answers, &reason)
                                                  : compare_answers(virtio, answers, &reason);
         if (r == 0)
                 take_config(virtio, answers);

@@ -15,7 +15,7 @@
 enum { VENDOR = 0x1af4, FIRST_DEVICE = 0x1040, SUBSYSTEM = 0x1100, REVISION = 1 };
 
 /* What a guest without a driver for it takes the device for. */
-static uint32_t class_of(unsigned virtio_id)
+static uint32_t function_class_of(unsigned virtio_id)
 {
         static const struct {
                 unsigned virtio_id;
@@ -34,7 +34,7 @@ static uint32_t class_of(unsigned virtio_id)
 
 /* ---- capabilities ---- */
 
-static unsigned add_capability(struct virtio *virtio, struct virtio_pci_cap *cap, size_t size)
+static unsigned function_add_capability(struct virtio *virtio, struct virtio_pci_cap *cap, size_t size)
 {
         unsigned at = pci_add_capability(&virtio->function, PCI_CAP_ID_VNDR, (unsigned)size);
 
@@ -50,7 +50,7 @@ static bool add_area(struct virtio *virtio, uint8_t type, uint32_t offset, uint3
 {
         struct virtio_pci_cap cap = {.cfg_type = type, .bar = TRANSPORT_BAR, .offset = offset, .length = length};
 
-        return add_capability(virtio, &cap, sizeof(cap));
+        return function_add_capability(virtio, &cap, sizeof(cap));
 }
 
 static bool add_notify(struct virtio *virtio)
@@ -63,14 +63,14 @@ static bool add_notify(struct virtio *virtio)
                 .notify_off_multiplier = NOTIFY_STRIDE,
         };
 
-        return add_capability(virtio, &notify.cap, sizeof(notify));
+        return function_add_capability(virtio, &notify.cap, sizeof(notify));
 }
 
 /* A guest's way to the BARs through configuration space. */
 static bool add_pci_cfg(struct virtio *virtio)
 {
         struct virtio_pci_cfg_cap cfg = {.cap = {.cfg_type = VIRTIO_PCI_CAP_PCI_CFG}};
-        unsigned at = add_capability(virtio, &cfg.cap, sizeof(cfg));
+        unsigned at = function_add_capability(virtio, &cfg.cap, sizeof(cfg));
 
         if (at == 0)
                 return false;
@@ -94,7 +94,7 @@ static bool add_window(struct virtio *virtio, const struct device_window *window
                 .length_hi = (uint32_t)(size >> 32),
         };
 
-        return add_capability(virtio, &shm.cap, sizeof(shm));
+        return function_add_capability(virtio, &shm.cap, sizeof(shm));
 }
 
 static int add_capabilities(struct virtio *virtio)
@@ -224,7 +224,7 @@ int function_build(struct virtio *virtio)
         struct pci_function *function = &virtio->function;
 
         pci_init(function, VENDOR, (uint16_t)(FIRST_DEVICE + virtio->options.device.virtio_id),
-                 class_of(virtio->options.device.virtio_id) << 8 | REVISION, VENDOR, SUBSYSTEM);
+                 function_class_of(virtio->options.device.virtio_id) << 8 | REVISION, VENDOR, SUBSYSTEM);
         function->userdata = virtio;
         function->config_access = config_access;
         function->bars[TRANSPORT_BAR] = (struct pci_bar){

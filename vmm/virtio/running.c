@@ -21,7 +21,7 @@ static const uint32_t first_packed_base = 0x80008000;
 
 enum { DRIVER_STATUS = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER };
 
-static int set_status(struct virtio *virtio, uint8_t status)
+static int running_set_status(struct virtio *virtio, uint8_t status)
 {
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_STATUS) || status == virtio->told_status)
                 return 0;
@@ -72,7 +72,7 @@ static void log_lost_dma(struct virtio *virtio, const char *why)
         virtio->slots_ran_out = true;
 }
 
-static int add_piece(struct virtio *virtio, struct dma_piece *piece)
+static int running_add_piece(struct virtio *virtio, struct dma_piece *piece)
 {
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) {
                 log_lost_dma(virtio, "the back-end takes no memory at run time");
@@ -120,7 +120,7 @@ int running_memory(struct virtio *virtio)
         int r = 0;
 
         while (r == 0 && dma_next(virtio->options.dma, &virtio->dma_listener, &kind, &piece))
-                r = kind == DMA_ADD ? add_piece(virtio, piece) : remove_piece(virtio, piece);
+                r = kind == DMA_ADD ? running_add_piece(virtio, piece) : remove_piece(virtio, piece);
         return r;
 }
 
@@ -147,7 +147,7 @@ static struct queue look_at_queue(struct virtio *virtio, unsigned index)
 }
 
 /* Where the ring's three parts are, for the back-end; false: not all in memory. */
-static bool find_ring(struct virtio *virtio, const struct queue *queue, struct vhost_vring_addr *addr)
+static bool running_find_ring(struct virtio *virtio, const struct queue *queue, struct vhost_vring_addr *addr)
 {
         uint64_t *const to[] = {(uint64_t *)&addr->desc_user_addr, (uint64_t *)&addr->avail_user_addr,
                                 (uint64_t *)&addr->used_user_addr};
@@ -207,7 +207,7 @@ static int start_queue(struct virtio *virtio, unsigned index)
 
         if (!queue.enabled || queue.resetting || queue.running)
                 return 0;
-        if (!find_ring(virtio, &queue, &addr)) {
+        if (!running_find_ring(virtio, &queue, &addr)) {
                 need_reset(virtio, "its ring is not in memory", index);
                 return 0;
         }
@@ -248,7 +248,7 @@ static int stop_queue(struct virtio *virtio, unsigned index)
 }
 
 /* The driver begins anew, with a ring that may be elsewhere. */
-static void forget_queue(struct queue *queue)
+static void running_forget_queue(struct queue *queue)
 {
         queue->running = queue->ran = false;
         queue->base = 0;
@@ -257,7 +257,7 @@ static void forget_queue(struct queue *queue)
 }
 
 /* What is said there of the ring's past is not true of a new one. */
-static int clear_inflight(struct virtio *virtio, unsigned index)
+static int running_clear_inflight(struct virtio *virtio, unsigned index)
 {
         size_t size = oriel_inflight_region_size(virtio->inflight.queue_size, is_packed(virtio));
         off_t offset = (off_t)(virtio->inflight.mmap_offset + index * size);
@@ -269,11 +269,11 @@ static int clear_inflight(struct virtio *virtio, unsigned index)
 }
 
 /* virtio 1.2, 2.6.1. */
-static int reset_queue(struct virtio *virtio, unsigned index)
+static int running_reset_queue(struct virtio *virtio, unsigned index)
 {
-        int r = stop_queue(virtio, index), cleared = clear_inflight(virtio, index);
+        int r = stop_queue(virtio, index), cleared = running_clear_inflight(virtio, index);
 
-        forget_queue(&virtio->queues[index]);
+        running_forget_queue(&virtio->queues[index]);
         LOCKED(&virtio->lock);
 
         struct queue *queue = &virtio->queues[index];
@@ -289,7 +289,7 @@ int running_update(struct virtio *virtio)
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < virtio->n_queues; i++)
-                r = look_at_queue(virtio, i).resetting ? reset_queue(virtio, i) : start_queue(virtio, i);
+                r = look_at_queue(virtio, i).resetting ? running_reset_queue(virtio, i) : start_queue(virtio, i);
         return r;
 }
 
@@ -322,12 +322,12 @@ static void set_started(struct virtio *virtio, bool started)
 
 int running_start(struct virtio *virtio)
 {
-        int r = set_status(virtio, DRIVER_STATUS);
+        int r = running_set_status(virtio, DRIVER_STATUS);
 
         if (r == 0)
                 r = oriel_frontend_set_features(virtio->frontend, driver_features(virtio));
         if (r == 0)
-                r = set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK);
+                r = running_set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK);
         if (r == 0)
                 r = set_memory(virtio);
         if (r == 0) {
@@ -340,7 +340,7 @@ int running_start(struct virtio *virtio)
         if (r == 0)
                 r = running_update(virtio);
         if (r == 0)
-                r = set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+                r = running_set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
         if (r == 0)
                 r = oriel_frontend_await_mappings(virtio->frontend);
         if (r == 0)
@@ -370,7 +370,7 @@ static int tell_reset(struct virtio *virtio)
                 r = stop_queue(virtio, i);
         if (r == 0 && has_protocol(virtio, ORIEL_PROTOCOL_F_RESET_DEVICE))
                 r = oriel_frontend_reset_device(virtio->frontend);
-        return r == 0 ? set_status(virtio, 0) : r;
+        return r == 0 ? running_set_status(virtio, 0) : r;
 }
 
 void running_unmap(struct virtio *virtio)
@@ -387,7 +387,7 @@ void running_stop(struct virtio *virtio)
         set_started(virtio, false);
         running_unmap(virtio);
         for (unsigned i = 0; i < virtio->n_queues; i++)
-                forget_queue(&virtio->queues[i]);
+                running_forget_queue(&virtio->queues[i]);
         virtio->inflight_fd = fd_close(virtio->inflight_fd);
         virtio->told_status = 0;
 }

@@ -144,7 +144,7 @@ static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
 
 /* ---- what the back-end asks for ---- */
 
-static void read_config(struct virtio *virtio, bool changed)
+static void virtio_read_config(struct virtio *virtio, bool changed)
 {
         uint8_t config[ORIEL_MAX_CONFIG];
 
@@ -160,12 +160,12 @@ static void read_config(struct virtio *virtio, bool changed)
                 transport_config_interrupt(virtio);
 }
 
-static void config_changed(void *userdata)
+static void virtio_config_changed(void *userdata)
 {
         struct virtio *virtio = userdata;
 
         if (virtio->phase == READY)
-                read_config(virtio, true);
+                virtio_read_config(virtio, true);
 }
 
 static void session_refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
@@ -223,7 +223,7 @@ static int make_frontend(struct virtio *virtio)
         const struct oriel_frontend_ops ops = {
                 .struct_size = sizeof(ops),
                 .refused = session_refused,
-                .config_changed = config_changed,
+                .config_changed = virtio_config_changed,
                 .shared_object_add = session_object_add,
                 .shared_object_remove = session_object_remove,
                 .shared_object_lookup = session_object_find,
@@ -243,7 +243,7 @@ static int make_frontend(struct virtio *virtio)
 /* ---- the loop ---- */
 
 /* The driver finds what it has written at once, and what the back-end has made of it then. */
-static int write_config(struct virtio *virtio)
+static int virtio_write_config(struct virtio *virtio)
 {
         bool written = false;
         int r = 0;
@@ -271,14 +271,14 @@ static int write_config(struct virtio *virtio)
                         r = 0;
         }
         if (written && r == 0)
-                read_config(virtio, false);
+                virtio_read_config(virtio, false);
         return r;
 }
 
 static void session_reset(struct virtio *virtio)
 {
         if (oriel_frontend_connected(virtio->frontend))
-                write_config(virtio);
+                virtio_write_config(virtio);
         running_stop(virtio);
         pthread_mutex_lock(&virtio->lock);
         if (!virtio->reset_late)
@@ -317,7 +317,7 @@ static int session_serve(struct virtio *virtio, const struct wish *wish)
         int r = oriel_frontend_dispatch(virtio->frontend);
 
         if (r == 0)
-                r = write_config(virtio);
+                r = virtio_write_config(virtio);
         if (r == 0)
                 r = serve_objects(virtio);
         if (r == 0 && wish->run)
@@ -343,7 +343,7 @@ static const char *session_reason(int r)
                                  : strerror(-r);
 }
 
-static void sleep_until_event(struct virtio *virtio, int timeout)
+static void virtio_sleep_until_event(struct virtio *virtio, int timeout)
 {
         int front[3];
 
@@ -370,7 +370,7 @@ struct pause {
         int64_t next;
 };
 
-static void put_off(struct pause *pause)
+static void virtio_put_off(struct pause *pause)
 {
         /* It was there for a while. */
         if (now_ms() > pause->next + 10 * LAST_PAUSE_MS || pause->ms == 0)
@@ -380,7 +380,7 @@ static void put_off(struct pause *pause)
         pause->next = now_ms() + pause->ms;
 }
 
-static int timeout_of(struct virtio *virtio, const struct pause *pause, bool taken_away)
+static int virtio_timeout_of(struct virtio *virtio, const struct pause *pause, bool taken_away)
 {
         int64_t left = pause->next - now_ms();
         bool zeros = false;
@@ -414,7 +414,7 @@ static void session_loop(struct virtio *virtio)
                         continue;
                 }
                 if (!oriel_frontend_connected(virtio->frontend) && !wish.taken_away && now_ms() >= pause.next) {
-                        put_off(&pause);
+                        virtio_put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
                                 return;
                         continue;
@@ -425,7 +425,7 @@ static void session_loop(struct virtio *virtio)
                 /* It may have mapped after that. */
                 if (wish.taken_away)
                         running_unmap(virtio);
-                sleep_until_event(virtio, timeout_of(virtio, &pause, wish.taken_away));
+                virtio_sleep_until_event(virtio, virtio_timeout_of(virtio, &pause, wish.taken_away));
         }
 }
 

@@ -21,7 +21,7 @@ static struct queue *queue_selected(struct virtio *virtio)
 }
 
 /* A queue's registers as its driver has not touched them yet. */
-static void reset_queue(struct virtio *virtio, unsigned index)
+static void transport_reset_queue(struct virtio *virtio, unsigned index)
 {
         struct queue *queue = &virtio->queues[index];
 
@@ -42,7 +42,7 @@ void registers_reset(struct virtio *virtio)
         if (virtio->msix)
                 msix_set_vector(virtio->msix, CONFIG_SOURCE, MSIX_NO_VECTOR);
         for (unsigned i = 0; i < virtio->n_queues; i++)
-                reset_queue(virtio, i);
+                transport_reset_queue(virtio, i);
         virtio->n_config_writes = 0;
         kvm_let_go(virtio->options.kvm, virtio);
 }

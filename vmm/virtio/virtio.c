@@ -28,7 +28,7 @@
 
 DEFINE_CLEANUP(struct virtio *, virtio_free);
 
-static int make_event(int *out)
+static int virtio_make_event(int *out)
 {
         *out = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         return *out < 0 ? -errno : 0;
@@ -54,12 +54,12 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
         if (!virtio->name)
                 return -ENOMEM;
 
-        int r = make_event(&virtio->wake_fd);
+        int r = virtio_make_event(&virtio->wake_fd);
 
         if (r == 0)
-                r = make_event(&virtio->config_fd);
+                r = virtio_make_event(&virtio->config_fd);
         if (r == 0)
-                r = make_event(&virtio->err_fd);
+                r = virtio_make_event(&virtio->err_fd);
         if (r == 0)
                 r = thread_start(&virtio->thread, session_run, virtio);
         if (r < 0)
@@ -81,21 +81,21 @@ int virtio_wait(struct virtio *virtio, char *why, size_t why_size)
         return r;
 }
 
-static int make_queues(struct virtio *virtio)
+static int virtio_make_queues(struct virtio *virtio)
 {
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < virtio->n_queues; i++) {
-                r = make_event(&virtio->queues[i].kick_fd);
+                r = virtio_make_event(&virtio->queues[i].kick_fd);
                 if (r == 0)
-                        r = make_event(&virtio->queues[i].call_fd);
+                        r = virtio_make_event(&virtio->queues[i].call_fd);
         }
         return r;
 }
 
 int virtio_plug(struct virtio *virtio, struct pci *pci, char *why, size_t why_size)
 {
-        int r = make_queues(virtio);
+        int r = virtio_make_queues(virtio);
 
         if (r == 0)
                 r = function_build(virtio);

@@ -43,7 +43,7 @@ static bool take_line(struct voice *voice, unsigned *lost)
         return true;
 }
 
-static void write_line(void *userdata, enum oriel_log_level level, const char *line)
+static void device_log_write(void *userdata, enum oriel_log_level level, const char *line)
 {
         struct voice *voice = userdata;
         unsigned lost = 0;
@@ -64,7 +64,7 @@ static void write_line(void *userdata, enum oriel_log_level level, const char *l
 
 struct oriel_log voice_log(struct voice *voice)
 {
-        return (struct oriel_log){sizeof(struct oriel_log), write_line, voice, voice->to.level};
+        return (struct oriel_log){sizeof(struct oriel_log), device_log_write, voice, voice->to.level};
 }
 
 void voice_hush(struct voice *voice)

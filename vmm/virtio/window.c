@@ -163,14 +163,14 @@ static int guest_window_place(void *userdata, struct oriel_mapping *mapping, int
         return guest_window_replace(userdata, NULL, mapping, fd);
 }
 
-static void remove_one(void *userdata, struct oriel_mapping *mapping)
+static void guest_window_remove_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct window *window = userdata;
 
         oriel_window_placement()->remove(window->host, mapping);
 }
 
-static void remove_all(void *userdata, uint64_t size)
+static void guest_window_remove_all(void *userdata, uint64_t size)
 {
         struct window *window = userdata;
 
@@ -206,8 +206,8 @@ int window_new(const struct window_options *options, struct window **out)
         static const struct oriel_placement_ops placement = {
                 .struct_size = sizeof(placement),
                 .place = guest_window_place,
-                .remove = remove_one,
-                .remove_all = remove_all,
+                .remove = guest_window_remove_one,
+                .remove_all = guest_window_remove_all,
                 .removed = guest_window_removed,
                 .replace = guest_window_replace,
         };
@@ -299,7 +299,7 @@ static bool has_pages(const struct window *window, struct oriel_range range)
         return madvise(host_at(window, range.start), range.size, MADV_POPULATE_READ) == 0 || errno != EFAULT;
 }
 
-static uint64_t page_size(void)
+static uint64_t guest_window_page_size(void)
 {
         return (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -307,21 +307,22 @@ static uint64_t page_size(void)
 /* How many bytes from the mapping's start have pages. A file has all pages before its end, so this can be halved. */
 static uint64_t find_end(const struct window *window, const struct view *view)
 {
-        uint64_t low = 0, high = view->placed->shown / page_size();
+        uint64_t low = 0, high = view->placed->shown / guest_window_page_size();
 
         while (low < high) {
                 uint64_t middle = low + (high - low) / 2;
 
-                if (has_pages(window, (struct oriel_range){view->info.range.start + middle * page_size(), page_size()}))
+                if (has_pages(window, (struct oriel_range){view->info.range.start + middle * guest_window_page_size(),
+                                                           guest_window_page_size()}))
                         low = middle + 1;
                 else
                         high = middle;
         }
-        return low * page_size();
+        return low * guest_window_page_size();
 }
 
 /* Zeros that the guest may write to, as long as that is not too much to give; then zeros that it may read. */
-static int put_zeros(struct window *window, struct oriel_range range)
+static int guest_window_put_zeros(struct window *window, struct oriel_range range)
 {
         int prot = atomic_load(&zeros_in_all) + range.size <= MAX_ZEROS ? PROT_READ | PROT_WRITE : PROT_READ;
 
@@ -334,7 +335,7 @@ static bool guest_window_lose(struct window *window, const struct view *view, ui
 {
         struct oriel_range lost = {view->info.range.start + end, view->placed->shown - end};
 
-        if (lost.size == 0 || put_zeros(window, lost) < 0)
+        if (lost.size == 0 || guest_window_put_zeros(window, lost) < 0)
                 return false;
         atomic_fetch_add(&window->zeros, lost.size);
         atomic_fetch_add(&zeros_in_all, lost.size);
@@ -347,7 +348,7 @@ static void mend_one(void *userdata, struct oriel_mapping *mapping)
         struct visit *visit = userdata;
         struct window *window = visit->window;
         const struct view view = view_of(mapping);
-        const uint64_t page = page_size(), shown = view.placed->shown;
+        const uint64_t page = guest_window_page_size(), shown = view.placed->shown;
 
         if (shown > 0 && !has_pages(window, (struct oriel_range){view.info.range.start + shown - page, page}))
                 visit->any |= guest_window_lose(window, &view, find_end(window, &view));
@@ -367,7 +368,7 @@ static void look_for_limit(void *userdata, struct oriel_mapping *mapping)
         struct visit *visit = userdata;
         const struct view view = view_of(mapping);
         const struct oriel_range range = view.info.range;
-        const uint64_t page = page_size();
+        const uint64_t page = guest_window_page_size();
 
         visit->any |= view.info.access == ORIEL_ACCESS_READ || view.placed->shown < range.size ||
                       !has_pages(visit->window, (struct oriel_range){range.start + range.size - page, page});
@@ -383,7 +384,7 @@ bool window_is_limited(struct window *window)
 
 bool window_read(struct window *window, uint64_t offset, void *data, size_t size)
 {
-        const uint64_t page = page_size(), start = offset & ~(page - 1);
+        const uint64_t page = guest_window_page_size(), start = offset & ~(page - 1);
         uint64_t end;
 
         if (!range_within((struct oriel_range){offset, size}, window_size(window)) ||
@@ -398,7 +399,7 @@ bool window_read(struct window *window, uint64_t offset, void *data, size_t size
  * that are there then. */
 bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write)
 {
-        const struct oriel_range page = {offset & ~(page_size() - 1), page_size()};
+        const struct oriel_range page = {offset & ~(guest_window_page_size() - 1), guest_window_page_size()};
 
         if (write || !range_within((struct oriel_range){offset, size}, window_size(window)))
                 return false;
@@ -419,7 +420,7 @@ static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct 
         if (fd < 0 || filesystem_look(fd, &stat) < 0 || stat.stx_size <= view->info.fd_offset)
                 return 0;
         size = stat.stx_size - view->info.fd_offset;
-        if (!checked_round_up(size, page_size(), &end) || end > view->info.range.size)
+        if (!checked_round_up(size, guest_window_page_size(), &end) || end > view->info.range.size)
                 end = view->info.range.size;
         return end;
 }
@@ -429,11 +430,12 @@ static void mend_at(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *at = userdata;
         const struct view view = view_of(mapping);
-        const uint64_t page = (at->offset - view.info.range.start) & ~(page_size() - 1);
+        const uint64_t page = (at->offset - view.info.range.start) & ~(guest_window_page_size() - 1);
 
-        at->any = page < view.placed->shown &&
-                  !has_pages(at->window, (struct oriel_range){view.info.range.start + page, page_size()}) &&
-                  guest_window_lose(at->window, &view, page);
+        at->any =
+                page < view.placed->shown &&
+                !has_pages(at->window, (struct oriel_range){view.info.range.start + page, guest_window_page_size()}) &&
+                guest_window_lose(at->window, &view, page);
 }
 
 bool window_mend_at(struct window *window, uint64_t offset)
@@ -468,7 +470,7 @@ bool window_heal(struct window *window)
 
 /* ---- what is there ---- */
 
-static void read_name(int fd, char *name, size_t size)
+static void guest_window_read_name(int fd, char *name, size_t size)
 {
         char path[32];
 
@@ -491,7 +493,7 @@ static void guest_window_look(void *userdata, struct oriel_mapping *mapping)
                 .fd_offset = view.info.fd_offset,
                 .lost = view.info.range.size - view.placed->shown,
         };
-        read_name(oriel_mapping_fd(mapping), out->name, sizeof(out->name));
+        guest_window_read_name(oriel_mapping_fd(mapping), out->name, sizeof(out->name));
 }
 
 bool window_look(struct window *window, uint64_t offset, struct window_view *out)

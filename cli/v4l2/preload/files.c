@@ -283,7 +283,7 @@ static void keep_lease(const void *address, int fd)
         REAL(close)(fd);
 }
 
-static void end_lease(const void *address)
+static void preload_end_lease(const void *address)
 {
         struct stat what;
 
@@ -330,7 +330,7 @@ EXPORT int munmap(void *address, size_t size)
         int r = REAL(munmap)(address, size);
 
         if (r == 0 && node_is_used())
-                end_lease(address);
+                preload_end_lease(address);
         return r;
 }
 

@@ -135,7 +135,7 @@ static int send_call(int fd, const struct v4l2_call *call, int socket)
 /* A wait for a message looks whether one has come, and then whether the other end is closed. If the answer is sent and
  * its socket closed between these two looks, the wait ends as if there were no message, and only the next call has it.
  */
-static ssize_t receive_message(int socket, struct msghdr *msg, int flags)
+static ssize_t node_receive_message(int socket, struct msghdr *msg, int flags)
 {
         const struct msghdr asked = *msg;
         ssize_t got = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | flags);
@@ -155,7 +155,7 @@ static int error_without_answer(int fd)
         return REAL(poll)(&end, 1, END_MS) == 0 ? ENFILE : ENODEV;
 }
 
-static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)
+static int node_receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)
 {
         struct iovec iov = {answer, sizeof(*answer)};
         union {
@@ -164,7 +164,7 @@ static int receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsi
         } control;
         struct msghdr msg = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-        ssize_t got = receive_message(socket, &msg, flags);
+        ssize_t got = node_receive_message(socket, &msg, flags);
         struct cmsghdr *rights = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 
         if (got < 0)
@@ -193,14 +193,14 @@ static int node_exchange(int fd, const struct v4l2_call *call, int socket, int t
 
         close_quietly(theirs);
         if (r == 0) {
-                r = receive_answer(socket, answer, fds, n, 0);
+                r = node_receive_answer(socket, answer, fds, n, 0);
                 if (r < 0 && errno == ENODEV)
                         errno = error_without_answer(fd);
         }
         if (r < 0 && errno == EINTR) {
                 /* No answer can be sent from here on; one may have been sent just before. */
                 shutdown(socket, SHUT_RD);
-                r = receive_answer(socket, answer, fds, n, MSG_DONTWAIT);
+                r = node_receive_answer(socket, answer, fds, n, MSG_DONTWAIT);
                 if (r < 0)
                         errno = EINTR;
         }

@@ -41,7 +41,7 @@ static int read_groups(struct cursor *body, struct extensions *out)
         return 0;
 }
 
-static int read_one(struct cursor *all, struct extensions *out)
+static int extensions_read_one(struct cursor *all, struct extensions *out)
 {
         struct {
                 uint32_t size, type;
@@ -76,7 +76,7 @@ int extensions_read(struct cursor *data, uint16_t units, uint64_t features, stru
         if (units > 0 && units * sizeof(uint64_t) != data->left)
                 return -EINVAL;
         while (r == 0 && all.left > 0)
-                r = read_one(&all, out);
+                r = extensions_read_one(&all, out);
         cursor_limit(data, 0);
         return r;
 }

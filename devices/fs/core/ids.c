@@ -44,7 +44,7 @@ static int ids_grow(struct ids *ids)
         return 0;
 }
 
-static struct ids_slot *find_slot(const struct ids *ids, uint64_t id)
+static struct ids_slot *ids_find_slot(const struct ids *ids, uint64_t id)
 {
         uint32_t index = (uint32_t)id;
 
@@ -77,14 +77,14 @@ int ids_add(struct ids *ids, void *object, uint64_t *id)
 
 void *ids_find(const struct ids *ids, uint64_t id)
 {
-        const struct ids_slot *slot = find_slot(ids, id);
+        const struct ids_slot *slot = ids_find_slot(ids, id);
 
         return slot ? slot->object : NULL;
 }
 
 void *ids_remove(struct ids *ids, uint64_t id)
 {
-        struct ids_slot *slot = find_slot(ids, id);
+        struct ids_slot *slot = ids_find_slot(ids, id);
 
         if (!slot)
                 return NULL;

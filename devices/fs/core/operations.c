@@ -103,7 +103,7 @@ static int check_name(const char *name)
         return 0;
 }
 
-static int read_name(struct cursor *data, char *to, size_t size)
+static int operations_read_name(struct cursor *data, char *to, size_t size)
 {
         ssize_t length = cursor_read_string(data, to, size);
 
@@ -125,11 +125,11 @@ static int read_names(const struct operation *operation, struct cursor *data, st
         if (operation->names > 0 && operation->free_name)
                 r = read_string(data, request->name, sizeof(request->name));
         else if (operation->names > 0)
-                r = read_name(data, request->name, sizeof(request->name));
+                r = operations_read_name(data, request->name, sizeof(request->name));
         if (r == 0 && operation->names > 1 && operation->target)
                 r = read_string(data, request->second_name, sizeof(request->second_name));
         else if (r == 0 && operation->names > 1)
-                r = read_name(data, request->second_name, NAME_MAX + 1);
+                r = operations_read_name(data, request->second_name, NAME_MAX + 1);
         return r;
 }
 

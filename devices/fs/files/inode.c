@@ -32,7 +32,7 @@ struct inode_key inode_key_of(const struct statx *stat)
         };
 }
 
-static int compare_ids(const void *a, const void *b)
+static int inode_compare_ids(const void *a, const void *b)
 {
         const struct inode_id *x = a, *y = b;
         int order = inode_key_compare(&x->key, &y->key);
@@ -123,7 +123,7 @@ static int inode_insert(struct fs *fs, struct inode_found *found, struct inode *
 
         if (r < 0)
                 return r;
-        if (!tsearch(inode, &fs->inodes_by_id, compare_ids)) {
+        if (!tsearch(inode, &fs->inodes_by_id, inode_compare_ids)) {
                 ids_remove(&fs->inodes, inode->nodeid);
                 return -ENOMEM;
         }
@@ -144,14 +144,14 @@ static struct inode *inode_detach(struct fs *fs, struct inode *inode)
 {
         /* Who has been given up is not in the tree, and another file may have its place there by now. */
         if (inode->fd >= 0 || inode->mount)
-                tdelete(inode, &fs->inodes_by_id, compare_ids);
+                tdelete(inode, &fs->inodes_by_id, inode_compare_ids);
         ids_remove(&fs->inodes, inode->nodeid);
         return inode;
 }
 
 int inode_give_up(struct fs *fs, struct inode *inode)
 {
-        tdelete(inode, &fs->inodes_by_id, compare_ids);
+        tdelete(inode, &fs->inodes_by_id, inode_compare_ids);
         fs->held_fds--;
         return fd_take(&inode->fd);
 }
@@ -167,7 +167,7 @@ int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_i
 
         inode->id.file = copy;
         /* Memory of that size has just been freed; if another thread was faster, it stays given up. */
-        if (tsearch(inode, &fs->inodes_by_id, compare_ids)) {
+        if (tsearch(inode, &fs->inodes_by_id, inode_compare_ids)) {
                 inode->mount = steal(*mount);
                 fs->by_handle++;
         }
@@ -176,7 +176,7 @@ int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_i
 
 static struct inode *find_inode(struct fs *fs, const struct inode_id *id)
 {
-        struct inode **node = tfind(id, &fs->inodes_by_id, compare_ids);
+        struct inode **node = tfind(id, &fs->inodes_by_id, inode_compare_ids);
 
         return node ? *node : NULL;
 }

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 
 /* With the lock. */
-static struct mount_point *find_mount(struct fs *fs, uint64_t id)
+static struct mount_point *mounts_find(struct fs *fs, uint64_t id)
 {
         struct mount_point *mount = LIST_FIRST(&fs->mounts.points);
 
@@ -19,7 +19,7 @@ static struct mount_point *find_mount(struct fs *fs, uint64_t id)
 }
 
 /* With the lock; takes @fd. */
-static struct mount_point *add_mount(struct fs *fs, uint64_t id, int *fd)
+static struct mount_point *mounts_add(struct fs *fs, uint64_t id, int *fd)
 {
         struct mount_point *mount = malloc(sizeof(*mount));
 
@@ -36,15 +36,15 @@ struct mount_point *mount_ref(struct fs *fs, int fd, const struct statx *stat)
 
         pthread_mutex_lock(&fs->lock);
 
-        struct mount_point *mount = find_mount(fs, stat->stx_mnt_id);
+        struct mount_point *mount = mounts_find(fs, stat->stx_mnt_id);
 
         if (!mount && (S_ISREG(stat->stx_mode) || S_ISDIR(stat->stx_mode))) {
                 pthread_mutex_unlock(&fs->lock);
                 mount_fd = fs_reopen(fs, fd, O_RDONLY);
                 pthread_mutex_lock(&fs->lock);
-                mount = find_mount(fs, stat->stx_mnt_id);
+                mount = mounts_find(fs, stat->stx_mnt_id);
                 if (!mount && mount_fd >= 0)
-                        mount = add_mount(fs, stat->stx_mnt_id, &mount_fd);
+                        mount = mounts_add(fs, stat->stx_mnt_id, &mount_fd);
         }
         if (mount)
                 mount->inodes++;

@@ -220,7 +220,7 @@ int lock_find(const struct node *node, uint64_t number, struct flock *range)
         return r;
 }
 
-static int make_room(struct lock_owner *owner)
+static int lock_make_room(struct lock_owner *owner)
 {
         FS_LOCKED(owner->fs);
 
@@ -233,7 +233,7 @@ static int set_part(const struct lock_wanted *wanted)
 
         pthread_mutex_lock(&owner->order);
 
-        int r = make_room(owner);
+        int r = lock_make_room(owner);
 
         if (r == 0)
                 r = sys_result(fcntl(owner->fd, F_OFD_SETLK, &wanted->range));

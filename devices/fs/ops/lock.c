@@ -25,7 +25,7 @@ static bool is_lock_type(uint32_t type)
 }
 
 /* The end is the last byte, and the file's end, however it moves, is the largest offset. */
-static int read_range(const struct fuse_file_lock *lock, struct flock *range)
+static int lock_read_range(const struct fuse_file_lock *lock, struct flock *range)
 {
         if (lock->start > INT64_MAX || lock->end > INT64_MAX || lock->end < lock->start || !is_lock_type(lock->type))
                 return -EINVAL;
@@ -62,7 +62,7 @@ ssize_t op_getlk(struct request *request)
         if (!is_offered(request))
                 return -ENOSYS;
 
-        int r = read_range(&in->lk, &range);
+        int r = lock_read_range(&in->lk, &range);
 
         if (r == 0)
                 r = lock_find(&request->node, in->owner, &range);
@@ -96,7 +96,7 @@ static ssize_t lock_part(struct request *request, bool wait)
         int r = node_get(request->fs, request->header.nodeid, &node);
 
         if (r == 0)
-                r = read_range(&in->lk, &wanted.range);
+                r = lock_read_range(&in->lk, &wanted.range);
         if (r == 0)
                 r = lock_owner_get(&node, in->owner, !unlock, &wanted.owner);
         /* Who is not known has no lock. */

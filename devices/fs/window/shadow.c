@@ -91,7 +91,7 @@ static bool shadow_store(struct shadow *shadow, uint64_t at, const uint8_t *from
 }
 
 /* In a hole there may be no room: ask for it without making the file longer, which also tells what is the matter. */
-static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
+static int shadow_write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
 {
         struct stat stat;
 
@@ -119,7 +119,7 @@ static int write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, s
 /* A run of bytes that the guest has stored. What can't be written now stays stored, and is tried again. */
 static int write_run(struct shadow *shadow, uint64_t at, const uint8_t *seen, size_t n)
 {
-        int r = n > 0 ? write_file(shadow, at, seen, n) : 0;
+        int r = n > 0 ? shadow_write_file(shadow, at, seen, n) : 0;
 
         if (r == 0)
                 memcpy(shadow->base + at, seen, n);

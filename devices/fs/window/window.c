@@ -232,7 +232,7 @@ void window_unmap(struct window *window, struct oriel_range range, struct window
 }
 
 /* With the lock, nothing overlapping: submit the map and enter it in the table, which then has the shadow. */
-static int submit_map(struct window *window, struct piece *piece)
+static int dax_window_submit_map(struct window *window, struct piece *piece)
 {
         const struct window_view *view = &piece->view;
         _cleanup_(freep) struct mapping *mapping = malloc(sizeof(*mapping));
@@ -292,7 +292,7 @@ static int map_pieces(struct window *window, struct oriel_range range, struct pi
                 pthread_mutex_lock(&window->lock);
                 if (submit_unmaps(window, range, &batch))
                         for (submitted = 0, r = 0; r == 0 && submitted < n; submitted += r == 0)
-                                r = submit_map(window, &pieces[submitted]);
+                                r = dax_window_submit_map(window, &pieces[submitted]);
                 pthread_mutex_unlock(&window->lock);
                 window_wait(window, &batch);
         }

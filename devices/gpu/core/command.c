@@ -56,7 +56,7 @@ const struct command_row command_rows[] = {
 };
 const unsigned n_command_rows = ARRAY_SIZE(command_rows);
 
-static const struct command_row *find_row(enum gpu_queue queue, uint32_t type)
+static const struct command_row *command_row_find(enum gpu_queue queue, uint32_t type)
 {
         for (unsigned i = 0; i < n_command_rows; i++)
                 if (command_rows[i].type == type && command_rows[i].queue == queue)
@@ -65,8 +65,8 @@ static const struct command_row *find_row(enum gpu_queue queue, uint32_t type)
 }
 
 /* 0, or what is wrong, as an answer's type. */
-static uint32_t check_row(struct gpu *gpu, const struct command_row *row, struct command *command, const uint8_t *bytes,
-                          size_t size)
+static uint32_t command_row_check(struct gpu *gpu, const struct command_row *row, struct command *command,
+                                  const uint8_t *bytes, size_t size)
 {
         uint32_t id;
 
@@ -107,8 +107,8 @@ static void take_header(struct command *command, const void *bytes, struct gpu_t
 static uint32_t gpu_command_run(struct gpu *gpu, enum gpu_queue queue, struct command *command, const uint8_t *bytes,
                                 size_t size)
 {
-        const struct command_row *row = find_row(queue, le32toh(command->fixed.header.type));
-        uint32_t type = check_row(gpu, row, command, bytes, size);
+        const struct command_row *row = command_row_find(queue, le32toh(command->fixed.header.type));
+        uint32_t type = command_row_check(gpu, row, command, bytes, size);
 
         if (type == 0) {
                 memcpy(&command->fixed, bytes, row->size);

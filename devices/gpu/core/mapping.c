@@ -36,16 +36,16 @@ struct asked {
 };
 
 /* Mappings in the tree are disjoint, so that who overlaps is equal. */
-static int compare_ranges(const void *a, const void *b)
+static int mapping_compare_ranges(const void *a, const void *b)
 {
         return range_compare(((const struct mapping *)a)->range, ((const struct mapping *)b)->range);
 }
 
-static void take_out(struct mapping *mapping)
+static void mapping_take_out(struct mapping *mapping)
 {
         struct gpu *gpu = mapping->resource->gpu;
 
-        tdelete(mapping, &gpu->mappings, compare_ranges);
+        tdelete(mapping, &gpu->mappings, mapping_compare_ranges);
         mapping->resource->mapping = NULL;
         gpu->n_mappings--;
 }
@@ -106,7 +106,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
         *mapping = (struct mapping){resource, range, 2};
 
-        struct mapping **node = tsearch(mapping, &gpu->mappings, compare_ranges);
+        struct mapping **node = tsearch(mapping, &gpu->mappings, mapping_compare_ranges);
 
         if (!node)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -119,7 +119,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
         int r = mapping_ask(gpu, mapping, true, origin);
 
         if (r < 0) {
-                take_out(mapping);
+                mapping_take_out(mapping);
                 return type_of_error(r);
         }
         resource->references++;
@@ -132,7 +132,7 @@ uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin
         struct gpu *gpu = resource->gpu;
         struct mapping *mapping = resource->mapping;
 
-        take_out(mapping);
+        mapping_take_out(mapping);
         /* What the front-end can't be asked for is as good as done: it is gone, or about to remove everything. */
         if (mapping_ask(gpu, mapping, false, origin) == 0)
                 return 0;
@@ -163,7 +163,7 @@ void blob_mappings_forget(struct gpu *gpu)
         while (gpu->mappings) {
                 struct mapping *mapping = *(struct mapping **)gpu->mappings;
 
-                take_out(mapping);
+                mapping_take_out(mapping);
                 gpu->options.ops->unmap(gpu->options.userdata, mapping->range, NULL);
                 mapping_unref(mapping);
         }
@@ -203,7 +203,7 @@ static void finish_map(struct gpu *gpu, struct asked *asked, int result)
                             (unsigned long)mapping->range.start, strerror(-result));
                 /* Unless it was to be removed meanwhile. */
                 if (mapping->resource->mapping == mapping) {
-                        take_out(mapping);
+                        mapping_take_out(mapping);
                         mapping_unref(mapping);
                 }
         }

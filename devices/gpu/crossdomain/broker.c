@@ -45,7 +45,7 @@ static bool broker_say(int broker, int what, int fd)
 }
 
 /* It has no descriptor but the socket and standard error. */
-static void run_broker(const void *path, int broker)
+static void cross_broker_run(const void *path, int broker)
 {
         bool goes_on = dup2(broker, STDIN_FILENO) == STDIN_FILENO && close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
         int request;
@@ -65,7 +65,7 @@ int wayland_broker_start(const char *path)
 {
         _cleanup_(fd_closep) int first = oriel_socket_connect(path);
 
-        return first < 0 ? first : helper_start(run_broker, path);
+        return first < 0 ? first : helper_start(cross_broker_run, path);
 }
 
 int wayland_broker_connect(int *broker)

@@ -126,7 +126,7 @@ static unsigned received_fds(struct msghdr *header, int *fds)
 }
 
 /* The message's size, 0: nothing has come. Descriptors that were cut off leave the rest without a meaning. */
-static size_t channel_receive(struct cross_channel *channel, union cross_message *message)
+static size_t cross_channel_receive(struct cross_channel *channel, union cross_message *message)
 {
         union {
                 struct cmsghdr header;
@@ -163,13 +163,13 @@ static size_t channel_receive(struct cross_channel *channel, union cross_message
         return sizeof(*head) + (size_t)n;
 }
 
-static size_t next_message(struct cross_channel *channel, union cross_message *message)
+static size_t cross_channel_next_message(struct cross_channel *channel, union cross_message *message)
 {
         struct epoll_event event;
 
         if (epoll_wait(channel->epoll_fd, &event, 1, 0) != 1)
                 return 0;
-        return event.data.u32 == 0 ? channel_receive(channel, message)
+        return event.data.u32 == 0 ? cross_channel_receive(channel, message)
                                    : cross_item_read(channel, event.data.u32, message);
 }
 
@@ -193,7 +193,7 @@ bool cross_channel_deliver(struct cross_channel *channel, uint64_t *fence)
         if (TAILQ_EMPTY(&channel->fences) || !channel->rings[CROSS_CHANNEL_RING].memory)
                 return false;
 
-        size_t size = next_message(channel, &message);
+        size_t size = cross_channel_next_message(channel, &message);
 
         if (size > 0)
                 write_message(channel, &message, size, fence);

@@ -36,7 +36,7 @@ struct call {
 /* ---- INIT ---- */
 
 /* Guest memory that the context has, and enough of it. */
-static const struct backing *find_ring(struct cross_channel *channel, uint32_t id)
+static const struct backing *cross_find_ring(struct cross_channel *channel, uint32_t id)
 {
         const struct resource *resource = context_resource(channel->gpu, channel->context_id, id);
 
@@ -54,7 +54,7 @@ static int cross_init(const struct call *call)
                 return -EINVAL;
         for (unsigned i = 0; i < CROSS_RINGS; i++) {
                 channel->rings[i].id = le32toh(call->fixed.init.ring_ids[i]);
-                channel->rings[i].memory = find_ring(channel, channel->rings[i].id);
+                channel->rings[i].memory = cross_find_ring(channel, channel->rings[i].id);
                 /* Without a compositor, nothing comes. */
                 if (!channel->rings[i].memory && (i == CROSS_QUERY_RING || type == CROSS_CHANNEL_WAYLAND))
                         return -ENOENT;
@@ -103,7 +103,7 @@ static int fd_to_send(struct cross_channel *channel, uint32_t type, uint32_t id,
         }
 }
 
-static int send_whole(int socket, const void *data, size_t size, const int *fds, unsigned n)
+static int cross_send_whole(int socket, const void *data, size_t size, const int *fds, unsigned n)
 {
         union {
                 struct cmsghdr header;
@@ -135,7 +135,8 @@ static int cross_send(const struct call *call)
                 r = fds[i] < 0 ? fds[i] : 0;
         }
         if (r == 0)
-                r = channel->socket_fd < 0 ? -ENOTCONN : send_whole(channel->socket_fd, call->data, data_size, fds, n);
+                r = channel->socket_fd < 0 ? -ENOTCONN
+                                           : cross_send_whole(channel->socket_fd, call->data, data_size, fds, n);
         /* The compositor alone may write to them: the guest sees that it has ended. */
         fd_close_all(owned, i);
         if (r < 0) {
@@ -167,7 +168,7 @@ static const struct cross_row {
 };
 
 /* The one at @at, of at most @left bytes. Returns its size, or a negative errno. */
-static ssize_t run_command(struct call *call, const uint8_t *at, size_t left)
+static ssize_t cross_command_run(struct call *call, const uint8_t *at, size_t left)
 {
         if (left < sizeof(call->fixed.header))
                 return -EINVAL;
@@ -194,7 +195,7 @@ int cross_submit(struct cross_channel *channel, int *broker, const void *command
         ssize_t n = 0;
 
         for (size_t at = 0; at < size; at += (size_t)n) {
-                n = run_command(&call, (const uint8_t *)commands + at, size - at);
+                n = cross_command_run(&call, (const uint8_t *)commands + at, size - at);
                 if (n < 0)
                         return (int)n;
         }

@@ -56,7 +56,7 @@ static void name_file(char *name, size_t size, const char *path, unsigned output
 }
 
 /* Without waiting for the other end of a pipe, which is none of ours. */
-static int open_file(const char *path)
+static int picture_open_file(const char *path)
 {
         _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
         struct stat st;
@@ -81,7 +81,7 @@ int picture_open(const char *path, unsigned outputs, struct picture **out)
         for (; picture->outputs < outputs; picture->outputs++) {
                 name_file(name, sizeof(name), path, picture->outputs);
 
-                int fd = open_file(name);
+                int fd = picture_open_file(name);
 
                 if (fd < 0)
                         return fd;
@@ -91,7 +91,7 @@ int picture_open(const char *path, unsigned outputs, struct picture **out)
         return 0;
 }
 
-static int write_file(int fd, const void *data, size_t size)
+static int picture_write_file(int fd, const void *data, size_t size)
 {
         int r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
         size_t at = 0;
@@ -134,7 +134,8 @@ static int compress_and_write(int fd, uint32_t width, uint32_t height, const voi
 
         if (!data)
                 return -ENOMEM;
-        return png_image_write_to_memory(&image, data, &size, 0, pixels, 0, NULL) ? write_file(fd, data, size) : -EIO;
+        return png_image_write_to_memory(&image, data, &size, 0, pixels, 0, NULL) ? picture_write_file(fd, data, size)
+                                                                                  : -EIO;
 }
 
 /* 0, also where it shows nothing: then the file is empty. */
@@ -144,7 +145,7 @@ static int take_output(struct picture *picture, unsigned output)
         uint32_t width, height;
 
         if (!gpu_output_size(picture->gpu, output, &width, &height))
-                return write_file(fd, NULL, 0);
+                return picture_write_file(fd, NULL, 0);
 
         _cleanup_(freep) uint32_t *pixels = malloc((size_t)width * height * 4);
         const struct gpu_rect all = {0, 0, width, height};

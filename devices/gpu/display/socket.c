@@ -88,7 +88,8 @@ static void *message_begin(struct gpu_socket *socket, enum display_request reque
         return room + sizeof(header);
 }
 
-static void send_payload(struct gpu_socket *socket, enum display_request request, const void *payload, size_t size)
+static void display_socket_send_payload(struct gpu_socket *socket, enum display_request request, const void *payload,
+                                        size_t size)
 {
         void *room = message_begin(socket, request, size);
 
@@ -98,7 +99,7 @@ static void send_payload(struct gpu_socket *socket, enum display_request request
 
 static void send_question(struct gpu_socket *socket, enum display_request request, const void *payload, size_t size)
 {
-        send_payload(socket, request, payload, size);
+        display_socket_send_payload(socket, request, payload, size);
         socket->due = request;
 }
 
@@ -107,7 +108,7 @@ static void tell_size(struct gpu_socket *socket, unsigned output, struct viewer_
         const uint32_t scanout[] = {output, note->width, note->height};
 
         note->resized = false;
-        send_payload(socket, SCANOUT, scanout, sizeof(scanout));
+        display_socket_send_payload(socket, SCANOUT, scanout, sizeof(scanout));
 }
 
 static void tell_cursor(struct gpu_socket *socket, unsigned output, struct viewer_output *note)
@@ -120,9 +121,10 @@ static void tell_cursor(struct gpu_socket *socket, unsigned output, struct viewe
                 socket->hidden[output] = !cursor->pixels;
         if (note->cursor_changed && cursor->pixels) {
                 memcpy(update.pixels, cursor->pixels, sizeof(update.pixels));
-                send_payload(socket, CURSOR_UPDATE, &update, sizeof(update));
+                display_socket_send_payload(socket, CURSOR_UPDATE, &update, sizeof(update));
         } else {
-                send_payload(socket, socket->hidden[output] ? CURSOR_POS_HIDE : CURSOR_POS, position, sizeof(position));
+                display_socket_send_payload(socket, socket->hidden[output] ? CURSOR_POS_HIDE : CURSOR_POS, position,
+                                            sizeof(position));
         }
         note->cursor_changed = note->cursor_moved = false;
 }
@@ -167,7 +169,7 @@ static void next_question(struct gpu_socket *socket)
 
         if (socket->features_due) {
                 socket->features_due = false;
-                send_payload(socket, SET_PROTOCOL_FEATURES, &socket->features, sizeof(socket->features));
+                display_socket_send_payload(socket, SET_PROTOCOL_FEATURES, &socket->features, sizeof(socket->features));
         } else if (output < GPU_OUTPUTS_MAX)
                 send_question(socket, GET_EDID, &output, sizeof(output));
         else if (atomic_exchange(&socket->viewer.asked, false))
@@ -175,7 +177,7 @@ static void next_question(struct gpu_socket *socket)
 }
 
 /* The next message, if there is one to be sent. Outputs take turns. */
-static void next_message(struct gpu_socket *socket)
+static void display_socket_next_message(struct gpu_socket *socket)
 {
         if (socket->due == NOTHING)
                 next_question(socket);
@@ -200,7 +202,7 @@ static void round_go_on(struct gpu_socket *socket, unsigned from)
                 gpu_set_displays(socket->viewer.gpu, socket->displays);
 }
 
-static const char *take_features(struct gpu_socket *socket)
+static const char *display_socket_take_features(struct gpu_socket *socket)
 {
         memcpy(&socket->features, socket->in.payload, sizeof(socket->features));
         socket->features &= DISPLAY_FEATURE_EDID;
@@ -253,7 +255,7 @@ static const struct answer_row {
         uint32_t size;
         const char *(*take)(struct gpu_socket *socket);
 } answer_rows[] = {
-        [GET_PROTOCOL_FEATURES] = {sizeof(uint64_t), take_features},
+        [GET_PROTOCOL_FEATURES] = {sizeof(uint64_t), display_socket_take_features},
         [GET_DISPLAY_INFO] = {sizeof(struct virtio_gpu_resp_display_info), take_display_info},
         [GET_EDID] = {sizeof(struct virtio_gpu_resp_edid), take_edid},
 };
@@ -311,7 +313,7 @@ static int socket_transmit(struct gpu_socket *socket)
 static int socket_turn(struct gpu_socket *socket)
 {
         if (socket->out_at == socket->out_size)
-                next_message(socket);
+                display_socket_next_message(socket);
 
         const bool sends = socket->out_at < socket->out_size;
         struct pollfd fds[] = {

@@ -224,7 +224,7 @@ static void client_gone(rfbClientPtr client)
 }
 
 /* A free slot in kept, with a duplicate of @fd; negative: there is none, or this ends. */
-static int take_slot(struct vnc *vnc, int fd)
+static int vnc_take_slot(struct vnc *vnc, int fd)
 {
         int slot = -1;
 
@@ -241,7 +241,7 @@ static int take_slot(struct vnc *vnc, int fd)
 static void add_client(struct vnc *vnc)
 {
         int fd = accept4(vnc->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        int slot = fd >= 0 && fd < FD_SETSIZE ? take_slot(vnc, fd) : -1;
+        int slot = fd >= 0 && fd < FD_SETSIZE ? vnc_take_slot(vnc, fd) : -1;
 
         /* It stays readable where there are no descriptors for it. */
         if (fd < 0 && errno != EAGAIN)

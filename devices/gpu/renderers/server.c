@@ -32,7 +32,7 @@ struct failure {
         bool of_node;
 };
 
-static int write_file(const char *path, const char *text)
+static int render_server_write_file(const char *path, const char *text)
 {
         _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
 
@@ -52,11 +52,11 @@ static int unshare_mounts(void)
         snprintf(users, sizeof(users), "%u %u 1", uid, uid);
         snprintf(groups, sizeof(groups), "%u %u 1", gid, gid);
 
-        int r = write_file("/proc/self/setgroups", "deny");
+        int r = render_server_write_file("/proc/self/setgroups", "deny");
 
         if (r == 0)
-                r = write_file("/proc/self/uid_map", users);
-        return r < 0 ? r : write_file("/proc/self/gid_map", groups);
+                r = render_server_write_file("/proc/self/uid_map", users);
+        return r < 0 ? r : render_server_write_file("/proc/self/gid_map", groups);
 }
 
 /* Its directory becomes one with the node alone. */

@@ -299,7 +299,7 @@ static size_t file_draw(struct source *source, const struct image *image, const 
         return room;
 }
 
-static void file_free(struct source *source)
+static void camera_file_free(struct source *source)
 {
         struct file *file = (struct file *)source;
 
@@ -354,7 +354,7 @@ static const char *file_open(struct file *file, const char *format)
 
 int file_source_new(int fd, const char *format, struct source **out, const char **why)
 {
-        static const struct source_ops ops = {file_advance, file_draw, file_free};
+        static const struct source_ops ops = {file_advance, file_draw, camera_file_free};
         struct file *file = calloc(1, sizeof(*file));
 
         if (!file) {
@@ -365,7 +365,7 @@ int file_source_new(int fd, const char *format, struct source **out, const char 
         file->fd = fd;
         *why = file_open(file, format);
         if (*why) {
-                file_free(&file->source);
+                camera_file_free(&file->source);
                 return -EINVAL;
         }
         *out = &file->source;

@@ -50,7 +50,7 @@ void buffer_free(struct media_buffer *buffer)
         free(buffer);
 }
 
-static int file_map(int fd, uint32_t length, uint8_t **data)
+static int buffer_file_map(int fd, uint32_t length, uint8_t **data)
 {
         void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -71,7 +71,7 @@ int buffer_file_new(uint32_t length, int *fd, uint8_t **data)
         if (*fd < 0 || ftruncate(*fd, (off_t)size) < 0 ||
             fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -errno;
-        return file_map(*fd, length, data);
+        return buffer_file_map(*fd, length, data);
 }
 
 static void buffer_sent(struct session_event *event)
@@ -157,7 +157,7 @@ void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, str
 /* ---- what the driver gives ---- */
 
 /* The planes of a call's buffer; of one without, its own fields in @first. */
-static const struct v4l2_plane *planes_of(const struct media_call *call, struct v4l2_plane *first)
+static const struct v4l2_plane *buffer_planes_of(const struct media_call *call, struct v4l2_plane *first)
 {
         const struct v4l2_buffer *given = call->payload;
 
@@ -168,7 +168,7 @@ static const struct v4l2_plane *planes_of(const struct media_call *call, struct 
 int buffer_take_memory(struct media_buffer *buffer, struct media_call *call)
 {
         struct v4l2_plane first;
-        const struct v4l2_plane *planes = planes_of(call, &first);
+        const struct v4l2_plane *planes = buffer_planes_of(call, &first);
         uint32_t sizes[MEDIA_MAX_PLANES];
         const unsigned n = buffer->queue->ops->sizes(buffer->queue->userdata, sizes);
 
@@ -198,7 +198,7 @@ static int object_length(int fd, uint32_t said, uint32_t least, uint32_t *out)
         return *out < least || *out == 0 || (off_t)*out > size ? -EINVAL : 0;
 }
 
-static bool is_same_file(int one, int other)
+static bool buffer_is_same_file(int one, int other)
 {
         struct stat first, second;
 
@@ -211,10 +211,10 @@ static int plane_renew(struct media_buffer *buffer, struct media_buffer_plane *p
 {
         uint8_t *data = NULL;
 
-        if (plane->length == length && is_same_file(plane->fd, *fd))
+        if (plane->length == length && buffer_is_same_file(plane->fd, *fd))
                 return 0;
 
-        int r = file_map(*fd, length, &data);
+        int r = buffer_file_map(*fd, length, &data);
 
         if (r < 0)
                 return r;
@@ -229,7 +229,7 @@ static int plane_renew(struct media_buffer *buffer, struct media_buffer_plane *p
 int buffer_take_objects(struct media_buffer *buffer, struct media_call *call)
 {
         struct v4l2_plane first;
-        const struct v4l2_plane *planes = planes_of(call, &first);
+        const struct v4l2_plane *planes = buffer_planes_of(call, &first);
         uint32_t sizes[MEDIA_MAX_PLANES], length;
         const unsigned n = buffer->queue->ops->sizes(buffer->queue->userdata, sizes);
         int r = call->n_objects < n || n != buffer->queue->n_planes ? -EINVAL : 0;
@@ -259,7 +259,7 @@ int buffer_take_content(struct media_buffer *buffer, const struct media_call *ca
         const bool filled = V4L2_TYPE_IS_OUTPUT(buffer->queue->type);
         const struct v4l2_buffer *given = call->payload;
         struct v4l2_plane first;
-        const struct v4l2_plane *planes = planes_of(call, &first);
+        const struct v4l2_plane *planes = buffer_planes_of(call, &first);
 
         buffer->timestamp = given->timestamp;
         if (buffer->prepared)

@@ -56,7 +56,7 @@ static uint32_t session_new_id(struct media *media)
         return media->last_session;
 }
 
-static void session_end(struct media_session *session)
+static void media_session_end(struct media_session *session)
 {
         struct media *media = session->media;
         struct media_node *node = media->options.node;
@@ -102,7 +102,7 @@ static int handle_open(struct media *media, struct command *command)
 static int handle_close(struct media *media, struct command *command)
 {
         (void)media;
-        session_end(command->session);
+        media_session_end(command->session);
         return 0;
 }
 
@@ -243,7 +243,7 @@ void media_reset(struct media *media)
 
         pthread_mutex_lock(&media->lock);
         while ((session = TAILQ_FIRST(&media->sessions)))
-                session_end(session);
+                media_session_end(session);
         media->options.node->ops->reset(media->options.node);
         pthread_mutex_unlock(&media->lock);
         objects_sweep(media);

@@ -94,7 +94,7 @@ static bool memory_known(const struct media_queue *queue, uint32_t memory)
         return memory < 32 && queue_memories(queue) >> memory & 1;
 }
 
-static uint32_t capabilities_of(const struct media_queue *queue)
+static uint32_t queue_capabilities_of(const struct media_queue *queue)
 {
         const uint32_t memories = queue_memories(queue);
 
@@ -126,7 +126,7 @@ QUEUE_HANDLER(queue_reqbufs)
                 .count = made,
                 .type = queue->type,
                 .memory = queue->memory,
-                .capabilities = capabilities_of(queue),
+                .capabilities = queue_capabilities_of(queue),
         };
         return 0;
 }
@@ -176,7 +176,7 @@ QUEUE_HANDLER(queue_create)
         }
         create->index = index;
         create->count = made;
-        create->capabilities = capabilities_of(queue);
+        create->capabilities = queue_capabilities_of(queue);
         create->flags = 0;
         memset(create->reserved, 0, sizeof(create->reserved));
         return 0;

@@ -79,7 +79,7 @@ static void run_codec_and_wait(const struct broker *broker, int socket)
         _exit(0);
 }
 
-static void run_broker(const void *what, int fd)
+static void codec_broker_run(const void *what, int fd)
 {
         const struct broker *broker = what;
         char byte;
@@ -126,7 +126,7 @@ int codec_broker_start(unsigned action, unsigned *codecs)
                         return -ENOENT;
         }
 
-        _cleanup_(fd_closep) int broker = helper_start(run_broker, &own);
+        _cleanup_(fd_closep) int broker = helper_start(codec_broker_run, &own);
         _cleanup_(fd_closep) int first = broker < 0 ? -1 : codec_broker_spawn(broker);
 
         if (broker < 0)

@@ -105,7 +105,7 @@ static void slot_unuse(void *userdata, uint8_t *data)
         memory_settle(memory);
 }
 
-static void planes_of(uint8_t *data, const struct picture_layout *layout, uint8_t *planes[4], int strides[4])
+static void slots_planes_of(uint8_t *data, const struct picture_layout *layout, uint8_t *planes[4], int strides[4])
 {
         const size_t luma = (size_t)layout->stride * layout->rows;
 
@@ -131,7 +131,7 @@ bool slot_use(struct slots *slots, const struct picture_layout *layout, AVFrame 
         if (!frame->buf[0])
                 return false;
         memory->users++;
-        planes_of(memory->data, layout, frame->data, frame->linesize);
+        slots_planes_of(memory->data, layout, frame->data, frame->linesize);
         frame->extended_data = frame->data;
         return true;
 }
@@ -148,7 +148,7 @@ int slot_fill(struct slots *slots, const struct picture_layout *layout, const AV
                 at = slot_find(slots, layout);
                 if (at < 0)
                         return -1;
-                planes_of(slots->slots[at].memory->data, layout, planes, strides);
+                slots_planes_of(slots->slots[at].memory->data, layout, planes, strides);
                 av_image_copy(planes, strides, (const uint8_t **)frame->data, frame->linesize, AV_PIX_FMT_YUV420P,
                               frame->width, frame->height);
         }

@@ -24,7 +24,7 @@ static bool has_objects(const struct proxy_session *own)
         return options->ops->shares_objects(options->userdata);
 }
 
-static int check_memory(const struct proxy_session *own, uint32_t memory)
+static int proxy_check_memory(const struct proxy_session *own, uint32_t memory)
 {
         return memory == V4L2_MEMORY_MMAP || memory == V4L2_MEMORY_USERPTR ||
                                (memory == V4L2_MEMORY_DMABUF && has_objects(own))
@@ -32,7 +32,7 @@ static int check_memory(const struct proxy_session *own, uint32_t memory)
                        : -EINVAL;
 }
 
-static uint32_t capabilities_of(const struct proxy_session *own, uint32_t capabilities)
+static uint32_t proxy_capabilities_of(const struct proxy_session *own, uint32_t capabilities)
 {
         const uint32_t hidden = V4L2_BUF_CAP_SUPPORTS_REQUESTS | (has_objects(own) ? 0 : V4L2_BUF_CAP_SUPPORTS_DMABUF);
 
@@ -43,11 +43,11 @@ static uint32_t capabilities_of(const struct proxy_session *own, uint32_t capabi
 static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_requestbuffers *request = call->payload;
-        int r = check_memory(own, request->memory);
+        int r = proxy_check_memory(own, request->memory);
 
         if (r == 0)
                 r = node_ioctl(own, call->row->code, request);
-        request->capabilities = capabilities_of(own, request->capabilities);
+        request->capabilities = proxy_capabilities_of(own, request->capabilities);
         if (r < 0 || request->type >= STREAM_TYPES)
                 return r;
 
@@ -65,11 +65,11 @@ static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 static int call_create(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_create_buffers *create = call->payload;
-        int r = check_memory(own, create->memory);
+        int r = proxy_check_memory(own, create->memory);
 
         if (r == 0)
                 r = node_ioctl(own, call->row->code, create);
-        create->capabilities = capabilities_of(own, create->capabilities);
+        create->capabilities = proxy_capabilities_of(own, create->capabilities);
         /* With a count of 0 it is only a question. */
         if (r == 0 && create->count > 0 && create->format.type < STREAM_TYPES)
                 own->streams[create->format.type].memory = create->memory;

@@ -62,7 +62,7 @@ static void take_events(struct proxy_session *own)
 }
 
 /* Take a buffer that is done. */
-static int take_buffer(struct proxy_session *own, uint32_t type)
+static int proxy_take_buffer(struct proxy_session *own, uint32_t type)
 {
         struct stream *stream = &own->streams[type];
         struct media_event_dqbuf *content = &stream->done.event.content.dqbuf;
@@ -88,7 +88,7 @@ static void take_buffers(struct proxy_session *own)
                 int r = 0;
 
                 while (r == 0 && stream->streaming && !stream->done.event.waiting)
-                        r = take_buffer(own, type);
+                        r = proxy_take_buffer(own, type);
                 /* EPIPE: the last one was taken. EINVAL: it does not stream any more. */
                 if (r < 0 && r != -EAGAIN && r != -EPIPE && r != -EINVAL)
                         media_session_fail(own->session, r);
@@ -161,7 +161,7 @@ static void session_release(struct proxy_session *own)
         free(own);
 }
 
-static int session_open(struct proxy *proxy, struct media_session *session)
+static int proxy_session_open(struct proxy *proxy, struct media_session *session)
 {
         struct proxy_session *own = calloc(1, sizeof(*own));
         char name[16];
@@ -193,7 +193,7 @@ static int proxy_open(struct media_node *node, struct media_session *session)
         struct proxy *proxy = proxy_of(node);
         int r = proxy->thread ? 0 : thread_start(&proxy->thread, proxy_run, proxy);
 
-        return r < 0 ? r : session_open(proxy, session);
+        return r < 0 ? r : proxy_session_open(proxy, session);
 }
 
 static void proxy_close(struct media_node *node, struct media_session *session)

@@ -183,7 +183,7 @@ static void put_serial(struct writer *aml)
 }
 
 /* \_S5: what is written to the sleep type of PM1a and PM1b to turn the machine off. */
-static void put_off(struct writer *aml)
+static void dsdt_put_off(struct writer *aml)
 {
         put_name(aml, "_S5_");
         put8(aml, OP_PACKAGE);
@@ -198,7 +198,7 @@ static void put_off(struct writer *aml)
 
 void dsdt_put(struct writer *writer, const struct acpi_machine *machine)
 {
-        put_off(writer);
+        dsdt_put_off(writer);
         put8(writer, OP_SCOPE);
 
         size_t scope = begin_package(writer);

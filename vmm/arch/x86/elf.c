@@ -152,7 +152,7 @@ static int load_segments(struct elf *elf)
         return 0;
 }
 
-static void take_note(struct elf *elf, const Elf64_Nhdr *note, const uint8_t *name, const uint8_t *descriptor)
+static void elf_take_note(struct elf *elf, const Elf64_Nhdr *note, const uint8_t *name, const uint8_t *descriptor)
 {
         static const char ours[] = BOOT_NOTE_NAME, xen[] = "Xen";
         uint64_t value = 0;
@@ -187,7 +187,7 @@ static void scan_notes(struct elf *elf, const uint8_t *data, uint64_t size, uint
                     !checked_round_up(descriptor, align, &descriptor) ||
                     !checked_add(descriptor, note.n_descsz, &end) || end > size)
                         return;
-                take_note(elf, &note, data + name, data + descriptor);
+                elf_take_note(elf, &note, data + name, data + descriptor);
                 if (!checked_round_up(end, align, &at))
                         return;
         }

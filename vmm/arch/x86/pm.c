@@ -37,7 +37,7 @@ struct request {
         bool off, reset;
 };
 
-static void update_interrupt(struct pm *pm)
+static void pm_update_interrupt(struct pm *pm)
 {
         bool level = (pm->status & pm->enable) != 0;
 
@@ -113,7 +113,7 @@ void pm_access(void *userdata, uint64_t offset, void *data, unsigned size, bool 
                         write_byte(pm, offset, bytes[i], &request);
                 else
                         bytes[i] = read_byte(pm, offset);
-        update_interrupt(pm);
+        pm_update_interrupt(pm);
         pthread_mutex_unlock(&pm->lock);
         if (request.off)
                 pm->ops.power_off(pm->userdata);
@@ -125,7 +125,7 @@ void pm_press_power_button(struct pm *pm)
 {
         pthread_mutex_lock(&pm->lock);
         pm->status |= PWRBTN_STS;
-        update_interrupt(pm);
+        pm_update_interrupt(pm);
         pthread_mutex_unlock(&pm->lock);
 }
 
@@ -133,7 +133,7 @@ void pm_reset(struct pm *pm)
 {
         pthread_mutex_lock(&pm->lock);
         pm->status = pm->enable = pm->control = 0;
-        update_interrupt(pm);
+        pm_update_interrupt(pm);
         pthread_mutex_unlock(&pm->lock);
 }
 
