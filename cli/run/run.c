@@ -316,7 +316,7 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
 /* The last thing before the guest runs. */
 static int start_machine(struct run *run)
 {
-        int r = strcmp(sandbox, "on") == 0 ? sandbox_enter() : 0;
+        int r = strcmp(sandbox, "on") == 0 ? machine_sandbox_enter() : 0;
 
         if (r < 0)
                 return fail("no sandbox: %s: --sandbox=off does without", strerror(-r));

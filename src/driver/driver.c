@@ -48,7 +48,7 @@ static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
                                             user_address, ORIEL_ACCESS_READ_WRITE);
 }
 
-static void vring_call(void *userdata, unsigned vring)
+static void driver_vring_call(void *userdata, unsigned vring)
 {
         struct oriel_driver *driver = userdata;
 
@@ -56,7 +56,7 @@ static void vring_call(void *userdata, unsigned vring)
                 fd_event_signal(driver->queues[vring].call_fd);
 }
 
-static void vring_err(void *userdata, unsigned vring)
+static void driver_vring_err(void *userdata, unsigned vring)
 {
         struct oriel_driver *driver = userdata;
 
@@ -70,21 +70,21 @@ static void driver_config_changed(void *userdata)
         (void)userdata;
 }
 
-static int shared_object_add(void *userdata, const uint8_t uuid[16])
+static int driver_shared_object_add(void *userdata, const uint8_t uuid[16])
 {
         const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
 
         return options->shared_object_add ? options->shared_object_add(options->shared_object_userdata, uuid) : 0;
 }
 
-static int shared_object_remove(void *userdata, const uint8_t uuid[16])
+static int driver_shared_object_remove(void *userdata, const uint8_t uuid[16])
 {
         const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
 
         return options->shared_object_remove ? options->shared_object_remove(options->shared_object_userdata, uuid) : 0;
 }
 
-static int shared_object_lookup(void *userdata, const uint8_t uuid[16])
+static int driver_shared_object_lookup(void *userdata, const uint8_t uuid[16])
 {
         const struct oriel_driver_options *options = &((struct oriel_driver *)userdata)->options;
 
@@ -99,12 +99,12 @@ static int create_frontend(struct oriel_driver *driver)
                 .mapped = driver->options.windows_as_memory ? window_mapped : NULL,
                 .unmapped = driver->options.windows_as_memory ? window_unmapped : NULL,
                 .config_changed = driver_config_changed,
-                .vring_call = vring_call,
-                .vring_err = vring_err,
+                .vring_call = driver_vring_call,
+                .vring_err = driver_vring_err,
                 .iotlb_miss = iotlb_miss,
-                .shared_object_add = shared_object_add,
-                .shared_object_remove = shared_object_remove,
-                .shared_object_lookup = shared_object_lookup,
+                .shared_object_add = driver_shared_object_add,
+                .shared_object_remove = driver_shared_object_remove,
+                .shared_object_lookup = driver_shared_object_lookup,
         };
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options),

@@ -212,13 +212,13 @@ static int follow_vring(struct oriel_frontend *frontend, unsigned vring, bool wa
         return wanted ? (consequence ? 0 : -ENOMEM) : -EOPNOTSUPP;
 }
 
-static int vring_call(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+static int served_vring_call(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         (void)reply;
         return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_call, tell_vring_call);
 }
 
-static int vring_err(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+static int served_vring_err(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         (void)reply;
         return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_err, tell_vring_err);
@@ -260,7 +260,7 @@ static int host_notifier(struct oriel_frontend *frontend, struct message *reques
                                            request->n_fds ? request->fds[0] : -1, area.offset, area.size);
 }
 
-static int shared_object_add(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+static int served_shared_object_add(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         (void)reply;
         if (!frontend->ops.shared_object_add)
@@ -268,7 +268,7 @@ static int shared_object_add(struct oriel_frontend *frontend, struct message *re
         return frontend->ops.shared_object_add(frontend->userdata, request->payload.shared_object.uuid);
 }
 
-static int shared_object_remove(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+static int served_shared_object_remove(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         (void)reply;
         if (!frontend->ops.shared_object_remove)
@@ -276,7 +276,7 @@ static int shared_object_remove(struct oriel_frontend *frontend, struct message 
         return frontend->ops.shared_object_remove(frontend->userdata, request->payload.shared_object.uuid);
 }
 
-static int shared_object_lookup(struct oriel_frontend *frontend, struct message *request, struct message *reply)
+static int served_shared_object_lookup(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         int fd = frontend->ops.shared_object_lookup
                          ? frontend->ops.shared_object_lookup(frontend->userdata, request->payload.shared_object.uuid)
@@ -293,11 +293,11 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
         [ORIEL_BACKEND_IOTLB_MSG] = iotlb_msg,
         [ORIEL_BACKEND_CONFIG_CHANGE_MSG] = config_change,
         [ORIEL_BACKEND_VRING_HOST_NOTIFIER_MSG] = host_notifier,
-        [ORIEL_BACKEND_VRING_CALL] = vring_call,
-        [ORIEL_BACKEND_VRING_ERR] = vring_err,
-        [ORIEL_BACKEND_SHARED_OBJECT_ADD] = shared_object_add,
-        [ORIEL_BACKEND_SHARED_OBJECT_REMOVE] = shared_object_remove,
-        [ORIEL_BACKEND_SHARED_OBJECT_LOOKUP] = shared_object_lookup,
+        [ORIEL_BACKEND_VRING_CALL] = served_vring_call,
+        [ORIEL_BACKEND_VRING_ERR] = served_vring_err,
+        [ORIEL_BACKEND_SHARED_OBJECT_ADD] = served_shared_object_add,
+        [ORIEL_BACKEND_SHARED_OBJECT_REMOVE] = served_shared_object_remove,
+        [ORIEL_BACKEND_SHARED_OBJECT_LOOKUP] = served_shared_object_lookup,
         [ORIEL_BACKEND_SHMEM_MAP] = shmem_map,
         [ORIEL_BACKEND_SHMEM_UNMAP] = shmem_unmap,
 };

@@ -320,6 +320,9 @@ class Frontend:
         if FAULT == "driver-goes-on":
             put_buffer()
         self.ask(12, word(0x100))
+        if FAULT == "driver-goes-on":
+            # What is answered at once may have been answered before the buffer was there: the suite must give it that.
+            select.select([self.main], [], [], 10)
         while select.select([self.back], [], [], 0)[0]:
             self.handle(receive(self.back))
         put_buffer()

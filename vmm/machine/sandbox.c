@@ -106,7 +106,7 @@ static const struct syscall_row rows[] = {
         SYSCALL_WITH(ioctl, 1, UINT32_MAX, TCSETS2),
 };
 
-int sandbox_enter(void)
+int machine_sandbox_enter(void)
 {
         return filter_enter(FILTER_KILL, rows, ARRAY_SIZE(rows));
 }

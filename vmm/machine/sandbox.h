@@ -6,6 +6,6 @@
  * machine needs while it runs: it opens no file by name, starts no program, and makes no socket but a pair of streams.
  * Other calls fail or end it by SIGSYS, see filter_enter(). 0 or a negative errno; -EINVAL: a kernel without seccomp
  * filters. */
-int sandbox_enter(void);
+int machine_sandbox_enter(void);
 
 #endif

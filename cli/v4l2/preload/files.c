@@ -77,11 +77,11 @@ EXPORT int openat(int folder, const char *path, int flags, ...)
         va_end(arguments);
         switch (path_kind(path)) {
         case PATH_DEVICE:
-                return node_open(flags);
+                return v4l2_node_open(flags);
         case PATH_UEVENT:
                 return open_uevent();
         default:
-                return is_opened_again(folder, path) ? node_open(flags) : REAL(openat)(folder, path, flags, mode);
+                return is_opened_again(folder, path) ? v4l2_node_open(flags) : REAL(openat)(folder, path, flags, mode);
         }
 }
 

@@ -292,7 +292,7 @@ void node_forget(int fd)
         errno = saved;
 }
 
-int node_open(int flags)
+int v4l2_node_open(int flags)
 {
         const struct sockaddr_un *address = &node.address;
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0), 0);

@@ -30,7 +30,7 @@ const char *node_device(void);
 unsigned node_number(void);
 
 /* A descriptor for the device, or -1 and errno. */
-int node_open(int flags);
+int v4l2_node_open(int flags);
 /* Whether @fd is a node, however the process has got it. */
 bool node_is(int fd);
 /* The same, without a system call as long as this process has had no node. */

@@ -204,7 +204,7 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
         int r = whole < 0 ? (int)whole : call_find_memory(media, &call, &rest);
 
         if (r == 0)
-                r = objects_find(media, &call);
+                r = media_objects_find(media, &call);
         if (r == 0)
                 r = node->ops->ioctl(node, session, &call);
         if (r == 0 && call.row->payload == MEDIA_EXPORT)

@@ -75,7 +75,7 @@ static int object_file_find(struct media *media, const struct media_object *obje
         return r < 0 ? r : fd;
 }
 
-int objects_find(struct media *media, struct media_call *call)
+int media_objects_find(struct media *media, struct media_call *call)
 {
         int r = 0;
 

@@ -31,7 +31,7 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
 
 /* object.c: with the lock, which is let go while the front-end is waited for. Find the memory of a call's objects; and
  * make one of the buffer that a call of EXPBUF has found. */
-int objects_find(struct media *media, struct media_call *call);
+int media_objects_find(struct media *media, struct media_call *call);
 int object_export(struct media_session *session, struct media_call *call);
 /* Have the front-end forget those that have ended. Without the lock. */
 void objects_sweep(struct media *media);

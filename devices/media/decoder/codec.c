@@ -109,7 +109,7 @@ static void codec_announce(struct decoding *decoding, const struct picture *pict
         const int busy = context->has_b_frames + (context->refs > 0 ? context->refs : 4) + 2;
 
         decoding->announced = *picture;
-        slots_take(&decoding->slots);
+        decoder_slots_take(&decoding->slots);
         codec_say(decoding, (struct codec_answer){.type = ANSWER_FORMAT,
                                                   .index = (uint32_t)busy,
                                                   .count = ++decoding->formats,
@@ -236,7 +236,7 @@ static bool request_note(struct decoding *decoding, const struct codec_request *
 
         switch (request->type) {
         case REQUEST_FLUSH:
-                slots_take(&decoding->slots);
+                decoder_slots_take(&decoding->slots);
                 decoding->flush = request->count;
                 decoding->flushing = true;
                 return true;
@@ -246,7 +246,7 @@ static bool request_note(struct decoding *decoding, const struct codec_request *
                 return slot_learn(&decoding->slots, request->index, fd_take(fd), request->size) &&
                        slots_give(&decoding->slots, UINT32_C(1) << request->index, valid);
         case REQUEST_TAKE:
-                slots_take(&decoding->slots);
+                decoder_slots_take(&decoding->slots);
                 decoding->take = request->count;
                 return true;
         case REQUEST_FORGET:

@@ -66,7 +66,7 @@ bool slots_give(struct slots *slots, uint32_t mask, bool valid)
         return true;
 }
 
-void slots_take(struct slots *slots)
+void decoder_slots_take(struct slots *slots)
 {
         for (uint32_t i = 0; i < VIDEO_MAX_FRAME; i++)
                 slots->slots[i].given = false;

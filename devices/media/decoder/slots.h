@@ -28,7 +28,7 @@ struct slots {
 bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size);
 /* Those of the mask may be filled; or not, if what they are given for is over. False: one is not known. */
 bool slots_give(struct slots *slots, uint32_t mask, bool valid);
-void slots_take(struct slots *slots);
+void decoder_slots_take(struct slots *slots);
 void slots_forget(struct slots *slots);
 
 /* A picture's memory, in a slot that nobody is to wait for: one always stays free of the codec, so that what is decoded

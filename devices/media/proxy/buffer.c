@@ -244,7 +244,7 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
 
         /* Of another memory, that the device did not take. */
         if (shadow && shadow->fd < 0)
-                shadow_free(own, steal(shadow));
+                proxy_shadow_free(own, steal(shadow));
 
         int r = shadow ? shadow->fd : node_export(own, &export);
 

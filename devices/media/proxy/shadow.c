@@ -30,7 +30,7 @@ static size_t shadow_cost(const struct shadow *shadow)
         return sizeof(*shadow) + shadow->size;
 }
 
-void shadow_free(struct proxy_session *own, struct shadow *shadow)
+void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow)
 {
         if (shadow->node)
                 munmap(shadow->node, shadow->size);
@@ -50,7 +50,7 @@ void shadows_end(struct proxy_session *own, uint32_t type)
         for (shadow = LIST_FIRST(&own->shadows); shadow; shadow = next) {
                 next = LIST_NEXT(shadow, entry);
                 if (type == 0 || shadow->type == type)
-                        shadow_free(own, shadow);
+                        proxy_shadow_free(own, shadow);
         }
 }
 
@@ -64,7 +64,7 @@ void shadows_let_go(struct proxy_session *own, uint32_t type)
 }
 
 /* @fd, @offset: as of mmap(2); -1: anonymous memory. */
-static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
+static int proxy_shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
                       int fd, off_t offset, struct shadow **out)
 {
         struct proxy *proxy = own->proxy;
@@ -87,7 +87,7 @@ static int shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffe
         if (node == MAP_FAILED) {
                 const int error = errno;
 
-                shadow_free(own, shadow);
+                proxy_shadow_free(own, shadow);
                 return -error;
         }
         shadow->node = node;
@@ -99,13 +99,13 @@ int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint
                uint32_t size, struct shadow **out)
 {
         struct shadow *shadow;
-        int r = shadow_new(own, buffer, plane, size, own->fd, offset, &shadow);
+        int r = proxy_shadow_new(own, buffer, plane, size, own->fd, offset, &shadow);
 
         if (r < 0)
                 return r;
         r = buffer_file_new(size, &shadow->fd, &shadow->file);
         if (r < 0)
-                shadow_free(own, shadow);
+                proxy_shadow_free(own, shadow);
         else
                 *out = shadow;
         return r;
@@ -119,11 +119,11 @@ int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
         int r = 0;
 
         if (shadow && (shadow->file || shadow->size != guest->size)) {
-                shadow_free(own, shadow);
+                proxy_shadow_free(own, shadow);
                 shadow = NULL;
         }
         if (!shadow)
-                r = shadow_new(own, buffer, plane, (uint32_t)guest->size, -1, 0, &shadow);
+                r = proxy_shadow_new(own, buffer, plane, (uint32_t)guest->size, -1, 0, &shadow);
         if (!shadow)
                 return r;
         guest_memory_clear(&shadow->guest);
@@ -136,7 +136,7 @@ int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
 int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number)
 {
         struct shadow *shadow = shadow_find(own, buffer, plane);
-        int r = shadow ? 0 : shadow_new(own, buffer, plane, 0, -1, 0, &shadow);
+        int r = shadow ? 0 : proxy_shadow_new(own, buffer, plane, 0, -1, 0, &shadow);
 
         if (r == 0)
                 shadow->number = number;

@@ -102,7 +102,7 @@ void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size);
 /* The guest has the buffers of the type again. */
 void shadows_let_go(struct proxy_session *own, uint32_t type);
 /* End those of the type; 0: all. */
-void shadow_free(struct proxy_session *own, struct shadow *shadow);
+void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow);
 void shadows_end(struct proxy_session *own, uint32_t type);
 
 #endif
