@@ -182,7 +182,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         (void)userdata;
         for (int i = 0; i < 64 && oriel_backend_queue_pop(queue, &chain) == 1; i++)
                 oriel_backend_queue_push(queue, chain, 1);
-        oriel_backend_queue_sleep(queue);
+        oriel_backend_queue_rearm(queue);
         return 0;
 }
 

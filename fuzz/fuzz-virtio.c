@@ -24,7 +24,7 @@
 enum { QUEUES_MOST = 5, DEVICES = 2, CONFIG_SIZE = 59 };
 
 static struct {
-        struct window *windows[DEVICES];
+        struct guest_window *windows[DEVICES];
         struct dma *dma;
         int kick_fds[QUEUES_MOST], call_fds[QUEUES_MOST], config_fd;
 } world;
@@ -63,10 +63,10 @@ static void begin(void)
                 return;
         need(dma_new(&world.dma) == 0);
         for (unsigned i = 0; i < DEVICES; i++) {
-                const struct window_options options = {
+                const struct guest_window_options options = {
                         .shmid = 1, .size = WINDOW, .shares = 1, .dma = world.dma, .log = NULL};
 
-                need(window_new(&options, &world.windows[i]) == 0);
+                need(guest_window_new(&options, &world.windows[i]) == 0);
         }
         for (unsigned i = 0; i < QUEUES_MOST; i++) {
                 world.kick_fds[i] = event_new();

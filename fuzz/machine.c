@@ -6,7 +6,7 @@
 #include "fuzz/machine.h"
 
 #include "base/cleanup.h"
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,7 +17,7 @@ struct virtio {
         unsigned index;
 };
 
-struct window {
+struct guest_window {
         bool shown;
 };
 
@@ -26,7 +26,7 @@ static struct {
         bool paused;
         struct virtio devices[DEVICES];
         unsigned n_devices;
-        struct window windows[2];
+        struct guest_window windows[2];
         struct oriel_region *region;
 } world;
 
@@ -147,36 +147,36 @@ bool virtio_get_queue(struct virtio *virtio, unsigned queue, struct virtio_queue
         return queue < 2;
 }
 
-struct window *virtio_get_window(struct virtio *virtio, unsigned index)
+struct guest_window *virtio_get_window(struct virtio *virtio, unsigned index)
 {
         (void)virtio;
         return index < ARRAY_SIZE(world.windows) ? &world.windows[index] : NULL;
 }
 
-/* ---- vmm/virtio/window.h ---- */
+/* ---- vmm/virtio/guest_window.h ---- */
 
-struct oriel_region *window_region(struct window *window)
+struct oriel_region *guest_window_region(struct guest_window *window)
 {
         (void)window;
         return world.region;
 }
 
-bool window_look(struct window *window, uint64_t offset, struct window_view *out)
+bool guest_window_look(struct guest_window *window, uint64_t offset, struct guest_window_view *out)
 {
-        *out = (struct window_view){.range = {window->shown ? offset : 0, PAGE},
-                                    .fd_offset = take_number(world.input),
-                                    .lost = take_number(world.input),
-                                    .name = "a \"file\"\x01\n"};
+        *out = (struct guest_window_view){.range = {window->shown ? offset : 0, PAGE},
+                                          .fd_offset = take_number(world.input),
+                                          .lost = take_number(world.input),
+                                          .name = "a \"file\"\x01\n"};
         return take_byte(world.input) & 1;
 }
 
-uint64_t window_size(const struct window *window)
+uint64_t guest_window_size(const struct guest_window *window)
 {
         (void)window;
         return PAGES * PAGE;
 }
 
-bool window_shown(struct window *window, uint64_t *address)
+bool guest_window_shown(struct guest_window *window, uint64_t *address)
 {
         *address = take_number(world.input);
         return window->shown;

@@ -43,7 +43,7 @@ static int queue_ready(struct client *client)
         uint32_t written;
         int r;
 
-        oriel_driver_sleep(client->driver, 0);
+        oriel_driver_rearm(client->driver, 0);
         while ((r = oriel_driver_collect(client->driver, 0, (void **)&request, &written)) > 0) {
                 printf("%.*s", (int)written, request->in);
                 request->busy = false;
@@ -108,7 +108,7 @@ static int loop(struct client *client)
 
         for (unsigned i = 0; r == 0 && i < 3; i++)
                 r = watch(epoll_fd, &sources[i]);
-        oriel_driver_sleep(client->driver, 0); /* the first call is wanted too */
+        oriel_driver_rearm(client->driver, 0); /* the first call is wanted too */
         while (r == 0 && !(client->at_end && client->in_flight == 0)) {
                 struct epoll_event event;
 

@@ -56,7 +56,7 @@ static gboolean queue_ready(gint fd, GIOCondition condition, gpointer data)
         int r;
 
         (void)fd, (void)condition;
-        oriel_driver_sleep(client->driver, request->queue);
+        oriel_driver_rearm(client->driver, request->queue);
         while ((r = oriel_driver_collect(client->driver, request->queue, (void **)&done, &written)) > 0) {
                 client->shown += written == sizeof(*done->in) ? *done->in : 0;
                 client->in_flight--;
@@ -78,7 +78,7 @@ static int ask(struct client *client, unsigned queue, struct pages pages)
         const struct iovec out = {request->out, sizeof(pages)}, in = {request->in, sizeof(*request->in)};
 
         g_unix_fd_add(oriel_driver_call_fd(client->driver, queue), G_IO_IN, queue_ready, request);
-        oriel_driver_sleep(client->driver, queue);
+        oriel_driver_rearm(client->driver, queue);
         r = oriel_driver_submit(client->driver, queue, &out, 1, &in, 1, request);
         if (r < 0)
                 return r;

@@ -300,7 +300,7 @@ int mount_take_answers(struct mount *mount)
                                 if (r < 0)
                                         return r;
                         }
-                while (r == 0 && oriel_driver_sleep(mount->driver, queue));
+                while (r == 0 && oriel_driver_rearm(mount->driver, queue));
         return r;
 }
 

@@ -135,7 +135,7 @@ static int serve_device(struct server *server)
 {
         int r = oriel_frontend_dispatch(oriel_driver_frontend(server->driver));
 
-        while (r == 0 && oriel_driver_sleep(server->driver, GPU_CLIENT_CONTROL)) {
+        while (r == 0 && oriel_driver_rearm(server->driver, GPU_CLIENT_CONTROL)) {
                 r = gpu_client_collect(server->vtest.gpu);
                 if (r > 0)
                         r = 0;

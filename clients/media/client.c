@@ -133,7 +133,7 @@ int media_client_collect(struct media_client *client)
 {
         int r = client->error ? client->error : oriel_frontend_dispatch(oriel_driver_frontend(client->driver));
 
-        while (r == 0 && oriel_driver_sleep(client->driver, MEDIA_EVENT_QUEUE))
+        while (r == 0 && oriel_driver_rearm(client->driver, MEDIA_EVENT_QUEUE))
                 r = collect_once(client);
         client->error = r;
         return r;

@@ -142,7 +142,7 @@ int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_ch
 /* Call the driver if it wants to know of what was pushed. */
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue);
 /* Before sleeping on the kick fd: take back its signals and ask for more. Returns whether there are buffers already. */
-bool oriel_backend_queue_sleep(struct oriel_backend_queue *queue);
+bool oriel_backend_queue_rearm(struct oriel_backend_queue *queue);
 /* The same where the kick fd is watched for edges (EPOLLET), so that there is no need to take signals back: a system
  * call less for each time of sleep. */
 bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);

@@ -87,15 +87,15 @@ int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
 /* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
  * reports the ring as broken, or the front-end's errors. -1 ms: no limit. The call fd's signals stay: see
- * oriel_driver_sleep(). */
+ * oriel_driver_rearm(). */
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms);
 
 /* For a loop of one's own: poll these two for reading. When the first is readable call oriel_frontend_dispatch() on the
- * driver's front-end, when the second is oriel_driver_collect() until 0 after oriel_driver_sleep(). */
+ * driver's front-end, when the second is oriel_driver_collect() until 0 after oriel_driver_rearm(). */
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue);
 /* Take back the call fd's signals and ask for more. Returns whether there is something to collect already: that there
  * is no such queue, for one. */
-bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue);
+bool oriel_driver_rearm(struct oriel_driver *driver, unsigned queue);
 
 /* Stop, resume and ask where a queue is: GET_VRING_BASE, and SET_VRING_KICK again. */
 int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue);

@@ -34,7 +34,7 @@ struct oriel_backend_queue {
 };
 
 /* The buffer of GET_INFLIGHT_FD and SET_INFLIGHT_FD. */
-struct inflight {
+struct inflight_memory {
         struct file_map map;
         uint8_t *regions;
         uint16_t num_queues;
@@ -61,9 +61,9 @@ struct oriel_backend {
         int log_fd;
         int fault_fd;      /* the userfaultfd of POSTCOPY_ADVISE */
         bool bases_unread; /* regions were answered in postcopy mode, and the front-end has not acknowledged that */
-        struct inflight inflight;
+        struct inflight_memory inflight;
         uint8_t status;
-        bool ends_connection; /* a handler found something that no refusal can mend */
+        bool ends_connection; /* a handler found something after which no refusal helps */
 
         /* A callback may ask for what would take away the ground under the call that it comes from: it waits until
          * then. */
@@ -136,7 +136,7 @@ bool postcopy_acknowledged(struct oriel_backend *backend, const struct message *
 int postcopy_register(struct oriel_backend *backend, const struct oriel_memory *memory, const struct message *request,
                       struct message *reply);
 /* inflight.c: the region of @queue, NULL without one. */
-void inflight_close(struct inflight *inflight);
-void *inflight_region(const struct inflight *inflight, unsigned queue);
+void inflight_close(struct inflight_memory *inflight);
+void *inflight_region(const struct inflight_memory *inflight, unsigned queue);
 
 #endif

@@ -14,13 +14,13 @@
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_ADD_SEALS));
 
-void inflight_close(struct inflight *inflight)
+void inflight_close(struct inflight_memory *inflight)
 {
         file_unmap(&inflight->map);
-        *inflight = (struct inflight){0};
+        *inflight = (struct inflight_memory){0};
 }
 
-void *inflight_region(const struct inflight *inflight, unsigned queue)
+void *inflight_region(const struct inflight_memory *inflight, unsigned queue)
 {
         return queue < inflight->num_queues ? inflight->regions + queue * inflight->region_size : NULL;
 }
@@ -73,7 +73,7 @@ int handle_get_inflight_fd(struct oriel_backend *backend, struct message *reques
         return 0;
 }
 
-static int inflight_map_buffer(struct inflight *inflight, const struct oriel_wire_inflight *wire, int fd)
+static int inflight_map_buffer(struct inflight_memory *inflight, const struct oriel_wire_inflight *wire, int fd)
 {
         struct stat st;
         uint64_t end;
@@ -88,7 +88,7 @@ static int inflight_map_buffer(struct inflight *inflight, const struct oriel_wir
 int handle_set_inflight_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
                            struct complaint *why)
 {
-        struct inflight inflight = {0};
+        struct inflight_memory inflight = {0};
         struct oriel_wire_inflight wire;
 
         (void)reply;

@@ -183,7 +183,7 @@ void oriel_backend_queue_notify(struct oriel_backend_queue *queue)
                 notify_inband(queue, ORIEL_BACKEND_VRING_CALL);
 }
 
-bool oriel_backend_queue_sleep(struct oriel_backend_queue *queue)
+bool oriel_backend_queue_rearm(struct oriel_backend_queue *queue)
 {
         if (queue->kick_fd >= 0)
                 fd_event_clear(queue->kick_fd);

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /* Start a thread that gets no signals: they are the main thread's. SIGBUS is let through, because it is about what the
- * thread itself has done, and its handler can mend that (base/guard.h) only where it is not blocked. 0 or a negative
- * errno. */
+ * thread itself has done, and its handler can put zeros there (base/guard.h) only where it is not blocked. 0 or a
+ * negative errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *userdata), void *userdata);
 
 /* Join it, unless it is not back at @deadline_ms, on the clock of now_ms(). Whether it was. */

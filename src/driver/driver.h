@@ -20,7 +20,7 @@ struct driver_queue {
         int kick_fd;
         int call_fd;
         int err_fd;
-        int bed;               /* an epoll that a wait sleeps on */
+        int epoll_fd;          /* an epoll that a wait sleeps on */
         uint64_t told_at_kick; /* n_told when the device was last asked whether the ring is still in error */
 };
 

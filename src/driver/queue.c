@@ -58,20 +58,20 @@ static int new_ring(struct oriel_driver *driver, const struct driver_queue *queu
 enum { EVENT_CALL, EVENT_ERR, EVENT_FRONT, N_EVENTS };
 
 /* What a wait sleeps on. A call is watched for its edge, so that it need not be taken back. */
-static int make_bed(const struct oriel_driver *driver, const struct driver_queue *queue)
+static int make_epoll(const struct oriel_driver *driver, const struct driver_queue *queue)
 {
         const int fds[N_EVENTS] = {queue->call_fd, queue->err_fd, oriel_frontend_get_fd(driver->frontend)};
-        _cleanup_(fd_closep) int bed = epoll_create1(EPOLL_CLOEXEC);
+        _cleanup_(fd_closep) int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 
-        if (bed < 0)
+        if (epoll_fd < 0)
                 return -errno;
         for (unsigned i = 0; i < N_EVENTS; i++) {
                 struct epoll_event event = {.events = EPOLLIN | (i == EVENT_CALL ? EPOLLET : 0), .data.u32 = i};
 
-                if (epoll_ctl(bed, EPOLL_CTL_ADD, fds[i], &event) < 0)
+                if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
                         return -errno;
         }
-        return fd_take(&bed);
+        return fd_take(&epoll_fd);
 }
 
 static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
@@ -96,9 +96,9 @@ static int create_queue(struct oriel_driver *driver, struct driver_queue *queue)
         queue->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (queue->kick_fd < 0 || queue->call_fd < 0 || queue->err_fd < 0)
                 return -errno;
-        queue->bed = make_bed(driver, queue);
+        queue->epoll_fd = make_epoll(driver, queue);
         queue->base = oriel_driver_queue_base(queue->ring);
-        return queue->bed < 0 ? queue->bed : 0;
+        return queue->epoll_fd < 0 ? queue->epoll_fd : 0;
 }
 
 int queues_create(struct oriel_driver *driver)
@@ -110,7 +110,7 @@ int queues_create(struct oriel_driver *driver)
                 return -ENOMEM;
         for (unsigned i = 0; i < driver->n_queues; i++)
                 driver->queues[i].kick_fd = driver->queues[i].call_fd = driver->queues[i].err_fd =
-                        driver->queues[i].bed = -1;
+                        driver->queues[i].epoll_fd = -1;
         for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
                 r = create_queue(driver, &driver->queues[i]);
         return r;
@@ -126,7 +126,7 @@ void queues_destroy(struct oriel_driver *driver)
                 fd_close(queue->kick_fd);
                 fd_close(queue->call_fd);
                 fd_close(queue->err_fd);
-                fd_close(queue->bed);
+                fd_close(queue->epoll_fd);
         }
         free(driver->queues);
 }
@@ -343,7 +343,7 @@ static bool may_collect(struct driver_queue *queue)
         return oriel_driver_queue_want_call(queue->ring, true) || has_done(queue);
 }
 
-bool oriel_driver_sleep(struct oriel_driver *driver, unsigned queue)
+bool oriel_driver_rearm(struct oriel_driver *driver, unsigned queue)
 {
         if (queue >= driver->n_queues)
                 return true;
@@ -383,7 +383,7 @@ static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, i
         if (!oriel_frontend_connected(driver->frontend))
                 return -ENOTCONN;
 
-        int n = epoll_wait(queue->bed, events, N_EVENTS, poll_timeout(deadline));
+        int n = epoll_wait(queue->epoll_fd, events, N_EVENTS, poll_timeout(deadline));
 
         if (n == 0)
                 return -ETIMEDOUT;

@@ -154,6 +154,6 @@ int frontend_call(struct oriel_frontend *frontend, const struct message *request
                 drop_connection(frontend);
                 return end_call(frontend, r);
         }
-        tell_consequences(frontend);
+        tell_deferred_events(frontend);
         return end_call(frontend, r);
 }

@@ -63,7 +63,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *from, struct oriel_f
         if (!frontend)
                 return -ENOMEM;
         fd_event_prepare(&log);
-        TAILQ_INIT(&frontend->consequences);
+        TAILQ_INIT(&frontend->deferred_events);
         frontend->ops = ops;
         frontend->log = log;
         frontend->userdata = options.userdata;
@@ -161,7 +161,7 @@ void drop_connection(struct oriel_frontend *frontend)
                 orphan_regions(frontend);
         else
                 unmap_regions(frontend);
-        forget_consequences(frontend);
+        forget_deferred_events(frontend);
 }
 
 void oriel_frontend_disconnect(struct oriel_frontend *frontend)
@@ -232,6 +232,6 @@ int oriel_frontend_dispatch(struct oriel_frontend *frontend)
                 drop_connection(frontend);
                 return end_call(frontend, r == -EPROTO ? -EPROTO : -ENOTCONN);
         }
-        tell_consequences(frontend);
+        tell_deferred_events(frontend);
         return end_call(frontend, frontend->main.fd < 0 ? -ENOTCONN : 0);
 }

@@ -9,8 +9,8 @@
 #include <sys/queue.h>
 
 /* What follows from a request that was answered, until it may be told. */
-struct consequence;
-TAILQ_HEAD(consequences, consequence);
+struct deferred_event;
+TAILQ_HEAD(deferred_events, deferred_event);
 
 struct oriel_frontend {
         struct oriel_frontend_ops ops;
@@ -30,11 +30,11 @@ struct oriel_frontend {
         struct oriel_region *regions[ORIEL_MAX_SHMIDS];
 
         enum oriel_frontend_request unacknowledged; /* what brought regions in postcopy mode; 0: nothing */
-        unsigned depth;                             /* of calls under way: consequences wait for the outermost to end */
-        bool free_wanted;                           /* by a callback: when that call ends */
-        struct consequences consequences;
-        unsigned n_consequences;
-        int more_fd; /* an eventfd: consequences are left for the next dispatch */
+        unsigned depth;   /* of calls under way: deferred_events wait for the outermost to end */
+        bool free_wanted; /* by a callback: when that call ends */
+        struct deferred_events deferred_events;
+        unsigned n_deferred;
+        int more_fd; /* an eventfd: deferred_events are left for the next dispatch */
 };
 
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
@@ -67,7 +67,7 @@ int frontend_serve(struct oriel_frontend *frontend);
 /* Whether there is a channel to serve, and room for what follows from it. */
 bool may_serve(const struct oriel_frontend *frontend);
 /* Tell what was put off, if no call is under way. */
-void tell_consequences(struct oriel_frontend *frontend);
-void forget_consequences(struct oriel_frontend *frontend);
+void tell_deferred_events(struct oriel_frontend *frontend);
+void forget_deferred_events(struct oriel_frontend *frontend);
 
 #endif

@@ -4,7 +4,7 @@
  * notifications of vrings, IOTLB misses, shared objects. A handler's result is the acknowledgement, where one is asked
  * for.
  *
- * What the owner of the front-end is to do because of a request, struct consequence, waits until no call of the
+ * What the owner of the front-end is to do because of a request, struct deferred_event, waits until no call of the
  * front-end is under way: an owner may then call the front-end again. */
 
 #include "base/cleanup.h"
@@ -17,12 +17,12 @@
 #include <string.h>
 
 /* Bounds on what a back-end can make of us in one go: requests served before we look elsewhere, and fds held. */
-#define MAX_SERVED       64
-#define MAX_CONSEQUENCES 256
+#define MAX_SERVED   64
+#define MAX_DEFERRED 256
 
-struct consequence {
-        TAILQ_ENTRY(consequence) entry;
-        void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence);
+struct deferred_event {
+        TAILQ_ENTRY(deferred_event) entry;
+        void (*tell)(struct oriel_frontend *frontend, struct deferred_event *event);
         struct oriel_region *region;
         struct oriel_mapping *mapping;
         struct oriel_wire_mmap request;
@@ -35,79 +35,79 @@ struct consequence {
 };
 
 /* The oldest leaves the list. */
-static struct consequence *take_consequence(struct oriel_frontend *frontend)
+static struct deferred_event *take_deferred_event(struct oriel_frontend *frontend)
 {
-        struct consequence *consequence = TAILQ_FIRST(&frontend->consequences);
+        struct deferred_event *event = TAILQ_FIRST(&frontend->deferred_events);
 
-        if (consequence) {
-                TAILQ_REMOVE(&frontend->consequences, consequence, entry);
-                frontend->n_consequences--;
+        if (event) {
+                TAILQ_REMOVE(&frontend->deferred_events, event, entry);
+                frontend->n_deferred--;
         }
-        return consequence;
+        return event;
 }
 
-static void free_consequence(struct consequence *consequence)
+static void free_deferred_event(struct deferred_event *event)
 {
-        oriel_mapping_unref(consequence->mapping);
-        fd_close(consequence->fd);
-        free(consequence);
+        oriel_mapping_unref(event->mapping);
+        fd_close(event->fd);
+        free(event);
 }
 
 /* NULL without memory: then nobody is told. */
-static struct consequence *served_follow(struct oriel_frontend *frontend,
-                                         void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
+static struct deferred_event *defer_event(struct oriel_frontend *frontend,
+                                          void (*tell)(struct oriel_frontend *frontend, struct deferred_event *event))
 {
-        struct consequence *consequence = calloc(1, sizeof(*consequence));
+        struct deferred_event *event = calloc(1, sizeof(*event));
 
-        if (!consequence)
+        if (!event)
                 return NULL;
-        consequence->tell = tell;
-        consequence->fd = -1;
-        TAILQ_INSERT_TAIL(&frontend->consequences, consequence, entry);
-        frontend->n_consequences++;
-        return consequence;
+        event->tell = tell;
+        event->fd = -1;
+        TAILQ_INSERT_TAIL(&frontend->deferred_events, event, entry);
+        frontend->n_deferred++;
+        return event;
 }
 
-void tell_consequences(struct oriel_frontend *frontend)
+void tell_deferred_events(struct oriel_frontend *frontend)
 {
-        struct consequence *consequence;
-        unsigned n = frontend->n_consequences;
+        struct deferred_event *event;
+        unsigned n = frontend->n_deferred;
 
-        while (frontend->depth == 0 && n-- > 0 && (consequence = take_consequence(frontend))) {
+        while (frontend->depth == 0 && n-- > 0 && (event = take_deferred_event(frontend))) {
                 /* What it causes comes after it, not within. */
                 frontend->depth++;
-                consequence->tell(frontend, consequence);
+                event->tell(frontend, event);
                 frontend->depth--;
-                free_consequence(consequence);
+                free_deferred_event(event);
         }
         /* What came meanwhile is the next dispatch's, or this would never end for a back-end that goes on asking. */
-        if (frontend->depth == 0 && frontend->n_consequences > 0)
+        if (frontend->depth == 0 && frontend->n_deferred > 0)
                 fd_event_wake(frontend->more_fd);
 }
 
-void forget_consequences(struct oriel_frontend *frontend)
+void forget_deferred_events(struct oriel_frontend *frontend)
 {
-        struct consequence *consequence;
+        struct deferred_event *event;
 
-        while ((consequence = take_consequence(frontend)))
-                free_consequence(consequence);
+        while ((event = take_deferred_event(frontend)))
+                free_deferred_event(event);
 }
 
 /* ---- shared memory regions ---- */
 
-static void tell_mapped(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_mapped(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.mapped(frontend->userdata, c->region, c->mapping, c->fd);
+        frontend->ops.mapped(frontend->userdata, event->region, event->mapping, event->fd);
 }
 
-static void tell_unmapped(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_unmapped(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.unmapped(frontend->userdata, c->region, c->mapping);
+        frontend->ops.unmapped(frontend->userdata, event->region, event->mapping);
 }
 
-static void tell_refused(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_refused(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.refused(frontend->userdata, c->map, &c->request, c->error);
+        frontend->ops.refused(frontend->userdata, event->map, &event->request, event->error);
 }
 
 /* Its descriptor is closed after the owner has been told, since that may have to wait for the file's server. */
@@ -118,13 +118,13 @@ static int follow_refusal(struct oriel_frontend *frontend, bool map, struct mess
         log_debug(&frontend->log, "%s: shmid %u, offset 0x%llx, length 0x%llx: %s", map ? "SHMEM_MAP" : "SHMEM_UNMAP",
                   wire.shmid, (unsigned long long)wire.shm_offset, (unsigned long long)wire.len, strerror(-error));
         if (frontend->ops.refused) {
-                struct consequence *consequence = served_follow(frontend, tell_refused);
+                struct deferred_event *event = defer_event(frontend, tell_refused);
 
-                if (consequence) {
-                        consequence->map = map;
-                        consequence->request = wire;
-                        consequence->error = error;
-                        consequence->fd = message_take_fd(request, 0);
+                if (event) {
+                        event->map = map;
+                        event->request = wire;
+                        event->error = error;
+                        event->fd = message_take_fd(request, 0);
                 }
         }
         return error;
@@ -142,12 +142,12 @@ static int shmem_map(struct oriel_frontend *frontend, struct message *request, s
         if (r < 0)
                 return follow_refusal(frontend, true, request, r);
         if (frontend->ops.mapped) {
-                struct consequence *consequence = served_follow(frontend, tell_mapped);
+                struct deferred_event *event = defer_event(frontend, tell_mapped);
 
-                if (consequence) {
-                        consequence->region = region;
-                        consequence->mapping = oriel_region_find(region, map.shm_offset);
-                        consequence->fd = message_take_fd(request, 0);
+                if (event) {
+                        event->region = region;
+                        event->mapping = oriel_region_find(region, map.shm_offset);
+                        event->fd = message_take_fd(request, 0);
                 }
         }
         return 0;
@@ -160,12 +160,12 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
         struct oriel_mapping *mapping =
                 region && frontend->ops.unmapped ? oriel_region_find(region, map.shm_offset) : NULL;
         int r = region ? oriel_region_unmap(region, (struct oriel_range){map.shm_offset, map.len}) : -ENXIO;
-        struct consequence *consequence = r == 0 && mapping ? served_follow(frontend, tell_unmapped) : NULL;
+        struct deferred_event *event = r == 0 && mapping ? defer_event(frontend, tell_unmapped) : NULL;
 
         (void)reply;
-        if (consequence) {
-                consequence->region = region;
-                consequence->mapping = steal(mapping);
+        if (event) {
+                event->region = region;
+                event->mapping = steal(mapping);
         }
         oriel_mapping_unref(mapping);
         return r < 0 ? follow_refusal(frontend, false, request, r) : 0;
@@ -173,43 +173,42 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
 
 /* ---- notifications ---- */
 
-static void tell_config_changed(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_config_changed(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        (void)c;
+        (void)event;
         frontend->ops.config_changed(frontend->userdata);
 }
 
-static void tell_vring_call(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_vring_call(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.vring_call(frontend->userdata, c->vring);
+        frontend->ops.vring_call(frontend->userdata, event->vring);
 }
 
-static void tell_vring_err(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_vring_err(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.vring_err(frontend->userdata, c->vring);
+        frontend->ops.vring_err(frontend->userdata, event->vring);
 }
 
-static void tell_iotlb_miss(struct oriel_frontend *frontend, struct consequence *c)
+static void tell_iotlb_miss(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        frontend->ops.iotlb_miss(frontend->userdata, c->iova, c->access);
+        frontend->ops.iotlb_miss(frontend->userdata, event->iova, event->access);
 }
 
 static int config_change(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
         (void)request;
         (void)reply;
-        return frontend->ops.config_changed ? (served_follow(frontend, tell_config_changed) ? 0 : -ENOMEM)
-                                            : -EOPNOTSUPP;
+        return frontend->ops.config_changed ? (defer_event(frontend, tell_config_changed) ? 0 : -ENOMEM) : -EOPNOTSUPP;
 }
 
 static int follow_vring(struct oriel_frontend *frontend, unsigned vring, bool wanted,
-                        void (*tell)(struct oriel_frontend *frontend, struct consequence *consequence))
+                        void (*tell)(struct oriel_frontend *frontend, struct deferred_event *event))
 {
-        struct consequence *consequence = wanted ? served_follow(frontend, tell) : NULL;
+        struct deferred_event *event = wanted ? defer_event(frontend, tell) : NULL;
 
-        if (consequence)
-                consequence->vring = vring;
-        return wanted ? (consequence ? 0 : -ENOMEM) : -EOPNOTSUPP;
+        if (event)
+                event->vring = vring;
+        return wanted ? (event ? 0 : -ENOMEM) : -EOPNOTSUPP;
 }
 
 static int served_vring_call(struct oriel_frontend *frontend, struct message *request, struct message *reply)
@@ -238,12 +237,12 @@ static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, s
         if (msg.type != VHOST_IOTLB_MISS || msg.perm > VHOST_ACCESS_RW || !frontend->ops.iotlb_miss)
                 return -EINVAL;
 
-        struct consequence *consequence = served_follow(frontend, tell_iotlb_miss);
+        struct deferred_event *event = defer_event(frontend, tell_iotlb_miss);
 
-        if (!consequence)
+        if (!event)
                 return -ENOMEM;
-        consequence->iova = msg.iova;
-        consequence->access = (enum oriel_access)msg.perm;
+        event->iova = msg.iova;
+        event->access = (enum oriel_access)msg.perm;
         return 0;
 }
 
@@ -371,7 +370,7 @@ static int served_handle(struct oriel_frontend *frontend, struct message *reques
 
 bool may_serve(const struct oriel_frontend *frontend)
 {
-        return frontend->back.fd >= 0 && frontend->n_consequences < MAX_CONSEQUENCES;
+        return frontend->back.fd >= 0 && frontend->n_deferred < MAX_DEFERRED;
 }
 
 int frontend_serve(struct oriel_frontend *frontend)

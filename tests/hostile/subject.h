@@ -24,7 +24,7 @@ struct subject {
         int fd; /* to pass */
         unsigned errors, warnings;
         char last_error[512];
-        unsigned told; /* of consequences */
+        unsigned told; /* of deferred events */
 };
 
 /* @timeout_ms as in oriel_frontend_options. */

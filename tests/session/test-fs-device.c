@@ -445,7 +445,7 @@ static void test_no_more_than_one_is_held_back(void **state)
                 unsigned done = 0;
                 uint64_t calls = 0, some;
 
-                assert_false(oriel_driver_sleep(guest.driver, WAITING));
+                assert_false(oriel_driver_rearm(guest.driver, WAITING));
                 for (unsigned i = 0; i < WAITERS; i++) {
                         prepare(&guest, &guest.waiters[i],
                                 (struct fuse_lk_in){.fh = guest.fh, .owner = 2 + i, .lk = {.type = F_UNLCK}},
@@ -489,7 +489,7 @@ static void test_told_before_what_lasts(void **state)
                         .header = {.len = sizeof(*request), .opcode = FUSE_SETUPMAPPING, .nodeid = guest.node},
                         .in = {.fh = guest.fh, .foffset = round * WINDOW, .len = WINDOW},
                 };
-                assert_false(oriel_driver_sleep(guest.driver, WAITING));
+                assert_false(oriel_driver_rearm(guest.driver, WAITING));
                 prepare(&guest, &guest.waiters[0], (struct fuse_lk_in){.fh = guest.fh, .lk = {.type = F_UNLCK}},
                         FUSE_SETLK);
                 submit(&guest, WAITING, &guest.waiters[0]);

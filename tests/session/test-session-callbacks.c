@@ -271,7 +271,7 @@ static void test_queues_that_there_are_not(void **state)
                 assert_int_equal(oriel_driver_collect(session.driver, queue, &token, &written), -EINVAL);
                 assert_int_equal(oriel_driver_wait(session.driver, queue, 0), -EINVAL);
                 assert_int_equal(oriel_driver_call_fd(session.driver, queue), -EINVAL);
-                assert_true(oriel_driver_sleep(session.driver, queue));
+                assert_true(oriel_driver_rearm(session.driver, queue));
                 assert_int_equal(oriel_driver_stop_queue(session.driver, queue), -EINVAL);
                 assert_int_equal(oriel_driver_start_queue(session.driver, queue), -EINVAL);
                 assert_int_equal(oriel_driver_reset_queue(session.driver, queue), -EINVAL);
@@ -350,7 +350,7 @@ static void check_chains(struct oriel_driver *driver)
         assert_int_equal(oriel_driver_stop_queue(driver, 0), 0);
         assert_int_equal(oriel_backend_queue_pop(held_queue, &chain), -ESHUTDOWN);
         oriel_backend_queue_notify(held_queue);
-        assert_false(oriel_backend_queue_sleep(held_queue));
+        assert_false(oriel_backend_queue_rearm(held_queue));
         assert_false(oriel_backend_queue_want_kick(held_queue));
         assert_int_equal(oriel_backend_queue_push(held_queue, kept, 1), -ESHUTDOWN);
 }

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -221,16 +221,17 @@ struct totals {
         uint64_t regions, mappings, mapped, lost;
 };
 
-static struct json_object *describe_mapping(struct window *window, struct oriel_mapping *mapping, struct totals *totals)
+static struct json_object *describe_mapping(struct guest_window *window, struct oriel_mapping *mapping,
+                                            struct totals *totals)
 {
         struct json_object *object = json_object_new_object();
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
-        struct window_view view = {0};
+        struct guest_window_view view = {0};
 
         oriel_mapping_get_info(mapping, &info);
         /* It may be gone by now, and something else in its place. */
-        if (!window_look(window, info.range.start, &view) || view.range.start != info.range.start)
-                view = (struct window_view){0};
+        if (!guest_window_look(window, info.range.start, &view) || view.range.start != info.range.start)
+                view = (struct guest_window_view){0};
         query_add_number(object, "offset", info.range.start);
         query_add_number(object, "length", info.range.size);
         query_add_string(object, "file", view.name);
@@ -247,7 +248,7 @@ static struct json_object *describe_mapping(struct window *window, struct oriel_
         return object;
 }
 
-static struct json_object *describe_region(unsigned device, struct window *window, struct totals *totals)
+static struct json_object *describe_region(unsigned device, struct guest_window *window, struct totals *totals)
 {
         struct json_object *object = json_object_new_object(), *list = json_object_new_array();
         struct oriel_mapping **mappings;
@@ -255,11 +256,11 @@ static struct json_object *describe_region(unsigned device, struct window *windo
         size_t n;
 
         json_object_object_add(object, "device", query_path(device));
-        query_add_number(object, "shmid", oriel_region_shmid(window_region(window)));
-        query_add_number(object, "size", window_size(window));
-        if (window_shown(window, &address))
+        query_add_number(object, "shmid", oriel_region_shmid(guest_window_region(window)));
+        query_add_number(object, "size", guest_window_size(window));
+        if (guest_window_shown(window, &address))
                 query_add_number(object, "address", address);
-        if (oriel_region_list(window_region(window), &mappings, &n) == 0) {
+        if (oriel_region_list(guest_window_region(window), &mappings, &n) == 0) {
                 for (size_t i = 0; i < n; i++)
                         json_object_array_add(list, describe_mapping(window, mappings[i], totals));
                 oriel_mappings_free(mappings, n);
@@ -274,7 +275,7 @@ struct json_object *query_shmem(const struct machine *machine, int index)
         struct json_object *object = json_object_new_object(), *list = json_object_new_array(),
                            *sums = json_object_new_object();
         struct totals totals = {0};
-        struct window *window;
+        struct guest_window *window;
 
         for (unsigned i = 0; i < machine_device_count(machine); i++)
                 for (unsigned w = 0; (index < 0 || (unsigned)index == i) &&

@@ -5,7 +5,7 @@
  * for the back-ends.
  *
  * Functions named do_ run on a vcpu's thread, device_ ones on a device's; they tell the owner's thread by events_put()
- * and never wait for a back-end. Public functions belong to the owner's thread. A fault is first mended, in every
+ * and never wait for a back-end. Public functions belong to the owner's thread. A fault is first zero-filled, in every
  * window if its address is unknown; after FAULT_TRIES it takes the device away, or pauses the machine. */
 
 #include "vmm/machine/machine.h"
@@ -20,7 +20,7 @@
 #include "vmm/machine/events.h"
 #include "vmm/machine/watch.h"
 #include "vmm/platform/serial.h"
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -71,9 +71,10 @@ static void do_access(void *userdata, unsigned space, uint64_t address, void *da
 }
 
 /* The window in which @address is, with the offset there, and its device; or NULL. */
-static struct window *window_at(struct machine *machine, uint64_t address, uint64_t *offset, struct virtio **device)
+static struct guest_window *window_at(struct machine *machine, uint64_t address, uint64_t *offset,
+                                      struct virtio **device)
 {
-        struct window *window = NULL;
+        struct guest_window *window = NULL;
 
         for (unsigned i = 0; !window && i < machine->n_devices; i++) {
                 *device = machine->devices[i];
@@ -86,30 +87,30 @@ static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
 {
         struct virtio *device;
         uint64_t offset;
-        struct window *window = window_at(userdata, address, &offset, &device);
+        struct guest_window *window = window_at(userdata, address, &offset, &device);
 
-        return window && window_read(window, offset, data, size);
+        return window && guest_window_read(window, offset, data, size);
 }
 
 /* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
  * only when it is looked at again. */
-static bool mend_for(struct machine *machine, const struct arch_fault *fault, bool all)
+static bool zero_fill_for(struct machine *machine, const struct arch_fault *fault, bool all)
 {
         struct virtio *device;
         uint64_t offset;
         bool in_window = fault->found && window_at(machine, fault->address, &offset, &device);
 
-        if (in_window && virtio_mend_at(device, fault->address))
+        if (in_window && virtio_zero_fill_at(device, fault->address))
                 return true;
         if (fault->source && window_at(machine, fault->source, &offset, &device) &&
-            virtio_mend_at(device, fault->source))
+            virtio_zero_fill_at(device, fault->source))
                 return true;
 
-        bool mended = false;
+        bool zero_filled = false;
 
         for (unsigned i = 0; all && !in_window && i < machine->n_devices; i++)
-                mended |= virtio_mend(machine->devices[i]);
-        return mended;
+                zero_filled |= virtio_zero_fill(machine->devices[i]);
+        return zero_filled;
 }
 
 static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
@@ -118,30 +119,30 @@ static void do_inspect(void *userdata, unsigned vcpu, bool stuck)
         struct arch_fault fault;
 
         arch_get_fault(machine->kvm, vcpu, &fault);
-        mend_for(machine, &fault, stuck);
+        zero_fill_for(machine, &fault, stuck);
 }
 
 static void describe_place(struct machine *machine, uint64_t address, char *out, size_t size)
 {
-        struct window_view view;
+        struct guest_window_view view;
         struct virtio_info info;
         struct virtio *device;
         uint64_t offset = 0;
-        struct window *window = window_at(machine, address, &offset, &device);
+        struct guest_window *window = window_at(machine, address, &offset, &device);
 
         if (!window) {
                 snprintf(out, size, "which is in no window");
                 return;
         }
         virtio_get_info(device, &info);
-        if (!window_look(window, offset, &view))
+        if (!guest_window_look(window, offset, &view))
                 snprintf(out, size, "offset 0x%" PRIx64 " of the window of shmid %u of %s, where nothing is mapped",
-                         offset, oriel_region_shmid(window_region(window)), info.name);
+                         offset, oriel_region_shmid(guest_window_region(window)), info.name);
         else
                 snprintf(out, size,
                          "offset 0x%" PRIx64 " of the window of shmid %u of %s, in the mapping 0x%" PRIx64 "+0x%" PRIx64
                          " of %s, which is %s",
-                         offset, oriel_region_shmid(window_region(window)), info.name, view.range.start,
+                         offset, oriel_region_shmid(guest_window_region(window)), info.name, view.range.start,
                          view.range.size, view.name[0] ? view.name : "a file",
                          view.access == ORIEL_ACCESS_READ ? "read-only" : "read-write");
 }
@@ -185,7 +186,7 @@ static void describe_fault(struct machine *machine, unsigned vcpu, const struct 
         }
 }
 
-/* No address is told, so it is looked for: first what can be mended, then what is to be reported. */
+/* No address is told, so it is looked for: first what can be zero-filled, then what is to be reported. */
 static bool do_fault(void *userdata, unsigned vcpu)
 {
         struct machine *machine = userdata;
@@ -194,7 +195,7 @@ static bool do_fault(void *userdata, unsigned vcpu)
         struct arch_fault fault;
 
         arch_get_fault(machine->kvm, vcpu, &fault);
-        if (mend_for(machine, &fault, true)) {
+        if (zero_fill_for(machine, &fault, true)) {
                 count->count = 0;
                 return true;
         }

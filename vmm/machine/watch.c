@@ -3,7 +3,7 @@
 
 #include "base/fd.h"
 #include "base/thread.h"
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,11 +17,11 @@ enum {
 
 static bool any_mapped(const struct watch *watch)
 {
-        struct window *window;
+        struct guest_window *window;
 
         for (unsigned i = 0; i < watch->n_devices; i++)
                 for (unsigned j = 0; (window = virtio_get_window(watch->devices[i], j)); j++)
-                        if (oriel_region_count(window_region(window)) > 0)
+                        if (oriel_region_count(guest_window_region(window)) > 0)
                                 return true;
         return false;
 }

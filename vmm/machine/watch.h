@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 /* Has vcpus looked at, while something is mapped: 20 times a second those that meet no page within KVM_RUN, where KVM
- * does not say so, and once a second all. What they wait for is mended. */
+ * does not say so, and once a second all. What they wait for is zero-filled. */
 struct watch {
         struct kvm *kvm;
         struct virtio **devices;

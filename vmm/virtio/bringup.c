@@ -226,7 +226,7 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 windows += virtio->shmem_sizes[i] > 0;
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
-                struct window_options options = {
+                struct guest_window_options options = {
                         .shmid = (uint8_t)i,
                         .size = virtio->shmem_sizes[i],
                         .shares = windows * virtio->options.devices,
@@ -240,7 +240,7 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
                 if (options.size == 0)
                         continue;
 
-                int r = window_new(&options, &window->window);
+                int r = guest_window_new(&options, &window->window);
 
                 if (r < 0)
                         return refused_because(
@@ -248,7 +248,7 @@ static int make_windows(struct virtio *virtio, const struct reason *reason)
                                 options.size, i, r == -ENOSPC ? "vm.max_map_count is too small for it" : strerror(-r));
                 window->shmid = (uint8_t)i;
                 virtio->n_windows++;
-                oriel_frontend_set_region(virtio->frontend, (uint8_t)i, window_region(window->window));
+                oriel_frontend_set_region(virtio->frontend, (uint8_t)i, guest_window_region(window->window));
         }
         return 0;
 }

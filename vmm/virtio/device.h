@@ -5,10 +5,10 @@
 #include "base/fd.h"
 #include "vmm/bus/msix.h"
 #include "vmm/kvm/lock.h"
+#include "vmm/virtio/device_log.h"
+#include "vmm/virtio/guest_window.h"
 #include "vmm/virtio/slots.h"
 #include "vmm/virtio/virtio.h"
-#include "vmm/virtio/voice.h"
-#include "vmm/virtio/window.h"
 
 #include <oriel/frontend.h>
 #include <pthread.h>
@@ -54,7 +54,7 @@ struct config_write {
 };
 
 struct device_window {
-        struct window *window;
+        struct guest_window *window;
         uint8_t shmid;
         uint64_t offset; /* in the BAR */
 };
@@ -63,8 +63,8 @@ struct virtio {
         char *name;
         struct virtio_options options;
         struct virtio_events events;
-        struct voice voice;
-        struct oriel_log log; /* the voice's */
+        struct device_log device_log;
+        struct oriel_log log; /* the device_log's */
 
         struct pci_function function;
         bool plugged;

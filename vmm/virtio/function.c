@@ -83,7 +83,7 @@ static bool add_pci_cfg(struct virtio *virtio)
 
 static bool add_window(struct virtio *virtio, const struct device_window *window)
 {
-        uint64_t size = window_size(window->window);
+        uint64_t size = guest_window_size(window->window);
         struct virtio_pci_cap64 shm = {
                 .cap = {.cfg_type = VIRTIO_PCI_CAP_SHARED_MEMORY_CFG,
                         .bar = WINDOW_BAR,
@@ -161,9 +161,9 @@ static void windows_moved(void *userdata, uint64_t address, bool decoded)
                 struct device_window *window = &virtio->windows[i];
 
                 if (decoded)
-                        window_show(window->window, address + window->offset);
+                        guest_window_show(window->window, address + window->offset);
                 else
-                        window_hide(window->window);
+                        guest_window_hide(window->window);
         }
 }
 
@@ -176,9 +176,9 @@ static void windows_access(void *userdata, uint64_t offset, void *data, unsigned
         for (unsigned i = 0; i < virtio->n_windows; i++) {
                 struct device_window *window = &virtio->windows[i];
 
-                if (range_contains((struct oriel_range){window->offset, window_size(window->window)},
+                if (range_contains((struct oriel_range){window->offset, guest_window_size(window->window)},
                                    (struct oriel_range){offset, size}) &&
-                    window_access(window->window, offset - window->offset, data, size, write))
+                    guest_window_access(window->window, offset - window->offset, data, size, write))
                         session_wake(virtio);
         }
 }
@@ -192,7 +192,7 @@ static uint64_t lay_windows(struct virtio *virtio)
 
         for (unsigned i = 0; i < virtio->n_windows; i++) {
                 virtio->windows[i].offset = end;
-                checked_round_up(end + window_size(virtio->windows[i].window), 2 << 20, &end);
+                checked_round_up(end + guest_window_size(virtio->windows[i].window), 2 << 20, &end);
         }
         while (size < end)
                 size <<= 1;

@@ -376,7 +376,7 @@ static int tell_reset(struct virtio *virtio)
 void running_unmap(struct virtio *virtio)
 {
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                oriel_region_unmap_all(window_region(virtio->windows[i].window));
+                oriel_region_unmap_all(guest_window_region(virtio->windows[i].window));
 }
 
 void running_stop(struct virtio *virtio)

@@ -22,17 +22,17 @@ enum {
 };
 
 /* What the registers want now. */
-struct wish {
+struct wanted_state {
         bool quit, reset, run, taken_away;
 };
 
-static struct wish session_look(struct virtio *virtio)
+static struct wanted_state session_look(struct virtio *virtio)
 {
         LOCKED(&virtio->lock);
 
         uint8_t status = virtio->registers.status;
 
-        return (struct wish){
+        return (struct wanted_state){
                 .quit = virtio->quit,
                 .reset = virtio->reset_wanted,
                 .taken_away = virtio->taken_away,
@@ -115,8 +115,8 @@ static void add_detail(const struct virtio *virtio, char *why, size_t why_size)
 {
         size_t n = strlen(why);
 
-        if (n > 0 && virtio->voice.held[0])
-                snprintf(why + n, why_size - n, " (%s)", virtio->voice.held);
+        if (n > 0 && virtio->device_log.held[0])
+                snprintf(why + n, why_size - n, " (%s)", virtio->device_log.held);
 }
 
 /* One try. False: the first one has failed, and so has the device. */
@@ -133,7 +133,7 @@ static bool try_connect(struct virtio *virtio, char *why, size_t why_size)
                 set_phase(virtio, r == 0 ? READY : FAILED, why);
                 if (r < 0)
                         return false;
-                voice_release(&virtio->voice);
+                device_log_release(&virtio->device_log);
         } else if (r < 0 && strcmp(before, why) != 0) {
                 log_warning(&virtio->log, "%s: no back-end: %s; trying on", virtio->name, why);
         }
@@ -312,7 +312,7 @@ static int session_ring_error(struct virtio *virtio)
         return 0;
 }
 
-static int session_serve(struct virtio *virtio, const struct wish *wish)
+static int session_serve(struct virtio *virtio, const struct wanted_state *wanted)
 {
         int r = oriel_frontend_dispatch(virtio->frontend);
 
@@ -320,7 +320,7 @@ static int session_serve(struct virtio *virtio, const struct wish *wish)
                 r = virtio_write_config(virtio);
         if (r == 0)
                 r = serve_objects(virtio);
-        if (r == 0 && wish->run)
+        if (r == 0 && wanted->run)
                 r = virtio->started ? running_update(virtio) : running_start(virtio);
         /* Before the memory: what is not in it was mapped before the error. */
         bool error = virtio->err_seen;
@@ -386,7 +386,7 @@ static int virtio_timeout_of(struct virtio *virtio, const struct pause *pause, b
         bool zeros = false;
 
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                zeros |= window_heal(virtio->windows[i].window);
+                zeros |= guest_window_restore(virtio->windows[i].window);
         if (oriel_frontend_connected(virtio->frontend) || taken_away)
                 return zeros ? HEAL_MS : -1;
         if (left < 0)
@@ -405,27 +405,27 @@ static void session_loop(struct virtio *virtio)
                 return;
         }
         for (;;) {
-                struct wish wish = session_look(virtio);
+                struct wanted_state wanted = session_look(virtio);
 
-                if (wish.quit)
+                if (wanted.quit)
                         return;
-                if (wish.reset) {
+                if (wanted.reset) {
                         session_reset(virtio);
                         continue;
                 }
-                if (!oriel_frontend_connected(virtio->frontend) && !wish.taken_away && now_ms() >= pause.next) {
+                if (!oriel_frontend_connected(virtio->frontend) && !wanted.taken_away && now_ms() >= pause.next) {
                         virtio_put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
                                 return;
                         continue;
                 }
-                r = oriel_frontend_connected(virtio->frontend) ? session_serve(virtio, &wish) : 0;
+                r = oriel_frontend_connected(virtio->frontend) ? session_serve(virtio, &wanted) : 0;
                 if (r < 0)
                         session_lost(virtio, session_look(virtio).taken_away ? "it was taken away" : session_reason(r));
                 /* It may have mapped after that. */
-                if (wish.taken_away)
+                if (wanted.taken_away)
                         running_unmap(virtio);
-                virtio_sleep_until_event(virtio, virtio_timeout_of(virtio, &pause, wish.taken_away));
+                virtio_sleep_until_event(virtio, virtio_timeout_of(virtio, &pause, wanted.taken_away));
         }
 }
 

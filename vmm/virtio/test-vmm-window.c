@@ -4,7 +4,7 @@
 
 #include "base/fd.h"
 #include "base/test.h"
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static const struct oriel_log silent;
 
 struct world {
         struct dma *dma;
-        struct window *window;
+        struct guest_window *window;
         int file;
 };
 
@@ -37,25 +37,25 @@ static int make_file(size_t pages)
 
 static void begin(struct world *world)
 {
-        struct window_options options = {.shmid = 3, .size = SIZE, .shares = 1, .log = &silent};
+        struct guest_window_options options = {.shmid = 3, .size = SIZE, .shares = 1, .log = &silent};
 
         assert_int_equal(dma_new(&world->dma), 0);
         options.dma = world->dma;
-        assert_int_equal(window_new(&options, &world->window), 0);
+        assert_int_equal(guest_window_new(&options, &world->window), 0);
         world->file = make_file(8);
 }
 
 static void end(struct world *world)
 {
-        window_free(world->window);
+        guest_window_free(world->window);
         dma_free(world->dma);
         fd_close(world->file);
 }
 
 static void map(struct world *world, uint64_t offset, uint64_t size, uint64_t fd_offset, enum oriel_access access)
 {
-        assert_int_equal(oriel_region_map(window_region(world->window), (struct oriel_range){offset, size}, world->file,
-                                          fd_offset, access),
+        assert_int_equal(oriel_region_map(guest_window_region(world->window), (struct oriel_range){offset, size},
+                                          world->file, fd_offset, access),
                          0);
 }
 
@@ -63,13 +63,13 @@ static char shown(struct world *world, uint64_t offset)
 {
         char byte = '?';
 
-        window_access(world->window, offset, &byte, 1, false);
+        guest_window_access(world->window, offset, &byte, 1, false);
         return byte;
 }
 
 static void test_looks(void **state)
 {
-        struct window_view view;
+        struct guest_window_view view;
         struct world world;
         uint32_t word = 7;
 
@@ -79,19 +79,20 @@ static void test_looks(void **state)
         assert_int_equal(shown(&world, 16 * PAGE), 'c');
         assert_int_equal(shown(&world, 15 * PAGE), 0);
         /* Who comes this way may read, and what he writes is dropped. */
-        window_access(world.window, 16 * PAGE, &word, 4, true);
+        guest_window_access(world.window, 16 * PAGE, &word, 4, true);
         assert_int_equal(shown(&world, 16 * PAGE), 'c');
-        window_access(world.window, SIZE - 2, &word, 4, false);
-        window_access(world.window, UINT64_MAX, &word, 4, false);
+        guest_window_access(world.window, SIZE - 2, &word, 4, false);
+        guest_window_access(world.window, UINT64_MAX, &word, 4, false);
         assert_int_equal(word, 7);
-        assert_true(window_look(world.window, 19 * PAGE + 5, &view));
+        assert_true(guest_window_look(world.window, 19 * PAGE + 5, &view));
         assert_int_equal(view.range.start, 16 * PAGE);
         assert_int_equal(view.fd_offset, 2 * PAGE);
         assert_int_equal(view.access, ORIEL_ACCESS_READ);
         assert_non_null(strstr(view.name, "the file"));
-        assert_false(window_look(world.window, 20 * PAGE, &view));
-        assert_int_equal(oriel_region_unmap(window_region(world.window), (struct oriel_range){16 * PAGE, 4 * PAGE}), 0);
-        assert_false(window_look(world.window, 16 * PAGE, &view));
+        assert_false(guest_window_look(world.window, 20 * PAGE, &view));
+        assert_int_equal(
+                oriel_region_unmap(guest_window_region(world.window), (struct oriel_range){16 * PAGE, 4 * PAGE}), 0);
+        assert_false(guest_window_look(world.window, 16 * PAGE, &view));
         end(&world);
 }
 
@@ -103,85 +104,85 @@ static void test_reads(void **state)
 
         (void)state;
         begin(&world);
-        assert_false(window_is_limited(world.window));
+        assert_false(guest_window_is_limited(world.window));
         map(&world, 4 * PAGE, 2 * PAGE, 2 * PAGE, ORIEL_ACCESS_READ_WRITE);
-        assert_false(window_is_limited(world.window));
-        assert_true(window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_false(guest_window_is_limited(world.window));
+        assert_true(guest_window_read(world.window, 5 * PAGE - 1, bytes, 2));
         assert_int_equal(bytes[1], 'd');
-        assert_true(window_read(world.window, SIZE - 8, bytes, 8));
-        assert_false(window_read(world.window, SIZE - 7, bytes, 8));
-        assert_false(window_read(world.window, UINT64_MAX, bytes, 8));
+        assert_true(guest_window_read(world.window, SIZE - 8, bytes, 8));
+        assert_false(guest_window_read(world.window, SIZE - 7, bytes, 8));
+        assert_false(guest_window_read(world.window, UINT64_MAX, bytes, 8));
         assert_int_equal(ftruncate(world.file, 3 * PAGE), 0);
-        assert_true(window_is_limited(world.window));
-        assert_true(window_read(world.window, 4 * PAGE, bytes, 1));
+        assert_true(guest_window_is_limited(world.window));
+        assert_true(guest_window_read(world.window, 4 * PAGE, bytes, 1));
         assert_int_equal(bytes[0], 'c');
-        assert_false(window_read(world.window, 5 * PAGE, bytes, 1));
-        assert_false(window_read(world.window, 5 * PAGE - 1, bytes, 2));
-        assert_true(window_mend(world.window));
-        assert_true(window_read(world.window, 5 * PAGE - 1, bytes, 2));
-        assert_true(window_is_limited(world.window));
-        assert_int_equal(oriel_region_unmap_all(window_region(world.window)), 1);
-        assert_false(window_is_limited(world.window));
+        assert_false(guest_window_read(world.window, 5 * PAGE, bytes, 1));
+        assert_false(guest_window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_true(guest_window_zero_fill(world.window));
+        assert_true(guest_window_read(world.window, 5 * PAGE - 1, bytes, 2));
+        assert_true(guest_window_is_limited(world.window));
+        assert_int_equal(oriel_region_unmap_all(guest_window_region(world.window)), 1);
+        assert_false(guest_window_is_limited(world.window));
         map(&world, 0, PAGE, 0, ORIEL_ACCESS_READ);
-        assert_true(window_is_limited(world.window));
+        assert_true(guest_window_is_limited(world.window));
         end(&world);
 }
 
 /* A file becomes shorter, shorter still, and longer again; all at once and in steps. */
 static void test_shrinks_and_grows(void **state)
 {
-        struct window_view view;
+        struct guest_window_view view;
         struct world world;
 
         (void)state;
         begin(&world);
         map(&world, 0, 8 * PAGE, 0, ORIEL_ACCESS_READ_WRITE);
         map(&world, 32 * PAGE, 2 * PAGE, 6 * PAGE, ORIEL_ACCESS_READ);
-        assert_false(window_mend(world.window));
-        assert_false(window_heal(world.window));
+        assert_false(guest_window_zero_fill(world.window));
+        assert_false(guest_window_restore(world.window));
         assert_int_equal(ftruncate(world.file, 5 * PAGE + 100), 0);
-        assert_true(window_mend(world.window));
-        assert_false(window_mend(world.window));
+        assert_true(guest_window_zero_fill(world.window));
+        assert_false(guest_window_zero_fill(world.window));
         assert_int_equal(shown(&world, 5 * PAGE), 'f');
         assert_int_equal(shown(&world, 5 * PAGE + 100), 0);
         assert_int_equal(shown(&world, 6 * PAGE), 0);
         assert_int_equal(shown(&world, 32 * PAGE), 0);
-        assert_true(window_look(world.window, 0, &view));
+        assert_true(guest_window_look(world.window, 0, &view));
         assert_int_equal(view.lost, 2 * PAGE);
         assert_int_equal(ftruncate(world.file, 0), 0);
-        assert_true(window_mend(world.window));
+        assert_true(guest_window_zero_fill(world.window));
         assert_int_equal(shown(&world, 0), 0);
-        assert_true(window_heal(world.window));
+        assert_true(guest_window_restore(world.window));
 
         /* It comes back with other bytes, a part at a time. */
         assert_int_equal(pwrite(world.file, "new", 3, 3 * PAGE), 3);
-        assert_true(window_heal(world.window));
+        assert_true(guest_window_restore(world.window));
         assert_int_equal(shown(&world, 3 * PAGE), 'n');
         assert_int_equal(shown(&world, 4 * PAGE), 0);
         assert_int_equal(ftruncate(world.file, 8 * PAGE), 0);
-        assert_false(window_heal(world.window));
+        assert_false(guest_window_restore(world.window));
         assert_int_equal(pwrite(world.file, "end", 3, 7 * PAGE), 3);
         assert_int_equal(shown(&world, 7 * PAGE), 'e');
         assert_int_equal(shown(&world, 33 * PAGE), 'e');
-        assert_true(window_look(world.window, 0, &view));
+        assert_true(guest_window_look(world.window, 0, &view));
         assert_int_equal(view.lost, 0);
 
         /* At one place alone: what is before it shows the file as soon as that has grown. */
-        assert_false(window_mend_at(world.window, 7 * PAGE));
+        assert_false(guest_window_zero_fill_at(world.window, 7 * PAGE));
         assert_int_equal(ftruncate(world.file, PAGE + 1), 0);
-        assert_true(window_mend_at(world.window, 5 * PAGE + 7));
-        assert_false(window_mend_at(world.window, 5 * PAGE));
-        assert_false(window_mend_at(world.window, PAGE));
-        assert_false(window_mend_at(world.window, 100 * PAGE));
-        assert_true(window_look(world.window, 0, &view));
+        assert_true(guest_window_zero_fill_at(world.window, 5 * PAGE + 7));
+        assert_false(guest_window_zero_fill_at(world.window, 5 * PAGE));
+        assert_false(guest_window_zero_fill_at(world.window, PAGE));
+        assert_false(guest_window_zero_fill_at(world.window, 100 * PAGE));
+        assert_true(guest_window_look(world.window, 0, &view));
         assert_int_equal(view.lost, 3 * PAGE);
         assert_int_equal(pwrite(world.file, "grown", 5, 4 * PAGE), 5);
         assert_int_equal(shown(&world, 4 * PAGE), 'g');
         /* And unmapped like anything else. */
         assert_int_equal(ftruncate(world.file, 0), 0);
-        assert_true(window_mend(world.window));
-        assert_int_equal(oriel_region_unmap_all(window_region(world.window)), 2);
-        assert_false(window_heal(world.window));
+        assert_true(guest_window_zero_fill(world.window));
+        assert_int_equal(oriel_region_unmap_all(guest_window_region(world.window)), 2);
+        assert_false(guest_window_restore(world.window));
         end(&world);
 }
 
@@ -192,7 +193,7 @@ static void test_orphans_and_their_files(void **state)
         (void)state;
         begin(&world);
         map(&world, 0, 2 * PAGE, 0, ORIEL_ACCESS_READ);
-        oriel_region_orphan_all(window_region(world.window));
+        oriel_region_orphan_all(guest_window_region(world.window));
         assert_int_equal(shown(&world, 0), 'a');
         map(&world, 0, 2 * PAGE, 4 * PAGE, ORIEL_ACCESS_READ);
         assert_int_equal(shown(&world, 0), 'e');

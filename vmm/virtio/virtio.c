@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The calls on a virtio device from outside: creation, plugging, quitting, reset, mending, queries. The device's own
- * thread (session.c) speaks to the back-end; these functions leave a wanted state under virtio->lock, wake that
+/* The calls on a virtio device from outside: creation, plugging, quitting, reset, zero-filling, queries. The device's
+ * own thread (session.c) speaks to the back-end; these functions leave a wanted state under virtio->lock, wake that
  * thread, and never wait for the back-end, but for virtio_wait() and, up to a deadline, virtio_join() and
  * virtio_finish_reset(). name_cut() shuts a duplicate of the connection down, so that what the thread waits for fails.
  * After virtio_join() the thread's own fields are virtio_free()'s. */
@@ -48,8 +48,8 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
         virtio->options = *options;
         if (options->events)
                 virtio->events = *options->events;
-        voice_init(&virtio->voice, options->log);
-        virtio->log = voice_log(&virtio->voice);
+        device_log_init(&virtio->device_log, options->log);
+        virtio->log = device_log_get(&virtio->device_log);
         virtio->name = strdup(options->device.name);
         if (!virtio->name)
                 return -ENOMEM;
@@ -132,7 +132,7 @@ void virtio_quit(struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);
         virtio->quit = true;
-        voice_hush(&virtio->voice);
+        device_log_hush(&virtio->device_log);
         name_cut(virtio);
         pthread_mutex_unlock(&virtio->lock);
         session_wake(virtio);
@@ -153,7 +153,7 @@ void virtio_free(struct virtio *virtio)
         running_lost(virtio);
         oriel_frontend_free(virtio->frontend);
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                window_free(virtio->windows[i].window);
+                guest_window_free(virtio->windows[i].window);
         for (unsigned i = 0; i < MAX_QUEUES; i++) {
                 fd_close(virtio->queues[i].kick_fd);
                 fd_close(virtio->queues[i].call_fd);
@@ -163,7 +163,7 @@ void virtio_free(struct virtio *virtio)
         fd_close(virtio->err_fd);
         fd_close(virtio->inflight_fd);
         fd_close(virtio->connection_fd);
-        voice_done(&virtio->voice);
+        device_log_done(&virtio->device_log);
         slots_clear(&virtio->slots);
         pthread_cond_destroy(&virtio->changed);
         pthread_mutex_destroy(&virtio->lock);
@@ -211,27 +211,27 @@ void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms)
         pci_reset(&virtio->function);
 }
 
-bool virtio_mend(struct virtio *virtio)
+bool virtio_zero_fill(struct virtio *virtio)
 {
-        bool mended = false;
+        bool zero_filled = false;
 
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                mended |= window_mend(virtio->windows[i].window);
+                zero_filled |= guest_window_zero_fill(virtio->windows[i].window);
         /* Its thread looks whether the files come back. */
-        if (mended)
+        if (zero_filled)
                 session_wake(virtio);
-        return mended;
+        return zero_filled;
 }
 
-bool virtio_mend_at(struct virtio *virtio, uint64_t address)
+bool virtio_zero_fill_at(struct virtio *virtio, uint64_t address)
 {
         uint64_t offset;
-        struct window *window = virtio_window_at(virtio, address, &offset);
-        bool mended = window && window_mend_at(window, offset);
+        struct guest_window *window = virtio_window_at(virtio, address, &offset);
+        bool zero_filled = window && guest_window_zero_fill_at(window, offset);
 
-        if (mended)
+        if (zero_filled)
                 session_wake(virtio);
-        return mended;
+        return zero_filled;
 }
 
 void virtio_take_away(struct virtio *virtio)
@@ -245,14 +245,15 @@ void virtio_take_away(struct virtio *virtio)
         running_unmap(virtio);
 }
 
-struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)
+struct guest_window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset)
 {
         for (unsigned i = 0; i < virtio->n_windows; i++) {
-                struct window *window = virtio->windows[i].window;
+                struct guest_window *window = virtio->windows[i].window;
                 uint64_t base;
 
-                if (window_shown(window, &base) &&
-                    range_contains((struct oriel_range){base, window_size(window)}, (struct oriel_range){address, 1})) {
+                if (guest_window_shown(window, &base) &&
+                    range_contains((struct oriel_range){base, guest_window_size(window)},
+                                   (struct oriel_range){address, 1})) {
                         *offset = address - base;
                         return window;
                 }
@@ -265,7 +266,7 @@ bool virtio_is_limited(struct virtio *virtio)
         bool limited = false;
 
         for (unsigned i = 0; i < virtio->n_windows; i++)
-                limited |= window_is_limited(virtio->windows[i].window);
+                limited |= guest_window_is_limited(virtio->windows[i].window);
         return limited;
 }
 
@@ -308,7 +309,7 @@ bool virtio_get_queue(struct virtio *virtio, unsigned index, struct virtio_queue
         return true;
 }
 
-struct window *virtio_get_window(struct virtio *virtio, unsigned index)
+struct guest_window *virtio_get_window(struct virtio *virtio, unsigned index)
 {
         return index < virtio->n_windows ? virtio->windows[index].window : NULL;
 }

@@ -72,20 +72,20 @@ void virtio_free(struct virtio *virtio);
 void virtio_begin_reset(struct virtio *virtio);
 void virtio_finish_reset(struct virtio *virtio, int64_t deadline_ms);
 
-/* The guest has met no page: see window_mend(). Any thread. */
-bool virtio_mend(struct virtio *virtio);
-/* The same for one address: see window_mend_at(). */
-bool virtio_mend_at(struct virtio *virtio, uint64_t address);
+/* The guest has met no page: see guest_window_zero_fill(). Any thread. */
+bool virtio_zero_fill(struct virtio *virtio);
+/* The same for one address: see guest_window_zero_fill_at(). */
+bool virtio_zero_fill_at(struct virtio *virtio, uint64_t address);
 
 /* What shows in its windows can't be used by the guest: it goes, so that stores end in the sink, the back-end is
  * disconnected, and the device needs a reset by its driver, after which the back-end may come again. Any thread. */
 void virtio_take_away(struct virtio *virtio);
 
-struct window;
-/* Any thread, as the next; see window_is_limited(). */
+struct guest_window;
+/* Any thread, as the next; see guest_window_is_limited(). */
 bool virtio_is_limited(struct virtio *virtio);
 /* The window in which @address is, with the offset there, or NULL. */
-struct window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);
+struct guest_window *virtio_window_at(struct virtio *virtio, uint64_t address, uint64_t *offset);
 
 /* ---- for queries; any thread ---- */
 
@@ -107,6 +107,6 @@ struct virtio_info {
 };
 void virtio_get_info(struct virtio *virtio, struct virtio_info *out);
 bool virtio_get_queue(struct virtio *virtio, unsigned queue, struct virtio_queue_info *out);
-struct window *virtio_get_window(struct virtio *virtio, unsigned index); /* NULL: no more */
+struct guest_window *virtio_get_window(struct virtio *virtio, unsigned index); /* NULL: no more */
 
 #endif

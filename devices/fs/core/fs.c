@@ -54,7 +54,7 @@ int fs_new(const struct fs_options *options, int proc_fd, struct fs **out)
         pthread_mutex_init(&fs->room.lock, NULL);
         pthread_rwlock_init(&fs->session, NULL);
 
-        int r = window_init(&fs->window, options, &fs->options.log);
+        int r = dax_window_init(&fs->window, options, &fs->options.log);
 
         if (r == 0)
                 r = waiting_init(&fs->waiting);
@@ -89,7 +89,7 @@ void fs_free(struct fs *fs)
         parked_clear(fs);
         inodes_done(fs);
         parked_done(&fs->parked);
-        window_done(&fs->window);
+        dax_window_done(&fs->window);
         waiting_done(&fs->waiting);
         expiring_done(&fs->expiring);
         fd_close(fs->proc_fd);
@@ -103,7 +103,7 @@ void fs_reset(struct fs *fs)
 {
         pthread_rwlock_wrlock(&fs->session);
         session_forget(fs);
-        window_forget(&fs->window);
+        dax_window_forget(&fs->window);
         pthread_rwlock_unlock(&fs->session);
 }
 
@@ -118,7 +118,7 @@ static void request_resume(struct fs *fs)
         pthread_rwlock_wrlock(&fs->session);
         /* Unless INIT has been faster. */
         if (fs->to_resume && !fs->ready) {
-                window_resume(&fs->window);
+                dax_window_resume(&fs->window);
                 fs->features = features_wanted(fs);
                 fs->ready = true;
                 expiring_wake(&fs->expiring);

@@ -24,7 +24,7 @@ struct fs {
         atomic_bool ready;     /* from INIT to DESTROY */
         atomic_bool to_resume; /* the guest has not said INIT to us, and will not */
         uint64_t features;     /* of FUSE_INIT, as agreed on; changes only while nothing else is handled */
-        struct window window;
+        struct dax_window window;
 
         /* A session begins and ends while nothing else is handled: for writing by those requests, for reading by all
          * others. */

@@ -25,7 +25,7 @@
 
 struct waiting_lock {
         struct waiting_lock *next;
-        struct waiting_lock *below; /* on the stack of comes_back() */
+        struct waiting_lock *below; /* on the stack of finds_cycle() */
         bool seen;
         struct lock_wanted wanted;
         uint64_t unique;
@@ -103,7 +103,7 @@ static bool keeps_from(struct search *search, uint64_t number, const struct lock
 
 /* With both locks: whether following who has what is wanted, and what they want in turn, leads back to the one who
  * wants @first. */
-static bool comes_back(const struct waiting_locks *waiting, const struct lock_wanted *first)
+static bool finds_cycle(const struct waiting_locks *waiting, const struct lock_wanted *first)
 {
         struct search search = {.waiting = waiting};
         const struct lock_wanted *wanted = first;
@@ -128,7 +128,7 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
                 item->seen = false;
         FS_LOCKED(fs);
 
-        return comes_back(&fs->waiting, wanted);
+        return finds_cycle(&fs->waiting, wanted);
 }
 
 /* With the lock: 0 or why it is not to wait. */

@@ -128,13 +128,13 @@ void session_forget(struct fs *fs)
 /* What it has mapped is unmapped. */
 static void session_end(struct fs *fs)
 {
-        struct window_batch batch = {0};
+        struct dax_window_batch batch = {0};
 
         session_forget(fs);
         if (fs->window.size == 0)
                 return;
-        window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
-        window_wait(&fs->window, &batch);
+        dax_window_unmap(&fs->window, (struct oriel_range){0, fs->window.size}, &batch);
+        dax_window_wait(&fs->window, &batch);
 }
 
 ssize_t op_init(struct request *request)
@@ -151,7 +151,7 @@ ssize_t op_init(struct request *request)
 
         /* A guest that was restarted without a device reset has not said goodbye. */
         session_end(fs);
-        window_try(&fs->window);
+        dax_window_try(&fs->window);
 
         uint64_t flags = choose_flags(fs, in);
         const char *insisted = session_missing(fs, flags);

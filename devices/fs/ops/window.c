@@ -18,7 +18,7 @@
 static const uint32_t max_removals = 65536 / sizeof(struct fuse_removemapping_one);
 
 /* Whole pages within the window: the guest may name the last page in part. */
-static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, struct window_view *view)
+static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, struct dax_window_view *view)
 {
         const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE, page = fs->window.page;
 
@@ -34,7 +34,7 @@ static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, str
 
 /* Read-write from the first time wherever it can be, also if only reading was asked for: the guest sets the same range
  * up again for writing, and a mapping that is replaced under it is missing for a moment. */
-static int open_for_view(const struct node *node, struct window_view *view)
+static int open_for_view(const struct node *node, struct dax_window_view *view)
 {
         bool readonly = node->fs->options.readonly;
         int fd = readonly && !node->fs->window.limits.writable_only ? -EROFS : node_open(node, O_RDWR);
@@ -60,7 +60,7 @@ static bool has_room_for_shadow(struct fs *fs)
 ssize_t op_setupmapping(struct request *request)
 {
         struct fs *fs = request->fs;
-        struct window_view view;
+        struct dax_window_view view;
         NODE(node);
 
         if (!fs->window.usable)
@@ -75,7 +75,7 @@ ssize_t op_setupmapping(struct request *request)
         if (!S_ISREG(node.inode->type))
                 return -EINVAL;
         view.file = node.inode->id.key;
-        if (window_shows(&fs->window, &view))
+        if (dax_window_shows(&fs->window, &view))
                 return 0;
 
         if (!has_room_for_shadow(fs) && !(room_make(fs) && has_room_for_shadow(fs)))
@@ -83,11 +83,11 @@ ssize_t op_setupmapping(struct request *request)
 
         _cleanup_(fd_closep) int fd = open_for_view(&node, &view);
 
-        return fd < 0 ? fd : window_map(&fs->window, &view, fd);
+        return fd < 0 ? fd : dax_window_map(&fs->window, &view, fd);
 }
 
 /* A guest that wants everything gone may name more than there is. */
-static int range_to_unmap(const struct window *window, uint64_t start, uint64_t size, struct oriel_range *out)
+static int range_to_unmap(const struct dax_window *window, uint64_t start, uint64_t size, struct oriel_range *out)
 {
         if (size == 0 || start >= window->size || !is_aligned(start, window->page))
                 return -EINVAL;
@@ -97,9 +97,9 @@ static int range_to_unmap(const struct window *window, uint64_t start, uint64_t 
 
 ssize_t op_removemapping(struct request *request)
 {
-        struct window *window = &request->fs->window;
+        struct dax_window *window = &request->fs->window;
         const uint32_t n = request->in.removemapping.count;
-        struct window_batch batch = {0};
+        struct dax_window_batch batch = {0};
         int r = 0;
 
         if (window->size == 0)
@@ -114,8 +114,8 @@ ssize_t op_removemapping(struct request *request)
                 cursor_read(&request->data, &one, sizeof(one));
                 r = range_to_unmap(window, one.moffset, one.len, &range);
                 if (r == 0)
-                        window_unmap(window, range, &batch);
+                        dax_window_unmap(window, range, &batch);
         }
-        window_wait(window, &batch);
+        dax_window_wait(window, &batch);
         return r;
 }

@@ -5,7 +5,7 @@
  * and entered under the lock, waited for without it, and settle_map() finds its mapping again by serial number,
  * because another thread may have replaced it meanwhile.
  *
- * window_try() maps memfds of its own to find what a front-end can't do. What such a front-end can't map goes to a
+ * dax_window_try() maps memfds of its own to find what a front-end can't do. What such a front-end can't map goes to a
  * shadow; the mapping owns the shadow and frees it after the unmap. */
 
 #include "devices/fs/window/window.h"
@@ -33,7 +33,7 @@ static const uint64_t range_of_linux = 2 << 20;
 
 /* One live mapping; no two overlap. */
 struct mapping {
-        struct window_view view; /* first: what the tree compares */
+        struct dax_window_view view; /* first: what the tree compares */
         uint64_t serial;
         bool placed;           /* the front-end has said so */
         struct shadow *shadow; /* what is mapped in place of the file, or NULL */
@@ -41,7 +41,7 @@ struct mapping {
 
 /* What is to become a mapping. */
 struct piece {
-        struct window_view view;
+        struct dax_window_view view;
         int fd;
         uint64_t fd_offset;
         struct shadow *shadow;
@@ -60,34 +60,34 @@ static void free_mapping(void *p)
 
 static int compare_views(const void *a, const void *b)
 {
-        const struct window_view *x = a, *y = b;
+        const struct dax_window_view *x = a, *y = b;
 
         return range_compare(x->range, y->range);
 }
 
 /* Some mapping that overlaps @range. */
-static struct mapping *find_mapping(struct window *window, struct oriel_range range)
+static struct mapping *find_mapping(struct dax_window *window, struct oriel_range range)
 {
-        const struct window_view key = {.range = range};
+        const struct dax_window_view key = {.range = range};
         struct mapping **node = tfind(&key, &window->mappings, compare_views);
 
         return node ? *node : NULL;
 }
 
-static bool is_limited(const struct window *window)
+static bool is_limited(const struct dax_window *window)
 {
         return window->limits.whole_pages_only || window->limits.writable_only;
 }
 
-static void remove_mapping(struct window *window, struct mapping *mapping)
+static void remove_mapping(struct dax_window *window, struct mapping *mapping)
 {
         tdelete(mapping, &window->mappings, compare_views);
         window->n_mappings--;
 }
 
-int window_init(struct window *window, const struct fs_options *options, const struct oriel_log *log)
+int dax_window_init(struct dax_window *window, const struct fs_options *options, const struct oriel_log *log)
 {
-        *window = (struct window){
+        *window = (struct dax_window){
                 .size = options->window_size,
                 .page = (uint64_t)sysconf(_SC_PAGESIZE),
                 .ops = options->window_ops,
@@ -103,15 +103,15 @@ int window_init(struct window *window, const struct fs_options *options, const s
         return shadows_init(&window->shadows, log);
 }
 
-void window_done(struct window *window)
+void dax_window_done(struct dax_window *window)
 {
-        window_forget(window);
+        dax_window_forget(window);
         shadows_done(&window->shadows);
         pthread_mutex_destroy(&window->lock);
 }
 
 /* With the lock: how much of @view, from its start, one mapping shows. */
-static uint64_t shown_at(struct window *window, const struct window_view *view)
+static uint64_t shown_at(struct dax_window *window, const struct dax_window_view *view)
 {
         const struct mapping *mapping = find_mapping(window, (struct oriel_range){view->range.start, window->page});
 
@@ -127,9 +127,9 @@ static uint64_t shown_at(struct window *window, const struct window_view *view)
 }
 
 /* @view without its first @n bytes. */
-static struct window_view rest_of(const struct window_view *view, uint64_t n)
+static struct dax_window_view rest_of(const struct dax_window_view *view, uint64_t n)
 {
-        struct window_view rest = *view;
+        struct dax_window_view rest = *view;
 
         rest.range.start += n;
         rest.range.size -= n;
@@ -137,9 +137,9 @@ static struct window_view rest_of(const struct window_view *view, uint64_t n)
         return rest;
 }
 
-bool window_shows(struct window *window, const struct window_view *view)
+bool dax_window_shows(struct dax_window *window, const struct dax_window_view *view)
 {
-        struct window_view rest = *view;
+        struct dax_window_view rest = *view;
         uint64_t shown = 1;
 
         pthread_mutex_lock(&window->lock);
@@ -151,7 +151,7 @@ bool window_shows(struct window *window, const struct window_view *view)
         return rest.range.size == 0;
 }
 
-static void log_unmap_failure(struct window *window, const struct mapping *mapping, int error)
+static void log_unmap_failure(struct dax_window *window, const struct mapping *mapping, int error)
 {
         log_warning(window->log, "the window's mapping at %#" PRIx64 " was not unmapped: errno %d",
                     mapping->view.range.start, -error);
@@ -159,7 +159,7 @@ static void log_unmap_failure(struct window *window, const struct mapping *mappi
 
 /* With the lock: submit the unmapping of what overlaps @range, and take it out of the table. False: the batch is full
  * and there is more. */
-static bool submit_unmaps(struct window *window, struct oriel_range range, struct window_batch *batch)
+static bool submit_unmaps(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
         struct mapping *mapping;
 
@@ -180,7 +180,7 @@ static bool submit_unmaps(struct window *window, struct oriel_range range, struc
         return true;
 }
 
-void window_wait(struct window *window, struct window_batch *batch)
+void dax_window_wait(struct dax_window *window, struct dax_window_batch *batch)
 {
         for (unsigned i = 0; i < batch->n; i++) {
                 int r = window->ops->wait(window->userdata, batch->tickets[i]);
@@ -194,7 +194,7 @@ void window_wait(struct window *window, struct window_batch *batch)
 
 /* How many batches a range may need, the first of which may be full already: without an end, other threads that map
  * there could keep us here. */
-static uint64_t batches_needed(struct window *window)
+static uint64_t batches_needed(struct dax_window *window)
 {
         pthread_mutex_lock(&window->lock);
 
@@ -206,7 +206,7 @@ static uint64_t batches_needed(struct window *window)
 
 /* What another process has mapped before this one took its place is in no table here: the guest knows it, and the
  * front-end, which refuses what is not exactly one mapping. True: that is what @range may be. */
-static bool submit_unknown(struct window *window, struct oriel_range range, struct window_batch *batch)
+static bool submit_unknown(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
         pthread_mutex_lock(&window->lock);
 
@@ -218,7 +218,7 @@ static bool submit_unknown(struct window *window, struct oriel_range range, stru
         return unknown;
 }
 
-void window_unmap(struct window *window, struct oriel_range range, struct window_batch *batch)
+void dax_window_unmap(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
         bool all = submit_unknown(window, range, batch);
 
@@ -227,14 +227,14 @@ void window_unmap(struct window *window, struct oriel_range range, struct window
                 all = submit_unmaps(window, range, batch);
                 pthread_mutex_unlock(&window->lock);
                 if (!all)
-                        window_wait(window, batch);
+                        dax_window_wait(window, batch);
         }
 }
 
 /* With the lock, nothing overlapping: submit the map and enter it in the table, which then has the shadow. */
-static int dax_window_submit_map(struct window *window, struct piece *piece)
+static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
 {
-        const struct window_view *view = &piece->view;
+        const struct dax_window_view *view = &piece->view;
         _cleanup_(freep) struct mapping *mapping = malloc(sizeof(*mapping));
 
         if (!mapping)
@@ -261,7 +261,7 @@ static int dax_window_submit_map(struct window *window, struct piece *piece)
 }
 
 /* The answer to a map has come. The mapping may have been unmapped again, or forgotten, since it was submitted. */
-static void settle_map(struct window *window, const struct piece *piece, bool placed)
+static void settle_map(struct dax_window *window, const struct piece *piece, bool placed)
 {
         struct mapping *gone = NULL;
 
@@ -281,9 +281,9 @@ static void settle_map(struct window *window, const struct piece *piece, bool pl
 }
 
 /* All of @pieces, which are side by side in @range, or none. */
-static int map_pieces(struct window *window, struct oriel_range range, struct piece *pieces, unsigned n)
+static int map_pieces(struct dax_window *window, struct oriel_range range, struct piece *pieces, unsigned n)
 {
-        struct window_batch batch = {0};
+        struct dax_window_batch batch = {0};
         unsigned submitted = 0;
         int r = -EBUSY;
 
@@ -294,7 +294,7 @@ static int map_pieces(struct window *window, struct oriel_range range, struct pi
                         for (submitted = 0, r = 0; r == 0 && submitted < n; submitted += r == 0)
                                 r = dax_window_submit_map(window, &pieces[submitted]);
                 pthread_mutex_unlock(&window->lock);
-                window_wait(window, &batch);
+                dax_window_wait(window, &batch);
         }
         for (unsigned i = 0; i < submitted; i++) {
                 int answer = window->ops->wait(window->userdata, pieces[i].ticket);
@@ -304,14 +304,15 @@ static int map_pieces(struct window *window, struct oriel_range range, struct pi
                         r = answer;
         }
         if (r < 0 && submitted > 0) {
-                window_unmap(window, range, &batch);
-                window_wait(window, &batch);
+                dax_window_unmap(window, range, &batch);
+                dax_window_wait(window, &batch);
         }
         return r;
 }
 
 /* How much of @view the front-end can map from the file itself, and writable or not as @fd is. */
-static int window_mappable(const struct window *window, const struct window_view *view, int fd, uint64_t *out)
+static int dax_window_mappable(const struct dax_window *window, const struct dax_window_view *view, int fd,
+                               uint64_t *out)
 {
         struct stat stat;
 
@@ -332,7 +333,7 @@ static int window_mappable(const struct window *window, const struct window_view
 }
 
 /* The first part from the file, the rest from a shadow. */
-static int map_divided(struct window *window, const struct window_view *view, int fd, uint64_t direct)
+static int map_divided(struct dax_window *window, const struct dax_window_view *view, int fd, uint64_t direct)
 {
         struct piece pieces[2];
         unsigned n = 0;
@@ -343,7 +344,7 @@ static int map_divided(struct window *window, const struct window_view *view, in
                 pieces[n++].view.range.size = direct;
         }
         if (direct < view->range.size) {
-                const struct window_view rest = rest_of(view, direct);
+                const struct dax_window_view rest = rest_of(view, direct);
                 const struct oriel_range part = {rest.file_offset, rest.range.size};
                 struct piece *piece = &pieces[n++];
 
@@ -363,7 +364,7 @@ static int map_divided(struct window *window, const struct window_view *view, in
         return r;
 }
 
-int window_map(struct window *window, const struct window_view *view, int fd)
+int dax_window_map(struct dax_window *window, const struct dax_window_view *view, int fd)
 {
         int r = -EREMOTEIO;
 
@@ -371,7 +372,7 @@ int window_map(struct window *window, const struct window_view *view, int fd)
         for (int tries = 0; r == -EREMOTEIO && tries < 3; tries++) {
                 uint64_t direct;
 
-                r = window_mappable(window, view, fd, &direct);
+                r = dax_window_mappable(window, view, fd, &direct);
                 if (r == 0)
                         r = map_divided(window, view, fd, direct);
                 if (!window->limits.whole_pages_only)
@@ -380,7 +381,7 @@ int window_map(struct window *window, const struct window_view *view, int fd)
         return r == -EREMOTEIO ? -EIO : r;
 }
 
-void window_forget(struct window *window)
+void dax_window_forget(struct dax_window *window)
 {
         pthread_mutex_lock(&window->lock);
 
@@ -395,7 +396,7 @@ void window_forget(struct window *window)
 /* ---- what the front-end can do ---- */
 
 /* Map @fd at the window's start, and unmap it. -EREMOTEIO: the front-end doesn't want to. */
-static int try_one(struct window *window, int fd, bool writable)
+static int try_one(struct dax_window *window, int fd, bool writable)
 {
         const struct oriel_range range = {0, window->page};
         uint64_t ticket;
@@ -410,7 +411,7 @@ static int try_one(struct window *window, int fd, bool writable)
         return r < 0 ? r : window->ops->wait(window->userdata, ticket);
 }
 
-static int make_try(off_t size)
+static int make_probe_file(off_t size)
 {
         _cleanup_(fd_closep) int fd = memfd_create("oriel-fs-try", MFD_CLOEXEC);
 
@@ -418,16 +419,16 @@ static int make_try(off_t size)
 }
 
 /* A file that ends within its page. */
-static int try_partial_page(struct window *window)
+static int try_partial_page(struct dax_window *window)
 {
-        _cleanup_(fd_closep) int fd = make_try(100);
+        _cleanup_(fd_closep) int fd = make_probe_file(100);
 
         return fd < 0 ? fd : try_one(window, fd, true);
 }
 
-static int try_readonly(struct window *window)
+static int try_readonly(struct dax_window *window)
 {
-        _cleanup_(fd_closep) int fd = make_try((off_t)window->page);
+        _cleanup_(fd_closep) int fd = make_probe_file((off_t)window->page);
 
         if (fd < 0)
                 return fd;
@@ -437,7 +438,7 @@ static int try_readonly(struct window *window)
         return readonly_fd < 0 ? -errno : try_one(window, readonly_fd, false);
 }
 
-static const char *reason_against(const struct window *window)
+static const char *reason_against(const struct dax_window *window)
 {
         if (window->limits.writable_only && window->readonly && !window->insist)
                 return "a share that is read-only can't be mapped by this front-end, which wants files that it can"
@@ -448,9 +449,9 @@ static const char *reason_against(const struct window *window)
         return NULL;
 }
 
-static void window_say(struct window *window, const char *against)
+static void dax_window_say(struct dax_window *window, const char *against)
 {
-        const struct window_limits *limits = &window->limits;
+        const struct dax_window_limits *limits = &window->limits;
 
         if (limits->whole_pages_only == window->said.whole_pages_only &&
             limits->writable_only == window->said.writable_only)
@@ -466,15 +467,15 @@ static void window_say(struct window *window, const char *against)
                 log_warning(window->log, "no DAX: %s", against);
 }
 
-void window_resume(struct window *window)
+void dax_window_resume(struct dax_window *window)
 {
-        window->limits = (struct window_limits){0};
+        window->limits = (struct dax_window_limits){0};
         window->shadows.enabled = false;
         window->usable = window->size > 0;
         window->resumed = true;
 }
 
-void window_try(struct window *window)
+void dax_window_try(struct dax_window *window)
 {
         window->usable = false;
         window->resumed = false;
@@ -495,7 +496,7 @@ void window_try(struct window *window)
 
         const char *against = reason_against(window);
 
-        window_say(window, against);
+        dax_window_say(window, against);
         window->usable = !against;
         window->shadows.enabled = window->usable && is_limited(window);
 }

@@ -3,12 +3,12 @@
 /* A window of the guest: a host window (oriel_window) with a region placed in it, shown by one KVM memory slot.
  * guest_window_place() adds to the library's placement what a VMM needs: each mapping's struct placed, and its
  * announcement to other devices (dma.c). Where a file has become shorter, private zeros cover the mapping's end, as far
- * as placed->shown tells; window_heal() shows the file again.
+ * as placed->shown tells; guest_window_restore() shows the file again.
  *
  * The region's lock covers struct placed: placement calls, oriel_region_each() and oriel_region_at() run with it held.
  * The guest's address is atomic, because any vcpu asks for it. */
 
-#include "vmm/virtio/window.h"
+#include "vmm/virtio/guest_window.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -40,8 +40,8 @@ struct placed {
 };
 
 /* Mappings are the region's, and so is the lock that what hangs on them is changed with. */
-struct window {
-        struct window_options options;
+struct guest_window {
+        struct guest_window_options options;
         struct oriel_window *host;
         struct oriel_region *region;
         atomic_uint_fast64_t zeros;   /* bytes of them */
@@ -50,7 +50,7 @@ struct window {
         bool fds_ran_out;
 };
 
-static uint8_t *host_at(const struct window *window, uint64_t offset)
+static uint8_t *host_at(const struct guest_window *window, uint64_t offset)
 {
         return (uint8_t *)oriel_window_address(window->host) + offset;
 }
@@ -89,7 +89,7 @@ static unsigned most_mappings(unsigned shares)
 }
 
 /* A file that is not local is not kept: another device's back-end would wait for its server as well. */
-static void note_fd(struct window *window, const struct oriel_mapping *mapping, int fd)
+static void note_fd(struct guest_window *window, const struct oriel_mapping *mapping, int fd)
 {
         struct statx stat;
 
@@ -101,7 +101,7 @@ static void note_fd(struct window *window, const struct oriel_mapping *mapping, 
         window->fds_ran_out = true;
 }
 
-static void give_zeros_back(struct window *window, uint64_t size)
+static void give_zeros_back(struct guest_window *window, uint64_t size)
 {
         atomic_fetch_sub(&window->zeros, size);
         atomic_fetch_sub(&zeros_in_all, size);
@@ -111,7 +111,7 @@ static void give_zeros_back(struct window *window, uint64_t size)
 
 static void guest_window_share(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
         const uint64_t address = atomic_load(&window->address);
         const struct view view = view_of(mapping);
         const struct oriel_memory_region region = {
@@ -128,7 +128,7 @@ static void guest_window_share(void *userdata, struct oriel_mapping *mapping)
 /* Its pieces of memory go before those of what comes in its place: they are at the same addresses. */
 static void take_back_one(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
         struct placed *placed = oriel_mapping_data(mapping);
 
         dma_remove(window->options.dma, placed->piece);
@@ -139,7 +139,7 @@ static void take_back_one(void *userdata, struct oriel_mapping *mapping)
 static int guest_window_replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
         const struct oriel_placement_ops *library = oriel_window_placement();
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
         struct placed *placed = calloc(1, sizeof(*placed));
         int r = !placed ? -ENOMEM
                 : old   ? library->replace(window->host, old, mapping, fd)
@@ -165,21 +165,21 @@ static int guest_window_place(void *userdata, struct oriel_mapping *mapping, int
 
 static void guest_window_remove_one(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
 
         oriel_window_placement()->remove(window->host, mapping);
 }
 
 static void guest_window_remove_all(void *userdata, uint64_t size)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
 
         oriel_window_placement()->remove_all(window->host, size);
 }
 
 static void guest_window_removed(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
         struct placed *placed = oriel_mapping_data(mapping);
 
         give_zeros_back(window, oriel_mapping_range(mapping).size - placed->shown);
@@ -192,16 +192,16 @@ static void guest_window_removed(void *userdata, struct oriel_mapping *mapping)
 
 /* Of all mappings, or of one: whether any was what is looked for. */
 struct visit {
-        struct window *window;
+        struct guest_window *window;
         uint64_t offset; /* of the one */
         bool any;
 };
 
 /* ---- */
 
-DEFINE_CLEANUP(struct window *, window_free);
+DEFINE_CLEANUP(struct guest_window *, guest_window_free);
 
-int window_new(const struct window_options *options, struct window **out)
+int guest_window_new(const struct guest_window_options *options, struct guest_window **out)
 {
         static const struct oriel_placement_ops placement = {
                 .struct_size = sizeof(placement),
@@ -211,7 +211,7 @@ int window_new(const struct window_options *options, struct window **out)
                 .removed = guest_window_removed,
                 .replace = guest_window_replace,
         };
-        _cleanup_(window_freep) struct window *window = calloc(1, sizeof(*window));
+        _cleanup_(guest_window_freep) struct guest_window *window = calloc(1, sizeof(*window));
 
         if (!window)
                 return -ENOMEM;
@@ -240,31 +240,32 @@ int window_new(const struct window_options *options, struct window **out)
         return 0;
 }
 
-void window_free(struct window *window)
+void guest_window_free(struct guest_window *window)
 {
         if (!window)
                 return;
-        window_hide(window);
+        guest_window_hide(window);
         oriel_region_free(window->region);
         oriel_window_free(window->host);
         free(window);
 }
 
-struct oriel_region *window_region(struct window *window)
+struct oriel_region *guest_window_region(struct guest_window *window)
 {
         return window->region;
 }
 
-uint64_t window_size(const struct window *window)
+uint64_t guest_window_size(const struct guest_window *window)
 {
         return oriel_window_size(window->host);
 }
 
-int window_show(struct window *window, uint64_t address)
+int guest_window_show(struct guest_window *window, uint64_t address)
 {
-        window_hide(window);
+        guest_window_hide(window);
 
-        int r = kvm_add_slot(window->options.kvm, address, oriel_window_address(window->host), window_size(window));
+        int r = kvm_add_slot(window->options.kvm, address, oriel_window_address(window->host),
+                             guest_window_size(window));
 
         if (r < 0) {
                 log_error(window->options.log, "the window of shmid %u can't be shown at 0x%llx: %s",
@@ -278,7 +279,7 @@ int window_show(struct window *window, uint64_t address)
         return 0;
 }
 
-void window_hide(struct window *window)
+void guest_window_hide(struct guest_window *window)
 {
         if (atomic_exchange(&window->address, 0) == 0)
                 return;
@@ -286,7 +287,7 @@ void window_hide(struct window *window)
         kvm_remove_slot(window->options.kvm, window->slot);
 }
 
-bool window_shown(struct window *window, uint64_t *address)
+bool guest_window_shown(struct guest_window *window, uint64_t *address)
 {
         *address = atomic_load(&window->address);
         return *address != 0;
@@ -294,7 +295,7 @@ bool window_shown(struct window *window, uint64_t *address)
 
 /* ---- files that have become shorter ---- */
 
-static bool has_pages(const struct window *window, struct oriel_range range)
+static bool has_pages(const struct guest_window *window, struct oriel_range range)
 {
         return madvise(host_at(window, range.start), range.size, MADV_POPULATE_READ) == 0 || errno != EFAULT;
 }
@@ -305,7 +306,7 @@ static uint64_t guest_window_page_size(void)
 }
 
 /* How many bytes from the mapping's start have pages. A file has all pages before its end, so this can be halved. */
-static uint64_t find_end(const struct window *window, const struct view *view)
+static uint64_t find_end(const struct guest_window *window, const struct view *view)
 {
         uint64_t low = 0, high = view->placed->shown / guest_window_page_size();
 
@@ -322,7 +323,7 @@ static uint64_t find_end(const struct window *window, const struct view *view)
 }
 
 /* Zeros that the guest may write to, as long as that is not too much to give; then zeros that it may read. */
-static int guest_window_put_zeros(struct window *window, struct oriel_range range)
+static int guest_window_put_zeros(struct guest_window *window, struct oriel_range range)
 {
         int prot = atomic_load(&zeros_in_all) + range.size <= MAX_ZEROS ? PROT_READ | PROT_WRITE : PROT_READ;
 
@@ -331,7 +332,7 @@ static int guest_window_put_zeros(struct window *window, struct oriel_range rang
 }
 
 /* From @end on, the file has gone. */
-static bool guest_window_lose(struct window *window, const struct view *view, uint64_t end)
+static bool guest_window_lose(struct guest_window *window, const struct view *view, uint64_t end)
 {
         struct oriel_range lost = {view->info.range.start + end, view->placed->shown - end};
 
@@ -343,10 +344,10 @@ static bool guest_window_lose(struct window *window, const struct view *view, ui
         return true;
 }
 
-static void mend_one(void *userdata, struct oriel_mapping *mapping)
+static void zero_fill_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *visit = userdata;
-        struct window *window = visit->window;
+        struct guest_window *window = visit->window;
         const struct view view = view_of(mapping);
         const uint64_t page = guest_window_page_size(), shown = view.placed->shown;
 
@@ -354,11 +355,11 @@ static void mend_one(void *userdata, struct oriel_mapping *mapping)
                 visit->any |= guest_window_lose(window, &view, find_end(window, &view));
 }
 
-bool window_mend(struct window *window)
+bool guest_window_zero_fill(struct guest_window *window)
 {
         struct visit visit = {.window = window};
 
-        oriel_region_each(window->region, mend_one, &visit);
+        oriel_region_each(window->region, zero_fill_one, &visit);
         return visit.any;
 }
 
@@ -374,7 +375,7 @@ static void look_for_limit(void *userdata, struct oriel_mapping *mapping)
                       !has_pages(visit->window, (struct oriel_range){range.start + range.size - page, page});
 }
 
-bool window_is_limited(struct window *window)
+bool guest_window_is_limited(struct guest_window *window)
 {
         struct visit visit = {.window = window};
 
@@ -382,12 +383,12 @@ bool window_is_limited(struct window *window)
         return visit.any;
 }
 
-bool window_read(struct window *window, uint64_t offset, void *data, size_t size)
+bool guest_window_read(struct guest_window *window, uint64_t offset, void *data, size_t size)
 {
         const uint64_t page = guest_window_page_size(), start = offset & ~(page - 1);
         uint64_t end;
 
-        if (!range_within((struct oriel_range){offset, size}, window_size(window)) ||
+        if (!range_within((struct oriel_range){offset, size}, guest_window_size(window)) ||
             !checked_round_up(offset + size, page, &end) ||
             madvise(host_at(window, start), end - start, MADV_POPULATE_READ) < 0)
                 return false;
@@ -397,17 +398,17 @@ bool window_read(struct window *window, uint64_t offset, void *data, size_t size
 
 /* What is cut short right now the process survives (oriel_memory_survive_sigbus()), but nobody would know of the zeros
  * that are there then. */
-bool window_access(struct window *window, uint64_t offset, void *data, unsigned size, bool write)
+bool guest_window_access(struct guest_window *window, uint64_t offset, void *data, unsigned size, bool write)
 {
         const struct oriel_range page = {offset & ~(guest_window_page_size() - 1), guest_window_page_size()};
 
-        if (write || !range_within((struct oriel_range){offset, size}, window_size(window)))
+        if (write || !range_within((struct oriel_range){offset, size}, guest_window_size(window)))
                 return false;
 
-        bool mended = !has_pages(window, page) && window_mend(window);
+        bool zero_filled = !has_pages(window, page) && guest_window_zero_fill(window);
 
-        window_read(window, offset, data, size);
-        return mended;
+        guest_window_read(window, offset, data, size);
+        return zero_filled;
 }
 
 /* How much of a mapping its file fills now, in whole pages. */
@@ -426,7 +427,7 @@ static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct 
 }
 
 /* At the place itself, not at the mapping's end: zeros may be there already. */
-static void mend_at(void *userdata, struct oriel_mapping *mapping)
+static void zero_fill_at(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *at = userdata;
         const struct view view = view_of(mapping);
@@ -438,17 +439,17 @@ static void mend_at(void *userdata, struct oriel_mapping *mapping)
                 guest_window_lose(at->window, &view, page);
 }
 
-bool window_mend_at(struct window *window, uint64_t offset)
+bool guest_window_zero_fill_at(struct guest_window *window, uint64_t offset)
 {
         struct visit at = {.window = window, .offset = offset};
 
-        oriel_region_at(window->region, offset, mend_at, &at);
+        oriel_region_at(window->region, offset, zero_fill_at, &at);
         return at.any;
 }
 
-static void heal_one(void *userdata, struct oriel_mapping *mapping)
+static void restore_one(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window *window = userdata;
+        struct guest_window *window = userdata;
         const struct view view = view_of(mapping);
         const uint64_t shown = view.placed->shown,
                        end = shown < view.info.range.size ? guest_window_filled(mapping, &view) : 0;
@@ -461,10 +462,10 @@ static void heal_one(void *userdata, struct oriel_mapping *mapping)
         view.placed->shown = end;
 }
 
-bool window_heal(struct window *window)
+bool guest_window_restore(struct guest_window *window)
 {
         if (atomic_load(&window->zeros) > 0)
-                oriel_region_each(window->region, heal_one, window);
+                oriel_region_each(window->region, restore_one, window);
         return atomic_load(&window->zeros) > 0;
 }
 
@@ -482,12 +483,12 @@ static void guest_window_read_name(int fd, char *name, size_t size)
         make_printable(name);
 }
 
-static void guest_window_look(void *userdata, struct oriel_mapping *mapping)
+static void look_at_mapping(void *userdata, struct oriel_mapping *mapping)
 {
-        struct window_view *out = userdata;
+        struct guest_window_view *out = userdata;
         const struct view view = view_of(mapping);
 
-        *out = (struct window_view){
+        *out = (struct guest_window_view){
                 .range = view.info.range,
                 .access = view.info.access,
                 .fd_offset = view.info.fd_offset,
@@ -496,7 +497,7 @@ static void guest_window_look(void *userdata, struct oriel_mapping *mapping)
         guest_window_read_name(oriel_mapping_fd(mapping), out->name, sizeof(out->name));
 }
 
-bool window_look(struct window *window, uint64_t offset, struct window_view *out)
+bool guest_window_look(struct guest_window *window, uint64_t offset, struct guest_window_view *out)
 {
-        return oriel_region_at(window->region, offset, guest_window_look, out) > 0;
+        return oriel_region_at(window->region, offset, look_at_mapping, out) > 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VMM_VIRTIO_VOICE_H
-#define VMM_VIRTIO_VOICE_H
+#ifndef VMM_VIRTIO_DEVICE_LOG_H
+#define VMM_VIRTIO_DEVICE_LOG_H
 
 #include <oriel/log.h>
 #include <pthread.h>
@@ -9,7 +9,7 @@
 
 /* What a device logs: what a guest or a back-end does can't make it say more than a few lines a second, and while it is
  * brought up for the first time nothing is said, but kept as the reason should that fail. Any thread. */
-struct voice {
+struct device_log {
         struct oriel_log to;
         pthread_mutex_t lock;
         bool holding;
@@ -18,13 +18,13 @@ struct voice {
         unsigned lines, lost;
 };
 
-void voice_init(struct voice *voice, const struct oriel_log *to);
-void voice_done(struct voice *voice);
-/* A logger that is the voice's, and as loud as what it was made of. */
-struct oriel_log voice_log(struct voice *voice);
+void device_log_init(struct device_log *device_log, const struct oriel_log *to);
+void device_log_done(struct device_log *device_log);
+/* A logger that is the device_log's, and as loud as what it was made of. */
+struct oriel_log device_log_get(struct device_log *device_log);
 /* From now on it says what it has to say. */
-void voice_release(struct voice *voice);
+void device_log_release(struct device_log *device_log);
 /* And from now on no more: nobody wants to know why a connection ends that is cut. */
-void voice_hush(struct voice *voice);
+void device_log_hush(struct device_log *device_log);
 
 #endif

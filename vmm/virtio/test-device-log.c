@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/log.h"
 #include "base/test.h"
-#include "vmm/virtio/voice.h"
+#include "vmm/virtio/device_log.h"
 
 #include <string.h>
 
@@ -23,18 +23,18 @@ static void test_holds_and_limits(void **state)
 {
         struct heard heard = {0};
         const struct oriel_log to = {sizeof(to), hear, &heard, ORIEL_LOG_INFO};
-        struct voice voice;
+        struct device_log device_log;
 
         (void)state;
-        voice_init(&voice, &to);
+        device_log_init(&device_log, &to);
 
-        struct oriel_log log = voice_log(&voice);
+        struct oriel_log log = device_log_get(&device_log);
 
         log_error(&log, "a reason");
         assert_int_equal(heard.lines, 0);
-        assert_string_equal(voice.held, "a reason");
-        voice_release(&voice);
-        assert_string_equal(voice.held, "");
+        assert_string_equal(device_log.held, "a reason");
+        device_log_release(&device_log);
+        assert_string_equal(device_log.held, "");
         for (unsigned i = 0; i < 1000; i++)
                 log_warning(&log, "line %u", i);
         /* A second may have passed. */
@@ -44,12 +44,12 @@ static void test_holds_and_limits(void **state)
         assert_string_equal(heard.last, "told");
         log_debug(&log, "not told");
         assert_string_equal(heard.last, "told");
-        voice_done(&voice);
+        device_log_done(&device_log);
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {counted_test(test_holds_and_limits)};
 
-        return run_counted("voice", tests);
+        return run_counted("device_log", tests);
 }
