@@ -435,7 +435,7 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
 
 /* ---- requests to the front-end ---- */
 
-static int submit_mmap(struct oriel_backend *backend, enum oriel_backend_request id, const struct oriel_wire_mmap *map,
+static int shmem_request(struct oriel_backend *backend, enum oriel_backend_request id, const struct oriel_wire_mmap *map,
                        int fd, uint64_t *ticket)
 {
         if (!map)
@@ -454,12 +454,12 @@ int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wi
 {
         int r = fd_check(fd);
 
-        return r < 0 ? r : submit_mmap(backend, ORIEL_BACKEND_SHMEM_MAP, map, fd, ticket);
+        return r < 0 ? r : shmem_request(backend, ORIEL_BACKEND_SHMEM_MAP, map, fd, ticket);
 }
 
 int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket)
 {
-        return submit_mmap(backend, ORIEL_BACKEND_SHMEM_UNMAP, map, -1, ticket);
+        return shmem_request(backend, ORIEL_BACKEND_SHMEM_UNMAP, map, -1, ticket);
 }
 
 int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket)

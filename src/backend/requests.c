@@ -409,7 +409,7 @@ static int backend_send_request(struct requests *requests, const struct oriel_me
 }
 
 /* With the lock held. */
-static int request_submit(struct requests *requests, const struct oriel_message_row *row, const void *payload,
+static int request_send(struct requests *requests, const struct oriel_message_row *row, const void *payload,
                           uint32_t size, int fd, uint64_t *ticket)
 {
         bool answered =
@@ -476,7 +476,7 @@ int requests_submit(struct requests *requests, enum oriel_backend_request id, co
         else if (!gate_is_open(row, &requests->agreement))
                 r = -EOPNOTSUPP;
         else
-                r = request_submit(requests, row, payload, size, fd, ticket);
+                r = request_send(requests, row, payload, size, fd, ticket);
         pthread_mutex_unlock(&requests->lock);
         return r;
 }
