@@ -217,7 +217,6 @@ static void give_up(int number)
 {
         static const char words[] = "oriel: the back-end answers too slowly: gave up after 5 s\n";
 
-        (void)number;
         if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
                 _exit(STATUS_FAILURE);
         _exit(STATUS_FAILURE);

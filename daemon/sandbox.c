@@ -72,7 +72,6 @@ static bool for_each_change(const char *text, void (*change)(capng_act_t action,
 
 static void change_nothing(capng_act_t action, int capability)
 {
-        (void)action, (void)capability;
 }
 
 static void change_one(capng_act_t action, int capability)

@@ -86,7 +86,6 @@ void system_log_write(void *userdata, enum oriel_log_level level, const char *li
         char text[LINE_MOST + 1];
         int size = snprintf(text, LINE_MOST, "%d%s", priorities[level], line);
 
-        (void)userdata;
         if (size >= LINE_MOST)
                 size = LINE_MOST - 1;
         text[size] = '\n';

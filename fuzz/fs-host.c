@@ -149,7 +149,6 @@ void host_act(struct input *input)
 
 static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *where)
 {
-        (void)stat, (void)type;
         if (where->level > 0 && remove(path) < 0 && errno != EBUSY)
                 return -1;
         return 0;
@@ -195,7 +194,6 @@ static int submit_map(void *userdata, struct oriel_range range, int fd, uint64_t
 {
         struct stat stat;
 
-        (void)userdata;
         need(range.start % HOST_PAGE == 0 && range.size % HOST_PAGE == 0 && range.size > 0 &&
              range.start + range.size <= HOST_WINDOW && fd_offset % HOST_PAGE == 0);
         need(fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode));
@@ -232,7 +230,6 @@ static int submit_unmap(void *userdata, struct oriel_range range, uint64_t *tick
 {
         uint64_t first = range.start / HOST_PAGE, last = (range.start + range.size - 1) / HOST_PAGE;
 
-        (void)userdata;
         *ticket = new_ticket();
         if (!is_mapped(first, last)) {
                 need(window.how & HOST_RESUMED);
@@ -248,7 +245,6 @@ static int submit_unmap(void *userdata, struct oriel_range range, uint64_t *tick
 
 static int wait_for(void *userdata, uint64_t ticket)
 {
-        (void)userdata;
         need(ticket > 0 && ticket <= window.tickets);
         if (window.waited[ticket])
                 return -EREMOTEIO;

@@ -59,7 +59,6 @@ static void answered(void *userdata, struct fs_token token, size_t written)
 {
         struct exchange *exchange = token.request;
 
-        (void)userdata;
         need(exchange->waits);
         check_answer(exchange, written);
         exchange->waits = false;
@@ -69,14 +68,12 @@ static bool may_wait(void *userdata, struct fs_token token)
 {
         struct exchange *exchange = token.request;
 
-        (void)userdata;
         exchange->waits = take_byte(world.input) % 4 != 3;
         return exchange->waits;
 }
 
 static void lasts(void *userdata, struct fs_token token)
 {
-        (void)userdata;
         need(token.request);
 }
 
@@ -225,7 +222,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 /* Before the fuzzer has threads: a process with several gets no user namespace. */
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-        (void)argc, (void)argv;
         host_share();
         return 0;
 }

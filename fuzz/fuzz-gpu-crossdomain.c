@@ -42,8 +42,6 @@ static struct {
 
 static void world_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
 {
-        (void)userdata;
-        (void)answer;
         need(size >= sizeof(struct virtio_gpu_ctrl_hdr));
         if (token.chain)
                 atomic_store((atomic_bool *)token.chain, false);
@@ -51,7 +49,6 @@ static void world_complete(void *userdata, struct gpu_token token, const void *a
 
 static void world_mark_dirty(void *userdata, struct oriel_range guest)
 {
-        (void)userdata;
         need(guest.start >= RINGS_AT && guest.start + guest.size <= MEMORY_SIZE);
 }
 

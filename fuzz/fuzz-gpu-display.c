@@ -30,15 +30,11 @@ static struct {
 
 static void world_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
 {
-        (void)userdata;
-        (void)token;
-        (void)answer;
         need(size >= sizeof(struct virtio_gpu_ctrl_hdr));
 }
 
 static void world_config_changed(void *userdata)
 {
-        (void)userdata;
 }
 
 static const struct gpu_ops ops = {.memory = gpu_guest_memory,

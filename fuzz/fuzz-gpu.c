@@ -31,7 +31,6 @@ static struct world {
 
 static struct oriel_memory *give_memory(void *userdata)
 {
-        (void)userdata;
         return oriel_memory_ref(world.memory);
 }
 
@@ -48,22 +47,18 @@ static int give_ticket(uint64_t *ticket)
 
 static int ask_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access, uint64_t *ticket)
 {
-        (void)userdata;
-        (void)access;
         need(fd >= 0 && range.size > 0 && range.start % 4096 == 0 && range.size % 4096 == 0);
         return give_ticket(ticket);
 }
 
 static int ask_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
 {
-        (void)userdata;
         need(range.size > 0);
         return give_ticket(ticket);
 }
 
 static int wait_ticket(void *userdata, uint64_t ticket)
 {
-        (void)userdata;
         need(ticket <= world.tickets);
         return take_byte(world.input) % 8 == 7 ? -EREMOTEIO : 0;
 }
@@ -72,14 +67,12 @@ static int object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
 {
         const int r = take_choice(world.input, 8) == 7 ? -EOPNOTSUPP : give_ticket(ticket);
 
-        (void)userdata, (void)uuid;
         world.objects += r == 0;
         return r;
 }
 
 static void object_remove(void *userdata, const uint8_t uuid[16])
 {
-        (void)userdata, (void)uuid;
         need(world.objects-- > 0);
 }
 
@@ -98,7 +91,6 @@ static void complete(void *userdata, struct gpu_token token, const void *answer,
 {
         uintptr_t number = (uintptr_t)token.chain;
 
-        (void)userdata;
         need(number < COMMANDS_MOST && world.waits[number]);
         world.waits[number] = false;
         check_answer(answer, size);
@@ -106,13 +98,11 @@ static void complete(void *userdata, struct gpu_token token, const void *answer,
 
 static void mark_dirty(void *userdata, struct oriel_range guest)
 {
-        (void)userdata;
         need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
 }
 
 static void config_changed(void *userdata)
 {
-        (void)userdata;
 }
 
 static const struct gpu_ops ops = {
@@ -130,7 +120,6 @@ static const struct gpu_ops ops = {
 /* Each pixel is looked at, so that a sanitizer sees what is not there. */
 static void look_at(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect)
 {
-        (void)userdata;
         need(output < 2 && rect.x + rect.width <= frame->width && rect.y + rect.height <= frame->height);
         for (uint32_t y = rect.y; y < rect.y + rect.height && y < rect.y + 64; y++)
                 for (uint32_t x = rect.x; x < rect.x + rect.width && x < rect.x + 64; x++)
@@ -145,7 +134,6 @@ static void look_at_all(void *userdata, unsigned output, const struct gpu_frame 
 
 static void look_at_cursor(void *userdata, unsigned output, const struct gpu_cursor *cursor)
 {
-        (void)userdata;
         need(output < 2);
         for (unsigned i = 0; cursor->pixels && i < GPU_CURSOR_SIZE * GPU_CURSOR_SIZE; i++)
                 world.shown += cursor->pixels[i];
@@ -154,7 +142,6 @@ static void look_at_cursor(void *userdata, unsigned output, const struct gpu_cur
 /* Where it will answer, gpu_set_displays() comes some time, or the end. */
 static bool will_answer(void *userdata)
 {
-        (void)userdata;
         return take_byte(world.input) & 1;
 }
 

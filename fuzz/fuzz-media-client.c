@@ -28,7 +28,6 @@ static struct world {
 
 static int memory_read(void *userdata, void *to, uint64_t from, size_t size)
 {
-        (void)userdata;
         if (from > MEMORY || size > MEMORY - from)
                 return -EFAULT;
         memcpy(to, world.memory + from, size);
@@ -37,7 +36,6 @@ static int memory_read(void *userdata, void *to, uint64_t from, size_t size)
 
 static int memory_write(void *userdata, uint64_t to, const void *from, size_t size)
 {
-        (void)userdata;
         if (to > MEMORY || size > MEMORY - to)
                 return -EFAULT;
         memcpy(world.memory + to, from, size);
@@ -96,7 +94,6 @@ int media_client_call(struct media_client *client, struct media_part command, co
         const struct media_ioctl_command *asked = command.data;
         const struct media_ioctl *row = media_ioctl_find(asked->code);
 
-        (void)client, (void)answer;
         need(row && asked->header.command == MEDIA_IOCTL && asked->session == 1);
         check_command(row, in);
         need(out[0].size == (media_ioctl_writes(row) ? media_ioctl_size(row) : 0) && out[2].size == 0);
@@ -110,7 +107,6 @@ int media_client_call(struct media_client *client, struct media_part command, co
 
 int media_client_open(struct media_client *client, uint32_t *session)
 {
-        (void)client;
         *session = 1;
         if (take_choice(world.input, 16) == 1)
                 return -EBUSY;
@@ -120,14 +116,12 @@ int media_client_open(struct media_client *client, uint32_t *session)
 
 void media_client_close(struct media_client *client, uint32_t session)
 {
-        (void)client;
         need(session == 1 && world.opened-- == 1);
 }
 
 int media_client_mmap(struct media_client *client, uint32_t session, uint32_t offset, bool writable, uint64_t *address,
                       uint64_t *size)
 {
-        (void)client, (void)offset, (void)writable;
         need(session == 1);
         *address = take_number(world.input);
         *size = take_number(world.input);
@@ -139,7 +133,6 @@ int media_client_mmap(struct media_client *client, uint32_t session, uint32_t of
 
 void media_client_munmap(struct media_client *client, uint64_t address)
 {
-        (void)client, (void)address;
         need(world.mapped-- > 0);
 }
 
@@ -147,14 +140,12 @@ const struct media_config *media_client_config(const struct media_client *client
 {
         static struct media_config config;
 
-        (void)client;
         fill_some(&config, sizeof(config));
         return &config;
 }
 
 struct oriel_driver *media_client_driver(const struct media_client *client)
 {
-        (void)client;
         return NULL;
 }
 
@@ -162,21 +153,18 @@ void *media_client_take(struct media_client *client, size_t size)
 {
         void *memory = size <= TAKEN_MOST ? malloc(size) : NULL;
 
-        (void)client;
         world.taken += memory != NULL;
         return memory;
 }
 
 void media_client_give(struct media_client *client, void *memory, size_t size)
 {
-        (void)client, (void)size;
         world.taken -= memory != NULL;
         free(memory);
 }
 
 int oriel_driver_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out)
 {
-        (void)driver, (void)size;
         *out = (uintptr_t)host;
         return 0;
 }
@@ -184,7 +172,6 @@ int oriel_driver_address(const struct oriel_driver *driver, const void *host, si
 /* No window: what is mapped has no file. */
 struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint8_t shmid)
 {
-        (void)driver;
         need(shmid == MEDIA_SHMID);
         return NULL;
 }

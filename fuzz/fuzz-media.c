@@ -47,20 +47,17 @@ static unsigned sizes(void *userdata, uint32_t least[MEDIA_MAX_PLANES])
 
 static int start(void *userdata)
 {
-        (void)userdata;
         return take_choice(world.input, 16) == 15 ? -EIO : 0;
 }
 
 static void stop(void *userdata)
 {
-        (void)userdata;
 }
 
 static const struct media_queue_ops queue_ops = {sizes, start, stop};
 
 static int node_open(struct media_node *node, struct media_session *session)
 {
-        (void)session;
         for (unsigned i = 0; i < 2; i++)
                 world.queues[i].media = node->media;
         return take_choice(world.input, 16) == 15 ? -EBUSY : 0;
@@ -68,7 +65,6 @@ static int node_open(struct media_node *node, struct media_session *session)
 
 static void node_close(struct media_node *node, struct media_session *session)
 {
-        (void)node;
         for (unsigned i = 0; i < 2; i++)
                 media_queue_leave(&world.queues[i], session);
 }
@@ -77,7 +73,6 @@ static int node_ioctl(struct media_node *node, struct media_session *session, st
 {
         int r = call->row->changes ? media_priority_check(session) : 0;
 
-        (void)node;
         if (r == 0)
                 r = media_queue_ioctl(world.queues, 2, session, call);
         return r == -ENOTTY ? media_controls_ioctl(&world.controls, session, call) : r;
@@ -87,19 +82,16 @@ static int node_file(struct media_node *node, struct media_session *session, uin
 {
         int r = media_queue_file(&world.queues[0], offset, out);
 
-        (void)node, (void)session;
         return r < 0 ? media_queue_file(&world.queues[1], offset, out) : r;
 }
 
 static void node_reset(struct media_node *node)
 {
-        (void)node;
         media_controls_init(&world.controls, controls, ARRAY_SIZE(controls));
 }
 
 static void node_free(struct media_node *node)
 {
-        (void)node;
         for (unsigned i = 0; i < 2; i++)
                 media_queue_free(&world.queues[i]);
 }

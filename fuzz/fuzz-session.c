@@ -145,7 +145,6 @@ void drain(int socket)
 
 static void check_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)userdata, (void)level;
         need(line[0] && !strchr(line, '\n'));
 }
 
@@ -156,22 +155,17 @@ const struct oriel_log words = {.struct_size = sizeof(words), .write = check_lin
 
 static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
-        (void)userdata;
         memset(data, (int)offset, size);
         return offset < 64 ? 0 : -EINVAL;
 }
 
 static int set_config(void *userdata, uint32_t offset, const void *data, uint32_t size, uint32_t flags)
 {
-        (void)userdata;
-        (void)data;
-        (void)flags;
         return offset + (uint64_t)size <= 64 ? 0 : -EINVAL;
 }
 
 static void set_features(void *userdata, uint64_t features)
 {
-        (void)userdata, (void)features;
 }
 
 /* On the one thread there is: what the ring holds is done before the next message. */
@@ -179,7 +173,6 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct oriel_chain *chain;
 
-        (void)userdata;
         for (int i = 0; i < 64 && oriel_backend_queue_pop(queue, &chain) == 1; i++)
                 oriel_backend_queue_push(queue, chain, 1);
         oriel_backend_queue_rearm(queue);
@@ -188,42 +181,31 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 
 static void stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 static void set_status(void *userdata, uint8_t status)
 {
-        (void)userdata;
-        (void)status;
 }
 
 static int message(void *userdata, uint32_t request, void *payload, uint32_t *size, int fd)
 {
-        (void)userdata;
-        (void)payload;
-        (void)size;
         fd_close(fd);
         return request % 2 ? -EINVAL : 0;
 }
 
 static int transfer_state(void *userdata, enum oriel_device_state_direction direction, int fd)
 {
-        (void)userdata;
-        (void)direction;
         fd_close(fd);
         return 0;
 }
 
 static int check_state(void *userdata)
 {
-        (void)userdata;
         return 0;
 }
 
 int get_object(void *userdata, const uint8_t uuid[16])
 {
-        (void)userdata;
         return uuid[0] ? fd_dup(kinds[0]) : -ENOENT;
 }
 

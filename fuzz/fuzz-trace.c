@@ -274,7 +274,6 @@ static void fuzz_lines(struct input *input, struct record_log *log)
         FILE *recording = fmemopen(text, size ? size : 1, "r");
         struct complaint why;
 
-        (void)log;
         need(recording);
         recording_check((char *)text, size, &why);
         page_render(recording, sink, &why);

@@ -41,26 +41,17 @@ static inline struct oriel_memory *gpu_guest_memory(void *userdata)
 static inline int gpu_guest_map(void *userdata, struct oriel_range range, int fd, enum oriel_access access,
                                 uint64_t *ticket)
 {
-        (void)userdata;
-        (void)range;
-        (void)ticket;
         need(fd >= 0 && access != ORIEL_ACCESS_NONE);
         return -ENOSPC;
 }
 
 static inline int gpu_guest_unmap(void *userdata, struct oriel_range range, uint64_t *ticket)
 {
-        (void)userdata;
-        (void)range;
-        (void)ticket;
         return -ENOTCONN;
 }
 
 static inline int gpu_guest_object_add(void *userdata, const uint8_t uuid[16], uint64_t *ticket)
 {
-        (void)userdata;
-        (void)uuid;
-        (void)ticket;
         return -EOPNOTSUPP;
 }
 

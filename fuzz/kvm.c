@@ -24,7 +24,6 @@ static struct {
 
 int kvm_new_route(struct kvm *kvm)
 {
-        (void)kvm;
         for (int i = 0; i < ROUTES; i++) {
                 if (world.routes[i])
                         continue;
@@ -36,7 +35,6 @@ int kvm_new_route(struct kvm *kvm)
 
 void kvm_free_route(struct kvm *kvm, int route)
 {
-        (void)kvm;
         need(world.routes[route]);
         for (unsigned i = 0; i < ARRAY_SIZE(world.irqs); i++)
                 need(!world.irqs[i].fd || world.irqs[i].route != route);
@@ -45,7 +43,6 @@ void kvm_free_route(struct kvm *kvm, int route)
 
 int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
 {
-        (void)kvm, (void)address;
         need(world.routes[route]);
         return data == 0xbad ? -EINVAL : 0;
 }
@@ -55,7 +52,6 @@ int kvm_irqfd(struct kvm *kvm, int route, int fd, bool add)
 {
         unsigned i = 0;
 
-        (void)kvm;
         need(world.routes[route]);
         while (i < ARRAY_SIZE(world.irqs) && world.irqs[i].fd != (add ? 0 : fd))
                 need(world.irqs[i++].fd != fd);
@@ -69,7 +65,6 @@ int kvm_ioeventfd(struct kvm *kvm, uint64_t address, unsigned size, int fd, bool
 {
         unsigned i = 0;
 
-        (void)kvm, (void)size, (void)fd;
         while (i < ARRAY_SIZE(world.eventfds) && world.eventfds[i] != (add ? 0 : address))
                 need(world.eventfds[i++] != address);
         need(i < ARRAY_SIZE(world.eventfds));
@@ -79,7 +74,6 @@ int kvm_ioeventfd(struct kvm *kvm, uint64_t address, unsigned size, int fd, bool
 
 int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 {
-        (void)kvm;
         need(host && address % 4096 == 0 && size % 4096 == 0);
         for (int i = 0; i < SLOTS; i++) {
                 if (world.slots[i])
@@ -92,7 +86,6 @@ int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 
 void kvm_remove_slot(struct kvm *kvm, int slot)
 {
-        (void)kvm;
         need(world.slots[slot]);
         world.slots[slot] = false;
 }
@@ -100,14 +93,12 @@ void kvm_remove_slot(struct kvm *kvm, int slot)
 /* The vcpu does not wait: what the driver does meanwhile has to be borne. One device holds it at a time. */
 void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by))
 {
-        (void)kvm;
         need(by && late && limit_ms > 0);
         world.held_by = by;
 }
 
 void kvm_let_go(struct kvm *kvm, const void *by)
 {
-        (void)kvm;
         need(by);
         if (world.held_by == by)
                 world.held_by = NULL;

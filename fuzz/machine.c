@@ -32,18 +32,15 @@ static struct {
 
 static int place_nothing(void *userdata, struct oriel_mapping *mapping, int fd)
 {
-        (void)userdata, (void)mapping, (void)fd;
         return 0;
 }
 
 static void remove_nothing(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata, (void)mapping;
 }
 
 static void remove_all(void *userdata, uint64_t size)
 {
-        (void)userdata, (void)size;
 }
 
 static void make_region(void)
@@ -81,38 +78,32 @@ void machine_stand_in(struct input *input)
 
 bool machine_paused(struct machine *machine)
 {
-        (void)machine;
         return world.paused;
 }
 
 void machine_pause(struct machine *machine)
 {
-        (void)machine;
         need(!world.paused);
         world.paused = true;
 }
 
 void machine_resume(struct machine *machine)
 {
-        (void)machine;
         need(world.paused);
         world.paused = false;
 }
 
 void machine_press_power_button(struct machine *machine)
 {
-        (void)machine;
 }
 
 unsigned machine_device_count(const struct machine *machine)
 {
-        (void)machine;
         return world.n_devices;
 }
 
 struct virtio *machine_get_device(const struct machine *machine, unsigned index)
 {
-        (void)machine;
         need(index < world.n_devices);
         return &world.devices[index];
 }
@@ -139,7 +130,6 @@ void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
 
 bool virtio_get_queue(struct virtio *virtio, unsigned queue, struct virtio_queue_info *out)
 {
-        (void)virtio;
         *out = (struct virtio_queue_info){.enabled = queue & 1,
                                           .size = (uint16_t)take_number(world.input),
                                           .vector = (uint16_t)take_number(world.input),
@@ -149,7 +139,6 @@ bool virtio_get_queue(struct virtio *virtio, unsigned queue, struct virtio_queue
 
 struct guest_window *virtio_get_window(struct virtio *virtio, unsigned index)
 {
-        (void)virtio;
         return index < ARRAY_SIZE(world.windows) ? &world.windows[index] : NULL;
 }
 
@@ -157,7 +146,6 @@ struct guest_window *virtio_get_window(struct virtio *virtio, unsigned index)
 
 struct oriel_region *guest_window_region(struct guest_window *window)
 {
-        (void)window;
         return world.region;
 }
 
@@ -172,7 +160,6 @@ bool guest_window_look(struct guest_window *window, uint64_t offset, struct gues
 
 uint64_t guest_window_size(const struct guest_window *window)
 {
-        (void)window;
         return PAGES * PAGE;
 }
 

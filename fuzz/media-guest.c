@@ -36,7 +36,6 @@ static struct {
 
 static struct oriel_memory *give_memory(void *userdata)
 {
-        (void)userdata;
         return oriel_memory_ref(world.memory);
 }
 
@@ -52,7 +51,6 @@ static void set_mapped(struct oriel_range range, bool mapped)
 
 static int map(void *userdata, struct oriel_range range, int fd, enum oriel_access access)
 {
-        (void)userdata, (void)access;
         need(fd >= 0);
         if (take_choice(world.input, 16) == 15)
                 return -EREMOTEIO;
@@ -62,7 +60,6 @@ static int map(void *userdata, struct oriel_range range, int fd, enum oriel_acce
 
 static int unmap(void *userdata, struct oriel_range range, bool wait)
 {
-        (void)userdata;
         if (wait && take_choice(world.input, 16) == 15)
                 return -EREMOTEIO;
         set_mapped(range, false);
@@ -73,7 +70,6 @@ static bool put_event(void *userdata, const union media_event *event, size_t siz
 {
         const struct media_session *session;
 
-        (void)userdata;
         need(size >= sizeof(event->header) && size <= sizeof(*event));
         TAILQ_FOREACH(session, &world.media->sessions, entry)
         if (session->id == event->header.session)
@@ -89,7 +85,6 @@ static bool put_event(void *userdata, const union media_event *event, size_t siz
 
 static void mark_dirty(void *userdata, struct oriel_range guest)
 {
-        (void)userdata;
         need(guest.start >= GUEST && guest.start + guest.size <= GUEST + GUEST_SIZE);
 }
 
@@ -105,13 +100,11 @@ int uuid_new(uint8_t uuid[16])
 
 static bool shares_objects(void *userdata)
 {
-        (void)userdata;
         return take_choice(world.input, 16) != 15;
 }
 
 static int object_add(void *userdata, const struct media_object *object)
 {
-        (void)userdata;
         fd_close(media_get_object(world.media, object));
         world.objects++;
         return take_choice(world.input, 8) == 7 ? -EREMOTEIO : 0;
@@ -119,7 +112,6 @@ static int object_add(void *userdata, const struct media_object *object)
 
 static void object_remove(void *userdata, const struct media_object *object)
 {
-        (void)userdata;
         need(media_get_object(world.media, object) == -ENOENT);
         need(world.objects-- > 0);
 }
@@ -130,7 +122,6 @@ static int object_find(void *userdata, const struct media_object *object)
         const unsigned choice = object->uuid[0] % 4;
         int fds[2];
 
-        (void)userdata;
         if (choice == 0)
                 return -ENOENT;
         if (choice == 1) {

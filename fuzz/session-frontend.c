@@ -11,7 +11,6 @@
 
 static int take_object(void *userdata, const uint8_t uuid[16])
 {
-        (void)userdata;
         return uuid[0] ? 0 : -EINVAL;
 }
 
@@ -22,10 +21,6 @@ static int find_object(void *userdata, const uint8_t uuid[16])
 
 static int set_notifier(void *userdata, unsigned vring, int fd, uint64_t offset, uint64_t size)
 {
-        (void)userdata;
-        (void)fd;
-        (void)offset;
-        (void)size;
         return vring < QUEUES ? 0 : -EINVAL;
 }
 
@@ -33,8 +28,6 @@ static void tell_mapped(void *userdata, struct oriel_region *region, struct orie
 {
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
-        (void)userdata;
-        (void)region;
         oriel_mapping_get_info(mapping, &info);
         need(fcntl(fd, F_GETFD) >= 0);
 }
@@ -43,32 +36,25 @@ static void tell_unmapped(void *userdata, struct oriel_region *region, struct or
 {
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
-        (void)userdata;
-        (void)region;
         oriel_mapping_get_info(mapping, &info);
         need(!info.live);
 }
 
 static void tell_vring(void *userdata, unsigned vring)
 {
-        (void)userdata;
-        (void)vring;
 }
 
 static void tell_refused(void *userdata, bool map, const struct oriel_wire_mmap *request, int error)
 {
-        (void)userdata, (void)map;
         need(error < 0 && request);
 }
 
 static void tell_config_changed(void *userdata)
 {
-        (void)userdata;
 }
 
 static void tell_miss(void *userdata, uint64_t iova, enum oriel_access access)
 {
-        (void)userdata, (void)iova, (void)access;
 }
 
 static struct oriel_frontend *make_frontend(struct oriel_region *region)

@@ -16,8 +16,6 @@ static int trim(struct dl_phdr_info *info, size_t size, void *userdata)
 {
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
-        (void)size;
-        (void)userdata;
         for (unsigned i = 0; info->dlpi_name[0] && i < info->dlpi_phnum; i++) {
                 const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
                 uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);

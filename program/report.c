@@ -36,7 +36,6 @@ int finish_output(int status)
 
 static void report_write_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)userdata;
         fprintf(stderr, level <= ORIEL_LOG_WARNING ? "oriel: %s\n" : "%s\n", line);
 }
 

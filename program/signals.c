@@ -11,7 +11,6 @@ static volatile sig_atomic_t noted;
 
 static void signal_note(int number)
 {
-        (void)number;
         noted = 1;
 }
 

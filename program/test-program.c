@@ -34,7 +34,6 @@ static void test_printable(void **state)
                 {"\xe2\x80\xa8\xe2\x80\x8e\xd8\x9c\xe2\x80\xa6", "???\xe2\x80\xa6"},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 char text[32];
 
@@ -49,7 +48,6 @@ static void test_socket_files(void **state)
         char dir[] = "/tmp/oriel-test-XXXXXX", path[64], aside[64];
         struct socket_file ours, none = {.name = NULL};
 
-        (void)state;
         assert_non_null(mkdtemp(dir));
         snprintf(path, sizeof(path), "%s/socket", dir);
         snprintf(aside, sizeof(aside), "%s/aside", dir);
@@ -90,7 +88,6 @@ static void test_clients_without_a_descriptor(void **state)
         struct socket_file file;
         struct rlimit limit, none;
 
-        (void)state;
         assert_non_null(mkdtemp(dir));
         snprintf(path, sizeof(path), "%s/socket", dir);
 

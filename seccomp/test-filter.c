@@ -232,7 +232,6 @@ static void test_made(void **state)
         static call_function *const calls[] = {listed,    open_from_descriptor, link_from_descriptors,
                                                set_flags, pair_of_streams,      write_own_memory};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
                 check_result(FILTER_KILL, calls[i], 0);
 }
@@ -252,7 +251,6 @@ static void test_refused(void **state)
                 {thread_of_other, ENOSYS},    {new_way_to_clone, ENOSYS},
         };
 
-        (void)state;
         if (SANITIZED)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(rows_of_calls); i++) {
@@ -266,7 +264,6 @@ static void test_fatal(void **state)
         static call_function *const calls[] = {execute,      new_process, new_program_memory,
                                                signal_other, new_mount,   trace};
 
-        (void)state;
         if (SANITIZED)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
@@ -277,7 +274,6 @@ static void test_fatal(void **state)
 
 static void test_other_actions(void **state)
 {
-        (void)state;
         check_result(FILTER_NONE, unlisted, 0);
         check_result(FILTER_LOG, unlisted, 0);
         check_result(FILTER_LOG, open_file, 0);

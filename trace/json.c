@@ -77,7 +77,6 @@ static void add_mapping(struct json_object *object, const struct naming *naming,
         struct json_object *mapping = json_object_new_object();
         struct oriel_wire_mmap map;
 
-        (void)naming;
         memcpy(&map, event->record->payload, sizeof(map));
         trace_json_add_number(mapping, "shmid", map.shmid);
         trace_json_add_number(mapping, "fd_offset", map.fd_offset);
@@ -92,7 +91,6 @@ static void add_regions(struct json_object *object, const struct naming *naming,
         struct json_object *array = json_object_new_array();
         struct oriel_wire_shmem_config config;
 
-        (void)naming;
         memcpy(&config, event->record->payload, sizeof(config));
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
                 if (!config.sizes[i])

@@ -84,7 +84,6 @@ static void replies_are_matched_in_order(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session, NULL);
         negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
         ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
@@ -110,7 +109,6 @@ static void a_reply_out_of_order(void **state)
         struct session session;
         const char *name;
 
-        (void)state;
         open_session(&session, NULL);
         negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
         ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
@@ -131,7 +129,6 @@ static void a_reply_that_need_not_come(void **state)
         struct session session;
         const char *name;
 
-        (void)state;
         open_session(&session, NULL);
         negotiate(&session, 0);
         ask(&session, ORIEL_FRONTEND_SET_OWNER, ORIEL_FLAG_NEED_REPLY);
@@ -152,7 +149,6 @@ static void channels_are_apart(void **state)
         const uint64_t refused = 1;
         struct session session;
 
-        (void)state;
         open_session(&session, NULL);
         negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP));
         say(&session, 1, SIDE_BACKEND, ORIEL_BACKEND_SHMEM_MAP, ORIEL_FLAG_NEED_REPLY, &map, sizeof(map), 1);
@@ -172,7 +168,6 @@ static void rules_follow_what_was_agreed_on(void **state)
         const uint64_t bit_21 = ORIEL_FEATURE(21);
         struct session session;
 
-        (void)state;
         open_session(&session, "shmem-21");
         negotiate(&session, bit_21);
         ask(&session, ORIEL_FRONTEND_GET_SHMEM_CONFIG, 0);
@@ -200,7 +195,6 @@ static void after_a_loss_nothing_is_suspected(void **state)
         struct session session;
         const char *name;
 
-        (void)state;
         open_session(&session, NULL);
         negotiate(&session, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
         ask(&session, ORIEL_FRONTEND_GET_FEATURES, 0);
@@ -221,7 +215,6 @@ static void what_fds_are(void **state)
                               "b",
                               MFD_CLOEXEC);
 
-        (void)state;
         assert_int_equal(ftruncate(fd, 5), 0);
         describe_fd(fd, &description);
         words_of_fd(&description, words, sizeof(words));
@@ -247,7 +240,6 @@ static void a_long_name(void **state)
         char path[1024] = "/tmp/oriel-test-XXXXXX", own[202] = "", euros[199] = "";
         struct description description;
 
-        (void)state;
         memset(own, 'x', sizeof(own) - 1);
         for (size_t i = 0; i < sizeof(euros) - 1; i += 3)
                 memcpy(euros + i, "\xe2\x82\xac", 3);
@@ -283,7 +275,6 @@ static void what_is_not_taken_is_counted(void **state)
         struct record_log log;
         unsigned kept = 0, lost = 0, n = 20000;
 
-        (void)state;
         record_log_init(&log);
         for (unsigned i = 0; i < n; i++)
                 record_log_put(&log, record_new(RECORD_MESSAGE, payload, sizeof(payload)));
@@ -330,7 +321,6 @@ static void the_limit_counts_names_and_what_was_taken(void **state)
         struct record_log log;
         unsigned kept = 0;
 
-        (void)state;
         record_log_init(&log);
         while (!log.lost && kept < 2000) {
                 record_log_put(&log, crowded_record());
@@ -399,7 +389,6 @@ static void lines_of_recordings(void **state)
                  "time_us is not a time in microseconds"},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct complaint why = {""};
                 int r = recording_check(cases[i].line, strlen(cases[i].line), &why);
@@ -462,7 +451,6 @@ static void records_of_a_session(void **state)
         char got[sizeof(header)];
         size_t i = 0;
 
-        (void)state;
         start_relay(&run);
         assert_int_equal(send(run.peers[SIDE_FRONTEND], &header, sizeof(header), 0), sizeof(header));
         assert_int_equal(recv(run.peers[SIDE_BACKEND], got, sizeof(got), MSG_WAITALL), sizeof(got));

@@ -27,7 +27,6 @@ static void test_the_bar_is_held_against_what_is_told(void **state)
                 {0.9994, 0.999, 1, false, false}, {1.0006, 1.001, 1, true, false}, {2.4996, 2.5, 2.5, false, true},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct figure figure = compared(cases[i].own, cases[i].bar, cases[i].at_most);
                 char text[32], told[32];
@@ -43,7 +42,6 @@ static void test_no_ratio(void **state)
 {
         struct figure none = {.bar = 1}, unequal = compared(2, 1, false);
 
-        (void)state;
         unequal.unequal = true;
         assert_true(figure_ratio(&none) == 0);
         assert_true(figure_ratio(&unequal) == 0);

@@ -75,7 +75,6 @@ int alone_create(struct rows_state *state, const struct alone *alone, uint8_t *b
         struct statx stat;
         char name[16];
 
-        (void)buffer;
         snprintf(name, sizeof(name), "n%08x", state->next++);
 
         int fd = openat(alone->new_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -160,7 +160,6 @@ static void keep_line(void *userdata, enum oriel_log_level level, const char *li
 {
         struct session *session = userdata;
 
-        (void)level;
         snprintf(session->why, sizeof(session->why), ": %s", line);
 }
 

@@ -80,15 +80,12 @@ static int mapper_start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct bench *bench = userdata;
 
-        (void)queue;
         atomic_store(&bench->started, true);
         return 0;
 }
 
 static void mapper_stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 static void *mapper_dispatch(void *userdata)

@@ -60,14 +60,12 @@ struct media_result {
 
 static int read_own(void *userdata, void *to, uint64_t from, size_t size)
 {
-        (void)userdata;
         memcpy(to, (const void *)(uintptr_t)from, size);
         return 0;
 }
 
 static int write_own(void *userdata, uint64_t to, const void *from, size_t size)
 {
-        (void)userdata;
         memcpy((void *)(uintptr_t)to, from, size);
         return 0;
 }

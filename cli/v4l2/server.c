@@ -333,7 +333,6 @@ static void event_came(void *userdata, const union media_event *event)
 
 static void device_ready(struct v4l2_server *server, struct watch *watch)
 {
-        (void)watch;
         media_client_collect(server->client);
 }
 

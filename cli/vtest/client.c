@@ -134,7 +134,6 @@ static int client_ping(struct vtest_client *client, const uint32_t *words)
 /* Nothing is ever busy: what Mesa asks so is whether a ping is known. */
 static int busy_wait(struct vtest_client *client, const uint32_t *words)
 {
-        (void)words;
         return client_reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
 }
 
@@ -324,8 +323,6 @@ static void fence_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer,
         struct submission *submission = userdata;
         struct vtest_client *client = submission->client;
 
-        (void)answer;
-        (void)size;
         if (client)
                 SLIST_REMOVE(&client->submissions, submission, submission, entry);
         for (uint32_t i = 0; client && i < submission->n; i++)

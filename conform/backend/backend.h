@@ -104,6 +104,8 @@ enum answer back_prepare(struct back_end *b);
 enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events);
 /* Both, for ring 0, which is cleared but for its indices, @base. */
 enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events);
+/* expect() of an answer of these three: b->at is read after the call. */
+enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed);
 /* Of those offered, the ones without which there is no device to be had, and b->device_features. */
 uint64_t back_least_features(const struct back_end *b);
 enum answer back_set_features(struct back_end *b);

@@ -41,7 +41,9 @@ static enum verdict config_in_pieces(struct trial *trial)
         for (uint32_t i = 0; i < sizeof(whole); i++)
                 whole[i] = b->reply.payload.config.payload[i];
         for (uint32_t i = 0; i < sizeof(whole); i++) {
-                MUST(trial, "GET_CONFIG of one byte", ask_config(b, ORIEL_FRONTEND_GET_CONFIG, i, 1, 1), BIT(DONE));
+                if (expect(trial, "GET_CONFIG of one byte", ask_config(b, ORIEL_FRONTEND_GET_CONFIG, i, 1, 1),
+                           BIT(DONE)) != PASSED)
+                        return FAILED;
                 if (b->reply.payload.config.payload[0] != whole[i])
                         return fails(trial, "byte %u is 0x%02x alone and 0x%02x among others", i,
                                      b->reply.payload.config.payload[0], whole[i]);

@@ -238,7 +238,8 @@ static enum verdict trial_bring_up(struct trial *trial, struct gpu *gpu)
 
         gpu->ring = back_ring(b, 0);
         gpu->asked = 0;
-        MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &gpu->events), ACCEPTED) != PASSED)
+                return FAILED;
         if (trial_answers(trial, "CTX_CREATE", create_context(trial, gpu), VIRTIO_GPU_RESP_OK_NODATA) != PASSED)
                 return FAILED;
         for (uint32_t id = 1; id <= 2; id++)
@@ -275,16 +276,20 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
         const struct part *part = trial->row->with;
         struct back_end *b = trial->back_end;
 
-        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        if (expect(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE)) !=
+            PASSED)
+                return FAILED;
         gpu->window = b->reply.payload.shmem_config.sizes[SHMID];
         if (gpu->window < 2 * PLACE)
                 return skips(trial, "region %d has %" PRIu64 " bytes", SHMID, gpu->window);
         /* What an earlier connection has left, where the back-end keeps it. */
         if (back_has(b, ORIEL_PROTOCOL_F_RESET_DEVICE))
-                MUST(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED);
+                if (expect(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED) != PASSED)
+                        return FAILED;
         gpu->n_live = 0;
         gpu->ring = back_ring(b, 0);
-        MUST(trial, b->at, back_bring_up(b, 0, &gpu->events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &gpu->events), ACCEPTED) != PASSED)
+                return FAILED;
 
         bool there = has_venus(trial, gpu);
 
@@ -293,7 +298,8 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
 
         uint32_t base;
 
-        MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
+        if (expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE)) != PASSED)
+                return FAILED;
         return trial_bring_up(trial, gpu) != PASSED ? FAILED : part->run(trial, gpu);
 }
 
@@ -430,7 +436,8 @@ static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
 {
         if (map_one(trial, gpu) != PASSED)
                 return FAILED;
-        MUST(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED);
+        if (expect(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED) != PASSED)
+                return FAILED;
         if (gpu->strange)
                 return fails(trial, "SHMEM_UNMAP of what is not mapped");
         gpu->n_live = 0;

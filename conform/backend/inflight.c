@@ -32,7 +32,8 @@ static enum verdict get_fd(struct trial *trial)
         struct stat st;
         _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE));
+        if (expect(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE)) != PASSED)
+                return FAILED;
         if (fd < 0 || fstat(fd, &st) < 0)
                 return fails(trial, "no descriptor came");
         if (inflight.mmap_size == 0)
@@ -50,7 +51,8 @@ static enum verdict inflight_give_back(struct trial *trial)
         struct oriel_wire_inflight inflight = {0};
         _cleanup_(fd_closep) int fd = -1;
 
-        MUST(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE));
+        if (expect(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE)) != PASSED)
+                return FAILED;
         if (!back_reopen(b, 0) || !(BIT(back_set_features(b)) & ACCEPTED))
                 return fails(trial, "no second connection");
         return expect(trial, "SET_INFLIGHT_FD", back_ask_fd(b, ORIEL_FRONTEND_SET_INFLIGHT_FD, &inflight, SIZE, fd),

@@ -32,9 +32,12 @@ static enum verdict protocol_features_first(struct trial *trial)
                 return skips(trial, "VHOST_USER_F_PROTOCOL_FEATURES is not offered");
         if (back_open(b) < 0)
                 return fails(trial, "no second connection");
-        MUST(trial, "GET_FEATURES", back_get(b, ORIEL_FRONTEND_GET_FEATURES, &features), BIT(DONE));
+        if (expect(trial, "GET_FEATURES", back_get(b, ORIEL_FRONTEND_GET_FEATURES, &features), BIT(DONE)) != PASSED)
+                return FAILED;
         b->agreement.offers_protocol_features = true;
-        MUST(trial, "GET_PROTOCOL_FEATURES", back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &features), BIT(DONE));
+        if (expect(trial, "GET_PROTOCOL_FEATURES", back_get(b, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES, &features),
+                   BIT(DONE)) != PASSED)
+                return FAILED;
         features &= ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK);
         return expect(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features),
                       ACCEPTED);
@@ -79,8 +82,11 @@ static enum verdict status_get(struct trial *trial)
         uint64_t status;
 
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-                MUST(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, steps[i]), ACCEPTED);
-                MUST(trial, "GET_STATUS", back_get(b, ORIEL_FRONTEND_GET_STATUS, &status), BIT(DONE));
+                if (expect(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, steps[i]), ACCEPTED) !=
+                    PASSED)
+                        return FAILED;
+                if (expect(trial, "GET_STATUS", back_get(b, ORIEL_FRONTEND_GET_STATUS, &status), BIT(DONE)) != PASSED)
+                        return FAILED;
                 if (status != steps[i])
                         return fails(trial, "status 0x%" PRIx64 " was set, 0x%" PRIx64 " is told", steps[i], status);
         }

@@ -175,3 +175,8 @@ enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events
         ring.avail->idx = ring.used->idx = (uint16_t)base;
         return BIT(answer) & ACCEPTED ? back_start_ring(b, 0, base, events) : answer;
 }
+
+enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed)
+{
+        return expect(trial, trial->back_end->at, got, allowed);
+}

@@ -22,10 +22,15 @@ static enum verdict regions_unchanged(struct trial *trial)
         struct back_end *b = trial->back_end;
         struct oriel_wire_shmem_config first;
 
-        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        if (expect(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE)) !=
+            PASSED)
+                return FAILED;
         first = b->reply.payload.shmem_config;
-        MUST(trial, b->at, back_prepare(b), ACCEPTED);
-        MUST(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE));
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "GET_SHMEM_CONFIG", back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0), BIT(DONE)) !=
+            PASSED)
+                return FAILED;
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)
                 if (first.sizes[i] != b->reply.payload.shmem_config.sizes[i])
                         return fails(trial, "region %u had %" PRIu64 " bytes and has %" PRIu64, i, first.sizes[i],
@@ -40,7 +45,8 @@ static enum verdict quiet_before_start(struct trial *trial)
         struct oriel_wire_header header;
         struct pollfd p = {.fd = b->back, .events = POLLIN};
 
-        MUST(trial, b->at, back_prepare(b), ACCEPTED);
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
+                return FAILED;
         if (poll(&p, 1, QUIET_MS) <= 0)
                 return PASSED;
         if (recv(b->back, &header, sizeof(header), MSG_DONTWAIT) != sizeof(header))
@@ -80,9 +86,11 @@ static enum verdict backend_map_at_start(struct trial *trial)
         struct channel back;
 
         channel_init(&back, b->back);
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
         if (back_has(b, ORIEL_PROTOCOL_F_STATUS))
-                MUST(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, status), ACCEPTED);
+                if (expect(trial, "SET_STATUS", back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS, status), ACCEPTED) != PASSED)
+                        return FAILED;
 
         unsigned n = count_maps(b, &back, 0), late = count_maps(b, &back, LATE_MS);
 
@@ -99,7 +107,9 @@ static enum verdict regions_numbering(struct trial *trial)
 
         if (!others || back_has(b, ORIEL_PROTOCOL_F_SHMEM_MAP))
                 return skips(trial, "its number is not in doubt");
-        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), EITHER);
+        if (expect(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features),
+                   EITHER) != PASSED)
+                return FAILED;
 
         enum answer answer = back_ask_with(b, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
 

@@ -23,7 +23,8 @@ static enum verdict check_base(struct trial *trial, uint32_t due)
 {
         uint32_t base;
 
-        MUST(trial, "GET_VRING_BASE", back_stop_ring(trial->back_end, 0, &base), BIT(DONE));
+        if (expect(trial, "GET_VRING_BASE", back_stop_ring(trial->back_end, 0, &base), BIT(DONE)) != PASSED)
+                return FAILED;
         return base == due ? PASSED : fails(trial, "base %u instead of %u", base, due);
 }
 
@@ -32,7 +33,8 @@ static enum verdict up_and_down(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_bring_up(b, trial->row->argument, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, trial->row->argument, &events), ACCEPTED) != PASSED)
+                return FAILED;
         return check_base(trial, trial->row->argument);
 }
 
@@ -41,10 +43,13 @@ static enum verdict vring_restart(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_bring_up(b, 7, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 7, &events), ACCEPTED) != PASSED)
+                return FAILED;
         if (check_base(trial, 7) != PASSED)
                 return FAILED;
-        MUST(trial, "SET_VRING_KICK again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick), ACCEPTED);
+        if (expect(trial, "SET_VRING_KICK again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_KICK, 0, events.kick),
+                   ACCEPTED) != PASSED)
+                return FAILED;
         return check_base(trial, 7);
 }
 
@@ -58,10 +63,12 @@ static enum verdict start_rings(struct trial *trial, const struct events *events
 
         for (unsigned i = 0; i < n; i++) {
                 back_ring(b, i);
-                MUST(trial, b->at, back_start_ring(b, i, 0, &events[i]), ACCEPTED);
+                if (back_expect(trial, back_start_ring(b, i, 0, &events[i]), ACCEPTED) != PASSED)
+                        return FAILED;
         }
         for (unsigned i = 0; i < n; i++)
-                MUST(trial, "GET_VRING_BASE", back_stop_ring(b, i, &base), BIT(DONE));
+                if (expect(trial, "GET_VRING_BASE", back_stop_ring(b, i, &base), BIT(DONE)) != PASSED)
+                        return FAILED;
         return PASSED;
 }
 
@@ -71,9 +78,11 @@ static enum verdict all_rings(struct trial *trial)
         struct back_end *b = trial->back_end;
         uint64_t n;
 
-        MUST(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE));
+        if (expect(trial, "GET_QUEUE_NUM", back_get(b, ORIEL_FRONTEND_GET_QUEUE_NUM, &n), BIT(DONE)) != PASSED)
+                return FAILED;
         n = n < MOST_RINGS ? n : MOST_RINGS;
-        MUST(trial, b->at, back_prepare(b), ACCEPTED);
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
+                return FAILED;
         for (unsigned i = 0; i < n; i++)
                 events[i] = events_open();
 
@@ -88,8 +97,10 @@ static enum verdict never_started(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_prepare(b), ACCEPTED);
-        MUST(trial, "SET_VRING_BASE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_BASE, 0, 3), ACCEPTED);
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "SET_VRING_BASE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_BASE, 0, 3), ACCEPTED) != PASSED)
+                return FAILED;
         return check_base(trial, 3);
 }
 
@@ -160,11 +171,14 @@ static enum verdict vring_polled(struct trial *trial)
         uint64_t n = 1;
         bool looked = false;
 
-        MUST(trial, "GET_QUEUE_NUM", back_get_queues(b, &n), BIT(DONE));
-        MUST(trial, b->at, back_prepare(b), ACCEPTED);
+        if (expect(trial, "GET_QUEUE_NUM", back_get_queues(b, &n), BIT(DONE)) != PASSED)
+                return FAILED;
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
+                return FAILED;
         for (unsigned i = 0; i < n && i < 16 && answer == UNTOLD; i++)
                 answer = poll_ring(b, i, &events, &looked);
-        MUST(trial, b->at, answer, ACCEPTED);
+        if (back_expect(trial, answer, ACCEPTED) != PASSED)
+                return FAILED;
         if (answer == UNTOLD)
                 return passes(trial, "whether it looks can't be told: with a kick it does not use the buffer either");
         return looked ? PASSED : fails(trial, "a buffer that it uses when kicked was not used in %d ms", b->timeout_ms);
@@ -175,11 +189,19 @@ static enum verdict call_replaced(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open(), others = events_open();
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
-        MUST(trial, "another call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, others.call), ACCEPTED);
-        MUST(trial, "no call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, -1), ACCEPTED);
-        MUST(trial, "the first again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, events.call), ACCEPTED);
-        MUST(trial, "another err fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_ERR, 0, others.err), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "another call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, others.call), ACCEPTED) !=
+            PASSED)
+                return FAILED;
+        if (expect(trial, "no call fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, -1), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "the first again", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_CALL, 0, events.call), ACCEPTED) !=
+            PASSED)
+                return FAILED;
+        if (expect(trial, "another err fd", back_set_fd(b, ORIEL_FRONTEND_SET_VRING_ERR, 0, others.err), ACCEPTED) !=
+            PASSED)
+                return FAILED;
         return check_base(trial, 0);
 }
 
@@ -188,9 +210,12 @@ static enum verdict enable_and_disable(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
         for (uint32_t i = 0; i < 4; i++)
-                MUST(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, i % 2), ACCEPTED);
+                if (expect(trial, "SET_VRING_ENABLE", back_set_state(b, ORIEL_FRONTEND_SET_VRING_ENABLE, 0, i % 2),
+                           ACCEPTED) != PASSED)
+                        return FAILED;
         return check_base(trial, 0);
 }
 
@@ -199,9 +224,12 @@ static enum verdict vring_reset(struct trial *trial)
         _cleanup_(events_close) struct events events = events_open();
         struct back_end *b = trial->back_end;
 
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
-        MUST(trial, "RESET_DEVICE", back_ask_with(b, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0), ACCEPTED);
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "RESET_DEVICE", back_ask_with(b, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0), ACCEPTED) != PASSED)
+                return FAILED;
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
         return check_base(trial, 0);
 }
 
@@ -211,9 +239,12 @@ static enum verdict guest_addresses(struct trial *trial)
         struct back_end *b = trial->back_end;
         uint64_t features = b->agreement.protocol_features | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES);
 
-        MUST(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features), ACCEPTED);
+        if (expect(trial, "SET_PROTOCOL_FEATURES", back_ask_u64(b, ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, features),
+                   ACCEPTED) != PASSED)
+                return FAILED;
         b->agreement.protocol_features = features;
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
         return check_base(trial, 0);
 }
 
@@ -234,7 +265,8 @@ static enum verdict no_such_vring(struct trial *trial)
         uint64_t queues = 255;
         struct message message;
 
-        MUST(trial, "GET_QUEUE_NUM", back_get_queues(b, &queues), BIT(DONE));
+        if (expect(trial, "GET_QUEUE_NUM", back_get_queues(b, &queues), BIT(DONE)) != PASSED)
+                return FAILED;
         if (queues > 255)
                 return skips(trial, "there is a vring 255");
         wire_init(&message, row->id, NULL, 0);
@@ -257,8 +289,10 @@ static enum verdict odd_addresses(struct trial *trial)
         enum answer answer;
         uint32_t base;
 
-        MUST(trial, b->at, back_bring_up(b, 0, &events), ACCEPTED);
-        MUST(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE));
+        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE)) != PASSED)
+                return FAILED;
         answer = back_ask_with(b, ORIEL_FRONTEND_SET_VRING_ADDR, &addr, sizeof(addr));
         if (BIT(answer) & ACCEPTED) {
                 fd_event_signal(events.kick);

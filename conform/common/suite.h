@@ -89,15 +89,6 @@ enum answer {
 
 /* Fails unless @got, of which trial->why says more, is one of @allowed. */
 enum verdict expect(struct trial *trial, const char *what, enum answer got, unsigned allowed);
-/* In a case: leave it with a failure unless what @request comes to is one of @allowed. It is made before @what is read.
- */
-#define MUST(trial, what, request, allowed)                              \
-        do {                                                             \
-                enum answer must_answer = (request);                     \
-                                                                         \
-                if (expect(trial, what, must_answer, allowed) != PASSED) \
-                        return FAILED;                                   \
-        } while (0)
 const char *answer_name(enum answer answer);
 
 struct outfile;

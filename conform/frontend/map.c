@@ -36,7 +36,8 @@ static enum verdict map_place(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED) != PASSED)
+                return FAILED;
         return map_see(trial, f->file, 1, 1);
 }
 
@@ -44,11 +45,14 @@ static enum verdict map_remove(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED) != PASSED)
+                return FAILED;
         if (!front_forgets(f, f->file))
                 return fails(trial, "the process still has the file mapped");
-        MUST(trial, "SHMEM_MAP again", front_map(f, &f->page, f->file), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP again", front_map(f, &f->page, f->file), ACCEPTED) != PASSED)
+                return FAILED;
         return map_see(trial, f->file, 1, 1);
 }
 
@@ -62,7 +66,8 @@ static enum verdict map_neighbours(struct trial *trial)
                 struct oriel_wire_mmap place = front_place(trial, i, PAGE);
 
                 place.fd_offset = (3 - i) * PAGE;
-                MUST(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED);
+                if (expect(trial, "SHMEM_MAP", front_map(f, &place, file), ACCEPTED) != PASSED)
+                        return FAILED;
         }
         return map_see(trial, file, 4, 4);
 }
@@ -74,9 +79,11 @@ static enum verdict without_need_reply(struct trial *trial)
         struct message request;
 
         front_init_map(&request, &first, f->file);
-        MUST(trial, "SHMEM_MAP", front_send(f, &request, false), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP", front_send(f, &request, false), ACCEPTED) != PASSED)
+                return FAILED;
         f->placed[f->n_placed++] = first;
-        MUST(trial, "SHMEM_MAP with need_reply", front_map(f, &second, f->file), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP with need_reply", front_map(f, &second, f->file), ACCEPTED) != PASSED)
+                return FAILED;
         if (map_see(trial, f->file, 2, 2) != PASSED)
                 return FAILED;
         if (front_step(f, now_ms() + QUIET_MS) == 1)
@@ -95,11 +102,14 @@ static enum verdict map_pipelined(struct trial *trial)
 
                 place.fd_offset = 2 * i * PAGE;
                 front_init_map(&request, &place, file);
-                MUST(trial, "SHMEM_MAP", front_send(f, &request, true), ACCEPTED);
+                if (expect(trial, "SHMEM_MAP", front_send(f, &request, true), ACCEPTED) != PASSED)
+                        return FAILED;
                 f->placed[f->n_placed++] = place;
         }
         for (unsigned i = 0; i < 64; i++)
-                MUST(trial, "the answer", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE));
+                if (expect(trial, "the answer", front_take(f, ORIEL_BACKEND_SHMEM_MAP, f->timeout_ms), BIT(DONE)) !=
+                    PASSED)
+                        return FAILED;
         return map_see(trial, file, 64, 64);
 }
 
@@ -123,8 +133,10 @@ static enum verdict back_and_forth(struct trial *trial)
         struct front_end *f = trial->front_end;
 
         for (int i = 0; i < 20; i++) {
-                MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
-                MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
+                if (expect(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED) != PASSED)
+                        return FAILED;
+                if (expect(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED) != PASSED)
+                        return FAILED;
         }
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
@@ -146,7 +158,8 @@ static enum verdict read_only(struct trial *trial)
         _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
 
         place.flags = 0;
-        MUST(trial, "SHMEM_MAP", front_map(f, &place, trial->row->argument ? reader : file), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &place, trial->row->argument ? reader : file), ACCEPTED) != PASSED)
+                return FAILED;
         return map_see(trial, file, 1, 0);
 }
 
@@ -155,7 +168,8 @@ static enum verdict more_than_open(struct trial *trial)
         struct front_end *f = trial->front_end;
         _cleanup_(fd_closep) int file = wire_memfd(PAGE), reader = reopen_read_only(file);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, reader), REFUSAL);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &f->page, reader), REFUSAL) != PASSED)
+                return FAILED;
         return map_see(trial, file, 0, 0);
 }
 
@@ -168,9 +182,12 @@ static enum verdict unmap_odd(struct trial *trial)
         const struct oriel_wire_mmap odd = front_row_place(trial);
         _cleanup_(fd_closep) int file = wire_memfd(2 * PAGE);
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED);
-        MUST(trial, "SHMEM_MAP", front_map(f, &second, file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &odd), REFUSAL);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &first, file), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "SHMEM_MAP", front_map(f, &second, file), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "SHMEM_UNMAP", front_unmap(f, &odd), REFUSAL) != PASSED)
+                return FAILED;
         return map_see(trial, file, 2, 2);
 }
 
@@ -178,8 +195,10 @@ static enum verdict unmap_twice(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
 
-        MUST(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED);
-        MUST(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED);
+        if (expect(trial, "SHMEM_MAP", front_map(f, &f->page, f->file), ACCEPTED) != PASSED)
+                return FAILED;
+        if (expect(trial, "SHMEM_UNMAP", front_unmap(f, &f->page), ACCEPTED) != PASSED)
+                return FAILED;
         return expect(trial, "SHMEM_UNMAP again", front_unmap(f, &f->page), REFUSAL);
 }
 

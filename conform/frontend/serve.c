@@ -24,8 +24,6 @@
 #define FEATURES (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES))
 
 /* 0 with the reply if the row has one; else it is refused. */
-#define HANDLER(name) int name(struct front_end *f, struct message *request, struct message *reply)
-
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 /* What it sets of @offered; more is a violation, and refused. */
@@ -38,20 +36,20 @@ static int front_take_features(struct front_end *f, const struct message *reques
         return more ? -EINVAL : 0;
 }
 
-static HANDLER(set_features)
+static int set_features(struct front_end *f, struct message *request, struct message *reply)
 {
         f->agreement.virtio_features = request->payload.u64;
         return front_take_features(f, request, FEATURES, "SET_FEATURES");
 }
 
-static HANDLER(set_protocol_features)
+static int set_protocol_features(struct front_end *f, struct message *request, struct message *reply)
 {
         f->agreement.protocol_features = request->payload.u64 & OFFERED;
         return front_take_features(f, request, OFFERED, "SET_PROTOCOL_FEATURES");
 }
 
 /* All that is answered by one number. */
-static HANDLER(get_number)
+static int get_number(struct front_end *f, struct message *request, struct message *reply)
 {
         const uint64_t numbers[] = {
                 [ORIEL_FRONTEND_GET_FEATURES] = FEATURES,
@@ -65,7 +63,7 @@ static HANDLER(get_number)
         return 0;
 }
 
-static HANDLER(set_backend_req_fd)
+static int set_backend_req_fd(struct front_end *f, struct message *request, struct message *reply)
 {
         if (f->back.fd >= 0)
                 channel_close(&f->back);
@@ -73,7 +71,7 @@ static HANDLER(set_backend_req_fd)
 }
 
 /* Linux's virtio-fs driver refuses a device without request queues. */
-static HANDLER(get_config)
+static int get_config(struct front_end *f, struct message *request, struct message *reply)
 {
         const struct virtio_fs_config fs = {.tag = "conform", .num_request_queues = 1};
         uint8_t space[ORIEL_MAX_CONFIG] = {0};
@@ -89,30 +87,30 @@ static HANDLER(get_config)
         return 0;
 }
 
-static HANDLER(set_mem_table)
+static int set_mem_table(struct front_end *f, struct message *request, struct message *reply)
 {
         return front_set_memory(f, request);
 }
 
-static HANDLER(add_mem_reg)
+static int add_mem_reg(struct front_end *f, struct message *request, struct message *reply)
 {
         return front_add_memory(f, request);
 }
 
-static HANDLER(set_vring_addr)
+static int set_vring_addr(struct front_end *f, struct message *request, struct message *reply)
 {
         f->vrings[request->payload.vring_addr.index % ORIEL_MAX_QUEUES].avail =
                 request->payload.vring_addr.avail_user_addr;
         return 0;
 }
 
-static HANDLER(set_vring_base)
+static int set_vring_base(struct front_end *f, struct message *request, struct message *reply)
 {
         f->vrings[request->payload.vring_state.index % ORIEL_MAX_QUEUES].base = request->payload.vring_state.num;
         return 0;
 }
 
-static HANDLER(get_vring_base)
+static int get_vring_base(struct front_end *f, struct message *request, struct message *reply)
 {
         uint32_t index = request->payload.vring_state.index;
         struct front_vring *vring = &f->vrings[index % ORIEL_MAX_QUEUES];
@@ -124,32 +122,32 @@ static HANDLER(get_vring_base)
         return 0;
 }
 
-static HANDLER(set_vring_kick)
+static int set_vring_kick(struct front_end *f, struct message *request, struct message *reply)
 {
         f->vrings[request->payload.u64 & ORIEL_VRING_FD_INDEX].started = true;
         return 0;
 }
 
-static HANDLER(set_vring_enable)
+static int set_vring_enable(struct front_end *f, struct message *request, struct message *reply)
 {
         f->vrings[request->payload.vring_state.index % ORIEL_MAX_QUEUES].enabled = request->payload.vring_state.num;
         return 0;
 }
 
-static HANDLER(reset_device)
+static int reset_device(struct front_end *f, struct message *request, struct message *reply)
 {
         f->stops++;
         memset(f->vrings, 0, sizeof(f->vrings));
         return 0;
 }
 
-static HANDLER(set_status)
+static int set_status(struct front_end *f, struct message *request, struct message *reply)
 {
         f->status = (uint8_t)request->payload.u64;
         return f->status == 0 ? reset_device(f, request, reply) : 0;
 }
 
-static HANDLER(get_shmem_config)
+static int get_shmem_config(struct front_end *f, struct message *request, struct message *reply)
 {
         struct oriel_wire_shmem_config config = {.num_regions = 1, .sizes[0] = f->options->region};
 
@@ -158,7 +156,8 @@ static HANDLER(get_shmem_config)
 }
 
 /* Those that are not here are taken note of. */
-static HANDLER((*const handlers[ORIEL_FRONTEND_REQUESTS])) = {
+static int (*const handlers[ORIEL_FRONTEND_REQUESTS])(struct front_end *f, struct message *request,
+                                                      struct message *reply) = {
         [ORIEL_FRONTEND_GET_FEATURES] = get_number,
         [ORIEL_FRONTEND_SET_FEATURES] = set_features,
         [ORIEL_FRONTEND_GET_PROTOCOL_FEATURES] = get_number,

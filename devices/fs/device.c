@@ -103,7 +103,6 @@ static ssize_t fs_device_handle(void *userdata, struct oriel_backend_queue *ring
         unsigned n_in, n_out;
         const struct iovec *in = oriel_chain_readable(chain, &n_in), *out = oriel_chain_writable(chain, &n_out);
 
-        (void)ring;
         return fs_handle(queue->device->fs, in, n_in, out, n_out, (struct fs_token){queue, chain});
 }
 
@@ -191,7 +190,6 @@ static void fs_device_lasts(void *userdata, struct fs_token token)
 {
         struct queue *queue = token.queue;
 
-        (void)userdata;
         oriel_backend_queue_notify(queue->ring);
 }
 

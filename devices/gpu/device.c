@@ -115,7 +115,6 @@ static int gpu_wait(void *userdata, uint64_t ticket)
 
 static void gpu_complete(void *userdata, struct gpu_token token, const void *answer, size_t size)
 {
-        (void)userdata;
         if (oriel_backend_queue_push(token.queue, token.chain, oriel_chain_write(token.chain, 0, answer, size)) == 0)
                 oriel_backend_queue_notify(token.queue);
 }
@@ -163,8 +162,6 @@ static void probe_answered(void *userdata, int result)
 
 static void ignore_answer(void *userdata, int result)
 {
-        (void)userdata;
-        (void)result;
 }
 
 /* Map @size bytes of the window to a file that ends within its first page, and unmap them: in front of all that the
@@ -260,7 +257,6 @@ static int set_config(void *userdata, uint32_t offset, const void *data, uint32_
 {
         struct gpu_device *device = userdata;
 
-        (void)flags;
         return gpu_set_config(device->gpu, (struct oriel_range){offset, size}, data);
 }
 
@@ -282,8 +278,6 @@ static int gpu_device_message(void *userdata, uint32_t request, void *payload, u
 {
         struct gpu_device *device = userdata;
 
-        (void)payload;
-        (void)size;
         if (request != ORIEL_FRONTEND_GPU_SET_SOCKET) {
                 fd_close(fd);
                 return -EOPNOTSUPP;

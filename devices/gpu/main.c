@@ -167,7 +167,6 @@ static struct oriel_backend *gpu_backend(void *device)
 
 static void gpu_signalled(void *device)
 {
-        (void)device;
         if (picture)
                 picture_take(picture);
 }

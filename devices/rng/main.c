@@ -51,7 +51,6 @@ static ssize_t rng_handle(void *userdata, struct oriel_backend_queue *queue, str
         unsigned n;
         const struct iovec *out = oriel_chain_writable(chain, &n);
 
-        (void)userdata, (void)queue;
         for (unsigned i = 0; i < n && left > 0; i++) {
                 size_t asked = MIN(out[i].iov_len, left);
                 ssize_t got = getrandom(out[i].iov_base, asked, 0);
@@ -67,13 +66,11 @@ static ssize_t rng_handle(void *userdata, struct oriel_backend_queue *queue, str
 
 static int rng_start(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
         return oriel_worker_add(worker, queue);
 }
 
 static void rng_stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
         oriel_worker_remove(worker, queue);
 }
 

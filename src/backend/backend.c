@@ -435,8 +435,8 @@ void oriel_backend_disconnect(struct oriel_backend *backend)
 
 /* ---- requests to the front-end ---- */
 
-static int shmem_request(struct oriel_backend *backend, enum oriel_backend_request id, const struct oriel_wire_mmap *map,
-                       int fd, uint64_t *ticket)
+static int shmem_request(struct oriel_backend *backend, enum oriel_backend_request id,
+                         const struct oriel_wire_mmap *map, int fd, uint64_t *ticket)
 {
         if (!map)
                 return -EINVAL;

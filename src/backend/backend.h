@@ -86,30 +86,48 @@ handler_fn handler_find(uint32_t request);
 void backend_reset(struct oriel_backend *backend, bool disconnect);
 
 /* Handlers by subject, in the files named like them. */
-#define HANDLER(name) \
-        int name(struct oriel_backend *backend, struct message *request, struct message *reply, struct complaint *why)
-
-HANDLER(handle_set_vring_num);
-HANDLER(handle_set_vring_addr);
-HANDLER(handle_set_vring_base);
-HANDLER(handle_get_vring_base);
-HANDLER(handle_set_vring_kick);
-HANDLER(handle_set_vring_call);
-HANDLER(handle_set_vring_err);
-HANDLER(handle_set_vring_enable);
-HANDLER(handle_vring_kick);
-HANDLER(handle_set_mem_table);
-HANDLER(handle_add_mem_reg);
-HANDLER(handle_rem_mem_reg);
-HANDLER(handle_get_max_mem_slots);
-HANDLER(handle_iotlb_msg);
-HANDLER(handle_set_log_base);
-HANDLER(handle_set_log_fd);
-HANDLER(handle_postcopy_advise);
-HANDLER(handle_postcopy_listen);
-HANDLER(handle_postcopy_end);
-HANDLER(handle_get_inflight_fd);
-HANDLER(handle_set_inflight_fd);
+int handle_set_vring_num(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why);
+int handle_set_vring_addr(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+int handle_set_vring_base(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+int handle_get_vring_base(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+int handle_set_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+int handle_set_vring_call(struct oriel_backend *backend, struct message *request, struct message *reply,
+                          struct complaint *why);
+int handle_set_vring_err(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why);
+int handle_set_vring_enable(struct oriel_backend *backend, struct message *request, struct message *reply,
+                            struct complaint *why);
+int handle_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why);
+int handle_set_mem_table(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why);
+int handle_add_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,
+                       struct complaint *why);
+int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, struct message *reply,
+                       struct complaint *why);
+int handle_get_max_mem_slots(struct oriel_backend *backend, struct message *request, struct message *reply,
+                             struct complaint *why);
+int handle_iotlb_msg(struct oriel_backend *backend, struct message *request, struct message *reply,
+                     struct complaint *why);
+int handle_set_log_base(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why);
+int handle_set_log_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why);
+int handle_postcopy_advise(struct oriel_backend *backend, struct message *request, struct message *reply,
+                           struct complaint *why);
+int handle_postcopy_listen(struct oriel_backend *backend, struct message *request, struct message *reply,
+                           struct complaint *why);
+int handle_postcopy_end(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why);
+int handle_get_inflight_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
+                           struct complaint *why);
+int handle_set_inflight_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
+                           struct complaint *why);
 
 /* vring.c */
 int queue_init(struct oriel_backend *backend, unsigned index);

@@ -22,7 +22,8 @@ USES_SYSCALLS(SYSCALL(getsockopt));
 /* A handler need not use all that it is given. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-static HANDLER(get_features)
+static int get_features(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why)
 {
         message_set_u64(reply, backend->device_features);
         return 0;
@@ -36,7 +37,8 @@ static int change_address_meaning(struct oriel_backend *backend, uint64_t before
         return changed & ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM) ? memory_reset(backend) : 0;
 }
 
-static HANDLER(set_features)
+static int set_features(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why)
 {
         uint64_t features = request->payload.u64, before = backend->agreement.virtio_features;
 
@@ -63,12 +65,14 @@ static HANDLER(set_features)
         return r;
 }
 
-static HANDLER(set_owner)
+static int set_owner(struct oriel_backend *backend, struct message *request, struct message *reply,
+                     struct complaint *why)
 {
         return 0;
 }
 
-static HANDLER(reset_owner)
+static int reset_owner(struct oriel_backend *backend, struct message *request, struct message *reply,
+                       struct complaint *why)
 {
         int r = 0;
 
@@ -79,7 +83,8 @@ static HANDLER(reset_owner)
         return r;
 }
 
-static HANDLER(get_protocol_features)
+static int get_protocol_features(struct oriel_backend *backend, struct message *request, struct message *reply,
+                                 struct complaint *why)
 {
         message_set_u64(reply, oriel_dialect_to_wire(backend->dialect, backend->offered));
         return 0;
@@ -95,7 +100,8 @@ static const struct {
         {ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT, ORIEL_FEATURE(ORIEL_PROTOCOL_F_INFLIGHT_SHMFD)},
 };
 
-static HANDLER(set_protocol_features)
+static int set_protocol_features(struct oriel_backend *backend, struct message *request, struct message *reply,
+                                 struct complaint *why)
 {
         uint64_t wire = request->payload.u64, features = oriel_dialect_from_wire(backend->dialect, wire);
 
@@ -117,13 +123,15 @@ static HANDLER(set_protocol_features)
         return 0;
 }
 
-static HANDLER(get_queue_num)
+static int get_queue_num(struct oriel_backend *backend, struct message *request, struct message *reply,
+                         struct complaint *why)
 {
         message_set_u64(reply, backend->n_queues);
         return 0;
 }
 
-static HANDLER(set_backend_req_fd)
+static int set_backend_req_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
+                              struct complaint *why)
 {
         int domain;
 
@@ -137,7 +145,8 @@ static HANDLER(set_backend_req_fd)
         return requests_open(&backend->requests, message_take_fd(request, 0));
 }
 
-static HANDLER(get_config)
+static int get_config(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why)
 {
         struct oriel_wire_config config;
 
@@ -149,7 +158,8 @@ static HANDLER(get_config)
         return 0;
 }
 
-static HANDLER(set_config)
+static int set_config(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why)
 {
         struct oriel_wire_config config;
 
@@ -160,7 +170,7 @@ static HANDLER(set_config)
 }
 
 /* For the device, as it is. */
-static HANDLER(pass)
+static int pass(struct oriel_backend *backend, struct message *request, struct message *reply, struct complaint *why)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, request->header.request);
         uint32_t size = request->header.size;
@@ -194,13 +204,15 @@ void backend_reset(struct oriel_backend *backend, bool disconnect)
                 backend->ops.reset(backend->userdata);
 }
 
-static HANDLER(reset_device)
+static int reset_device(struct oriel_backend *backend, struct message *request, struct message *reply,
+                        struct complaint *why)
 {
         backend_reset(backend, false);
         return 0;
 }
 
-static HANDLER(set_status)
+static int set_status(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why)
 {
         if (request->payload.u64 > UINT8_MAX) {
                 complain(why, "SET_STATUS: 0x%" PRIx64 " is no device status", request->payload.u64);
@@ -211,13 +223,15 @@ static HANDLER(set_status)
         return 0;
 }
 
-static HANDLER(get_status)
+static int get_status(struct oriel_backend *backend, struct message *request, struct message *reply,
+                      struct complaint *why)
 {
         message_set_u64(reply, backend->status);
         return 0;
 }
 
-static HANDLER(get_shared_object)
+static int get_shared_object(struct oriel_backend *backend, struct message *request, struct message *reply,
+                             struct complaint *why)
 {
         const struct oriel_wire_shared_object *object = &request->payload.shared_object;
         const bool named = request->header.size == sizeof(*object);
@@ -229,7 +243,8 @@ static HANDLER(get_shared_object)
         return 0;
 }
 
-static HANDLER(set_device_state_fd)
+static int set_device_state_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
+                               struct complaint *why)
 {
         uint64_t result = ORIEL_DEVICE_STATE_NO_FD;
         int fd = message_take_fd(request, 0);
@@ -245,13 +260,15 @@ static HANDLER(set_device_state_fd)
         return 0;
 }
 
-static HANDLER(check_device_state)
+static int check_device_state(struct oriel_backend *backend, struct message *request, struct message *reply,
+                              struct complaint *why)
 {
         message_set_u64(reply, backend->ops.check_state(backend->userdata) < 0);
         return 0;
 }
 
-static HANDLER(get_shmem_config)
+static int get_shmem_config(struct oriel_backend *backend, struct message *request, struct message *reply,
+                            struct complaint *why)
 {
         struct oriel_wire_shmem_config config = {0};
 
@@ -264,7 +281,8 @@ static HANDLER(get_shmem_config)
 }
 
 /* A row whose feature is never offered has no handler, and its gate keeps it from here. */
-static HANDLER(not_offered)
+static int not_offered(struct oriel_backend *backend, struct message *request, struct message *reply,
+                       struct complaint *why)
 {
         return -EOPNOTSUPP;
 }

@@ -91,7 +91,6 @@ int handle_set_inflight_fd(struct oriel_backend *backend, struct message *reques
         struct inflight_memory inflight = {0};
         struct oriel_wire_inflight wire;
 
-        (void)reply;
         message_get(request, &wire, sizeof(wire));
 
         int r = region_size(backend, &wire, &inflight.region_size);

@@ -168,7 +168,6 @@ int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, s
 
         int r = oriel_memory_remove(backend->memory, &region, &memory);
 
-        (void)reply;
         if (r < 0)
                 return complain_region(why, "REM_MEM_REG", &region, r);
         use_memory(backend, memory);
@@ -178,8 +177,6 @@ int handle_rem_mem_reg(struct oriel_backend *backend, struct message *request, s
 int handle_get_max_mem_slots(struct oriel_backend *backend, struct message *request, struct message *reply,
                              struct complaint *why)
 {
-        (void)request;
-        (void)why;
         message_set_u64(reply, backend->max_mem_slots);
         return 0;
 }
@@ -210,7 +207,6 @@ int handle_iotlb_msg(struct oriel_backend *backend, struct message *request, str
         struct vhost_iotlb_msg msg;
         struct oriel_memory *memory;
 
-        (void)why;
         message_get(request, &msg, sizeof(msg));
 
         int r = change_iotlb(backend, &msg, &memory);
@@ -255,8 +251,6 @@ int handle_set_log_base(struct oriel_backend *backend, struct message *request, 
 int handle_set_log_fd(struct oriel_backend *backend, struct message *request, struct message *reply,
                       struct complaint *why)
 {
-        (void)reply;
-        (void)why;
         /* Optional to signal: a front-end that tracks dirty pages reads the log at its own pace. */
         fd_close(backend->log_fd);
         backend->log_fd = message_take_fd(request, 0);

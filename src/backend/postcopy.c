@@ -67,7 +67,6 @@ int handle_postcopy_advise(struct oriel_backend *backend, struct message *reques
 {
         int fd = open_userfaultfd(), theirs = fd < 0 ? fd : fd_dup(fd);
 
-        (void)request;
         if (theirs < 0) {
                 complain(why, "POSTCOPY_ADVISE: no userfaultfd: %s", strerror(-theirs));
                 fd_close(fd);
@@ -82,8 +81,6 @@ int handle_postcopy_advise(struct oriel_backend *backend, struct message *reques
 int handle_postcopy_listen(struct oriel_backend *backend, struct message *request, struct message *reply,
                            struct complaint *why)
 {
-        (void)request;
-        (void)reply;
         if (backend->fault_fd < 0 || oriel_memory_count(backend->memory) > 0) {
                 complain(why, "POSTCOPY_LISTEN: %s",
                          backend->fault_fd < 0 ? "POSTCOPY_ADVISE has to come first"
@@ -97,8 +94,6 @@ int handle_postcopy_listen(struct oriel_backend *backend, struct message *reques
 int handle_postcopy_end(struct oriel_backend *backend, struct message *request, struct message *reply,
                         struct complaint *why)
 {
-        (void)request;
-        (void)why;
         postcopy_unregister(backend);
         message_set_u64(reply, 0);
         return 0;

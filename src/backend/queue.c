@@ -157,7 +157,6 @@ int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_cha
 
 static int queue_unpop(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written)
 {
-        (void)written;
         return oriel_device_queue_unpop(ring, chain);
 }
 

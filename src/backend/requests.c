@@ -410,7 +410,7 @@ static int backend_send_request(struct requests *requests, const struct oriel_me
 
 /* With the lock held. */
 static int request_send(struct requests *requests, const struct oriel_message_row *row, const void *payload,
-                          uint32_t size, int fd, uint64_t *ticket)
+                        uint32_t size, int fd, uint64_t *ticket)
 {
         bool answered =
                 row_replies(row, &requests->agreement) || agreed(&requests->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);

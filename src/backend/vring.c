@@ -189,8 +189,6 @@ static struct oriel_backend_queue *vring_find(struct oriel_backend *backend, uin
         return NULL;
 }
 
-#define FIND_QUEUE(index) vring_find(backend, index, request, why)
-
 /* A started ring keeps its layout: what concerns a running one goes through stop and start. */
 static int refuse_started(const struct oriel_backend_queue *queue, const char *name, struct complaint *why)
 {
@@ -202,9 +200,8 @@ int handle_set_vring_num(struct oriel_backend *backend, struct message *request,
                          struct complaint *why)
 {
         struct vhost_vring_state state = request->payload.vring_state;
-        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+        struct oriel_backend_queue *queue = vring_find(backend, state.index, request, why);
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
         if (queue->started)
@@ -221,9 +218,8 @@ int handle_set_vring_addr(struct oriel_backend *backend, struct message *request
                           struct complaint *why)
 {
         struct vhost_vring_addr addr = request->payload.vring_addr;
-        struct oriel_backend_queue *queue = FIND_QUEUE(addr.index);
+        struct oriel_backend_queue *queue = vring_find(backend, addr.index, request, why);
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
         if (addr.flags & ~(1u << VHOST_VRING_F_LOG)) {
@@ -249,9 +245,8 @@ int handle_set_vring_base(struct oriel_backend *backend, struct message *request
                           struct complaint *why)
 {
         struct vhost_vring_state state = request->payload.vring_state;
-        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+        struct oriel_backend_queue *queue = vring_find(backend, state.index, request, why);
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
         if (queue->started)
@@ -263,7 +258,7 @@ int handle_set_vring_base(struct oriel_backend *backend, struct message *request
 int handle_get_vring_base(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why)
 {
-        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.vring_state.index);
+        struct oriel_backend_queue *queue = vring_find(backend, request->payload.vring_state.index, request, why);
 
         if (!queue)
                 return -EINVAL;
@@ -280,9 +275,8 @@ int handle_set_vring_enable(struct oriel_backend *backend, struct message *reque
                             struct complaint *why)
 {
         struct vhost_vring_state state = request->payload.vring_state;
-        struct oriel_backend_queue *queue = FIND_QUEUE(state.index);
+        struct oriel_backend_queue *queue = vring_find(backend, state.index, request, why);
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
         if (state.num > 1) {
@@ -341,9 +335,9 @@ static int vring_begin(struct oriel_backend_queue *queue, const char *name, stru
 int handle_set_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why)
 {
-        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+        struct oriel_backend_queue *queue =
+                vring_find(backend, request->payload.u64 & ORIEL_VRING_FD_INDEX, request, why);
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
 
@@ -359,28 +353,27 @@ int handle_set_vring_kick(struct oriel_backend *backend, struct message *request
 int handle_set_vring_call(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why)
 {
-        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+        struct oriel_backend_queue *queue =
+                vring_find(backend, request->payload.u64 & ORIEL_VRING_FD_INDEX, request, why);
 
-        (void)reply;
         return queue ? swap_event_fd(queue, &queue->call_fd, request, why) : -EINVAL;
 }
 
 int handle_set_vring_err(struct oriel_backend *backend, struct message *request, struct message *reply,
                          struct complaint *why)
 {
-        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.u64 & ORIEL_VRING_FD_INDEX);
+        struct oriel_backend_queue *queue =
+                vring_find(backend, request->payload.u64 & ORIEL_VRING_FD_INDEX, request, why);
 
-        (void)reply;
         return queue ? swap_event_fd(queue, &queue->err_fd, request, why) : -EINVAL;
 }
 
 int handle_vring_kick(struct oriel_backend *backend, struct message *request, struct message *reply,
                       struct complaint *why)
 {
-        struct oriel_backend_queue *queue = FIND_QUEUE(request->payload.vring_state.index);
+        struct oriel_backend_queue *queue = vring_find(backend, request->payload.vring_state.index, request, why);
         int r = 0;
 
-        (void)reply;
         if (!queue)
                 return -EINVAL;
         if (queue->running && queue->kick_fd < 0)

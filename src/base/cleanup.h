@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* The variable is handed to @func by address when its scope ends. */
-#define _cleanup_(func) __attribute__((__cleanup__(func)))
+/* The variable is handed to @func by address when its scope ends; that may be all it is for. */
+#define _cleanup_(func) __attribute__((__cleanup__(func), __unused__))
 
 /* Ownership leaves @ptr, which becomes NULL and so is not cleaned up. */
 #define steal(ptr)                                    \

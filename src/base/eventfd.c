@@ -129,7 +129,6 @@ static int wake_signal; /* 0: none was free */
 
 static void be_interrupted(int number)
 {
-        (void)number;
 }
 
 /* A real-time signal that the program leaves to its default. Without SA_RESTART, so that the call ends. */

@@ -87,8 +87,6 @@ static void guard_handle(int number, siginfo_t *info, void *context)
         uintptr_t address = (uintptr_t)info->si_addr, start, end;
         int saved = errno;
 
-        (void)number;
-        (void)context;
         /* The access is made again when this returns: it finds the page, or whoever handled SIGBUS before us. */
         if (!find_guarded(address, &start, &end) || !guard_put_zeros(address, start, end))
                 sigaction(SIGBUS, &before, NULL);

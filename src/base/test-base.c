@@ -36,7 +36,6 @@ static void test_checked(void **state)
 {
         uint64_t out = 7;
 
-        (void)state;
         assert_false(checked_add(UINT64_MAX, 1, &out));
         assert_false(checked_mul(UINT64_MAX, 2, &out));
         assert_false(checked_round_up(UINT64_MAX, 4096, &out));
@@ -49,7 +48,6 @@ static void test_ranges(void **state)
 {
         const struct oriel_range top = {UINT64_MAX, 1}, over = {UINT64_MAX, 2}, empty = {5, 0};
 
-        (void)state;
         assert_true(range_valid(top));
         assert_false(range_valid(over));
         assert_false(range_valid(empty));
@@ -68,7 +66,6 @@ static void test_fds(void **state)
         int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         int slots[2] = {fd_dup(fd), -1};
 
-        (void)state;
         assert_int_equal(fd_event_clear(fd), 0);
         assert_int_equal(fd_event_signal(fd), 0);
         assert_int_equal(fd_event_clear(slots[0]), 1);
@@ -132,7 +129,6 @@ static void test_map_over(void **state)
         uint8_t *at = memory + (-(uintptr_t)memory & (huge - 1));
         int file = memfd_create("file", MFD_CLOEXEC);
 
-        (void)state;
         assert_ptr_not_equal(memory, MAP_FAILED);
         memset(at, 'o', huge);
         for (size_t i = 0; i < ARRAY_SIZE(refusing); i++) {
@@ -165,7 +161,6 @@ static void test_zeros_in_huge_pages(void **state)
         const size_t huge = 2 << 20;
         int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
 
-        (void)state;
         if (fd < 0)
                 skip();
         assert_int_equal(ftruncate(fd, 4 << 20), 0);
@@ -190,7 +185,6 @@ static void test_guard_is_full(void **state)
         uint8_t *const address = (uint8_t *)(uintptr_t)(1 << 20);
         unsigned n = 0;
 
-        (void)state;
         assert_int_equal(guard_install(), 0);
         while (guard_add(address + n * 4096, 4096) == 0)
                 n++;
@@ -235,7 +229,6 @@ static void test_event_that_is_made_to_block(void **state)
         struct flipper flipper = {.fd = full_eventfd()};
         pthread_t thread;
 
-        (void)state;
         alarm(60);
         assert_int_equal(pthread_create(&thread, NULL, make_blocking, &flipper), 0);
         for (int i = 0; i < 100000; i++)
@@ -258,7 +251,6 @@ static void test_event_check(void **state)
         sigset_t none;
         int pipe_fds[2];
 
-        (void)state;
         sigemptyset(&none);
         assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 
@@ -340,7 +332,6 @@ static bool own_event_works(void)
 
 static void test_events_without_what_they_are_made_with(void **state)
 {
-        (void)state;
         assert_true(event_works());
         for (size_t i = 0; i <= ARRAY_SIZE(lacking); i++) {
                 pid_t child = fork();
@@ -362,7 +353,6 @@ static void test_events_without_what_they_are_made_with(void **state)
 
 static void keep_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)level;
         strcpy(userdata, line);
 }
 
@@ -371,7 +361,6 @@ static void test_log(void **state)
         char line[512] = "";
         struct oriel_log log = {sizeof(log), keep_line, line, ORIEL_LOG_INFO};
 
-        (void)state;
         log_error(NULL, "nobody");
         log_debug(&log, "too fine");
         assert_string_equal(line, "");

@@ -43,7 +43,6 @@ static int test_fds_before;
 
 static inline int test_setup(void **state)
 {
-        (void)state;
         test_fds_before = test_count_fds();
         return test_fds_before < 0;
 }
@@ -52,7 +51,6 @@ static inline int test_teardown(void **state)
 {
         int now = test_count_fds();
 
-        (void)state;
         if (now != test_fds_before) {
                 print_error("fds open before the test: %d, after: %d\n", test_fds_before, now);
                 return 1;

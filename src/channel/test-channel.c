@@ -77,7 +77,6 @@ static void test_byte_by_byte(void **state)
         struct pair pair;
         struct complaint complaint;
 
-        (void)state;
         open_pair(&pair);
         for (size_t i = 0; i + 1 < sizeof(whole); i++) {
                 raw_send(pair.peer, (const uint8_t *)&whole + i, 1, i == 0 ? 2 : 0);
@@ -97,7 +96,6 @@ static void test_fds_stay_with_their_message(void **state)
         struct pair pair;
         struct complaint complaint;
 
-        (void)state;
         open_pair(&pair);
         for (int i = 0; i < 4; i++)
                 raw_send(pair.peer, &whole, sizeof(whole), i);
@@ -115,7 +113,6 @@ static void test_expected_replies(void **state)
         struct pair pair;
         struct complaint complaint;
 
-        (void)state;
         open_pair(&pair);
         raw_send(pair.peer, &whole, sizeof(whole), 0);
         raw_send(pair.peer, &whole, sizeof(whole), 0);
@@ -157,7 +154,6 @@ static void test_broken_framing(void **state)
 {
         struct complaint complaint;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
                 struct pair pair;
 
@@ -180,7 +176,6 @@ static void test_peer_that_does_not_read(void **state)
         struct message message;
         int r, sent = 0;
 
-        (void)state;
         open_pair(&pair);
         message_init(&message, 2, 0);
         message_set_u64(&message, 42);
@@ -198,7 +193,6 @@ static void test_sockets(void **state)
 {
         char dir[] = "/tmp/oriel-test-XXXXXX", path[64], too_long[200];
 
-        (void)state;
         assert_non_null(mkdtemp(dir));
         snprintf(path, sizeof(path), "%s/s", dir);
         memset(too_long, 'x', sizeof(too_long) - 1);

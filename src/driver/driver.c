@@ -41,7 +41,6 @@ static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
         struct oriel_driver *driver = userdata;
         uint64_t user_address = driver_has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
 
-        (void)access;
         /* Guest memory is its own I/O address space: one entry serves all of it. */
         if (iova < driver->memory_size)
                 oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size},
@@ -67,7 +66,6 @@ static void driver_vring_err(void *userdata, unsigned vring)
 static void driver_config_changed(void *userdata)
 {
         /* Whoever cares reads it when needed. */
-        (void)userdata;
 }
 
 static int driver_shared_object_add(void *userdata, const uint8_t uuid[16])

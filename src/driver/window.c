@@ -64,7 +64,6 @@ int windows_create(struct oriel_driver *driver)
 
 static void driver_window_forget(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata;
         oriel_mapping_set_data(mapping, NULL);
 }
 

@@ -138,7 +138,6 @@ static int shmem_map(struct oriel_frontend *frontend, struct message *request, s
         struct oriel_range range = {map.shm_offset, map.len};
         int r = region ? oriel_region_map(region, range, request->fds[0], map.fd_offset, access) : -ENXIO;
 
-        (void)reply;
         if (r < 0)
                 return follow_refusal(frontend, true, request, r);
         if (frontend->ops.mapped) {
@@ -162,7 +161,6 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
         int r = region ? oriel_region_unmap(region, (struct oriel_range){map.shm_offset, map.len}) : -ENXIO;
         struct deferred_event *event = r == 0 && mapping ? defer_event(frontend, tell_unmapped) : NULL;
 
-        (void)reply;
         if (event) {
                 event->region = region;
                 event->mapping = steal(mapping);
@@ -175,7 +173,6 @@ static int shmem_unmap(struct oriel_frontend *frontend, struct message *request,
 
 static void tell_config_changed(struct oriel_frontend *frontend, struct deferred_event *event)
 {
-        (void)event;
         frontend->ops.config_changed(frontend->userdata);
 }
 
@@ -196,8 +193,6 @@ static void tell_iotlb_miss(struct oriel_frontend *frontend, struct deferred_eve
 
 static int config_change(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
-        (void)request;
-        (void)reply;
         return frontend->ops.config_changed ? (defer_event(frontend, tell_config_changed) ? 0 : -ENOMEM) : -EOPNOTSUPP;
 }
 
@@ -213,13 +208,11 @@ static int follow_vring(struct oriel_frontend *frontend, unsigned vring, bool wa
 
 static int served_vring_call(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
-        (void)reply;
         return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_call, tell_vring_call);
 }
 
 static int served_vring_err(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
-        (void)reply;
         return follow_vring(frontend, request->payload.vring_state.index, frontend->ops.vring_err, tell_vring_err);
 }
 
@@ -227,7 +220,6 @@ static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, s
 {
         struct vhost_iotlb_msg msg;
 
-        (void)reply;
         message_get(request, &msg, sizeof(msg));
         if (msg.type == VHOST_IOTLB_ACCESS_FAIL) {
                 log_within(&frontend->log_budget, &frontend->log, ORIEL_LOG_WARNING,
@@ -252,7 +244,6 @@ static int host_notifier(struct oriel_frontend *frontend, struct message *reques
 {
         struct oriel_wire_vring_area area = request->payload.vring_area;
 
-        (void)reply;
         if (!frontend->ops.host_notifier)
                 return -EOPNOTSUPP;
         return frontend->ops.host_notifier(frontend->userdata, (unsigned)(area.vring & ORIEL_VRING_FD_INDEX),
@@ -261,7 +252,6 @@ static int host_notifier(struct oriel_frontend *frontend, struct message *reques
 
 static int served_shared_object_add(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
-        (void)reply;
         if (!frontend->ops.shared_object_add)
                 return -EOPNOTSUPP;
         return frontend->ops.shared_object_add(frontend->userdata, request->payload.shared_object.uuid);
@@ -269,7 +259,6 @@ static int served_shared_object_add(struct oriel_frontend *frontend, struct mess
 
 static int served_shared_object_remove(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
-        (void)reply;
         if (!frontend->ops.shared_object_remove)
                 return -EOPNOTSUPP;
         return frontend->ops.shared_object_remove(frontend->userdata, request->payload.shared_object.uuid);

@@ -94,7 +94,6 @@ static void test_add_and_remove(void **state)
         struct iovec spans[4];
         int fd = file_of(16 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(3, 0, &memory), 0);
         assert_int_equal(oriel_memory_count(memory), 0);
         assert_int_equal(add(&memory, 8 * PAGE, PAGE, 100 * PAGE, 0, fd), 0);
@@ -131,7 +130,6 @@ static void test_refusals(void **state)
         struct oriel_memory *memory;
         int fd = file_of(PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         assert_int_equal(add(&memory, 0, 0, 0, 0, fd), -EINVAL);
         assert_int_equal(add(&memory, UINT64_MAX, 2, 0, 0, fd), -EINVAL);
@@ -157,7 +155,6 @@ static void test_translate(void **state)
         struct iovec spans[4];
         int fd = file_of(16 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         for (uint64_t i = 0; i < 5; i++)
                 assert_int_equal(add(&memory, (10 + i) * PAGE, PAGE, (50 - 2 * i) * PAGE, (5 - i) * PAGE, fd), 0);
@@ -197,7 +194,6 @@ static void test_unaligned_offset(void **state)
         struct iovec spans[4];
         int fd = file_of(4 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         assert_int_equal(pwrite(fd, "start", 5, PAGE + 123), 5);
         assert_int_equal(pwrite(fd, "end", 3, 3 * PAGE + 120), 3);
@@ -219,7 +215,6 @@ static void test_read_only(void **state)
         char path[64];
         int fd = file_of(PAGE), read_only;
 
-        (void)state;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         read_only = open(path, O_RDONLY | O_CLOEXEC);
         assert_true(read_only >= 0);
@@ -242,7 +237,6 @@ static void test_huge_pages(void **state)
         int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
         int r;
 
-        (void)state;
         if (fd < 0)
                 return; /* none here */
         assert_int_equal(ftruncate(fd, (off_t)(2 * huge)), 0);
@@ -260,7 +254,6 @@ static void test_old_tables_live(void **state)
         struct iovec spans[4], again[4];
         int fd = file_of(2 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         assert_int_equal(add(&memory, 0, PAGE, 0, 0, fd), 0);
         old = oriel_memory_ref(memory);
@@ -287,7 +280,6 @@ static void test_iotlb(void **state)
         uint8_t *host;
         int fd = file_of(16 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 1, &memory), 0);
         /* The guest address of a region is not what its IOVA is. */
         assert_int_equal(add(&memory, 0, 8 * PAGE, 100 * PAGE, 0, fd), 0);
@@ -339,7 +331,6 @@ static void test_iotlb_forgets_the_oldest(void **state)
         struct iovec spans[4];
         int fd = file_of(PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 1, &memory), 0);
         assert_int_equal(add(&memory, 0, PAGE, 0, 0, fd), 0);
         for (uint64_t i = 0; i < IOTLB_ENTRIES_MAX + 2; i++)
@@ -360,7 +351,6 @@ static void test_pieces(void **state)
         char text[8];
         int fd = file_of(4 * PAGE);
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         assert_int_equal(add(&memory, 0, PAGE, 0, 2 * PAGE, fd), 0);
         assert_int_equal(add(&memory, PAGE, PAGE, PAGE, 0, fd), 0);
@@ -392,7 +382,6 @@ static void test_dirty_log(void **state)
         struct oriel_dirty_log *log;
         int fd = file_of(PAGE + 123 + sizeof(bits));
 
-        (void)state;
         assert_int_equal(oriel_dirty_log_new(fd, PAGE, 0, &log), -EINVAL);
         assert_int_equal(oriel_dirty_log_new(fd, PAGE, PAGE, &log), -EINVAL);
         assert_int_equal(oriel_dirty_log_new(fd, UINT64_MAX, 2, &log), -EINVAL);
@@ -462,7 +451,6 @@ static void test_threads(void **state)
         int fd = file_of(3 * PAGE);
         pthread_t threads[2];
 
-        (void)state;
         assert_int_equal(oriel_memory_new(8, 0, &swapped.memory), 0);
         assert_int_equal(add(&swapped.memory, 0, PAGE, 0, 0, fd), 0);
         for (unsigned i = 0; i < 2; i++)

@@ -51,17 +51,14 @@ static const char *check_vring_area(const void *data, uint32_t size, unsigned n_
 
 static const char *check_vring_index(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)n_fds;
         *harm = PAYLOAD_HARMLESS;
         return LOAD(struct vhost_vring_state, data, size).num ? "num is reserved and must be 0" : NULL;
 }
 
 static const char *check_memory_bases(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)harm;
         struct oriel_wire_memory memory = LOAD(struct oriel_wire_memory, data, size);
 
-        (void)n_fds;
         if (memory.num_regions > ORIEL_MAX_MEM_REGIONS)
                 return "num_regions is above 8";
         if (size != offsetof(struct oriel_wire_memory, regions) + memory.num_regions * sizeof(memory.regions[0]))
@@ -81,8 +78,6 @@ static const char *payload_check_memory(const void *data, uint32_t size, unsigne
 
 static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)harm;
-        (void)data;
         if (size != sizeof(uint64_t) && size != sizeof(struct oriel_wire_mem_reg))
                 return "the payload size is neither 8 nor 40";
         if ((size == sizeof(struct oriel_wire_mem_reg)) != (n_fds == 1))
@@ -92,8 +87,6 @@ static const char *check_add_mem_reg(const void *data, uint32_t size, unsigned n
 
 static const char *check_log(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)harm;
-        (void)data;
         if (size != sizeof(uint64_t) && size != sizeof(struct oriel_wire_log))
                 return "the payload size is neither 8 nor 16";
         if ((size == sizeof(struct oriel_wire_log)) != (n_fds == 1))
@@ -105,7 +98,6 @@ static const char *check_config(const void *data, uint32_t size, unsigned n_fds,
 {
         struct oriel_wire_config config = LOAD(struct oriel_wire_config, data, size);
 
-        (void)n_fds;
         if (config.size > ORIEL_MAX_CONFIG)
                 return "size is above 256";
         if (config.flags & ~(uint32_t)ORIEL_CONFIG_LIVE_MIGRATION)
@@ -120,10 +112,8 @@ static const char *check_config(const void *data, uint32_t size, unsigned n_fds,
 
 static const char *check_device_state(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)harm;
         struct oriel_wire_device_state state = LOAD(struct oriel_wire_device_state, data, size);
 
-        (void)n_fds;
         if (state.direction > ORIEL_DEVICE_STATE_LOAD)
                 return "transfer direction is neither save nor load";
         return state.phase ? "migration phase is not 0 (stopped)" : NULL;
@@ -131,10 +121,8 @@ static const char *check_device_state(const void *data, uint32_t size, unsigned 
 
 static const char *check_mmap(const void *data, uint32_t size, unsigned n_fds, enum payload_harm *harm)
 {
-        (void)harm;
         struct oriel_wire_mmap map = LOAD(struct oriel_wire_mmap, data, size);
 
-        (void)n_fds;
         return map.flags & ~ORIEL_MMAP_READ_WRITE ? "flags are unknown" : NULL;
 }
 
@@ -144,7 +132,6 @@ static const char *check_shmem_config(const void *data, uint32_t size, unsigned 
         uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
         uint32_t regions = 0;
 
-        (void)n_fds;
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++) {
                 if (!is_aligned(config.sizes[i], page))
                         return "a region's size is not a multiple of the page size";

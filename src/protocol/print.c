@@ -49,7 +49,6 @@ static void print_u64(struct text *text, const void *data, size_t size)
 {
         uint64_t value;
 
-        (void)size;
         memcpy(&value, data, sizeof(value));
         print_put(text, "0x%" PRIx64, value);
 }
@@ -58,7 +57,6 @@ static void protocol_print_features(struct text *text, const void *data, size_t 
 {
         uint64_t value;
 
-        (void)size;
         memcpy(&value, data, sizeof(value));
         put_names(text, value, common_feature_name);
 }
@@ -67,7 +65,6 @@ static void print_protocol_features(struct text *text, const void *data, size_t 
 {
         uint64_t value;
 
-        (void)size;
         memcpy(&value, data, sizeof(value));
         put_names(text, value, oriel_protocol_feature_name);
 }
@@ -76,7 +73,6 @@ static void print_vring_state(struct text *text, const void *data, size_t size)
 {
         struct vhost_vring_state state;
 
-        (void)size;
         memcpy(&state, data, sizeof(state));
         print_put(text, "vring %u num %u", state.index, state.num);
 }
@@ -85,7 +81,6 @@ static void print_vring_addr(struct text *text, const void *data, size_t size)
 {
         struct vhost_vring_addr addr;
 
-        (void)size;
         memcpy(&addr, data, sizeof(addr));
         print_put(text,
                   "vring %u flags 0x%x descriptor 0x%" PRIx64 " used 0x%" PRIx64 " available 0x%" PRIx64
@@ -98,7 +93,6 @@ static void print_vring_fd(struct text *text, const void *data, size_t size)
 {
         uint64_t value;
 
-        (void)size;
         memcpy(&value, data, sizeof(value));
         print_put(text, "vring %u%s", (unsigned)(value & ORIEL_VRING_FD_INDEX),
                   value & ORIEL_VRING_FD_NONE ? " no fd" : "");
@@ -129,7 +123,6 @@ static void print_mem_reg(struct text *text, const void *data, size_t size)
 {
         struct oriel_wire_mem_reg mem_reg;
 
-        (void)size;
         memcpy(&mem_reg, data, sizeof(mem_reg));
         put_region(text, &mem_reg.region);
 }
@@ -169,7 +162,6 @@ static void print_vring_area(struct text *text, const void *data, size_t size)
 {
         struct oriel_wire_vring_area area;
 
-        (void)size;
         memcpy(&area, data, sizeof(area));
         print_vring_fd(text, &area.vring, sizeof(area.vring));
         print_put(text, " size 0x%" PRIx64 " offset 0x%" PRIx64, area.size, area.offset);
@@ -197,7 +189,6 @@ static void print_device_state(struct text *text, const void *data, size_t size)
         static const char *const directions[] = {"save", "load"};
         struct oriel_wire_device_state state;
 
-        (void)size;
         memcpy(&state, data, sizeof(state));
         print_put(text, "%s phase %u", state.direction < ARRAY_SIZE(directions) ? directions[state.direction] : "?",
                   state.phase);
@@ -207,7 +198,6 @@ static void print_mmap(struct text *text, const void *data, size_t size)
 {
         struct oriel_wire_mmap map;
 
-        (void)size;
         memcpy(&map, data, sizeof(map));
         print_put(text, "shmid %u fd_offset 0x%" PRIx64 " shm_offset 0x%" PRIx64 " len 0x%" PRIx64, map.shmid,
                   map.fd_offset, map.shm_offset, map.len);
@@ -221,7 +211,6 @@ static void print_shmem_config(struct text *text, const void *data, size_t size)
 {
         struct oriel_wire_shmem_config config;
 
-        (void)size;
         memcpy(&config, data, sizeof(config));
         print_put(text, "regions %u", config.num_regions);
         for (unsigned i = 0; i < ORIEL_MAX_SHMIDS; i++)

@@ -67,7 +67,6 @@ static int too_few_fds(const struct oriel_message_row *row, struct message *mess
 
 static int reply_flag(const struct oriel_message_row *row, struct message *message)
 {
-        (void)row;
         message->header.flags |= ORIEL_FLAG_REPLY;
         return -EPROTO;
 }
@@ -85,7 +84,6 @@ static void test_every_row(void **state)
         struct message message;
         struct complaint complaint;
 
-        (void)state;
         for (size_t d = 0; d < ARRAY_SIZE(directions); d++)
                 for (uint32_t id = 1; id < oriel_message_count(directions[d]); id++) {
                         const struct oriel_message_row *row = oriel_message_find(directions[d], id);
@@ -112,7 +110,6 @@ static void test_every_row(void **state)
 
 static void test_ids_are_the_specifications(void **state)
 {
-        (void)state;
         assert_int_equal(oriel_message_count(ORIEL_FROM_FRONTEND), 45);
         assert_int_equal(oriel_message_count(ORIEL_FROM_BACKEND), 11);
         assert_null(oriel_message_find(ORIEL_FROM_FRONTEND, 0));
@@ -133,7 +130,6 @@ static void test_headers(void **state)
 {
         struct complaint complaint;
 
-        (void)state;
         assert_int_equal(header_check(&(struct oriel_wire_header){1, 1, 0}, &complaint), 0);
         assert_int_equal(header_check(&(struct oriel_wire_header){1, 1, ORIEL_MAX_PAYLOAD}, &complaint), 0);
         assert_int_equal(header_check(&(struct oriel_wire_header){1, 0, 0}, &complaint), -EPROTO);
@@ -180,7 +176,6 @@ static void test_contents(void **state)
         const uint64_t bits = 0x200, no_fd = ORIEL_VRING_FD_NONE, with_fd = 0;
         const struct oriel_wire_log log = {0};
 
-        (void)state;
         refuse(ORIEL_FROM_BACKEND, ORIEL_BACKEND_SHMEM_MAP, &map, sizeof(map), 1, "flags");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE, &memory, 8 + 32, 2, "num_regions");
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_MEM_TABLE, &memory, 8 + 64, 1, "fds");
@@ -222,7 +217,6 @@ static void test_replies(void **state)
         struct message message;
         struct complaint complaint;
 
-        (void)state;
         assert_int_equal(check_config_reply(1, 8192), 0);
         assert_int_equal(check_config_reply(1, 8191), -EPROTO);
         assert_int_equal(check_config_reply(2, 8192), 1);
@@ -248,7 +242,6 @@ static void test_dialects(void **state)
         const struct oriel_dialect *old = oriel_dialect_find("shmem-21"), *oldest = oriel_dialect_find("shmem-20");
         const uint64_t shmem = ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP), gpa = ORIEL_FEATURE(21), mq = 1;
 
-        (void)state;
         assert_int_equal(oriel_dialect_to_wire(NULL, shmem | gpa | mq), shmem | gpa | mq);
         assert_int_equal(oriel_dialect_to_wire(old, shmem | mq), ORIEL_FEATURE(21) | mq);
         assert_int_equal(oriel_dialect_to_wire(old, gpa | mq), mq);
@@ -265,7 +258,6 @@ static void test_print(void **state)
         const struct oriel_wire_mmap map = {.shmid = 3, .shm_offset = 0x200000, .len = 0x1000, .flags = 1};
         char text[4096], tiny[4], *bytes = test_malloc(ORIEL_MAX_PAYLOAD);
 
-        (void)state;
         oriel_payload_print(ORIEL_PAYLOAD_MMAP, &map, sizeof(map), text, sizeof(text));
         assert_string_equal(text, "shmid 3 fd_offset 0x0 shm_offset 0x200000 len 0x1000 read-write");
         assert_true(oriel_payload_print(ORIEL_PAYLOAD_MMAP, &map, sizeof(map), tiny, sizeof(tiny)) > 60);

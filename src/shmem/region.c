@@ -394,7 +394,6 @@ size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
 
 static void orphan_one(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata;
         atomic_store(&mapping->orphan, true);
 }
 

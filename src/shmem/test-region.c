@@ -34,7 +34,6 @@ static int board_place(void *userdata, struct oriel_mapping *mapping, int fd)
         struct board *board = userdata;
         uint64_t fd_offset;
 
-        (void)fd;
         oriel_mapping_get_info(mapping, &info);
         fd_offset = info.fd_offset;
         if (board->fail)
@@ -219,7 +218,6 @@ static void test_a_million_operations(void **state)
         uint64_t seed = 42;
         pthread_t thread;
 
-        (void)state;
         assert_int_equal(pthread_create(&thread, NULL, read_region, &reader), 0);
         for (int i = 0; i < OPERATIONS; i++)
                 one_operation(region, &model, &board, fd, &seed);
@@ -264,7 +262,6 @@ static void test_refusals(void **state)
                 {{8 * PAGE, PAGE}, 0, ORIEL_ACCESS_READ, -ENOSPC},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 int r = oriel_region_map(region, cases[i].range, fd, cases[i].fd_offset, cases[i].access);
 
@@ -296,7 +293,6 @@ static void test_orphans(void **state)
         int fd = memfd_create("t", MFD_CLOEXEC);
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
-        (void)state;
         for (unsigned i = 0; i < 4; i++)
                 assert_int_equal(oriel_region_map(region, (struct oriel_range){i * 2 * PAGE, 2 * PAGE}, fd,
                                                   2 * i * PAGE, ORIEL_ACCESS_READ),
@@ -341,7 +337,6 @@ static void test_references(void **state)
         int fd = memfd_create("t", MFD_CLOEXEC);
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
-        (void)state;
         assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
 
         struct oriel_mapping *mapping = oriel_region_find(region, 0);
@@ -420,7 +415,6 @@ static void test_what_hangs_on_mappings(void **state)
         int fd = memfd_create("t", MFD_CLOEXEC), before;
         unsigned one = 0;
 
-        (void)state;
         assert_int_equal(oriel_region_new(&options, &region), 0);
         before = test_count_fds();
         for (unsigned i = 0; i < 4; i++)
@@ -472,7 +466,6 @@ static void test_no_descriptors_left(void **state)
         struct rlimit limit, none;
         int fd = memfd_create("t", MFD_CLOEXEC);
 
-        (void)state;
         assert_int_equal(oriel_region_new(&options, &region), 0);
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
         none = (struct rlimit){0, limit.rlim_max};

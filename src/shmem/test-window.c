@@ -93,7 +93,6 @@ static void test_files_show_in_the_window(void **state)
         int fd = make_file("hello", 10000), memfd = memfd_create("t", MFD_CLOEXEC);
         char byte;
 
-        (void)state;
         open_window(&s, SIZE, ORIEL_HOLE_SINK);
         assert_int_equal(map(&s, 8 * PAGE, 10000, fd, 0, true), 0);
         assert_memory_equal(s.at + 8 * PAGE, "hello", 5);
@@ -123,7 +122,6 @@ static void test_permissions(void **state)
         int fd = make_file("hello", 4096);
         char path[64];
 
-        (void)state;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 
         int readonly = open(path, O_RDONLY | O_CLOEXEC), writeonly = open(path, O_WRONLY | O_CLOEXEC);
@@ -155,7 +153,6 @@ static void test_what_is_no_file(void **state)
         struct setup s;
         int fds[8], pipes[2], sockets[2], n = 0;
 
-        (void)state;
         assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
         fds[n++] = pipes[0];
@@ -250,7 +247,6 @@ static void test_files_that_refuse(void **state)
         int proc = open("/proc/version", O_RDONLY | O_CLOEXEC);
         int sealed = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-        (void)state;
         assert_int_equal(ftruncate(sealed, 2 << 20), 0);
         assert_int_equal(fcntl(sealed, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
         expect_no_gap(ORIEL_HOLE_ZERO, proc, false);
@@ -267,7 +263,6 @@ static void test_window_that_is_too_small(void **state)
         struct oriel_window *window;
         int fd = make_file("behind", 8192);
 
-        (void)state;
         assert_int_equal(oriel_window_new(2 << 20, ORIEL_HOLE_ZERO, &window), 0);
 
         const struct oriel_region_options options = {
@@ -323,7 +318,6 @@ static void test_orphans_are_replaced_in_one_step(void **state)
         struct setup s;
         pthread_t thread;
 
-        (void)state;
         open_window(&s, SIZE, ORIEL_HOLE_SINK);
         assert_int_equal(map(&s, 0, 2 * PAGE, fd, 0, true), 0);
         looker.at = s.at;
@@ -355,7 +349,6 @@ static void test_replaced_at_the_limit_of_descriptors(void **state)
         struct oriel_window *window;
         struct oriel_region *region;
 
-        (void)state;
         assert_int_equal(oriel_window_new(SIZE, ORIEL_HOLE_SINK, &window), 0);
 
         const struct oriel_region_options options = {.struct_size = sizeof(options),
@@ -405,7 +398,6 @@ static void test_huge_pages(void **state)
         struct setup s;
         int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB), small = make_file("s", 4096);
 
-        (void)state;
         if (fd < 0) {
                 fd_close(small);
                 skip();
@@ -446,7 +438,6 @@ static void test_map_limit(void **state)
         uint64_t n = 0;
         int r;
 
-        (void)state;
         assert_int_equal(ftruncate(fd, (off_t)(1024 * PAGE)), 0);
         for (uint64_t i = 0; i < 1024; i++)
                 assert_int_equal(pwrite(fd, &i, sizeof(i), (off_t)(i * PAGE)), sizeof(i));
@@ -479,7 +470,6 @@ static void test_window_sizes(void **state)
 {
         struct oriel_window *window = NULL;
 
-        (void)state;
         assert_int_equal(oriel_window_new(0, ORIEL_HOLE_ZERO, &window), -EINVAL);
         assert_int_equal(oriel_window_new(5000, ORIEL_HOLE_ZERO, &window), -EINVAL);
         assert_int_equal(oriel_window_new(UINT64_MAX - 4095, ORIEL_HOLE_ZERO, &window), -ENOMEM);

@@ -242,7 +242,6 @@ static int window_place(void *userdata, struct oriel_mapping *mapping, int fd)
 
 static int window_replace(void *userdata, struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
-        (void)old;
         return window_mmap(userdata, mapping, fd);
 }
 

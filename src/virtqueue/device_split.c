@@ -128,13 +128,11 @@ static int split_fetch_table(struct oriel_device_queue *queue, unsigned n)
 
 static void split_take(struct oriel_device_queue *queue, const struct next_buffer *buffer)
 {
-        (void)buffer;
         queue->next_available++;
 }
 
 static void split_untake(struct oriel_device_queue *queue, uint16_t slots)
 {
-        (void)slots;
         queue->next_available--;
 }
 

@@ -274,20 +274,17 @@ static void crash_everywhere(uint64_t features, unsigned lead)
 
 static void test_split(void **state)
 {
-        (void)state;
         crash_everywhere(0, 0);
         crash_everywhere(0, 7);
 }
 
 static void test_split_in_order(void **state)
 {
-        (void)state;
         crash_everywhere(IN_ORDER, 3);
 }
 
 static void test_packed(void **state)
 {
-        (void)state;
         crash_everywhere(PACKED, 0);
         /* The first chain, or one of those after it, wraps. */
         crash_everywhere(PACKED, 2);
@@ -297,7 +294,6 @@ static void test_packed(void **state)
 
 static void test_packed_in_order(void **state)
 {
-        (void)state;
         crash_everywhere(PACKED | IN_ORDER, 3);
 }
 

@@ -385,7 +385,6 @@ static void test_base(void **state)
 /* What user-mode Linux says of a new ring, whatever its form, before and after the driver has put something there. */
 static void test_base_of_nothing(void **state)
 {
-        (void)state;
         for (unsigned made_available = 0; made_available < 2; made_available++) {
                 struct oriel_chain *chain;
                 struct world world;
@@ -411,7 +410,6 @@ static void test_bad_base(void **state)
         static const uint32_t split[] = {0x10000}, packed[] = {4, 0x80048000, 0x80008001 + 0x40000, 0x80018000, 0x8000};
         struct world world;
 
-        (void)state;
         world_init(&world, 0, 4);
         for (unsigned i = 0; i < ARRAY_SIZE(split); i++)
                 assert_int_equal(oriel_device_queue_new(&world.ring, world.memory, split[i], &world.device), -EINVAL);
@@ -446,7 +444,6 @@ static void test_bad_ring(void **state)
                 {0, 4, {0, 0, UINT64_MAX - 0x200000 + 1}, -EFAULT},
         };
 
-        (void)state;
         for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
                 struct world world;
 

@@ -49,24 +49,20 @@ static void *put_at_edge(const void *object, size_t true_size, size_t size)
 
 static int handle_start(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata, (void)queue;
         return 0;
 }
 
 static void handle_stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata, (void)queue;
 }
 
 static ssize_t handle_request(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        (void)userdata, (void)queue, (void)chain;
         return 0;
 }
 
 static void ignore_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)userdata, (void)level, (void)line;
 }
 
 static const struct oriel_backend_ops backend_ops = {
@@ -195,18 +191,15 @@ static int try_frontend_ops(uint64_t later, size_t size)
 
 static int place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
-        (void)userdata, (void)mapping, (void)fd;
         return 0;
 }
 
 static void take_away(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata, (void)mapping;
 }
 
 static void take_all_away(void *userdata, uint64_t size)
 {
-        (void)userdata, (void)size;
 }
 
 static const struct oriel_placement_ops placement_ops = {

@@ -96,7 +96,6 @@ static int append(struct run *run, struct file *file)
 
 static int reopen(struct run *run, struct file *file)
 {
-        (void)run;
         file_close(file);
         file_open(file, 0);
         check_part(file, chance(file->size), PAGE);
@@ -107,7 +106,6 @@ static int sync_file(struct run *run, struct file *file)
 {
         bool data_only = one_in(2);
 
-        (void)run;
         note("%s", data_only ? "fdatasync" : "fsync");
         if (data_only ? fdatasync(file->fd) < 0 : fsync(file->fd) < 0)
                 fail("sync: %s", strerror(errno));
@@ -118,7 +116,6 @@ static int sync_file(struct run *run, struct file *file)
 /* The kernel is to ask the file system again. */
 static int drop_cache(struct run *run, struct file *file)
 {
-        (void)run;
         if (fdatasync(file->fd) < 0)
                 fail("fdatasync: %s", strerror(errno));
         posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -190,7 +187,6 @@ static int map_write(struct run *run, struct file *file)
         uint8_t *at, *p;
         size_t length;
 
-        (void)run;
         if (!part.size)
                 return 0;
 
@@ -220,7 +216,6 @@ static int map_read(struct run *run, struct file *file)
         uint8_t *at, *p;
         size_t length;
 
-        (void)run;
         if (!part.size)
                 return 0;
         note("%#zx +%#zx", part.offset, part.size);

@@ -108,7 +108,6 @@ static int rename_away(struct run *run, struct file *file)
 {
         char name[PATH_MAX];
 
-        (void)run;
         second_name(file, name);
         if (rename(file->path, name) < 0)
                 fail("rename: %s", strerror(errno));

@@ -33,7 +33,6 @@ static int resize(struct file *file, size_t size)
 
 static int truncate_down(struct run *run, struct file *file)
 {
-        (void)run;
         /* Seldom to little: the rest is better off with something to work on. */
         size_t size = one_in(8) ? chance(file->size + 1) : file->size - chance(file->size / 4 + 1);
 
@@ -49,7 +48,6 @@ static int truncate_up(struct run *run, struct file *file)
 
 static int truncate_by_open(struct run *run, struct file *file)
 {
-        (void)run;
         note("%#zx -> 0", file->size);
         file_close(file);
         file_open(file, O_TRUNC);
@@ -184,7 +182,6 @@ static int seek(struct run *run, struct file *file)
 {
         size_t from = chance(file->size);
 
-        (void)run;
         note("%#zx", from);
         /* What lies in the kernel's memory alone it need not know of. */
         if (fdatasync(file->fd) < 0)

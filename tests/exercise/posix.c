@@ -118,7 +118,6 @@ static void __attribute__((noreturn)) run_case(const struct posix_case *one, con
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
-        (void)st, (void)where;
         if (kind == FTW_DP || kind == FTW_D || kind == FTW_DNR)
                 return rmdir(path);
         return unlink(path);
@@ -126,7 +125,6 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 
 static int allow_one(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
-        (void)st, (void)where;
         if (kind == FTW_D || kind == FTW_DNR)
                 chmod(path, 0700);
         return 0;

@@ -175,7 +175,6 @@ CASE("lock.waits", "F_SETLKW waits until the lock is free")
 
 static void nothing(int number)
 {
-        (void)number;
 }
 
 CASE("lock.interrupted", "EINTR for a wait that a signal interrupts")

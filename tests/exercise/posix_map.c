@@ -202,7 +202,6 @@ static sigjmp_buf on_sigbus;
 
 static void jump(int number)
 {
-        (void)number;
         siglongjmp(on_sigbus, 1);
 }
 

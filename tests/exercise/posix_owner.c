@@ -317,13 +317,11 @@ static void change_by_ftruncate(int fd)
 
 static void change_by_truncate(int fd)
 {
-        (void)fd;
         OK(truncate("program", 10));
 }
 
 static void change_by_open(int fd)
 {
-        (void)fd;
         OK(close(OK(open("program", O_WRONLY | O_TRUNC))));
 }
 

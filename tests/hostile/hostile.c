@@ -168,49 +168,42 @@ static bool no_fds(const struct oriel_message_row *row, struct raw *raw)
 
 static bool nine_fds(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->n_fds = ORIEL_MAX_FDS + 1;
         return true;
 }
 
 static bool sixteen_fds(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->n_fds = RAW_FDS;
         return true;
 }
 
 static bool reply_flag(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.flags |= ORIEL_FLAG_REPLY;
         return true;
 }
 
 static bool version_0(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.flags &= ~ORIEL_FLAG_VERSION;
         return true;
 }
 
 static bool version_2(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.flags ^= ORIEL_FLAG_VERSION;
         return true;
 }
 
 static bool oversize(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.size = ORIEL_MAX_PAYLOAD + 1;
         return true;
 }
 
 static bool size_of_4_gib(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.size = UINT32_MAX;
         return true;
 }

@@ -54,7 +54,6 @@ static void make_reply(const struct subject *subject, const struct oriel_message
 
 static bool no_flag(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.flags &= ~ORIEL_FLAG_REPLY;
         return true;
 }
@@ -67,14 +66,12 @@ static bool other_request(const struct oriel_message_row *row, struct raw *raw)
 
 static bool version_2(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.flags ^= ORIEL_FLAG_VERSION;
         return true;
 }
 
 static bool shorter(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         if (raw->header.size == 0)
                 return false;
         raw->header.size--;
@@ -91,7 +88,6 @@ static bool longer(const struct oriel_message_row *row, struct raw *raw)
 
 static bool oversize(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->header.size = ORIEL_MAX_PAYLOAD + 1;
         return true;
 }
@@ -104,7 +100,6 @@ static bool more_fds(const struct oriel_message_row *row, struct raw *raw)
 
 static bool nine_fds(const struct oriel_message_row *row, struct raw *raw)
 {
-        (void)row;
         raw->n_fds = 9;
         return true;
 }
@@ -139,7 +134,6 @@ static void test_every_reply_every_way(void **state)
         struct subject subject;
         unsigned rows = 0;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -158,7 +152,6 @@ static void test_every_reply_cut_at_every_byte(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -183,7 +176,6 @@ static void test_every_reply_that_never_comes(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 5);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -207,7 +199,6 @@ static void test_silence_about_memory(void **state)
         const int fds[] = {0, 0};
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 5);
         connect_all(&subject);
         assert_int_equal(oriel_frontend_add_mem_reg(subject.frontend, &regions[0], fds[0]), -ETIMEDOUT);
@@ -224,7 +215,6 @@ static void test_every_refusal(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
@@ -245,7 +235,6 @@ static void test_unsolicited_replies(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 0; id <= oriel_message_count(FROM); id++) {
                 connect_all(&subject);
@@ -277,7 +266,6 @@ static void test_shmem_config_lies(void **state)
         uint64_t sizes[ORIEL_MAX_SHMIDS];
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
                 struct oriel_wire_shmem_config config = {.num_regions = configs[i].num_regions};
@@ -320,7 +308,6 @@ static void test_config_lies(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         assert_int_equal(get_config(&subject, 4, 16, 28), 0);
         assert_int_equal(get_config(&subject, 4, 16, 0), -EREMOTEIO);
@@ -343,7 +330,6 @@ static void test_no_descriptor_for_a_reply(void **state)
         struct subject subject;
         int fd;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, sizeof(inflight), 1);
@@ -375,7 +361,6 @@ static void test_other_lies(void **state)
         uint32_t base;
         int fd;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         reply_bytes(&subject, ORIEL_FRONTEND_GET_INFLIGHT_FD, &inflight, sizeof(inflight), 0);
@@ -409,7 +394,6 @@ static void test_a_peer_that_never_reads(void **state)
         struct subject subject;
         int r = 0;
 
-        (void)state;
         subject_open(&subject, 50);
         subject_connect(&subject, ALL & ~F(REPLY_ACK) & ~F(INBAND_NOTIFICATIONS));
         for (unsigned i = 0; i < 1000000 && r == 0; i++)
@@ -428,7 +412,6 @@ static void test_a_region_larger_than_any_address_space(void **state)
         struct oriel_driver *driver;
         int fds[2];
 
-        (void)state;
         assert_non_null(echo);
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(echo_serve(echo, fds[1]), 0);

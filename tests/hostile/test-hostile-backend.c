@@ -75,7 +75,6 @@ static void test_every_row_every_way(void **state)
         struct subject subject;
         unsigned tried = 0;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -99,7 +98,6 @@ static void test_every_row_not_negotiated(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -124,7 +122,6 @@ static void test_every_row_cut_at_every_byte(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 const struct oriel_message_row *row = oriel_message_find(FROM, id);
@@ -148,7 +145,6 @@ static void test_fds_after_the_first_byte(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (uint32_t id = 1; id < oriel_message_count(FROM); id++) {
                 struct raw raw;
@@ -173,7 +169,6 @@ static void test_unknown_requests(void **state)
         static const uint32_t ids[] = {0, ORIEL_BACKEND_REQUESTS, 1000, UINT32_MAX};
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
                 for (int asks = 0; asks < 2; asks++) {
@@ -233,7 +228,6 @@ static void test_lies(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
@@ -258,7 +252,6 @@ static void test_a_peer_that_never_reads_its_answers(void **state)
         struct raw raw;
         int r = 0;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         raw_init_u64s(&raw, ORIEL_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);
@@ -308,7 +301,6 @@ static void test_a_flood_while_it_waits(void **state)
         static const uint32_t requests[] = {ORIEL_BACKEND_CONFIG_CHANGE_MSG, ORIEL_BACKEND_SHMEM_MAP};
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 200);
         for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
                 struct flood sent;
@@ -335,7 +327,6 @@ static void test_a_back_end_that_closes_its_channel(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         connect_all(&subject);
         subject.back = fd_close(subject.back);
@@ -352,7 +343,6 @@ static void test_random_bytes(void **state)
         struct subject subject;
         uint32_t seed = 4;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (int i = 0; i < 2000; i++) {
                 struct raw raw;
@@ -374,7 +364,6 @@ static void test_random_messages(void **state)
         struct subject subject;
         uint32_t seed = 5;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (int i = 0; i < 1000; i++) {
                 connect_all(&subject);
@@ -396,7 +385,6 @@ static void test_no_descriptor_for_a_mapping(void **state)
 {
         struct subject subject;
 
-        (void)state;
         subject_open(&subject, 1000);
         for (int asks = 0; asks < 2; asks++) {
                 const uint64_t words[5] = {0, 0, 0, PAGE, 1};
@@ -433,7 +421,6 @@ static void test_lines_without_end(void **state)
         struct subject subject;
         struct raw failed, wrong;
 
-        (void)state;
         raw_init_u64s(&failed, ORIEL_BACKEND_IOTLB_MSG, failure, 32);
         raw_init_u64s(&wrong, ORIEL_BACKEND_SHMEM_UNMAP, failure, 8);
         wrong.header.flags |= ORIEL_FLAG_NEED_REPLY;

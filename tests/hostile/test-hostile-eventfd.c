@@ -113,7 +113,6 @@ static void test_call(void **state)
         struct flipper flipper;
         struct session session;
 
-        (void)state;
         open_split(&session);
         flipper_start(&flipper, fd_dup(session.driver->queues[0].call_fd));
         for (int round = 0; round < 20; round++) {
@@ -130,7 +129,6 @@ static void test_err(void **state)
         struct flipper flipper;
         struct session session;
 
-        (void)state;
         open_split(&session);
         flipper_start(&flipper, fd_dup(session.driver->queues[0].err_fd));
         break_ring(&session);
@@ -150,7 +148,6 @@ static void test_kick(void **state)
         struct flipper flipper;
         struct session session;
 
-        (void)state;
         open_split(&session);
         flipper_start(&flipper, fd_dup(session.driver->queues[0].kick_fd));
         for (int round = 0; round < 10; round++) {
@@ -181,7 +178,6 @@ static void test_kick_of_a_ring_that_waits(void **state)
         struct flipper flipper;
         struct session session;
 
-        (void)state;
         open_split(&session);
 
         struct oriel_driver *driver = session.driver;
@@ -210,7 +206,6 @@ static void test_room_again(void **state)
 {
         int fd = eventfd(0, EFD_CLOEXEC);
 
-        (void)state;
         alarm(LAST_RESORT_S);
         assert_int_equal(fd_event_signal(fd), 0);
         assert_int_equal(atomic_load(&submitted), 0);
@@ -236,7 +231,6 @@ static void test_said(void **state)
         const struct oriel_log log = {sizeof(log), count_line, &lines, ORIEL_LOG_WARNING};
         const struct oriel_frontend_options options = {.struct_size = sizeof(options), .log = &log};
 
-        (void)state;
         for (int i = 0; i < 2; i++) {
                 struct oriel_frontend *frontend;
 

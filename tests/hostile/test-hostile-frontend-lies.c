@@ -190,7 +190,6 @@ static void test_lies(void **state)
 {
         struct target target;
 
-        (void)state;
         target_open(&target);
         for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
                 connect_to(&target, ALL, 0);
@@ -225,7 +224,6 @@ static void test_iotlb_lies(void **state)
         };
         struct target target;
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL, IOMMU);
         for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -294,7 +292,6 @@ static void test_rings_that_cannot_be(void **state)
         struct target target;
         int kick = eventfd(0, EFD_CLOEXEC);
 
-        (void)state;
         target_open(&target);
         for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
                 connect_to(&target, ALL & ~F(GPA_ADDRESSES), 0);
@@ -317,7 +314,6 @@ static void test_a_started_ring_keeps_its_layout(void **state)
         struct target target;
         int kick = eventfd(0, EFD_CLOEXEC);
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL & ~F(GPA_ADDRESSES), 0);
         prepare_ring(&target, &places[0], 0);
@@ -340,7 +336,6 @@ static void test_in_flight_buffer_that_is_none(void **state)
         uint8_t *bytes = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         uint32_t seed = 3;
 
-        (void)state;
         target_open(&target);
         for (int i = 0; i < 200; i++) {
                 random_fill(&seed, bytes, 2 * PAGE);
@@ -365,7 +360,6 @@ static void test_refusals_that_are_logged(void **state)
         static const struct lie lie = {.what = "no entries", .request = ORIEL_FRONTEND_SET_VRING_NUM, .size = 8};
         struct target target;
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL, 0);
         for (unsigned i = 0; i < 500; i++)

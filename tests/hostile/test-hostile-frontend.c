@@ -46,7 +46,6 @@ static void test_every_row_every_way(void **state)
         struct target target;
         unsigned tried = 0;
 
-        (void)state;
         target_open(&target);
         for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
@@ -71,7 +70,6 @@ static void test_every_row_not_negotiated(void **state)
 {
         struct target target;
 
-        (void)state;
         target_open(&target);
         for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
@@ -95,7 +93,6 @@ static void test_every_row_cut_at_every_byte(void **state)
 {
         struct target target;
 
-        (void)state;
         target_open(&target);
         for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
@@ -119,7 +116,6 @@ static void test_fds_after_the_first_byte(void **state)
 {
         struct target target;
 
-        (void)state;
         target_open(&target);
         for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
@@ -145,7 +141,6 @@ static void test_unknown_requests(void **state)
         static const uint32_t ids[] = {0, ORIEL_FRONTEND_REQUESTS, 1000, 0x80000001, UINT32_MAX};
         struct target target;
 
-        (void)state;
         target_open(&target);
         for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
                 for (int asks = 0; asks < 2; asks++) {
@@ -177,7 +172,6 @@ static void test_a_peer_that_never_reads(void **state)
         struct target target;
         struct raw raw, reply;
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL, 0);
         raw_init_u64s(&raw, ORIEL_FRONTEND_GET_SHMEM_CONFIG, NULL, 0);
@@ -209,7 +203,6 @@ static void test_a_peer_that_never_reads_the_back_end_channel(void **state)
         struct raw raw;
         int fds[2];
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL & ~F(REPLY_ACK) & ~F(INBAND_NOTIFICATIONS), 0);
         assert_int_equal(make_socketpair(fds), 0);
@@ -260,7 +253,6 @@ static void test_a_peer_that_never_answers(void **state)
         void *result;
         int fds[2];
 
-        (void)state;
         target_open(&target);
         connect_to(&target, ALL & ~F(INBAND_NOTIFICATIONS), 0);
         assert_int_equal(make_socketpair(fds), 0);
@@ -300,7 +292,6 @@ static void test_random_bytes(void **state)
         struct target target;
         uint32_t seed = 1;
 
-        (void)state;
         target_open(&target);
         for (int i = 0; i < 2000; i++) {
                 struct raw raw = {.n_fds = 0};
@@ -322,7 +313,6 @@ static void test_random_messages(void **state)
         struct target target;
         uint32_t seed = 2;
 
-        (void)state;
         target_open(&target);
         for (int i = 0; i < 1500; i++) {
                 connect_to(&target, ALL & ~F(DEVICE_STATE), i % 2 ? IOMMU : 0);
@@ -346,7 +336,6 @@ static void test_no_descriptor_for_a_request(void **state)
         struct target target;
         unsigned tried = 0;
 
-        (void)state;
         target_open(&target);
         for (uint32_t id = 1; id < oriel_message_count(ORIEL_FROM_FRONTEND); id++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, id);
@@ -385,7 +374,6 @@ static void test_no_descriptor_for_an_answer(void **state)
         struct raw raw;
         int back[2];
 
-        (void)state;
         target_open(&target);
         backend = echo_backend(target.echo);
         connect_to(&target, ALL, 0);

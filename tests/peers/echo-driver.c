@@ -92,7 +92,6 @@ static void test_no_region_is_found(void **state)
         uint64_t sizes[ORIEL_MAX_SHMIDS];
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_false(agreed_on_windows(&session));
         for (unsigned shmid = 0; shmid < ORIEL_MAX_SHMIDS; shmid++)
@@ -107,7 +106,6 @@ static void test_nothing_can_be_mapped(void **state)
         const struct echo_request request = {.op = ECHO_MAP, .map = MAP_AT(0, PAGE)};
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_int_equal(session_ask(&session, 0, &request).result, -EOPNOTSUPP);
         session_invert(&session, 0, 1000);
@@ -120,7 +118,6 @@ static void test_queues_pass_buffers(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_true(oriel_driver_queue_count(session.driver) >= 2);
         for (unsigned i = 0; i < 1000; i++)
@@ -132,7 +129,6 @@ static void test_reconnection(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         for (unsigned i = 0; i < 5; i++) {
                 session_invert(&session, 0, 100);
@@ -155,7 +151,6 @@ static void test_regions_are_as_the_device_says(void **state)
         uint64_t sizes[ORIEL_MAX_SHMIDS], size;
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_true(agreed_on_windows(&session));
         assert_int_equal(oriel_frontend_get_shmem_config(session_frontend(&session), sizes), 0);
@@ -172,7 +167,6 @@ static void test_map_shows_the_file_and_unmap_the_hole(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, false);
         for (unsigned i = 0; i < 3 * PAGE; i++)
@@ -191,7 +185,6 @@ static void test_what_is_written_goes_to_the_file(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         session_map(&session, 0, 2 * PAGE, 20 * PAGE, true);
         memset(window_at(&session, PAGE), 0xaa, 100);
@@ -210,7 +203,6 @@ static void test_the_same_from_the_second_region(void **state)
         const struct echo_request request = {.op = ECHO_MAP, .map = {.shmid = 2, .len = PAGE, .fd_offset = 9 * PAGE}};
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_int_equal(session_ask(&session, 0, &request).result, 0);
         assert_int_equal(*(uint8_t *)oriel_driver_window(session.driver, 2, NULL), 9);
@@ -260,7 +252,6 @@ static void test_refusals_leave_all_as_it_was(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, true);
         for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
@@ -295,7 +286,6 @@ static void test_what_may_look_odd_is_mapped(void **state)
         };
         struct session session;
 
-        (void)state;
         open_session(&session);
         assert_int_equal(session_ask(&session, 0, &empty).result, 0);
         assert_int_equal(session_ask(&session, 0, &read_only).result, 0);
@@ -319,7 +309,6 @@ static void test_many_while_buffers_pass(void **state)
         const struct echo_request map = many(ECHO_MAP, 0, 2 * PAGE), unmap = many(ECHO_UNMAP, 0, 2 * PAGE);
         struct session session;
 
-        (void)state;
         open_session(&session);
         session_submit(&session, 0, &map, 0);
         for (unsigned i = 0; i < 100; i++)
@@ -342,7 +331,6 @@ static void test_from_two_queues_at_once(void **state)
 {
         struct session session;
 
-        (void)state;
         open_session(&session);
         for (unsigned round = 0; round < 2; round++) {
                 for (unsigned queue = 0; queue < 2; queue++) {
@@ -363,7 +351,6 @@ static void test_results_are_each_ones_own(void **state)
         const struct echo_request map = many(ECHO_MAP, 0, PAGE);
         struct session session;
 
-        (void)state;
         open_session(&session);
         for (unsigned i = 0; i < 10; i++)
                 session_map(&session, i * 100 * PAGE, PAGE, 0, true);
@@ -384,7 +371,6 @@ static void test_without_acknowledgements(void **state)
         const time_t end = time(NULL) + 20;
         struct session session;
 
-        (void)state;
         open_with(&session, options);
         assert_int_equal(session_ask(&session, 0, &map).result, 0);
         assert_int_equal(session_ask(&session, 0, &map).result, 0);
@@ -420,7 +406,6 @@ static void test_dma_to_and_from_a_window(void **state)
 {
         struct session session;
 
-        (void)state;
         open_with(&session, (struct oriel_driver_options){.windows_as_memory = true});
         session_map(&session, 16 * PAGE, 4 * PAGE, 10 * PAGE, true);
         dma(&session, window_at(&session, 16 * PAGE), session.out[0], PAGE);
@@ -443,7 +428,6 @@ static void test_stop_while_the_device_maps(void **state)
         const struct echo_request map = many(ECHO_MAP, 0, PAGE);
         struct session session;
 
-        (void)state;
         for (unsigned i = 0; i < 20; i++) {
                 open_session(&session);
                 session_submit(&session, 0, &map, 0);

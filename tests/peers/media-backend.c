@@ -170,7 +170,6 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
         const struct media_command_header *header = (const void *)command;
         static struct media_open_answer opened;
 
-        (void)userdata;
         if (oriel_backend_queue_index(queue) == MEDIA_EVENT_QUEUE) {
                 if (n_events == EVENTS)
                         return -ENOSPC;
@@ -189,7 +188,6 @@ static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct 
 
 static int start(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
         if (oriel_backend_queue_index(queue) == MEDIA_EVENT_QUEUE)
                 event_queue = queue;
         return oriel_worker_add(worker, queue);
@@ -197,7 +195,6 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 
 static void stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
         oriel_worker_remove(worker, queue);
         if (oriel_backend_queue_index(queue) != MEDIA_EVENT_QUEUE)
                 return;
@@ -210,7 +207,6 @@ static int get_config(void *userdata, uint32_t offset, void *data, uint32_t size
 {
         struct media_config config = {.device_caps = V4L2_CAP_VIDEO_M2M_MPLANE | V4L2_CAP_STREAMING};
 
-        (void)userdata;
         memcpy(config.card, "what fills the field to its end.", sizeof(config.card));
         if (offset > sizeof(config) || size > sizeof(config) - offset)
                 return -EINVAL;

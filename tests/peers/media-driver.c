@@ -266,7 +266,6 @@ static int starve(struct guest *guest, uint64_t n)
         struct v4l2_buffer buffer = {.flags = V4L2_BUF_FLAG_QUEUED};
         int r = set_up(guest, addresses);
 
-        (void)n;
         while (r == 0 && buffer.flags & V4L2_BUF_FLAG_QUEUED) {
                 buffer = named(BUFFERS - 1);
                 r = ioctl(guest, VIDIOC_QUERYBUF, &buffer);

@@ -32,13 +32,11 @@ static int get_object(void *userdata, const uint8_t wanted[16])
 /* There is no driver. */
 static int start(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata, (void)queue;
         return 0;
 }
 
 static void stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata, (void)queue;
 }
 
 static void say(const char *what, int r)
@@ -62,7 +60,6 @@ static void *share(void *userdata)
 {
         uint64_t ticket;
 
-        (void)userdata;
         for (unsigned i = 0; i < 2; i++)
                 while (!(oriel_backend_protocol_features(backends[i]) & ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHARED_OBJECT)))
                         usleep(10000);

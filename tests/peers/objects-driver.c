@@ -67,7 +67,6 @@ static int object_remove(void *userdata, const uint8_t uuid[16])
 {
         struct object *object = object_of(uuid);
 
-        (void)userdata;
         if (object)
                 object->owner = NULL;
         return object ? 0 : -ENOENT;
@@ -77,7 +76,6 @@ static int object_find(void *userdata, const uint8_t uuid[16])
 {
         const struct object *object = object_of(uuid);
 
-        (void)userdata;
         return object ? oriel_frontend_get_shared_object(object->owner, uuid) : -ENOENT;
 }
 

@@ -197,7 +197,6 @@ static int take_id(struct program *program, uint32_t *id, uint32_t *size)
 
 static int on_error(struct program *program, const struct event *event)
 {
-        (void)program;
         report("the compositor: object %u: error %u: %s", event->words[0], event->words[1],
                (const char *)&event->words[3]);
         return -EPROTO;
@@ -213,7 +212,6 @@ static int on_global(struct program *program, const struct event *event)
 
 static int on_sync(struct program *program, const struct event *event)
 {
-        (void)event;
         if (!program->drawn)
                 return make_window(program);
         printf("shown %u x %u\n", program->width, program->height);

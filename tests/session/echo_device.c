@@ -98,7 +98,6 @@ static void write_log(void *userdata, enum oriel_log_level level, const char *li
 /* It answers by itself. */
 static ssize_t handle(void *userdata, struct oriel_backend_queue *queue, struct oriel_chain *chain)
 {
-        (void)queue;
         echo_handle(userdata, chain);
         return -EINPROGRESS;
 }

@@ -151,7 +151,6 @@ static void mapped(void *userdata, struct oriel_region *region, struct oriel_map
 {
         struct pair *pair = userdata;
 
-        (void)region;
         pair->mapped += mapping && fd >= 0;
 }
 
@@ -159,7 +158,6 @@ static void unmapped(void *userdata, struct oriel_region *region, struct oriel_m
 {
         struct pair *pair = userdata;
 
-        (void)region;
         pair->unmapped += mapping != NULL;
 }
 
@@ -167,8 +165,6 @@ static void refused(void *userdata, bool map, const struct oriel_wire_mmap *requ
 {
         struct pair *pair = userdata;
 
-        (void)map;
-        (void)request;
         pair->refused++;
         pair->last_refusal = error;
 }

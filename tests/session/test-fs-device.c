@@ -70,8 +70,6 @@ static void count_line(void *userdata, enum oriel_log_level level, const char *l
 {
         struct guest *guest = userdata;
 
-        (void)level;
-        (void)line;
         atomic_fetch_add(&guest->lines, 1);
 }
 
@@ -242,7 +240,6 @@ static void test_stop_while_waiting(void **state)
 {
         struct guest guest;
 
-        (void)state;
         for (unsigned threads = 1; threads <= 3; threads += 2) {
                 begin(&guest, threads);
                 assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
@@ -277,7 +274,6 @@ static void test_unlocked_while_stopping(void **state)
         struct guest guest;
         unsigned granted = 0;
 
-        (void)state;
         begin(&guest, 1);
         for (unsigned round = 0; round < ROUNDS; round++) {
                 assert_int_equal(set_lock(&guest, 1, F_WRLCK), 0);
@@ -364,7 +360,6 @@ static void test_waits_leave_room(void **state)
         const uint64_t indirect = ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
                        packed = ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
 
-        (void)state;
         check_ring_stays_usable(16, indirect, 12);
         check_ring_stays_usable(16, indirect | packed, 12);
         /* Two entries for each request. */
@@ -385,7 +380,6 @@ static void test_descriptors_that_are_left(void **state)
         unsigned n = 0;
         int r;
 
-        (void)state;
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){limit, before.rlim_max}), 0);
         begin(&guest, 8);
@@ -414,7 +408,6 @@ static void test_all_are_told_of(void **state)
 {
         struct guest guest;
 
-        (void)state;
         for (unsigned threads = 1; threads <= 3; threads += 2) {
                 begin(&guest, threads);
                 for (unsigned round = 0; round < 1000; round++) {
@@ -438,7 +431,6 @@ static void test_no_more_than_one_is_held_back(void **state)
 {
         struct guest guest;
 
-        (void)state;
         begin(&guest, 1);
         for (unsigned round = 0; round < 100; round++) {
                 int call_fd = oriel_driver_call_fd(guest.driver, WAITING);
@@ -476,7 +468,6 @@ static void test_told_before_what_lasts(void **state)
         } * request;
         struct fuse_out_header *answer;
 
-        (void)state;
         begin(&guest, 1);
         request = oriel_driver_alloc(guest.driver, sizeof(*request));
         answer = oriel_driver_alloc(guest.driver, sizeof(*answer));
@@ -518,7 +509,6 @@ static void test_config(void **state)
         struct virtio_fs_config config = {.tag = ""};
         uint8_t bytes[64];
 
-        (void)state;
         begin(&guest, 1);
 
         struct oriel_frontend *frontend = oriel_driver_frontend(guest.driver);
@@ -538,7 +528,6 @@ static void test_lines_without_end(void **state)
         const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
         struct guest guest = {.path = "/tmp/oriel-device-XXXXXX", .posix_acl = FS_ALWAYS};
 
-        (void)state;
         assert_non_null(mkdtemp(guest.path));
         open_device(&guest, 1);
         assert_int_equal(fuse_client_init(&guest.fuse, guest.driver), -EOPNOTSUPP);

@@ -119,7 +119,6 @@ static void test_capset_and_context(void **state)
         uint8_t caps[FAKE_CAPS_SIZE];
         struct gpu_session session;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_get_capset_info(session.client, 0, &info), 0);
         assert_int_equal(info.capset_id, FAKE_CAPSET);
@@ -141,7 +140,6 @@ static void test_window(void **state)
         uint32_t map_info = 0;
         char word[6] = "";
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         assert_int_equal(gpu_client_create_blob(session.client, 1, 7, FAKE_BLOB_SHM, MIB), 0);
@@ -172,7 +170,6 @@ static void test_guest_blob(void **state)
         struct gpu_session session;
         void *memory;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         memory = oriel_driver_alloc(session.driver, 4 * PAGE);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
@@ -253,7 +250,6 @@ static void test_500_blobs(void **state)
         struct gpu_session session;
         unsigned ok = 0;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         for (uint32_t id = 1; id <= BLOBS; id++) {
@@ -291,7 +287,6 @@ static void test_nothing_leaks(void **state)
         struct gpu_session session;
         unsigned ok = 0;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         for (uint32_t i = 0; i < TURNS; i++) {
@@ -319,7 +314,6 @@ static void test_most_mappings(void **state)
 {
         struct gpu_session session;
 
-        (void)state;
         gpu_session_open(&session, 3, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         for (uint32_t id = 1; id <= 4; id++) {
@@ -339,7 +333,6 @@ static void test_reset(void **state)
         struct gpu_session session;
         unsigned ok = 0;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         for (uint32_t id = 1; id <= 100; id++) {
@@ -363,7 +356,6 @@ static void test_new_ring(void **state)
 {
         struct gpu_session session;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES | ORIEL_FEATURE(VIRTIO_F_RING_RESET));
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         assert_int_equal(gpu_client_create_blob(session.client, 1, 1, FAKE_BLOB_SHM, PAGE), 0);
@@ -384,7 +376,6 @@ static void test_stop_with_fences(void **state)
         struct gpu_session session;
         unsigned ok = 0;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         assert_int_equal(gpu_client_create_context(session.client, 1, FAKE_CAPSET, ""), 0);
         fake_hold_fences(session.fake, true);
@@ -414,7 +405,6 @@ static void test_connections(void **state)
 {
         struct gpu_session session;
 
-        (void)state;
         gpu_session_open(&session, 0, DRIVER_FEATURES);
         for (int round = 0; round < 20; round++) {
                 unsigned ok = 0;

@@ -44,8 +44,6 @@ static int device_start(void *userdata, struct oriel_backend_queue *queue)
 
 static void device_stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 static void device_reset(void *userdata)
@@ -66,7 +64,6 @@ static void device_log(void *userdata, enum oriel_log_level level, const char *l
 {
         struct device *device = userdata;
 
-        (void)level;
         snprintf(device->last_error, sizeof(device->last_error), "%s", line);
         atomic_fetch_add(&device->errors, 1);
 }
@@ -205,7 +202,6 @@ static void test_callbacks(void **state)
         struct device device;
         uint64_t ticket;
 
-        (void)state;
         device_open(&device, 0, 0);
         /* The first is mapped, the second refused, as it is there already. */
         for (int i = 0; i < 2; i++) {
@@ -230,7 +226,6 @@ static void test_callback_for_what_was_answered(void **state)
         uint64_t first, second;
         int r;
 
-        (void)state;
         device_open(&device, 0, 0);
         call.device = &device;
         assert_int_equal(device_map(&device, 0, &first), 0);
@@ -255,7 +250,6 @@ static void test_callbacks_as_the_connection_ends(void **state)
         struct device device;
         uint64_t ticket;
 
-        (void)state;
         device_open(&device, 0, 0);
         for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
                 calls[i] = (struct call){.device = &device, .result = 1};
@@ -278,7 +272,6 @@ static void test_callback_that_frees_the_back_end(void **state)
         struct device device;
         uint64_t ticket;
 
-        (void)state;
         device_open(&device, 0, 0);
         call.device = &device;
         assert_int_equal(device_map(&device, 0, &ticket), 0);
@@ -313,7 +306,6 @@ static void test_callbacks_beside_waits(void **state)
         pthread_t thread;
         uint64_t ticket = 0;
 
-        (void)state;
         device_open(&device, 0, 0);
         waits.device = call.device = &device;
         assert_int_equal(pthread_create(&thread, NULL, map_and_wait, &waits), 0);
@@ -337,7 +329,6 @@ static void test_polling(void **state)
         uint64_t ticket;
         int r;
 
-        (void)state;
         device_open(&device, 0, 0);
         assert_int_equal(oriel_backend_poll(device.backend, 0), 0);
         assert_int_equal(oriel_backend_poll(device.backend, 77), -EINVAL);
@@ -362,7 +353,6 @@ static void test_refusal_that_nobody_waits_for(void **state)
         struct call call = {0};
         struct device device;
 
-        (void)state;
         device_open(&device, 0, 0);
         call.device = &device;
         for (int i = 0; i < 2; i++)
@@ -408,7 +398,6 @@ static void test_most_mappings(void **state)
 {
         struct device device;
 
-        (void)state;
         device_open(&device, 3, 0);
         for (unsigned i = 0; i < 3; i++)
                 assert_int_equal(map_now(&device, i), 0);
@@ -439,7 +428,6 @@ static void test_most_mappings_without_answers(void **state)
 {
         struct device device;
 
-        (void)state;
         device_open(&device, 2, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK));
         assert_int_equal(map_now(&device, 0), 0);
         assert_int_equal(map_now(&device, 1), 0);
@@ -456,7 +444,6 @@ static void test_fd_of_a_mapping(void **state)
         struct device device;
         char word[6] = "";
 
-        (void)state;
         device_open(&device, 0, 0);
         assert_int_equal(pwrite(device.fd, "oriel", 5, 0), 5);
         assert_int_equal(map_now(&device, 3), 0);
@@ -485,7 +472,6 @@ static void test_memory(void **state)
         struct device device;
         struct iovec span;
 
-        (void)state;
         device_open(&device, 0, 0);
 
         uint8_t *buffer = oriel_driver_alloc(device.driver, 64);
@@ -567,7 +553,6 @@ static void test_iotlb_and_dirty_log(void **state)
         uint8_t bits = 0;
         int fd, log_fd = make_memory(PAGE);
 
-        (void)state;
         fd = device_serve(&device, 0, 0);
         assert_int_equal(oriel_frontend_new(&options, &frontend), 0);
         assert_int_equal(oriel_frontend_attach(frontend, fd), 0);
@@ -602,7 +587,6 @@ static void test_chains_at_once(void **state)
         uint32_t written;
         void *token;
 
-        (void)state;
         /* With in-flight tracking each is given at once. */
         device_open(&device, 0, ORIEL_FEATURE(ORIEL_PROTOCOL_F_INFLIGHT_SHMFD));
 

@@ -56,7 +56,6 @@ static int caller_start(void *userdata, struct oriel_backend_queue *queue)
 {
         struct caller *caller = userdata;
 
-        (void)queue;
         caller->starts++;
         if (!caller->in_stop)
                 do_misdeed(caller);
@@ -67,7 +66,6 @@ static void caller_stop(void *userdata, struct oriel_backend_queue *queue)
 {
         struct caller *caller = userdata;
 
-        (void)queue;
         caller->stops++;
         if (caller->in_stop)
                 do_misdeed(caller);
@@ -136,7 +134,6 @@ static void test_calls_from_callbacks(void **state)
                 [ATTACH] = {-EBUSY, -ENOTCONN},
         };
 
-        (void)state;
         for (unsigned i = 0; i < 2 * N_MISDEEDS; i++) {
                 struct caller caller = call_back(i / 2, i % 2);
 
@@ -171,7 +168,6 @@ static void test_frontend_that_ends_in_a_callback(void **state)
 {
         const struct oriel_frontend_ops ops = {.struct_size = sizeof(ops), .config_changed = owner_config_changed};
 
-        (void)state;
         for (int i = 0; i < 4; i++) {
                 struct owner owner = {.frees = i % 2};
                 const struct oriel_frontend_options options = {sizeof(options), .ops = &ops, .userdata = &owner};
@@ -202,7 +198,6 @@ static struct oriel_region *calling_region;
 
 static void visit_nothing(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata;
         fail_msg("%p is visited", (void *)mapping);
 }
 
@@ -212,7 +207,6 @@ static int calling_place(void *userdata, struct oriel_mapping *mapping, int fd)
         struct oriel_mapping **mappings;
         size_t n;
 
-        (void)userdata;
         assert_int_equal(oriel_region_map(calling_region, range, fd, 0, ORIEL_ACCESS_READ), -EDEADLK);
         assert_int_equal(oriel_region_unmap(calling_region, range), -EDEADLK);
         assert_int_equal(oriel_region_list(calling_region, &mappings, &n), -EDEADLK);
@@ -228,14 +222,10 @@ static int calling_place(void *userdata, struct oriel_mapping *mapping, int fd)
 
 static void calling_remove(void *userdata, struct oriel_mapping *mapping)
 {
-        (void)userdata;
-        (void)mapping;
 }
 
 static void calling_remove_all(void *userdata, uint64_t size)
 {
-        (void)userdata;
-        (void)size;
 }
 
 static void test_placement_that_calls_its_region(void **state)
@@ -245,7 +235,6 @@ static void test_placement_that_calls_its_region(void **state)
         const struct oriel_region_options options = {sizeof(options), .size = WINDOW, .placement = &placement};
         int fd = make_memory(PAGE);
 
-        (void)state;
         assert_int_equal(oriel_region_new(&options, &calling_region), 0);
         assert_int_equal(oriel_region_map(calling_region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), 0);
         assert_int_equal(oriel_region_count(calling_region), 1);
@@ -261,7 +250,6 @@ static void test_queues_that_there_are_not(void **state)
         uint32_t written;
         void *token;
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.queues = 2}});
         for (unsigned queue = 2; queue < 200; queue += 97) {
                 const struct iovec piece = {session.out[0], 64};
@@ -286,7 +274,6 @@ static void test_buffers_that_cannot_be(void **state)
         struct session session;
         uint8_t elsewhere[64];
 
-        (void)state;
         session_open(&session, &(struct session_options){0});
 
         const struct iovec good = {session.out[0], 64}, empty = {session.out[0], 0}, wrong = {elsewhere, 64};
@@ -306,15 +293,12 @@ static struct oriel_backend_queue *held_queue;
 
 static int hold_queue(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
         held_queue = queue;
         return 0;
 }
 
 static void leave_queue(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 static void *loop_only(void *backend)
@@ -370,7 +354,6 @@ static void test_chains(void **state)
         pthread_t thread;
         int fds[2];
 
-        (void)state;
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(oriel_backend_new(&options, &backend), 0);
         assert_int_equal(oriel_backend_attach(backend, fds[1]), 0);
@@ -389,7 +372,6 @@ static void test_sockets_that_are_none(void **state)
         struct oriel_frontend *frontend;
         int fds[2], pipes[2];
 
-        (void)state;
         assert_int_equal(oriel_frontend_new(&options, &frontend), 0);
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
@@ -415,7 +397,6 @@ static void test_socket_that_another_has_too(void **state)
         struct pollfd ready = {.events = POLLIN};
         int first[2], second[2], copy;
 
-        (void)state;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, first), 0);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, second), 0);
         assert_int_equal(oriel_frontend_new(&options, &frontend), 0);
@@ -441,7 +422,6 @@ static void test_memory_that_there_is_not(void **state)
         struct iovec span;
         void *host = &row;
 
-        (void)state;
         assert_int_equal(oriel_memory_new(1, false, &empty), 0);
         assert_int_equal(oriel_memory_add(empty, &row, fd, &memory), 0);
         oriel_memory_get(memory, 1, &got, &host);

@@ -24,7 +24,6 @@ static void test_rarp_and_mtu_are_passed(void **state)
         struct echo_seen *seen;
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         seen = echo_seen(pair.echo);
         assert_int_equal(oriel_frontend_send_rarp(pair.frontend, mac), 0);
@@ -42,7 +41,6 @@ static void test_crypto_sessions_are_passed(void **state)
         uint32_t size = sizeof(reply);
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(oriel_frontend_request(pair.frontend, ORIEL_FRONTEND_CREATE_CRYPTO_SESSION, payload,
                                                 sizeof(payload), -1, reply, &size),
@@ -61,7 +59,6 @@ static void test_gpu_socket_is_passed(void **state)
         struct pair pair;
         int fds[2];
 
-        (void)state;
         assert_int_equal(make_socketpair(fds), 0);
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(
@@ -84,7 +81,6 @@ static void test_shared_object_lookup(void **state)
         char bytes[5];
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
 
         int fd = pair_call(&pair, look_up, known);
@@ -104,7 +100,6 @@ static void test_get_shared_object(void **state)
         struct pair pair;
         uint8_t byte;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
 
         int fd = oriel_frontend_get_shared_object(pair.frontend, known);
@@ -138,7 +133,6 @@ static void test_host_notifier(void **state)
         int fd = make_memory(PAGE);
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(pair_call(&pair, set_notifier, &(struct notifier){1, fd, 512, PAGE}), 0);
         assert_int_equal(pair.vring, 1);

@@ -46,8 +46,6 @@ static int map_one(void *userdata, struct oriel_backend_queue *queue)
         int fd = make_memory(PAGE);
         uint64_t ticket;
 
-        (void)userdata;
-        (void)queue;
         /* Is not sent, and not said to be. */
         assert_int_equal(oriel_backend_shmem_map(backend, &map, NO_FD, NULL), -EBADF);
         assert_int_equal(oriel_backend_shmem_map(backend, &map, fd, &ticket), 0);
@@ -58,15 +56,12 @@ static int map_one(void *userdata, struct oriel_backend_queue *queue)
 
 static void leave_queue(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 static void *loop(void *userdata)
 {
         struct pollfd p = {.fd = oriel_backend_get_fd(backend), .events = POLLIN};
 
-        (void)userdata;
         do
                 poll(&p, 1, -1);
         while (oriel_backend_dispatch(backend) == 0);
@@ -107,7 +102,6 @@ static void run_session(enum oriel_log_level level)
 
 static void test_levels(void **state)
 {
-        (void)state;
         for (int level = ORIEL_LOG_ERROR; level <= ORIEL_LOG_DEBUG; level++) {
                 run_session((enum oriel_log_level)level);
                 for (int i = 0; i < 2; i++) {
@@ -155,7 +149,6 @@ static void test_messages(void **state)
                 "\nthe session with the back-end has ended\n",
         };
 
-        (void)state;
         run_session(ORIEL_LOG_DEBUG);
         for (size_t i = 0; i < ARRAY_SIZE(of_backend); i++)
                 expect_line(&backend_lines, of_backend[i]);
@@ -177,7 +170,6 @@ static void test_broken_rings(void **state)
         const struct session_options options = {.echo = {.quiet = true}};
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
 
         struct driver_queue *queue = &session.driver->queues[0];
@@ -205,7 +197,6 @@ static void test_broken_channels(void **state)
         const struct echo_options options = {.quiet = true};
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &options, oriel_frontend_supported());
         for (int i = 0; i < TIMES; i++) {
                 struct oriel_backend *backend_of_pair = echo_backend(pair.echo);

@@ -37,7 +37,6 @@ static void test_509_slots(void **state)
         struct pair pair;
         uint64_t slots;
 
-        (void)state;
         pair_open(&pair, &quiet, UINT64_MAX);
         assert_int_equal(oriel_frontend_get_max_mem_slots(pair.frontend, &slots), 0);
         assert_int_equal(slots, ORIEL_MEM_SLOTS);
@@ -65,7 +64,6 @@ static void test_slots_as_the_device_says(void **state)
         struct pair pair;
         uint64_t slots;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){.max_mem_slots = 2, .quiet = true}, UINT64_MAX);
         assert_int_equal(oriel_frontend_get_max_mem_slots(pair.frontend, &slots), 0);
         assert_int_equal(slots, 2);
@@ -83,7 +81,6 @@ static void test_memory_table(void **state)
         int fd = make_memory(9 * PAGE), fds[ORIEL_MAX_MEM_REGIONS + 1];
         struct pair pair;
 
-        (void)state;
         for (unsigned i = 0; i <= ORIEL_MAX_MEM_REGIONS; i++) {
                 regions[i] = slot(i);
                 fds[i] = fd;
@@ -104,7 +101,6 @@ static void test_table_changes_under_a_running_ring(void **state)
         struct session session;
         int fd = make_memory(PAGE);
 
-        (void)state;
         session_open(&session, &(struct session_options){0});
         region = memory_as_region(session.driver);
         for (int i = 0; i < 10; i++) {
@@ -127,7 +123,6 @@ static void test_memory_taken_away_ends_only_the_ring(void **state)
         struct session session;
         uint8_t status;
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = quiet});
         session_invert(&session, 0, 100);
         region = memory_as_region(session.driver);
@@ -232,13 +227,11 @@ static void log_writes(uint64_t features)
 
 static void test_dirty_log_split(void **state)
 {
-        (void)state;
         log_writes(0);
 }
 
 static void test_dirty_log_packed(void **state)
 {
-        (void)state;
         log_writes(PACKED);
 }
 
@@ -248,7 +241,6 @@ static void test_dirty_log_refusals(void **state)
         int log_fd = make_memory(PAGE);
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &quiet, UINT64_MAX);
         assert_int_equal(oriel_frontend_set_log_base(pair.frontend, fd, 0, 2 * PAGE), -EREMOTEIO);
         assert_int_equal(oriel_frontend_set_log_base(pair.frontend, fd, 0, 0), -EREMOTEIO);

@@ -30,7 +30,6 @@ static void test_map_of_a_bad_fd(void **state)
         const struct oriel_wire_mmap map = MAP_AT(0, PAGE);
         struct session session;
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
         for (size_t i = 0; i < ARRAY_SIZE(bad_fds); i++) {
                 uint64_t ticket = 77;
@@ -72,7 +71,6 @@ static void test_requests_with_a_bad_fd(void **state)
         struct pair pair;
         unsigned n;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){.queues = 2}, UINT64_MAX);
         for (size_t i = 0; i < ARRAY_SIZE(bad_fds); i++) {
                 check_frontend_fds(pair.frontend, bad_fds[i].fd, bad_fds[i].result);
@@ -89,7 +87,6 @@ static void test_object_whose_device_gives_a_bad_fd(void **state)
         struct pair pair;
         unsigned n;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){.quiet = true}, UINT64_MAX);
         assert_int_equal(oriel_frontend_get_shared_object(pair.frontend, uuid), -ENOENT);
         assert_int_equal(oriel_frontend_get_queue_num(pair.frontend, &n), 0);
@@ -109,7 +106,6 @@ static void test_object_whose_frontend_gives_a_bad_fd(void **state)
         struct pair pair;
         int fd;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){0}, UINT64_MAX);
         assert_int_equal(pair_call(&pair, look_up, bad), -EREMOTEIO);
         fd = pair_call(&pair, look_up, good);
@@ -125,7 +121,6 @@ static void test_objects_of_a_bad_fd(void **state)
         const struct oriel_memory_region row = region_at(0, PAGE);
         struct session session;
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
         for (size_t i = 0; i < ARRAY_SIZE(bad_fds); i++) {
                 struct oriel_driver *driver = session.driver;
@@ -158,7 +153,6 @@ static char last_line[512];
 
 static void keep_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)userdata;
         if (level == ORIEL_LOG_ERROR)
                 snprintf(last_line, sizeof(last_line), "%s", line);
 }
@@ -168,15 +162,11 @@ static const struct oriel_log line_log = {
 
 static int start_nothing(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
         return 0;
 }
 
 static void stop_nothing(void *userdata, struct oriel_backend_queue *queue)
 {
-        (void)userdata;
-        (void)queue;
 }
 
 /* Room behind the struct for a later version's fields. */
@@ -239,7 +229,6 @@ static const struct {
 
 static void test_backend_options(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(spoiled); i++) {
                 struct oriel_backend_ops ops = {
                         .struct_size = sizeof(ops), .start = start_nothing, .stop = stop_nothing};
@@ -272,7 +261,6 @@ static void test_options_of_others(void **state)
         struct oriel_window *window = (void *)&frontend_options;
         int fds[2];
 
-        (void)state;
         assert_int_equal(oriel_frontend_new(&frontend_options, &frontend), -EINVAL);
         assert_null(frontend);
         assert_non_null(strstr(last_line, "timeout_ms"));

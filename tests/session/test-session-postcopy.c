@@ -165,7 +165,6 @@ static void test_postcopy_mem_table(void **state)
         struct oriel_memory_region region = region_at(0, PAGES * PAGE);
         struct postcopy p;
 
-        (void)state;
         if (!begin(&p))
                 skip();
         assert_int_equal(oriel_frontend_postcopy_set_mem_table(p.pair.frontend, &region, &p.memfd, 1, &p.base), 0);
@@ -179,7 +178,6 @@ static void test_postcopy_add_mem_reg(void **state)
         struct oriel_memory_region region = region_at(0, PAGES * PAGE);
         struct postcopy p;
 
-        (void)state;
         if (!begin(&p))
                 skip();
         assert_int_equal(oriel_frontend_postcopy_add_mem_reg(p.pair.frontend, &region, p.memfd, &p.base), 0);
@@ -193,7 +191,6 @@ static void test_postcopy_death(void **state)
         struct oriel_memory_region region = region_at(0, PAGES * PAGE);
         struct postcopy p;
 
-        (void)state;
         if (!begin(&p))
                 skip();
         assert_int_equal(oriel_frontend_postcopy_set_mem_table(p.pair.frontend, &region, &p.memfd, 1, &p.base), 0);
@@ -213,7 +210,6 @@ static void test_postcopy_twice(void **state)
         struct postcopy p;
         int second;
 
-        (void)state;
         if (!begin(&p))
                 skip();
         assert_int_equal(oriel_frontend_postcopy_set_mem_table(p.pair.frontend, &region, &p.memfd, 1, &p.base), 0);
@@ -237,7 +233,6 @@ static void test_postcopy_order(void **state)
         uint64_t base;
         int fault_fd, memfd = make_memory(PAGES * PAGE);
 
-        (void)state;
         pair_open(&pair, &quiet, WANTED);
         if (!(oriel_frontend_protocol_features(pair.frontend) & F(PAGEFAULT))) {
                 pair_close(&pair);

@@ -145,25 +145,21 @@ static void exercise_formats(uint64_t more, uint64_t always)
 
 static void test_every_ring_format(void **state)
 {
-        (void)state;
         exercise_formats(0, 0);
 }
 
 static void test_every_ring_format_inband(void **state)
 {
-        (void)state;
         exercise_formats(F(INBAND_NOTIFICATIONS), 0);
 }
 
 static void test_every_ring_format_with_an_iommu(void **state)
 {
-        (void)state;
         exercise_formats(0, IOMMU);
 }
 
 static void test_every_ring_format_without_inflight_tracking(void **state)
 {
-        (void)state;
         for (unsigned packed = 0; packed < 2; packed++)
                 exercise(&(struct session_options){
                         .driver = {.features = packed ? PACKED : 0, .without = F(INFLIGHT_SHMFD), .queue_size = 8},
@@ -172,13 +168,11 @@ static void test_every_ring_format_without_inflight_tracking(void **state)
 
 static void test_a_packed_ring_of_odd_size(void **state)
 {
-        (void)state;
         exercise(&(struct session_options){.driver = {.features = PACKED | INDIRECT | EVENT_IDX, .queue_size = 27}});
 }
 
 static void test_guest_addresses(void **state)
 {
-        (void)state;
         exercise(&(struct session_options){.driver = {.with = F(GPA_ADDRESSES)}});
         exercise(&(struct session_options){.driver = {.with = F(GPA_ADDRESSES), .features = PACKED | IOMMU}});
         exercise(&(struct session_options){.driver = {.with = F(GPA_ADDRESSES), .features = IOMMU}});
@@ -186,13 +180,11 @@ static void test_guest_addresses(void **state)
 
 static void test_several_queues(void **state)
 {
-        (void)state;
         exercise(&(struct session_options){.echo = {.queues = 8}});
 }
 
 static void test_a_back_end_with_nothing_optional(void **state)
 {
-        (void)state;
         exercise(&(struct session_options){.echo = {.without = UINT64_MAX}, .driver = {.queues = 1}});
 }
 
@@ -202,7 +194,6 @@ static void test_queue_without_a_kick_is_polled(void **state)
 {
         struct session session;
 
-        (void)state;
         session_open(&session, &defaults);
         assert_int_equal(oriel_frontend_set_vring_kick(session_frontend(&session), 0, -1), 0);
         session_invert(&session, 0, 100);
@@ -237,13 +228,11 @@ static void expect_broken_ring(uint64_t with)
 
 static void test_broken_ring_is_told_by_the_err_fd(void **state)
 {
-        (void)state;
         expect_broken_ring(0);
 }
 
 static void test_broken_ring_is_told_inband(void **state)
 {
-        (void)state;
         expect_broken_ring(F(INBAND_NOTIFICATIONS));
 }
 
@@ -255,7 +244,6 @@ static void test_iotlb_entries_come_and_go(void **state)
         struct oriel_frontend *frontend;
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         frontend = session_frontend(&session);
         session_invert(&session, 0, 5000);
@@ -301,7 +289,6 @@ static void stop_and_resume(uint64_t features)
 
 static void test_stop_and_resume(void **state)
 {
-        (void)state;
         stop_and_resume(0);
         stop_and_resume(EVENT_IDX | INDIRECT);
         stop_and_resume(PACKED);
@@ -313,7 +300,6 @@ static void test_vring_base_is_where_the_ring_stopped(void **state)
         struct session session;
         uint32_t base;
 
-        (void)state;
         session_open(&session, &defaults);
         for (unsigned i = 0; i < 5; i++)
                 session_invert(&session, 0, 10);
@@ -326,7 +312,6 @@ static void test_disabling_stops_and_enabling_resumes(void **state)
 {
         struct session session;
 
-        (void)state;
         session_open(&session, &defaults);
         session_invert(&session, 0, 10);
         assert_int_equal(oriel_frontend_set_vring_enable(session_frontend(&session), 0, false), 0);
@@ -384,7 +369,6 @@ static void stop_with_requests_in_flight(uint64_t features)
 
 static void test_get_vring_base_inflight(void **state)
 {
-        (void)state;
         stop_with_requests_in_flight(0);
         stop_with_requests_in_flight(INDIRECT | EVENT_IDX);
         stop_with_requests_in_flight(PACKED);

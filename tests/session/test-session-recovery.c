@@ -190,14 +190,12 @@ static void die_in_flight(uint64_t features)
 
 static void test_in_flight_requests_survive_split(void **state)
 {
-        (void)state;
         die_in_flight(0);
         die_in_flight(INDIRECT | EVENT_IDX);
 }
 
 static void test_in_flight_requests_survive_packed(void **state)
 {
-        (void)state;
         die_in_flight(PACKED);
         die_in_flight(PACKED | INDIRECT | EVENT_IDX);
 }
@@ -239,14 +237,12 @@ static void die_at_random(uint64_t features, uint64_t without)
 
 static void test_killed_at_any_moment_split(void **state)
 {
-        (void)state;
         die_at_random(0, 0);
         die_at_random(INDIRECT | EVENT_IDX, 0);
 }
 
 static void test_killed_at_any_moment_packed(void **state)
 {
-        (void)state;
         die_at_random(PACKED, 0);
         die_at_random(PACKED | INDIRECT | EVENT_IDX, 0);
 }
@@ -254,7 +250,6 @@ static void test_killed_at_any_moment_packed(void **state)
 /* A packed ring's descriptors can't be trusted after a device that died between two writes. */
 static void test_killed_at_any_moment_untracked(void **state)
 {
-        (void)state;
         die_at_random(0, F(INFLIGHT_SHMFD));
 }
 
@@ -266,7 +261,6 @@ static void test_without_tracking_all_is_done_again(void **state)
         struct job jobs[REQUESTS];
         unsigned done = 0;
 
-        (void)state;
         child_init(&child);
         child_start(&child);
         session_open_driver(&session, &options, child.fd);
@@ -295,7 +289,6 @@ static void test_mappings_go_with_the_device(void **state)
         struct child child;
         uint8_t *window;
 
-        (void)state;
         child_init(&child);
         child_start(&child);
         session_open_driver(&session, &(struct oriel_driver_options){0}, child.fd);
@@ -323,7 +316,6 @@ static void test_a_lesser_device_is_refused(void **state)
         struct echo *lesser = echo_new(&(struct echo_options){.features = ORIEL_FEATURE(VIRTIO_F_VERSION_1)});
         int fds[2];
 
-        (void)state;
         session.echo = echo_new(&(struct echo_options){0});
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(echo_serve(session.echo, fds[1]), 0);
@@ -350,7 +342,6 @@ static void test_a_counter_that_was_left_full(void **state)
         uint64_t rest = UINT64_MAX - 1;
         int fds[2];
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
         session_invert(&session, 0, 100);
         fd_event_clear(oriel_driver_call_fd(session.driver, 0));
@@ -374,7 +365,6 @@ static void test_waiting_is_sleeping(void **state)
         struct session session;
         struct timespec before, after;
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
         for (int i = 0; i < 20; i++)
                 session_invert(&session, 0, 100);
@@ -391,7 +381,6 @@ static void test_one_front_end_after_the_other(void **state)
         struct session session;
         int fds[2];
 
-        (void)state;
         session_open(&session, &(struct session_options){.echo = {.window = WINDOW}});
         for (unsigned i = 0; i < 5; i++) {
                 session_invert(&session, 0, 100);
@@ -444,7 +433,6 @@ static void test_state_is_saved_through_a_pipe(void **state)
         struct pair pair;
         int ends[2], channel;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){0}, UINT64_MAX);
         memcpy(echo_seen(pair.echo)->state, data, STATE);
         echo_seen(pair.echo)->state_size = STATE;
@@ -466,7 +454,6 @@ static void test_state_is_loaded_through_a_pipe(void **state)
         struct pair pair;
         int ends[2], channel;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){0}, UINT64_MAX);
         assert_int_equal(pipe(ends), 0);
         assert_int_equal(oriel_frontend_set_device_state_fd(pair.frontend, ORIEL_DEVICE_STATE_LOAD, ends[0], &channel),
@@ -485,7 +472,6 @@ static void test_state_of_a_running_device_is_refused(void **state)
         struct session session;
         int ends[2], channel;
 
-        (void)state;
         session_open(&session, &(struct session_options){0});
         assert_int_equal(pipe(ends), 0);
         assert_int_equal(oriel_frontend_set_device_state_fd(session_frontend(&session), ORIEL_DEVICE_STATE_SAVE,

@@ -38,13 +38,11 @@ static void check_reset(uint64_t features)
 
 static void test_ring_reset_split(void **state)
 {
-        (void)state;
         check_reset(0);
 }
 
 static void test_ring_reset_packed(void **state)
 {
-        (void)state;
         check_reset(PACKED);
 }
 
@@ -53,7 +51,6 @@ static void test_ring_reset_needs_its_feature(void **state)
         const struct session_options options = {.echo = {.features = ORIEL_FEATURE(VIRTIO_F_VERSION_1)}};
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         assert_int_equal(oriel_driver_reset_queue(session.driver, 0), -EOPNOTSUPP);
         assert_int_equal(oriel_driver_reset_queue(session.driver, 99), -EINVAL);

@@ -50,7 +50,6 @@ static void test_memory_that_is_not_there(void **state)
         struct pair pair;
         uint32_t base;
 
-        (void)state;
         /* cmocka puts its own handler in place for each test. */
         assert_int_equal(oriel_memory_survive_sigbus(), 0);
         give_memory(&pair, memfd);
@@ -70,7 +69,6 @@ static void test_memory_that_goes(void **state)
         struct pair pair;
         uint32_t base;
 
-        (void)state;
         assert_int_equal(oriel_memory_survive_sigbus(), 0);
         give_memory(&pair, memfd);
         start_ring(&pair, kick);
@@ -94,7 +92,6 @@ static void test_a_mapped_file_that_shrinks(void **state)
         int memfd = make_memory(4 * PAGE);
         struct oriel_region *region;
 
-        (void)state;
         assert_int_equal(oriel_memory_survive_sigbus(), 0);
         session_open(&session, &options);
         region = oriel_driver_region(session.driver, 0);

@@ -44,7 +44,6 @@ static void test_regions_are_as_the_device_says(void **state)
         struct session session;
         uint64_t size;
 
-        (void)state;
         open_window(&session);
         assert_non_null(oriel_driver_window(session.driver, 0, &size));
         assert_int_equal(size, WINDOW);
@@ -57,7 +56,6 @@ static void test_map_shows_the_file_and_unmap_the_hole(void **state)
 {
         struct session session;
 
-        (void)state;
         open_window(&session);
         session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, true);
         for (unsigned page = 0; page < 3; page++)
@@ -78,7 +76,6 @@ static void test_the_same_from_the_second_region(void **state)
         struct echo_request request = {.op = ECHO_MAP, .map = {.shmid = 2, .len = PAGE, .fd_offset = 9 * PAGE}};
         struct session session;
 
-        (void)state;
         open_window(&session);
         assert_int_equal(session_ask(&session, 0, &request).result, 0);
         assert_int_equal(*(uint8_t *)oriel_driver_window(session.driver, 2, NULL), 9);
@@ -134,7 +131,6 @@ static void test_refusals_leave_all_as_it_was(void **state)
         struct session session;
         uint8_t status;
 
-        (void)state;
         open_window(&session);
         session_map(&session, 8 * PAGE, 3 * PAGE, 5 * PAGE, true);
         for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
@@ -162,7 +158,6 @@ static void test_what_may_look_odd_is_mapped(void **state)
         struct echo_request empty = {.op = ECHO_MAP, .file = ECHO_FILE_EMPTY, .map = MAP_AT(0, PAGE)};
         struct echo_request read_only = {.op = ECHO_MAP, .file = ECHO_FILE_READ_ONLY, .map = {.len = PAGE}};
 
-        (void)state;
         open_window(&session);
         assert_int_equal(session_ask(&session, 0, &empty).result, 0);
         read_only.map.shm_offset = PAGE;
@@ -190,7 +185,6 @@ static void test_quota_and_removal_of_a_region(void **state)
         struct oriel_region *region;
         struct session session;
 
-        (void)state;
         open_window(&session);
         assert_int_equal(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &window), 0);
 
@@ -229,7 +223,6 @@ static void test_nothing_is_mapped_before_the_device_is_started(void **state)
         int fd = make_memory(PAGE);
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){.window = WINDOW}, UINT64_MAX);
         assert_int_equal(map_now(echo_backend(pair.echo), &fd), -ESHUTDOWN);
         pair_close(&pair);
@@ -249,7 +242,6 @@ static void test_what_is_mapped_at_the_start(void **state)
         };
         struct session session;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
                 unsigned n = options[i].echo.maps_at_start;
                 int fds[2];
@@ -278,7 +270,6 @@ static void test_pipelined_from_several_threads(void **state)
         const struct session_options options = {.echo = {.window = WINDOW, .queues = THREADS}};
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         for (unsigned round = 0; round < 4; round++) {
                 bool map = round % 2 == 0;
@@ -312,7 +303,6 @@ static void test_results_are_each_ones_own(void **state)
         struct echo_request request = {.op = ECHO_MAP, .count = 1000, .step = PAGE, .map = MAP_AT(0, PAGE)};
         struct session session;
 
-        (void)state;
         open_window(&session);
         for (unsigned i = 0; i < 10; i++)
                 session_map(&session, i * 100 * PAGE, PAGE, 0, true);
@@ -329,7 +319,6 @@ static void test_answers_nobody_waits_for(void **state)
 {
         struct session session;
 
-        (void)state;
         open_window(&session);
         for (unsigned i = 0; i < 300; i++) {
                 const struct echo_request request = {.op = ECHO_MAP_NO_WAIT, .map = MAP_AT(i * PAGE, PAGE)};
@@ -349,7 +338,6 @@ static void test_stop_while_a_thread_waits(void **state)
         const struct echo_request request = {.op = ECHO_MAP, .count = AT_ONCE, .step = PAGE, .map = MAP_AT(0, PAGE)};
         struct session session;
 
-        (void)state;
         for (int i = 0; i < 5; i++) {
                 open_window(&session);
                 session_submit(&session, 0, &request, 0);
@@ -364,7 +352,6 @@ static void test_connection_ends_while_a_thread_waits(void **state)
         const struct echo_request request = {.op = ECHO_MAP, .count = AT_ONCE, .step = PAGE, .map = MAP_AT(0, PAGE)};
         struct session session;
 
-        (void)state;
         for (int i = 0; i < 5; i++) {
                 open_window(&session);
                 session_submit(&session, 0, &request, 0);
@@ -402,7 +389,6 @@ static void test_dma_to_and_from_a_window(void **state)
         };
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         session_map(&session, 16 * PAGE, 4 * PAGE, 10 * PAGE, true);
         dma(&session, window_at(&session, 16 * PAGE), session.out[0], PAGE);
@@ -436,7 +422,6 @@ static void test_buffer_before_its_memory(void **state)
         int fd = make_memory(PAGE);
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
 
         /* A part of the window where nothing is mapped is no memory for the back-end. */
@@ -474,7 +459,6 @@ static void look_when_told(void *userdata, enum oriel_log_level level, const cha
 {
         struct session *session = userdata;
 
-        (void)level;
         if (session->driver && strstr(line, "to the back-end: ADD_MEM_REG"))
                 fd_event_signal(session->driver->queues[0].err_fd);
 }
@@ -507,7 +491,6 @@ static void test_errors_from_before_the_memory(void **state)
                         .map = MAP_AT(0, PAGE),
                 };
 
-                (void)state;
                 session_open(&session, &options);
                 session_submit(&session, 0, &map, 0);
                 collect_without_a_wait(&session);
@@ -531,7 +514,6 @@ static void test_a_window_that_is_no_memory(void **state)
         const struct session_options options = {.echo = {.window = WINDOW}};
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         session_map(&session, 0, PAGE, 0, true);
 
@@ -543,7 +525,6 @@ static void test_a_window_that_is_no_memory(void **state)
 
 static void count_warning(void *userdata, enum oriel_log_level level, const char *line)
 {
-        (void)line;
         *(unsigned *)userdata += level == ORIEL_LOG_WARNING;
 }
 
@@ -557,7 +538,6 @@ static void test_slots_that_run_out_are_no_loss_of_mappings(void **state)
         };
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         for (unsigned i = 0; i < 20; i++)
                 session_map(&session, i * PAGE, PAGE, i * PAGE, true);
@@ -580,7 +560,6 @@ static void test_many_mappings_as_memory(void **state)
         };
         struct session session;
 
-        (void)state;
         session_open(&session, &options);
         for (unsigned op = ECHO_MAP; op <= ECHO_UNMAP; op++) {
                 for (unsigned queue = 0; queue < 2; queue++) {
@@ -617,7 +596,6 @@ static void test_descriptors_run_out(void **state)
         struct session session;
         volatile uint8_t *window;
 
-        (void)state;
         session_open(&session, &options);
         window = oriel_driver_window(session.driver, 0, NULL);
         session_map(&session, 0, PAGE, 7 * PAGE, true);

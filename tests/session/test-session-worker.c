@@ -80,7 +80,6 @@ static _Thread_local unsigned n_put_off;
 /* Also before a queue goes: a push would be too late then, and its driver would wait for ever. */
 static void answer_put_off(void *userdata)
 {
-        (void)userdata;
         while (n_put_off > 0) {
                 n_put_off--;
                 oriel_backend_queue_push(put_off[n_put_off].queue, put_off[n_put_off].chain, sizeof(uint64_t));
@@ -294,7 +293,6 @@ static void test_answer_before_another_queues_request(void **state)
         struct traffic traffic = {.queues = 0};
         int fds[2];
 
-        (void)state;
         assert_int_equal(sem_init(&device.held, 0, 0), 0);
         assert_int_equal(sem_init(&device.go_on, 0, 0), 0);
         assert_int_equal(make_socketpair(fds), 0);
@@ -324,7 +322,6 @@ static void test_no_memory_for_a_while(void **state)
         struct traffic traffic = {.queues = 0};
         int fds[2];
 
-        (void)state;
         assert_int_equal(make_socketpair(fds), 0);
         open_device(&device, &options, 1, fds[0]);
         open_traffic(&traffic, FEATURES, 1, fds[1]);
@@ -348,7 +345,6 @@ static const struct oriel_worker_options ways[] = {
 
 static void test_queues_and_threads(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
                 for (unsigned queues = 1; queues <= QUEUES; queues *= QUEUES) {
                         pass(&ways[i], ORIEL_FEATURE(VIRTIO_F_VERSION_1), queues, false);
@@ -358,7 +354,6 @@ static void test_queues_and_threads(void **state)
 
 static void test_queues_that_come_and_go(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
                 pass(&ways[i], FEATURES, QUEUES, true);
 }
@@ -368,7 +363,6 @@ static void test_options(void **state)
         struct oriel_worker_options options = {.struct_size = sizeof(options), .handle = handle, .threads = 1};
         struct oriel_worker *worker;
 
-        (void)state;
         assert_int_equal(oriel_worker_new(NULL, &worker), -EINVAL);
         assert_null(worker);
         assert_int_equal(oriel_worker_new(&options, NULL), -EINVAL);

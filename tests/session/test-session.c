@@ -23,7 +23,6 @@ static void test_brings_a_device_up(void **state)
 {
         struct session session;
 
-        (void)state;
         session_open(&session, &(struct session_options){0});
         session_invert(&session, 0, 1000);
         assert_int_equal(atomic_load(&echo_counts(session.echo)->starts), 1);
@@ -38,7 +37,6 @@ static void test_offers_what_it_does(void **state)
         const uint64_t never = F(XEN_MMAP) | F(CROSS_ENDIAN);
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         /* A userfaultfd would give it the process: it has to be asked for. */
         assert_int_equal(oriel_frontend_offered(pair.frontend),
@@ -56,7 +54,6 @@ static void test_leaves_out_what_it_is_told(void **state)
         struct pair pair;
         unsigned n;
 
-        (void)state;
         pair_open(&pair, &options, UINT64_MAX);
         assert_int_equal(oriel_frontend_offered(pair.frontend) & (without | PASSED), 0);
         assert_int_equal(oriel_frontend_get_shmem_config(pair.frontend, sizes), -EOPNOTSUPP);
@@ -88,7 +85,6 @@ static void test_replies_to_everything(void **state)
 {
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
                 const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, replies[i].request);
@@ -111,7 +107,6 @@ static void test_front_end_learns_of_success_and_refusal(void **state)
         struct pair pair;
         uint64_t features;
 
-        (void)state;
         pair_open(&pair, &(struct echo_options){.protocol_features = PASSED, .quiet = true}, UINT64_MAX);
         assert_int_equal(oriel_frontend_net_set_mtu(pair.frontend, 1500), 0);
         assert_int_equal(oriel_frontend_net_set_mtu(pair.frontend, 1), -EREMOTEIO);
@@ -127,7 +122,6 @@ static void test_front_end_loses_the_connection_without_reply_ack(void **state)
         struct pair pair;
         uint64_t slots;
 
-        (void)state;
         pair_open(&pair, &options, UINT64_MAX & ~F(INBAND_NOTIFICATIONS));
         assert_int_equal(oriel_frontend_net_set_mtu(pair.frontend, 1500), 0);
         assert_int_equal(oriel_frontend_net_set_mtu(pair.frontend, 1), 0);
@@ -158,7 +152,6 @@ static void test_back_end_learns_of_success_and_refusal(void **state)
         uint8_t one[16] = {1}, other[16] = {2};
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(pair_call(&pair, add_object, one), 0);
         assert_int_equal(pair_call(&pair, add_object, other), -EREMOTEIO);
@@ -174,7 +167,6 @@ static void test_back_end_waits_for_nothing_without_reply_ack(void **state)
         struct pair pair;
         uint8_t status;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX & ~F(REPLY_ACK) & ~F(INBAND_NOTIFICATIONS));
         /* Its reply says that the channel has arrived. */
         assert_int_equal(oriel_frontend_get_status(pair.frontend, &status), 0);
@@ -190,7 +182,6 @@ static int change_config(struct oriel_backend *backend, void *unused)
         uint64_t ticket;
         int r = oriel_backend_config_changed(backend, &ticket);
 
-        (void)unused;
         return r < 0 ? r : oriel_backend_wait(backend, ticket);
 }
 
@@ -199,7 +190,6 @@ static void test_back_end_without_its_channel(void **state)
         uint8_t one[16] = {1};
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX & ~F(BACKEND_REQ) & ~F(INBAND_NOTIFICATIONS));
         assert_int_equal(add_object(echo_backend(pair.echo), one), -ENOTCONN);
         pair_close(&pair);
@@ -215,7 +205,6 @@ static void test_config_space(void **state)
         uint8_t bytes[ECHO_CONFIG] = {0};
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(oriel_frontend_get_config(pair.frontend, 0, bytes, sizeof(bytes)), 0);
         for (unsigned i = 0; i < ECHO_CONFIG; i++)
@@ -235,7 +224,6 @@ static void test_config_refusal(void **state)
         struct echo_options options = all_features;
         struct pair pair;
 
-        (void)state;
         options.quiet = true;
         pair_open(&pair, &options, UINT64_MAX);
         assert_int_equal(oriel_frontend_set_config(pair.frontend, 63, "ab", 2, ORIEL_CONFIG_WRITABLE), -EREMOTEIO);
@@ -246,7 +234,6 @@ static void test_config_change_is_told(void **state)
 {
         struct pair pair;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(pair_call(&pair, change_config, NULL), 0);
         assert_int_equal(pair.config_changes, 1);
@@ -258,7 +245,6 @@ static void test_status(void **state)
         struct pair pair;
         uint8_t status = 0xff;
 
-        (void)state;
         pair_open(&pair, &all_features, UINT64_MAX);
         assert_int_equal(oriel_frontend_get_status(pair.frontend, &status), 0);
         assert_int_equal(status, 0);
@@ -275,7 +261,6 @@ static void test_reset_stops_queues_and_unmaps(void **state)
         struct session session;
         uint8_t status;
 
-        (void)state;
         session_open(&session, &options);
         session_map(&session, 0, PAGE, 0, true);
         assert_int_equal(oriel_region_count(oriel_driver_region(session.driver, 0)), 1);
@@ -317,7 +302,6 @@ static void test_dialects(void **state)
 {
         const char *standard = oriel_dialect_get(0)->name;
 
-        (void)state;
         assert_true(agrees_on_shmem(standard, standard));
         for (unsigned i = 1; oriel_dialect_get(i); i++) {
                 const char *older = oriel_dialect_get(i)->name;
@@ -330,7 +314,6 @@ static void test_dialects(void **state)
 
 static void test_dialects_map(void **state)
 {
-        (void)state;
         for (unsigned i = 0; oriel_dialect_get(i); i++) {
                 struct session_options options = {
                         .echo = {.window = WINDOW, .dialect = oriel_dialect_get(i)},

@@ -34,7 +34,6 @@ int bus_new(struct bus **out)
 
 static void bus_forget(void *device)
 {
-        (void)device;
 }
 
 void bus_free(struct bus *bus)

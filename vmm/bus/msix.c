@@ -2,8 +2,8 @@
 #include "vmm/bus/msix.h"
 
 #include "base/cleanup.h"
+#include "base/lock.h"
 #include "base/range.h"
-#include "vmm/kvm/lock.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -149,7 +149,7 @@ static void update_source(struct msix *msix, struct source *source)
 
 void msix_reset(struct msix *msix)
 {
-        LOCKED(&msix->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&msix->lock);
         pci_set16(msix->function, msix->capability + PCI_MSIX_FLAGS, (uint16_t)(msix->n_vectors - 1));
         msix->flags = 0;
         for (unsigned i = 0; i < msix->n_sources; i++)
@@ -166,7 +166,7 @@ bool msix_set_vector(struct msix *msix, unsigned source, uint16_t vector)
 {
         bool there = vector == MSIX_NO_VECTOR || vector < msix->n_vectors;
 
-        LOCKED(&msix->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&msix->lock);
         disconnect_source(msix, &msix->sources[source]);
         msix->sources[source].vector = there ? vector : MSIX_NO_VECTOR;
         connect_source(msix, &msix->sources[source]);
@@ -192,7 +192,7 @@ void msix_access_table(struct msix *msix, uint64_t offset, void *data, unsigned 
         uint64_t vector = offset / PCI_MSIX_ENTRY_SIZE;
         unsigned at = offset % PCI_MSIX_ENTRY_SIZE;
 
-        LOCKED(&msix->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&msix->lock);
         if (vector < msix->n_vectors && size <= PCI_MSIX_ENTRY_SIZE - at) {
                 struct entry *entry = &msix->entries[vector], before = *entry;
 
@@ -232,7 +232,7 @@ void msix_config_written(struct msix *msix, unsigned offset, unsigned size)
 
         if (offset >= flags + 2 || offset + size <= flags)
                 return;
-        LOCKED(&msix->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&msix->lock);
         msix->flags = pci_get16(msix->function, flags);
         for (unsigned i = 0; i < msix->n_sources; i++)
                 update_source(msix, &msix->sources[i]);

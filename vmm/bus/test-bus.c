@@ -28,7 +28,6 @@ static void test_finds(void **state)
         struct bus *bus;
         uint32_t data = 0;
 
-        (void)state;
         assert_int_equal(bus_new(&bus), 0);
         assert_int_equal(bus_add(bus, &a), 0);
         assert_int_equal(bus_add(bus, &b), 0);

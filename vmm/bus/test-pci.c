@@ -99,7 +99,6 @@ static void test_configuration_space(void **state)
         struct world world;
         struct probe probe;
 
-        (void)state;
         begin(&world);
         make_probe(&probe, 0x8000, 1 << 26);
         assert_int_equal(pci_add(world.pci, &probe.function), 0);
@@ -128,7 +127,6 @@ static void test_capabilities(void **state)
         struct pci_function function;
         unsigned first, second;
 
-        (void)state;
         memset(&function, 0, sizeof(function));
         pci_init(&function, 1, 2, 3, 4, 5);
         first = pci_add_capability(&function, PCI_CAP_ID_VNDR, 17);
@@ -149,7 +147,6 @@ static void test_bars(void **state)
         struct world world;
         struct probe a, b;
 
-        (void)state;
         begin(&world);
         make_probe(&a, 0x8000, 1 << 26);
         make_probe(&b, 0x4000, 1 << 28);
@@ -205,7 +202,6 @@ static void test_many(void **state)
         struct world world;
         unsigned n = 0;
 
-        (void)state;
         begin(&world);
         for (; n < ARRAY_SIZE(probes); n++) {
                 make_probe(&probes[n], 0, 0);

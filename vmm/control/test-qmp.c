@@ -143,7 +143,6 @@ static void test_negotiation(void **state)
         struct world world;
         int fd;
 
-        (void)state;
         begin(&world);
         fd = join(&world, false);
         expect(&world, fd, "{\"execute\":\"add\",\"arguments\":{\"a\":1}}",
@@ -189,7 +188,6 @@ static void test_commands(void **state)
         struct world world;
         int fd;
 
-        (void)state;
         begin(&world);
         fd = join(&world, true);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -206,7 +204,6 @@ static void test_framing(void **state)
         struct world world;
         int fd;
 
-        (void)state;
         begin(&world);
         fd = join(&world, true);
         for (size_t i = 0; i + 1 < sizeof(one); i++) {
@@ -229,7 +226,6 @@ static void test_events(void **state)
         char data[1024];
         int a, b;
 
-        (void)state;
         begin(&world);
         a = join(&world, true);
         b = join(&world, true);
@@ -255,7 +251,6 @@ static void test_hostile(void **state)
         char data[4096];
         int fd, other;
 
-        (void)state;
         begin(&world);
         other = join(&world, true);
         fd = join(&world, true);
@@ -300,7 +295,6 @@ static void test_many_clients(void **state)
         int fds[17];
         char data[16];
 
-        (void)state;
         begin(&world);
         for (int i = 0; i < 16; i++)
                 fds[i] = join(&world, i % 2);

@@ -41,7 +41,7 @@ int kvm_new_route(struct kvm *kvm)
 {
         int route = 0;
 
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         while (route < MAX_ROUTES && kvm->routes[route].used)
                 route++;
         if (route < MAX_ROUTES)
@@ -56,7 +56,7 @@ int kvm_new_route(struct kvm *kvm)
 
 void kvm_free_route(struct kvm *kvm, int route)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         if (route >= 0 && route < MAX_ROUTES)
                 kvm->routes[route].used = false;
 }
@@ -65,7 +65,7 @@ int kvm_set_route(struct kvm *kvm, int route, uint64_t address, uint32_t data)
 {
         int r = -EINVAL;
 
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         if (route >= 0 && route < MAX_ROUTES && kvm->routes[route].used) {
                 struct msi_route *to = &kvm->routes[route];
                 /* Telling KVM takes it long. */

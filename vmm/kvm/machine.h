@@ -2,9 +2,9 @@
 #ifndef VMM_KVM_MACHINE_H
 #define VMM_KVM_MACHINE_H
 
+#include "base/lock.h"
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
-#include "vmm/kvm/lock.h"
 
 #include <linux/kvm.h>
 #include <pthread.h>

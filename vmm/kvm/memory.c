@@ -25,7 +25,7 @@ int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 {
         int slot = 0;
 
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         while (slot < MAX_SLOTS && kvm->slots[slot])
                 slot++;
 
@@ -38,7 +38,7 @@ int kvm_add_slot(struct kvm *kvm, uint64_t address, void *host, uint64_t size)
 
 void kvm_remove_slot(struct kvm *kvm, int slot)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         if (slot >= 0 && slot < MAX_SLOTS && kvm->slots[slot]) {
                 set_slot(kvm, (unsigned)slot, 0, NULL, 0);
                 kvm->slots[slot] = false;

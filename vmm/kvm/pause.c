@@ -35,7 +35,7 @@ static unsigned pause_started(const struct kvm *kvm)
 
 void kvm_request_pause(struct kvm *kvm)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         kvm->paused = true;
         vcpus_kick(kvm);
 }
@@ -51,7 +51,7 @@ bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
         int r = 0;
 
         kvm_request_pause(kvm);
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         while (r == 0 && kvm->parked < pause_started(kvm))
                 r = pthread_cond_clockwait(&kvm->changed, &kvm->lock, CLOCK_MONOTONIC, &deadline);
 
@@ -60,14 +60,14 @@ bool kvm_pause_until(struct kvm *kvm, int64_t deadline_ms)
 
 bool kvm_paused(struct kvm *kvm)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
 
         return kvm->paused;
 }
 
 void kvm_resume(struct kvm *kvm)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         kvm->paused = false;
         atomic_store(&kvm->stopping, kvm->ended);
         pthread_cond_broadcast(&kvm->changed);
@@ -102,7 +102,7 @@ void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by))
 
         if (!vcpu || vcpu->kvm != kvm)
                 return;
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         vcpu->held_until = now_ms() + limit_ms;
         vcpu->held_late = late;
         atomic_store(&vcpu->held_by, by);
@@ -110,7 +110,7 @@ void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by))
 
 void kvm_let_go(struct kvm *kvm, const void *by)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         for (unsigned i = 0; i < kvm->cpus; i++)
                 if (atomic_load(&kvm->vcpus[i].held_by) == by)
                         atomic_store(&kvm->vcpus[i].held_by, NULL);

@@ -60,7 +60,7 @@ static int64_t count_faults(const struct vcpu *vcpu)
 
 void kvm_inspect(struct kvm *kvm, bool all)
 {
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         for (unsigned i = 0; i < kvm->cpus; i++) {
                 struct vcpu *vcpu = &kvm->vcpus[i];
                 int64_t faults = count_faults(vcpu);

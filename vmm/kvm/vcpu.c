@@ -18,7 +18,6 @@
 
 static void on_kick(int number)
 {
-        (void)number;
 }
 
 int vcpu_create(struct kvm *kvm, unsigned index)
@@ -53,7 +52,7 @@ static bool vcpu_park(struct vcpu *vcpu)
 {
         struct kvm *kvm = vcpu->kvm;
 
-        LOCKED(&kvm->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         kvm->parked++;
         pthread_cond_broadcast(&kvm->changed);
         while (kvm->paused && !kvm->ended)

@@ -71,7 +71,6 @@ static void test_output(void **state)
         struct serial *serial = begin(&seen);
         uint32_t wide = 0x21216f;
 
-        (void)state;
         assert_int_equal(get(serial, UART_LSR), UART_LSR_THRE | UART_LSR_TEMT);
         put(serial, UART_TX, 'h');
         put(serial, UART_TX, 'i');
@@ -93,7 +92,6 @@ static void test_output_interrupt(void **state)
         struct seen seen;
         struct serial *serial = begin(&seen);
 
-        (void)state;
         put(serial, UART_FCR, UART_FCR_ENABLE_FIFO);
         put(serial, UART_IER, UART_IER_THRI);
         assert_true(seen.level);
@@ -115,7 +113,6 @@ static void test_detection(void **state)
         struct seen seen;
         struct serial *serial = begin(&seen);
 
-        (void)state;
         put(serial, UART_IER, 0xff);
         assert_int_equal(get(serial, UART_IER), 0x0f);
         put(serial, UART_IER, 0);
@@ -146,7 +143,6 @@ static void test_input(void **state)
         struct seen seen;
         struct serial *serial = begin(&seen);
 
-        (void)state;
         /* One byte without FIFOs. */
         assert_int_equal(input(serial, "ab"), 1);
         assert_int_equal(get(serial, UART_LSR) & UART_LSR_DR, UART_LSR_DR);
@@ -184,7 +180,6 @@ static void test_loop(void **state)
         struct seen seen;
         struct serial *serial = begin(&seen);
 
-        (void)state;
         put(serial, UART_FCR, UART_FCR_ENABLE_FIFO);
         put(serial, UART_MCR, UART_MCR_LOOP);
         assert_int_equal(get(serial, UART_MSR), UART_MSR_DCTS | UART_MSR_DDSR | UART_MSR_DDCD);
@@ -222,7 +217,6 @@ static void test_reset(void **state)
         struct seen seen;
         struct serial *serial = begin(&seen);
 
-        (void)state;
         put(serial, UART_IER, UART_IER_RDI);
         put(serial, UART_LCR, UART_LCR_DLAB);
         assert_int_equal(input(serial, "ab"), 1);
@@ -254,7 +248,6 @@ static void test_threads(void **state)
         struct serial *serial = begin(&seen);
         pthread_t thread;
 
-        (void)state;
         put(serial, UART_FCR, UART_FCR_ENABLE_FIFO);
         put(serial, UART_IER, UART_IER_RDI);
         assert_int_equal(pthread_create(&thread, NULL, send_many, serial), 0);

@@ -281,7 +281,7 @@ static int compare_answers(const struct virtio *virtio, const struct answers *an
 
 static void take_config(struct virtio *virtio, const struct answers *answers)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         if (memcmp(virtio->config, answers->config, answers->config_size) != 0) {
                 memcpy(virtio->config, answers->config, answers->config_size);
                 if (virtio->phase == READY)

@@ -3,8 +3,8 @@
 #define VMM_VIRTIO_DEVICE_H
 
 #include "base/fd.h"
+#include "base/lock.h"
 #include "vmm/bus/msix.h"
-#include "vmm/kvm/lock.h"
 #include "vmm/virtio/device_log.h"
 #include "vmm/virtio/guest_window.h"
 #include "vmm/virtio/slots.h"

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "vmm/kvm/lock.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -104,7 +104,7 @@ struct dma_piece *dma_add(struct dma *dma, const struct oriel_memory_region *reg
                                     .region = *region,
                                     .mapping = oriel_mapping_ref(mapping),
                                     .references = 1};
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
         TAILQ_INSERT_TAIL(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
                 dma_tell(listener, DMA_ADD, piece);
@@ -117,7 +117,7 @@ void dma_remove(struct dma *dma, struct dma_piece *piece)
 
         if (!piece)
                 return;
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
         TAILQ_REMOVE(&dma->pieces, piece, entry);
         for (listener = LIST_FIRST(&dma->listeners); listener; listener = LIST_NEXT(listener, entry))
                 tell_removal(listener, piece);
@@ -129,7 +129,7 @@ void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
         struct dma_piece *piece;
 
         dma_stop_listening(dma, listener);
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
         TAILQ_INIT(&listener->changes);
         listener->wake_fd = wake_fd;
         listener->listening = true;
@@ -140,7 +140,7 @@ void dma_listen(struct dma *dma, struct dma_listener *listener, int wake_fd)
 
 void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
 {
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
         if (listener->listening) {
                 LIST_REMOVE(listener, entry);
                 while (!TAILQ_EMPTY(&listener->changes))
@@ -151,7 +151,7 @@ void dma_stop_listening(struct dma *dma, struct dma_listener *listener)
 
 bool dma_next(struct dma *dma, struct dma_listener *listener, enum dma_change_kind *kind, struct dma_piece **piece)
 {
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
 
         struct dma_change *change = listener->listening ? TAILQ_FIRST(&listener->changes) : NULL;
 
@@ -166,6 +166,6 @@ bool dma_next(struct dma *dma, struct dma_listener *listener, enum dma_change_ki
 
 void dma_piece_release(struct dma *dma, struct dma_piece *piece)
 {
-        LOCKED(&dma->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&dma->lock);
         dma_release(piece);
 }

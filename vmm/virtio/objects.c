@@ -13,8 +13,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/lock.h"
 #include "shmem/filesystem.h"
-#include "vmm/kvm/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,7 +111,7 @@ static void object_free(struct objects *objects, struct object *object)
 
 int objects_add(struct objects *objects, struct objects_member *member, const uint8_t uuid[16])
 {
-        LOCKED(&objects->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
         if (object_of(objects, uuid))
                 return -EEXIST;
         if (member->n_objects == OBJECTS_MAX)
@@ -131,7 +131,7 @@ int objects_add(struct objects *objects, struct objects_member *member, const ui
 
 int objects_remove(struct objects *objects, struct objects_member *member, const uint8_t uuid[16])
 {
-        LOCKED(&objects->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
 
         struct object *object = object_of(objects, uuid);
 
@@ -190,7 +190,7 @@ static int question_ask(struct objects *objects, struct objects_member *member, 
 
 int objects_find(struct objects *objects, struct objects_member *member, const uint8_t uuid[16])
 {
-        LOCKED(&objects->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
 
         const struct object *object = object_of(objects, uuid);
 
@@ -272,7 +272,7 @@ int objects_serve(struct objects *objects, struct objects_member *member,
         struct question *question;
         int r = 0;
 
-        LOCKED(&objects->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
         while (!is_connection_lost(r) && (question = question_take(objects, member))) {
                 pthread_mutex_unlock(&objects->lock);
                 r = get(userdata, question->uuid);
@@ -293,7 +293,7 @@ void objects_forget(struct objects *objects, struct objects_member *member)
         struct object *object, *next;
         struct question *question;
 
-        LOCKED(&objects->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
         for (object = TAILQ_FIRST(&objects->objects); object; object = next) {
                 next = TAILQ_NEXT(object, entry);
                 if (object->owner == member)

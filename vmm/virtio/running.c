@@ -31,7 +31,7 @@ static int running_set_status(struct virtio *virtio, uint8_t status)
 
 static uint64_t driver_features(struct virtio *virtio)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         return virtio->registers.driver_features;
 }
@@ -141,7 +141,7 @@ static void forget_memory(struct virtio *virtio)
 /* As the driver has left it. */
 static struct queue look_at_queue(struct virtio *virtio, unsigned index)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         return virtio->queues[index];
 }
@@ -274,7 +274,7 @@ static int running_reset_queue(struct virtio *virtio, unsigned index)
         int r = stop_queue(virtio, index), cleared = running_clear_inflight(virtio, index);
 
         running_forget_queue(&virtio->queues[index]);
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         struct queue *queue = &virtio->queues[index];
 
@@ -314,7 +314,7 @@ static int set_inflight(struct virtio *virtio)
 
 static void set_started(struct virtio *virtio, bool started)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         virtio->started = started;
         if (started)
                 kvm_let_go(virtio->options.kvm, virtio);

@@ -28,7 +28,7 @@ struct wanted_state {
 
 static struct wanted_state session_look(struct virtio *virtio)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         uint8_t status = virtio->registers.status;
 
@@ -44,7 +44,7 @@ static struct wanted_state session_look(struct virtio *virtio)
 
 static void set_phase(struct virtio *virtio, enum phase phase, const char *why)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         virtio->phase = phase;
         snprintf(virtio->why, sizeof(virtio->why), "%s", why);
         pthread_cond_broadcast(&virtio->changed);
@@ -66,7 +66,7 @@ static void set_connected(struct virtio *virtio, bool connected, const char *why
 /* @fd is taken; one that quits has no use for it any more. */
 static void set_connection(struct virtio *virtio, int fd)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         fd_close(virtio->connection_fd);
         virtio->connection_fd = fd < 0 ? -1 : fd;
         if (virtio->quit && fd >= 0)
@@ -150,7 +150,7 @@ static void virtio_read_config(struct virtio *virtio, bool changed)
 
         if (oriel_frontend_get_config(virtio->frontend, 0, config, virtio->config_size) < 0)
                 return;
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         memcpy(virtio->config, config, virtio->config_size);
         /* The back-end has not been told yet of what the guest wrote meanwhile. */
         for (unsigned i = 0; i < virtio->n_config_writes; i++)

@@ -14,7 +14,6 @@ static void hear(void *userdata, enum oriel_log_level level, const char *line)
 {
         struct heard *heard = userdata;
 
-        (void)level;
         heard->lines++;
         strncpy(heard->last, line, sizeof(heard->last) - 1);
 }
@@ -25,7 +24,6 @@ static void test_holds_and_limits(void **state)
         const struct oriel_log to = {sizeof(to), hear, &heard, ORIEL_LOG_INFO};
         struct device_log device_log;
 
-        (void)state;
         device_log_init(&device_log, &to);
 
         struct oriel_log log = device_log_get(&device_log);

@@ -73,7 +73,6 @@ static void test_listeners(void **state)
         struct dma_piece *piece;
         struct dma *dma;
 
-        (void)state;
         make_region();
         assert_int_equal(dma_new(&dma), 0);
         dma_listen(dma, &early, wake);

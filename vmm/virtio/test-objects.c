@@ -35,7 +35,6 @@ static int get_memory(void *userdata, const uint8_t uuid[16])
 {
         int fd = memfd_create("object", MFD_CLOEXEC);
 
-        (void)userdata;
         assert_int_equal(pwrite(fd, uuid, 16, 0), 16);
         return fd;
 }
@@ -44,7 +43,6 @@ static int get_pipe(void *userdata, const uint8_t uuid[16])
 {
         int fds[2];
 
-        (void)userdata, (void)uuid;
         assert_int_equal(pipe(fds), 0);
         close(fds[1]);
         return fds[0];
@@ -58,7 +56,6 @@ static int get_late(void *userdata, const uint8_t uuid[16])
 
 static int get_nothing(void *userdata, const uint8_t uuid[16])
 {
-        (void)userdata, (void)uuid;
         return -ENOENT;
 }
 
@@ -119,7 +116,6 @@ static void test_lookup(void **state)
         uint8_t found[16];
         int fd;
 
-        (void)state;
         assert_int_equal(objects_new(&objects), 0);
         device_open(&owner, objects, get_memory);
         device_open(&asker, objects, get_nothing);
@@ -167,7 +163,6 @@ static void test_no_answer(void **state)
         struct device owner, asker;
         struct objects *objects;
 
-        (void)state;
         assert_int_equal(objects_new(&objects), 0);
         device_open(&owner, objects, get_memory);
         device_open(&asker, objects, get_nothing);
@@ -211,7 +206,6 @@ static void test_late_answers(void **state)
         pthread_t threads[3];
         struct objects *objects;
 
-        (void)state;
         assert_int_equal(objects_new(&objects), 0);
         device_open(&owner, objects, get_nothing);
         assert_int_equal(objects_add(objects, &owner.member, one) + objects_add(objects, &owner.member, two), 0);
@@ -243,7 +237,6 @@ static void test_chain(void **state)
         struct objects *objects;
         pthread_t thread;
 
-        (void)state;
         assert_int_equal(objects_new(&objects), 0);
         device_open(&first, objects, get_memory);
         device_open(&second, objects, get_memory);
@@ -277,7 +270,6 @@ static void test_both_ways(void **state)
         struct device a, b;
         struct objects *objects;
 
-        (void)state;
         assert_int_equal(objects_new(&objects), 0);
         device_open(&a, objects, get_memory);
         device_open(&b, objects, get_memory);

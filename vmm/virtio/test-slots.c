@@ -7,7 +7,6 @@ static void test_a_part_for_each(void **state)
         const int owners[3] = {0};
         struct slots slots = {.max = 32};
 
-        (void)state;
         for (unsigned i = 0; i < 10; i++)
                 assert_true(slots_take(&slots, &owners[0], 3));
         assert_false(slots_take(&slots, &owners[0], 3));
@@ -31,7 +30,6 @@ static void test_few(void **state)
 {
         const int owners[2] = {0};
 
-        (void)state;
         for (uint64_t max = 0; max < 4; max++) {
                 struct slots slots = {.max = max};
 

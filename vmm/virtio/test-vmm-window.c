@@ -73,7 +73,6 @@ static void test_looks(void **state)
         struct world world;
         uint32_t word = 7;
 
-        (void)state;
         begin(&world);
         map(&world, 16 * PAGE, 4 * PAGE, 2 * PAGE, ORIEL_ACCESS_READ);
         assert_int_equal(shown(&world, 16 * PAGE), 'c');
@@ -102,7 +101,6 @@ static void test_reads(void **state)
         struct world world;
         char bytes[8] = "";
 
-        (void)state;
         begin(&world);
         assert_false(guest_window_is_limited(world.window));
         map(&world, 4 * PAGE, 2 * PAGE, 2 * PAGE, ORIEL_ACCESS_READ_WRITE);
@@ -134,7 +132,6 @@ static void test_shrinks_and_grows(void **state)
         struct guest_window_view view;
         struct world world;
 
-        (void)state;
         begin(&world);
         map(&world, 0, 8 * PAGE, 0, ORIEL_ACCESS_READ_WRITE);
         map(&world, 32 * PAGE, 2 * PAGE, 6 * PAGE, ORIEL_ACCESS_READ);
@@ -190,7 +187,6 @@ static void test_orphans_and_their_files(void **state)
 {
         struct world world;
 
-        (void)state;
         begin(&world);
         map(&world, 0, 2 * PAGE, 0, ORIEL_ACCESS_READ);
         oriel_region_orphan_all(guest_window_region(world.window));

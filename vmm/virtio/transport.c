@@ -56,7 +56,7 @@ void transport_config_interrupt(struct virtio *virtio)
 
 bool transport_need_reset(struct virtio *virtio)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         if (virtio->registers.status & VIRTIO_CONFIG_S_NEEDS_RESET)
                 return false;
         virtio->registers.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
@@ -321,7 +321,6 @@ static void access_notify(struct virtio *virtio, uint64_t offset, void *data, un
 {
         uint64_t queue = offset / NOTIFY_STRIDE;
 
-        (void)data, (void)size;
         if (write && queue < virtio->n_queues)
                 fd_event_signal(virtio->queues[queue].kick_fd);
 }
@@ -338,7 +337,7 @@ static const struct {
 
 static void access_area(struct virtio *virtio, uint64_t offset, void *data, unsigned size, bool write)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         for (size_t i = 0; i < ARRAY_SIZE(areas); i++)
                 if (offset / AREA_SIZE == areas[i].offset / AREA_SIZE)
                         areas[i].access(virtio, offset % AREA_SIZE, data, size, write);

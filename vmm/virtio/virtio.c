@@ -71,7 +71,7 @@ int virtio_new(const struct virtio_options *options, struct virtio **out)
 
 int virtio_wait(struct virtio *virtio, char *why, size_t why_size)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         while (virtio->phase == BRINGING_UP)
                 pthread_cond_wait(&virtio->changed, &virtio->lock);
 
@@ -173,7 +173,7 @@ void virtio_free(struct virtio *virtio)
 
 void virtio_begin_reset(struct virtio *virtio)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         virtio->reset_wanted = true;
         virtio->reset_late = false;
         session_wake(virtio);
@@ -272,7 +272,7 @@ bool virtio_is_limited(struct virtio *virtio)
 
 void virtio_get_info(struct virtio *virtio, struct virtio_info *out)
 {
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
         *out = (struct virtio_info){
                 .name = virtio->name,
                 .virtio_id = virtio->options.device.virtio_id,
@@ -294,7 +294,7 @@ bool virtio_get_queue(struct virtio *virtio, unsigned index, struct virtio_queue
 {
         if (index >= virtio->n_queues)
                 return false;
-        LOCKED(&virtio->lock);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         const struct queue *queue = &virtio->queues[index];
 

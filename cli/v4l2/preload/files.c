@@ -169,19 +169,16 @@ int __lxstat(int version, const char *path, struct stat *out);
 
 EXPORT int __fxstat(int version, int fd, struct stat *out)
 {
-        (void)version;
         return fstat(fd, out);
 }
 
 EXPORT int __xstat(int version, const char *path, struct stat *out)
 {
-        (void)version;
         return stat(path, out);
 }
 
 EXPORT int __lxstat(int version, const char *path, struct stat *out)
 {
-        (void)version;
         return lstat(path, out);
 }
 

@@ -45,8 +45,5 @@ struct credentials_fsetid credentials_drop_fsetid(bool drop);
  * who is in the group. */
 struct credentials_fsetid credentials_kill_setuid(bool kill, int fd);
 void credentials_restore_fsetid(struct credentials_fsetid *saved);
-#define FSETID_SCOPE             _cleanup_(credentials_restore_fsetid) __attribute__((unused)) struct credentials_fsetid fsetid
-#define WITHOUT_FSETID(drop)     FSETID_SCOPE = credentials_drop_fsetid(drop)
-#define KILLING_SETUID(kill, fd) FSETID_SCOPE = credentials_kill_setuid(kill, fd)
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef DEVICES_FS_CORE_STATE_H
 #define DEVICES_FS_CORE_STATE_H
 
+#include "base/lock.h"
 #include "devices/fs/core/file_id.h"
 #include "devices/fs/core/fs.h"
 #include "devices/fs/core/ids.h"
@@ -47,27 +48,11 @@ struct fs {
         int64_t last_told_ns; /* of all of them; 0: never */
 };
 
-static inline void fs_unlock(struct fs **fs)
-{
-        pthread_mutex_unlock(&(*fs)->lock);
-}
-
-/* The lock of @of is held from here until the scope ends. */
-#define FS_LOCKED(of)                                                          \
-        _cleanup_(fs_unlock) __attribute__((unused)) struct fs *locked = (of); \
-        pthread_mutex_lock(&locked->lock)
-
 /* A system call's result as ours. */
 static inline int sys_result(int result)
 {
         return result < 0 ? -errno : result;
 }
-
-/* Until the scope ends, what follows is an operation on @range of the contents, or on the size, of the files open as
- * @fd and, unless that is -1, @other_fd: see shadows_hold(). */
-#define HOLD_CONTENTS(fs, fd, other_fd, range)                                        \
-        _cleanup_(shadows_release) __attribute__((unused)) struct shadows_hold hold = \
-                shadows_hold(&(fs)->window.shadows, fd, other_fd, range)
 
 /* With the lock: how many descriptors the guest holds. */
 static inline uint64_t fs_held(const struct fs *fs)

@@ -57,7 +57,7 @@ static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
         while (*left > 0 && !inode) {
                 const uint32_t before = fs->expiring.next_slot;
 

@@ -26,7 +26,7 @@ static int handle_insert(struct fs *fs, struct handle *handle, struct inode *ino
 {
         int r = -ENFILE;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
         if (fs_has_room(fs))
                 r = ids_add(&fs->handles, handle, &handle->fh);
         if (r == 0) {
@@ -65,7 +65,7 @@ int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const st
 
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct handle *handle = ids_find(&fs->handles, fh);
 
@@ -88,7 +88,7 @@ static void remove_from_table(struct fs *fs, const struct handle *handle)
 
 struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct handle *handle = ids_find(&fs->handles, fh);
 

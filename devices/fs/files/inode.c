@@ -62,7 +62,7 @@ void inode_put(struct fs *fs, struct inode *inode)
 
 struct inode *inode_get(struct fs *fs, uint64_t nodeid)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
 
@@ -191,7 +191,7 @@ static void note_known(struct fs *fs, bool known)
 
 bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodeid)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct inode *inode = find_inode(fs, id);
 
@@ -210,7 +210,7 @@ static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *node
         struct inode_id id = {.key = inode_key_of(found->stat)};
         int r = 0;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct inode *inode = find_inode(fs, &id);
 

@@ -101,7 +101,6 @@ int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct
 int node_name_result(const struct node *node, int r);
 void node_put(struct node *node);
 /* One that is put when its scope ends. */
-#define NODE(name) _cleanup_(node_put) struct node name = {.opened = -1}
 
 /* Look @name, a checked single name, up in @directory_fd, which is @directory's, never following a symbolic link.
  * Counts one lookup, which @entry tells the guest of. */

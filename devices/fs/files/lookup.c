@@ -32,7 +32,7 @@ static bool is_submount(const struct fs *fs, const struct statx *stat, const str
 
 static bool has_room_for_new(struct fs *fs, unsigned handles)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return fs_held(fs) + handles + !fs_saves_descriptors(fs) <= fs->options.max_open;
 }
@@ -79,7 +79,7 @@ static int lookup_enter(struct fs *fs, int path_fd, const struct inode_key *pare
 /* A guess. */
 static bool may_be_new(struct fs *fs)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return fs->known < 0;
 }
@@ -133,7 +133,7 @@ static void note_no_link(struct fs *fs, int directory_fd, const char *name, uint
 
         const struct inode_key found = inode_key_of(&stat);
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
 

@@ -42,7 +42,7 @@ void node_put(struct node *node)
 
 static bool has_handles(const struct node *node)
 {
-        FS_LOCKED(node->fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&node->fs->lock);
 
         return node->inode->handles > 0;
 }
@@ -90,7 +90,7 @@ static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
  * to that. */
 static void end_retry(struct fs *fs, uint32_t pid, bool by_link)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         if (fs->last_told_ns == 0)
                 return;
@@ -107,7 +107,7 @@ int node_get_to_read(struct fs *fs, const struct fuse_in_header *request, struct
                 end_retry(fs, request->pid, request->opcode == FUSE_READLINK);
         if (r != -ESTALE || !node->inode || node->fd < 0)
                 return r;
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
         r = take_retry(fs, request->pid, node->inode) ? 0 : -ESTALE;
         return r;
 }

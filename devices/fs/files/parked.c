@@ -130,7 +130,7 @@ bool parked_add(struct fs *fs, struct handle *handle)
 
 int parked_take(struct fs *fs, struct inode *inode)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return take_from(fs, inode->parked, inode->nodeid);
 }
@@ -165,7 +165,7 @@ bool parked_clear(struct fs *fs)
 bool parked_expire(struct fs *fs)
 {
         close_parked(fs, false);
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return fs->parked.n > 0;
 }

@@ -33,7 +33,7 @@ static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
         for (unsigned looks = LOOKS; *left > 0 && looks > 0 && !inode; --*left, --looks) {
                 inode = ids_next(&fs->inodes, &fs->room.next_slot);
                 if (!inode)

@@ -52,7 +52,7 @@ static struct lock_owner *lock_reference(struct lock_owner *owner)
 /* A reference to owner @number, or NULL. */
 static struct lock_owner *get_owner(struct fs *fs, struct inode *inode, uint64_t number)
 {
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct lock_owner *owner = find_owner(inode, number);
 
@@ -64,7 +64,7 @@ static int lock_insert(struct fs *fs, struct inode *inode, struct lock_owner *ow
 {
         int r = 0;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         struct lock_owner *known = find_owner(inode, owner->number);
 
@@ -114,7 +114,7 @@ static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_
 {
         struct lock_owner **at = &inode->owners;
 
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
         while (*at && *at != owner)
                 at = &(*at)->next;
 
@@ -181,7 +181,7 @@ bool lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh)
 
 void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
 {
-        FS_LOCKED(owner->fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&owner->fs->lock);
         owner->fh = fh;
 }
 
@@ -193,7 +193,7 @@ static uint32_t find_pid(const struct node *node, uint64_t number, const struct 
         const struct held_lock wanted = held_from(found, 0);
         const struct held_lock *lock = NULL;
 
-        FS_LOCKED(node->fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&node->fs->lock);
         for (const struct lock_owner *owner = node->inode->owners; owner && !lock; owner = owner->next)
                 if (owner->number != number)
                         lock = held_find(&owner->held, &wanted);
@@ -222,7 +222,7 @@ int lock_find(const struct node *node, uint64_t number, struct flock *range)
 
 static int lock_make_room(struct lock_owner *owner)
 {
-        FS_LOCKED(owner->fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&owner->fs->lock);
 
         return held_make_room(&owner->held);
 }

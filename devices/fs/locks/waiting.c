@@ -126,7 +126,7 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
                 return false;
         for (struct waiting_lock *item = fs->waiting.first; item; item = item->next)
                 item->seen = false;
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return finds_cycle(&fs->waiting, wanted);
 }

@@ -113,7 +113,7 @@ static int list_some(const struct listing *listing)
 
 static uint64_t root_number(struct fs *fs, const struct handle *handle)
 {
-        NODE(root);
+        _cleanup_(node_put) struct node root = {.opened = -1};
 
         return node_get(fs, FUSE_ROOT_ID, &root) == 0 && handle->nodeid == FUSE_ROOT_ID ? root.inode->id.key.number : 0;
 }

@@ -61,7 +61,8 @@ ssize_t op_read(struct request *request)
         if (!is_in_file(file) || in->size > request->out.left)
                 return -EINVAL;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1, file);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, file);
 
         if (hold.error < 0)
                 return hold.error;
@@ -87,8 +88,10 @@ ssize_t op_write(struct request *request)
                                                      : -1;
         int fd = cached_fd >= 0 ? cached_fd : handle->fd;
 
-        KILLING_SETUID(in->write_flags & FUSE_WRITE_KILL_SUIDGID, fd);
-        HOLD_CONTENTS(request->fs, handle->fd, -1, file);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_kill_setuid(in->write_flags & FUSE_WRITE_KILL_SUIDGID, fd);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, file);
         drop_mapped_capability(request->fs, handle->fd);
 
         ssize_t size = file_transfer(pwritev2, fd, &request->data, file, append ? RWF_APPEND : 0);
@@ -107,7 +110,7 @@ ssize_t op_write(struct request *request)
 static void drop_locks(struct fs *fs, uint64_t nodeid,
                        bool (*drop)(struct fs *fs, struct inode *inode, uint64_t number), uint64_t number)
 {
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         if (node_get(fs, nodeid, &node) == 0 && drop(fs, node.inode, number))
                 waiting_wake(&fs->waiting);
@@ -124,7 +127,8 @@ ssize_t op_flush(struct request *request)
         if (request->fs->features & FUSE_POSIX_LOCKS)
                 drop_locks(request->fs, request->header.nodeid, lock_owner_drop, request->in.flush.lock_owner);
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, WHOLE_FILE);
         int r = shadows_error(&hold), fd = r < 0 ? r : fd_dup(handle->fd);
 
         return fd < 0 ? fd : sys_result(close(fd));
@@ -139,7 +143,8 @@ static int release_file(struct request *request)
         if (request->fs->features & FUSE_POSIX_LOCKS)
                 drop_locks(request->fs, handle->nodeid, lock_owners_close, handle->fh);
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, WHOLE_FILE);
 
         if (!(request->fs->features & FUSE_FLOCK_LOCKS) && handle->is_plain && handle_is_unused(handle) &&
             parked_add(request->fs, handle))
@@ -166,7 +171,8 @@ ssize_t op_fsync(struct request *request)
         if (!handle)
                 return -EBADF;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, WHOLE_FILE);
 
         int r = shadows_error(&hold);
 
@@ -188,7 +194,8 @@ ssize_t op_lseek(struct request *request)
         if (in->offset > INT64_MAX)
                 return -ENXIO;
 
-        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, WHOLE_FILE);
         if (hold.error < 0)
                 return hold.error;
 
@@ -222,8 +229,10 @@ ssize_t op_fallocate(struct request *request)
         if (!is_in_file((struct oriel_range){in->offset, in->length}))
                 return -EINVAL;
 
-        KILLING_SETUID(changes_for_other(request), handle->fd);
-        HOLD_CONTENTS(request->fs, handle->fd, -1, WHOLE_FILE);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_kill_setuid(changes_for_other(request), handle->fd);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, handle->fd, -1, WHOLE_FILE);
         drop_mapped_capability(request->fs, handle->fd);
 
         int r = sys_result(fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length));
@@ -245,8 +254,10 @@ static ssize_t copy_range(struct request *request, size_t most)
         if (in->flags != 0 || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
                 return -EINVAL;
 
-        KILLING_SETUID(changes_for_other(request), to->fd);
-        HOLD_CONTENTS(request->fs, from->fd, to->fd, WHOLE_FILE);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_kill_setuid(changes_for_other(request), to->fd);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&request->fs->window.shadows, from->fd, to->fd, WHOLE_FILE);
         if (hold.error < 0)
                 return hold.error;
 

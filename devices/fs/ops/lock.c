@@ -91,7 +91,7 @@ static ssize_t lock_part(struct request *request, bool wait)
         const struct fuse_lk_in *in = &request->in.lk;
         bool unlock = in->lk.type == F_UNLCK;
         struct lock_wanted wanted = {.pid = in->lk.pid};
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         int r = node_get(request->fs, request->header.nodeid, &node);
 

@@ -62,7 +62,8 @@ static int change_mode(const struct node *node, const struct fuse_setattr_in *in
 /* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
 static int change_size(const struct node *node, const struct fuse_setattr_in *in)
 {
-        KILLING_SETUID(in->valid & FATTR_KILL_SUIDGID, node->fd);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_kill_setuid(in->valid & FATTR_KILL_SUIDGID, node->fd);
 
         if (in->size > INT64_MAX)
                 return -EINVAL;
@@ -122,7 +123,8 @@ static int change_attributes(const struct node *node, const struct fuse_setattr_
 {
         const uint32_t times = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW;
         /* What was stored before is written before, or it would change the times that are set here. */
-        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&node->fs->window.shadows, node->fd, -1, WHOLE_FILE);
         int r = 0;
 
         if (in->valid & (FATTR_UID | FATTR_GID))
@@ -148,7 +150,7 @@ static bool brings_times(const struct request *request)
 
 ssize_t op_setattr(struct request *request)
 {
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         int r = node_get_linked(request->fs, request->header.nodeid, &node);
 

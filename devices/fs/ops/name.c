@@ -124,8 +124,8 @@ ssize_t op_mknod(struct request *request)
 ssize_t op_link(struct request *request)
 {
         struct fs *fs = request->fs;
-        NODE(node);
-        NODE(directory);
+        _cleanup_(node_put) struct node node = {.opened = -1};
+        _cleanup_(node_put) struct node directory = {.opened = -1};
 
         int r = node_get_linked(fs, request->in.link.oldnodeid, &node);
 
@@ -155,7 +155,7 @@ ssize_t op_unlink(struct request *request)
 static ssize_t rename_to(struct request *request, uint64_t new_directory, unsigned flags)
 {
         const struct node *from = &request->node;
-        NODE(to);
+        _cleanup_(node_put) struct node to = {.opened = -1};
 
         int r = node_get(request->fs, new_directory, &to);
 

@@ -65,8 +65,10 @@ uint32_t open_reply_flags(const struct fs *fs, bool directory)
 /* O_TRUNC changes the file. */
 static int open_node(const struct node *node, int flags, bool kill_setuid)
 {
-        KILLING_SETUID(kill_setuid, node->fd);
-        HOLD_CONTENTS(node->fs, node->fd, -1, WHOLE_FILE);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_kill_setuid(kill_setuid, node->fd);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&node->fs->window.shadows, node->fd, -1, WHOLE_FILE);
 
         if (flags & O_TRUNC)
                 drop_mapped_capability(node->fs, node->fd);
@@ -82,7 +84,8 @@ static int open_node(const struct node *node, int flags, bool kill_setuid)
 /* An open file that was kept for the next one who reads it, or -1. */
 static int take_parked(struct fs *fs, const struct node *node)
 {
-        HOLD_CONTENTS(fs, node->fd, -1, WHOLE_FILE);
+        _cleanup_(shadows_release) struct shadows_hold hold =
+                shadows_hold(&fs->window.shadows, node->fd, -1, WHOLE_FILE);
 
         return parked_take(fs, node->inode);
 }
@@ -102,7 +105,7 @@ ssize_t op_open(struct request *request)
         struct fs *fs = request->fs;
         struct fuse_open_out out = {.open_flags = open_reply_flags(fs, false)};
         int flags;
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         bool reads = (request->in.open.flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
         int r = reads ? node_get_to_read(fs, &request->header, &node)
@@ -141,7 +144,7 @@ static int open_existing(struct request *request, const struct node *directory, 
 {
         struct fs *fs = request->fs;
         int r = inode_lookup(fs, directory->fd, &directory->inode->id.key, request->name, entry);
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         if (r < 0)
                 return r;
@@ -202,7 +205,7 @@ ssize_t op_create(struct request *request)
                 struct fuse_open_out open;
         } out = {.open.open_flags = open_reply_flags(fs, false)};
         int flags = 0, r = open_flags(fs, request->in.create.flags, &flags);
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         if (r == 0)
                 r = inode_room_for_new(fs, 1);

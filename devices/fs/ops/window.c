@@ -51,7 +51,7 @@ static bool has_room_for_shadow(struct fs *fs)
 {
         if (!fs->window.shadows.enabled)
                 return true;
-        FS_LOCKED(fs);
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
 
         return fs_has_room(fs);
 }
@@ -61,7 +61,7 @@ ssize_t op_setupmapping(struct request *request)
 {
         struct fs *fs = request->fs;
         struct dax_window_view view;
-        NODE(node);
+        _cleanup_(node_put) struct node node = {.opened = -1};
 
         if (!fs->window.usable)
                 return -ENOSYS;

@@ -69,7 +69,8 @@ ssize_t op_setxattr(struct request *request)
                 return -ENOMEM;
         cursor_read(&request->data, value, in->size);
 
-        WITHOUT_FSETID(in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
+        _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
+                credentials_drop_fsetid(in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
 
         return sys_result(setxattr(fd_name(request->node.fd).text, host, value, in->size, (int)in->flags));
 }

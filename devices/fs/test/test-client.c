@@ -116,7 +116,6 @@ void client_begin(struct client *client, const struct fs_options *wanted)
 
 static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *where)
 {
-        (void)stat, (void)type, (void)where;
         return remove(path);
 }
 

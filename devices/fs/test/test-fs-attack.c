@@ -433,7 +433,6 @@ static void test_attack(void **state)
         static struct attack attack;
         struct guest guests[GUESTS];
 
-        (void)state;
         attack_begin(&attack);
 
         const struct seen before = look(&attack);

@@ -64,7 +64,6 @@ static void test_umask(void **state)
         static const char acl[] = "\2\0\0\0\1\0\7\0\xff\xff\xff\xff\4\0\7\0\xff\xff\xff\xff\x20\0\5\0\xff\xff\xff\xff";
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_false(client.flags & FUSE_DONT_MASK);
         assert_int_equal(mkdirat(client.share_fd, "plain", 0777), 0);
@@ -91,7 +90,6 @@ typedef void change_function(struct client *client, uint32_t uid, bool kill, uin
 
 static void change_by_write(struct client *client, uint32_t uid, bool kill, uint64_t f, uint64_t fh)
 {
-        (void)f, (void)uid;
         assert_int_equal(client_write(client, fh, 0, "x", 1, 0, kill ? FUSE_WRITE_KILL_SUIDGID : 0), 1);
 }
 
@@ -100,7 +98,6 @@ static void change_by_size(struct client *client, uint32_t uid, bool kill, uint6
         struct fuse_setattr_in in = {.valid = FATTR_SIZE | (kill ? FATTR_KILL_SUIDGID : 0), .size = 3};
         struct fuse_attr attr;
 
-        (void)uid;
         assert_true(request_setattr(client, f, in, &attr) > 0);
         in.valid |= FATTR_FH;
         in.fh = fh;
@@ -113,7 +110,6 @@ static void change_by_open(struct client *client, uint32_t uid, bool kill, uint6
         const struct fuse_open_in in = {.flags = O_WRONLY | O_TRUNC, .open_flags = kill ? FUSE_OPEN_KILL_SUIDGID : 0};
         struct fuse_open_out out;
 
-        (void)fh;
         assert_true(client_call_as(client, uid, uid, FUSE_OPEN, f, BODY(START(in)), &out, sizeof(out)) > 0);
         assert_int_equal(client_release(client, FUSE_RELEASE, out.fh), 0);
 }
@@ -125,7 +121,6 @@ static void change_by_create(struct client *client, uint32_t uid, bool kill, uin
                                           .open_flags = kill ? FUSE_OPEN_KILL_SUIDGID : 0};
         struct test_created out;
 
-        (void)f, (void)fh;
         assert_true(client_call_as(client, uid, uid, FUSE_CREATE, FUSE_ROOT_ID, BODY(START(in), .name = "f"), &out,
                                    sizeof(out)) > 0);
         assert_int_equal(client_release(client, FUSE_RELEASE, out.open.fh), 0);
@@ -136,7 +131,6 @@ static void change_by_fallocate(struct client *client, uint32_t uid, bool kill, 
 {
         const struct fuse_fallocate_in in = {.fh = fh, .length = 100};
 
-        (void)f, (void)kill;
         assert_int_equal(client_call_as(client, uid, uid, FUSE_FALLOCATE, 0, BODY(START(in)), NULL, 0), 0);
 }
 
@@ -146,7 +140,6 @@ static void change_by_copy(struct client *client, uint32_t uid, bool kill, uint6
         const struct fuse_copy_file_range_in in = {.fh_in = from, .fh_out = fh, .len = 2};
         struct fuse_write_out out;
 
-        (void)f, (void)kill;
         assert_true(client_call_as(client, uid, uid, FUSE_COPY_FILE_RANGE, 0, BODY(START(in)), &out, sizeof(out)) > 0);
         assert_int_equal(client_release(client, FUSE_RELEASE, from), 0);
 }
@@ -181,7 +174,6 @@ static void test_killpriv(void **state)
 {
         struct client client;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, &(struct fs_options){.killpriv_v2 = true});
@@ -208,7 +200,6 @@ static void test_no_killpriv(void **state)
 {
         struct client client;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, NULL);
@@ -233,7 +224,6 @@ static void test_killpriv_by_nothing(void **state)
         struct client client;
         struct fuse_attr attr;
 
-        (void)state;
         for (int killpriv = 0; killpriv < 2; killpriv++) {
                 client_begin(&client, &(struct fs_options){.killpriv_v2 = killpriv});
                 client_make_file(&client, "f", "text");
@@ -336,7 +326,6 @@ static void test_setuid_is_not_believed(void **state)
                      {"both", 06644, false}};
         struct client client;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
                 client_begin(&client, &(struct fs_options){.cache = caches[i]});
                 /* What is made in such a directory has its group: no more than that. */
@@ -364,7 +353,6 @@ static void test_owners(void **state)
         struct test_created created;
         struct fuse_entry_out entry;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, NULL);
@@ -434,7 +422,6 @@ static void test_service_keeps_its_capabilities(void **state)
 {
         int status;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
 

@@ -64,7 +64,6 @@ static void test_held(void **state)
         struct held_locks held = {0};
         struct model model;
 
-        (void)state;
         srand(1);
         model_set(&model, &(struct held_lock){0, BYTES, F_UNLCK, 0});
         for (int i = 0; i < SETTINGS; i++) {
@@ -109,8 +108,6 @@ static void test_pids(void **state)
 {
         struct lock_guest guest;
         struct lock_request request;
-
-        (void)state;
 
         const uint64_t f = begin(&guest);
 
@@ -172,8 +169,6 @@ static void test_pids_at_random(void **state)
         struct lock_guest guest;
         unsigned granted = 0;
 
-        (void)state;
-
         const uint64_t f = begin(&guest);
 
         srand(2);
@@ -202,8 +197,6 @@ static void test_two(void **state)
 {
         struct lock_guest guest;
         struct lock_request first, second;
-
-        (void)state;
 
         const uint64_t f = begin(&guest), g = client_node(&guest.client, FUSE_ROOT_ID, "g");
         const int before = client_fds();
@@ -234,8 +227,6 @@ static void test_upgrade(void **state)
         struct lock_guest guest;
         struct lock_request request, refused;
 
-        (void)state;
-
         const uint64_t f = begin(&guest);
 
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_RDLCK, WHOLE)), 0);
@@ -254,8 +245,6 @@ static void test_chain(void **state)
 {
         static struct lock_request requests[CHAIN];
         struct lock_guest guest;
-
-        (void)state;
 
         const uint64_t f = begin(&guest);
 
@@ -279,8 +268,6 @@ static void test_none(void **state)
 {
         struct lock_guest guest;
         struct lock_request requests[4];
-
-        (void)state;
 
         const uint64_t f = begin(&guest), fh = client_handle(&guest.client, f, O_RDWR),
                        other = client_handle(&guest.client, f, O_RDWR);
@@ -318,8 +305,6 @@ static void test_several_of_one(void **state)
 {
         struct lock_guest guest;
         struct lock_request requests[3];
-
-        (void)state;
 
         const uint64_t f = begin(&guest), fh = client_handle(&guest.client, f, O_RDWR);
         const struct fuse_flush_in flush = {.fh = fh, .lock_owner = 2};
@@ -385,8 +370,6 @@ static void test_forgotten(void **state)
         struct lock_guest guest;
         struct lock_request request;
         pthread_t thread;
-
-        (void)state;
 
         const uint64_t first = begin(&guest), g = client_node(&guest.client, FUSE_ROOT_ID, "g");
         struct asker asker = {.guest = &guest, .file = g};
@@ -458,8 +441,6 @@ static void test_philosophers(void **state)
         struct philosopher philosophers[THREADS];
         struct lock_guest guest;
         unsigned refused = 0;
-
-        (void)state;
 
         const uint64_t f = begin(&guest);
 

@@ -104,7 +104,6 @@ static void test_label(void **state)
         struct client client;
         char got[64];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .xattr_map = map, .security_label = FS_AUTO});
         assert_true(client.flags & FUSE_SECURITY_CTX);
         assert_int_equal(chmod(client.share, 0777), 0);
@@ -136,7 +135,6 @@ static void test_label_fails(void **state)
         char value[5000];
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .xattr_map = map, .security_label = FS_AUTO});
         assert_int_equal(chmod(client.share, 0777), 0);
         memset(value, 'v', sizeof(value) - 1);
@@ -171,7 +169,6 @@ static void test_label_not_agreed(void **state)
         struct client client;
         char got[16];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         assert_false(client.flags & FUSE_SECURITY_CTX);
         assert_int_equal(chmod(client.share, 0777), 0);
@@ -188,7 +185,6 @@ static void test_no_label(void **state)
         struct tail tails[4] = {{.size = 0}, {.size = 0}, label_of("", ""), label_of("user.label", "")};
         struct client client;
 
-        (void)state;
         put_numbers(&tails[1], 8, 0);
         client_begin(&client, &(struct fs_options){.xattr = true, .security_label = FS_AUTO});
         assert_int_equal(chmod(client.share, 0777), 0);
@@ -259,7 +255,6 @@ static void test_malformed(void **state)
         };
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .security_label = FS_AUTO});
         assert_int_equal(chmod(client.share, 0777), 0);
         for (size_t i = 0; i < ARRAY_SIZE(tails); i++)
@@ -292,7 +287,6 @@ static void test_group(void **state)
         struct client client;
         gid_t groups[4];
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         put_group(&with, 5000);

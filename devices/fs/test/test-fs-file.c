@@ -24,7 +24,6 @@ static void test_read_write(void **state)
         static unsigned char wrote[100000], got[120000];
         uint64_t nodeid, fh;
 
-        (void)state;
         client_begin(&client, NULL);
         fill(wrote, sizeof(wrote));
         client_make_file(&client, "a", "");
@@ -62,7 +61,6 @@ static void test_append(void **state)
         char got[16] = "";
         uint64_t nodeid, fh;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "hello");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
@@ -99,7 +97,6 @@ static void test_create(void **state)
         struct create_out out, again;
         uint64_t nodeid;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_int_equal(create(&client, "a", O_RDWR | O_CREAT | O_EXCL, &out), sizeof(out));
         assert_int_equal(out.entry.attr.mode, S_IFREG | 0640);
@@ -133,7 +130,6 @@ static void test_credentials(void **state)
         struct fuse_entry_out entry;
         uint64_t nodeid;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, NULL);
@@ -168,7 +164,6 @@ static void test_space(void **state)
         struct create_out a, b;
         char got[4] = "";
 
-        (void)state;
         client_begin(&client, NULL);
         assert_int_equal(client_call(&client, FUSE_STATFS, FUSE_ROOT_ID, NULL, &statfs, sizeof(statfs)),
                          sizeof(statfs));
@@ -227,7 +222,6 @@ static void test_readonly(void **state)
         char got[8] = "";
         uint64_t nodeid, fh;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.readonly = true});
         client_make_file(&client, "a", "hello");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);

@@ -187,7 +187,6 @@ static void test_flat(void **state)
 {
         struct guest guest;
 
-        (void)state;
         guest_begin(&guest, NULL);
         walk(&guest, ROUNDS);
         client_end(&guest.client);
@@ -204,7 +203,6 @@ static void test_flat_by_handle(void **state)
         int mount;
         _cleanup_(fd_closep) int tmp = open("/tmp", O_RDONLY | O_CLOEXEC);
 
-        (void)state;
         if (name_to_handle_at(tmp, "", &place.handle, &mount, AT_EMPTY_PATH) < 0)
                 skip();
 
@@ -226,7 +224,6 @@ static void test_parked(void **state)
         static uint64_t nodes[FILES];
         struct guest guest;
 
-        (void)state;
         /* A quarter of them may stay open. */
         guest_begin(&guest, &(struct fs_options){.max_open = 4 * PARKED});
         for (int round = 0; round < 3; round++) {

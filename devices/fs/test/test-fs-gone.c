@@ -138,7 +138,6 @@ static void test_a_slow_guest_looks_up_anew(void **state)
         struct client client;
         uint64_t fh, next;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.cache = FS_CACHE_NEVER});
         client_make_file(&client, "f", "old");
 
@@ -259,7 +258,6 @@ static void test_files_in_turn(void **state)
                                                                  check_link_on_the_way, check_others_in_turn};
         struct client client;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
                 client_begin(&client, &(struct fs_options){.file_handles = FS_HANDLES_NEVER});
                 checks[i](&client);
@@ -274,7 +272,6 @@ static void test_directory_that_is_read(void **state)
         char answer[4096], name[8];
         uint64_t fh;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_int_equal(mkdirat(client.share_fd, "d", 0700), 0);
 
@@ -345,7 +342,6 @@ static void test_no_links_are_counted(void **state)
         struct test_created unnamed;
         uint64_t fh;
 
-        (void)state;
         host.no_links = true;
         client_begin(&client, NULL);
         client_make_file(&client, "f", "x");
@@ -378,7 +374,6 @@ static void test_housekeeper_and_request(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "f", "old");
         under_way.client = &client;
@@ -395,7 +390,6 @@ static void test_housekeeper_and_request(void **state)
 
 static void test_files(void **state)
 {
-        (void)state;
         for_each_mode(check_files);
 }
 
@@ -438,7 +432,6 @@ static void check_what_stays(struct client *client)
 
 static void test_what_stays(void **state)
 {
-        (void)state;
         for_each_mode(check_what_stays);
 }
 
@@ -500,7 +493,6 @@ static void check_directories(struct client *client)
 
 static void test_directories(void **state)
 {
-        (void)state;
         for_each_mode(check_directories);
 }
 
@@ -527,7 +519,6 @@ static void check_links(struct client *client)
 
 static void test_links(void **state)
 {
-        (void)state;
         for_each_mode(check_links);
 }
 
@@ -556,7 +547,6 @@ static void check_times_of_writeback(struct client *client)
 
 static void test_times_of_writeback(void **state)
 {
-        (void)state;
         for_each_mode(check_times_of_writeback);
 }
 
@@ -566,7 +556,6 @@ static void test_counts(void **state)
         struct client client;
         uint64_t fh;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "f", "");
         assert_true(client_open(&client, FUSE_OPENDIR, FUSE_ROOT_ID, 0, &fh) > 0);

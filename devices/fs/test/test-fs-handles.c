@@ -137,7 +137,6 @@ static void test_everything(void **state)
 {
         static const enum fs_handles all[] = {FS_HANDLES_MANDATORY, FS_HANDLES_PREFER, FS_HANDLES_NEVER};
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -186,7 +185,6 @@ static void test_mandatory_takes_no_descriptors(void **state)
         struct client client;
         uint64_t nodes[FILES];
 
-        (void)state;
         if (!able)
                 skip();
         begin(&client, FS_HANDLES_MANDATORY, 10);
@@ -211,7 +209,6 @@ static void test_prefer(void **state)
         struct client client;
         uint64_t nodes[FILES];
 
-        (void)state;
         if (!able)
                 skip();
         client_begin(&client,
@@ -257,7 +254,6 @@ static void test_generation(void **state)
         struct fuse_attr attr;
         ino_t number;
 
-        (void)state;
         if (!able)
                 skip();
         begin(&client, FS_HANDLES_MANDATORY, 0);
@@ -312,7 +308,6 @@ static void check_gone(void)
 
 static void test_gone(void **state)
 {
-        (void)state;
         if (!able)
                 skip();
         check_gone();
@@ -346,7 +341,6 @@ static void test_capability(void **state)
                 int error;
         } rows[] = {{FS_HANDLES_NEVER, 0}, {FS_HANDLES_PREFER, 0}, {FS_HANDLES_MANDATORY, EPERM}};
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -372,7 +366,6 @@ static void test_prefer_leaves_room(void **state)
         unsigned n = 0;
         char name[16];
 
-        (void)state;
         if (!able)
                 skip();
         for (int known_first = 0; known_first < 2; known_first++) {
@@ -406,7 +399,6 @@ static void test_prefer_keeps_what_is_gone(void **state)
         uint64_t node;
         unsigned n = 0;
 
-        (void)state;
         if (!able)
                 skip();
         begin(&client, FS_HANDLES_PREFER, MAX);
@@ -429,7 +421,6 @@ static void test_prefer_with_many_open(void **state)
         struct client client;
         unsigned n = 0;
 
-        (void)state;
         if (!able)
                 skip();
         client_begin(&client, &(struct fs_options){.max_open = 40, .file_handles = FS_HANDLES_PREFER});

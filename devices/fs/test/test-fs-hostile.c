@@ -103,7 +103,6 @@ static void test_every_opcode(void **state)
         struct client client;
         unsigned n = 0;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.window_size = 1 << 20, EVERYTHING});
         for (uint32_t opcode = 0; opcode < OPCODES; opcode++) {
                 const struct operation *operation = operation_find(opcode);
@@ -130,7 +129,6 @@ static void test_unknown_opcodes(void **state)
         const uint32_t opcodes[] = {0, FUSE_ACCESS, FUSE_IOCTL, FUSE_POLL, FUSE_BMAP, 4096, UINT32_MAX};
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
                 assert_int_equal(client_call(&client, opcodes[i], FUSE_ROOT_ID, NULL, NULL, 0), -ENOSYS);
@@ -142,7 +140,6 @@ static void test_invented_ids(void **state)
         const uint64_t ids[] = {0, 2, 63, 64, 65, 1ull << 32 | 1, 1ull << 32, UINT32_MAX, INT64_MAX, UINT64_MAX};
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.window_size = 1 << 20, EVERYTHING});
         for (uint32_t opcode = 0; opcode < OPCODES; opcode++) {
                 const struct operation *operation = operation_find(opcode);
@@ -174,7 +171,6 @@ static void test_bad_names(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         memset(long_name, 'x', sizeof(long_name) - 1);
         for (uint32_t opcode = 0; opcode < OPCODES; opcode++) {
@@ -214,7 +210,6 @@ static void test_longest_names(void **state)
         char target[PATH_MAX], got[PATH_MAX];
         const char *name = &long_name[sizeof(long_name) - 1 - 255];
 
-        (void)state;
         client_begin(&client, NULL);
         memset(long_name, 'x', sizeof(long_name) - 1);
         memset(target, 'y', sizeof(target));
@@ -236,7 +231,6 @@ static void test_links_outside(void **state)
         struct fuse_entry_out out;
         char outside[96];
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "../outside/secret", "secret");
         snprintf(outside, sizeof(outside), "%s/outside", client.top);
@@ -266,7 +260,6 @@ static void test_forget(void **state)
         struct client client;
         uint64_t nodeid;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
 
@@ -293,7 +286,6 @@ static void test_invented_offsets(void **state)
         struct client client;
         uint64_t fh;
 
-        (void)state;
         client_begin(&client, NULL);
         for (int i = 0; i < 5; i++)
                 client_make_file(&client, (const char[]){(char)('a' + i), '\0'}, "");
@@ -322,7 +314,6 @@ static void test_forget_lies(void **state)
         struct fuse_batch_forget_in in = {.count = UINT32_MAX};
         uint64_t nodeid;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
 
@@ -355,7 +346,6 @@ static void test_no_room_for_what_is_read(void **state)
         struct client client;
         uint64_t nodeid, fh;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
@@ -376,7 +366,6 @@ static void test_quota(void **state)
         ssize_t r = 0;
         int n = 0;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.max_open = 20});
         client_make_file(&client, "a", "");
 
@@ -462,7 +451,6 @@ static void test_garbage(void **state)
         uint64_t seed = 0x9e3779b97f4a7c15;
         uint64_t nodeid;
 
-        (void)state;
         signal(SIGXFSZ, SIG_IGN);
         assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);

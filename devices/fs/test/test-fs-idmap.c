@@ -32,7 +32,6 @@ static void test_one_direction(void **state)
 {
         struct id_map map = {0};
 
-        (void)state;
         add(&map, "guest:0:1000:10");
         assert_int_equal(to_host(&map, 0), 1000);
         assert_int_equal(to_host(&map, 9), 1009);
@@ -52,7 +51,6 @@ static void test_both_directions(void **state)
 {
         struct id_map map = {0};
 
-        (void)state;
         add(&map, "map:0:100000:65536");
         assert_int_equal(to_host(&map, 0), 100000);
         assert_int_equal(to_host(&map, 65535), 165535);
@@ -68,7 +66,6 @@ static void test_squash_and_forbid(void **state)
         struct id_map map = {0};
         uint32_t host = 7;
 
-        (void)state;
         add(&map, "squash-guest:1000:65534:1000");
         add(&map, "squash-host:5000:1:2");
         add(&map, "forbid-guest:0:1");
@@ -95,7 +92,6 @@ static void test_edges(void **state)
 {
         struct id_map all = {0}, last = {0}, swapped = {0};
 
-        (void)state;
         add(&all, "map:0:0:4294967295");
         assert_int_equal(to_host(&all, 4294967294), 4294967294);
         assert_int_equal(to_host(&all, UINT32_MAX), UINT32_MAX);
@@ -156,7 +152,6 @@ static void test_wrong(void **state)
                 {"forbid-guest:0:0", is_range},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 struct id_map map = {0};
                 char why[128] = "";
@@ -185,7 +180,6 @@ static void test_overlaps(void **state)
                 {"guest:0:1000:10", "guest:10:1000:10", false},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 struct id_map map = {0};
                 char why[128] = "";
@@ -203,7 +197,6 @@ static void test_too_many(void **state)
         struct id_map map = {0};
         char text[64], why[128];
 
-        (void)state;
         for (unsigned i = 0; i <= ID_MAP_MAX; i++) {
                 snprintf(text, sizeof(text), "guest:%u:%u:1", i, i);
                 assert_int_equal(id_map_add(&map, text, why, sizeof(why)), i < ID_MAP_MAX ? 0 : -EINVAL);
@@ -221,7 +214,6 @@ static void test_ranges(void **state)
         struct id_range range;
         char longest[128];
 
-        (void)state;
         assert_int_equal(id_range_parse(":0:100000:65536:", &range), 0);
         assert_int_equal(range.inside, 0);
         assert_int_equal(range.outside, 100000);

@@ -52,7 +52,6 @@ static void test_made(void **state)
         struct test_created created;
         struct fuse_entry_out entry;
 
-        (void)state;
         if (!begin(&client, &uids, &gids))
                 skip();
         assert_true(request_create(&client, (struct test_user){0, 0}, FUSE_ROOT_ID, "a", O_RDWR, 0600, &created) > 0);
@@ -79,7 +78,6 @@ static void test_forbidden(void **state)
         struct fuse_entry_out entry;
         struct fuse_attr attr;
 
-        (void)state;
         if (!begin(&client, &uids, &gids))
                 skip();
         client_make_file(&client, "f", "");
@@ -114,7 +112,6 @@ static void test_told(void **state)
         struct fuse_statx stat;
         uint64_t fh;
 
-        (void)state;
         if (!begin(&client, &uids, &gids))
                 skip();
         client_make_file(&client, "f", "");
@@ -157,7 +154,6 @@ static void test_setattr(void **state)
         struct id_map uids, gids;
         struct fuse_attr attr;
 
-        (void)state;
         if (!begin(&client, &uids, &gids))
                 skip();
         client_make_file(&client, "f", "");
@@ -184,7 +180,6 @@ static void test_squash(void **state)
         struct test_created created;
         struct fuse_attr attr;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         uids = map_of("squash-guest:0:1000:4294967295", "squash-host:0:0:4294967295");

@@ -24,8 +24,6 @@ static void test_granted_when_free(void **state)
         struct lock_guest guest;
         struct lock_request request;
 
-        (void)state;
-
         const uint64_t f = begin(&guest, LOCKS, false), fh = client_handle(&guest.client, f, O_RDWR);
         const struct fuse_flush_in flush = {.fh = fh, .lock_owner = 1};
 
@@ -57,8 +55,6 @@ static void test_weaker_is_enough(void **state)
         struct lock_guest guest;
         struct lock_request request;
 
-        (void)state;
-
         const uint64_t f = begin(&guest, LOCKS, false), a = client_handle(&guest.client, f, O_RDWR),
                        b = client_handle(&guest.client, f, O_RDWR);
 
@@ -78,8 +74,6 @@ static void test_flock(void **state)
 {
         struct lock_guest guest;
         struct lock_request request;
-
-        (void)state;
 
         const uint64_t f = begin(&guest, LOCKS, false), b = client_handle(&guest.client, f, O_RDWR);
 
@@ -115,8 +109,6 @@ static void test_let_go_while_waiting(void **state)
         struct lock_guest guest;
         struct lock_request request;
 
-        (void)state;
-
         const uint64_t f = begin(&guest, LOCKS, false), fh = client_handle(&guest.client, f, O_RDWR);
         const struct fuse_flush_in flush = {.fh = fh, .lock_owner = 2};
         const int before = client_fds();
@@ -148,8 +140,6 @@ static void test_host_gives_back(void **state)
         struct lock_guest guest;
         struct lock_request part, whole;
 
-        (void)state;
-
         const uint64_t f = begin(&guest, LOCKS, true), fh = client_handle(&guest.client, f, O_RDWR);
         struct lock_host posix = lock_host_begin(&guest.client, "f", F_SETLK, F_WRLCK, 0, 0),
                          flock = lock_host_begin(&guest.client, "f", 0, F_WRLCK, 0, 0);
@@ -170,8 +160,6 @@ static void test_interrupt(void **state)
 {
         struct lock_guest guest;
         struct lock_request request;
-
-        (void)state;
 
         const uint64_t f = begin(&guest, LOCKS, false);
         const int before = client_fds();
@@ -202,7 +190,6 @@ static void test_interrupt_of_last_session(void **state)
         struct lock_guest guest;
         struct lock_request request;
 
-        (void)state;
         begin(&guest, LOCKS, false);
         lock_interrupt(&guest, 10);
         for (int i = 0; i < 2; i++) {
@@ -227,7 +214,6 @@ static void test_ends_of_session(void **state)
         struct lock_request requests[2];
         int queues[2];
 
-        (void)state;
         begin(&guest, LOCKS, false);
         for (int i = 0; i < 4; i++) {
                 const uint64_t f = client_node(&guest.client, FUSE_ROOT_ID, "f");
@@ -269,7 +255,6 @@ static void test_many(void **state)
         unsigned n = 0;
         ssize_t r;
 
-        (void)state;
         options.max_open = MAX;
 
         const uint64_t f = begin(&guest, options, false);
@@ -313,7 +298,6 @@ static void test_cannot_wait(void **state)
         struct client client;
         const struct fuse_lk_in first = lock_part(1, F_WRLCK, WHOLE), second = lock_part(2, F_WRLCK, WHOLE);
 
-        (void)state;
         client_begin(&client, &LOCKS);
         client_make_file(&client, "f", "");
 
@@ -365,8 +349,6 @@ static void test_contention(void **state)
         struct contender contenders[THREADS];
         struct lock_guest guest;
         atomic_uint inside = 0;
-
-        (void)state;
 
         const uint64_t f = begin(&guest, LOCKS, false);
         const int before = client_fds();

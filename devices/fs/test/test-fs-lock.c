@@ -17,7 +17,6 @@ static void test_not_offered(void **state)
         struct client client;
         struct fuse_lk_out out;
 
-        (void)state;
         for (int i = 0; i < 4; i++) {
                 const struct fs_options options = {.posix_lock = i & 1, .flock = i & 2};
 
@@ -47,7 +46,6 @@ static void test_owners(void **state)
         struct lock_guest guest;
         struct fuse_file_lock found;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -90,7 +88,6 @@ static void test_upgrades(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -133,7 +130,6 @@ static void test_host(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -149,7 +145,6 @@ static void test_flush(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -175,7 +170,6 @@ static void test_ends(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -209,7 +203,6 @@ static void test_flock(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
 
@@ -252,7 +245,6 @@ static void test_nonsense(void **state)
                 lock_part(1, 65536 + F_WRLCK, WHOLE),
         };
 
-        (void)state;
         lock_guest_begin(&guest, LOCKS, false);
         client_make_file(&guest.client, "f", "");
         assert_int_equal(mkfifoat(guest.client.share_fd, "p", 0600), 0);
@@ -284,7 +276,6 @@ static void test_readonly(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, (struct fs_options){.posix_lock = true, .readonly = true}, false);
         client_make_file(&guest.client, "f", "");
 
@@ -301,7 +292,6 @@ static void test_released(void **state)
 {
         struct lock_guest guest;
 
-        (void)state;
         lock_guest_begin(&guest, (struct fs_options){.posix_lock = true}, false);
         client_make_file(&guest.client, "f", "");
 

@@ -21,7 +21,6 @@ static void test_resumed(void **state)
         struct test_created created;
         struct client client;
 
-        (void)state;
         client_begin(&client,
                      &(struct fs_options){.xattr = true, .posix_acl = FS_AUTO, .posix_lock = true, .writeback = true});
         fs_reset(client.fs);
@@ -52,7 +51,6 @@ static void test_cache_policies(void **state)
                 {FS_CACHE_NEVER, 0, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const struct fuse_open_in open_in = {.flags = O_RDONLY};
                 const struct fuse_getattr_in getattr = {0};
@@ -112,7 +110,6 @@ static void test_flags_of_options(void **state)
                 {{.flock = true}, FUSE_FLOCK_LOCKS, FUSE_POSIX_LOCKS},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 struct client client;
 
@@ -131,7 +128,6 @@ static void test_truncation_by_open(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.killpriv_v2 = true});
         assert_true(client_init_as(&client, UINT64_MAX & ~(uint64_t)FUSE_HANDLE_KILLPRIV_V2) > 0);
         assert_false(client.flags & FUSE_ATOMIC_O_TRUNC);
@@ -144,7 +140,6 @@ static void test_insisting(void **state)
         static const uint64_t needed[] = {FUSE_POSIX_ACL, FUSE_DONT_MASK, FUSE_SETXATTR_EXT};
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .posix_acl = FS_AUTO});
         for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
                 assert_true(client_init_as(&client, UINT64_MAX & ~needed[i]) > 0);
@@ -169,7 +164,6 @@ static void test_writeback(void **state)
         struct client client;
         char got[16] = "";
 
-        (void)state;
         for (int writeback = 0; writeback < 2; writeback++) {
                 client_begin(&client, &(struct fs_options){.writeback = writeback});
                 client_make_file(&client, "f", "hello");
@@ -203,7 +197,6 @@ static void test_direct(void **state)
         static _Alignas(4096) char page[4096];
         struct client client;
 
-        (void)state;
         for (int allowed = 0; allowed < 2; allowed++) {
                 client_begin(&client, &(struct fs_options){.allow_direct_io = allowed});
                 client.chunk = 65536;
@@ -248,7 +241,6 @@ static void test_noatime(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "f", "hello");
 
@@ -312,7 +304,6 @@ static void test_statx(void **state)
         const struct timespec times[2] = {{-5, 1}, {5000000000, 999999999}};
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "f", "hello");
         assert_int_equal(utimensat(client.share_fd, "f", times, 0), 0);
@@ -335,7 +326,6 @@ static void test_tmpfile(void **state)
         struct fuse_entry_out entry;
         char got[8] = "";
 
-        (void)state;
         client_begin(&client, NULL);
 
         const int before = client_fds();
@@ -378,7 +368,6 @@ static void test_copy_64(void **state)
         uint64_t copied;
         char got[16] = "";
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "from", "0123456789");
         client_make_file(&client, "to", "");
@@ -410,7 +399,6 @@ static void test_syncfs(void **state)
         const struct fuse_syncfs_in in = {0};
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.readonly = true});
         client_make_file(&client, "f", "");
         assert_int_equal(symlinkat("x", client.share_fd, "l"), 0);
@@ -438,7 +426,6 @@ static void test_rename_flags(void **state)
         struct client client;
         struct stat stat;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "1");
         client_make_file(&client, "b", "22");

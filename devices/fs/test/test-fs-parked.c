@@ -28,7 +28,6 @@ static void test_stays_open(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
 
         const uint64_t f = make(&client, "f");
@@ -53,7 +52,6 @@ static void test_local_alone(void **state)
 {
         struct client client;
 
-        (void)state;
         if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
                 skip();
         client_begin(&client, NULL);
@@ -86,7 +84,6 @@ static void test_others_are_closed(void **state)
         struct test_created created;
         uint64_t fh;
 
-        (void)state;
         client_begin(&client, NULL);
 
         const uint64_t f = make(&client, "f");
@@ -121,7 +118,6 @@ static void test_contents(void **state)
         struct client client;
         char got[16] = "";
 
-        (void)state;
         client_begin(&client, NULL);
 
         const uint64_t f = make(&client, "f");
@@ -151,7 +147,6 @@ static void test_ends_with_the_session(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
 
         const int before = client_fds();
@@ -177,7 +172,6 @@ static void test_many(void **state)
         struct client client;
         char name[16];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.max_open = 4 * PARKED});
 
         const int before = client_fds();
@@ -208,7 +202,6 @@ static void test_room(void **state)
         unsigned n = 0;
         uint64_t node;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.max_open = MAX, .posix_lock = true});
 
         const uint64_t first = make(&client, "first");
@@ -243,7 +236,6 @@ static void test_for_a_short_time(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
 
         const uint64_t f = make(&client, "f"), g = make(&client, "g");
@@ -289,7 +281,6 @@ static void test_limits(void **state)
         struct client client;
         char name[16];
 
-        (void)state;
         for (unsigned most = 0; most < 3; most++) {
                 client_begin(&client, &(struct fs_options){.no_parked = most == 0, .max_parked = most});
 
@@ -317,7 +308,6 @@ static void test_deleted_is_let_go(void **state)
         struct fuse_attr attr;
         uint64_t fh;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.posix_lock = true, .cache = FS_CACHE_ALWAYS});
 
         const int before = client_fds();
@@ -381,7 +371,6 @@ static void test_many_deleted(void **state)
         struct fuse_attr attr;
         char name[16];
 
-        (void)state;
         client_begin(&client, NULL);
 
         const int before = client_fds();

@@ -18,7 +18,6 @@ static void test_cursor(void **state)
         struct cursor cursor = cursor_at(spans, ARRAY_SIZE(spans)), end;
         struct iovec pieces[4];
 
-        (void)state;
         assert_int_equal(cursor.left, 10);
         assert_false(cursor_read(&cursor, got, 11));
         assert_true(cursor_read(&cursor, got, 5));
@@ -53,7 +52,6 @@ static void test_cursor_strings(void **state)
         struct cursor cursor = cursor_at(spans, 2);
         char got[16];
 
-        (void)state;
         assert_int_equal(cursor_read_string(&cursor, got, 3), -ENAMETOOLONG);
         assert_int_equal(cursor_read_string(&cursor, got, 4), 3);
         assert_string_equal(got, "one");
@@ -69,7 +67,6 @@ static void test_ids(void **state)
         char objects[200];
         uint32_t slot = 0;
 
-        (void)state;
         ids_init(&ids, true);
         assert_null(ids_find(&ids, 0));
         assert_null(ids_find(&ids, 1));
@@ -102,7 +99,6 @@ static void test_ids_of_another(void **state)
         uint64_t id[3], theirs;
         int object = 0;
 
-        (void)state;
         ids_init(&ids, true);
         ids_init(&other, false);
         for (unsigned i = 0; i < ARRAY_SIZE(id); i++)
@@ -124,7 +120,6 @@ static void test_credentials(void **state)
                                         masked = {.uid = geteuid(), .gid = getegid(), .umask = 027};
         struct credentials saved;
 
-        (void)state;
         if (!credentials_init())
                 skip();
         assert_int_equal(credentials_take(&other, true, &saved), 0);

@@ -93,7 +93,6 @@ static void test_lookup_forget_unlink(void **state)
         struct worker workers[THREADS];
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
 
         int before = client_fds();
@@ -134,7 +133,6 @@ static void test_forgotten_in_use(void **state)
         struct worker workers[THREADS];
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
 
@@ -188,7 +186,6 @@ static void test_swapped_for_link(void **state)
         struct stat stat;
         unsigned entered = 0;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "../outside/secret", "secret");
         assert_int_equal(mkdirat(client.share_fd, "d", 0700), 0);
@@ -231,7 +228,6 @@ static void test_window(void **state)
         struct worker workers[THREADS];
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.window_size = 128 << 10});
         for (unsigned i = 0; i < THREADS; i++)
                 client_make_file(&client, names[i], "");
@@ -280,7 +276,6 @@ static void test_descriptors_taken_back(void **state)
         uint64_t nodeid;
         char name[16];
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, &(struct fs_options){

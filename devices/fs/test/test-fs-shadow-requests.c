@@ -110,7 +110,6 @@ static void test_each_request(void **state)
         void (*const requests[])(struct world *) = {do_read,  do_write,    do_release, do_flush, fsync_it, do_open,
                                                     do_lseek, do_set_size, do_punch,   do_copy,  look_at,  do_lookup};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
                 struct world *world = begin();
 
@@ -132,7 +131,6 @@ static void test_open_again(void **state)
         struct world *world = begin();
         uint64_t fh;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         for (int i = 0; i < 3; i++) {
@@ -154,7 +152,6 @@ static void test_later_wins(void **state)
                 .offset = 8500, .length = 1000, .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE};
         struct fuse_fallocate_in in = punch;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         in.fh = world->fh;
@@ -185,7 +182,6 @@ static void test_times(void **state)
         struct fuse_attr_out out;
         struct stat stat;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         world->frontend.memory[9000] = 'G';
@@ -202,7 +198,6 @@ static void test_two_mappings(void **state)
 {
         struct world *world = begin();
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         world->frontend.memory[9000] = 'G';
@@ -220,7 +215,6 @@ static void test_sealed(void **state)
 {
         struct world *world = begin();
 
-        (void)state;
         make(world, "f", 100, 'f');
         open_mapped(world, "f");
         assert_int_equal(ftruncate(world->frontend.last_fd, 0), -1);
@@ -269,7 +263,6 @@ static void test_full_disk(void **state)
         struct world *world;
         char bytes[100];
 
-        (void)state;
         if (!small_disk(true))
                 skip();
         world = begin();
@@ -318,7 +311,6 @@ static void test_time_of_stores(void **state)
         struct fuse_attr_out out;
         struct stat stat;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         for (char byte = 'a'; byte < 'd'; byte++) {
@@ -382,7 +374,6 @@ static void test_slow_neighbour(void **state)
         pthread_t thread;
         pid_t pid;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         make(world, "g", 10000, 'g');
         make(world, "slow", 10, 's');
@@ -435,7 +426,6 @@ static void test_store_in_the_moment(void **state)
         struct storer storer = {0};
         pthread_t thread;
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         storer.at = world->frontend.memory + 9000;
@@ -475,7 +465,6 @@ static void test_init_races(void **state)
         pthread_t threads[2];
         uint64_t node;
 
-        (void)state;
         make(world, "f", 0, 0);
         for (unsigned i = 0; i < 2; i++)
                 assert_int_equal(pthread_create(&threads[i], NULL, init_again_and_again, &slow), 0);

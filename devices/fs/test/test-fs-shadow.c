@@ -27,7 +27,6 @@ static void test_found_out(void **state)
                      {{.maps_partial = true}, 1},
                      {{.n_live = 0}, 1}};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct world *world = begin_with((struct fs_options){0}, &cases[i].abilities);
 
@@ -44,7 +43,6 @@ static void test_last_page(void **state)
 {
         const size_t sizes[] = {1, 4095, 4096, 4097, 10000, RANGE - 1, RANGE, RANGE + 1};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
                 struct world *world = begin();
                 size_t shown = sizes[i] < RANGE ? sizes[i] : RANGE;
@@ -70,7 +68,6 @@ static void test_both_ways(void **state)
 {
         struct world *world = begin();
 
-        (void)state;
         make(world, "f", 10000, 'f');
         open_mapped(world, "f");
         world->frontend.memory[9000] = 'g';
@@ -108,7 +105,6 @@ static void test_growth(void **state)
         struct world *world = begin();
         char text[9000];
 
-        (void)state;
         make(world, "f", 5000, 'f');
         open_mapped(world, "f");
         /* Behind the end there is nothing, whatever the guest's last page has. */
@@ -146,7 +142,6 @@ static void test_empty(void **state)
 {
         struct world *world = begin();
 
-        (void)state;
         make(world, "f", 0, 0);
         open_mapped(world, "f");
         assert_int_equal(host_size(world, "f"), 0);
@@ -163,7 +158,6 @@ static void test_cannot_be_written(void **state)
         uint64_t node;
         pid_t pid;
 
-        (void)state;
         pid = client_run_program(&world->client, "f");
         assert_true(client_lookup(&world->client, FUSE_ROOT_ID, "f", &node) > 0);
         assert_int_equal(client_setupmapping(&world->client, node, 0, RANGE, 0, FUSE_SETUPMAPPING_FLAG_READ), 0);
@@ -186,7 +180,6 @@ static void test_readonly(void **state)
         struct world *world = begin_with((struct fs_options){.readonly = true}, &(struct frontend){.n_live = 0});
         uint64_t node;
 
-        (void)state;
         make(world, "f", 8192, 'f');
         assert_false(world->client.flags & (FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX));
         assert_non_null(strstr(world->frontend.warning, "--allow-writable-dax"));
@@ -218,7 +211,6 @@ static void test_many(void **state)
         struct world *world;
         uint64_t node;
 
-        (void)state;
         world = begin_with((struct fs_options){.window_size = UINT64_C(512) << 20}, &(struct frontend){.n_live = 0});
         assert_false(world->client.flags & FUSE_MAP_ALIGNMENT);
         assert_non_null(strstr(world->frontend.warning, "256M"));
@@ -244,7 +236,6 @@ static void test_marked(void **state)
         struct world *world = begin();
         struct fuse_entry_out out;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 make(world, "f", cases[i].size, 'f');
                 assert_true(client_call(&world->client, FUSE_LOOKUP, FUSE_ROOT_ID, BODY(.name = "f"), &out,
@@ -259,7 +250,6 @@ static void test_reset(void **state)
 {
         struct world *world = begin();
 
-        (void)state;
         make(world, "f", 100, 'f');
         open_mapped(world, "f");
         world->frontend.memory[50] = 'g';
@@ -296,7 +286,6 @@ static void test_model(void **state)
         uint32_t random = 11;
         size_t size = 0;
 
-        (void)state;
         assert_non_null(model);
         make(world, "f", 0, 0);
         open_mapped(world, "f");
@@ -386,7 +375,6 @@ static void test_growth_in_threads(void **state)
         pthread_t thread;
         void *bad;
 
-        (void)state;
         make(world, "f", 0, 0);
         open_mapped(world, "f");
         assert_int_equal(pthread_create(&thread, NULL, read_what_has_grown, &reader), 0);

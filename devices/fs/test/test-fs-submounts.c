@@ -99,7 +99,6 @@ static void test_announced(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -132,7 +131,6 @@ static void test_two_nodes(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -178,7 +176,6 @@ static void test_let_go(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -216,7 +213,6 @@ static void test_of_its_own(void **state)
         struct client client;
         struct fuse_statfs_out root, one;
 
-        (void)state;
         if (!able)
                 skip();
         begin(&client, NULL);
@@ -270,7 +266,6 @@ static void test_subvolumes(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -315,7 +310,6 @@ static void test_subvolumes_stay(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         for (int announced = 0; announced < 2; announced++) {
@@ -348,7 +342,6 @@ static void test_attributes_before_entering(void **state)
 {
         struct client client;
 
-        (void)state;
         if (!able)
                 skip();
         begin(&client, &(struct fs_options){.xattr = true});

@@ -38,7 +38,6 @@ static void test_init(void **state)
         struct fuse_entry_out out;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         assert_true(client.flags & FUSE_MAP_ALIGNMENT);
         assert_true(client.flags & FUSE_HAS_INODE_DAX);
@@ -66,7 +65,6 @@ static void test_what_is_kept_at_an_open(void **state)
                 {FS_CACHE_AUTO, 0, 0, FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX, false},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const struct fuse_open_in open_in = {.flags = O_RDONLY};
                 struct fuse_open_out open;
@@ -95,7 +93,6 @@ static void test_read_then_write(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         assert_int_equal(client_setupmapping(&client, a, RANGE, RANGE, RANGE, READ_FLAG), 0);
         assert_int_equal(client.window.maps, 1);
@@ -115,7 +112,6 @@ static void test_replace(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
         assert_int_equal(client_setupmapping(&client, b, 0, RANGE, 0, READ_FLAG), 0);
@@ -138,7 +134,6 @@ static void test_remove(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         for (unsigned i = 0; i < 200; i++)
                 assert_int_equal(client_setupmapping(&client, a, 0, PAGE, i * PAGE, READ_FLAG), 0);
@@ -167,7 +162,6 @@ static void test_remove_many(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         for (unsigned i = 0; i < 100; i++) {
                 assert_int_equal(client_setupmapping(&client, a, 0, PAGE, PAGE * i * 2, READ_FLAG), 0);
@@ -187,7 +181,6 @@ static void test_failures(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         client.window.fail_submit = -ENOSPC;
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), -ENOSPC);
@@ -221,7 +214,6 @@ static void test_readonly(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, true, &a, &b);
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
         assert_false(client.window.last_writable);
@@ -239,7 +231,6 @@ static void test_busy_program(void **state)
         uint64_t a, b, running;
         pid_t pid;
 
-        (void)state;
         begin(&client, false, &a, &b);
         pid = client_run_program(&client, "running");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "running", &running) > 0);
@@ -275,7 +266,6 @@ static void test_refused(void **state)
         struct client client;
         uint64_t a, b, link;
 
-        (void)state;
         begin(&client, false, &a, &b);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
                 assert_int_equal(client_setupmapping(&client, a, cases[i].file_offset, cases[i].size,
@@ -302,7 +292,6 @@ static void test_remove_lies(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
                 const struct fuse_removemapping_in in = {.count = counts[i]};
@@ -336,7 +325,6 @@ static void test_marked_from(void **state)
         } files[] = {{"none", "", false}, {"short", "abc", false}, {"enough", "abcd", true}, {"more", "abcde", true}};
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.window_size = WINDOW, .dax_from = 4});
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                 struct fuse_entry_out out;
@@ -353,7 +341,6 @@ static void test_no_window(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_int_equal(client_setupmapping(&client, FUSE_ROOT_ID, 0, PAGE, 0, READ_FLAG), -ENOSYS);
         assert_int_equal(client_removemapping(&client, 0, PAGE), -ENOSYS);
@@ -365,7 +352,6 @@ static void test_session_ends(void **state)
         struct client client;
         uint64_t a, b;
 
-        (void)state;
         begin(&client, false, &a, &b);
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
         assert_int_equal(client_call(&client, FUSE_DESTROY, 0, NULL, NULL, 0), 0);
@@ -387,7 +373,6 @@ static void test_options(void **state)
 {
         struct fs *fs;
 
-        (void)state;
         assert_int_equal(fs_new(&(struct fs_options){.shared_dir = "/tmp", .window_size = PAGE}, -1, &fs), -EINVAL);
         assert_int_equal(
                 fs_new(&(struct fs_options){.shared_dir = "/tmp", .window_size = 100, .window_ops = &test_window_ops},

@@ -69,7 +69,6 @@ static void test_no_map(void **state)
         const struct to_host hosts[] = {{"user.a", "user.a"}, {"trusted.b", "trusted.b"}};
         const struct to_guest guests[] = {{"user.a", "user.a"}, {"security.b", "security.b"}};
 
-        (void)state;
         check_to_host(NULL, hosts, ARRAY_SIZE(hosts));
         check_to_guest(NULL, guests, ARRAY_SIZE(guests));
         xattr_map_free(NULL);
@@ -88,7 +87,6 @@ static void test_prefix(void **state)
         const struct to_host server[] = {{"trusted.a", "EPERM"}};
         const struct to_guest server_back[] = {{"user.p.trusted.a", "trusted.a"}, {"user.p.x", "x"}};
 
-        (void)state;
         CHECK(":prefix:all:trusted.:user.p.:", all, all_back);
         CHECK(":prefix:client:trusted.:user.p.:", client, client_back);
         CHECK(":prefix:server:trusted.:user.p.:", server, server_back);
@@ -103,7 +101,6 @@ static void test_ok(void **state)
         const struct to_host server[] = {{"user.a", "EPERM"}};
         const struct to_guest server_back[] = {{"sys.a", "sys.a"}};
 
-        (void)state;
         CHECK(":ok:all:user.:sys.:", all, all_back);
         CHECK(":ok:client:user.:sys.:", client, client_back);
         CHECK(":ok:server:user.:sys.:", server, server_back);
@@ -121,7 +118,6 @@ static void test_bad_and_unsupported(void **state)
         const struct to_host client_only[] = {{"a.x", "ENOTSUP"}, {"b.x", "b.x"}};
         const struct to_guest client_only_back[] = {{"a.x", "a.x"}};
 
-        (void)state;
         CHECK(":bad:all:a.:a.: :unsupported:all:b.:b.: :ok:all:::", hosts, guests);
         CHECK(":ok:all:::\n:bad:all:a.:a.:", ok_first, ok_first_back);
         CHECK(":ok:all:b.:b.:", none, none_back);
@@ -144,7 +140,6 @@ static void test_examples(void **state)
                                                 {"user.a", "user.a"},
                                                 {"security.capability", "security.capability"}};
 
-        (void)state;
         CHECK(":map::user.guest.:", hosts, guests);
         CHECK(":prefix:all::user.guest.: :bad:all:::", hosts, guests);
         CHECK("/prefix/all/trusted./user.guest./ /bad/server//trusted./ /bad/client/user.guest.// /ok/all///", trusted,
@@ -164,7 +159,6 @@ static void test_separators(void **state)
         const struct to_host hosts[] = {{"a", "p:a"}, {"b.x", "b.x"}, {"c", "EPERM"}};
         const struct to_guest guests[] = {{"p:a", "a"}, {"b.x", "b.x"}, {"c", NULL}};
 
-        (void)state;
         CHECK("/prefix/all/a/p:/,ok,all,b.,b.,", hosts, guests);
         CHECK(" \t\n/prefix/all/a/p:/ \r\n\tXokXallXb.Xb.X  ", hosts, guests);
         /* White space in a rule is part of it. */
@@ -201,7 +195,6 @@ static void test_malformed(void **state)
                 {":ok:all:::/bad/all/", "a rule ends in its key, its prefix, and a separator"},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 struct xattr_map *map = NULL;
                 char why[128] = "";
@@ -231,7 +224,6 @@ static void test_too_long(void **state)
 {
         char why[128], name[XATTR_NAME_SIZE], host[XATTR_NAME_SIZE];
 
-        (void)state;
         assert_int_equal(parse_long(XATTR_NAME_MAX, XATTR_NAME_MAX, why, sizeof(why)), 0);
         assert_int_equal(parse_long(XATTR_NAME_MAX + 1, 1, why, sizeof(why)), -EINVAL);
         assert_string_equal(why, "a prefix is longer than a name can be");
@@ -258,7 +250,6 @@ static void test_too_many(void **state)
         char *text = malloc((most + 1) * (sizeof(rule) - 1) + 1), why[128];
         struct xattr_map *map = NULL;
 
-        (void)state;
         assert_non_null(text);
         for (size_t i = 0; i <= most; i++)
                 memcpy(text + i * (sizeof(rule) - 1), rule, sizeof(rule));

@@ -17,7 +17,6 @@ static void test_not_there(void **state)
         struct client client;
         char got[16];
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
 
@@ -78,7 +77,6 @@ static void test_requests(void **state)
 {
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         assert_true(client.flags & FUSE_SETXATTR_EXT);
         client_make_file(&client, "a", "");
@@ -105,7 +103,6 @@ static void test_other_types(void **state)
         struct client client;
         char got[64];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         client_make_file(&client, "target", "");
         assert_int_equal(symlinkat("target", client.share_fd, "link"), 0);
@@ -138,7 +135,6 @@ static void test_large_values(void **state)
         static char value[XATTR_SIZE_MAX + 1], got[XATTR_SIZE_MAX + 1];
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         client.chunk = 4096;
         client_make_file(&client, "a", "");
@@ -174,7 +170,6 @@ static void test_lying_sizes(void **state)
         const uint32_t sizes[] = {0, 4, 6, 65536, 0x80000000, UINT32_MAX};
         char got[64];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         client_make_file(&client, "a", "");
 
@@ -215,7 +210,6 @@ static void test_acl_names(void **state)
         struct client client;
         char got[128];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true});
         client_make_file(&client, "a", "");
 
@@ -256,7 +250,6 @@ static void test_kill_sgid(void **state)
                                        .data_size = sizeof(acl) - 1};
         struct client client;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, &(struct fs_options){.xattr = true, .posix_acl = FS_AUTO});
@@ -294,7 +287,6 @@ static void test_map(void **state)
         struct client client;
         char got[256] = "";
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .xattr_map = map});
         client_make_file(&client, "a", "");
 
@@ -334,7 +326,6 @@ typedef void change_function(struct client *client, uint64_t nodeid, uint64_t fh
 
 static void by_write(struct client *client, uint64_t nodeid, uint64_t fh)
 {
-        (void)nodeid;
         assert_int_equal(client_write(client, fh, 0, "x", 1, 0, 0), 1);
 }
 
@@ -342,14 +333,12 @@ static void by_truncation(struct client *client, uint64_t nodeid, uint64_t fh)
 {
         struct fuse_attr attr;
 
-        (void)fh;
         assert_true(request_setattr(client, nodeid, (struct fuse_setattr_in){.valid = FATTR_SIZE, .size = 3}, &attr) >
                     0);
 }
 
 static void by_open(struct client *client, uint64_t nodeid, uint64_t fh)
 {
-        (void)fh;
         assert_int_equal(client_release(client, FUSE_RELEASE, client_handle(client, nodeid, O_WRONLY | O_TRUNC)), 0);
 }
 
@@ -358,7 +347,6 @@ static void by_owner(struct client *client, uint64_t nodeid, uint64_t fh)
         const struct fuse_setattr_in in = {.valid = FATTR_UID, .uid = getuid()};
         struct fuse_attr attr;
 
-        (void)fh;
         assert_true(request_setattr(client, nodeid, in, &attr) > 0);
 }
 
@@ -368,7 +356,6 @@ static void by_copy(struct client *client, uint64_t nodeid, uint64_t fh)
         const struct fuse_copy_file_range_in in = {.fh_in = from, .fh_out = fh, .len = 2};
         struct fuse_write_out out;
 
-        (void)nodeid;
         assert_int_equal(client_call(client, FUSE_COPY_FILE_RANGE, 0, BODY(START(in)), &out, sizeof(out)), sizeof(out));
         assert_int_equal(client_release(client, FUSE_RELEASE, from), 0);
 }
@@ -410,7 +397,6 @@ static void test_capabilities(void **state)
         struct xattr_map *map = map_of(":map::user.guest.:");
         struct client client;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .xattr_map = map});
         check_capability(&client, mapped);
         client_end(&client);
@@ -427,7 +413,6 @@ static void test_readonly(void **state)
         struct client client;
         char got[8];
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.xattr = true, .readonly = true});
         client_make_file(&client, "a", "");
         assert_int_equal(setxattr(client_path(&client, "a").text, "user.x", "1", 1, 0), 0);

@@ -18,7 +18,6 @@ static void test_init(void **state)
         struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION + 1};
         struct fuse_init_out out;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(client.flags & FUSE_BIG_WRITES);
         assert_false(client.flags & (FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX | FUSE_HANDLE_KILLPRIV_V2));
@@ -48,7 +47,6 @@ static void test_lookup(void **state)
         struct client client;
         uint64_t a, again, inside;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "hello");
         assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
@@ -79,7 +77,6 @@ static void test_lookups_count(void **state)
         struct client client;
         uint64_t a, again;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &a) > 0);
@@ -99,7 +96,6 @@ static void test_create_existing(void **state)
         struct client client;
         char answer[256];
 
-        (void)state;
         client_begin(&client, NULL);
         assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
         assert_int_equal(mkfifoat(client.share_fd, "p", 0600), 0);
@@ -123,7 +119,6 @@ static void test_above_the_root(void **state)
         static char got[4096];
         uint64_t fh, numbers[2] = {0};
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(client_open(&client, FUSE_OPENDIR, FUSE_ROOT_ID, 0, &fh) > 0);
 
@@ -149,7 +144,6 @@ static void test_attributes(void **state)
         struct stat stat;
         uint64_t nodeid;
 
-        (void)state;
         client_begin(&client, &(struct fs_options){.cache = FS_CACHE_AUTO});
         client_make_file(&client, "a", "hello");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
@@ -179,7 +173,6 @@ static void test_setattr(void **state)
         struct fuse_attr_out out;
         uint64_t nodeid, fh;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "hello");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
@@ -216,7 +209,6 @@ static void test_setattr_owner(void **state)
         struct fuse_attr_out out;
         uint64_t nodeid;
 
-        (void)state;
         if (geteuid() != 0)
                 skip();
         client_begin(&client, NULL);
@@ -239,7 +231,6 @@ static void test_setattr_symlink(void **state)
         struct stat stat;
         uint64_t nodeid;
 
-        (void)state;
         client_begin(&client, NULL);
         client_make_file(&client, "a", "");
         assert_int_equal(symlinkat("a", client.share_fd, "link"), 0);
@@ -275,7 +266,6 @@ static void test_links(void **state)
         char target[64] = "";
         uint64_t d;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(make_directory(&client, "d", &out) > 0);
         d = out.nodeid;
@@ -303,7 +293,6 @@ static void test_rename(void **state)
         struct stat stat;
         uint64_t d;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(make_directory(&client, "d", &out) > 0);
         in.newdir = d = out.nodeid;
@@ -330,7 +319,6 @@ static void test_remove(void **state)
         struct fuse_entry_out out;
         uint64_t d;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(make_directory(&client, "d", &out) > 0);
         assert_int_equal(out.attr.mode, S_IFDIR | 0751);
@@ -352,7 +340,6 @@ static void test_mknod(void **state)
         struct fuse_mknod_in in = {.mode = S_IFREG | 0604};
         struct fuse_entry_out out;
 
-        (void)state;
         client_begin(&client, NULL);
         assert_true(client_call(&client, FUSE_MKNOD, FUSE_ROOT_ID, BODY(START(in), .name = "r"), &out, sizeof(out)) >
                     0);
@@ -429,7 +416,6 @@ static void test_readdir(void **state)
         char got[4096];
         uint64_t fh, nodeid;
 
-        (void)state;
         client_begin(&client, NULL);
         make_many(&client, 1000);
         assert_true(client_open(&client, FUSE_OPENDIR, FUSE_ROOT_ID, O_RDONLY, &fh) > 0);
@@ -470,7 +456,6 @@ static void test_reset(void **state)
         struct client client;
         uint64_t nodeid, fh, again;
 
-        (void)state;
         client_begin(&client, NULL);
 
         int before = client_fds();

@@ -19,7 +19,6 @@ static void answered(void *userdata, struct fs_token token, size_t written)
 {
         struct lock_request *request = token.request;
 
-        (void)userdata;
         if (written != sizeof(request->answer) || atomic_exchange(&request->done, true))
                 abort();
 }

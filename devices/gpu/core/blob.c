@@ -76,7 +76,7 @@ static uint32_t blob_fill(struct gpu *gpu, const struct command *command, struct
         return r < 0 ? type_of(r) : 0;
 }
 
-COMMAND_HANDLER(handle_create_blob)
+uint32_t handle_create_blob(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_resource_create_blob *create = &command->fixed.create_blob;
         const struct gpu_blob_request request = {
@@ -104,7 +104,7 @@ COMMAND_HANDLER(handle_create_blob)
         return type ? type : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_map_blob)
+uint32_t handle_map_blob(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
         struct oriel_range range = {.start = le64toh(command->fixed.map_blob.offset)};
@@ -119,7 +119,7 @@ COMMAND_HANDLER(handle_map_blob)
 }
 
 /* Linux sends it also after a map that was refused, and lives with the answer. */
-COMMAND_HANDLER(handle_unmap_blob)
+uint32_t handle_unmap_blob(struct gpu *gpu, struct command *command)
 {
         if (!command->resource->mapping)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;

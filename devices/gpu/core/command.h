@@ -64,36 +64,34 @@ struct command_row {
 extern const struct command_row command_rows[];
 extern const unsigned n_command_rows;
 
-#define COMMAND_HANDLER(name) uint32_t name(__attribute__((unused)) struct gpu *gpu, struct command *command)
-
 /* resource.c */
-COMMAND_HANDLER(handle_unref);
-COMMAND_HANDLER(handle_attach_backing);
-COMMAND_HANDLER(handle_detach_backing);
-COMMAND_HANDLER(handle_assign_uuid);
+uint32_t handle_unref(struct gpu *gpu, struct command *command);
+uint32_t handle_attach_backing(struct gpu *gpu, struct command *command);
+uint32_t handle_detach_backing(struct gpu *gpu, struct command *command);
+uint32_t handle_assign_uuid(struct gpu *gpu, struct command *command);
 /* blob.c */
-COMMAND_HANDLER(handle_create_blob);
-COMMAND_HANDLER(handle_map_blob);
-COMMAND_HANDLER(handle_unmap_blob);
+uint32_t handle_create_blob(struct gpu *gpu, struct command *command);
+uint32_t handle_map_blob(struct gpu *gpu, struct command *command);
+uint32_t handle_unmap_blob(struct gpu *gpu, struct command *command);
 /* context.c */
-COMMAND_HANDLER(handle_get_capset_info);
-COMMAND_HANDLER(handle_get_capset);
-COMMAND_HANDLER(handle_ctx_create);
-COMMAND_HANDLER(handle_ctx_destroy);
-COMMAND_HANDLER(handle_ctx_attach_resource);
-COMMAND_HANDLER(handle_ctx_detach_resource);
-COMMAND_HANDLER(handle_submit_3d);
+uint32_t handle_get_capset_info(struct gpu *gpu, struct command *command);
+uint32_t handle_get_capset(struct gpu *gpu, struct command *command);
+uint32_t handle_ctx_create(struct gpu *gpu, struct command *command);
+uint32_t handle_ctx_destroy(struct gpu *gpu, struct command *command);
+uint32_t handle_ctx_attach_resource(struct gpu *gpu, struct command *command);
+uint32_t handle_ctx_detach_resource(struct gpu *gpu, struct command *command);
+uint32_t handle_submit_3d(struct gpu *gpu, struct command *command);
 /* image.c */
-COMMAND_HANDLER(handle_create_2d);
-COMMAND_HANDLER(handle_transfer_to_host_2d);
+uint32_t handle_create_2d(struct gpu *gpu, struct command *command);
+uint32_t handle_transfer_to_host_2d(struct gpu *gpu, struct command *command);
 /* display.c */
-COMMAND_HANDLER(handle_get_display_info);
-COMMAND_HANDLER(handle_get_edid);
+uint32_t handle_get_display_info(struct gpu *gpu, struct command *command);
+uint32_t handle_get_edid(struct gpu *gpu, struct command *command);
 /* scanout.c */
-COMMAND_HANDLER(handle_set_scanout);
-COMMAND_HANDLER(handle_set_scanout_blob);
-COMMAND_HANDLER(handle_flush);
-COMMAND_HANDLER(handle_update_cursor);
-COMMAND_HANDLER(handle_move_cursor);
+uint32_t handle_set_scanout(struct gpu *gpu, struct command *command);
+uint32_t handle_set_scanout_blob(struct gpu *gpu, struct command *command);
+uint32_t handle_flush(struct gpu *gpu, struct command *command);
+uint32_t handle_update_cursor(struct gpu *gpu, struct command *command);
+uint32_t handle_move_cursor(struct gpu *gpu, struct command *command);
 
 #endif

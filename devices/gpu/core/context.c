@@ -118,7 +118,7 @@ const struct resource *context_resource(struct gpu *gpu, uint32_t context_id, ui
 
 /* ---- commands ---- */
 
-COMMAND_HANDLER(handle_get_capset_info)
+uint32_t handle_get_capset_info(struct gpu *gpu, struct command *command)
 {
         uint32_t index = le32toh(command->fixed.get_capset_info.capset_index), version = 0, size = 0;
         struct virtio_gpu_resp_capset_info *answer = (void *)command->answer;
@@ -136,7 +136,7 @@ COMMAND_HANDLER(handle_get_capset_info)
         return VIRTIO_GPU_RESP_OK_CAPSET_INFO;
 }
 
-COMMAND_HANDLER(handle_get_capset)
+uint32_t handle_get_capset(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_get_capset *get = &command->fixed.get_capset;
         struct gpu_renderer *renderer = renderer_of(gpu, le32toh(get->capset_id));
@@ -156,7 +156,7 @@ COMMAND_HANDLER(handle_get_capset)
 }
 
 /* Without CONTEXT_INIT the driver means virgl, which is no renderer of ours. */
-COMMAND_HANDLER(handle_ctx_create)
+uint32_t handle_ctx_create(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_ctx_create *create = &command->fixed.ctx_create;
         uint32_t init = le32toh(create->context_init), id = command->origin.context_id;
@@ -179,13 +179,13 @@ COMMAND_HANDLER(handle_ctx_create)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_ctx_destroy)
+uint32_t handle_ctx_destroy(struct gpu *gpu, struct command *command)
 {
         context_remove(gpu, command->context);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_ctx_attach_resource)
+uint32_t handle_ctx_attach_resource(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
         struct gpu_renderer *renderer = command->context->renderer;
@@ -205,7 +205,7 @@ COMMAND_HANDLER(handle_ctx_attach_resource)
         return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_ctx_detach_resource)
+uint32_t handle_ctx_detach_resource(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
         struct gpu_renderer *renderer = command->context->renderer;
@@ -218,7 +218,7 @@ COMMAND_HANDLER(handle_ctx_detach_resource)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_submit_3d)
+uint32_t handle_submit_3d(struct gpu *gpu, struct command *command)
 {
         uint32_t size = le32toh(command->fixed.submit.size);
         struct gpu_renderer *renderer = command->context->renderer;

@@ -74,12 +74,12 @@ static uint32_t display_ask(struct gpu *gpu, struct command *command, unsigned o
         return 0;
 }
 
-COMMAND_HANDLER(handle_get_display_info)
+uint32_t handle_get_display_info(struct gpu *gpu, struct command *command)
 {
         return display_ask(gpu, command, 0);
 }
 
-COMMAND_HANDLER(handle_get_edid)
+uint32_t handle_get_edid(struct gpu *gpu, struct command *command)
 {
         uint32_t output = le32toh(command->fixed.get_edid.scanout);
 

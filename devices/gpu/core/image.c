@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 
-COMMAND_HANDLER(handle_create_2d)
+uint32_t handle_create_2d(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_resource_create_2d *create = &command->fixed.create_2d;
         const uint32_t width = le32toh(create->width), height = le32toh(create->height);
@@ -40,7 +40,7 @@ COMMAND_HANDLER(handle_create_2d)
 }
 
 /* The rectangle's rows lie in the backing as in an image of the resource's width, the first at the offset. */
-COMMAND_HANDLER(handle_transfer_to_host_2d)
+uint32_t handle_transfer_to_host_2d(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;
         struct resource *resource = command->resource;

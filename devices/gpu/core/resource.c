@@ -40,14 +40,14 @@ void resource_remove(struct resource *resource)
         resource_unref(resource);
 }
 
-COMMAND_HANDLER(handle_unref)
+uint32_t handle_unref(struct gpu *gpu, struct command *command)
 {
         resource_remove(command->resource);
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 /* Of a 2D resource: a blob has its memory from the start. */
-COMMAND_HANDLER(handle_attach_backing)
+uint32_t handle_attach_backing(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
 
@@ -62,7 +62,7 @@ COMMAND_HANDLER(handle_attach_backing)
         return type ? type : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_detach_backing)
+uint32_t handle_detach_backing(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
 
@@ -89,7 +89,7 @@ int gpu_get_object(struct gpu *gpu, const uint8_t uuid[16])
 }
 
 /* The guest is not answered before the front-end has it: then it may tell another device. */
-COMMAND_HANDLER(handle_assign_uuid)
+uint32_t handle_assign_uuid(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
         struct virtio_gpu_resp_resource_uuid *answer = (void *)command->answer;

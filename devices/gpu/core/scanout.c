@@ -284,12 +284,12 @@ static uint32_t handle_set(struct gpu *gpu, const struct virtio_gpu_set_scanout 
         return set_scanout(gpu, output, resource, &layout, rect_take(&set->r));
 }
 
-COMMAND_HANDLER(handle_set_scanout)
+uint32_t handle_set_scanout(struct gpu *gpu, struct command *command)
 {
         return handle_set(gpu, &command->fixed.set_scanout, NULL);
 }
 
-COMMAND_HANDLER(handle_set_scanout_blob)
+uint32_t handle_set_scanout_blob(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_set_scanout_blob *set = &command->fixed.set_scanout_blob;
         const struct layout layout = {le32toh(set->format), le32toh(set->width), le32toh(set->height),
@@ -327,7 +327,7 @@ static void scanout_refresh(struct gpu *gpu, unsigned output, struct gpu_rect of
                 scanout_update(gpu, output, changed);
 }
 
-COMMAND_HANDLER(handle_flush)
+uint32_t handle_flush(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_resource_flush *flush = &command->fixed.flush;
         struct resource *resource = command->resource;
@@ -343,7 +343,7 @@ COMMAND_HANDLER(handle_flush)
 
 /* ---- the cursor ---- */
 
-COMMAND_HANDLER(handle_update_cursor)
+uint32_t handle_update_cursor(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_update_cursor *set = &command->fixed.cursor;
         const uint32_t output = le32toh(set->pos.scanout_id), id = le32toh(set->resource_id);
@@ -370,7 +370,7 @@ COMMAND_HANDLER(handle_update_cursor)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-COMMAND_HANDLER(handle_move_cursor)
+uint32_t handle_move_cursor(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_update_cursor *set = &command->fixed.cursor;
         const uint32_t output = le32toh(set->pos.scanout_id);

@@ -136,8 +136,6 @@ static int crossdomain_get_capset(struct gpu_renderer *renderer, uint32_t versio
 {
         const struct cross_capset capset = {htole32(1), htole32(1 << CROSS_CHANNEL_WAYLAND), 0, 0};
 
-        (void)renderer;
-        (void)version;
         *max_version = 1;
         *size = sizeof(capset);
         if (data)
@@ -152,7 +150,6 @@ static int crossdomain_create_context(struct gpu_renderer *renderer, uint32_t co
         int r = cross->n_channels == CHANNELS_MAX ? -ENOMEM
                                                   : cross_channel_new(cross->gpu, context_id, cross->loop_fd, &channel);
 
-        (void)name;
         if (r == 0) {
                 LIST_INSERT_HEAD(&cross->channels, channel, entry);
                 cross->n_channels++;

@@ -53,7 +53,6 @@ static void note_update(void *userdata, unsigned output, const struct gpu_frame 
         struct viewer *viewer = userdata;
         struct gpu_rect *damage = &viewer->outputs[output].damage;
 
-        (void)frame;
         pthread_mutex_lock(&viewer->lock);
         *damage = rect_union(*damage, rect);
         pthread_mutex_unlock(&viewer->lock);

@@ -70,15 +70,12 @@ static void write_log(const char *format, va_list args)
 
 static void write_fence(void *cookie, uint32_t fence_id)
 {
-        (void)cookie;
-        (void)fence_id;
 }
 
 static int get_server_fd(void *cookie, uint32_t version)
 {
         struct venus *venus = cookie;
 
-        (void)version;
         return fd_take(&venus->server_fd);
 }
 
@@ -115,7 +112,6 @@ static void venus_free(struct gpu_renderer *renderer)
 static int venus_get_capset(struct gpu_renderer *renderer, uint32_t version, void *data, uint32_t *max_version,
                             uint32_t *size)
 {
-        (void)renderer;
         virgl_renderer_get_cap_set(GPU_CAPSET_VENUS, max_version, size);
         if (*size == 0)
                 return -ENODEV;
@@ -136,13 +132,11 @@ static int venus_create_context(struct gpu_renderer *renderer, uint32_t context_
 
 static void venus_destroy_context(struct gpu_renderer *renderer, uint32_t context_id)
 {
-        (void)renderer;
         virgl_renderer_context_destroy(context_id);
 }
 
 static int venus_submit(struct gpu_renderer *renderer, uint32_t context_id, const void *commands, size_t size)
 {
-        (void)renderer;
         if (size % sizeof(uint32_t) != 0)
                 return -EINVAL;
         return error_of(virgl_renderer_submit_cmd((void *)(uintptr_t)commands, (int)context_id,
@@ -184,7 +178,6 @@ static int venus_create_blob(struct gpu_renderer *renderer, const struct gpu_blo
         };
         int r = error_of(virgl_renderer_resource_create_blob(&args));
 
-        (void)renderer;
         if (r < 0 || request->mem == VIRTIO_GPU_BLOB_MEM_GUEST)
                 return r;
         return export_blob(request->resource_id, out);
@@ -192,26 +185,22 @@ static int venus_create_blob(struct gpu_renderer *renderer, const struct gpu_blo
 
 static void venus_destroy_blob(struct gpu_renderer *renderer, uint32_t resource_id)
 {
-        (void)renderer;
         virgl_renderer_resource_unref(resource_id);
 }
 
 static int venus_attach(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id)
 {
-        (void)renderer;
         virgl_renderer_ctx_attach_resource((int)context_id, (int)resource_id);
         return 0;
 }
 
 static void venus_detach(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id)
 {
-        (void)renderer;
         virgl_renderer_ctx_detach_resource((int)context_id, (int)resource_id);
 }
 
 static int venus_create_fence(struct gpu_renderer *renderer, uint32_t context_id, uint32_t ring, uint64_t fence_id)
 {
-        (void)renderer;
         return error_of(virgl_renderer_context_create_fence(context_id, 0, ring, fence_id));
 }
 

@@ -53,8 +53,6 @@ static void fake_free(struct gpu_renderer *renderer)
 static int fake_get_capset(struct gpu_renderer *renderer, uint32_t version, void *data, uint32_t *max_version,
                            uint32_t *size)
 {
-        (void)renderer;
-        (void)version;
         *max_version = 1;
         *size = FAKE_CAPS_SIZE;
         if (data)
@@ -64,7 +62,6 @@ static int fake_get_capset(struct gpu_renderer *renderer, uint32_t version, void
 
 static int fake_create_context(struct gpu_renderer *renderer, uint32_t context_id, const char *name)
 {
-        (void)context_id;
         if (strcmp(name, "refused") == 0)
                 return -EIO;
         count(fake_of(renderer), &fake_of(renderer)->counts.contexts, 1);
@@ -73,7 +70,6 @@ static int fake_create_context(struct gpu_renderer *renderer, uint32_t context_i
 
 static void fake_destroy_context(struct gpu_renderer *renderer, uint32_t context_id)
 {
-        (void)context_id;
         count(fake_of(renderer), &fake_of(renderer)->counts.contexts, -1);
 }
 
@@ -81,7 +77,6 @@ static int fake_submit(struct gpu_renderer *renderer, uint32_t context_id, const
 {
         uint64_t command = 0;
 
-        (void)context_id;
         memcpy(&command, commands, size < sizeof(command) ? size : sizeof(command));
         if (command == FAKE_FAIL)
                 return -EINVAL;
@@ -128,22 +123,17 @@ static int fake_create_blob(struct gpu_renderer *renderer, const struct gpu_blob
 
 static void fake_destroy_blob(struct gpu_renderer *renderer, uint32_t resource_id)
 {
-        (void)resource_id;
         count(fake_of(renderer), &fake_of(renderer)->counts.blobs, -1);
 }
 
 static int fake_attach(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id)
 {
-        (void)context_id;
-        (void)resource_id;
         count(fake_of(renderer), &fake_of(renderer)->counts.attached, 1);
         return 0;
 }
 
 static void fake_detach(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id)
 {
-        (void)context_id;
-        (void)resource_id;
         count(fake_of(renderer), &fake_of(renderer)->counts.attached, -1);
 }
 

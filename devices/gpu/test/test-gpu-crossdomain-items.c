@@ -44,7 +44,6 @@ static void test_received_blob(void **state)
         struct desk desk;
         int fds[3] = {memfd_of("keymap", F_SEAL_WRITE), memfd_of("buffer", 0), memfd_of("pages.", 0)};
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1), other = desk_begin(&desk, 2);
@@ -90,7 +89,6 @@ static void test_odd_descriptors(void **state)
         int ends[2], pair[2], fds[11];
         unsigned n = 0;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -131,7 +129,6 @@ static void test_too_many_descriptors(void **state)
         int fds[253];
         unsigned kept = 0;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1), memfd = memfd_of("many", 0);
@@ -169,7 +166,6 @@ static void test_read_pipe(void **state)
         size_t got = 0;
         unsigned n;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -254,7 +250,6 @@ static void test_write_pipe(void **state)
         char text[16] = "";
         int reader;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1), other = desk_begin(&desk, 2);
@@ -301,7 +296,6 @@ static void test_pipe_that_comes_again(void **state)
         int ends[2];
         char byte;
 
-        (void)state;
         desk_open(&desk);
         assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 
@@ -328,7 +322,6 @@ static void test_pipe_that_nobody_reads(void **state)
         size_t fed = 0, got = 0;
         int reader;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -365,7 +358,6 @@ static void test_reset_meanwhile(void **state)
         struct desk desk;
         int reader;
 
-        (void)state;
         desk_open(&desk);
         for (unsigned i = 0; i < 50; i++) {
                 int client = desk_begin(&desk, 1);

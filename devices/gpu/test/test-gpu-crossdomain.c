@@ -37,7 +37,6 @@ static void test_capset(void **state)
         } answer;
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
         assert_int_equal(world_command(&desk.world, &get, sizeof(get), &answer, sizeof(answer)),
                          VIRTIO_GPU_RESP_OK_CAPSET);
@@ -52,7 +51,6 @@ static void test_wrong_init(void **state)
         struct cross_init init;
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
         desk_make_context(&desk, 1);
         desk_make_context(&desk, 2);
@@ -101,7 +99,6 @@ static void test_wrong_commands(void **state)
         const struct desk_letter letter = desk_letter("early");
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
         desk_make_context(&desk, 1);
         assert_int_equal(DESK_SUBMIT(&desk, 1, &letter), UNSPEC);
@@ -152,7 +149,6 @@ static void test_images(void **state)
         struct cross_image_requirements image;
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -206,7 +202,6 @@ static void test_sent_image(void **state)
         int fds[CROSS_IDS_MAX];
         unsigned n;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -235,7 +230,6 @@ static void test_send(void **state)
 {
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -271,7 +265,6 @@ static void test_wrong_send(void **state)
         };
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
         for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 int client = desk_begin(&desk, 1), fds[CROSS_IDS_MAX];
@@ -310,7 +303,6 @@ static void test_pipe_that_is_sent_twice(void **state)
         struct desk_letter letter = desk_letter("twice");
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -332,7 +324,6 @@ static void test_compositor_that_never_reads(void **state)
         struct desk desk;
         unsigned n = 0;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -352,7 +343,6 @@ static void test_receive(void **state)
         static char flood[10000];
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -388,7 +378,6 @@ static void test_fences(void **state)
         const struct cross_header poll = {.command = CROSS_POLL, .size = sizeof(poll)};
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -417,7 +406,6 @@ static void test_stop_with_fence(void **state)
         struct desk desk;
         int64_t start;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -443,7 +431,6 @@ static void test_compositor_that_closes(void **state)
 {
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -461,7 +448,6 @@ static void test_ring_that_goes(void **state)
 {
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
 
         int client = desk_begin(&desk, 1);
@@ -488,7 +474,6 @@ static void test_channels(void **state)
         int clients[CHANNELS + 1];
         char text[8];
 
-        (void)state;
         desk_open(&desk);
         for (uint32_t i = 1; i <= CHANNELS; i++)
                 clients[i] = desk_begin(&desk, i);
@@ -514,7 +499,6 @@ static void test_most_channels(void **state)
         struct desk desk;
         uint32_t id = 1;
 
-        (void)state;
         desk_open(&desk);
         while (world_create_context_of(&desk.world, id, GPU_CAPSET_CROSS_DOMAIN, "") == OK)
                 id++;
@@ -532,7 +516,6 @@ static void test_compositor_that_starts_again(void **state)
         const struct cross_init init = desk_init_of(1);
         struct desk desk;
 
-        (void)state;
         desk_open(&desk);
         desk_stop_listening(&desk);
         assert_true(wayland_broker_start(desk.address.sun_path) == -ENOENT);
@@ -553,7 +536,6 @@ static void test_broker_that_keeps_connections(void **state)
         struct desk desk = {.listener = -1};
         int broker[2], connection[2];
 
-        (void)state;
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker), 0);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, connection), 0);
         assert_int_equal(crossdomain_new(broker[0], &options.second), 0);
@@ -574,7 +556,6 @@ static void test_wrong_brokers(void **state)
         const int lies[] = {0, -ECONNREFUSED};
         int ends[2], answer;
 
-        (void)state;
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
         assert_int_equal(wayland_broker_connect(&ends[0]), -EPIPE);
         assert_int_equal(ends[0], -1);

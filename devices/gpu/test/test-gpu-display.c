@@ -178,7 +178,6 @@ static void test_pixels(void **state)
 {
         struct screen *screen = new_screen();
 
-        (void)state;
         open_screen(screen, 3);
         draw(screen, 40, 20, 0x1000);
         expect_scanout(screen, 0, 40, 20);
@@ -204,7 +203,6 @@ static void test_bands(void **state)
         struct screen *screen = new_screen();
         uint32_t next = 0;
 
-        (void)state;
         open_screen(screen, 1);
         assert_int_equal(world_create_image(&screen->world, 1, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 1000, 700), OK);
         assert_int_equal(world_attach_backing(&screen->world, 1, GUEST, 1000 * 4), OK);
@@ -246,7 +244,6 @@ static void test_merged(void **state)
         struct screen *screen = new_screen();
         unsigned updates = 0;
 
-        (void)state;
         open_screen(screen, 1);
         draw(screen, 500, 400, 0);
         expect_scanout(screen, 0, 500, 400);
@@ -270,7 +267,6 @@ static void test_size_that_changes(void **state)
         struct screen *screen = new_screen();
         bool small = false;
 
-        (void)state;
         open_screen(screen, 1);
         for (unsigned i = 0; i < 20; i++) {
                 draw(screen, i % 2 ? 30 : 500, i % 2 ? 20 : 500, 0);
@@ -304,7 +300,6 @@ static void test_cursor(void **state)
         struct world *world = &screen->world;
         const uint32_t *words;
 
-        (void)state;
         open_screen(screen, 1);
         assert_int_equal(world_create_image(world, 9, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 64), OK);
         assert_int_equal(world_attach_backing(world, 9, GUEST, 64 * 64 * 4), OK);
@@ -370,7 +365,6 @@ static void test_display_info(void **state)
         struct screen *screen = new_screen();
         struct world *world = &screen->world;
 
-        (void)state;
         open_screen(screen, 1);
         expect_nothing(screen);
         ask_info(screen);
@@ -410,7 +404,6 @@ static void test_event(void **state)
         int fds[2];
         const uint64_t none = 0;
 
-        (void)state;
         /* The driver has been answered before there is a window. */
         world_open(world, &(struct world_options){.outputs = 2});
         assert_int_equal(world_command(world, &get_info, sizeof(get_info), &info, sizeof(info)),
@@ -481,7 +474,6 @@ static void test_wrong_answers(void **state)
         };
         struct screen *screen = new_screen();
 
-        (void)state;
         for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
                 const uint32_t header[] = {rows[i].request, rows[i].flags, rows[i].size};
                 struct virtio_gpu_resp_display_info info;
@@ -511,7 +503,6 @@ static void test_wrong_sizes(void **state)
         static const uint32_t sizes[][2] = {{16385, 100}, {100, 16385}, {0, 100}, {100, 0}};
         struct screen *screen = new_screen();
 
-        (void)state;
         for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
                 open_screen(screen, 0);
                 ask_info(screen);
@@ -528,7 +519,6 @@ static void test_wrong_edid(void **state)
 {
         struct screen *screen = new_screen();
 
-        (void)state;
         open_screen(screen, 1);
         ask_info(screen);
         expect(screen, GET_INFO, 0);
@@ -546,7 +536,6 @@ static void test_unasked(void **state)
 {
         struct screen *screen = new_screen();
 
-        (void)state;
         open_screen(screen, 1);
         answer_info(screen, 100, 100);
         expect_end(screen);
@@ -559,7 +548,6 @@ static void test_close_in_the_middle(void **state)
         struct screen *screen = new_screen();
         uint8_t some[100];
 
-        (void)state;
         for (unsigned i = 0; i < 20; i++) {
                 open_screen(screen, 1);
                 draw(screen, 500, 400, 0);
@@ -579,7 +567,6 @@ static void test_no_socket(void **state)
         struct gpu_socket *socket = NULL;
         struct world world;
 
-        (void)state;
         world_open(&world, &(struct world_options){.outputs = 1});
         assert_int_equal(gpu_socket_new(world.gpu, &silent, eventfd(0, EFD_CLOEXEC), &socket), -ENOTSOCK);
         assert_int_equal(gpu_socket_new(world.gpu, &silent, -1, &socket), -ENOTSOCK);

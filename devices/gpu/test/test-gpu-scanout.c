@@ -31,7 +31,6 @@ static void sink_set(void *userdata, unsigned output, const struct gpu_frame *fr
 {
         struct shown *shown = userdata;
 
-        (void)output;
         shown->sets += frame != NULL;
         shown->offs += frame == NULL;
         if (frame) {
@@ -45,7 +44,6 @@ static void sink_update(void *userdata, unsigned output, const struct gpu_frame 
         struct shown *shown = userdata;
         const uint32_t *row = frame->pixels + (size_t)(rect.y + rect.height - 1) * frame->stride;
 
-        (void)output;
         shown->updates++;
         shown->rect = rect;
         shown->first = frame->pixels[(size_t)rect.y * frame->stride + rect.x];
@@ -56,7 +54,6 @@ static void sink_set_cursor(void *userdata, unsigned output, const struct gpu_cu
 {
         struct shown *shown = userdata;
 
-        (void)output;
         shown->cursors++;
         shown->cursor = *cursor;
         shown->cursor_pixel = cursor->pixels ? cursor->pixels[GPU_CURSOR_SIZE * GPU_CURSOR_SIZE - 1] : 0;
@@ -66,7 +63,6 @@ static void sink_move_cursor(void *userdata, unsigned output, uint32_t x, uint32
 {
         struct shown *shown = userdata;
 
-        (void)output;
         shown->moves++;
         shown->cursor.x = x;
         shown->cursor.y = y;
@@ -83,7 +79,6 @@ static void test_images(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &two_outputs);
         assert_int_equal(world_create_image(&world, 1, 2, 0, 4), BAD);
         assert_int_equal(world_create_image(&world, 1, 2, 4, 16385), BAD);
@@ -140,7 +135,6 @@ static void test_formats(void **state)
         struct shown shown;
         struct world world;
 
-        (void)state;
         for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
                 open_with_sink(&world, &shown, &sink);
                 memcpy(world_at(&world, GUEST), rows[i].bytes, 4);
@@ -160,7 +154,6 @@ static void test_outputs(void **state)
         struct shown shown;
         struct world world;
 
-        (void)state;
         open_with_sink(&world, &shown, &sink);
         assert_int_equal(world_create_image(&world, 1, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
         assert_int_equal(world_attach_backing(&world, 1, GUEST, 100 * 50 * 4), OK);
@@ -226,7 +219,6 @@ static void test_blob_as_output(void **state)
         struct shown shown;
         struct world world;
 
-        (void)state;
         open_with_sink(&world, &shown, &sink);
         assert_int_equal(DO(&world, set), NO_RESOURCE);
         assert_int_equal(world_create_guest_blob(&world, 0, 1, GUEST, PAGE, 16 + 80 * 7 + 64), OK);
@@ -284,7 +276,6 @@ static void test_cursor(void **state)
         struct shown shown;
         struct world world;
 
-        (void)state;
         open_with_sink(&world, &shown, &sink);
         assert_int_equal(world_cursor(&world, &update, sizeof(update), sizeof(update.hdr)), NO_RESOURCE);
         assert_int_equal(world_create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, 64, 32), OK);
@@ -332,7 +323,6 @@ static void test_display_info(void **state)
         struct world world;
         uint8_t sum = 0;
 
-        (void)state;
         world_open(&world, &two_outputs);
         assert_int_equal(world_command(&world, &get, sizeof(get), &info, sizeof(info)),
                          VIRTIO_GPU_RESP_OK_DISPLAY_INFO);

@@ -31,7 +31,6 @@ static void test_rows(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &two_outputs);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         for (unsigned i = 0; i < n_command_rows; i++) {
@@ -72,7 +71,6 @@ static void test_no_commands(void **state)
         struct virtio_gpu_ctrl_hdr header = {.type = 0x1234};
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(DO(&world, header), UNSPEC);
         for (size_t size = 0; size < sizeof(header); size++)
@@ -87,7 +85,6 @@ static void test_configuration_space(void **state)
         uint32_t clear = 1;
         struct world world;
 
-        (void)state;
         world_open(&world, &two_outputs);
         assert_int_equal(gpu_get_config(world.gpu, (struct oriel_range){0, sizeof(config)}, &config), 0);
         assert_int_equal(config.num_scanouts, 2);
@@ -115,7 +112,6 @@ static void test_contexts(void **state)
                                                   .context_init = FAKE_CAPSET};
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 0, ""), NO_CONTEXT);
         assert_int_equal(world_create_context(&world, 1, "one"), OK);
@@ -149,7 +145,6 @@ static void test_capsets(void **state)
         } capset;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_command(&world, &info, sizeof(info), &about, sizeof(about)),
                          VIRTIO_GPU_RESP_OK_CAPSET_INFO);
@@ -177,7 +172,6 @@ static void test_submit(void **state)
         } submit = {{.hdr = {.type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1}, .size = 8}, 1};
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(DO(&world, submit), OK);
@@ -209,7 +203,6 @@ static void test_fences(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_context(&world, 2, ""), OK);
@@ -262,7 +255,6 @@ static void test_fences_of_nothing(void **state)
         struct virtio_gpu_ctrl_hdr answer;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         fake_hold_fences(world.fake, true);
         assert_int_equal(world_command(&world, &unref, sizeof(unref), &answer, sizeof(answer)), NO_RESOURCE);
@@ -290,7 +282,6 @@ static void test_blobs(void **state)
         struct virtio_gpu_resource_create_blob wrong;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(DO(&world, create), NO_CONTEXT);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
@@ -325,7 +316,6 @@ static void test_guest_blobs(void **state)
         struct virtio_gpu_ctx_resource detach = attach, nothing = attach;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         /* Across the border of two regions; beyond memory; smaller than it says; an end that overflows; of no bytes. */
@@ -369,7 +359,6 @@ static void test_entries_that_lie(void **state)
         };
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(DO(&world, command), BAD);
         command.create.nr_entries = UINT32_MAX;
@@ -386,7 +375,6 @@ static void test_mappings(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, 3 * PAGE - 100), OK);
@@ -437,7 +425,6 @@ static void test_blobs_that_cannot_be_mapped(void **state)
         };
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         for (uint32_t i = 0; i < ARRAY_SIZE(ids); i++) {
@@ -463,7 +450,6 @@ static void test_refused_mappings(void **state)
         };
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
@@ -494,7 +480,6 @@ static void test_pipelined_mappings(void **state)
         struct virtio_gpu_resp_map_info info;
         struct world world;
 
-        (void)state;
         for (int refused = 0; refused < 2; refused++) {
                 world_open(&world, &plain);
                 assert_int_equal(world_create_context(&world, 1, ""), OK);
@@ -527,7 +512,6 @@ static void test_unmap_that_cannot_be_asked_for(void **state)
         struct virtio_gpu_resp_map_info info;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
@@ -544,7 +528,6 @@ static void test_reset(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &two_outputs);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         for (uint32_t id = 1; id <= 100; id++) {
@@ -570,7 +553,6 @@ static void test_many_resources(void **state)
 {
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         for (uint32_t i = 0; i < GPU_RESOURCES_MAX; i++)
                 assert_int_equal(world_create_guest_blob(&world, 0, i * 2654435761U + 1, GUEST, PAGE, PAGE), OK);
@@ -586,7 +568,6 @@ static void test_uuids(void **state)
         struct virtio_gpu_resp_resource_uuid first, again, other;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_command(&world, &assign, sizeof(assign), &first, sizeof(first)), NO_RESOURCE);
         assert_int_equal(world_create_guest_blob(&world, 0, 1, GUEST, PAGE, PAGE), OK);
@@ -634,7 +615,6 @@ static void test_objects(void **state)
         struct world world;
         int fd, second;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         for (uint32_t id = 1; id <= FAKE_BLOB_IDS; id++)
@@ -685,7 +665,6 @@ static void test_object_that_ends(void **state)
         struct virtio_gpu_resp_resource_uuid answer;
         struct world world;
 
-        (void)state;
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);

@@ -69,7 +69,6 @@ static void world_object_remove(void *userdata, const uint8_t uuid[16])
 {
         struct world *world = userdata;
 
-        (void)uuid;
         world->removed++;
 }
 
@@ -118,7 +117,6 @@ static void world_mark_dirty(void *userdata, struct oriel_range guest)
 {
         struct world *world = userdata;
 
-        (void)guest;
         pthread_mutex_lock(&world->lock);
         world->dirty++;
         pthread_mutex_unlock(&world->lock);

@@ -186,7 +186,6 @@ static int camera_open(struct media_node *node, struct media_session *session)
 {
         struct camera *camera = camera_of(node);
 
-        (void)session;
         camera->queue.media = node->media;
         if (camera->thread)
                 return 0;
@@ -200,7 +199,6 @@ static void camera_close(struct media_node *node, struct media_session *session)
 
 static int camera_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
 {
-        (void)session;
         return media_queue_file(&camera_of(node)->queue, offset, out);
 }
 

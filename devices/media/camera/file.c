@@ -257,7 +257,6 @@ static int file_advance(struct source *source, uint64_t number, struct v4l2_frac
         struct file *file = (struct file *)source;
         int r, ends = 0;
 
-        (void)number, (void)interval;
         while ((r = file->wrong ? stream_skip(file) : stream_take_picture(file)) == 0) {
                 r = stream_read_more(file);
                 /* A regular file begins anew then: if it ends twice, no whole picture is in it. */

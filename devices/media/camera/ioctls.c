@@ -96,8 +96,6 @@ static struct v4l2_fract nearest_interval(const struct camera *camera, struct v4
 
 /* ---- formats ---- */
 
-#define CAMERA_HANDLER(name) static int name(__attribute__((unused)) struct camera *camera, void *payload)
-
 static void pix_tell(const struct format *format, uint32_t width, uint32_t height, struct v4l2_format *out)
 {
         *out = (struct v4l2_format){.type = V4L2_BUF_TYPE_VIDEO_CAPTURE};
@@ -113,7 +111,7 @@ static void pix_tell(const struct format *format, uint32_t width, uint32_t heigh
         };
 }
 
-CAMERA_HANDLER(camera_enum_fmt)
+static int camera_enum_fmt(struct camera *camera, void *payload)
 {
         struct v4l2_fmtdesc *wanted = payload;
         const struct format *format = camera_format(camera, wanted->index);
@@ -130,7 +128,7 @@ CAMERA_HANDLER(camera_enum_fmt)
         return 0;
 }
 
-CAMERA_HANDLER(camera_g_fmt)
+static int camera_g_fmt(struct camera *camera, void *payload)
 {
         struct v4l2_format *format = payload;
 
@@ -140,7 +138,7 @@ CAMERA_HANDLER(camera_g_fmt)
         return 0;
 }
 
-CAMERA_HANDLER(camera_try_fmt)
+static int camera_try_fmt(struct camera *camera, void *payload)
 {
         struct v4l2_format *format = payload;
         const struct v4l2_pix_format *pix = &format->fmt.pix;
@@ -155,7 +153,7 @@ CAMERA_HANDLER(camera_try_fmt)
         return 0;
 }
 
-CAMERA_HANDLER(camera_s_fmt)
+static int camera_s_fmt(struct camera *camera, void *payload)
 {
         const struct v4l2_format *format = payload;
         int r = camera_try_fmt(camera, payload);
@@ -170,7 +168,7 @@ CAMERA_HANDLER(camera_s_fmt)
         return 0;
 }
 
-CAMERA_HANDLER(camera_enum_framesizes)
+static int camera_enum_framesizes(struct camera *camera, void *payload)
 {
         struct v4l2_frmsizeenum *wanted = payload;
         struct v4l2_frmsize_discrete size;
@@ -186,7 +184,7 @@ CAMERA_HANDLER(camera_enum_framesizes)
         return 0;
 }
 
-CAMERA_HANDLER(camera_enum_frameintervals)
+static int camera_enum_frameintervals(struct camera *camera, void *payload)
 {
         struct v4l2_frmivalenum *wanted = payload;
         const struct v4l2_frmsize_discrete size = nearest_size(camera, wanted->width, wanted->height);
@@ -206,7 +204,7 @@ CAMERA_HANDLER(camera_enum_frameintervals)
         return 0;
 }
 
-CAMERA_HANDLER(camera_g_parm)
+static int camera_g_parm(struct camera *camera, void *payload)
 {
         struct v4l2_streamparm *parm = payload;
 
@@ -218,7 +216,7 @@ CAMERA_HANDLER(camera_g_parm)
         return 0;
 }
 
-CAMERA_HANDLER(camera_s_parm)
+static int camera_s_parm(struct camera *camera, void *payload)
 {
         const struct v4l2_streamparm *parm = payload;
         const struct v4l2_fract wanted = parm->parm.capture.timeperframe;
@@ -235,7 +233,7 @@ CAMERA_HANDLER(camera_s_parm)
 
 /* ---- the one input ---- */
 
-CAMERA_HANDLER(camera_enuminput)
+static int camera_enuminput(struct camera *camera, void *payload)
 {
         struct v4l2_input *input = payload;
 
@@ -245,13 +243,13 @@ CAMERA_HANDLER(camera_enuminput)
         return 0;
 }
 
-CAMERA_HANDLER(camera_g_input)
+static int camera_g_input(struct camera *camera, void *payload)
 {
         *(uint32_t *)payload = 0;
         return 0;
 }
 
-CAMERA_HANDLER(camera_s_input)
+static int camera_s_input(struct camera *camera, void *payload)
 {
         return *(uint32_t *)payload == 0 ? 0 : -EINVAL;
 }

@@ -12,11 +12,6 @@
 #include <string.h>
 #include <sys/param.h>
 
-#define CONTROL_HANDLER(name)                                                    \
-        static int name(__attribute__((unused)) struct media_controls *controls, \
-                        __attribute__((unused)) struct media_session *session,   \
-                        __attribute__((unused)) struct media_call *call)
-
 void media_controls_init(struct media_controls *controls, const struct media_control *rows, unsigned n)
 {
         controls->rows = rows;
@@ -102,7 +97,7 @@ static void control_set(struct media_controls *controls, int i, int32_t value, c
         }
 }
 
-CONTROL_HANDLER(handle_subscribe)
+static int handle_subscribe(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         const struct v4l2_event_subscription *wanted = call->payload;
         struct media_subscription *subscription;
@@ -115,7 +110,7 @@ CONTROL_HANDLER(handle_subscribe)
         return r;
 }
 
-CONTROL_HANDLER(handle_unsubscribe)
+static int handle_unsubscribe(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         return media_unsubscribe(session, call->payload);
 }
@@ -146,14 +141,14 @@ static int control_query(const struct media_controls *controls, uint32_t id, str
         return 0;
 }
 
-CONTROL_HANDLER(handle_query_ext)
+static int handle_query_ext(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_query_ext_ctrl *query = call->payload;
 
         return control_query(controls, query->id, query);
 }
 
-CONTROL_HANDLER(handle_query)
+static int handle_query(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_queryctrl *query = call->payload;
         struct v4l2_query_ext_ctrl found;
@@ -175,7 +170,7 @@ CONTROL_HANDLER(handle_query)
 }
 
 /* No control here is a menu. */
-CONTROL_HANDLER(handle_query_menu)
+static int handle_query_menu(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         return -EINVAL;
 }
@@ -209,7 +204,7 @@ static int listed_control_find(const struct media_controls *controls, const stru
         return controls->rows[i].flags & forbidding ? -EACCES : i;
 }
 
-CONTROL_HANDLER(handle_get_list)
+static int handle_get_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_ext_controls *list = call->payload;
         struct v4l2_ext_control *items = call->trailer;
@@ -246,12 +241,12 @@ static int list_try(const struct media_controls *controls, struct v4l2_ext_contr
         return r < 0 ? r : 0;
 }
 
-CONTROL_HANDLER(handle_try_list)
+static int handle_try_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         return list_try(controls, call->payload, call->trailer);
 }
 
-CONTROL_HANDLER(handle_set_list)
+static int handle_set_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_ext_controls *list = call->payload;
         const struct v4l2_ext_control *items = call->trailer;
@@ -263,7 +258,7 @@ CONTROL_HANDLER(handle_set_list)
         return r;
 }
 
-CONTROL_HANDLER(handle_get)
+static int handle_get(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_control *control = call->payload;
         const int i = control_find(controls, control->id);
@@ -274,7 +269,7 @@ CONTROL_HANDLER(handle_get)
         return 0;
 }
 
-CONTROL_HANDLER(handle_set)
+static int handle_set(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         struct v4l2_control *control = call->payload;
         const int i = control_find(controls, control->id);
@@ -303,13 +298,13 @@ int media_priority_check(const struct media_session *session)
         return session->priority < highest_priority(session->media) ? -EBUSY : 0;
 }
 
-CONTROL_HANDLER(handle_get_priority)
+static int handle_get_priority(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         *(uint32_t *)call->payload = highest_priority(session->media);
         return 0;
 }
 
-CONTROL_HANDLER(handle_set_priority)
+static int handle_set_priority(struct media_controls *controls, struct media_session *session, struct media_call *call)
 {
         const uint32_t priority = *(uint32_t *)call->payload;
 

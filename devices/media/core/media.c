@@ -101,7 +101,6 @@ static int handle_open(struct media *media, struct command *command)
 
 static int handle_close(struct media *media, struct command *command)
 {
-        (void)media;
         media_session_end(command->session);
         return 0;
 }
@@ -111,7 +110,6 @@ static int handle_ioctl(struct media *media, struct command *command)
         const size_t header = sizeof(struct media_answer_header);
         size_t answered = 0;
 
-        (void)media;
         if (command->session->dead)
                 return -EIO;
 

@@ -62,10 +62,6 @@ static void buffers_end(struct media_queue *queue)
 
 /* ---- the ioctls ---- */
 
-#define QUEUE_HANDLER(name)                                                                               \
-        static int name(struct media_queue *queue, __attribute__((unused)) struct media_session *session, \
-                        __attribute__((unused)) struct media_call *call)
-
 /* Find the buffer that a call names, and check that the call has room for its planes. */
 static int buffer_of(struct media_queue *queue, const struct v4l2_buffer *named, struct media_buffer **out)
 {
@@ -103,7 +99,7 @@ static uint32_t queue_capabilities_of(const struct media_queue *queue)
                (memories & QUEUE_MEMORY(DMABUF) ? V4L2_BUF_CAP_SUPPORTS_DMABUF : 0);
 }
 
-QUEUE_HANDLER(queue_reqbufs)
+static int queue_reqbufs(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         struct v4l2_requestbuffers *request = call->payload;
         uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
@@ -149,7 +145,7 @@ static int sizes_of(const struct media_queue *queue, const struct v4l2_create_bu
         return (int)n;
 }
 
-QUEUE_HANDLER(queue_create)
+static int queue_create(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         struct v4l2_create_buffers *create = call->payload;
         const uint32_t index = queue->n;
@@ -182,7 +178,7 @@ QUEUE_HANDLER(queue_create)
         return 0;
 }
 
-QUEUE_HANDLER(queue_querybuf)
+static int queue_querybuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_of(queue, call->payload, &buffer);
@@ -215,7 +211,7 @@ static int buffer_prepare(struct media_queue *queue, struct media_session *sessi
         return r;
 }
 
-QUEUE_HANDLER(queue_prepare)
+static int queue_prepare(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_prepare(queue, session, call, &buffer);
@@ -229,7 +225,7 @@ QUEUE_HANDLER(queue_prepare)
         return 0;
 }
 
-QUEUE_HANDLER(queue_qbuf)
+static int queue_qbuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_prepare(queue, session, call, &buffer);
@@ -245,7 +241,7 @@ QUEUE_HANDLER(queue_qbuf)
         return 0;
 }
 
-QUEUE_HANDLER(queue_expbuf)
+static int queue_expbuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         const struct v4l2_exportbuffer *export = call->payload;
         int r = owner_check(queue, session);
@@ -259,7 +255,7 @@ QUEUE_HANDLER(queue_expbuf)
         return 0;
 }
 
-QUEUE_HANDLER(queue_streamon)
+static int queue_streamon(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         int r = owner_check(queue, session);
 
@@ -272,7 +268,7 @@ QUEUE_HANDLER(queue_streamon)
         return r;
 }
 
-QUEUE_HANDLER(queue_streamoff)
+static int queue_streamoff(struct media_queue *queue, struct media_session *session, struct media_call *call)
 {
         int r = owner_check(queue, session);
 

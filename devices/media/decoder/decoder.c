@@ -89,7 +89,6 @@ static int decoder_ioctl(struct media_node *node, struct media_session *session,
         struct stream *stream = session->handle;
         int r = call->row->changes ? media_priority_check(session) : 0;
 
-        (void)node;
         if (r == 0)
                 r = take_place(stream, call->row->code);
         if (r == 0)
@@ -109,13 +108,11 @@ static int decoder_file(struct media_node *node, struct media_session *session, 
         const struct stream *stream = session->handle;
         int r = media_queue_file(&stream->queues[QUEUE_CODED], offset, out);
 
-        (void)node;
         return r < 0 ? media_queue_file(&stream->queues[QUEUE_CAPTURE], offset, out) : r;
 }
 
 static void decoder_reset(struct media_node *node)
 {
-        (void)node;
 }
 
 static void decoder_free(struct media_node *node)

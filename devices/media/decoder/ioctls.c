@@ -69,9 +69,7 @@ void coded_format_init(struct stream *stream)
 
 /* ---- formats ---- */
 
-#define STREAM_HANDLER(name) static int name(__attribute__((unused)) struct stream *stream, void *payload)
-
-STREAM_HANDLER(handle_enum_fmt)
+static int handle_enum_fmt(struct stream *stream, void *payload)
 {
         struct v4l2_fmtdesc *wanted = payload;
         const struct coded_format *coded = coded_format(stream->decoder, wanted->index);
@@ -116,7 +114,7 @@ static bool type_known(uint32_t type)
         return type == V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE || type == V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE;
 }
 
-STREAM_HANDLER(handle_g_fmt)
+static int handle_g_fmt(struct stream *stream, void *payload)
 {
         const struct v4l2_format *format = payload;
 
@@ -144,7 +142,7 @@ static void coded_format_set(struct stream *stream, const struct v4l2_pix_format
         stream->xfer_func = wanted->xfer_func <= V4L2_XFER_FUNC_SMPTE2084 ? wanted->xfer_func : 0;
 }
 
-STREAM_HANDLER(handle_try_fmt)
+static int handle_try_fmt(struct stream *stream, void *payload)
 {
         struct v4l2_format *format = payload;
         struct stream trial = {
@@ -166,7 +164,7 @@ STREAM_HANDLER(handle_try_fmt)
         return 0;
 }
 
-STREAM_HANDLER(handle_s_fmt)
+static int handle_s_fmt(struct stream *stream, void *payload)
 {
         struct v4l2_format *format = payload;
         const struct coded_format *before = stream->coded;
@@ -188,7 +186,7 @@ STREAM_HANDLER(handle_s_fmt)
         return 0;
 }
 
-STREAM_HANDLER(handle_enum_framesizes)
+static int handle_enum_framesizes(struct stream *stream, void *payload)
 {
         struct v4l2_frmsizeenum *wanted = payload;
 
@@ -204,7 +202,7 @@ STREAM_HANDLER(handle_enum_framesizes)
 
 /* ---- selections ---- */
 
-STREAM_HANDLER(handle_g_selection)
+static int handle_g_selection(struct stream *stream, void *payload)
 {
         struct v4l2_selection *selection = payload;
         const struct picture *picture = &stream->picture;
@@ -227,7 +225,7 @@ STREAM_HANDLER(handle_g_selection)
 }
 
 /* It is the bitstream's: whatever is wanted becomes what is. */
-STREAM_HANDLER(handle_s_selection)
+static int handle_s_selection(struct stream *stream, void *payload)
 {
         const struct v4l2_selection *selection = payload;
 
@@ -238,7 +236,7 @@ STREAM_HANDLER(handle_s_selection)
 
 /* ---- commands ---- */
 
-STREAM_HANDLER(handle_try_command)
+static int handle_try_command(struct stream *stream, void *payload)
 {
         struct v4l2_decoder_cmd *command = payload;
 
@@ -248,7 +246,7 @@ STREAM_HANDLER(handle_try_command)
         return 0;
 }
 
-STREAM_HANDLER(handle_command)
+static int handle_command(struct stream *stream, void *payload)
 {
         const struct v4l2_decoder_cmd *command = payload;
         int r = handle_try_command(stream, payload);

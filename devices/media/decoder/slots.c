@@ -100,7 +100,6 @@ static void slot_unuse(void *userdata, uint8_t *data)
 {
         struct slot_memory *memory = userdata;
 
-        (void)data;
         memory->users--;
         memory_settle(memory);
 }

@@ -197,7 +197,6 @@ static bool answer_frame(struct stream *stream, const struct codec_answer *answe
 
 static bool answer_drained(struct stream *stream, const struct codec_answer *answer)
 {
-        (void)answer;
         if (!stream->drain_asked)
                 return false;
         stream->draining = stream->drain_asked = false;

@@ -262,7 +262,6 @@ int proxy_file(struct media_node *node, struct media_session *session, uint32_t 
         struct proxy_session *own = session->handle;
         struct plane_place place = {.offset = offset};
 
-        (void)node;
         if (!plane_find(own, &place))
                 return -EINVAL;
 

@@ -198,13 +198,11 @@ static int proxy_open(struct media_node *node, struct media_session *session)
 
 static void proxy_close(struct media_node *node, struct media_session *session)
 {
-        (void)node;
         session_release(session->handle);
 }
 
 static void proxy_reset(struct media_node *node)
 {
-        (void)node;
 }
 
 static void proxy_free(struct media_node *node)

@@ -65,7 +65,7 @@ void shadows_let_go(struct proxy_session *own, uint32_t type)
 
 /* @fd, @offset: as of mmap(2); -1: anonymous memory. */
 static int proxy_shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
-                      int fd, off_t offset, struct shadow **out)
+                            int fd, off_t offset, struct shadow **out)
 {
         struct proxy *proxy = own->proxy;
         struct shadow *shadow = calloc(1, sizeof(*shadow));

@@ -37,7 +37,6 @@ static void test_pattern(void **state)
         static const uint32_t sizes[][2] = {{160, 120}, {320, 180}, {640, 480}, {3840, 2160}};
         struct source *source;
 
-        (void)state;
         assert_int_equal(pattern_new(&source), 0);
         for (unsigned i = 0; i < n_formats; i++) {
                 for (size_t k = 0; formats[i].put && k < ARRAY_SIZE(sizes); k++) {
@@ -74,7 +73,6 @@ static void test_colors(void **state)
         const struct color grey = color_make(128, 128, 0, 0), bright = color_make(255, 128, 128, 0);
         struct source *source;
 
-        (void)state;
         assert_int_equal(pattern_new(&source), 0);
 
         uint8_t *image = draw(source, V4L2_PIX_FMT_RGB24, 640, 480, 0, NULL);
@@ -133,7 +131,6 @@ static void test_y4m(void **state)
         struct source *source;
         const char *why;
 
-        (void)state;
         assert_int_equal(file_source_new(file_of(data, size), NULL, &source, &why), 0);
         assert_int_equal(source->width, WIDTH);
         assert_int_equal(source->interval.denominator, 25);
@@ -151,7 +148,6 @@ static void test_other_chroma(void **state)
         } rows[] = {{" C422", 2 * LUMA}, {" C444", 3 * LUMA}, {"", SIZE}};
         uint8_t data[8 * LUMA];
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const size_t size = y4m(data, rows[i].words, 1, rows[i].picture);
                 struct source *source;
@@ -192,7 +188,6 @@ static void test_wrong_files(void **state)
         struct source *source;
         const char *why;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const int fd = file_of(rows[i].content, strlen(rows[i].content));
 
@@ -211,7 +206,6 @@ static void test_broken_files(void **state)
         struct source *source;
         const char *why;
 
-        (void)state;
         assert_int_equal(file_source_new(file_of(data, size - SIZE - 20), NULL, &source, &why), 0);
         assert_int_equal(source->ops->advance(source, 0, second30), 0);
         assert_int_equal(source->ops->advance(source, 0, second30), 0);
@@ -234,7 +228,6 @@ static void test_jpeg(void **state)
         struct source *source;
         const char *why;
 
-        (void)state;
         assert_int_equal(file_source_new(file_of(data, sizeof(data)), "MJPG:32x16", &source, &why), 0);
         for (unsigned i = 0; i < 5; i++) {
                 assert_int_equal(source->ops->advance(source, 0, second30), 1);
@@ -253,7 +246,6 @@ static void test_pipe(void **state)
         size_t other_size;
         int ends[2];
 
-        (void)state;
         assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
         assert_int_equal(file_source_new(dup(ends[0]), NULL, &source, &why), -EINVAL);
         assert_int_equal(file_source_new(ends[0], "YU12:32x16", &source, &why), 0);
@@ -289,7 +281,6 @@ static void test_raw(void **state)
         struct source *source;
         const char *why;
 
-        (void)state;
         for (size_t i = 0; i < sizeof(data); i++)
                 data[i] = (uint8_t)(i * 3);
         assert_int_equal(file_source_new(file_of(data, SIZE), "YU12:32x16", &source, &why), 0);

@@ -30,7 +30,6 @@ static struct {
 
 int proxy_watch(struct proxy_session *own)
 {
-        (void)own;
         return 0;
 }
 
@@ -71,7 +70,6 @@ static void device_control(struct v4l2_ext_control *control)
 
 int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload)
 {
-        (void)own;
         switch (code) {
         case VIDIOC_QBUF:
                 if (device.refuses)
@@ -104,7 +102,6 @@ static int proxy_world_open(void **state)
         const int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct media_node *node;
 
-        (void)state;
         memset(&device, 0, sizeof(device));
         device.length = PLANES;
         assert_int_equal(proxy_new(proc, memfd_create("test", MFD_CLOEXEC), &config, NULL, &node), 0);
@@ -114,7 +111,6 @@ static int proxy_world_open(void **state)
 
 static int proxy_world_close(void **state)
 {
-        (void)state;
         world_close(&world);
         return 0;
 }
@@ -163,7 +159,6 @@ static void test_fewer_planes(void **state)
 {
         struct planes more;
 
-        (void)state;
         start_queue(V4L2_MEMORY_USERPTR);
         device.length = 1;
         queue_buffer(V4L2_MEMORY_USERPTR, &more);
@@ -174,7 +169,6 @@ static void test_more_planes(void **state)
 {
         struct planes more;
 
-        (void)state;
         start_queue(V4L2_MEMORY_USERPTR);
         device.length = UINT32_MAX;
         queue_buffer(V4L2_MEMORY_USERPTR, &more);
@@ -186,7 +180,6 @@ static void test_done(void **state)
         const struct media_event_dqbuf *told = &world.events[0].dqbuf;
         struct planes more;
 
-        (void)state;
         start_queue(V4L2_MEMORY_USERPTR);
         world_give_room(&world, 1);
         device.done = true;
@@ -238,7 +231,6 @@ static void test_objects(void **state)
         struct v4l2_plane told[PLANES];
         uint64_t address, size;
 
-        (void)state;
         world.theirs = (struct media_object){{1}};
         world.theirs_fd = memfd_create("theirs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         start_queue(V4L2_MEMORY_DMABUF);
@@ -268,7 +260,6 @@ static void test_question(void **state)
         struct v4l2_create_buffers create = {.count = 0, .memory = V4L2_MEMORY_USERPTR};
         struct planes more;
 
-        (void)state;
         start_queue(V4L2_MEMORY_MMAP);
         create.format.type = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
         assert_int_equal(world_ioctl(&world, session, VIDIOC_CREATE_BUFS, &create, NULL, 0), 0);
@@ -293,7 +284,6 @@ static void test_control(void **state)
                 {5, UINT64_MAX, 5},
         };
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct v4l2_ext_controls list = {.count = 1};
 

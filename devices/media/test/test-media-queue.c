@@ -37,14 +37,12 @@ static unsigned sizes(void *userdata, uint32_t least[MEDIA_MAX_PLANES])
 
 static int codec_start(void *userdata)
 {
-        (void)userdata;
         codec.started++;
         return 0;
 }
 
 static void codec_stop(void *userdata)
 {
-        (void)userdata;
         codec.stopped++;
 }
 
@@ -53,7 +51,6 @@ static int codec_open(struct media_node *node, struct media_session *opened)
         static const struct media_queue_ops ops = {sizes, codec_start, codec_stop};
         static const uint32_t types[] = {V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE};
 
-        (void)opened;
         for (unsigned i = 0; i < 2; i++) {
                 struct media_queue *queue = &codec.queues[i];
 
@@ -72,7 +69,6 @@ static int codec_open(struct media_node *node, struct media_session *opened)
 
 static void codec_close(struct media_node *node, struct media_session *closed)
 {
-        (void)node;
         for (unsigned i = 0; i < 2; i++) {
                 media_queue_leave(&codec.queues[i], closed);
                 media_queue_free(&codec.queues[i]);
@@ -81,13 +77,11 @@ static void codec_close(struct media_node *node, struct media_session *closed)
 
 static int codec_ioctl(struct media_node *node, struct media_session *by, struct media_call *call)
 {
-        (void)node;
         return media_queue_ioctl(codec.queues, 2, by, call);
 }
 
 static int codec_file(struct media_node *node, struct media_session *by, uint32_t offset, struct media_file *out)
 {
-        (void)node, (void)by;
         return media_queue_file(&codec.queues[IN], offset, out) == 0
                        ? 0
                        : media_queue_file(&codec.queues[OUT], offset, out);
@@ -95,7 +89,6 @@ static int codec_file(struct media_node *node, struct media_session *by, uint32_
 
 static void codec_nothing(struct media_node *node)
 {
-        (void)node;
 }
 
 /* One buffer of each queue is done; false: there are none. */
@@ -176,7 +169,6 @@ static int queue(unsigned which, uint32_t index, uint32_t used)
 
 static void test_both_ways(void **state)
 {
-        (void)state;
         world_give_room(&world, 8);
         assert_int_equal(request(IN, V4L2_MEMORY_MMAP, 2) + request(OUT, V4L2_MEMORY_MMAP, 2), 0);
         assert_int_equal(queue(IN, 0, 123), 0);
@@ -208,7 +200,6 @@ static void test_planes(void **state)
         struct v4l2_buffer buffer;
         uint64_t address, size;
 
-        (void)state;
         assert_int_equal(request(IN, V4L2_MEMORY_MMAP, 1) + request(OUT, V4L2_MEMORY_MMAP, 3), 0);
         buffer = named(OUT, 2);
         buffer.length = 1;
@@ -232,7 +223,6 @@ static void test_wrong_content(void **state)
         struct v4l2_buffer buffer = named(IN, 0);
         struct v4l2_plane planes[1] = {{.bytesused = 10, .data_offset = 10}};
 
-        (void)state;
         assert_int_equal(request(IN, V4L2_MEMORY_MMAP, 1), 0);
         assert_int_equal(queue(IN, 0, PLANE + 1), EINVAL);
         assert_int_equal(buffer_ioctl(VIDIOC_QBUF, &buffer, planes), EINVAL);
@@ -251,7 +241,6 @@ static void test_guest_planes(void **state)
         } more = {.pieces = {{WORLD_GUEST, PLANE, 0}, {WORLD_GUEST + 0x4000, PLANE, 0}, {WORLD_GUEST, PLANE, 0}}};
         struct v4l2_buffer buffer = named(OUT, 0);
 
-        (void)state;
         assert_int_equal(request(OUT, V4L2_MEMORY_USERPTR, 1), 0);
         buffer.memory = V4L2_MEMORY_USERPTR;
         more.planes[0] = (struct v4l2_plane){.length = PLANE, .m.userptr = 16};
@@ -267,7 +256,6 @@ static void test_create(void **state)
 {
         struct v4l2_create_buffers create = {.count = 2, .memory = V4L2_MEMORY_MMAP};
 
-        (void)state;
         create.format.type = codec.queues[OUT].type;
         create.format.fmt.pix_mp.num_planes = 1;
         assert_int_equal(world_ioctl(&world, session, VIDIOC_CREATE_BUFS, &create, NULL, 0), EINVAL);
@@ -330,7 +318,6 @@ static void test_objects_of_others(void **state)
         const struct media_object object = {{1, 2, 3}}, unknown = {{4}};
         struct v4l2_plane told;
 
-        (void)state;
         world.no_objects = true;
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), EINVAL);
         world.no_objects = false;
@@ -379,7 +366,6 @@ static void test_wrong_objects(void **state)
         int pair[2], fds[5];
         struct v4l2_plane told;
 
-        (void)state;
         assert_int_equal(pipe(pair), 0);
         fds[0] = their_file("sealed", 4 * PLANE, F_SEAL_SEAL);
         fds[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
@@ -419,7 +405,6 @@ static void test_other_objects(void **state)
         const int fds[] = {their_file("first", PLANE, F_SEAL_SHRINK), their_file("second", PLANE, F_SEAL_SHRINK)};
         struct v4l2_plane told;
 
-        (void)state;
         world.theirs = first;
         world.theirs_fd = fds[0];
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
@@ -458,7 +443,6 @@ static void test_objects_of_ours(void **state)
         struct v4l2_plane told;
         char text[4] = "";
 
-        (void)state;
         assert_int_equal(export(IN, 0, 0, &object), EINVAL);
         assert_int_equal(request(IN, V4L2_MEMORY_MMAP, 1) + request(OUT, V4L2_MEMORY_MMAP, 1), 0);
         assert_int_equal(export(IN, 1, 0, &object) + export(IN, 0, 1, &object), EINVAL + EINVAL);

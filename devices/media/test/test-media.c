@@ -91,7 +91,6 @@ static void test_table(void **state)
                                             VIDIOC_G_JPEGCOMP, VIDIOC_S_JPEGCOMP, VIDIOC_LOG_STATUS};
         unsigned n = 0;
 
-        (void)state;
         for (int nr = media_ioctl_next(0); nr >= 0; nr = media_ioctl_next((uint32_t)nr + 1), n++) {
                 const struct media_ioctl *row = media_ioctl_find((uint32_t)nr);
 
@@ -118,7 +117,6 @@ static void test_payloads(void **state)
         const struct media_ioctl *get = media_ioctl_find(_IOC_NR(VIDIOC_G_EXT_CTRLS));
         uint32_t sizes[MEDIA_MAX_CONTROLS];
 
-        (void)state;
         buffer.length = 3;
         assert_int_equal(media_ioctl_trailer(qbuf, &buffer), sizeof(planes));
         assert_int_equal(media_ioctl_memory(qbuf, &buffer, planes, sizes), 2);
@@ -152,7 +150,6 @@ static void test_lengths(void **state)
                     {MEDIA_MMAP, 20, 24},
                     {MEDIA_MUNMAP, 16, 8}};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const uint32_t words[8] = {rows[i].command, 0, session};
 
@@ -182,7 +179,6 @@ static void test_ioctl_lengths(void **state)
         } command = {{{MEDIA_IOCTL, 0}, session, _IOC_NR(VIDIOC_G_EXT_CTRLS)}, {.count = 2}, {{.id = 0}}};
         const size_t answer = 8 + sizeof(command.list) + sizeof(command.items);
 
-        (void)state;
         command.items[0].id = V4L2_CID_BRIGHTNESS;
         command.items[1].id = V4L2_CID_HUE;
         for (size_t size = sizeof(command.fixed); size < sizeof(command); size++) {
@@ -209,7 +205,6 @@ static void test_sessions(void **state)
 {
         uint32_t ids[300], n = 0, input = 0;
 
-        (void)state;
         while (world_open_session(&world, &ids[n]) == 0)
                 n++;
         assert_int_equal(world_status(&world), EMFILE);
@@ -234,7 +229,6 @@ static void test_mappings(void **state)
         uint64_t first, again, second, read_only, size;
         uint32_t offset;
 
-        (void)state;
         set_size(320, 180);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 2), 0);
         offset = query(0).m.offset;
@@ -271,7 +265,6 @@ static void test_window(void **state)
         uint64_t places[64], address, size;
         uint32_t n = 0, other;
 
-        (void)state;
         set_size(640, 360);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 16), 0);
         while (n < 16 && world_mmap(&world, session, query(n).m.offset, 0, &places[n], &size) == 0)
@@ -307,7 +300,6 @@ static void test_states(void **state)
 {
         struct v4l2_buffer buffer;
 
-        (void)state;
         set_size(160, 120);
         assert_int_equal(stream(VIDIOC_STREAMON), EINVAL);
         assert_int_equal(request(V4L2_MEMORY_OVERLAY, 2), EINVAL);
@@ -342,7 +334,6 @@ static void test_owner(void **state)
         struct v4l2_format format = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE};
         uint32_t other;
 
-        (void)state;
         set_size(160, 120);
         assert_int_equal(world_open_session(&world, &other), 0);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 1), 0);
@@ -369,7 +360,6 @@ static void test_owner(void **state)
 
 static void test_frames(void **state)
 {
-        (void)state;
         world_give_room(&world, 8);
         set_size(160, 120);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 2), 0);
@@ -397,7 +387,6 @@ static void test_events_wait(void **state)
         struct v4l2_event_subscription wanted = {.type = V4L2_EVENT_CTRL, .id = V4L2_CID_HUE};
         struct v4l2_control control = {V4L2_CID_HUE, 1};
 
-        (void)state;
         wanted.flags = V4L2_EVENT_SUB_FL_ALLOW_FEEDBACK | V4L2_EVENT_SUB_FL_SEND_INITIAL;
         set_size(160, 120);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 2), 0);
@@ -430,7 +419,6 @@ static void test_events_end(void **state)
         struct v4l2_event_subscription wanted = {.type = V4L2_EVENT_CTRL, .id = V4L2_CID_HUE};
         uint32_t other;
 
-        (void)state;
         wanted.flags = V4L2_EVENT_SUB_FL_SEND_INITIAL;
         set_size(160, 120);
         assert_int_equal(request(V4L2_MEMORY_MMAP, 1), 0);
@@ -456,7 +444,6 @@ static void test_failed_session(void **state)
         uint64_t address, size;
         uint32_t input, other;
 
-        (void)state;
         world_give_room(&world, 9);
         pthread_mutex_lock(&world.media->lock);
         media_session_fail(TAILQ_FIRST(&world.media->sessions), -ENODEV);
@@ -492,7 +479,6 @@ static void test_guest_memory(void **state)
         struct media_piece wraps[] = {{UINT64_MAX - 10, size, 0}};
         struct media_piece empty[] = {{WORLD_GUEST, 0, 0}, {WORLD_GUEST, size, 0}};
 
-        (void)state;
         world_give_room(&world, 4);
         set_size(160, 120);
         assert_int_equal(request(V4L2_MEMORY_USERPTR, 1), 0);
@@ -525,7 +511,6 @@ static void test_controls(void **state)
         struct v4l2_queryctrl query = {.id = V4L2_CTRL_FLAG_NEXT_CTRL};
         unsigned n = 0;
 
-        (void)state;
         assert_int_equal(world_ioctl(&world, session, VIDIOC_S_EXT_CTRLS, &list, items, sizeof(items)), EINVAL);
         assert_int_equal(list.error_idx, 2);
         assert_int_equal(world_ioctl(&world, session, VIDIOC_TRY_EXT_CTRLS, &list, items, sizeof(items)), EINVAL);
@@ -551,7 +536,6 @@ static void test_priorities(void **state)
         uint32_t record = V4L2_PRIORITY_RECORD, seen = 0, wrong = 7, other;
         struct v4l2_control control = {V4L2_CID_HUE, 5};
 
-        (void)state;
         assert_int_equal(world_open_session(&world, &other), 0);
         assert_int_equal(ioctl(VIDIOC_S_PRIORITY, &wrong), EINVAL);
         assert_int_equal(ioctl(VIDIOC_S_PRIORITY, &record), 0);

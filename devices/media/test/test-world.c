@@ -25,7 +25,6 @@ static int map(void *userdata, struct oriel_range range, int fd, enum oriel_acce
 {
         struct world *world = userdata;
 
-        (void)access;
         assert_true(fd >= 0);
         assert_int_equal(range.start % 4096 + range.size % 4096, 0);
         assert_true(range.start + range.size <= WORLD_WINDOW_SIZE);
@@ -37,7 +36,6 @@ static int unmap(void *userdata, struct oriel_range range, bool wait)
 {
         struct world *world = userdata;
 
-        (void)range, (void)wait;
         world->unmaps += world->unmap_error == 0;
         return world->unmap_error;
 }

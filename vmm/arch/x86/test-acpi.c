@@ -140,7 +140,6 @@ static void test_tables(void **state)
 {
         static const struct acpi_machine *machines[] = {&small, &large};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
                 build(machines[i]);
                 assert_memory_equal(memory, "RSD PTR ", 8);
@@ -158,7 +157,6 @@ static void test_refuses(void **state)
         const struct acpi_machine wrong = {.cpus = 1, .mmio64 = {UINT64_MAX, 2}};
         uint64_t rsdp;
 
-        (void)state;
         assert_int_equal(acpi_build(&none, memory, SIZE, ADDRESS, &rsdp), -EINVAL);
         assert_int_equal(acpi_build(&many, memory, SIZE, ADDRESS, &rsdp), -EINVAL);
         assert_int_equal(acpi_build(&wrong, memory, SIZE, ADDRESS, &rsdp), -EINVAL);
@@ -295,7 +293,6 @@ static void test_iasl(void **state)
         };
         _cleanup_(freep) char *first = disassemble(&small), *second = disassemble(&large);
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
                 expect(first, both[i]);
                 expect(second, both[i]);

@@ -36,7 +36,6 @@ static void test_not_kernels(void **state)
         static const uint8_t zeros[2048];
         uint8_t other[2048] = {0};
 
-        (void)state;
         refuse("", 0, -ENOEXEC, "is not a kernel");
         refuse("#!/bin/sh\n", 10, -ENOEXEC, "is not a kernel");
         refuse(zeros, sizeof(zeros), -ENOEXEC, "is not a kernel");
@@ -50,7 +49,6 @@ static void test_not_kernels(void **state)
 
 static void test_elf_headers(void **state)
 {
-        (void)state;
         REFUSE_ELF(elf.header.e_ident[EI_CLASS] = ELFCLASS32;
                    elf.header.e_machine = EM_386, -ENOEXEC, "a 32-bit kernel");
         REFUSE_ELF(elf.header.e_machine = EM_AARCH64, -ENOEXEC, "another architecture (ELF machine 183)");
@@ -68,7 +66,6 @@ static void test_elf_segments(void **state)
 {
         static const uint64_t lies[] = {UINT64_MAX, UINT64_MAX - 31, INT64_MAX, UINT64_C(1) << 63, UINT32_MAX};
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
                 struct test_elf elf = elf_with_pvh(ELF_CODE);
 
@@ -99,7 +96,6 @@ static void test_elf_notes(void **state)
 {
         static const uint32_t lies[] = {UINT32_MAX, UINT32_MAX - 3, INT32_MAX, 1 << 20, 41, 40};
 
-        (void)state;
         REFUSE_ELF(elf.segments[2].p_type = PT_NULL, -ENOEXEC,
                    "has no PVH entry: a vmlinux built with CONFIG_PVH or a bzImage is needed");
         REFUSE_ELF(elf.note.header.n_type = XEN_ELFNOTE_ENTRY, -ENOEXEC, "has no PVH entry");
@@ -120,7 +116,6 @@ static void test_elf_truncated(void **state)
 {
         const struct test_elf elf = elf_with_pvh(ELF_CODE);
 
-        (void)state;
         for (size_t size = 0; size < sizeof(elf); size++)
                 refuse(&elf, size, -ENOEXEC, size < SELFMAG ? "is not a kernel" : "truncated");
 }
@@ -130,7 +125,6 @@ static void test_elf_flipped(void **state)
 {
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 16 * MIB, 0);
         for (size_t i = 0; i < offsetof(struct test_elf, code); i++) {
                 struct test_elf elf = elf_with_pvh(ELF_CODE);
@@ -155,7 +149,6 @@ static void test_elf_flipped(void **state)
 
 static void test_bzimage_headers(void **state)
 {
-        (void)state;
         REFUSE_BZIMAGE((void)header, -ENOMEM, "needs at least 24 MiB of memory, and the guest has 16 MiB");
         REFUSE_BZIMAGE(header->version = 0x20b, -ENOEXEC, "boot protocol 2.11: 2.12");
         REFUSE_BZIMAGE(header->xloadflags = 0, -ENOEXEC, "a 32-bit kernel");
@@ -179,7 +172,6 @@ static void test_bzimage_high(void **state)
         _cleanup_(freep) struct test_bzimage *image = bzimage_new();
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 16 * MIB, 16 * MIB);
         image->header.pref_address = LAYOUT_HIGH_MEMORY;
         assert_int_equal(machine_load(&machine, image, sizeof(*image)), -ENOEXEC);
@@ -191,7 +183,6 @@ static void test_bzimage_truncated(void **state)
 {
         _cleanup_(freep) struct test_bzimage *image = bzimage_new();
 
-        (void)state;
         for (size_t size = 0; size < sizeof(*image); size++)
                 refuse(image, size, -ENOEXEC, size < 0x26c ? "is not a kernel" : "truncated");
 }
@@ -200,7 +191,6 @@ static void test_bzimage_flipped(void **state)
 {
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 64 * MIB, 0);
         for (size_t i = 0; i < sizeof(struct setup_header); i++) {
                 _cleanup_(freep) struct test_bzimage *image = bzimage_new();

@@ -43,7 +43,6 @@ static void test_pvh(void **state)
         const struct test_elf elf = elf_with_pvh(ELF_CODE + 16);
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 16 * MIB, 64 * MIB);
         assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
         assert_string_equal(machine.why, "");
@@ -89,7 +88,6 @@ static void test_user(void **state)
         const struct test_elf elf = elf_with(BOOT_NOTE_NAME, BOOT_NOTE_USER_ENTRY, ELF_HIGH + 1);
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 16 * MIB, 0);
         assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
         assert_int_equal(machine.entry.mode, X86_ENTRY_USER);
@@ -123,7 +121,6 @@ static void test_user_windows(void **state)
         };
         struct machine machine;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
                 machine_begin(&machine, 16 * MIB, 0);
                 machine.image.mmio64 = windows[i];
@@ -142,7 +139,6 @@ static void test_bzimage(void **state)
         _cleanup_(freep) struct test_bzimage *image = bzimage_new();
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 64 * MIB, 16 * MIB);
         machine.image.initrd_fd = file_of("an initrd", 10);
         assert_int_equal(machine_load(&machine, image, sizeof(*image)), 0);
@@ -184,7 +180,6 @@ static void test_cmdline(void **state)
         struct machine machine;
         static char line[70000];
 
-        (void)state;
         machine_begin(&machine, 64 * MIB, 0);
         machine.image.cmdline = line;
         memset(line, 'x', 2047);
@@ -207,7 +202,6 @@ static void test_initrd_size(void **state)
         const struct test_elf elf = elf_with_pvh(ELF_CODE);
         struct machine machine;
 
-        (void)state;
         machine_begin(&machine, 32 * MIB, 0);
         machine.image.initrd_fd = file_of("", 0);
         assert_int_equal(machine_load(&machine, image, sizeof(*image)), 0);
@@ -230,7 +224,6 @@ static void test_wrong_files(void **state)
         struct machine machine;
         int pipes[2];
 
-        (void)state;
         machine_begin(&machine, 16 * MIB, 0);
         machine.image.kernel_fd = open("/", O_RDONLY | O_CLOEXEC);
         assert_int_equal(x86_load(&machine.loader, &machine.entry), -ENOEXEC);

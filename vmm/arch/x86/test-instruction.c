@@ -170,7 +170,6 @@ static struct instruction_operand look(const uint8_t *code, size_t size, const s
 
 static void test_rows(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 struct instruction_operand operand = look(rows[i].code, rows[i].size, &regs);
 
@@ -183,7 +182,6 @@ static void test_rows(void **state)
 /* Nothing is read behind the end, which the sanitizers see, and nothing is found in half an instruction. */
 static void test_truncated(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
                 for (size_t size = 0; size < rows[i].size; size++) {
                         uint8_t *code = malloc(size + 1);
@@ -198,7 +196,6 @@ static void test_truncated(void **state)
 
 static void test_longer(void **state)
 {
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 uint8_t code[32];
 
@@ -213,7 +210,6 @@ static void test_repeat_none(void **state)
         static const uint8_t stos[] = {0xf3, 0xaa}, stos32[] = {0xf3, 0x67, 0xaa}, once[] = {0xaa};
         struct kvm_regs with = regs;
 
-        (void)state;
         with.rcx = UINT64_C(1) << 32;
         assert_true(look(stos, sizeof(stos), &with).found);
         assert_false(look(stos32, sizeof(stos32), &with).found);
@@ -227,7 +223,6 @@ static void test_any(void **state)
 {
         uint64_t random = 1;
 
-        (void)state;
         for (unsigned i = 0; i < 1000000; i++) {
                 uint8_t code[15];
 

@@ -55,7 +55,6 @@ static bool take_fault(void *userdata, unsigned vcpu)
 {
         struct world *world = userdata;
 
-        (void)vcpu;
         atomic_fetch_add(&world->faults, 1);
         return false;
 }
@@ -133,7 +132,6 @@ static void test_accesses(void **state)
         static const uint8_t code[] = {RAX(PORT), LOAD, RAX(PORT + 8), STORE, FINISH};
         struct world world;
 
-        (void)state;
         BEGIN(&world, 2, code);
         assert_int_equal(kvm_start(world.kvm), 0);
         sem_wait(&world.ended);
@@ -151,7 +149,6 @@ static void test_memory(void **state)
         struct oriel_memory_region regions[2];
         struct world world;
 
-        (void)state;
         BEGIN(&world, 1, code);
         assert_int_equal(kvm_memory_regions(world.kvm, regions), 1);
         assert_int_equal(regions[0].size, 16 << 20);
@@ -173,7 +170,6 @@ static void test_slot(void **state)
         int file = memfd_create("window", MFD_CLOEXEC);
         struct world world;
 
-        (void)state;
         assert_int_equal(ftruncate(file, SLOT_SIZE), 0);
         if (!begin(&world, 1, code, sizeof(code))) {
                 close(file);
@@ -204,7 +200,6 @@ static void test_fault(void **state)
         static const uint8_t code[] = {RAX(SLOT), STORE, FINISH};
         struct world world;
 
-        (void)state;
         BEGIN(&world, 1, code);
 
         uint8_t *window = mmap(NULL, SLOT_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -224,7 +219,6 @@ static void test_pause(void **state)
         static const uint8_t code[] = {RAX(PORT), STORE, 0xeb, 0xf7};
         struct world world;
 
-        (void)state;
         BEGIN(&world, 2, code);
         assert_int_equal(kvm_start(world.kvm), 0);
         for (unsigned i = 0; i < 20; i++) {
@@ -249,7 +243,6 @@ static void test_ioeventfd(void **state)
         struct world world;
         uint64_t count = 0;
 
-        (void)state;
         if (!begin(&world, 1, code, sizeof(code))) {
                 close(fd);
                 skip();
@@ -271,7 +264,6 @@ static void test_routes(void **state)
         int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), routes[3];
         struct world world;
 
-        (void)state;
         if (!begin(&world, 1, code, sizeof(code))) {
                 close(fd);
                 skip();
@@ -300,7 +292,6 @@ static void test_refused(void **state)
         };
         struct kvm *kvm;
 
-        (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(options); i++)
                 assert_int_equal(kvm_new(&options[i], &kvm), -EINVAL);
         kvm_free(NULL);

@@ -57,7 +57,6 @@ static void test_button(void **state)
         struct seen seen;
         struct pm *pm = begin(&seen);
 
-        (void)state;
         /* Nobody listens: it is remembered. */
         pm_press_power_button(pm);
         assert_false(seen.level);
@@ -93,7 +92,6 @@ static void test_off(void **state)
         struct seen seen;
         struct pm *pm = begin(&seen);
 
-        (void)state;
         assert_int_equal(get(pm, LAYOUT_PM1_CONTROL, 2), 1);
         /* As ACPICA does it: first the type, then with SLP_EN. */
         put(pm, LAYOUT_PM1_CONTROL, type | 1, 2);
@@ -118,7 +116,6 @@ static void test_reset(void **state)
         struct pm *pm = begin(&seen);
         uint64_t all = 0x5555555555555555;
 
-        (void)state;
         put(pm, LAYOUT_PM_RESET, 2, 1);
         assert_int_equal(seen.reset, 0);
         put(pm, LAYOUT_PM_RESET, LAYOUT_RESET_VALUE, 1);
