@@ -75,6 +75,7 @@ def check_library(page):
         title = header.removesuffix(".in")
         expect(section(text, f"ORIEL/{title.upper()}"), f"{page}: no section on oriel/{title}")
         declared |= set(re.findall(r"\b(oriel_\w+)\(", read("include", "oriel", header)))
+        declared |= set(re.findall(r"^struct (\w+) \{", read("include", "oriel", header), re.M))
     named = set(re.findall(r"\b(oriel_\w+)\*?\(", text))
     for name in sorted(named - declared):
         expect(False, f"{page}: {name}() is in no header")
