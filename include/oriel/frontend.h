@@ -176,8 +176,8 @@ int oriel_frontend_postcopy_end(struct oriel_frontend *frontend);
 
 /* ---- vrings; an fd of -1 says that there is none ---- */
 
-/* The messages of these names, for the ring @vring. Fds stay the caller's. SET_VRING_KICK starts the ring, and
- * GET_VRING_BASE stops it and tells where it stands. vhost-user, "Starting and stopping rings". */
+/* Set up, start and stop the ring @vring, by the messages of these names. Fds stay the caller's. SET_VRING_KICK starts
+ * the ring, and GET_VRING_BASE stops it and tells where it stands. vhost-user, "Ring states". */
 int oriel_frontend_set_vring_num(struct oriel_frontend *frontend, unsigned vring, uint32_t num);
 int oriel_frontend_set_vring_addr(struct oriel_frontend *frontend, const struct vhost_vring_addr *addr);
 int oriel_frontend_set_vring_base(struct oriel_frontend *frontend, unsigned vring, uint32_t base);

@@ -52,7 +52,7 @@ class Writer:
         return sorted(named) + [page.header.title, "liboriel"]
 
     def head(self, title, version):
-        return [f'.TH {title} 3 "" "Oriel {version}" "Library Functions Manual"', ".nh", ".ad l"]
+        return [f'.TH {title} 3 "" "Oriel {version}" "Oriel"', ".nh", ".ad l"]
 
     def see_also(self, names):
         return [".SH SEE ALSO"] + [f"\\fB{name}\\fP(3)," for name in names[:-1]] + [f"\\fB{names[-1]}\\fP(3)"]
