@@ -18,7 +18,7 @@ extern "C" {
 struct oriel_backend;
 struct oriel_backend_queue;
 
-/* What the device does. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
+/* The device's callbacks. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
  * the dispatching thread with no lock held. Those that return int return 0 or a negative errno, which the front-end
  * sees as a refusal. Any function may be called there, with these results: oriel_backend_dispatch() is -EDEADLK,
  * oriel_backend_attach() -EBUSY; oriel_backend_disconnect() and oriel_backend_free() take effect when the call ends
@@ -59,7 +59,7 @@ struct oriel_backend_ops {
 };
 #define ORIEL_BACKEND_OPS_LEAST offsetof(struct oriel_backend_ops, set_features)
 
-/* What oriel_backend_new() makes a back-end of. What is 0 is the default. */
+/* Options of oriel_backend_new(). A member that is 0 has its default. */
 struct oriel_backend_options {
         size_t struct_size;
         const struct oriel_backend_ops *ops; /* copied */

@@ -16,7 +16,7 @@ extern "C" {
  */
 struct oriel_driver;
 
-/* What oriel_driver_new() makes a driver of. What is 0 is the default. */
+/* Options of oriel_driver_new(). A member that is 0 has its default. */
 struct oriel_driver_options {
         size_t struct_size;
         const struct oriel_log *log;         /* copied; NULL: silent */
@@ -35,7 +35,7 @@ struct oriel_driver_options {
         bool allow_remote_files; /* of the windows' regions */
         size_t keep_fds; /* of so many mappings in each window a copy of the fd is kept, for oriel_mapping_fd() of what
                             oriel_region_find() gives: for who maps the file in another place or process */
-        /* What the back-end shares with the back-ends of other drivers: for each call as of struct oriel_frontend_ops,
+        /* Objects that the back-end shares with those of other drivers: for each call as of struct oriel_frontend_ops,
          * with this userdata. They may not call this driver; of another one, oriel_frontend_get_shared_object() on its
          * front-end has what is looked up. Without the lookup SHARED_OBJECT is not used. */
         int (*shared_object_add)(void *userdata, const uint8_t uuid[16]);

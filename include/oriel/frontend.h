@@ -28,7 +28,7 @@ extern "C" {
  * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */
 struct oriel_frontend;
 
-/* What the front-end's owner does at a back-end's request. mapped, unmapped and refused
+/* The owner's callbacks for requests of the back-end. mapped, unmapped and refused
  * may be NULL; where another is, its request is refused. They come after the request was answered where no answer
  * depends on them (void), and only when no call of the front-end's is under way, so they may make calls themselves;
  * oriel_frontend_free() takes effect when the call ends that led to the callback. */
@@ -57,7 +57,7 @@ struct oriel_frontend_ops {
 };
 #define ORIEL_FRONTEND_OPS_LEAST offsetof(struct oriel_frontend_ops, mapped)
 
-/* What oriel_frontend_new() makes a front-end of. What is 0 is the default. */
+/* Options of oriel_frontend_new(). A member that is 0 has its default. */
 struct oriel_frontend_options {
         size_t struct_size;
         const struct oriel_frontend_ops *ops; /* copied; NULL: none */
@@ -90,7 +90,7 @@ bool oriel_frontend_connected(const struct oriel_frontend *frontend);
 /* Readable when the back-end has said something, or something that it said is still to be told. The same for the
  * front-end's life. */
 int oriel_frontend_get_fd(const struct oriel_frontend *frontend);
-/* What oriel_frontend_get_fd() watches, as three fds, each -1 where there is none, that change with the connection. To
+/* Get what oriel_frontend_get_fd() watches: three fds, each -1 where there is none, that change with the connection. To
  * poll these is quicker than to poll the one above, an epoll instance: the kernel then knows that the sender is about
  * to sleep, and need not wake another CPU. */
 void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[3]);

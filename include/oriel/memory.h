@@ -35,7 +35,7 @@ enum oriel_address_space {
         ORIEL_ADDRESS_USER,  /* the front-end's user address */
 };
 
-/* What a translation could not do: the first address that is not there, and what was wanted of it: what the
+/* The failure of a translation: the first address that is not there, and what was wanted of it. The same as the
  * IOTLB_MSG of a miss has (the kernel's struct vhost_iotlb_msg), so it can't ever change. */
 struct oriel_fault {
         uint64_t address;

@@ -267,7 +267,7 @@ enum oriel_reply_rule {
         ORIEL_REPLY_LOG_SHMFD,  /* as ALWAYS if LOG_SHMFD is negotiated, else WHEN_ASKED */
 };
 
-/* What must have been agreed on before a message may be sent. */
+/* The agreement that a message needs before it may be sent. */
 enum oriel_gate {
         ORIEL_GATE_NONE,
         ORIEL_GATE_PROTOCOL_FEATURES, /* the back-end offers VHOST_USER_F_PROTOCOL_FEATURES */
@@ -296,7 +296,7 @@ struct oriel_message_row {
         struct oriel_bounds reply_fds;
 };
 
-/* Who sends the request. */
+/* The end that sends the request. */
 enum oriel_direction {
         ORIEL_FROM_FRONTEND, /* on the main channel */
         ORIEL_FROM_BACKEND,  /* on the back-end channel */

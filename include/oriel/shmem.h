@@ -42,7 +42,7 @@ struct oriel_placement_ops {
 };
 #define ORIEL_PLACEMENT_OPS_LEAST (offsetof(struct oriel_placement_ops, remove_all) + sizeof(void (*)(void)))
 
-/* What oriel_region_new() makes a region of. What is 0 is the default. */
+/* Options of oriel_region_new(). A member that is 0 has its default. */
 struct oriel_region_options {
         size_t struct_size;
         uint8_t shmid;                               /* the region's number */
@@ -105,7 +105,7 @@ size_t oriel_region_each(struct oriel_region *region, void (*visit)(void *userda
 size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
                        void (*visit)(void *userdata, struct oriel_mapping *mapping), void *userdata);
 
-/* What oriel_mapping_get_info() tells of a mapping. */
+/* The answer of oriel_mapping_get_info(). */
 struct oriel_mapping_info {
         size_t struct_size;       /* of the caller's, who is told what fits */
         struct oriel_range range; /* in the region */
@@ -141,7 +141,7 @@ int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_i
  * unmapped, whatever the file of a mapping is: another thread's mmap() never lands in it. */
 struct oriel_window;
 
-/* What an address of a window shows where nothing is mapped. */
+/* The contents of a window where nothing is mapped. */
 enum oriel_hole {
         ORIEL_HOLE_ZERO, /* reads give 0, a write is SIGSEGV (KVM: EFAULT); one VMA, no memory */
         ORIEL_HOLE_SINK, /* reads and writes go to 2 MiB that are repeated, one VMA for each; to more in a window of

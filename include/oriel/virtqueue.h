@@ -77,7 +77,7 @@ int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain 
 /* Whether the queue waits for memory: then a buffer that is not in memory does not end it, as memory may be about to be
  * told of, as of a mapping in another device's window that the driver knows of already. Not so at first. */
 void oriel_device_queue_set_patient(struct oriel_device_queue *queue, bool patient);
-/* What the last pop could not find, after -EAGAIN or -EFAULT. */
+/* Get the address that the last pop could not find, after -EAGAIN or -EFAULT. */
 void oriel_device_queue_fault(const struct oriel_device_queue *queue, struct oriel_fault *out);
 
 /* The spans that the driver wrote for the device to read, and those that the device may write. Zero spans: *count is 0.

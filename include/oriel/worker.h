@@ -19,7 +19,7 @@ extern "C" {
  * within quick_us and the next one is there already: then of every second one. */
 struct oriel_worker;
 
-/* What oriel_worker_new() makes a worker of. */
+/* Options of oriel_worker_new(). */
 struct oriel_worker_options {
         size_t struct_size;
 
