@@ -139,6 +139,14 @@ def check_code_map(page):
         expect(f"{folder}/" in paths, f"{page}: {folder}/ is missing")
 
 
+def check_paths(*page):
+    """Files that a page names from the root of the tree."""
+    tops = "|".join(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)) and name[0] != "." and
+                    not name.startswith("build"))
+    for path in sorted(set(re.findall(rf"`((?:{tops})/[\w./-]+\.\w+)`", read(*page)))):
+        expect(os.path.exists(os.path.join(root, path)) or "NAME" in path, f"{page[-1]}: {path} is not there")
+
+
 def anchors_of(text):
     heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
@@ -173,8 +181,10 @@ expect(read("README.md").count("\n") < 150, "README.md is longer than 150 lines"
 check_code_map("code-map.md")
 for name in sorted(name for name in os.listdir(os.path.join(root, "docs")) if name.endswith(".md")):
     check_links("docs", name)
+    check_paths("docs", name)
 for name in ("README.md", "CONTRIBUTING.md", "NEWS.md"):
     check_links(name)
+    check_paths(name)
 check_links("tests", "README.md")
 print(f"{failures} failures")
 sys.exit(1 if failures else 0)
