@@ -2,8 +2,9 @@
 """The pages against what they speak of: check-pages.py SOURCE-ROOT ORIEL ORIEL-FS ORIEL-GPU ORIEL-PMEM ORIEL-RNG.
 
 Every option that --help prints is in the man page and the other way round, with the same argument; every header and no
-function that is not there is in liboriel(3); functions of the code that the other pages name are there; the programs in README.md and liboriel(3) are those
-of samples/, and so is what docs/library.md quotes, of each."""
+function that is not there is in liboriel(3); functions of the code that the other pages name are there; the program in
+liboriel(3) is one of samples/, and so is what docs/library.md quotes, of each; docs/code-map.md has every folder, and no path
+that is not there; links between the pages lead somewhere."""
 import os
 import re
 import subprocess
@@ -75,6 +76,7 @@ def check_library(page):
         title = header.removesuffix(".in")
         expect(section(text, f"ORIEL/{title.upper()}"), f"{page}: no section on oriel/{title}")
         declared |= set(re.findall(r"\b(oriel_\w+)\(", read("include", "oriel", header)))
+        declared |= set(re.findall(r"^struct (\w+) \{", read("include", "oriel", header), re.M))
     named = set(re.findall(r"\b(oriel_\w+)\*?\(", text))
     for name in sorted(named - declared):
         expect(False, f"{page}: {name}() is in no header")
@@ -126,6 +128,40 @@ def words_of_code():
     return words
 
 
+def check_code_map(page):
+    """Which folders there should be is git's to say; where it has nothing to say, they are not looked for."""
+    paths = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", "".join(re.findall(r"^\| (`.*?) \|", read("docs", page), re.M))))
+    for path in sorted(paths):
+        expect(os.path.exists(os.path.join(root, path)), f"{page}: {path} is not there")
+    listed = subprocess.run(["git", "-C", root, "ls-files"], capture_output=True, text=True)
+    folders = {os.path.dirname(file) for file in listed.stdout.splitlines()} if listed.returncode == 0 else set()
+    for folder in sorted(folder for folder in folders if folder and folder.count("/") < 3):
+        expect(f"{folder}/" in paths, f"{page}: {folder}/ is missing")
+
+
+def check_paths(*page):
+    """Files that a page names from the root of the tree."""
+    tops = "|".join(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)) and name[0] != "." and
+                    not name.startswith("build"))
+    for path in sorted(set(re.findall(rf"`((?:{tops})/[\w./-]+\.\w+)`", read(*page)))):
+        expect(os.path.exists(os.path.join(root, path)) or "NAME" in path, f"{page[-1]}: {path} is not there")
+
+
+def anchors_of(text):
+    heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def check_links(*page):
+    folder = os.path.join(root, *page[:-1])
+    for target in re.findall(r"\]\(([^)\s:]+)\)", read(*page)):
+        path, _, anchor = target.partition("#")
+        file = os.path.join(folder, path) if path else os.path.join(root, *page)
+        expect(os.path.exists(file), f"{page[-1]}: {target} is not there")
+        if anchor and os.path.isfile(file):
+            expect(anchor in anchors_of(read(os.path.relpath(file, root))), f"{page[-1]}: no heading #{anchor} in {path or page[-1]}")
+
+
 WORDS = words_of_code()
 for name in sorted(os.listdir(os.path.join(root, "docs"))):
     if name.endswith(".md"):
@@ -138,11 +174,17 @@ check_daemon("oriel-pmem.1.scd", oriel_pmem)
 check_daemon("oriel-rng.1.scd", oriel_rng)
 check_library("liboriel.3.scd")
 check_conformance("conformance.md")
-check_programs(read("README.md"), "^```c", "backend.c")
 check_programs(section(read("docs", "man", "liboriel.3.scd"), "EXAMPLES"), "^```", "frontend.c")
 check_tutorial("library.md")
 expect(read("README.md").startswith("```\nmake demo\nmake test\n```\n"), "README.md does not begin with the two commands")
-for links in re.findall(r"\]\(([^)#:]+)\)", read("README.md")):
-    expect(os.path.exists(os.path.join(root, links)), f"README.md: {links} is not there")
+expect(read("README.md").count("\n") < 150, "README.md is longer than 150 lines")
+check_code_map("code-map.md")
+for name in sorted(name for name in os.listdir(os.path.join(root, "docs")) if name.endswith(".md")):
+    check_links("docs", name)
+    check_paths("docs", name)
+for name in ("README.md", "CONTRIBUTING.md", "NEWS.md"):
+    check_links(name)
+    check_paths(name)
+check_links("tests", "README.md")
 print(f"{failures} failures")
 sys.exit(1 if failures else 0)

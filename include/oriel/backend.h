@@ -18,7 +18,7 @@ extern "C" {
 struct oriel_backend;
 struct oriel_backend_queue;
 
-/* What the device does. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
+/* The device's callbacks. All but start and stop may be NULL: what is NULL is not offered. Callbacks come on
  * the dispatching thread with no lock held. Those that return int return 0 or a negative errno, which the front-end
  * sees as a refusal. Any function may be called there, with these results: oriel_backend_dispatch() is -EDEADLK,
  * oriel_backend_attach() -EBUSY; oriel_backend_disconnect() and oriel_backend_free() take effect when the call ends
@@ -59,6 +59,7 @@ struct oriel_backend_ops {
 };
 #define ORIEL_BACKEND_OPS_LEAST offsetof(struct oriel_backend_ops, set_features)
 
+/* Options of oriel_backend_new(). A member that is 0 has its default. */
 struct oriel_backend_options {
         size_t struct_size;
         const struct oriel_backend_ops *ops; /* copied */
@@ -80,11 +81,11 @@ struct oriel_backend_options {
 };
 #define ORIEL_BACKEND_OPTIONS_LEAST offsetof(struct oriel_backend_options, shmem_sizes)
 
-/* -EINVAL: an option that can't be, which the log names; or NULL, or a struct_size that no version has. -E2BIG: a later
- * version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an
- * error. */
+/* Make a back-end. -EINVAL: an option that can't be, which the log names; or NULL, or a struct_size that no version
+ * has. -E2BIG: a later version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out
+ * is NULL after an error. */
 int oriel_backend_new(const struct oriel_backend_options *options, struct oriel_backend **out);
-/* Ends the connection first. NULL is accepted. */
+/* Free the back-end; its connection is ended first. NULL is accepted. */
 void oriel_backend_free(struct oriel_backend *backend);
 
 /* Serve the front-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno in
@@ -98,6 +99,7 @@ int oriel_backend_get_fd(const struct oriel_backend *backend);
  * broke the protocol (the log says how). After these the connection is gone, and its queues were stopped. -ECANCELED: a
  * callback has freed the back-end, which is no more. -EDEADLK: in a callback, or in that of the log. */
 int oriel_backend_dispatch(struct oriel_backend *backend);
+/* End the connection: queues are stopped, then reset() is called. Another one may be attached. */
 void oriel_backend_disconnect(struct oriel_backend *backend);
 
 /* ---- guest memory: any thread ---- */
@@ -115,36 +117,42 @@ void oriel_backend_disconnect(struct oriel_backend *backend);
 struct oriel_memory *oriel_backend_memory(struct oriel_backend *backend);
 /* Ask the front-end for an IOTLB entry. 0, or as the requests below. */
 int oriel_backend_iotlb_miss(struct oriel_backend *backend, const struct oriel_fault *fault);
-/* Something was written to guest memory outside of a chain: mark it, while the front-end wants to know of all. */
+/* Mark @guest as written, where the device wrote to guest memory outside of a chain. It does nothing unless the
+ * front-end wants all writes marked (VHOST_F_LOG_ALL). */
 void oriel_backend_mark_dirty(struct oriel_backend *backend, struct oriel_range guest);
 
-uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend); /* negotiated, standard numbering */
+/* The protocol features that were negotiated, in the standard's numbering. */
+uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend);
 
 /* ---- queues: any thread, between start and stop; else pop and push are -ESHUTDOWN and the others do nothing ---- */
 
+/* The number of the queue, from 0, and how many entries its ring has. */
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
 uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
-/* The ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew, and
- * believes that the device remembers what it was told. */
+/* Whether the ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew,
+ * and believes that the device remembers what it was told. */
 bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);
-/* Readable when the driver has kicked. The queue's, and -1 if the front-end wants it polled instead. */
+/* Readable when the driver has kicked. The fd is the queue's: poll it, do not close it. -1 if the front-end wants the
+ * ring polled instead. */
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
-/* As oriel_device_queue_pop() and _push(). A ring that breaks is reported through its err fd and the log, once. On
- * -EAGAIN an IOTLB miss was sent, and the kick fd becomes readable when it is answered; or a buffer is in no
- * memory that the front-end has told of, which it may yet do: the ring's err descriptor says so, and the kick fd
- * becomes readable when memory comes. */
+/* Take the next buffer, and give one back: as oriel_device_queue_pop() and oriel_device_queue_push(). A ring that
+ * breaks is reported through its err fd and the log, once. On -EAGAIN an IOTLB miss was sent, and the kick fd becomes
+ * readable when it is answered; or a buffer is in no memory that the front-end has told of, which it may yet do: the
+ * ring's err descriptor says so, and the kick fd becomes readable when memory comes. */
 int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chain **out);
 int oriel_backend_queue_push(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
-/* As oriel_device_queue_fill() and _unpop(). What was filled is flushed by a push, by oriel_backend_queue_notify() and
+/* Give a buffer back without telling yet, and undo a pop: as oriel_device_queue_fill() and
+ * oriel_device_queue_unpop(). What was filled is flushed by a push, by oriel_backend_queue_notify() and
  * when the queue stops. */
 int oriel_backend_queue_fill(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written);
 int oriel_backend_queue_unpop(struct oriel_backend_queue *queue, struct oriel_chain *chain);
 /* Call the driver if it wants to know of what was pushed. */
 void oriel_backend_queue_notify(struct oriel_backend_queue *queue);
-/* Before sleeping on the kick fd: take back its signals and ask for more. Returns whether there are buffers already. */
+/* Take back the kick fd's signals and ask for more, before sleeping on it. Returns whether there are buffers already.
+ */
 bool oriel_backend_queue_rearm(struct oriel_backend_queue *queue);
-/* The same where the kick fd is watched for edges (EPOLLET), so that there is no need to take signals back: a system
- * call less for each time of sleep. */
+/* Ask for kicks where the kick fd is watched for edges (EPOLLET), so that there is no need to take signals back: a
+ * system call less than oriel_backend_queue_rearm() for each time of sleep. Returns the same. */
 bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);
 
 /* ---- requests to the front-end: any thread ---- */
@@ -158,38 +166,40 @@ bool oriel_backend_queue_want_kick(struct oriel_backend_queue *queue);
  * is none; a negative errno in its place is returned as it is. -ETOOMANYREFS: too many fds of this user are on their
  * way. Else what sendmsg says. */
 
-/* vhost-user, SHMEM_MAP. @fd stays the caller's. @map is not checked beyond the region's bounds (-ERANGE): the
- * front-end does that. -ESHUTDOWN: no queue is started, so the driver has not started the device, and a front-end need
- * not have the region in place yet. -ENOSPC: max_mappings are live, or asked for. */
+/* Ask the front-end to map a part of @fd (vhost-user, SHMEM_MAP). @fd stays the caller's. @map is not checked beyond
+ * the region's bounds (-ERANGE): the front-end does that. -ESHUTDOWN: no queue is started, so the driver has not
+ * started the device, and a front-end need not have the region in place yet. -ENOSPC: max_mappings are live, or asked
+ * for. */
 int oriel_backend_shmem_map(struct oriel_backend *backend, const struct oriel_wire_mmap *map, int fd, uint64_t *ticket);
-/* vhost-user, SHMEM_UNMAP: exactly one mapping. */
+/* Ask the front-end to unmap exactly one mapping (vhost-user, SHMEM_UNMAP). */
 int oriel_backend_shmem_unmap(struct oriel_backend *backend, const struct oriel_wire_mmap *map, uint64_t *ticket);
 /* Wait for the answer: 0, -EREMOTEIO: the front-end refused, -ENOTCONN: it is gone, -ETIMEDOUT: the queue is being
  * stopped and the front-end gave no answer within a second. -EINVAL: no such ticket. Not on the dispatching thread,
  * unless the front-end answers while it waits for a reply of ours (Oriel's does). */
 int oriel_backend_wait(struct oriel_backend *backend, uint64_t ticket);
-/* The same without waiting: -EINPROGRESS if the answer is not there yet. On every thread. */
+/* As oriel_backend_wait(), without waiting: -EINPROGRESS if the answer is not there yet. On every thread. */
 int oriel_backend_poll(struct oriel_backend *backend, uint64_t ticket);
-/* The same by a callback, which comes once, in oriel_backend_dispatch(), with what oriel_backend_wait() would return;
- * or when the connection ends, before reset(), with -ENOTCONN. 0, -EINVAL, -ENOMEM. */
+/* As oriel_backend_wait(), by a callback, which comes once, in oriel_backend_dispatch(), with what oriel_backend_wait()
+ * would return; or when the connection ends, before reset(), with -ENOTCONN. 0, -EINVAL, -ENOMEM. */
 int oriel_backend_on_answer(struct oriel_backend *backend, uint64_t ticket,
                             void (*answered)(void *userdata, int result), void *userdata);
 /* Readable when oriel_backend_dispatch() has something to do for a callback: poll it too where there are any. It is the
  * back-end's, from oriel_backend_new() on. */
 int oriel_backend_get_answer_fd(const struct oriel_backend *backend);
 
-/* Another limit than the options'. What is mapped already stays. */
+/* Set another limit than the options'. What is mapped already stays. */
 void oriel_backend_set_max_mappings(struct oriel_backend *backend, size_t max);
-/* Those asked for, without those that were refused or unmapped. */
+/* The mappings that were asked for, without those that were refused or unmapped. */
 size_t oriel_backend_mapping_count(struct oriel_backend *backend);
 
-/* CONFIG_CHANGE_MSG */
+/* Have the front-end read the config space again (CONFIG_CHANGE_MSG). */
 int oriel_backend_config_changed(struct oriel_backend *backend, uint64_t *ticket);
-/* VRING_HOST_NOTIFIER_MSG; @fd -1: take the notifier back. */
+/* Give the front-end a place where the driver can notify the device by a store (VRING_HOST_NOTIFIER_MSG). @fd -1: take
+ * it back. */
 int oriel_backend_host_notifier(struct oriel_backend *backend, unsigned queue, int fd, uint64_t offset, uint64_t size,
                                 uint64_t *ticket);
-/* SHARED_OBJECT_ADD, _REMOVE, _LOOKUP. The lookup waits, and returns an fd that is the caller's. -EMFILE: it was
- * answered with one that this process may not have. */
+/* Offer an object, take it back, ask for another device's (SHARED_OBJECT_ADD, _REMOVE, _LOOKUP). The lookup waits, and
+ * returns an fd that is the caller's. -EMFILE: it was answered with one that this process may not have. */
 int oriel_backend_shared_object_add(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
 int oriel_backend_shared_object_remove(struct oriel_backend *backend, const uint8_t uuid[16], uint64_t *ticket);
 int oriel_backend_shared_object_lookup(struct oriel_backend *backend, const uint8_t uuid[16]);

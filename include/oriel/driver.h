@@ -16,15 +16,16 @@ extern "C" {
  */
 struct oriel_driver;
 
+/* Options of oriel_driver_new(). A member that is 0 has its default. */
 struct oriel_driver_options {
         size_t struct_size;
-        const struct oriel_log *log; /* copied; NULL: silent */
-        int timeout_ms;              /* for each reply; 0: 5000 */
-        const struct oriel_dialect *dialect;
-        uint64_t features; /* virtio features to use where offered; VERSION_1 is always needed */
-        uint64_t without;  /* protocol features not to use; in-band notifications, GPA_ADDRESSES, PAGEFAULT and
-                              GET_VRING_BASE_INFLIGHT are used only if named in @with */
-        uint64_t with;
+        const struct oriel_log *log;         /* copied; NULL: silent */
+        int timeout_ms;                      /* for each reply; 0: 5000 */
+        const struct oriel_dialect *dialect; /* NULL: the standard */
+        uint64_t features;                   /* virtio features to use where offered; VERSION_1 is always needed */
+        uint64_t without;        /* protocol features not to use; in-band notifications, GPA_ADDRESSES, PAGEFAULT and
+                                    GET_VRING_BASE_INFLIGHT are used only if named in @with */
+        uint64_t with;           /* protocol features to use that are not used unless named */
         unsigned queues;         /* 0: as many as GET_QUEUE_NUM says */
         uint16_t queue_size;     /* 0: 256 */
         uint64_t memory_size;    /* for buffers; 0: 16 MiB */
@@ -34,41 +35,43 @@ struct oriel_driver_options {
         bool allow_remote_files; /* of the windows' regions */
         size_t keep_fds; /* of so many mappings in each window a copy of the fd is kept, for oriel_mapping_fd() of what
                             oriel_region_find() gives: for who maps the file in another place or process */
-        /* What the back-end shares with the back-ends of other drivers: for each call as of struct oriel_frontend_ops,
+        /* Objects that the back-end shares with those of other drivers: for each call as of struct oriel_frontend_ops,
          * with this userdata. They may not call this driver; of another one, oriel_frontend_get_shared_object() on its
          * front-end has what is looked up. Without the lookup SHARED_OBJECT is not used. */
         int (*shared_object_add)(void *userdata, const uint8_t uuid[16]);
         int (*shared_object_remove)(void *userdata, const uint8_t uuid[16]);
         int (*shared_object_lookup)(void *userdata, const uint8_t uuid[16]);
-        void *shared_object_userdata;
+        void *shared_object_userdata; /* passed to these three */
 };
 #define ORIEL_DRIVER_OPTIONS_LEAST offsetof(struct oriel_driver_options, log)
 
-/* @fd is the connected socket, taken even on failure; a negative errno in its place, as of oriel_socket_connect(), is
- * returned as it is. When this returns the device is up: DRIVER_OK, queues started. -EINVAL and -E2BIG as of
- * oriel_backend_new(). *@out is NULL after an error. -EOPNOTSUPP: the back-end lacks VERSION_1 or has fewer queues. */
+/* Make a driver and bring the device up. @fd is the connected socket, taken even on failure; a negative errno in its
+ * place, as of oriel_socket_connect(), is returned as it is. When this returns the device is up: DRIVER_OK, queues
+ * started. -EINVAL and -E2BIG as of oriel_backend_new(). *@out is NULL after an error. -EOPNOTSUPP: the back-end lacks
+ * VERSION_1 or has fewer queues. */
 int oriel_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out);
-/* Stops the device if it is there. NULL is accepted. */
+/* Free the driver; the device is stopped first if it is there. NULL is accepted. */
 void oriel_driver_free(struct oriel_driver *driver);
 
-/* After -ENOTCONN, -EPROTO or -ETIMEDOUT from any call: bring up the back-end at @fd (taken) with the same features,
- * and let it go on where the last one stopped. Requests in flight are processed by the new one: with
+/* Bring up another back-end after -ENOTCONN, -EPROTO or -ETIMEDOUT from any call: the one at @fd (taken), with the same
+ * features, and let it go on where the last one stopped. Requests in flight are processed by the new one: with
  * INFLIGHT_SHMFD exactly those not yet done; without it those that a split ring's device, which worked in order, had
  * not finished. Of one that worked out of order, or died while it wrote to a packed ring, nothing can be known without
  * it, and requests may be lost. Mappings are gone. -EOPNOTSUPP: it does not offer what was negotiated before. */
 int oriel_driver_reconnect(struct oriel_driver *driver, int fd);
 
-/* For config space, status, events: the front-end is the driver's. */
+/* The driver's front-end, for config space, status and events: it stays the driver's. */
 struct oriel_frontend *oriel_driver_frontend(struct oriel_driver *driver);
+/* The virtio features that were negotiated, and how many queues there are. */
 uint64_t oriel_driver_features(const struct oriel_driver *driver);
 unsigned oriel_driver_queue_count(const struct oriel_driver *driver);
 
-/* @size bytes of guest memory for buffers, 64-byte aligned, zeroed, the driver's until it is freed. NULL: memory_size
- * is used up. */
+/* Allocate @size bytes of guest memory for buffers, 64-byte aligned, zeroed, the driver's until it is freed. NULL:
+ * memory_size is used up. */
 void *oriel_driver_alloc(struct oriel_driver *driver, size_t size);
 
-/* Where the device finds [@host, @host + @size), which is memory of oriel_driver_alloc(), or of a window if windows are
- * memory: for addresses inside of a request. -EFAULT: it is neither. */
+/* Find out where the device finds [@host, @host + @size), which is memory of oriel_driver_alloc(), or of a window if
+ * windows are memory: for addresses inside of a request. -EFAULT: it is neither. */
 int oriel_driver_address(const struct oriel_driver *driver, const void *host, size_t size, uint64_t *out);
 
 /* The window of a region, NULL if the device has no such region; and the record of what is mapped there. Both are the
@@ -82,25 +85,26 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
                         const struct iovec *writable, unsigned n_writable, void *token);
 /* Tell the device of what was submitted, if it wants to know. */
 int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
-/* A buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring. -EINVAL: no
- * such queue, which the other functions of a queue return as well, or a pointer is NULL. */
+/* Take a buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring.
+ * -EINVAL: no such queue, which the other functions of a queue return as well, or a pointer is NULL. */
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
 /* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
  * reports the ring as broken, or the front-end's errors. -1 ms: no limit. The call fd's signals stay: see
  * oriel_driver_rearm(). */
 int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_ms);
 
-/* For a loop of one's own: poll these two for reading. When the first is readable call oriel_frontend_dispatch() on the
- * driver's front-end, when the second is oriel_driver_collect() until 0 after oriel_driver_rearm(). */
+/* The descriptor by which the device calls the driver, for a loop of one's own: poll it and oriel_frontend_get_fd() for
+ * reading. When the front-end's is readable call oriel_frontend_dispatch() on it, when this one is
+ * oriel_driver_rearm(), and then oriel_driver_collect() until 0. */
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue);
 /* Take back the call fd's signals and ask for more. Returns whether there is something to collect already: that there
  * is no such queue, for one. */
 bool oriel_driver_rearm(struct oriel_driver *driver, unsigned queue);
 
-/* Stop, resume and ask where a queue is: GET_VRING_BASE, and SET_VRING_KICK again. */
+/* Stop a queue (GET_VRING_BASE), and let it go on where it was (SET_VRING_KICK). */
 int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue);
 int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue);
-/* VIRTIO 1.2, 2.6.1: stop the queue and begin anew with an empty ring. Buffers that were submitted and not collected
+/* Stop the queue and begin anew with an empty ring (VIRTIO 1.2, 2.6.1). Buffers that were submitted and not collected
  * are forgotten: to have them, stop the queue and collect first. -EOPNOTSUPP: VIRTIO_F_RING_RESET is not among the
  * features. */
 int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue);

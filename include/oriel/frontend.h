@@ -28,7 +28,7 @@ extern "C" {
  * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */
 struct oriel_frontend;
 
-/* What the front-end's owner does at a back-end's request. mapped, unmapped and refused
+/* The owner's callbacks for requests of the back-end. mapped, unmapped and refused
  * may be NULL; where another is, its request is refused. They come after the request was answered where no answer
  * depends on them (void), and only when no call of the front-end's is under way, so they may make calls themselves;
  * oriel_frontend_free() takes effect when the call ends that led to the callback. */
@@ -57,6 +57,7 @@ struct oriel_frontend_ops {
 };
 #define ORIEL_FRONTEND_OPS_LEAST offsetof(struct oriel_frontend_ops, mapped)
 
+/* Options of oriel_frontend_new(). A member that is 0 has its default. */
 struct oriel_frontend_options {
         size_t struct_size;
         const struct oriel_frontend_ops *ops; /* copied; NULL: none */
@@ -71,10 +72,10 @@ struct oriel_frontend_options {
 };
 #define ORIEL_FRONTEND_OPTIONS_LEAST offsetof(struct oriel_frontend_options, ops)
 
-/* -EINVAL and -E2BIG as of oriel_backend_new(); -ENOMEM, or the errno of making an epoll instance. *@out is NULL after
- * an error. */
+/* Make a front-end. -EINVAL and -E2BIG as of oriel_backend_new(); -ENOMEM, or the errno of making an epoll instance.
+ * *@out is NULL after an error. */
 int oriel_frontend_new(const struct oriel_frontend_options *options, struct oriel_frontend **out);
-/* Ends the connection. NULL is accepted. */
+/* Free the front-end; its connection is ended first. NULL is accepted. */
 void oriel_frontend_free(struct oriel_frontend *frontend);
 
 /* Speak to the back-end at the other end of the connected socket @fd, which is taken even on failure. A negative errno
@@ -82,54 +83,60 @@ void oriel_frontend_free(struct oriel_frontend *frontend);
  * stream socket. -EBUSY: there is one. After its end another may be attached; it has
  * to be negotiated with from the beginning. */
 int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
+/* End the connection, and tell whether there is one. */
 void oriel_frontend_disconnect(struct oriel_frontend *frontend);
 bool oriel_frontend_connected(const struct oriel_frontend *frontend);
 
 /* Readable when the back-end has said something, or something that it said is still to be told. The same for the
  * front-end's life. */
 int oriel_frontend_get_fd(const struct oriel_frontend *frontend);
-/* The same as three fds, each -1 where there is none, that change with the connection. To poll these is quicker than to
- * poll the one above, an epoll instance: the kernel then knows that the sender is about to sleep, and need not wake
- * another CPU. */
+/* Get what oriel_frontend_get_fd() watches: three fds, each -1 where there is none, that change with the connection. To
+ * poll these is quicker than to poll the one above, an epoll instance: the kernel then knows that the sender is about
+ * to sleep, and need not wake another CPU. */
 void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[3]);
 /* Answer what has come, without waiting. 0, -ENOTCONN or -EPROTO as above. */
 int oriel_frontend_dispatch(struct oriel_frontend *frontend);
 
-/* SHMEM_MAP and SHMEM_UNMAP of its shmid go to @region, which is borrowed until another, or NULL, replaces it. Its
- * mappings go with the connection. Without a region they are refused. */
+/* Place the back-end's mappings: SHMEM_MAP and SHMEM_UNMAP of @shmid go to @region, which is borrowed until another, or
+ * NULL, replaces it. Its mappings go with the connection. Without a region they are refused. */
 void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, struct oriel_region *region);
 
 /* ---- bringing up ---- */
 
-/* GET_FEATURES, then as far as both sides can GET_ and SET_PROTOCOL_FEATURES with @wanted (standard numbering),
- * SET_BACKEND_REQ_FD if that is among them, SET_OWNER. */
+/* Begin a session: GET_FEATURES, then as far as both sides can GET_ and SET_PROTOCOL_FEATURES with @wanted (standard
+ * numbering), SET_BACKEND_REQ_FD if that is among them, SET_OWNER. */
 int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted);
-uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend);   /* that the back-end offers */
-uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend);           /* protocol features, offered */
-uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend); /* and negotiated */
+/* The virtio features that the back-end offers. */
+uint64_t oriel_frontend_device_features(const struct oriel_frontend *frontend);
+/* The protocol features that it offers, and those that were negotiated, in the standard's numbering. */
+uint64_t oriel_frontend_offered(const struct oriel_frontend *frontend);
+uint64_t oriel_frontend_protocol_features(const struct oriel_frontend *frontend);
 /* All protocol features that this front-end can use; XEN_MMAP and CROSS_ENDIAN are not among them. */
 uint64_t oriel_frontend_supported(void);
 
 /* SET_FEATURES. VHOST_USER_F_PROTOCOL_FEATURES is added where offered. -EINVAL: not offered. */
 int oriel_frontend_set_features(struct oriel_frontend *frontend, uint64_t features);
+/* GET_QUEUE_NUM, GET_MAX_MEM_SLOTS: how many queues the back-end has, and how many memory regions it takes. */
 int oriel_frontend_get_queue_num(struct oriel_frontend *frontend, unsigned *out);
 int oriel_frontend_get_max_mem_slots(struct oriel_frontend *frontend, uint64_t *out);
-/* Sizes by shmid, 0: none. */
+/* GET_SHMEM_CONFIG: the sizes of the shared memory regions by shmid, 0: none. */
 int oriel_frontend_get_shmem_config(struct oriel_frontend *frontend, uint64_t sizes[ORIEL_MAX_SHMIDS]);
-/* At most 256 bytes at once. -EREMOTEIO: the back-end has no config space there. */
+/* GET_CONFIG, SET_CONFIG: a part of the config space, at most 256 bytes at once. -EREMOTEIO: the back-end has no config
+ * space there. */
 int oriel_frontend_get_config(struct oriel_frontend *frontend, uint32_t offset, void *data, uint32_t size);
 int oriel_frontend_set_config(struct oriel_frontend *frontend, uint32_t offset, const void *data, uint32_t size,
                               enum oriel_config_flags flags);
-/* A status of 0 is a reset: it unmaps all regions. */
+/* SET_STATUS, GET_STATUS: the device status. A status of 0 is a reset: it unmaps all regions. */
 int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status);
 int oriel_frontend_get_status(struct oriel_frontend *frontend, uint8_t *out);
-/* Unmaps all regions too, without telling ops->unmapped: who gave the mappings to other back-ends as memory takes them
- * back first. */
+/* RESET_DEVICE. Unmaps all regions too, without telling ops->unmapped: who gave the mappings to other back-ends as
+ * memory takes them back first. */
 int oriel_frontend_reset_device(struct oriel_frontend *frontend);
 
 /* ---- memory; fds stay the caller's ---- */
 
-/* -E2BIG: more than 8. */
+/* SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG: all memory regions at once, one more, one less. -E2BIG: more than 8 in
+ * SET_MEM_TABLE. */
 int oriel_frontend_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
                                  const int *fds, unsigned n);
 int oriel_frontend_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd);
@@ -142,9 +149,12 @@ int oriel_frontend_await_memory(struct oriel_frontend *frontend);
  * DRIVER_OK. Without REPLY_ACK a request that has an answer is made for that. While requests keep coming it returns
  * after the timeout of the options. */
 int oriel_frontend_await_mappings(struct oriel_frontend *frontend);
+/* IOTLB_MSG: an entry for the back-end, and the end of those that overlap @iova. */
 int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_range iova, uint64_t user_address,
                                 enum oriel_access access);
 int oriel_frontend_iotlb_invalidate(struct oriel_frontend *frontend, struct oriel_range iova);
+/* SET_LOG_BASE: the dirty log, @size bytes of @fd at @offset. SET_LOG_FD: an eventfd to signal when something was
+ * logged. */
 int oriel_frontend_set_log_base(struct oriel_frontend *frontend, int fd, uint64_t offset, uint64_t size);
 int oriel_frontend_set_log_fd(struct oriel_frontend *frontend, int fd);
 
@@ -161,11 +171,13 @@ int oriel_frontend_postcopy_set_mem_table(struct oriel_frontend *frontend, const
 int oriel_frontend_postcopy_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region,
                                         int fd, uint64_t *base);
 int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend);
-/* POSTCOPY_END */
+/* POSTCOPY_END: all memory has come. */
 int oriel_frontend_postcopy_end(struct oriel_frontend *frontend);
 
 /* ---- vrings; an fd of -1 says that there is none ---- */
 
+/* Set up, start and stop the ring @vring, by the messages of these names. Fds stay the caller's. SET_VRING_KICK starts
+ * the ring, and GET_VRING_BASE stops it and tells where it stands. vhost-user, "Ring states". */
 int oriel_frontend_set_vring_num(struct oriel_frontend *frontend, unsigned vring, uint32_t num);
 int oriel_frontend_set_vring_addr(struct oriel_frontend *frontend, const struct vhost_vring_addr *addr);
 int oriel_frontend_set_vring_base(struct oriel_frontend *frontend, unsigned vring, uint32_t base);
@@ -174,23 +186,28 @@ int oriel_frontend_set_vring_kick(struct oriel_frontend *frontend, unsigned vrin
 int oriel_frontend_set_vring_call(struct oriel_frontend *frontend, unsigned vring, int fd);
 int oriel_frontend_set_vring_err(struct oriel_frontend *frontend, unsigned vring, int fd);
 int oriel_frontend_set_vring_enable(struct oriel_frontend *frontend, unsigned vring, bool enable);
-int oriel_frontend_vring_kick(struct oriel_frontend *frontend, unsigned vring); /* in-band */
-/* The buffer's fd becomes the caller's. */
+/* VRING_KICK, where in-band notifications were negotiated. */
+int oriel_frontend_vring_kick(struct oriel_frontend *frontend, unsigned vring);
+/* GET_INFLIGHT_FD, SET_INFLIGHT_FD: the buffer in which a back-end notes what is in flight. The fd that the first one
+ * gives becomes the caller's; that of the second stays so. */
 int oriel_frontend_get_inflight_fd(struct oriel_frontend *frontend, struct oriel_wire_inflight *inflight, int *fd);
 int oriel_frontend_set_inflight_fd(struct oriel_frontend *frontend, const struct oriel_wire_inflight *inflight, int fd);
 
 /* ---- the rest ---- */
 
-/* A new fd, or an error. */
+/* GET_SHARED_OBJECT: a new fd for an object of the back-end's, or an error. */
 int oriel_frontend_get_shared_object(struct oriel_frontend *frontend, const uint8_t uuid[16]);
-/* @fd stays the caller's; *channel is the back-end's own channel if it prefers one, the caller's, else -1. */
+/* SET_DEVICE_STATE_FD: have the back-end write its state to @fd, or read it from there. @fd stays the caller's;
+ * *channel is the back-end's own channel if it prefers one, the caller's, else -1. */
 int oriel_frontend_set_device_state_fd(struct oriel_frontend *frontend, enum oriel_device_state_direction direction,
                                        int fd, int *channel);
+/* CHECK_DEVICE_STATE: whether that went well, when its end was seen. */
 int oriel_frontend_check_device_state(struct oriel_frontend *frontend);
+/* SEND_RARP, NET_SET_MTU: a network back-end announces @mac, and is told the MTU. */
 int oriel_frontend_send_rarp(struct oriel_frontend *frontend, const uint8_t mac[6]);
 int oriel_frontend_net_set_mtu(struct oriel_frontend *frontend, uint64_t mtu);
-/* Any other message of the table: GPU_SET_SOCKET, the crypto sessions. @fd may be -1. The reply, if the row has one, is
- * copied to @reply, of which *@reply_size bytes there are, and then were. */
+/* Send any other message of the table: GPU_SET_SOCKET, the crypto sessions. @fd may be -1. The reply, if the row has
+ * one, is copied to @reply, of which *@reply_size bytes there are, and then were. */
 int oriel_frontend_request(struct oriel_frontend *frontend, enum oriel_frontend_request id, const void *payload,
                            uint32_t size, int fd, void *reply, uint32_t *reply_size);
 

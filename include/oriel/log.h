@@ -9,6 +9,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
+/* How much a line matters. */
 enum oriel_log_level {
         ORIEL_LOG_ERROR,   /* a connection, request or queue was lost */
         ORIEL_LOG_WARNING, /* something works less well than it could */
@@ -23,7 +24,7 @@ struct oriel_log {
         size_t struct_size;
         void (*write)(void *userdata, enum oriel_log_level level, const char *line);
         void *userdata;
-        enum oriel_log_level level;
+        enum oriel_log_level level; /* the last that is told: ORIEL_LOG_ERROR is 0, and so the default */
 };
 #define ORIEL_LOG_LEAST offsetof(struct oriel_log, userdata)
 

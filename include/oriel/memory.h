@@ -35,7 +35,7 @@ enum oriel_address_space {
         ORIEL_ADDRESS_USER,  /* the front-end's user address */
 };
 
-/* What a translation could not do: the first address that is not there, and what was wanted of it: what the
+/* The failure of a translation: the first address that is not there, and what was wanted of it. The same as the
  * IOTLB_MSG of a miss has (the kernel's struct vhost_iotlb_msg), so it can't ever change. */
 struct oriel_fault {
         uint64_t address;
@@ -43,44 +43,46 @@ struct oriel_fault {
         enum oriel_access access;
 };
 
-/* An empty table that holds at most @max_regions. With @iommu, guest addresses are IOVAs, found through the IOTLB
+/* Make an empty table that holds at most @max_regions. With @iommu, guest addresses are IOVAs, found through the IOTLB
  * entries and then by user address. The caller owns the reference. -ENOMEM. */
 int oriel_memory_new(unsigned max_regions, int iommu, struct oriel_memory **out);
 
+/* Take a reference, and give one back. NULL is accepted by the second. */
 struct oriel_memory *oriel_memory_ref(struct oriel_memory *memory);
-void oriel_memory_unref(struct oriel_memory *memory); /* NULL is accepted */
+void oriel_memory_unref(struct oriel_memory *memory);
 
-/* @old with @region in it, mapped shared from @fd at its mmap_offset, which need not be a multiple of the page size.
- * Takes neither @fd nor @old. @fd is mapped read-write, or read-only where it is open only for reading: then a
- * translation that wants to write there fails.
- * -EINVAL: empty, or an address that overflows. -EEXIST: guest or user addresses overlap a region of the table.
- * -ENOSPC: @max_regions reached. Else what mmap says. */
+/* Make a table of @old with @region in it, mapped shared from @fd at its mmap_offset, which need not be a multiple of
+ * the page size. Takes neither @fd nor @old. @fd is mapped read-write, or read-only where it is open only for reading:
+ * then a translation that wants to write there fails. -EINVAL: empty, or an address that overflows. -EEXIST: guest or
+ * user addresses overlap a region of the table. -ENOSPC: @max_regions reached. Else what mmap says. */
 int oriel_memory_add(struct oriel_memory *old, const struct oriel_memory_region *region, int fd,
                      struct oriel_memory **out);
 
-/* The same for memory that is mapped already at @host, which stays the caller's and must outlive every table it is in.
+/* As oriel_memory_add(), for memory that is mapped already at @host, which stays the caller's and must outlive every
+ * table it is in.
  */
 int oriel_memory_add_mapped(struct oriel_memory *old, const struct oriel_memory_region *region, void *host,
                             enum oriel_access access, struct oriel_memory **out);
 
-/* @old without the region whose guest address, user address and size are @region's. -ENOENT: there is none. */
+/* Make a table of @old without the region whose guest address, user address and size are @region's. -ENOENT: there is
+ * none. */
 int oriel_memory_remove(struct oriel_memory *old, const struct oriel_memory_region *region, struct oriel_memory **out);
 
-/* @old with an IOTLB entry; entries that overlap it go. Of 4096 entries the oldest makes room: a front-end that only
- * answers misses never takes one back.
- * -EINVAL: no IOMMU, an empty or overflowing range, or no access. -EFAULT: the user addresses do not lie in one region
- * of the table. vhost-user, IOTLB_MSG. */
+/* Make a table of @old with an IOTLB entry; entries that overlap it go. Of 4096 entries the oldest makes room: a
+ * front-end that only answers misses never takes one back. -EINVAL: no IOMMU, an empty or overflowing range, or no
+ * access. -EFAULT: the user addresses do not lie in one region of the table. vhost-user, IOTLB_MSG. */
 int oriel_memory_iotlb_update(struct oriel_memory *old, struct oriel_range iova, uint64_t user_address,
                               enum oriel_access access, struct oriel_memory **out);
-/* @old without the IOTLB entries that overlap @iova. Start and size 0: all of them. */
+/* Make a table of @old without the IOTLB entries that overlap @iova. Start and size 0: all of them. */
 int oriel_memory_iotlb_invalidate(struct oriel_memory *old, struct oriel_range iova, struct oriel_memory **out);
 
+/* How many regions the table has. */
 unsigned oriel_memory_count(const struct oriel_memory *memory);
 /* Row @index, in order of guest address; all zeros where there are less. @host may be NULL. */
 void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct oriel_memory_region *region,
                       void **host);
 
-/* The host memory of [@address, @address + @size) as at most @max spans, in order. Returns how many, at least 1.
+/* Find the host memory of @range as at most @max spans, in order. Returns how many, at least 1.
  * -EFAULT: a part is in no region, or its region forbids @access. -EAGAIN: a part has no IOTLB entry that allows
  * @access; try again after a miss was answered. -E2BIG: more spans than @max. -EINVAL: @size is 0 or the end overflows,
  * @space is neither, or there is no @access. On -EFAULT and -EAGAIN @fault, unless NULL, tells where. The spans are
@@ -88,10 +90,10 @@ void oriel_memory_get(const struct oriel_memory *memory, unsigned index, struct 
 int oriel_memory_translate(struct oriel_memory *memory, enum oriel_address_space space, struct oriel_range range,
                            enum oriel_access access, struct iovec *spans, unsigned max, struct oriel_fault *fault);
 
-/* Memory is mapped from files that the other side can cut short, and an access behind the end is SIGBUS. After this
- * call such a page reads as zeros and takes writes, which nobody else sees; the same holds in windows (oriel/shmem.h).
- * It installs a handler for SIGBUS in this process, and passes on what is not the library's to the one that was there.
- * Daemons that serve strangers should call it once. 0 or a negative errno. */
+/* Go on after SIGBUS. Memory is mapped from files that the other side can cut short, and an access behind the end is
+ * SIGBUS. After this call such a page reads as zeros and takes writes, which nobody else sees; the same holds in
+ * windows (oriel/shmem.h). It installs a handler for SIGBUS in this process, and passes on what is not the library's to
+ * the one that was there. Daemons that serve strangers should call it once. 0 or a negative errno. */
 int oriel_memory_survive_sigbus(void);
 
 /* The dirty log of SET_LOG_BASE: a shared bitmap, one bit for each 4096 bytes of guest memory, set atomically.
@@ -101,9 +103,11 @@ struct oriel_dirty_log;
 /* Map @size bytes of @fd at @offset, which need not be a multiple of the page size. Takes no fd. -EINVAL: empty, or the
  * file ends before. */
 int oriel_dirty_log_new(int fd, uint64_t offset, uint64_t size, struct oriel_dirty_log **out);
+/* Take a reference, and give one back. NULL is accepted by the second. */
 struct oriel_dirty_log *oriel_dirty_log_ref(struct oriel_dirty_log *log);
 void oriel_dirty_log_unref(struct oriel_dirty_log *log);
-/* Pages outside the log are not marked: the front-end promised a log that covers them. */
+/* Mark the pages of @guest as written. Pages outside the log are not marked: the front-end promised a log that covers
+ * them. */
 void oriel_dirty_log_mark(struct oriel_dirty_log *log, struct oriel_range guest);
 
 #pragma GCC visibility pop

@@ -19,7 +19,8 @@ extern "C" {
 /* vhost-user as data: what can be said, in the specification's names. Nothing here touches a socket or allocates; all
  * of it may be called from any thread. All numbers on the wire are in the machine's byte order. */
 
-/* "Protocol features". The bits as the specification numbers them; see struct oriel_dialect for older numberings. */
+/* The bits of protocol features: "Protocol features". The bits as the specification numbers them; see struct
+ * oriel_dialect for older numberings. */
 enum oriel_protocol_feature {
         ORIEL_PROTOCOL_F_MQ = 0,
         ORIEL_PROTOCOL_F_LOG_SHMFD = 1,
@@ -52,7 +53,7 @@ enum oriel_protocol_feature {
 /* The virtio feature bit that says protocol features can be negotiated. */
 #define ORIEL_F_PROTOCOL_FEATURES 30
 
-/* "Front-end message types". */
+/* The requests of a front-end: "Front-end message types". */
 enum oriel_frontend_request {
         ORIEL_FRONTEND_GET_FEATURES = 1,
         ORIEL_FRONTEND_SET_FEATURES = 2,
@@ -101,7 +102,7 @@ enum oriel_frontend_request {
 };
 #define ORIEL_FRONTEND_REQUESTS 45
 
-/* "Back-end message types". */
+/* The requests of a back-end: "Back-end message types". */
 enum oriel_backend_request {
         ORIEL_BACKEND_IOTLB_MSG = 1,
         ORIEL_BACKEND_CONFIG_CHANGE_MSG = 2,
@@ -185,6 +186,7 @@ struct oriel_wire_vring_area {
         uint64_t offset;
 };
 
+/* GET_INFLIGHT_FD and SET_INFLIGHT_FD: the buffer, and the queues that it is for. */
 struct oriel_wire_inflight {
         uint64_t mmap_size;
         uint64_t mmap_offset;
@@ -202,11 +204,14 @@ struct oriel_wire_device_state {
         uint32_t phase;
 };
 
+/* Which way SET_DEVICE_STATE_FD moves the device's state. */
 enum oriel_device_state_direction {
         ORIEL_DEVICE_STATE_SAVE = 0,
         ORIEL_DEVICE_STATE_LOAD = 1,
 };
 
+/* SHMEM_MAP and SHMEM_UNMAP: the part of a file, and its place in the region @shmid. SHMEM_UNMAP does
+ * not look at @fd_offset. */
 struct oriel_wire_mmap {
         uint8_t shmid;
         uint8_t padding[7];
@@ -262,7 +267,7 @@ enum oriel_reply_rule {
         ORIEL_REPLY_LOG_SHMFD,  /* as ALWAYS if LOG_SHMFD is negotiated, else WHEN_ASKED */
 };
 
-/* What must have been agreed on before a message may be sent. */
+/* The agreement that a message needs before it may be sent. */
 enum oriel_gate {
         ORIEL_GATE_NONE,
         ORIEL_GATE_PROTOCOL_FEATURES, /* the back-end offers VHOST_USER_F_PROTOCOL_FEATURES */
@@ -270,13 +275,13 @@ enum oriel_gate {
         ORIEL_GATE_VIRTIO_FEATURE,    /* the row's virtio feature is acknowledged */
 };
 
-/* A part of rows, so it can't ever change. */
+/* The least and the greatest. A part of rows, so it can't ever change. */
 struct oriel_bounds {
         uint32_t min;
         uint32_t max;
 };
 
-/* One row: all that is known of a message without handling it. */
+/* A row of the tables: all that is known of a message without handling it. */
 struct oriel_message_row {
         uint32_t id;
         const char *name; /* without VHOST_USER_ or VHOST_USER_BACKEND_ */
@@ -291,7 +296,7 @@ struct oriel_message_row {
         struct oriel_bounds reply_fds;
 };
 
-/* Who sends the request. */
+/* The end that sends the request. */
 enum oriel_direction {
         ORIEL_FROM_FRONTEND, /* on the main channel */
         ORIEL_FROM_BACKEND,  /* on the back-end channel */
@@ -299,36 +304,36 @@ enum oriel_direction {
 
 /* The row of request @id, NULL if the specification has none. */
 const struct oriel_message_row *oriel_message_find(enum oriel_direction direction, uint32_t id);
-/* The rows of a direction are ids 1 to this - 1. */
+/* One more than the highest request of a direction, whose rows are ids 1 to this - 1. */
 uint32_t oriel_message_count(enum oriel_direction direction);
 
-/* "SHMEM_MAP", or NULL for a bit without a name. */
+/* The name of a protocol feature's bit, such as "SHMEM_MAP", or NULL for a bit without a name. */
 const char *oriel_protocol_feature_name(unsigned bit);
 /* The name of a virtio feature bit for a device type (linux/virtio_ids.h; 0: only what all devices share), or NULL. */
 const char *oriel_virtio_feature_name(uint32_t device_id, unsigned bit);
 
 /* ---- dialects ---- */
 
-/* The SHMEM bit moved while the specification was under review. A peer that means one by a number must never be read as
- * meaning the other, so an older numbering is spoken only to a peer for whom the user named it. A row of the library's,
- * as those of the tables above. */
+/* A numbering of protocol features: the SHMEM bit moved while the specification was under review. A peer that means one
+ * by a number must never be read as meaning the other, so an older numbering is spoken only to a peer for whom the user
+ * named it. A row of the library's, as those of the tables above. */
 struct oriel_dialect {
         const char *name;
         const char *peers; /* who speaks it */
         unsigned shmem_bit;
 };
 
-/* Rows by index, NULL past the end; row 0 is the standard. */
+/* Find a dialect: rows by index, NULL past the end, of which row 0 is the standard; and by name, NULL: unknown. */
 const struct oriel_dialect *oriel_dialect_get(unsigned index);
 const struct oriel_dialect *oriel_dialect_find(const char *name);
-/* Protocol features between the standard's numbering and a dialect's. What the other side can't express is dropped.
- * NULL: the standard. */
+/* Convert protocol features between the standard's numbering and a dialect's. What the other side can't express is
+ * dropped. NULL: the standard. */
 uint64_t oriel_dialect_to_wire(const struct oriel_dialect *dialect, uint64_t features);
 uint64_t oriel_dialect_from_wire(const struct oriel_dialect *dialect, uint64_t wire);
 
 /* ---- printing ---- */
 
-/* What was said, in words, without the message's name: "shmid 0 fd_offset 0x0 shm_offset 0x200000 len 0x1000 flags
+/* Put a payload into words, without the message's name: "shmid 0 fd_offset 0x0 shm_offset 0x200000 len 0x1000 flags
  * read-only". Writes at most @size bytes with the NUL and returns the length of all of it, like snprintf. @data has
  * @data_size bytes, whatever the table says; a wrong size is printed as such. */
 size_t oriel_payload_print(enum oriel_payload payload, const void *data, size_t data_size, char *out, size_t size);

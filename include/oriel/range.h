@@ -10,7 +10,7 @@ struct oriel_range {
         uint64_t size;
 };
 
-/* What may be done with memory; the values of VHOST_ACCESS_RO, _WO and _RW of linux/vhost_types.h. */
+/* The access to memory that is wanted or allowed; the values of VHOST_ACCESS_RO, _WO and _RW of linux/vhost_types.h. */
 enum oriel_access {
         ORIEL_ACCESS_NONE = 0,
         ORIEL_ACCESS_READ = 1,

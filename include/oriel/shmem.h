@@ -42,9 +42,10 @@ struct oriel_placement_ops {
 };
 #define ORIEL_PLACEMENT_OPS_LEAST (offsetof(struct oriel_placement_ops, remove_all) + sizeof(void (*)(void)))
 
+/* Options of oriel_region_new(). A member that is 0 has its default. */
 struct oriel_region_options {
         size_t struct_size;
-        uint8_t shmid;
+        uint8_t shmid;                               /* the region's number */
         uint64_t size;                               /* bytes, a multiple of the page size */
         unsigned max_mappings;                       /* quota; 0: as many as the placement takes */
         const struct oriel_placement_ops *placement; /* copied */
@@ -54,13 +55,14 @@ struct oriel_region_options {
 };
 #define ORIEL_REGION_OPTIONS_LEAST offsetof(struct oriel_region_options, userdata)
 
-/* -EINVAL: a size of 0 or not in whole pages, or no placement; a struct_size that no version has. -E2BIG: a later
- * version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out is NULL after an
- * error. */
+/* Make a region. -EINVAL: a size of 0 or not in whole pages, or no placement; a struct_size that no version has.
+ * -E2BIG: a later version's options or ops, with something set that this library knows nothing of. -ENOMEM. *@out is
+ * NULL after an error. */
 int oriel_region_new(const struct oriel_region_options *options, struct oriel_region **out);
-/* Unmaps everything. Mappings that are still referenced live on as records. NULL is accepted. */
+/* Free the region and remove all its mappings. Those that are still referenced live on as records. NULL is accepted. */
 void oriel_region_free(struct oriel_region *region);
 
+/* The shmid and the size of the region, as the options had them. */
 uint8_t oriel_region_shmid(const struct oriel_region *region);
 uint64_t oriel_region_size(const struct oriel_region *region);
 
@@ -81,18 +83,20 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
 /* Remove the mapping that is exactly @range (its size rounded up to whole pages). -ENOENT: nothing is mapped there.
  * -EINVAL: empty, or only a part of a mapping, or more than one. -ERANGE. vhost-user, SHMEM_UNMAP. */
 int oriel_region_unmap(struct oriel_region *region, struct oriel_range range);
-/* Reset, disconnect and removal. Returns how many mappings there were. */
+/* Remove all mappings: at reset, disconnect and removal. Returns how many mappings there were. */
 size_t oriel_region_unmap_all(struct oriel_region *region);
-/* The back-end is gone and another is to come: what is mapped stays in the guest's sight, but belongs to nobody. A
- * mapping that overlaps such a one takes its place, and may be unmapped as any other. Returns how many there are. */
+/* Orphan all mappings, when the back-end is gone and another is to come: what is mapped stays in the guest's sight, but
+ * belongs to nobody. A mapping that overlaps such a one takes its place, and may be unmapped as any other. Returns how
+ * many there are. */
 size_t oriel_region_orphan_all(struct oriel_region *region);
 
-/* The mapping that covers @offset, with a reference for the caller, or NULL. */
+/* Find the mapping that covers @offset, with a reference for the caller, or NULL. */
 struct oriel_mapping *oriel_region_find(struct oriel_region *region, uint64_t offset);
-/* All mappings in order, with a reference each. The array is the caller's, to be freed with oriel_mappings_free().
+/* List all mappings in order, with a reference each. The array is the caller's, to be freed with oriel_mappings_free().
  * -ENOMEM. */
 int oriel_region_list(struct oriel_region *region, struct oriel_mapping ***out, size_t *count);
 void oriel_mappings_free(struct oriel_mapping **mappings, size_t count);
+/* How many mappings the region has. */
 size_t oriel_region_count(struct oriel_region *region);
 /* Call @visit for each mapping in order, or for the one that covers @offset, with the region's lock held, as the
  * placement's functions are called. Return how many there were. */
@@ -101,20 +105,22 @@ size_t oriel_region_each(struct oriel_region *region, void (*visit)(void *userda
 size_t oriel_region_at(struct oriel_region *region, uint64_t offset,
                        void (*visit)(void *userdata, struct oriel_mapping *mapping), void *userdata);
 
+/* The answer of oriel_mapping_get_info(). */
 struct oriel_mapping_info {
         size_t struct_size;       /* of the caller's, who is told what fits */
         struct oriel_range range; /* in the region */
-        uint64_t fd_offset;
-        enum oriel_access access;
-        uint64_t device; /* st_dev and st_ino of the file */
-        uint64_t inode;
-        int64_t created_ms;  /* CLOCK_MONOTONIC */
-        unsigned references; /* the region's included */
-        bool live;           /* false once it was unmapped */
-        bool orphan;         /* oriel_region_orphan_all() */
+        uint64_t fd_offset;       /* where in the file it begins */
+        enum oriel_access access; /* READ or READ_WRITE */
+        uint64_t device;          /* st_dev of the file */
+        uint64_t inode;           /* its st_ino */
+        int64_t created_ms;       /* CLOCK_MONOTONIC */
+        unsigned references;      /* the region's included */
+        bool live;                /* false once it was unmapped */
+        bool orphan;              /* oriel_region_orphan_all() */
 };
 #define ORIEL_MAPPING_INFO_LEAST offsetof(struct oriel_mapping_info, fd_offset)
 
+/* Where the mapping is in its region. */
 struct oriel_range oriel_mapping_range(const struct oriel_mapping *mapping);
 /* A copy of the mapping's fd, which is the mapping's: it is closed with the last reference. -1: the region keeps none
  * (keep_fds), or none was left, or it is of a file that another process or host serves. */
@@ -123,9 +129,11 @@ int oriel_mapping_fd(const struct oriel_mapping *mapping);
 void *oriel_mapping_data(const struct oriel_mapping *mapping);
 void oriel_mapping_set_data(struct oriel_mapping *mapping, void *data);
 
+/* Take a reference, and give one back: the last one frees it. NULL is accepted by the second. */
 struct oriel_mapping *oriel_mapping_ref(struct oriel_mapping *mapping);
-void oriel_mapping_unref(struct oriel_mapping *mapping); /* the last one frees it; NULL is accepted */
-/* What @out has room for by its struct_size; zeros behind what this version knows. -EINVAL: a size that no version has.
+void oriel_mapping_unref(struct oriel_mapping *mapping);
+/* Tell of a mapping what @out has room for by its struct_size; zeros behind what this version knows. -EINVAL: a size
+ * that no version has.
  */
 int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_info *out);
 
@@ -133,18 +141,19 @@ int oriel_mapping_get_info(struct oriel_mapping *mapping, struct oriel_mapping_i
  * unmapped, whatever the file of a mapping is: another thread's mmap() never lands in it. */
 struct oriel_window;
 
-/* What an address shows where nothing is mapped. */
+/* The contents of a window where nothing is mapped. */
 enum oriel_hole {
         ORIEL_HOLE_ZERO, /* reads give 0, a write is SIGSEGV (KVM: EFAULT); one VMA, no memory */
         ORIEL_HOLE_SINK, /* reads and writes go to 2 MiB that are repeated, one VMA for each; to more in a window of
                           more than 32 GiB, so that there are at most 16384 */
 };
 
-/* @size bytes, a multiple of the page size, aligned to 2 MiB. -EINVAL. -ENOSPC: more sink than the process may map.
- * -ENOMEM. */
+/* Reserve a window of @size bytes, a multiple of the page size, aligned to 2 MiB. -EINVAL. -ENOSPC: more sink than the
+ * process may map. -ENOMEM. */
 int oriel_window_new(uint64_t size, enum oriel_hole hole, struct oriel_window **out);
-/* Unmaps the range. NULL is accepted. */
+/* Unmap the whole range. NULL is accepted. */
 void oriel_window_free(struct oriel_window *window);
+/* Where the window is, and how large. */
 void *oriel_window_address(const struct oriel_window *window);
 uint64_t oriel_window_size(const struct oriel_window *window);
 /* The placement whose userdata is a window. What is beyond its end, where the region is larger, is -ERANGE. What all

@@ -18,7 +18,7 @@ int oriel_socket_connect(const char *path);
  * created the file removes it again. */
 int oriel_socket_listen(const char *path);
 
-/* The next connection; blocks unless @listener is non-blocking (-EAGAIN). */
+/* Accept the next connection; blocks unless @listener is non-blocking (-EAGAIN). */
 int oriel_socket_accept(int listener);
 
 #pragma GCC visibility pop

@@ -19,6 +19,7 @@ extern "C" {
  * within quick_us and the next one is there already: then of every second one. */
 struct oriel_worker;
 
+/* Options of oriel_worker_new(). */
 struct oriel_worker_options {
         size_t struct_size;
 
@@ -39,16 +40,17 @@ struct oriel_worker_options {
 };
 #define ORIEL_WORKER_OPTIONS_LEAST offsetof(struct oriel_worker_options, quick_us)
 
-/* -EINVAL: an option that can't be. -E2BIG as of oriel_backend_new(). -ENOMEM. *@out is NULL after an error. */
+/* Make a worker. -EINVAL: an option that can't be. -E2BIG as of oriel_backend_new(). -ENOMEM. *@out is NULL after an
+ * error. */
 int oriel_worker_new(const struct oriel_worker_options *options, struct oriel_worker **out);
-/* All queues are to be removed before. NULL is accepted. */
+/* Free the worker. All queues are to be removed before. NULL is accepted. */
 void oriel_worker_free(struct oriel_worker *worker);
 
-/* Serve @queue too: in the start callback. With the first queue the threads are started: 0 if at least one was, else
+/* Serve another queue: in the start callback. With the first queue the threads are started: 0 if at least one was, else
  * what starting it says. -ENOMEM, -EMFILE. */
 int oriel_worker_add(struct oriel_worker *worker, struct oriel_backend_queue *queue);
-/* Return when no thread has anything to do with @queue any more: in the stop callback, not on one of the threads. With
- * the last queue the threads end. A queue that was not added is accepted. */
+/* Stop serving a queue. It returns when no thread has anything to do with @queue any more: in the stop callback, not on
+ * one of the threads. With the last queue the threads end. A queue that was not added is accepted. */
 void oriel_worker_remove(struct oriel_worker *worker, struct oriel_backend_queue *queue);
 
 #pragma GCC visibility pop
