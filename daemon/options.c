@@ -11,6 +11,7 @@
 #include "program/sanitized.h"
 #include "seccomp/filter.h"
 
+#include <oriel/socket.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,20 +67,16 @@ int daemon_usage(const char *wrong)
         return STATUS_USAGE;
 }
 
-/* systemd's socket activation, sd_listen_fds(3): the first descriptor is for us. */
-static bool is_activated(void)
-{
-        const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-
-        return pid && fds && strtol(pid, NULL, 10) == getpid() && strtol(fds, NULL, 10) >= 1;
-}
-
 static int options_check(void)
 {
         const char *wrong = sandbox_check(&daemon_options.sandbox);
 
-        if (daemon_options.fd == UINT32_MAX && !daemon_options.socket_path && is_activated())
-                daemon_options.fd = 3;
+        if (daemon_options.fd == UINT32_MAX && !daemon_options.socket_path) {
+                int inherited = oriel_socket_inherited();
+
+                if (inherited >= 0)
+                        daemon_options.fd = (unsigned)inherited;
+        }
         if (!daemon_options.socket_path == (daemon_options.fd == UINT32_MAX))
                 wrong = "either --socket-path or --fd is needed";
         else if (daemon_options.socket_group && !daemon_options.socket_path)

@@ -25,7 +25,7 @@ SAME = """accept4 bind connect epoll_create1 epoll_ctl ftruncate getrandom getso
     unlink fstatfs mkdir rmdir setsockopt fallocate read write dup dup2 pipe2"""
 CALLS.update({name: name for name in SAME.split()})
 # No system call, or only those of the C library's own table: memory, threads, signals, clocks.
-NONE = set("""abort bcmp calloc clock_gettime free getpagesize getpid malloc memchr memcmp memcpy memmove memset mmap
+NONE = set("""abort bcmp calloc clock_gettime free getenv getpagesize getpid malloc memchr memcmp memcpy memmove memset mmap
     posix_memalign qsort_r raise realloc reallocarray sigaction sigaddset sigdelset sigemptyset sigfillset signal snprintf sprintf
     sscanf stpcpy strchr strcmp strcpy strcspn strdup strerror strlen strncmp strrchr strstr strtol strtoul strtoull sysconf
     tdelete tdestroy tfind tsearch twalk twalk_r vsnprintf feof ferror strnlen strspn strtok_r bsearch strcasecmp""".split())

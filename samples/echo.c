@@ -6,7 +6,6 @@
 #include <oriel/socket.h>
 #include <oriel/worker.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,18 +35,12 @@ static void stop(void *worker, struct oriel_backend_queue *queue)
         oriel_worker_remove(worker, queue);
 }
 
-static void log_line(void *userdata, enum oriel_log_level level, const char *line)
-{
-        (void)userdata, (void)level;
-        fprintf(stderr, "echo: %s\n", line);
-}
-
 int main(int argc, char **argv)
 {
         const struct oriel_worker_options worker_options = {
                 .struct_size = sizeof(worker_options), .handle = echo, .threads = 1};
         const struct oriel_backend_ops ops = {.struct_size = sizeof(ops), .start = start, .stop = stop};
-        const struct oriel_log log = {.struct_size = sizeof(log), .write = log_line, .level = ORIEL_LOG_WARNING};
+        const struct oriel_log log = oriel_log_stderr(ORIEL_LOG_WARNING);
         struct oriel_backend_options options = {
                 .struct_size = sizeof(options),
                 .ops = &ops,

@@ -66,7 +66,8 @@ struct oriel_backend_options {
         void *userdata;
         const struct oriel_log *log; /* copied; NULL: silent */
         uint64_t device_features;    /* virtio features offered; VHOST_USER_F_PROTOCOL_FEATURES and, with LOG_SHMFD,
-                                        VHOST_F_LOG_ALL are added */
+                                        VHOST_F_LOG_ALL are added. NOTIFY_ON_EMPTY, NOTIFICATION_DATA and
+                                        NOTIF_CONFIG_DATA can't be had by eventfds, and are refused */
         uint64_t protocol_features;  /* offered besides those that the library and ops imply: RARP, MTU, CRYPTO_SESSION,
                                         HOST_NOTIFIER, and PAGEFAULT where this process can open a userfaultfd. That one
                                         lets the front-end write to any memory of this process, and have its threads wait
@@ -128,6 +129,12 @@ uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend);
 
 /* The number of the queue, from 0, and how many entries its ring has. */
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
+/* The back-end that the queue belongs to. */
+struct oriel_backend *oriel_backend_queue_backend(const struct oriel_backend_queue *queue);
+/* A pointer of the device's own for this queue: NULL until it is set, and kept while the back-end lives, from one start
+ * to the next. Not synchronized: set it in start(), or before there is a connection. */
+void oriel_backend_queue_set_userdata(struct oriel_backend_queue *queue, void *userdata);
+void *oriel_backend_queue_userdata(const struct oriel_backend_queue *queue);
 uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
 /* Whether the ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew,
  * and believes that the device remembers what it was told. */

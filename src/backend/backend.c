@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,10 @@
 
 /* What only the device's owner can know to be wanted: a userfaultfd is of the whole process, and who has it can fill
  * any memory of it. */
+/* What a notification, or its absence, would have to carry. Linux 6.1 has no names for the last two. */
+#define NOT_BY_EVENTFD                                                                         \
+        (ORIEL_FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) | ORIEL_FEATURE(38 /* NOTIFICATION_DATA */) | \
+         ORIEL_FEATURE(39 /* NOTIF_CONFIG_DATA */))
 #define ASKED_FEATURES (ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT))
 
 /* Messages handled before the caller's loop may look elsewhere. */
@@ -79,6 +84,8 @@ static const char *find_fault(const struct oriel_backend_options *options)
 {
         if (!options->ops->start || !options->ops->stop)
                 return "ops: start and stop are needed";
+        if (options->device_features & NOT_BY_EVENTFD)
+                return "device_features: NOTIFY_ON_EMPTY, NOTIFICATION_DATA and NOTIF_CONFIG_DATA can't be offered";
         if (options->queues < 1 || options->queues > ORIEL_MAX_QUEUES)
                 return "queues: 1 to 256";
         if (options->protocol_features & ~(PASSED_FEATURES | ASKED_FEATURES))

@@ -11,6 +11,7 @@
 struct oriel_backend_queue {
         struct oriel_backend *backend;
         unsigned index;
+        void *userdata; /* the device's */
 
         /* The dispatching thread's alone. */
         bool enabled;

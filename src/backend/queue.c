@@ -15,6 +15,21 @@ unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue)
         return queue->index;
 }
 
+struct oriel_backend *oriel_backend_queue_backend(const struct oriel_backend_queue *queue)
+{
+        return queue->backend;
+}
+
+void oriel_backend_queue_set_userdata(struct oriel_backend_queue *queue, void *userdata)
+{
+        queue->userdata = userdata;
+}
+
+void *oriel_backend_queue_userdata(const struct oriel_backend_queue *queue)
+{
+        return queue->userdata;
+}
+
 uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue)
 {
         return queue->layout.size;

@@ -368,6 +368,36 @@ static void test_log(void **state)
         assert_string_equal(line, "3 of four");
 }
 
+static void test_log_to_stderr(void **state)
+{
+        const struct oriel_log log = oriel_log_stderr(ORIEL_LOG_WARNING);
+        const int saved = fd_dup(STDERR_FILENO);
+        char text[200] = "";
+        int ends[2];
+
+        assert_true(saved >= 0);
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+        log_error(&log, "%s", "lost");
+        log_warning(&log, "%s", "slow");
+        log_info(&log, "%s", "begun");
+        assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+        fd_close(saved);
+        fd_close(ends[1]);
+        assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+        fd_close(ends[0]);
+        assert_string_equal(text, "oriel: error: lost\noriel: warning: slow\n");
+}
+
+static void test_error_texts(void **state)
+{
+        assert_string_equal(oriel_error_text(-EREMOTEIO), "the other end refused the request");
+        assert_string_equal(oriel_error_text(-ENOENT), strerror(ENOENT));
+        assert_string_equal(oriel_error_text(0), strerror(0));
+        for (int error = -200; error <= 200; error++)
+                assert_non_null(oriel_error_text(error));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -381,6 +411,8 @@ int main(void)
                 counted_test(test_event_check),
                 counted_test(test_events_without_what_they_are_made_with),
                 counted_test(test_log),
+                counted_test(test_log_to_stderr),
+                counted_test(test_error_texts),
         };
 
         return run_counted("base", tests);

@@ -4,7 +4,9 @@
 #include "base/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <oriel/socket.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -97,6 +99,16 @@ int oriel_socket_listen(const char *path)
         if (listen(fd, 1) < 0)
                 return -errno;
         return fd_take(&fd);
+}
+
+int oriel_socket_inherited(void)
+{
+        const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+        const int first = 3; /* sd_listen_fds(3) */
+
+        if (!pid || !fds || strtol(pid, NULL, 10) != getpid() || strtol(fds, NULL, 10) < 1)
+                return -ENOENT;
+        return fcntl(first, F_SETFD, FD_CLOEXEC) < 0 ? -errno : first;
 }
 
 int oriel_socket_accept(int listener)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* A channel under test and the raw socket of its peer. */
@@ -233,6 +234,43 @@ static void test_sockets(void **state)
         rmdir(dir);
 }
 
+/* 0, or the line that was not as it should be. As a process that a service manager has started. */
+static int take_inherited(void)
+{
+        char pid[16];
+        int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+
+        snprintf(pid, sizeof(pid), "%d", (int)getpid());
+        if (oriel_socket_inherited() != -ENOENT)
+                return __LINE__;
+        setenv("LISTEN_PID", pid, 1);
+        setenv("LISTEN_FDS", "0", 1);
+        if (oriel_socket_inherited() != -ENOENT)
+                return __LINE__;
+        setenv("LISTEN_FDS", "1", 1);
+        if (dup2(listener, 3) != 3 || oriel_socket_inherited() != 3 || fcntl(3, F_GETFD) != FD_CLOEXEC)
+                return __LINE__;
+        setenv("LISTEN_PID", "1", 1);
+        if (oriel_socket_inherited() != -ENOENT)
+                return __LINE__;
+        setenv("LISTEN_PID", pid, 1);
+        close(3);
+        return oriel_socket_inherited() == -EBADF ? 0 : __LINE__;
+}
+
+static void test_inherited(void **state)
+{
+        int status;
+        pid_t child = fork();
+
+        assert_true(child >= 0);
+        if (child == 0)
+                _exit(take_inherited() & 0xff);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -242,6 +280,7 @@ int main(void)
                 counted_test(test_broken_framing),
                 counted_test(test_peer_that_does_not_read),
                 counted_test(test_sockets),
+                counted_test(test_inherited),
         };
 
         return run_counted("channel", tests);

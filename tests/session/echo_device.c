@@ -126,6 +126,11 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
         own->backend = echo->backend;
         own->counts = echo->counts;
         own->files = &echo->files;
+        /* The queue's own pointer is as the last start has left it. */
+        if (oriel_backend_queue_backend(queue) != echo->backend ||
+            oriel_backend_queue_userdata(queue) != (own->queue ? own : NULL))
+                return -EINVAL;
+        oriel_backend_queue_set_userdata(queue, own);
         own->queue = queue;
 
         int r = oriel_worker_new(&options, &own->worker);
@@ -138,7 +143,7 @@ static int start(void *userdata, struct oriel_backend_queue *queue)
 static void stop(void *userdata, struct oriel_backend_queue *queue)
 {
         struct echo *echo = userdata;
-        struct echo_queue *own = &echo->queues[oriel_backend_queue_index(queue)];
+        struct echo_queue *own = oriel_backend_queue_userdata(queue);
 
         atomic_fetch_add(&echo->counts->stops, 1);
         oriel_worker_remove(own->worker, queue);

@@ -199,6 +199,7 @@ SPOIL(odd_region, o->now.shmem_sizes = odd_sizes)
 SPOIL(xen, o->now.protocol_features = F(XEN_MMAP))
 SPOIL(feature_63, o->now.protocol_features = ORIEL_FEATURE(63))
 SPOIL(rarp, o->now.protocol_features = F(RARP))
+SPOIL(in_notifications, o->now.device_features = ORIEL_FEATURE(38))
 SPOIL(newer_of_zeros, o->now.struct_size = sizeof(*o))
 
 /* What comes of each, and what the log has to name; NULL: nothing can be logged where it is not known what is an
@@ -224,6 +225,7 @@ static const struct {
         {"xen", spoil_xen, -EINVAL, "protocol_features"},
         {"feature_63", spoil_feature_63, -EINVAL, "protocol_features"},
         {"rarp", spoil_rarp, -EINVAL, "ops->message"},
+        {"in_notifications", spoil_in_notifications, -EINVAL, "device_features"},
         {"newer_of_zeros", spoil_newer_of_zeros, 0, NULL},
 };
 
