@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """The samples, built as a user of the installed library builds them, against each other:
-test.py BUILD ORIEL GLIB COMPILER...
+test.py BUILD LIBRARY ORIEL GLIB COMPILER...
 
 They are built of what is installed alone, with each kind of library that is. `oriel probe` is tried on one of them where there
 is an ORIEL, glib.c where there is a with-glib."""
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 
-build, oriel, with_glib, *compiler = sys.argv[1:]
+build, library, oriel, with_glib, *compiler = sys.argv[1:]
 PAGE = 4096
 # Of another machine than this one, by what Meson interprets its programs with.
 WRAPPER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))
@@ -32,9 +33,9 @@ def installed(root, name):
     return sorted(glob.glob(f"{root}/**/{name}", recursive=True))
 
 
-def sanitizers(root):
+def sanitizers():
     """What a program has to be built with besides: a library of a sanitizer's build needs its runtime."""
-    whole = b"".join(open(path, "rb").read() for path in installed(root, "liboriel.*[oa]"))
+    whole = open(library, "rb").read()
     return ["-fsanitize=address,undefined"] * (b"__asan_init" in whole) + ["-fsanitize=thread"] * (b"__tsan_init" in whole)
 
 
@@ -42,7 +43,7 @@ def build_samples(root):
     """Each sample NAME as root/KIND/NAME, for each KIND of library that is installed: shared, and static where the C library
     can be that too."""
     subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", root], stdout=subprocess.DEVNULL, check=True)
-    kinds = {"shared": installed(root, "liboriel.so"), "static": installed(root, "liboriel.a") and not sanitizers(root)}
+    kinds = {"shared": installed(root, "liboriel.so"), "static": installed(root, "liboriel.a") and not sanitizers()}
     kinds = [kind for kind, is_there in kinds.items() if is_there]
     for kind in kinds:
         os.mkdir(os.path.join(root, kind))
@@ -58,7 +59,7 @@ def build_sample(root, kind, source):
     flags = pkg_config(root, *(["--static"] if kind == "static" else []), "--cflags", "--libs", "oriel")
     flags += ["-static"] if kind == "static" else [f"-Wl,-rpath,{flag[2:]}" for flag in flags if flag.startswith("-L")]
     flags += pkg_config(root, "--cflags", "--libs", "glib-2.0") if name == "glib" else []
-    command = [*compiler, "-std=gnu17", "-Wall", "-Wextra", "-Werror", *sanitizers(root), source]
+    command = [*compiler, "-std=gnu17", "-Wall", "-Wextra", "-Werror", *sanitizers(), source]
     subprocess.run([*command, "-o", f"{root}/{kind}/{name}", *flags], check=True)
 
 

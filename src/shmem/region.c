@@ -8,6 +8,7 @@
  * after the guest sees it. Files are checked before the lock is taken, because their servers may make that wait. */
 
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/range.h"
 #include "base/struct.h"
 #include "shmem/file.h"
@@ -16,7 +17,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
