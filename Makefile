@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# A front door to Meson that also installs what is missing; everything else is in meson.build.
+# A front door to Meson. The targets that demonstrate and test install what is missing; "make" and "make install" name it.
 
 BUILD ?= build
+PREFIX ?= /usr/local
 DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
+	@grep -qxF 'prefix = $(PREFIX)' $(BUILD)/meson-private/cmd_line.txt || meson configure $(BUILD) --prefix='$(PREFIX)'
 	@ninja -C $(BUILD) programs
 
+# What is measured and tested is -O2; what is installed has no use for -g.
 $(BUILD)/build.ninja:
-	@tools/packages build
-	@meson setup $(BUILD) -Dtests=disabled
+	@tools/packages --missing build
+	@meson setup $(BUILD) -Dtests=disabled -Ddebug=false -Doptimization=2 --prefix='$(PREFIX)'
 
 # Read a real directory through the window and compare every byte.
-demo: all
+demo:
+	@tools/packages build
+	@$(MAKE) --no-print-directory all
 	@"$(BUILD)/oriel" demo -- "$$DIR"
 
 bench: all
@@ -42,7 +47,13 @@ check-vm:
 # Each fuzz target for half an hour, two at a time, and more of what the others do.
 check-long:
 	@tools/packages peers
+	@tools/packages builds
 	@tools/check-long
+
+# The library and the programs for other machines, C libraries, compilers and projects.
+check-builds:
+	@tools/packages builds
+	@tools/check-builds $(BUILDS)
 
 # The programs' tests in chroots of newer Debians, whose C libraries and compilers differ. As root.
 check-suites:
@@ -53,9 +64,9 @@ fuzz:
 	@tools/fuzz
 
 install: all
-	@meson install -C $(BUILD)
+	@meson install -C $(BUILD) --strip
 
 clean:
 	rm -rf $(BUILD) build-check
 
-.PHONY: all demo bench test check check-peers check-vm check-long fuzz install clean
+.PHONY: all demo bench test check check-builds check-peers check-suites check-vm check-long fuzz install clean

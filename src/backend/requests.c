@@ -69,6 +69,17 @@ static void backend_close_fds(struct requests *requests)
         requests->answer_fd = fd_close(requests->answer_fd);
 }
 
+/* Its limits are of the monotonic clock, which not every C library's waits let choose. */
+static void init_changed(struct requests *requests)
+{
+        pthread_condattr_t attributes;
+
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&requests->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
+}
+
 int requests_init(struct requests *requests, const struct oriel_log *log, struct log_budget *budget)
 {
         *requests =
@@ -86,7 +97,7 @@ int requests_init(struct requests *requests, const struct oriel_log *log, struct
                 return r;
         }
         pthread_mutex_init(&requests->lock, NULL);
-        pthread_cond_init(&requests->changed, NULL);
+        init_changed(requests);
         return 0;
 }
 
@@ -297,9 +308,8 @@ static int backend_take_answer(struct requests *requests, struct complaint *comp
 static int wait_changed(struct requests *requests, int64_t deadline_ms)
 {
         const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
-        int r = deadline_ms < 0
-                        ? pthread_cond_wait(&requests->changed, &requests->lock)
-                        : pthread_cond_clockwait(&requests->changed, &requests->lock, CLOCK_MONOTONIC, &deadline);
+        int r = deadline_ms < 0 ? pthread_cond_wait(&requests->changed, &requests->lock)
+                                : pthread_cond_timedwait(&requests->changed, &requests->lock, &deadline);
 
         return -r;
 }

@@ -40,6 +40,10 @@ USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(read), SYSCALL(write), SYSCALL(fstat), S
 #define TRY_AGAIN_MS 1000 /* after the system's limit was met */
 #define LONGEST_MS   1    /* that a call waits whose descriptor was made to block */
 
+#ifndef RWF_NOWAIT /* older C libraries lack the flag and preadv2() */
+#include <linux/fs.h>
+#endif
+
 #ifndef sigev_notify_thread_id /* older C libraries have the field alone */
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -131,30 +135,46 @@ static void be_interrupted(int number)
 {
 }
 
+/* A timer that interrupts this thread, again and again, since the first time may be before the call. */
+static int start_timer(int number, timer_t *timer)
+{
+        const struct itimerspec often = {.it_interval.tv_nsec = LONGEST_MS * 1000000,
+                                         .it_value.tv_nsec = LONGEST_MS * 1000000};
+        struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = number};
+
+        event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+        if (timer_create(CLOCK_MONOTONIC, &event, timer) < 0)
+                return errno == EINVAL ? -EINVAL : -ENOMEM;
+        timer_settime(*timer, 0, &often, NULL);
+        return 0;
+}
+
+/* QEMU's user mode takes the last signals, and has no timer that sends them. */
+static bool timer_can_send(int number)
+{
+        timer_t timer;
+        int r = start_timer(number, &timer);
+
+        if (r == 0)
+                timer_delete(timer);
+        return r != -EINVAL;
+}
+
 /* A real-time signal that the program leaves to its default. Without SA_RESTART, so that the call ends. */
 static void choose_signal(void)
 {
         struct sigaction before, ours = {.sa_handler = be_interrupted, .sa_flags = SA_ONSTACK};
 
         sigemptyset(&ours.sa_mask);
-        for (int number = SIGRTMAX; number >= SIGRTMIN && !wake_signal; number--)
-                if (sigaction(number, NULL, &before) == 0 && !(before.sa_flags & SA_SIGINFO) &&
-                    before.sa_handler == SIG_DFL && sigaction(number, &ours, NULL) == 0)
+        for (int number = SIGRTMAX; number >= SIGRTMIN && !wake_signal; number--) {
+                if (sigaction(number, NULL, &before) < 0 || before.sa_flags & SA_SIGINFO ||
+                    before.sa_handler != SIG_DFL || sigaction(number, &ours, NULL) < 0)
+                        continue;
+                if (timer_can_send(number))
                         wake_signal = number;
-}
-
-/* A timer that interrupts this thread, again and again, since the first time may be before the call. */
-static int start_timer(timer_t *timer)
-{
-        const struct itimerspec often = {.it_interval.tv_nsec = LONGEST_MS * 1000000,
-                                         .it_value.tv_nsec = LONGEST_MS * 1000000};
-        struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = wake_signal};
-
-        event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-        if (timer_create(CLOCK_MONOTONIC, &event, timer) < 0)
-                return -ENOMEM;
-        timer_settime(*timer, 0, &often, NULL);
-        return 0;
+                else
+                        sigaction(number, &before, NULL);
+        }
 }
 
 enum transfer { TRANSFER_READ, TRANSFER_WRITE };
@@ -176,7 +196,7 @@ static int counter_transfer(int fd, enum transfer direction, uint64_t *value)
         sigemptyset(&set);
         sigaddset(&set, wake_signal);
         pthread_sigmask(SIG_UNBLOCK, &set, &before);
-        r = start_timer(&timer);
+        r = start_timer(wake_signal, &timer);
         if (r == 0) {
                 ssize_t n =
                         direction == TRANSFER_READ ? read(fd, value, sizeof(*value)) : write(fd, value, sizeof(*value));
@@ -266,7 +286,7 @@ int fd_event_clear(int fd)
         ssize_t n;
 
         do
-                n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+                n = syscall(SYS_preadv2, fd, &iov, 1UL, -1L, -1L, RWF_NOWAIT);
         while (n < 0 && errno == EINTR);
 
         int r = n < 0 ? -errno : 0;

@@ -10,6 +10,9 @@
 #define __NR_poll       __NR_ppoll
 #define __NR_epoll_wait __NR_epoll_pwait
 #endif
+#ifndef __NR_renameat
+#define __NR_renameat __NR_renameat2
+#endif
 
 /* Each file names the system calls it makes, beside the code that makes them; a program's filter is made of what the
  * files have that it consists of (seccomp/filter.h). The linker brings the rows together. */

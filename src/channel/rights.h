@@ -12,13 +12,13 @@ static inline void rights_attach(struct msghdr *msg, void *room, const int *fds,
 
         memset(room, 0, CMSG_SPACE(size));
         msg->msg_control = room;
-        msg->msg_controllen = CMSG_SPACE(size);
+        msg->msg_controllen = (__typeof__(msg->msg_controllen))CMSG_SPACE(size);
 
         struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
+        c->cmsg_len = (__typeof__(c->cmsg_len))CMSG_LEN(size);
         memcpy(CMSG_DATA(c), fds, size);
 }
 

@@ -2,9 +2,10 @@
 #ifndef SHMEM_FILE_H
 #define SHMEM_FILE_H
 
+#include "base/libc.h"
+
 #include <oriel/range.h>
 #include <stdbool.h>
-#include <sys/stat.h>
 
 /* Whether @fd can be mapped at @range (whole pages) from @fd_offset with @access, as far as can be told without mapping
  * it and without asking who serves it. @remote: one that is not local is taken as well. 0 and its @stat, or the errors

@@ -2,8 +2,9 @@
 #ifndef SHMEM_FILESYSTEM_H
 #define SHMEM_FILESYSTEM_H
 
+#include "base/libc.h"
+
 #include <stdbool.h>
-#include <sys/stat.h>
 
 /* Open what filesystem_is_local() reads, which a sandbox may keep from being opened later; and close it when each who
  * has called the first has called the second. */

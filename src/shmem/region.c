@@ -9,6 +9,7 @@
  */
 
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/range.h"
 #include "base/struct.h"
 #include "shmem/file.h"
@@ -17,7 +18,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>

@@ -378,7 +378,7 @@ static const struct hostile_inflight hostile_inflights[] = {
         {"split in flight: feature", 0, {{SPLIT_AT(features), 1}, {SPLIT_AT(features), 1}}, "a version or feature"},
         {"split in flight: size", 0, {{SPLIT_AT(desc_num), 8}, {SPLIT_AT(desc_num), 8}}, "another queue size"},
         {"split in flight: used_idx", 0, {{SPLIT_AT(used_idx), 5}, {SPLIT_AT(used_idx), 5}}, "used_idx is further"},
-        {"split in flight: flag", 0, {{SPLIT_ENTRY(0, inflight), 7}, {SPLIT_AT(version), 1}}, "neither 0 nor 1"},
+        {"split in flight: flag", 0, {{SPLIT_ENTRY(0, inflight), 0x0707}, {SPLIT_AT(version), 1}}, "neither 0 nor 1"},
         {"split in flight: batch",
          0,
          {{SPLIT_AT(used_idx), 0xffff}, {SPLIT_AT(last_batch_head), 4}},

@@ -14,7 +14,7 @@ NONE = """
     __ctype_b_loc __ctype_toupper_loc __cxa_finalize __errno_location __gmon_start__ __libc_start_main __tls_get_addr
     _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable __stack_chk_fail _exit calloc clock_gettime close ferror fflush fprintf
     free getenv getopt_long getpid getrandom getrlimit malloc malloc_trim memchr memcmp memcpy memmove memset mmap munmap optarg optind
-    printf __register_atfork pthread_atfork pthread_once pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_clockwait pthread_cond_wait pthread_create pthread_join pthread_tryjoin_np
+    printf __register_atfork pthread_atfork pthread_once pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_clockwait pthread_cond_timedwait pthread_cond_wait pthread_condattr_destroy pthread_condattr_init pthread_condattr_setclock pthread_create pthread_join pthread_tryjoin_np
     pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock pthread_mutex_unlock
     dirname pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock pthread_rwlock_unlock pthread_rwlock_wrlock pthread_sigmask
     puts read reallocarray sched_yield sigaction sigaddset sigdelset sigemptyset sigfillset signal sigprocmask snprintf stderr
@@ -38,7 +38,7 @@ BEFORE += " access close_range dup2 fdopen fgets openlog syslog "
 CALLS = {
     "eventfd": "eventfd2", "fcntl": "FCNTL", "fstat": "newfstatat fstat", "fstatat": "newfstatat", "futimens": "utimensat", "lstat": "newfstatat", "open": "openat",
     "getdents": "getdents64", "pread": "pread64", "preadv64v2": "preadv2", "pwritev64v2": "pwritev2", "qsort": "sysinfo", "renameat2": "renameat renameat2",
-    "syscall": "io_setup io_submit io_getevents io_destroy openat2 capget capset setgroups",
+    "syscall": "preadv2 io_setup io_submit io_getevents io_destroy openat2 capget capset setgroups",
 }
 
 
