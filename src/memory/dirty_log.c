@@ -6,12 +6,13 @@
 #include <errno.h>
 #include <linux/vhost_types.h>
 #include <oriel/memory.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 struct oriel_dirty_log {
-        unsigned references;
+        atomic_uint references;
         struct file_map map;
         uint8_t *bits;
         uint64_t size;
@@ -59,13 +60,13 @@ int oriel_dirty_log_new(int fd, uint64_t offset, uint64_t size, struct oriel_dir
 
 struct oriel_dirty_log *oriel_dirty_log_ref(struct oriel_dirty_log *log)
 {
-        __atomic_fetch_add(&log->references, 1, __ATOMIC_RELAXED);
+        atomic_fetch_add_explicit(&log->references, 1, memory_order_relaxed);
         return log;
 }
 
 void oriel_dirty_log_unref(struct oriel_dirty_log *log)
 {
-        if (!log || __atomic_sub_fetch(&log->references, 1, __ATOMIC_ACQ_REL) > 0)
+        if (!log || atomic_fetch_sub_explicit(&log->references, 1, memory_order_acq_rel) > 1)
                 return;
         file_unmap(&log->map);
         free(log);

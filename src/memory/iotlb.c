@@ -4,11 +4,12 @@
 #include "base/range.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct iotlb {
-        unsigned references;
+        atomic_uint references;
         unsigned n;
         uint64_t clock;
         struct iotlb_entry entries[]; /* by IOVA */
@@ -32,13 +33,13 @@ int iotlb_new(struct iotlb **out)
 struct iotlb *iotlb_ref(struct iotlb *iotlb)
 {
         if (iotlb)
-                __atomic_fetch_add(&iotlb->references, 1, __ATOMIC_RELAXED);
+                atomic_fetch_add_explicit(&iotlb->references, 1, memory_order_relaxed);
         return iotlb;
 }
 
 void iotlb_unref(struct iotlb *iotlb)
 {
-        if (iotlb && __atomic_sub_fetch(&iotlb->references, 1, __ATOMIC_ACQ_REL) == 0)
+        if (iotlb && atomic_fetch_sub_explicit(&iotlb->references, 1, memory_order_acq_rel) == 1)
                 free(iotlb);
 }
 

@@ -41,14 +41,14 @@ int oriel_memory_new(unsigned max_regions, int iommu, struct oriel_memory **out)
 
 struct oriel_memory *oriel_memory_ref(struct oriel_memory *memory)
 {
-        __atomic_fetch_add(&memory->references, 1, __ATOMIC_RELAXED);
+        atomic_fetch_add_explicit(&memory->references, 1, memory_order_relaxed);
         return memory;
 }
 
 void oriel_memory_unref(struct oriel_memory *memory)
 {
         /* As in region_unref(): all that any holder did comes before the end. */
-        if (!memory || __atomic_sub_fetch(&memory->references, 1, __ATOMIC_ACQ_REL) > 0)
+        if (!memory || atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) > 1)
                 return;
         for (unsigned i = 0; i < memory->n; i++)
                 region_unref(memory->by_guest[i].region);

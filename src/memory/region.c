@@ -52,14 +52,14 @@ int region_new_file(const struct oriel_memory_region *row, int fd, struct region
 
 struct region *region_ref(struct region *region)
 {
-        __atomic_fetch_add(&region->references, 1, __ATOMIC_RELAXED);
+        atomic_fetch_add_explicit(&region->references, 1, memory_order_relaxed);
         return region;
 }
 
 void region_unref(struct region *region)
 {
         /* Release what this holder did to the memory, acquire what the others did, before it is unmapped. */
-        if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL) > 0)
+        if (!region || atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) > 1)
                 return;
         file_unmap(&region->map);
         free(region);

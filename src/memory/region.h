@@ -6,10 +6,11 @@
 #include "memory/file_map.h"
 
 #include <oriel/memory.h>
+#include <stdatomic.h>
 
 /* A memory region, shared by the tables it is in. Unmapped with the last of them. */
 struct region {
-        unsigned references;
+        atomic_uint references;
         enum oriel_access access;
         struct oriel_memory_region row;
         uint8_t *host;       /* where row.guest_address is */

@@ -7,6 +7,7 @@
 #include "memory/region.h"
 
 #include <oriel/memory.h>
+#include <stdatomic.h>
 
 /* Where a region is in one of the two address spaces. */
 struct place {
@@ -15,7 +16,7 @@ struct place {
 };
 
 struct oriel_memory {
-        unsigned references;
+        atomic_uint references;
         unsigned max_regions;
         unsigned n;
         struct iotlb *iotlb; /* NULL: guest addresses are not translated */

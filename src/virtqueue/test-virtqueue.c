@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 
@@ -256,7 +257,7 @@ static void test_ping_pong(void **state)
 struct meeting {
         struct world world;
         int kick, call;
-        bool stop;
+        atomic_bool stop;
         int error;
 };
 
@@ -296,7 +297,7 @@ static void *device_thread(void *data)
         struct meeting *meeting = data;
         struct worker worker = {.queue = meeting->world.device, .max = 32, .random = 5};
 
-        while (!__atomic_load_n(&meeting->stop, __ATOMIC_ACQUIRE)) {
+        while (!atomic_load(&meeting->stop)) {
                 oriel_device_queue_want_kick(meeting->world.device, false);
                 meeting->error = device_round(meeting, &worker);
                 if (meeting->error < 0)
@@ -337,7 +338,7 @@ static void test_threads(void **state)
         assert_int_equal(pthread_create(&thread, NULL, device_thread, &meeting), 0);
         while (player.collected < 20000)
                 driver_round(&meeting, &player);
-        __atomic_store_n(&meeting.stop, true, __ATOMIC_RELEASE);
+        atomic_store(&meeting.stop, true);
         eventfd_write(meeting.kick, 1);
         assert_int_equal(pthread_join(thread, NULL), 0);
         assert_int_equal(meeting.error, 0);

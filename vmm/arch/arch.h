@@ -94,7 +94,7 @@ int arch_platform_new(struct kvm *kvm, struct bus *const spaces[static ARCH_SPAC
 void arch_platform_free(struct arch_platform *platform); /* NULL is accepted */
 /* As after power-on. */
 void arch_platform_reset(struct arch_platform *platform);
-/* What a guest may take for a wanted_state to be shut down. Any thread. */
+/* What a guest may take for a request to be shut down. Any thread. */
 void arch_platform_press_power_button(struct arch_platform *platform);
 
 #endif

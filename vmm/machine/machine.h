@@ -44,7 +44,7 @@ bool machine_paused(struct machine *machine);
 /* Power off and on again: devices reset, memory empty, kernel loaded anew; it runs, unless it was paused. On failure it
  * is only good to be freed. */
 int machine_reset(struct machine *machine, char *why, size_t why_size);
-/* What a guest may take for a wanted_state to be shut down. */
+/* What a guest may take for a request to be shut down. */
 void machine_press_power_button(struct machine *machine);
 /* For the serial port: how many bytes were taken. */
 size_t machine_input(struct machine *machine, const uint8_t *data, size_t size);

@@ -111,8 +111,8 @@ static int shadow_write_file(struct shadow *shadow, uint64_t at, const uint8_t *
         if (shadow_store(shadow, at, from, n))
                 return 0;
         if (!atomic_exchange(&shadow->shadows->complained, true))
-                log_warning(shadow->shadows->log, "what the guest stored near a file's end can't be written: errno %d",
-                            r < 0 ? -r : EIO);
+                log_warning(shadow->shadows->log, "what the guest stored near a file's end can't be written: %s",
+                            strerror(r < 0 ? -r : EIO));
         return r < 0 && r != -EOPNOTSUPP ? r : -EIO;
 }
 

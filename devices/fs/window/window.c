@@ -153,8 +153,8 @@ bool dax_window_shows(struct dax_window *window, const struct dax_window_view *v
 
 static void log_unmap_failure(struct dax_window *window, const struct mapping *mapping, int error)
 {
-        log_warning(window->log, "the window's mapping at %#" PRIx64 " was not unmapped: errno %d",
-                    mapping->view.range.start, -error);
+        log_warning(window->log, "the window's mapping at %#" PRIx64 " was not unmapped: %s", mapping->view.range.start,
+                    strerror(-error));
 }
 
 /* With the lock: submit the unmapping of what overlaps @range, and take it out of the table. False: the batch is full
@@ -487,8 +487,8 @@ void dax_window_try(struct dax_window *window)
         int partial = try_partial_page(window), readonly = try_readonly(window);
 
         if ((partial < 0 && partial != -EREMOTEIO) || (readonly < 0 && readonly != -EREMOTEIO)) {
-                log_warning(window->log, "no DAX: the front-end can't be tried: errno %d",
-                            partial < 0 && partial != -EREMOTEIO ? -partial : -readonly);
+                log_warning(window->log, "no DAX: the front-end can't be tried: %s",
+                            strerror(partial < 0 && partial != -EREMOTEIO ? -partial : -readonly));
                 return;
         }
         window->limits.whole_pages_only = partial < 0;
