@@ -297,7 +297,7 @@ static void test_unlocked_while_stopping(void **state)
                                 granted++;
                 }
         }
-        print_message("%u of %d granted\n", granted, ROUNDS * WAITERS);
+        print_message("# %u of %d granted\n", granted, ROUNDS * WAITERS);
         end(&guest);
 }
 

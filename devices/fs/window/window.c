@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <search.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
