@@ -18,7 +18,7 @@ FILES = {
     "shared": ["lib*/**/liboriel.so", "lib*/**/liboriel.so.?", "lib*/**/liboriel.so.?.?.?"],
     "static": ["lib*/**/liboriel.a"],
 }
-ALWAYS = ["lib*/**/pkgconfig/oriel.pc", "share/doc/oriel/LICENSE", "include/oriel/version.h"]
+ALWAYS = ["lib*/**/pkgconfig/oriel.pc", "share/oriel/declarations.h", "share/doc/oriel/LICENSE", "include/oriel/version.h"]
 # What the tree has, and where it is installed: the pages with what they show.
 TREE = {"*.md": "share/doc/oriel", "docs/*.md": "share/doc/oriel/docs", "docs/*.svg": "share/doc/oriel/docs",
         "samples/*.c": "share/doc/oriel/samples", "include/oriel/*.h": "include/oriel"}

@@ -280,7 +280,8 @@ class Demo(Case):
         spaced = self.path("a dir $HOME 'x'")
         os.rename(self.share, spaced)
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        recipe = open(os.path.join(root, "Makefile")).read().split("demo: all\n")[1].split("\n")[0].strip().lstrip("@")
+        with open(os.path.join(root, "Makefile"), encoding="utf-8") as file:
+            recipe, = re.findall(r"^\t@(.*/oriel\" demo -- .*)$", file.read(), re.M)
         shell = recipe.replace("$(BUILD)/oriel", ORIEL).replace("$$", "$")
         result = run("sh", "-c", shell, env=os.environ | {"DIR": spaced})
         self.assertEqual((result.returncode, result.stderr), (0, ""))
