@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The tables of docs/protocol.md, in Markdown, from the tables that both ends check messages against. */
+/* Prints the tables of docs/protocol.md, in Markdown, from the tables that both ends check messages against.
+ * update-tables.py runs it, and compares or replaces the page's parts. It takes no argument, prints all tables in the
+ * page's order, and is built for that target alone. */
 
 #include <inttypes.h>
 #include <linux/vhost_types.h>
@@ -9,7 +11,7 @@
 #include <oriel/protocol.h>
 #include <stdio.h>
 
-/* What a form of payload is called here, and the struct it has in C. */
+/* The page's name of a form of payload, and its struct in C. */
 static const struct {
         const char *name;
         const char *type;

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What an architecture provides: all that is declared here, in a folder beside this file. vmm/meson.build takes the
- * folder of the host's architecture, as KVM runs guests of no other. The folder may use vmm/kvm, vmm/bus, vmm/platform
- * and vmm/boot; whatever is outside of it includes this file and knows no register, no table and no fixed address.
- * Unless it says otherwise a function returns 0 or a negative errno. */
+/* The interface of an architecture: a folder beside this file defines all that is declared here. vmm/meson.build takes
+ * the folder of the host's architecture, as KVM runs guests of no other. The folder may use vmm/kvm, vmm/bus,
+ * vmm/platform and vmm/boot; code outside of it includes this file and knows no register, no table and no fixed
+ * address. Unless it says otherwise a function returns 0 or a negative errno. */
 
 struct bus;
 struct kvm;
@@ -31,14 +31,14 @@ unsigned arch_memory(uint64_t size, struct oriel_range parts[static 2]);
 /* Where PCI's configuration space and BARs are, clear of memory. */
 void arch_pci_space(const struct kvm *kvm, struct pci_space *out);
 
-/* What an address may be in: memory, and one that only this architecture knows. Each is a bus of the machine. */
+/* Address spaces: memory, and one that only this architecture knows. Each is a bus of the machine. */
 enum { ARCH_SPACE_MEMORY, ARCH_SPACE_OTHER, ARCH_SPACES };
 
 /* ---- KVM ---- */
 
 /* The interrupt controller, and whatever else KVM has to have before vcpus: of a new kvm->fd. */
 int arch_create_vm(struct kvm *kvm);
-/* What the processor says of itself, and what firmware would have set: of a new vcpu->fd. */
+/* Set CPUID or the like of a new vcpu->fd, and the registers that firmware would have set. */
 int arch_create_vcpu(struct vcpu *vcpu);
 
 /* The routes of the interrupt controller's pins, which stay beside those of messages: puts at most ARCH_PIN_ROUTES into
@@ -94,7 +94,7 @@ int arch_platform_new(struct kvm *kvm, struct bus *const spaces[static ARCH_SPAC
 void arch_platform_free(struct arch_platform *platform); /* NULL is accepted */
 /* As after power-on. */
 void arch_platform_reset(struct arch_platform *platform);
-/* What a guest may take for a request to be shut down. Any thread. */
+/* Press the power button: the guest may shut down. Any thread. */
 void arch_platform_press_power_button(struct arch_platform *platform);
 
 #endif

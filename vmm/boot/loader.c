@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What loading any kernel needs: where guest memory is in this process, reading files that the user named, and placing
- * command line and initrd. loader_place() sends from file to file with sendfile(2) where guest memory is one, and
- * reads the rest. It runs while no vcpu does, at addresses that its caller has checked; files may be truncated at any
- * time, which is an error with one line in loader->why. */
+/* The part of loading that all kernels share: where guest memory is in this process, reading files that the user named,
+ * and placing command line and initrd. loader_place() sends from file to file with sendfile(2) where guest memory is
+ * one, and reads the rest. It runs while no vcpu does, at addresses that its caller has checked; files may be truncated
+ * at any time, which is an error with one line in loader->why. */
 
 #include "vmm/boot/loader.h"
 

@@ -18,7 +18,7 @@ struct boot_image {
         struct oriel_range mmio64; /* 64-bit PCI memory, for the host bridge's resources */
 };
 
-/* What arch_load() works with: memory that need not be a virtual machine's. */
+/* The state of arch_load(). Its memory need not be a virtual machine's. */
 struct loader {
         /* As kvm_memory_regions() has it. */
         struct oriel_memory_region memory[2];

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* MSI-X of a function (PCI 3.0, 6.8.2): its table, its pending bits, and the capability. A source is an eventfd that
+ * the device signals; KVM reads it and sends the message of the source's vector, while the vector is not masked and has
+ * a route. Otherwise the eventfd keeps its count, which is the pending bit, and KVM looks at it when it gets it again.
+ * One lock orders the guest's writes, on vcpu threads, and changes of vectors by the device. */
+
 #include "vmm/bus/msix.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* PCI: configuration space by ECAM, BARs, and two windows of the address space in which BARs may be. A function has 4
+ * KiB of configuration registers, and a mask that says which bits the guest may write; after a write to the command
+ * register or a BAR its areas are taken from the bus and put where they are decoded now. A BAR outside of the windows,
+ * or over another one, is decoded nowhere. Accesses come from vcpu threads; one lock orders those to configuration
+ * space. */
+
 #include "vmm/bus/pci.h"
 
 #include "base/cleanup.h"

@@ -109,7 +109,7 @@ static void test_configuration_space(void **state)
         assert_int_equal(read32(&world, config_of(&probe, 8 << 12)), UINT32_MAX);
         assert_int_equal(read32(&world, config_of(&probe, 0x100)), 0);
         assert_int_equal(read32(&world, config_of(&probe, 0xfe)), 0);
-        /* What may not be written stays. */
+        /* Read-only registers stay. */
         write32(&world, config_of(&probe, PCI_VENDOR_ID), 0);
         write32(&world, config_of(&probe, PCI_CLASS_REVISION), 0);
         assert_int_equal(read32(&world, config_of(&probe, PCI_VENDOR_ID)), 0x105a1af4);

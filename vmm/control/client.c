@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A client of the QMP socket: its bytes as JSON values, and the answers that wait until it takes them. Input is parsed
+ * as it comes, by json-c, within limits for the length and the depth of a value; after a syntax error the rest of the
+ * line is skipped. A client with more than 64 KiB of waiting output gets nothing more done, and one with 64 MiB counts
+ * as gone. Nothing here blocks; all runs on the machine's main thread. */
+
 #include "vmm/control/client.h"
 
 #include "base/cleanup.h"

@@ -25,7 +25,7 @@ struct client {
 struct client *client_new(int fd);
 void client_free(struct client *client);
 
-/* What the next value is: 1 and *@out, which is the caller's; 0: not whole yet; -EBADMSG: no JSON, and what follows up
+/* Take the next value: 1 and *@out, which is the caller's; 0: not whole yet; -EBADMSG: no JSON, and what follows up
  * to the next line is skipped; -ECONNRESET: the peer is gone, or too much came without a whole value. */
 int client_next(struct client *client, struct json_object **out);
 /* A line. A client that takes nothing is gone. */

@@ -188,7 +188,7 @@ static void qmp_command_run(struct qmp *qmp, struct client *client, const char *
         json_object_put(none);
 }
 
-/* What a request has; false: @error is what is wrong with it. */
+/* Take a request apart. False: @error says what is wrong with it. */
 static bool qmp_dissect(struct json_object *request, const char **name, struct json_object **arguments,
                         struct json_object **id, struct qmp_error *error)
 {

@@ -15,7 +15,7 @@
  * wait to be taken, and a client that takes no events is disconnected. */
 struct qmp;
 
-/* What a command says when it fails: the class "GenericError" unless set, and a sentence; "" if it does not. */
+/* The error of a command that fails: the class "GenericError" unless set, and a sentence; "" if it does not. */
 struct qmp_error {
         const char *class;
         char text[256];

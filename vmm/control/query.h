@@ -6,7 +6,7 @@
 
 #include <json.h>
 
-/* What a machine's devices are, as JSON: new objects, the caller's. */
+/* A machine's devices as JSON: new objects, the caller's. */
 
 /* How commands name device @index: /machine/devices/N. */
 struct json_object *query_path(unsigned index);

@@ -243,7 +243,7 @@ static void test_events(void **state)
         end(&world);
 }
 
-/* What has no end does not make the server grow. */
+/* Input without end does not make the server grow. */
 static void test_hostile(void **state)
 {
         static char large[200000];

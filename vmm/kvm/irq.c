@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Interrupts by way of KVM: routes for messages, eventfds that send them (irqfd), pins, and eventfds that a guest's
+ * write signals (ioeventfd). A route is a number that KVM translates to a message; all of them are told to KVM
+ * together, beside those of the interrupt controller's pins. Calls come from any thread, under the machine's lock. */
+
 #include "vmm/kvm/machine.h"
 
 #include "base/cleanup.h"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A machine of KVM's from kvm_new() to kvm_free(): what it needs of this host's KVM, how it is put together of memory,
- * interrupts and vcpus, started, and taken apart for a reset. How its vcpus are stopped is in pause.c. */
+/* A machine of KVM's from kvm_new() to kvm_free(): the check of this host's KVM, how the machine is put together of
+ * memory, interrupts and vcpus, started, and taken apart. A reset takes it apart but for the memory, and puts it
+ * together again, since KVM has no reset of its own. These functions belong to the owner's thread; pause.c stops the
+ * vcpus' threads. */
 
 #include "vmm/kvm/kvm.h"
 

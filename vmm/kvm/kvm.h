@@ -21,7 +21,7 @@ enum kvm_end {
         KVM_END_ERROR, /* KVM's own */
 };
 
-/* What a vcpu can't do itself. Called on its thread, several at once. */
+/* Callbacks for exits that KVM does not handle. Called on the vcpu's thread, several at once. */
 struct kvm_exits {
         /* An access of 1, 2, 4 or 8 bytes, in one of vmm/arch/arch.h's address spaces, that no slot and no ioeventfd
          * took. A read that nobody answers is all ones. */
@@ -94,7 +94,7 @@ void kvm_request_end(struct kvm *kvm, enum kvm_end end, const char *why);
 /* On a vcpu's thread, in an exit: the vcpu runs no guest code until kvm_let_go(@by), or until @limit_ms have passed,
  * when late(@by) is called there. It can be paused, and the machine can end, meanwhile. */
 void kvm_hold(struct kvm *kvm, void *by, int limit_ms, void (*late)(void *by));
-/* Whatever vcpus are held by @by go on. Any thread. */
+/* Let the vcpus that @by holds go on. Any thread. */
 void kvm_let_go(struct kvm *kvm, const void *by);
 
 /* Have those vcpus call exits->inspect soon that since the last call have met no page again and again, within KVM_RUN,

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Guest memory and KVM's slots. Memory is one memfd, shared with back-ends, in one or two parts of the guest's address
+ * space, as the architecture says; each part is a slot. Further slots are windows, which devices add and remove while
+ * the guest runs. Addresses are looked up without a lock: the parts do not change while the machine lives. */
+
 #include "vmm/kvm/machine.h"
 
 #include "base/range.h"

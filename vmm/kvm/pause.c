@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How vcpus are brought out of guest code, and stay out: for a pause, or for good. Each is sent a signal, and looks at
- * kvm->stopping before it goes on. One vcpu alone is held by what it has done itself: see kvm_hold(). */
+/* Brings vcpus out of guest code and keeps them out: for a pause, or for good. Each is sent a signal, and looks at
+ * kvm->stopping before it goes on; immediate_exit covers a signal that comes before KVM_RUN. One vcpu alone is held by
+ * what it has done itself, on its own thread: see kvm_hold(). */
 
 #include "base/clock.h"
 #include "vmm/kvm/machine.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What KVM counts of a vcpu's page faults. A vcpu whose access meets no page is not always told so by KVM_RUN: where
+/* Reads KVM's counts of a vcpu's page faults. A vcpu whose access meets no page is not always told so by KVM_RUN: where
  * the guest can take interrupts, KVM has the page brought in by a worker, and lets the vcpu try again when that has
  * ended, whether there is a page or not; so it tries for ever. That shows here: faults are taken, and none are fixed.
  */

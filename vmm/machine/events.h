@@ -9,7 +9,7 @@
 
 TAILQ_HEAD(event_list, event_entry);
 
-/* What has happened to a machine, for its owner's thread. Any thread puts. A back-end that is refused without end does
+/* Events of a machine, for its owner's thread. Any thread puts. A back-end that is refused without end does
  * not make the list longer without end. */
 struct events {
         pthread_mutex_t lock;

@@ -92,8 +92,8 @@ static bool do_read(void *userdata, uint64_t address, void *data, size_t size)
         return window && guest_window_read(window, offset, data, size);
 }
 
-/* What the instruction reaches, if it is known. Else all that could be: a file that grows then shows what it has got
- * only when it is looked at again. */
+/* Zero-fill where the instruction accesses a window, if that is known; else all windows, and then a file that has grown
+ * is shown only when it is looked at again. */
 static bool zero_fill_for(struct machine *machine, const struct arch_fault *fault, bool all)
 {
         struct virtio *device;
@@ -514,7 +514,7 @@ int machine_reset(struct machine *machine, char *why, size_t why_size)
                 virtio_begin_reset(machine->devices[i]);
         for (unsigned i = 0; i < machine->n_devices; i++)
                 virtio_finish_reset(machine->devices[i], deadline);
-        /* What the machine before has wanted is not wanted any more. */
+        /* Events of the machine before the reset are no longer of use. */
         events_forget(&machine->events);
 
         int r = kvm_reset(machine->kvm);

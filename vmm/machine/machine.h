@@ -19,7 +19,7 @@ struct machine_options {
         const struct machine_device *devices;
         unsigned n_devices;
         bool allow_remote_files; /* see oriel_region_map() */
-        /* What the guest sends through its serial port: on a vcpu's thread; must not wait for anybody. */
+        /* The guest has sent this through its serial port. On a vcpu's thread; must not block. */
         void (*output)(void *userdata, const uint8_t *data, size_t size);
         /* There is room for input again. Any thread. */
         void (*room)(void *userdata);
@@ -44,7 +44,7 @@ bool machine_paused(struct machine *machine);
 /* Power off and on again: devices reset, memory empty, kernel loaded anew; it runs, unless it was paused. On failure it
  * is only good to be freed. */
 int machine_reset(struct machine *machine, char *why, size_t why_size);
-/* What a guest may take for a request to be shut down. */
+/* Press the power button: the guest may shut down. */
 void machine_press_power_button(struct machine *machine);
 /* For the serial port: how many bytes were taken. */
 size_t machine_input(struct machine *machine, const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the machine's process may still do once its guest runs. Connections, files and programs are the broker's
+/* Restricts the machine's process once its guest runs. Connections, files and programs are the broker's
  * (cli/run/broker.c). What comes from a back-end or a guest is served by this process, so it is given effects and not
  * calls: it uses the descriptors that it has or is sent, makes threads and maps memory that can't be run. */
 

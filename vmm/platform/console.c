@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The host's end of the guest's console: the standard input and output, or a pseudo-terminal. A vcpu only puts its
- * bytes into a buffer; the main thread writes them, and reads what is typed, when the descriptors are ready. */
+ * bytes into a buffer; the main thread writes them, and reads what is typed, when the descriptors are ready. A terminal
+ * is made raw for that time. Output that nobody takes is kept up to the buffer's size, and later output is lost. */
 
 #include "vmm/platform/console.h"
 
@@ -65,8 +66,8 @@ static int make_raw(struct console *console)
         return 0;
 }
 
-/* Who shares standard output with us shares its flags too, so it is not made non-blocking: a terminal or a pipe is
- * opened anew, and a socket can be told with each write. A file never makes anybody wait. */
+/* Standard output is not made non-blocking, because other processes that have it share its flags: a terminal or a pipe
+ * is opened anew, and a socket can be told with each write. A file never makes anybody wait. */
 static void open_stdout(struct console *console)
 {
         struct stat st;
@@ -224,7 +225,7 @@ void console_flush(struct console *console)
         ssize_t n = console->is_socket ? send(console->out, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
                                        : write(console->out, data, size);
 
-        /* Who can't be written to at all loses it. */
+        /* Drops the output after an error that is not temporary. */
         if (n < 0)
                 n = errno == EAGAIN || errno == EINTR ? 0 : (ssize_t)size;
         pthread_mutex_lock(&console->lock);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A 16550A without time: what the guest sends is sent at once, and the transmitter is always empty. */
+/* A 16550A without time: a byte that the guest writes is sent at once, and the transmitter is always empty. The
+ * registers, both FIFOs' rules, the interrupt's reasons in their order, and loop mode are as Linux and firmware expect
+ * them. Accesses come from vcpu threads and input from the main thread, under the port's lock. */
 
 #include "vmm/platform/serial.h"
 
@@ -50,7 +52,7 @@ static void set_power_on(struct serial *serial)
         serial->divisor[1] = 0;
 }
 
-/* What IIR says: the most urgent of the interrupts that are enabled. */
+/* The value of IIR: the most urgent of the interrupts that are enabled. */
 static uint8_t interrupt_reason(const struct serial *serial)
 {
         if ((serial->enabled & UART_IER_RLSI) && serial->errors)

@@ -10,7 +10,7 @@
 struct serial;
 
 struct serial_ops {
-        /* What the guest sends. Must not block for long; called with the port's lock held. */
+        /* The guest has sent this. Must not block for long; called with the port's lock held. */
         void (*output)(void *userdata, const uint8_t *data, size_t size);
         /* The level of the interrupt pin has changed. With the lock, too: in the order of the changes. */
         void (*interrupt)(void *userdata, bool level);

@@ -107,7 +107,7 @@ static void test_output_interrupt(void **state)
         serial_free(serial);
 }
 
-/* What Linux's 8250 driver looks for before it believes in a 16550A. */
+/* The steps by which Linux's 8250 driver recognizes a 16550A. */
 static void test_detection(void **state)
 {
         struct seen seen;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a back-end has to say before it is of use to a guest. */
+/* Asks a back-end for all that a device is made of: features, queues, config space, memory slots and shared memory
+ * regions. The first back-end's answers become the device; each later one is compared with them, because the guest's
+ * driver has seen them and can't be told otherwise. Runs on the device's thread. A failure has a reason in words, for
+ * the log and for QMP. */
 
 #include "base/cleanup.h"
 #include "base/range.h"
@@ -57,7 +60,7 @@ static const struct device_type *find_configured_type(unsigned virtio_id)
         return NULL;
 }
 
-/* What is asked for at one back-end. */
+/* The answers of one back-end. */
 struct answers {
         uint64_t device_features;
         unsigned n_queues;

@@ -35,7 +35,7 @@ struct queue {
         uint32_t base;
 };
 
-/* What the driver has written to the common configuration structure (virtio 1.2, 4.1.4.3). */
+/* The registers that the driver writes in the common configuration structure (virtio 1.2, 4.1.4.3). */
 struct registers {
         uint32_t device_feature_select;
         uint32_t driver_feature_select;
@@ -72,7 +72,7 @@ struct virtio {
         struct msix *msix;
         uint64_t notify_address; /* where the queues' ioeventfds are, 0: nowhere */
 
-        /* What the first back-end has said; the next ones are to say the same. */
+        /* The first back-end's answers; the next ones must give the same. */
         uint64_t device_features;
         uint64_t protocol_offered;
         unsigned n_queues;
@@ -170,7 +170,7 @@ void running_stop(struct virtio *virtio);
 void running_lost(struct virtio *virtio);
 /* Queues that the driver has enabled, or reset, one by one. */
 int running_update(struct virtio *virtio);
-/* What other devices have mapped or unmapped meanwhile. */
+/* Tell the back-end what other devices have mapped or unmapped meanwhile. */
 int running_memory(struct virtio *virtio);
 /* Nothing shows in its windows any more. Any thread. */
 void running_unmap(struct virtio *virtio);

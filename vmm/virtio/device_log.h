@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a device logs: what a guest or a back-end does can't make it say more than a few lines a second, and while it is
- * brought up for the first time nothing is said, but kept as the reason should that fail. Any thread. */
+/* The log of a device. A guest or a back-end can't make it write more than a few lines a second. While the device is
+ * brought up for the first time it writes nothing, and keeps the last line as the reason of a failure. Any thread. */
 struct device_log {
         struct oriel_log to;
         pthread_mutex_t lock;

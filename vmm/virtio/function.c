@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the guest sees of the device in PCI configuration space: its capabilities and BARs (virtio 1.2, 4.1.4). */
+/* The PCI function of a virtio device: its identity, the capabilities that say where the structures are (virtio 1.2,
+ * 4.1.4), the BAR of the transport and the BAR of all windows side by side. The callbacks for accesses and for BARs
+ * that move come from vcpu threads: the transport's BAR brings ioeventfds with it, and the windows' BAR their slots. */
 
 #include "base/cleanup.h"
 #include "base/range.h"
@@ -14,7 +16,7 @@
 
 enum { VENDOR = 0x1af4, FIRST_DEVICE = 0x1040, SUBSYSTEM = 0x1100, REVISION = 1 };
 
-/* What a guest without a driver for it takes the device for. */
+/* The PCI class, by which a guest without a driver knows the kind of device. */
 static uint32_t function_class_of(unsigned virtio_id)
 {
         static const struct {

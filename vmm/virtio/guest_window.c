@@ -28,12 +28,12 @@
 
 /* Descriptors that mappings may not use up: for everything else in the process. */
 #define FDS_RESERVED 512
-/* What a guest may store where files have gone, of memory of this process's. */
+/* How much memory of this process all guests' stores may use where files have become shorter. */
 #define MAX_ZEROS (UINT64_C(64) << 20)
 
 static atomic_uint_fast64_t zeros_in_all;
 
-/* What the window knows of a mapping: its data. */
+/* The window's data of a mapping. */
 struct placed {
         uint64_t shown;          /* bytes from the start that show the file; the rest are zeros */
         struct dma_piece *piece; /* while other devices reach it */
@@ -273,7 +273,7 @@ int guest_window_show(struct guest_window *window, uint64_t address)
                 return r;
         }
         window->slot = r;
-        /* What is mapped from here on is shared when it is placed. */
+        /* Later mappings are shared when they are placed. */
         atomic_store(&window->address, address);
         oriel_region_each(window->region, guest_window_share, window);
         return 0;
@@ -396,8 +396,8 @@ bool guest_window_read(struct guest_window *window, uint64_t offset, void *data,
         return true;
 }
 
-/* What is cut short right now the process survives (oriel_memory_survive_sigbus()), but nobody would know of the zeros
- * that are there then. */
+/* The process survives a file that is cut short right now (oriel_memory_survive_sigbus()), but the zeros that are there
+ * then would not be accounted for: so has_pages() looks first. */
 bool guest_window_access(struct guest_window *window, uint64_t offset, void *data, unsigned size, bool write)
 {
         const struct oriel_range page = {offset & ~(guest_window_page_size() - 1), guest_window_page_size()};

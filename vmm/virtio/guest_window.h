@@ -54,7 +54,7 @@ bool guest_window_zero_fill_at(struct guest_window *window, uint64_t offset);
 /* Show again what files have got back since. True: there still are places with zeros. */
 bool guest_window_restore(struct guest_window *window);
 
-/* What is mapped at @offset. */
+/* A mapping, for queries. */
 struct guest_window_view {
         struct oriel_range range;
         enum oriel_access access;

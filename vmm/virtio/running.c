@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A device that the driver has started, and its end: memory and queues for the back-end. On the device's thread. */
+/* A device that the driver has started, and its end: the messages that give the back-end memory, queues and the device
+ * status, and take them away. All functions run on the device's thread, and wait for the back-end's answers. Memory is
+ * the guest's, and pieces that other devices have mapped, in as many slots as the back-end has. A queue goes on where
+ * the last back-end has left it: by the ring's used index, and by the in-flight buffer where there is one. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -222,7 +225,8 @@ static int start_queue(struct virtio *virtio, unsigned index)
         if (r < 0)
                 return r;
         virtio->queues[index].running = true;
-        /* Whatever was told before, to whoever was there: buffers may be waiting, and so may the driver. */
+        /* Notify both sides again: notifications to the back-end before are lost, buffers and the driver may be
+         * waiting. */
         fd_event_signal(queue.kick_fd);
         if (queue.ran)
                 fd_event_signal(queue.call_fd);
@@ -256,7 +260,7 @@ static void running_forget_queue(struct queue *queue)
         fd_event_clear(queue->call_fd);
 }
 
-/* What is said there of the ring's past is not true of a new one. */
+/* Clears the queue's part of the in-flight buffer, which describes the ring as it was before. */
 static int running_clear_inflight(struct virtio *virtio, unsigned index)
 {
         size_t size = oriel_inflight_region_size(virtio->inflight.queue_size, is_packed(virtio));
@@ -345,7 +349,7 @@ int running_start(struct virtio *virtio)
                 r = oriel_frontend_await_mappings(virtio->frontend);
         if (r == 0)
                 set_started(virtio, true);
-        /* What the driver has chosen: another back-end would not take it either. */
+        /* The driver has chosen this, and another back-end would refuse it too. */
         if (r == -EREMOTEIO) {
                 need_reset(virtio, "the back-end refuses what the driver has chosen", 0);
                 return 0;

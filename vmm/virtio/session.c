@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The thread of a device: it brings about what the driver's registers say, as far as there is a back-end for it. */
+/* The thread of a device: it brings about the state that the driver's registers ask for, as far as there is a back-end
+ * for it. It connects, again and again with pauses, brings the back-end up, starts and stops the device, serves the
+ * back-end's requests, and resets. Vcpus only change registers, under the device's lock, and wake the thread; so none
+ * of them waits for a back-end. The loop looks at the registers anew after each step. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -18,10 +21,10 @@
 enum {
         FIRST_PAUSE_MS = 50, /* before the next try to connect */
         LAST_PAUSE_MS = 1000,
-        HEAL_MS = 200, /* between looks at files that have become shorter */
+        RESTORE_MS = 200, /* between looks at files that have become shorter */
 };
 
-/* What the registers want now. */
+/* The state that the registers ask for. */
 struct wanted_state {
         bool quit, reset, run, taken_away;
 };
@@ -110,7 +113,7 @@ static int connect_once(struct virtio *virtio, char *why, size_t why_size)
         return r;
 }
 
-/* What the front-end has logged says more. */
+/* Appends the front-end's last log line, which has the details. */
 static void add_detail(const struct virtio *virtio, char *why, size_t why_size)
 {
         size_t n = strlen(why);
@@ -388,10 +391,10 @@ static int virtio_timeout_of(struct virtio *virtio, const struct pause *pause, b
         for (unsigned i = 0; i < virtio->n_windows; i++)
                 zeros |= guest_window_restore(virtio->windows[i].window);
         if (oriel_frontend_connected(virtio->frontend) || taken_away)
-                return zeros ? HEAL_MS : -1;
+                return zeros ? RESTORE_MS : -1;
         if (left < 0)
                 left = 0;
-        return zeros && left > HEAL_MS ? HEAL_MS : (int)left;
+        return zeros && left > RESTORE_MS ? RESTORE_MS : (int)left;
 }
 
 static void session_loop(struct virtio *virtio)

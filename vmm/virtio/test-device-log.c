@@ -37,7 +37,7 @@ static void test_holds_and_limits(void **state)
                 log_warning(&log, "line %u", i);
         /* A second may have passed. */
         assert_between(heard.lines, 20, 30);
-        /* What is asked for is not limited, and what is not asked for not said. */
+        /* Lines that the user asked for are not limited; lines above the level are not written. */
         log_info(&log, "told");
         assert_string_equal(heard.last, "told");
         log_debug(&log, "not told");

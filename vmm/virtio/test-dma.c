@@ -83,10 +83,10 @@ static void test_listeners(void **state)
         expect(dma, &early, DMA_ADD, 0x3000);
         expect_nothing(dma, &early);
 
-        /* Who comes later is told of all there is. */
+        /* A listener that comes later is told of all pieces. */
         dma_listen(dma, &late, wake);
         expect(dma, &late, DMA_ADD, 0x1000);
-        /* What it was not told of yet, it need not be told of. */
+        /* It is not told that a piece is gone of which it was not told before. */
         dma_remove(dma, piece);
         expect_nothing(dma, &late);
         expect(dma, &early, DMA_REMOVE, 0x3000);

@@ -142,7 +142,7 @@ static void test_lookup(void **state)
         assert_int_equal(objects_remove(objects, &owner.member, one), 0);
         assert_int_equal(objects_add(objects, &owner.member, one), 0);
         assert_int_equal(objects_find(objects, &asker.member, one), -ENOENT);
-        /* What its back-end has lost, and what may not be passed on. */
+        /* An object that its back-end has lost, and a descriptor that may not be passed on. */
         assert_int_equal(objects_add(objects, &owner.member, two), 0);
         owner.get = get_nothing;
         assert_int_equal(objects_find(objects, &asker.member, two), -ENOENT);
@@ -229,7 +229,7 @@ static void test_late_answers(void **state)
                 close(askers[i].member.wake_fd);
 }
 
-/* Who is waiting itself is waited for: there is no circle. */
+/* A device that waits itself is waited for, as there is no circle. */
 static void test_chain(void **state)
 {
         struct device first, second, third;

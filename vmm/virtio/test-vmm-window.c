@@ -77,7 +77,7 @@ static void test_looks(void **state)
         map(&world, 16 * PAGE, 4 * PAGE, 2 * PAGE, ORIEL_ACCESS_READ);
         assert_int_equal(shown(&world, 16 * PAGE), 'c');
         assert_int_equal(shown(&world, 15 * PAGE), 0);
-        /* Who comes this way may read, and what he writes is dropped. */
+        /* Reads by guest_window_access() see the mapping, and writes are dropped. */
         guest_window_access(world.window, 16 * PAGE, &word, 4, true);
         assert_int_equal(shown(&world, 16 * PAGE), 'c');
         guest_window_access(world.window, SIZE - 2, &word, 4, false);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The registers of virtio over PCI (virtio 1.2, 4.1.4), by themselves: nothing here waits for the back-end. What it has
- * to be told is left to the device's thread. */
+/* The registers of virtio over PCI (virtio 1.2, 4.1.4): common configuration, ISR, device configuration, notification.
+ * An access comes from a vcpu's thread, changes or reads the registers under the device's lock, and never waits for the
+ * back-end: the device's thread tells it, and is woken for that. A reset is over when that thread says so, and a vcpu
+ * that writes DRIVER_OK is held until the back-end's first mappings are there. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -100,7 +102,7 @@ static void write_config_vector(struct virtio *virtio, uint32_t value)
         virtio->registers.config_vector = there ? (uint16_t)value : MSIX_NO_VECTOR;
 }
 
-/* What of @status the driver may set now. */
+/* The bits of @status that the driver may set now. */
 static uint8_t allowed_status(const struct registers *registers, uint64_t offered, uint8_t status)
 {
         bool good = !(registers->driver_features & ~offered) &&
@@ -197,7 +199,7 @@ static void write_queue_reset(struct virtio *virtio, uint32_t value)
         session_wake(virtio);
 }
 
-/* What the register at @offset reads as. */
+/* The value of the register at @offset. */
 static uint32_t read_common(struct virtio *virtio, uint64_t offset)
 {
         const struct registers *registers = &virtio->registers;

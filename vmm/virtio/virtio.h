@@ -17,7 +17,7 @@
  * still, and goes on with the next one. */
 struct virtio;
 
-/* What happens to it. Called on its own thread; may not call virtio_free(). */
+/* Events of a device. Called on the device's thread; may not call virtio_free(). */
 struct virtio_events {
         /* A back-end has come, or has gone: @why says what ended the connection. */
         void (*connected)(void *userdata, struct virtio *virtio, bool connected, const char *why);
@@ -27,7 +27,7 @@ struct virtio_events {
         void *userdata;
 };
 
-/* What is its own among the devices of a machine. */
+/* The options of one device of a machine. */
 struct machine_device {
         const char *name; /* for messages and queries, such as its socket; copied */
         /* A new connection to a back-end, which is the caller's, or a negative errno. On the device's thread, again and
@@ -77,8 +77,9 @@ bool virtio_zero_fill(struct virtio *virtio);
 /* The same for one address: see guest_window_zero_fill_at(). */
 bool virtio_zero_fill_at(struct virtio *virtio, uint64_t address);
 
-/* What shows in its windows can't be used by the guest: it goes, so that stores end in the sink, the back-end is
- * disconnected, and the device needs a reset by its driver, after which the back-end may come again. Any thread. */
+/* Take the device away, because the guest can't use what its windows show: the mappings go, so that stores end in the
+ * sink, the back-end is disconnected, and the device needs a reset by its driver, after which the back-end may come
+ * again. Any thread. */
 void virtio_take_away(struct virtio *virtio);
 
 struct guest_window;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* ACPI 6.5, chapter 5.2: the tables. */
+/* The ACPI tables of the machine (ACPI 6.5, chapter 5.2): RSDP, XSDT, FADT, FACS, MADT, MCFG and a DSDT, by which a
+ * guest finds its processors, interrupt controllers, PCI and the power button. acpi_build() writes them once, into
+ * guest memory before the vcpus run. Each table is begun, filled by a writer that never leaves its room, and ended with
+ * its length and checksum. */
 
 #include "vmm/arch/x86/acpi.h"
 #include "vmm/arch/x86/layout.h"

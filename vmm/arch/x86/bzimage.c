@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Linux's own format, by its 64-bit boot protocol (Documentation/arch/x86/boot.rst). */
+/* Linux's own format, bzImage, by its 64-bit boot protocol (Documentation/arch/x86/boot.rst). The setup header says
+ * where the compressed kernel is in the file and where it wants to be in memory; bzimage_load() puts it there with its
+ * initrd, command line and boot_params, and leaves the vcpu at the 64-bit entry. Every field of the header is checked
+ * before use: the file is the user's, but it may be damaged. */
 
 #include "vmm/arch/x86/load.h"
 

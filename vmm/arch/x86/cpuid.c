@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The identity of a vcpu: what CPUID tells the guest, and the registers that firmware would have set. CPUID is all that
+ * this host's KVM supports, but for the topology, which is made up: one package with a core of one thread for each
+ * vcpu, since the host's cores are not the guest's. arch_create_vcpu() runs once for each vcpu, before it runs. */
+
 #include "base/cleanup.h"
 #include "vmm/arch/x86/x86.h"
 #include "vmm/kvm/machine.h"

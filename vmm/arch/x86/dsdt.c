@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The machine's devices, in AML (ACPI 6.5, chapter 20, and 6.4 for the resources): only the few terms that are needed.
- */
+/* The DSDT: the machine's devices in AML (ACPI 6.5, chapter 20, and 6.4 for the resources), with only the few terms
+ * that are needed. These are the host bridge with its windows, the reserved ranges, the serial port and the S5 state.
+ * Packages and devices are begun and ended, so that their lengths can be filled in; names have four letters. */
 
 #include "vmm/arch/x86/acpi.h"
 #include "vmm/arch/x86/layout.h"
@@ -133,7 +134,7 @@ static void put_fixed_memory(struct writer *aml, uint64_t address, uint64_t size
         PUT_FIELDS(aml, {1, RESOURCE_MEMORY32_FIXED}, {2, 9}, {1, MEMORY_WRITABLE}, {4, address}, {4, size});
 }
 
-/* What the host bridge passes on, in numbers of @bytes. */
+/* A range that the host bridge decodes and passes on, in numbers of @bytes. */
 static void put_window(struct writer *aml, unsigned type, size_t bytes, unsigned space, unsigned flags,
                        struct oriel_range range)
 {
@@ -160,7 +161,7 @@ static void put_host_bridge(struct writer *aml, const struct acpi_machine *machi
         end_device(aml, &device);
 }
 
-/* What is taken, so that nothing else is put there: Linux believes in MCFG only if this confirms it. */
+/* Reserved ranges, so that the guest puts nothing there: Linux believes in MCFG only if this confirms it. */
 static void put_reserved(struct writer *aml)
 {
         struct device device = begin_device(aml, "RES0", 0x0c02, 0);

@@ -36,7 +36,7 @@ struct elf {
         uint64_t end;       /* of what is loaded below 4 GiB */
 };
 
-/* What has nothing in the file may say that it is anywhere. */
+/* An empty range passes wherever it says that it is. */
 static int check_in_file(struct elf *elf, struct oriel_range range)
 {
         if (range.size == 0 || range_within(range, elf->file_size))

@@ -28,7 +28,7 @@ static bool read_physical(const struct kvm *kvm, uint64_t physical, uint8_t *out
         return memory || (kvm->exits.read && kvm->exits.read(kvm->userdata, physical, out, size));
 }
 
-/* What guest code is at @linear: up to @size bytes, and how many. */
+/* Read the guest code at @linear, up to @size bytes. Returns how many there are. */
 static size_t read_code(const struct vcpu *vcpu, uint64_t linear, uint8_t *code, size_t size)
 {
         size_t n = 0;

@@ -241,8 +241,8 @@ static void take_opcode(struct decoder *decoder)
         }
 }
 
-/* What follows the operand; NOT_KNOWN also where there is no ModRM byte, where its operand is not accessed (LEA,
- * hints), and where memory elsewhere is accessed too (PUSH, CALL) or instead (BT by a register). */
+/* The size of the immediate after the operand; NOT_KNOWN also where there is no ModRM byte, where its operand is not
+ * accessed (LEA, hints), and where memory elsewhere is accessed too (PUSH, CALL) or instead (BT by a register). */
 enum { NOT_KNOWN = -1, FULL = -2 /* full_immediate() */ };
 
 static int full_immediate(const struct decoder *decoder)

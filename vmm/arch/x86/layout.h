@@ -16,7 +16,7 @@
 /* PCI configuration space (ECAM): one bus, 1 MiB. */
 #define LAYOUT_ECAM      UINT64_C(0xe0000000)
 #define LAYOUT_ECAM_SIZE UINT64_C(0x100000)
-/* What has a port is here as well: a guest at privilege level 3 has no ports. */
+/* Devices that have ports are here as well, for a guest at privilege level 3, which has no ports. */
 #define LAYOUT_PLATFORM      UINT64_C(0xfe000000)
 #define LAYOUT_PLATFORM_SIZE UINT64_C(0x1000)
 #define LAYOUT_IOAPIC        UINT64_C(0xfec00000)

@@ -12,7 +12,7 @@
 
 const char arch_kernels[] = "an ELF with a PVH entry (vmlinux), or a Linux bzImage";
 
-/* What people try instead of a kernel. */
+/* Names other files that users give instead of a kernel, for the error message. */
 static const char *what_else(const uint8_t *head, uint64_t size)
 {
         static const struct {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What is where below 1 MiB. The kernel is above. */
+/* The layout below 1 MiB. The kernel is above. */
 enum {
         BOOT_INFO = 0x7000, /* a page: PVH's start info, or Linux's boot_params */
         BOOT_STACK_END = 0x20000,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What both kinds of kernel find in memory: where they may be in it, a map of it, page tables. */
+/* The parts of guest memory that both kinds of kernel use: the check that a kernel lies in memory, the map of memory
+ * that it is given, and page tables. The tables map the first 4 GiB, memory and the 64-bit window one to one, in pages
+ * of 2 MiB; they are in the room that load.h reserves below 1 MiB, and a window that does not fit there is an error. */
 
 #include "vmm/arch/x86/load.h"
 

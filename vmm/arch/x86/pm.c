@@ -32,7 +32,7 @@ struct pm {
         bool level;
 };
 
-/* What a write has asked for. */
+/* The outcome of a register write. */
 struct request {
         bool off, reset;
 };

@@ -163,7 +163,7 @@ static void test_refuses(void **state)
         assert_int_equal(acpi_build(&small, memory, SIZE, ADDRESS + 8, &rsdp), -EINVAL);
         assert_int_equal(acpi_build(&small, memory, SIZE, UINT64_C(1) << 32, &rsdp), -EINVAL);
 
-        /* Whatever the room, nothing is written behind it. */
+        /* Nothing is written behind the room, however small it is. */
         size_t room = 0;
 
         for (; room < 4096; room++) {

@@ -80,7 +80,7 @@ static inline int file_of(const void *data, size_t size)
         return fd;
 }
 
-/* What loading @data as a kernel returns. */
+/* Load @data as a kernel, and return the result. */
 static inline int machine_load(struct machine *machine, const void *data, size_t size)
 {
         if (machine->image.kernel_fd >= 0)

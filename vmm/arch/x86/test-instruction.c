@@ -145,7 +145,7 @@ static const struct {
         ROW("vmovups of no length", NONE, 0x62, 0xf1, 0x7c, 0x68, 0x11, 0x42, 0x01),
         ROW("EVEX of a map that is not known", NONE, 0x62, 0xf5, 0x7c, 0x48, 0x11, 0x02),
         ROW("EVEX with a bit that is reserved", NONE, 0x62, 0xf9, 0x7c, 0x48, 0x11, 0x02),
-        /* What has none, has two, or does not access it. */
+        /* No memory operand, two of them, or one that is not accessed. */
         ROW("mov eax, ebx", NONE, 0x89, 0xd8),
         ROW("lea eax, [rdx]", NONE, 0x8d, 0x02),
         ROW("push [rdx]", NONE, 0xff, 0x32),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What KVM has for x86 alone: the devices that it emulates itself, the pins of its interrupt controllers, port I/O and
+/* The x86 part of KVM: the devices that it emulates itself, the pins of its interrupt controllers, port I/O and
  * triple faults among the exits, and how it counts page faults. */
 
 #include "vmm/arch/x86/x86.h"

@@ -4,7 +4,7 @@
 
 #include "vmm/arch/arch.h"
 
-/* What this folder's files know of each other, and its tests. */
+/* Declarations that the files and tests of this folder share. */
 
 enum { X86_SPACE_PORTS = ARCH_SPACE_OTHER };
 
