@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The parts of guest memory that both kinds of kernel use: the check that a kernel lies in memory, the map of memory
- * that it is given, and page tables. The tables map the first 4 GiB, memory and the 64-bit window one to one, in pages
- * of 2 MiB; they are in the room that load.h reserves below 1 MiB, and a window that does not fit there is an error. */
+ * that it is given, and page tables. These map the first 4 GiB one to one in pages of 2 MiB, and for a kernel at
+ * privilege level 3 the 64-bit window too, as far as the room goes that load.h has for them below 1 MiB. */
 
 #include "vmm/arch/x86/load.h"
 
