@@ -58,7 +58,7 @@ struct region *region_ref(struct region *region)
 
 void region_unref(struct region *region)
 {
-        /* Release what this holder did to the memory, acquire what the others did, before it is unmapped. */
+        /* Release this holder's accesses to the memory, and acquire those of all others, before it is unmapped. */
         if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL) > 0)
                 return;
         file_unmap(&region->map);
