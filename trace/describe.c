@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Describes in words each file descriptor that passes: a memfd with its name and size, an eventfd, a file with its
- * path. The facts come from fstat() and from the link in /proc/self/fd. */
+/* Describes each file descriptor that passes the tracer in words: a memfd with its name and size, an eventfd, a file
+ * with its path. The facts come from fstat() and from the link in /proc/self/fd, as the descriptor belongs to a peer
+ * and must not be read. A long name is cut at its begin. Descriptions are owned by the record that they belong to. */
 #include "trace/describe.h"
 #include "base/cleanup.h"
 #include "program/printable.h"

@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* What the relay has seen, on its way to the recorder. The relay never waits for it: records that are not taken in time
- * are dropped and counted. */
+/* The events that the relay has seen, on their way to the recorder. The relay never waits for it: records that are not
+ * taken in time are dropped and counted. */
 
 enum side {
         SIDE_FRONTEND,

@@ -238,7 +238,7 @@ int relay_run(int frontend, int backend, int stop, struct record_log *log, unsig
                 channel->streams[SIDE_FRONTEND].divert = relay_divert;
         while (r == 0 && !relay_is_over(channel))
                 r = relay_step(&relay, stop, -1);
-        /* What is left on the back-end channels. */
+        /* Passes on the rest of the back-end channels. */
         while (r == 0 && relay.n_pairs > 1)
                 r = relay_step(&relay, stop, 0);
         for (unsigned i = 0; i < relay.n_pairs; i++)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a recorded message means in its session. Requests are kept until their reply comes, in one array for all
- * channels; a reply belongs to the oldest request of its channel with the same number, and its latency is counted from
- * that one. The negotiated features are read from the messages themselves, and each message is checked with
- * src/protocol against its row; violations become notes of the event. After lost records a missing request or reply is
- * no violation. On the recorder's thread; needs nothing but the records, in their order. */
+/* Finds the meaning of each recorded message in its session. Requests are kept until their reply comes, in one array
+ * for all channels; a reply belongs to the oldest request of its channel with the same number, and its latency is
+ * counted from that one. The negotiated features are read from the messages themselves, and each message is checked
+ * with src/protocol against its row; violations become notes of the event. After lost records a missing request or
+ * reply is no violation. On the recorder's thread; needs nothing but the records, in their order. */
 
 #include "trace/tracker.h"
 #include "base/cleanup.h"

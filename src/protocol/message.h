@@ -32,7 +32,7 @@ struct message {
         } payload;
 };
 
-/* What both ends have negotiated so far; the gate of a row is checked against it. */
+/* The features that both ends have negotiated so far; the gate of a row is checked against it. */
 struct agreement {
         bool offers_protocol_features; /* the back-end offers VHOST_USER_F_PROTOCOL_FEATURES */
         uint64_t protocol_features;    /* negotiated, in the standard's numbering */
