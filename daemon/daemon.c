@@ -51,7 +51,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The last rows are what the C library does by itself, that it can't do without. */
+/* The last rows are calls that the C library makes by itself and needs. */
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt),
 
               SYSCALL_WITH(mmap, 2, PROT_EXEC, 0), SYSCALL_WITH(mprotect, 2, PROT_EXEC, 0), SYSCALL(munmap),
@@ -63,7 +63,7 @@ USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt),
               SYSCALL(write), SYSCALL(writev), SYSCALL(lseek), SYSCALL(fstat), SYSCALL_AT(newfstatat, 0),
               SYSCALL_WITH(prlimit64, 0, UINT32_MAX, 0));
 
-/* What a C library may make of calls that files name in their older form. */
+/* Newer forms of calls, which a C library may make where the code names the older. */
 SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),           SYSCALL(epoll_pwait), SYSCALL(preadv), SYSCALL(pwritev),
 #ifdef __NR_fchmodat2
                               SYSCALL_AT(fchmodat2, 0),
@@ -72,8 +72,8 @@ SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),           SYSCALL(epoll_pwait), SY
 
 /* ---- 1 ---- */
 
-/* "Backend program conventions": whatever else is there is ignored, however wrong. */
-static struct log_budget lines; /* of the front-end of now */
+/* "Backend program conventions": other options are ignored, even invalid ones. */
+static struct log_budget lines; /* of the present front-end */
 
 static bool asks_capabilities(int argc, char **argv)
 {
@@ -94,15 +94,15 @@ static int print_capabilities(const struct daemon_device *device)
 
 /* ---- 3 ---- */
 
-/* Before there is anything to be cleaned up. */
+/* At this point nothing needs cleaning up. */
 static void ignore_signals(void)
 {
         signal(SIGPIPE, SIG_IGN);
-        /* With a limit on the size of files (RLIMIT_FSIZE), who writes gets EFBIG. */
+        /* With a limit on the size of files (RLIMIT_FSIZE), the write then fails with EFBIG. */
         signal(SIGXFSZ, SIG_IGN);
 }
 
-/* A device may hold a descriptor for whatever its guest asks for. The limit is the system's, or root's to raise. */
+/* A device may hold a descriptor for whatever its guest opens. The hard limit is the system's; root may raise it. */
 static int set_fd_limit(void)
 {
         const bool named = daemon_options.rlimit_nofile != UINT32_MAX;
@@ -133,7 +133,7 @@ static int open_log(const struct daemon_device *device)
 
 /* ---- 5 ---- */
 
-/* The value, or -1: it is no socket. */
+/* The option's value, or -1 if @fd is no socket. */
 static int socket_option(int fd, int option)
 {
         int value = -1;
@@ -142,7 +142,8 @@ static int socket_option(int fd, int option)
         return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
 }
 
-/* Its mode and group are there when its name is: chmod(2) by the path would follow a link that somebody puts there. */
+/* The file has its mode and group before its name is visible: chmod(2) by path would follow a link that another process
+ * puts there. */
 static int listen_for_group(struct socket_file *file, const char *path, const char *name)
 {
         const struct group *group = getgrnam(name);
@@ -158,7 +159,7 @@ static int listen_for_group(struct socket_file *file, const char *path, const ch
 
         setfsgid(own);
         umask(mask);
-        /* Who may not take any group may still give a file to one of its own. */
+        /* A process without CAP_CHOWN may still use a group of its own. */
         if (fd >= 0 && lchown(path, (uid_t)-1, group->gr_gid) < 0) {
                 report("--socket-group=%s: %s: %s", name, path, strerror(errno));
                 fd = fd_close(fd);
@@ -166,8 +167,7 @@ static int listen_for_group(struct socket_file *file, const char *path, const ch
         return fd;
 }
 
-/* The socket to begin with, listening or connected, as the options name it. An fd, or a negative errno with everything
- * said. */
+/* Opens the first socket, listening or connected, as the options say. An fd, or a negative errno after a report. */
 static int open_socket(struct socket_file *file)
 {
         if (daemon_options.socket_path && daemon_options.socket_group)
@@ -186,10 +186,10 @@ static int open_socket(struct socket_file *file)
         return fd;
 }
 
-/* ---- what says that this process is there ---- */
+/* ---- the files that show that this process runs ---- */
 
-/* The files of the process that was started, which has them to the end. The one in the sandbox leaves them to it; their
- * directories are outside. */
+/* The files of the process that was started, which keeps them until its end. The one in the sandbox forgets them; it
+ * can't reach their directories. */
 struct own_files {
         struct socket_file socket;
         struct pid_file pid;
@@ -282,7 +282,7 @@ static int daemon_attach(const struct daemon_device *device, void *object, int f
         return device->attach ? device->attach(object, fd) : oriel_backend_attach(backend_of(device, object), fd);
 }
 
-/* Take one from @signals. True: it asks for an end. */
+/* Reads a signal from @signals. True: it asks for the end. */
 static bool daemon_take_signal(const struct daemon_device *device, void *object, int signals)
 {
         struct signalfd_siginfo info;
@@ -295,8 +295,8 @@ static bool daemon_take_signal(const struct daemon_device *device, void *object,
         return false;
 }
 
-/* Serve whoever connects to @listener, the first one only with --once; or, if @listener is -1, the front-end attached
- * already. */
+/* Serves each front-end that connects to @listener, only the first one with --once; or, if @listener is -1, the one
+ * that is attached already. */
 static int daemon_loop(const struct daemon_device *device, void *object, int listener, int signals)
 {
         struct oriel_backend *backend = backend_of(device, object);
@@ -332,7 +332,7 @@ static int daemon_loop(const struct daemon_device *device, void *object, int lis
         }
 }
 
-/* For scripts that start a front-end then. */
+/* For scripts that start a front-end when they read this line. */
 static void daemon_say_waiting(void)
 {
         const char *path = daemon_options.socket_path;
@@ -346,7 +346,7 @@ static void daemon_say_waiting(void)
 static int daemon_serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
         bool listening = socket_option(*socket, SO_ACCEPTCONN) > 0;
-        /* One array, to the linker. */
+        /* For the linker the rows are one array. */
         // cppcheck-suppress comparePointers
         const size_t n_rows = (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls);
         int r = filter_enter(daemon_options.seccomp, __start_oriel_syscalls, n_rows);
@@ -393,7 +393,8 @@ static int daemon_run(const struct daemon_device *device)
         socket = open_socket(&files.socket);
         if (socket < 0)
                 return STATUS_FAILURE;
-        /* Who waits for the file may connect then, and a second daemon has found the socket in use. */
+        /* A process that waits for this file may connect from here on, and a second daemon has found the socket in
+         * use. */
         if (daemon_options.socket_path && pid_file_make(&files.pid, daemon_options.socket_path) != STATUS_SUCCESS)
                 return STATUS_FAILURE;
 

@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 /* The frame of every device daemon: a process that offers one vhost-user device on a socket. A device is one table;
- * daemon/daemon.c says what happens in which order, and docs/devices.md how to write one. */
+ * daemon/daemon.c describes the order of its start, and docs/devices.md how to write one. */
 
-/* What the library does of itself with rings. */
+/* Ring features that the library implements for any device. */
 #define DAEMON_RING_FEATURES                                                                   \
         (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |             \
          ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
@@ -21,12 +21,12 @@
 
 #define DAEMON_CAPABILITY(capability) (UINT64_C(1) << (capability))
 
-/* What a device is made with. */
+/* Passed to new_device(). */
 struct daemon_start {
-        const char *root; /* where daemon_options.sandbox.root is now; NULL: nowhere */
-        int *proc_fd;     /* /proc/self/fd; who takes it, by fd_take(), owns it */
+        const char *root; /* daemon_options.sandbox.root as it is now; NULL: not accessible */
+        int *proc_fd;     /* /proc/self/fd; a device that takes it by fd_take() owns it */
         struct oriel_log log;
-        struct log_budget *lines; /* for what a guest can have logged again and again; each front-end begins anew */
+        struct log_budget *lines; /* for log lines that a guest can cause without limit; reset for each front-end */
         const struct oriel_dialect *dialect; /* NULL: the standard */
 };
 
@@ -37,29 +37,28 @@ struct daemon_device {
         const char *summary;         /* one sentence for --help */
         const struct option_row *rows;
         size_t n_rows;
-        uint64_t capabilities; /* DAEMON_CAPABILITY() of those that it keeps, as far as the process has them */
+        uint64_t capabilities; /* DAEMON_CAPABILITY() of those that are kept, as far as the process has them */
 
-        /* When the command line was read: what is wrong with the device's own options, as the exit status with
-         * everything said, or -1. It may set daemon_options.sandbox.root and more of its options. NULL: nothing to
-         * check. */
+        /* Called after the command line was read. Checks the device's options: the exit status, with the error
+         * reported, or -1. It may set daemon_options.sandbox.root and other options. NULL: nothing to check. */
         int (*check_options)(void);
-        /* When the whole command line is right, and nobody knows of the process: what is wrong with the files that it
-         * names, which the sandbox would make something else of. The exit status, with everything said. NULL: nothing
-         * to check. */
+        /* Called when the whole command line is valid, before the process is visible to others. Checks the files that
+         * it names, whose paths may mean something else in the sandbox. The exit status, with the error reported, or
+         * -1. NULL: nothing to check. */
         int (*check_files)(void);
-        /* In the sandbox, without rights, before the filter of system calls: whatever has a name is opened here, and
-         * threads may be started. The exit status, with everything said. */
+        /* Called in the sandbox, without rights, before the filter of system calls: opens everything that has a path,
+         * and may start threads. The exit status, with the error reported. */
         int (*new_device)(const struct daemon_start *start, void **out);
-        /* A front-end is at the other end of @fd, which is taken. NULL: oriel_backend_attach() and no more. */
+        /* A front-end has connected; takes @fd. NULL: only oriel_backend_attach(). */
         int (*attach)(void *device, int fd);
-        /* The device's end of the session, which the frame dispatches. NULL: the device is that. */
+        /* The back-end that the frame dispatches. NULL: the device itself is one. */
         struct oriel_backend *(*backend)(void *device);
-        /* SIGUSR1 has come; on the dispatching thread. NULL: that signal does what it does to any process. */
+        /* SIGUSR1 was received; on the dispatching thread. NULL: the signal has its default action. */
         void (*signalled)(void *device);
         void (*free_device)(void *device); /* NULL is accepted */
 };
 
-/* All of main(). */
+/* The whole of main(). */
 int daemon_main(const struct daemon_device *device, int argc, char **argv);
 
 #endif

@@ -20,7 +20,7 @@ int helper_start(void (*run)(const void *what, int fd), const void *what)
         pid_t pid = fork();
 
         if (pid == 0) {
-                /* The one that started it is not the one that goes on. */
+                /* Forks twice: the first child ends, so that nobody has to wait for the helper. */
                 pid = fork();
                 if (pid == 0)
                         run(what, theirs);

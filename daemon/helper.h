@@ -2,8 +2,9 @@
 #ifndef DAEMON_HELPER_H
 #define DAEMON_HELPER_H
 
-/* Have @run called in a process of its own, which nobody waits for, with @what and the end of a socket (SEQPACKET); it
- * never returns. The other end is returned, or a negative errno. For before a sandbox, which it is to be outside of. */
+/* Calls @run, which never returns, in a process of its own that nobody waits for, with @what and one end of a socket
+ * (SEQPACKET). Returns the other end, or a negative errno. To be called before the sandbox, so that the helper is
+ * outside. */
 int helper_start(void (*run)(const void *what, int fd), const void *what);
 
 #endif

@@ -36,7 +36,7 @@ int id_range_parse(const char *text, struct id_range *range)
         char numbers_text[64];
         uint32_t numbers[3];
 
-        /* Any character may take the place of ':', as in virtiofsd; what matters is that it is the same. */
+        /* As in virtiofsd, any character may be used instead of ':', as long as all are the same. */
         if (size < 3 || size > sizeof(numbers_text) || isdigit((unsigned char)text[0]) || text[size - 1] != text[0] ||
             (text[0] != ':' && strchr(text, ':')))
                 return -EINVAL;

@@ -13,9 +13,9 @@ struct id_range {
 /* 0 or -EINVAL. */
 int id_range_parse(const char *text, struct id_range *range);
 
-/* The numbers of "A:B:C", as @wanted says how many. */
+/* Parses "A:B:C", with @wanted numbers. */
 bool id_numbers_parse(const char *text, uint32_t *numbers, size_t wanted);
-/* A range of ids ends below -1, which is none. */
+/* A range must end below -1, which is no id. */
 bool id_range_valid(uint32_t start, uint32_t count);
 
 #endif

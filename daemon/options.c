@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The options of every device daemon. A device's own rows come behind those of the socket, and before those of the
- * process. */
+/* The options of every device daemon, as one table: the rows of the socket, then the device's own, then those of the
+ * process. options_parse() fills daemon_options and the device's targets; the device's check_options() comes next, and
+ * may change options, and then the checks of the common ones. Read once at the start, before there is a thread or a
+ * socket; the log is made from the options too. */
 
 #include "daemon/options.h"
 
@@ -21,7 +23,7 @@ struct daemon_options daemon_options = {
         .rlimit_nofile = UINT32_MAX,
         .seccomp = FILTER_KILL,
         .log_level = DAEMON_LOG_WARN,
-        /* The search for leaks at the end needs /proc. */
+        /* The sanitizer's search for leaks at the end needs /proc. */
         .sandbox = {.mode = SANITIZED ? SANDBOX_NONE : SANDBOX_NAMESPACE},
 };
 

@@ -25,7 +25,7 @@ struct daemon_options {
         unsigned fd; /* UINT32_MAX: none */
         bool once;
         const char *dialect;
-        unsigned rlimit_nofile; /* UINT32_MAX: not named; 0: to be left alone */
+        unsigned rlimit_nofile; /* UINT32_MAX: not given; 0: leave it unchanged */
         unsigned seccomp;       /* enum filter_action */
         unsigned log_level;     /* enum daemon_log_level */
         bool verbose;
@@ -33,24 +33,24 @@ struct daemon_options {
         bool print_capabilities;
         struct sandbox_options sandbox;
 
-        /* A device's check_options() may set it: making the device is tried in a process of its own before there is a
-         * socket, since what it needs may be missing in the sandbox, and that can't be left again. */
+        /* May be set by a device's check_options(): a separate process tries to make the device before there is a
+         * socket, because the sandbox, which can't be left again, may lack something that the device needs. */
         bool rehearse;
 };
 
-/* Of this process. Does not change once the command line is read. */
+/* The options of this process, constant after the command line was read. */
 extern struct daemon_options daemon_options;
 
-/* For rows of a device's own, in the order of the enums that they are. */
+/* For a device's own rows; in the order of their enums. */
 extern const char *const daemon_sandboxes[], *const daemon_log_levels[];
 
-/* Read the command line: the exit status, with everything said, or -1. */
+/* Reads the command line: the exit status, with the error reported, or -1. */
 int daemon_options_read(const struct daemon_device *device, int argc, char **argv);
 
-/* Report that @wrong is what is wrong with the command line. STATUS_USAGE. */
+/* Reports @wrong as an error of the command line. Returns STATUS_USAGE. */
 int daemon_usage(const char *wrong);
 
-/* Where to log, at which level. */
+/* The log and its level, as the options say. */
 struct oriel_log daemon_log(void);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The files by which others know that this process is there.
+/* The files that show other processes that this one runs.
  *
- * With --socket-path that is PATH.pid, as virtiofsd has it: virtme-ng waits for the file, and flock(2) on it, which
+ * With --socket-path that is PATH.pid, as in virtiofsd: virtme-ng waits for the file, and flock(2) on it, which
  * virtiofsd takes too, keeps a second daemon away. The lock belongs to the open file description, so it ends with the
- * last process that has it. libvirt makes its own file, takes a POSIX lock on it in the process that becomes oriel-fs,
- * and takes a file without a lock for a daemon that is dead. Such a lock belongs to the process, and ends when the
- * process closes any descriptor of the file. */
+ * last process that has it. libvirt makes a file of its own, takes a POSIX lock on it in the process that becomes
+ * oriel-fs, and considers the daemon dead when the file has no lock. Such a lock belongs to the process, and ends when
+ * the process closes any descriptor of the file. */
 
 #include "daemon/pid_file.h"
 
@@ -28,7 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Those of pid_file_remove(), which is called with the filter on where there is no sandbox. */
+/* For pid_file_remove(), which runs with the filter on where there is no sandbox. */
 USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0));
 
 /* ---- PATH.pid ---- */
@@ -36,7 +36,7 @@ USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0)
 #define IN_USE_US    100000
 #define IN_USE_TRIES 30
 
-/* Of others in an inherited file, that are looked past. */
+/* Locks of other processes in an inherited file that are skipped in the search. */
 #define OTHER_LOCKS_MOST 16
 
 static bool is_still_named(const struct pid_file *file)
@@ -47,7 +47,7 @@ static bool is_still_named(const struct pid_file *file)
                fstat(file->fd, &open) == 0 && named.st_dev == open.st_dev && named.st_ino == open.st_ino;
 }
 
-/* One that was left behind is taken over. What else has that name, or another one, is not written to. */
+/* A file that was left behind is reused. No other kind of file, and none with further links, is written to. */
 static int open_locked(struct pid_file *file)
 {
         const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
@@ -65,7 +65,7 @@ static int make_locked(struct pid_file *file)
 {
         int r = open_locked(file);
 
-        /* Removed by its owner after it was opened here: a lock on it keeps nobody away. */
+        /* Its owner removed it after it was opened here, so a lock on it protects nothing: another one is opened. */
         while (r == 0 && !is_still_named(file)) {
                 file->fd = fd_close(file->fd);
                 r = open_locked(file);
@@ -75,7 +75,7 @@ static int make_locked(struct pid_file *file)
         return r;
 }
 
-/* A daemon that was told to end may still be going when the next one is started in its place. */
+/* A daemon that was told to end may still be running when its successor starts. */
 static int make_locked_soon(struct pid_file *file)
 {
         int r = make_locked(file);
@@ -88,7 +88,7 @@ static int make_locked_soon(struct pid_file *file)
         return r;
 }
 
-/* The directory that @path is in. */
+/* Opens the directory of @path. */
 static int open_directory(const char *path)
 {
         _cleanup_(freep) char *copy = strdup(path);
@@ -136,10 +136,11 @@ void pid_file_forget(struct pid_file *file)
         file->path = NULL;
 }
 
-/* ---- those of whoever has started this process ---- */
+/* ---- locks of the process that started this one ---- */
 
-/* To who asks for the open file description, the process's own locks are another's. The kernel tells one of those that
- * are in the way, which may be anybody's; so before it and behind it is looked, too. */
+/* Asked through the open file description (F_OFD_GETLK), the process's own POSIX locks count as another's. The kernel
+ * returns only one conflicting lock, which may be another process's; so the ranges before and behind it are searched
+ * too. */
 static bool has_lock_of_ours(int fd, off_t from, off_t end, unsigned depth)
 {
         struct flock lock = {

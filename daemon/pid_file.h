@@ -2,41 +2,41 @@
 #ifndef DAEMON_PID_FILE_H
 #define DAEMON_PID_FILE_H
 
-/* How others know that this process is there: the locks that it holds on files. They belong to the process that was
- * started. The one in the sandbox gives its descriptors back by the _forget() functions, which leaves the locks. */
+/* The locks on files by which others see that this process runs. They belong to the process that was started. The one
+ * in the sandbox closes its descriptors by the _forget() functions, which keeps the locks. */
 
-/* A pid file that this process has made, locked as long as it is open, and found by its directory, wherever the working
- * directory and the root are by then. Zero: none. */
+/* A pid file that this process has made, locked while it is open. It is found by an open directory, so a change of the
+ * working directory or the root does not matter. Zero: none. */
 struct pid_file {
         char *path; /* owned; NULL: none */
         const char *name;
         int fd, directory_fd;
 };
 
-/* Write the own pid to @path with ".pid" behind it. The exit status, with everything said: it fails also where another
- * process has that file locked. */
+/* Writes the own pid to @path with ".pid" appended. The exit status, with the error reported: fails also where another
+ * process has the file locked. */
 int pid_file_make(struct pid_file *file, const char *path);
 
-/* Remove the file, unless its name is another's by then. */
+/* Removes the file, unless the name belongs to another file by now. */
 void pid_file_remove(struct pid_file *file);
 
-/* Leave the file to another process. */
+/* Leaves the file to another process. */
 void pid_file_forget(struct pid_file *file);
 
 #define INHERITED_LOCKS_MAX 8
 
-/* The inherited descriptors of regular files on which this process holds a POSIX lock, as libvirt passes its pid file.
- * Such a lock is gone as soon as one of them is closed. Zero: none. */
+/* Inherited descriptors of regular files on which this process holds a POSIX lock, as libvirt passes its pid file. Such
+ * a lock ends as soon as one of them is closed. Zero: none. */
 struct inherited_locks {
         int fds[INHERITED_LOCKS_MAX];
         unsigned n;
 };
 
-/* Close every descriptor but the standard ones, @kept_fd and those for @locks. The exit status, with everything said.
- */
+/* Closes all descriptors but the standard ones, @kept_fd and those for @locks. The exit status, with the error
+ * reported. */
 int inherited_locks_keep(struct inherited_locks *locks, unsigned kept_fd);
 
-/* Close those too. */
+/* Closes those too. */
 void inherited_locks_forget(struct inherited_locks *locks);
 
 #endif

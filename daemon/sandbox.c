@@ -35,7 +35,7 @@
 #include <unistd.h>
 
 #if SANITIZED
-/* The search for leaks, in a sandbox without /proc. */
+/* The sanitizer's search for leaks does not work in a sandbox without /proc. */
 int __lsan_is_turned_off(void);
 
 static bool has_no_proc;
@@ -48,7 +48,7 @@ int __lsan_is_turned_off(void)
 
 /* ---- capabilities ---- */
 
-/* Call @change for each part of --modcaps. False: one is no capability, or has no sign. */
+/* Calls @change for each part of --modcaps. False: a part is no capability, or has no sign. */
 static bool for_each_change(const char *text, void (*change)(capng_act_t action, int capability))
 {
         while (text && *text) {
@@ -89,7 +89,7 @@ static bool has_user_namespace(const struct sandbox_options *options)
         return options->mode == SANDBOX_NAMESPACE && (geteuid() != 0 || maps_users(options));
 }
 
-/* Only one id is in a user namespace: by default that is the own. */
+/* A user namespace without given ranges maps one id: its own. */
 static bool maps_one(const struct option_list *maps)
 {
         struct id_range range = {.count = 1};
@@ -99,7 +99,8 @@ static bool maps_one(const struct option_list *maps)
         return maps->n <= 1 && range.count == 1;
 }
 
-/* With one user and one group in the namespace, there is nobody to act for, and all that is made is its own. */
+/* With only one user and one group in the namespace, there is no other user to act for, and all new files are its
+ * own. */
 static bool is_alone(const struct sandbox_options *options)
 {
         return has_user_namespace(options) && maps_one(&options->uid_maps) && maps_one(&options->gid_maps);
@@ -125,13 +126,13 @@ int sandbox_drop_capabilities(const struct sandbox_options *options)
                 change_one(CAPNG_DROP, CAP_SETUID);
                 change_one(CAPNG_DROP, CAP_SETGID);
         }
-        /* The bounding set takes CAP_SETPCAP, and matters only to programs that are executed: none is. */
+        /* Dropping the bounding set needs CAP_SETPCAP. It concerns only programs that are executed, and none is. */
         return capng_apply(had[CAP_SETPCAP] ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
 }
 
 /* ---- users ---- */
 
-/* The kernel takes less than a page of ranges. */
+/* The kernel accepts less than a page of ranges. */
 #define RANGES_MOST 4096
 
 const char *sandbox_check(const struct sandbox_options *options)
@@ -162,8 +163,8 @@ static int daemon_sandbox_write_file(pid_t pid, const char *name, const char *te
         return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-/* newuidmap(1) and newgidmap(1) may map what /etc/subuid and /etc/subgid grant to the user. @ranges is cut into their
- * arguments. */
+/* newuidmap(1) and newgidmap(1) may map the ids that /etc/subuid and /etc/subgid grant to the user. Divides @ranges
+ * into their arguments. */
 static int run_helper(const char *program, pid_t pid, char *ranges)
 {
         char number[12], *arguments[3 * OPTION_LIST_MAX + 3] = {strdupa(program), number};
@@ -171,7 +172,7 @@ static int run_helper(const char *program, pid_t pid, char *ranges)
         int status;
 
         snprintf(number, sizeof(number), "%d", (int)pid);
-        /* Behind each of them there is one character. */
+        /* Each number is followed by one character. */
         for (char *at = ranges; *at; at++) {
                 arguments[n++] = at;
                 at += strcspn(at, " \n");
@@ -190,14 +191,14 @@ static int run_helper(const char *program, pid_t pid, char *ranges)
         return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
 
-/* One kind of ids. */
+/* The users or the groups. */
 struct ids_to_map {
         const char *file, *helper;
         const struct option_list *maps;
         uint32_t own;
 };
 
-/* Is it the own id and no other? To map that needs no privilege. */
+/* Whether only the process's own id is mapped, which needs no privilege. */
 static bool is_own(const struct ids_to_map *kind, struct id_range *range)
 {
         *range = (struct id_range){kind->own, kind->own, 1};
@@ -213,7 +214,7 @@ static int map_ids(pid_t pid, const struct ids_to_map *kind)
         char text[OPTION_LIST_MAX * sizeof("4294967295 4294967295 4294967295\n")];
         size_t at = 0;
 
-        /* The kernel's own form: a line for each range. */
+        /* The kernel's format: a line for each range. */
         for (unsigned i = 0; i < kind->maps->n || i == 0; i++) {
                 if (!own)
                         id_range_parse(kind->maps->values[i], &range);
@@ -225,8 +226,9 @@ static int map_ids(pid_t pid, const struct ids_to_map *kind)
         return at < RANGES_MOST ? daemon_sandbox_write_file(pid, kind->file, text) : -E2BIG;
 }
 
-/* Who @pid, which is in a new user namespace, may be. An ordinary user must not let a process leave a group that keeps
- * it from something: the kernel lets one map its own group after such calls are denied for good. */
+/* Maps the users and groups of @pid, which is in a new user namespace. An unprivileged user must not let a process
+ * leave a group that denies it something: the kernel permits mapping one's own group only after setgroups() was denied
+ * for good. */
 static int map_users(const struct sandbox_options *options, pid_t pid)
 {
         const struct ids_to_map users = {"uid_map", "newuidmap", &options->uid_maps, geteuid()},
@@ -239,7 +241,7 @@ static int map_users(const struct sandbox_options *options, pid_t pid)
         return r == 0 ? map_ids(pid, &groups) : r;
 }
 
-/* The first of a range, or root where it is in one. */
+/* The first id of the ranges, or root where a range has it. */
 static uint32_t first_inside(const struct option_list *maps)
 {
         struct id_range first = {0}, range;
@@ -252,7 +254,7 @@ static uint32_t first_inside(const struct option_list *maps)
         return first.inside;
 }
 
-/* What the daemon is outside may be nobody inside. */
+/* The ids of the daemon outside may not exist inside. */
 static int sandbox_become(const struct sandbox_options *options)
 {
         if (!maps_users(options))
@@ -261,9 +263,9 @@ static int sandbox_become(const struct sandbox_options *options)
         uid_t uid = options->uid_maps.n > 0 ? first_inside(&options->uid_maps) : geteuid();
         gid_t gid = options->gid_maps.n > 0 ? first_inside(&options->gid_maps) : getegid();
 
-        /* A user other than root would lose what the namespace has given. */
+        /* A change to a user other than root would drop the namespace's capabilities. */
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
-        /* Denied where the own group is mapped alone: then the groups stay that the user is in outside. */
+        /* Denied where only the own group is mapped: then the groups from outside remain. */
         if (setgroups(0, NULL) < 0 && errno != EPERM)
                 return -errno;
         if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
@@ -273,8 +275,8 @@ static int sandbox_become(const struct sandbox_options *options)
 
 /* ---- files ---- */
 
-/* A mount of its own has nothing above it: not even a process that was taken over comes from here to all of /proc. That
- * takes CAP_SYS_ADMIN. */
+/* A detached mount has no parent: not even a compromised process gets from it to the rest of /proc. Needs
+ * CAP_SYS_ADMIN. */
 static int open_proc(bool must_be_detached)
 {
         int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -294,7 +296,7 @@ static int sandbox_failed(const char *what)
         return -error;
 }
 
-/* An initramfs can't be put aside (pivot_root(2), EINVAL), only covered. */
+/* An initramfs can't be replaced by pivot_root(2) (EINVAL), so it is covered. */
 static int cover_root(void)
 {
         if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
@@ -302,8 +304,8 @@ static int cover_root(void)
         return 0;
 }
 
-/* A device's node, which the guest's root may make in the share, leads to no device here, and no program is run. That
- * is of these mounts alone: the host and the front-end use the files as before. */
+/* Device nodes, which the guest's root may create in the share, open no device here, and no program can be executed.
+ * Only these mounts are concerned: the host and the front-end use the files as before. */
 static int restrict_mounts(const char *dir)
 {
         struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC};
@@ -311,11 +313,10 @@ static int restrict_mounts(const char *dir)
         return (int)syscall(SYS_mount_setattr, AT_FDCWD, dir, AT_RECURSIVE, &attributes, sizeof(attributes));
 }
 
-/* @dir becomes the root, and the rest goes out of sight. File systems that are mounted below it later still come to be
- * seen (MS_SLAVE). */
+/* Makes @dir the root, and hides the rest. File systems that are mounted below it later still appear (MS_SLAVE). */
 static int sandbox_pivot(const char *dir)
 {
-        /* Where an empty one is mounted is no matter, as all else goes out of sight. */
+        /* Any directory will do for mounting the empty one, as all else is hidden. */
         const char *root = dir ? dir : "/proc";
 
         if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
@@ -324,7 +325,7 @@ static int sandbox_pivot(const char *dir)
                 return sandbox_failed("mounting the shared directory");
         if (dir && restrict_mounts(dir) < 0)
                 return sandbox_failed("mounting the shared directory without devices");
-        /* Nothing is in it, and nothing can be made there. */
+        /* An empty directory in which nothing can be created. */
         if (!dir && mount("empty", root, "tmpfs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC, "size=4k") < 0)
                 return sandbox_failed("mounting an empty directory");
         if (chdir(root) < 0)
@@ -346,7 +347,7 @@ static int enter_namespace(const struct sandbox_options *options, int *proc_fd)
         return r;
 }
 
-/* Nothing can be made in a directory that is no more. */
+/* Nothing can be created in a removed directory. */
 static int enter_removed_directory(void)
 {
         char path[] = "/tmp/oriel-XXXXXX";
@@ -375,7 +376,7 @@ static int enter_chroot(const struct sandbox_options *options, int *proc_fd)
 
 /* ---- processes ---- */
 
-/* After a signal, for what it has begun, on a slow disk perhaps; and after SIGKILL. */
+/* Time to complete work after a signal, on a slow disk perhaps; and after SIGKILL. */
 enum { ASKED_MS = 10000, KILLED_MS = 1000 };
 
 static bool has_hung_up(int fd)
@@ -385,13 +386,13 @@ static bool has_hung_up(int fd)
         return poll(&hangup, 1, 0) == 1;
 }
 
-/* In the new process, which goes on when the other has said who it may be. */
+/* In the new process, which waits until the parent has mapped its ids. */
 static int sandbox_settle(const struct sandbox_options *options, int ready_fd, int *proc_fd)
 {
         char byte;
         int r;
 
-        /* The other one's end is its end. */
+        /* When the parent ends, this process is killed. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
 #if SANITIZED
         has_no_proc = true;
@@ -403,7 +404,7 @@ static int sandbox_settle(const struct sandbox_options *options, int ready_fd, i
                 report("--uid-map, --gid-map: %s", strerror(-r));
                 return r;
         }
-        /* That has changed who may signal it. The other process may have ended before, of which no signal comes. */
+        /* The change of ids has reset this. If the parent has ended before, there is no signal: the pipe shows it. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (has_hung_up(ready_fd))
                 return -ECHILD;
@@ -443,7 +444,7 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
                 fd_close(ready[1]);
                 r = sandbox_settle(options, ready[0], proc_fd);
                 fd_close(ready[0]);
-                /* What there is to clean up is the other process's. */
+                /* The parent does the cleaning up. */
                 if (r < 0)
                         _exit(STATUS_FAILURE);
                 return 0;
@@ -454,10 +455,10 @@ pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd)
 
         if (r < 0)
                 report("the users of the sandbox can't be mapped: %s", strerror(-r));
-        /* Without the byte, the other one ends. */
+        /* Without the byte, the child ends. */
         if (pid > 0 && r == 0 && write(ready[1], "", 1) != 1)
                 report("the sandbox: %s", strerror(errno));
-        /* Open for as long as this process lives, which the other one finds by it. */
+        /* Kept open while this process lives: the child detects its end by the pipe. */
         if (pid < 0 || r < 0)
                 fd_close(ready[1]);
         return pid;
@@ -472,7 +473,7 @@ int sandbox_supervise(pid_t pid, int signals)
         bool killed = false;
         int status;
 
-        /* Nobody would hear the signals that are blocked. */
+        /* Without it, the blocked signals could not be passed on. */
         if (pid_fd < 0) {
                 report("pidfd_open: %s", strerror(errno));
                 kill(pid, SIGKILL);

@@ -8,8 +8,8 @@
 #include <sys/types.h>
 
 enum sandbox_mode {
-        SANDBOX_NAMESPACE, /* file systems, processes and network of its own, with the root that it is to have */
-        SANDBOX_CHROOT,    /* that root alone */
+        SANDBOX_NAMESPACE, /* own mount, pid and network namespaces, with the given root */
+        SANDBOX_CHROOT,    /* only the given root */
         SANDBOX_NONE,
 };
 
@@ -18,23 +18,22 @@ struct sandbox_options {
         const char *root;                      /* the directory that becomes the root; NULL: an empty one */
         struct option_list uid_maps, gid_maps; /* see id_range_parse(); either makes a user namespace */
         const char *modcaps;                   /* "+dac_read_search:-mknod", or NULL */
-        uint64_t capabilities;                 /* those that are kept, by their bits */
+        uint64_t capabilities;                 /* bits of those that are kept */
 };
 
-/* NULL, or what is wrong with them. */
+/* Checks @options: NULL, or the error. */
 const char *sandbox_check(const struct sandbox_options *options);
 
-/* Go on in the sandbox: as a new process, unless there is none (SANDBOX_NONE). Before any thread is started.
- * Returns 0 in the process that goes on, with all signals that were blocked still so, and @proc_fd its /proc/self/fd,
- * the caller's; in the one that stays behind the other's pid, for sandbox_supervise(). A negative errno is reported in
- * words already. */
+/* Enters the sandbox: as a new process, unless the mode is SANDBOX_NONE. To be called before any thread is started.
+ * Returns 0 in the process that goes on, with the signal mask unchanged, and @proc_fd its /proc/self/fd, the caller's;
+ * in the one that stays outside, the other's pid, for sandbox_supervise(). A negative errno was reported already. */
 pid_t sandbox_enter(const struct sandbox_options *options, int *proc_fd);
 
-/* Wait for @pid, handing on the signals that @signals, a signalfd, says; ten seconds after one that asks for an end it
- * is killed, and a second later not waited for any more. The exit status. */
+/* Waits for @pid, and passes on the signals that @signals, a signalfd, receives. Ten seconds after one that asks for
+ * the end, @pid is killed, and a second later no longer waited for. Returns the exit status. */
 int sandbox_supervise(pid_t pid, int signals);
 
-/* Keep those capabilities that @options names. 0 or a negative errno. */
+/* Keeps only the capabilities that @options names. 0 or a negative errno. */
 int sandbox_drop_capabilities(const struct sandbox_options *options);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is logged, on its way out of the sandbox.
+/* The way of log lines out of the sandbox.
  *
- * syslog(3) has a datagram socket, and who has one can send by it to any socket whose name it can say: the host's
+ * syslog(3) needs a datagram socket, and a process that has one can send to any socket whose name it knows: the host's
  * abstract ones, and those that the guest makes in the share. A filter of system calls does not see the name, and
- * syslog(3) makes new sockets besides. So it is called in a process that is there for that alone, with the lines that
- * come to it by a pipe. That process ends when nobody has the other end any more. */
+ * syslog(3) makes new sockets as well. So a separate process calls it, with the lines that it reads from a pipe, and
+ * ends when the other end of the pipe was closed. */
 
 #include "daemon/system_log.h"
 
@@ -25,13 +25,13 @@
 
 USES_SYSCALLS(SYSCALL(write));
 
-/* A line and what it begins with are one write, which is in the pipe as a whole or not at all: PIPE_BUF is 4096. */
+/* A line is written with its prefix in one write, which is atomic on a pipe: PIPE_BUF is 4096. */
 #define LINE_MOST 600
 
 static int pipe_fd = -1;
 
-/* Each line: a priority's digit, and text. Who writes them may have been taken over: a longer line is taken as several,
- * and no memory is allocated for it. */
+/* Each line: the digit of a priority, and text. The writer may be compromised: a longer line is split, and no memory is
+ * allocated for it. */
 static _Noreturn void system_log_pass_on(int from, const char *daemon, pid_t owner)
 {
         char name[64], line[LINE_MOST + 2];
@@ -56,7 +56,7 @@ int system_log_open(const char *daemon)
 
         _cleanup_(fd_closep) int ours = fds[1], theirs = fds[0];
 
-        /* Whoever does not read must not be waited for; and it reads whenever there is something. */
+        /* Non-blocking, so that a stopped reader can't block the daemon; the reader normally keeps the pipe empty. */
         int r = fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 
         if (r < 0)
@@ -67,7 +67,7 @@ int system_log_open(const char *daemon)
         if (pid < 0)
                 return -errno;
         if (pid == 0) {
-                /* The end of the other process is this one's, and nothing else is. */
+                /* Signals don't end this process; only the end of the pipe does. */
                 signal(SIGINT, SIG_IGN);
                 signal(SIGTERM, SIG_IGN);
                 signal(SIGHUP, SIG_IGN);

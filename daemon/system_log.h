@@ -4,11 +4,11 @@
 
 #include <oriel/log.h>
 
-/* --syslog: lines go to a process of their own, which has the way to syslog(3) that whoever is in the sandbox may not
- * have, under the name of @daemon. Before the sandbox. 0 or a negative errno. */
+/* --syslog: starts a process that calls syslog(3), under the name of @daemon, with the lines that it gets from the
+ * process in the sandbox. To be called before the sandbox. 0 or a negative errno. */
 int system_log_open(const char *daemon);
 
-/* Of struct oriel_log. What there is no room for is lost. */
+/* The write function of a struct oriel_log. Lines for which the pipe has no room are lost. */
 void system_log_write(void *userdata, enum oriel_log_level level, const char *line);
 
 #endif

@@ -21,7 +21,7 @@ int accept_or_refuse(int listener, int *spare)
 
         int refused = oriel_socket_accept(listener);
 
-        /* Another thread may have taken the descriptor. */
+        /* Another thread may have taken the freed descriptor. */
         if (refused < 0)
                 poll(NULL, 0, PAUSE_MS);
         fd_close(refused);

@@ -2,9 +2,10 @@
 #ifndef PROGRAM_ACCEPT_H
 #define PROGRAM_ACCEPT_H
 
-/* Accept a connection on @listener: the caller's, close-on-exec, or a negative errno. Where the limit of descriptors is
- * reached, the client is turned away and this returns -EMFILE or -ENFILE: a listener that stays readable would be tried
- * again and again. That takes a descriptor in reserve: @spare, fd_dup(listener) at first, and the caller's to close. */
+/* Accepts a connection on @listener: the caller's, close-on-exec, or a negative errno. Where the limit on descriptors
+ * is reached, the client is accepted and closed, and this returns -EMFILE or -ENFILE: otherwise the listener would stay
+ * readable and be tried without end. This needs a descriptor in reserve: @spare, initially fd_dup(listener), which the
+ * caller closes. */
 int accept_or_refuse(int listener, int *spare);
 
 #endif

@@ -10,8 +10,8 @@
 
 USES_SYSCALLS(SYSCALL(madvise));
 
-/* Segments that are not writable only: the others have been changed since they were read. The program's own, which has
- * no name here, stay as well: a debugger may have changed them. */
+/* Only read-only segments: others may have been changed since they were loaded. The main program, which has no name
+ * here, is left alone: a debugger may have changed it. */
 static int trim(struct dl_phdr_info *info, size_t size, void *userdata)
 {
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -2,8 +2,8 @@
 #ifndef PROGRAM_FOOTPRINT_H
 #define PROGRAM_FOOTPRINT_H
 
-/* Give back what starting up took: memory that was freed, and the pages of the libraries' files that were touched,
- * which come back from the page cache by themselves. For a process that waits most of its life. Any thread. */
+/* Gives back memory that the start-up took: freed heap, and touched pages of the libraries' files, which return from
+ * the page cache when needed. For a process that mostly waits. Any thread. */
 void footprint_trim(void);
 
 #endif

@@ -2,7 +2,8 @@
 #ifndef PROGRAM_KERNEL_CHECK_H
 #define PROGRAM_KERNEL_CHECK_H
 
-/* 0, or -ENOSYS, reported in words: this Linux is older than the least (base/kernel.h). For a program's start. */
+/* 0, or -ENOSYS after a report if this Linux is older than KERNEL_LEAST_* (base/kernel.h). Called at a program's
+ * start. */
 int kernel_check(void);
 
 #endif

@@ -61,7 +61,7 @@ static bool option_append(struct option_list *list, const char *value)
         return true;
 }
 
-/* Whether @value is one of the names of @choice, of which the first is the one that is told. */
+/* Whether @value is one of the names in @choice. */
 static bool is_name_of(const char *choice, const char *value)
 {
         size_t size = strcspn(value, "|");
@@ -92,7 +92,7 @@ static bool takes_value(const struct option_row *row)
         return row->kind != OPTION_FLAG && row->kind != OPTION_CLEAR;
 }
 
-/* @value is NULL where the row's bare value is meant. */
+/* @value NULL stands for the row's bare value. */
 static bool option_set(const struct option_row *row, const char *value)
 {
         if (!value)
@@ -123,7 +123,7 @@ static bool option_set(const struct option_row *row, const char *value)
         return false;
 }
 
-/* What a value that can't be one should have been. */
+/* Describes, into @text, the values that @row accepts. */
 static const char *option_expected(const struct option_row *row, char *text, size_t size)
 {
         size_t at;
@@ -142,7 +142,7 @@ static const char *option_expected(const struct option_row *row, char *text, siz
         return text;
 }
 
-/* The next part of @at, whose commas in pairs become one; @at is behind it then, or NULL. */
+/* Cuts the next part off @at; two commas in it become one. @at is then behind it, or NULL. */
 static char *cut_part(char **at)
 {
         char *part = *at, *to = part, *from = part;
@@ -249,7 +249,7 @@ static void make_options(const struct program *program, struct option *options)
         options[program->n_rows + 2] = (struct option){0};
 }
 
-/* ":ho:" for getopt. */
+/* Builds the option letters for getopt, such as ":ho:". */
 static void make_letters(const struct program *program, char *out, size_t size)
 {
         size_t at = (size_t)snprintf(out, size, ":hV");
@@ -260,7 +260,7 @@ static void make_letters(const struct program *program, char *out, size_t size)
                                                takes_value(&program->rows[i]) ? ":" : "");
 }
 
-/* What getopt says is a row's index, or one of the letters. */
+/* The row of a result of getopt: an index or a letter. */
 static const struct option_row *options_find_row(const struct program *program, int c)
 {
         size_t i = (size_t)c;
@@ -271,7 +271,7 @@ static const struct option_row *options_find_row(const struct program *program, 
         return &program->rows[i];
 }
 
-/* -1: all parsed. */
+/* -1: all options were parsed. */
 static int parse_all(const struct program *program, int argc, char **argv, const struct option *options)
 {
         char letters[32];

@@ -13,11 +13,11 @@ enum option_kind {
         OPTION_STRING, /* const char *, points into argv */
         OPTION_NUMBER, /* unsigned */
         OPTION_SIZE,   /* uint64_t, bytes; with a suffix K, M, G or T */
-        OPTION_LIST,   /* struct option_list: the option may be given again and again */
-        OPTION_CHOICE, /* unsigned: the place of the value in the row's choices */
+        OPTION_LIST,   /* struct option_list: the option may be repeated */
+        OPTION_CHOICE, /* unsigned: the index of the value in the row's choices */
 };
 
-#define OPTION_LIST_MAX 248 /* as many functions as a PCI bus has, for one */
+#define OPTION_LIST_MAX 248 /* enough for one per function of a PCI bus */
 
 /* The values point into argv. */
 struct option_list {
@@ -28,11 +28,11 @@ struct option_list {
 struct option_row {
         const char *name; /* without the dashes */
         enum option_kind kind;
-        void *target;               /* what the kind says; holds the default */
+        void *target;               /* of the type given by @kind; holds the default */
         const char *argument;       /* how --help names it; NULL for a flag */
         const char *help;           /* NULL: --help does not name it */
-        const char *const *choices; /* NULL-terminated; in one, "|" between names for the same, in any case */
-        const char *bare;           /* the value where the option has none; NULL: it needs one */
+        const char *const *choices; /* NULL-terminated; "|" separates synonyms within one, case is ignored */
+        const char *bare;           /* the value if the option has no argument; NULL: an argument is required */
         char letter;                /* -o is the same option; 0: there is none */
 };
 
@@ -46,16 +46,16 @@ struct program {
         int max_operands;
 };
 
-/* Parse @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to go on;
- * else the exit status: --help and --version were answered, or an error was reported in one line on stderr. */
+/* Parses @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to
+ * continue; else the exit status: --help or --version was answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
-/* "What is wrong (see PROGRAM --help)". Returns STATUS_USAGE. */
+/* Reports the usage error, followed by "(see PROGRAM --help)". Returns STATUS_USAGE. */
 int options_wrong_usage(const struct program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Parse the parts of one option's value: "NAME=VALUE", or NAME for a flag, with commas between (two commas are one in a
- * value). With @leading the first row's part may come first without its name. False: @why is what is wrong. @text's
- * copy @storage, of at least strlen(text) + 1 bytes, holds the strings. */
+/* Parses the parts of one option's value: "NAME=VALUE", or NAME for a flag, separated by commas (two commas are one in
+ * a value). With @leading the value of the first row may come first without its name. False: @why has the error. The
+ * strings are in @storage, a copy of @text of at least strlen(text) + 1 bytes. */
 bool option_parts_parse(const struct option_row *rows, size_t n_rows, bool leading, const char *text, char *storage,
                         char *why, size_t why_size);
 

@@ -17,7 +17,7 @@ static int open_or_create(const char *path, bool *created)
                 return fd;
         fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         *created = fd >= 0;
-        /* A link to nothing, or another was faster. */
+        /* @path is a dangling link, or another process has just created it. */
         if (fd < 0 && errno == EEXIST)
                 fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
         return fd;

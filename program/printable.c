@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The bytes of the UTF-8 character that @text begins with; 0: it does not. RFC 3629, 4. */
+/* Length of the UTF-8 character at the begin of @text; 0: not valid UTF-8. RFC 3629, 4. */
 static size_t utf8_length(const unsigned char *text)
 {
         static const struct {
@@ -42,8 +42,8 @@ static uint32_t utf8_decode(const unsigned char *text, size_t length)
         return code;
 }
 
-/* A terminal obeys the C1 controls as it does escape sequences, and what controls the direction of writing makes a line
- * read as another than it is. */
+/* Terminals interpret C1 controls like escape sequences; characters that control the direction of writing make a line
+ * appear different from its contents. */
 static bool is_control(uint32_t code)
 {
         static const struct {

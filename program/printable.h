@@ -2,8 +2,9 @@
 #ifndef PROGRAM_PRINTABLE_H
 #define PROGRAM_PRINTABLE_H
 
-/* What a stranger has named, made safe for a terminal and for JSON: each character that can't be shown as a part of a
- * line, or controls how it is shown, and each byte that is not UTF-8, becomes a question mark. Never longer. */
+/* Makes text from an untrusted source safe for a terminal and for JSON: every character that is not printable within a
+ * line, or that changes how the line is shown, and every byte that is not UTF-8, becomes a question mark. Never
+ * longer. */
 void make_printable(char *text);
 
 #endif

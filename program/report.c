@@ -17,7 +17,7 @@ void report(const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        /* Names of files may hold anything, and this is to be one line. */
+        /* File names may contain any character, and the report has to be one line. */
         make_printable(text);
         fprintf(stderr, "oriel: %s\n", text);
 }
@@ -28,7 +28,7 @@ int finish_output(int status)
                 return status;
         if (fflush(stdout) != 0)
                 return fail("standard output: %s", strerror(errno));
-        /* Some call before has failed; what errno was then is not known any more. */
+        /* An earlier write has failed; its errno is not known any more. */
         if (ferror(stdout))
                 return fail("standard output: not all of it could be written");
         return STATUS_SUCCESS;

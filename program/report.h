@@ -2,9 +2,9 @@
 #ifndef PROGRAM_REPORT_H
 #define PROGRAM_REPORT_H
 
-/* What a program says of itself, and how it ends. */
+/* A program's messages, and its exit status. */
 
-/* What main() or a subcommand returns. */
+/* The result of main() or of a subcommand. */
 enum exit_status {
         STATUS_SUCCESS = 0,
         STATUS_FAILURE = 1,
@@ -14,13 +14,13 @@ enum exit_status {
 /* "oriel: " and the message on stderr, one line. */
 void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same, as the exit status of what failed. */
+/* The same, returning the exit status of a failure. */
 #define fail(...) (report(__VA_ARGS__), STATUS_FAILURE)
 
-/* @status, or a failure's if not all that was printed could be written: that is a failure too. */
+/* Returns @status, or STATUS_FAILURE if standard output could not be written completely. */
 int finish_output(int status);
 
-/* What a logger of a command writes with: errors and warnings as fail() does, the rest as it is. */
+/* The log of a command: errors and warnings are printed as fail() does, the rest unchanged. */
 struct oriel_log;
 struct oriel_log stderr_log(int verbose);
 

@@ -2,7 +2,7 @@
 #ifndef PROGRAM_SANITIZED_H
 #define PROGRAM_SANITIZED_H
 
-/* Whether this build has a sanitizer in it, which makes system calls of its own and looks at /proc. */
+/* Whether this build has a sanitizer: it makes system calls of its own and reads /proc. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
 #define SANITIZED 1

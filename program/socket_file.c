@@ -15,12 +15,12 @@
 
 USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
 
-/* A server that was killed may still be going when the next one is started in its place. Each try connects to one that
- * lives, so the next comes after twice the time: 3.1 s in all. */
+/* A server that was told to end may still be running when its successor starts. Each try connects to a running one,
+ * which may disturb it, so each waits twice as long as the last: 3.1 s in all. */
 #define IN_USE_US    100000u
 #define IN_USE_TRIES 5
 
-/* @path as its directory and a name in that. */
+/* Splits @path into its directory, which is opened, and @name. */
 static int find_directory(const char *path, const char **name)
 {
         _cleanup_(freep) char *copy = strdup(path);

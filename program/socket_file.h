@@ -4,8 +4,8 @@
 
 #include <sys/types.h>
 
-/* The file of a socket that this process has made, which it removes unless it is another's by then. It is found by its
- * directory, wherever the working directory and the root are by then. Zero: none. */
+/* The file of a listening socket of this process, which is removed at the end unless another process has replaced it.
+ * It is found by an open directory, so a change of the working directory or the root does not matter. Zero: none. */
 struct socket_file {
         const char *name; /* in its directory; borrowed */
         int directory_fd;
@@ -13,17 +13,17 @@ struct socket_file {
         ino_t inode;
 };
 
-/* oriel_socket_listen(), and @file for what that has made. @path is borrowed. An error is reported in words. */
+/* oriel_socket_listen(), and records the new file in @file. @path is borrowed. Errors are reported. */
 int socket_file_listen(struct socket_file *file, const char *path);
 
-/* To be called before the listener is closed: an inode that nobody has open may be given to another's socket, which
- * would look like ours. */
+/* To be called before the listener is closed: afterwards its inode number may be reused by another socket, which would
+ * look like this one. */
 void socket_file_remove(struct socket_file *file);
 
-/* Leave the file to another process. */
+/* Leaves the file to another process. */
 void socket_file_forget(struct socket_file *file);
 
-/* Why nobody could be connected to, a negative errno, in words for the user. */
+/* Text for the user: why a connection failed, by a negative errno. */
 const char *socket_words(int error);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Starting programs: a back-end with the end of a socket pair, or any with its output in a file; and waiting for their
- * end, for a bounded time. */
+/* Starting programs: a back-end with one end of a socket pair, or any program with its output in a file; and waiting
+ * for their end. A name without a slash is looked for beside this program first, then in PATH. The child leaves the
+ * terminal's process group, gets an empty signal mask, and SIGTERM when its parent ends. spawn_wait() polls waitpid(),
+ * for three seconds at most. */
 
 #include "program/spawn.h"
 #include "base/cleanup.h"
@@ -32,7 +34,7 @@ bool find_beside(const char *name, int mode, char *path, size_t size)
         return (size_t)snprintf(path, size, "%s/%s", dirname(self), name) < size && access(path, mode) == 0;
 }
 
-/* A build tree's programs belong together, whatever PATH has. */
+/* In a build tree, programs must start those of the same build, whatever PATH has. */
 static void find_program(const char *program, char *path, size_t size)
 {
         if (strchr(program, '/') || !find_beside(program, X_OK, path, size))
@@ -44,7 +46,7 @@ static void spawn_run_child(const char *path, char *const *argv)
         sigset_t none;
 
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        /* A Ctrl-C at the terminal is the parent's to act on. */
+        /* A Ctrl-C at the terminal is for the parent, which ends the child. */
         setpgid(0, 0);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);

@@ -6,20 +6,20 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Where @name is beside this program, if it may be used by @mode of access(2). */
+/* The path of @name in this program's directory, if access(2) allows @mode. */
 bool find_beside(const char *name, int mode, char *path, size_t size);
 
-/* Start @program, which is looked for beside this program and then in PATH, with @arguments (NULL-terminated, without
- * argv[0]) and "--fd=N" for its end of a socket. Our end is in *socket, the caller's. It is ended when this process
- * ends. The pid, or a negative errno. */
+/* Starts @program, which is looked for beside this program and then in PATH, with @arguments (NULL-terminated, without
+ * argv[0]) and "--fd=N" for its end of a socket. Our end is in *socket, the caller's. The program gets SIGTERM when
+ * this process ends. The pid, or a negative errno. */
 pid_t spawn_with_socket(const char *program, const char *const *arguments, int *socket);
 
-/* Start @argv, whose program is looked for likewise, with what it prints going to @log. 127 is its exit status if there
- * is no such program. */
+/* Starts @argv, whose program is looked for likewise, with stdout and stderr going to @log. If there is no such
+ * program, its exit status is 127. */
 pid_t spawn_logged(char *const *argv, int log);
 
-/* Wait until it has ended by itself after its socket was closed, or after two seconds end it. False: one second later
- * it still has not, since it waits for a disk perhaps. */
+/* Waits until the process has ended after its socket was closed, and kills it after two seconds. False: it has not
+ * ended a second later, perhaps because it waits for a disk. */
 bool spawn_wait(pid_t pid);
 
 #endif

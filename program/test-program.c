@@ -61,7 +61,7 @@ static void test_socket_files(void **state)
         socket_file_remove(&ours);
         fd_close(listener);
 
-        /* Another's socket, and another's link, also one to ours. */
+        /* A socket of another process, or another link, also one to ours, is not removed. */
         listener = socket_file_listen(&ours, path);
         assert_int_equal(rename(path, aside), 0);
 

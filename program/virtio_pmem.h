@@ -2,7 +2,7 @@
 #ifndef PROGRAM_VIRTIO_PMEM_H
 #define PROGRAM_VIRTIO_PMEM_H
 
-/* The kernel's header of virtio-pmem, with what Linux 6.9 has added to it. */
+/* The kernel's header of virtio-pmem, with the additions of Linux 6.9. */
 
 #include <linux/virtio_pmem.h>
 

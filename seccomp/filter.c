@@ -2,11 +2,11 @@
 
 /* Filters of system calls, made by libseccomp from the rows beside the code.
  *
- * The default is an error and not the process's end, since what a library does of its own accord differs from one C
- * library to the next: free() may look at /proc/sys/vm/overcommit_memory, a terminal's mode is set by TCSETS or
- * TCSETS2, a new system call is tried before the one it replaces. With ENOSYS a library does what it does on a kernel
- * that lacks the call. Only what is no library's own idea ends the process, so that who has taken it over has one try.
- */
+ * The default is an error and not the end of the process, since the calls that a library makes by itself differ from
+ * one C library to the next: free() may read /proc/sys/vm/overcommit_memory, a terminal's mode is set by TCSETS or
+ * TCSETS2, a new system call is tried before the one it replaces. After ENOSYS a library does what it does on a kernel
+ * that lacks the call. Only calls that no library makes by itself end the process, so an attacker who has taken it over
+ * has one try. */
 
 #include "seccomp/filter.h"
 
@@ -105,7 +105,7 @@ static const struct syscall_row own_threads[] = {
         SYSCALL_WITH(tgkill, 0, UINT32_MAX, SYSCALL_OWN_PID),
 };
 
-/* Fatal calls that may be made in another way. */
+/* Rows that allow a fatal call with other arguments. */
 static const struct syscall_row fatal_ways[] = {
         SYSCALL_WITH(mmap, 2, PROT_EXEC, PROT_EXEC),
         SYSCALL_WITH(mprotect, 2, PROT_EXEC, PROT_EXEC),
@@ -128,7 +128,7 @@ static int filter_add_row(scmp_filter_ctx filter, uint32_t action, const struct 
         return seccomp_rule_add_array(filter, action, (int)row->number, n, conditions);
 }
 
-/* The same call from the working directory. */
+/* Refuses, with EACCES, the same call from the working directory. */
 static int refuse_paths(scmp_filter_ctx filter, const struct syscall_row *row)
 {
         int r = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What becomes of system calls in a process with a filter: those of a row are made, those that a library may make of
- * its own accord fail, and the rest end the process. */
+/* The results of system calls in a process with a filter: calls of a row are made, calls that a library may make on its
+ * own fail, and the rest end the process. */
 
 #include "seccomp/filter.h"
 
@@ -42,7 +42,7 @@ static const struct syscall_row rows[] = {
         SYSCALL_WITH_BOTH(socketpair, 0, UINT32_MAX, AF_UNIX, 1, 0xf, SOCK_STREAM),
 };
 
-/* Each returns what the call did: 0 or its errno. */
+/* Returns 0, or the errno of the call. */
 typedef int call_function(void);
 
 static int error_of(long result)
@@ -87,7 +87,7 @@ static int unlisted(void)
         return error_of(syscall(SYS_getppid));
 }
 
-/* No kernel has it yet. */
+/* A number that no kernel has. */
 static int unknown(void)
 {
         return error_of(syscall(2000));
@@ -193,7 +193,7 @@ static int trace(void)
         return error_of(syscall(SYS_ptrace, 0, 0, 0, 0));
 }
 
-/* How a process ends that makes @call under @action. */
+/* The way that a process ends which makes @call under @action. */
 static int end_of(enum filter_action action, call_function *call)
 {
         int status;
@@ -201,7 +201,7 @@ static int end_of(enum filter_action action, call_function *call)
 
         assert_true(pid >= 0);
         if (pid == 0) {
-                /* cmocka catches it. */
+                /* cmocka has installed a handler. */
                 signal(SIGSYS, SIG_DFL);
                 if (filter_enter(action, rows, ARRAY_SIZE(rows)) < 0)
                         _exit(NO_FILTER);

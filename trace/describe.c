@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * What a file descriptor that passed is, in words for people: a memfd with its name and size, an eventfd, a file with
- * its path.  It is told from fstat() and the link in /proc/self/fd.
- */
+/* Describes each file descriptor that passes the tracer in words: a memfd with its name and size, an eventfd, a file
+ * with its path. The facts come from fstat() and from the link in /proc/self/fd, as the descriptor belongs to a peer
+ * and must not be read. A long name is cut at its begin. Descriptions are owned by the record that they belong to. */
 #include "trace/describe.h"
 #include "base/cleanup.h"
 #include "program/printable.h"
@@ -14,11 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How the kernel writes the links in /proc/self/fd of what is no file with a path. */
+/* The kernel's links in /proc/self/fd for files without a path. */
 static const struct {
         const char *prefix, *suffix;
         const char *kind;
-        bool named; /* what stands between prefix and suffix is a name */
+        bool named; /* the text between prefix and suffix is a name */
 } links[] = {
         {"/memfd:", " (deleted)", "memfd", true},
         {"/dmabuf:", "", "dma-buf", true},
@@ -36,7 +35,7 @@ static bool ends_with(const char *text, const char *suffix)
         return n >= m && strcmp(text + n - m, suffix) == 0;
 }
 
-/* Of a long name the end, which says more of a path than its begin, and is all of a file's own name. */
+/* Keeps the end of a long name, which tells more of a path than its begin, and contains the whole file name. */
 static char *keep_name(const char *name)
 {
         size_t n = strlen(name);

@@ -56,7 +56,7 @@ static void add_place(struct json_object *object, const struct record *record)
         trace_json_add_string(object, "from", words_of_side(record->from));
 }
 
-/* ---- what a program would not want to read out of the words ---- */
+/* ---- fields that a program should not have to parse out of the text ---- */
 
 static void add_features(struct json_object *object, const struct naming *naming, const struct event *event)
 {
@@ -180,7 +180,7 @@ static void add_message(struct json_object *object, const struct setting *settin
         add_notes(object, event);
 }
 
-/* ---- what is not a message ---- */
+/* ---- other records ---- */
 
 static void add_session(struct json_object *object, const struct setting *setting)
 {

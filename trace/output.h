@@ -8,16 +8,16 @@
 
 struct json_object;
 
-/* How features are named in a trace. */
+/* The naming of features in a trace. */
 struct naming {
         const struct oriel_dialect *dialect; /* NULL: the standard */
-        uint32_t device_id;                  /* 0: only what all device types share has a name */
+        uint32_t device_id;                  /* 0: only bits that all device types share have names */
 };
 
-/* The longest payload in words: GET_SHMEM_CONFIG's with all regions. */
+/* The longest text of a payload: GET_SHMEM_CONFIG's with all regions. */
 #define WORDS_SIZE 16384
 
-/* The payload in words; "" if there is nothing to say. */
+/* The text of a payload; "" if there is none. */
 void words_of_payload(const struct naming *naming, const struct event *event, char *out, size_t size);
 
 /* The name of a bit of a payload of @kind, FEATURES or PROTOCOL_FEATURES; "bit40" into @unknown if it has none. */
@@ -32,11 +32,11 @@ const char *words_of_side(enum side side);
 /* "main", "back-end", "back-end 2". */
 void words_of_channel(unsigned channel, char *out, size_t size);
 
-/* What the text and the JSON lines say of where and how. */
+/* Where and how the tracer runs, for the text and the JSON lines. */
 struct setting {
         const char *listen, *connect;
         struct naming naming;
-        int64_t began_ns; /* the session's begin, from which all times count */
+        int64_t began_ns; /* start of the session, to which all times are relative */
 };
 
 /* One record as lines of text. */

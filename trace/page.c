@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 
-/* Made of trace/page at build time. */
+/* Built from trace/page. */
 extern const char page_head[], page_foot[];
 
 void page_begin(FILE *file)
@@ -14,7 +14,7 @@ void page_begin(FILE *file)
         fputs(page_head, file);
 }
 
-/* Nothing in the data may look like markup: in JSON, '<' is found inside strings only. */
+/* The data must not be taken for markup: in JSON, '<' occurs only inside strings. */
 void page_line(FILE *file, const char *json)
 {
         for (; *json; json++)

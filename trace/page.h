@@ -6,16 +6,16 @@
 
 #include <stdio.h>
 
-/* The HTML page: its head, then the JSON lines, then its foot. A browser shows what is there of it at any time, so a
- * page whose foot is missing can be read too. */
+/* The HTML page: its head, then the JSON lines, then its foot. A browser shows the part that is there at any time, so a
+ * page without its foot is readable too. */
 
 void page_begin(FILE *file);
 /* One JSON object in one line, without the line's end. */
 void page_line(FILE *file, const char *json);
 void page_end(FILE *file);
 
-/* From a recording: 0, -EPROTO and @why, which names the line, -ENODATA: there is no record in it, or another negative
- * errno. The last line may be cut off, as it is where the tracer was killed: it is left out. */
+/* Makes a page from a recording: 0, -EPROTO and @why, which names the line, -ENODATA: it has no record, or another
+ * negative errno. The last line may be incomplete, as after a tracer that was killed, and is then left out. */
 int page_render(FILE *recording, FILE *file, struct complaint *why);
 
 #endif

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The list of records between the relay's thread, which appends to it and never waits, and the recorder's, which takes
+ * all of it at once. One lock covers the list. Each record counts by the memory that it takes, with the names of its
+ * descriptors, from put until done; what goes beyond LIMIT is not kept but counted, and one RECORD_LOST with that
+ * number precedes the next record that fits. The taker waits GATHER_NS before it takes, so that it is not woken for
+ * every message. */
+
 #include "trace/record.h"
 #include "base/cleanup.h"
 
 #include <string.h>
 #include <time.h>
 
-/* What may wait for a reader of the output that does not read. */
+/* Bound on memory while the output is not read. */
 #define LIMIT (UINT64_C(64) << 20)
 
-/* What malloc() adds to a block, at most. */
+/* Upper bound of malloc()'s overhead per block. */
 #define PER_BLOCK 32
 
-/* How long the reader lets records gather: waking it for each message would take the CPU from those who speak. */
+/* Time to gather records before taking them: a wake-up for each message would take CPU time from the peers. */
 #define GATHER_NS (2 * 1000 * 1000)
 
 struct record *record_new(enum record_kind kind, const void *payload, uint32_t payload_bytes)
@@ -79,7 +86,7 @@ static void record_append(struct record_log *log, struct record *record)
         log->bytes += record->weight;
 }
 
-/* Whoever reads the output learns where something is missing. */
+/* Appends a record that tells the reader where records are missing. */
 static bool append_loss(struct record_log *log)
 {
         struct record *loss = record_new(RECORD_LOST, NULL, 0);

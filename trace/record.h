@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* What the relay saw, on its way to whom it concerns. The relay never waits for that: what is not taken in time is
- * counted as lost. */
+/* The events that the relay has seen, on their way to the recorder. The relay never waits for it: records that are not
+ * taken in time are dropped and counted. */
 
 enum side {
         SIDE_FRONTEND,
@@ -19,7 +19,7 @@ enum side {
 enum record_kind {
         RECORD_SESSION, /* a session began */
         RECORD_MESSAGE,
-        RECORD_RAW,         /* from here on this direction is not read as vhost-user */
+        RECORD_RAW,         /* from here on this direction is not parsed as vhost-user */
         RECORD_END,         /* this direction has ended */
         RECORD_SESSION_END, /* both peers are disconnected */
         RECORD_LOST,        /* records are missing here: count of them in header.size */
@@ -27,16 +27,16 @@ enum record_kind {
 
 struct record {
         struct record *next;
-        size_t weight; /* what it counts for in its log */
+        size_t weight; /* its share of the log's limit */
         enum record_kind kind;
         unsigned session;
         unsigned channel; /* 0: the main channel; n: the n-th back-end channel */
         enum side from;
         int64_t at_ns;         /* CLOCK_MONOTONIC; a message: when its last byte was here */
         uint64_t bytes;        /* RECORD_END: passed in this direction */
-        struct complaint note; /* what the relay found odd, or "" */
+        struct complaint note; /* an anomaly that the relay found, or "" */
         struct oriel_wire_header header;
-        uint32_t header_bytes; /* of the header that came: less than all if the stream ended inside it */
+        uint32_t header_bytes; /* bytes of the header that arrived: fewer than its size if the stream ended inside it */
         uint32_t payload_bytes;
         unsigned n_fds;
         struct description *fds; /* n_fds of them, or NULL for want of memory */
@@ -51,21 +51,21 @@ struct record_log {
         pthread_mutex_t lock;
         pthread_cond_t filled;
         struct record *first, **last;
-        atomic_size_t bytes; /* of all that are not done with, those that were taken too */
-        unsigned lost;       /* since the last that was kept; when and where the last of them was: */
+        atomic_size_t bytes; /* of all records that are not done, those that were taken included */
+        unsigned lost;       /* since the last record that was kept; session and time of the last lost one: */
         unsigned lost_session;
         int64_t lost_at_ns;
         bool closed;
 };
 
 void record_log_init(struct record_log *log);
-/* Frees what was not taken. */
+/* Frees the records that were not taken. */
 void record_log_destroy(struct record_log *log);
 /* Takes @record; NULL counts as lost. Never waits for the reader. */
 void record_log_put(struct record_log *log, struct record *record);
-/* All there is, as a list that is the caller's; waits until there is something. NULL: closed, and nothing is left. */
+/* Takes all records, as a list that is the caller's; waits until there is one. NULL: closed, and none is left. */
 struct record *record_log_take(struct record_log *log);
-/* Frees a record that was taken. Until then it counts: who takes all and does not get on would hold twice the limit. */
+/* Frees a record that was taken. It counts until then: a slow taker would otherwise hold twice the limit. */
 void record_log_done(struct record_log *log, struct record *record);
 void record_log_close(struct record_log *log);
 

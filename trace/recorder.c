@@ -14,7 +14,7 @@
 #include <json.h>
 #include <string.h>
 
-/* Holds the longest record, but for extreme names of files. */
+/* Large enough for the longest record, except with extreme file names. */
 #define BUFFER_SIZE (128 << 10)
 
 struct recorder {
@@ -44,7 +44,7 @@ static void write_record(struct recorder *recorder, const struct record *record)
 {
         struct event event;
 
-        /* The record of its begin may be among those that were lost. */
+        /* The record of the session's start may have been lost. */
         if (record->session != recorder->session) {
                 recorder->session = record->session;
                 recorder->setting.began_ns = record->at_ns;
@@ -54,7 +54,7 @@ static void write_record(struct recorder *recorder, const struct record *record)
                 recorder_write_json(recorder, &event);
         if (!recorder->options.json)
                 output_text(recorder->options.out, &recorder->setting, recorder->tracker, &event);
-        /* Whoever reads along, or after a crash, finds whole lines. */
+        /* A reader that follows the file, or looks after a crash, finds whole lines. */
         fflush(recorder->options.out);
         if (recorder->options.page)
                 fflush(recorder->options.page);

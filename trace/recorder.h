@@ -4,7 +4,7 @@
 
 #include "trace/output.h"
 
-/* The thread that writes down what the relay saw, as it comes. */
+/* The thread that writes down what the relay has seen, as it comes. */
 
 struct recorder_options {
         FILE *out;  /* borrowed */
@@ -18,9 +18,9 @@ struct recorder;
 
 /* 0 or a negative errno. Blocked signals stay blocked in the thread. */
 int recorder_start(const struct recorder_options *options, struct recorder **recorder);
-/* Where the relay puts its records. */
+/* The log that the relay writes to. */
 struct record_log *recorder_log(struct recorder *recorder);
-/* Writes what is left, finishes the page and frees. 0, or a negative errno: not all could be written. */
+/* Writes the rest, finishes the page and frees @recorder. 0, or a negative errno: not everything could be written. */
 int recorder_finish(struct recorder *recorder);
 
 #endif

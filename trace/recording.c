@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The check of a recording before a page is made of it: the page's scripts rely on the keys that output_json() writes,
+ * and a recording may come from anyone. Each type of record has a table of its keys with the form of their values;
+ * every line must be one strict JSON object with all keys that are not optional, and further keys are accepted. A
+ * change of json.c needs a change of these tables, which the tests compare by checking real output. */
+
 #include "trace/recording.h"
 #include "base/cleanup.h"
 
@@ -7,7 +13,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Thirty years. Far beyond that, adding a small number changes nothing, and the page would not get on. */
+/* Thirty years. For far larger values, adding a small number changes nothing, and the page's loops would not
+ * advance. */
 #define MAX_MICROSECONDS 1e15
 
 enum form {
@@ -32,7 +39,7 @@ struct key {
 
 #define MAX_KEYS 20
 
-/* Each ends with a key without a name. */
+/* Terminated by a key without a name. */
 static const struct key common_keys[] = {{"session", COUNT}, {"time_us", TIME}, {NULL}};
 static const struct key reply_keys[] = {{"latency_us", TIME}, {NULL}};
 static const struct key mapping_keys[] = {{"shmid", COUNT}, {"fd_offset", COUNT}, {"shm_offset", COUNT},
@@ -114,7 +121,7 @@ static bool is_time(struct json_object *value)
         return time >= 0 && time <= MAX_MICROSECONDS;
 }
 
-/* A value that @is accepts, or an object with @keys; or an array of such. */
+/* A value is checked by @is, or is an object with @keys, or an array of such. */
 static const struct {
         const char *words;
         bool (*is)(struct json_object *value);
@@ -155,7 +162,7 @@ static bool has_form(struct json_object *value, enum form form)
         return true;
 }
 
-/* The first key that @object lacks, or that is of another form; NULL: it has them all. */
+/* The first key that is missing in @object, or has a value of another form; NULL: none. */
 static const struct key *wrong_key(struct json_object *object, const struct key *keys)
 {
         for (const struct key *key = keys; key->name; key++) {
@@ -170,7 +177,7 @@ static const struct key *wrong_key(struct json_object *object, const struct key 
 
 /* ---- a line ---- */
 
-/* Of its type, whose name is in @object. NULL: there is no such type. */
+/* The keys for the type that @object names. NULL: there is no such type. */
 static const struct key *keys_of_type(struct json_object *object)
 {
         struct json_object *type;
@@ -196,7 +203,7 @@ static int check_object(struct json_object *object, struct complaint *why)
         wrong = wrong_key(object, common_keys);
         if (!wrong)
                 wrong = wrong_key(object, keys);
-        /* Who answers is who took that long. */
+        /* A reply has the time that it took. */
         if (!wrong && json_object_object_get_ex(object, "reply_to", NULL))
                 wrong = wrong_key(object, reply_keys);
         if (!wrong)
@@ -214,7 +221,7 @@ int recording_check(const char *line, size_t length, struct complaint *why)
 
         if (!tokener)
                 return -ENOMEM;
-        /* No more than what a browser takes. */
+        /* Accepts only what a browser's parser accepts. */
         json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
 
         struct json_object *object = json_tokener_parse_ex(tokener, line, (int)length);

@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-/* Whether a line is one that output_json() makes: the page's scripts rely on its keys and their types. 0, -EPROTO and
- * @why, or -ENOMEM. Keys that are not known are let be. */
+/* Checks that a line is one that output_json() makes: the page's scripts rely on its keys and their types. 0, -EPROTO
+ * and @why, or -ENOMEM. Unknown keys are ignored. */
 int recording_check(const char *line, size_t length, struct complaint *why);
 
 #endif

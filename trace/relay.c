@@ -19,24 +19,24 @@
 
 #define MAX_CHANNELS 32 /* the main one, and the back-end channels of a front-end that makes new ones */
 
-/* How long to look for the next message before sleeping: what follows on a message mostly comes sooner, and being woken
- * takes longer than passing on. */
+/* Time to poll for the next message before sleeping: the next one mostly comes sooner, and a wake-up takes longer than
+ * passing a message on. */
 #define LINGER_NS (50 * 1000)
 
-/* How soon a crowded stream tries again. */
+/* Interval at which a crowded stream tries again. */
 #define RETRY_MS 1
 
 /* One channel: the sockets towards both peers, and a stream each way. */
 struct pair {
         int fds[2];               /* by enum side */
-        bool hung_up[2];          /* that peer is gone; what it sent may still be here */
+        bool hung_up[2];          /* that peer has closed; data that it sent may still be here */
         struct stream streams[2]; /* by the side that sends */
 };
 
 struct relay {
         struct pair *pairs[MAX_CHANNELS];
         unsigned n_pairs;
-        unsigned n_channels; /* ever */
+        unsigned n_channels; /* in all, with closed ones */
         struct record_log *log;
         unsigned session;
 };
@@ -106,7 +106,7 @@ static bool is_connected_stream(int fd)
                getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
 }
 
-/* The back-end gets an end of ours, and the front-end's own is kept. */
+/* Passes an end of a new socket pair to the back-end, and keeps the front-end's descriptor. */
 static void relay_divert(struct stream *stream, int *slot)
 {
         struct relay *relay = stream->owner;
@@ -134,7 +134,7 @@ static short events_of(const struct pair *pair, enum side side)
                        (stream_wants_write(&pair->streams[relay_other(side)]) ? POLLOUT : 0));
 }
 
-/* A peer that is gone is always ready: it is looked at only while there is something to read or write. */
+/* The descriptor of a peer that has closed is always ready: polled only while there is something to read or write. */
 static void relay_fill(const struct pair *pair, struct pollfd *polled)
 {
         for (enum side side = SIDE_FRONTEND; side <= SIDE_BACKEND; side++) {
@@ -238,7 +238,7 @@ int relay_run(int frontend, int backend, int stop, struct record_log *log, unsig
                 channel->streams[SIDE_FRONTEND].divert = relay_divert;
         while (r == 0 && !relay_is_over(channel))
                 r = relay_step(&relay, stop, -1);
-        /* What is left on the back-end channels. */
+        /* Passes on the rest of the back-end channels. */
         while (r == 0 && relay.n_pairs > 1)
                 r = relay_step(&relay, stop, 0);
         for (unsigned i = 0; i < relay.n_pairs; i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* One direction of a traced channel. stream_pump() receives at most to the end of one message, sends what it has, and
- * records the message when all of it is gone. Each recvmsg() asks for no byte past the message, as descriptors of the
+ * records the message when all of it was sent. Each recvmsg() asks for no byte past the message, as descriptors of the
  * next would come along; descriptors are sent with the byte that they came with, then described for the record and
- * closed. What is not vhost-user makes the stream raw: bytes pass as they come.
+ * closed. Data that is not vhost-user makes the stream raw: bytes pass as they come.
  *
  * Sockets are non-blocking by MSG_DONTWAIT alone, since their flags are shared with the peers. A stream owns the
  * descriptors in its cargo, and not its two sockets. One thread, the relay's. */
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* What a peer can have the kernel add to each message by options of a socket that it gave away: see channel.c. */
+/* Ancillary data that a peer can have the kernel add to each message by options of a socket: see channel.c. */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
 #endif
@@ -36,7 +36,7 @@ static void header_of(const struct stream *stream, struct oriel_wire_header *hea
 
 /* ---- recording ---- */
 
-/* A record that begins like those of @stream. NULL for want of memory. */
+/* A record with the session, channel and time of @stream. NULL for want of memory. */
 static struct record *make_record(const struct stream *stream, enum record_kind kind, const void *payload,
                                   uint32_t size)
 {
@@ -59,7 +59,7 @@ static void forget_fds(struct stream *stream)
         stream->n_fds = 0;
 }
 
-/* Whatever of a message there is: all, or what had come when the stream ended. */
+/* Records the message: all of it, or the part that had come when the stream ended. */
 static void record_message(struct stream *stream)
 {
         size_t of_header = stream->have < STREAM_HEADER ? stream->have : STREAM_HEADER;
@@ -123,7 +123,7 @@ static void stream_take_fds(struct stream *stream, struct msghdr *msg)
         stream->n_cargo++;
 }
 
-/* How far the message goes, as far as is known: the header until it is here. */
+/* The end of the message as far as it is known: that of the header until the header is complete. */
 static size_t stream_goal(const struct stream *stream)
 {
         struct oriel_wire_header header;
@@ -141,8 +141,8 @@ static bool stream_is_whole(const struct stream *stream)
         return stream->have >= STREAM_HEADER && stream->have == stream_goal(stream);
 }
 
-/* Never past the end of the message: fds of the next would come along, and nobody could tell whose they are. 1: some
- * bytes, 0: none now, or a negative errno, -ENODATA at the end. */
+/* Never reads past the end of the message: fds of the next one would come along, and could not be told apart. 1: bytes
+ * were read, 0: none are there, or a negative errno, -ENODATA at the end. */
 static int stream_receive_some(struct stream *stream)
 {
         struct iovec iov = {stream->bytes + stream->have, stream_goal(stream) - stream->have};
@@ -184,7 +184,7 @@ static void inspect_header(struct stream *stream)
                 stream->divert(stream, &stream->cargo[0].fds[0]);
 }
 
-/* What the sender has for this message, as long as it can be told apart. */
+/* Reads what the sender has of this message, while it is parsed as messages. */
 static void stream_receive_message(struct stream *stream)
 {
         int r = 1;
@@ -205,7 +205,8 @@ static void stream_receive_message(struct stream *stream)
 
 /* ---- sending ---- */
 
-/* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd is not to go out as it is. A raw stream has none. */
+/* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd must not be passed on unchanged. Raw streams have
+ * none. */
 static bool is_withheld(const struct stream *stream)
 {
         static const struct oriel_wire_header due = {.request = ORIEL_FRONTEND_SET_BACKEND_REQ_FD};
@@ -215,7 +216,7 @@ static bool is_withheld(const struct stream *stream)
                stream->have < STREAM_HEADER && memcmp(stream->bytes, &due, n) == 0;
 }
 
-/* They are gone; what they were is kept for the record. */
+/* Closes descriptors that were sent, and keeps their descriptions for the record. */
 static void let_go(struct stream *stream)
 {
         struct cargo *cargo = &stream->cargo[0];
@@ -232,7 +233,7 @@ static void let_go(struct stream *stream)
         memmove(&stream->cargo[0], &stream->cargo[1], stream->n_cargo * sizeof(stream->cargo[0]));
 }
 
-/* One piece: to the end of what is here, or to where other fds begin. */
+/* Sends one piece: to the end of the received bytes, or to where the next fds belong. */
 static ssize_t stream_send_some(struct stream *stream)
 {
         struct cargo *next = stream->n_cargo ? &stream->cargo[0] : NULL;
@@ -281,7 +282,7 @@ static void send_message(struct stream *stream)
 
 /* ---- the end ---- */
 
-/* Before the message is recorded, to which they belong although they went nowhere. */
+/* Before the message is recorded: its descriptors belong to the record although they were not sent. */
 static void drop_cargo(struct stream *stream)
 {
         while (stream->n_cargo > 0)

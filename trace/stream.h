@@ -4,15 +4,15 @@
 
 #include "trace/record.h"
 
-/* One direction of one channel: what comes from one socket goes to the other, byte for byte, each fd with the bytes it
- * came with, and is recorded once it is gone. It holds at most one message; while that is not taken, nothing more is
- * read, so that the sender meets the receiver's back-pressure. Nothing here waits, and no flag of a socket is changed:
- * a peer may share it. */
+/* One direction of one channel: bytes from one socket are sent to the other, each fd with the bytes it came with, and
+ * recorded once they were sent. It holds at most one message; while that can't be sent, nothing more is read, so that
+ * the sender meets the receiver's back-pressure. Nothing here waits, and no flag of a socket is changed: a peer may
+ * share it. */
 
 #define STREAM_HEADER  sizeof(struct oriel_wire_header)
-#define STREAM_MAX_FDS 253 /* what the kernel passes along with one sendmsg: SCM_MAX_FD */
+#define STREAM_MAX_FDS 253 /* the most that one sendmsg() can pass: the kernel's SCM_MAX_FD */
 
-/* Fds and the first byte of what they came with. */
+/* Fds, and the position of the byte that they came with. */
 struct cargo {
         size_t at; /* in stream->bytes */
         unsigned n;
@@ -21,7 +21,7 @@ struct cargo {
 
 enum stream_state {
         STREAM_OPEN,
-        STREAM_ENDING, /* no more comes; what is held has to go out */
+        STREAM_ENDING, /* nothing more is received; the rest has to be sent */
         STREAM_CLOSED,
 };
 
@@ -29,35 +29,36 @@ struct stream {
         int from, to; /* borrowed */
         enum stream_state state;
         bool blocked; /* the receiver has no room */
-        bool crowded; /* blocked because too many fds are on their way; no event tells when that is over */
-        bool raw;     /* not vhost-user: no messages are looked for */
+        bool crowded; /* blocked by the limit on fds in flight; no event tells when that is over */
+        bool raw;     /* not vhost-user: not divided into messages */
 
-        /* The message under way, or in a raw stream any piece of it. */
+        /* The message under way, or in a raw stream any piece of data. */
         size_t have; /* bytes that came */
-        size_t sent; /* bytes of it that are gone again */
+        size_t sent; /* bytes of it that were sent */
         uint8_t bytes[STREAM_HEADER + ORIEL_MAX_PAYLOAD];
         struct cargo cargo[2];
         unsigned n_cargo;
         int64_t at_ns;
         struct complaint note;
-        struct description *fds; /* of those that are gone */
+        struct description *fds; /* of those that were sent */
         unsigned n_fds;
 
-        /* How its records begin. */
+        /* Members of its records. */
         struct record_log *log;
         unsigned session;
         unsigned channel;
         enum side side;
         uint64_t total; /* bytes passed on */
 
-        /* SET_BACKEND_REQ_FD is on its way: put another fd in @slot, or leave it. NULL: nobody asks. */
+        /* A descriptor of SET_BACKEND_REQ_FD is about to be sent: replaces the one in @slot, or leaves it. NULL: not
+         * needed. */
         void (*divert)(struct stream *stream, int *slot);
         void *owner;
 };
 
-/* Pass on what is there, at most to the end of a message. */
+/* Receives and sends what is possible, at most to the end of a message. */
 void stream_pump(struct stream *stream);
-/* The receiver is gone altogether: nothing more is read. */
+/* The receiver has closed: nothing more is read. */
 void stream_break(struct stream *stream);
 void stream_close(struct stream *stream);
 

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- the tracker: what records mean ---- */
+/* ---- the tracker ---- */
 
 struct session {
         struct tracker *tracker;
@@ -41,7 +41,7 @@ static void see(struct session *session, struct record *record)
         record_free(record);
 }
 
-/* A message on the main channel, or on the back-end channel. */
+/* Records a message on the main channel, or on the back-end channel. */
 static void say(struct session *session, unsigned channel, enum side from, uint32_t request, uint32_t flags,
                 const void *payload, uint32_t size, unsigned n_fds)
 {
@@ -123,7 +123,7 @@ static void a_reply_out_of_order(void **state)
         tracker_free(session.tracker);
 }
 
-/* Without REPLY_ACK an acknowledgement is not due; one that comes all the same is matched. */
+/* Without REPLY_ACK no acknowledgement is due; one that comes nevertheless is matched. */
 static void a_reply_that_need_not_come(void **state)
 {
         struct session session;
@@ -142,7 +142,7 @@ static void a_reply_that_need_not_come(void **state)
         tracker_free(session.tracker);
 }
 
-/* The channels have nothing to do with each other, and a request of the one may have a number of the other. */
+/* The channels are independent: requests on both may have the same number. */
 static void channels_are_apart(void **state)
 {
         const struct oriel_wire_mmap map = {.len = 4096, .flags = 2};
@@ -234,7 +234,7 @@ static void what_fds_are(void **state)
         description_clear(&description);
 }
 
-/* Cut between two characters; the file's own name is whole. */
+/* Cut between two characters; the file's own name is complete. */
 static void a_long_name(void **state)
 {
         char path[1024] = "/tmp/oriel-test-XXXXXX", own[202] = "", euros[199] = "";
@@ -267,7 +267,7 @@ static void a_long_name(void **state)
         rmdir(path);
 }
 
-/* ---- records on their way ---- */
+/* ---- the record log ---- */
 
 static void what_is_not_taken_is_counted(void **state)
 {
@@ -298,7 +298,7 @@ static void what_is_not_taken_is_counted(void **state)
         record_log_destroy(&log);
 }
 
-/* As large as a peer can make them with the least effort: hundreds of fds with names. */
+/* A record as large as a peer can make it with little effort: hundreds of fds with names. */
 static struct record *crowded_record(void)
 {
         struct record *record = record_new(RECORD_MESSAGE, NULL, 0);
@@ -429,7 +429,7 @@ static void start_relay(struct run *run)
         assert_int_equal(pthread_create(&run->thread, NULL, run_relay, run), 0);
 }
 
-/* All its records, of which the caller gets the first. */
+/* All its records; the caller gets the first. */
 static struct record *end_relay(struct run *run)
 {
         struct record *records;

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-/* "       1203 back-end  front-end <- back-end  ". The front-end is always on the left, as in a diagram. */
+/* Prints " 1203 back-end front-end <- back-end ". The front-end is always on the left, as in a diagram. */
 static void put_prefix(FILE *file, const struct setting *setting, const struct record *record)
 {
         char channel[24];

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Finds the meaning of each recorded message in its session. Requests are kept until their reply comes, in one array
+ * for all channels; a reply belongs to the oldest request of its channel with the same number, and its latency is
+ * counted from that one. The negotiated features are read from the messages themselves, and each message is checked
+ * with src/protocol against its row; violations become notes of the event. After lost records a missing request or
+ * reply is no violation. On the recorder's thread; needs nothing but the records, in their order. */
+
 #include "trace/tracker.h"
 #include "base/cleanup.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Requests that wait for a reply, at most; who has more unanswered does not match them any more. */
+/* The most requests that are kept; the oldest is dropped for a further one, and its reply is not matched. */
 #define MAX_PENDING 1024
 
 struct pending {
@@ -15,7 +22,7 @@ struct pending {
         const struct oriel_message_row *row;
         struct agreement agreement; /* when it was sent */
         int64_t at_ns;
-        bool due; /* else a reply would be no surprise, but none has to come */
+        bool due; /* false: a reply may come, but need not */
 };
 
 struct tracker {
@@ -71,7 +78,7 @@ static void add_pending(struct tracker *tracker, const struct event *event, bool
         };
 }
 
-/* The oldest that this reply can belong to, or n_pending. */
+/* The oldest request that this reply can belong to, or n_pending. */
 static unsigned find_pending(const struct tracker *tracker, const struct record *record)
 {
         unsigned i = 0;
@@ -82,7 +89,7 @@ static unsigned find_pending(const struct tracker *tracker, const struct record 
         return i;
 }
 
-/* Replies come in order, so one that did not have to come before @index won't. */
+/* Replies come in order, so an optional reply to a request before @index won't come any more. */
 static void forget_optional(struct tracker *tracker, unsigned channel, unsigned index)
 {
         while (index-- > 0)
@@ -111,7 +118,7 @@ unsigned tracker_unanswered(const struct tracker *tracker, unsigned index, const
 
 /* ---- checks ---- */
 
-/* What the checks of src/protocol look at: they ask for the number of fds only. */
+/* The message for the checks of src/protocol, which need only the number of fds. */
 static void make_message(const struct record *record, struct message *message)
 {
         uint32_t n = record->payload_bytes < ORIEL_MAX_PAYLOAD ? record->payload_bytes : ORIEL_MAX_PAYLOAD;
@@ -148,7 +155,7 @@ static void check_request(const struct tracker *tracker, struct event *event, en
                 *new_note(event) = complaint;
 }
 
-/* The specification has no row for what a request without one is answered with: an acknowledgement, if anything. */
+/* A request without a row has no reply in the specification; at most an acknowledgement is expected. */
 static void check_reply(struct event *event, const struct pending *pending)
 {
         struct complaint complaint = {""};
@@ -161,7 +168,7 @@ static void check_reply(struct event *event, const struct pending *pending)
                 *new_note(event) = complaint;
 }
 
-/* ---- what is agreed on ---- */
+/* ---- negotiated features ---- */
 
 static uint64_t payload_u64(const struct record *record)
 {

@@ -4,23 +4,23 @@
 
 #include "trace/record.h"
 
-/* What a recorded message means in its session: what was agreed on, which request a reply answers, what breaks the
- * rules. Needs only the records, in order. */
+/* The meaning of a recorded message in its session: negotiated features, the request that a reply belongs to,
+ * violations of the rules. Needs only the records, in order. */
 
 #define EVENT_NOTES 6
 
 struct event {
         const struct record *record;
         unsigned number;  /* of the message in its session, from 1 */
-        const char *name; /* the row's; "request 99" where there is none */
+        const char *name; /* the row's; "request 99" without one */
         char unknown[32];
         bool reply;
         const struct oriel_message_row *row; /* NULL: the specification has none */
-        enum oriel_payload payload;          /* what the payload is to be read as */
-        bool acknowledges;                   /* a reply that only says whether it went well */
-        uint64_t result;                     /* then: 0, or why not */
-        unsigned answers;                    /* the number of the request; 0: none is known */
-        int64_t latency_ns;                  /* then: since that request */
+        enum oriel_payload payload;          /* the form by which the payload is read */
+        bool acknowledges;                   /* a reply that is only an acknowledgement */
+        uint64_t result;                     /* of an acknowledgement: 0, or an error */
+        unsigned answers;                    /* the number of the request; 0: unknown */
+        int64_t latency_ns;                  /* of a reply: time since that request */
         struct complaint notes[EVENT_NOTES];
         unsigned n_notes;
 };
@@ -31,11 +31,11 @@ struct tracker;
 struct tracker *tracker_new(const struct oriel_dialect *dialect);
 void tracker_free(struct tracker *tracker);
 
-/* The next record. A message is explained in @event, whose pointers last as long as @record. */
+/* The next record. Explains a message in @event, whose pointers are valid as long as @record. */
 void tracker_see(struct tracker *tracker, const struct record *record, struct event *event);
 
-/* Requests of this session whose reply is due and has not come, by channel: the number of the @index-th, and its name;
- * 0: there are no more. */
+/* Requests of this session whose reply is due and has not come, on all channels: the number of the @index-th, and its
+ * name; 0: there are no more. */
 unsigned tracker_unanswered(const struct tracker *tracker, unsigned index, const char **name);
 
 #endif

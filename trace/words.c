@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A dialect's peers have never heard of what the standard has at and above their number for SHMEM_MAP. */
+/* Peers of a dialect know no features at and above their number for SHMEM_MAP. */
 static const char *protocol_bit(const struct naming *naming, unsigned bit)
 {
         unsigned shmem = naming->dialect ? naming->dialect->shmem_bit : ORIEL_PROTOCOL_F_SHMEM_MAP;
@@ -47,7 +47,7 @@ void words_of_payload(const struct naming *naming, const struct event *event, ch
         else if (event->acknowledges)
                 snprintf(out, size, "ok");
         else if (event->reply && event->payload == ORIEL_PAYLOAD_CONFIG && record->payload_bytes == 0)
-                snprintf(out, size, "refused"); /* how GET_CONFIG says no */
+                snprintf(out, size, "refused"); /* GET_CONFIG without a payload */
         else if (bits && record->payload_bytes == sizeof(value)) {
                 memcpy(&value, record->payload, sizeof(value));
                 print_bits(naming, event->payload, value, out, size);

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-/* The benchmarks, and what the command line says of them; cli/bench.c has the rows of it. */
+/* The benchmarks, and their options; cli/bench.c has the rows of the command line. */
 
 #define BENCH_MAP_MAX_LIVE 30000
 
@@ -15,7 +15,7 @@ struct json_object;
 struct bench_options {
         bool one_cpu, json;
 
-        unsigned live; /* map: measure with so many live mappings; UINT32_MAX: with more and more */
+        unsigned live; /* map: measure with this number of live mappings; UINT32_MAX: with increasing numbers */
 
         const char *device; /* media: a V4L2 device of this host; NULL: the pattern */
 
@@ -26,7 +26,7 @@ struct bench_options {
         bool quick, two_cpus;
 };
 
-/* Does not change while it is measured. */
+/* Constant during a benchmark. */
 extern struct bench_options bench_options;
 
 /* Each returns the exit status. */
@@ -37,9 +37,9 @@ int bench_gpu(void);
 int bench_media(void);
 int bench_pmem(void);
 
-/* Sorts @values; of an even number the upper one. 0 of none. */
+/* Sorts @values. The upper of the two middle ones for an even number; 0 if there are none. */
 double median(double *values, size_t n);
-/* With three decimals. */
+/* Rounded to three decimals. */
 void add_figure(struct json_object *object, const char *key, double value);
 
 #endif

@@ -18,7 +18,7 @@
 #define RIGHT   690
 #define STEP    20 /* from row to row */
 #define LOWEST  0.5
-#define HIGHEST 32 /* what goes on beyond it is cut there; its number is told */
+#define HIGHEST 32 /* longer bars are cut; the number is printed */
 
 struct plot {
         FILE *file;
@@ -67,13 +67,13 @@ static void write_text(FILE *file, const char *text)
         }
 }
 
-/* What a back-end would have at most is not what one has. */
+/* The values without a back-end are a bound and not a comparison, so they are not drawn. */
 static bool is_drawn(const struct figure *figure)
 {
         return figure->section != ALONE;
 }
 
-/* ---- how large it is ---- */
+/* ---- the size of the picture ---- */
 
 static void plot_measure(const struct figures *all, size_t n, struct plot *plot)
 {
@@ -96,7 +96,7 @@ static void plot_measure(const struct figures *all, size_t n, struct plot *plot)
         }
 }
 
-/* ---- its parts ---- */
+/* ---- the parts of the picture ---- */
 
 static void draw_scale(const struct plot *plot, int bottom)
 {

@@ -3,7 +3,7 @@
 #include "base/test.h"
 #include "bench/common/figures.h"
 
-/* The ratio of 4 runs each, of which the last two are @own to 1. */
+/* A figure with 4 runs of each side; in the last two, our side's ratio is @own to 1. */
 static struct figure compared(double own, double bar, bool at_most)
 {
         struct figure figure = {.bar = bar, .at_most = at_most};

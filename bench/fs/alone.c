@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The system calls of an operation, made by this process: what is left of it without any back-end. */
+/* The system calls of an operation, made by this process: the part of the cost that no back-end can avoid. Each
+ * operation has one function, with the same files, sizes and offsets as its FUSE row (rows.c), on descriptors that
+ * alone_open() has opened in the scratch directory, and with buffers in shared memory. alone_measure() repeats one for
+ * the given time and adds count, time and CPU time of this thread to a tally. */
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -17,7 +20,7 @@
 
 #define BUFFERS_SIZE (LOAD_DEPTH_MAX * LOAD_DATA_SIZE)
 
-/* Buffers are shared memory, as a guest's are. */
+/* Buffers are in shared memory, as a guest's are. */
 int alone_open(struct alone *alone, const struct place *place)
 {
         void *buffers =
@@ -69,7 +72,7 @@ int alone_write(struct rows_state *state, const struct alone *alone, uint8_t *bu
                                 state->size);
 }
 
-/* Its answer tells what the file is. */
+/* The answer to CREATE has the file's attributes, which need a call of their own here. */
 int alone_create(struct rows_state *state, const struct alone *alone, uint8_t *buffer)
 {
         struct statx stat;

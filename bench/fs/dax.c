@@ -32,7 +32,7 @@ int dax_read_whole(struct session *session, const struct place *place, uint64_t 
         return r;
 }
 
-/* ---- reads anywhere: through the window, by FUSE_READ, and of a plain mapping ---- */
+/* ---- reads at random offsets: through the window, by FUSE_READ, and of a plain mapping ---- */
 
 enum way { THROUGH_WINDOW, PLAIN, FUSE_APART, FUSE_TOGETHER, WAYS };
 
@@ -112,7 +112,7 @@ static void sample_ways(const struct reading *reading, struct figures *figures)
         }
 }
 
-/* All is mapped, and touched by being read. */
+/* Maps everything, and touches it by reading. */
 static int prepare_ways(struct reading *reading, struct scan *scan, int fd)
 {
         void *plain = mmap(NULL, reading->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -165,7 +165,7 @@ static int measure_scan(struct scan *scan, uint64_t size, struct tally *tally)
         return r < 0 ? session_failed(scan->session, "dax-scan", r) : 0;
 }
 
-/* Through a window of an eighth of the file, and through one of its size. */
+/* Through a window of an eighth of the file's size, and through one of its full size. */
 static int run_scan(const struct place *place, struct figures *figures, unsigned run)
 {
         uint64_t sizes[] = {SCAN_WINDOW / place->scale, SCAN_SIZE / place->scale};

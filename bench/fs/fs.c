@@ -35,7 +35,7 @@ static void end_progress(void)
 
 /* ---- the rows of operations ---- */
 
-/* At depth 1 only one of the two has something to do at any time. */
+/* At depth 1 driver and back-end never run at the same time. */
 static bool share_cpu(unsigned depth)
 {
         return bench_options.one_cpu || (depth == 1 && !bench_options.two_cpus);
@@ -73,7 +73,7 @@ static int bench_fs_measure_row(struct rows_state *const *states, struct figures
         return 0;
 }
 
-/* With both back-ends running, of which one sleeps while it is the other's turn. */
+/* Both back-ends run; one sleeps while the other is measured. */
 static int run_operations(const struct place *place, struct figures *figures, unsigned run)
 {
         struct session sessions[SIDES] = {0};
@@ -116,7 +116,7 @@ static const char *filesystem_of(const struct place *place)
         return "unknown";
 }
 
-/* What the rows that were chosen need. */
+/* Makes the files that the selected rows need. */
 static int figures_fill(const struct place *place, const struct figures *figures)
 {
         static const uint64_t sizes[] = {
@@ -167,7 +167,7 @@ static int measure_place(const struct place *place, struct figures *figures)
         if (r == 0)
                 r = guests_run(place, figures);
         end_progress();
-        /* A load that was interrupted has not said so. */
+        /* An interrupted load has not reported that. */
         if (r < 0)
                 interrupted(place);
         return r;
@@ -192,7 +192,7 @@ static int measure_all(struct figures *figures, const struct option_list *dirs, 
         return r;
 }
 
-/* Each --only names a row. */
+/* Checks that each --only matches a row. */
 static bool only_known(void)
 {
         const struct option_list *only = &bench_options.only;

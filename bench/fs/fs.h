@@ -11,21 +11,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* oriel bench fs: what its parts share. Functions that report what has failed, in one line, return 0 or -1. */
+/* Declarations shared by the parts of oriel bench fs. Functions that report a failure, in one line, return 0 or -1. */
 
-#define RANGE  (UINT64_C(2) << 20) /* what Linux's FUSE DAX maps at once */
+#define RANGE  (UINT64_C(2) << 20) /* the unit of Linux's FUSE DAX mappings */
 #define MiB(n) (UINT64_C(n) << 20)
 
-/* How long each row is measured at a time. */
+/* Time of one measurement of a row. */
 static inline int64_t block_ns(void)
 {
         return bench_options.quick ? 4000000 : 100000000;
 }
 
-/* In each run what is compared alternates ROUNDS times, for block_ns(). */
+/* In each run, the alternatives take turns ROUNDS times, for block_ns() each. */
 #define ROUNDS 3
 
-/* What was done in how much time, and in how much of the back-end's CPU time. */
+/* Number of operations, their time, and the CPU time of the back-end for them. */
 struct tally {
         uint64_t count;
         int64_t ns, cpu_ns;
@@ -47,26 +47,26 @@ enum { OWN, PEER, SIDES };
 struct place {
         char path[256];
         int interrupt_fd; /* a signalfd */
-        unsigned scale;   /* what sizes are divided by */
+        unsigned scale;   /* divisor of sizes */
 };
 
-/* With an empty share/new in it. */
+/* Makes the directory, with an empty share/new in it. */
 int place_make(struct place *place, const char *dir);
-/* share/NAME, of data_word(); of "data" the rows of operations read READ_SIZE. */
+/* Makes share/NAME, filled with data_word(); the rows of operations read READ_SIZE of "data". */
 #define READ_SIZE MiB(256)
 int place_make_file(const struct place *place, const char *name, uint64_t size);
 #define SCAN_SIZE  MiB(512)
 #define GUEST_SIZE MiB(1024)
-/* share/NAME. -1: errno says why. */
+/* Opens share/NAME. -1 and errno. */
 int place_open(const struct place *place, const char *name, int flags);
-/* share/list/NNNNN, LIST_FILES empty files; share/written, WRITE_SIZE for rows to write to. */
+/* Makes share/list/NNNNN, LIST_FILES empty files; share/written has WRITE_SIZE bytes for rows to write to. */
 #define WRITE_SIZE MiB(64)
 int place_fill_list(const struct place *place);
-/* share/tree/NNNNN/NNNNN, empty. */
+/* Makes share/tree/NNNNN/NNNNN, empty files. */
 int place_fill_tree(const struct place *place);
 void place_remove(struct place *place);
 
-/* The eight bytes at @offset, a multiple of 8, of share/data. */
+/* The eight bytes of share/data at @offset, a multiple of 8. */
 static inline uint64_t data_word(uint64_t offset)
 {
         return (offset + 8) * UINT64_C(0x9e3779b97f4a7c15);
@@ -80,32 +80,32 @@ static inline uint64_t xorshift(uint64_t *random)
         return *random ^= *random << 17;
 }
 
-/* Whether to be ended; reported once. */
+/* Whether the user has asked for the end; reported once. */
 bool interrupted(const struct place *place);
 
-/* ---- a back-end and the driver that has brought it up, session.c ---- */
+/* ---- a back-end and its driver, session.c ---- */
 
 #define MAX_PROCESSES 8
 
 struct session {
         const char *name; /* for messages */
         pid_t pid;
-        pid_t pids[MAX_PROCESSES]; /* it, and its descendants once it is up */
+        pid_t pids[MAX_PROCESSES]; /* the back-end's, and its descendants' once it is up */
         unsigned n_pids;
         struct oriel_driver *driver;
         struct fuse_client fuse;
         struct fuse_load *load;
         uint8_t *window;
         uint64_t window_size;
-        char why[256]; /* the last that was logged */
+        char why[256]; /* the last logged line */
 };
 
-/* Start @side's back-end on @place's share and bring it up, with a window of @dax bytes (0: none). Closed also after a
- * failure. */
+/* Starts @side's back-end on @place's share and brings it up, with a window of @dax bytes (0: none). To be closed also
+ * after a failure. */
 int session_open(struct session *session, const struct place *place, int side, uint64_t dax);
 void session_close(struct session *session);
 
-/* Whether the driver, this process, is to share the back-ends' CPU from now on. */
+/* Whether the driver, which is this process, shares the back-ends' CPU from now on. */
 void session_share_cpu(bool share);
 
 /* The CPU time of its processes, in nanoseconds. */
@@ -115,29 +115,29 @@ int64_t session_cpu(const struct session *session);
 int process_memory(pid_t pid, uint64_t *rss, uint64_t *pss);
 int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss);
 
-/* Report "X: the row: why", from @error and the load's words. Returns -1. */
+/* Reports "X: the row: why", with @error and the load's text. Returns -1. */
 int session_failed(const struct session *session, const char *row, int error);
 
 /* ---- operations, rows.c ---- */
 
-struct rows_state; /* what the rows of one session work on */
+struct rows_state; /* the state of the rows of one session */
 
-/* LOOKUP of a file that is called by its number. */
+/* LOOKUP of a file whose name is a number. */
 int ask_number(struct fuse_load *load, struct load_slot *slot, uint64_t folder, unsigned number);
 
 void rows_add(struct figures *figures);
 int rows_prepare(struct session *session, const struct place *place, struct rows_state **out);
 void rows_free(struct rows_state *state);
-/* Measure the row for a block, which is added to @tally. */
+/* Measures the row for one block, and adds the result to @tally. */
 int row_measure(struct rows_state *state, const char *key, struct tally *tally);
-/* Its system calls, made by this process: what no back-end can do without. */
+/* Measures its system calls, made by this process: the part that no back-end can avoid. */
 int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally);
 
 /* ---- a window, scan.c ---- */
 
-/* A file read through a window, from its beginning to its end, as a guest does that has a driver and a reader: this
- * thread has ranges set up, a few at once, and serves the back-end; another reads what is there. Where the file is
- * larger than the window, ranges that have been read are given back for others. */
+/* Reads a file through a window from its begin to its end, as a guest with a driver and a reader does: this thread sets
+ * up ranges, a few at once, and serves the back-end; another reads them. Where the file is larger than the window,
+ * ranges that were read are unmapped for others. */
 
 struct scan_reader;
 
@@ -146,22 +146,22 @@ struct scan {
         struct scan_reader *reader;
         uint64_t node, handle;
         uint64_t next, ranges; /* of the file */
-        uint64_t turns;        /* ranges of the window that each slot has */
+        uint64_t turns;        /* number of the window's ranges that each slot has */
 };
 
 /* A session with oriel-fs and a window of @window bytes, for the file "data". Errors are reported. */
 int scan_open(struct scan *scan, struct session *session, const struct place *place, uint64_t window);
-/* The session is the caller's still. */
+/* The session remains the caller's. */
 void scan_close(struct scan *scan);
-/* Read @size of the file. The window holds a multiple of four ranges. 0 or a negative errno. */
+/* Reads @size bytes of the file. The window holds a multiple of four ranges. 0 or a negative errno. */
 int scan_file(struct scan *scan, uint64_t size);
 
-/* @size bytes from @at on are there, as the file has them at @offset; a word of each page is looked at. */
+/* Checks that @size bytes from @at on are the file's at @offset, by a word of each page. */
 bool scan_read(const uint8_t *at, uint64_t offset, uint64_t size);
 
 /* ---- the other parts ---- */
 
-/* Each adds its figures, and measures for one run those that are there. */
+/* Each _add() adds its figures; each _run() measures the selected ones once. */
 void memory_add(struct figures *figures);
 int memory_run(const struct place *place, struct figures *figures, unsigned run);
 void dax_add(struct figures *figures);
@@ -169,7 +169,7 @@ int dax_run(const struct place *place, struct figures *figures, unsigned run);
 void guests_add(struct figures *figures);
 int guests_run(const struct place *place, struct figures *figures);
 
-/* Read the first @size bytes of share/data through a window as large, and keep all mapped. */
+/* Reads the first @size bytes of share/data through a window of that size, and keeps all of it mapped. */
 int dax_read_whole(struct session *session, const struct place *place, uint64_t size);
 
 #endif

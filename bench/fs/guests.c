@@ -21,7 +21,7 @@
 
 #define GUESTS 8
 
-/* What a guest says when it has read the file. */
+/* The message of a guest that has read the file. */
 struct ready {
         unsigned n_pids;
         pid_t pids[1 + MAX_PROCESSES];
@@ -44,7 +44,7 @@ static void run_guest(const struct place *place, int socket)
 
         for (unsigned i = 0; i < session.n_pids; i++)
                 ready.pids[ready.n_pids++] = session.pids[i];
-        /* Then nothing happens until the other end is closed. */
+        /* Then it waits until the other end is closed. */
         if (r == 0 && write(socket, &ready, sizeof(ready)) == (ssize_t)sizeof(ready))
                 r = (int)read(socket, &byte, 1);
         session_close(&session);
@@ -69,7 +69,7 @@ static int start_guest(const struct place *place, struct guest *guest, const str
         return guest->pid < 0 ? -errno : 0;
 }
 
-/* -1: it has reported why, or this is the end. */
+/* -1: the guest has reported an error, or the user has asked for the end. */
 static int wait_guest(const struct place *place, const struct guest *guest, struct ready *ready)
 {
         struct pollfd fds[] = {{.fd = guest->socket, .events = POLLIN}, {.fd = place->interrupt_fd, .events = POLLIN}};

@@ -42,7 +42,7 @@ static bool is_limit(int error)
         return error == -ENFILE || error == -EMFILE || error == -ENOMEM || error == -ENOSPC;
 }
 
-/* 0 also where a limit of the back-end has ended it; @reached is how many it has taken. */
+/* Returns 0 also where a limit of the back-end has ended it; @reached is the number of files looked up. */
 static int look_all_up(struct session *session, const struct place *place, uint64_t *reached)
 {
         static const struct load_ops ops = {ask_name, answered_name};

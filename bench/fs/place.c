@@ -63,7 +63,7 @@ int place_make(struct place *place, const char *dir)
         return r;
 }
 
-/* @n empty files, named by their numbers. */
+/* Makes @n empty files, whose names are numbers. */
 static int make_files(const struct place *place, const char *folder, unsigned n)
 {
         char path[sizeof(place->path) + 32], name[16];
@@ -106,11 +106,11 @@ int place_open(const struct place *place, const char *name, int flags)
         return open(path, flags | O_CLOEXEC);
 }
 
-/* It is on the disk then, so that nothing is written back while something is measured. */
+/* The file is written to the disk, so that no write-back disturbs a measurement. */
 int place_make_file(const struct place *place, const char *name, uint64_t size)
 {
         const size_t n = MiB(1) / sizeof(uint64_t);
-        /* Not static: Linux may give a process all of what a large array without contents is beside. */
+        /* Not static: Linux may make memory beside a large array without contents resident too. */
         _cleanup_(freep) uint64_t *words = malloc(n * sizeof(words[0]));
         char path[sizeof(place->path) + 32];
 

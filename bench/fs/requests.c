@@ -23,7 +23,7 @@ static void handle_remember(struct rows_state *state, uint64_t node)
         state->looked_up[state->n_looked_up++] = node;
 }
 
-/* ---- LOOKUP: names that the back-end does not know; they are forgotten outside of what is timed ---- */
+/* ---- LOOKUP of names that the back-end does not know; they are forgotten outside of the measured time ---- */
 
 int ask_number(struct fuse_load *load, struct load_slot *slot, uint64_t folder, unsigned number)
 {
@@ -177,9 +177,9 @@ static int answered_create(struct fuse_load *load, struct load_slot *slot)
 
 const struct load_ops op_create = {.ask = ask_create, .answered = answered_create};
 
-/* ---- READDIRPLUS: each slot is one that lists the whole directory; what is counted are entries ---- */
+/* ---- READDIRPLUS: each slot lists the whole directory; entries are counted ---- */
 
-#define DIR_BUFFER (UINT32_C(32) << 10) /* what readdir(3) asks for at once */
+#define DIR_BUFFER (UINT32_C(32) << 10) /* the size that readdir(3) asks for */
 #define AT_END     UINT64_MAX
 
 static int ask_readdir(struct fuse_load *load, struct load_slot *slot)
@@ -200,7 +200,7 @@ static int ask_readdir(struct fuse_load *load, struct load_slot *slot)
         return slot->at == AT_END ? 1 : load_ask(load, slot, &request);
 }
 
-/* slot->node: how many names were there so far. */
+/* slot->node: number of names so far. */
 static int take_entry(struct fuse_load *load, struct load_slot *slot, const struct fuse_direntplus *entry)
 {
         slot->at = entry->dirent.off;
@@ -273,7 +273,7 @@ static uint64_t word_at(const uint8_t *data, size_t at)
         return word;
 }
 
-/* The first and the last word of it are looked at. */
+/* Checks the first and the last word. */
 static int answered_read(struct fuse_load *load, struct load_slot *slot)
 {
         size_t last = state_of(load)->size - sizeof(uint64_t);

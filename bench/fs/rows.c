@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What was written last is in the file. */
+/* Checks that the last written bytes are in the file. */
 static int check_written(struct rows_state *state)
 {
         uint64_t words[2], expected = data_word(state->last_at) ^ state->salt;
@@ -40,7 +40,7 @@ static const struct row {
         const struct load_ops *ops;
         uint32_t size;
         bool sequential;
-        alone_operation *alone; /* NULL: what system calls it takes is the back-end's to choose */
+        alone_operation *alone; /* NULL: the back-end chooses the system calls */
 } rows[] = {
         {"lookup", "LOOKUP", 1.5, &op_lookup, 0, false, NULL},
         {"getattr", "GETATTR", 1.5, &op_getattr, 0, false, NULL},
@@ -126,7 +126,7 @@ static int rows_measure_block(struct rows_state *state, const struct row *row, u
         return r == 0 && count == 0 ? load_wrong(load, "none was done") : r;
 }
 
-/* "read-4k-32" */
+/* Finds the row of a key like "read-4k-32". */
 static const struct row *rows_find(const char *key, unsigned *depth)
 {
         const char *dash = strrchr(key, '-');
@@ -167,7 +167,7 @@ int row_measure_alone(struct rows_state *state, const char *key, struct tally *t
         return r < 0 ? -1 : 0;
 }
 
-/* ---- what they work on ---- */
+/* ---- the state of the rows ---- */
 
 static int row_find(struct rows_state *state, const char *name, uint64_t *node)
 {

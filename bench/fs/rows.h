@@ -4,12 +4,12 @@
 
 #include "bench/fs/fs.h"
 
-/* The operations that are measured: what they work on, and how each is asked for and looked at. */
+/* The operations that are measured: their state, and how each is requested and its answer checked. */
 
-#define N_NODES 2000 /* looked up once; GETATTR and OPEN take them in turns */
-#define N_NAMES 2000 /* and those that LOOKUP takes, which are not known to the back-end */
+#define N_NODES 2000 /* looked up once; GETATTR and OPEN use them in turn */
+#define N_NAMES 2000 /* the names for LOOKUP, which the back-end does not know */
 
-/* What the operations work on, without a back-end. */
+/* The files of the operations, for use without a back-end. */
 struct alone {
         int data_fd, written_fd, new_fd;
         uint8_t *buffers;
@@ -24,9 +24,9 @@ struct rows_state {
         uint64_t read_size, write_size;   /* of the files */
         uint64_t nodes[N_NODES], inos[N_NODES];
 
-        unsigned next; /* what is taken in turns */
+        unsigned next; /* counter of the items used in turn */
         uint64_t random, salt;
-        uint64_t last_at; /* written last */
+        uint64_t last_at; /* of the last write */
         uint32_t size;    /* of one READ or WRITE */
         bool sequential;
 
@@ -36,10 +36,10 @@ struct rows_state {
 
 extern const struct load_ops op_lookup, op_getattr, op_open, op_create, op_readdir, op_read, op_write;
 
-/* Where the next READ or WRITE is. */
+/* Offset of the next READ or WRITE. */
 uint64_t next_offset(struct rows_state *state, uint64_t file_size);
 
-/* ---- without a back-end, bench_fs_alone.c ---- */
+/* ---- without a back-end, alone.c ---- */
 
 typedef int alone_operation(struct rows_state *state, const struct alone *alone, uint8_t *buffer);
 
@@ -47,7 +47,7 @@ extern alone_operation alone_read, alone_write, alone_create;
 
 int alone_open(struct alone *alone, const struct place *place);
 void alone_close(struct alone *alone);
-/* Do it again and again, with @depth buffers in turns; the CPU time is this thread's. */
+/* Repeats @operation for @length_ns, with @depth buffers in turn; the CPU time is this thread's. */
 int alone_measure(struct rows_state *state, const struct alone *alone, alone_operation *operation, unsigned depth,
                   int64_t length_ns, struct tally *tally);
 

@@ -48,7 +48,7 @@ struct scan_reader {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         struct given *given; /* as many as the window has ranges */
-        uint64_t *given_as;  /* for each range of the window: which one it was last given as, counted from 1 */
+        uint64_t *given_as;  /* for each range of the window: number of the file's range given there last, from 1 */
         uint64_t size;
         uint64_t n_given, n_read;
         bool wrong, over;
@@ -125,7 +125,7 @@ static void reader_end(struct scan_reader *reader)
         reader_free(reader);
 }
 
-/* Range @place of the window shows @offset of the file. */
+/* Gives the reader range @place of the window, which shows @offset of the file. */
 static void window_give(struct scan *scan, uint64_t place, uint64_t offset)
 {
         struct scan_reader *reader = scan->reader;
@@ -137,7 +137,7 @@ static void window_give(struct scan *scan, uint64_t place, uint64_t offset)
         pthread_mutex_unlock(&reader->lock);
 }
 
-/* Until the reader has no use for range @place any more, or, where that is -1, for any. False: the window showed other
+/* Waits until the reader has finished with range @place, or, if that is -1, with all. False: the window showed other
  * bytes than the file has. */
 static bool await_read(struct scan *scan, uint64_t place)
 {
@@ -158,7 +158,7 @@ static bool await_read(struct scan *scan, uint64_t place)
 
 /* ---- the driver ---- */
 
-/* Each slot has ranges of the window of its own, so that it knows which of them comes next. */
+/* Each slot has ranges of the window of its own, so that it knows which of them is next. */
 static int find_data(struct scan *scan)
 {
         struct fuse_entry_out entry;
@@ -173,7 +173,7 @@ static bool window_fits(const struct scan *scan)
         return scan->ranges * RANGE <= scan->session->window_size;
 }
 
-/* slot->node: how many ranges it has had. What fits lies as in the file. */
+/* slot->node: number of ranges so far. A file that fits is mapped at its own offsets. */
 static uint64_t window_offset(const struct scan *scan, const struct load_slot *slot)
 {
         if (window_fits(scan))
@@ -251,7 +251,7 @@ int scan_file(struct scan *scan, uint64_t size)
         scan->turns = session->window_size / RANGE / IN_FLIGHT;
         for (unsigned i = 0; i < IN_FLIGHT; i++)
                 session->load->slots[i].node = 0;
-        /* A VMM has the guest on one CPU, and serves devices on another. */
+        /* As in a VMM that runs the guest on one CPU, and serves devices on another. */
         session_share_cpu(true);
 
         int r = load_run(session->load, &ops, IN_FLIGHT, UNTIMED, scan);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel bench fs": a back-end that is started for a measurement, the driver that has brought it up, and what the two
- * take of CPU time and memory. */
+/* A session of "oriel bench fs": a back-end that is started for a measurement, the driver that brings it up, and the
+ * CPU time and memory of the back-end's processes. session_open() builds the command line of the side, starts it on its
+ * CPU with its output in a log, connects when the socket listens, and does FUSE_INIT; a program that ends meanwhile is
+ * reported with the last line of its log. The descendants are found in /proc once it is up. One thread. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -29,14 +31,14 @@
 #define MAX_ARGUMENTS 64
 #define START_MS      60000
 
-/* What Linux negotiates with a virtio-fs device; what one side alone has would measure that. In-flight tracking, by
- * which a guest survives its back-end, is such a thing too. */
+/* The features that Linux negotiates with a virtio-fs device; a feature of one side only would be measured instead.
+ * In-flight tracking, by which a guest survives the end of its back-end, is such a feature. */
 #define FEATURES (ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | ORIEL_FEATURE(VIRTIO_RING_F_EVENT_IDX))
 #define WITHOUT  ORIEL_FEATURE(ORIEL_PROTOCOL_F_INFLIGHT_SHMFD)
 
 /* ---- the command line of a back-end ---- */
 
-/* What both are given, and what each alone is. */
+/* Options for both; bench_options has those for each side. */
 static const char *const for_both[] = {"--tag=oriel-bench", "--sandbox=none"};
 
 struct command_line {
@@ -52,7 +54,8 @@ static void arguments_add(struct command_line *line, const char *word)
         line->argv[line->n] = NULL;
 }
 
-/* A socket of its own for each back-end, which may be started in a guest's process: oriel-fs keeps others from it. */
+/* Each back-end has a socket of its own, as several may be started by guests' processes: oriel-fs locks its socket's
+ * name. */
 static void make_command_line(struct command_line *line, const struct place *place, int side, unsigned number,
                               uint64_t dax)
 {
@@ -78,7 +81,7 @@ static void make_command_line(struct command_line *line, const struct place *pla
 
 /* ---- starting ---- */
 
-/* What is done next, or started, stays on the first CPU that this process was given, or the last. */
+/* Binds this process, and those that it starts from now on, to the first CPU that it was given, or the last. */
 static void place_on(bool last)
 {
         static cpu_set_t given;
@@ -96,7 +99,7 @@ void session_share_cpu(bool share)
         place_on(!share);
 }
 
-/* What it has printed last. */
+/* Copies the last line of the log. */
 static void last_line(int log, char *line, size_t size)
 {
         char text[240];
@@ -128,7 +131,7 @@ static int tell_ended(const struct session *session, const char *program, int st
         return -1;
 }
 
-/* Its socket, as soon as it listens. -1 after a report. */
+/* Connects to its socket, as soon as it listens. -1 after a report. */
 static int connect_when_there(struct session *session, const struct place *place, const struct command_line *line,
                               int log)
 {
@@ -191,7 +194,7 @@ static int bench_session_bring_up(struct session *session, const struct place *p
 
 /* ---- its processes ---- */
 
-/* The children of those that are known, until there are no new ones. */
+/* Adds the children of known processes, until there are no new ones. */
 static void find_processes(struct session *session)
 {
         session->pids[0] = session->pid;
@@ -256,7 +259,7 @@ int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss)
         return r;
 }
 
-/* ---- the whole ---- */
+/* ---- the whole session ---- */
 
 int session_open(struct session *session, const struct place *place, int side, uint64_t dax)
 {

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 enum { VENUS = 4, SIZE = 4096, SAMPLES = 1000, BLOCK = 50, ROWS = 3 };
-#define STRIDE UINT64_C(8192) /* no mapping has a neighbour */
+#define STRIDE UINT64_C(8192) /* so that mappings have no neighbours */
 
 static unsigned live_counts[ROWS] = {0, 1000, 10000};
 
@@ -42,7 +42,7 @@ struct gpu_bench {
         unsigned wrong; /* answers that were errors */
 };
 
-/* What is compared with the floor. */
+/* The ways that are compared with the floor. */
 enum way { WHOLE, AS_LINUX, TOGETHER, WAYS };
 static const char *const way_names[WAYS] = {"whole", "as_linux", "together"};
 
@@ -137,7 +137,7 @@ static int bench_gpu_measure_one(struct gpu_bench *bench, unsigned sample)
         return 0;
 }
 
-/* ---- many at a time ---- */
+/* ---- many blobs at a time ---- */
 
 static void note_answer(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size)
 {
@@ -194,7 +194,7 @@ static int collect_all(struct gpu_bench *bench)
         return r < 0 ? r : bench->wrong ? -EIO : 0;
 }
 
-/* One kick for all of them, and all answers. */
+/* One kick for all of them, then waits for all answers. */
 static int send_all(struct gpu_bench *bench, int (*send)(struct gpu_bench *bench, uint32_t id))
 {
         int r = 0;
@@ -204,8 +204,8 @@ static int send_all(struct gpu_bench *bench, int (*send)(struct gpu_bench *bench
         return r < 0 ? r : collect_all(bench);
 }
 
-/* As Linux does it for each one: create and map go together, and what ends a blob is not waited for before the next one
- * begins. Each one has a name and a place of its own, as there. */
+/* As Linux does it for each blob: create and map are sent together, and the end of a blob is not waited for before the
+ * next one is created. Each has an id and an offset of its own, as in Linux. */
 static int measure_linux(struct gpu_bench *bench, double *ns)
 {
         int r = 0;
@@ -248,10 +248,10 @@ static int bench_gpu_measure_row(struct gpu_bench *bench, unsigned live, struct 
 
         for (; r == 0 && bench->live < live; bench->live++)
                 r = bench_gpu_make_blob(bench, bench->live + 1);
-        /* The client's buffers are made, and the first pages touched. */
+        /* Allocates the client's buffers, and touches the first pages. */
         if (r == 0)
                 r = measure_many(bench, &bench->many_ns[0]);
-        /* In turns, so that what else the machine does is in both. */
+        /* In turns, so that other load of the machine affects both. */
         for (unsigned i = 0; r == 0 && i < samples; i++) {
                 r = i / BLOCK % 2 ? bench_gpu_measure_floor(bench, &bench->floor_ns[i])
                                   : bench_gpu_measure_one(bench, i);
@@ -339,7 +339,7 @@ static int bench_gpu_run(struct gpu_bench *bench, int socket, struct gpu_result 
         return r;
 }
 
-/* Where the floor's server is too, with its render server; and this process on the other one. */
+/* Starts it on the CPU of the floor's server, with its render server, and binds this process to the other one. */
 static pid_t start_gpu(int *socket)
 {
         static const char *const arguments[] = {"--venus=on", NULL};
@@ -356,8 +356,8 @@ static pid_t start_gpu(int *socket)
         return pid;
 }
 
-/* As many as the render server's descriptors are enough for: a blob has two of them. The last has fewer blobs, if need
- * be. */
+/* The number of rows for which the render server has enough descriptors: a blob needs two. The last row has fewer blobs
+ * if necessary. */
 static unsigned count_rows(void)
 {
         struct rlimit limit;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* oriel bench map: round trips of SHMEM_MAP and SHMEM_UNMAP between a back-end, which is this process, and a front-end
- * in another one, with more and more live mappings, next to the least that two processes need for it. */
+ * in another one, with increasing numbers of live mappings, next to the floor: the least that two processes need for it
+ * (floor.c). Round trips and the floor alternate in blocks, so that other load affects both, and medians are compared;
+ * a pipeline of requests that are sent before their answers are awaited is measured too. The two processes are on
+ * different CPUs or share one, by bind_cpu(). */
 
 #include "bench/common/bench.h"
 
@@ -30,10 +33,10 @@
 #include <unistd.h>
 
 #define SIZE     (UINT64_C(2) << 20)
-#define STRIDE   (2 * SIZE) /* no mapping has a neighbour, so that the kernel merges none */
+#define STRIDE   (2 * SIZE) /* mappings have no neighbours, so that the kernel merges none */
 #define PIPELINE 64
-#define SPARE    PIPELINE /* places beyond the live ones, for what is measured */
-#define BLOCK    50       /* round trips measured in a row before it is the other's turn */
+#define SPARE    PIPELINE /* places beyond the live ones, for the measurement */
+#define BLOCK    50       /* round trips in a row before the other is measured */
 #define BLOCKS   40
 #define SAMPLES  (BLOCK * BLOCKS)
 
@@ -69,7 +72,7 @@ struct bench {
         struct oriel_backend *backend;
         atomic_bool started;
         pthread_t dispatcher;
-        int connection; /* the back-end's own fd, to be hung up */
+        int connection; /* the back-end's own fd, to be shut down */
         int memfd;
         unsigned live;
         int floor;
@@ -119,7 +122,7 @@ static int64_t bench_map_measure_one(struct bench *bench, bool map)
         return r < 0 ? r : now_ns() - begin;
 }
 
-/* @n requests for the places from @first on, all sent before the first answer is waited for. */
+/* Maps or unmaps @n places from @first on; all requests are sent before the first answer is awaited. */
 static int pipeline_maps(struct bench *bench, bool map, unsigned first, unsigned n)
 {
         uint64_t tickets[PIPELINE];

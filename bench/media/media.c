@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* oriel bench media: pictures of an oriel-media of its own (--source=pattern), as fast as they come, read in the window
- * (two bytes of each), and next to that with a memcpy of each, as who has no window would need one. Both take turns in
- * one stream. What the device itself takes to draw a picture is told apart.
+ * (two bytes of each), compared with a memcpy of each, as a client without a window would need. The two alternate in
+ * one stream. The time that the device itself takes to draw a picture is shown separately.
  *
- * With --device it is a V4L2 device's pictures, by its node and by an oriel-media that passes it on, whose streams take
- * turns, since a device has one at a time. */
+ * With --device the pictures are those of a V4L2 device, by its node and by an oriel-media that passes it on, whose
+ * streams take turns, since a device has only one at a time. */
 
 #include "bench/common/bench.h"
 
@@ -38,7 +38,7 @@ enum way { WINDOW, COPY, WAYS };
 static const char *const way_names[WAYS] = {"window", "copy"};
 
 struct media_bench {
-        int node; /* the device's file, in the place of the session; -1: there is none */
+        int node; /* the device's file, used instead of the session; -1: none */
         pid_t pid;
         struct oriel_driver *driver;
         struct media_client *client;
@@ -47,16 +47,16 @@ struct media_bench {
         uint64_t places[BUFFERS];
         uint32_t size;
         uint8_t *copy;
-        unsigned sum; /* of what was read, so that it is */
+        unsigned sum; /* of the bytes read, so that the reads are not optimized away */
         double latency_us[SAMPLES];
 };
 
 struct media_result {
-        double cpu_us[WAYS]; /* of this process, a picture */
+        double cpu_us[WAYS]; /* of this process, for each picture */
         double device_us, fps, latency_us;
 };
 
-/* ---- this process is the program, too ---- */
+/* ---- this process is also the program that makes the ioctls ---- */
 
 static int read_own(void *userdata, void *to, uint64_t from, size_t size)
 {
@@ -70,7 +70,7 @@ static int write_own(void *userdata, uint64_t to, const void *from, size_t size)
         return 0;
 }
 
-/* As ioctl(2), and waits as that does. */
+/* Like ioctl(2), including its wait. */
 static int do_ioctl(struct media_bench *bench, unsigned long code, void *argument)
 {
         const struct media_program program = {read_own, write_own, NULL};
@@ -97,7 +97,7 @@ static void take_event(void *userdata, const union media_event *event)
 
 /* ---- a stream ---- */
 
-/* NULL: that which the device has. */
+/* NULL: the device's own size. */
 static int set_format(struct media_bench *bench, const struct size *size)
 {
         struct v4l2_format format = {.type = TYPE};
@@ -273,7 +273,7 @@ struct side_result {
         int64_t own_ns, device_ns, whole_ns;
         unsigned n;
         double latency_us[SAMPLES];
-        double cpu_us, fps, latency; /* of all that */
+        double cpu_us, fps, latency; /* of the stream */
 };
 
 struct device_result {
@@ -281,7 +281,7 @@ struct device_result {
         struct side_result sides[SIDES];
 };
 
-/* A stream, but for its first picture, which takes as long as the device takes to begin. */
+/* Measures a stream, without its first picture, which includes the start of the device. */
 static int measure_turn(struct media_bench *bench, struct side_result *side, unsigned n)
 {
         double first;
@@ -325,8 +325,8 @@ static int measure_device(struct media_bench *bench, void *out)
         return r;
 }
 
-/* Of times since time stamps there is no ratio: whose clock they are of, and of which moment, is the driver's to say.
- */
+/* No ratio for the age of pictures: the driver decides which clock the time stamps are of, and at which moment they are
+ * taken. */
 static void print_device_text(const struct side_result sides[SIDES])
 {
         const struct side_result *node = &sides[NODE], *proxy = &sides[PROXY];
@@ -377,7 +377,7 @@ static int bench_media_run(struct media_bench *bench, int socket,
         return r;
 }
 
-/* By an oriel-media with @arguments. The exit status. */
+/* Runs it with an oriel-media started with @arguments. Returns the exit status. */
 static int run_with(const char *const *arguments, int (*measure_all)(struct media_bench *bench, void *out), void *out)
 {
         static struct media_bench bench = {.node = -1};

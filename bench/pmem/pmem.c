@@ -38,7 +38,7 @@ struct pmem_bench {
 
 /* ---- files ---- */
 
-/* Open for both, with all of its blocks. */
+/* Opens a scratch file for reading and writing, with all of its blocks allocated. */
 static int make_file(char *path, size_t size)
 {
         const char *dir = bench_options.dirs.n ? bench_options.dirs.values[0] : getenv("TMPDIR");
@@ -70,7 +70,7 @@ static int make_floor(struct pmem_bench *bench)
         return bench->floor == MAP_FAILED ? -errno : 0;
 }
 
-/* ---- what is measured ---- */
+/* ---- the measurements ---- */
 
 static int bench_pmem_measure_floor(struct pmem_bench *bench, unsigned i, double *ns)
 {
@@ -97,7 +97,7 @@ static int collect_flush(struct pmem_bench *bench)
         return r < 0 ? r : size == sizeof(*resp) && resp->ret == 0 ? 0 : -EIO;
 }
 
-/* @n at once; for each of them. */
+/* Sends @n at once; @ns: time for each of them. */
 static int measure_flush(struct pmem_bench *bench, unsigned i, unsigned n, double *ns)
 {
         int r = 0;

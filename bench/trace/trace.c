@@ -25,15 +25,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BLOCK   50 /* round trips measured in a row before it is the other's turn */
+#define BLOCK   50 /* round trips in a row before the other is measured */
 #define BLOCKS  40
 #define SAMPLES (BLOCK * BLOCKS)
 
-/* The processes besides this one; each is ended at the end. */
+/* The other processes, all of which are ended by end_children(). */
 static pid_t children[8];
 static unsigned n_children;
 
-/* 0: this is the child. */
+/* Returns 0 in the child. */
 static pid_t start_child(void)
 {
         pid_t pid = fork();
@@ -68,7 +68,7 @@ static void run_tracer(int frontend, int backend)
 
 enum { FRONTEND, BACKEND };
 
-/* The front-end's and the back-end's socket of one connection, with a tracer in the middle or without. */
+/* Makes the front-end's and the back-end's socket of one connection, with or without a tracer in between. */
 static int connect_ends(bool traced, int ends[2])
 {
         int front[2], back[2];
@@ -92,7 +92,7 @@ static int connect_ends(bool traced, int ends[2])
         return pid < 0 ? pid : 0;
 }
 
-/* A child that does @serve at one end of a connection; the other end is *@ours. */
+/* Starts a child that calls @serve with one end of a connection; the other end is *@ours. */
 static int start_peer(bool traced, int end, void (*serve)(int socket), int *ours)
 {
         int ends[2] = {-1, -1}, r = connect_ends(traced, ends);
@@ -152,7 +152,7 @@ static void serve_channel(int main_channel)
         floor_serve(fds[0]);
 }
 
-/* *@socket: the back-end's end of the channel. *@main_channel stays open as long as it. */
+/* *@socket: the back-end's end of the channel. *@main_channel has to stay open as long as that. */
 static int start_maps(bool traced, int *main_channel, int *socket)
 {
         struct oriel_wire_header header;

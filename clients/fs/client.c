@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* FUSE requests to a virtio-fs back-end, one at a time and waited for: what demo and bench ask with. Requests and
- * answers lie in memory that the back-end has too, so an answer's header is copied out before it is checked. */
+/* FUSE requests to a virtio-fs back-end, one at a time, each of which waits for its answer: for the demo, benchmarks
+ * and tests. One buffer of driver memory for requests and one for answers, which the back-end has too: an answer's
+ * header is copied out before it is checked. Errors are the device's answer, or the driver's, as a negative errno. On
+ * the driver's thread. */
 
 #include "clients/fs/client.h"
 #include "base/cleanup.h"
@@ -15,7 +17,7 @@
 
 #define FUSE_FORGET_BATCH 1000
 
-/* Of what Linux offers, that by which a back-end's answers to us would differ. */
+/* Those of Linux's features that change the back-end's answers to this client. */
 #define OFFERED                                                                                                 \
         (FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | \
          FUSE_READDIRPLUS_AUTO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_MAP_ALIGNMENT)

@@ -15,21 +15,21 @@ struct fuse_client {
 
 #define FUSE_CLIENT_QUEUE 1
 
-/* Start a session on @driver, which stays the caller's: FUSE_INIT. */
+/* Starts a session on @driver, which stays the caller's: FUSE_INIT. */
 int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver);
 
-/* One request of @args and then @data. What comes back is cut to @out_size. Returns its size, or a negative errno: the
+/* Sends one request of @args and then @data. The answer is cut to @out_size. Returns its size, or a negative errno: the
  * device's answer, or the driver's error. */
 int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, const void *args, size_t args_size,
               const void *data, size_t data_size, void *out, size_t out_size);
 
-/* -ENOENT also where the answer is that there is no such name. */
+/* -ENOENT also for an answer that says so by node 0. */
 int fuse_lookup(struct fuse_client *client, uint64_t parent, const char *name, struct fuse_entry_out *entry);
 /* LOOKUP of each component of @path below the root. */
 int fuse_walk(struct fuse_client *client, const char *path, struct fuse_entry_out *entry);
 int fuse_open(struct fuse_client *client, uint64_t nodeid, uint32_t flags, uint64_t *fh);
 int fuse_forget(struct fuse_client *client, uint64_t nodeid);
-/* Each once; one that is there twice, twice. */
+/* Forgets each of @nodeids once; a node that is listed twice, twice. */
 int fuse_batch_forget(struct fuse_client *client, const uint64_t *nodeids, size_t n);
 int fuse_setup_mapping(struct fuse_client *client, uint64_t nodeid, uint64_t fh, uint64_t file_offset, uint64_t size,
                        uint64_t window_offset, bool writable);

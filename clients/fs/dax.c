@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The client's cache of what the DAX window shows: one slot for each range of 2 MiB, found by node and index in a
- * tree. dax_find() answers at once: a range that is not there yet takes the slot that was unused for longest and is to
- * be asked for by the caller (struct dax_ask), who uses FUSE_READ meanwhile; dax_asked() ends that. A slot being asked
- * for is not reused before its answer, even if its file is forgotten. There is no lock: one thread uses a struct dax.
- */
+/* The client's cache of mappings in the DAX window: one slot for each range of 2 MiB, found by node and index in a
+ * tree. dax_find() never waits: a range that is not mapped yet takes the least recently used slot and has to be
+ * requested by the caller (struct dax_ask), who uses FUSE_READ meanwhile; dax_asked() ends the request. The slot is not
+ * reused before that, even if its file is forgotten. There is no lock: one thread uses a struct dax. */
 
 #include "clients/fs/dax.h"
 
@@ -19,16 +18,16 @@
 enum slot_state {
         FREE,
         ASKED,
-        FORGOTTEN, /* asked for, of a file that was forgotten meanwhile: not in the tree */
+        FORGOTTEN, /* requested, for a file that was forgotten meanwhile: not in the tree */
         MAPPED,
 };
 
 /* One range of the window. */
 struct range_slot {
-        uint64_t nodeid; /* these two first: what the tree compares */
+        uint64_t nodeid; /* these two first, because the tree compares them */
         uint64_t index;  /* in the file, in ranges */
         enum slot_state state;
-        uint64_t used; /* when last; 0: never */
+        uint64_t used; /* time of the last use; 0: never */
 };
 
 struct dax {
@@ -94,7 +93,7 @@ static struct range_slot *dax_find_slot(struct dax *dax, uint64_t nodeid, uint64
         return node ? *node : NULL;
 }
 
-/* The one that was not used for longest, NULL while all are being asked for. */
+/* The least recently used slot, NULL if all are being requested. */
 static struct range_slot *oldest_slot(struct dax *dax)
 {
         struct range_slot *oldest = NULL;
@@ -126,8 +125,8 @@ static void ask_for(struct dax *dax, uint64_t nodeid, uint64_t index, struct dax
         *ask = (struct dax_ask){nodeid, index * RANGE, dax_offset_of(dax, slot), RANGE, true};
 }
 
-/* Whether the file reaches beyond the page that holds the byte before @end: only then can none of it lie behind the end
- * of the file. The kernel is asked for a byte of the next page, and says EFAULT where there is none. */
+/* Whether the file continues on the page after the byte before @end: only then is every byte before @end within the
+ * file. Asks the kernel for a byte of the next page: EFAULT if it is behind the end. */
 static bool goes_on_behind(const struct dax *dax, const struct range_slot *slot, uint64_t end)
 {
         uint64_t next = (end + dax->page - 1) / dax->page * dax->page;
@@ -173,7 +172,7 @@ void dax_forget(struct dax *dax, uint64_t nodeid)
                 bool asked = slot->state == ASKED;
 
                 free_slot(dax, slot);
-                /* It is still to be answered. */
+                /* The request is not answered yet. */
                 if (asked)
                         slot->state = FORGOTTEN;
         }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* FUSE requests to a virtio-fs back-end, many at a time: the load of "oriel bench fs". Each slot has a request on its
- * way, and is given the next one when its answer comes. */
+/* FUSE requests to a virtio-fs back-end, many at a time: the load of "oriel bench fs". Each of the slots has a request
+ * in flight; when its answer comes, load_ops.answered() checks the contents and load_ops.ask() sends the slot's next
+ * request, until ask() has none or the deadline has passed and the operation is complete. All slots are answered in one
+ * pass before the queue is kicked. FORGETs go to the high priority queue, in buffers of their own that are reused when
+ * the queue returns them. One thread, which sleeps on the queue's call and looks for an interrupt meanwhile. */
 
 #include "clients/fs/load.h"
 #include "base/cleanup.h"
@@ -69,7 +72,7 @@ int load_wrong(struct fuse_load *load, const char *format, ...)
         return -EPROTO;
 }
 
-/* Of each request: its name, the size of its arguments, and of what its answer begins with. */
+/* For each request: its name, the size of its arguments, and of the fixed begin of its answer. */
 static const struct {
         const char *name;
         size_t args_size, answer_size;
@@ -86,7 +89,7 @@ static const struct {
                          sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out)},
         [FUSE_READDIRPLUS] = {"READDIRPLUS", sizeof(struct fuse_read_in), 0},
         [FUSE_SETUPMAPPING] = {"SETUPMAPPING", sizeof(struct fuse_setupmapping_in), 0},
-        /* Of one range. */
+        /* For one range. */
         [FUSE_REMOVEMAPPING] = {"REMOVEMAPPING",
                                 sizeof(struct fuse_removemapping_in) + sizeof(struct fuse_removemapping_one), 0},
 };
@@ -100,7 +103,7 @@ static bool is_interrupted(const struct fuse_load *load)
         return poll(&interrupt, 1, 0) > 0;
 }
 
-/* Sleep until the queue is called, as a guest's kernel would. */
+/* Sleeps until the device calls the queue, as a guest's kernel would. */
 static int wait_call(struct fuse_load *load, unsigned queue)
 {
         int r = -ETIMEDOUT;
@@ -130,7 +133,7 @@ static int load_collect(struct fuse_load *load, unsigned queue, void **token, ui
 
 /* ---- FORGET ---- */
 
-/* Collect what is done, and go on until there is room for @n. */
+/* Collects completed FORGETs, until there are @n free buffers. */
 static int wait_forgets(struct fuse_load *load, unsigned n)
 {
         uint32_t written;
@@ -231,7 +234,7 @@ static int load_send(struct fuse_load *load, const struct load_ops *ops, struct 
         return r < 0 ? r : 0;
 }
 
-/* Look at all answers that are there, and ask anew. Returns how many there were. */
+/* Handles all answers that are there, and sends the next requests. Returns the number of answers. */
 static int load_take_answers(struct fuse_load *load, const struct load_ops *ops)
 {
         uint32_t written;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Commands on their way: each has a buffer of driver memory for what is sent and for the answer. The driver's memory is
- * never given back, so that buffers are kept by their size, a power of two, for the next command that fits. */
+/* Commands in flight: each has a buffer of driver memory, for the command and then for its answer. Driver memory can't
+ * be freed, so buffers are kept in lists by their size, a power of two, for the next command that fits. An answer is
+ * copied out before its callback sees it, since the device could still change it, and its buffer is free again by then,
+ * so a callback may send further commands. gpu_client_call() is a send with a callback of its own and a wait. On the
+ * driver's thread. */
 
 #include "clients/gpu/client.h"
 
@@ -31,7 +34,7 @@ struct gpu_client {
         struct call_list spare[CLASSES];
         struct call_list out;
         unsigned pending[2];
-        uint8_t *copy; /* of an answer, which the device could change */
+        uint8_t *copy; /* of the present answer, which the device could change */
         size_t copy_size;
 };
 
@@ -93,7 +96,7 @@ struct oriel_driver *gpu_client_driver(const struct gpu_client *client)
         return client->driver;
 }
 
-/* A buffer for @size bytes: one that lies spare, or a new one. */
+/* Takes a spare buffer for @size bytes, or allocates one. */
 static int call_new(struct gpu_client *client, size_t size, struct call **out)
 {
         unsigned class = 0;
@@ -217,7 +220,7 @@ int gpu_client_collect(struct gpu_client *client)
         return more < 0 ? more : n + more;
 }
 
-/* The cursor's queue is waited for where nothing else is on its way. */
+/* Waits for the cursor's queue only if no other command is in flight. */
 int gpu_client_wait(struct gpu_client *client, int ms)
 {
         return oriel_driver_wait(client->driver,

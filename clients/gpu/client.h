@@ -10,40 +10,40 @@
  * little-endian. */
 struct gpu_client;
 
-/* That an answer was not of the type that is due: as a negative errno. */
+/* The negative errno for an answer of another type than expected. */
 int gpu_client_error(uint32_t type);
 
 /* @driver stays the caller's. -ENODEV: it has no two queues. -ENOMEM. */
 int gpu_client_new(struct oriel_driver *driver, struct gpu_client **out);
-void gpu_client_free(struct gpu_client *client); /* NULL is accepted; callbacks do not come */
+void gpu_client_free(struct gpu_client *client); /* NULL is accepted; no callbacks are called */
 struct oriel_driver *gpu_client_driver(const struct gpu_client *client);
 
 enum { GPU_CLIENT_CONTROL, GPU_CLIENT_CURSOR };
-/* What a command is made of: its fixed part, and what follows it. */
+/* The parts of a command. */
 struct gpu_client_command {
         const void *fixed;
         size_t fixed_size;
         const void *payload; /* NULL: none */
         size_t payload_size;
-        size_t room; /* for the answer; 0: a header's */
+        size_t room; /* size of the answer; 0: only a header */
         unsigned queue;
 };
-/* @answer is of @size bytes, 0 if there is none, and is the client's again when it returns. */
+/* @answer has @size bytes, 0 if there is none, and is the client's again afterwards. */
 typedef void (*gpu_client_done_fn)(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size);
 
-/* Send it, without waiting. -EAGAIN: as many as there may be are on their way. -EMSGSIZE: it is too large. */
+/* Sends it without waiting. -EAGAIN: as many as possible are in flight. -EMSGSIZE: it is too large. */
 int gpu_client_send(struct gpu_client *client, const struct gpu_client_command *command, gpu_client_done_fn done,
                     void *userdata);
-/* Tell the device of what was sent. */
+/* Notifies the device of the commands sent. */
 int gpu_client_kick(struct gpu_client *client);
-/* Have @done called for what has been answered. Returns how many there were, or a negative errno. */
+/* Calls @done for all commands that were answered. Returns their number, or a negative errno. */
 int gpu_client_collect(struct gpu_client *client);
-/* Until there is something to collect, or @ms have passed: 0, -ETIMEDOUT, or the driver's errors. */
+/* Waits until there is something to collect, or @ms have passed: 0, -ETIMEDOUT, or the driver's errors. */
 int gpu_client_wait(struct gpu_client *client, int ms);
 unsigned gpu_client_pending(const struct gpu_client *client);
 
-/* Send it and wait for the answer, of which at most @size bytes come to @answer. Returns its type, or a negative errno.
- * Others' callbacks may come meanwhile. */
+/* Sends it and waits for the answer, of which at most @size bytes are copied to @answer. Returns its type, or a
+ * negative errno. Callbacks of other commands may be called meanwhile. */
 int gpu_client_call(struct gpu_client *client, const struct gpu_client_command *command, void *answer, size_t size);
 
 /* ---- commands: 0, or a negative errno ---- */
@@ -58,17 +58,17 @@ struct gpu_client_blob {
         uint32_t mem, flags; /* VIRTIO_GPU_BLOB_MEM_, VIRTIO_GPU_BLOB_FLAG_ */
         uint64_t blob_id, size;
 };
-/* Of the host's memory. */
+/* A blob in the host's memory. */
 int gpu_client_create(struct gpu_client *client, const struct gpu_client_blob *blob);
 /* The same: mem HOST3D, mappable. */
 int gpu_client_create_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, uint64_t blob_id,
                            uint64_t size);
-/* A blob of the guest's: @memory is the driver's, oriel_driver_alloc(). */
+/* A blob in guest memory: @memory is the driver's, from oriel_driver_alloc(). */
 int gpu_client_create_guest_blob(struct gpu_client *client, uint32_t context_id, uint32_t resource_id, void *memory,
                                  uint32_t size);
 int gpu_client_map(struct gpu_client *client, uint32_t resource_id, uint64_t offset, uint32_t *map_info);
 int gpu_client_unmap(struct gpu_client *client, uint32_t resource_id);
-/* The capset's bytes, at most @size; returns how many. */
+/* Gets at most @size bytes of the capset; returns their number. */
 int gpu_client_get_capset(struct gpu_client *client, uint32_t capset_id, uint32_t version, void *data, size_t size);
 /* -ENOENT: there is no capset of that index. */
 int gpu_client_get_capset_info(struct gpu_client *client, uint32_t index, struct virtio_gpu_resp_capset_info *out);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The commands of virtio-gpu that a client without a display needs, each waited for. */
+/* The commands of virtio-gpu that a client without a display needs: contexts, blobs and their mappings, capsets. Each
+ * is one function that fills in the command and waits for its answer (gpu_client_call()); the type of the answer must
+ * be the one that the command has, else it is an error by gpu_client_error(). Nothing is kept between calls. */
 
 #include "clients/gpu/client.h"
 
@@ -10,7 +12,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* The answer is to be of type @due, and goes to @answer. */
+/* Sends the command; its answer has to be of type @due, and is copied to @answer. */
 static int command_ask(struct gpu_client *client, const void *fixed, size_t fixed_size, const void *payload,
                        size_t payload_size, uint32_t due, void *answer, size_t size)
 {
@@ -52,7 +54,7 @@ int gpu_client_submit(struct gpu_client *client, uint32_t context_id, const void
         return ASK(client, &submit, commands, size);
 }
 
-/* What is a header and the id of a resource; padding is not looked at. */
+/* Sends a command that consists of a header and the id of a resource; the device ignores padding. */
 static int ask_of_resource(struct gpu_client *client, uint32_t type, uint32_t context_id, uint32_t resource_id)
 {
         const struct virtio_gpu_ctx_resource command = {.hdr = {.type = type, .ctx_id = context_id},

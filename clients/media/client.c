@@ -52,7 +52,7 @@ int media_client_error(const struct media_client *client)
 
 /* ---- memory ---- */
 
-/* Returns CLASSES if @size is too large for all. */
+/* The class for @size; CLASSES if @size is too large for all. */
 static unsigned media_client_class_of(size_t size)
 {
         unsigned class = 0;

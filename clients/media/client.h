@@ -10,8 +10,8 @@
  * It belongs to the driver's thread. */
 struct media_client;
 
-/* A part of a command or an answer behind its header, which may be empty. Bytes of an answer that the device has not
- * sent stay as they are. */
+/* A part of a command or an answer behind its header; it may be empty. Bytes that the device has not sent stay
+ * unchanged. */
 struct media_part {
         void *data;
         size_t size;
@@ -27,12 +27,12 @@ int media_client_new(struct oriel_driver *driver, media_client_event_fn event, v
 void media_client_free(struct media_client *client); /* NULL is accepted */
 const struct media_config *media_client_config(const struct media_client *client);
 struct oriel_driver *media_client_driver(const struct media_client *client);
-/* 0, or the error that has ended the session with the device, after which each command returns -ENODEV. */
+/* 0, or the error that has ended the session with the device; from then on each command returns -ENODEV. */
 int media_client_error(const struct media_client *client);
 
-/* Send @command, followed by @in, and wait for its answer, at most 10 s: the device has one command at a time. Events
- * that are older than the answer come before this returns. Returns 0 or the device's error, negative. *@written, if
- * not NULL, is the size of the answer without its header. -EMSGSIZE: it is too large. -ENODEV. */
+/* Sends @command, followed by @in, and waits for its answer, at most 10 s: the device handles one command at a time.
+ * Events older than the answer are delivered before this returns. Returns 0 or the device's error, negative. *@written,
+ * if not NULL, is the size of the answer without its header. -EMSGSIZE: it is too large. -ENODEV. */
 int media_client_call(struct media_client *client, struct media_part command, const struct media_part *in,
                       struct media_part answer, const struct media_part *out, size_t *written);
 
@@ -43,7 +43,8 @@ int media_client_mmap(struct media_client *client, uint32_t session, uint32_t of
                       uint64_t *size);
 void media_client_munmap(struct media_client *client, uint64_t address);
 
-/* Take events that have come; to be called when the call fd of the event queue, or the front-end's, is readable. */
+/* Handles the events that have come; to be called when the call fd of the event queue, or the front-end's, is
+ * readable. */
 int media_client_collect(struct media_client *client);
 
 /* Driver memory of @size bytes, which is given back by media_client_give(). NULL: there is none left. */

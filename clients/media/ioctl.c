@@ -269,7 +269,7 @@ static int ioctl_prepare(struct transfer *transfer, uint64_t argument)
                         : 0;
 
         transfer->given = transfer->payload;
-        /* The struct only tells which buffer: nothing is to be pinned. */
+        /* Only the struct says which buffer: nothing has to be pinned. */
         if (row->code == VIDIOC_QUERYBUF)
                 transfer->payload.buffer.memory = 0;
         if (r == 0)
@@ -388,7 +388,7 @@ int media_session_ioctl(struct media_session *session, const struct media_progra
         case VIDIOC_DQEVENT:
                 return dequeue_event(session, program, argument);
         default:
-                /* There is no other device that could have an object. */
+                /* No other device could have the object. */
                 return row && row->code == code && row->payload != MEDIA_EXPORT
                                ? ioctl_pass_on(session, program, row, argument)
                                : -ENOTTY;

@@ -13,7 +13,7 @@
 
 #define SECTION "VHOST_USER_PROTOCOL_F_REPLY_ACK"
 
-/* What a request says when there is nothing wrong with it. The descriptor, if it takes one, is @fd. */
+/* A valid form of a request. Its descriptor, if it takes one, is @fd. */
 struct valid {
         uint32_t request;
         void (*fill)(struct back_end *b, struct message *message); /* NULL: it has no payload, or a u64: */
@@ -60,7 +60,7 @@ static void fill_addr(struct back_end *b, struct message *message)
         message_set(message, &addr, sizeof(addr));
 }
 
-/* In the order in which a front-end says them. */
+/* In the order in which a front-end sends them. */
 static const struct valid valid[] = {
         {ORIEL_FRONTEND_SET_PROTOCOL_FEATURES, fill_protocol_features},
         {ORIEL_FRONTEND_SET_STATUS, NULL, VIRTIO_CONFIG_S_ACKNOWLEDGE},
@@ -78,7 +78,7 @@ static const struct valid valid[] = {
         {ORIEL_FRONTEND_RESET_DEVICE, NULL},
 };
 
-/* The next that may be sent, from valid[*@i] on: its row, and the request in @message. NULL: there are no more. */
+/* The next request that may be sent, from valid[*@i] on: its row, and @message. NULL: there are no more. */
 static const struct oriel_message_row *next_valid(struct back_end *b, size_t *i, struct message *message)
 {
         while (*i < ARRAY_SIZE(valid)) {
@@ -97,7 +97,7 @@ static const struct oriel_message_row *next_valid(struct back_end *b, size_t *i,
         return NULL;
 }
 
-/* All in turn up to the row's request, which is the one looked at. */
+/* Sends all requests up to the row's, whose answer is checked. */
 static enum verdict is_acknowledged(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -121,7 +121,7 @@ static enum verdict set_owner(struct trial *trial)
         return expect(trial, "SET_OWNER", trial->back_end->owner, BIT(DONE));
 }
 
-/* All of them at once without need_reply: nothing may come but the reply to what is asked at the end. */
+/* Sends all of them at once without need_reply: only the last one's reply may come. */
 static enum verdict not_asked(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -138,7 +138,7 @@ static enum verdict not_asked(struct trial *trial)
         return PASSED;
 }
 
-/* Where a request has a reply, need_reply changes nothing. */
+/* need_reply does not change a request that has a reply. */
 static enum verdict one_reply(struct trial *trial)
 {
         static const uint32_t requests[] = {ORIEL_FRONTEND_GET_FEATURES, ORIEL_FRONTEND_GET_PROTOCOL_FEATURES,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Somebody's back-end as the cases see it: a connection to it, its process if that is ours, questions and answers, and
- * a look at it when a case is over. It knows no case; cases.c has them all. */
+/* The back-end under test, as the cases use it: the connection, its process if the suite has started it, requests and
+ * their answers, and a check of it when a case is over. back_open() connects, and starts the process where it does not
+ * run; a request is sent raw, and its answer classified as enum answer, by its row. A death of the process is noted and
+ * fails the case. Nothing here depends on a case; cases.c has the tables. One thread. */
 
 #include "conform/backend/backend.h"
 #include "base/fd.h"
@@ -17,7 +19,7 @@
 
 #define LOOK_MS 5
 
-/* Each changes what the rest of the session looks like, so a case that wants one says so. */
+/* Each changes the rest of the session, so a case that needs one asks for it. */
 #define NOT_BY_DEFAULT                                                                                     \
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_CROSS_ENDIAN) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT) |        \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_XEN_MMAP) | \
@@ -40,7 +42,7 @@ bool back_has(const struct back_end *b, unsigned protocol_feature)
         return agreed(&b->agreement, protocol_feature);
 }
 
-/* ---- questions and answers ---- */
+/* ---- requests and answers ---- */
 
 static enum answer back_end_send_request(struct back_end *b, const struct message *request)
 {
@@ -71,7 +73,7 @@ static enum answer backend_receive(struct back_end *b, int timeout_ms)
         return answer;
 }
 
-/* "Zero length of payload" is read in both ways: none at all, or none of the config space's. */
+/* "Zero length of payload" can be read in two ways: an empty payload, or no bytes of the config space. */
 static bool says_no(const struct oriel_message_row *row, const struct message *reply)
 {
         if (row->reply_payload == ORIEL_PAYLOAD_CONFIG)
@@ -106,7 +108,7 @@ enum answer back_ask(struct back_end *b, struct message *request)
 
         if (answer != DONE && answer != CLOSED)
                 return answer;
-        /* What was said before the end may still be there to read. */
+        /* An answer that was sent before the end may still be readable. */
         if (replies || acks)
                 return back_take(b, row, id, b->timeout_ms);
         answer = back_barrier(b, NULL);
@@ -195,7 +197,7 @@ enum answer back_barrier(struct back_end *b, unsigned *unasked)
         return answer;
 }
 
-/* An acknowledgement may come before what came with the request is closed. */
+/* The acknowledgement may come before the peer closes the descriptors of the request. */
 int back_count_fds(struct back_end *b, int expected)
 {
         back_barrier(b, NULL);
@@ -211,7 +213,7 @@ int back_count_fds(struct back_end *b, int expected)
 
 /* ---- a new connection ---- */
 
-/* A listener that died leaves its file, which not every program replaces. */
+/* A listener that has ended leaves its socket file, which not every program replaces. */
 static void back_end_remove_stale(const char *path)
 {
         struct stat st;
@@ -220,14 +222,14 @@ static void back_end_remove_stale(const char *path)
                 unlink(path);
 }
 
-/* It may be started anew within a case, which must not make its death forgotten. */
+/* The process may be restarted within a case; its death must not be forgotten then. */
 static void note_death(struct back_end *b)
 {
         char how[64];
 
         if (b->process.pid <= 0 || process_runs(&b->process))
                 return;
-        /* With what it left in its group; and its end is looked at once. */
+        /* Together with the rest of its group; its end is checked at once. */
         process_stop(&b->process);
         if (b->death[0])
                 return;
@@ -241,7 +243,7 @@ static int make_sure_it_runs(struct back_end *b)
 {
         if (!b->options->command)
                 return 0;
-        /* Else the next connection could be made to what is about to end. */
+        /* Otherwise the next connection could be made to a process that is about to end. */
         if (b->one_shot && b->served)
                 process_ends(&b->process, now_ms() + b->timeout_ms);
         if (process_runs(&b->process))
@@ -272,7 +274,7 @@ static int connect_to(struct back_end *b, int64_t deadline)
         return r;
 }
 
-/* A back-end that makes a new listener for each front-end drops who came to the old one: that is no answer. */
+/* A back-end that makes a new listener for each front-end drops connections to the old one: those are tried again. */
 int back_open(struct back_end *b)
 {
         int64_t start = now_ms() + (int64_t)b->options->start_timeout_s * 1000, deadline = now_ms() + b->timeout_ms;
@@ -356,7 +358,7 @@ static bool peer_died(struct trial *trial)
         return b->death[0];
 }
 
-/* Where it has hung up by itself it may be about to end. */
+/* If it has closed the connection itself, it may be about to end. */
 static enum verdict look_at_process(struct trial *trial, enum verdict verdict, bool closed)
 {
         struct back_end *b = trial->back_end;
@@ -394,7 +396,7 @@ enum verdict back_look_after(struct trial *trial, enum verdict verdict)
         if (answer == BROKEN && verdict != FAILED)
                 verdict = fails(trial, "afterwards: a wrong answer: %s", b->why.text);
         verdict = look_at_process(trial, verdict, closed);
-        /* One that hangs has to be got rid of for the others. */
+        /* A process that hangs is stopped, so that the next cases can run. */
         if (answer == SILENT && b->options->command)
                 process_stop(&b->process);
         if (verdict != FAILED && !b->one_shot) {

@@ -8,7 +8,7 @@
 
 #include <linux/virtio_ring.h>
 
-/* Somebody's back-end, and our end of the connection to it. */
+/* The back-end under test, and our end of the connection to it. */
 
 #define GUEST_SIZE    (UINT64_C(4) << 20)
 #define GUEST_ADDRESS UINT64_C(0x40000000)
@@ -17,19 +17,19 @@ struct back_end {
         const struct conform_options *options;
         int timeout_ms;
         struct process process;
-        bool one_shot;    /* it ends when its front-end goes, */
-        int usual_status; /* like this */
+        bool one_shot;    /* the process ends when its front-end goes, */
+        int usual_status; /* normally with this status */
         bool served;      /* this process has had a connection */
-        char death[96];   /* in this case; "" without one */
+        char death[96];   /* the way the process ended during this case; "" if it did not */
 
         struct channel main;
         int back; /* our end of the back-end channel */
         uint64_t features, offered;
-        uint64_t device_features; /* that SET_FEATURES is to have besides the least */
-        enum answer owner;        /* to the SET_OWNER of the negotiation: one is all there may be */
+        uint64_t device_features; /* set by SET_FEATURES in addition to the least */
+        enum answer owner;        /* the answer to SET_OWNER in the negotiation, which may be sent only once */
         struct agreement agreement;
 
-        struct message reply; /* the last; its descriptors are closed with the next */
+        struct message reply; /* the last one; its descriptors are closed with the next */
         struct complaint why; /* of the last answer */
         const char *at;       /* the last request of back_prepare(), back_start_ring() and back_bring_up() */
 
@@ -37,41 +37,41 @@ struct back_end {
         uint8_t *memory; /* GUEST_SIZE bytes */
 };
 
-/* Connect and ask for the features. The process is started if it is ours and does not run. 0 or a negative errno. */
+/* Connects and gets the features. Starts the process if it is ours and does not run. 0 or a negative errno. */
 int back_open(struct back_end *b);
 void back_close(struct back_end *b);
-/* GET_PROTOCOL_FEATURES to SET_OWNER, with all protocol features but @without and those that change everything. */
+/* GET_PROTOCOL_FEATURES to SET_OWNER, with all protocol features but @without and those of NOT_BY_DEFAULT. */
 enum answer back_negotiate(struct back_end *b, uint64_t without);
-/* A connection to go on with in the same case: true unless the peer is gone. */
+/* Makes another connection in the same case: true unless the peer is gone. */
 bool back_reopen(struct back_end *b, uint64_t without);
 bool back_has(const struct back_end *b, unsigned protocol_feature);
 
-/* Send @request, asking for an acknowledgement where it has no reply, and take the answer. */
+/* Sends @request, asks for an acknowledgement where it has no reply, and takes the answer. */
 enum answer back_ask(struct back_end *b, struct message *request);
 enum answer back_ask_with(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size);
 enum answer back_ask_fd(struct back_end *b, enum oriel_frontend_request id, const void *payload, uint32_t size, int fd);
 enum answer back_ask_u64(struct back_end *b, enum oriel_frontend_request id, uint64_t value);
-/* What has a reply of 8 bytes. */
+/* A request whose reply has 8 bytes. */
 enum answer back_get(struct back_end *b, enum oriel_frontend_request id, uint64_t *out);
-/* A case: the request of the argument, without a payload. */
+/* A case: sends the request of the row's argument, without a payload. */
 enum verdict back_try(struct trial *trial);
-/* Likewise, of which the answer is how many there are of what the row is with: one at least. */
+/* The same for a request whose answer is the number of what the row's @with names: it must be at least one. */
 enum verdict back_try_count(struct trial *trial);
 /* GET_QUEUE_NUM, where MQ was negotiated; else *@queues stays. */
 enum answer back_get_queues(struct back_end *b, uint64_t *queues);
-/* Whether what was negotiated has the request. */
+/* Whether the request is allowed by the negotiated features. */
 bool back_may_send(const struct back_end *b, const struct oriel_message_row *row);
-/* The answer to what was sent by other means, @row NULL: an acknowledgement. */
+/* The answer to a request that was sent otherwise. @row NULL: an acknowledgement. */
 enum answer back_take(struct back_end *b, const struct oriel_message_row *row, uint32_t id, int timeout_ms);
-/* GET_FEATURES: has all before been dealt with, and is it still there? What comes before its reply counts as unasked.
- */
+/* GET_FEATURES: its reply shows that all earlier messages were handled, and that the peer is alive. Messages before the
+ * reply count as unasked. */
 enum answer back_barrier(struct back_end *b, unsigned *unasked);
 
-/* Descriptors that the process, which is ours, has open once it is done with all that was sent; a little later, if
- * there are more than @expected. */
+/* The number of descriptors that the process, which is ours, has open once it has handled all messages; counted again a
+ * little later if there are more than @expected. */
 int back_count_fds(struct back_end *b, int expected);
 
-/* As a case ends: a verdict of PASSED becomes FAILED where the peer did not live through it. */
+/* At the end of a case: a verdict of PASSED becomes FAILED where the peer has not survived. */
 enum verdict back_look_after(struct trial *trial, enum verdict verdict);
 
 /* ---- rings in our guest memory ---- */
@@ -85,7 +85,7 @@ struct ring {
         uint64_t guest; /* of a page for buffers */
 };
 
-/* Where ring @index is; its memory is cleared. */
+/* Returns ring @index, after clearing its memory. */
 struct ring back_ring(struct back_end *b, unsigned index);
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index);
 /* The eventfds of a ring; -1: none. */
@@ -97,16 +97,16 @@ void events_close(struct events *events);
 
 /* SET_MEM_TABLE with all of our guest memory. */
 void back_init_memory(struct back_end *b, struct message *message);
-/* SET_FEATURES with the least that makes a device, and the memory. The first answer that is no yes; b->at is its
- * request. */
+/* SET_FEATURES with the least that makes a device, and the memory. Returns the first answer that is not accepted; b->at
+ * is its request. */
 enum answer back_prepare(struct back_end *b);
-/* SET_VRING_NUM to SET_VRING_ENABLE, likewise. */
+/* SET_VRING_NUM to SET_VRING_ENABLE, with the same result. */
 enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events);
-/* Both, for ring 0, which is cleared but for its indices, @base. */
+/* Both, for ring 0, which is cleared except for its indices, set to @base. */
 enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events);
 /* expect() of an answer of these three: b->at is read after the call. */
 enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed);
-/* Of those offered, the ones without which there is no device to be had, and b->device_features. */
+/* The offered features that a device needs, and b->device_features. */
 uint64_t back_least_features(const struct back_end *b);
 enum answer back_set_features(struct back_end *b);
 enum answer back_set_fd(struct back_end *b, enum oriel_frontend_request id, unsigned index, int fd);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The suite for a back-end: the tables of its cases, and how each is run on a connection of its own. */
+/* The suite for a back-end: the list of its groups of cases, and the run of one case. Every case has a connection of
+ * its own, on which protocol features are negotiated first; a case whose feature is missing is skipped, and afterwards
+ * back_look_after() checks that the peer is still alive. Before the first case the suite finds out whether the process
+ * ends with its front-end, and makes the guest memory that all cases use. */
 
 #include "base/fd.h"
 #include "conform/backend/backend.h"
@@ -12,7 +15,7 @@
 
 #define LEAVE_MS 500 /* for a process to end after its front-end has gone */
 
-/* Whether it ends with its front-end, as a daemon for one virtual machine does. */
+/* Finds out whether the process ends with its front-end, as a daemon for one virtual machine does. */
 static int learn_habits(struct back_end *b)
 {
         int r = back_open(b);

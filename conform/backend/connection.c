@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for back-ends: connections that come, go and come again, and what must go with them. */
+/* Cases for back-ends about the life of connections. A front-end connects, with or without a started vring, and
+ * disconnects again and again: the peer must accept the next one and close all descriptors of the last, which are
+ * counted in /proc where the process is ours. Descriptors of refused messages count too. */
 
 #include "conform/backend/backend.h"
 
@@ -28,7 +30,7 @@ static bool start_session(struct back_end *b)
         return BIT(back_bring_up(b, 0, &events)) & ACCEPTED;
 }
 
-/* With and without a started vring: what a connection brings must go with it. */
+/* With and without a started vring: the descriptors of a connection must be closed with it. */
 static enum verdict run_cycles(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -64,7 +66,7 @@ static enum verdict left_running(struct trial *trial)
         return PASSED;
 }
 
-/* What came with messages that were refused must be closed too. */
+/* Descriptors of refused messages must be closed too. */
 static enum verdict refused_fds(struct trial *trial)
 {
         struct back_end *b = trial->back_end;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for the framing of messages: headers that are none, each row of the protocol table spoiled in one way
- * (spoilers[], by the row's argument), messages in pieces, several at once, and connections that end inside a message.
- * What is no message may be answered in any way or not at all; then the case waits SETTLE_MS and closes.
+/* Cases for the framing of messages: invalid headers, each row of the protocol table broken in one way (spoilers[], by
+ * the row's argument), messages in pieces, several at once, and connections that end inside a message. An invalid
+ * message may be answered in any way or not at all; the case then waits SETTLE_MS and closes.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
  * process lives afterwards. */
 
 #include "conform/backend/backend.h"
 
-#define SETTLE_MS 100 /* how long a peer may think about what is no message before it is left */
+#define SETTLE_MS 100 /* time for the peer to react to an invalid message */
 #define LARGE     0x100000
 
 /* ---- headers ---- */
 
-/* What is no request: anything may come of it, or nothing, but the process must live. */
+/* An invalid request: any reaction or none is allowed, but the process must live. */
 static enum verdict send_header(struct trial *trial)
 {
         const struct oriel_wire_header *header = trial->row->with;
@@ -24,12 +24,12 @@ static enum verdict send_header(struct trial *trial)
 
         enum answer answer = back_take(b, NULL, header->request, SETTLE_MS);
 
-        /* It may wait for the rest for ever. */
+        /* The peer may wait for the rest without limit. */
         back_close(b);
         return passes(trial, "%s", answer == SILENT ? "waits" : answer == CLOSED ? answer_name(CLOSED) : "answered");
 }
 
-/* ---- each row of the table, spoiled ---- */
+/* ---- each row of the table, broken ---- */
 
 static bool too_short(const struct oriel_message_row *row, struct message *message)
 {
@@ -139,7 +139,7 @@ static enum verdict check_together(struct trial *trial)
         return PASSED;
 }
 
-/* Each message with its own descriptor, and no answer waited for in between. */
+/* Each message with its own descriptor, and without waiting for answers in between. */
 static enum verdict check_pipelined(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -157,7 +157,7 @@ static enum verdict check_pipelined(struct trial *trial)
         return unasked ? fails(trial, "%u answers that nobody asked for", unasked) : PASSED;
 }
 
-/* The connection ends after the argument's number of bytes of a SET_MEM_TABLE with its descriptor. */
+/* The connection ends after @argument bytes of a SET_MEM_TABLE with its descriptor. */
 static enum verdict broken_off(struct trial *trial)
 {
         struct back_end *b = trial->back_end;

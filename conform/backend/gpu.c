@@ -26,28 +26,28 @@
 #define CONTEXT  1
 #define SIZE     UINT64_C(8192)
 #define PLACE    (UINT64_C(1) << 20)
-#define LATE_MS  150 /* for an acknowledgement that is put off */
+#define LATE_MS  150 /* for an acknowledgement that is delayed */
 #define LIVE_MAX 1024
 #define ANSWER   UINT64_C(4096)
 #define FEATURES (1 << VIRTIO_GPU_F_VIRGL | 1 << VIRTIO_GPU_F_RESOURCE_BLOB | 1 << VIRTIO_GPU_F_CONTEXT_INIT)
 
-/* A driver, and what the back-end has asked it for. */
+/* The driver, and the requests of the back-end to it. */
 struct gpu {
         struct back_end *b;
         struct ring ring;
         struct events events;
         struct channel back; /* its fd is the back-end's */
         uint64_t window;
-        uint16_t asked; /* commands */
+        uint16_t asked; /* number of commands */
 
-        bool refuses;      /* what is to be mapped */
+        bool refuses;      /* refuses SHMEM_MAP */
         unsigned delay_ms; /* before an acknowledgement, */
         bool early;        /* and the command was answered before it */
         unsigned n_live;
-        struct oriel_wire_mmap live[LIVE_MAX], map; /* what is mapped now, and the last one that was */
+        struct oriel_wire_mmap live[LIVE_MAX], map; /* present mappings, and the last one */
         bool need_reply;                            /* of map, */
         int fd;                                     /* and its descriptor */
-        bool strange;                               /* it has unmapped what was not mapped */
+        bool strange;                               /* it has unmapped a range that was not mapped */
 };
 
 static void gpu_end(struct gpu *gpu)
@@ -92,7 +92,7 @@ static bool note_unmap(struct gpu *gpu, const struct oriel_wire_mmap *unmap)
         return false;
 }
 
-/* One request. */
+/* Serves one request. */
 static enum answer trial_serve(struct gpu *gpu)
 {
         struct message *request = &gpu->back.in, reply;
@@ -118,7 +118,7 @@ static enum answer trial_serve(struct gpu *gpu)
         return answer;
 }
 
-/* Its requests are served until @main, or the command, is answered. */
+/* Serves the back-end's requests until @main, or the command, is answered. */
 static enum answer serve_until_answered(struct gpu *gpu, bool main)
 {
         const int64_t deadline = now_ms() + gpu->b->timeout_ms;
@@ -139,7 +139,7 @@ static enum answer serve_until_answered(struct gpu *gpu, bool main)
 
 /* ---- commands ---- */
 
-/* The answer's type, or 0 without one, of which trial->got says more then. */
+/* Returns the type of the answer, or 0 without one, with details in trial->got. */
 static uint32_t trial_ask(struct trial *trial, struct gpu *gpu, const void *command, size_t size)
 {
         uint8_t *at = gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS);
@@ -211,7 +211,7 @@ static enum verdict trial_answers(struct trial *trial, const char *what, uint32_
         return type == due ? PASSED : fails(trial, "%s: answer 0x%x instead of 0x%x", what, type, due);
 }
 
-/* What it asks for on the way is served. */
+/* Serves the back-end's requests meanwhile. */
 static enum answer trial_reset(struct gpu *gpu)
 {
         struct back_end *b = gpu->b;
@@ -230,7 +230,7 @@ static enum answer trial_reset(struct gpu *gpu)
                               : answer;
 }
 
-/* ---- a device that runs, with two blobs ---- */
+/* ---- a running device with two blobs ---- */
 
 static enum verdict trial_bring_up(struct trial *trial, struct gpu *gpu)
 {
@@ -265,12 +265,12 @@ static bool has_venus(struct trial *trial, struct gpu *gpu)
         return false;
 }
 
-/* What a row does with a device that runs. */
+/* The part of a row that runs on the started device. */
 struct part {
         enum verdict (*run)(struct trial *trial, struct gpu *gpu);
 };
 
-/* SKIPPED, or what the row's part comes to. */
+/* SKIPPED, or the verdict of the row's part. */
 static enum verdict run_part(struct trial *trial, struct gpu *gpu)
 {
         const struct part *part = trial->row->with;
@@ -282,7 +282,7 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
         gpu->window = b->reply.payload.shmem_config.sizes[SHMID];
         if (gpu->window < 2 * PLACE)
                 return skips(trial, "region %d has %" PRIu64 " bytes", SHMID, gpu->window);
-        /* What an earlier connection has left, where the back-end keeps it. */
+        /* Blobs of an earlier connection, where the back-end keeps them. */
         if (back_has(b, ORIEL_PROTOCOL_F_RESET_DEVICE))
                 if (expect(trial, "RESET_DEVICE", trial_reset(gpu), ACCEPTED) != PASSED)
                         return FAILED;
@@ -326,7 +326,7 @@ static enum verdict with_gpu(struct trial *trial)
 
 /* ---- the cases ---- */
 
-/* That what was sent is memory that can be written by whoever has the descriptor, all of it. */
+/* Checks that the received file is memory, writable by the descriptor, over its whole length. */
 static enum verdict trial_check_memory(struct trial *trial, const struct gpu *gpu)
 {
         struct stat stat;
@@ -334,7 +334,7 @@ static enum verdict trial_check_memory(struct trial *trial, const struct gpu *gp
 
         if (gpu->fd < 0)
                 return fails(trial, "SHMEM_MAP came without a descriptor");
-        /* A dmabuf tells its size by its end alone. */
+        /* The size of a dmabuf is found only by lseek(). */
         if (fstat(gpu->fd, &stat) < 0 || (stat.st_size < end && lseek(gpu->fd, 0, SEEK_END) < end))
                 return fails(trial, "SHMEM_MAP of a file that is too short");
 
@@ -397,7 +397,7 @@ static enum verdict trial_unmap(struct trial *trial, struct gpu *gpu)
         return map_one(trial, gpu);
 }
 
-/* @id at @offset is an error, and the window stays as it is. */
+/* Mapping @id at @offset must fail, without a change of the window. */
 static enum verdict trial_refuses(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
 {
         const unsigned n_live = gpu->n_live;

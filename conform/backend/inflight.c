@@ -7,7 +7,7 @@
 
 #define GET "VHOST_USER_GET_INFLIGHT_FD"
 #define SET "VHOST_USER_SET_INFLIGHT_FD"
-/* The struct without the padding that a compiler may add. */
+/* The size of the struct without the compiler's padding at its end. */
 #define SIZE (uint32_t) offsetof(struct oriel_wire_inflight, padding)
 
 static enum answer inflight_get(struct back_end *b, struct oriel_wire_inflight *inflight, int *fd)

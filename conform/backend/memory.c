@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for memory tables: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG and GET_MAX_MEM_SLOTS, as they should be, repeated
- * (to find descriptors that are left open), and wrong in numbers, ranges or files. One function serves several rows by
+/* Cases for memory tables: SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG and GET_MAX_MEM_SLOTS, valid, repeated (to find
+ * descriptors that are left open), and with wrong numbers, ranges or files. One function serves several rows by
  * trial->row->argument: LIE() packs three counts into it.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
@@ -21,7 +21,7 @@
 #define MOST    32
 #define REPEATS 20
 
-/* The @i-th of many regions that touch nowhere. */
+/* The @i-th of many regions, none of which are adjacent. */
 static struct oriel_wire_memory_region region_at(const struct back_end *b, unsigned i)
 {
         return (struct oriel_wire_memory_region){
@@ -47,7 +47,7 @@ static enum answer table_add(struct back_end *b, unsigned i)
         return table_change(b, ORIEL_FRONTEND_ADD_MEM_REG, &region, b->memory_fd);
 }
 
-/* A table of @regions of which @says are spoken of, with @fds descriptors. */
+/* Sends a table of @regions that claims to have @says, with @fds descriptors. */
 static enum answer set_table(struct back_end *b, uint32_t says, unsigned regions, unsigned fds)
 {
         struct message message;
@@ -94,7 +94,7 @@ static enum verdict table_again(struct trial *trial)
                               : PASSED;
 }
 
-/* How many regions a table says it has, has, and has descriptors for, in the bytes of the argument. */
+/* The counts of a table: regions claimed, regions present, and descriptors, one byte of the argument each. */
 #define LIE(says, regions, fds) ((says##u) << 16 | (regions) << 8 | (fds))
 
 static enum verdict table_lies(struct trial *trial)
@@ -126,7 +126,7 @@ static enum verdict add_many(struct trial *trial)
         return expect(trial, "ADD_MEM_REG once more", table_add(b, 0), ACCEPTED);
 }
 
-/* What is tried on top of region 0, which is there. */
+/* Kinds of regions that are added beside region 0. */
 enum odd {
         SAME,
         OVERLAP,

@@ -57,7 +57,7 @@ static enum verdict set_unoffered(struct trial *trial)
 
         if (offered == UINT64_MAX)
                 return skips(trial, "everything is offered");
-        /* In-band notifications without their partners may end the connection for a reason of its own. */
+        /* In-band notifications without the features that they need may end the connection for another reason. */
         if (protocol)
                 features &= ~ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
         return expect(trial, "unoffered bits", back_ask_u64(b, trial->row->argument, features), EITHER);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for hostile split rings: each fills a started ring with what no driver should write, as its row has it, then
- * the ring is kicked. A second ring beside it, where the peer has two queues, must be untouched. The peer may close the
- * connection or go on, but GET_VRING_BASE must be answered if it goes on. SETTLE_MS is how long it has to look at the
- * ring: more time can find more, and never fails a peer that is right.
+/* Cases for hostile split rings: each fills a started ring with entries that no driver may write, as its row says, and
+ * kicks it. A second ring, where the peer has two queues, must be unchanged. The peer may close the connection or go
+ * on, but GET_VRING_BASE must be answered if it goes on. SETTLE_MS is the time it has to look at the ring: more time
+ * can find more faults, and never fails a correct peer.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
  * process lives afterwards. */
@@ -15,13 +15,13 @@
 
 #define SETTLE_MS 30 /* for a back-end to have looked at a ring */
 
-/* What a ring is filled with. */
+/* The contents of a ring. */
 struct filling {
         struct vring_desc desc[3];
         uint16_t heads[3], idx; /* of the available ring */
 };
 
-#define OURS 1 /* in place of the address of the ring's own buffer */
+#define OURS 1 /* stands for the address of the ring's own buffer */
 #define GONE UINT64_C(0xdead00000000)
 
 static void ring_fill(struct ring *ring, const struct filling *filling)
@@ -55,7 +55,7 @@ static enum verdict ring_neighbour(struct trial *trial, bool there)
         return base == 0 ? PASSED : fails(trial, "the other vring is at %u", base);
 }
 
-/* A started ring is filled and kicked; another one beside it is to be as it was. */
+/* Fills and kicks a started ring; a second one must not change. */
 static enum verdict ring_hostile(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();

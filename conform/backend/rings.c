@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Rings for the cases of this folder: where each lies in guest memory, and the requests that bring one up. Ring n has
- * a piece of PIECE bytes; back_ring() clears it, back_ring_addr() tells the peer of it, in guest or user addresses by
- * what was negotiated. back_start_ring() and back_prepare() stop at the first answer that is no yes and say in b->at
- * which request that was. Descriptors stay the caller's. */
+/* Rings for the cases of this folder: where each lies in guest memory, and the requests that start it. Ring n has a
+ * piece of PIECE bytes; back_ring() clears it, back_ring_addr() has the addresses for the peer, guest or user addresses
+ * as negotiated. back_start_ring() and back_prepare() stop at the first answer that is not accepted and store the
+ * request in b->at. Descriptors stay the caller's. */
 
 #include "base/fd.h"
 #include "conform/backend/backend.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a back-end with shared memory regions must do: GET_SHMEM_CONFIG has the right shape and does not change, nothing
- * comes on the back-end channel before the device is started, what the device maps at its start comes before the answer
- * to the start, and SHMEM_MAP has the number of the specification. Each function is one case; the table at the end
- * says what is sent and what is wanted. */
+/* The duties of a back-end with shared memory regions: GET_SHMEM_CONFIG has the right form and does not change, nothing
+ * comes on the back-end channel before the device is started, mappings that the device makes at its start come before
+ * the answer to the start, and SHMEM_MAP has the number of the specification. Each function is one case; the table at
+ * the end has the text of what is sent and expected. */
 
 #include "conform/backend/backend.h"
 
@@ -38,7 +38,7 @@ static enum verdict regions_unchanged(struct trial *trial)
         return PASSED;
 }
 
-/* Where no vring is started the device is suspended. */
+/* A device without a started vring is suspended. */
 static enum verdict quiet_before_start(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -57,7 +57,7 @@ static enum verdict quiet_before_start(struct trial *trial)
         return fails(trial, "%s came", row ? row->name : "an unknown request");
 }
 
-/* What comes on the back-end channel within @ms, all of it acknowledged; how many of it map. */
+/* Acknowledges everything that comes on the back-end channel within @ms; returns how many of the requests map. */
 static unsigned count_maps(struct back_end *b, struct channel *back, int ms)
 {
         const int64_t deadline = now_ms() + ms;
@@ -76,7 +76,8 @@ static unsigned count_maps(struct back_end *b, struct channel *back, int ms)
         return maps;
 }
 
-/* A front-end that lets the driver go on when it has placed what came before the last answer knows of no more. */
+/* A front-end that lets the driver continue after placing the mappings before the last answer does not wait for
+ * more. */
 static enum verdict backend_map_at_start(struct trial *trial)
 {
         const uint64_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
@@ -97,7 +98,7 @@ static enum verdict backend_map_at_start(struct trial *trial)
         return late > 0 ? fails(trial, "SHMEM_MAP came after the answer") : passes(trial, "SHMEM_MAP %u times", n);
 }
 
-/* Who means SHMEM_MAP by a number that means something else must not be believed. */
+/* A back-end that uses another number for SHMEM_MAP must be detected. */
 static enum verdict regions_numbering(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -118,7 +119,7 @@ static enum verdict regions_numbering(struct trial *trial)
         return PASSED;
 }
 
-/* Of the first, the check of a reply says which rule is broken. */
+/* For the first one, the check of the reply says which rule is broken. */
 static const struct conform_case rows[] = {
         {"shmem-config", SECTION, back_try, ORIEL_PROTOCOL_F_SHMEM_MAP, ORIEL_FRONTEND_GET_SHMEM_CONFIG,
          "GET_SHMEM_CONFIG", "2056 bytes: as many sizes that are not 0 as num regions says, each in whole pages",

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases of "oriel conform backend" about vrings: how they are set up, started, stopped and enabled, and what a back-end
- * does where a message about one names what is not there. */
+/* Cases of "oriel conform backend" about vrings: setting up, starting, stopping and enabling them, and messages about
+ * vrings, addresses or sizes that do not exist. Buffers that are offered here are no valid requests of any device type:
+ * a device may use or ignore them, so cases that need used buffers first find out by a kick whether the peer uses any,
+ * and skip otherwise. Each case starts the rings that it needs by back_start_ring(). */
 
 #include "base/fd.h"
 #include "conform/backend/backend.h"
@@ -14,10 +16,9 @@
 #define BASE   "VHOST_USER_GET_VRING_BASE"
 #define STATES "Ring states"
 
-#define POLLED  4 /* buffers that are to be found without a kick */
-#define REST_MS 20
-#define USES_PART \
-        5 /* of the timeout, for a device to use what it was kicked for; if it is late nothing is said of it */
+#define POLLED    4 /* buffers that have to be found without a kick */
+#define REST_MS   20
+#define USES_PART 5 /* part of the timeout for a device to use a buffer after a kick; a late one is not judged */
 
 static enum verdict check_base(struct trial *trial, uint32_t due)
 {
@@ -55,7 +56,7 @@ static enum verdict vring_restart(struct trial *trial)
 
 #define MOST_RINGS 16
 
-/* Each has descriptors of its own: who puts them all into one epoll can't have one there twice. */
+/* Each has descriptors of its own: a back-end with one epoll for all could not add the same one twice. */
 static enum verdict start_rings(struct trial *trial, const struct events *events, unsigned n)
 {
         struct back_end *b = trial->back_end;
@@ -104,7 +105,7 @@ static enum verdict never_started(struct trial *trial)
         return check_base(trial, 3);
 }
 
-/* Whether the peer has used @n buffers of the ring. */
+/* Whether the peer uses @n buffers of the ring in time. */
 static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
 {
         int64_t deadline = now_ms() + timeout_ms;
@@ -117,7 +118,7 @@ static bool is_used(const struct ring *ring, uint16_t n, int timeout_ms)
         return true;
 }
 
-/* One buffer more, of zeros to read and room to write: no device's request. */
+/* Offers another buffer, with zeros to read and room to write: a request of no device type. */
 static void vring_offer(struct ring *ring)
 {
         uint16_t n = ring->avail->idx;
@@ -128,9 +129,9 @@ static void vring_offer(struct ring *ring)
         __atomic_store_n(&ring->avail->idx, (uint16_t)(n + 1), __ATOMIC_RELEASE);
 }
 
-/* Vring @index with a kick, and then, if the peer uses what is in it, without. UNTOLD: it does not. A peer looks once
- * when it starts a vring, however late, and perhaps until it is empty; so what tells is a buffer that comes after that,
- * and more than one. */
+/* Fills vring @index with a kick, and then, if the peer uses the buffer, without. UNTOLD: it does not use it. A peer
+ * looks once when it starts a vring, however late, and perhaps until it is empty; so only later buffers, and more than
+ * one, show that it polls. */
 static enum answer poll_ring(struct back_end *b, unsigned index, const struct events *events, bool *looked)
 {
         struct ring ring = back_ring(b, index);
@@ -161,8 +162,8 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
         return back_stop_ring(b, index, &base);
 }
 
-/* That a ring is accepted is not enough: what is put into it must be found without a kick. What a device uses at all is
- * its own affair, so it is asked first by a kick. */
+/* It is not enough that the ring is accepted: buffers must be found without a kick. Whether the device uses such
+ * buffers at all is up to it, so this is tried with a kick first. */
 static enum verdict vring_polled(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();
@@ -248,7 +249,7 @@ static enum verdict guest_addresses(struct trial *trial)
         return check_base(trial, 0);
 }
 
-/* ---- what no front-end should say ---- */
+/* ---- invalid messages ---- */
 
 static enum verdict odd_num(struct trial *trial)
 {
@@ -257,7 +258,7 @@ static enum verdict odd_num(struct trial *trial)
         return expect(trial, "SET_VRING_NUM", answer, trial->row->allowed);
 }
 
-/* The request of the argument about a vring that can't be: past the last that any back-end may have. */
+/* Sends the request of the argument for a vring behind the last that any back-end may have. */
 static enum verdict no_such_vring(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
@@ -278,7 +279,7 @@ static enum verdict no_such_vring(struct trial *trial)
         return expect(trial, row->name, back_ask(b, &message), TURNED_DOWN);
 }
 
-/* The row is with an address: from the begin of our memory on where the argument is not 0. */
+/* The row has an address, which is relative to our memory where the argument is not 0. */
 static enum verdict odd_addresses(struct trial *trial)
 {
         _cleanup_(events_close) struct events events = events_open();

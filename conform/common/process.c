@@ -59,7 +59,7 @@ int process_start(struct process *process, char **command, const char *log)
                 return -errno;
         if (pid == 0)
                 process_run_child(command, output, self);
-        /* Both do it, so that the group is there whoever goes on first. */
+        /* Parent and child both do it, so that the group exists whichever runs first. */
         setpgid(pid, pid);
         *process = (struct process){.pid = pid};
         return 0;
@@ -91,7 +91,7 @@ void process_stop(struct process *process)
         kill(-process->pid, SIGTERM);
         while (process_runs(process) && now_ms() < deadline)
                 usleep(LOOK_MS * 1000);
-        /* Also those of its group that outlive it. */
+        /* Also those processes of its group that outlive it. */
         kill(-process->pid, SIGKILL);
         if (process_runs(process)) {
                 waitpid(process->pid, &process->status, 0);
@@ -108,7 +108,7 @@ void process_describe(const struct process *process, char *out, size_t size)
                 snprintf(out, size, "exit status %d", WEXITSTATUS(process->status));
 }
 
-/* ---- what /proc says of it ---- */
+/* ---- information of /proc ---- */
 
 static void file_closep(FILE **file)
 {
@@ -147,7 +147,7 @@ static int add_process(pid_t pid, const struct stat *st, struct mapped *out)
         return ferror(file) ? -EIO : 0;
 }
 
-/* The fifth word of /proc/PID/stat; the second may hold blanks and brackets. */
+/* The fifth word of /proc/PID/stat; the second may contain spaces and parentheses. */
 static pid_t group_of(pid_t pid)
 {
         char path[64], text[512] = "";

@@ -51,7 +51,7 @@ enum verdict expect(struct trial *trial, const char *what, enum answer got, unsi
         const char *name = answer_name(got);
 
         if (BIT(got) & allowed) {
-                /* Worth a remark only where another outcome would have been right too. */
+                /* Worth a remark only where another answer was allowed too. */
                 if ((allowed & (BIT(DONE) | BIT(REFUSED))) == (BIT(DONE) | BIT(REFUSED)) || got == CLOSED)
                         return passes(trial, "%s", name);
                 return PASSED;
@@ -59,7 +59,7 @@ enum verdict expect(struct trial *trial, const char *what, enum answer got, unsi
         return fails(trial, "%s: %s%s%s", what, name, trial->why[0] ? ": " : "", trial->why);
 }
 
-/* ---- TAP version 13 on standard output, each line as soon as it is known ---- */
+/* ---- TAP version 13 on standard output, each line as soon as its result is known ---- */
 
 /* A double-quoted scalar of YAML. */
 static void print_scalar(const char *key, const char *text)
@@ -132,7 +132,7 @@ static void add_json_case(struct json_object *report, const struct trial *trial,
         json_object_array_add(json_object_object_get(report, "cases"), row);
 }
 
-/* The report is freed. 0 or a negative errno. */
+/* Frees the report. 0 or a negative errno. */
 static int suite_write_json(struct json_object *report, struct outfile *out)
 {
         int r = outfile_begin(out);

@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A conformance suite as a table: each case is a row, and a function that tries it on somebody's end. */
+/* A conformance suite as a table: each case is a row, and a function that tries it on the peer. */
 
 #define NO_FEATURE 255
-/* In place of a section: what the specification leaves open and a peer should bear nevertheless. */
+/* Instead of a section: undefined by the specification, but a peer should survive it. */
 #define ROBUSTNESS "robustness"
 
 enum verdict {
@@ -24,12 +24,12 @@ struct conform_case {
         const char *name;
         const char *section; /* of the specification, by its title */
         enum verdict (*run)(struct trial *trial);
-        uint8_t feature;   /* the protocol feature without which it is skipped */
+        uint8_t feature;   /* the protocol feature without which the case is skipped */
         uint32_t argument; /* for functions that serve several rows */
         const char *sends;
         const char *expects;
         unsigned allowed; /* the answers, for functions that serve rows with several */
-        const void *with; /* what such a function sends, or how it makes that */
+        const void *with; /* for such a function: the data to send, or a function that makes it */
 };
 
 #define WITH(type, ...)       \
@@ -47,7 +47,7 @@ struct conform_group {
                 rows, ARRAY_SIZE(rows) \
         }
 
-/* What was measured besides, for the report. */
+/* A measured value, for the report. */
 struct measure {
         const char *name;
         double value;
@@ -57,15 +57,15 @@ struct measure {
 struct trial {
         const struct conform_case *row;
         unsigned index;
-        struct back_end *back_end;   /* the peer is the one, */
-        struct front_end *front_end; /* or the other */
-        const char *why;             /* the complaint of that one about the last answer */
+        struct back_end *back_end;   /* one of the two is the peer, */
+        struct front_end *front_end; /* the other is NULL */
+        const char *why;             /* the peer's complaint about the last answer */
         char got[320];
         struct measure measures[4];
         unsigned n_measures;
 };
 
-/* Verdicts with their reason. A pass may have a remark too: "refused" where accepting would have been as good. */
+/* Verdicts with their reason. A pass may have a remark too: "refused" where accepting was allowed as well. */
 enum verdict conclude(struct trial *trial, enum verdict verdict, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 #define passes(trial, ...) conclude(trial, PASSED, __VA_ARGS__)
@@ -73,21 +73,21 @@ enum verdict conclude(struct trial *trial, enum verdict verdict, const char *for
 #define skips(trial, ...)  conclude(trial, SKIPPED, __VA_ARGS__)
 void measured(struct trial *trial, const char *name, double value);
 
-/* What a request came to. */
+/* The outcome of a request. */
 enum answer {
         DONE,    /* acknowledged with 0, or answered with the reply it has */
-        UNTOLD,  /* it goes on, and without REPLY_ACK there is no knowing how it went */
-        REFUSED, /* acknowledged with an error, or with the reply that says no */
+        UNTOLD,  /* the connection continues, but without REPLY_ACK the result is unknown */
+        REFUSED, /* acknowledged with an error, or with the reply that means failure */
         CLOSED,
         SILENT,
-        BROKEN, /* answered with what is no answer */
+        BROKEN, /* an invalid answer */
 };
 #define BIT(answer) (1u << (answer))
 #define ACCEPTED    (BIT(DONE) | BIT(UNTOLD))
 #define TURNED_DOWN (BIT(REFUSED) | BIT(CLOSED) | BIT(UNTOLD))
 #define EITHER      (ACCEPTED | TURNED_DOWN)
 
-/* Fails unless @got, of which trial->why says more, is one of @allowed. */
+/* Fails unless @got is one of @allowed; trial->why has details. */
 enum verdict expect(struct trial *trial, const char *what, enum answer got, unsigned allowed);
 const char *answer_name(enum answer answer);
 
@@ -97,7 +97,7 @@ struct conform_options {
         const char *socket;
         char **command; /* NULL-terminated; NULL: the peer runs already */
         const char *only;
-        struct outfile *json; /* NULL: none is wanted */
+        struct outfile *json; /* NULL: not wanted */
         const char *name;     /* of the peer, for --json */
         const char *log;
         const char *reset;
@@ -113,11 +113,11 @@ struct suite {
         const char *name;
         const struct conform_group *groups;
         size_t n_groups;
-        /* Try trial->row, with what it needs before and after. */
+        /* Tries trial->row, with the set-up and the checks that every case needs. */
         enum verdict (*run)(struct trial *trial);
 };
 
-/* Print the cases, or run those asked for, as TAP. Returns the exit status. */
+/* Print the cases, or run those that were selected, as TAP. Return the exit status. */
 int suite_list(const struct suite *suite);
 int suite_run(const struct suite *suite, const struct conform_options *options, struct trial *trial);
 

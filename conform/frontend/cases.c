@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The suite for a front-end: the tables of its cases, how each is run on a connection that is up, and what has to be
- * put right after it. */
+/* The suite for a front-end: the list of its groups of cases, and the run of one case. The suite listens; the front-end
+ * is started, or connects by itself, and a connection is used by one case after the other as long as it is intact.
+ * Cases of frontend_early_cases run while the front-end starts the device, all others on a started one. After each
+ * case, outstanding answers are awaited, the case's mappings unmapped, and the process is checked; a connection that a
+ * case has made unusable is dropped, and the next case gets another. */
 
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
@@ -10,7 +13,7 @@
 
 #define DIE_MS 300 /* for a process to be gone after its connection */
 
-/* Answers that come late would be taken for those of the next case. */
+/* Late answers would be taken for those of the next case. */
 static void settle_debts(struct front_end *f)
 {
         int64_t deadline = now_ms() + f->timeout_ms;
@@ -37,7 +40,7 @@ static enum verdict look_after(struct trial *trial, enum verdict verdict)
         while (f->n_placed > 0 && !f->spoiled) {
                 struct oriel_wire_mmap last = f->placed[f->n_placed - 1];
 
-                /* What it can't unmap it would refuse once more. */
+                /* If it can't be unmapped, it is not tried again. */
                 if (!(BIT(front_unmap(f, &last)) & ACCEPTED) && f->n_placed > 0)
                         f->n_placed--;
         }
@@ -48,7 +51,7 @@ static enum verdict look_after(struct trial *trial, enum verdict verdict)
         return verdict;
 }
 
-/* To be tried before the driver has started the device. */
+/* Cases that have to run before the driver has started the device. */
 static bool is_early(const struct conform_case *row)
 {
         return row >= frontend_early_cases.cases && row < frontend_early_cases.cases + frontend_early_cases.n;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for the back-end channel itself: requests that are unknown, were not negotiated or have the wrong size,
- * headers that are none, noise, and a message sent byte by byte. After what is no message the stream has no defined
- * state, so those cases drop the connection (front_drop()) and the next case gets another.
+/* Cases for the back-end channel itself: requests that are unknown, were not negotiated or have the wrong size, invalid
+ * headers, noise, and a message sent byte by byte. After an invalid message the state of the stream is undefined, so
+ * those cases drop the connection (front_drop()) and the next case gets another.
  *
- * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
- * front_map() has mapped is unmapped when it ends. */
+ * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); mappings
+ * made by front_map() are unmapped when it ends. */
 
 #include "conform/frontend/frontend.h"
 
@@ -21,7 +21,7 @@ static enum verdict channel_config_changed(struct trial *trial)
         return expect(trial, "CONFIG_CHANGE_MSG", front_ask(f, &request), ACCEPTED | REFUSAL);
 }
 
-/* A request that is none, or whose feature was not even offered. */
+/* An unknown request, or one whose feature was not offered. */
 static enum verdict frontend_not_negotiated(struct trial *trial)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_BACKEND, trial->row->argument);
@@ -44,7 +44,7 @@ static enum verdict odd_size(struct trial *trial)
         return expect(trial, "SHMEM_MAP", front_ask(f, &request), TURNED_DOWN);
 }
 
-/* What is no request: anything may come of it, but the process must live. The connection is left. */
+/* An invalid request: any reaction is allowed, but the process must live. The connection is dropped. */
 static enum verdict odd_header(struct trial *trial)
 {
         struct front_end *f = trial->front_end;

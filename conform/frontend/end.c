@@ -50,7 +50,7 @@ static enum verdict end_disconnect(struct trial *trial)
         return lives_without(trial, f->file);
 }
 
-/* With answers on their way that nobody will read. */
+/* While answers are outstanding that will not be read. */
 static enum verdict disconnect_unanswered(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -89,7 +89,7 @@ static enum verdict back_channel_only(struct trial *trial)
         return PASSED;
 }
 
-/* As after a crash of the back-end: the same again with the next connection. */
+/* As after a crash of the back-end: the same mappings with the next connection. */
 static enum verdict end_reconnect(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -107,7 +107,7 @@ static enum verdict end_reconnect(struct trial *trial)
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
 
-/* ---- a reset by the driver, which only the user can bring about ---- */
+/* ---- a reset by the driver, which only the user can cause ---- */
 
 static bool run_reset(const struct front_end *f)
 {
@@ -135,7 +135,7 @@ static enum verdict end_reset(struct trial *trial)
                         return fails(trial, "closed the connection");
         if (f->stops == stops)
                 return skips(trial, "the device was not reset");
-        /* They are the front-end's to take away. */
+        /* The front-end has to remove the mappings. */
         f->n_placed = 0;
         if (!front_forgets(f, f->file))
                 return fails(trial, "the process still has the file mapped");

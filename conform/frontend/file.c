@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for front-ends: mappings of files that end within a page, are too short, or can't be mapped. */
+/* Cases for front-ends about the files of mappings: files that end within a page, are too short or empty, or are
+ * truncated while they are mapped, files of which the suite closes its descriptor, and descriptors that the peer has to
+ * close, which are counted in /proc where it can be read. A mapping must never change the size of the file. Each case
+ * begins with a started device and a MiB of the region for itself (front_area()). */
 
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
@@ -20,7 +23,7 @@ static enum verdict same_size(struct trial *trial, int file, uint64_t size, enum
         return PASSED;
 }
 
-/* The argument is the file's size; a length that goes past it, in whole pages, is allowed for the last page only. */
+/* The argument is the file's size; a length in whole pages may exceed it only within the last page. */
 static enum verdict partial_page(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -68,7 +71,7 @@ static enum verdict file_truncated(struct trial *trial)
         return same_size(trial, file, 0, DONE);
 }
 
-/* The mapping alone keeps the file. */
+/* Only the mapping keeps the file. */
 static enum verdict closed_file(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -85,7 +88,7 @@ static enum verdict closed_file(struct trial *trial)
         return expect(trial, "SHMEM_UNMAP", front_unmap(f, &second), ACCEPTED);
 }
 
-/* Each mapped and unmapped: a front-end that keeps the descriptors runs out of them. */
+/* Maps and unmaps each: a front-end that keeps the descriptors runs out of them. */
 static enum verdict file_descriptors(struct trial *trial)
 {
         struct front_end *f = trial->front_end;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Somebody's front-end as the cases see it: its process and its connection, serving it while we wait, requests to it,
- * and what it has mapped. It knows no case; cases.c has them all. */
+/* The front-end under test, as the cases use it: its process and its connection, the service of its requests while a
+ * case waits, requests of the suite on the back-end channel, and the mappings that it has made. front_step() is the
+ * loop of everything: it serves the main channel until an answer has come. Answers are matched in order; one that is
+ * late is still owed, and one that is invalid makes the connection unusable for later cases. Nothing here depends on a
+ * case. One thread. */
 
 #include "conform/frontend/frontend.h"
 #include "program/signals.h"
@@ -14,9 +17,9 @@
 #include <unistd.h>
 
 #define LOOK_MS      20
-#define SETTLE_MS    300  /* without a message, after which a started device counts as such */
-#define RECONNECT_MS 5000 /* for a front-end to come back by itself */
-#define FORGET_MS    2000 /* for an unmapping that is put off */
+#define SETTLE_MS    300  /* time without a message after which a started device counts as started completely */
+#define RECONNECT_MS 5000 /* for a front-end to reconnect by itself */
+#define FORGET_MS    2000 /* for an unmapping that is delayed */
 #define AREA         (UINT64_C(1) << 20)
 
 /* ---- the connection ---- */
@@ -44,7 +47,7 @@ int front_accept(struct front_end *f, int64_t deadline_ms)
         struct pollfd p = {.fd = f->listener, .events = POLLIN};
         struct ucred peer = {0};
 
-        /* In slices, to see it end. */
+        /* In short intervals, to notice its end. */
         while (poll(&p, 1, 50) <= 0)
                 if (now_ms() >= deadline_ms || signals_noted() || !process_runs(&f->process))
                         return -ETIMEDOUT;
@@ -62,7 +65,7 @@ int front_accept(struct front_end *f, int64_t deadline_ms)
 
 /* ---- serving ---- */
 
-/* 1: it is time for a pause. */
+/* 1: return to the caller. */
 static int serve_main(struct front_end *f)
 {
         struct complaint complaint = {""};
@@ -84,7 +87,7 @@ static int serve_main(struct front_end *f)
         return -ENOTCONN;
 }
 
-/* 1: a message. Its end ends only this channel. */
+/* 1: a message. The end of this channel does not end the connection. */
 static int serve_back(struct front_end *f)
 {
         int r = channel_receive(&f->back, UINT32_MAX, &f->why);
@@ -146,7 +149,7 @@ int front_serve_quiet(struct front_end *f, int ms)
         return r < 0 ? r : 0;
 }
 
-/* ---- a peer that is up ---- */
+/* ---- a running peer ---- */
 
 static int front_end_wait_started(struct front_end *f)
 {
@@ -166,7 +169,7 @@ static int front_end_wait_started(struct front_end *f)
         return 0;
 }
 
-/* It comes back by itself, or begins anew. */
+/* The front-end reconnects by itself, or is restarted. */
 static int get_connection(struct front_end *f)
 {
         int64_t deadline = now_ms() + (int64_t)f->options->start_timeout_s * 1000;

@@ -11,10 +11,9 @@
 
 #define SECTION "VHOST_USER_BACKEND_SHMEM_MAP"
 #define MOST    10000
-#define FEW     8 /* so many are timed together */
+#define FEW     8 /* number of requests timed together */
 
-/* Page i of the file at page 2 i of the region's second half, and not beside its like: the kernel would make one
- * mapping of both. */
+/* Page i of the file at page 2 i of the region's second half: the kernel would merge adjacent ones. */
 static struct oriel_wire_mmap live_place(const struct front_end *f, unsigned i)
 {
         return (struct oriel_wire_mmap){

@@ -56,7 +56,7 @@ static enum verdict map_remove(struct trial *trial)
         return map_see(trial, f->file, 1, 1);
 }
 
-/* Each with its own part of the file, side by side. */
+/* Each with its own part of the file, adjacent to each other. */
 static enum verdict map_neighbours(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -113,7 +113,7 @@ static enum verdict map_pipelined(struct trial *trial)
         return map_see(trial, file, 64, 64);
 }
 
-/* A back-end of one thread waits for its answer before it looks at the main channel again. */
+/* A single-threaded back-end waits for its answer before it reads the main channel again. */
 static enum verdict while_deaf(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -127,7 +127,7 @@ static enum verdict while_deaf(struct trial *trial)
         return expect(trial, "SHMEM_MAP", answer, ACCEPTED);
 }
 
-/* What follows from a mapping on the main channel must not keep the front-end from the next. */
+/* Messages on the main channel that follow from a mapping must not block the next mapping. */
 static enum verdict back_and_forth(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -141,7 +141,7 @@ static enum verdict back_and_forth(struct trial *trial)
         return f->violation.text[0] ? fails(trial, "%s", f->violation.text) : PASSED;
 }
 
-/* ---- what may be done with it ---- */
+/* ---- access rights ---- */
 
 static int reopen_read_only(int fd)
 {
@@ -173,7 +173,7 @@ static enum verdict more_than_open(struct trial *trial)
         return map_see(trial, file, 0, 0);
 }
 
-/* ---- unmapping what is no mapping ---- */
+/* ---- invalid unmaps ---- */
 
 static enum verdict unmap_odd(struct trial *trial)
 {

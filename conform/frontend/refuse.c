@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cases for SHMEM_MAP requests that a front-end must refuse: wrong places, lengths and flags, overlaps, and
- * descriptors that are no file. Refusing means an answer: closing the connection passes only where the message itself
- * breaks its row. After each refusal nothing of the file may be mapped, and what was there before must be whole.
+/* Cases for SHMEM_MAP requests that a front-end must refuse: wrong places, lengths and flags, overlaps, and descriptors
+ * that are no file. Refusing means an answer: closing the connection passes only where the message itself breaks its
+ * row. After each refusal nothing of the file may be mapped, and earlier mappings must be complete.
  *
- * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); what
- * front_map() has mapped is unmapped when it ends. */
+ * A case begins with a device that the driver has started, and a MiB of the region for itself (front_area()); mappings
+ * made by front_map() are unmapped when it ends. */
 
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"
@@ -43,7 +43,7 @@ static enum verdict odd_place(struct trial *trial)
         return is_refused(trial, &odd, file, 0);
 }
 
-/* Whole pages are all that can be mapped, so the rest of the last one is the mapping's too, or it is refused. */
+/* Only whole pages can be mapped, so the rest of the last page is mapped too, or the request is refused. */
 static enum verdict odd_length(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -86,7 +86,7 @@ static enum verdict map_overlap(struct trial *trial)
         return expect(trial, "SHMEM_UNMAP of what was there", front_unmap(f, &first), ACCEPTED);
 }
 
-/* ---- what is no file ---- */
+/* ---- descriptors that are no file ---- */
 
 enum kind {
         NO_FD,

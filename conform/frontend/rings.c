@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The rings of somebody's driver, which are looked at and never served: the memory that its front-end has told of, and
- * whether there is a buffer in a ring. Split rings alone, as packed ones are not offered. */
+/* The rings of the front-end's driver, which are read and never served: the memory table, and whether a ring has a
+ * buffer. Only split rings, as packed ones are not offered. */
 
 #include "base/fd.h"
 #include "conform/frontend/frontend.h"

@@ -23,10 +23,10 @@
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_SHMEM_MAP))
 #define FEATURES (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES))
 
-/* 0 with the reply if the row has one; else it is refused. */
+/* Each returns 0, with the reply if the row has one; otherwise the request is refused. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-/* What it sets of @offered; more is a violation, and refused. */
+/* Checks the features against @offered; others are a violation, and refused. */
 static int front_take_features(struct front_end *f, const struct message *request, uint64_t offered, const char *name)
 {
         uint64_t more = request->payload.u64 & ~offered;
@@ -48,7 +48,7 @@ static int set_protocol_features(struct front_end *f, struct message *request, s
         return front_take_features(f, request, OFFERED, "SET_PROTOCOL_FEATURES");
 }
 
-/* All that is answered by one number. */
+/* All requests whose reply is one number. */
 static int get_number(struct front_end *f, struct message *request, struct message *reply)
 {
         const uint64_t numbers[] = {
@@ -155,7 +155,7 @@ static int get_shmem_config(struct front_end *f, struct message *request, struct
         return 0;
 }
 
-/* Those that are not here are taken note of. */
+/* Requests that are not here are only noted. */
 static int (*const handlers[ORIEL_FRONTEND_REQUESTS])(struct front_end *f, struct message *request,
                                                       struct message *reply) = {
         [ORIEL_FRONTEND_GET_FEATURES] = get_number,

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The start of a device, as a front-end does it. Two cases are done while it starts the device, for they send
- * SHMEM_MAP before the driver is there: early_rows. The others look afterwards at what came until then: rows. */
+/* The start of a device, as a front-end does it. Two cases run while it starts the device, because they send SHMEM_MAP
+ * before the driver is ready: early_rows. One of them maps from within the answer to the start, and checks by the
+ * driver's rings that no buffer is there before the front-end has answered. The others check afterwards the messages
+ * that came until then (f->order, f->seen): rows. */
 
 #include "conform/frontend/frontend.h"
 
 #define LOOK_MS       20
 #define MAPS_AT_START 32
-#define NEGOTIATE_MS  2000 /* within which a front-end asks for all it wants to know before its driver starts */
+#define NEGOTIATE_MS  2000 /* time for a front-end's requests before its driver starts */
 
-/* It may be in the middle of its own questions, or be done with them and wait for its driver. */
+/* The front-end may still be sending requests, or have sent all and wait for its driver. */
 static enum verdict map_before_start(struct trial *trial)
 {
         struct front_end *f = trial->front_end;
@@ -33,7 +35,7 @@ static enum verdict map_before_start(struct trial *trial)
         return expect(trial, "SHMEM_MAP", answer, BIT(DONE) | BIT(REFUSED) | BIT(UNTOLD));
 }
 
-/* Of the file that a case has, a page for each. */
+/* Maps the case's file, one page for each request. */
 static void send_maps(struct front_end *f)
 {
         struct oriel_wire_mmap map = f->page;
@@ -47,7 +49,7 @@ static void send_maps(struct front_end *f)
         }
 }
 
-/* The next request that is due, while we look whether the driver goes on before it. */
+/* Takes the next answer, and checks whether the driver continues before it. */
 static enum verdict take_at_start(struct trial *trial, unsigned number, int64_t deadline)
 {
         struct front_end *f = trial->front_end;
@@ -67,7 +69,7 @@ static enum verdict take_at_start(struct trial *trial, unsigned number, int64_t 
                        : fails(trial, "SHMEM_MAP %u: the answer is to request %u", number, f->reply.header.request);
 }
 
-/* Its driver may read a region as soon as the device is started. */
+/* The driver may read a region as soon as the device is started. */
 static enum verdict frontend_map_at_start(struct trial *trial)
 {
         struct front_end *f = trial->front_end;

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the library does by itself, for any device. */
+/* Features that the library implements by itself, for any device. */
 #define OWN_FEATURES                                                                                           \
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_MQ) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_LOG_SHMFD) |                      \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_BACKEND_REQ) |             \
@@ -31,20 +31,20 @@
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |                                                 \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES))
 
-/* What it passes to the device, if the device says so. */
+/* Features whose requests are passed to the device, if the device supports them. */
 #define PASSED_FEATURES                                                               \
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_RARP) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_MTU) | \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_CRYPTO_SESSION))
 
-/* What only the device's owner can know to be wanted: a userfaultfd is of the whole process, and who has it can fill
- * any memory of it. */
-/* What a notification, or its absence, would have to carry. Linux 6.1 has no names for the last two. */
+/* Features by which a notification, or its absence, would carry data. Linux 6.1 has no names for the last two. */
 #define NOT_BY_EVENTFD                                                                         \
         (ORIEL_FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) | ORIEL_FEATURE(38 /* NOTIFICATION_DATA */) | \
          ORIEL_FEATURE(39 /* NOTIF_CONFIG_DATA */))
+/* Features that the device's owner has to ask for: a userfaultfd is for the whole process, and its holder can fill any
+ * of its memory. */
 #define ASKED_FEATURES (ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT))
 
-/* Messages handled before the caller's loop may look elsewhere. */
+/* Messages handled in one dispatch, before the caller's loop goes on. */
 #define MAX_HANDLED 64
 
 static uint64_t implied_features(const struct oriel_backend *backend, bool shmem)
@@ -67,7 +67,7 @@ static uint64_t implied_features(const struct oriel_backend *backend, bool shmem
         return features;
 }
 
-/* Whether there are any. */
+/* Returns whether there are any regions. */
 static bool take_shmem_sizes(struct oriel_backend *backend, const uint64_t *sizes)
 {
         bool any = false;
@@ -79,7 +79,7 @@ static bool take_shmem_sizes(struct oriel_backend *backend, const uint64_t *size
         return any;
 }
 
-/* What of the options can't be, or NULL. */
+/* The reason why @options can't be used, or NULL. */
 static const char *find_fault(const struct oriel_backend_options *options)
 {
         if (!options->ops->start || !options->ops->stop)
@@ -99,7 +99,7 @@ static const char *find_fault(const struct oriel_backend_options *options)
         return NULL;
 }
 
-/* The caller's, whole and possible. */
+/* Copies the caller's options and functions, and checks them. */
 static int backend_take_options(struct oriel_backend_options *options, struct oriel_backend_ops *ops,
                                 struct oriel_log *log, const struct oriel_backend_options *from)
 {
@@ -160,7 +160,7 @@ static void end_connection(struct oriel_backend *backend)
                 return;
         backend->depth++;
         log_info(&backend->log, "the session with the front-end has ended");
-        /* First, so that no thread of the device's waits for a front-end that is gone. */
+        /* First, so that no thread of the device waits for a front-end that is gone. */
         requests_close(&backend->requests);
         requests_deliver(&backend->requests);
         postcopy_unregister(backend);
@@ -282,8 +282,8 @@ uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend)
         return backend->agreement.protocol_features;
 }
 
-/* A request without its reply would be waited for, so an error of any kind ends the connection. But where the reply's
- * fd is what can't be sent (the device has given one that is none), one without is what says so. */
+/* The front-end would wait for a missing reply, so any error ends the connection. Only where the reply's fd can't be
+ * sent (the device gave an invalid one), a reply without it is sent, which means failure. */
 static int send_reply(struct oriel_backend *backend, struct message *reply)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, reply->header.request);
@@ -315,8 +315,8 @@ static int message_acknowledge(struct oriel_backend *backend, const struct messa
         return send_reply(backend, &reply);
 }
 
-/* Whether the answer to a request can say that it failed. An unknown request has one if its header asks for it. Where
- * this end has lost the fds of a request, a reply that is a number serves as well: the peer did nothing wrong. */
+/* Whether the answer to a request can report a failure. An unknown request is answered if its header asks for it. Where
+ * this process has lost the fds of a request, a reply that is a number serves as well: the peer is not at fault. */
 static bool can_refuse(const struct oriel_backend *backend, const struct oriel_message_row *row,
                        const struct message *request)
 {
@@ -329,8 +329,8 @@ static bool can_refuse(const struct oriel_backend *backend, const struct oriel_m
         return row_acknowledges(row, &request->header, agreement);
 }
 
-/* A request that failed, by its row or by its handler: the front-end is told where it can be, else its connection ends.
- */
+/* For a request that its row or its handler refused: reports the failure if the answer can, else ends the
+ * connection. */
 static int message_refuse(struct oriel_backend *backend, const struct oriel_message_row *row,
                           const struct message *request, const struct complaint *why)
 {
@@ -390,7 +390,7 @@ static int message_receive(struct oriel_backend *backend)
         return r;
 }
 
-/* 1 after as many messages as there may be in one go. */
+/* Returns 1 after MAX_HANDLED messages. */
 static int handle_some(struct oriel_backend *backend)
 {
         int r = 1;

@@ -13,21 +13,21 @@ struct oriel_backend_queue {
         unsigned index;
         void *userdata; /* the device's */
 
-        /* The dispatching thread's alone. */
+        /* Only for the dispatching thread. */
         bool enabled;
         bool started; /* by SET_VRING_KICK or VRING_KICK, until GET_VRING_BASE */
         bool running; /* the device was told to start */
         bool addressed;
         struct oriel_ring layout;
         uint32_t base;
-        bool resumed; /* the ring goes on where it was left */
+        bool resumed; /* the ring continues where it was left */
 
         /* Shared with the device's threads while running. */
         pthread_mutex_t lock;
         struct oriel_device_queue *ring;
-        bool broken;   /* and logged */
-        bool waits;    /* for a buffer's memory, or the IOTLB */
-        bool reported; /* to the front-end, that the ring is broken or waits for memory */
+        bool broken;   /* set once this was logged */
+        bool waits;    /* for a buffer's memory, or for an IOTLB entry */
+        bool reported; /* the front-end was told that the ring is broken or waits for memory */
         bool polled;   /* the front-end gave no kick fd */
         int kick_fd;
         int call_fd;
@@ -57,18 +57,17 @@ struct oriel_backend {
         struct agreement agreement;
         struct oriel_memory *memory;
         struct oriel_dirty_log *dirty_log;
-        pthread_mutex_t memory_lock;           /* of the pointer above, which the dispatching thread alone changes */
-        struct oriel_dirty_log *all_dirty_log; /* and of this: dirty_log while VHOST_F_LOG_ALL is on, else NULL */
+        pthread_mutex_t memory_lock;           /* protects @memory, which only the dispatching thread changes */
+        struct oriel_dirty_log *all_dirty_log; /* also protected: dirty_log while VHOST_F_LOG_ALL is on, else NULL */
         int log_fd;
         int fault_fd;      /* the userfaultfd of POSTCOPY_ADVISE */
-        bool bases_unread; /* regions were answered in postcopy mode, and the front-end has not acknowledged that */
+        bool bases_unread; /* the reply with the bases of regions, in postcopy mode, was not acknowledged yet */
         struct inflight_memory inflight;
         uint8_t status;
-        bool ends_connection; /* a handler found something after which no refusal helps */
+        bool ends_connection; /* a handler has failed in a way that a refusal can't report */
 
-        /* A callback may ask for what would take away the ground under the call that it comes from: it waits until
-         * then. */
-        unsigned depth; /* of calls under way that call back */
+        /* A callback may disconnect or free the back-end that called it: this is done when the call has ended. */
+        unsigned depth; /* of calls under way that may call back */
         bool disconnect_wanted;
         bool free_wanted;
 
@@ -78,12 +77,12 @@ struct oriel_backend {
         struct oriel_backend_queue queues[];
 };
 
-/* A request that has passed its row's checks. 0: done; a reply, if the row has one, is in @reply, whose fds are closed
- * after it was sent. 1: done, and nothing is to be answered. Negative: the request failed, and @why may say more. */
+/* Handles a request that has passed its row's checks. 0: done; the reply, if the row has one, is in @reply, whose fds
+ * are closed after it was sent. 1: done, without an answer. Negative: the request failed, and @why may have a text. */
 typedef int (*handler_fn)(struct oriel_backend *backend, struct message *request, struct message *reply,
                           struct complaint *why);
 handler_fn handler_find(uint32_t request);
-/* All queues stopped, and the device told. */
+/* Stops all queues, and tells the device. */
 void backend_reset(struct oriel_backend *backend, bool disconnect);
 
 /* Handlers by subject, in the files named like them. */
@@ -133,11 +132,11 @@ int handle_set_inflight_fd(struct oriel_backend *backend, struct message *reques
 /* vring.c */
 int queue_init(struct oriel_backend *backend, unsigned index);
 void queue_destroy(struct oriel_backend_queue *queue);
-/* Start or stop the device on the queue, whichever its state calls for. */
+/* Starts or stops the device's use of the queue, as started and enabled require. */
 int queue_update(struct oriel_backend_queue *queue, struct complaint *why);
-/* Back to the initial state. The fds too if @disconnect. */
+/* Sets the queue to its initial state. Closes its fds too if @disconnect. */
 void queue_reset(struct oriel_backend_queue *queue, bool disconnect);
-/* After SET_FEATURES or SET_LOG_BASE. */
+/* Called after SET_FEATURES or SET_LOG_BASE. */
 void queue_set_log(struct oriel_backend_queue *queue);
 bool logs_all(const struct oriel_backend *backend);
 
@@ -148,10 +147,10 @@ void memory_set_log(struct oriel_backend *backend);
 bool postcopy_possible(void);
 void postcopy_close(struct oriel_backend *backend);
 void postcopy_unregister(struct oriel_backend *backend);
-/* Whether the request is the acknowledgement of the bases that were answered to the last one. */
+/* Whether @request is the front-end's acknowledgement of the bases in the last reply. */
 bool postcopy_acknowledged(struct oriel_backend *backend, const struct message *request);
-/* In postcopy mode, before @memory with what @request has brought is used: have its faults reported, and answer where
- * its regions are. */
+/* In postcopy mode, before @memory with the regions of @request is used: registers them for faults, and puts their
+ * addresses into @reply. */
 int postcopy_register(struct oriel_backend *backend, const struct oriel_memory *memory, const struct message *request,
                       struct message *reply);
 /* inflight.c: the region of @queue, NULL without one. */

@@ -19,7 +19,7 @@
 
 USES_SYSCALLS(SYSCALL(getsockopt));
 
-/* A handler need not use all that it is given. */
+/* Many handlers need only some of their parameters. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 static int get_features(struct oriel_backend *backend, struct message *request, struct message *reply,
@@ -29,7 +29,7 @@ static int get_features(struct oriel_backend *backend, struct message *request, 
         return 0;
 }
 
-/* With an IOMMU guest addresses mean something else, so the memory table begins anew. */
+/* An IOMMU changes the meaning of guest addresses, so the memory table is emptied. */
 static int change_address_meaning(struct oriel_backend *backend, uint64_t before)
 {
         uint64_t changed = before ^ backend->agreement.virtio_features;
@@ -56,7 +56,7 @@ static int set_features(struct oriel_backend *backend, struct message *request, 
         if (r == 0)
                 memory_set_log(backend);
         for (unsigned i = 0; r == 0 && i < backend->n_queues; i++) {
-                /* "Ring states": without protocol features nobody could enable them. */
+                /* "Ring states": without protocol features there is no request to enable a ring. */
                 if (!(features & ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES))) {
                         backend->queues[i].enabled = true;
                         r = queue_update(&backend->queues[i], why);
@@ -90,7 +90,7 @@ static int get_protocol_features(struct oriel_backend *backend, struct message *
         return 0;
 }
 
-/* Features that make no sense without others. */
+/* Features that can't be used without others. */
 static const struct {
         unsigned feature;
         uint64_t needs;
@@ -135,7 +135,7 @@ static int set_backend_req_fd(struct oriel_backend *backend, struct message *req
 {
         int domain;
 
-        /* Of this host: one of a network can make close() wait (SO_LINGER). */
+        /* Only a Unix socket: close() of a network socket can block (SO_LINGER). */
         if (channel_check_socket(request->fds[0]) < 0 ||
             getsockopt(request->fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){sizeof(domain)}) < 0 ||
             domain != AF_UNIX) {
@@ -152,7 +152,7 @@ static int get_config(struct oriel_backend *backend, struct message *request, st
 
         message_get(request, &config, sizeof(config));
         memset(config.payload, 0, sizeof(config.payload));
-        /* No payload is how this request is refused. */
+        /* An empty payload means that the request failed. */
         if (backend->ops.get_config(backend->userdata, config.offset, config.payload, config.size) == 0)
                 message_set(reply, &config, request->header.size);
         return 0;
@@ -169,7 +169,7 @@ static int set_config(struct oriel_backend *backend, struct message *request, st
         return backend->ops.set_config(backend->userdata, config.offset, config.payload, config.size, config.flags);
 }
 
-/* For the device, as it is. */
+/* Passes the request to the device unchanged. */
 static int pass(struct oriel_backend *backend, struct message *request, struct message *reply, struct complaint *why)
 {
         const struct oriel_message_row *row = oriel_message_find(ORIEL_FROM_FRONTEND, request->header.request);
@@ -250,7 +250,7 @@ static int set_device_state_fd(struct oriel_backend *backend, struct message *re
         int fd = message_take_fd(request, 0);
         int r = -EBUSY;
 
-        /* The only phase there is: "Suspended device state". */
+        /* Device state is transferred only while all queues are stopped: "Suspended device state". */
         if (atomic_load(&backend->running) == 0)
                 r = backend->ops.transfer_state(
                         backend->userdata, (enum oriel_device_state_direction)request->payload.device_state.direction,
@@ -280,7 +280,7 @@ static int get_shmem_config(struct oriel_backend *backend, struct message *reque
         return 0;
 }
 
-/* A row whose feature is never offered has no handler, and its gate keeps it from here. */
+/* For rows whose feature is never offered; their gate refuses them before. */
 static int not_offered(struct oriel_backend *backend, struct message *request, struct message *reply,
                        struct complaint *why)
 {

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The in-flight buffer: GET_INFLIGHT_FD makes a memfd of the size that the queues need, and passes it on without
+ * keeping it; SET_INFLIGHT_FD maps one, of this or an earlier back-end. Each queue has a region in it, which is handed
+ * to the ring when the queue starts (vring.c) and which the ring recovers from (virtqueue/inflight.c). So the buffer
+ * can be replaced only while no queue runs. The layout of a region depends on the ring format, and so on the features
+ * at the time of the request. On the dispatching thread. */
+
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -36,7 +43,7 @@ static int region_size(const struct oriel_backend *backend, const struct oriel_w
         return 0;
 }
 
-/* A buffer that can't be cut short under the back-end that maps it. */
+/* Sealed, because a process that maps a file can get SIGBUS if another one truncates it. */
 static int make_buffer(size_t size)
 {
         _cleanup_(fd_closep) int fd = memfd_create("oriel-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);

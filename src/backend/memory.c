@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Guest memory of a back-end: the requests that add and remove regions and IOTLB entries, each of which makes a new
- * table, and the log of what is written (vhost-user, "Memory access", "IOMMU support", "Migration"). */
+/* Guest memory of a back-end: the requests that add and remove regions and IOTLB entries, and the log of dirty pages
+ * (vhost-user, "Memory access", "IOMMU support", "Migration"). Each change makes a new table, which use_memory() passes
+ * to the queues under their locks, and then wakes queues that wait for memory. Handlers run on the dispatching thread;
+ * other threads get the table by oriel_backend_memory(), and mark pages dirty under memory_lock. */
 
 #include "backend/backend.h"
 #include "base/cleanup.h"
@@ -15,7 +17,8 @@
 
 DEFINE_CLEANUP(struct oriel_memory *, oriel_memory_unref);
 
-/* What was popped before keeps the table it was found in; from now on all queues use @memory, which is taken. */
+/* Gives @memory, which is taken over, to all queues. Chains that were popped before keep the table they were popped
+ * with. */
 static void use_memory(struct oriel_backend *backend, struct oriel_memory *memory)
 {
         struct oriel_memory *old = backend->memory;
@@ -59,7 +62,7 @@ void memory_set_log(struct oriel_backend *backend)
 
 void oriel_backend_mark_dirty(struct oriel_backend *backend, struct oriel_range guest)
 {
-        /* The log is freed by the dispatching thread, after it has gone from here. */
+        /* The dispatching thread frees the log after it has cleared this pointer under the lock. */
         pthread_mutex_lock(&backend->memory_lock);
         if (backend->all_dirty_log)
                 memory_mark_dirty(backend->memory, backend->all_dirty_log, guest);
@@ -92,7 +95,7 @@ static int complain_region(struct complaint *why, const char *name, const struct
         return r;
 }
 
-/* A thread may wait for a page of a region that goes, and nobody could wake it any more. */
+/* A thread may be waiting for a page of the region, and after the removal nothing could wake it. */
 static bool refuse_in_postcopy(const struct oriel_backend *backend, const char *name, struct complaint *why)
 {
         if (backend->agreement.postcopy)
@@ -181,7 +184,7 @@ int handle_get_max_mem_slots(struct oriel_backend *backend, struct message *requ
         return 0;
 }
 
-/* A queue that met a miss sleeps on its kick. */
+/* A queue that got an IOTLB miss waits for its kick. */
 static void wake_queues(struct oriel_backend *backend)
 {
         for (unsigned i = 0; i < backend->n_queues; i++)

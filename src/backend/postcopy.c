@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Postcopy migration: guest memory is used before its contents have arrived. POSTCOPY_ADVISE opens a userfaultfd and
+ * passes a copy to the front-end; between POSTCOPY_LISTEN and POSTCOPY_END the regions of SET_MEM_TABLE or ADD_MEM_REG
+ * are registered with it before any thread uses them, and the reply has their addresses in this process. From then on
+ * the front-end fills each page that a thread faults on. It acknowledges that reply with a message of its own, which
+ * has no answer (postcopy_acknowledged()). Unregistering, also by the end of the connection, wakes all threads that
+ * wait for a page. On the dispatching thread; only the faults are on any. */
+
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -30,7 +38,7 @@ static int open_userfaultfd(void)
         return fd;
 }
 
-/* Not everyone may: vm.unprivileged_userfaultfd. */
+/* Unprivileged processes may lack the right: vm.unprivileged_userfaultfd. */
 bool postcopy_possible(void)
 {
         int fd = open_userfaultfd();
@@ -46,7 +54,7 @@ void postcopy_close(struct oriel_backend *backend)
         backend->bases_unread = false;
 }
 
-/* Whoever waits in a fault is woken, and finds what is there. */
+/* Wakes all threads that wait for a page; they continue with the present contents. */
 void postcopy_unregister(struct oriel_backend *backend)
 {
         for (unsigned i = 0; backend->fault_fd >= 0 && i < oriel_memory_count(backend->memory); i++) {
@@ -123,7 +131,7 @@ static int find_host(const struct oriel_memory *memory, const struct oriel_wire_
         return -ENOENT;
 }
 
-/* The user address becomes the back-end's own. */
+/* Registers the region for faults, and sets its user address to this process's address. */
 static int register_region(const struct oriel_backend *backend, const struct oriel_memory *memory,
                            struct oriel_wire_memory_region *wire)
 {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A queue of a back-end, from start to stop: what workers call on any thread, and the dispatching thread's part of it.
- */
+/* A started queue of a back-end, as its device uses it: pop, push, notify and kicks. Each call takes the queue's lock,
+ * so any thread may make it, and finds ring == NULL once the queue was stopped (vring.c). After a broken rule the ring
+ * stays broken: this is logged once, and the err descriptor signalled. A buffer in memory that the back-end does not
+ * have yet, or an IOTLB miss, is -EAGAIN; use_memory() wakes the queue after the next change of the table. In-band
+ * notifications and misses are sent to the front-end after the lock was released. */
 
 #include "backend/backend.h"
 #include "base/fd.h"
@@ -45,7 +48,7 @@ int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue)
         return queue->kick_fd;
 }
 
-/* In-band, a notification is over when the front-end has answered it: "In-band notifications". */
+/* An in-band notification is complete when the front-end has answered it: "In-band notifications". */
 static void notify_inband(struct oriel_backend_queue *queue, enum oriel_backend_request request)
 {
         struct oriel_backend *backend = queue->backend;
@@ -56,8 +59,8 @@ static void notify_inband(struct oriel_backend_queue *queue, enum oriel_backend_
                 requests_wait(&backend->requests, ticket, NULL);
 }
 
-/* With the lock held. Each time that the ring is looked at and can't be read, so that a front-end may ask by a kick
- * whether that is still so. Returns whether the front-end is to be told in-band, which is done but once. */
+/* With the lock held. Signals each failed look at the ring, so that a front-end can kick it to ask whether the error
+ * persists. Returns whether the front-end has to be told in-band, which is done once. */
 static bool signal_error(struct oriel_backend_queue *queue)
 {
         bool first = !queue->reported;
@@ -98,9 +101,9 @@ int oriel_backend_iotlb_miss(struct oriel_backend *backend, const struct oriel_f
         return requests_submit(&backend->requests, ORIEL_BACKEND_IOTLB_MSG, &miss, sizeof(miss), -1, NULL);
 }
 
-/* With the lock held. A driver may know of memory before this end does: a front-end answers the request that makes a
- * window show a file, and tells the other back-ends of it then. However late that comes, the buffer is good, so the
- * queue waits for it, and the front-end is told: who has told of all memory knows that there is none. */
+/* With the lock held. A driver may know of memory before this end does: a front-end answers SHMEM_MAP first, and then
+ * tells the other back-ends of the mapping. The buffer is valid however late that is, so the queue waits for its
+ * memory, and signals an error: a front-end that has told of all memory knows then that there is none. */
 static bool wait_for_memory(struct oriel_backend_queue *queue)
 {
         struct oriel_fault fault;
@@ -123,7 +126,7 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
                 pthread_mutex_unlock(&queue->lock);
                 return -ESHUTDOWN;
         }
-        /* What has woken it asks it to look again; the signal would keep it awake. */
+        /* While the queue waits, its kick means to look again; the signal has to be cleared here. */
         if ((queue->waits || queue->broken) && queue->kick_fd >= 0)
                 fd_event_clear(queue->kick_fd);
 
@@ -145,7 +148,7 @@ int oriel_backend_queue_pop(struct oriel_backend_queue *queue, struct oriel_chai
         return r == -EFAULT ? -EAGAIN : r;
 }
 
-/* What the device does with a chain. Without a ring it is of one that is gone: that is found out there. */
+/* Pushes, fills or unpops @chain by @how, which also frees the chain of a ring that was stopped. */
 static int queue_give_back(struct oriel_backend_queue *queue, struct oriel_chain *chain, size_t written,
                            int (*how)(struct oriel_device_queue *ring, struct oriel_chain *chain, size_t written))
 {
@@ -186,7 +189,7 @@ void oriel_backend_queue_notify(struct oriel_backend_queue *queue)
 
         pthread_mutex_lock(&queue->lock);
         if (queue->ring && oriel_device_queue_needs_call(queue->ring)) {
-                /* With the lock, so that it is this queue's still. */
+                /* With the lock held, so that the descriptor is still this queue's. */
                 if (queue->call_fd >= 0)
                         fd_event_signal(queue->call_fd);
                 else

@@ -28,24 +28,24 @@
 
 USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown), SYSCALL(eventfd2), SYSCALL(epoll_create1), SYSCALL(epoll_ctl));
 
-/* Few enough that neither side's socket buffer, nor the kernel's limit on fds in flight, is ever met. */
+/* Below the limits of both socket buffers, and of the kernel on fds in flight. */
 #define MAX_UNANSWERED 64
-/* A front-end that does not read for so long is taken for dead. */
+/* A front-end that does not read for this time counts as dead. */
 #define SEND_TIMEOUT_MS 10000
-/* How long an answer is looked for before sleeping. */
+/* Time to poll for an answer before sleeping. */
 #define SPIN_NS 50000
-/* How often a thread that can't send looks whether it is to stop. */
+/* Interval at which a thread that can't send checks whether it has to stop. */
 #define SEND_LOOK_MS 50
 
 struct pending {
         TAILQ_ENTRY(pending) entry;
         const struct oriel_message_row *row;
         uint64_t ticket;
-        bool forgotten; /* nobody waits for it */
+        bool forgotten; /* its answer will not be waited for */
         bool done;
         int result;
         int fd;
-        unsigned epoch; /* of the mappings */
+        unsigned epoch; /* of requests_forget_mappings(), at the time of sending */
         answered_fn answered;
         void *userdata;
 };
@@ -122,7 +122,7 @@ void requests_destroy(struct requests *requests)
         pthread_mutex_destroy(&requests->lock);
 }
 
-/* With the lock held: what a request that was sent, or its answer, does to the number of mappings. */
+/* With the lock held: updates the number of mappings after a request was sent, or answered. */
 static void count_unmapped(struct requests *requests)
 {
         if (requests->mappings > 0)
@@ -138,7 +138,7 @@ static void count_answer(struct requests *requests, const struct pending *pendin
                 count_unmapped(requests);
 }
 
-/* With the lock held: the channel is watched while an answer that comes there is to end in a callback. */
+/* With the lock held: watches the channel while answers with a callback are outstanding. */
 static void answers_watch(struct requests *requests)
 {
         bool wanted = requests->expected > 0 && !requests->dead;
@@ -238,8 +238,8 @@ void requests_give_up_at(struct requests *requests, int64_t deadline_ms)
         pthread_mutex_unlock(&requests->lock);
 }
 
-/* An answer takes a front-end that is awake less time than it takes to put a CPU to sleep and wake it again, so it is
- * looked for a little before sleeping. Yielding lets a front-end on this very CPU do its part. */
+/* An answer of a running front-end takes less time than putting a CPU to sleep and waking it, so the channel is polled
+ * for a short time before sleeping. Yielding lets a front-end on the same CPU run. */
 static int receive_soon(struct requests *requests, struct complaint *complaint)
 {
         int64_t end = 0, now;
@@ -256,7 +256,7 @@ static int receive_soon(struct requests *requests, struct complaint *complaint)
         return r;
 }
 
-/* Without the lock: only the reader touches the receiving half. 1: a message, 0: look again, or an error. */
+/* Without the lock: only the reader uses the receiving half. 1: a message, 0: call again, or an error. */
 static int read_answer(struct requests *requests, int64_t deadline_ms, struct complaint *complaint)
 {
         int r = receive_soon(requests, complaint);
@@ -304,7 +304,7 @@ static int backend_take_answer(struct requests *requests, struct complaint *comp
         return 0;
 }
 
-/* With the lock held, which is given up meanwhile: until another thread has read something. */
+/* With the lock held, which is released while waiting: returns when another thread has read something. */
 static int wait_changed(struct requests *requests, int64_t deadline_ms)
 {
         const struct timespec deadline = {deadline_ms / 1000, deadline_ms % 1000 * 1000000};
@@ -314,9 +314,9 @@ static int wait_changed(struct requests *requests, int64_t deadline_ms)
         return -r;
 }
 
-/* With the lock held, which is given up meanwhile, and no reader: the next answer, which with @now is not waited for.
- * 1: it was taken, 0: look again, or there is none now. -ETIMEDOUT: it is time to give up. After all other errors the
- * channel has ended. */
+/* With the lock held, which is released meanwhile, and no reader: reads the next answer, without waiting if @now. 1: an
+ * answer was taken, 0: call again, or there is none now. -ETIMEDOUT: the deadline has passed. After all other errors
+ * the channel has ended. */
 static int backend_read_one(struct requests *requests, bool now, int64_t deadline_ms)
 {
         struct complaint complaint = {""};
@@ -343,8 +343,8 @@ static int backend_read_one(struct requests *requests, bool now, int64_t deadlin
         return r < 0 ? r : came;
 }
 
-/* With the lock held, which is given up meanwhile: something has changed when this returns. -ETIMEDOUT: or it is time
- * to give up. */
+/* With the lock held, which is released meanwhile: waits until something has changed. -ETIMEDOUT: the deadline has
+ * passed. */
 static int requests_pump(struct requests *requests, int64_t limit_ms)
 {
         int64_t deadline = requests->give_up_ms;
@@ -354,15 +354,15 @@ static int requests_pump(struct requests *requests, int64_t limit_ms)
         return requests->reading ? wait_changed(requests, deadline) : backend_read_one(requests, false, deadline);
 }
 
-/* With the lock held, which is given up meanwhile: what has come. */
+/* With the lock held, which is released meanwhile: reads the answers that have arrived. */
 static void read_what_is_there(struct requests *requests)
 {
         while (!requests->dead && !requests->reading && backend_read_one(requests, true, -1) == 1)
                 ;
 }
 
-/* With the lock held, which is given up meanwhile: the dispatching thread must never wait for a front-end that does not
- * read. */
+/* With the lock held, which is released meanwhile, so that the dispatching thread never waits for a front-end that does
+ * not read. */
 static void backend_wait_writable(struct requests *requests)
 {
         struct pollfd p = {.fd = requests->channel.fd, .events = POLLOUT};
@@ -375,14 +375,14 @@ static void backend_wait_writable(struct requests *requests)
         pthread_cond_broadcast(&requests->changed);
 }
 
-/* With the lock held. -ENOTCONN: the channel has ended. Else nothing was sent: -ETIMEDOUT: it is time to give up; or
- * the request itself can't be sent, by an fd that is none or by a limit on fds. */
+/* With the lock held. -ENOTCONN: the channel has ended. For all other errors nothing was sent: -ETIMEDOUT: the deadline
+ * has passed; or the request can't be sent, because of an invalid fd or a limit on fds. */
 static int backend_send_whole(struct requests *requests, const struct message *message)
 {
         int64_t deadline = now_ms() + SEND_TIMEOUT_MS;
         int r;
 
-        /* A message this small goes as a whole or not at all. */
+        /* A message of this size is sent as a whole or not at all. */
         while ((r = channel_send(&requests->channel, message, 0)) == -EAGAIN && now_ms() < deadline) {
                 backend_wait_writable(requests);
                 if (requests->dead)
@@ -425,7 +425,7 @@ static int request_send(struct requests *requests, const struct oriel_message_ro
         bool answered =
                 row_replies(row, &requests->agreement) || agreed(&requests->agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
         _cleanup_(freep) struct pending *pending = calloc(1, sizeof(*pending));
-        /* Who does not wait for the answer does not wait for ever to ask. */
+        /* A caller that does not wait for the answer does not wait without limit for room either. */
         int64_t limit = ticket ? -1 : now_ms() + SEND_TIMEOUT_MS;
 
         if (!pending)
@@ -516,7 +516,7 @@ static int wait_done(struct requests *requests, struct pending *pending)
         return 0;
 }
 
-/* With the lock held: the result of what was answered, which is no more. */
+/* With the lock held: returns the result of an answered request, and frees it. */
 static int take_result(struct requests *requests, struct pending *pending, int *reply_fd)
 {
         int result = pending->result;
@@ -529,7 +529,7 @@ static int take_result(struct requests *requests, struct pending *pending, int *
         return result;
 }
 
-/* With the lock held: what is still to be waited for. */
+/* With the lock held: the request of @ticket that is still to be waited for. */
 static struct pending *find_waited(struct requests *requests, uint64_t ticket)
 {
         struct pending *pending = request_find(&requests->answered, ticket);

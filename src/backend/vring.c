@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The requests about vrings, and the start and stop of queues. A queue has settings (size, addresses, base, fds) and
+ * two conditions, started and enabled; queue_update() makes it run when both hold, and stop when one does not. Starting
+ * makes a device_queue from the settings and the memory table, and calls the device's start(); stopping calls stop(),
+ * which returns when no thread of the device uses the queue, and reads the base back. Settings change only while the
+ * queue is not started; SET_VRING_ADDR, which also switches logging, stops and restarts it. All on the dispatching
+ * thread; members that the device's threads use are changed under the queue's lock. */
+
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -12,7 +20,7 @@
 
 USES_SYSCALLS(SYSCALL(eventfd2));
 
-/* How long a stopping queue's threads may wait for the front-end, which may be waiting for this very queue to stop. */
+/* Time that a stopping queue's threads may wait for the front-end, which may itself be waiting for the stop. */
 #define STOP_PATIENCE_MS 1000
 
 #define RING_FEATURES                                                                       \
@@ -63,8 +71,8 @@ static enum oriel_address_space ring_space(const struct agreement *agreement)
         return guest ? ORIEL_ADDRESS_GUEST : ORIEL_ADDRESS_USER;
 }
 
-/* A ring that the driver has just made begins at 0; a packed one with both wrap counters 1 (VIRTIO 1.2, 2.8.1), which
- * some front-ends leave out. */
+/* A new ring starts at 0; a packed one with both wrap counters 1 (VIRTIO 1.2, 2.8.1), which some front-ends leave
+ * out. */
 static bool is_new(const struct oriel_backend_queue *queue, const void *inflight)
 {
         bool packed = queue->layout.features & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
@@ -100,7 +108,7 @@ static int make_ring(struct oriel_backend_queue *queue, struct oriel_device_queu
         return 0;
 }
 
-/* The device does not use the queue, or no longer. */
+/* Ends the device's use of the queue, or the attempt to start it. */
 static void vring_leave(struct oriel_backend_queue *queue)
 {
         struct oriel_device_queue *ring;
@@ -189,7 +197,7 @@ static struct oriel_backend_queue *vring_find(struct oriel_backend *backend, uin
         return NULL;
 }
 
-/* A started ring keeps its layout: what concerns a running one goes through stop and start. */
+/* A started ring keeps its settings: changes require a stop and a start. */
 static int refuse_started(const struct oriel_backend_queue *queue, const char *name, struct complaint *why)
 {
         complain(why, "%s: vring %u is started", name, queue->index);
@@ -227,7 +235,7 @@ int handle_set_vring_addr(struct oriel_backend *backend, struct message *request
                 return -EINVAL;
         }
 
-        /* Logging is turned on and off while the ring runs. */
+        /* The front-end turns logging on and off while the ring runs. */
         bool was_running = queue->running;
 
         if (was_running)
@@ -289,8 +297,8 @@ int handle_set_vring_enable(struct oriel_backend *backend, struct message *reque
 
 /* ---- notifications ---- */
 
-/* The fd of the request in @slot, -1 if it has none. Only an eventfd: of other kinds some would be readable for ever,
- * some would block the writer or end it by SIGPIPE. A device may read it in its own way, so it is made non-blocking. */
+/* Puts the fd of the request in @slot, -1 if it has none. Only an eventfd is accepted: other kinds may be readable
+ * without end, block the writer, or end it by SIGPIPE. It is made non-blocking, because a device may read it itself. */
 static int swap_event_fd(struct oriel_backend_queue *queue, int *slot, struct message *request, struct complaint *why)
 {
         int fd = message_take_fd(request, 0);

@@ -2,9 +2,9 @@
 
 /* Threads for a back-end's queues.
  *
- * Each thread has a view of its own of the queues, which it makes anew when the worker's generation has changed: so
- * requests take no lock, and who removes a queue waits until every thread has seen that. Each thread also has its own
- * epoll instance: a kick, which is watched for as an edge, then wakes all threads of a queue. */
+ * Each thread has its own view of the queues, which it renews when the worker's generation has changed: so requests
+ * take no lock, and a thread that removes a queue waits until every thread has seen the change. Each thread also has
+ * its own epoll instance: a kick, which is edge-triggered, then wakes all threads of a queue. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -41,26 +41,27 @@ struct oriel_worker {
         int wake_fd; /* signalled with each new generation; -1 while there are no threads */
         atomic_uint generation;
 
-        pthread_mutex_t lock; /* what follows */
+        pthread_mutex_t lock; /* protects the following */
         pthread_cond_t settled;
         struct oriel_backend_queue *queues[MAX_QUEUES];
         unsigned n_queues, n_threads;
         struct thread threads[];
 };
 
-/* A queue, as a thread sees it. */
+/* A queue in a thread's view. */
 struct slot {
         struct oriel_backend_queue *queue;
-        bool untold; /* something was answered, and the driver has not been told */
-        bool waits;  /* for a buffer's memory, or is broken: there is nothing to ask a kick for */
+        bool untold; /* buffers were pushed, and the driver was not notified yet */
+        bool waits;  /* for a buffer's memory, or is broken: no kick is asked for */
         bool broken;
-        bool starved; /* memory had run out, of which nobody tells when it is there again */
+        bool starved; /* out of memory: no event reports when there is some again */
 };
 
 struct view {
         unsigned n, generation;
-        int64_t quick_ns; /* of a lone queue: another's request would keep its driver waiting */
-        int epoll_fd;     /* -1: descriptors have run out, so it looks now and then */
+        int64_t quick_ns; /* for a single queue only: with several, a request of one would delay the driver of another
+                           */
+        int epoll_fd;     /* -1: no descriptors were left, so the thread polls at intervals */
         struct slot slots[MAX_QUEUES];
 };
 
@@ -109,7 +110,7 @@ static void tell_all(struct view *view)
                         worker_tell(&view->slots[i]);
 }
 
-/* 1, or why it could not be pushed. */
+/* 1, or the error of the push. */
 static int worker_handle(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot,
                          struct oriel_chain *chain)
 {
@@ -126,7 +127,7 @@ static int worker_handle(const struct oriel_worker_options *options, int64_t qui
         return r < 0 ? r : 1;
 }
 
-/* 1: there was a request. */
+/* 1: a request was handled. */
 static int take_one(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot)
 {
         struct oriel_chain *chain;
@@ -134,7 +135,7 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
 
         if (slot->untold && r != 1) {
                 worker_tell(slot);
-                /* Where both share a CPU the driver has run by now, and there is its next request: no need to yield. */
+                /* Where both share a CPU the driver has run by now, and its next request is there: no need to yield. */
                 if (r == 0)
                         r = oriel_backend_queue_pop(slot->queue, &chain);
         }
@@ -146,7 +147,7 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
         return r;
 }
 
-/* One from each queue. */
+/* Handles one request of each queue. */
 static bool take_some(const struct oriel_worker_options *options, struct view *view)
 {
         bool some = false;
@@ -165,7 +166,7 @@ static bool want_kicks(const struct view *view)
         return some;
 }
 
-/* Until a driver kicks or the queues change. What no kick will come for is looked at again in a millisecond. */
+/* Sleeps until a driver kicks or the queues change. Queues without a kick are looked at again after a millisecond. */
 static void worker_sleep_until_event(const struct view *view)
 {
         struct epoll_event event;
@@ -182,7 +183,7 @@ static void worker_sleep_until_event(const struct view *view)
                 usleep(1000);
 }
 
-/* How long to look before the next sleep, after one that took @slept_ns: not at all, if looking would not have spared
+/* How long to poll before the next sleep, after one that took @slept_ns: not at all if polling would not have avoided
  * it. */
 static int64_t next_patience(const struct oriel_worker_options *options, int64_t slept_ns)
 {
@@ -217,7 +218,7 @@ static void *worker_work(void *userdata)
                 if (!some && patience_ns > 0 && looking_until == 0)
                         looking_until = now_ns() + patience_ns;
                 if (!some && patience_ns > 0 && now_ns() < looking_until) {
-                        /* Whoever is to send the next one may need this CPU. */
+                        /* The sender of the next request may need this CPU. */
                         sched_yield();
                         continue;
                 }

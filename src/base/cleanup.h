@@ -4,10 +4,10 @@
 
 #include <stdlib.h>
 
-/* The variable is handed to @func by address when its scope ends; that may be all it is for. */
+/* Calls @func with the variable's address when its scope ends. The variable may have no other use. */
 #define _cleanup_(func) __attribute__((__cleanup__(func), __unused__))
 
-/* Ownership leaves @ptr, which becomes NULL and so is not cleaned up. */
+/* Moves the value out of @ptr, which becomes NULL, so that its cleanup does nothing. */
 #define steal(ptr)                                    \
         ({                                            \
                 __typeof__(ptr) *steal_from = &(ptr); \

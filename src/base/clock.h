@@ -7,10 +7,10 @@
 /* CLOCK_MONOTONIC, in milliseconds and in nanoseconds. */
 int64_t now_ms(void);
 int64_t now_ns(void);
-/* The same, some milliseconds old: a system call is not needed for it. */
+/* Like now_ns(), but a few milliseconds behind: read without a system call. */
 int64_t coarse_now_ns(void);
 
-/* What poll() is to be given for a deadline on that clock; -1 stays -1. */
+/* The timeout for poll() until @deadline_ms on the clock of now_ms(); -1 stays -1. */
 int poll_timeout(int64_t deadline_ms);
 
 #endif

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* eventfds that a peer has too. Both ends of a session share each kick, call and err eventfd, and so its counter and
- * its flags: at any moment the peer may fill the counter and make the descriptor blocking, and write() then waits until
- * the peer lets it go on. To look first is a race, and no flag of a single write says otherwise: pwritev2() with
- * RWF_NOWAIT is not for eventfds.
+/* Adding to and clearing eventfds that the peer has too. Both ends of a session share each kick, call and err eventfd,
+ * and so its counter and its flags: at any moment the peer may fill the counter and make the descriptor blocking, and
+ * write() then waits as long as the peer wants. Checking the flags first is a race, and no flag of a single write
+ * prevents the wait: eventfds do not take pwritev2() with RWF_NOWAIT.
  *
- * So the kernel signals. Asynchronous I/O (io_submit(2)) tells an eventfd of the caller's choice that a request is
- * done, never waits for that, and stops at the greatest value that a counter can have. The request is a read of no
- * bytes from that very eventfd, which fails at once and changes nothing. One context serves all threads of the process.
+ * So the kernel signals. Asynchronous I/O (io_submit(2)) adds to an eventfd of the caller's choice when a request is
+ * done; this never waits, and stops at the greatest value of a counter. The request is a read of no bytes from the same
+ * eventfd, which fails at once and changes nothing. One context serves all threads of the process.
  *
- * Where there is no asynchronous I/O (CONFIG_AIO, fs.aio-max-nr, a filter of system calls) the descriptor is made
- * non-blocking before each write, and a timer of that thread's interrupts the write if a peer has made it blocking in
- * between. No other thread could be relied on to do so: who stops a queue waits for its threads, and may be the one
- * that writes. Only a write that waits is interrupted, so a counter that was full is all that EINTR can mean, however
- * late the timer's signal comes. The limit of the system is tried anew each second. */
+ * Without asynchronous I/O (CONFIG_AIO, fs.aio-max-nr, a filter of system calls) the descriptor is made non-blocking
+ * before each write, and a timer of the calling thread interrupts the write if a peer makes it blocking in between.
+ * Another thread could not do this reliably: a thread that stops a queue waits for the queue's threads, and may itself
+ * be the one that writes. The kernel interrupts only a write that waits, so EINTR always means a full counter, however
+ * late the timer's signal comes. After the system's limit was met, asynchronous I/O is tried again each second. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -36,9 +36,9 @@ USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(read), SYSCALL(write), SYSCALL(fstat), S
               SYSCALL(io_getevents), SYSCALL(io_destroy), SYSCALL(timer_create), SYSCALL(timer_settime),
               SYSCALL(timer_delete), SYSCALL(gettid));
 
-#define ROOM         16   /* requests of the system's limit that this process takes; the kernel makes room for more */
+#define ROOM         16   /* requests reserved of the system's limit; the kernel rounds the number up */
 #define TRY_AGAIN_MS 1000 /* after the system's limit was met */
-#define LONGEST_MS   1    /* that a call waits whose descriptor was made to block */
+#define LONGEST_MS   1    /* between two interruptions of a call that the peer made blocking */
 
 #ifndef RWF_NOWAIT /* older C libraries lack the flag and preadv2() */
 #include <linux/fs.h>
@@ -68,7 +68,7 @@ static int64_t coarse_now_ms(void)
         return coarse_now_ns() / 1000000;
 }
 
-/* The limit on all of the system's contexts is anybody's to use up, and may have room again. */
+/* EAGAIN and ENOMEM can pass: any process may use up the system's limit on contexts, and give its share back. */
 static void note_failure(int error)
 {
         bool passes = error == EAGAIN || error == ENOMEM;
@@ -77,7 +77,7 @@ static void note_failure(int error)
         atomic_store(&next_try_ms, passes ? coarse_now_ms() + TRY_AGAIN_MS : INT64_MAX);
 }
 
-/* 0: there is no asynchronous I/O, or not now. */
+/* Returns 0 if there is no asynchronous I/O, or not at the moment. */
 static aio_context_t get_context(void)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -92,7 +92,7 @@ static aio_context_t get_context(void)
         }
         if (atomic_compare_exchange_strong(&shared_context, &none, context))
                 return context;
-        /* Another thread was first. */
+        /* Another thread has set shared_context first. */
         syscall(SYS_io_destroy, context);
         return none;
 }
@@ -111,7 +111,7 @@ void fd_event_prepare(const struct oriel_log *log)
                             strerror(atomic_load(&why_none)));
 }
 
-/* Requests that are done keep their places until they are taken out. */
+/* Completed requests occupy the ring until they are read, so a full ring is emptied. */
 static int signal_submit(aio_context_t context, struct iocb *request)
 {
         struct io_event done[64];
@@ -135,7 +135,7 @@ static void be_interrupted(int number)
 {
 }
 
-/* A timer that interrupts this thread, again and again, since the first time may be before the call. */
+/* A periodic timer for this thread: its first signal may come before the call that it has to interrupt. */
 static int start_timer(int number, timer_t *timer)
 {
         const struct itimerspec often = {.it_interval.tv_nsec = LONGEST_MS * 1000000,
@@ -160,7 +160,7 @@ static bool timer_can_send(int number)
         return r != -EINVAL;
 }
 
-/* A real-time signal that the program leaves to its default. Without SA_RESTART, so that the call ends. */
+/* Takes a real-time signal whose action is the default. Without SA_RESTART, so that the call ends with EINTR. */
 static void choose_signal(void)
 {
         struct sigaction before, ours = {.sa_handler = be_interrupted, .sa_flags = SA_ONSTACK};
@@ -179,8 +179,8 @@ static void choose_signal(void)
 
 enum transfer { TRANSFER_READ, TRANSFER_WRITE };
 
-/* read(2) or write(2), 0 or a negative errno. -EAGAIN: it would have to wait. -ENOMEM: nothing was done, since it could
- * not have been made to end. */
+/* read(2) or write(2): 0 or a negative errno. -EAGAIN: it would have to wait. -ENOMEM: not tried, for want of a timer
+ * or a signal to end it with. */
 static int counter_transfer(int fd, enum transfer direction, uint64_t *value)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -213,7 +213,7 @@ static int signal_by_write(int fd)
         uint64_t one = 1, nothing = 0;
         int r = counter_transfer(fd, TRANSFER_WRITE, &one);
 
-        /* There is always room for nothing, which wakes who watches for an edge. */
+        /* Adding 0 always fits, and wakes edge-triggered waiters. */
         if (r == -EAGAIN)
                 r = counter_transfer(fd, TRANSFER_WRITE, &nothing);
         return r == -EAGAIN ? 0 : r;
@@ -238,13 +238,13 @@ void fd_event_wake(int fd)
         const uint64_t one = 1;
         int saved = errno;
 
-        /* A counter that is full wakes too. */
+        /* If the counter is full, its readers have been woken already. */
         while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
                 ;
         errno = saved;
 }
 
-/* As far as can be told without asking the file's own code: an inode without a type that can be added to. */
+/* Checks @fd without a call into its file's own code: an eventfd's inode has no type, and takes a write of 8 bytes. */
 static int check_by_write(int fd)
 {
         uint64_t nothing = 0;
@@ -255,12 +255,12 @@ static int check_by_write(int fd)
 
         int r = counter_transfer(fd, TRANSFER_WRITE, &nothing);
 
-        /* A counter that is full is one, too. */
+        /* -EAGAIN: an eventfd whose counter is full. */
         return r == 0 || r == -EAGAIN ? 0 : -EINVAL;
 }
 
-/* The kernel finds the eventfd that is to be told before it looks at the request's buffer, and this one's vector is
- * where no program has memory. */
+/* The kernel resolves the eventfd to signal before it reads the request's vector, and that vector is at an address
+ * where no program has memory: so -EFAULT means that @fd is an eventfd. */
 int fd_event_check(int fd)
 {
         aio_context_t context = get_context();
@@ -291,7 +291,7 @@ int fd_event_clear(int fd)
 
         int r = n < 0 ? -errno : 0;
 
-        /* Kernels that are no Linux, or not as it is, have no such flag for an eventfd. */
+        /* Replacements of Linux, and sandboxes, do not support this flag for eventfds. */
         if (r == -EOPNOTSUPP || r == -ENOSYS)
                 r = counter_transfer(fd, TRANSFER_READ, &value);
         return r == 0 ? 1 : r == -EAGAIN ? 0 : r;

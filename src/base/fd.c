@@ -50,7 +50,7 @@ int fd_set_nonblocking(int fd, int on)
         if (flags < 0)
                 return -errno;
 
-        /* Whoever else has the descriptor may have set O_ASYNC, which is nothing that we do. */
+        /* Another holder of the open file may have set O_ASYNC; the filter of system calls refuses F_SETFL with it. */
         int wanted = (on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) & ~O_ASYNC;
 
         if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)

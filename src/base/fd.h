@@ -16,7 +16,7 @@ static inline void fd_closep(int *fd)
         *fd = fd_close(*fd);
 }
 
-/* Ownership leaves the slot, which becomes -1. */
+/* Moves the fd out of the slot, which becomes -1. */
 static inline int fd_take(int *slot)
 {
         int fd = *slot;
@@ -25,8 +25,8 @@ static inline int fd_take(int *slot)
         return fd;
 }
 
-/* What a caller has passed for an fd, often straight from a call that may have failed: 0, or the error to return. A
- * negative errno is that one; -1 is -EBADF, or where it stands for no fd, no error. */
+/* Checks an fd argument, which is often the result of a call that may have failed: 0, or the error to return. -1 is
+ * -EBADF, another negative value is the errno itself. Where -1 stands for no fd, it is no error. */
 static inline int fd_check(int fd)
 {
         return fd >= 0 ? 0 : fd == -1 ? -EBADF : fd;
@@ -40,25 +40,26 @@ static inline int fd_check_optional(int fd)
 /* A duplicate with close-on-exec, owned by the caller, or a negative errno. */
 int fd_dup(int fd);
 
-/* fd_close() of what @epoll_fd watches. Whoever else has the same open file, as who has sent it does for a while, would
- * keep the watch, and with it events that nobody can take back. */
+/* fd_close() of a descriptor that @epoll_fd watches: removes the watch first. It would otherwise remain while another
+ * process has the same open file, as its sender does for a while, and report events that cannot be removed any more. */
 int fd_close_watched(int epoll_fd, int fd);
 
 /* Close @n fds; each slot becomes -1. */
 void fd_close_all(int *fds, size_t n);
 
-/* Eventfds, whatever whoever else has them does to them: see eventfd.c. Any thread. None blocks; without asynchronous
- * I/O a peer can delay each by a millisecond, by a timer and a real-time signal that the program has no handler for. */
+/* Eventfds that a peer may fill or make blocking at any time (see eventfd.c). Any thread. None of these blocks; without
+ * asynchronous I/O a peer can delay each by a millisecond, which takes a timer and a real-time signal without a
+ * handler. */
 
-/* Get ready, before there is a peer, and say once in @log, which may be NULL, what is missing. */
+/* Set up before there is a peer. Writes once to @log, which may be NULL, if asynchronous I/O is missing. */
 void fd_event_prepare(const struct oriel_log *log);
-/* Add one. 0 or a negative errno; a full counter stays full, which is 0. */
+/* Add 1. 0 or a negative errno. A full counter stays full and returns 0. */
 int fd_event_signal(int fd);
-/* The same for an eventfd that no other process has: this can't fail. */
+/* Add 1 to an eventfd that no other process has; this can't fail. */
 void fd_event_wake(int fd);
-/* Take back every signal so far. 1 if there was one, 0 if not, or a negative errno. */
+/* Set the counter to 0. Returns 1 if it was not 0, 0 if it was, or a negative errno. */
 int fd_event_clear(int fd);
-/* 0 if @fd is an eventfd, else -EINVAL. Changes nothing, and asks no file system. */
+/* 0 if @fd is an eventfd, else -EINVAL. Does not change the counter, and calls no file system. */
 int fd_event_check(int fd);
 
 /* O_NONBLOCK on or off. 0 or a negative errno. */

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A table of address ranges, and the handler of SIGBUS that looks them up. An access to a mapped file behind the file's
+ * end is SIGBUS; if the address is in a guarded range, the handler maps zeros over that page and returns, and the
+ * access is repeated. Otherwise it installs the action that was there before, which then handles the repeated access.
+ * The table has a fixed size and is lock-free, since the handler may run at any instruction of any thread: guard_add()
+ * reserves a slot by compare-and-exchange and sets its start last, guard_remove() clears the start. Mappings of guest
+ * memory and windows are added where they are made, whether a handler is installed or not. */
+
 #include "base/guard.h"
 #include "base/map.h"
 
@@ -11,13 +19,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A back-end's memory slots, those of the tables before that buffers in use keep alive, and the windows. */
+/* Room for a back-end's memory slots, for regions of older tables that popped buffers keep alive, and for windows. */
 #define SLOTS    8192
-#define RESERVED 1 /* a start that no range has */
+#define RESERVED 1 /* a start that no range can have */
 
-#define LARGEST_PAGE (UINT64_C(16) << 30) /* of hugetlbfs on any machine */
+#define LARGEST_PAGE (UINT64_C(16) << 30) /* the largest of hugetlbfs on any machine */
 
-/* The handler may run at any instruction, so it takes no lock: a slot counts while its start is an address. */
+/* A slot is in use while its start is an address: neither 0 nor RESERVED. */
 static struct {
         atomic_uintptr_t start;
         atomic_size_t size;
@@ -63,8 +71,8 @@ static bool find_guarded(uintptr_t address, uintptr_t *start, uintptr_t *end)
         return false;
 }
 
-/* Zeros for the page that has @address in it. A part of a huge page can't be replaced, so what can is looked for: the
- * least size that the kernel takes is that of the pages there. */
+/* Maps zeros over the page that has @address. Only whole huge pages can be replaced, so sizes are tried in ascending
+ * order: the kernel refuses with EINVAL those below the size of the pages there. */
 static bool guard_put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
 {
         for (uintptr_t size = page_size; size > 0 && size <= LARGEST_PAGE; size *= 2) {
@@ -87,13 +95,13 @@ static void guard_handle(int number, siginfo_t *info, void *context)
         uintptr_t address = (uintptr_t)info->si_addr, start, end;
         int saved = errno;
 
-        /* The access is made again when this returns: it finds the page, or whoever handled SIGBUS before us. */
+        /* The access is repeated after the return: it finds the zeros, or SIGBUS goes to the handler from before. */
         if (!find_guarded(address, &start, &end) || !guard_put_zeros(address, start, end))
                 sigaction(SIGBUS, &before, NULL);
         errno = saved;
 }
 
-/* Somebody else may have put a handler of their own in our place since the last time. */
+/* Installed again if the program has replaced our handler since the last call. */
 static int guard_install_handler(void)
 {
         struct sigaction action = {.sa_sigaction = guard_handle, .sa_flags = SA_SIGINFO | SA_RESTART}, now;

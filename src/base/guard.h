@@ -4,17 +4,17 @@
 
 #include <stddef.h>
 
-/* Memory mapped from a file that others can cut short: an access behind its end is SIGBUS. Ranges that are guarded get
- * a page of zeros there instead, which is nobody else's. Without guard_install() nothing changes. Any thread. */
+/* Memory mapped from files that another process can truncate: an access behind the end is SIGBUS. In guarded ranges the
+ * page becomes private zeros instead. Without guard_install() this has no effect. Any thread. */
 
-/* A range of whole pages. -ENOSPC, once guard_install() was called: there is no room for more, and what can't be
- * guarded must not be used. */
+/* Guards a range of whole pages. -ENOSPC, only once guard_install() was called: the table is full, and the range must
+ * not be used. */
 int guard_add(void *address, size_t size);
-/* Before it is unmapped. */
+/* To be called before the range is unmapped. */
 void guard_remove(void *address);
 
-/* Handle SIGBUS for this process; what is not guarded goes to the handler that was there before. Once is enough
- * while nobody else handles it. 0 or a negative errno. */
+/* Handle SIGBUS in this process; faults outside of guarded ranges go to the previous handler. One call is enough unless
+ * the program installs a handler of its own afterwards. 0 or a negative errno. */
 int guard_install(void);
 
 #endif

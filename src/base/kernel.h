@@ -4,12 +4,12 @@
 
 #include <stdbool.h>
 
-/* The least Linux that Oriel is for. Debian 12 has 6.1; what is relied on here is MADV_POPULATE_READ (5.14), and
- * eventfds for asynchronous I/O and RWF_NOWAIT (5.8). */
+/* The oldest Linux that Oriel supports: it needs MADV_POPULATE_READ (5.14), and eventfds for asynchronous I/O and
+ * RWF_NOWAIT (5.8). Debian 12 has 6.1. */
 #define KERNEL_LEAST_MAJOR 5
 #define KERNEL_LEAST_MINOR 14
 
-/* Any thread. False, too, where the kernel does not say what it is. */
+/* Any thread. False also where the kernel does not report a version. */
 bool kernel_is_at_least(unsigned major, unsigned minor);
 
 #endif

@@ -2,13 +2,13 @@
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
-/* How many mappings a process may have, vm.max_map_count; Linux's default where it can't be read. */
+/* The number of mappings a process may have: vm.max_map_count, or Linux's default where it can't be read. */
 unsigned limit_mappings(void);
 
-/* How many descriptors this process may have, INT32_MAX at most. */
+/* The number of descriptors this process may have, INT32_MAX at most. */
 unsigned limit_fds(void);
 
-/* As many descriptors as this process may allow itself, for all that it starts too. */
+/* Raises the limit on descriptors to the hard limit. Child processes inherit it. */
 void limit_raise_fds(void);
 
 #endif

@@ -5,16 +5,17 @@
 #include <oriel/log.h>
 #include <stdatomic.h>
 
-/* A copy of the caller's; silence where @from is NULL. -EINVAL, -E2BIG: its struct_size, as of struct_take(). */
+/* Copies the caller's log; a log that writes nothing where @from is NULL. -EINVAL, -E2BIG: its struct_size, as in
+ * struct_take(). */
 int log_take(struct oriel_log *to, const struct oriel_log *from);
 
 /* One line of at most 511 bytes; longer ones are cut. @log may be NULL. */
 void log_line(const struct oriel_log *log, enum oriel_log_level level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* A limit for what is logged about one connection, so that neither its peer nor a guest fills the log: 200 lines, and
- * one that says so. For everything that can happen again and again; the connection's end is not counted. Any thread.
- * Begins as zeros. */
+/* A limit on the log lines about one connection, so that neither its peer nor a guest fills the log: 200 lines, and a
+ * last one that says so. For everything that can happen repeatedly; the end of the connection is not counted. Any
+ * thread. Starts as zeros. */
 struct log_budget {
         atomic_uint used;
 };

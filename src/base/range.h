@@ -5,8 +5,8 @@
 #include <oriel/range.h>
 #include <stdbool.h>
 
-/* The only arithmetic that a value from a peer or a guest may meet. Each returns false, and leaves @out alone, where
- * the true result does not fit. */
+/* All arithmetic on values from a peer or a guest goes through these helpers. Each returns false, and leaves @out
+ * unchanged, where the true result does not fit. */
 static inline bool checked_add(uint64_t a, uint64_t b, uint64_t *out)
 {
         uint64_t sum;

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A copy of @n bytes that another process may be changing, each read once. After a plain memcpy() the compiler may read
- * a value again where it is used, and find another one than it has checked. */
+/* Copies @n bytes that another process may be changing, each read once. After a plain memcpy() the compiler may read a
+ * value again where it is used, and get another one than it has checked. */
 static inline void shared_copy(void *to, const void *from, size_t n)
 {
         memcpy(to, from, n);

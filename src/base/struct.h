@@ -6,15 +6,15 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Public structs that may grow begin with their size, and grow at their end. The caller's may be an earlier version's,
- * which is shorter, or a later one's. @least is what the first version needs to be of any use: the constant beside the
- * struct. */
+/* Public structs that may grow begin with their size, and grow at their end. The caller's may be of an earlier
+ * version, which is shorter, or of a later one. @least is the size that the first version needs: the constant beside
+ * the struct. */
 
-enum { STRUCT_MOST = 4096 }; /* more is no size, but what was in memory */
+enum { STRUCT_MOST = 4096 }; /* larger values are uninitialized memory */
 
-/* Copy the caller's @from, NULL or beginning with its size, to @to, this version's of @size bytes. What @from lacks is
- * 0. -EINVAL: NULL, or a size that no version has. -E2BIG: a later version's, with something set that this one knows
- * nothing of. @to is touched only on success. */
+/* Copies the caller's @from, NULL or beginning with its size, to @to, this version's of @size bytes. Missing members
+ * are 0. -EINVAL: NULL, or a size that no version has. -E2BIG: a later version's, with a member set that this version
+ * does not have. @to is changed only on success. */
 static inline int struct_take(void *to, size_t size, const void *from, size_t least)
 {
         const unsigned char *bytes = from;
@@ -31,8 +31,8 @@ static inline int struct_take(void *to, size_t size, const void *from, size_t le
         return 0;
 }
 
-/* The other way round, for what the library tells: of @from, this version's of @size bytes, as much as the caller's @to
- * has room for; what a later version has behind it is 0. -EINVAL as above. */
+/* The opposite direction: copies @from, this version's of @size bytes, into the caller's @to as far as it has room;
+ * members of a later version are set to 0. -EINVAL as above. */
 static inline int struct_give(void *to, size_t least, const void *from, size_t size)
 {
         size_t room = to ? *(const size_t *)to : 0;

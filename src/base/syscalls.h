@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
-/* Newer architectures lack the calls that others can stand for: there C libraries make these instead. */
+/* Newer architectures have only the more general calls; C libraries use these there. */
 #ifndef __NR_poll
 #define __NR_poll       __NR_ppoll
 #define __NR_epoll_wait __NR_epoll_pwait
@@ -14,14 +14,14 @@
 #define __NR_renameat __NR_renameat2
 #endif
 
-/* Each file names the system calls it makes, beside the code that makes them; a program's filter is made of what the
- * files have that it consists of (seccomp/filter.h). The linker brings the rows together. */
+/* Each file lists the system calls it makes, beside the code that makes them. The linker collects the rows of a
+ * program's files in one section, and the program's filter is built from them (seccomp/filter.h). */
 struct syscall_condition {
-        uint32_t argument;    /* whose value must be @value, */
-        uint64_t mask, value; /* in the bits of @mask: none, any value will do */
+        uint32_t argument;    /* index of the argument whose value must be @value */
+        uint64_t mask, value; /* compared in the bits of @mask; no bits: any value */
 };
 
-/* For @value, with a mask that no such value fits in: the process's own number. */
+/* As @value, with a mask that it can't match: stands for the process's own pid. */
 #define SYSCALL_OWN_PID UINT64_MAX
 
 struct syscall_row {
@@ -36,18 +36,18 @@ struct syscall_row {
         ((struct syscall_row){.number = __NR_##name,                         \
                               .conditions = {{(place), (bits), (wanted)}, {(place2), (bits2), (wanted2)}}})
 
-/* A path is looked up from a descriptor, never from the working directory: AT_FDCWD is negative. Nothing that a library
- * opens of its own accord begins at a descriptor. */
+/* The path is looked up from a descriptor and not from the working directory: AT_FDCWD is negative. Files that a
+ * library opens on its own use AT_FDCWD. */
 #define FROM_DESCRIPTOR                   (UINT32_C(1) << 31)
 #define SYSCALL_AT(name, place)           SYSCALL_WITH(name, place, FROM_DESCRIPTOR, 0)
 #define SYSCALL_BETWEEN(name, one, other) SYSCALL_WITH_BOTH(name, one, FROM_DESCRIPTOR, 0, other, FROM_DESCRIPTOR, 0)
 
-/* Flags of an open file description, which its other holders share: all but O_ASYNC, which has the kernel send signals
- * to whom F_SETOWN names. */
+/* F_SETFL changes the open file description, which its other holders share. All flags but O_ASYNC are allowed: with it
+ * the kernel sends signals to the process that F_SETOWN names. */
 #define SYSCALL_FCNTL(command) SYSCALL_WITH(fcntl, 1, UINT32_MAX, command)
 #define SYSCALL_SET_FLAGS      SYSCALL_WITH_BOTH(fcntl, 1, UINT32_MAX, F_SETFL, 2, O_ASYNC, 0)
 
-/* Aligned by name, so that no compiler makes gaps between one file's rows and another's. */
+/* Aligned explicitly, so that compilers leave no gaps between the rows of two files. */
 #define SYSCALL_ROWS       __attribute__((used, section("oriel_syscalls"), aligned(8))) static const struct syscall_row
 #define USES_SYSCALLS(...) SYSCALL_ROWS syscalls_used[] = {__VA_ARGS__}
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Tests of what every layer stands on: clean-up by scope, checked sums, ranges, file descriptors, maps, events, the
- * log, and the guard of mapped files once its table is full.
- */
+/* Tests of src/base: clean-up by scope, checked sums, ranges, file descriptors, maps, events, the log, and the guard of
+ * mapped files once its table is full. */
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/guard.h"
@@ -72,7 +70,7 @@ static void test_fds(void **state)
         assert_int_equal(fcntl(fd, F_SETFL, O_RDWR | O_ASYNC), 0);
         assert_int_equal(fd_set_nonblocking(fd, 1), 0);
         assert_int_equal(fcntl(fd, F_GETFL) & (O_NONBLOCK | O_ASYNC), O_NONBLOCK);
-        /* Whoever shares the eventfd can make it block, which changes nothing. */
+        /* A holder of the same eventfd can make it blocking; clearing is not affected. */
         assert_int_equal(fd_set_nonblocking(fd, 0), 0);
         assert_int_equal(fd_event_clear(fd), 0);
         assert_int_equal(write(fd, &(uint64_t){UINT64_MAX - 1}, sizeof(uint64_t)), sizeof(uint64_t));
@@ -110,7 +108,7 @@ static int sealed_file(void)
         return fd;
 }
 
-/* Files of which the kernel maps nothing, as it finds out only when it has asked them. */
+/* Files that refuse to be mapped only after the kernel has removed the old mapping. */
 static const struct {
         int (*open)(void);
         size_t size;
@@ -155,7 +153,7 @@ static void test_map_over(void **state)
         fd_close(file);
 }
 
-/* Memory of huge pages that there are not: each of them is zeros of its own, once it is touched. */
+/* A file of huge pages that are not available: each becomes separate zeros when it is touched. */
 static void test_zeros_in_huge_pages(void **state)
 {
         const size_t huge = 2 << 20;
@@ -179,7 +177,7 @@ static void test_zeros_in_huge_pages(void **state)
         fd_close(fd);
 }
 
-/* What can't be guarded must not be used, and what goes makes room. */
+/* guard_add() fails while the table is full, and works again after a removal. */
 static void test_guard_is_full(void **state)
 {
         uint8_t *const address = (uint8_t *)(uintptr_t)(1 << 20);
@@ -223,7 +221,7 @@ static void *make_blocking(void *userdata)
         return NULL;
 }
 
-/* Whoever shares the eventfd has filled it and makes it block all the time: nothing waits for that. */
+/* Another thread keeps the eventfd full and blocking; signalling does not wait. */
 static void test_event_that_is_made_to_block(void **state)
 {
         struct flipper flipper = {.fd = full_eventfd()};
@@ -275,7 +273,7 @@ static void test_event_check(void **state)
         assert_int_equal(fd_event_signal(-1), -EBADF);
 }
 
-/* All that there is to do with an eventfd. */
+/* Every operation on an eventfd. */
 static bool event_works(void)
 {
         int fd = eventfd(0, EFD_CLOEXEC), file = memfd_create("file", MFD_CLOEXEC);
@@ -288,7 +286,7 @@ static bool event_works(void)
         return works;
 }
 
-/* From now on @call fails with @error in this process. */
+/* Makes @call fail with @error in this process from now on. */
 static void deny(uint32_t call, uint32_t error)
 {
         struct sock_filter code[] = {
@@ -303,11 +301,11 @@ static void deny(uint32_t call, uint32_t error)
                 _exit(3);
 }
 
-/* What systems lack that are no Linux, or not as it is. */
+/* System calls that sandboxes and replacements of Linux do not support. */
 static const struct {
         uint32_t call, error;
 } lacking[] = {
-        {UINT32_MAX, 0}, /* nothing: a child has to do without its parent's context */
+        {UINT32_MAX, 0}, /* none fails: a child has to do without its parent's context */
         {__NR_preadv2, EOPNOTSUPP},
         {__NR_preadv2, ENOSYS},
         {__NR_io_setup, ENOSYS},
@@ -315,7 +313,7 @@ static const struct {
         {__NR_io_submit, EPERM},
 };
 
-/* With limits used up that others of the same user, or of the system, use up too. */
+/* The limits of the user and of the system are used up, as other processes can do. */
 static bool own_event_works(void)
 {
         int fd = eventfd(0, EFD_CLOEXEC);

@@ -2,7 +2,7 @@
 #ifndef BASE_TEST_H
 #define BASE_TEST_H
 
-/* What every test program starts with: cmocka, and a check around each test that no fd was leaked or lost. */
+/* Included by every test program: cmocka, and a check around each test that no fd was leaked or closed. */
 
 #ifdef NDEBUG
 #error "tests are not built with NDEBUG"
@@ -30,7 +30,7 @@ static inline int test_count_fds(void)
         return n;
 }
 
-/* cmocka's own goes by other names from one version to the next. */
+/* Replaces cmocka's own, whose name differs between versions. */
 #define assert_between(value, least, most)                      \
         do {                                                    \
                 intmax_t assert_value = (intmax_t)(value);      \

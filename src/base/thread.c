@@ -20,7 +20,7 @@ int thread_start(pthread_t *thread, void *(*run)(void *userdata), void *userdata
         return -r;
 }
 
-/* Not by pthread_clockjoin_np(), of which ThreadSanitizer does not know. */
+/* Polls, because ThreadSanitizer does not support pthread_clockjoin_np(). */
 bool thread_join(pthread_t thread, int64_t deadline_ms)
 {
         const struct timespec pause = {0, 500 * 1000};

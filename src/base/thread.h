@@ -6,12 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Start a thread that gets no signals: they are the main thread's. SIGBUS is let through, because it is about what the
- * thread itself has done, and its handler can put zeros there (base/guard.h) only where it is not blocked. 0 or a
- * negative errno. */
+/* Starts a thread that blocks all signals; the main thread handles them. SIGBUS stays unblocked: the thread's own
+ * accesses cause it, and its handler can put zeros there (base/guard.h) only if it is not blocked. 0 or a negative
+ * errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *userdata), void *userdata);
 
-/* Join it, unless it is not back at @deadline_ms, on the clock of now_ms(). Whether it was. */
+/* Joins the thread if it ends before @deadline_ms, on the clock of now_ms(). Returns whether it did. */
 bool thread_join(pthread_t thread, int64_t deadline_ms);
 
 #endif

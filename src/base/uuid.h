@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* A new UUID, version 4 (RFC 4122): of random bytes. 0, or -EAGAIN: there are none. */
+/* A new UUID of version 4 (RFC 4122), from random bytes. 0, or -EAGAIN if none are available. */
 int uuid_new(uint8_t uuid[16]);
 
 #endif

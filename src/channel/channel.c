@@ -20,8 +20,8 @@ USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(sendmsg), SYSCALL(getsockopt), SYSCALL(p
 
 #define HEADER sizeof(struct oriel_wire_header)
 
-/* What a peer can have the kernel add to each message by options of the socket that it gave us: a pidfd, which is ours
- * to close, credentials and a security label. */
+/* Ancillary data that a peer can have the kernel add to each message by options of the socket that it passed to us: a
+ * pidfd, which has to be closed, credentials and a security label. */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
 #endif
@@ -63,8 +63,8 @@ void channel_done(struct channel *channel)
         channel->in.lost_fds = false;
 }
 
-/* Every fd that came is put where it will be closed, whatever is wrong with the message. Those that the room
- * for control data does not hold, or this process's table of descriptors, the kernel closes, and says MSG_CTRUNC. */
+/* Stores every received fd where it will be closed, whatever is wrong with the message. The kernel closes fds for which
+ * the control buffer or this process's descriptor table has no room, and sets MSG_CTRUNC. */
 static int channel_take_fds(struct channel *channel, struct msghdr *msg, size_t had, struct complaint *complaint)
 {
         unsigned came = 0;
@@ -95,8 +95,8 @@ static int channel_take_fds(struct channel *channel, struct msghdr *msg, size_t 
                 complain(complaint, "more than %d fds came in one message", ORIEL_MAX_FDS);
                 return -EPROTO;
         }
-        /* There was room for more: this process has no descriptor left. The message goes on without any, and its
-         * request fails for want of them; that is no reason to end the connection. */
+        /* The control buffer had room for more, so this process has no descriptor left. The message is handed on
+         * without fds, and its request fails for want of them; the connection goes on. */
         if (msg->msg_flags & MSG_CTRUNC) {
                 message_close_fds(&channel->in);
                 channel->in.lost_fds = true;
@@ -109,7 +109,7 @@ static int channel_take_fds(struct channel *channel, struct msghdr *msg, size_t 
         return 0;
 }
 
-/* The one place that calls recvmsg. At most @n bytes to the end of what is here. */
+/* The only caller of recvmsg(). Reads at most @n bytes behind those already received. */
 static ssize_t channel_receive_some(struct channel *channel, size_t n, struct complaint *complaint)
 {
         size_t had = channel->have, of_header = had < HEADER ? HEADER - had : 0;
@@ -157,7 +157,7 @@ static int end_of_stream(const struct channel *channel, struct complaint *compla
         return -EPROTO;
 }
 
-/* How many bytes the message has as far as is known: the header until it is here. -EPROTO. */
+/* The length of the message as far as it is known: that of the header until the header is complete. -EPROTO. */
 static ssize_t message_length(const struct channel *channel, struct complaint *complaint)
 {
         if (channel->have < HEADER)
@@ -255,7 +255,7 @@ bool channel_is_lost(int error)
         return error == -ENOTCONN || error == -EPROTO || error == -ETIMEDOUT;
 }
 
-/* After a part of a message nothing but its rest can follow. */
+/* After a part of a message was sent, only its rest may follow: the channel is lost. */
 static int channel_send_error(size_t sent, int error)
 {
         bool gone = error == -EPIPE || error == -ECONNRESET;

@@ -16,34 +16,34 @@ struct channel {
         struct message in;
 };
 
-/* 0 if @fd is what a channel can be made of; -ENOTSOCK, or -EPROTOTYPE: not one of streams. */
+/* 0 if @fd is a stream socket; -ENOTSOCK, or -EPROTOTYPE: another type of socket. */
 int channel_check_socket(int fd);
 /* Takes @fd. It becomes non-blocking; all waiting is done with poll(). */
 int channel_init(struct channel *channel, int fd);
-/* Closes everything that has come and was not taken. */
+/* Closes the socket, and the fds of a message that was not taken. */
 void channel_close(struct channel *channel);
 
-/* Never blocks. 1: channel->in is a whole message, whose fds are now its own until they are taken or closed by
- * channel_done(). 0: not all is here yet. -ENOTCONN: the peer has closed between two messages. -EPROTO with @complaint:
- * the peer broke the framing (ended inside a message, bad header, fds elsewhere than at a message's first byte, more
- * fds than fit). Other errors: recvmsg's, named in @complaint. After an error the channel is of no more use.
+/* Never blocks. 1: channel->in is a whole message; it owns its fds until they are taken, or closed by channel_done().
+ * 0: the message is not complete yet. -ENOTCONN: the peer has closed between two messages. -EPROTO with @complaint: the
+ * peer broke the framing (end inside a message, bad header, fds elsewhere than at a message's first byte, too many
+ * fds). Other errors: recvmsg's, named in @complaint. After an error the channel can't be used any more.
  *
- * @expected is the payload size of the message that must come next, if that is known (a reply): it is then read along
- * with the header. A shorter message breaks the rules anyway, so nothing is lost by reading past its end. */
+ * @expected is the payload size of the next message, if that is known (a reply): the payload is then read along with
+ * the header. A shorter message would break the rules anyway, so reading past its end loses nothing. */
 int channel_receive(struct channel *channel, uint32_t expected, struct complaint *complaint);
-/* The message in channel->in has been dealt with: close what is left of its fds. */
+/* Closes the remaining fds of the message in channel->in, once it has been handled. */
 void channel_done(struct channel *channel);
 
-/* Send all of @message, whose fds stay the caller's. @deadline_ms is on the clock of now_ms(); 0: do not wait at all.
+/* Sends all of @message, whose fds stay the caller's. @deadline_ms is on the clock of now_ms(); 0: do not wait at all.
  * -ENOTCONN: the peer is gone. -EAGAIN with nothing sent, -ETIMEDOUT after a part or the deadline: the peer does not
- * read. Other errors are sendmsg's, of what was to be sent (-EBADF: an fd that is none, -ETOOMANYREFS: too many fds on
- * their way): nothing was sent, and the channel is as before. */
+ * read. Other errors are sendmsg's about the message (-EBADF: an fd is not open, -ETOOMANYREFS: too many fds in
+ * flight): nothing was sent, and the channel remains usable. */
 int channel_send(struct channel *channel, const struct message *message, int64_t deadline_ms);
 
-/* Whether an error of channel_send() is the channel's end. */
+/* Whether the channel can't be used any more after this error of channel_send(). */
 bool channel_is_lost(int error);
 
-/* Wait until the channel has something to read. 0, -ETIMEDOUT, or poll's error. -1: no deadline. */
+/* Waits until there is something to read. 0, -ETIMEDOUT, or poll's error. @deadline_ms -1: no deadline. */
 int channel_wait(const struct channel *channel, int64_t deadline_ms);
 
 #endif

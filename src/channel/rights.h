@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Pass @n @fds, at least one, with @msg. @room is aligned as a struct cmsghdr is, and has CMSG_SPACE() of them. */
+/* Adds @n @fds, at least one, to @msg. @room is aligned as a struct cmsghdr, and has CMSG_SPACE() of them. */
 static inline void rights_attach(struct msghdr *msg, void *room, const int *fds, size_t n)
 {
         const size_t size = n * sizeof(fds[0]);

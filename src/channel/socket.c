@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The functions of oriel/socket.h: connecting to a path, listening at one, and accepting. connect() is made
+ * non-blocking, so that a listener whose queue is full is an error and not a wait. If a path to listen at exists
+ * already, connecting to it tells whether a process still listens there; a socket that refuses is a stale file and is
+ * removed, any other file is left alone. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
@@ -23,7 +29,7 @@ static int make_address(const char *path, struct sockaddr_un *address)
         size_t length = strlen(path);
 
         *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-        /* Nothing would become an address of the kernel's choice. */
+        /* The kernel would choose an address for an empty path. */
         if (length == 0)
                 return -ENOENT;
         if (length >= sizeof(address->sun_path))
@@ -51,7 +57,7 @@ int oriel_socket_connect(const char *path)
 
         if (fd < 0)
                 return fd;
-        /* A listener whose queue is full would otherwise be waited for. */
+        /* Without this, connect() waits for a listener whose queue is full. */
         r = fd_set_nonblocking(fd, 1);
         if (r == 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                 r = -errno;
@@ -60,7 +66,7 @@ int oriel_socket_connect(const char *path)
         return r < 0 ? r : fd_take(&fd);
 }
 
-/* A listener that died leaves its file behind; one that lives accepts. */
+/* Removes the file of a listener that has ended: connections to it are refused. */
 static int socket_remove_stale(const char *path)
 {
         struct stat st;

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A channel under test and the raw socket of its peer. */
+/* The channel under test, and its peer as a raw socket. */
 struct pair {
         struct channel channel;
         int peer;
@@ -130,7 +130,7 @@ static void test_expected_replies(void **state)
         close_pair(&pair);
 }
 
-/* What a broken peer sends before it closes, and the word that the complaint must have. */
+/* Bytes that a broken peer sends before it closes, and a word of the expected complaint. */
 static const struct {
         const void *data;
         size_t size;
@@ -143,7 +143,7 @@ static const struct {
         {&whole, 12, 0, 0, -EPROTO, "0 of 8"},
         {&whole, 15, 3, 0, -EPROTO, "3 of 8"},
         {&whole, 15, 1, 1, -EPROTO, "first byte"},
-        {&whole, 5, 0, 2, -EPROTO, "header"}, /* the kernel hands over both pieces as one */
+        {&whole, 5, 0, 2, -EPROTO, "header"}, /* the kernel returns both pieces in one recvmsg() */
         {&whole, 20, 9, 0, -EPROTO, "more than 8"},
         {&(struct oriel_wire_header){1, 0, 0}, 12, 0, 0, -EPROTO, "version"},
         {&(struct oriel_wire_header){1, 1, 5000}, 12, 8, 0, -EPROTO, "above 4096"},
@@ -209,7 +209,7 @@ static void test_sockets(void **state)
         int a = oriel_socket_connect(path), b = oriel_socket_accept(listener);
 
         assert_true(a >= 0 && b >= 0);
-        /* Nobody is waited for: the queue of one more is full at once. */
+        /* connect() does not wait: the queue of one is soon full. */
         int waiting[8], n = 0;
 
         do
@@ -227,7 +227,7 @@ static void test_sockets(void **state)
         fd_close(listener);
         unlink(path);
 
-        /* Somebody's file is not ours to remove. */
+        /* A file that is no socket is not removed. */
         fd_close(open(path, O_CREAT | O_CLOEXEC | O_WRONLY, 0600));
         assert_int_equal(oriel_socket_listen(path), -EADDRINUSE);
         assert_int_equal(unlink(path), 0);

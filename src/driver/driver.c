@@ -5,8 +5,8 @@
  * that a back-end after a reconnection goes through as well. All calls belong to one thread, which also dispatches the
  * front-end.
  *
- * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was
- * built, and stops the queues first while the back-end is still there. */
+ * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was built,
+ * and stops the queues first while the back-end is still there. */
 
 #include "driver/driver.h"
 #include "base/cleanup.h"
@@ -19,7 +19,7 @@
 #include <linux/virtio_config.h>
 #include <stdlib.h>
 
-/* Used only when named: each changes what the rest of the session looks like. */
+/* Used only where the caller names them: each of them changes the rest of the session. */
 #define ONLY_WITH                                                                                               \
         (ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES) | \
          ORIEL_FEATURE(ORIEL_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT))
@@ -41,7 +41,7 @@ static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
         struct oriel_driver *driver = userdata;
         uint64_t user_address = driver_has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
 
-        /* Guest memory is its own I/O address space: one entry serves all of it. */
+        /* Guest memory is its own I/O address space: one entry covers all of it. */
         if (iova < driver->memory_size)
                 oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size},
                                             user_address, ORIEL_ACCESS_READ_WRITE);
@@ -65,7 +65,7 @@ static void driver_vring_err(void *userdata, unsigned vring)
 
 static void driver_config_changed(void *userdata)
 {
-        /* Whoever cares reads it when needed. */
+        /* Callers read the config space when they need it. */
 }
 
 static int driver_shared_object_add(void *userdata, const uint8_t uuid[16])
@@ -153,7 +153,7 @@ static int driver_count_queues(struct oriel_driver *driver)
         return 0;
 }
 
-/* Rings, and indirect tables, besides what the buffers were said to need. */
+/* The memory for rings and indirect tables, in addition to what the caller's buffers need. */
 static int size_memory(struct oriel_driver *driver)
 {
         size_t sizes[3];
@@ -169,7 +169,7 @@ static int size_memory(struct oriel_driver *driver)
         return 0;
 }
 
-/* What a back-end must be told whether it is the first or the next. */
+/* The part of the start that is repeated for a back-end after a reconnection. */
 static int driver_introduce(struct oriel_driver *driver)
 {
         struct oriel_memory_region region = memory_as_region(driver);
@@ -190,8 +190,8 @@ static int driver_introduce(struct oriel_driver *driver)
         return r == 0 ? oriel_frontend_await_mappings(driver->frontend) : r;
 }
 
-/* Before SET_FEATURES the back-end does not know the layout, so the features go first, and again in driver_introduce().
- */
+/* Before SET_FEATURES the back-end does not know the ring format, so features are set first; driver_introduce() sets
+ * them again. */
 static int get_inflight(struct oriel_driver *driver)
 {
         if (!driver_has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
@@ -227,7 +227,7 @@ static int driver_bring_up(struct oriel_driver *driver, int fd)
 
 DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
 
-/* The caller's, whole and possible. */
+/* Copies the caller's options and checks them. */
 static int driver_take_options(struct oriel_driver_options *options, struct oriel_log *log,
                                const struct oriel_driver_options *from)
 {

@@ -4,7 +4,7 @@
 
 #include <oriel/driver.h>
 
-/* A buffer that the device was done with before it went away. */
+/* A buffer that the device had completed before it went away. */
 struct driver_done {
         void *token;
         uint32_t written;
@@ -14,14 +14,14 @@ struct driver_queue {
         struct oriel_driver_queue *ring;
         struct oriel_ring layout; /* guest addresses */
         uint64_t indirect;        /* its indirect tables */
-        uint32_t base;            /* where the device stopped */
+        uint32_t base;            /* index at which the device stopped */
         struct driver_done *done; /* not collected yet */
         unsigned n_done, next_done;
         int kick_fd;
         int call_fd;
         int err_fd;
         int epoll_fd;          /* an epoll that a wait sleeps on */
-        uint64_t told_at_kick; /* n_told when the device was last asked whether the ring is still in error */
+        uint64_t told_at_kick; /* n_told at the time of the last kick for a ring in error */
 };
 
 struct driver_window {
@@ -35,7 +35,7 @@ struct oriel_driver {
         struct oriel_log log;
         struct oriel_frontend *frontend;
 
-        /* Guest memory: a memfd at guest address 0, the rings first. */
+        /* Guest memory: a memfd at guest address 0, beginning with the rings. */
         int memory_fd;
         uint8_t *memory;
         uint64_t memory_size;
@@ -47,7 +47,7 @@ struct oriel_driver {
         int inflight_fd;
         struct oriel_wire_inflight inflight;
         bool slots_ran_out;
-        uint64_t n_told; /* mappings that the back-end was told of as memory, in all */
+        uint64_t n_told; /* total number of mappings that the back-end was told of as memory */
 
         unsigned n_queues;
         struct driver_queue *queues;
@@ -57,14 +57,14 @@ struct oriel_driver {
 /* memory.c */
 int memory_create(struct oriel_driver *driver);
 void memory_destroy(struct oriel_driver *driver);
-/* Guest memory at a multiple of @align; UINT64_MAX: used up. */
+/* Takes guest memory at a multiple of @align; UINT64_MAX: used up. */
 uint64_t memory_take(struct oriel_driver *driver, uint64_t size, uint64_t align);
 struct oriel_memory_region memory_as_region(const struct oriel_driver *driver);
 
 /* window.c */
 int windows_create(struct oriel_driver *driver);
 void windows_destroy(struct oriel_driver *driver);
-/* The connection, and what it had as memory, is gone. */
+/* Forgets that the back-end had mappings as memory, after the connection has ended. */
 void windows_forget(struct oriel_driver *driver);
 void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd);
 void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping);
@@ -73,7 +73,7 @@ void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_m
 int queues_create(struct oriel_driver *driver);
 void queues_destroy(struct oriel_driver *driver);
 int queue_start(struct oriel_driver *driver, unsigned index);
-/* The device is gone: what it has done is set aside, and the next one goes on after it. */
+/* After the device has gone: collects what it had completed, for the next one to continue behind it. */
 int queue_leave(struct oriel_driver *driver, unsigned index);
 
 #endif

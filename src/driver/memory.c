@@ -32,7 +32,7 @@ static int make_table(struct oriel_driver *driver)
         return r;
 }
 
-/* Sealed, so that nobody who is given it can take pages away. */
+/* Sealed, so that no process that gets it can truncate it. */
 int memory_create(struct oriel_driver *driver)
 {
         driver->memory_fd = memfd_create("oriel-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Pieces of one buffer in one call; a buffer of more is not made by anybody. */
+/* The number of pieces of one buffer in one call; larger buffers do not occur. */
 #define MAX_PIECES       64
 #define INDIRECT_ENTRIES 16
 
@@ -47,7 +47,7 @@ static int place_rings(struct oriel_driver *driver, struct driver_queue *queue)
         return 0;
 }
 
-/* An empty ring where the queue's lies. */
+/* An empty ring in the queue's memory. */
 static int new_ring(struct oriel_driver *driver, const struct driver_queue *queue, struct oriel_driver_queue **out)
 {
         unsigned entries = queue_has(driver->features, VIRTIO_RING_F_INDIRECT_DESC) ? INDIRECT_ENTRIES : 0;
@@ -57,7 +57,7 @@ static int new_ring(struct oriel_driver *driver, const struct driver_queue *queu
 
 enum { EVENT_CALL, EVENT_ERR, EVENT_FRONT, N_EVENTS };
 
-/* What a wait sleeps on. A call is watched for its edge, so that it need not be taken back. */
+/* The epoll that a wait sleeps on. Calls are edge-triggered, so that the eventfd need not be cleared. */
 static int make_epoll(const struct oriel_driver *driver, const struct driver_queue *queue)
 {
         const int fds[N_EVENTS] = {queue->call_fd, queue->err_fd, oriel_frontend_get_fd(driver->frontend)};
@@ -131,7 +131,8 @@ void queues_destroy(struct oriel_driver *driver)
         free(driver->queues);
 }
 
-/* "Memory access": ring addresses are user addresses unless they are said to be the guest's. */
+/* "Memory access": ring addresses are user addresses unless GPA_ADDRESSES or VIRTIO_F_ACCESS_PLATFORM was
+ * negotiated. */
 static struct vhost_vring_addr ring_address(const struct oriel_driver *driver, unsigned index)
 {
         const struct oriel_ring *layout = &driver->queues[index].layout;
@@ -174,8 +175,8 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         struct oriel_frontend *frontend = driver->frontend;
         int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
 
-        /* What the last back-end has said of the ring is not the next one's; and a counter that it has left full would
-         * have no edge for a call. */
+        /* Signals of the last back-end do not concern the next one; and if it has left the counter full, a call would
+         * cause no edge. */
         fd_event_clear(queue->call_fd);
         fd_event_clear(queue->err_fd);
         queue->told_at_kick = driver->n_told;
@@ -183,7 +184,7 @@ int queue_start(struct oriel_driver *driver, unsigned index)
                 r = oriel_frontend_set_vring_base(frontend, index, queue->base);
         if (r == 0)
                 r = oriel_frontend_set_vring_addr(frontend, &addr);
-        /* "Ring states": with protocol features a ring begins disabled. */
+        /* "Ring states": with protocol features a ring is disabled at first. */
         if (r == 0 && queue_has(oriel_frontend_device_features(frontend), ORIEL_F_PROTOCOL_FEATURES))
                 r = oriel_frontend_set_vring_enable(frontend, index, true);
         if (r == 0)
@@ -223,8 +224,8 @@ int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
         return oriel_frontend_get_vring_base(driver->frontend, queue, &driver->queues[queue].base);
 }
 
-/* What the in-flight buffer holds of a ring that is no more must not be recovered on the next. The file is the
- * back-end's, so it is written to and not mapped. */
+/* Entries of a discarded ring must not be recovered on the next. The file belongs to the back-end, which may truncate
+ * it, so it is written and not mapped. */
 static int driver_queue_clear_inflight(struct oriel_driver *driver, unsigned index)
 {
         static const uint8_t zeros[4096];
@@ -337,7 +338,7 @@ int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
         return queue < driver->n_queues ? driver->queues[queue].call_fd : -EINVAL;
 }
 
-/* Ask for a call, and look whether there is something already. */
+/* Asks for a call, and then checks whether something is there already. */
 static bool may_collect(struct driver_queue *queue)
 {
         return oriel_driver_queue_want_call(queue->ring, true) || has_done(queue);
@@ -351,9 +352,9 @@ bool oriel_driver_rearm(struct oriel_driver *driver, unsigned queue)
         return may_collect(&driver->queues[queue]);
 }
 
-/* The device has met something that breaks a rule, or a buffer in a window that it had not been told of as memory by
- * then. All has been told now: it is asked to look again, unless it has done so with just that. Its signals are taken
- * back when it has been told, as it may have looked at any time until then. */
+/* The device has reported an error: a violation, or a buffer in a window that it had not been told of as memory yet. By
+ * now it has been told of everything, so it is kicked to look again, unless it failed with the same mappings before.
+ * Its error signal is cleared after it was told, as it may have looked at any time until then. */
 static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
 {
         int r = oriel_frontend_dispatch(driver->frontend);
@@ -374,7 +375,7 @@ static int look_again(struct oriel_driver *driver, struct driver_queue *queue)
         return fd_event_signal(queue->kick_fd);
 }
 
-/* One wait: 0 to look again, or an error. */
+/* One wait: 0 to check the ring again, or an error. */
 static int wait_event(struct oriel_driver *driver, struct driver_queue *queue, int64_t deadline)
 {
         struct epoll_event events[N_EVENTS];

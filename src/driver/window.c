@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The windows of a driver: one for each shared memory region that the back-end has, as a region of the front-end
- * placed in a window of this process. With windows_as_memory each mapping is also announced to the back-end as guest
- * memory (ADD_MEM_REG), at guest addresses above FIRST_WINDOW, so that buffers may lie in it. A mapping that the
- * back-end knows has its window as its data; only the dispatching thread reads and writes that. */
+/* The windows of a driver: one for each shared memory region that the back-end has, as a region of the front-end placed
+ * in a window of this process. With windows_as_memory each mapping is also announced to the back-end as guest memory
+ * (ADD_MEM_REG), at guest addresses from FIRST_WINDOW on, so that buffers may lie in it. A mapping that the back-end
+ * knows has its window as its data; only the dispatching thread reads and writes that. */
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* Windows lie above any guest memory, at multiples of this. */
+/* Windows have guest addresses above all guest memory, at multiples of this. */
 #define FIRST_WINDOW (UINT64_C(1) << 40)
 
 static int create_window(struct oriel_driver *driver, uint8_t shmid, uint64_t size)
@@ -100,8 +100,6 @@ struct oriel_region *oriel_driver_region(const struct oriel_driver *driver, uint
 
 /* ---- mappings as memory ---- */
 
-/* A mapping that the back-end has as memory has its window as its data. Only the dispatching thread asks. */
-
 static struct oriel_memory_region as_region(const struct driver_window *window, const struct oriel_mapping_info *info)
 {
         uint8_t *base = oriel_window_address(window->window);
@@ -121,7 +119,7 @@ void window_mapped(void *userdata, struct oriel_region *region, struct oriel_map
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         oriel_mapping_get_info(mapping, &info);
-        /* It may be gone again by now, and something else may be in its place. */
+        /* Meanwhile it may have been unmapped, and another mapping may be in its place. */
         if (!info.live)
                 return;
 

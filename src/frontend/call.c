@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* One request on the main channel: its check against its row, the sending, and the wait for the reply or
+ * acknowledgement where the row or need_reply asks for one. While it waits, requests on the back-end channel are
+ * answered (frontend_serve()), because the reply may depend on them; deferred events are told when the outermost call
+ * has ended. All on the owner's one thread. A refusal is -EREMOTEIO; an error after which the stream can't be
+ * continued, a timeout included, drops the connection. A callback may free the front-end meanwhile, which end_call()
+ * does and reports as -ECANCELED. */
+
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/range.h"
@@ -10,8 +18,8 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* A back-end that sends while we wait is answered: it may be what our reply waits for. *@served: that went wrong, and
- * was reported there. */
+/* Waits for either channel, and answers the back-end's requests, since our reply may depend on them. *@served: serving
+ * failed, and has logged its error. */
 static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *served)
 {
         struct pollfd fds[2] = {{.fd = frontend->main.fd, .events = POLLIN},
@@ -19,7 +27,7 @@ static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *
         int timeout = poll_timeout(deadline);
         int r = poll(fds, ARRAY_SIZE(fds), timeout);
 
-        /* Requests without end don't put the deadline off. */
+        /* A back-end that sends requests without end does not extend the deadline. */
         if (r == 0 || (timeout == 0 && !fds[0].revents))
                 return -ETIMEDOUT;
         if (r < 0)
@@ -29,7 +37,7 @@ static int wait_either(struct oriel_frontend *frontend, int64_t deadline, bool *
         return r;
 }
 
-/* Of the regions that a message has, in bytes. It may be shorter than it says. */
+/* Total size of the regions in @message, whose payload may be shorter than it claims. */
 static uint64_t memory_told(const struct message *message)
 {
         const struct oriel_wire_memory *table = &message->payload.memory;
@@ -48,8 +56,8 @@ static uint64_t memory_told(const struct message *message)
         return size;
 }
 
-/* A back-end maps memory before it answers, and may go through all of it (DPDK takes 3 s for 256 MiB): for that it has
- * more time, at 16 KiB in a millisecond, and 10 minutes at the most. */
+/* A back-end maps memory before it answers, and may touch all of it (DPDK takes 3 s for 256 MiB): its time is extended
+ * by 1 ms for each 16 KiB, by 10 minutes at most. */
 static int frontend_timeout_of(const struct oriel_frontend *frontend, const struct message *request)
 {
         const uint64_t per_ms = 16 << 10, most = 600000;
@@ -85,7 +93,7 @@ static int wait_reply(struct oriel_frontend *frontend, const struct oriel_messag
         return r;
 }
 
-/* By what the row says, or else as this end asked. */
+/* The size of the payload that will be received: by the row, or that of an acknowledgement. */
 static uint32_t expected_size(const struct oriel_message_row *row, bool full)
 {
         if (!full)
@@ -93,8 +101,8 @@ static uint32_t expected_size(const struct oriel_message_row *row, bool full)
         return row->reply_size.min == row->reply_size.max ? row->reply_size.max : UINT32_MAX;
 }
 
-/* 0, -EREMOTEIO: refused; an error that channel_is_lost() knows; else the request could not be sent, by an fd that is
- * none or by a limit on fds, and the connection is as before. */
+/* 0; -EREMOTEIO: the request was refused; an error that channel_is_lost() knows; else the request could not be sent,
+ * for an invalid fd or a limit on fds, and the connection is unchanged. */
 static int frontend_exchange(struct oriel_frontend *frontend, const struct oriel_message_row *row,
                              const struct message *request, struct message *reply)
 {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A front-end from oriel_frontend_new() to oriel_frontend_free(), its connection, and what its owner's loop has it do.
- * Calls are in call.c, what they say in requests.c and negotiate.c, and what the back-end asks for in served.c. */
+/* A front-end from oriel_frontend_new() to oriel_frontend_free(), its connection, and the dispatch that its owner's
+ * loop calls on one thread. An epoll has both channels and an eventfd for deferred events that were left over. The end
+ * of the connection resets all that was negotiated and unmaps the regions, or makes their mappings orphans. Freed from
+ * within a callback, it is only disconnected at once; the outermost call frees it (end_call()). Calls are in call.c,
+ * what they say in requests.c and negotiate.c, and the back-end's requests in served.c. */
 
 #include "frontend/frontend.h"
 #include "base/cleanup.h"
@@ -23,7 +26,7 @@ int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *chan
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* The caller's, whole and possible. */
+/* Copies the caller's options and functions, and checks them. */
 static int frontend_take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops,
                                  struct oriel_log *log, const struct oriel_frontend_options *from)
 {
@@ -191,7 +194,7 @@ void oriel_frontend_set_region(struct oriel_frontend *frontend, uint8_t shmid, s
         frontend->regions[shmid] = region;
 }
 
-/* Nothing is due on the main channel but the end of it. */
+/* The main channel carries only replies, and none is expected here: readable means its end, or a violation. */
 static int check_main(struct oriel_frontend *frontend)
 {
         struct complaint complaint = {""};

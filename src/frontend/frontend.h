@@ -8,7 +8,7 @@
 #include <oriel/frontend.h>
 #include <sys/queue.h>
 
-/* What follows from a request that was answered, until it may be told. */
+/* An event of an answered request for the owner, until it may be told. */
 struct deferred_event;
 TAILQ_HEAD(deferred_events, deferred_event);
 
@@ -29,31 +29,31 @@ struct oriel_frontend {
         uint64_t offered;
         struct oriel_region *regions[ORIEL_MAX_SHMIDS];
 
-        enum oriel_frontend_request unacknowledged; /* what brought regions in postcopy mode; 0: nothing */
-        unsigned depth;   /* of calls under way: deferred_events wait for the outermost to end */
-        bool free_wanted; /* by a callback: when that call ends */
+        enum oriel_frontend_request unacknowledged; /* the request that brought regions in postcopy mode; 0: none */
+        unsigned depth;   /* of calls under way: deferred events are told when the outermost has ended */
+        bool free_wanted; /* a callback has freed it: done when that call has ended */
         struct deferred_events deferred_events;
         unsigned n_deferred;
-        int more_fd; /* an eventfd: deferred_events are left for the next dispatch */
+        int more_fd; /* an eventfd: signalled while deferred events are left for the next dispatch */
 };
 
-/* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. What is in
- * @reply afterwards, fds included, is the caller's. */
+/* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. The caller
+ * owns the contents of @reply afterwards, fds included. */
 int frontend_call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
-/* frontend.c: have dispatch told of @fd, which is @channel's; NULL: more_fd. */
+/* frontend.c: makes dispatch watch @fd, which is @channel's; NULL: more_fd. */
 int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel);
-/* Close @channel, of which dispatch is told no more. */
+/* Closes @channel, after removing it from the epoll. */
 static inline void frontend_close(struct oriel_frontend *frontend, struct channel *channel)
 {
         channel->fd = fd_close_watched(frontend->epoll_fd, channel->fd);
         channel_close(channel);
 }
 
-/* The end of a call that may have called back: its result @r, or -ECANCELED where @frontend is no more. */
+/* Ends a call that may have called back: returns @r, or -ECANCELED where @frontend was freed. */
 int end_call(struct oriel_frontend *frontend, int r);
-/* Reset, or the end of the connection: nothing stays mapped. */
+/* Unmaps all mappings: at a reset, or the end of the connection. */
 void unmap_regions(struct oriel_frontend *frontend);
-/* The connection is lost or given up: everything that came with it goes. */
+/* Closes the connection, and drops everything that came with it. */
 void drop_connection(struct oriel_frontend *frontend);
 
 /* requests.c: as the public functions, with a reply. */
@@ -62,11 +62,11 @@ int call_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memor
 int call_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region, int fd,
                      struct message *reply);
 
-/* served.c: answer what the back-end has sent on its channel. 0 or what ends the connection. */
+/* served.c: answers the requests on the back-end channel. 0, or the error that ends the connection. */
 int frontend_serve(struct oriel_frontend *frontend);
-/* Whether there is a channel to serve, and room for what follows from it. */
+/* Whether there is a back-end channel, and room for further deferred events. */
 bool may_serve(const struct oriel_frontend *frontend);
-/* Tell what was put off, if no call is under way. */
+/* Tells deferred events, if no call is under way. */
 void tell_deferred_events(struct oriel_frontend *frontend);
 void forget_deferred_events(struct oriel_frontend *frontend);
 

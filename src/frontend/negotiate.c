@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How a back-end is brought up: what is agreed on, and the channel for its requests. With it all that is asked and told
- * by a single number. */
+/* The start of a session: features, protocol features, and the back-end channel, in the order of
+ * oriel_frontend_negotiate(). The results are kept in the agreement, against which every later message is checked. Also
+ * all other requests that send or return a single number: queues, memory slots, status, MTU, device state. On the
+ * owner's thread; each call waits for its reply in call.c. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -127,7 +129,7 @@ int oriel_frontend_set_status(struct oriel_frontend *frontend, uint8_t status)
 {
         int r = set_u64(frontend, ORIEL_FRONTEND_SET_STATUS, status);
 
-        /* VIRTIO 1.2, 2.1: that is a reset. */
+        /* VIRTIO 1.2, 2.1: writing status 0 is a reset. */
         if (status == 0 && r != -ECANCELED)
                 unmap_regions(frontend);
         return r;

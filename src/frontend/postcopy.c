@@ -60,7 +60,7 @@ int oriel_frontend_postcopy_add_mem_reg(struct oriel_frontend *frontend, const s
         return 0;
 }
 
-/* The one message that is never answered in this mode. */
+/* The one message of this mode that gets no answer. */
 int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend)
 {
         struct message message;

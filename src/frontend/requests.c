@@ -333,7 +333,7 @@ int oriel_frontend_vring_kick(struct oriel_frontend *frontend, unsigned vring)
         return send_vring_state(frontend, ORIEL_FRONTEND_VRING_KICK, vring, 0);
 }
 
-/* The back-end may make its buffer as it likes, but it holds what was asked for. */
+/* The back-end chooses size and place of the buffer, but it must have room for what was requested. */
 static int take_inflight(struct oriel_frontend *frontend, struct message *reply, struct oriel_wire_inflight *inflight,
                          int *fd)
 {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The back-end's requests, served as they come: SHMEM_MAP and SHMEM_UNMAP, a changed configuration space,
- * notifications of vrings, IOTLB misses, shared objects. A handler's result is the acknowledgement, where one is asked
- * for.
+/* Serves the back-end's requests as they come: SHMEM_MAP and SHMEM_UNMAP, a changed configuration space, notifications
+ * of vrings, IOTLB misses, shared objects. A handler's result is the acknowledgement, where one is asked for.
  *
- * What the owner of the front-end is to do because of a request, struct deferred_event, waits until no call of the
- * front-end is under way: an owner may then call the front-end again. */
+ * What the owner has to be told because of a request, struct deferred_event, waits until no call of the front-end is
+ * under way: an owner may then call the front-end again. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -16,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bounds on what a back-end can make of us in one go: requests served before we look elsewhere, and fds held. */
+/* Limits on what a back-end can cause at once: requests served before the dispatch returns, and events (with fds)
+ * kept. */
 #define MAX_SERVED   64
 #define MAX_DEFERRED 256
 
@@ -34,7 +34,7 @@ struct deferred_event {
         int fd;
 };
 
-/* The oldest leaves the list. */
+/* Removes the oldest event from the list. */
 static struct deferred_event *take_deferred_event(struct oriel_frontend *frontend)
 {
         struct deferred_event *event = TAILQ_FIRST(&frontend->deferred_events);
@@ -53,7 +53,7 @@ static void free_deferred_event(struct deferred_event *event)
         free(event);
 }
 
-/* NULL without memory: then nobody is told. */
+/* NULL without memory: the event is then lost. */
 static struct deferred_event *defer_event(struct oriel_frontend *frontend,
                                           void (*tell)(struct oriel_frontend *frontend, struct deferred_event *event))
 {
@@ -74,13 +74,14 @@ void tell_deferred_events(struct oriel_frontend *frontend)
         unsigned n = frontend->n_deferred;
 
         while (frontend->depth == 0 && n-- > 0 && (event = take_deferred_event(frontend))) {
-                /* What it causes comes after it, not within. */
+                /* Events caused by it are told after it, not within. */
                 frontend->depth++;
                 event->tell(frontend, event);
                 frontend->depth--;
                 free_deferred_event(event);
         }
-        /* What came meanwhile is the next dispatch's, or this would never end for a back-end that goes on asking. */
+        /* Events that were added meanwhile wait for the next dispatch: a back-end that goes on asking would keep this
+         * from ending. */
         if (frontend->depth == 0 && frontend->n_deferred > 0)
                 fd_event_wake(frontend->more_fd);
 }
@@ -110,7 +111,7 @@ static void tell_refused(struct oriel_frontend *frontend, struct deferred_event 
         frontend->ops.refused(frontend->userdata, event->map, &event->request, event->error);
 }
 
-/* Its descriptor is closed after the owner has been told, since that may have to wait for the file's server. */
+/* The descriptor is closed only after the owner was told, since closing may wait for the file's server. */
 static int follow_refusal(struct oriel_frontend *frontend, bool map, struct message *request, int error)
 {
         const struct oriel_wire_mmap wire = request->payload.mmap;
@@ -238,7 +239,7 @@ static int iotlb_msg(struct oriel_frontend *frontend, struct message *request, s
         return 0;
 }
 
-/* ---- what the owner answers ---- */
+/* ---- requests that the owner answers ---- */
 
 static int host_notifier(struct oriel_frontend *frontend, struct message *request, struct message *reply)
 {
@@ -292,8 +293,8 @@ static int (*const handlers[ORIEL_BACKEND_REQUESTS])(struct oriel_frontend *fron
 
 /* ---- the channel ---- */
 
-/* Never waits: a back-end that does not read its answers is not worth it. An answer whose fd can't be sent (the owner
- * has given one that is none) becomes a refusal. */
+/* Never waits: an answer that a back-end does not read ends the connection. An answer whose fd can't be sent (the owner
+ * gave an invalid one) becomes a refusal. */
 static int served_answer(struct oriel_frontend *frontend, struct message *reply)
 {
         int r = channel_send(&frontend->back, reply, 0);
@@ -315,7 +316,7 @@ static int served_answer(struct oriel_frontend *frontend, struct message *reply)
         return r == -EAGAIN || r == -ETIMEDOUT ? -EPROTO : r;
 }
 
-/* Whether need_reply was set and counts; for an unknown request only the header can say. */
+/* Whether need_reply is set and allowed; for an unknown request only the header says so. */
 static bool served_asked(const struct oriel_frontend *frontend, const struct oriel_message_row *row,
                          const struct message *request)
 {
@@ -377,7 +378,7 @@ int frontend_serve(struct oriel_frontend *frontend)
                 if (r < 0)
                         break;
         }
-        /* A back-end may close its own channel and go on with the main one. */
+        /* A back-end may close its own channel and continue with the main one. */
         if (r == -ENOTCONN) {
                 frontend_close(frontend, &frontend->back);
                 return 0;

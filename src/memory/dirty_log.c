@@ -18,8 +18,7 @@ struct oriel_dirty_log {
         uint64_t size;
 };
 
-/* A log that ends before its file does is the front-end's promise; without this check every mark past the end would be
- * a SIGBUS. */
+/* The front-end says how long the log is, and its file may be shorter: a mark behind the end would be SIGBUS. */
 static int check_file_size(int fd, uint64_t offset, uint64_t size)
 {
         struct oriel_range range = {offset, size};
@@ -85,8 +84,9 @@ void oriel_dirty_log_mark(struct oriel_dirty_log *log, struct oriel_range guest)
                 unsigned high = byte == last / 8 ? last % 8 : 7;
                 uint8_t mask = (uint8_t)((0xffU << low) & (0xffU >> (7 - high)));
 
-                /* Release: whoever takes the bit then copies what was written to the page before it was set. Always
-                 * an exchange: a bit found set may be taken before our write to the page is seen. */
+                /* Release: a reader that takes the bit then copies what was written to the page before it was set.
+                 * The exchange is made also where the bit is set: it may be taken before our write to the page is
+                 * visible. */
                 __atomic_fetch_or(&log->bits[byte], mask, __ATOMIC_RELEASE);
         }
 }

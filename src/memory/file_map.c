@@ -22,7 +22,7 @@ static int file_page_size(int fd, uint64_t *out)
         struct stat st;
 
         *out = (uint64_t)sysconf(_SC_PAGESIZE);
-        /* Only files in memory have seals. Others are not asked: who serves them may not answer. */
+        /* Only files in memory have seals. Others are not asked by fstatfs(): a file system's server may not answer. */
         if (fcntl(fd, F_GET_SEALS) < 0)
                 return 0;
         if (fstatfs(fd, &fs) < 0)

@@ -11,8 +11,8 @@ struct file_map {
         size_t size;
 };
 
-/* Map @size bytes of @fd from @offset on. Neither need be a multiple of the file's page size: the mapping is larger
- * where it must be, and @host is where @offset is. -EINVAL: empty, or not a place that a file can have. */
+/* Maps @size bytes of @fd from @offset on. Neither need be a multiple of the file's page size: the mapping is widened
+ * to whole pages, and @host is the address of @offset. -EINVAL: empty, or not a place that a file can have. */
 int file_map(int fd, uint64_t offset, uint64_t size, int protection, struct file_map *out, uint8_t **host);
 void file_unmap(struct file_map *map);
 

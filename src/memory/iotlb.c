@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The IOTLB of a memory table: IOVA ranges with the user addresses they stand for, in a sorted array that is searched
+ * by bisection. Like the table it never changes and is counted by references; iotlb_replace() makes a copy with one
+ * entry more, or with those in a range removed. The dispatching thread makes copies, for each IOTLB update and
+ * invalidation of the front-end; any thread with a reference looks entries up, without a lock. At most
+ * IOTLB_ENTRIES_MAX are kept. The age of an entry is the value of a counter of changes when it was added. */
+
 #include "memory/iotlb.h"
 
 #include "base/range.h"
@@ -43,7 +50,7 @@ void iotlb_unref(struct iotlb *iotlb)
                 free(iotlb);
 }
 
-/* How many entries lie wholly below @address. */
+/* The number of entries that lie wholly below @address. */
 static unsigned iotlb_below(const struct iotlb *iotlb, uint64_t address)
 {
         unsigned low = 0, high = iotlb->n;
@@ -59,8 +66,8 @@ static unsigned iotlb_below(const struct iotlb *iotlb, uint64_t address)
         return low;
 }
 
-/* Misses are the only way in for most front-ends, so a full IOTLB must forget rather than refuse: a refused entry would
- * be asked for again without end. */
+/* Most front-ends add entries only after a miss. So a full IOTLB drops its oldest entry: if it refused the new one, the
+ * same miss would be reported again without end. */
 static void iotlb_evict_oldest(struct iotlb *iotlb)
 {
         unsigned oldest = 0;

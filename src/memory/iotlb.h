@@ -23,8 +23,8 @@ struct iotlb *iotlb_ref(struct iotlb *iotlb);
 void iotlb_unref(struct iotlb *iotlb);
 DEFINE_CLEANUP(struct iotlb *, iotlb_unref);
 
-/* @old without what overlaps @gone, and with @added unless NULL. @gone is valid and contains @added's range. The oldest
- * entry makes room where there are IOTLB_ENTRIES_MAX. */
+/* A copy of @old without the entries that overlap @gone, and with @added unless NULL. @gone is valid and contains
+ * @added's range. Where there would be more than IOTLB_ENTRIES_MAX, the oldest entry is dropped. */
 int iotlb_replace(const struct iotlb *old, struct oriel_range gone, const struct iotlb_entry *added,
                   struct iotlb **out);
 

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The guest memory table, which never changes. Each function that adds or removes a region, or changes the IOTLB,
+ * allocates a new table, which shares the regions of the old one: tables, regions and IOTLBs are counted by references,
+ * and the last reference to a region unmaps it. So queue threads translate by a table without a lock, and a popped
+ * buffer keeps its table, and with it its spans, valid. A table has two sorted arrays of its regions, by guest address
+ * and by user address, in which no two overlap. The caller swaps the new table for the old one (use_memory() of the
+ * back-end, under each queue's lock). */
+
 #include "base/fd.h"
 #include "base/guard.h"
 #include "base/range.h"
@@ -10,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A table with room for @n regions, that has @old's limits and takes over @iotlb. */
+/* A table with room for @n regions. Takes @iotlb over on success. */
 static struct oriel_memory *memory_alloc(unsigned max_regions, unsigned n, struct iotlb *iotlb)
 {
         struct oriel_memory *memory = malloc(sizeof(*memory) + 2 * (size_t)n * sizeof(memory->places[0]));
@@ -47,7 +55,7 @@ struct oriel_memory *oriel_memory_ref(struct oriel_memory *memory)
 
 void oriel_memory_unref(struct oriel_memory *memory)
 {
-        /* As in region_unref(): all that any holder did comes before the end. */
+        /* As in region_unref(): acquire what all other holders did before the table is freed. */
         if (!memory || atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) > 1)
                 return;
         for (unsigned i = 0; i < memory->n; i++)
@@ -56,7 +64,7 @@ void oriel_memory_unref(struct oriel_memory *memory)
         free(memory);
 }
 
-/* Copy the @n sorted places of @from to @to without @gone and with @added, either of which may be empty. */
+/* Copies the @n sorted places of @from to @to, without @gone and with @added, either of which may be empty. */
 static void places_copy(struct place *to, const struct place *from, unsigned n, const struct region *gone,
                         struct place added)
 {
@@ -73,7 +81,7 @@ static void places_copy(struct place *to, const struct place *from, unsigned n, 
                 *to = added;
 }
 
-/* @old without @gone and with @added, of which it takes a reference; either may be NULL. */
+/* A copy of @old without @gone and with @added, either of which may be NULL. Takes a reference to @added. */
 static int memory_change(const struct oriel_memory *old, const struct region *gone, struct region *added,
                          struct oriel_memory **out)
 {
@@ -145,7 +153,7 @@ int oriel_memory_remove(struct oriel_memory *old, const struct oriel_memory_regi
         return memory_change(old, place->region, NULL, out);
 }
 
-/* @old with another IOTLB, which is taken over. */
+/* A copy of @old with @iotlb as its IOTLB. Takes @iotlb over, also on failure. */
 static int memory_change_iotlb(const struct oriel_memory *old, struct iotlb *iotlb, struct oriel_memory **out)
 {
         int r = memory_change(old, NULL, NULL, out);
@@ -183,7 +191,7 @@ int oriel_memory_iotlb_invalidate(struct oriel_memory *old, struct oriel_range i
         struct iotlb *iotlb;
         int r;
 
-        /* 2^64 bytes do not fit the message's field: QEMU sends 0. */
+        /* The size 2^64 does not fit the message's field: QEMU sends 0 for it. */
         if (iova.start == 0 && iova.size == 0)
                 iova.size = UINT64_MAX;
         if (!old->iotlb || !range_valid(iova))

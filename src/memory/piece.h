@@ -7,7 +7,7 @@
 /* Host memory that is contiguous in its region. */
 struct memory_piece {
         uint8_t *host;
-        uint64_t guest; /* the guest physical address, also with an IOMMU: what a dirty log counts by */
+        uint64_t guest; /* the guest physical address, also with an IOMMU: the dirty log is indexed by it */
         uint64_t size;
 };
 
@@ -19,11 +19,12 @@ int memory_find(const struct oriel_memory *memory, enum oriel_address_space spac
 int memory_find_whole(const struct oriel_memory *memory, enum oriel_address_space space, struct oriel_range range,
                       enum oriel_access access, struct memory_piece *out, struct oriel_fault *fault);
 
-/* Copy @range out of guest memory; each byte is read once. */
+/* Copies @range out of guest memory; each byte is read once. */
 int memory_read(const struct oriel_memory *memory, enum oriel_address_space space, struct oriel_range range, void *to,
                 struct oriel_fault *fault);
 
-/* Mark what @range of guest addresses covers. With an IOMMU they are IOVAs; what isn't found is marked as it stands. */
+/* Marks the pages of @range dirty. With an IOMMU its addresses are IOVAs; from the first one that is not found on, they
+ * are marked untranslated. */
 void memory_mark_dirty(const struct oriel_memory *memory, struct oriel_dirty_log *log, struct oriel_range range);
 
 #endif

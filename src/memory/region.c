@@ -58,7 +58,7 @@ struct region *region_ref(struct region *region)
 
 void region_unref(struct region *region)
 {
-        /* Release what this holder did to the memory, acquire what the others did, before it is unmapped. */
+        /* Release this holder's accesses to the memory, and acquire those of all others, before it is unmapped. */
         if (!region || atomic_fetch_sub_explicit(&region->references, 1, memory_order_acq_rel) > 1)
                 return;
         file_unmap(&region->map);

@@ -8,7 +8,7 @@
 #include <oriel/memory.h>
 #include <stdatomic.h>
 
-/* A memory region, shared by the tables it is in. Unmapped with the last of them. */
+/* A memory region, shared by all tables that have it. Unmapped with its last reference. */
 struct region {
         atomic_uint references;
         enum oriel_access access;
@@ -19,7 +19,7 @@ struct region {
 
 /* -EINVAL: empty, or an address overflows. */
 int region_check(const struct oriel_memory_region *row);
-/* @row was checked. */
+/* @row must have passed region_check(). */
 int region_new_mapped(const struct oriel_memory_region *row, void *host, enum oriel_access access, struct region **out);
 int region_new_file(const struct oriel_memory_region *row, int fd, struct region **out);
 struct region *region_ref(struct region *region);

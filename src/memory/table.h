@@ -21,10 +21,10 @@ struct oriel_memory {
         unsigned n;
         struct iotlb *iotlb; /* NULL: guest addresses are not translated */
         struct place *by_guest, *by_user;
-        struct place places[]; /* of both, each in order of address */
+        struct place places[]; /* @by_guest and @by_user, each sorted by address */
 };
 
-/* The first of @n places that does not lie wholly below @address; @n if none. */
+/* Index of the first place that ends at or above @address; @n if none does. */
 static inline unsigned places_from(const struct place *places, unsigned n, uint64_t address)
 {
         unsigned low = 0, high = n;

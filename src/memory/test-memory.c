@@ -29,7 +29,7 @@ static int file_of(uint64_t size)
         return fd;
 }
 
-/* @slot's table is replaced by one with a region more. */
+/* Replaces @slot's table by one with one region more. */
 static int add(struct oriel_memory **slot, uint64_t guest, uint64_t size, uint64_t user, uint64_t offset, int fd)
 {
         struct oriel_memory_region region = {guest, size, user, offset};
@@ -138,10 +138,10 @@ static void test_refusals(void **state)
         assert_int_equal(add(&memory, 0, PAGE, 0, UINT64_MAX - PAGE, fd), -EINVAL);
         assert_int_equal(add(&memory, 0, UINT64_MAX, 0, 0, fd), -EINVAL);
         assert_int_equal(add(&memory, 0, PAGE, 0, 0, -1), -EBADF);
-        /* Larger than any address space, and all of it a file could have. */
+        /* Larger than any address space, and as large as a file can be. */
         assert_int_equal(add(&memory, 0, INT64_MAX & ~(PAGE - 1), 0, 0, fd), -ENOMEM);
         assert_int_equal(oriel_memory_count(memory), 0);
-        /* The last byte there is has an address. */
+        /* A region may end at the last address. */
         assert_int_equal(add(&memory, UINT64_MAX - PAGE + 1, PAGE, UINT64_MAX - PAGE + 1, 0, fd), 0);
         assert_int_equal(oriel_memory_iotlb_update(memory, (struct oriel_range){0, 1}, 0, R, &memory), -EINVAL);
         oriel_memory_unref(memory);
@@ -238,11 +238,11 @@ static void test_huge_pages(void **state)
         int r;
 
         if (fd < 0)
-                return; /* none here */
+                return; /* no huge pages on this system */
         assert_int_equal(ftruncate(fd, (off_t)(2 * huge)), 0);
         assert_int_equal(oriel_memory_new(8, 0, &memory), 0);
         r = add(&memory, 0, PAGE, 0, huge + PAGE, fd);
-        /* NORESERVE: mapping works without a huge page to be had, touching would not. */
+        /* NORESERVE: the mapping works even if no huge page is free; touching it would not. */
         assert_int_equal(r, 0);
         oriel_memory_unref(memory);
         close(fd);
@@ -265,7 +265,7 @@ static void test_old_tables_live(void **state)
         assert_int_equal(drop(&memory, 0, PAGE, 0), 0);
         *(char *)spans[0].iov_base = 'x';
         oriel_memory_unref(old);
-        /* The last table that had the region is gone, and so is its mapping. */
+        /* The last table with the region was freed, so it is unmapped. */
         assert_int_equal(msync(spans[0].iov_base, PAGE, MS_ASYNC), -1);
         assert_int_equal(errno, ENOMEM);
         oriel_memory_unref(memory);
@@ -281,7 +281,7 @@ static void test_iotlb(void **state)
         int fd = file_of(16 * PAGE);
 
         assert_int_equal(oriel_memory_new(8, 1, &memory), 0);
-        /* The guest address of a region is not what its IOVA is. */
+        /* Guest addresses of regions are not IOVAs. */
         assert_int_equal(add(&memory, 0, 8 * PAGE, 100 * PAGE, 0, fd), 0);
         assert_int_equal(add(&memory, 8 * PAGE, 8 * PAGE, 200 * PAGE, 8 * PAGE, fd), 0);
         assert_int_equal(find(memory, 0, 1, R, spans, &fault), -EAGAIN);
@@ -299,7 +299,7 @@ static void test_iotlb(void **state)
                                                 spans, 4, NULL),
                          1);
         host = spans[0].iov_base;
-        /* Entries side by side make one span where the host memory is too. */
+        /* Adjacent entries make one span where their host memory is adjacent. */
         assert_int_equal(find(memory, PAGE, 2 * PAGE, R, spans, NULL), 1);
         assert_ptr_equal(spans[0].iov_base, host + 3 * PAGE);
         assert_int_equal(spans[0].iov_len, 2 * PAGE);
@@ -311,7 +311,7 @@ static void test_iotlb(void **state)
         assert_int_equal(find(memory, 3 * PAGE, PAGE + 1, W, spans, &fault), -EAGAIN);
         assert_int_equal(fault.address, 4 * PAGE);
 
-        /* Replaced wholly by what overlaps it. */
+        /* An entry that overlaps a new one is dropped as a whole. */
         assert_int_equal(update(&memory, PAGE, PAGE, 100 * PAGE, RW), 0);
         assert_int_equal(find(memory, 0, 1, R, spans, NULL), -EAGAIN);
         assert_int_equal(find(memory, PAGE, PAGE, RW, spans, NULL), 1);
@@ -436,7 +436,7 @@ static void *translator(void *data)
 
                 for (unsigned i = 0; i < 50; i++)
                         if (find(memory, i % 3 * PAGE, PAGE, RW, spans, NULL) == 1) {
-                                /* Unmapped too early, this would be a fault. */
+                                /* Faults if the region was unmapped too early. */
                                 __atomic_fetch_add((unsigned char *)spans[0].iov_base, 1, __ATOMIC_RELAXED);
                                 found++;
                         }

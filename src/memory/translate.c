@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* From addresses of a guest, or of the front-end's process, to host memory. memory_find() finds one contiguous piece:
+ * by the IOTLB, if there is one, and then by the table's regions. All others are loops over it: spans, one contiguous
+ * piece, a copy, marks in the dirty log. Every call has a length, and checks the access rights of the region and of the
+ * IOTLB entry. -EAGAIN is an IOTLB miss, -EFAULT an address outside of memory; the fault says which. Nothing here
+ * changes the table or takes a lock, so any thread that holds a reference may translate. */
+
 #include "base/range.h"
 #include "memory/piece.h"
 #include "memory/table.h"
@@ -18,13 +25,13 @@ static int fault_at(struct oriel_range range, enum oriel_access access, int erro
         return error;
 }
 
-/* What is left of @range behind its first @done bytes. */
+/* The rest of @range behind its first @done bytes. */
 static struct oriel_range range_behind(struct oriel_range range, uint64_t done)
 {
         return (struct oriel_range){range.start + done, range.size - done};
 }
 
-/* The piece of @range, which starts in a place of @places. */
+/* The first piece of @range; false if it does not start in one of @places with these rights. */
 static bool piece_of(const struct place *places, unsigned n, struct oriel_range range, enum oriel_access access,
                      struct memory_piece *out)
 {
@@ -126,7 +133,7 @@ int memory_read(const struct oriel_memory *memory, enum oriel_address_space spac
                 at += piece.size;
                 range = range_behind(range, piece.size);
         } while (range.size > 0);
-        /* The copy is what counts from here on: the compiler must not look at the shared bytes again. */
+        /* From here on only the copy is valid: keeps the compiler from reading the shared bytes again. */
         __asm__ volatile("" ::: "memory");
         return 0;
 }

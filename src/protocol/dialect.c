@@ -23,7 +23,7 @@ const struct oriel_dialect *oriel_dialect_find(const char *name)
         return NULL;
 }
 
-/* What both numberings say alike is all below the dialect's SHMEM bit: its peers have never heard of the rest. */
+/* The bits below the dialect's SHMEM bit mean the same in both numberings: peers of the dialect know no later ones. */
 static uint64_t common_bits(const struct oriel_dialect *dialect)
 {
         return ORIEL_FEATURE(dialect->shmem_bit) - 1;

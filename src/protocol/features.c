@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The names of feature bits, for traces, logs and reports: protocol features by their number, virtio features by device
+ * id and bit. The bits that all device types share come first, and win. The names are those of the kernel's headers, or
+ * of the specification where these have none. The tables are constant; any thread may look up. */
+
 #include "base/cleanup.h"
 
 #include <linux/vhost_types.h>

@@ -116,7 +116,7 @@ static int check_gate(const struct oriel_message_row *row, const struct agreemen
         return -EINVAL;
 }
 
-/* 0, 1: wrong in a way that harms nobody, or -EINVAL. */
+/* 0, 1: wrong in a harmless way, or -EINVAL. */
 static int check_contents(enum oriel_payload payload, const char *name, bool is_reply, const struct message *message,
                           struct complaint *complaint)
 {
@@ -129,7 +129,7 @@ static int check_contents(enum oriel_payload payload, const char *name, bool is_
         return harm == PAYLOAD_HARMLESS || (harm == PAYLOAD_HARMLESS_REPLY && is_reply) ? 1 : -EINVAL;
 }
 
-/* A limit of this process's own: the peer may have done all right. */
+/* The process has no descriptors left; the peer's message may be right. */
 static int complain_lost(struct complaint *complaint, const char *name)
 {
         complain(complaint,
@@ -182,7 +182,7 @@ static int check_reply_contents(const struct oriel_message_row *row, const struc
                 return complain_lost(complaint, row->name);
         if (!within(reply->n_fds, fds))
                 return complain_bounds(complaint, row->name, "reply's number of fds", reply->n_fds, fds);
-        /* Without a payload: GET_CONFIG's way to say no. */
+        /* A GET_CONFIG that fails is answered without a payload. */
         if (!full || reply->header.size == 0)
                 return 0;
         return check_contents(row->reply_payload, row->name, true, reply, complaint);
@@ -234,7 +234,7 @@ bool row_acknowledges(const struct oriel_message_row *row, const struct oriel_wi
                agreed(agreement, ORIEL_PROTOCOL_F_REPLY_ACK);
 }
 
-/* What the payload is: a reply may be an acknowledgement, where its row has another payload too. */
+/* The form of the payload. A reply may be an acknowledgement where its row has another form too. */
 static enum oriel_payload payload_of(const struct oriel_message_row *row, const struct message *message)
 {
         if (!(message->header.flags & ORIEL_FLAG_REPLY))

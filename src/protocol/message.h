@@ -6,11 +6,12 @@
 
 #include <oriel/protocol.h>
 
-/* One message with the fds that came or go with it. Who holds the message owns the fds; a slot that was taken is -1. */
+/* A message with the fds that came or go with it. The holder of the message owns the fds; a slot that was taken is
+ * -1. */
 struct message {
         struct oriel_wire_header header;
         unsigned n_fds;
-        bool lost_fds; /* it came with descriptors that this process had no room for: n_fds is 0 */
+        bool lost_fds; /* the kernel dropped its descriptors because this process had no room: n_fds is 0 */
         int fds[ORIEL_MAX_FDS];
         union {
                 uint8_t bytes[ORIEL_MAX_PAYLOAD];
@@ -31,7 +32,7 @@ struct message {
         } payload;
 };
 
-/* What both ends have agreed on so far; each gate of a row is a question to it. */
+/* The features that both ends have negotiated so far; the gate of a row is checked against it. */
 struct agreement {
         bool offers_protocol_features; /* the back-end offers VHOST_USER_F_PROTOCOL_FEATURES */
         uint64_t protocol_features;    /* negotiated, in the standard's numbering */
@@ -39,7 +40,7 @@ struct agreement {
         bool postcopy;                 /* from POSTCOPY_LISTEN to POSTCOPY_END */
 };
 
-/* Why a message was turned down, naming message and field. */
+/* Why a message was refused, with the names of message and field. */
 struct complaint {
         char text[192];
 };
@@ -55,31 +56,31 @@ static inline bool agreed(const struct agreement *agreement, unsigned protocol_f
 void message_init(struct message *message, uint32_t request, uint32_t flags);
 void message_set(struct message *message, const void *payload, uint32_t size);
 void message_set_u64(struct message *message, uint64_t value);
-/* Copied out, what is missing zero. */
+/* Copies the payload out; bytes that are missing are zero. */
 void message_get(const struct message *message, void *out, size_t size);
-/* The fd leaves the message; -1 if there is none. */
+/* Moves the fd out of the message; -1 if there is none. */
 int message_take_fd(struct message *message, unsigned index);
 void message_close_fds(struct message *message);
 
-/* Whether the header can begin a message at all: -EPROTO if the stream makes no sense from here on. */
+/* -EPROTO if this header can't begin a message, so that the rest of the stream makes no sense. */
 int header_check(const struct oriel_wire_header *header, struct complaint *complaint);
 
-/* A request against its whole row, before any handler. 0 and the row; 1: a rule is broken, as @complaint says, in a way
- * that harms nobody; -EINVAL: the request is to fail, -EPROTO: the connection is. -EMFILE: the request is to fail for
- * want of descriptors, which is not the peer's fault. */
+/* Checks a request against its whole row, before any handler. 0 and the row; 1: a rule is broken, as @complaint says,
+ * but harmlessly; -EINVAL: the request must fail; -EPROTO: the connection must end; -EMFILE: the request must fail
+ * because this process lacked descriptors, which is not the peer's fault. */
 int message_check_request(enum oriel_direction direction, const struct message *message,
                           const struct agreement *agreement, const struct oriel_message_row **row,
                           struct complaint *complaint);
-/* Go on after a 1 of these two, and say so once: @said is the channel's, 0 at first, @budget the connection's. */
+/* Logs a violation for which one of these two functions returned 1, once per row. @said is the channel's, 0 at first;
+ * @budget is the connection's. */
 void message_tolerate(const struct oriel_message_row *row, const struct complaint *complaint, uint64_t *said,
                       struct log_budget *budget, const struct oriel_log *log);
-/* A reply against the row of its request. 0, 1 and -EMFILE as above, -EPROTO. */
+/* Checks a reply against the row of its request. 0, 1 and -EMFILE as above, or -EPROTO. */
 int message_check_reply(const struct oriel_message_row *row, const struct message *reply,
                         const struct agreement *agreement, struct complaint *complaint);
 
-/* The message as a line of the log at its lowest level: "from the front-end: SET_VRING_NUM need_reply: index 0 num
- * 256".
- * @whence says who to or from; @direction whose request it is or answers. */
+/* Writes the message as a line to the log, at its lowest level: "from the front-end: SET_VRING_NUM need_reply: index 0
+ * num 256". @whence says to or from whom it goes; @direction is that of the request, also for its answer. */
 void message_log(const struct oriel_log *log, const char *whence, enum oriel_direction direction,
                  const struct message *message);
 

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Checks of the contents of payloads, one function for each form that has rules of its own: counts within bounds, the
+ * size that a count requires, fds where a flag or the form requires them, reserved fields. payload_check() calls them
+ * by a table, after message.c has checked size and number of fds against the row, and before any handler. A payload is
+ * copied out before it is read, and may be shorter than its struct, whose rest is then 0. A violation is returned as
+ * text, and with whether it may be tolerated. */
+
 #include "protocol/payload.h"
 #include "base/cleanup.h"
 #include "base/range.h"
@@ -7,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The wire has no padding of the compiler's, and the sizes that peers really send. */
+/* The wire has no padding, so these are the sizes that peers send. */
 static_assert(sizeof(struct oriel_wire_header) == 12, "header");
 static_assert(sizeof(struct oriel_wire_memory) == 8 + 8 * 32, "memory");
 static_assert(sizeof(struct oriel_wire_mem_reg) == 40, "mem_reg");
@@ -102,7 +109,7 @@ static const char *check_config(const void *data, uint32_t size, unsigned n_fds,
                 return "size is above 256";
         if (config.flags & ~(uint32_t)ORIEL_CONFIG_LIVE_MIGRATION)
                 return "flags are unknown";
-        /* A shorter reply has but less to tell. */
+        /* A shorter reply is tolerated: it only has fewer bytes of the config space. */
         if (size >= offsetof(struct oriel_wire_config, payload) &&
             size < offsetof(struct oriel_wire_config, payload) + config.size)
                 *harm = PAYLOAD_HARMLESS_REPLY;

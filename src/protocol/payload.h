@@ -57,15 +57,15 @@
                 8, ORIEL_MAX_PAYLOAD \
         }
 
-/* What follows from contents that are wrong: a field that nobody reads harms nobody. */
+/* How serious a violation is: a wrong value in a field that nobody reads is harmless. */
 enum payload_harm {
         PAYLOAD_HARMFUL,
         PAYLOAD_HARMLESS,
         PAYLOAD_HARMLESS_REPLY, /* but not a request */
 };
 
-/* Whether the contents agree with themselves and with the number of fds, as far as the form alone can tell. The size is
- * within the row's bounds already. NULL, or the name of the field that is wrong and why, with @harm. */
+/* Checks that the contents are consistent with themselves and with the number of fds, as far as the form alone tells.
+ * The size is within the row's bounds already. NULL, or the name of the field that is wrong and why, with @harm. */
 const char *payload_check(enum oriel_payload payload, const void *data, uint32_t size, unsigned n_fds,
                           enum payload_harm *harm);
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Payloads as one line of words and numbers, for the tracer and for logs. A table has a printer for each form of
+ * payload and the least size that it reads; a shorter payload is printed as bytes, so contents that a peer made up
+ * never make a printer read past the end. Every printer copies its struct out first. As with snprintf(), the text is
+ * cut where the caller's buffer ends, and the result is the length that the whole text has. */
+
 #include "base/cleanup.h"
 
 #include <inttypes.h>
@@ -7,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Text that is cut where the room ends, and knows how long it would have been. */
+/* Text that is cut at the end of the buffer; @length is that of the whole text. */
 struct text {
         char *out;
         size_t size;
@@ -227,7 +233,7 @@ static void print_bytes(struct text *text, const void *data, size_t size)
                 print_put(text, " %02x", bytes[i]);
 }
 
-/* The least that a printer reads, and the printer. */
+/* Each printer, with the least size of payload that it may be given. */
 static const struct {
         size_t size;
         void (*print)(struct text *text, const void *data, size_t size);

@@ -9,7 +9,7 @@
 
 #include <linux/virtio_config.h>
 
-/* How to read a row: NAME, what is sent and with how many fds, what must be negotiated, and what comes back. */
+/* The words of a row: what is sent and with how many fds, what must be negotiated, and what is returned. */
 #define SENDS(kind)     .payload = ORIEL_PAYLOAD_##kind, .size = PAYLOAD_SIZE_##kind
 #define FDS(low, high)  .fds = {low, high}
 #define NEEDS(bit)      .gate = ORIEL_GATE_PROTOCOL_FEATURE, .feature = ORIEL_PROTOCOL_F_##bit

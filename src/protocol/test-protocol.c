@@ -18,7 +18,7 @@ static const struct agreement everything = {
 };
 static const struct agreement nothing;
 
-/* A request that its row accepts: contents that agree with themselves at the least size. */
+/* Makes a request that its row accepts, of the least size. */
 static void make_valid(const struct oriel_message_row *row, struct message *message)
 {
         memset(message, 0, sizeof(*message));
@@ -40,7 +40,7 @@ static int check(enum oriel_direction direction, const struct message *message, 
         return message_check_request(direction, message, agreement, &row, complaint);
 }
 
-/* Each kind of wrong, tried on every row. Returns the expected result, or 1 where the row can't be wrong that way. */
+/* Ways to break a row. Each returns the expected result, or 1 where the row can't be broken that way. */
 static int too_short(const struct oriel_message_row *row, struct message *message)
 {
         message->header.size = row->size.min - 1;
@@ -193,7 +193,7 @@ static void test_contents(void **state)
         refuse(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_LOG_BASE, &log, 12, 0, "neither");
         refuse(ORIEL_FROM_FRONTEND, 77, &bits, 0, 0, "no such message");
 
-        /* What nobody reads. */
+        /* Fields that nobody reads. */
         tolerate(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_GET_VRING_BASE, &vring, sizeof(vring), 0, "num");
         tolerate(ORIEL_FROM_BACKEND, ORIEL_BACKEND_VRING_CALL, &vring, sizeof(vring), 0, "num");
         tolerate(ORIEL_FROM_FRONTEND, ORIEL_FRONTEND_SET_VRING_KICK, &bits, 8, 1, "reserved");
@@ -264,7 +264,7 @@ static void test_print(void **state)
         assert_string_equal(tiny, "shm");
         test_free(bytes);
 
-        /* Whatever the size says, only what is there is read: the buffers are exact, for the sanitizer to see. */
+        /* A printer reads no more than the given size: the buffers are exact, so that a sanitizer finds it. */
         for (int kind = 0; kind < ORIEL_PAYLOADS; kind++)
                 for (size_t size = 0; size < 320; size++) {
                         bytes = test_malloc(size + 1);

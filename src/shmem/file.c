@@ -31,13 +31,13 @@ static bool on_filesystem(int fd, unsigned long magic)
         return fstatfs(fd, &fs) == 0 && (unsigned long)fs.f_type == magic;
 }
 
-/* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever lies behind it. And before 5.16
- * it can't move one, which is how a mapping is put into its place (map_over()). */
+/* The kernel rounds a mapping of a hugetlbfs file up to whole huge pages, over whatever follows in the window. And
+ * before 5.16 it can't move such a mapping, which map_over() needs. */
 static int check_huge(int fd, const struct statx *stat, struct oriel_range range, uint64_t fd_offset)
 {
         uint64_t huge = stat->stx_blksize;
 
-        /* Only files in memory have seals, and are answered for by the kernel. */
+        /* Only files in memory have seals; the kernel itself answers fstatfs() for them. */
         if (huge <= (uint64_t)sysconf(_SC_PAGESIZE) || fcntl(fd, F_GET_SEALS) < 0 ||
             !on_filesystem(fd, HUGETLBFS_MAGIC))
                 return 0;
@@ -46,7 +46,8 @@ static int check_huge(int fd, const struct statx *stat, struct oriel_range range
         return is_aligned(range.start | range.size | fd_offset, huge) ? 0 : -EINVAL;
 }
 
-/* A dmabuf is an inode without a type, like an eventfd: the kernel's own, which may be asked. */
+/* A dmabuf is an inode without a type, like an eventfd. The kernel itself serves such inodes, so fstatfs() can't
+ * hang. */
 static bool is_dmabuf(int fd, const struct statx *stat)
 {
         return (stat->stx_mode & S_IFMT) == 0 && on_filesystem(fd, DMA_BUF_MAGIC);

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 /* Whether @fd can be mapped at @range (whole pages) from @fd_offset with @access, as far as can be told without mapping
- * it and without asking who serves it. @remote: one that is not local is taken as well. 0 and its @stat, or the errors
- * of oriel_region_map(). */
+ * it and without a call to its file system's server. @remote: files that are not local are accepted as well. 0 and its
+ * @stat, or the errors of oriel_region_map(). */
 int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, enum oriel_access access, bool remote,
                         struct statx *stat);
 

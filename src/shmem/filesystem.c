@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Who serves a file, found out as far as possible without asking the one who does.
+/* Finds out who serves a file, as far as possible without a call to that server.
  *
- * fstat() and fstatfs() ask the file system, and a server in user space (FUSE) need not answer; the thread then waits,
- * and the process can't even be killed. What the kernel knows by itself is: whether a file is in memory (such files
- * alone have seals), its device and mount numbers (statx() with AT_STATX_DONT_SYNC), and what is mounted
- * (/proc/self/mountinfo). The numbers are unique in the system, and in use for as long as the mount is in the table,
- * which is read again when poll() says that it has changed.
+ * fstat() and fstatfs() call the file system, and a server in user space (FUSE) need not answer; the thread then waits,
+ * and the process can't even be killed. The kernel itself knows: whether a file is in memory (only such files have
+ * seals), its device and mount numbers (statx() with AT_STATX_DONT_SYNC), and what is mounted (/proc/self/mountinfo).
+ * The numbers are unique in the system, and in use for as long as the mount is in the table, which is read again when
+ * poll() reports a change.
  *
- * A file may be on a mount that this process does not see, as a back-end's in a sandbox of its own, and a file system
- * may give its files other device numbers than it is mounted with (btrfs, overlayfs). Then FIEMAP decides: the kernel
- * refuses it for file systems that have no extents on a disk, FUSE and NFS among them, and overlayfs passes it on to
- * the file below. Two files are taken for what they are not: cifs has FIEMAP and asks its server, so a file of cifs
- * counts as local if it is below overlayfs or on a mount that this process does not see; and a file of tmpfs below
- * overlayfs, which has no extents, counts as remote. */
+ * A file may be on a mount that this process does not see, such as one of a back-end in a sandbox of its own, and the
+ * files of a file system may have other device numbers than it is mounted with (btrfs, overlayfs). Then FIEMAP decides:
+ * the kernel refuses it for file systems without extents on a disk, FUSE and NFS among them, and overlayfs passes it on
+ * to the file below. Two cases are judged wrongly: cifs supports FIEMAP and asks its server, so a file of cifs counts
+ * as local if it is below overlayfs or on a mount that this process does not see; and a file of tmpfs below overlayfs,
+ * which has no extents, counts as remote. */
 
 #include "shmem/filesystem.h"
 
@@ -52,7 +52,7 @@ static struct {
         bool read;
 } mounts = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
-/* Types of which a process, another machine or a host serves the files. */
+/* File systems whose files another process, machine or host serves. */
 static const char *const served_by_others[] = {
         "fuse",     "fuseblk", "virtiofs", "nfs",   "nfs4", "cifs",   "smb3",   "9p",     "afs",    "ceph",   "coda",
         "orangefs", "lustre",  "gfs2",     "ocfs2", "gpfs", "beegfs", "vboxsf", "vmhgfs", "prl_fs", "autofs",
@@ -80,7 +80,7 @@ static void filesystem_add(const char *line)
                 size_t room = mounts.room ? 2 * mounts.room : 64;
                 struct mount_row *rows = reallocarray(mounts.rows, room, sizeof(*rows));
 
-                /* A mount that is not in the table is unknown. */
+                /* A mount for which there is no memory is missing from the table, and so unknown. */
                 if (!rows)
                         return;
                 mounts.rows = rows;
@@ -91,7 +91,7 @@ static void filesystem_add(const char *line)
         mounts.rows[mounts.n++] = (struct mount_row){id, makedev(major, minor), served_by(name)};
 }
 
-/* With the lock. Lines are as long as paths and options are. */
+/* With the lock held. The buffer has to hold the longest line, with its paths and mount options. */
 static void read_mounts(void)
 {
         size_t room = 64 << 10, size = 0;
@@ -112,7 +112,7 @@ static void read_mounts(void)
                 }
                 size = strlen(line);
                 memmove(text, line, size);
-                /* One that is longer than all that is none of the kernel's. */
+                /* A line that does not fit into the whole buffer does not come from the kernel, and is skipped. */
                 if (size == room - 1)
                         size = 0;
         }
@@ -148,7 +148,7 @@ static bool have_changed(void)
         return poll(&fd, 1, 0) != 0;
 }
 
-/* The same device may be mounted more than once, but not in two ways. */
+/* A device may be mounted several times, but always as the same kind of file system. */
 static bool filesystem_find(const struct statx *stat, enum served *out)
 {
         const dev_t device = makedev(stat->stx_dev_major, stat->stx_dev_minor);
@@ -191,7 +191,7 @@ bool filesystem_is_local(int fd, const struct statx *stat)
 {
         enum served served;
 
-        /* The kernel's own, such as a dmabuf. */
+        /* Inodes without a type (such as dmabufs) and files with seals are the kernel's own. */
         if ((stat->stx_mode & S_IFMT) == 0 || fcntl(fd, F_GET_SEALS) >= 0)
                 return true;
         if (filesystem_find(stat, &served) && served != BY_LAYERS)

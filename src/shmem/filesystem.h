@@ -6,22 +6,22 @@
 
 #include <stdbool.h>
 
-/* Open what filesystem_is_local() reads, which a sandbox may keep from being opened later; and close it when each who
- * has called the first has called the second. */
+/* Open and close the files that filesystem_is_local() reads; a sandbox may prevent opening them later. Counted: they
+ * are closed by the last call that matches one of the first. */
 void filesystem_open_mounts(void);
 void filesystem_close_mounts(void);
 
-/* The kind, file system and number of what @fd is open on, without a question to whoever serves it: sizes and times may
- * be those of some time ago. 0 or a negative errno. */
+/* Type, device and inode number of what @fd is open on, without a call to the file system's server: sizes and times may
+ * be outdated. 0 or a negative errno. */
 int filesystem_look(int fd, struct statx *out);
 
-/* Whether @fd, of which filesystem_look() has found @stat, is memory or on a file system that the kernel serves by
- * itself, from memory or a local disk. A process or another machine may serve any other, and may not answer: then
- * whoever touches such a file waits, without a limit and past a signal. A file counts as remote if it can't be found
- * out. */
+/* Whether @fd, with @stat of filesystem_look(), is memory or on a file system that the kernel serves by itself, from
+ * memory or a local disk. Any other may be served by a process or machine that does not answer: a thread that accesses
+ * such a file then waits without limit and can't be interrupted. A file counts as remote if it can't be found out. */
 bool filesystem_is_local(int fd, const struct statx *stat);
 
-/* Whether it is certain that somebody else serves it. Of a directory on overlayfs that can't be found out: false. */
+/* Whether it is certain that another process or machine serves it. False for a directory on overlayfs whose layers
+ * can't be found out. */
 bool filesystem_is_remote(const struct statx *stat);
 
 #endif

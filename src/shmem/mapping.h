@@ -7,23 +7,23 @@
 #include <oriel/shmem.h>
 #include <stdatomic.h>
 
-/* Everything but the counters, and what its region hangs on it, is fixed when it is made. */
+/* All members but the counters and @data are fixed when the mapping is made. */
 struct oriel_mapping {
-        struct oriel_range range; /* the first member: what the region's tree compares */
+        struct oriel_range range; /* the first member, because the region's tree compares it */
         uint64_t fd_offset;
         uint64_t device;
         uint64_t inode;
         int64_t created_ms;
         enum oriel_access access;
-        bool keep;  /* its fd, if there is room */
+        bool keep;  /* keep its fd, if the region's limit allows */
         int fd;     /* -1: not kept */
-        void *data; /* with the region's lock; its owner's */
+        void *data; /* the owner's; read and written with the region's lock held */
         atomic_bool live;
         atomic_bool orphan;
         atomic_uint references;
 };
 
-/* One reference, not live. NULL without memory. */
+/* A mapping with one reference, not live. NULL without memory. */
 struct oriel_mapping *mapping_new(struct oriel_range range, uint64_t fd_offset, enum oriel_access access);
 
 DEFINE_CLEANUP(struct oriel_mapping *, oriel_mapping_unref);

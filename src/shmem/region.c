@@ -36,7 +36,7 @@ struct oriel_region {
         size_t count, kept;
 };
 
-/* -EDEADLK: in a call of the placement's. */
+/* -EDEADLK: called from within a function of the placement. */
 static int region_lock(struct oriel_region *region)
 {
         return -pthread_mutex_lock(&region->lock);
@@ -47,7 +47,7 @@ static uint64_t region_page_size(void)
         return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Mappings never overlap, so ranges that share a byte compare as equal: a lookup of a range finds a mapping in it. */
+/* Mappings never overlap, so ranges that share a byte compare as equal: a lookup by range finds a mapping in it. */
 static int mapping_order(const void *a, const void *b)
 {
         const struct oriel_range *left = a, *right = b;
@@ -94,7 +94,7 @@ int oriel_region_new(const struct oriel_region_options *from, struct oriel_regio
         region->allow_remote_files = options.allow_remote_files;
         region->max_kept = options.keep_fds;
         filesystem_open_mounts();
-        /* A placement that calls its region is told so. */
+        /* With error checking, a placement that calls its region gets -EDEADLK. */
         pthread_mutexattr_init(&attributes);
         pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
         pthread_mutex_init(&region->lock, &attributes);
@@ -158,8 +158,8 @@ static void region_take_out(struct oriel_region *region, struct oriel_mapping *m
         tell_removed(region, mapping);
 }
 
-/* With the lock held. Whether nothing is in the way in @range. What belongs to nobody gives way, and stays away if then
- * something else does not. */
+/* With the lock held. Removes orphans in @range; they stay removed even where another mapping is in the way. Returns
+ * whether @range is free. */
 static bool region_make_room(struct oriel_region *region, struct oriel_range range)
 {
         struct oriel_mapping *mapping;
@@ -173,7 +173,8 @@ static bool region_make_room(struct oriel_region *region, struct oriel_range ran
         return true;
 }
 
-/* @old, unless NULL, goes when @mapping comes. */
+/* Keeps a copy of @fd, if the limit allows. @old is the mapping that @mapping replaces, or NULL: its copy does not
+ * count. */
 static void keep_fd(struct oriel_region *region, const struct oriel_mapping *old, struct oriel_mapping *mapping, int fd)
 {
         const size_t kept = region->kept - (old && old->fd >= 0);
@@ -189,8 +190,7 @@ static void count_in(struct oriel_region *region, struct oriel_mapping *mapping)
         region->count++;
 }
 
-/* With the lock held. The node in the tree of a mapping that belongs to nobody, and that @range can take the place of.
- */
+/* With the lock held. The tree's node of an orphan that has exactly @range, if the placement can replace mappings. */
 static struct oriel_mapping **find_replaceable(struct oriel_region *region, struct oriel_range range)
 {
         struct oriel_mapping **node = region->placement.replace ? tfind(&range, &region->tree, mapping_order) : NULL;
@@ -220,7 +220,7 @@ static int region_replace(struct oriel_region *region, struct oriel_mapping **no
         return 0;
 }
 
-/* With the lock held. The tree gets its node before the file is placed: nothing that can fail comes after. */
+/* With the lock held. Inserts the node before the file is placed, so that nothing can fail afterwards. */
 static int region_place(struct oriel_region *region, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_mapping **node = find_replaceable(region, mapping->range);
@@ -270,7 +270,8 @@ int oriel_region_map(struct oriel_region *region, struct oriel_range range, int 
                 return -ENOMEM;
         mapping->device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
         mapping->inode = stat.stx_ino;
-        /* Who gets a copy of the fd would wait for its server as well. */
+        /* A holder of a copy of the fd would wait for the file's server as well, so that of a remote file is not
+         * kept. */
         mapping->keep = region->max_kept > 0 && (!region->allow_remote_files || filesystem_is_local(fd, &stat));
 
         r = region_lock(region);

@@ -21,7 +21,7 @@
 #define PAGES      512
 #define OPERATIONS 1000000
 
-/* A placement that records which mapping shows on each page: the other half of the brute-force model. */
+/* A placement that records which mapping is on each page, to be compared with the model. */
 struct board {
         uint64_t shows[PAGES]; /* 1 + the fd_offset in pages, 0: hole */
         int fail;
@@ -141,7 +141,7 @@ static void check_page(struct oriel_region *region, const struct model *model, c
         assert_int_equal(board->shows[page], 1 + info.fd_offset / PAGE + page - expected.start);
 }
 
-/* Reads and takes references while another thread maps. */
+/* Lists mappings and takes references while another thread maps. */
 struct reader {
         struct oriel_region *region;
         atomic_bool stop;
@@ -194,7 +194,7 @@ static void one_operation(struct oriel_region *region, struct model *model, stru
                 assert_int_equal(oriel_region_map(region, range, fd, random_next(seed) % 100 * PAGE, ORIEL_ACCESS_READ),
                                  model_map(model, first, n));
         } else if (what < 13) {
-                /* Half of the time exactly a mapping, else whatever it is. */
+                /* Half of the time exactly a mapping, else a random range. */
                 if (first < PAGES && model->pages[first].size && what < 10) {
                         struct oriel_range exact = model->pages[first];
 
@@ -276,7 +276,7 @@ static void test_refusals(void **state)
         assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE + 5}), 0);
         assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE + 5}), -ENOENT);
 
-        /* A placement that fails leaves no trace. */
+        /* A placement that fails leaves no mapping. */
         board.fail = -EIO;
         assert_int_equal(oriel_region_map(region, (struct oriel_range){0, PAGE}, fd, 0, ORIEL_ACCESS_READ), -EIO);
         board.fail = 0;
@@ -285,7 +285,7 @@ static void test_refusals(void **state)
         fd_close(fd);
 }
 
-/* A back-end is gone: what it has mapped stays until the next one maps there. */
+/* After a back-end has ended, its mappings stay until the next one maps there. */
 static void test_orphans(void **state)
 {
         struct board board = {0};
@@ -305,7 +305,7 @@ static void test_orphans(void **state)
 
         oriel_mapping_get_info(old, &info);
         assert_true(info.orphan && info.live);
-        /* The same place, and one that two of them overlap in part. */
+        /* At the same place, and where two of them overlap in part. */
         assert_int_equal(
                 oriel_region_map(region, (struct oriel_range){2 * PAGE, 2 * PAGE}, fd, 20 * PAGE, ORIEL_ACCESS_READ),
                 0);
@@ -321,7 +321,7 @@ static void test_orphans(void **state)
         assert_int_equal(board.shows[4], 0);
         assert_int_equal(board.shows[5], 31);
         assert_int_equal(board.shows[7], 0);
-        /* What came after is nobody's to replace; an orphan may be unmapped. */
+        /* The new mapping can't be replaced; an orphan may be unmapped. */
         assert_int_equal(oriel_region_map(region, (struct oriel_range){2 * PAGE, 2 * PAGE}, fd, 0, ORIEL_ACCESS_READ),
                          -EEXIST);
         assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, 2 * PAGE}), 0);
@@ -354,7 +354,7 @@ static void test_references(void **state)
         fd_close(fd);
 }
 
-/* What hangs on a mapping is told when it goes, whichever way that is. */
+/* The data of a mapping is reported with its removal, in every way that it can be removed. */
 struct hung {
         struct board board;
         unsigned placed, removed;
@@ -426,7 +426,7 @@ static void test_what_hangs_on_mappings(void **state)
         assert_int_equal(oriel_region_at(region, 9 * PAGE, count_kept, &one), 0);
         assert_int_equal(one, 1);
 
-        /* Whoever has a reference has the fd; another mapping may have one in its place. */
+        /* A reference keeps the fd open; another mapping may be counted in its place. */
         struct oriel_mapping *mapping = oriel_region_find(region, 0);
 
         assert_int_equal(oriel_region_unmap(region, (struct oriel_range){0, PAGE}), 0);
@@ -437,7 +437,7 @@ static void test_what_hangs_on_mappings(void **state)
         oriel_mapping_unref(mapping);
         assert_int_equal(test_count_fds(), before + 2);
 
-        /* One that is not placed leaves nothing. */
+        /* A mapping that can't be placed leaves nothing. */
         hung.board.fail = -EIO;
         hung.placed--;
         assert_int_equal(oriel_region_unmap(region, (struct oriel_range){PAGE, PAGE}), 0);

@@ -72,7 +72,7 @@ static int make_file(const char *text, size_t size)
         return fd;
 }
 
-/* Whether writing to @at ends a process. */
+/* Whether a write to @at ends the process. */
 static bool write_is_refused(volatile uint8_t *at)
 {
         pid_t pid = fork();
@@ -102,7 +102,7 @@ static void test_files_show_in_the_window(void **state)
         assert_int_equal(pwrite(fd, "!", 1, 9999), 1);
         assert_int_equal(s.at[8 * PAGE + 9999], '!');
 
-        /* Longer than the file, and an empty one: nothing is grown. */
+        /* A range longer than the file, and an empty file: mapping does not grow them. */
         assert_int_equal(map(&s, 2 << 20, 2 << 20, memfd, 0, true), 0);
         assert_int_equal(lseek(memfd, 0, SEEK_END), 0);
 
@@ -179,7 +179,7 @@ struct mapper {
         atomic_uint inside;
 };
 
-/* Smaller than a huge page, for which the kernel would look for room to align it. */
+/* Smaller than a huge page: for larger sizes the kernel looks for an aligned address. */
 #define BLOCK ((2 << 20) - PAGE)
 
 static uint8_t *take_block(void)
@@ -189,8 +189,8 @@ static uint8_t *take_block(void)
         return got == MAP_FAILED ? NULL : got;
 }
 
-/* Another thread of the process, as malloc() has it. The kernel takes the highest place that is free, so those above
- * the window are taken first: then there is none but a gap in it. */
+/* Another thread that maps and unmaps all the time, as malloc() does. The kernel takes the highest free address, so
+ * those above the window are taken first: only a gap in the window would be left. */
 static void *map_all_the_time(void *userdata)
 {
         struct mapper *mapper = userdata;
@@ -212,8 +212,8 @@ static void *map_all_the_time(void *userdata)
         return NULL;
 }
 
-/* The kernel asks a file whether it can be mapped when it has taken away what was there. A hole must be a hole then and
- * at every moment, and a neighbour what it was. */
+/* The kernel asks a file whether it can be mapped after it has removed the old mapping. A hole must be a hole at every
+ * moment, and a neighbour must stay unchanged. */
 static void expect_no_gap(enum oriel_hole hole, int fd, bool writable)
 {
         struct mapper mapper = {0};
@@ -256,7 +256,7 @@ static void test_files_that_refuse(void **state)
         fd_close(proc);
 }
 
-/* The region is the owner's, and so is the mistake; the process's other memory is not. */
+/* A region that is larger than its window is its owner's mistake; other memory of the process is not touched. */
 static void test_window_that_is_too_small(void **state)
 {
         struct oriel_region *region;
@@ -310,7 +310,7 @@ static void *look_on(void *userdata)
         return NULL;
 }
 
-/* A back-end comes back and maps what it had mapped: whoever runs a program from there finds it at each moment. */
+/* A new back-end maps what the last one had mapped; a program that runs from there finds its code at each moment. */
 static void test_orphans_are_replaced_in_one_step(void **state)
 {
         int fd = make_file("the file", 2 * PAGE);
@@ -333,7 +333,7 @@ static void test_orphans_are_replaced_in_one_step(void **state)
         pthread_join(thread, NULL);
         assert_int_equal(atomic_load(&looker.holes), 0);
         assert_int_equal(oriel_region_orphan_all(s.region), 1);
-        /* What can't be mapped leaves it as it is. */
+        /* A refused mapping leaves the orphan in place. */
         assert_int_equal(map(&s, 0, 2 * PAGE, fd, PAGE + 1, true), -EINVAL);
         assert_int_equal(s.at[0], 't');
         assert_int_equal(oriel_region_unmap_all(s.region), 1);
@@ -342,7 +342,7 @@ static void test_orphans_are_replaced_in_one_step(void **state)
         fd_close(fd);
 }
 
-/* A mapping that takes another's place has its descriptor, though no more may be kept. */
+/* A mapping that replaces another has its descriptor kept, even at the limit. */
 static void test_replaced_at_the_limit_of_descriptors(void **state)
 {
         int fd = make_file("the file", PAGE);
@@ -376,7 +376,7 @@ static void test_replaced_at_the_limit_of_descriptors(void **state)
         fd_close(fd);
 }
 
-/* How many huge pages the kernel keeps; -1 where that can't be told or changed. */
+/* The number of huge pages that the kernel reserves; -1 where that can't be read or changed. */
 static int huge_pages(int set)
 {
         FILE *file = fopen("/proc/sys/vm/nr_hugepages", set >= 0 ? "we" : "re");
@@ -412,7 +412,7 @@ static void test_huge_pages(void **state)
         assert_int_equal(map(&s, huge + PAGE, huge, fd, 0, true), -EINVAL);
         assert_int_equal(s.at[PAGE], 's');
 
-        /* Without huge pages to give, and without the right to ask for some, the kernel says so at the mapping. */
+        /* Without huge pages, and without the right to reserve some, the kernel refuses the mapping. */
         int r = map(&s, huge, huge, fd, 0, true);
 
         assert_true(r == 0 || r == -ENOSPC);
@@ -429,7 +429,7 @@ static void test_huge_pages(void **state)
                 huge_pages(kept);
 }
 
-/* Growth ends by refusal at the process's limit, and all that is mapped still reads back right. */
+/* At the process's limit maps are refused, and everything mapped still reads back correctly. */
 static void test_map_limit(void **state)
 {
         const uint64_t size = UINT64_C(1) << 30;
@@ -453,7 +453,7 @@ static void test_map_limit(void **state)
                 memcpy(&value, s.at + i * 2 * PAGE, sizeof(value));
                 assert_int_equal(value, i * 7 % 1024);
         }
-        /* There is room for the rest of the process, and after an unmap for another mapping. */
+        /* The rest of the process can still map, and after an unmap so can the window. */
         void *other = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         assert_ptr_not_equal(other, MAP_FAILED);
@@ -475,7 +475,7 @@ static void test_window_sizes(void **state)
         assert_int_equal(oriel_window_new(UINT64_MAX - 4095, ORIEL_HOLE_ZERO, &window), -ENOMEM);
         assert_int_equal(oriel_window_new(UINT64_C(1) << 47, ORIEL_HOLE_SINK, &window), -ENOMEM);
         assert_null(window);
-        /* So large that 2 MiB, repeated, would be more entries than a process may have. */
+        /* So large that a sink of 2 MiB, repeated, would need more entries than a process may have. */
         assert_int_equal(oriel_window_new(UINT64_C(1) << 36, ORIEL_HOLE_SINK, &window), 0);
         memcpy(oriel_window_address(window), "sunk", 4);
         assert_memory_equal((uint8_t *)oriel_window_address(window) + (UINT64_C(1) << 36) - (16 << 20), "sunk", 4);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A window: an address range of this process, reserved once and never given back in part, in which a region's mappings
- * replace holes. A hole is zeros, or a sink: a memfd mapped again and again that swallows stores. Unmapping puts the
+/* A window: an address range of this process, reserved once and never unmapped in part, in which a region's mappings
+ * replace holes. A hole is zeros, or a sink: a memfd that is mapped repeatedly and takes writes. Unmapping puts the
  * hole back with MAP_FIXED, because an munmap() would leave a gap for the process's next mmap().
  *
  * A map needs VMAs, which vm.max_map_count limits for the whole process; window_hold() and window_release() count them
- * in one atomic for all windows. The placement's calls come with the region's lock held, which covers `held` as well.
- */
+ * in one atomic for all windows. The placement's functions are called with the region's lock held, which protects
+ * `held` too. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define CHUNK     (UINT64_C(2) << 20) /* the smallest sink, and what a window is aligned to */
-#define MAX_TILES 16384               /* sinks side by side: a larger window has a larger sink */
+#define MAX_TILES 16384               /* sinks in a row: for a larger window the sink is larger */
 #define RESERVE   4096                /* VMAs left to everything else in the process */
 #define PER_PLACE 2                   /* VMAs that a mapping can add: itself, and the hole behind it */
 
@@ -35,10 +35,10 @@ struct oriel_window {
         enum oriel_hole hole;
         int sink;
         uint64_t sink_size;
-        size_t held; /* of the process's VMA budget */
+        size_t held; /* part of the process's VMA budget that this window uses */
 };
 
-/* vm.max_map_count is the whole process's, so its use by windows is counted for the whole process. */
+/* vm.max_map_count is a limit of the process, so all windows count in one variable. */
 static atomic_size_t vmas_held;
 static size_t vmas_allowed;
 static pthread_once_t vmas_once = PTHREAD_ONCE_INIT;
@@ -67,7 +67,7 @@ static void window_release(struct oriel_window *window, size_t vmas)
         window->held -= vmas;
 }
 
-/* For holes alone: zeros and memory of our own, for which nobody is asked when they are mapped (map_over()). */
+/* For holes only: MAP_FIXED is safe for anonymous memory and our own memfd, which never refuse (see map_over()). */
 static int map_fixed(void *address, uint64_t size, int prot, int flags, int fd, uint64_t offset)
 {
         void *got = mmap(address, size, prot, flags | MAP_FIXED, fd, (off_t)offset);
@@ -95,8 +95,8 @@ static int zero_range(const struct oriel_window *window, struct oriel_range rang
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-/* Never by munmap: the next mmap of the process could land in the gap. Where the kernel has nothing left for a hole,
- * the file is at least out of reach. */
+/* Never by munmap(): the next mmap() of the process could use the gap. If the kernel has no VMA for a hole, the file is
+ * at least made inaccessible. */
 static void make_hole(const struct oriel_window *window, struct oriel_range range)
 {
         int r = window->hole == ORIEL_HOLE_SINK ? sink_range(window, range) : zero_range(window, range);
@@ -105,7 +105,7 @@ static void make_hole(const struct oriel_window *window, struct oriel_range rang
                 mprotect(window->address + range.start, range.size, PROT_NONE);
 }
 
-/* A whole number of chunks is reserved and the ends that are not aligned are given back, before anyone knows of it. */
+/* Reserves a whole number of chunks, and unmaps the unaligned ends before the address is known to anyone. */
 static int window_reserve(struct oriel_window *window)
 {
         uint64_t size;
@@ -137,7 +137,7 @@ static int open_sink(struct oriel_window *window)
         return ftruncate(fd, (off_t)window->sink_size) < 0 ? -errno : 0;
 }
 
-/* Entries of the process's memory map for the window where nothing is mapped. */
+/* VMAs that an empty window needs. */
 static size_t entries_of_hole(const struct oriel_window *window)
 {
         return window->hole == ORIEL_HOLE_SINK ? window->size / window->sink_size + 1 : 1;
@@ -212,7 +212,7 @@ uint64_t oriel_window_size(const struct oriel_window *window)
         return window->size;
 }
 
-/* In one step, whatever is there. */
+/* Replaces whatever is there in one step. */
 static int window_mmap(const struct oriel_window *window, const struct oriel_mapping *mapping, int fd)
 {
         const struct oriel_range range = mapping->range;
@@ -226,7 +226,7 @@ static int window_place(void *userdata, struct oriel_mapping *mapping, int fd)
 {
         struct oriel_window *window = userdata;
 
-        /* The region's owner may have made it larger than what it is placed in. */
+        /* The region's owner may have made the region larger than the window. */
         if (!range_within(mapping->range, window->size))
                 return -ERANGE;
 

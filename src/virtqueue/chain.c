@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A buffer of the driver's, between pop and push: its spans in host memory, readable ones first, and the guest address
+ * of each, for the dirty log. chain_fill() translates the checked descriptors one by one and refuses a readable one
+ * behind a writable one, more than 4 GiB, and more than max_spans pieces. The chain holds a reference to the table it
+ * was translated with, so its spans stay valid when the table is replaced. Chains are reused (device_queue.c) and keep
+ * their arrays. The rest of the file are the public functions that copy to and from the spans. */
+
 #include "virtqueue/chain.h"
 
 #include "base/range.h"
@@ -66,7 +73,7 @@ static int chain_grow(struct oriel_chain *chain)
         return 0;
 }
 
-/* Make the last span longer if @piece goes on where it ends. */
+/* Extends the last span if @piece continues it. */
 static bool chain_join(struct oriel_chain *chain, const struct memory_piece *piece)
 {
         struct iovec *last = chain->spans + chain->n - 1;
@@ -80,7 +87,7 @@ static bool chain_join(struct oriel_chain *chain, const struct memory_piece *pie
 
 static int chain_add_span(struct oriel_chain *chain, const struct memory_piece *piece, bool may_join)
 {
-        /* A buffer in pages of an IOMMU is often in one piece all the same. */
+        /* Adjacent pages of an IOMMU are often adjacent in host memory too. */
         if (may_join && chain_join(chain, piece))
                 return 0;
         if (chain->n == chain->room) {
@@ -195,7 +202,7 @@ const struct iovec *oriel_chain_readable(const struct oriel_chain *chain, unsign
 const struct iovec *oriel_chain_writable(const struct oriel_chain *chain, unsigned *count)
 {
         *count = chain->n - chain->n_readable;
-        /* A chain that never had a span has no array to point into. */
+        /* A chain that never had a span has no array. */
         return chain->spans ? chain->spans + chain->n_readable : NULL;
 }
 
@@ -209,7 +216,7 @@ size_t oriel_chain_writable_size(const struct oriel_chain *chain)
         return chain->writable_size;
 }
 
-/* Copy between @data and @spans, from @offset on in them: as much as there is. */
+/* Copies between @data and @spans, from offset @offset on in these: as much as both have. */
 static size_t spans_copy(const struct iovec *spans, unsigned n, size_t offset, void *data, size_t size, bool to_spans)
 {
         size_t done = 0;

@@ -4,7 +4,7 @@
 
 #include "virtqueue/ring.h"
 
-/* A descriptor of either format, out of shared memory. */
+/* A descriptor of either format, copied out of shared memory. */
 struct descriptor {
         uint64_t address;
         uint32_t size;
@@ -12,8 +12,8 @@ struct descriptor {
         uint16_t id; /* split: next */
 };
 
-/* The descriptors of the buffer being popped: those of the ring, then those of the indirect table that the last of
- * them names. */
+/* The descriptors of the buffer being popped: those of the ring, then those of the indirect table that the last one
+ * refers to. */
 struct descriptors {
         struct descriptor *items;
         unsigned n, room;
@@ -23,20 +23,20 @@ int descriptors_add(struct descriptors *descriptors, struct descriptor item);
 
 enum chain_state {
         CHAIN_OUT,     /* with the device */
-        CHAIN_DONE,    /* pushed, held back until those before it are */
-        CHAIN_DROPPED, /* stands in the way of those after it for ever, as the driver expects them in order */
-        CHAIN_SPARE,   /* given back, and kept for a buffer to come */
+        CHAIN_DONE,    /* pushed, but not written to the ring until those before it are */
+        CHAIN_DROPPED, /* never returned: as the driver expects buffers in order, those after it can't be either */
+        CHAIN_SPARE,   /* not in use, kept for the next buffer */
 };
 
 struct oriel_chain {
-        struct oriel_device_queue *queue; /* NULL when it is gone */
+        struct oriel_device_queue *queue; /* NULL when the queue was freed */
         struct oriel_chain *previous, *next;
         enum chain_state state;
         uint16_t id;
-        uint16_t slots;  /* entries of the ring that it takes */
-        uint16_t entry;  /* where in-flight tracking has it */
-        bool recovered;  /* it was in flight when the back-end before this one ended */
-        uint64_t number; /* of the pops of this queue, from 1 */
+        uint16_t slots;  /* number of entries of the ring that it takes */
+        uint16_t entry;  /* its entry in the in-flight region */
+        bool recovered;  /* it was in flight when the last back-end ended */
+        uint64_t number; /* number of its pop in this queue, from 1 */
         uint32_t written;
         struct oriel_memory *memory;
 
@@ -48,11 +48,11 @@ struct oriel_chain {
 
 int chain_new(struct oriel_chain **out);
 void chain_free(struct oriel_chain *chain);
-/* Find all that @descriptors name in @memory, which is referenced. Nothing of @chain's former contents remains.
+/* Translates all @descriptors by @memory, of which it takes a reference. The chain's former contents are dropped.
  * -EAGAIN: @fault waits for the IOTLB. -EPROTO: @failure was set. -ENOMEM. */
 int chain_fill(struct oriel_chain *chain, const struct descriptors *descriptors, struct oriel_memory *memory,
                unsigned max_spans, struct oriel_fault *fault, struct failure *failure);
-/* What it was popped with is no longer needed. */
+/* Drops the reference to the memory that the chain was popped with. */
 void chain_release_memory(struct oriel_chain *chain);
 void chain_mark_dirty(const struct oriel_chain *chain, struct oriel_dirty_log *log);
 

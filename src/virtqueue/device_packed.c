@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The device's side of packed rings: what struct device_format needs of them. A position is an index with a wrap
+ * counter, and a descriptor is available or used by its two flags in relation to that counter. The driver releases a
+ * whole chain by the flags of its head; the device likewise withholds the flags of the first used descriptor until
+ * publish, so that the driver, which goes from one to the next, sees them all at once. slots_out limits how far the
+ * device may read ahead of what it has returned. */
+
 #include "virtqueue/device_queue.h"
 
 #include <errno.h>
@@ -8,7 +15,7 @@ static struct vring_packed_desc *device_packed_ring(const struct oriel_device_qu
         return (struct vring_packed_desc *)queue->parts[RING_DESCRIPTOR].host;
 }
 
-/* -EINVAL also where the two positions could not have come about. */
+/* -EINVAL also where the two positions can't belong to one ring. */
 static int packed_set_base(struct oriel_device_queue *queue, uint32_t base)
 {
         struct packed_position available = packed_unpack((uint16_t)base), used = packed_unpack((uint16_t)(base >> 16));
@@ -40,9 +47,10 @@ static bool packed_was_used(const struct oriel_device_queue *queue)
         return false;
 }
 
-/* A base of 0 is what a front-end says of a new ring if it thinks of split ones alone (user-mode Linux does): new rings
- * have wrap counters of 1. Of a packed ring it says that the device has gone round it, with a counter of 1, and that
- * leaves descriptors which are marked as used, even where the driver has used them anew. */
+/* Some front-ends that only know split rings set the base of a new ring to 0 (user-mode Linux does), though a new
+ * packed ring has wrap counters of 1. A true base of 0 means that the device has gone round the ring with a counter of
+ * 1, which leaves descriptors marked as used, even where the driver has used them again. So base 0 without any such
+ * descriptor is taken for a new ring. */
 static void packed_start(struct oriel_device_queue *queue)
 {
         if (packed_get_base(queue) == 0 && !packed_was_used(queue))
@@ -54,7 +62,7 @@ static bool packed_is_available(uint16_t flags, struct packed_position position)
         return packed_flags_are(flags, packed_available_flags(position.wrap));
 }
 
-/* The descriptor at @at, whose flags were read already. */
+/* The descriptor at @at, with @flags that were read before. */
 static struct descriptor packed_load(const struct vring_packed_desc *at, uint16_t flags)
 {
         return (struct descriptor){
@@ -80,7 +88,7 @@ static int packed_fetch(struct oriel_device_queue *queue, struct next_buffer *ou
         struct packed_position at = queue->available;
         unsigned room = queue->ring.size - queue->slots_out;
         struct descriptor descriptor;
-        /* Acquire pairs with the driver's release of the head's flags: all of the chain is there. */
+        /* Acquire pairs with the driver's release of the head's flags: the whole chain is visible. */
         uint16_t flags = load16_acquire(&ring[at.index].flags);
         int r;
 
@@ -121,7 +129,7 @@ static int packed_fetch_recovered(struct oriel_device_queue *queue, uint16_t ent
         return 1;
 }
 
-/* VIRTIO 1.2, 2.8.7: only WRITE means something here, and all of the table is used. */
+/* VIRTIO 1.2, 2.8.7: only WRITE has a meaning here, and all entries of the table are used. */
 static int packed_fetch_table(struct oriel_device_queue *queue, unsigned n)
 {
         const struct vring_packed_desc *table = (const struct vring_packed_desc *)(const void *)queue->table;
@@ -161,7 +169,7 @@ static void device_packed_put(struct oriel_device_queue *queue, const struct ori
                 flags |= VRING_DESC_F_WRITE;
         store16(&descriptor->id, chain->id);
         store32(&descriptor->len, chain->written);
-        /* The driver goes from one to the next, so that the flags of the first show them all. */
+        /* The driver goes from one to the next, so the flags of the first, which are stored last, publish them all. */
         if (queue->unpublished > 0) {
                 store16_release(&descriptor->flags, flags);
         } else {
@@ -177,7 +185,8 @@ static void packed_publish(struct oriel_device_queue *queue)
 {
         struct vring_packed_desc *descriptor = &device_packed_ring(queue)[queue->first_put];
 
-        /* Release pairs with the driver's acquire of the flags: id, length and the buffer's bytes come before. */
+        /* Release pairs with the driver's acquire of the flags: id, length and the buffer's bytes were written
+         * before. */
         store16_release(&descriptor->flags, queue->first_put_flags);
         device_log_ring(queue, RING_DESCRIPTOR, queue->first_put * sizeof(*descriptor), sizeof(*descriptor));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The device's side of a virtqueue, for split and packed rings: struct device_format has what differs. pop fetches the
- * descriptors of the next buffer, copies them and checks them before it consumes anything; push writes the used entry,
- * in the order of pops where IN_ORDER was negotiated. One thread at a time: the caller has the lock.
+/* The device's side of a virtqueue, for split and packed rings, whose differences are in struct device_format. pop
+ * fetches the descriptors of the next buffer, copies them and checks them before it consumes anything; push writes the
+ * used entry, in the order of pops where IN_ORDER was negotiated. One thread at a time: the caller has the lock.
  *
  * A chain that is out holds a reference to its memory and may outlive the queue, which then sets chain->queue to NULL;
  * push and drop free such a chain. A rule that the driver breaks ends the queue: failure.error stays, and every call
@@ -20,7 +20,7 @@
 
 DEFINE_CLEANUP(struct oriel_device_queue *, oriel_device_queue_free);
 
-/* What a front-end that only answers misses has not sent yet is no error: the queue waits for its ring. */
+/* A front-end that only answers misses may not have sent the ring's IOTLB entries yet: the queue waits for them. */
 static int device_find_ring(struct oriel_device_queue *queue)
 {
         int r = ring_find(&queue->ring, queue->memory, queue->format->access, queue->parts, &queue->fault);
@@ -35,7 +35,7 @@ static int device_find_ring(struct oriel_device_queue *queue)
         return 0;
 }
 
-/* Recover what was in flight. */
+/* Recovers the requests that were in flight. */
 static int device_start_inflight(struct oriel_device_queue *queue)
 {
         const char *why = "no memory";
@@ -43,7 +43,7 @@ static int device_start_inflight(struct oriel_device_queue *queue)
 
         if (r < 0)
                 return failure_set_error(&queue->failure, r, "in-flight buffer: %s", why);
-        /* Whoever was here before may have ended between a push and its call. */
+        /* The last back-end may have ended between a push and its call. */
         queue->call_owed = true;
         return 0;
 }
@@ -114,7 +114,7 @@ static void device_append(struct oriel_device_queue *queue, struct oriel_chain *
         queue->last = chain;
 }
 
-/* A spare chain keeps its arrays, and its reference where the next buffer would take the same one. */
+/* A spare chain keeps its arrays, and its reference to the memory table if that is still the current one. */
 static void device_put_spare(struct oriel_device_queue *queue, struct oriel_chain *chain)
 {
         if (queue->n_spare == SPARE_CHAINS_MAX) {
@@ -224,7 +224,7 @@ static unsigned device_descriptors_max(const struct oriel_device_queue *queue)
         return queue->ring.size > CHAIN_DESCRIPTORS_MAX ? queue->ring.size : CHAIN_DESCRIPTORS_MAX;
 }
 
-/* Add the table that the last descriptor names, if it does. */
+/* Fetches the indirect table that the last descriptor refers to, if any. */
 static int device_fetch_indirect(struct oriel_device_queue *queue)
 {
         struct descriptor last = queue->descriptors.items[queue->descriptors.n - 1];
@@ -252,7 +252,7 @@ static int device_fetch_indirect(struct oriel_device_queue *queue)
         return r < 0 ? r : queue->format->fetch_table(queue, n);
 }
 
-/* The descriptors of what is to be popped next: 1, 0 or an error. */
+/* Fetches the descriptors of the next buffer: 1, 0 or an error. */
 static int device_fetch(struct oriel_device_queue *queue, struct next_buffer *buffer)
 {
         struct inflight *inflight = &queue->inflight;
@@ -269,7 +269,7 @@ static int device_fetch(struct oriel_device_queue *queue, struct next_buffer *bu
         return r < 0 ? r : 1;
 }
 
-/* From here on the buffer is the device's. */
+/* The buffer becomes the device's. */
 static void device_take(struct oriel_device_queue *queue, struct oriel_chain *chain, const struct next_buffer *buffer)
 {
         chain->queue = queue;
@@ -331,7 +331,7 @@ int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain 
         return r;
 }
 
-/* Whether nothing that was popped after @chain is still the device's or the driver's again. */
+/* Whether @chain is the last one popped, apart from those that were unpopped since. */
 static bool device_is_latest(const struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         const struct inflight *inflight = &queue->inflight;
@@ -351,7 +351,7 @@ void oriel_device_queue_fault(const struct oriel_device_queue *queue, struct ori
         *out = queue->fault;
 }
 
-/* Let the driver see what was put. */
+/* Makes the used entries visible to the driver. */
 static void device_publish(struct oriel_device_queue *queue)
 {
         if (queue->unpublished == 0)
@@ -362,8 +362,8 @@ static void device_publish(struct oriel_device_queue *queue)
         queue->unpublished = 0;
 }
 
-/* Give the driver what the device is done with. In-flight tracking knows of one buffer at a time, so that with it each
- * is published at once. */
+/* Returns a completed buffer to the driver. In-flight tracking can describe only one buffer in this state, so with it
+ * each is published at once. */
 static void device_put(struct oriel_device_queue *queue, struct oriel_chain *chain)
 {
         device_unlink(queue, chain);
@@ -489,7 +489,7 @@ bool oriel_device_queue_needs_call(struct oriel_device_queue *queue)
                 return false;
         device_publish(queue);
         if (queue->put_since_call > 0) {
-                /* The used entries come before the look at what the driver wants; pairs with the barrier in
+                /* The used entries are stored before the driver's event suppression is read; pairs with the barrier in
                  * oriel_driver_queue_want_call(). */
                 full_barrier();
                 wanted = wanted || queue->format->wants_call(queue);
@@ -505,7 +505,8 @@ bool oriel_device_queue_want_kick(struct oriel_device_queue *queue, bool want)
         if (queue->failure.error || queue->waiting)
                 return false;
         queue->format->want_kick(queue, want);
-        /* The wish comes before the look at the ring; pairs with the barrier in oriel_driver_queue_needs_kick(). */
+        /* The request for a kick is stored before the ring is read; pairs with the barrier in
+         * oriel_driver_queue_needs_kick(). */
         full_barrier();
         return queue->inflight.next_request < queue->inflight.n_requests || queue->format->has_buffers(queue);
 }

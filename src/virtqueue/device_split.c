@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The device's side of split rings: what struct device_format needs of them. The available ring gives heads of chains
+ * in the descriptor table; its index is read once for all entries that it shows (available_seen). A chain is followed
+ * with a count, so that a loop ends, and an index outside of the table is a broken rule. Used entries are written
+ * behind the used index, and publish stores that index. Each field of shared memory is loaded once, into a local,
+ * before it is checked. */
+
 #include "virtqueue/device_queue.h"
 
 #include <errno.h>
@@ -46,7 +53,7 @@ static struct descriptor split_load(const struct vring_desc *at)
         };
 }
 
-/* Read the descriptors from @first on, of @n in @table, which is an indirect one or the ring's. */
+/* Reads the chain from descriptor @first on, in @table of @n: an indirect table or the ring's. */
 static int split_follow(struct oriel_device_queue *queue, const struct vring_desc *table, unsigned n, unsigned first,
                         bool indirect)
 {
@@ -84,14 +91,14 @@ static int split_fetch_recovered(struct oriel_device_queue *queue, uint16_t head
         return r < 0 ? r : 1;
 }
 
-/* Whether there are buffers, of which those up to available_seen are known already. */
+/* Whether there is a buffer; those up to available_seen are known without reading the index. */
 static int device_split_look(struct oriel_device_queue *queue)
 {
         uint16_t ahead, index;
 
         if (queue->next_available != queue->available_seen)
                 return 1;
-        /* Acquire pairs with the driver's release of the index: the entries below it and what they name are there. */
+        /* Acquire pairs with the driver's release of the index: the entries below it, and their chains, are visible. */
         index = load16_acquire(&device_split_available(queue)->idx);
         ahead = (uint16_t)(index - queue->next_available);
         if (ahead > queue->ring.size)
@@ -152,7 +159,8 @@ static void split_publish(struct oriel_device_queue *queue)
 {
         struct vring_used *used = device_split_used(queue);
 
-        /* Release pairs with the driver's acquire of the index: the entries and the buffers' bytes come before. */
+        /* Release pairs with the driver's acquire of the index: the entries and the buffers' bytes were written
+         * before. */
         store16_release(&used->idx, queue->next_used);
         device_log_ring(queue, RING_DEVICE, offsetof(struct vring_used, idx), sizeof(used->idx));
 }
@@ -178,7 +186,7 @@ static void split_want_kick(struct oriel_device_queue *queue, bool want)
                 device_log_ring(queue, RING_DEVICE, offsetof(struct vring_used, flags), sizeof(used->flags));
                 return;
         }
-        /* With EVENT_IDX there is no way to say "never", only an index as far away as can be. */
+        /* EVENT_IDX has no value for "never", so the index farthest away is taken. */
         store16(event, want ? queue->next_available : (uint16_t)(queue->next_available + 0x8000));
         device_log_ring(queue, RING_DEVICE, (uint64_t)((uint8_t *)event - (uint8_t *)used), sizeof(*event));
 }
@@ -189,7 +197,7 @@ static bool split_has_buffers(const struct oriel_device_queue *queue)
 }
 
 const struct device_format device_split = {
-        /* The used ring's index is read, at the start. */
+        /* The device reads its used ring's index, at the start. */
         .access = {ORIEL_ACCESS_READ, ORIEL_ACCESS_READ, ORIEL_ACCESS_READ_WRITE},
         .set_base = split_set_base,
         .get_base = split_get_base,

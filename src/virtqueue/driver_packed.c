@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The driver's side of packed rings: what struct driver_format needs of them. A chain is stored behind the last one,
+ * and becomes available by the flags of its head, which are stored last. Buffer ids come from a free list of this
+ * process and are independent of slots. A used descriptor is recognized by its flags and the wrap counter; how many
+ * slots to advance by is known from the buffer's record and not read from the ring. */
+
 #include "virtqueue/driver_queue.h"
 
 #include <errno.h>
@@ -29,7 +35,7 @@ static uint64_t packed_fill_table(struct oriel_driver_queue *queue, uint16_t id,
         return guest;
 }
 
-/* All but the head's flags, by which the device sees the chain. Returns those. */
+/* Stores all but the head's flags, which make the chain available, and returns those. */
 static uint16_t packed_store_chain(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, uint16_t id)
 {
         struct vring_packed_desc *ring = driver_packed_ring(queue);
@@ -70,7 +76,7 @@ static uint16_t driver_packed_put(struct oriel_driver_queue *queue, const struct
 
         queue->free_first = queue->free[id];
         flags = indirect ? packed_store_indirect(queue, pieces, id) : packed_store_chain(queue, pieces, id);
-        /* Release pairs with the device's acquire of the flags: the chain and what it names come before. */
+        /* Release pairs with the device's acquire of the flags: the chain and its buffers were written before. */
         store16_release(&head->flags, flags);
         queue->put_since_kick += indirect ? 1 : pieces->n;
         return id;
@@ -79,13 +85,14 @@ static uint16_t driver_packed_put(struct oriel_driver_queue *queue, const struct
 static int packed_look(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count)
 {
         const struct vring_packed_desc *descriptor = &driver_packed_ring(queue)[queue->used.index];
-        /* Acquire pairs with the device's release of the flags: id and length are there. */
+        /* Acquire pairs with the device's release of the flags: id and length are visible. */
         uint16_t flags = load16_acquire(&descriptor->flags);
 
         if (!packed_flags_are(flags, packed_used_flags(queue->used.wrap)))
                 return 0;
         *id = load16(&descriptor->id);
-        /* VIRTIO 1.2, 2.8.5: without WRITE the length means nothing. QEMU writes one all the same, and never WRITE. */
+        /* VIRTIO 1.2, 2.8.5: without WRITE the length has no meaning. QEMU writes a length and never sets WRITE, so it
+         * is used. */
         *written = load32(&descriptor->len);
         *count = queue->in_use;
         return 1;

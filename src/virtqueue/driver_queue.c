@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The driver's side of a virtqueue, for split and packed rings: struct driver_format has what differs. Nothing that
- * the device could have changed is believed: tokens, lengths and free descriptors are kept in arrays of this process,
- * and a used id is checked against them. With IN_ORDER one used entry stands for all buffers up to its own, and
+/* The driver's side of a virtqueue, for split and packed rings, whose differences are in struct driver_format. Nothing
+ * that the device could have changed is trusted: tokens, lengths and free descriptors are kept in arrays of this
+ * process, and a used id is checked against them. With IN_ORDER one used entry completes all buffers up to its own, and
  * collect returns them one by one. One thread at a time: the caller has the lock. Barriers pair with those of
  * device_queue.c. */
 
@@ -33,7 +33,7 @@ static int driver_find_indirect(struct oriel_driver_queue *queue, uint64_t addre
                               ORIEL_ACCESS_READ_WRITE, &queue->indirect, NULL) < 0 ||
             !is_aligned((uintptr_t)queue->indirect.host, sizeof(struct vring_desc)))
                 return -EFAULT;
-        /* What goes into the ring is the address as the device knows it, an IOVA where there is an IOMMU. */
+        /* The ring needs the address as the device knows it: an IOVA where there is an IOMMU. */
         queue->indirect.guest = address;
         queue->indirect_entries = entries;
         return 0;
@@ -170,7 +170,7 @@ bool oriel_driver_queue_needs_kick(struct oriel_driver_queue *queue)
 
         if (queue->failure.error || queue->put_since_kick == 0)
                 return false;
-        /* What was made available comes before the look at what the device wants; pairs with the barrier in
+        /* Available buffers are stored before the device's event suppression is read; pairs with the barrier in
          * oriel_device_queue_want_kick(). */
         full_barrier();
         wanted = queue->format->wants_kick(queue);
@@ -183,7 +183,7 @@ static uint64_t driver_oldest(const struct oriel_driver_queue *queue)
         return queue->sequence - queue->in_use;
 }
 
-/* Look for a used entry; it becomes the batch being collected. */
+/* Looks for a used entry, which becomes the batch being collected. */
 static int driver_next_batch(struct oriel_driver_queue *queue)
 {
         uint32_t id, written, count;
@@ -216,7 +216,7 @@ int oriel_driver_queue_collect(struct oriel_driver_queue *queue, void **token, u
         }
         id = queue->in_order ? queue->order[driver_oldest(queue) % queue->ring.size] : queue->batch_id;
         buffer = &queue->buffers[id];
-        /* VIRTIO 1.2, 2.7.9: what a batch skips was used completely. */
+        /* VIRTIO 1.2, 2.7.9: buffers of a batch before its last were used completely. */
         *written = buffer->writable > UINT32_MAX ? UINT32_MAX : (uint32_t)buffer->writable;
         if (id == queue->batch_id) {
                 if (queue->batch_written > buffer->writable)
@@ -238,7 +238,8 @@ bool oriel_driver_queue_want_call(struct oriel_driver_queue *queue, bool want)
         if (queue->failure.error)
                 return false;
         queue->format->want_call(queue, want);
-        /* The wish comes before the look at the ring; pairs with the barrier in oriel_device_queue_needs_call(). */
+        /* The request for a call is stored before the ring is read; pairs with the barrier in
+         * oriel_device_queue_needs_call(). */
         full_barrier();
         return queue->batch || queue->format->has_used(queue);
 }

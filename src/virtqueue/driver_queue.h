@@ -4,10 +4,10 @@
 
 #include "virtqueue/ring.h"
 
-/* What is known of a buffer, by its id: the index of its first descriptor, or the packed buffer id. None of it is read
- * back from the ring, where the device could have changed it. */
+/* The record of a buffer, by its id: the index of its first descriptor, or the packed buffer id. It is never read back
+ * from the ring, where the device could have changed it. */
 struct driver_buffer {
-        void *token; /* NULL: not out */
+        void *token; /* NULL: not in use */
         uint64_t writable;
         uint64_t sequence; /* in order of submission */
         uint16_t slots;    /* descriptors of the ring */
@@ -18,13 +18,14 @@ struct driver_pieces {
         unsigned n_readable, n;
 };
 
-/* What differs between split and packed rings. */
+/* The operations that differ between split and packed rings. */
 struct driver_format {
-        /* Make a buffer available, by an indirect table if @indirect, and return its id. There is room. */
+        /* Makes a buffer available, by an indirect table if @indirect, and returns its id. The caller has checked for
+         * room. */
         uint16_t (*put)(struct oriel_driver_queue *queue, const struct driver_pieces *pieces, bool indirect);
-        /* The next used entry: 1, 0 or an error. @count is how many buffers it may stand for. */
+        /* The next used entry: 1, 0 or an error. @count: the most buffers that it may complete. */
         int (*look)(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count);
-        /* Buffer @id was collected: take its descriptors back and go past its used entry. */
+        /* After buffer @id was collected: frees its descriptors and goes past its used entry. */
         void (*retire)(struct oriel_driver_queue *queue, uint16_t id);
         bool (*wants_kick)(const struct oriel_driver_queue *queue);
         void (*want_call)(struct oriel_driver_queue *queue, bool want);
@@ -42,7 +43,7 @@ struct oriel_driver_queue {
         struct oriel_memory *memory;
         struct memory_piece parts[RING_PARTS];
 
-        struct memory_piece indirect; /* of the size of all tables; 0: none */
+        struct memory_piece indirect; /* with the size of all tables; 0: none */
         unsigned indirect_entries;
 
         struct driver_buffer *buffers;
@@ -50,13 +51,13 @@ struct oriel_driver_queue {
         uint64_t sequence; /* of the next buffer */
         uint16_t *order;   /* IN_ORDER: ids, by sequence modulo the ring's size */
 
-        /* Free descriptors (split) or ids (packed), first come first served: with IN_ORDER they then go round the
-         * table, as VIRTIO 1.2, 2.7.9 wants it. */
+        /* Free descriptors (split) or ids (packed), first in first out: with IN_ORDER they are then used in ring order,
+         * as VIRTIO 1.2, 2.7.9 requires. */
         uint16_t *free;
         uint16_t free_first, free_last;
         unsigned free_slots;
 
-        /* The used entry being collected; with IN_ORDER it stands for all buffers up to its own. */
+        /* The used entry being collected; with IN_ORDER it completes all buffers up to its own. */
         bool batch;
         uint16_t batch_id;
         uint32_t batch_written;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The driver's side of split rings: what struct driver_format needs of them. A chain takes free descriptors of the
+ * table, or one that refers to an indirect table, and its head is put into the available ring, whose index is stored
+ * last. Free descriptors are linked in an array of this process, since the device could change the `next` fields in the
+ * ring. A used entry gives the head of the chain, which the caller checks against its records. */
+
 #include "virtqueue/driver_queue.h"
 
 #include <errno.h>
@@ -72,7 +78,7 @@ static uint16_t driver_split_put(struct oriel_driver_queue *queue, const struct 
                 split_store_piece(&table[index], pieces, i, queue->free_first);
         }
         store16(&available->ring[queue->next_available & (queue->ring.size - 1U)], head);
-        /* Release pairs with the device's acquire of the index: the chain and what it names come before. */
+        /* Release pairs with the device's acquire of the index: the chain and its buffers were written before. */
         store16_release(&available->idx, ++queue->next_available);
         queue->put_since_kick++;
         return head;
@@ -81,7 +87,7 @@ static uint16_t driver_split_put(struct oriel_driver_queue *queue, const struct 
 static int driver_split_look(struct oriel_driver_queue *queue, uint32_t *id, uint32_t *written, uint32_t *count)
 {
         const struct vring_used *used = driver_split_used(queue);
-        /* Acquire pairs with the device's release of the index: the entries below it are there. */
+        /* Acquire pairs with the device's release of the index: the entries below it are visible. */
         uint16_t index = load16_acquire(&used->idx), ahead = (uint16_t)(index - queue->next_used);
         unsigned slot = queue->next_used & (queue->ring.size - 1U);
 
@@ -125,7 +131,7 @@ static void split_want_call(struct oriel_driver_queue *queue, bool want)
 
         if (!queue->event_idx)
                 store16(&available->flags, want ? 0 : VRING_AVAIL_F_NO_INTERRUPT);
-        else /* As the device's want_kick: "never" is as far away as can be. */
+        else /* As in the device's want_kick: the index farthest away stands for "never". */
                 store16(&available->ring[queue->ring.size],
                         want ? queue->next_used : (uint16_t)(queue->next_used + 0x8000));
 }

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* By which qsort() finds out how much it may allocate. */
+/* qsort() calls it to find out how much memory it may allocate. */
 USES_SYSCALLS(SYSCALL(sysinfo));
 
 #define INFLIGHT_REGION_ALIGN 64
@@ -42,7 +42,7 @@ void inflight_sort(struct inflight *inflight)
                 inflight->counter = inflight->requests[inflight->n_requests - 1].counter + 1;
 }
 
-/* Both layouts have it in one place. */
+/* @version is at the same offset in both layouts. */
 bool oriel_inflight_region_is_new(const void *region)
 {
         static_assert(offsetof(struct inflight_split_region, version) ==

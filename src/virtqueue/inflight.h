@@ -43,7 +43,7 @@ struct inflight_packed_entry {
 };
 static_assert(sizeof(struct inflight_packed_entry) == 32, "");
 
-/* used_idx to old_used_wrap_counter, which only make sense together. */
+/* used_idx to old_used_wrap_counter, which are only valid together. */
 union inflight_packed_used {
         struct {
                 uint16_t index, old_index;
@@ -66,18 +66,18 @@ struct inflight_packed_region {
 static_assert(offsetof(struct inflight_packed_region, used) == 16, "");
 static_assert(sizeof(struct inflight_packed_region) == 32, "");
 
-/* A request that was in flight when the back-end before us ended. */
+/* A request that was in flight when the last back-end ended. */
 struct inflight_request {
         uint64_t counter;
         uint16_t entry;
 };
 
-/* The region is shared with the front-end, so it is read only to recover, and then from a copy; what must be known
- * later is kept here too. */
+/* The region is shared with the front-end, so it is read only to recover, and then from a copy; everything needed later
+ * is kept here too. */
 struct inflight {
         void *region; /* NULL: no tracking */
         uint64_t counter;
-        struct inflight_request *requests; /* to be given out again, oldest first */
+        struct inflight_request *requests; /* to be popped again, oldest first */
         unsigned n_requests, next_request;
 
         uint16_t last_batch_head; /* split */
@@ -89,20 +89,21 @@ struct inflight {
 };
 
 void inflight_free(struct inflight *inflight);
-/* By counter. */
+/* Sorts the requests by counter. */
 void inflight_sort(struct inflight *inflight);
 
-/* Make or recover queue->inflight.region. -EPROTO: its contents make no sense and it is untouched; @why says so. */
+/* Initializes queue->inflight.region, or recovers from it. -EPROTO: its contents are inconsistent and it is not
+ * changed; @why says so. */
 int inflight_split_start(struct oriel_device_queue *queue, const char **why);
 void inflight_split_pop(struct oriel_device_queue *queue, struct oriel_chain *chain);
-/* As if it had not been popped. */
+/* Undoes a pop. */
 void inflight_split_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain);
-/* Around the write of the used ring's index. */
+/* Before and after the write of the used ring's index. */
 void inflight_split_push(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 void inflight_split_pushed(struct oriel_device_queue *queue, const struct oriel_chain *chain);
 
 int inflight_packed_start(struct oriel_device_queue *queue, const char **why);
-/* The descriptors of request @entry, from the copy. */
+/* Adds the descriptors of request @entry, from the copy. */
 int inflight_packed_fetch(struct oriel_device_queue *queue, uint16_t entry);
 void inflight_packed_pop(struct oriel_device_queue *queue, struct oriel_chain *chain);
 void inflight_packed_unpop(struct oriel_device_queue *queue, const struct oriel_chain *chain);

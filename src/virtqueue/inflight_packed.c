@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* In-flight tracking of packed rings (vhost-user, "Inflight I/O tracking"). The device may overwrite a descriptor of
+ * the ring by a used one of another buffer, so each entry of the region has a copy of its descriptor; free entries are
+ * in a list. free_head and used have an old value beside the new one, so that a back-end that ends between two stores
+ * leaves either the state before the operation or the one after: packed_settle_last_batch() decides by the ring which
+ * one. Recovery checks a copy of the region and then works with that copy only. One thread at a time, with the queue's
+ * lock. */
+
 #include "base/cleanup.h"
 #include "virtqueue/device_queue.h"
 
@@ -6,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As in inflight_split.c: program order is enough, and the compiler is to keep it. */
+/* As in inflight_split.c: the stores must stay in program order, for which the compiler needs to be told. */
 #define store_ordered(at, value) __atomic_store_n((at), (value), __ATOMIC_RELEASE)
 #define store_plain(at, value)   __atomic_store_n((at), (value), __ATOMIC_RELAXED)
 
@@ -15,7 +23,7 @@ static struct inflight_packed_region *packed_region(const struct oriel_device_qu
         return queue->inflight.region;
 }
 
-/* The position and the one before it, in one store: an index without its wrap counter would be read as a lap off. */
+/* Stores the position and the one before it at once: an index with the wrap counter of another would be a lap off. */
 static void packed_store_used(struct inflight_packed_region *region, struct packed_position now,
                               struct packed_position old)
 {
@@ -35,11 +43,11 @@ static void packed_make(struct oriel_device_queue *queue)
                 region->desc[i].next = queue->inflight.next[i] = (uint16_t)(i + 1);
         region->desc_num = size;
         packed_store_used(region, queue->used, queue->used);
-        /* Last: until then the buffer counts as never used. */
+        /* Stored last: until then the region counts as unused. */
         store_ordered(&region->version, INFLIGHT_VERSION);
 }
 
-/* Where the last batch was left half done, go on or back by whether the driver was given it. */
+/* If the last batch was interrupted, completes or undoes it, depending on whether the driver has seen it. */
 static void packed_settle_last_batch(const struct oriel_device_queue *queue, struct inflight_packed_region *copy)
 {
         const struct vring_packed_desc *ring = (const void *)queue->parts[RING_DESCRIPTOR].host;
@@ -59,7 +67,7 @@ static void packed_settle_last_batch(const struct oriel_device_queue *queue, str
         copy->free_head = copy->old_free_head;
 }
 
-/* Walk the free list; its entries are not in flight whatever they say. @seen has what is on it. */
+/* Walks the free list; its entries are not in flight, whatever their flag says. @seen: the entries on the list. */
 static const char *packed_check_free(struct inflight_packed_region *copy, bool *seen, unsigned *count)
 {
         uint16_t i = copy->free_head;
@@ -74,7 +82,7 @@ static const char *packed_check_free(struct inflight_packed_region *copy, bool *
         return i == copy->desc_num ? NULL : "the list of free entries leads outside the queue";
 }
 
-/* Walk the descriptors of request @head. */
+/* Checks the descriptors of request @head. */
 static const char *packed_check_request(struct inflight_packed_region *copy, uint16_t head, bool *seen, bool *ids,
                                         unsigned *count)
 {
@@ -116,7 +124,7 @@ static const char *packed_check_header(const struct oriel_device_queue *queue,
         return NULL;
 }
 
-/* All of @copy, which is settled as it goes. */
+/* Checks all of @copy, and completes or undoes the last batch in it. */
 static const char *packed_check(const struct oriel_device_queue *queue, struct inflight_packed_region *copy, bool *seen,
                                 bool *ids)
 {
@@ -158,9 +166,10 @@ static void packed_recover(struct oriel_device_queue *queue, const struct inflig
         inflight_sort(inflight);
         queue->used = (struct packed_position){copy->used.index, copy->used.wrap};
         queue->slots_out = (uint16_t)slots;
-        /* Each slot that was taken is used or in flight. */
+        /* Every slot that was taken is used or in flight. */
         queue->available = packed_advance(queue->used, queue->slots_out, queue->ring.size);
-        /* The lists first: until the positions agree, the next to recover settles as we did. */
+        /* The lists are stored first: until the positions agree, the next recovery takes the same decision as this
+         * one. */
         store_ordered(&region->free_head, copy->free_head);
         store_ordered(&region->old_free_head, copy->free_head);
         packed_store_used(region, queue->used, queue->used);
@@ -184,7 +193,7 @@ int inflight_packed_start(struct oriel_device_queue *queue, const char **why)
         if (!copy || !seen || !ids || packed_alloc(&queue->inflight, size) < 0)
                 return -ENOMEM;
         memcpy(copy, queue->inflight.region, bytes);
-        /* The copy is what is checked and used: no second look at shared memory. */
+        /* Only the copy is checked and used: shared memory is not read again. */
         __asm__ volatile("" ::: "memory");
         if (copy->version == 0) {
                 packed_make(queue);
@@ -241,13 +250,13 @@ void inflight_packed_pop(struct oriel_device_queue *queue, struct oriel_chain *c
         inflight->last[head] = last;
         inflight->free_head = i;
         chain->entry = head;
-        /* Until old_free_head moves, all of this is in the free list and so not in flight. */
+        /* Until old_free_head is stored, these entries are in the free list, and so not in flight. */
         store_ordered(&region->desc[head].inflight, 1);
         store_ordered(&region->free_head, i);
         store_ordered(&region->old_free_head, i);
 }
 
-/* Put the entries of @chain before those that are free. */
+/* Puts the entries of @chain at the front of the free list. */
 static void packed_free_entries(struct oriel_device_queue *queue, const struct oriel_chain *chain)
 {
         struct inflight_packed_region *region = packed_region(queue);
@@ -265,7 +274,7 @@ void inflight_packed_unpop(struct oriel_device_queue *queue, const struct oriel_
         struct inflight_packed_region *region = packed_region(queue);
 
         packed_free_entries(queue, chain);
-        /* From here on it is in the free list and so not in flight: as in pop, the other way round. */
+        /* From here on the entries are in the free list, and so not in flight: the reverse of pop. */
         store_ordered(&region->old_free_head, chain->entry);
         store_ordered(&region->desc[chain->entry].inflight, 0);
 }

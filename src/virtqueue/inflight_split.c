@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* In-flight tracking of split rings (vhost-user, "Inflight I/O tracking"). The region has an entry for each descriptor:
+ * whether a chain with this head is in flight, and a counter for the order of pops. A push links the head to that of
+ * the previous one before the used index moves, and clears its flag afterwards; used_idx of the region follows. So
+ * where it differs from the ring's index, recovery knows which heads the driver has seen as used. Recovery checks a
+ * copy of the region and then works with that copy only. One thread at a time, with the queue's lock. */
+
 #include "base/cleanup.h"
 #include "virtqueue/device_queue.h"
 
@@ -6,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whoever recovers runs after the process that wrote has ended, so it sees its stores in program order: what must be
- * kept is that order, against the compiler. A release store does it. */
+/* The process that recovers runs after the writer has ended, and so sees its stores in program order: only the compiler
+ * could reorder them, which a release store prevents. */
 #define store_ordered(at, value) __atomic_store_n((at), (value), __ATOMIC_RELEASE)
 
 static struct inflight_split_region *split_region(const struct oriel_device_queue *queue)
@@ -22,12 +29,12 @@ static void split_make(struct oriel_device_queue *queue)
         memset(region, 0, sizeof(*region) + queue->ring.size * sizeof(region->desc[0]));
         region->desc_num = queue->ring.size;
         region->used_idx = queue->next_used;
-        /* Last: until then the buffer counts as never used. */
+        /* Stored last: until then the region counts as unused. */
         store_ordered(&region->version, INFLIGHT_VERSION);
 }
 
-/* If the back-end ended after the used ring's index had moved, what moved it is no longer in flight. The copy's padding
- * marks what was met. */
+/* If the back-end ended after the used ring's index had moved, the buffers below the index are no longer in flight. The
+ * copy's padding marks the entries visited. */
 static const char *split_forget_last_batch(const struct oriel_device_queue *queue, struct inflight_split_region *copy)
 {
         uint16_t batch = (uint16_t)(queue->next_used - copy->used_idx);
@@ -77,7 +84,7 @@ static void split_recover(struct oriel_device_queue *queue, const struct infligh
         store_ordered(&region->used_idx, queue->next_used);
         inflight->last_batch_head = copy->last_batch_head;
         inflight_sort(inflight);
-        /* Each buffer that was taken is used or in flight. */
+        /* Every buffer that was taken is used or in flight. */
         queue->next_available = (uint16_t)(queue->next_used + inflight->n_requests);
         queue->available_seen = queue->next_available;
 }
@@ -91,7 +98,7 @@ int inflight_split_start(struct oriel_device_queue *queue, const char **why)
         if (!copy || !queue->inflight.requests)
                 return -ENOMEM;
         memcpy(copy, queue->inflight.region, size);
-        /* The copy is what is checked and used: no second look at shared memory. */
+        /* Only the copy is checked and used: shared memory is not read again. */
         __asm__ volatile("" ::: "memory");
         if (copy->version == 0) {
                 split_make(queue);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What both sides of a virtqueue use: the check of a ring's options, the search for its three parts in guest memory,
- * the reason why a queue ended, and event suppression of packed rings. The first failure is kept, later ones change
- * nothing. Parts must be whole and aligned in this process's memory, not only by their guest addresses.
+/* Functions for both sides of a virtqueue: the check of a ring's options, the search for its three parts in guest
+ * memory, the reason why a queue ended, and event suppression of packed rings. The first failure is kept, later ones
+ * change nothing. Parts must be contiguous and aligned in this process's memory, not only by their guest addresses.
  * packed_set_event() and packed_wants_event() are the two ends of one release and acquire pair on the flags. */
 
 #include "virtqueue/ring.h"
@@ -115,7 +115,8 @@ int ring_find(const struct oriel_ring *ring, const struct oriel_memory *memory,
 
                 if (r < 0)
                         return r == -EAGAIN ? r : -EFAULT;
-                /* mmap_offset need not be a multiple of anything, so an aligned guest address says nothing here. */
+                /* mmap_offset may have any value, so an aligned guest address does not make the host address
+                 * aligned. */
                 if (!is_aligned((uintptr_t)found[i].host, ring_alignment(ring)[i]))
                         return -EFAULT;
         }
@@ -135,7 +136,7 @@ bool packed_wants_event(const struct vring_packed_desc_event *event, bool event_
         if (flags != VRING_PACKED_EVENT_FLAG_DESC || !event_idx || count >= size)
                 return true;
         wanted = packed_unpack(load16(&event->off_wrap));
-        /* Indices of the lap before are negative, as those of entries before @now that lie before a wrap. */
+        /* Indices of the previous lap are negative. */
         index = wanted.wrap == now.wrap ? wanted.index : (uint16_t)(wanted.index - size);
         return vring_need_event(index, now.index, (uint16_t)(now.index - count));
 }

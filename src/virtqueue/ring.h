@@ -2,7 +2,7 @@
 #ifndef VIRTQUEUE_RING_H
 #define VIRTQUEUE_RING_H
 
-/* What both sides of a virtqueue share: where the ring is, how its fields are read and written, how a queue ends. */
+/* Shared by both sides of a virtqueue: where the ring is, how its fields are read and written, how a queue ends. */
 
 #include "memory/piece.h"
 
@@ -11,7 +11,7 @@
 #include <linux/virtio_ring.h>
 #include <oriel/virtqueue.h>
 
-/* In no kernel header: VIRTIO 1.2, 2.8.10. */
+/* Not in the kernel's headers: VIRTIO 1.2, 2.8.10. */
 #define PACKED_EVENT_OFFSET_MASK 0x7fff
 
 enum ring_part {
@@ -21,32 +21,32 @@ enum ring_part {
         RING_PARTS,
 };
 
-/* Why a queue ended; error is 0 while it has not. */
+/* The reason why a queue ended; error is 0 while it has not. */
 struct failure {
         int error;
-        bool absent; /* an address that is not in memory, which may come later */
+        bool absent; /* an address is not in memory, and may be added later */
         char why[160];
 };
 
-/* Ends the queue with -EPROTO, which is returned, or leaves the error that ended it before. */
+/* Ends the queue with -EPROTO, which is returned. An earlier error is kept, and returned instead. */
 int failure_set(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same for an address that is not in memory. */
+/* The same, for an address that is not in memory. */
 int failure_set_absent(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with another error. */
 int failure_set_error(struct failure *failure, int error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* A checked copy of @in. -EINVAL, -E2BIG. */
+/* Copies @in and checks it. -EINVAL, -E2BIG. */
 int ring_check(const struct oriel_ring *in, struct oriel_ring *out);
 bool ring_has(const struct oriel_ring *ring, unsigned feature);
 
-/* Where the parts of @ring are; @access has what is wanted of each. -EFAULT: a part is not in @memory, not in one piece
+/* Finds the parts of @ring; @access has the rights that each needs. -EFAULT: a part is not in @memory, not contiguous
  * or not aligned there. -EAGAIN: @fault waits for the IOTLB. @parts is written only on success. */
 int ring_find(const struct oriel_ring *ring, const struct oriel_memory *memory,
               const enum oriel_access access[RING_PARTS], struct memory_piece parts[RING_PARTS],
               struct oriel_fault *fault);
 
-/* Every field of a ring goes through these: one access, that the compiler can't repeat or tear. */
+/* All accesses to fields of a ring use these: a single access that the compiler can't repeat or tear. */
 static inline uint16_t load16(const uint16_t *at)
 {
         return le16toh(__atomic_load_n(at, __ATOMIC_RELAXED));
@@ -87,11 +87,12 @@ static inline void store64(__u64 *at, uint64_t value)
         __atomic_store_n(at, htole64(value), __ATOMIC_RELAXED);
 }
 
-/* What was stored before is seen by whoever stores before its own barrier and then loads. */
+/* Orders a store before a later load: of two threads that each store, call this, and load, one sees the other's
+ * store. */
 static inline void full_barrier(void)
 {
 #ifdef __SANITIZE_THREAD__
-        /* gcc's thread sanitizer knows no fences; a locked instruction is one on what it runs on. */
+        /* gcc's thread sanitizer does not support fences; a locked instruction is one on its architectures. */
         static unsigned fence;
 
         __atomic_fetch_add(&fence, 1, __ATOMIC_SEQ_CST);
@@ -106,7 +107,7 @@ struct packed_position {
         bool wrap;
 };
 
-/* @count, at most @size, entries further on. */
+/* The position @count entries, at most @size, after @from. */
 static inline struct packed_position packed_advance(struct packed_position from, uint16_t count, uint16_t size)
 {
         uint32_t index = (uint32_t)from.index + count;
@@ -116,7 +117,7 @@ static inline struct packed_position packed_advance(struct packed_position from,
         return (struct packed_position){(uint16_t)(index - size), !from.wrap};
 }
 
-/* The same back. */
+/* The position @count entries before @from. */
 static inline struct packed_position packed_retreat(struct packed_position from, uint16_t count, uint16_t size)
 {
         if (count <= from.index)
@@ -139,7 +140,7 @@ static inline bool packed_flags_are(uint16_t flags, uint16_t wanted)
         return (flags & (1 << VRING_PACKED_DESC_F_AVAIL | 1 << VRING_PACKED_DESC_F_USED)) == wanted;
 }
 
-/* As the event suppression areas and SET_VRING_BASE have it. */
+/* The encoding of event suppression areas and of SET_VRING_BASE. */
 static inline uint16_t packed_pack(struct packed_position position)
 {
         return (uint16_t)(position.index | position.wrap << VRING_PACKED_EVENT_F_WRAP_CTR);
@@ -153,10 +154,11 @@ static inline struct packed_position packed_unpack(uint16_t value)
         };
 }
 
-/* Whether the other side, whose event suppression area is @event, wants to hear of the @count entries before @now. */
+/* Whether the other side, whose event suppression area is @event, wants a notification for the @count entries before
+ * @now. */
 bool packed_wants_event(const struct vring_packed_desc_event *event, bool event_idx, struct packed_position now,
                         uint32_t count, uint16_t size);
-/* Say in one's own @event that one wants to hear of the entry at @at, or of nothing. */
+/* Requests, in one's own @event, a notification for the entry at @at, or none. */
 void packed_set_event(struct vring_packed_desc_event *event, bool event_idx, bool want, struct packed_position at);
 
 #endif

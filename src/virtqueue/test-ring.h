@@ -2,8 +2,8 @@
 #ifndef VIRTQUEUE_TEST_RING_H
 #define VIRTQUEUE_TEST_RING_H
 
-/* Guest memory with a ring in it, and both sides of that. Two regions, adjacent for the guest and in the wrong order on
- * the host, so that buffers across the border come in two spans. */
+/* Guest memory with a ring in it, and both sides of that ring. Two regions, adjacent for the guest and in reverse order
+ * on the host, so that buffers across the border have two spans. */
 
 #include "base/cleanup.h"
 #include "base/test.h"
@@ -37,7 +37,7 @@ struct world {
         struct oriel_driver_queue *driver;
 };
 
-/* Where the test itself looks at guest memory. */
+/* The test's own access to guest memory. */
 static inline void *world_at(const struct world *world, uint64_t address)
 {
         uint64_t offset = address - GUEST;

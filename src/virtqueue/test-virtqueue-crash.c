@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A back-end may end at any instruction. Here one runs in a process of its own, instruction by instruction, and each
- * different state that it leaves in shared memory is recovered from: every request must come back to the driver once.
- * And as the one that recovers may end as well, so is each state that it leaves: from every twelfth of the first, or
- * from all of them (minutes) with ORIEL_TEST_LONG in the environment. */
+ * different state that it leaves in shared memory is recovered from: every request must be returned to the driver once.
+ * As the recovering process may end as well, each state that it leaves is recovered from too: from every twelfth of the
+ * first, or from all of them (minutes) with ORIEL_TEST_LONG in the environment. */
 
 #include "virtqueue/test-ring.h"
 
@@ -47,7 +47,7 @@ static bool snapshot_is_now(const struct crash *crash, const struct snapshot *sn
                memcmp(crash->region, snapshot->region, REGION_BYTES) == 0;
 }
 
-/* Run @script in a process of its own. Returns how many different states were seen, 0 where that can't be done. */
+/* Runs @script in a process of its own. Returns how many different states were seen, 0 where single-stepping fails. */
 static unsigned states_of(struct crash *crash, int (*script)(struct crash *crash), struct snapshot *out)
 {
         unsigned n = 1;
@@ -79,7 +79,7 @@ static unsigned states_of(struct crash *crash, int (*script)(struct crash *crash
         return n;
 }
 
-/* Instrumented code has so many instructions that this takes minutes, and shows nothing that the plain one doesn't. */
+/* Instrumented code has so many instructions that this takes minutes, and shows nothing that plain code does not. */
 static bool is_too_slow(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -92,7 +92,7 @@ static bool is_too_slow(void)
         return false;
 }
 
-/* ---- what runs in other processes: it can't use cmocka ---- */
+/* ---- code that runs in other processes: it can't use cmocka ---- */
 
 #define CHECK(condition)                                                                \
         do {                                                                            \
@@ -129,7 +129,7 @@ static int open_device(struct crash *crash)
 {
         struct world *world = &crash->world;
 
-        /* The base is wrong on purpose: a front-end whose back-end was killed has none. */
+        /* The base is wrong on purpose: a front-end whose back-end was killed does not know it. */
         CHECK(oriel_device_queue_new(&world->ring, world->memory, world->base, &world->device) == 0);
         CHECK(oriel_device_queue_set_inflight(world->device, crash->region, REGION_BYTES) == 0);
         return 0;
@@ -164,7 +164,7 @@ static int script_recover(struct crash *crash)
         return 0;
 }
 
-/* Recover for good. With @busy, the driver went on before. */
+/* Recovers without a further crash. @busy: the driver has gone on before. */
 static int finish(struct crash *crash, bool busy)
 {
         struct oriel_chain *chain, *first = NULL;
@@ -209,7 +209,7 @@ static void must_finish(struct crash *crash, const struct snapshot *from, bool b
         assert_int_equal(status, 0);
 }
 
-/* Have the positions stand at @lead buffers of two descriptors, then make four buffers available. */
+/* Moves the positions on by @lead buffers of two descriptors, then makes four buffers available. */
 static void crash_open(struct crash *crash, uint64_t features, unsigned lead)
 {
         struct oriel_chain *chain;

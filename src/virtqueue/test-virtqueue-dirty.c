@@ -3,7 +3,7 @@
 #include "virtqueue/test-ring.h"
 
 #define LOG_ADDRESS (HIGH_PAGE * UINT64_C(4096) + 4096 - 8)
-#define HIGH_PAGE   0x2000 /* behind all memory, as it may be */
+#define HIGH_PAGE   0x2000 /* behind all memory, which is allowed */
 
 static void expect_dirty(int fd, const uint64_t *pages, unsigned n)
 {

@@ -7,8 +7,8 @@
 
 #define SIZE      4 /* entries of the rings here */
 #define TABLE_AT  (GUEST + 0x100000)
-#define HIGH      (BORDER + REGION_SIZE) /* the first address behind memory */
-#define HUGE      UINT64_C(0x1000000000) /* here is more than 4 GiB, that nobody may touch */
+#define HIGH      (BORDER + REGION_SIZE) /* the first address above memory */
+#define HUGE      UINT64_C(0x1000000000) /* more than 4 GiB of memory that must not be touched */
 #define HUGE_SIZE UINT64_C(0x180000000)
 
 #define NEXT   VRING_DESC_F_NEXT
@@ -31,7 +31,7 @@ struct hostile_ring {
         struct entry table[SIZE];
         uint16_t heads[SIZE + 1];
         uint16_t index;  /* split: of the available ring. packed: descriptors made available */
-        unsigned good;   /* buffers before the one that is wrong */
+        unsigned good;   /* valid buffers before the wrong one */
         const char *why; /* NULL: nothing is wrong */
 };
 
@@ -70,7 +70,7 @@ static const struct hostile_ring hostile_rings[] = {
         {"split: overflow", 0, {{UINT64_MAX, 2, 0, 0}}, .index = 1, .why = "overflow"},
         {"split: last address", 0, {{UINT64_MAX, 1, 0, 0}}, .index = 1, .why = "is not in memory"},
         {"split: not writable", 0, {{HUGE, 1, WRITE, 0}}, .index = 1, .why = "a writable descriptor at 0x1000000000"},
-        /* That much is too much where it does not fit a size. */
+        /* Refused where 4 GiB does not fit a size. */
         {"split: 4 GiB",
          0,
          {{HUGE, UINT32_MAX, NEXT, 1}, {HUGE, 1, 0, 0}},
@@ -131,7 +131,7 @@ static const struct hostile_ring hostile_rings[] = {
          {{GUEST, 1, 0, 0}},
          .index = 1,
          .why = "a readable descriptor behind a writable one"},
-        /* VIRTIO 1.2, 2.7.5.3.2: descriptors before an indirect one, and WRITE on it, must be taken. */
+        /* VIRTIO 1.2, 2.7.5.3.2: descriptors before an indirect one, and WRITE on it, must be accepted. */
         {"split: chain, then indirect",
          INDIRECT,
          {{GUEST, 1, NEXT, 1}, {TABLE_AT, 32, TABLED | WRITE, 0}},
@@ -236,7 +236,7 @@ static void write_ring(struct world *world, const struct hostile_ring *hostile)
         available->idx = htole16(hostile->index);
 }
 
-/* Memory that is there and may be read, so far as the table says. */
+/* Adds memory that the table has as readable, at addresses where nothing is mapped. */
 static void add_huge(struct world *world, void *host)
 {
         struct oriel_memory_region region = {HUGE, HUGE_SIZE, HUGE, 0};
@@ -351,7 +351,7 @@ static void test_hostile_used(void **state)
         world_close(&world);
 }
 
-/* ---- in-flight buffers that no back-end leaves ---- */
+/* ---- in-flight regions that no back-end leaves ---- */
 
 struct hostile_inflight {
         const char *name;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Tests of a virtqueue's two ends against each other, over rings of every shape: requests, notifications, a queue that
- * goes on from a base, memory that changes, and order.
- */
+/* Tests of a virtqueue's two sides against each other, over rings of every shape: requests, notifications, a queue that
+ * continues from a base, memory that changes, and order. */
 #include "virtqueue/test-ring.h"
 
 #include <errno.h>
@@ -12,7 +10,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 
-/* ---- requests of random shape, whose answer can be told from the question ---- */
+/* ---- requests of random shape, whose answer follows from their contents ---- */
 
 #define SLOT_SIZE  128
 #define PIECES_MAX 6
@@ -47,7 +45,7 @@ static uint32_t digest(uint32_t sum, uint8_t byte)
         return (sum ^ byte) * 16777619U;
 }
 
-/* Cut @size bytes from @at on into at most @max pieces, some of them empty. */
+/* Divides @size bytes from @at on into at most @max pieces, some of them empty. */
 static unsigned cut(struct player *player, uint64_t at, uint32_t size, unsigned max, struct oriel_buffer *pieces)
 {
         unsigned n = 0;
@@ -94,7 +92,7 @@ static int player_submit(struct player *player)
         return r;
 }
 
-/* The answer: a digest of the question says how long it is, and what. */
+/* Length and contents of the answer follow from a digest of the request. */
 static uint32_t answer_size(uint32_t sum, uint64_t writable)
 {
         return (uint32_t)(sum % (writable + 1));
@@ -125,7 +123,7 @@ static int player_collect(struct player *player)
         return 1;
 }
 
-/* In two pieces each way, so that the second begins anywhere in a span. */
+/* In two pieces each way, the second of which begins anywhere in a span. */
 static size_t answer(struct oriel_chain *chain)
 {
         uint8_t question[SLOT_SIZE], reply[SLOT_SIZE];
@@ -168,7 +166,7 @@ static int worker_pop(struct worker *worker)
         return r;
 }
 
-/* The latest that was popped is given back only while it is still out. */
+/* The last chain popped can be unpopped only while it is still out. */
 static void worker_unpop(struct worker *worker)
 {
         struct oriel_chain *chain = worker->chains[worker->n - 1];
@@ -261,7 +259,7 @@ struct meeting {
         int error;
 };
 
-/* Sleep until told. A call or kick that is not sent although it is wanted shows as a timeout. */
+/* Waits until signalled. A missing call or kick shows as a timeout. */
 static bool wait_for(int fd)
 {
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
@@ -383,7 +381,7 @@ static void test_base(void **state)
         world_close(&world);
 }
 
-/* What user-mode Linux says of a new ring, whatever its form, before and after the driver has put something there. */
+/* The base that user-mode Linux sets for a new ring of either format, before and after the driver has added buffers. */
 static void test_base_of_nothing(void **state)
 {
         for (unsigned made_available = 0; made_available < 2; made_available++) {
@@ -487,7 +485,7 @@ static void test_suppression(void **state)
         world_close(&world);
 }
 
-/* With an event index, only the first buffer after the wish is told of, however many there are. */
+/* With an event index, only the first buffer after the request causes a notification. */
 static void test_event_index(void **state)
 {
         const struct shape *shape = *state;
@@ -576,7 +574,7 @@ static void test_iotlb(void **state)
         assert_int_equal(oriel_driver_queue_submit(world.driver, &readable, 1, NULL, 0, &world), 0);
         use_iommu(&world);
         world_open_device(&world);
-        /* The ring, the indirect table, the two pieces, the second of them over the end of a page. */
+        /* The ring, the indirect table, and two pieces, the second of which crosses a page. */
         while (oriel_device_queue_pop(world.device, &chain) != 1) {
                 struct oriel_fault fault;
 
@@ -589,7 +587,7 @@ static void test_iotlb(void **state)
         assert_int_equal(oriel_chain_readable_size(chain), 64);
         assert_int_equal(oriel_chain_writable_size(chain), 32);
 
-        /* A ring that is gone waits; what was popped can still be given back. */
+        /* A ring whose IOTLB entry was removed waits; popped buffers can still be returned. */
         forbid(&world, RING_AT, 4096);
         expect_miss(&world, RING_AT);
         assert_false(oriel_device_queue_want_kick(world.device, true));
@@ -676,7 +674,7 @@ static void test_held_back(void **state)
         assert_true(oriel_device_queue_needs_call(world.device));
         collect_one(&world);
         collect_one(&world);
-        /* What is dropped stands in the way of what comes after. */
+        /* A dropped chain keeps those after it from being returned. */
         submit_one(&world);
         oriel_chain_drop(chains[2]);
         pop_and_push(&world);
@@ -685,7 +683,7 @@ static void test_held_back(void **state)
         world_close(&world);
 }
 
-/* ---- many at once, and none after all ---- */
+/* ---- several at once, and unpop ---- */
 
 static void test_filled(void **state)
 {
@@ -710,7 +708,7 @@ static void test_filled(void **state)
         for (unsigned i = 0; i < 3; i++)
                 collect_one(&world);
         assert_int_equal(oriel_driver_queue_collect(world.driver, &token, &written), 0);
-        /* Who asks whether to call has it flushed. */
+        /* needs_call publishes what was filled. */
         submit_one(&world);
         assert_int_equal(oriel_device_queue_pop(world.device, &chains[0]), 1);
         assert_int_equal(oriel_device_queue_fill(world.device, chains[0], 1), 0);
@@ -741,7 +739,7 @@ static void test_unpop(void **state)
         assert_int_equal(oriel_device_queue_unpop(world.device, a), 0);
         assert_int_equal(oriel_device_queue_base(world.device), base);
         assert_int_equal(oriel_device_queue_in_use(world.device), 0);
-        /* What comes after it has been given to the driver: the ring has gone on. */
+        /* A later buffer was returned to the driver: unpop is not possible any more. */
         assert_int_equal(oriel_device_queue_pop(world.device, &again), 1);
         pop_and_push(&world);
         assert_int_equal(oriel_device_queue_unpop(world.device, again), -EINVAL);
