@@ -194,6 +194,7 @@ static void flip(const uint32_t *numbers)
                 .crtc_id = crtc, .flags = DRM_MODE_PAGE_FLIP_EVENT, .user_data = 0x4b4d53};
         struct drm_event_vblank event;
 
+        (void)numbers;
         shown = !shown;
         draw(&buffers[shown], 0, 0, WIDTH, HEIGHT);
         page_flip.fb_id = buffers[shown].framebuffer;
