@@ -72,7 +72,7 @@ static int check_numbers(void)
         return -1;
 }
 
-/* A run may take many minutes: what it is to be written to is opened before. */
+/* Opens the file of --json before the run, which may take many minutes. */
 static int run_suite(int (*run)(const struct conform_options *options))
 {
         _cleanup_(outfile_close) struct outfile json = {.path = NULL};

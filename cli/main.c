@@ -40,7 +40,8 @@ static int main_print_help(void)
 int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
-        /* With a limit on the size of files (RLIMIT_FSIZE), a write is an error. */
+        /* With a limit on the size of files (RLIMIT_FSIZE), a write beyond it fails with EFBIG, and does not end the
+         * process. */
         signal(SIGXFSZ, SIG_IGN);
         oriel_memory_survive_sigbus();
         if (argc < 2) {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel probe": what a back-end offers, as text or JSON. The back-end is asked and not started. What was learnt before
- * a rule was broken is printed too. */
+/* "oriel probe": connects to a back-end and prints what it offers, as text or JSON. It negotiates all protocol
+ * features that the library has, except in-band notifications, then asks for queues, memory slots, shared memory
+ * regions and config space, each where its feature is offered. Answers are noted as they come, so that they are
+ * printed even if a later one breaks a rule. Each reply has a time limit, and SIGALRM ends the process if all
+ * together take too long. */
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -46,7 +49,7 @@ static const struct program program = {
         .max_operands = 1,
 };
 
-/* What a back-end said, so far. */
+/* The back-end's answers so far. */
 struct findings {
         bool negotiated;
         uint64_t device_features;
@@ -63,7 +66,8 @@ static bool probe_has(const struct findings *findings, unsigned feature)
         return findings->protocol_features & ORIEL_FEATURE(feature);
 }
 
-/* Nobody tells how long a config space is, and back-ends refuse to read past its end: find it byte by byte. */
+/* No message tells how long a config space is, and back-ends refuse to read past its end: the length is found byte
+ * by byte. */
 static int probe_read_config(struct oriel_frontend *frontend, struct findings *findings)
 {
         int r = oriel_frontend_get_config(frontend, 0, findings->config, CONFIG_SIZE);
@@ -101,7 +105,7 @@ static int probe_ask(struct oriel_frontend *frontend, struct findings *findings)
 
 /* ---- printing ---- */
 
-/* Of a device's feature, or with @protocol of a protocol feature. */
+/* The name of a device feature, or with @protocol of a protocol feature. */
 static const char *bit_name(bool protocol, unsigned bit, char unknown[16])
 {
         const char *name = protocol ? oriel_protocol_feature_name(bit) : oriel_virtio_feature_name(device_id, bit);
@@ -134,7 +138,7 @@ static void print_names(const char *title, uint64_t bits, bool protocol)
                         printf("  %2u %s\n", bit, name);
                         all_named = all_named && name != unknown;
                 }
-        /* A back-end never says of which type it is. */
+        /* No message tells the type of the device. */
         if (!all_named && !protocol && device_id == 0)
                 printf("     (those of a device type have names with --virtio-id)\n");
 }
@@ -146,7 +150,7 @@ static void config_hex(const struct findings *findings, char *out)
                 sprintf(out + 2 * i, "%02x", findings->config[i]);
 }
 
-/* @incomplete: why not all was found out, or NULL. */
+/* @incomplete: why answers are missing, or NULL. */
 static void probe_print_json(const struct findings *findings, const char *incomplete)
 {
         struct json_object *object = json_object_new_object(), *shmem = json_object_new_array();
@@ -190,7 +194,7 @@ static void probe_print_text(const struct findings *findings)
                         printf("shared memory region: shmid %d, %" PRIu64 " bytes\n", i, findings->shmem[i]);
 }
 
-/* @detail: what was wrong with which message, or "". */
+/* @detail: which message was wrong and how, or "". */
 static int probe_explain(const char *path, int r, const char *detail)
 {
         static const struct {
@@ -212,7 +216,7 @@ static int probe_explain(const char *path, int r, const char *detail)
         return fail("%s: %s", path, socket_words(r));
 }
 
-/* Each reply has its limit; together they have this one. */
+/* Each reply has TIMEOUT_MS; this is the limit for all of them. */
 static void give_up(int number)
 {
         static const char words[] = "oriel: the back-end answers too slowly: gave up after 5 s\n";
@@ -222,7 +226,7 @@ static void give_up(int number)
         _exit(STATUS_FAILURE);
 }
 
-/* Warnings are said, as with --verbose; of errors the last one goes with the reason. */
+/* Passes warnings on, and with --verbose everything; keeps the last error for probe_explain(). */
 struct detail {
         struct oriel_log log;
         char text[256];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The table of ioctls, by number. What the specification replaces by something else is not there (VIDIOC_QUERYCAP,
- * DQBUF, DQEVENT, G_JPEGCOMP, S_JPEGCOMP, LOG_STATUS); nor is what could not be passed on as it is: pointers that it
- * has no rule for (G_FBUF, S_FBUF, OVERLAY, G_EDID, S_EDID), what waits for long (S_HW_FREQ_SEEK), and debugging of the
- * host (DBG_*). VIRTIO 1.4, 5.22.6.1. */
+/* The table of ioctls, by number. It leaves out those that the specification replaces (VIDIOC_QUERYCAP, DQBUF,
+ * DQEVENT, G_JPEGCOMP, S_JPEGCOMP, LOG_STATUS), and those that can't be passed on as they are: pointers that it has
+ * no rule for (G_FBUF, S_FBUF, OVERLAY, G_EDID, S_EDID), long waits (S_HW_FREQ_SEEK), and debugging of the host
+ * (DBG_*). VIRTIO 1.4, 5.22.6.1. */
 
 #include "media/ioctls.h"
 
@@ -164,7 +164,7 @@ size_t media_ioctl_memory(const struct media_ioctl *row, const void *payload, co
         return n;
 }
 
-/* QUERYBUF only asks: what its buffer's memory is counts for nothing. */
+/* QUERYBUF only asks: the kind of memory in its struct is ignored. */
 size_t media_ioctl_objects(const struct media_ioctl *row, const void *payload)
 {
         const struct v4l2_buffer *buffer = payload;

@@ -24,15 +24,15 @@ struct media_ioctl {
         const char *name; /* "G_FMT" */
         uint32_t code;    /* VIDIOC_G_FMT: direction and size are in it */
         enum media_payload payload;
-        bool changes; /* something for all: Linux keeps it from who has less priority than another */
+        bool changes; /* state of all sessions: Linux refuses that to sessions of lower priority than another */
 };
 
 /* NULL: an ioctl that is not passed on, for which the answer is ENOTTY. */
 const struct media_ioctl *media_ioctl_find(uint32_t nr);
-/* For each in turn, from 0 on: the next number at or after @nr that has a row, or -1. */
+/* The next number at or after @nr that has a row, or -1. Called from 0 on, it visits all rows. */
 int media_ioctl_next(uint32_t nr);
 
-/* How many bytes the struct has, and whether it is in the command and in the answer. */
+/* The size of the struct, and whether it is in the command and in the answer. */
 static inline size_t media_ioctl_size(const struct media_ioctl *row)
 {
         return _IOC_SIZE(row->code);
@@ -48,17 +48,17 @@ static inline bool media_ioctl_writes(const struct media_ioctl *row)
         return _IOC_DIR(row->code) & _IOC_READ;
 }
 
-/* How many bytes of planes or controls follow the struct @payload, which is all there, in the command and in the
- * answer. -EINVAL: more than V4L2 has, or pointers that can't be passed on, of an overlay. */
+/* How many bytes of planes or controls follow the struct @payload, which is complete, in the command and in the
+ * answer. -EINVAL: more than V4L2 allows, or the pointers of an overlay, which can't be passed on. */
 ssize_t media_ioctl_trailer(const struct media_ioctl *row, const void *payload);
 
-/* The sizes that lists of guest memory have to cover, which come behind the planes or controls @trailer, in order, in
- * the command alone: of userptrs, of what controls point to. Returns how many there are; @sizes has room for the most:
- * MEDIA_MAX_CONTROLS. The payload is one that media_ioctl_trailer() has found right. */
+/* Sets @sizes to the bytes that each list of guest memory has to cover: for userptrs, and for what controls point
+ * to. The lists follow the planes or controls @trailer in this order, in the command only. Returns how many there
+ * are; @sizes has room for MEDIA_MAX_CONTROLS, the most. media_ioctl_trailer() has accepted the payload. */
 size_t media_ioctl_memory(const struct media_ioctl *row, const void *payload, const void *trailer, uint32_t *sizes);
 
-/* How many UUIDs of virtio objects come behind planes, in the command and in the answer: of buffers of
- * V4L2_MEMORY_DMABUF, whose fields for descriptors mean nothing, one for each plane. */
+/* How many UUIDs of virtio objects follow the planes, in the command and in the answer: one for each plane of a
+ * buffer of V4L2_MEMORY_DMABUF, whose fields for descriptors are ignored, and one for EXPBUF. */
 size_t media_ioctl_objects(const struct media_ioctl *row, const void *payload);
 
 #endif

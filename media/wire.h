@@ -96,8 +96,8 @@ struct media_piece {
 };
 static_assert(sizeof(struct media_piece) == 16, "struct virtio_media_sg_entry");
 
-/* A virtio object (VIRTIO 1.4, 2.11), which stands for a descriptor: memory of another device's, or of a buffer that
- * others are to have. */
+/* A virtio object (VIRTIO 1.4, 2.11), which stands for a descriptor: memory of another device, or a buffer that is
+ * exported. */
 struct media_object {
         uint8_t uuid[16];
 };
@@ -128,7 +128,7 @@ static_assert(sizeof(struct media_munmap) == 16, "struct virtio_media_cmd_munmap
 /* ---- the event queue ---- */
 
 enum media_event_type {
-        MEDIA_EVENT_ERROR = 0, /* the session has ended, and is to be closed */
+        MEDIA_EVENT_ERROR = 0, /* the session has ended, and the driver is to close it */
         MEDIA_EVENT_DQBUF = 1, /* stands for VIDIOC_DQBUF */
         MEDIA_EVENT_EVENT = 2, /* stands for VIDIOC_DQEVENT */
 };
@@ -147,7 +147,7 @@ static_assert(sizeof(struct media_event_error) == 16, "struct virtio_media_event
 
 struct media_event_dqbuf {
         struct media_event_header header;
-        struct v4l2_buffer buffer;                  /* whose pointers mean nothing */
+        struct v4l2_buffer buffer;                  /* its pointers have no meaning */
         struct v4l2_plane planes[MEDIA_MAX_PLANES]; /* always all */
 };
 static_assert(sizeof(struct media_event_dqbuf) == 608, "struct virtio_media_event_dqbuf");
@@ -158,7 +158,7 @@ struct media_event_event {
 };
 static_assert(sizeof(struct media_event_event) == 144, "struct virtio_media_event_event");
 
-/* Any event: how large the driver's buffers are to be. */
+/* Any event: the size that the driver's buffers need. */
 union media_event {
         struct media_event_header header;
         struct media_event_error error;

@@ -70,7 +70,7 @@ struct session {
         uint64_t window_size;
 };
 
-/* What was found. @slots: which file each range of the window shows. */
+/* Counts of what was compared. @slots: the path of the file that each range of the window shows, or NULL. */
 struct tally {
         struct session *session;
         const char *root;
@@ -94,7 +94,8 @@ static void close_session(struct session *session)
 static int open_session(struct session *session, const char *dir, uint64_t size, bool readonly)
 {
         char window[48];
-        /* Whoever reads is who shares, so there is nobody to be kept in; and a sandbox is not to be had everywhere. */
+        /* The reader of the window shares the directory itself, so a sandbox would protect nobody; and not every
+         * host can make one. */
         const char *arguments[] = {"--shared-dir", dir, window, "--sandbox=none", readonly ? "--readonly" : NULL, NULL};
         struct oriel_log log = stderr_log(verbose);
         const struct oriel_driver_options options = {
@@ -123,7 +124,7 @@ static int open_session(struct session *session, const char *dir, uint64_t size,
 
 /* ---- reading a tree ---- */
 
-/* The next range of the window, free of what it showed before. */
+/* Takes the next range of the window in turn, and removes the mapping that was there. */
 static int demo_take_slot(struct tally *tally, const char *path, uint64_t *offset)
 {
         uint64_t slot = tally->next_slot++ % tally->n_slots;
@@ -146,8 +147,8 @@ static int find_difference(const uint8_t *shown, const uint8_t *direct, const ch
         return 0;
 }
 
-/* Both are read anew a few times before they are said to differ: somebody may be writing. The window is read by the
- * kernel, which says EFAULT where the file has become shorter. */
+/* Reads both again, five times in all, before it reports a difference: another process may be writing. The kernel
+ * reads the window, and returns EFAULT where the file has become shorter. */
 static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64_t at, uint64_t size)
 {
         _cleanup_(freep) uint8_t *direct = malloc(size);
@@ -167,7 +168,7 @@ static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64
         return find_difference(shown, direct, path, at, size);
 }
 
-/* One range of the file, by the window and by pread(). */
+/* Compares one range of the file: the window against pread(). */
 static int compare_range(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t at, uint64_t size)
 {
         uint64_t offset;
@@ -233,7 +234,8 @@ static int demo_compare_file(struct tally *tally, const char *path)
         return status;
 }
 
-/* The directory itself must be readable; what is in it may not be this user's. */
+/* A root directory that can't be read is an error; entries below it may be another user's, and are counted and
+ * skipped. */
 static int skip_entry(struct tally *tally, const FTSENT *entry)
 {
         if (entry->fts_level == FTS_ROOTLEVEL)
@@ -265,7 +267,7 @@ static int compare_tree(struct tally *tally)
 
 /* ---- the picture of the window ---- */
 
-/* A cell of the strip shows the strongest of what lies in it. */
+/* A cell shows the strongest access of the mappings in it. */
 static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappings, size_t count)
 {
         memset(strip, '.', CELLS);
@@ -285,7 +287,7 @@ static void fill_strip(char *strip, uint64_t size, struct oriel_mapping **mappin
         }
 }
 
-/* A name may hold anything; the picture is for a terminal. */
+/* Replaces control characters: names may hold any bytes, and this goes to a terminal. */
 static void print_name(const char *name)
 {
         for (; *name; name++)
@@ -429,7 +431,7 @@ int command_demo(int argc, char **argv)
         if (status == 0)
                 printf("demo: verified %" PRIu64 " files, %" PRIu64 " bytes, through %" PRIu64 " mappings\n",
                        tally.files, tally.bytes, tally.mappings);
-        /* What is printed so far is seen before a machine starts. */
+        /* The machine is another process that prints to the same standard output. */
         fflush(stdout);
         if (status == 0)
                 status = demo_machine(dir, window_size);

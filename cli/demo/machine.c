@@ -30,7 +30,7 @@
 
 enum { BLOCK = 1 << 16 };
 
-/* The files that both have, and where. */
+/* The list of files that host and guest both read, and the scratch directory that it is in. */
 struct listing {
         const char *root;
         char folder[32];
@@ -38,7 +38,7 @@ struct listing {
         uint64_t n, size;
 };
 
-/* Where a build tree has the guest, or an installation. */
+/* Looks in a build tree, then where the guest is installed. */
 static bool find_guest(char *path, size_t size)
 {
         if (find_beside("guest/guest", R_OK, path, size))
@@ -56,7 +56,7 @@ static int add_path(struct listing *listing, const FTSENT *entry)
 
         relative += strspn(relative, "/");
         size = strlen(relative) + 1;
-        /* What can't be read is left out, as before; so is what there is no room for. */
+        /* Leaves out files that this user can't read, as demo.c does, and those for which the list has no room. */
         if (access(entry->fts_path, R_OK) < 0 || listing->size + size > DEMO_SUMS_OFFSET - BLOCK)
                 return 0;
         listing->n++;
@@ -125,7 +125,7 @@ static int make_sums(const struct listing *listing)
 
 /* ---- the machine ---- */
 
-/* A comma in a name is written twice. */
+/* Writes a comma twice, as the values of --share need it. */
 static void write_escaped(const char *name, char *out, size_t size)
 {
         for (size_t n = 0; *name && n + 2 < size; name++) {
@@ -201,7 +201,7 @@ static int demo_vm_compare_file(const struct listing *listing, const char *relat
         struct demo_sum host = {0};
 
         snprintf(path, sizeof(path), "%s/%s", listing->root, relative);
-        /* It is gone by now. */
+        /* The file is gone since the list was made. */
         if (sum_file(path, &host) < 0)
                 return STATUS_SUCCESS;
         if (guest->error)

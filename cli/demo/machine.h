@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-/* The demonstration in a virtual machine: a guest reads each file below @dir through its own window and says what it
- * has found, which is compared with the files. Returns an exit status; where there is no KVM, or no guest, it says so
- * and succeeds. */
+/* Starts a virtual machine whose guest reads each file below @dir through its own window, and compares the guest's
+ * sums with the files. Returns an exit status. Without KVM, or without the guest's binary, it prints so and returns
+ * success. */
 int demo_machine(const char *dir, uint64_t window_size);
 
 #endif

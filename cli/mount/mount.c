@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel mount": a virtio-fs back-end mounted on this host, by way of /dev/fuse. This file brings the device and the
- * mount up and takes them down; mount_relay.c passes requests on, mount_dax.c knows what the window shows. */
+/* "oriel mount": mounts a virtio-fs back-end on this host by way of /dev/fuse. This file brings the device and the
+ * mount up, runs the loop, and takes both down; relay.c passes requests and answers on, and clients/fs/dax.c knows
+ * which ranges the window shows. libfuse only mounts and unmounts: none of its operations is used.
+ * One thread does all this, except for the unmount: it can make the kernel send requests that the loop has to
+ * answer, so it runs on a thread of its own, and an eventfd tells the loop that it is done. As the helper of
+ * mount(8), the command forks, and the parent exits when the child has mounted. */
 
 #define FUSE_USE_VERSION 312
 #include "cli/mount/mount.h"
@@ -34,7 +38,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long an unmount may take before the mount counts as in use. */
+/* A mount that is still served this long after its unmount is reported as in use. */
 #define DETACHED_MS 1000
 
 static struct mount_options wanted;
@@ -64,13 +68,13 @@ static const struct program program = {
 
 static const char mounts[] = "/proc/self/mountinfo";
 
-/* Of what is mounted on @dir. */
+/* Notes the id of the mount on @dir, and opens mountinfo, which reports changes by POLLPRI. */
 static void mount_place_open(struct place *place, const char *dir)
 {
         struct statx stat;
 
         *place = (struct place){.fd = -1};
-        /* Not synchronized, as it is this process that would have to answer. */
+        /* A synchronizing statx() would send a request that this process itself has to answer. */
         if (statx(AT_FDCWD, dir, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &stat) < 0 ||
             !(stat.stx_mask & STATX_MNT_ID))
                 return;
@@ -78,7 +82,7 @@ static void mount_place_open(struct place *place, const char *dir)
         place->fd = open(mounts, O_RDONLY | O_CLOEXEC);
 }
 
-/* Is it no longer there? Each line begins with the mount's number. */
+/* Whether no line of mountinfo begins with the mount's id. */
 static bool place_is_gone(const struct place *place)
 {
         FILE *file = fopen(mounts, "re");
@@ -105,7 +109,7 @@ static void *mount_unmount(void *userdata)
         return NULL;
 }
 
-/* On a thread of its own, because an unmount can need this one to answer. */
+/* Unmounts on a thread of its own, because the unmount can send requests that this thread has to answer. */
 static void begin_unmount(struct mount *mount)
 {
         if (!mount->unmounting)
@@ -142,7 +146,8 @@ static int take_request(struct mount *mount)
         return 0;
 }
 
-/* Something was mounted or unmounted somewhere. Where it is this one, that is its end, unless it is still in use. */
+/* A mount of this host has changed. If it is this one that is gone, the kernel ends the session at once; if it has
+ * not after DETACHED_MS, files are open, and say_detached() reports that. */
 static int take_mounts_changed(struct mount *mount)
 {
         bool gone = !mount->unmounting && place_is_gone(&mount->place);
@@ -208,8 +213,8 @@ static int open_dax(struct mount *mount)
         return window ? dax_new(window, size, &mount->dax) : -ENXIO;
 }
 
-/* A buffer in which a page begins behind the first @header bytes: the data of a request and of an answer, which a
- * back-end may pass on to a file that is open for direct I/O. */
+/* Allocates a buffer in which a page boundary follows the first @header bytes: the data of a request or an answer is
+ * then aligned for a back-end that passes it to a file open for direct I/O. */
 static uint8_t *alloc_buffer(struct oriel_driver *driver, size_t header)
 {
         uint8_t *p = oriel_driver_alloc(driver, BUFFER + HEADROOM);
@@ -247,7 +252,7 @@ static int open_driver(struct mount *mount, const char *path, const struct oriel
         return r;
 }
 
-/* Errors alone, which come in pieces. */
+/* Reports errors of libfuse, which come in pieces, a line at a time. Messages of other levels are dropped. */
 static void report_pieces(enum fuse_log_level level, const char *format, va_list args)
 {
         static char text[512];
@@ -276,7 +281,8 @@ static int open_mount(struct mount *mount)
                 return -EIO;
         mount_place_open(&mount->place, mount->dir);
 
-        /* libfuse closes its own when it unmounts, and there may still be something to answer then. */
+        /* A duplicate, because libfuse closes its own descriptor when it unmounts, and answers may still be due
+         * then. */
         mount->fuse_fd = fd_dup(fuse_session_fd(mount->session));
         return mount->fuse_fd < 0 ? mount->fuse_fd : fd_set_nonblocking(mount->fuse_fd, 1);
 }
@@ -287,7 +293,7 @@ static void close_mount(struct mount *mount)
 
         if (mount->unmounting)
                 pthread_join(mount->unmounter, NULL);
-        /* Nobody answers any more: let go of all who wait, before the unmount could wait for them. */
+        /* Closing the connection fails all requests, for which the unmount would otherwise wait. */
         mount->fuse_fd = fd_close(mount->fuse_fd);
         if (mounted && !mount->unmounting)
                 fuse_session_unmount(mount->session);
@@ -319,7 +325,7 @@ static const char *why_no_driver(int error)
         }
 }
 
-/* Tell the process that waits for it, and go on without a terminal. */
+/* Tells the parent that the mount is there, and detaches from the terminal. */
 static void go_into_background(int ready_fd)
 {
         if (ready_fd < 0)
@@ -381,7 +387,7 @@ static int serve_mount(const char *path, const char *dir, int ready_fd)
         return status;
 }
 
-/* In a process of its own, which is left behind when it has mounted. */
+/* Serves the mount in a child process, and returns when that has mounted or failed. */
 static int serve_in_background(const char *path, const char *dir)
 {
         int ready[2], status;
@@ -421,7 +427,7 @@ static int mount_command(int argc, char **argv, bool by_mount)
         if (access("/dev/fuse", F_OK) < 0)
                 return fail("/dev/fuse is not here: load the kernel's fuse module");
 
-        /* As it is called in the table of mounts; "mount -a" looks there for what is mounted already. */
+        /* The path as the table of mounts has it: "mount -a" looks there for mounts that exist already. */
         _cleanup_(freep) char *dir = realpath(operands[1], NULL);
 
         if (!dir)

@@ -16,13 +16,13 @@ struct fuse_session;
 #define SLOTS    32
 #define HEADROOM UINT64_C(4096)                   /* for headers and arguments before the data; a page */
 #define BUFFER   ((UINT64_C(1) << 20) + HEADROOM) /* the kernel's longest request and answer: 256 pages */
-/* Requests that wait for locks, which may last for ever: they have slots of their own, so that there is one for the
- * request that gives the lock back, and INTERRUPT, and everything else. */
+/* Requests that wait for locks, possibly for ever. They have slots of their own, so that slots stay free for the
+ * unlock, for INTERRUPT and for all other requests. */
 #define WAITS       64
 #define WAIT_BUFFER UINT64_C(128)
 #define QUEUE_SIZE  256 /* two entries for each, where there are no indirect ones */
 
-/* One request of the kernel's, or of ours to map something, from the time it is read to the time it is answered. */
+/* A request of the kernel, or a request of our own for a mapping, from its arrival to its answer. */
 struct slot {
         uint8_t *in;
         uint8_t *out;
@@ -30,13 +30,12 @@ struct slot {
         unsigned queue;
         uint32_t opcode;
         uint64_t unique;
-        struct dax_ask ask; /* needed: the request is ours */
+        struct dax_ask ask; /* needed: the request is our own */
 };
 
-/* Where something is mounted, for as long as it is: a lazy unmount takes it away from there, and what is open goes on.
- */
+/* The place of the mount. A lazy unmount takes the mount away from it while open files stay usable. */
 struct place {
-        int fd; /* has POLLPRI when something was mounted or unmounted; -1: it is not known */
+        int fd; /* polls POLLPRI when a mount of this host changes; -1: not watched */
         uint64_t id;
 };
 
@@ -52,20 +51,20 @@ struct mount {
         char *options; /* libfuse's */
         struct place place;
         bool unmounting;
-        int64_t say_detached_at; /* it is no longer in its place, and it is to be said that it is in use; 0: not */
+        int64_t say_detached_at; /* when to report that it is unmounted but in use, in ms; 0: not */
         bool over;
         uint64_t open_files;
         struct slot slots[SLOTS], waits[WAITS];
         uint64_t served, forwarded;
 };
 
-/* mount_relay.c: between /dev/fuse and the queues. Each returns 0 or what ends the mount. */
+/* relay.c: between /dev/fuse and the queues. A negative result ends the mount. */
 
-/* NULL: as many requests as can be are on their way. */
+/* A slot that is not in use, or NULL. */
 struct slot *mount_free_slot(struct mount *mount);
-/* One request of the kernel's: answered from the window, or passed on. -ENODEV: unmounted. */
+/* Takes one request of the kernel, and answers it from the window or passes it on. -ENODEV: unmounted. */
 int mount_take_request(struct mount *mount);
-/* All answers of the device's. */
+/* Takes all answers of the device. */
 int mount_take_answers(struct mount *mount);
 
 #endif

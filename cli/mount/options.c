@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What mount(8) and fstab say to "oriel mount" by -o: options of the command's own, options of the kernel's mount, and
- * those that are for the boot scripts alone. */
+/* The -o option of "oriel mount", as mount(8) and fstab use it. mount_options_join() splits each list at its commas.
+ * Options of the command itself go into struct mount_options, those for the boot scripts alone are dropped, and the
+ * rest becomes one string for libfuse, which refuses options that it does not know. Every mount also gets a subtype,
+ * default_permissions and fsname, and root's mounts get allow_other. */
 
 #include "cli/mount/options.h"
 
@@ -12,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* In /etc/fstab, but not of the mount. */
+/* Options in /etc/fstab that concern the boot scripts, not the mount. */
 static const char *const not_ours[] = {"auto",  "noauto",  "nofail", "_netdev", "user",    "nouser",
                                        "users", "nousers", "owner",  "group",   "defaults"};
 static const char *const not_ours_prefixes[] = {"x-", "X-", "comment="};
@@ -33,8 +35,9 @@ static bool is_left_out(const char *part, size_t size)
         return size == 0;
 }
 
-/* Where mount.fuse3(8) passes the list on, it can't be told whether somebody wanted "suid" and "dev", by which the
- * back-end would be trusted with the host. So they take words of their own, which are good in both forms. */
+/* mount.fuse3(8) adds "suid" and "dev" to the list by itself, so that these words don't tell whether the user trusts
+ * the back-end with the host. "allow_suid" and "allow_dev" say so, in both forms of the command. Returns the word
+ * for libfuse, "" for none, or NULL: another option. */
 static const char *as_meant(const struct mount_options *options, const char *part, size_t size)
 {
         static const char *const words[] = {"suid", "dev"};
@@ -49,7 +52,7 @@ static const char *as_meant(const struct mount_options *options, const char *par
         return NULL;
 }
 
-/* True: it is one of these, and in @options. */
+/* True: @part is an option of the command, and was stored in @options. */
 static bool take_own(struct mount_options *options, const char *part, size_t size)
 {
         const struct {
@@ -70,7 +73,7 @@ static bool take_own(struct mount_options *options, const char *part, size_t siz
         return false;
 }
 
-/* As far as the next comma without a backslash before it. */
+/* The length up to the next comma without a backslash before it. */
 static size_t part_size(const char *part)
 {
         size_t size = 0;
@@ -103,7 +106,7 @@ static void add_escaped(FILE *to, const char *text)
         }
 }
 
-/* The rights of a file are checked by the kernel, as in a guest. */
+/* default_permissions: the kernel checks the permissions of files, as it does in a guest. */
 char *mount_options_join(struct mount_options *options)
 {
         char *text = NULL;

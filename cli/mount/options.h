@@ -6,16 +6,17 @@
 
 #include <stdbool.h>
 
-/* What a mount is to be like. */
+/* The options of a mount. */
 struct mount_options {
-        const char *source; /* what mount(8) and /proc/mounts call it */
+        const char *source; /* its name in mount(8) and /proc/mounts */
         bool dax, readonly, verbose;
-        bool by_mount;            /* by mount.fuse3(8), as root: that adds "suid" and "dev" by itself */
+        bool by_mount;            /* started by mount.fuse3(8) as root, which adds "suid" and "dev" by itself */
         struct option_list lists; /* of mount(8)'s options, with commas between; "\," is a comma in one */
 };
 
-/* What libfuse is to mount with, to be freed; NULL: out of memory. Of the lists, what is Oriel's own goes into
- * @options, and what is for mount(8) and the boot alone is left out; libfuse says what it does not know. */
+/* Returns the options for libfuse, to be freed; NULL: out of memory. Options of the command itself in the lists go
+ * into @options, and those for mount(8) and the boot scripts are left out. libfuse reports those that it does not
+ * know. */
 char *mount_options_join(struct mount_options *options);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Between /dev/fuse and the queues of the device: each request that the kernel has goes into a slot, which lies in
- * memory that the device has too, and its answer comes back from there. Reads and writes of what the window shows are
- * answered here. What is decided on is never read from a slot twice: the back-end may have changed it meanwhile. */
+/* Passes requests between /dev/fuse and the queues of the device: each request of the kernel goes into a slot, in
+ * memory that the device has too, and its answer is written to the kernel from there. Reads and writes of ranges
+ * that the window shows are answered here. The back-end may change a slot at any time, so nothing is decided on
+ * bytes that are read from it twice. */
 
 #include "cli/mount/mount.h"
 
@@ -29,17 +30,17 @@ struct slot *mount_free_slot(struct mount *mount)
         return find_free(mount->slots, SLOTS);
 }
 
-/* What a request begins with, where the back-end, which has the slots in its memory too, can't change it: the kernel
- * writes it here, and the slot has a copy. */
+/* The first bytes of a request. The kernel writes them here, where the back-end can't change them, and the slot gets
+ * a copy. */
 struct head {
         struct fuse_in_header header;
-        uint8_t arguments[64]; /* no request that is looked at here has more before its data or names */
+        uint8_t arguments[64]; /* the longest arguments before data or names, of the requests that are looked at here */
 };
 
 /* ---- to the device ---- */
 
-/* How long the answer may be. Back-ends take the room there is for what was asked for (virtiofsd reads as much of the
- * file as fits), so it must be exact where the request names a size; the rest fit in a page. */
+/* The room for the answer. Back-ends fill the room that a read leaves (virtiofsd reads as much of the file as fits),
+ * so it is exact where the request names a size; all other answers fit in a page. */
 static size_t room_for_answer(const struct head *head)
 {
         struct fuse_read_in read;
@@ -89,7 +90,7 @@ static int relay_forward(struct mount *mount, struct slot *slot, const struct he
         return r;
 }
 
-/* Ask for a range of the window, if there is a slot to ask with. */
+/* Asks for a range of the window. Without a free slot the range is not asked for (-EAGAIN). */
 static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
 {
         struct slot *slot = mount_free_slot(mount);
@@ -100,7 +101,7 @@ static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
                 .flags = FUSE_SETUPMAPPING_FLAG_READ,
                 .moffset = ask->window_offset,
         };
-        /* The kernel counts its requests up from 0 in twos. */
+        /* The kernel's own numbers count up from 0 in twos, and don't reach bit 63. */
         struct head head = {
                 .header =
                         {
@@ -127,7 +128,7 @@ static int relay_answer(struct mount *mount, struct iovec *iov, int n)
 {
         ssize_t written = writev(mount->fuse_fd, iov, n);
 
-        /* Whoever asked may have been killed meanwhile, or the mount may be gone. */
+        /* ENOENT: the process that asked was killed meanwhile. ENODEV: the mount is gone. */
         return written >= 0 || errno == ENOENT || errno == ENODEV ? 0 : -errno;
 }
 
@@ -151,11 +152,12 @@ static int serve_read(struct mount *mount, const struct head *head)
         struct iovec iov[2] = {{&out, sizeof(out)}, {data, in.size}};
         int r = relay_answer(mount, iov, 2);
 
-        /* The file has become shorter: the device knows by how much. */
+        /* The file has become shorter: the device is asked, which knows its size. */
         return r == -EFAULT ? 0 : r < 0 ? r : 1;
 }
 
-/* A store that ends in an error instead of a signal where the file has become shorter, or is mapped read-only. */
+/* Stores by process_vm_writev(), which fails, without a signal, where the file has become shorter or is mapped
+ * read-only. */
 static bool relay_store(uint8_t *to, const uint8_t *from, size_t size)
 {
         struct iovec local = {(void *)(uintptr_t)from, size}, remote = {to, size};
@@ -170,7 +172,7 @@ static int serve_write(struct mount *mount, const struct slot *slot, const struc
         struct dax_ask ask;
 
         memcpy(&in, head->arguments, sizeof(in));
-        /* Where an append goes only the back-end knows, and a store takes no set-user-ID bits away. */
+        /* Only the back-end knows where an append goes, and a store through the window removes no set-user-ID bit. */
         if (in.flags & O_APPEND || in.write_flags & FUSE_WRITE_KILL_SUIDGID)
                 return 0;
 
@@ -199,7 +201,7 @@ static int relay_refuse(struct mount *mount, uint64_t unique, int error)
         return relay_answer(mount, &iov, 1);
 }
 
-/* Unlocking comes as a request that may wait, too. */
+/* Whether the request may wait for a lock. An unlock comes as SETLKW too, but does not wait. */
 static bool may_last(const struct head *head)
 {
         struct fuse_lk_in in;
@@ -208,7 +210,7 @@ static bool may_last(const struct head *head)
         return head->header.opcode == FUSE_SETLKW && in.lk.type != F_UNLCK;
 }
 
-/* It does not stay in @slot. */
+/* Forwards the request from a slot for waits, which gets a copy; -ENOLCK without one. @slot stays free. */
 static int forward_wait(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
 {
         struct slot *wait = find_free(mount->waits, WAITS);
@@ -219,7 +221,7 @@ static int forward_wait(struct mount *mount, const struct slot *slot, const stru
         return relay_forward(mount, wait, head, size);
 }
 
-/* How many entries there are is the kernel's word, and which they are may be the back-end's by now. */
+/* The number of entries is the kernel's; the entries themselves may have been changed by the back-end. */
 static void note_forgets(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
 {
         const uint8_t *entries = slot->in + sizeof(head->header) + sizeof(struct fuse_batch_forget_in);
@@ -237,7 +239,7 @@ static void note_forgets(struct mount *mount, const struct slot *slot, const str
         }
 }
 
-/* 1: answered here, 0: it is the device's. */
+/* 1: answered here; 0: to be passed on to the device. */
 static int relay_serve(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
 {
         if (!mount->dax)
@@ -304,7 +306,6 @@ int mount_take_answers(struct mount *mount)
         return r;
 }
 
-/* One request of the kernel's. -ENODEV: unmounted. */
 int mount_take_request(struct mount *mount)
 {
         struct slot *slot = mount_free_slot(mount);

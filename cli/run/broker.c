@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the user starts as "oriel run" is this process; the virtual machine is its child. It does what that one may not
- * do any more: connect to back-ends, and start those that are ours, again and again if need be. And it ends whatever
- * becomes of the machine: a descriptor that a back-end passes can make the machine's process wait for a file's server
- * past every signal (close() of a FUSE file), so no such descriptor ever comes here.
+/* The process that the user starts as "oriel run"; the virtual machine is its child. It does what the machine's process
+ * may not do in its sandbox: connect to back-ends, and start those that are ours, again if they end. And it ends
+ * whatever happens to the machine: a descriptor that a back-end passes can make the machine's process wait for a file's
+ * server past every signal (close() of a FUSE file), so this process never receives such a descriptor.
  *
- * Signals that ask for an end are handed on. The machine says its exit status before it exits, since it may not get any
- * further; if a signal ends it, this process ends by the same one. Either way the programs that were started are ended
- * first, and the files of sockets removed. If this process is killed, the kernel kills the machine, and asks the
- * programs to end (PR_SET_PDEATHSIG). It stays in the process group that it was started in, as the machine does: so a
- * shell stops and continues both. */
+ * Signals that ask for an end are passed on. The machine tells its exit status before it exits, since the exit may
+ * not complete; if a signal ends it, this process ends by the same one. In either case the programs that were
+ * started are ended first, and the files of sockets removed. If this process is killed, the kernel kills the
+ * machine, and asks the programs to end (PR_SET_PDEATHSIG). Both stay in the process group that they were started
+ * in, so that a shell stops and continues both. */
 
 #include "cli/run/broker.h"
 
@@ -35,16 +35,16 @@
 #include <unistd.h>
 
 enum {
-        TIMEOUT_MS = 10000, /* for an answer of the broker's */
-        /* After a signal that asks for an end: until the machine has said so, before and after it is ready. */
+        TIMEOUT_MS = 10000, /* for an answer of the broker */
+        /* After a signal that asks for an end, until the machine tells its status: before it is ready, and after. */
         START_MS = 2000,
         READY_MS = 30000,
-        /* All at once: what was asked to end, and then what was killed. */
+        /* For all processes together: after SIGTERM, and then after SIGKILL. */
         ASKED_MS = 2000,
         KILLED_MS = 8000,
 };
 
-/* From the machine, and nothing else, no descriptor above all. */
+/* From the machine. Nothing else is accepted from it, and no descriptor. */
 struct request {
         enum { REQUEST_CONNECT, REQUEST_READY, REQUEST_END } kind;
         uint32_t number, value; /* the item; whether the terminal's mode is changed; the exit status */
@@ -61,23 +61,23 @@ struct broker {
 struct helper {
         const struct broker_item *items;
         unsigned n_items;
-        pid_t *pids; /* of the programs, 0: none */
+        pid_t *pids; /* of the programs; 0: not running */
 
-        pid_t machine; /* 0: it has ended, by @wait_status */
+        pid_t machine; /* 0: it has ended, with @wait_status */
         int wait_status;
         bool ready, said, killed;
-        bool raw;         /* it has changed the terminal's mode */
-        int status;       /* if it was said */
-        int signal;       /* that has asked for an end, 0: none */
-        int64_t asked_ms; /* when */
+        bool raw;         /* the machine has changed the terminal's mode */
+        int status;       /* if @said */
+        int signal;       /* that asked for an end; 0: none */
+        int64_t asked_ms; /* when it did */
 
         struct channel channel;
         int signals, pid_fd;
         bool has_terminal;
-        struct termios terminal; /* as it was */
+        struct termios terminal; /* its mode at the start */
 };
 
-/* Those that would end this process, and SIGCONT, which is to continue the machine too if it was stopped with us. */
+/* Signals that would end this process, and SIGCONT, which has to continue the machine too if it was stopped with us. */
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
 
 static bool has_ended(pid_t *pid, int *status)
@@ -104,7 +104,7 @@ static void signal_programs(struct helper *helper, int number)
                         kill(helper->pids[i], number);
 }
 
-/* The one before is ended first: it may hang, and two must not serve one guest. */
+/* Ends the item's previous program first: it may hang, and two must not serve one guest. */
 static int start_program(struct helper *helper, unsigned item)
 {
         int socket = -1;
@@ -144,7 +144,7 @@ static bool connect_for(struct helper *helper, const struct request *request)
         return channel_send(&helper->channel, &reply, 0) == 0;
 }
 
-/* False: no more of them will come. Without room for control data, the kernel puts away what descriptors there are. */
+/* False: no more requests will come. recv() has no room for control data, so the kernel drops any descriptors. */
 static bool serve_one(struct helper *helper)
 {
         struct request request;
@@ -166,7 +166,8 @@ static bool serve_one(struct helper *helper)
         return false;
 }
 
-/* The machine does what this process would do by itself, ignore it perhaps, until it is ready (signals_open()). */
+/* Whether the signal makes the machine end. Once ready, the machine handles SIGINT, SIGTERM and SIGHUP
+ * (signals_open()); otherwise its disposition is that of this process, and it may ignore the signal. */
 static bool asks_for_end(const struct helper *helper, int number)
 {
         struct sigaction action;
@@ -189,7 +190,7 @@ static void hand_on_signal(struct helper *helper)
         }
 }
 
-/* Without a descriptor for the machine's end, nobody would hear of it. */
+/* Without a pidfd the machine's end would not be noticed: don't wait for it. */
 static int64_t expiry_of(const struct helper *helper)
 {
         if (helper->signal == 0)
@@ -197,7 +198,7 @@ static int64_t expiry_of(const struct helper *helper)
         return helper->asked_ms + (helper->ready ? READY_MS : START_MS);
 }
 
-/* Until the machine ends, says that it will, or does not do so when it should. */
+/* Serves requests until the machine ends, tells its status, or has not done so in time after a signal. */
 static void broker_serve(struct helper *helper)
 {
         for (;;) {
@@ -212,7 +213,7 @@ static void broker_serve(struct helper *helper)
                         return;
                 if (n < 0)
                         continue;
-                /* What it has said before it ended comes first. */
+                /* Reads first what the machine has sent before it ended. */
                 if (fds[0].revents && !serve_one(helper))
                         channel_close(&helper->channel);
                 if (fds[1].revents)
@@ -245,8 +246,8 @@ static void kill_machine(struct helper *helper)
         kill(helper->machine, SIGKILL);
 }
 
-/* Programs are asked to end all at once, so that the slowest is waited for, and not the sum. Not for ever: what there
- * is to end may be waiting for a disk, or a file's server. */
+/* Asks all programs to end at once, so that the slowest is waited for and not the sum. The wait has a limit, because
+ * a program may be waiting for a disk or a file's server. */
 static void end_all(struct helper *helper)
 {
         if (!helper->said)
@@ -259,7 +260,7 @@ static void end_all(struct helper *helper)
         wait_for_end(helper, now_ms() + KILLED_MS, false);
 }
 
-/* As the machine has, for whoever has started this process. The core is the machine's. */
+/* Ends by the machine's signal, for the parent of this process. Without a core: the machine has dumped its own. */
 static int end_by_signal(int number)
 {
         sigset_t none;
@@ -287,14 +288,14 @@ static int end_as_machine(const struct helper *helper)
         return fail("the machine's process did not end within %d s after the signal, and was killed", READY_MS / 1000);
 }
 
-/* The machine gives its terminal back, if it gets to that. */
+/* Restores the terminal's mode if the machine's process may not have done so. */
 static void restore_terminal(const struct helper *helper)
 {
         sigset_t set;
 
         if (!helper->has_terminal || !helper->raw || helper->said)
                 return;
-        /* Where another's turn it is by now, this is not refused. */
+        /* With SIGTTOU blocked, this works in a background process group too. */
         sigemptyset(&set);
         sigaddset(&set, SIGTTOU);
         sigprocmask(SIG_BLOCK, &set, NULL);
@@ -318,7 +319,7 @@ static int broker_help(struct helper *helper, struct socket_file *file)
 
 /* ---- the machine's process ---- */
 
-/* The end of the one that it was forked from is its end. */
+/* Kills this process when its parent ends, or if it has ended already. */
 static void broker_follow(pid_t parent)
 {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -326,12 +327,12 @@ static void broker_follow(pid_t parent)
                 _exit(1);
 }
 
-/* What either process needs. */
+/* Prepares what both processes need. */
 static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t *before)
 {
         int fds[2], r;
 
-        /* Ignored, it would keep the exit status from us. */
+        /* If SIGCHLD were ignored, waitpid() would return no status. */
         signal(SIGCHLD, SIG_DFL);
         helper->has_terminal = tcgetattr(STDIN_FILENO, &helper->terminal) == 0;
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
@@ -341,7 +342,7 @@ static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t
                 r = channel_init(&broker->channel, fds[1]);
         if (r < 0)
                 return r;
-        /* None is lost between this and the machine's first. */
+        /* Blocks the signals, so that none is lost until the machine opens its own descriptor for them. */
         helper->signals = signals_open_for(forwarded, ARRAY_SIZE(forwarded), before);
         return helper->signals < 0 ? helper->signals : 0;
 }
@@ -378,7 +379,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
         return 0;
 }
 
-/* The answer to request @number; those before it came too late for who had asked. */
+/* Receives the answer to request @number, and drops those of earlier requests, which have timed out. */
 static int broker_receive_answer(struct channel *channel, uint32_t number, int64_t deadline)
 {
         struct complaint complaint;

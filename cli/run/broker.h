@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* The process that the user has started, beside the virtual machine's, which is its child: see cli/run/broker.c. A
- * struct broker is the machine's way to it. */
+/* The process that the user has started, and whose child the virtual machine is: see cli/run/broker.c. A struct
+ * broker is the machine's connection to it. */
 struct broker;
 
 /* A back-end: one that listens at @socket, or a program to be started with the end of a connection. */
@@ -17,18 +17,19 @@ struct broker_item {
         const char **arguments; /* NULL-terminated, without the connection */
 };
 
-/* Before any thread is started: fork. The new process is the machine's, and gets *out, the caller's. The old one serves
- * it, comes back with NULL in *out when the machine and all that it started has ended and @file, which may be NULL, is
- * removed, and is to exit with *status. Where a signal has ended the machine, it ends by that, too. Or a negative
- * errno. */
+/* Forks, so call it before any thread is started. In the child, which is the machine's process, *out is the broker,
+ * the caller's. The parent serves the child, and returns with NULL in *out when the machine and all that it started
+ * have ended and @file, which may be NULL, is removed; it is to exit with *status. If a signal has ended the
+ * machine, the parent ends by that signal. Returns 0 or a negative errno. */
 int broker_new(const struct broker_item *items, unsigned n_items, struct socket_file *file, struct broker **out,
                int *status);
-/* A connection to item @item, the caller's, or a negative errno. Any thread. -EPIPE: the broker is gone. */
+/* Returns a connection to item @item, the caller's, or a negative errno. Any thread. -EPIPE: the broker is gone. */
 int broker_connect(struct broker *broker, unsigned item);
-/* From now on this process does itself what a signal asks for, and @raw, if the mode of the terminal on standard input
- * is another's who will want it back. */
+/* Tells the broker that from now on this process handles signals itself. @raw: it has changed the mode of the
+ * terminal on standard input, which the broker restores if this process can't. */
 void broker_say_ready(struct broker *broker, bool raw);
-/* This process is about to exit with @status, and need not be waited for for long. The broker's requests are over. */
+/* Tells the broker that this process is about to exit with @status, so that it waits only briefly. It serves no more
+ * requests. */
 void broker_say_end(struct broker *broker, int status);
 /* NULL is accepted. */
 void broker_free(struct broker *broker);

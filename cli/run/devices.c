@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The --device, --share, --pmem, --gpu and --camera options of "oriel run": what each says, and how its back-end is
- * started or connected to. */
+/* The --device, --share, --pmem, --gpu and --camera options of "oriel run". Each value becomes two entries with the
+ * same index: the machine's device (struct machine_device), and the broker's item, which is a socket to connect to
+ * or a program to start with its arguments. A device connects by connect_item(), which asks the broker. Strings and
+ * argument lists live in struct run_devices, until run_devices_free(). */
 
 #include "cli/run/devices.h"
 
@@ -25,7 +27,7 @@ enum {
         DEFAULT_QUEUE_SIZE = 256,
         MAX_QUEUE_SIZE = 1024,
         MAX_TAG = 36,
-        PROGRAM_OPTIONS = 24, /* option=OPTION, of an own program */
+        PROGRAM_OPTIONS = 24, /* option=OPTION, of a program of ours */
         ARGUMENTS = 16 + PROGRAM_OPTIONS,
         STRINGS = 8 + PROGRAM_OPTIONS
 };
@@ -42,7 +44,7 @@ static int connect_item(void *userdata)
         return broker_connect(connection->broker, connection->item);
 }
 
-/* Strings that live as long as the devices. NULL without memory. */
+/* Keeps a string for as long as the devices, and returns it. NULL: there was no memory for it. */
 static char *devices_keep(struct run_devices *to, char *string)
 {
         if (string)
@@ -155,7 +157,8 @@ static const char *check_share(const struct share *share)
         return NULL;
 }
 
-/* @arguments has @n and room for more: those that the user names, too. Whether there was memory for all. */
+/* Appends the options that the user names to @arguments, which has @n entries and room for more. False: an entry is
+ * NULL, as there was no memory for it. */
 static bool add_options(struct run_devices *to, const struct option_list *options, const char **arguments, unsigned n)
 {
         for (unsigned i = 0; i < options->n; i++)
@@ -198,7 +201,7 @@ static const char **make_arguments(struct run_devices *to, const struct share *s
         "a server in user space or another machine serves it, and the guest would wait for that one: " \
         "--allow-remote-files"
 
-/* Its files are looked at when they are mapped; this is said at once. */
+/* Each file is checked when it is mapped; this reports it before the machine starts. */
 static bool is_remote(const char *path)
 {
         _cleanup_(fd_closep) int fd = open(path, O_PATH | O_CLOEXEC);
@@ -302,7 +305,7 @@ static int parse_pmem(struct run_devices *to, const char *value)
 
 /* ---- --gpu, --camera ---- */
 
-/* A program of ours some of whose options are passed on by their own names. */
+/* A program of ours. Options in @passed are passed on under their own names. */
 struct own_program {
         const char *option, *program, *name;
         unsigned virtio_id;
@@ -311,7 +314,7 @@ struct own_program {
 
 enum { MAX_PASSED = ARRAY_SIZE(((struct own_program *)NULL)->passed) };
 
-/* Its arguments; NULL: an error was reported, and *status is the exit status. */
+/* Returns the program's arguments; NULL: an error was reported, and *status is the exit status. */
 static const char **parse_passed(struct run_devices *to, const struct own_program *own, const char *value, int *status)
 {
         const char *values[MAX_PASSED] = {NULL};

@@ -6,13 +6,13 @@
 #include "program/options.h"
 #include "vmm/machine/machine.h"
 
-/* What the options of oriel run say that are about devices. */
+/* The values of oriel run's options for devices. */
 struct run_device_options {
         struct option_list devices, shares, pmems, gpus, cameras;
         bool allow_remote_files;
 };
 
-/* The same for the machine and for the broker. */
+/* The parsed devices: the same entries for the machine and for the broker. */
 struct run_devices {
         struct machine_device *devices;
         struct broker_item *items;
@@ -22,9 +22,9 @@ struct run_devices {
         bool allow_remote_files;
 };
 
-/* -1, or the exit status: an error was reported. */
+/* Returns -1, or the exit status, and an error was reported. */
 int run_devices_parse(struct run_devices *out, const struct run_device_options *options);
-/* The machine's devices connect by way of @broker. */
+/* Makes the machine's devices connect by way of @broker. */
 void run_devices_use(struct run_devices *devices, struct broker *broker);
 void run_devices_free(struct run_devices *devices);
 

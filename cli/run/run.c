@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* "oriel run": options, console, control socket and signals of a machine, and the loop that serves them. The machine
- * itself is vmm/machine/machine.c. All that is in a new process; the one that the user has started becomes the broker
- * (cli/run/broker.c), which does what needs more rights than the machine's process keeps, and ends with its exit status
+ * itself is vmm/machine/machine.c. All this runs in a child; the process that the user has started becomes the
+ * broker (cli/run/broker.c), which keeps the rights that the machine's process gives up, and exits with its status
  * without waiting for anything that a back-end can make that process wait for. */
 
 #include "base/cleanup.h"
@@ -40,7 +40,7 @@ static unsigned cpus = 1;
 static struct run_device_options devices;
 static const char *console_name = "stdio";
 static const char *control;
-/* What a sanitizer does itself is not among a machine's system calls. */
+/* The sandbox's filter does not have the system calls of a sanitizer's runtime. */
 static const char *sandbox = SANITIZED ? "off" : "on";
 static bool verbose;
 
@@ -88,7 +88,7 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
 };
 
-/* Everything that runs. */
+/* The state of the loop. */
 struct run {
         struct machine *machine;
         struct console *console;
@@ -96,10 +96,10 @@ struct run {
         struct control *control;
         struct oriel_log log;
         int signals;
-        bool reset_wanted; /* by a client of --control */
+        bool reset_wanted; /* a client of --control asked for it */
         bool over;
         int status;
-        const char *ended_by; /* the user; NULL: the machine has ended by itself */
+        const char *ended_by; /* the event's word for what ended it; NULL: the machine has ended by itself */
 };
 
 static void run_end(struct run *run, int status)
@@ -108,7 +108,7 @@ static void run_end(struct run *run, int status)
         run->status = status;
 }
 
-/* Not by the machine. */
+/* Ends the machine for a reason outside of it. */
 static void end_by(struct run *run, const char *who)
 {
         if (!run->over)
@@ -313,7 +313,7 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
         return machine_new(&options, &run->machine, why, sizeof(why)) < 0 ? fail("%s", why) : STATUS_SUCCESS;
 }
 
-/* The last thing before the guest runs. */
+/* Enters the sandbox as the last step before the guest runs. */
 static int start_machine(struct run *run)
 {
         int r = strcmp(sandbox, "on") == 0 ? machine_sandbox_enter() : 0;
@@ -337,7 +337,7 @@ static int run_events(struct run *run)
         return run->status;
 }
 
-/* Nobody else may ask: the file is made for its owner alone. */
+/* Makes the socket's file for its owner alone: a client controls the machine. */
 static int listen_control(struct socket_file *file)
 {
         mode_t mask = umask(0177);
@@ -368,7 +368,8 @@ static int open_console(struct run *run)
         return STATUS_SUCCESS;
 }
 
-/* What other processes may keep from going on comes after all that somebody waits for. */
+/* Steps that other processes can block come last: machine_end() has told that by then, and the broker has the
+ * status. */
 static void end_machine(struct run *run, int status)
 {
         bool ended;
@@ -378,7 +379,7 @@ static void end_machine(struct run *run, int status)
         console_end(run->console);
         broker_say_end(run->broker, status);
         if (!ended) {
-                /* Who reads what is printed here is not to wait either. */
+                /* The reader of standard output must not have to wait for this process either. */
                 for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
                         fd_close(fd);
                 _exit(status);
@@ -398,7 +399,7 @@ static int run_machine(struct run *run, const struct run_devices *from, int list
 
         int status = make_machine(run, from, kernel_fd, initrd_fd);
 
-        /* Until here a signal just ends the process. */
+        /* Until here signals have their default action. */
         if (status == STATUS_SUCCESS)
                 status = open_console(run);
         if (status == STATUS_SUCCESS)
@@ -424,7 +425,7 @@ int command_run(int argc, char **argv)
                 return status;
         /* Each mapping keeps a descriptor. */
         limit_raise_fds();
-        /* With more, the C library looks into a file for how many there may be, which it may not later on. */
+        /* With more arenas, the C library reads the number of CPUs from a file, which the sandbox forbids. */
         mallopt(M_ARENA_MAX, 2);
 
         struct run run = {.log = stderr_log(verbose), .signals = -1};
@@ -443,7 +444,7 @@ int command_run(int argc, char **argv)
                 fd_close(listener);
                 return r < 0 ? fail("%s", strerror(-r)) : status;
         }
-        /* Its file is the broker's. */
+        /* The broker removes its file. */
         socket_file_forget(&file);
         run_devices_use(&from, run.broker);
         status = run_machine(&run, &from, listener);

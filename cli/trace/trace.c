@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel trace": options, sockets and output of the tracer, which is in trace/. */
+/* "oriel trace": options, sockets and output of the tracer, which is in trace/. Front-ends are served one after the
+ * other: for each, this connects to the back-end, and relay_run() passes the session on until it ends or a signal
+ * comes. The recorder writes what was seen on a thread of its own. With --read, the page of a recording is made
+ * instead, under another name, which replaces the old page when it is complete. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -60,8 +63,8 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
 };
 
-/* The signal that ended it has done its work; the next one ends the process, which may be waiting for who reads the
- * output. */
+/* Drops the signal that ended the loop, and unblocks signals: the next one ends the process, which may be waiting
+ * for the reader of its output. */
 static void close_signals(int fd)
 {
         struct signalfd_siginfo info;
@@ -75,7 +78,7 @@ static void close_signals(int fd)
 
 /* ---- sessions ---- */
 
-/* One front-end, from its connection to its end. */
+/* Serves one front-end, from its connection to its end. */
 static int trace_serve(int frontend, int signals, struct record_log *log, unsigned *sessions)
 {
         int backend = oriel_socket_connect(connect_path);
@@ -135,7 +138,7 @@ static int trace_record(struct outfile *out, struct outfile *page)
         listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
-        /* All fds of both peers pass through here. */
+        /* All descriptors that the peers pass are open here for a while. */
         limit_raise_fds();
 
         int r = outfile_begin(out);
@@ -157,12 +160,12 @@ static int trace_record(struct outfile *out, struct outfile *page)
 
 /* ---- the page of a recording ---- */
 
-/* A page in the making. Until it is whole it has another name beside, but where that makes no sense: a pipe, a device.
- */
+/* A page that is being written. Until it is complete it has another name beside the target; a pipe or a device is
+ * written directly. */
 struct draft {
         FILE *file;
         char *target;
-        char *name; /* NULL: it is the target itself */
+        char *name; /* NULL: the target is written */
 };
 
 static void close_file(FILE **file)
@@ -180,7 +183,7 @@ static void draft_close(struct draft *draft)
         free(draft->target);
 }
 
-/* @was: what is there, all zero if nothing is. */
+/* @was: the target's status, all zero if it does not exist. */
 static int create_beside(struct draft *draft, const struct stat *was)
 {
         if (was->st_nlink && access(draft->target, W_OK) < 0)
@@ -212,7 +215,7 @@ static int draft_open(struct draft *draft, const char *path)
                 draft->file = fopen(path, "we");
                 return draft->file ? 0 : -errno;
         }
-        /* What is behind a link is replaced, not the link. */
+        /* Replaces the file that a symbolic link points to, not the link. */
         draft->target = was.st_nlink ? realpath(path, NULL) : strdup(path);
         return draft->target ? create_beside(draft, &was) : -errno;
 }
@@ -231,7 +234,7 @@ static int draft_finish(struct draft *draft)
         return 0;
 }
 
-/* The page of a recording. What has failed is reported, and has left the page as it was. */
+/* Makes the page of a recording. On failure, which is reported, an existing page stays as it was. */
 static int render_page(const char *recording, const char *html)
 {
         _cleanup_(close_file) FILE *from = fopen(recording, "re");

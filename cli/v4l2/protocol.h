@@ -17,7 +17,7 @@
 #define V4L2_DEVICE_VARIABLE "V4L2_DEVICE"
 
 enum v4l2_call_kind {
-        V4L2_CALL_OPEN,  /* whether there is a session */
+        V4L2_CALL_OPEN,  /* fails if the file has no session */
         V4L2_CALL_READY, /* the answer brings the descriptors of enum v4l2_ready */
         V4L2_CALL_IOCTL, /* code, argument */
         V4L2_CALL_MMAP,  /* argument: the offset; size. The file comes with the answer. The mapping lasts until the
@@ -32,12 +32,12 @@ struct v4l2_call {
 };
 
 struct v4l2_answer {
-        int32_t result; /* 0 or an errno, negative */
+        int32_t result; /* 0 or a negative errno */
         uint32_t reserved;
         uint64_t offset; /* in the file that comes with it */
 };
 
-/* The places of descriptors, each of which may be polled for its own condition. */
+/* Indexes of descriptors, each of which is polled for its own condition. */
 enum v4l2_ready { V4L2_READY_IN, V4L2_READY_OUT, V4L2_READY_PRI, V4L2_READY_ERR, V4L2_READY_FDS };
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Each descriptor reports the poll bit that it stands for by itself, so that epoll needs no translation: EPOLLIN by an
- * eventfd with a value, EPOLLOUT by an eventfd with room (it has none at its greatest value), EPOLLPRI by a socket that
- * has received a byte out of band, EPOLLERR by a pipe that nobody reads. */
+/* The descriptors for poll(2) of an open file. Each reports the poll bit that it stands for by itself, so that epoll
+ * needs no translation: EPOLLIN by an eventfd with a value, EPOLLOUT by an eventfd with room (it has none at its
+ * greatest value), EPOLLPRI by a socket that has received a byte out of band, EPOLLERR by a pipe without a reader. */
 
 #include "cli/v4l2/ready.h"
 #include "base/fd.h"
@@ -38,7 +38,7 @@ static void set_priority(const struct ready *ready, bool on)
                 recv(ready->fds[V4L2_READY_PRI], &byte, 1, 0);
 }
 
-/* A pipe gets a reader again by its name in /proc. */
+/* A pipe gets a new reader by its name in /proc. */
 static void set_error(struct ready *ready, bool on)
 {
         char name[32];
@@ -82,8 +82,8 @@ void ready_set(struct ready *ready, unsigned now)
 {
         const unsigned changed = now ^ ready->now;
 
-        /* First: epoll_wait(2) for one event gives what was ready first, and an event such as V4L2_EVENT_EOS is to be
-         * seen before the buffer that came after it. */
+        /* First: epoll_wait(2) for one event returns what was ready first, and a program must see an event such as
+         * V4L2_EVENT_EOS before the buffer that came after it. */
         if (changed & MEDIA_READY_PRI)
                 set_priority(ready, now & MEDIA_READY_PRI);
         if (changed & MEDIA_READY_IN)

@@ -4,8 +4,7 @@
 
 #include "cli/v4l2/protocol.h"
 
-/* The descriptors that poll(2) looks at in the place of an open file. Only "oriel v4l2" makes them ready and not ready.
- */
+/* The descriptors that poll(2) watches for an open file. Only "oriel v4l2" changes whether they are ready. */
 struct ready {
         int fds[V4L2_READY_FDS];
         int pri;    /* the other end of PRI */
@@ -13,7 +12,7 @@ struct ready {
         unsigned now;
 };
 
-/* None is ready but ERR. 0 or a negative errno; in both cases ready_close() is due. */
+/* Afterwards only ERR is ready. 0 or a negative errno; call ready_close() in both cases. */
 int ready_open(struct ready *ready);
 void ready_close(struct ready *ready);
 /* @now: enum media_ready. */

@@ -4,10 +4,10 @@
  * the device. A message on it is a call, and brings the socket for its answer.
  *
  * A DQBUF or DQEVENT that has to wait is kept in the file's list, and tried again after each step of the loop. A caller
- * that gives up, because of a signal for one, shuts its socket down: the answer can't be sent then, and the buffer or
- * event goes back to the head of its queue.
+ * that gives up, for example because of a signal, shuts its socket down: the answer can't be sent then, and the buffer
+ * or event goes back to the head of its queue.
  *
- * The programs belong to the user, as this process does; none is protected from another. */
+ * The programs belong to the user that runs this process, and are not protected from each other. */
 
 #include "cli/v4l2/server.h"
 #include "base/cleanup.h"
@@ -45,8 +45,8 @@ struct file {
         struct watch watch;
         LIST_ENTRY(file) entry;
         struct media_session *session;
-        int error;   /* of the session, if there is none */
-        bool closed; /* by the program, and kept for those that wait */
+        int error;   /* of opening the session; 0: there is one */
+        bool closed; /* by the program; kept until no call waits */
         struct waiting_list waiting;
         struct ready ready;
 };
@@ -153,7 +153,7 @@ static void end_waiting(struct v4l2_server *server, struct file *file, struct wa
         free(waiting);
 }
 
-/* Do an ioctl and send its answer. False: it has to wait, and nothing was sent. */
+/* Does an ioctl and sends its answer. False: it has to wait, and nothing was sent. */
 static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid, int socket)
 {
         const struct media_program program = {.read = v4l2_read_memory, .write = write_memory, .userdata = &pid};
@@ -162,7 +162,7 @@ static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid
 
         if (r == -EAGAIN && waits)
                 return false;
-        /* Before the answer: the program may poll as soon as it has that. */
+        /* Before the answer, because the program may poll as soon as it has that. */
         ready_set(&file->ready, media_session_ready(file->session));
         if (call_answer(socket, r, 0, NULL, 0) < 0)
                 media_session_put_back(file->session);
@@ -255,7 +255,8 @@ static void v4l2_file_free(struct v4l2_server *server, struct file *file)
         free(file);
 }
 
-/* One message, with one descriptor. -EPROTO: it is something else. -EMFILE: there was no room for the descriptor. */
+/* Receives one message with one descriptor. -EPROTO: it is something else. -EMFILE: there was no room for the
+ * descriptor. */
 static int receive_call(int socket, struct v4l2_call *call, int *fd)
 {
         struct iovec iov = {call, sizeof(*call)};
@@ -290,7 +291,7 @@ static void file_ready(struct v4l2_server *server, struct watch *watch)
         fd_close(socket);
         if (r == -EAGAIN || r == -EINTR || r == -EMFILE)
                 return;
-        /* Another thread's DQBUF goes on, as the kernel has it: v4l2_server_dispatch() frees the file after that. */
+        /* A DQBUF of another thread goes on, as in the kernel: v4l2_server_dispatch() frees the file after that. */
         file->watch.fd = fd_close_watched(server->epoll_fd, file->watch.fd);
         file->closed = true;
 }
@@ -325,7 +326,7 @@ static void event_came(void *userdata, const union media_event *event)
         LIST_FOREACH(file, &server->files, entry)
         if (file->session && media_session_id(file->session) == event->header.session) {
                 if (media_session_event(file->session, event) < 0)
-                        /* The program's end reports a hang-up; this end is freed by file_ready(). */
+                        /* The program's end reports a hang-up; file_ready() sees the end of this one. */
                         shutdown(file->watch.fd, SHUT_RDWR);
                 return;
         }
@@ -360,7 +361,8 @@ int v4l2_server_dispatch(struct v4l2_server *server)
 {
         struct epoll_event event;
 
-        /* Take one event at a time: handling it may free the watch of another. Return at times, for signals. */
+        /* One event at a time, because its handler may free the watch of another. Returns after TURN of them, for
+         * signals. */
         for (unsigned i = 0;
              i < TURN && !media_client_error(server->client) && epoll_wait(server->epoll_fd, &event, 1, 0) == 1; i++) {
                 struct watch *watch = event.data.ptr;

@@ -11,9 +11,9 @@ struct v4l2_server;
 int v4l2_server_new(struct oriel_driver *driver, int listener, struct v4l2_server **out);
 void v4l2_server_free(struct v4l2_server *server); /* NULL is accepted */
 
-/* Poll it for reading and call v4l2_server_dispatch(), which waits for nothing but the device. */
+/* Poll it for reading and call v4l2_server_dispatch(), which waits for the device alone. */
 int v4l2_server_fd(const struct v4l2_server *server);
-/* 0, or why the device is gone, negative: all files are closed then, and no more are opened. */
+/* 0 or a negative errno: the device is gone, and the server is to be freed. */
 int v4l2_server_dispatch(struct v4l2_server *server);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel v4l2": a command, and all that it starts, see a virtio-media back-end as a V4L2 node. A preloaded library
- * (cli/v4l2/preload) stands in for the kernel in these processes, and sends calls to this one, which has the back-end's
- * only connection: several processes open a node, again and again, and a back-end has one front-end. It ends with the
- * command. */
+/* "oriel v4l2": shows a virtio-media back-end as a V4L2 node to a command and to all that it starts. In these
+ * processes a preloaded library (cli/v4l2/preload) stands in for the kernel, and sends calls to this process.
+ * Several processes open a node, again and again, and a back-end serves one front-end, so this process has the only
+ * connection to it. It ends with the command. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -153,7 +153,7 @@ static int v4l2_connect_device(struct run *run)
 
 static int start_command(struct run *run, char **argv)
 {
-        /* Orphans of COMMAND stay descendants of this process: Yama lets it read only the memory of these. */
+        /* Keeps orphans of COMMAND as descendants of this process: Yama lets it read the memory of descendants only. */
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         run->command = fork();
         if (run->command < 0)
@@ -175,7 +175,7 @@ static int start_command(struct run *run, char **argv)
 
 /* ---- the loop ---- */
 
-/* Returns the exit status of the command, as a shell has it, or -1 while it runs. */
+/* Returns the command's exit status as a shell reports it, or -1 while it runs. */
 static int command_reap(const struct run *run)
 {
         int status, result = -1;
@@ -187,7 +187,7 @@ static int command_reap(const struct run *run)
         return result;
 }
 
-/* Pass signals on to the command, but those of the terminal, which it has got as well. */
+/* Passes signals on to the command, except those of the terminal, which it has received itself. */
 static int handle_signals(const struct run *run)
 {
         struct signalfd_siginfo info;

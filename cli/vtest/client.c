@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* One client of vtest, which is a context of the device. A command is a header of two numbers, its length and its kind,
- * and so many numbers; what it says is checked by its row before its handler runs. Blobs are made one after the other
- * and waited for, as the device is quick at that; submissions are not, and end in a write to sync objects.
+ * and as many numbers as the length says; the command's row has the least length, which is checked before its handler
+ * runs. Blobs are created one after the other and waited for, as the device is quick at that; submissions are not
+ * waited for, and write to sync objects when they end.
  *
- * The client maps a blob itself: it is shown in the window only until its file is known. A blob that can't be had is an
- * fd that can't be mapped, as the protocol has no other refusal: the client's map fails then. */
+ * The client maps a blob itself: it is mapped in the window only until its file is known. The protocol can't refuse
+ * a blob, so the client gets an fd that can't be mapped, and its mmap() fails. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -64,11 +65,11 @@ struct vtest_client {
 
         uint8_t *in;
         size_t in_size, in_room;
-        uint32_t n; /* numbers of the command that is handled; of a name, bytes */
+        uint32_t n; /* length of the command that is handled, in numbers; of a name, in bytes */
         const char *why;
 };
 
-/* A submission whose fence is not signalled yet; without its client when that has gone. */
+/* A submission whose fence is not signalled yet. @client is NULL if the client has gone. */
 struct submission {
         SLIST_ENTRY(submission) entry;
         struct vtest_client *client;
@@ -84,7 +85,7 @@ static int client_refuse(struct vtest_client *client, const char *why)
 
 /* ---- answers ---- */
 
-/* A client that does not read its answers is not waited for. */
+/* Does not wait for a client that does not read its answers: it is dropped. */
 static int vtest_send_bytes(struct vtest_client *client, const void *bytes, size_t size, int fd)
 {
         union {
@@ -106,7 +107,7 @@ static int vtest_send_bytes(struct vtest_client *client, const void *bytes, size
         return -errno;
 }
 
-/* @n numbers, and behind them one byte with @fd, unless that is -1. */
+/* Sends @n numbers, and then one byte with @fd, unless that is -1. */
 static int client_reply(struct vtest_client *client, uint32_t kind, const uint32_t *words, uint32_t n, int fd)
 {
         uint32_t whole[2 + 4] = {n, kind};
@@ -131,7 +132,7 @@ static int client_ping(struct vtest_client *client, const uint32_t *words)
         return client_reply(client, VTEST_PING, words, 0, -1);
 }
 
-/* Nothing is ever busy: what Mesa asks so is whether a ping is known. */
+/* No resource is ever busy: Mesa sends this to find out whether the server knows pings. */
 static int busy_wait(struct vtest_client *client, const uint32_t *words)
 {
         return client_reply(client, VTEST_BUSY_WAIT, (uint32_t[]){0}, 1, -1);
@@ -176,7 +177,8 @@ static int context_init(struct vtest_client *client, const uint32_t *words)
         return r < 0 ? client_refuse(client, "the device has no context for it") : 0;
 }
 
-/* The file of @resource, the caller's: what the front-end is shown in the window, for as long as that takes. */
+/* Returns the file of @resource, the caller's: maps the blob in the window, duplicates the mapping's file, and
+ * unmaps it. */
 static int vtest_find_file(struct vtest *vtest, uint32_t resource)
 {
         struct oriel_driver *driver = gpu_client_driver(vtest->gpu);
@@ -378,7 +380,7 @@ static bool is_within(uint32_t start, uint64_t size, uint32_t n)
         return start <= n && size <= n - start;
 }
 
-/* A batch is of six numbers, or of eight in later versions: what the first one's commands begin behind tells. */
+/* A batch has six numbers, or eight in later versions, which the offset of the first batch's commands tells. */
 static int client_submit(struct vtest_client *client, const uint32_t *words)
 {
         static uint64_t last_fence;
@@ -492,7 +494,7 @@ static int read_some(struct vtest_client *client)
         return 0;
 }
 
-/* 1: a command was handled, 0: it is not all there. */
+/* 1: a command was handled; 0: it is incomplete. */
 static int handle_one(struct vtest_client *client)
 {
         uint32_t header[2];
@@ -501,7 +503,7 @@ static int handle_one(struct vtest_client *client)
                 return 0;
         memcpy(header, client->in, sizeof(header));
 
-        /* A name is counted in bytes, all else in numbers. */
+        /* The length of a name is in bytes, all others in numbers. */
         const size_t unit = header[1] == VTEST_CREATE_RENDERER ? 1 : 4;
         const size_t size = sizeof(header) + header[0] * unit;
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Sync objects of a vtest client: numbers that only grow, and waits for them. They are this end's alone: the device
- * knows of fences, whose end is a write here. */
+/* Sync objects of a vtest client: 64-bit values that clients only let grow, and waits for them. The device does not
+ * know them: it has fences, and the end of a fence writes to sync objects here. A wait is an eventfd, of which the
+ * client has a duplicate. Each write and each removal of an object checks all waits of the client and signals those
+ * that are over. All on the loop's thread. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -11,7 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* Of one client. */
+/* Limits of one client. */
 enum { SYNCS_MAX = 65536, WAITS_MAX = 1024 };
 
 static struct sync *sync_find(const struct syncs *syncs, uint32_t id)
@@ -44,7 +46,7 @@ uint64_t sync_read(const struct syncs *syncs, uint32_t id)
         return sync ? sync->value : 0;
 }
 
-/* What a client has thrown away need not be waited for. */
+/* Sync objects that the client has removed count as reached. */
 static bool sync_is_over(const struct syncs *syncs, const struct sync_wait *wait)
 {
         unsigned reached = 0;
@@ -96,7 +98,8 @@ void sync_unref(struct syncs *syncs, uint32_t id)
         end_waits(syncs);
 }
 
-/* The limit is the client's to keep: it polls. A wait that it has given up ends with its point, or with the client. */
+/* The client keeps the time limit itself, by poll(2). A wait that it has given up ends with its points, or with the
+ * client. */
 int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n)
 {
         if (n < 2 || (n - 2) % 3 != 0)
@@ -131,6 +134,6 @@ void syncs_free(struct syncs *syncs)
 {
         while (!SLIST_EMPTY(&syncs->list))
                 sync_unref(syncs, SLIST_FIRST(&syncs->list)->id);
-        /* Those of no sync object at all are over, too. */
+        /* Also ends waits of a client that has no sync objects. */
         end_waits(syncs);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* "oriel vtest": Mesa programs of this host on a vhost-user gpu, without a virtual machine. Each program is a client of
- * the vtest protocol, and a context of the device; one loop serves them all, and the device's answers. */
+/* "oriel vtest": lets Mesa programs of this host use a vhost-user gpu, without a virtual machine. Each program is a
+ * client of the vtest protocol (client.c), and a context of the device. One poll loop serves signals, the listener,
+ * all clients and the device's answers, and ends with a signal or when the back-end is gone. */
 
 #include "cli/vtest/vtest.h"
 #include "base/cleanup.h"
@@ -119,7 +120,7 @@ static void vtest_accept_client(struct server *server, int listener)
 
 static void serve_clients(struct server *server, const struct pollfd *fds)
 {
-        /* From the last, which takes the place of one that goes. */
+        /* From the last to the first: drop_client() moves the last one into the free place. */
         for (unsigned i = server->n_clients; i > 0 && !server->vtest.error; i--) {
                 const char *why = NULL;
 
@@ -157,7 +158,8 @@ static int vtest_run_loop(struct server *server, int listener, int signals)
                         fds[FIXED_FDS + i] =
                                 (struct pollfd){.fd = vtest_client_fd(server->clients[i]), .events = POLLIN};
 
-                /* What was answered while others were waited for is not told by the call fd again. */
+                /* Before poll(): the call fd does not signal again for answers that came while a client's command
+                 * was waiting. */
                 int r = serve_device(server);
 
                 if (r < 0)

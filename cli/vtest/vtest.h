@@ -32,7 +32,7 @@ struct sync {
         uint64_t value;
 };
 
-/* The end of a wait is told by an eventfd. */
+/* A wait. An eventfd signals its end. */
 struct sync_wait {
         SLIST_ENTRY(sync_wait) entry;
         int fd;
@@ -51,12 +51,12 @@ struct syncs {
 /* 0: there are too many, or no memory. */
 uint32_t sync_create(struct syncs *syncs, uint64_t value);
 void sync_unref(struct syncs *syncs, uint32_t id);
-/* 0: there is none, too. */
+/* Also 0 if there is no such object. */
 uint64_t sync_read(const struct syncs *syncs, uint32_t id);
-/* @point: an id, and a value. The waits that this ends are told. */
+/* @point: an id and a value. Signals the waits that this ends. */
 void sync_write(struct syncs *syncs, const uint32_t *point);
-/* @words: flags, a limit in ms, and three for each point. Returns an eventfd that is readable when it is over, the
- * caller's, or a negative errno. */
+/* @words: flags, a time limit in ms, and three numbers for each point. Returns an eventfd, the caller's, that is
+ * readable when the wait is over, or a negative errno. */
 int sync_wait(struct syncs *syncs, const uint32_t *words, uint32_t n);
 void syncs_free(struct syncs *syncs);
 
@@ -68,7 +68,7 @@ struct vtest_client;
 struct vtest_client *vtest_client_new(struct vtest *vtest, int fd);
 void vtest_client_free(struct vtest_client *client);
 int vtest_client_fd(const struct vtest_client *client);
-/* Do what it has asked for. A negative errno: it is to be freed, and @why says why, where it did something wrong. */
+/* Handles the client's commands. A negative errno: it is to be freed, and *@why tells what it did wrong, or is NULL. */
 int vtest_client_serve(struct vtest_client *client, const char **why);
 
 #endif

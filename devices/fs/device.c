@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The virtio-fs device of oriel-fs: its configuration space, the threads that take requests from its queues and hand
- * them to fs_handle(), and its window, which the file system maps files into by messages to the front-end. */
+/* The virtio-fs device of oriel-fs: its configuration space, its queues and its window. The first queue has one
+ * worker's thread, the others as many as the options say; they hand requests to fs_handle(), which answers at once
+ * or waits for a lock, and then calls fs_device_answered() from another thread. The file system maps files into the
+ * window by messages to the front-end. device_new() also starts the housekeeper, the thread for work without a
+ * request. */
 
 #include "devices/fs/device.h"
 #include "base/cleanup.h"
@@ -23,22 +26,22 @@
 #define MAX_REQUEST_QUEUES 64
 #define MAX_THREADS        64
 
-/* Of requests that take less than this the driver is told at every second one, where the next is there already: then
- * both ends sleep, wake and signal half as often. */
+/* If requests take less than this and the next one is there already, the driver is notified at every second one
+ * only: both ends then sleep, wake and signal half as often. */
 #define QUICK_US 10
 
-/* What shows in windows, this device's and others', is memory for buffers too, in ranges of 2 MiB: about 4 GiB of it.
- * As many as can be guarded against files that become shorter. */
+/* Mappings in windows, of this device and of others, are memory for buffers too, in ranges of 2 MiB: about 4 GiB of
+ * it. This is the number that can be guarded against files that become shorter. */
 #define MEM_SLOTS 2000
 
-/* virtio 1.2, "5.11.4 Device configuration layout", whose last field the kernel's struct has not. */
+/* virtio 1.2, "5.11.4 Device configuration layout", whose last field the kernel's struct lacks. */
 struct config_space {
         struct virtio_fs_config known;
-        uint32_t notify_buf_size; /* of the notification queue, which there is not */
+        uint32_t notify_buf_size; /* of the notification queue, which this device does not have */
 };
 _Static_assert(sizeof(struct config_space) == 44, "virtio 1.2, 5.11.4");
 
-/* A queue, and who serves it. */
+/* A queue and its threads. */
 struct queue {
         struct device *device;
         struct oriel_worker *worker;
@@ -50,9 +53,9 @@ struct device {
         struct fs *fs;
         struct oriel_backend *backend;
         struct oriel_log log;
-        struct log_budget *lines; /* that the file system has logged of this session */
+        struct log_budget *lines; /* of lines that the file system logs in this session */
         struct config_space config;
-        atomic_bool indirect; /* the driver may have all of a request in one entry of the ring, and then has */
+        atomic_bool indirect; /* a driver that may put all of a request into one entry of the ring, and so does */
         struct housekeeper *housekeeper;
         struct queue queues[1 + MAX_REQUEST_QUEUES];
 };
@@ -127,7 +130,7 @@ static int fs_device_start(void *userdata, struct oriel_backend_queue *ring)
         return oriel_worker_add(queue->worker, ring);
 }
 
-/* The first one is for what has priority, and has one thread. */
+/* The first queue is that for requests of priority, and has one thread. */
 static int fs_device_make_queues(struct device *device, const struct device_options *options)
 {
         int r = 0;
@@ -151,7 +154,7 @@ static int fs_device_make_queues(struct device *device, const struct device_opti
 
 /* ---- requests that wait ---- */
 
-/* How many entries of the ring a request keeps until it is answered. */
+/* The number of entries of the ring that a request keeps until it is answered. */
 static unsigned entries_of(const struct device *device, const struct oriel_chain *chain)
 {
         unsigned n_in, n_out;
@@ -161,8 +164,8 @@ static unsigned entries_of(const struct device *device, const struct oriel_chain
         return atomic_load(&device->indirect) ? 1 : n_in + n_out;
 }
 
-/* A quarter of each ring, and enough for some requests, stays for those that don't wait for locks: among them are the
- * ones that give locks back, and would never come to us from a ring that is full of requests which wait for that. */
+/* A quarter of each ring, and enough for some requests, stays free of requests that wait for locks. Requests that
+ * release locks need these entries: from a ring that is full of waiting requests they would never arrive. */
 static bool may_wait(void *userdata, struct fs_token token)
 {
         struct device *device = userdata;
@@ -176,7 +179,7 @@ static bool may_wait(void *userdata, struct fs_token token)
         return true;
 }
 
-/* The request that waited for a lock is answered. */
+/* Answers a request that waited for a lock. */
 static void fs_device_answered(void *userdata, struct fs_token token, size_t written)
 {
         struct queue *queue = token.queue;
@@ -245,7 +248,7 @@ static int fs_device_make_backend(struct device *device, const struct device_opt
         return oriel_backend_new(&backend, &device->backend);
 }
 
-/* A guest can have the same said again and again. */
+/* Limits the lines that a guest can cause again and again. */
 static void log_fs_line(void *userdata, enum oriel_log_level level, const char *line)
 {
         struct device *device = userdata;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The thread for what oriel-fs does without a request.  It sleeps in poll() until a chore's descriptor says that there
- * is something to do, a chore's time has come, or the eventfd that ends it is written.
- */
+/* The thread for work of oriel-fs without a request. It sleeps in poll() until a chore's descriptor is signalled, a
+ * chore's time has come, or the eventfd that ends it is written. */
 #include "devices/fs/housekeeper.h"
 
 #include "base/cleanup.h"
@@ -28,16 +26,16 @@ struct housekeeper {
         int stop_fd;
 };
 
-/* Something that is done when its descriptor says so, and then again and again, as long as that is of use. */
+/* Work that is done when its descriptor is signalled, and then again as long as that is useful. */
 struct chore {
-        int (*perform)(struct fs *fs); /* in how many milliseconds it is to be done again; -1: when it is told */
+        int (*perform)(struct fs *fs); /* returns the milliseconds until the next time; -1: when it is signalled */
         int fd;
         int64_t next; /* when, or INT64_MAX */
 };
 
 static void perform_chore(struct chore *chore, struct fs *fs)
 {
-        /* Before it, so that what happens meanwhile is looked at again. */
+        /* Cleared before the work, so that a signal that comes meanwhile is not lost. */
         fd_event_clear(chore->fd);
 
         int again = chore->perform(fs);

@@ -5,7 +5,8 @@
 struct fs;
 struct housekeeper;
 
-/* Start the thread that does what no request does: see the chores in fs.h. @fs outlives it. */
+/* Starts the thread for work without a request: see fs_retry_locks() and the functions after it in fs.h. @fs
+ * outlives it. */
 int housekeeper_start(struct fs *fs, struct housekeeper **out);
 void housekeeper_stop(struct housekeeper *keeper); /* NULL is accepted */
 

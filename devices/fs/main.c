@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* oriel-fs: what of it is not any device daemon's. */
+/* oriel-fs: its own part of a device daemon, for daemon_main(). */
 
 #include "daemon/daemon.h"
 #include "devices/fs/device.h"
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
                 .summary = "Share a directory with a virtual machine: a vhost-user back-end for virtio-fs, with DAX.",
                 .rows = fs_rows,
                 .n_rows = fs_n_rows,
-                /* Files of others, and what belongs to them. */
+                /* For files of other users, and their attributes. */
                 .capabilities = DAEMON_CAPABILITY(CAP_CHOWN) | DAEMON_CAPABILITY(CAP_DAC_OVERRIDE) |
                                 DAEMON_CAPABILITY(CAP_FOWNER) | DAEMON_CAPABILITY(CAP_FSETID) |
                                 DAEMON_CAPABILITY(CAP_SETGID) | DAEMON_CAPABILITY(CAP_SETUID) |

@@ -29,7 +29,7 @@ struct fs_command_line fs_command_line = {
         .fs = {.file_handles = FS_HANDLES_PREFER},
 };
 
-/* In the order of the enums that they are. */
+/* In the order of their enums. */
 static const char *const cache_policies[] = {"auto", "always", "never|none", "metadata", NULL};
 static const char *const whens[] = {"never", "auto", "always", NULL};
 static const char *const handles[] = {"never", "prefer|fallback", "mandatory", NULL};
@@ -93,7 +93,7 @@ const struct option_row fs_rows[] = {
         {"foreground", OPTION_FLAG, &fs_command_line.ignored, NULL, NULL, .letter = 'f'},
 };
 
-/* What -o may name. */
+/* The options that -o accepts. */
 static const struct option_row compat_rows[] = {
         {"source", OPTION_STRING, &fs_command_line.fs.shared_dir},
         {"cache", OPTION_CHOICE, &fs_command_line.fs.cache, .choices = cache_policies},
@@ -127,7 +127,7 @@ static const struct option_row compat_rows[] = {
 
 const size_t fs_n_rows = ARRAY_SIZE(fs_rows);
 
-/* Their strings stay for as long as the process. */
+/* Their strings stay until the process ends. */
 static int read_compat_options(void)
 {
         static char *storages[OPTION_LIST_MAX];
@@ -196,7 +196,7 @@ static int read_xattr_options(void)
         return r < 0 ? fail("--xattrmap: %s", strerror(-r)) : -1;
 }
 
-/* A number or size that is a part of the value of option @name. */
+/* Reads a number or size that is a part of the value of option @name. */
 static bool read_value(const char *name, enum option_kind kind, void *target, const char *text)
 {
         const struct option_row row = {name, kind, target};
@@ -226,7 +226,7 @@ static int read_dax_policy(void)
         return daemon_usage("--dax=auto=SIZE: SIZE is a number of bytes, such as 64K");
 }
 
-/* "off", or how many. */
+/* "off", or a number. */
 static int read_parked(void)
 {
         if (!fs_command_line.parked)

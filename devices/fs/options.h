@@ -5,7 +5,7 @@
 #include "devices/fs/core/fs.h"
 #include "program/options.h"
 
-/* What the command line says of virtio-fs. Strings point into it. */
+/* The command line of oriel-fs. Strings point into it. */
 struct fs_command_line {
         const char *tag;
         unsigned request_queues;
@@ -13,7 +13,7 @@ struct fs_command_line {
         unsigned poll_us;
         struct fs_options fs;
 
-        /* What has become a part of the above. */
+        /* Text that is parsed into the fields above. */
         const char *xattrmap;
         const char *dax, *parked;
         struct option_list translate_uid, translate_gid, compat;
@@ -24,7 +24,7 @@ extern struct fs_command_line fs_command_line;
 extern const struct option_row fs_rows[];
 extern const size_t fs_n_rows;
 
-/* Of struct daemon_device. */
+/* For struct daemon_device. */
 int fs_check_options(void);
 int fs_check_files(void);
 

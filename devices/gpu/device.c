@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The virtio-gpu device of oriel-gpu. One thread takes commands from both queues, copies each whole, and hands it to
- * gpu_handle(); when there is none left it waits for what the front-end was asked for meanwhile. Renderers complete
- * commands on threads of their own. The dispatching thread never waits for a renderer, but where a queue is stopped. */
+ * gpu_handle(); when none is left it waits for the front-end's answers to requests that they have caused. Renderers
+ * complete commands on threads of their own. The dispatching thread never waits for a renderer, except when a queue
+ * stops. */
 
 #include "devices/gpu/device.h"
 
@@ -24,13 +25,13 @@
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate));
 
-/* What a front-end like QEMU 11.1 bears: it ends at 509 memory slots, some of which are the guest's memory. */
+/* For a front-end like QEMU 11.1, which ends at 509 memory slots, some of which are the guest's memory. */
 enum { MAX_MAPPINGS_LIMITED = 480 };
 /* Of a file that ends within a page. */
 enum { PROBE_SIZE = 100 };
-/* How long the next command is looked for before sleeping, where that is worth it. */
+/* How long to look for the next command before sleeping, where that pays. */
 enum { POLL_US = 50 };
-/* How long a queue that stops waits for what a renderer has not done yet. */
+/* How long a queue that stops waits for renderers. */
 enum { SETTLE_MS = 500 };
 
 struct gpu_device {
@@ -39,10 +40,10 @@ struct gpu_device {
         struct oriel_worker *worker;
         struct gpu_socket *socket; /* the front-end's window; NULL: it has none */
         struct oriel_log log;
-        struct log_budget *lines; /* that the gpu has logged of this session */
+        struct log_budget *lines; /* of lines that the gpu logs in this session */
         size_t max_mappings;
         uint64_t window_size;
-        bool tried; /* what the front-end bears, in this session, or that it can't be tried */
+        bool tried; /* in this session the front-end was probed, or could not be */
         int probe_fd;
         uint8_t *command; /* a copy, the worker's */
         size_t room;
@@ -145,10 +146,10 @@ static const struct gpu_ops gpu_ops = {
         .config_changed = gpu_config_changed,
 };
 
-/* ---- how many mappings the front-end bears ---- */
+/* ---- how many mappings the front-end can have ---- */
 
-/* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end of
- * 509 mappings. */
+/* A front-end that can't map the last page of a file which ends within it is QEMU 11.1, or like it, and known to end
+ * at 509 memory slots. */
 static void probe_answered(void *userdata, int result)
 {
         struct gpu_device *device = userdata;
@@ -164,8 +165,8 @@ static void ignore_answer(void *userdata, int result)
 {
 }
 
-/* Map @size bytes of the window to a file that ends within its first page, and unmap them: in front of all that the
- * driver will want. */
+/* Maps @size bytes of the window to a file that ends within its first page, and unmaps them, before any request of
+ * the driver's. */
 static void gpu_device_probe(struct gpu_device *device, uint64_t size)
 {
         const struct oriel_wire_mmap map = in_window((struct oriel_range){0, size}, ORIEL_ACCESS_READ_WRITE);
@@ -202,7 +203,7 @@ static ssize_t gpu_device_handle(void *userdata, struct oriel_backend_queue *que
         size_t room = MIN(oriel_chain_writable_size(chain), (size_t)GPU_ANSWER_MAX);
         uint8_t answer[GPU_ANSWER_MAX];
 
-        /* Without room for its payload, a command is answered that it is not whole. */
+        /* Without memory for its payload, the command is cut, and refused for not being whole. */
         if (gpu_device_make_room(device, size) < 0)
                 size = MIN(size, device->room);
         size = oriel_chain_read(chain, 0, device->command, size);
@@ -226,11 +227,11 @@ static int gpu_device_start(void *userdata, struct oriel_backend_queue *queue)
         const bool control = oriel_backend_queue_index(queue) == GPU_CONTROL_QUEUE;
         const bool resumed = oriel_backend_queue_resumed(queue);
 
-        /* A driver that begins anew, though nobody has said so. */
+        /* A driver that begins anew without a reset. */
         if (control && !resumed)
                 gpu_reset(device->gpu);
-        /* One that goes on has lost what it had on the last back-end, which a front-end may still show until another
-         * mapping takes its place: one of the whole window does, and goes again. */
+        /* A driver that goes on has lost its mappings of the last back-end, which a front-end may still show until
+         * another mapping replaces them: one of the whole window does, and is removed again. */
         if (control && !device->tried && (resumed || device->max_mappings == 0))
                 gpu_device_probe(device, resumed ? device->window_size : (uint64_t)sysconf(_SC_PAGESIZE));
         return oriel_worker_add(device->worker, queue);
@@ -317,7 +318,7 @@ static int gpu_device_make_backend(struct gpu_device *device, const struct gpu_d
         return oriel_backend_new(&backend, &device->backend);
 }
 
-/* A guest can have the same said again and again. */
+/* Limits the lines that a guest can cause again and again. */
 static void log_gpu_line(void *userdata, enum oriel_log_level level, const char *line)
 {
         struct gpu_device *device = userdata;
@@ -377,7 +378,7 @@ void gpu_device_free(struct gpu_device *device)
         if (!device)
                 return;
         gpu_socket_free(device->socket);
-        /* As it calls the gpu to the end; which then has nothing that it would ask the back-end for. */
+        /* Before the gpu, which it calls to the end; after that the gpu has nothing to ask it for. */
         oriel_backend_free(device->backend);
         gpu_free(device->gpu);
         oriel_worker_free(device->worker);

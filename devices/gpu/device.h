@@ -10,17 +10,17 @@
 struct gpu_device;
 
 struct gpu_device_options {
-        struct gpu_options gpu; /* ops, userdata and log are filled in */
-        size_t max_mappings;    /* 0: what the front-end is found to bear */
+        struct gpu_options gpu; /* ops, userdata and log are set by gpu_device_new() */
+        size_t max_mappings;    /* 0: found by probing the front-end */
         struct oriel_log log;
-        struct log_budget *lines; /* of what a guest can have logged again and again */
+        struct log_budget *lines; /* limits the lines that a guest can cause again and again */
         const struct oriel_dialect *dialect;
 };
 
-/* -EINVAL, -ENOMEM, or what a renderer says. */
+/* -EINVAL, -ENOMEM, or the error of a renderer. */
 int gpu_device_new(const struct gpu_device_options *options, struct gpu_device **out);
 void gpu_device_free(struct gpu_device *device); /* NULL is accepted */
-/* The front-end at the other end of @fd, which is taken. */
+/* Attaches the front-end at the other end of @fd, which is taken. */
 int gpu_device_attach(struct gpu_device *device, int fd);
 struct oriel_backend *gpu_device_backend(struct gpu_device *device);
 struct gpu *gpu_device_gpu(struct gpu_device *device);

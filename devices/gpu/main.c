@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* oriel-gpu: what of it is not any device daemon's. */
+/* oriel-gpu: its own part of a device daemon, for daemon_main(). Before the sandbox it opens the files of pictures
+ * and the listener for VNC, and starts the broker for the compositor and the render server, which both stay outside.
+ * In the sandbox it makes the renderers, the device (device.c), and the sinks for pictures and VNC. SIGUSR1 orders a
+ * picture. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -32,7 +35,7 @@ static int gpu_start_broker(void)
         return !path || broker_fd >= 0 ? STATUS_SUCCESS : fail("--wayland: %s: %s", path, strerror(-broker_fd));
 }
 
-/* In the sandbox nothing can be opened. */
+/* Before the sandbox, in which nothing can be opened. */
 static int open_picture(void)
 {
         const char *path = gpu_command_line.screenshot;
@@ -64,13 +67,13 @@ static int find_node(char **out)
         *out = path ? realpath(path, NULL) : NULL;
         if (path && !*out)
                 return fail("--render-node: %s: %s", path, strerror(errno));
-        /* What else is in its directory, as in /dev, would be hidden too. */
+        /* Only render nodes are accepted: the server's namespace hides everything else in the node's directory. */
         if (path && (stat(*out, &st) < 0 || !S_ISCHR(st.st_mode) || !strstr(*out + 1, "/renderD")))
                 return fail("--render-node: %s: it is no render node, such as /dev/dri/renderD128", path);
         return STATUS_SUCCESS;
 }
 
-/* The render server is started outside of the sandbox, which has neither programs nor a GPU. */
+/* Starts the render server outside of the sandbox, in which there are neither programs nor a GPU. */
 static int gpu_start_server(void)
 {
         if (gpu_command_line.venus == GPU_OFF)
@@ -119,13 +122,13 @@ static int make_renderers(const struct daemon_start *start, struct gpu_renderer 
         return r < 0 ? fail("--wayland: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-/* What shows displays besides a front-end's window. */
+/* Starts the sinks other than a front-end's window. */
 static int start_displays(struct gpu *gpu, const struct daemon_start *start)
 {
         const struct gpu_options *options = &gpu_command_line.gpu;
         int r = picture ? picture_start(picture, gpu, &start->log) : 0;
 
-        /* Its directory is outside, and the process that stays there removes it. */
+        /* The socket's directory is outside of the sandbox, where another process removes the file. */
         if (daemon_options.sandbox.mode != SANDBOX_NONE)
                 socket_file_forget(&vnc_file);
         if (r == 0 && vnc_fd >= 0)

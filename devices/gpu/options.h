@@ -9,12 +9,12 @@ enum gpu_when { GPU_AUTO, GPU_ON, GPU_OFF };
 
 /* The command line of oriel-gpu. */
 struct gpu_command_line {
-        struct gpu_options gpu; /* what of it is the user's to say */
+        struct gpu_options gpu; /* only the fields that have options are set */
         const char *resolution;
         unsigned max_mappings;
         unsigned venus; /* enum gpu_when */
         const char *render_server;
-        const char *render_node; /* NULL: whatever there is */
+        const char *render_node; /* NULL: the driver's choice */
         const char *wayland;
         const char *screenshot; /* NULL: none */
         const char *vnc;        /* NULL: none */
@@ -24,7 +24,7 @@ extern struct gpu_command_line gpu_command_line;
 extern const struct option_row gpu_rows[];
 extern const size_t gpu_n_rows;
 
-/* The exit status, with everything said, or -1. */
+/* Returns -1, or the exit status, and an error was reported. */
 int gpu_check_options(void);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The virtio side of a media. One thread takes commands, copies each whole, and hands it to media_handle(), which may
- * wait for the front-end there. The same thread keeps the driver's buffers for events as they come; whichever thread
- * has an event takes one of these, or out of the ring itself what is newer still: so an event is in its queue before
- * the answer that follows it, if there is any buffer at all. */
+/* The virtio side of a media. One thread takes commands, copies each whole, and hands it to media_handle(), which
+ * may wait for the front-end. The same thread collects the driver's buffers for events. A thread that has an event
+ * takes the oldest of these, or if there is none pops one from the ring itself: so an event is in its queue before
+ * the answer that follows it, if there is any buffer. */
 
 #include "devices/media/device.h"
 
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* How long the next command is looked for before sleeping, where that is worth it. */
+/* How long to look for the next command before sleeping, where that pays. */
 enum { POLL_US = 50 };
 
 struct media_device {
@@ -26,9 +26,9 @@ struct media_device {
         struct oriel_backend *backend;
         struct oriel_worker *worker;
         struct oriel_log log;
-        uint8_t *command; /* a copy, and the answer: the worker's */
+        uint8_t *command; /* a copy of the command, and the answer: the worker's */
         uint64_t answer[(MEDIA_ANSWER_MAX + 7) / 8];
-        pthread_mutex_t lock;               /* what follows */
+        pthread_mutex_t lock;               /* of what follows */
         struct oriel_backend_queue *events; /* NULL: not started */
         struct oriel_chain **buffers;       /* for events, oldest first: a ring of the queue's size */
         unsigned first, n_buffers;
@@ -73,7 +73,7 @@ static int media_unmap(void *userdata, struct oriel_range range, bool wait)
         return r < 0 || !wait ? r : oriel_backend_wait(device->backend, ticket);
 }
 
-/* Called with the lock. NULL: the driver has left none. */
+/* Called with the lock held. NULL: the driver has left none. */
 static struct oriel_chain *media_device_take_buffer(struct media_device *device)
 {
         struct oriel_chain *chain = NULL;
@@ -88,7 +88,7 @@ static struct oriel_chain *media_device_take_buffer(struct media_device *device)
         return chain;
 }
 
-/* Called with the lock. */
+/* Called with the lock held. */
 static bool put_event(struct media_device *device, const union media_event *event, size_t size)
 {
         struct oriel_chain *chain = media_device_take_buffer(device);
@@ -205,7 +205,7 @@ static int start_events(struct media_device *device, struct oriel_backend_queue 
         return 0;
 }
 
-/* The ring still has what is dropped, for who goes on with it. */
+/* Dropped chains stay in the ring, for the back-end that goes on with it. */
 static void stop_events(struct media_device *device)
 {
         struct oriel_chain *chain;
@@ -225,7 +225,7 @@ static int media_device_start(void *userdata, struct oriel_backend_queue *queue)
 
         if (oriel_backend_queue_index(queue) == MEDIA_EVENT_QUEUE)
                 r = start_events(device, queue);
-        /* A driver that begins anew, though nobody has said so. */
+        /* A driver that begins anew without a reset. */
         else if (!oriel_backend_queue_resumed(queue))
                 media_reset(device->media);
         if (r == 0)
@@ -348,7 +348,7 @@ void media_device_free(struct media_device *device)
 {
         if (!device)
                 return;
-        /* It stops the queues, whose threads use the back-end until then, and resets the media. */
+        /* Stops the queues, whose threads use the back-end until then, and resets the media. */
         if (device->backend)
                 oriel_backend_disconnect(device->backend);
         oriel_backend_free(steal(device->backend));

@@ -13,9 +13,9 @@ struct media_device_options {
         struct media_node *node; /* taken even on failure */
         uint64_t window_size;
         size_t max_mappings; /* 0: no limit */
-        bool objects;        /* are shared, where the front-end has them */
+        bool objects;        /* whether to share objects, if the front-end has them */
         struct oriel_log log;
-        struct log_budget *lines; /* of what a guest can have logged again and again */
+        struct log_budget *lines; /* limits the lines that a guest can cause again and again */
         const struct oriel_dialect *dialect;
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* oriel-media: what of it is not any device daemon's. */
+/* oriel-media: its own part of a device daemon, for daemon_main(). Before the sandbox it opens the camera's source
+ * or finds the V4L2 device, of which it keeps an O_PATH descriptor, or starts the decoder's broker, which stays
+ * outside. In the sandbox it makes the node for one of these, and the device (device.c) around it. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -21,9 +23,9 @@
 
 static struct source *source;
 static struct media_config device_config;
-static int device_fd = -1; /* without the right to use it */
+static int device_fd = -1; /* O_PATH */
 
-/* The device is opened anew for each session. As long as there is none it is not in use. */
+/* Each session opens the device anew; between sessions it is not in use. */
 static int media_check_device(const char *path)
 {
         const int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -54,7 +56,7 @@ static int media_start_broker(void)
         return codecs ? STATUS_SUCCESS : fail("--codecs: there is none of these");
 }
 
-/* In the sandbox nothing can be opened. A FIFO that nobody writes to has nothing yet. */
+/* Before the sandbox, in which nothing can be opened. O_NONBLOCK: a FIFO may have no writer yet. */
 static int media_check_files(void)
 {
         const struct media_command_line *line = &media_command_line;

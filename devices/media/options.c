@@ -46,7 +46,7 @@ const struct option_row media_rows[] = {
 };
 const size_t media_n_rows = ARRAY_SIZE(media_rows);
 
-/* It becomes standard input, which has no other use: all further descriptors are closed later. */
+/* Duplicates the descriptor to standard input, which is unused: all others are closed later. */
 static int use_inherited(const char *number)
 {
         char *end;

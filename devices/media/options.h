@@ -20,7 +20,7 @@ extern struct media_command_line media_command_line;
 extern const struct option_row media_rows[];
 extern const size_t media_n_rows;
 
-/* The exit status, with everything said, or -1. */
+/* Returns -1, or the exit status, and an error was reported. */
 int media_check_options(void);
 
 #endif

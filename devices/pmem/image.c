@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The file that a pmem device shows, and what else may be done to it: other processes that use it, and a file that
- * becomes shorter. It is opened twice: a front-end that has mapped it keeps that description of it open for as long as
- * its guest runs, so the lock is on one that nobody else has. */
+/* The file that a pmem device shows. Two things can happen to it: other processes use it, or it becomes shorter. It
+ * is opened twice: a front-end that has mapped it keeps that open file description for as long as its guest runs, so
+ * the lock is on a second one that no other process has. */
 
 #include "devices/pmem/image.h"
 
@@ -23,14 +23,14 @@
 
 USES_SYSCALLS(SYSCALL(fdatasync), SYSCALL(fstat), SYSCALL(newfstatat));
 
-/* What Linux wants a pmem device's size to be a multiple of. */
+/* Linux requires the size of a pmem device to be a multiple of this. */
 #define ALIGNMENT (UINT64_C(2) << 20)
 
-/* How long one that was killed may take to end. */
+/* How long a process that was killed may take to end, and to release its lock. */
 #define ENDING_MS 500
 
 struct image image;
-static atomic_bool lost; /* a part of what is shown was gone, and no flush has told of it since it is back */
+static atomic_bool lost; /* a part of the shown file was gone, and no flush has failed for that since it is back */
 
 static int image_lock(void)
 {

@@ -3,9 +3,9 @@
 /* oriel-pmem: a vhost-user back-end for virtio-pmem (VIRTIO 1.2, 5.19), which shows a disk image in the guest's memory.
  * The image is mapped when the queue starts, before the driver may read it (docs/protocol.md, "The start"). Requests
  * are flushes, which a worker's thread collects; when it finds no more, one fdatasync(2) serves all of them. Another
- * thread looks after the file: one that becomes shorter is reported.
- * Guest memory addresses as in the device's configuration are not for a back-end to know, so a driver must find the
- * region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
+ * thread watches the file, and reports if it becomes shorter.
+ * A back-end does not know guest memory addresses, which the device's configuration would need, so a driver must
+ * find the region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -44,14 +44,14 @@ static const struct option_row rows[] = {
 };
 
 static struct oriel_log device_log;
-static struct log_budget *lines; /* a guest can have the same said again and again */
+static struct log_budget *lines; /* limits the lines that a guest can cause again and again */
 #define complain(...) log_within(lines, &device_log, ORIEL_LOG_ERROR, __VA_ARGS__)
 static struct oriel_backend *backend;
 static struct oriel_worker *worker;
 static uint64_t features;  /* that the driver takes */
-static atomic_bool mapped; /* since the last reset, and not refused; else writes are lost */
+static atomic_bool mapped; /* since the last reset, and not refused; otherwise flushes fail */
 
-/* The worker's: flushes that were asked for and are not done. */
+/* Of the worker's thread: flushes without an answer yet. */
 static struct oriel_backend_queue *flush_queue;
 static struct oriel_chain *flushes[1024];
 static unsigned n_flushes;
@@ -65,7 +65,7 @@ static size_t pmem_answer(struct oriel_chain *chain, int result)
         return oriel_chain_write(chain, 0, &resp, sizeof(resp));
 }
 
-/* Those that come meanwhile are the next one's: what they are about may have been written since. */
+/* Flushes that come meanwhile wait for the next fdatasync(): they may be for later stores. */
 static void flush_all(void *userdata)
 {
         if (n_flushes == 0)
@@ -151,7 +151,7 @@ static void pmem_set_status(void *userdata, uint8_t status)
         mapped &= status != 0;
 }
 
-/* Zeros: who does not look at the region has no device. */
+/* Zeros: a driver that does not look for the region finds no device. */
 static int pmem_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
         if (!range_within((struct oriel_range){offset, size}, sizeof(struct virtio_pmem_config)))
@@ -160,7 +160,7 @@ static int pmem_get_config(void *userdata, uint32_t offset, void *data, uint32_t
         return 0;
 }
 
-/* The file, until the process ends. */
+/* Reports each time that the file becomes shorter, until the process ends. */
 static void *watch_file(void *userdata)
 {
         char events[sizeof(struct inotify_event) * 16];
@@ -244,7 +244,7 @@ int main(int argc, char **argv)
                 .rows = rows,
                 .n_rows = ARRAY_SIZE(rows),
                 .check_options = check_options,
-                .check_files = image_open, /* before the sandbox, in which it has no name */
+                .check_files = image_open, /* before the sandbox, in which the path can't be opened */
                 .new_device = pmem_new_device,
                 .free_device = pmem_free_device,
         };

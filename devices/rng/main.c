@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* oriel-rng: a vhost-user back-end for virtio-rng (VIRTIO 1.2, 5.4), which fills the driver's buffers with random bytes
- * of getrandom(2). It is also the shortest device that there is to copy from: docs/devices.md. */
+/* oriel-rng: a vhost-user back-end for virtio-rng (VIRTIO 1.2, 5.4). One worker's thread fills the driver's buffers
+ * with random bytes of getrandom(2). With --rate, it fills only a part of each buffer, and sleeps before the next
+ * one. It is also the shortest device to copy from: docs/devices.md. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -27,10 +28,10 @@ static const struct option_row rows[] = {
 
 static struct oriel_backend *backend;
 static struct oriel_worker *worker;
-static int64_t next_ns; /* when the driver has waited for all that it was given */
+static int64_t next_ns; /* when the driver has waited for all bytes that it was given */
 
-/* How many of @size bytes the driver may have now: for a tenth of a second, and at least one, which at the least rate
- * takes a second. Who stops the queue waits for no longer. */
+/* How many of @size bytes the driver gets now: those of a tenth of a second, and at least one, which takes a second
+ * at the lowest rate. Stopping the queue waits for no longer than that. */
 static size_t rng_allowed(size_t size)
 {
         if (rate == 0 || size == 0)
@@ -56,7 +57,7 @@ static ssize_t rng_handle(void *userdata, struct oriel_backend_queue *queue, str
                 ssize_t got = getrandom(out[i].iov_base, asked, 0);
 
                 written += got > 0 ? (size_t)got : 0;
-                /* The driver is told how much there is from the start, without gaps. */
+                /* The length that the driver is told counts from the start, so a gap ends the answer. */
                 if (got != (ssize_t)asked)
                         break;
                 left -= asked;

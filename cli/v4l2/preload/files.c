@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Functions of files by name and by descriptor, ioctls and mappings. v4l-utils recognize a V4L2 device by a file of
- * sysfs (uevent); a memfd stands in for it, since the C++ library reads from the descriptor of a FILE. */
+/* Replacements of the C library's functions for names, descriptors, ioctls and mappings. Those that concern the
+ * device, by its name or by a node's descriptor, become calls to "oriel v4l2" (node.c); all others go to the C
+ * library. v4l-utils recognize a V4L2 device by a file of sysfs (uevent); a memfd stands in for it, since the C++
+ * library reads from the descriptor of a FILE. A mapping has a lease, which munmap() closes. */
 
 #include "cli/v4l2/preload/node.h"
 
@@ -51,7 +53,8 @@ static int open_uevent(void)
         return fd;
 }
 
-/* A node by its name in /proc/self/fd, or from there: a socket can't be opened. */
+/* Whether the path names a node in /proc/self/fd, or relative to that folder: the kernel can't open a socket by a
+ * name. */
 static bool is_opened_again(int folder, const char *path)
 {
         struct statfs what;
@@ -236,7 +239,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
         return node_call(fd, &call, &answer, NULL, 0, NULL);
 }
 
-/* The device has no read() and write(). */
+/* The device has no read() and write(), which fail with EINVAL. */
 EXPORT ssize_t read(int fd, void *data, size_t size)
 {
         if (!node_is_here(fd))
@@ -255,12 +258,12 @@ EXPORT ssize_t write(int fd, const void *data, size_t size)
 
 /* ---- mappings ---- */
 
-/* The device keeps a mapping until its lease, a socket, is closed: by munmap(), or by the end of the last process that
- * has it. */
+/* The device keeps a mapping until its lease, a socket, is closed: by munmap(), or at the end of the last process
+ * that has it. */
 static struct {
-        atomic_uintptr_t address; /* 0: free; TAKEN: being set or ended */
+        atomic_uintptr_t address; /* 0: free; TAKEN: being set or closed */
         int fd;
-        ino_t inode; /* of fd, to tell whether the program has closed it */
+        ino_t inode; /* of @fd, by which it is found whether the program has closed it */
 } leases[LEASES];
 
 static const uintptr_t TAKEN = 1;
@@ -331,7 +334,7 @@ EXPORT int munmap(void *address, size_t size)
         return r;
 }
 
-/* libv4l2 calls it for all that it does to a device. */
+/* libv4l2 makes all its calls on a device by this function. */
 EXPORT long syscall(long number, ...)
 {
         va_list arguments;

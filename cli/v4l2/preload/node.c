@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Nodes and their calls. A node is recognized by the name of its socket's peer. That costs a system call, and holds for
- * duplicates, in children and in programs that have inherited it, without a record. Only the descriptors for poll(2)
- * are kept, by the node's number, and asked for again where they are missing. There is no lock: these functions may be
- * called after fork() in a process of many threads. */
+/* Nodes and their calls. A node is recognized by the name of its socket's peer. That costs a system call, and works
+ * without a record for duplicates, in children and in programs that have inherited it. Only the descriptors for
+ * poll(2) are recorded, by the node's number, and requested again where they are missing. There is no lock: these
+ * functions may be called after fork() in a process of many threads. */
 
 #include "cli/v4l2/preload/node.h"
 
@@ -26,11 +26,11 @@ struct ready {
         atomic_int set; /* the epoll instance that they are in */
 };
 
-/* By the node's number, in blocks that are made when they are needed and stay. */
+/* By the node's number, in blocks that are allocated on demand and never freed. */
 static struct ready *_Atomic ready[BLOCKS];
 static atomic_bool here;
 
-/* The environment as it was when the program was started. */
+/* From the environment at the start of the program. */
 static struct {
         struct sockaddr_un address; /* AF_UNSPEC: not set */
         char device[32];
@@ -72,7 +72,7 @@ __attribute__((constructor)) static void node_begin(void)
         memcpy(node.device, device, strlen(device));
         memcpy(node.address.sun_path, path, strlen(path));
         node.address.sun_family = AF_UNIX;
-        /* Inherited nodes have low numbers. */
+        /* Finds inherited nodes, which have low numbers. */
         for (int fd = 0; fd < HIGH && !here; fd++)
                 node_is(fd);
 }
@@ -124,7 +124,7 @@ static int send_call(int fd, const struct v4l2_call *call, int socket)
         rights->cmsg_type = SCM_RIGHTS;
         rights->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(rights), &socket, sizeof(int));
-        /* The program may have set O_NONBLOCK, which concerns the waiting for frames only. */
+        /* The program may have set O_NONBLOCK, which concerns waiting for frames only: a call waits for room. */
         while ((n = sendmsg(fd, &msg, MSG_NOSIGNAL)) < 0 && (errno == EAGAIN || errno == EINTR))
                 REAL(poll)(&room, 1, 10);
         if (n < 0 && (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN))
@@ -132,9 +132,9 @@ static int send_call(int fd, const struct v4l2_call *call, int socket)
         return n < 0 ? -1 : 0;
 }
 
-/* A wait for a message looks whether one has come, and then whether the other end is closed. If the answer is sent and
- * its socket closed between these two looks, the wait ends as if there were no message, and only the next call has it.
- */
+/* The kernel's wait for a message looks first whether there is one, then whether the other end is closed. If the
+ * answer is sent and its socket closed between these two looks, recvmsg() returns 0 as if there were no message, and
+ * the next call returns it. */
 static ssize_t node_receive_message(int socket, struct msghdr *msg, int flags)
 {
         const struct msghdr asked = *msg;
@@ -147,7 +147,7 @@ static ssize_t node_receive_message(int socket, struct msghdr *msg, int flags)
         return got;
 }
 
-/* No answer, and no end either: "oriel v4l2" had no descriptor left for the answer's socket. */
+/* Neither an answer nor an end of the node has come: "oriel v4l2" had no descriptor left for the answer's socket. */
 static int error_without_answer(int fd)
 {
         struct pollfd end = {.fd = fd, .events = 0};
@@ -183,7 +183,7 @@ static int node_receive_answer(int socket, struct v4l2_answer *answer, int *fds,
         return 0;
 }
 
-/* @socket and @theirs are a pair; @theirs is taken. */
+/* @socket and @theirs are a pair; @theirs is closed. */
 static int node_exchange(int fd, const struct v4l2_call *call, int socket, int theirs, struct v4l2_answer *answer,
                          int *fds, unsigned n)
 {
@@ -198,7 +198,7 @@ static int node_exchange(int fd, const struct v4l2_call *call, int socket, int t
                         errno = error_without_answer(fd);
         }
         if (r < 0 && errno == EINTR) {
-                /* No answer can be sent from here on; one may have been sent just before. */
+                /* From here on no answer can be sent; one may have been sent just before. */
                 shutdown(socket, SHUT_RD);
                 r = node_receive_answer(socket, answer, fds, n, MSG_DONTWAIT);
                 if (r < 0)
@@ -228,7 +228,7 @@ int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, 
 
 /* ---- descriptors for poll(2) ---- */
 
-/* NULL: it has none; or, to @make one, there is no memory. */
+/* NULL: the node has no entry; or, with @make, there is no memory for one. */
 static struct ready *ready_of(int fd, bool make)
 {
         struct ready *block, *made;
@@ -275,7 +275,7 @@ void node_watched(int fd, int set)
                 of->set = set + 1;
 }
 
-/* "oriel v4l2" has them open too, so that closing does not take them out of an epoll instance. */
+/* Closing does not remove these descriptors from an epoll instance, as "oriel v4l2" has them open too: delete them. */
 void node_forget(int fd)
 {
         struct ready *of = here ? ready_of(fd, false) : NULL;

@@ -12,7 +12,7 @@
  * to the C library. A "node" is a descriptor for the device. */
 
 #define EXPORT __attribute__((visibility("default")))
-/* Another name of the same function, as programs with large files have. */
+/* Another name of the same function, such as the one for large files. */
 #define EXPORT_AS(function) __attribute__((visibility("default"), alias(#function)))
 
 /* The C library's own function of this name. */
@@ -31,28 +31,28 @@ unsigned node_number(void);
 
 /* A descriptor for the device, or -1 and errno. */
 int v4l2_node_open(int flags);
-/* Whether @fd is a node, however the process has got it. */
+/* Whether @fd is a node, whether it was opened, duplicated or inherited. */
 bool node_is(int fd);
-/* The same, without a system call as long as this process has had no node. */
+/* The same, without a system call until this process has had a node. */
 bool node_is_here(int fd);
 /* Whether this process has ever had a node. */
 bool node_is_used(void);
 
-/* Send a call and wait for its answer. 0, or -1 and errno. The answer brings @n descriptors, which become the caller's
- * in @fds. If @lease is not NULL, it becomes the answer's socket, the caller's, on success. EINTR: the call has had no
- * effect. */
+/* Sends a call and waits for its answer. Returns 0, or -1 and errno. The answer brings @n descriptors, which become
+ * the caller's in @fds. On success *@lease, unless @lease is NULL, is the answer's socket, the caller's. EINTR: the
+ * call has had no effect. */
 int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, int *fds, unsigned n, int *lease);
 
-/* Move @fd to a high number if there is a free one: programs use low numbers without asking, as shells do with dup2().
+/* Moves @fd to a high number, if one is free: programs use low numbers without asking, as shells do with dup2().
  * Returns the new number. */
 int node_move_up(int fd);
 
-/* The descriptors that poll(2) looks at for a node, V4L2_READY_FDS of them, which stay the library's. False: @fd is no
- * node, or the device is gone. */
+/* Returns the descriptors that poll(2) watches for a node, V4L2_READY_FDS of them, which stay the library's. False:
+ * @fd is no node, or the device is gone. */
 bool node_ready_fds(int fd, int *fds);
-/* Remember that these descriptors are in the epoll instance @set, for node_forget(); -1: they are in none. */
+/* Records that these descriptors are in the epoll instance @set, for node_forget(); -1: in none. */
 void node_watched(int fd, int set);
-/* Close these descriptors; to be called before @fd is closed. */
+/* Closes these descriptors; call it before @fd is closed. */
 void node_forget(int fd);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Waiting for the device. poll(2) and its like look at descriptors in the place of a node, which are ready for
- * input, output, events and errors, and at the node itself for a hang-up. select(2) is made of poll(2). For epoll they
- * are added to the program's epoll instance with the program's data: each reports the right bit by itself, so that
+/* Waiting for the device. poll(2) and its like watch other descriptors for a node, which are ready for input,
+ * output, events and errors, and the node itself for a hang-up. select(2) is made of poll(2). epoll_ctl(2) adds them
+ * to the program's epoll instance with the program's data: each reports the right bit by itself, so that
  * epoll_wait(2) needs no change. */
 
 #include "cli/v4l2/preload/node.h"
@@ -17,8 +17,8 @@
 #include <sys/select.h>
 #include <time.h>
 
-/* The bits of poll(2) that a program asks for each descriptor with, those that it gets, and the one that the descriptor
- * reports itself. */
+/* For each descriptor: the bits of poll(2) by which a program asks for it, the bits that the program gets, and the
+ * bit that the descriptor itself reports. */
 static const struct {
         short bits, gives, own;
 } conditions[V4L2_READY_FDS] = {
@@ -37,7 +37,7 @@ static bool has_node(const struct pollfd *fds, nfds_t n)
         return has;
 }
 
-/* @all becomes the program's @n entries, followed by V4L2_READY_FDS for each of these. */
+/* Fills @all with the program's @n entries, followed by V4L2_READY_FDS for each of them. */
 static void set_expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
 {
         int ready[V4L2_READY_FDS];
@@ -58,14 +58,14 @@ static void set_expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
         }
 }
 
-/* Returns the number of the program's entries that are ready. */
+/* Sets the program's revents, and returns how many of its entries are ready. */
 static int set_fold(struct pollfd *fds, nfds_t n, const struct pollfd *all)
 {
         int count = 0;
 
         for (nfds_t i = 0; i < n; i++) {
                 fds[i].revents = all[i].revents;
-                /* The device is gone. Only a node's entry has other events than the program's. */
+                /* POLLHUP: the device is gone. Only a node's entry has other events than the program's. */
                 if (all[i].events != fds[i].events && fds[i].revents & POLLHUP)
                         fds[i].revents |= POLLERR;
                 for (unsigned j = 0; j < V4L2_READY_FDS; j++)
@@ -132,7 +132,7 @@ EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time
 
 /* ---- select ---- */
 
-/* The bits that each set of select(2) asks for, and those that it reports. */
+/* For each set of select(2): the bits that it asks for, and those that count as ready. */
 static const struct {
         short asks, told;
 } sets[3] = {

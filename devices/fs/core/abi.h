@@ -2,8 +2,8 @@
 #ifndef DEVICES_FS_CORE_ABI_H
 #define DEVICES_FS_CORE_ABI_H
 
-/* FUSE as Linux 7.2 has it (7.45), where the headers of Debian 12 end before. Names and layouts are those of
- * linux/fuse.h; what it has itself is left to it. */
+/* FUSE of Linux 7.2 (7.45), as far as the headers of Debian 12 don't have it. Names and layouts are those of
+ * linux/fuse.h, which is used for everything that it has itself. */
 
 #include <linux/fuse.h>
 
@@ -83,7 +83,7 @@ struct fuse_copy_file_range_out {
 };
 #endif
 
-/* What these parts amount to, whatever the header says of itself. */
+/* The version that these parts make up, whatever the header says of itself. */
 #define FS_KERNEL_MINOR_VERSION 45
 
 #endif

@@ -23,8 +23,8 @@
 USES_SYSCALLS(SYSCALL(setfsuid), SYSCALL(setfsgid), SYSCALL(capget), SYSCALL(capset), SYSCALL(setgroups),
               SYSCALL(umask), SYSCALL(fstat), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
 
-/* The file system's ids, unlike the others, are the thread's alone even with the C library's own functions. The
- * functions return the previous id and no error; an id that can't be changes nothing. */
+/* The file system's ids, unlike the others, belong to the thread even with the C library's own functions. The
+ * functions return the previous id and no error; an invalid id changes nothing. */
 static uid_t current_uid(void)
 {
         return (uid_t)setfsuid((uid_t)-1);
@@ -43,7 +43,7 @@ static int call_capabilities(long call, struct __user_cap_data_struct data[_LINU
         return (int)syscall(call, &header, data);
 }
 
-/* What threads act as otherwise. */
+/* The ids and capabilities of threads that don't act for a guest's user. */
 static struct {
         uid_t uid;
         gid_t gid;
@@ -60,8 +60,8 @@ bool credentials_init(void)
                (own.capabilities[0].effective & wanted) == wanted;
 }
 
-/* Leaving uid 0 has cost this thread the capabilities over files. The guest has checked what its user may do, by groups
- * that we don't know; so take the one back that reaches files. */
+/* Leaving uid 0 has cost this thread the capabilities over files. The guest has checked what its user may do, by
+ * groups that are unknown here; so raise the one that gives access to files again. */
 static int keep_access(void)
 {
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
@@ -72,13 +72,13 @@ static int keep_access(void)
         return call_capabilities(SYS_capset, data);
 }
 
-/* The C library's function would do so in all threads. */
+/* The C library's function would change all threads. */
 static int set_groups(size_t n, const gid_t *groups)
 {
         return (int)syscall(SYS_setgroups, n, groups);
 }
 
-/* A thread shares its umask with the others until it asks for one of its own. */
+/* A thread shares its umask with the others until it unshares it. */
 static int set_umask(mode_t mask, struct credentials *saved)
 {
         static _Thread_local bool separate;
@@ -124,7 +124,8 @@ void credentials_restore(struct credentials *saved)
                 setfsuid(own.uid);
                 setfsgid(own.gid);
         }
-        /* Root gets them back with its uid; to anybody else, who was root for a moment, they are lost by that. */
+        /* Root regains its capabilities with its uid; another user, who was root for a moment, has lost them by
+         * that. */
         if (saved->changed && own.uid != 0)
                 call_capabilities(SYS_capset, own.capabilities);
         if (saved->has_group)

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A cursor over scattered guest memory: the spans that are left, how much of the first one has passed, and how many
+ * bytes are left in all. take_piece() returns the next contiguous bytes and moves on; reads, writes and skips loop
+ * over it after a check against the bytes that are left, so none passes the end. A failed call does not move. The
+ * sum of the spans' lengths saturates instead of overflowing. */
+
 #include "devices/fs/core/cursor.h"
 
 #include <errno.h>
@@ -22,7 +28,7 @@ void cursor_limit(struct cursor *cursor, size_t left)
         cursor->left = MIN(cursor->left, left);
 }
 
-/* The next contiguous bytes, at most @max of them; none at the end. */
+/* Takes the next contiguous bytes, at most @max of them; none at the end. */
 static struct iovec take_piece(struct cursor *cursor, size_t max)
 {
         while (cursor->n_spans > 0 && cursor->passed == cursor->spans->iov_len) {
@@ -83,7 +89,7 @@ ssize_t cursor_read_string(struct cursor *cursor, char *to, size_t size)
         struct cursor ahead = *cursor;
         size_t available = MIN(ahead.left, size);
 
-        /* The end is sought in our copy: in the guest's memory it could move while we look. */
+        /* Looks for the end in our copy: in the guest's memory it could move meanwhile. */
         cursor_read(&ahead, to, available);
 
         const char *end = memchr(to, '\0', available);

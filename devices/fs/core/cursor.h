@@ -7,8 +7,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* A place in scattered memory that only moves forward, and never past the end. The memory is the guest's: each byte is
- * copied out once and looked at afterwards. A copy of a cursor is an independent place in the same memory. */
+/* A place in scattered memory that only moves forward, and never past the end. The memory is the guest's: each byte
+ * is copied out once, and examined afterwards. A copy of a cursor is an independent place in the same memory. */
 struct cursor {
         const struct iovec *spans;
         unsigned n_spans;
@@ -18,19 +18,20 @@ struct cursor {
 
 struct cursor cursor_at(const struct iovec *spans, unsigned n_spans);
 
-/* The end is at most @left bytes from here. */
+/* Makes the end at most @left bytes from here. */
 void cursor_limit(struct cursor *cursor, size_t left);
 
-/* All of @size, or false and no move. */
+/* Move by all of @size, or return false and don't move. */
 bool cursor_read(struct cursor *cursor, void *to, size_t size);
 bool cursor_write(struct cursor *cursor, const void *from, size_t size);
 bool cursor_skip(struct cursor *cursor, size_t size);
 
-/* Read a string and its NUL into @to. Returns its length, -ENAMETOOLONG if it doesn't fit, -EINVAL if it has no end. */
+/* Reads a string and its NUL into @to. Returns its length, -ENAMETOOLONG if it doesn't fit, -EINVAL if it has no
+ * end. */
 ssize_t cursor_read_string(struct cursor *cursor, char *to, size_t size);
 
-/* The memory of the next @size bytes as at most @max spans, which may cover only a part of it. Does not move. Returns
- * how many spans. */
+/* Sets @spans to the memory of the next @size bytes, or of a part of them if @max spans are too few. Does not move.
+ * Returns the number of spans. */
 unsigned cursor_spans(const struct cursor *cursor, size_t size, struct iovec *spans, unsigned max);
 
 #endif

@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* Those that come before the first type are a list of labels, whose number is in the place of the type. */
+/* Extensions before the first type are a list of labels, with their number in the place of the type. */
 _Static_assert(sizeof(struct fuse_secctx_header) == 2 * sizeof(uint32_t), "as the header of every extension");
 
-/* One label at most: a file has one, and Linux sends one. */
+/* Reads one label at most: a file has one, and Linux sends one. */
 static int read_labels(struct cursor *body, uint32_t n, struct extensions *out)
 {
         struct fuse_secctx label;
@@ -54,7 +54,7 @@ static int extensions_read_one(struct cursor *all, struct extensions *out)
         body = *all;
         cursor_limit(&body, header.size - sizeof(header));
         cursor_skip(all, body.left);
-        /* Padding up to whole units is not counted by all kernels, and may be missing at the end. */
+        /* Not all kernels count the padding to whole units, and it may be missing at the end. */
         uint64_t padded;
 
         if (checked_round_up(header.size, sizeof(uint64_t), &padded))
@@ -72,7 +72,7 @@ int extensions_read(struct cursor *data, uint16_t units, uint64_t features, stru
         *out = (struct extensions){0};
         if (units == 0 && !(features & FUSE_SECURITY_CTX))
                 return 0;
-        /* They are all that follows the names. */
+        /* Extensions are everything that follows the names. */
         if (units > 0 && units * sizeof(uint64_t) != data->left)
                 return -EINVAL;
         while (r == 0 && all.left > 0)

@@ -8,17 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a request that makes a file may carry at its end. */
+/* Extensions at the end of a request that makes a file. */
 struct extensions {
         bool has_group; /* the guest's user is also in this group, which is the directory's */
         uint32_t group;
-        bool has_label; /* the security label for what is made */
+        bool has_label; /* the security label of the new file */
         char label_name[XATTR_NAME_MAX + 1];
         struct cursor label; /* its value */
 };
 
-/* Take the extensions from the end of @data. @units is the header's total_extlen, in 8 bytes; kernels before 7.38 left
- * it 0 and sent a label all the same where it was agreed on (@features). -EINVAL. */
+/* Takes the extensions from the end of @data. @units is the header's total_extlen, in 8 bytes; kernels before 7.38
+ * left it 0, and sent a label nevertheless if labels were negotiated (@features). -EINVAL. */
 int extensions_read(struct cursor *data, uint16_t units, uint64_t features, struct extensions *out);
 
 #endif

@@ -18,7 +18,7 @@ enum {
 
 _Static_assert(sizeof(((struct file_id *)0)->bytes) == MAX_HANDLE_SZ, "the longest there is");
 
-/* The kernel's struct, with room. */
+/* The kernel's struct, with room for the longest handle. */
 union kernel_handle {
         struct file_handle handle;
         uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
@@ -62,8 +62,8 @@ int file_id_compare(const struct file_id *a, const struct file_id *b)
         return memcmp(a->bytes, b->bytes, a->size);
 }
 
-/* Linux 6.18's ext4 says ENOMEM of a file that is gone while another is being made with its inode number, and ESTALE a
- * moment later. */
+/* Linux 6.18's ext4 returns ENOMEM for a file that is gone while another one is made with its inode number, and
+ * ESTALE a moment later. */
 int file_id_open(int mount_fd, const struct file_id *handle, int flags)
 {
         union kernel_handle kernel = {.handle = {.handle_bytes = handle->size, .handle_type = handle->type}};

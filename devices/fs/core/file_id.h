@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which file it is, among those that exist at one time. An open fd, or a mapping, keeps all three from being used
+/* Identifies a file among those that exist at one time. An open fd, or a mapping, keeps all three from being used
  * again. */
 struct inode_key {
         uint64_t device;
@@ -16,8 +16,8 @@ struct inode_key {
 
 int inode_key_compare(const struct inode_key *a, const struct inode_key *b);
 
-/* A file's handle, name_to_handle_at(2): which file it is, its generation included, and how to open it without a name.
- * It ends with its bytes. */
+/* A file's handle, name_to_handle_at(2): identifies the file, its generation included, and opens it without a name.
+ * The struct ends after @size bytes. */
 struct file_id {
         uint32_t size;
         int32_t type;
@@ -29,10 +29,10 @@ static inline size_t file_id_size(const struct file_id *handle)
         return offsetof(struct file_id, bytes) + handle->size;
 }
 
-/* -EOPNOTSUPP: the file system has none. */
+/* -EOPNOTSUPP: the file system has no handles. */
 int file_id_of(int fd, struct file_id *out);
 int file_id_compare(const struct file_id *a, const struct file_id *b);
-/* Open it, as @mount_fd's file system has it. -ESTALE: the file is gone. */
+/* Opens the file in the file system of @mount_fd. -ESTALE: the file is gone. */
 int file_id_open(int mount_fd, const struct file_id *handle, int flags);
 
 #endif

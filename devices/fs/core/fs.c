@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A shared directory from fs_new() to fs_free(), and how one request goes: found in the table of operations, read,
- * admitted, handled, answered. Stands on everything else of the file system; what its parts know of each other is
- * struct fs alone (state.h). */
+/* A shared directory from fs_new() to fs_free(), and the way of a request: found in the table of operations, parsed,
+ * admitted, handled, answered. It uses all other parts of the file system, which share only struct fs (state.h).
+ * INIT and DESTROY hold the session's lock for writing, all other requests for reading. */
 
 #include "devices/fs/core/fs.h"
 
@@ -25,12 +25,12 @@ USES_SYSCALLS(SYSCALL(fchdir), SYSCALL(umask));
 
 DEFINE_CLEANUP(struct fs *, fs_free);
 
-/* What the guest can't take: requests in progress open files too, and so does everything else in this process. */
+/* Descriptors that the guest can't take: requests in progress open files too, and so does the rest of this process. */
 static const unsigned reserved_files = 128;
 
 static unsigned default_max_open(unsigned at_once)
 {
-        /* Two files, and what a thread sleeps on. */
+        /* Two files, and the descriptor that a thread sleeps on. */
         const unsigned reserved = reserved_files + 3 * at_once, limit = limit_fds();
 
         return limit <= reserved ? reserved_files : limit - reserved;
@@ -107,7 +107,8 @@ void fs_reset(struct fs *fs)
         pthread_rwlock_unlock(&fs->session);
 }
 
-/* By the first request: who starts a ring must not wait for those of another, which may wait for it. */
+/* The first request resumes: starting a ring must not wait for requests of another ring, which may wait for this
+ * start. */
 void fs_resume(struct fs *fs)
 {
         fs->to_resume = !fs->ready;
@@ -116,7 +117,7 @@ void fs_resume(struct fs *fs)
 static void request_resume(struct fs *fs)
 {
         pthread_rwlock_wrlock(&fs->session);
-        /* Unless INIT has been faster. */
+        /* Unless INIT has come first. */
         if (fs->to_resume && !fs->ready) {
                 dax_window_resume(&fs->window);
                 fs->features = features_wanted(fs);
@@ -138,7 +139,7 @@ int fs_sync_fd(const struct fs *fs)
         return fs->window.shadows.wake_fd;
 }
 
-/* What can be said before the request is looked at closely: nothing has happened yet when this fails. */
+/* Checks that need no parsing of arguments. Nothing has happened yet when this fails. */
 static int request_admit(const struct fs *fs, const struct operation *operation, const struct cursor *out)
 {
         if (!fs->ready && !operation->starts)
@@ -206,7 +207,7 @@ ssize_t fs_handle(struct fs *fs, const struct iovec *in, unsigned n_in, const st
         if (!cursor_skip(&request.out, sizeof(struct fuse_out_header)) && !silent)
                 return -EINVAL;
 
-        /* The guest says how long the request is; what it sent may be longer, never shorter. */
+        /* The guest says how long the request is; it may have sent more bytes, but not fewer. */
         if (request.header.len >= sizeof(request.header) && request.header.len - sizeof(request.header) <= data.left) {
                 cursor_limit(&data, request.header.len - sizeof(request.header));
                 if (operation && !operation->quick && fs->options.lasts)

@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The forms of an argument. Their numbers are the source, the target and the count, where "map" names the guest first.
- */
+/* The forms of an argument. Its numbers are the source, the target and the count; "map" names the guest's first. */
 static const struct form {
         const char *name;
         bool to_host, to_guest;

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which user of the host a user of the guest is, and the other way round; the same for groups. Both directions have
- * rules of their own. Ids that no rule is about stay as they are. Zero is the map without rules. */
+/* Translates users of the guest to users of the host and back; groups likewise. Both directions have their own
+ * rules. Ids without a rule don't change. Zero is the map without rules. */
 
 #define ID_MAP_MAX 64
 
@@ -30,10 +30,10 @@ struct id_map {
         struct id_rules to_host, to_guest;
 };
 
-/* Add what @text, an argument of --translate-uid or --translate-gid, says. 0, or -EINVAL and what is wrong in @why. */
+/* Adds the rule @text, an argument of --translate-uid or --translate-gid. 0, or -EINVAL and the reason in @why. */
 int id_map_add(struct id_map *map, const char *text, char *why, size_t why_size);
 
-/* @map may be NULL, which has no rules. -EPERM: the rules forbid it. -1, which is no id, stays as it is. */
+/* @map may be NULL, which has no rules. -EPERM: a rule forbids the id. -1, which is no id, does not change. */
 int id_to_host(const struct id_map *map, uint32_t guest, uint32_t *host);
 uint32_t id_to_guest(const struct id_map *map, uint32_t host);
 

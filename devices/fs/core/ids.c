@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Ids for objects: a table of slots, which doubles when it is full, and a list of its free slots. An id is a slot's
+ * index and the slot's generation, which removal increments; the generations of new slots begin at a random number,
+ * which makes ids of other processes, and guesses, miss. ids_find() takes one comparison. The caller locks. */
+
 #include "devices/fs/core/ids.h"
 
 #include <errno.h>
@@ -11,12 +16,12 @@ static const uint32_t smallest_table = 64;
 void ids_init(struct ids *ids, bool begins_with_one)
 {
         *ids = (struct ids){.begins_with_one = begins_with_one};
-        /* Never blocks once the system is up; a kernel that has none yet gives zeros, which are as good as before. */
+        /* GRND_NONBLOCK: before the kernel has random numbers this fails, and zeros do as well then. */
         if (getrandom(&ids->first_generation, sizeof(ids->first_generation), GRND_NONBLOCK) < 0)
                 ids->first_generation = 0;
 }
 
-/* The new slots form the free list, lowest first. */
+/* Doubles the table. The new slots become the free list, lowest first. */
 static int ids_grow(struct ids *ids)
 {
         uint32_t n = ids->n_slots ? ids->n_slots * 2 : smallest_table;

@@ -5,14 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Numbers for the guest to name our objects by. A number is a slot and the slot's generation, so one that was given
- * back names nothing, even when its slot has a new owner; nor does one that was made up, or that another process gave
- * out before this one took its place: generations begin anywhere. The caller locks. */
+/* Ids by which the guest names objects. An id is a slot and the slot's generation, so an id that was given back
+ * names nothing, even when its slot has a new object; nor does a guessed one, or one that another process has given
+ * out before: generations begin at a random number. The caller locks. */
 struct ids {
         struct ids_slot *slots;
         uint32_t n_slots;
         uint32_t n_used;
-        uint32_t free_list; /* 0: empty; slot 0 is never given out, and so 0 is no id */
+        uint32_t free_list; /* 0: empty; slot 0 is never used, so 0 is no id */
         uint32_t first_generation;
         bool begins_with_one;
 };
@@ -23,7 +23,7 @@ struct ids_slot {
         uint32_t next_free;
 };
 
-/* An empty table. With @begins_with_one the first id ever given is 1, whatever the rest is. */
+/* Makes an empty table. With @begins_with_one the first id ever given is 1. */
 void ids_init(struct ids *ids, bool begins_with_one);
 
 /* -ENOMEM. */
@@ -33,7 +33,7 @@ int ids_add(struct ids *ids, void *object, uint64_t *id);
 void *ids_find(const struct ids *ids, uint64_t id);
 void *ids_remove(struct ids *ids, uint64_t id);
 
-/* The first object in a slot from *@slot on; *@slot becomes the one after it. NULL: there is none. */
+/* Returns the first object in a slot from *@slot on, and sets *@slot to the slot behind it. NULL: there is none. */
 void *ids_next(const struct ids *ids, uint32_t *slot);
 
 /* The objects are the caller's. */

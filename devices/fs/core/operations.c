@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The table of FUSE requests, and how one is read by its row: the struct that it begins with, names, extensions. What a
- * row does not allow is refused before its handler runs. The order of the folders is in docs/fs.md. */
+/* The table of FUSE requests, and the parser that reads a request by its row: the struct at its start, names,
+ * extensions, data. A request that its row does not allow is refused before its handler runs; rows also say how its
+ * node is found, and whether a read-only share refuses it. The handlers are in devices/fs/ops/. The order of the
+ * folders is in docs/fs.md. */
 
 #include "devices/fs/core/operations.h"
 
@@ -16,7 +18,7 @@
 #define ANSWERS(type)              .out_min = sizeof(type)
 #define OPERATION(NAME, verb, ...) [FUSE_##NAME] = {.name = #NAME, .handle = op_##verb, __VA_ARGS__}
 
-/* Not here, and so ENOSYS, which is also how the guest learns not to ask again: ACCESS (it checks itself), BMAP, IOCTL,
+/* Not here, and so ENOSYS, by which the guest also learns not to ask again: ACCESS (it checks itself), BMAP, IOCTL,
  * POLL. */
 static const struct operation operations[] = {
         OPERATION(LOOKUP, lookup, .node = NODE_KNOWN, .names = 1, ANSWERS(struct fuse_entry_out), .quick = true),
@@ -70,7 +72,7 @@ static const struct operation operations[] = {
         OPERATION(SYNCFS, syncfs, .node = NODE_KNOWN, EXACTLY(struct fuse_syncfs_in)),
         OPERATION(STATX, statx, .node = NODE_KNOWN, EXACTLY(struct fuse_statx_in), ANSWERS(struct fuse_statx_out),
                   .quick = true),
-        /* Without FUSE_SETXATTR_EXT the request is shorter, and what follows begins earlier: see in_size(). */
+        /* Without FUSE_SETXATTR_EXT the struct is shorter, and the name begins earlier: see in_size(). */
         OPERATION(SETXATTR, setxattr, .node = NODE_LINKED,
                   FROM_TO(FUSE_COMPAT_SETXATTR_IN_SIZE, struct fuse_setxattr_in), .names = 1, .free_name = true,
                   .data = true, .changes = true),
@@ -94,8 +96,8 @@ const struct operation *operation_find(uint32_t opcode)
         return &operations[opcode];
 }
 
-/* Everything below a directory is reached one name at a time. The guest resolves "." and ".." itself, unless it is told
- * otherwise (FUSE_EXPORT_SUPPORT). */
+/* Requests reach everything below a directory one name at a time. The guest resolves "." and ".." itself, unless it
+ * is told otherwise (FUSE_EXPORT_SUPPORT). */
 static int check_name(const char *name)
 {
         if (name[0] == '\0' || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
@@ -110,7 +112,7 @@ static int operations_read_name(struct cursor *data, char *to, size_t size)
         return length < 0 ? (int)length : check_name(to);
 }
 
-/* Any string. */
+/* Reads a string without checking it as a name. */
 static int read_string(struct cursor *data, char *to, size_t size)
 {
         ssize_t length = cursor_read_string(data, to, size);
@@ -133,7 +135,7 @@ static int read_names(const struct operation *operation, struct cursor *data, st
         return r;
 }
 
-/* How much of its struct a request begins with: all that was sent of it, except where an attribute's name follows. */
+/* How many bytes of the request belong to its struct: as many as were sent, except before an attribute's name. */
 static size_t in_size(const struct operation *operation, const struct request *request, size_t available)
 {
         if (operation->handle == op_setxattr)

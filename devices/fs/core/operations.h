@@ -4,56 +4,55 @@
 
 #include "devices/fs/core/request.h"
 
-/* Returns the size of the answer without its header, which is written to out, or a negative errno. */
+/* Returns the size of the answer without its header, which it has written to request->out, or a negative errno. */
 typedef ssize_t operation_handler(struct request *request);
 
-/* How the node that a request names is got for it: see node_get() and its like. */
+/* How the node that a request names is found for its handler: see node_get() and its variants. */
 enum operation_node {
-        NODE_BY_HANDLER, /* if at all, and when */
+        NODE_BY_HANDLER, /* the handler does it, if needed */
         NODE_KNOWN,
         NODE_LINKED,
         NODE_TO_READ,
 };
 
-/* What a request consists of, and what may come of it. */
+/* The parts of a request, and its effects. */
 struct operation {
         const char *name;
-        size_t in_min, in_max;    /* the struct it starts with: a part that was not sent is zero */
-        unsigned names;           /* how many follow */
+        size_t in_min, in_max;    /* of the struct at its start: missing bytes are zero */
+        unsigned names;           /* how many names follow */
         bool target;              /* the last of them is not a name but any string */
-        bool free_name;           /* the first is no single name: of an attribute, or none at all */
-        bool data;                /* more may follow */
+        bool free_name;           /* the first name is any string: of an attribute, or ignored */
+        bool data;                /* more bytes may follow */
         bool extended;            /* extensions may follow */
         size_t out_min;           /* room that its answer needs */
         bool changes;             /* refused if the share is read-only */
         bool silent;              /* has no answer */
-        bool starts;              /* comes before INIT */
-        bool quick;               /* is answered from the host's memory, where that has what it takes */
-        enum operation_node node; /* is in request->node */
+        bool starts;              /* begins or ends a session; allowed before INIT */
+        bool quick;               /* answered from the host's memory, if that has what it needs */
+        enum operation_node node; /* how request->node is found */
         operation_handler *handle;
 };
 
-/* NULL: not one of ours. */
+/* NULL: not supported. */
 const struct operation *operation_find(uint32_t opcode);
 
-/* 0, or what is wrong with the request in @data, which @request gets the parts of. */
+/* Parses the request in @data into @request. 0 or a negative errno. */
 int operation_parse(const struct operation *operation, struct cursor *data, struct request *request);
 
-/* Of FUSE_INIT's flags, what the options want. */
+/* The flags of FUSE_INIT that the options want. */
 uint64_t features_wanted(const struct fs *fs);
 
-/* Let everything go that the guest holds, but for what it has mapped. */
+/* Releases everything that the guest holds, except its mappings. */
 void session_forget(struct fs *fs);
 
-/* What the guest is told of what it has opened, by the cache policy. */
+/* The flags of an answer to an open, by the cache policy. */
 uint32_t open_reply_flags(const struct fs *fs, bool directory);
 
-/* Give what has just been made in @directory_fd, or is open as @fd, the label that came with the request; 0 where none
- * did. */
+/* Gives the new file, in @directory_fd or open as @fd, the label of the request. 0 also without one. */
 int label_new(const struct request *request, int directory_fd, int fd);
 
-/* What the host's kernel does by itself only where names of attributes are the same on both sides: who changes a file
- * takes its capabilities away. */
+/* Removes a changed file's capabilities. The host's kernel does so by itself only if names of attributes are the
+ * same on both sides. */
 void drop_mapped_capability(const struct fs *fs, int fd);
 
 /* In devices/fs/ops/. */

@@ -4,13 +4,13 @@
 
 struct fs;
 
-/* The name under which /proc/self/fd has @fd: relative to proc_fd. */
+/* The name of @fd in /proc/self/fd, relative to proc_fd. */
 struct fd_name {
         char text[12];
 };
 struct fd_name fd_name(int fd);
 
-/* The file of @fd, which may be O_PATH, opened anew. An fd or a negative errno. */
+/* Opens the file of @fd, which may be O_PATH, again. Returns an fd or a negative errno. */
 int fs_reopen(struct fs *fs, int fd, int flags);
 
 #endif

@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
-/* A request that agrees with its row of the table, copied out of the guest's memory except for its data. */
+/* A request that its row of the table allows, copied out of the guest's memory except for its data. */
 struct request {
         struct fs *fs;
         struct fuse_in_header header;
@@ -45,25 +45,24 @@ struct request {
         } in;
         char name[NAME_MAX + 1];    /* one name in a directory: no '/', not "", "." or ".." */
         char second_name[PATH_MAX]; /* another, or a symbolic link's target */
-        struct cursor data;         /* what follows in the request */
-        struct cursor out;          /* where the answer goes, after its header */
+        struct cursor data;         /* the rest of the request */
+        struct cursor out;          /* for the answer, behind its header */
         struct cursor answer;       /* the same with the header */
         struct extensions extensions;
         struct fs_token token;
-        struct node node; /* the one that it names, where its row says so */
-        bool waits;       /* its answer comes later, from elsewhere */
+        struct node node; /* the node that it names, if its row says so */
+        bool waits;       /* its answer comes later, from another thread */
 };
 
-/* The answer is @size bytes at @from. */
+/* Answers with @size bytes at @from. */
 ssize_t request_reply(struct request *request, const void *from, size_t size);
 
-/* Write the header of an answer at @to: @result is the size of what follows, or a negative errno. Returns the whole
- * size.
- */
+/* Writes the header of an answer at @to: @result is the size of the payload, or a negative errno. Returns the size
+ * of the whole answer. */
 size_t answer_write(struct cursor *to, uint64_t unique, ssize_t result);
 
-/* Until credentials_restore(), create files for the one who asks, where this process may, with the umask that the
- * request names, where it was agreed that it is ours to apply. */
+/* Until credentials_restore(), creates files for the request's user, if this process may, with the request's umask,
+ * if it was negotiated that it is applied here. */
 int act_as_caller(const struct request *request, uint32_t umask, struct credentials *saved);
 
 #endif

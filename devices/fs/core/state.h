@@ -20,20 +20,20 @@
 
 struct fs {
         struct fs_options options;
-        int proc_fd;           /* /proc/self/fd, by which an O_PATH fd is opened for I/O */
+        int proc_fd;           /* /proc/self/fd, through which an O_PATH fd is opened for I/O */
         bool gives_away;       /* may create files for other users */
         atomic_bool ready;     /* from INIT to DESTROY */
-        atomic_bool to_resume; /* the guest has not said INIT to us, and will not */
-        uint64_t features;     /* of FUSE_INIT, as agreed on; changes only while nothing else is handled */
+        atomic_bool to_resume; /* the guest has not sent INIT to this process, and will not */
+        uint64_t features;     /* negotiated by FUSE_INIT; changes only while no other request is handled */
         struct dax_window window;
 
-        /* A session begins and ends while nothing else is handled: for writing by those requests, for reading by all
-         * others. */
+        /* A session begins and ends while nothing else is handled: those requests lock it for writing, all others
+         * for reading. */
         pthread_rwlock_t session;
 
-        pthread_mutex_t lock; /* what follows; never held over a system call that can block */
+        pthread_mutex_t lock; /* of what follows; never held over a system call that can block */
         struct ids inodes;
-        int known; /* how often, lately, what was looked up was known already: more often than not, if not negative */
+        int known;          /* a balance of recent lookups: positive if most files were known already */
         void *inodes_by_id; /* tsearch */
         struct ids handles;
         unsigned by_handle; /* inodes without a descriptor */
@@ -43,30 +43,30 @@ struct fs {
         struct waiting_locks waiting;
         struct expiring expiring;
         struct room room;
-        struct retry retries[16]; /* of the last processes */
+        struct retry retries[16]; /* of the last processes that were told ESTALE */
         unsigned next_retry;
-        int64_t last_told_ns; /* of all of them; 0: never */
+        int64_t last_told_ns; /* when any of them was; 0: never */
 };
 
-/* A system call's result as ours. */
+/* A system call's result as a result of ours. */
 static inline int sys_result(int result)
 {
         return result < 0 ? -errno : result;
 }
 
-/* With the lock: how many descriptors the guest holds. */
+/* With the lock: the number of descriptors that the guest holds. */
 static inline uint64_t fs_held(const struct fs *fs)
 {
         return (uint64_t)fs->held_fds + fs->handles.n_used + atomic_load(&fs->window.shadows.n);
 }
 
-/* With the lock: may it hold one more? */
+/* With the lock: whether it may hold one more. */
 static inline bool fs_has_room(const struct fs *fs)
 {
         return fs_held(fs) < fs->options.max_open;
 }
 
-/* With the lock: are descriptors getting few, so that what is looked up is to be known by its handle? */
+/* With the lock: whether descriptors are few, so that newly looked up files should be known by their handles. */
 static inline bool fs_saves_descriptors(const struct fs *fs)
 {
         return fs->options.file_handles == FS_HANDLES_MANDATORY ||

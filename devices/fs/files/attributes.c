@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the guest is told of a file: statx(2) results translated to FUSE attributes, and how long it may cache them.
- * attributes_read() reads twice where there are shadows: it merges them with the file first, so that times and sizes
- * include what the guest has stored, and looks after the size that is then told. Everything else here only converts,
+/* Attributes for the guest: statx(2) results translated to FUSE attributes, and how long it may cache them.
+ * attributes_read() reads twice if there are shadows: it merges them with the file first, so that times and sizes
+ * include the guest's stores, and merges again up to the size that is then told. Everything else here only converts,
  * takes no lock, and applies the maps of --translate-uid and --translate-gid to owners. */
 
 #include "devices/fs/files/attributes.h"
@@ -62,13 +62,14 @@ int attributes_read(struct fs *fs, int fd, const char *name, struct statx *stat)
         return r;
 }
 
-/* A device number as the guest's kernel has it on the wire: 12 bits of major between the minor's 8 and 12 bits. */
+/* A device number as on the wire: 12 bits of major between the minor's lower 8 and upper 12 bits. */
 static uint32_t encode_device(uint32_t major, uint32_t minor)
 {
         return (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xfff00) << 12;
 }
 
-/* For who asks us which files to map (dax=inode). Where a shadow would be needed, a file is better read. */
+/* Whether to mark the file for a guest that asks which files to map (dax=inode). A file that would need a shadow is
+ * better read. */
 static bool is_mapped(const struct fs *fs, const struct statx *stat)
 {
         if (!fs->window.usable || !S_ISREG(stat->stx_mode) || stat->stx_size < fs->options.dax_from)

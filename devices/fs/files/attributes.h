@@ -9,14 +9,14 @@
 struct fs;
 struct statx;
 
-/* How many seconds the guest may believe names. */
+/* How many seconds the guest may cache names. */
 uint64_t names_valid(const struct fs *fs);
-/* The same for the attributes of a file. Of one with set-user-ID bits it may not at all, whatever the policy: they are
- * taken away by whoever writes to it, and who executes it then must not be given its owner's rights. */
+/* The same for attributes. Those of a file with set-user-ID bits may not be cached, whatever the policy: a writer
+ * clears the bits, and a program that executes the file afterwards must not get its owner's rights. */
 uint64_t attributes_valid(const struct fs *fs, const struct statx *stat);
 
-/* statx() of @name in @fd, or of @fd itself where that is "", for the guest's eyes: the times after what it has stored
- * near the file's end, and the size before that is looked after again. */
+/* statx() of @name in @fd, or of @fd itself if that is "", for the guest: with the times after its stores near the
+ * file's end. The shadows are merged again up to the size that is returned. */
 int attributes_read(struct fs *fs, int fd, const char *name, struct statx *stat);
 
 struct fuse_attr attributes_of(const struct fs *fs, const struct statx *stat);

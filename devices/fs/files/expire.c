@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is held for the guest without its having it open is let go when the host may want it back.
+/* Closes descriptors that are held for the guest but not open in it, when the host may want the files back.
  *
- * A file that the host deletes keeps its space as long as anybody has a descriptor of it. A guest may know it for a
- * day, and tells nobody that it won't ask for it any more: so files that are known are looked at now and then, and
- * those that have no link left are given up. Their nodes stay, and are ESTALE. Files that are parked are closed after a
- * second or two, as they also keep others from taking a lease, and from hearing that the file was closed. */
+ * A deleted file keeps its space as long as a descriptor of it is open. A guest may know a file for a day, and does
+ * not tell when it stops using it: so known files are checked now and then, and those without a link are given up.
+ * Their nodes stay, and are ESTALE. Parked files are closed after a second or two, because they also keep others
+ * from taking a lease, and delay the event that the file was closed. */
 
 #include "devices/fs/files/expire.h"
 
@@ -24,7 +24,7 @@ USES_SYSCALLS(SYSCALL_AT(statx, 0), SYSCALL(eventfd2));
 enum {
         OFTEN_MS = 1000,
         SELDOM_MS = 5000,
-        ROUNDS = 12,    /* until all inodes have been looked at: a minute */
+        ROUNDS = 12,    /* until all inodes have been checked: a minute */
         AT_LEAST = 256, /* in a round */
 };
 
@@ -46,13 +46,14 @@ void expiring_wake(struct expiring *expiring)
                 fd_event_wake(expiring->wake_fd);
 }
 
-/* With the lock. Directories keep no space to speak of, and may be where a process of the guest is. */
+/* With the lock. Directories take little space, and a process of the guest may be in one. */
 static bool may_be_given_up(const struct inode *inode)
 {
         return inode->fd >= 0 && S_ISREG(inode->type) && inode->handles == 0 && !inode->owners && !inode->links_unknown;
 }
 
-/* A reference to the next one that is to be looked at, not more than @left slots on. NULL: none, or the end. */
+/* Returns a reference to the next inode that is to be checked, at most @left slots further on. NULL: there is none,
+ * or the table has ended. */
 static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
@@ -75,7 +76,7 @@ static struct inode *next_to_look_at(struct fs *fs, uint32_t *left)
         return inode;
 }
 
-/* By what is known of it here: a file system that is served elsewhere is not asked. */
+/* By what this host knows of it: a remote file system is not asked. */
 static bool has_no_link(const struct inode *inode)
 {
         struct statx stat;
@@ -84,8 +85,8 @@ static bool has_no_link(const struct inode *inode)
                stat.stx_mask & STATX_NLINK && stat.stx_nlink == 0;
 }
 
-/* Unless somebody uses it: the table has one reference, and the caller another. The guest may have forgotten it by now,
- * and then the table has none. */
+/* Gives the inode up unless it is used: the table has one reference, the caller another. If the guest has forgotten
+ * it meanwhile, the table has none. */
 static void give_up_unused(struct fs *fs, struct inode *inode)
 {
         int fd = -1;
@@ -116,8 +117,8 @@ int fs_expire(struct fs *fs)
 {
         bool parked;
 
-        /* Before it is looked whether there is something to do: who begins a session or parks a file from then on says
-         * so. */
+        /* Before checking whether there is work: a session that begins, or a file that is parked, from then on wakes
+         * this again. */
         atomic_store(&fs->expiring.seldom, true);
         if (!fs->ready)
                 return -1;

@@ -10,13 +10,13 @@ struct fs;
 
 struct expiring {
         int wake_fd;
-        atomic_bool seldom; /* nothing is parked, so it is looked at every few seconds alone */
-        uint32_t next_slot; /* of the inodes: where to go on */
+        atomic_bool seldom; /* nothing is parked, so checks every few seconds are enough */
+        uint32_t next_slot; /* of the inodes: the next one to check */
 };
 
 int expiring_init(struct expiring *expiring);
 void expiring_done(struct expiring *expiring);
-/* There is a session, or something is parked. */
+/* Call it when a session has begun or something was parked. */
 void expiring_wake(struct expiring *expiring);
 
 #endif

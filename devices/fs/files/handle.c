@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The table of open files and directories, by the fh that the guest has. fs->lock covers the table and inode->handles;
- * the count of references is atomic, and the last handle_put() closes the descriptor, without that lock if its caller
- * holds none. The guest can release a handle as soon as it is in the table, so handle_insert() stores fh under the
- * lock. Where no descriptor is left, handle_add() asks room_make() for some once and tries again. */
+/* The table of open files and directories, by the fh that the guest has. fs->lock covers the table and
+ * inode->handles; the reference count is atomic, and the last handle_put() closes the descriptor, without that lock
+ * if its caller does not hold it. The guest can release a handle as soon as it is in the table, so handle_insert()
+ * stores fh under the lock. If no descriptor is left, handle_add() calls room_make() once and tries again. */
 
 #include "devices/fs/files/handle.h"
 
@@ -21,7 +21,7 @@ void handle_put(struct handle *handle)
         free(handle);
 }
 
-/* From the moment it is in the table, the guest can have it released; so @fh is told before that can happen. */
+/* Sets *@fh under the lock: the guest can release the handle as soon as it is in the table. */
 static int handle_insert(struct fs *fs, struct handle *handle, struct inode *inode, uint64_t *fh)
 {
         int r = -ENFILE;
@@ -76,7 +76,7 @@ struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind)
         return handle;
 }
 
-/* With the lock: it leaves the table. The guest may have forgotten the node before. */
+/* With the lock: removes it from the table. The guest may have forgotten the node before. */
 static void remove_from_table(struct fs *fs, const struct handle *handle)
 {
         struct inode *inode = ids_find(&fs->inodes, handle->nodeid);

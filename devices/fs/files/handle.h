@@ -21,26 +21,26 @@ struct handle {
         uint64_t fh;
         int fd;
         enum handle_kind kind;
-        uint64_t nodeid; /* by which it was opened */
+        uint64_t nodeid; /* the node by which it was opened */
         struct inode_key file;
-        bool is_plain;        /* open for reading, and nothing else: as good as another */
+        bool is_plain;        /* open for reading only: interchangeable with another */
         bool is_direct;       /* O_DIRECT */
-        pthread_mutex_t lock; /* a directory's position, from when it is set until it has been used */
+        pthread_mutex_t lock; /* of a directory's position, from when it is set until it has been used */
 };
 
-/* The table takes @fd, @node opened with @flags, also on failure. */
+/* Adds @fd, which is @node opened with @flags, to the table, and takes it even on failure. */
 int handle_add(struct fs *fs, int fd, enum handle_kind kind, int flags, const struct node *node, uint64_t *fh);
 
-/* A reference: NULL if there is no such handle of this kind. */
+/* Returns a reference, or NULL if there is no such handle of this kind. */
 struct handle *handle_get(struct fs *fs, uint64_t fh, enum handle_kind kind);
-/* The table's reference: the guest can't use @fh any more. */
+/* Returns the table's reference: the guest can't use @fh any more. */
 struct handle *handle_remove(struct fs *fs, uint64_t fh, enum handle_kind kind);
-/* After handle_remove(): nobody but the caller uses it. */
+/* After handle_remove(): whether only the caller uses it. */
 bool handle_is_unused(struct handle *handle);
 void handle_put(struct handle *handle); /* NULL is accepted */
 DEFINE_CLEANUP(struct handle *, handle_put);
 
-/* As if the guest had released everything. */
+/* Removes all handles, as if the guest had released them. */
 void handles_reset(struct fs *fs);
 void handles_done(struct fs *fs);
 

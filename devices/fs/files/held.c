@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Who has locked what of a file: its inode has a list of owners, each with an open file description that the host's
- * kernel knows the locks by, and with a note of the parts that it has locked, which are joined and split as the kernel
- * does. A request that waits for a lock keeps its owner, also beyond the inode. */
+/* The parts of a file that each owner has locked. An inode has a list of owners; each has an open file description,
+ * by which the host's kernel knows its locks, and a record of the locked parts, which are joined and split as the
+ * kernel does. A request that waits for a lock keeps its owner, even after the inode has gone. */
 
 #include "devices/fs/files/held.h"
 
@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-/* How many more there may be after one is set: what it splits, and itself. */
+/* One set can add two entries: the rest of one that it splits, and itself. */
 #define MORE 2
 
 struct held_lock held_from(const struct flock *range, uint32_t pid)
@@ -49,7 +49,7 @@ static void leave_out(struct held_locks *held, size_t i)
         held->items[i] = held->items[--held->n];
 }
 
-/* Nothing is locked in @lock's place. */
+/* Removes all that overlaps @lock. */
 static void make_place(struct held_locks *held, const struct held_lock *lock)
 {
         for (size_t i = 0; i < held->n;) {
@@ -76,7 +76,7 @@ static void make_place(struct held_locks *held, const struct held_lock *lock)
         }
 }
 
-/* As the kernel does, so that there are no more of them than it has. */
+/* Joins neighbours as the kernel does, so that there are no more entries than it has. */
 static void held_join(struct held_locks *held, struct held_lock *lock)
 {
         for (size_t i = 0; i < held->n;) {
@@ -148,8 +148,8 @@ void lock_owners_free(struct lock_owner *list)
 {
         if (!list)
                 return;
-        /* All of them before the first one goes: a request that waits may have any of them still, and who looks for
-         * deadlocks comes from there to the inode, and to the others. */
+        /* Clears the inode in all of them before the first one is freed: a waiting request may still have any of
+         * them, and the search for deadlocks goes from there to the inode, and on to the other owners. */
         pthread_mutex_lock(&list->fs->lock);
         for (struct lock_owner *owner = list; owner; owner = owner->next)
                 owner->inode = NULL;

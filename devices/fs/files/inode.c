@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the guest has looked up: the table of inodes, by number and by file. An inode has a descriptor of its file
- * (O_PATH), or a file handle that makes one. The guest counts its lookups and forgets them; requests that use an inode
- * have a reference of their own. How a file comes to be looked up is in lookup.c, how one is used in node.c. */
+/* The files that the guest has looked up: the table of inodes, by number and by file. An inode has a descriptor of
+ * its file (O_PATH), or a file handle that opens one. The guest counts its lookups and forgets them; requests that
+ * use an inode have a reference of their own. lookup.c turns names into inodes, and node.c gives them to requests. */
 
 #include "devices/fs/files/inode.h"
 
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* A guest may make as many files as the disk has room for; what we know of each stays until it forgets. */
+/* A guest may make as many files as the disk has room for; an inode stays until the guest forgets it. */
 static const uint32_t max_inodes = 1u << 24;
 
 struct inode_key inode_key_of(const struct statx *stat)
@@ -71,7 +71,7 @@ struct inode *inode_get(struct fs *fs, uint64_t nodeid)
         return inode;
 }
 
-/* With the lock: could a file that is looked up be known by its handle, or become so? */
+/* With the lock: whether a file that is looked up could be known by its handle, or should be. */
 static bool needs_file_id(const struct fs *fs)
 {
         return fs->options.file_handles != FS_HANDLES_NEVER && (fs->by_handle > 0 || fs_saves_descriptors(fs));
@@ -98,7 +98,7 @@ static void note_lookup(struct fs *fs, struct inode *inode)
                 inode->found_again_ns = now;
 }
 
-/* With the lock: a new inode in the table, which owns what was found from then on. */
+/* With the lock: adds a new inode to the table. It takes the descriptor or the mount of @found. */
 static int inode_insert(struct fs *fs, struct inode_found *found, struct inode **out)
 {
         bool by_handle = found->mount && fs_saves_descriptors(fs);
@@ -139,10 +139,10 @@ static int inode_insert(struct fs *fs, struct inode_found *found, struct inode *
         return 0;
 }
 
-/* With the lock: the table's reference becomes the caller's. */
+/* With the lock: removes the inode from the table, whose reference becomes the caller's. */
 static struct inode *inode_detach(struct fs *fs, struct inode *inode)
 {
-        /* Who has been given up is not in the tree, and another file may have its place there by now. */
+        /* An inode that was given up is not in the tree, where another file may have its place by now. */
         if (inode->fd >= 0 || inode->mount)
                 tdelete(inode, &fs->inodes_by_id, inode_compare_ids);
         ids_remove(&fs->inodes, inode->nodeid);
@@ -166,7 +166,7 @@ int inode_know_by_handle(struct fs *fs, struct inode *inode, const struct file_i
         int fd = inode_give_up(fs, inode);
 
         inode->id.file = copy;
-        /* Memory of that size has just been freed; if another thread was faster, it stays given up. */
+        /* Memory of that size has just been freed; if another thread has taken it, the inode stays given up. */
         if (tsearch(inode, &fs->inodes_by_id, inode_compare_ids)) {
                 inode->mount = steal(*mount);
                 fs->by_handle++;
@@ -203,8 +203,8 @@ bool inode_count_known(struct fs *fs, const struct inode_id *id, uint64_t *nodei
         return inode;
 }
 
-/* Of a file that may have no inode, and gets one then. One that has a descriptor is known by its key alone. -EAGAIN:
- * its handle is needed. */
+/* Counts a lookup of a file, and makes its inode if it has none. An inode with a descriptor is found by its key
+ * alone. -EAGAIN: the file's handle is needed. */
 static int count_lookup(struct fs *fs, struct inode_found *found, uint64_t *nodeid)
 {
         struct inode_id id = {.key = inode_key_of(found->stat)};
@@ -269,7 +269,7 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
         inode_put(fs, gone);
 }
 
-/* Whether files can be opened by handle at all: that takes CAP_DAC_READ_SEARCH. */
+/* Whether files can be opened by handle, which takes CAP_DAC_READ_SEARCH: 0 or a negative errno. */
 static int try_handles(struct fs *fs, int root_fd)
 {
         struct file_id file;
@@ -303,7 +303,7 @@ int inodes_init(struct fs *fs)
                                   "files can't be opened by handle, which takes CAP_DAC_READ_SEARCH and "
                                   "a file system that has handles");
                 if (r < 0 && fs->options.file_handles == FS_HANDLES_PREFER) {
-                        /* The root's file system may have none where others below it do. */
+                        /* File systems below the root may have handles even if the root's has none. */
                         fs->options.file_handles = r == -EOPNOTSUPP ? FS_HANDLES_PREFER : FS_HANDLES_NEVER;
                         r = 0;
                 }
@@ -311,7 +311,7 @@ int inodes_init(struct fs *fs)
         ids_init(&fs->inodes, true);
         if (r == 0 && fs->options.file_handles != FS_HANDLES_NEVER)
                 fs->mounts.root = mount_ref(fs, found.fd, &stat);
-        /* The first id there is: FUSE_ROOT_ID. */
+        /* The first id is FUSE_ROOT_ID. */
         if (r == 0)
                 r = inode_insert(fs, &found, &root);
         if (r == 0)

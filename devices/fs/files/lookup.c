@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How a name of the guest's becomes an inode: the file is opened (O_PATH), never through a symbolic link, and counted
- * in the table of inodes. What is in the table already by a descriptor needs no other, so where that is likely its
- * attributes alone are asked for. When the guest's descriptors are used up, room is made for one more. */
+/* Turns a name into an inode: the file is opened (O_PATH), never through a symbolic link, and counted in the table
+ * of inodes. A file that is in the table with a descriptor needs no other, so if that is likely only its attributes
+ * are read. If the guest's descriptors are used up, room is made for one more. */
 
 #include "base/fd.h"
 #include "base/syscalls.h"
@@ -20,8 +20,8 @@
 
 USES_SYSCALLS(SYSCALL_AT(openat2, 0), SYSCALL_AT(openat, 0));
 
-/* A btrfs subvolume is on the mount that it is below, with a device number and inode numbers of its own.
- * Is the guest told that one begins here? */
+/* Whether the guest is told that a submount begins here. A btrfs subvolume has the mount of its parent, but a device
+ * number and inode numbers of its own. */
 static bool is_submount(const struct fs *fs, const struct statx *stat, const struct inode_key *parent)
 {
         const struct inode_key key = inode_key_of(stat);
@@ -55,7 +55,7 @@ static void tell_entry(struct fs *fs, const struct statx *stat, const struct ino
                 entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
-/* Takes @fd, which is O_PATH. */
+/* Takes @path_fd, which is O_PATH. */
 static int lookup_enter(struct fs *fs, int path_fd, const struct inode_key *parent, struct fuse_entry_out *entry)
 {
         struct statx stat;
@@ -76,7 +76,7 @@ static int lookup_enter(struct fs *fs, int path_fd, const struct inode_key *pare
         return r;
 }
 
-/* A guess. */
+/* A guess, by the last lookups. */
 static bool may_be_new(struct fs *fs)
 {
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
@@ -84,7 +84,7 @@ static bool may_be_new(struct fs *fs)
         return fs->known < 0;
 }
 
-/* A file that is known by a descriptor needs no other. For one that isn't, this is a system call too many. */
+/* A file that is known by a descriptor needs no other one. For any other file this is a needless system call. */
 static int look_up_known(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
                          struct fuse_entry_out *entry)
 {
@@ -107,7 +107,7 @@ static int look_up_known(struct fs *fs, int directory_fd, const struct inode_key
 static int look_up(struct fs *fs, int directory_fd, const struct inode_key *directory, const char *name,
                    struct fuse_entry_out *entry)
 {
-        /* A single name can't lead astray; that the kernel refuses links and anything above as well costs nothing. */
+        /* A single name can't leave the directory; having the kernel refuse links and parents as well costs nothing. */
         const struct open_how how = {
                 .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
@@ -122,8 +122,8 @@ static int look_up(struct fs *fs, int directory_fd, const struct inode_key *dire
         return fd < 0 ? -errno : lookup_enter(fs, fd, directory, entry);
 }
 
-/* What was found by a name, and has no link: the name was removed meanwhile, or it is on a file system that counts no
- * links, as many in user space. */
+/* Notes a file that was found by a name and has no link: the name was removed meanwhile, or the file system does not
+ * count links, as many in user space. */
 static void note_no_link(struct fs *fs, int directory_fd, const char *name, uint64_t nodeid)
 {
         struct statx stat;

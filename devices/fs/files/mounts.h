@@ -8,7 +8,7 @@
 struct fs;
 struct statx;
 
-/* A file system that files are opened on by handle. */
+/* A file system on which files are opened by handle. */
 struct mount_point {
         LIST_ENTRY(mount_point) entry;
         uint64_t id; /* STATX_MNT_ID */
@@ -16,15 +16,16 @@ struct mount_point {
         unsigned inodes;
 };
 
-/* Those in use; few, so they are looked through. */
+/* The mounts in use: few, so a list. */
 struct mounts {
         LIST_HEAD(mount_points, mount_point) points;
-        struct mount_point *root; /* that of the shared directory stays, so that no file has to stand in for it */
+        struct mount_point *root; /* that of the shared directory stays, without an inode on it */
 };
 
-/* The mount of the file that is open as @fd, for one inode more. NULL: nothing of it can be opened for reading. */
+/* Returns the mount of the file that is open as @fd, for one more inode. NULL: none of its files can be opened for
+ * reading. */
 struct mount_point *mount_ref(struct fs *fs, int fd, const struct statx *stat);
-/* For one inode less. NULL is accepted. */
+/* Drops one inode's use. NULL is accepted. */
 void mount_unref(struct fs *fs, struct mount_point *mount);
 
 #endif

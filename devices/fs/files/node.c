@@ -2,10 +2,10 @@
 
 /* Inodes in use by requests.
  *
- * A guest goes by what it has been told for as long as it may believe that. Meanwhile a name may have got another file
- * on the host, and the guest's next request for it comes to the old one, which may have no name any more: what is
- * written there is lost. Linux looks a path up anew, and every part of it, when it is told ESTALE; so that is the
- * answer where it comes by a path, which is what it does with a file that it does not have open. */
+ * A guest caches names for as long as it may. Meanwhile a name may have got another file on the host, and the
+ * guest's next request goes to the old one, which may have no name any more: what is written there is lost. If Linux
+ * is answered ESTALE, it looks up the path again, and every part of it; so that is the answer to a request that
+ * comes by a path, which is one for a file that the guest does not have open. */
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -47,8 +47,8 @@ static bool has_handles(const struct node *node)
         return node->inode->handles > 0;
 }
 
-/* Where there is no telling (a file system that counts no links, overlayfs for what is in a lower layer alone), it is
- * not gone. */
+/* If that can't be known (a file system that does not count links, overlayfs for files in a lower layer alone), it
+ * is not gone. */
 static bool is_gone(const struct node *node)
 {
         struct stat stat;
@@ -72,7 +72,8 @@ static struct retry *find_retry(struct fs *fs, uint32_t pid)
         return &fs->retries[fs->next_retry++ % ARRAY_SIZE(fs->retries)];
 }
 
-/* With the lock: whether @pid has looked a path up anew, and found @inode by that. Else it is told ESTALE now. */
+/* With the lock: whether @pid has looked a path up again and found @inode by that. If not, it is answered ESTALE
+ * now. */
 static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
 {
         const bool of_link = S_ISLNK(inode->type);
@@ -86,8 +87,8 @@ static bool take_retry(struct fs *fs, uint32_t pid, const struct inode *inode)
         return anew;
 }
 
-/* @pid has found what it looked up anew, so what it finds to be gone next it is told of again. A link may be on the way
- * to that. */
+/* @pid has found what it looked up again, so it will be answered ESTALE for the next file that is gone. A link may
+ * only be on the way to that file. */
 static void end_retry(struct fs *fs, uint32_t pid, bool by_link)
 {
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);

@@ -2,11 +2,11 @@
 
 /* Descriptors of files that the guest has released, kept in an array of places. An inode remembers its last place
  * (inode->parked), so taking a descriptor is one comparison of node IDs; a new one goes to that place if it is empty,
- * else to the place whose turn it is, and closes what was there. A place owns its descriptor, which counts in
+ * otherwise to the next one in turn, whose descriptor is closed. A place owns its descriptor, which counts in
  * fs->held_fds.
  *
- * fs->lock covers the places. It is released before any close(2), which a remote file system can make wait. Only file
- * systems known to be local are parked. */
+ * fs->lock covers the places. It is released before any close(2), which a remote file system can make wait. Only
+ * file systems known to be local are parked. */
 
 #include "devices/fs/files/parked.h"
 
@@ -28,7 +28,7 @@ int parked_init(struct parked *parked, const struct fs_options *options)
         unsigned most = options->max_parked ? options->max_parked : PARKED_MAX,
                  max = MIN(MAX(options->max_open / 4, 1u), MIN(most, (unsigned)PARKED_MAX));
 
-        /* Each inode has a place, if only an empty one. */
+        /* Every inode has a place, so there is at least one. */
         parked->places = calloc(max, sizeof(*parked->places));
         if (!parked->places)
                 return -ENOMEM;
@@ -41,7 +41,7 @@ void parked_done(struct parked *parked)
         free(parked->places);
 }
 
-/* With the lock: what is at @place, which is empty then; -1 if that is not @nodeid's. */
+/* With the lock: takes the descriptor at @place; -1 if that is not @nodeid's. */
 static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
 {
         if (fs->parked.places[place].nodeid != nodeid)
@@ -52,7 +52,7 @@ static int take_from(struct fs *fs, unsigned place, uint64_t nodeid)
         return fs->parked.places[place].fd;
 }
 
-/* With the lock. Where it has been last, if that is empty: a file that is opened again and again drives out none. */
+/* With the lock: its last place, if that is empty, so that a file that is opened again and again displaces no other. */
 static unsigned choose_place(struct parked *parked, const struct inode *inode)
 {
         unsigned place = parked->places[inode->parked].nodeid ? parked->next : inode->parked;
@@ -62,8 +62,8 @@ static unsigned choose_place(struct parked *parked, const struct inode *inode)
         return place;
 }
 
-/* Elsewhere, a file that is open is not removed but renamed (NFS, FUSE), or to open it is to ask whether it is still
- * the same. */
+/* On other file systems an open file is renamed instead of removed (NFS, FUSE), or an open has to check that the
+ * file is still the same. */
 static bool is_local(int fd)
 {
         static const unsigned long types[] = {
@@ -113,7 +113,7 @@ bool parked_add(struct fs *fs, struct handle *handle)
 
         struct inode *inode = ids_find(&fs->inodes, nodeid);
 
-        /* One that is there already does as well. */
+        /* A descriptor that is parked already does as well. */
         if (inode && fs_has_room(fs) && fs->parked.places[inode->parked].nodeid != nodeid) {
                 unsigned place = choose_place(&fs->parked, inode);
 
@@ -135,7 +135,7 @@ int parked_take(struct fs *fs, struct inode *inode)
         return take_from(fs, inode->parked, inode->nodeid);
 }
 
-/* Close all, or those that have been here the last time already. Is there one that was closed? */
+/* Closes all, or those that were here at the last call already. Returns whether any was closed. */
 static bool close_parked(struct fs *fs, bool all)
 {
         bool some = false;

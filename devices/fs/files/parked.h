@@ -8,19 +8,19 @@
 struct fs;
 struct inode;
 
-/* However many descriptors there are. */
+/* A limit whatever the limit of descriptors. */
 #define PARKED_MAX 16384
 
-/* Files that the guest has closed and may open again soon, as compilers do with headers: still open, for reading only.
- * One for each inode; the oldest makes room for a new one. */
+/* Files that the guest has closed and may open again soon, as compilers do with headers: still open, for reading
+ * only. One for each inode; the oldest makes room for a new one. */
 struct parked {
         struct parked_file {
-                uint64_t nodeid; /* 0: nothing is here */
+                uint64_t nodeid; /* 0: empty */
                 int fd;
                 bool seen; /* by parked_expire() */
-        } * places;        /* memory that was never used takes no room */
+        } * places;        /* unused entries take no memory */
         unsigned max, n, next;
-        /* What was found out last, and of which: a share has few file systems, and mostly one. */
+        /* The last result of is_local(), and the file system it is for: a share has few, and mostly one. */
         uint64_t device, mount;
         bool is_local;
 };
@@ -28,17 +28,17 @@ struct parked {
 struct fs_options;
 struct handle;
 
-/* As many as @options say, and a quarter of the descriptors that the guest may hold at most. -ENOMEM. */
+/* Sets the limit to that of @options, and at most a quarter of the descriptors that the guest may hold. -ENOMEM. */
 int parked_init(struct parked *parked, const struct fs_options *options);
 
-/* Keep the descriptor of @handle, which is plain and has been released, for whoever opens its file next; where that is
- * not advisable, it stays in the handle. True: it is there, and to be closed some time: expiring_wake(). */
+/* Parks the descriptor of @handle, which is plain and was released, for the next open of its file; if that should
+ * not be done, it stays in the handle. True: it was parked, and has to be closed some time: call expiring_wake(). */
 bool parked_add(struct fs *fs, struct handle *handle);
-/* An fd that is the caller's, or -1. */
+/* Returns a parked fd, which becomes the caller's, or -1. */
 int parked_take(struct fs *fs, struct inode *inode);
-/* All are closed: is there room now that there was not? They have no claim to what the guest itself may hold. */
+/* Closes all. Returns whether that has made room: the guest's own files come first. */
 bool parked_clear(struct fs *fs);
-/* Those that nobody has opened again between the last call and this one are closed. Are there others? */
+/* Closes those that were parked at the last call already. Returns whether others are left. */
 bool parked_expire(struct fs *fs);
 void parked_done(struct parked *parked);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Descriptors for what the guest opens.
+/* Makes room for descriptors of files that the guest opens.
  *
  * A file that is known by a descriptor takes two system calls less in each request than one that is known by its
- * handle, so descriptors are given to what is looked up as long as there are plenty (fs_saves_descriptors() in
- * state.h). When none is left for a file that the guest opens, those are taken back from files that have a handle as
- * well, some at a time. The node stays, and so does everything that the guest knows of it. */
+ * handle, so files that are looked up get descriptors as long as there are plenty (fs_saves_descriptors() in
+ * state.h). When none is left for a file that the guest opens, descriptors are taken back from files that have a
+ * handle too, some at a time. The node stays, and everything that the guest knows of it. */
 
 #include "devices/fs/files/room.h"
 
@@ -16,9 +16,9 @@
 #include "devices/fs/files/mounts.h"
 #include "devices/fs/files/parked.h"
 
-/* Taken back at once: enough for a while. */
+/* Taken back at once, enough for a while. */
 #define ENOUGH 64
-/* Inodes that are looked at while others wait for the lock. */
+/* Inodes that are checked while others wait for the lock. */
 #define LOOKS 4096
 
 /* With the lock. The root's descriptor stays. */
@@ -27,8 +27,8 @@ static bool has_descriptor(const struct inode *inode)
         return inode->fd >= 0 && inode->nodeid != FUSE_ROOT_ID;
 }
 
-/* A reference to the next inode that has a descriptor, not more than @left inodes on. NULL: none among so many as are
- * looked at at a time. */
+/* Returns a reference to the next inode that has a descriptor, at most @left inodes further on. NULL: there is none
+ * among those checked in one turn. */
 static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
 {
         struct inode *inode = NULL;
@@ -46,7 +46,7 @@ static struct inode *next_with_descriptor(struct fs *fs, uint32_t *left)
         return inode;
 }
 
-/* Its descriptor is taken back, unless somebody uses it. */
+/* Takes its descriptor back, unless the inode is used. */
 static bool spare_descriptor(struct fs *fs, struct inode *inode)
 {
         struct mount_point *mount = NULL;
@@ -54,15 +54,15 @@ static bool spare_descriptor(struct fs *fs, struct inode *inode)
         struct statx stat;
         int fd = -1;
 
-        /* One that has no name left, but for the guest, could not be opened by its handle once nobody has it open. */
+        /* A file without a name could not be opened by its handle when its last descriptor is closed. */
         if (file_id_of(inode->fd, &file) == 0 && attributes_read(fs, inode->fd, "", &stat) == 0 &&
             (stat.stx_nlink > 0 || inode->links_unknown))
                 mount = mount_ref(fs, inode->fd, &stat);
         if (!mount)
                 return false;
         pthread_mutex_lock(&fs->lock);
-        /* The table has one reference, and the caller another. The guest may have forgotten it by now, and then the
-         * table has none. */
+        /* The table has one reference, the caller another. If the guest has forgotten the inode meanwhile, the table
+         * has none. */
         if (ids_find(&fs->inodes, inode->nodeid) == inode && has_descriptor(inode) && atomic_load(&inode->refs) == 2)
                 fd = inode_know_by_handle(fs, inode, &file, &mount);
         pthread_mutex_unlock(&fs->lock);

@@ -8,14 +8,14 @@
 
 struct fs;
 
-/* Where the search for descriptors that can be spared goes on. */
+/* The state of the search for descriptors that can be taken back. */
 struct room {
-        pthread_mutex_t lock; /* one searches, and others find what it has found */
-        uint32_t next_slot;   /* of the inodes */
+        pthread_mutex_t lock; /* one thread searches, and the others use the result */
+        uint32_t next_slot;   /* of the inodes: where to go on */
 };
 
-/* Without the lock: what the guest may hold is used up. Is there room now that there was not? Files that are parked are
- * closed; if there are none, files that are known by a descriptor become known by their handle. */
+/* Without the lock, when the guest holds all descriptors that it may: closes parked files; if there are none, makes
+ * files that have a descriptor known by their handle. Returns whether there is room now. */
 bool room_make(struct fs *fs);
 
 #endif

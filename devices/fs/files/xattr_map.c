@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The parser of --xattrmap and the lookup by its rules. A rule is fields between separators, of which the rule's first
- * character is the one; parse_rule() cuts them in place, so the rules point into the map's copy of the text. "map" is
+/* The parser of --xattrmap and the lookup by its rules. A rule is fields between separators; its first character is
+ * the separator. parse_rule() cuts the fields in place, so the rules point into the map's copy of the text. "map" is
  * expanded to the rules that it stands for. The first rule wins whose key (guest to host) or prefix (host to guest)
  * begins the name; a name without a rule is denied. A map never changes after xattr_map_parse(), so lookups take no
  * lock. */
@@ -31,7 +31,7 @@ enum scope {
         ALL = CLIENT | SERVER,
 };
 
-/* The strings are in the text of the map. */
+/* The strings point into the text of the map. */
 struct rule {
         enum kind kind;
         enum scope scope;
@@ -65,7 +65,7 @@ static bool find_word(const struct word *words, size_t n, const char *name, unsi
         return false;
 }
 
-/* The field at @at, which a @separator ends; @at is behind it then. NULL: none does. */
+/* Cuts the field at @at, which a @separator ends, and moves @at behind it. NULL: there is no separator. */
 static char *cut_field(char **at, char separator)
 {
         char *field = *at, *end = strchr(field, separator);
@@ -88,8 +88,8 @@ static const char *rules_append(struct xattr_map *map, enum kind kind, enum scop
         return NULL;
 }
 
-/* What "map" is short for: with no key everything is renamed and the rest hidden; with one, the names that are taken
- * for it are kept from being used otherwise. */
+/* Expands "map": with an empty key everything is renamed and the rest hidden; with another key, the names that the
+ * renamed ones take on the host can't be used otherwise. */
 static const char *append_map(struct xattr_map *map, const char *key, const char *prepend)
 {
         const char *wrong = rules_append(map, PREFIX, ALL, key, prepend);
@@ -110,7 +110,7 @@ static char *skip_space(char *at)
         return at;
 }
 
-/* One rule at @at, which is behind it and its white space then. NULL, or what is wrong. */
+/* Parses one rule at @at, and moves @at behind it and its white space. NULL, or the error. */
 static const char *parse_rule(struct xattr_map *map, char **at)
 {
         const char separator = *(*at)++;

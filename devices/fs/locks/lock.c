@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The guest's locks are the host's. What a POSIX lock belongs to in the guest, its owner, gets an open file description
- * of its own here, so that F_OFD_SETLK keeps owners apart; a flock(2) is that of the handle. Nothing waits here: see
- * waiting.c. Who takes locks away tells the caller, who wakes those that wait. */
+/* The guest's locks are locks of the host. Each owner of POSIX locks in the guest gets an open file description of
+ * its own here, so that F_OFD_SETLK keeps owners apart; a flock(2) lock belongs to the handle. Nothing waits here:
+ * see waiting.c. Functions that release locks tell their caller, who wakes the requests that wait. */
 
 #include "devices/fs/locks/lock.h"
 
@@ -19,7 +19,7 @@ USES_SYSCALLS(SYSCALL(flock), SYSCALL_FCNTL(F_OFD_GETLK), SYSCALL_FCNTL(F_OFD_SE
 
 /* ---- owners ---- */
 
-/* The number of no open file. */
+/* Not the number of any open file. */
 #define NO_FILE UINT64_MAX
 
 /* With the lock. */
@@ -32,7 +32,7 @@ static struct lock_owner *find_owner(struct inode *inode, uint64_t number)
         return owner;
 }
 
-/* The guest's kernel has checked that its user may read or write, as the kind of lock needs; asking needs neither. */
+/* The guest's kernel has checked that its user may read or write, as the kind of lock needs; a query needs neither. */
 static int open_for_locks(const struct node *node, bool to_take)
 {
         static const int modes[] = {O_RDWR, O_RDONLY, O_WRONLY};
@@ -49,7 +49,7 @@ static struct lock_owner *lock_reference(struct lock_owner *owner)
         return owner;
 }
 
-/* A reference to owner @number, or NULL. */
+/* Returns a reference to owner @number, or NULL. */
 static struct lock_owner *get_owner(struct fs *fs, struct inode *inode, uint64_t number)
 {
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&fs->lock);
@@ -109,7 +109,7 @@ int lock_owner_get(const struct node *node, uint64_t number, bool make, struct l
         return *out || !make ? 0 : make_owner(node, number, out);
 }
 
-/* Take it out of the inode's list, unless somebody but the caller uses it. */
+/* Removes it from the inode's list, unless anybody but the caller uses it. */
 static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_owner *owner)
 {
         struct lock_owner **at = &inode->owners;
@@ -125,7 +125,7 @@ static bool detach_unused(struct fs *fs, struct inode *inode, const struct lock_
         return unused;
 }
 
-/* Needs no room, so that it can't fail for want of it. */
+/* Needs no memory, so it can't fail for lack of it. */
 static void unlock_all(struct lock_owner *owner)
 {
         struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
@@ -145,7 +145,7 @@ bool lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number)
         if (!owner)
                 return false;
         unlock_all(owner);
-        /* A request of its that waits for a lock is to be its own when it gets that. */
+        /* If a request of this owner waits for a lock, the owner stays for that lock. */
         if (detach_unused(fs, inode, owner))
                 lock_owner_put(owner);
         lock_owner_put(owner);
@@ -187,7 +187,7 @@ void lock_owner_uses(struct lock_owner *owner, uint64_t fh)
 
 /* ---- locks ---- */
 
-/* Whose of the guest's processes it is that the kernel has found; 0: a host program's, or another guest's. */
+/* Returns the guest's process whose lock the kernel has found; 0: a host program's, or another guest's. */
 static uint32_t find_pid(const struct node *node, uint64_t number, const struct flock *found)
 {
         const struct held_lock wanted = held_from(found, 0);
@@ -201,7 +201,7 @@ static uint32_t find_pid(const struct node *node, uint64_t number, const struct 
         return lock ? lock->pid : 0;
 }
 
-/* Who has no lock here needs none to ask for those of others. */
+/* An owner without locks here needs none to ask for those of others. */
 int lock_find(const struct node *node, uint64_t number, struct flock *range)
 {
         _cleanup_(lock_owner_putp) struct lock_owner *owner = NULL;

@@ -13,19 +13,19 @@ struct handle;
 struct inode;
 struct node;
 
-/* The owner @number of locks on @node's file, which is made if there is none yet and @make says so. NULL without an
- * error: there is none. */
+/* Sets *@out to a reference to the owner @number of locks on @node's file, which is made if there is none and @make
+ * is true. NULL without an error: there is none. */
 int lock_owner_get(const struct node *node, uint64_t number, bool make, struct lock_owner **out);
-/* It holds no lock any more; what it waits for it gets all the same. False: there is none. After true, others may get
- * what they wait for: waiting_wake(). */
+/* Releases all locks of the owner; a request of it that waits still gets its lock. False: there is no such owner.
+ * After true, others may get their locks: call waiting_wake(). */
 bool lock_owner_drop(struct fs *fs, struct inode *inode, uint64_t number);
-/* The open file @fh is closed for good. What was locked by way of it goes: the locks of an open file (F_OFD_SETLK), of
- * which no FLUSH tells; a process's have gone already by then, as it has closed the file itself before that. Returns
- * what lock_owner_drop() does. */
+/* The open file @fh is closed for good: releases locks taken by it. These are locks of an open file (F_OFD_SETLK),
+ * for which no FLUSH comes; those of a process are gone already, as it has closed the file before. Returns as
+ * lock_owner_drop(). */
 bool lock_owners_close(struct fs *fs, struct inode *inode, uint64_t fh);
-/* @owner locks by way of @fh. */
+/* Notes that @owner locks by @fh. */
 void lock_owner_uses(struct lock_owner *owner, uint64_t fh);
-/* A lock to be had: a part of the file for an owner, or all of it for a handle (flock). */
+/* A lock that is requested: a part of the file for an owner, or all of it for a handle (flock). */
 struct lock_wanted {
         struct lock_owner *owner;
         struct handle *handle;
@@ -34,10 +34,10 @@ struct lock_wanted {
         int operation;
 };
 
-/* Without waiting: -EAGAIN if somebody else has it. */
+/* Does not wait. -EAGAIN: another owner has it. */
 int lock_try(const struct lock_wanted *wanted);
 
-/* A lock of somebody else's that keeps owner @number from one of @range, as fcntl(2) says it (F_GETLK). Its l_pid is
+/* Finds a lock of another owner that conflicts with @range of owner @number, as F_GETLK of fcntl(2). Its l_pid is
  * that of a process of the guest, or 0. */
 int lock_find(const struct node *node, uint64_t number, struct flock *range);
 

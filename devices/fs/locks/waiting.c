@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* SETLKW requests that can't have their lock yet. waiting_add() keeps such a request in a list, and whoever frees a
- * lock signals wake_fd; the housekeeper calls fs_retry_locks() then, and every 20 ms while some wait, since host
- * programs free locks too. A search over owners and waiting requests refuses one that would close a cycle of POSIX
- * locks.
+/* SETLKW requests that can't have their lock yet. waiting_add() puts such a request into a list, and every release of a
+ * lock signals wake_fd; the housekeeper then calls fs_retry_locks(), and again every 20 ms while requests wait, since
+ * host programs release locks too. A search over owners and waiting requests refuses a request that would close a cycle
+ * of POSIX locks.
  *
- * The lock of struct waiting_locks is taken before fs->lock. A request leaves the list in waiting_finish() alone, which
- * writes its answer, gives its references back and calls options.answered() with that lock held. */
+ * The lock of struct waiting_locks is taken before fs->lock. A request leaves the list only in waiting_finish(),
+ * which writes its answer, drops its references and calls options.answered() with that lock held. */
 
 #include "devices/fs/locks/waiting.h"
 
@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-/* So many locks and requests are looked at for a deadlock, which takes some milliseconds; a guest that brings more
- * together has what it is in for. */
+/* The search for a deadlock visits at most this many locks and requests, which takes some milliseconds; beyond that
+ * a guest may deadlock itself. */
 #define MAX_LOOKED_AT 1000000
 
 struct waiting_lock {
@@ -53,7 +53,7 @@ void waiting_wake(struct waiting_locks *waiting)
         fd_event_wake(waiting->wake_fd);
 }
 
-/* With the lock. A request's number is not used again in its session, so what is remembered harms no other. */
+/* With the lock. The number of a request is not used again in its session, so a remembered one affects no other. */
 static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique)
 {
         for (size_t i = 0; i < REMEMBERED_INTERRUPTS && i < waiting->n_interrupted; i++)
@@ -62,14 +62,14 @@ static bool was_interrupted(const struct waiting_locks *waiting, uint64_t unique
         return false;
 }
 
-/* What a search for a deadlock has come to. */
+/* The state of a search for a deadlock. */
 struct search {
         const struct waiting_locks *waiting;
-        struct waiting_lock *stack; /* who is to be looked at */
+        struct waiting_lock *stack; /* requests that are still to be visited */
         size_t looked_at;
 };
 
-/* Those who wait for something as owner @number, and were not seen before. */
+/* Pushes the requests that wait as owner @number, and were not seen before. */
 static void push_requests(struct search *search, uint64_t number)
 {
         for (struct waiting_lock *item = search->waiting->first; item; item = item->next) {
@@ -82,7 +82,7 @@ static void push_requests(struct search *search, uint64_t number)
         }
 }
 
-/* Whether owner @number has some of what is @wanted; others who have some of it are to be looked at. */
+/* Whether owner @number has some of what is @wanted. Pushes the requests of other owners that have some of it. */
 static bool keeps_from(struct search *search, uint64_t number, const struct lock_wanted *wanted)
 {
         const struct held_lock range = held_from(&wanted->range, 0);
@@ -101,8 +101,8 @@ static bool keeps_from(struct search *search, uint64_t number, const struct lock
         return false;
 }
 
-/* With both locks: whether following who has what is wanted, and what they want in turn, leads back to the one who
- * wants @first. */
+/* With both locks: whether the owners who have what is wanted, and what those wait for in turn, lead back to the
+ * owner of @first. */
 static bool finds_cycle(const struct waiting_locks *waiting, const struct lock_wanted *first)
 {
         struct search search = {.waiting = waiting};
@@ -119,7 +119,7 @@ static bool finds_cycle(const struct waiting_locks *waiting, const struct lock_w
         return false;
 }
 
-/* With the lock. Of flock(2) there is none, as with Linux itself. */
+/* With the lock. Locks of flock(2) are not checked, as in Linux itself. */
 static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
 {
         if (!wanted->owner)
@@ -131,7 +131,7 @@ static bool is_deadlock(struct fs *fs, const struct lock_wanted *wanted)
         return finds_cycle(&fs->waiting, wanted);
 }
 
-/* With the lock: 0 or why it is not to wait. */
+/* With the lock: 0, or the error by which it must not wait. */
 static int refuse_wait(struct fs *fs, const struct waiting_lock *item)
 {
         if (was_interrupted(&fs->waiting, item->unique))
@@ -168,7 +168,7 @@ int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique
         return r;
 }
 
-/* With the lock: @at's item leaves the list with @result as its answer. */
+/* With the lock: removes @at's item from the list, with @result as its answer. */
 static void waiting_finish(struct fs *fs, struct waiting_lock **at, int result)
 {
         struct waiting_lock *item = *at;
@@ -204,7 +204,7 @@ int fs_retry_locks(struct fs *fs)
 {
         struct waiting_locks *waiting = &fs->waiting;
 
-        /* Before the looking, so that what is freed meanwhile is looked for again. */
+        /* Before the search, so that a lock released meanwhile causes another one. */
         fd_event_clear(waiting->wake_fd);
         pthread_mutex_lock(&waiting->lock);
         for (struct waiting_lock **at = &waiting->first; *at;) {
@@ -227,7 +227,7 @@ int fs_locks_fd(const struct fs *fs)
         return fs->waiting.wake_fd;
 }
 
-/* Not -EINTR, which Linux makes -ERESTARTSYS: without a signal, that comes to the program as errno 512. */
+/* Not -EINTR, which Linux turns into -ERESTARTSYS: without a signal the program would see errno 512. */
 void fs_give_up_locks(struct fs *fs, const void *queue)
 {
         pthread_mutex_lock(&fs->waiting.lock);
@@ -237,7 +237,7 @@ void fs_give_up_locks(struct fs *fs, const void *queue)
                 else
                         at = &(*at)->next;
         }
-        /* With everything a session ends, and the next one may use the numbers of its requests again. */
+        /* This ends the session, and the next one may use the numbers of its requests again. */
         if (!queue)
                 fs->waiting.n_interrupted = 0;
         pthread_mutex_unlock(&fs->waiting.lock);

@@ -13,7 +13,8 @@ struct waiting_locks {
         pthread_mutex_t lock;
         struct waiting_lock *first, **last;
         int wake_fd;
-        /* What was interrupted before it had begun to wait: two queues, or two threads, may be that much apart. */
+        /* Requests that were interrupted before they began to wait: two queues, or two threads, may be that far
+         * apart. */
         uint64_t interrupted[REMEMBERED_INTERRUPTS];
         unsigned n_interrupted;
 };
@@ -21,13 +22,13 @@ struct waiting_locks {
 int waiting_init(struct waiting_locks *waiting);
 void waiting_done(struct waiting_locks *waiting);
 
-/* Let request @unique wait for @wanted, whose references it takes on success. -EINTR: it has been interrupted already;
- * -EDEADLK: who has what it wants waits for what @wanted's owner has, or for somebody who does; -ENOLCK: too many wait
- * already, see options.may_wait; -ENOMEM. */
+/* Makes request @unique wait for @wanted, whose references it takes on success. -EINTR: it was interrupted already;
+ * -EDEADLK: an owner of what it wants waits, possibly through others, for what @wanted's owner has; -ENOLCK: too
+ * many wait already, see options.may_wait; -ENOMEM. */
 int waiting_add(struct fs *fs, const struct lock_wanted *wanted, uint64_t unique, struct cursor answer,
                 struct fs_token token);
 void waiting_interrupt(struct fs *fs, uint64_t unique);
-/* Some lock may be free now. */
+/* Call it when a lock may be free. */
 void waiting_wake(struct waiting_locks *waiting);
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* FUSE requests on directories: OPENDIR, READDIR, READDIRPLUS and RELEASEDIR. */
+/* FUSE requests on directories: OPENDIR, READDIR, READDIRPLUS and RELEASEDIR. READDIR seeks to the guest's offset
+ * and reads entries with getdents64(2) until the answer is full, under the handle's lock, as the position belongs to
+ * the descriptor; entries that no longer fit are read again by the next request. READDIRPLUS looks each entry up
+ * too, which counts a lookup for the guest. */
 
 #include "base/syscalls.h"
 #include "devices/fs/core/operations.h"
@@ -40,7 +43,7 @@ ssize_t op_releasedir(struct request *request)
         return handle ? 0 : -EBADF;
 }
 
-/* What one READDIR or READDIRPLUS works with. */
+/* The arguments of one READDIR or READDIRPLUS. */
 struct listing {
         struct fs *fs;
         const struct handle *handle;
@@ -54,7 +57,7 @@ static bool is_dot(const char *name)
         return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* An entry that can't be looked up, or must not be, has node 0: there is only its name then. */
+/* An entry that can't be looked up, or must not be, gets node 0: the answer has only its name. */
 static void write_lookup(const struct listing *listing, const char *name)
 {
         struct fuse_entry_out entry;
@@ -64,7 +67,7 @@ static void write_lookup(const struct listing *listing, const char *name)
         cursor_write(listing->out, &entry, sizeof(entry));
 }
 
-/* False: there is no room for it, and nothing has happened. */
+/* False: there is no room for it, and nothing was done. */
 static bool write_entry(const struct listing *listing, const struct dirent64 *entry)
 {
         const char padding[sizeof(uint64_t)] = {0};
@@ -78,7 +81,7 @@ static bool write_entry(const struct listing *listing, const struct dirent64 *en
 
         if (record + (listing->plus ? sizeof(struct fuse_entry_out) : 0) > listing->out->left)
                 return false;
-        /* What is above the shared directory is none of the guest's business. */
+        /* Hides the parent of the shared directory from the guest. */
         if (listing->root_number != 0 && strcmp(entry->d_name, "..") == 0)
                 dirent.ino = listing->root_number;
         if (listing->plus)
@@ -89,12 +92,12 @@ static bool write_entry(const struct listing *listing, const struct dirent64 *en
         return true;
 }
 
-/* One call's worth of entries. >0: there may be more; 0: no more entries, or no more room for them. */
+/* Lists the entries of one system call. >0: there may be more; 0: the directory or the room has ended. */
 static int list_some(const struct listing *listing)
 {
         _Alignas(struct dirent64) char entries[16384];
-        /* An entry is about as long for the guest as for us, and five times that with attributes. What is read and
-         * does not fit is read again by the next request. */
+        /* An entry takes about as many bytes for the guest as here, and five times as many with attributes. Entries
+         * that don't fit are read again by the next request. */
         size_t wanted = listing->out->left / (listing->plus ? 5 : 1);
         ssize_t size =
                 getdents64(listing->handle->fd, entries, MIN(MAX(wanted, sizeof(struct dirent64)), sizeof(entries)));
@@ -125,8 +128,8 @@ static bool has_no_name(int fd)
         return fstat(fd, &stat) == 0 && stat.st_nlink == 0;
 }
 
-/* The guest's offsets are ours, which are the file system's; one that was made up is for the file system to judge. A
- * directory that was removed meanwhile has none that lies behind its beginning: there is its end. */
+/* The guest's offsets are those of the file system, which also judges invalid ones. A directory that was removed
+ * meanwhile has no offset but 0: others are its end. */
 ssize_t op_readdir(struct request *request)
 {
         const struct fuse_read_in *in = &request->in.read;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is done to files that are open. */
+/* FUSE requests on open files: READ, WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE and COPY_FILE_RANGE. Data moves
+ * between the file and the guest's memory without a copy, by preadv2(2) and pwritev2(2). Each request holds the
+ * file's shadows (shadows_hold()) while it works on the contents, so that the guest's stores through the window come
+ * before it and its effect is shown there. Requests that change a file clear set-user-ID bits if the guest leaves
+ * that to the host. */
 
 #include "base/fd.h"
 #include "base/range.h"
@@ -20,8 +24,8 @@ USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(pwritev2), SYSCALL(fsync), SYSCALL(fdata
 
 typedef ssize_t io_function(int fd, const struct iovec *spans, int n_spans, off_t offset, int flags);
 
-/* Move all of @file, or as much as there is, between the file and the guest's memory. Bytes moved or a negative errno.
- */
+/* Moves all of @file, or as much as there is, between the file and the guest's memory. Returns the bytes moved, or a
+ * negative errno. */
 static ssize_t file_transfer(io_function *io, int fd, struct cursor *memory, struct oriel_range file, int flags)
 {
         uint64_t done = 0;
@@ -43,7 +47,7 @@ static ssize_t file_transfer(io_function *io, int fd, struct cursor *memory, str
         return (ssize_t)done;
 }
 
-/* Also keeps a guest from meaning "the current position", which is what -1 would. */
+/* Also keeps -1, "the current position", from a guest. */
 static bool is_in_file(struct oriel_range range)
 {
         return range_within(range, INT64_MAX);
@@ -57,7 +61,7 @@ ssize_t op_read(struct request *request)
 
         if (!handle)
                 return -EBADF;
-        /* A short answer would be taken for the end of the file. */
+        /* The guest would take a short answer for the end of the file. */
         if (!is_in_file(file) || in->size > request->out.left)
                 return -EINVAL;
 
@@ -81,8 +85,8 @@ ssize_t op_write(struct request *request)
         if (!is_in_file(file) || in->size != request->data.left)
                 return -EINVAL;
 
-        /* What the guest's page cache brings comes by whatever handle there is, in pieces that end with the file: with
-         * O_DIRECT, the host would refuse them. */
+        /* The guest's page cache writes through any handle, in pieces that end with the file; on a descriptor with
+         * O_DIRECT the host would refuse them. */
         _cleanup_(fd_closep) int cached_fd = in->write_flags & FUSE_WRITE_CACHE && handle->is_direct
                                                      ? fs_reopen(request->fs, handle->fd, O_WRONLY)
                                                      : -1;
@@ -106,7 +110,7 @@ ssize_t op_write(struct request *request)
         return request_reply(request, &out, sizeof(out));
 }
 
-/* Of the locks on node @nodeid, those that @drop drops by @number. */
+/* Drops the locks on node @nodeid that @drop selects by @number. */
 static void drop_locks(struct fs *fs, uint64_t nodeid,
                        bool (*drop)(struct fs *fs, struct inode *inode, uint64_t number), uint64_t number)
 {
@@ -123,7 +127,7 @@ ssize_t op_flush(struct request *request)
 
         if (!handle)
                 return -EBADF;
-        /* Who closes a file has no lock on it any more, however many other descriptors of it are open. */
+        /* A process that closes a file loses its locks on it, even if it has other descriptors of it. */
         if (request->fs->features & FUSE_POSIX_LOCKS)
                 drop_locks(request->fs, request->header.nodeid, lock_owner_drop, request->in.flush.lock_owner);
 
@@ -156,7 +160,7 @@ ssize_t op_release(struct request *request)
 {
         int r = release_file(request);
 
-        /* Its flock has gone with it: only now, that it is closed. */
+        /* Only now, when its descriptor is closed, its flock is gone. */
         if (r == 0 && request->fs->features & FUSE_FLOCK_LOCKS)
                 waiting_wake(&request->fs->waiting);
         return r;
@@ -190,7 +194,7 @@ ssize_t op_lseek(struct request *request)
                 return -EBADF;
         if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
                 return -EINVAL;
-        /* Before the file: nothing is there, as behind its end. */
+        /* Before the beginning there is nothing, as behind the end. */
         if (in->offset > INT64_MAX)
                 return -ENXIO;
 
@@ -209,8 +213,8 @@ ssize_t op_lseek(struct request *request)
         return request_reply(request, &out, sizeof(out));
 }
 
-/* The requests that have no flag for it: a guest that leaves set-user-ID bits to us leaves them to us there, too. It
- * says whose they are, as ALLOW_IDMAP is not wanted then: see choose_flags(). */
+/* For requests that have no flag for it: a guest that leaves set-user-ID bits to the host leaves them here, too. It
+ * names the user, because ALLOW_IDMAP is not wanted then: see features_wanted(). */
 static bool changes_for_other(const struct request *request)
 {
         return request->fs->features & FUSE_HANDLE_KILLPRIV_V2 && request->header.uid != 0;
@@ -242,7 +246,7 @@ ssize_t op_fallocate(struct request *request)
         return r;
 }
 
-/* How much was copied, or a negative errno. */
+/* Returns how many bytes were copied, or a negative errno. */
 static ssize_t copy_range(struct request *request, size_t most)
 {
         const struct fuse_copy_file_range_in *in = &request->in.copy_file_range;
@@ -271,7 +275,7 @@ static ssize_t copy_range(struct request *request, size_t most)
         return done;
 }
 
-/* The answer has 32 bits. */
+/* The size in the answer has 32 bits. */
 ssize_t op_copy_file_range(struct request *request)
 {
         ssize_t done = copy_range(request, INT32_MAX);

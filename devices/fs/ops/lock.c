@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The requests GETLK, SETLK, SETLKW and INTERRUPT. FUSE_LK_FLOCK in the request tells flock(2) locks, which belong to
- * an open handle (lock_whole()), from POSIX locks, which belong to a lock owner of a file (lock_part()); each kind is
- * refused with -ENOSYS unless it was negotiated. A SETLKW that must wait goes to the list of waiting.c, which takes
- * the references of struct lock_wanted; else take_lock() gives them back. Whoever frees or weakens a lock calls
- * waiting_wake(). */
+/* The requests GETLK, SETLK, SETLKW and INTERRUPT. FUSE_LK_FLOCK in the request distinguishes flock(2) locks, which
+ * belong to an open handle (lock_whole()), from POSIX locks, which belong to a lock owner of a file (lock_part());
+ * each kind is refused with -ENOSYS unless it was negotiated. A SETLKW that must wait goes to the list of waiting.c,
+ * which takes the references of struct lock_wanted; otherwise take_lock() drops them. Every release or downgrade of
+ * a lock calls waiting_wake(). */
 
 #include "devices/fs/locks/lock.h"
 #include "devices/fs/core/operations.h"
@@ -13,7 +13,7 @@
 
 #include <sys/file.h>
 
-/* The guest's kernel keeps locks to itself unless it was told otherwise. */
+/* The guest's kernel does not send locks unless they were negotiated. */
 static bool is_offered(const struct request *request)
 {
         return request->fs->features & (request->in.lk.lk_flags & FUSE_LK_FLOCK ? FUSE_FLOCK_LOCKS : FUSE_POSIX_LOCKS);
@@ -24,7 +24,7 @@ static bool is_lock_type(uint32_t type)
         return type == F_RDLCK || type == F_WRLCK || type == F_UNLCK;
 }
 
-/* The end is the last byte, and the file's end, however it moves, is the largest offset. */
+/* The end is the last byte; the largest offset stands for the end of the file, wherever that is. */
 static int lock_read_range(const struct fuse_file_lock *lock, struct flock *range)
 {
         if (lock->start > INT64_MAX || lock->end > INT64_MAX || lock->end < lock->start || !is_lock_type(lock->type))
@@ -99,7 +99,7 @@ static ssize_t lock_part(struct request *request, bool wait)
                 r = lock_read_range(&in->lk, &wanted.range);
         if (r == 0)
                 r = lock_owner_get(&node, in->owner, !unlock, &wanted.owner);
-        /* Who is not known has no lock. */
+        /* An unknown owner has no lock. */
         if (r < 0 || !wanted.owner)
                 return r;
         if (!unlock)
@@ -107,7 +107,7 @@ static ssize_t lock_part(struct request *request, bool wait)
         r = (int)take_lock(request, &wanted, wait);
         if (r == 0 && unlock && in->lk.start == 0 && in->lk.end == INT64_MAX)
                 lock_owner_drop(request->fs, node.inode, in->owner);
-        /* A lock for reading may have been one for writing before. */
+        /* It may have been a lock for writing before. */
         if (r == 0 && in->lk.type != F_WRLCK)
                 waiting_wake(&request->fs->waiting);
         return r;
@@ -132,7 +132,7 @@ static ssize_t lock_whole(struct request *request, bool wait)
 
         ssize_t r = take_lock(request, &wanted, wait);
 
-        /* A lock that became weaker may be what somebody waits for, too. */
+        /* Other requests may wait for a lock that became weaker, too. */
         if (r == 0)
                 waiting_wake(&request->fs->waiting);
         return r;
@@ -147,7 +147,7 @@ ssize_t op_setlk(struct request *request)
         return request->in.lk.lk_flags & FUSE_LK_FLOCK ? lock_whole(request, wait) : lock_part(request, wait);
 }
 
-/* The one that was named may wait for a lock; everything else will be answered all the same. */
+/* The named request may wait for a lock; all others will be answered anyway. */
 ssize_t op_interrupt(struct request *request)
 {
         waiting_interrupt(request->fs, request->in.interrupt.unique);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* FUSE requests on attributes and links: GETATTR, STATX, SETATTR, READLINK. */
+/* FUSE requests on attributes and links: GETATTR, STATX, SETATTR, READLINK. They work on the node's O_PATH
+ * descriptor; fchmodat(2) goes through /proc/self/fd, and a size is set by the guest's handle or a new descriptor.
+ * SETATTR changes owner, mode, size and times in this order, with the file's shadows held, and answers with the
+ * attributes of afterwards. */
 
 #include "base/fd.h"
 #include "base/syscalls.h"
@@ -59,7 +62,7 @@ static int change_mode(const struct node *node, const struct fuse_setattr_in *in
         return sys_result(fchmodat(node->fs->proc_fd, fd_name(node->fd).text, in->mode & 07777, 0));
 }
 
-/* The handle was opened when the guest's user still had the right to, so it is asked before the file. */
+/* The handle is used first, as it was opened when the guest's user still had the right to. */
 static int change_size(const struct node *node, const struct fuse_setattr_in *in)
 {
         _cleanup_(credentials_restore_fsetid) struct credentials_fsetid fsetid =
@@ -99,9 +102,8 @@ static int change_times(const struct node *node, const struct fuse_setattr_in *i
         return sys_result(utimensat(node->fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 
-/* A request to change nothing is how Linux says, where it leaves the bits to us (HANDLE_KILLPRIV_V2), that a file is
- * changed by who has no right to keep them, and by no request that would say so: by a store into the window, that is.
- */
+/* If the guest leaves the bits to the host (HANDLE_KILLPRIV_V2), an empty SETATTR tells that a file was changed by a
+ * user who may not keep them, and by no request that would say so: by a store into the window. */
 static int kill_setuid(const struct node *node, const struct fuse_setattr_in *in)
 {
         struct stat stat;
@@ -122,7 +124,7 @@ static int kill_setuid(const struct node *node, const struct fuse_setattr_in *in
 static int change_attributes(const struct node *node, const struct fuse_setattr_in *in)
 {
         const uint32_t times = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW;
-        /* What was stored before is written before, or it would change the times that are set here. */
+        /* Merges earlier stores first, as they would change the times that are set here. */
         _cleanup_(shadows_release) struct shadows_hold hold =
                 shadows_hold(&node->fs->window.shadows, node->fd, -1, WHOLE_FILE);
         int r = 0;
@@ -140,7 +142,7 @@ static int change_attributes(const struct node *node, const struct fuse_setattr_
         return r == 0 ? kill_setuid(node, in) : r;
 }
 
-/* A guest that keeps what was written brings a file's times when it lets go of it, whether it has a name or not. */
+/* A guest that delays writes sends a file's times when it drops the file, whether that has a name or not. */
 static bool brings_times(const struct request *request)
 {
         const uint32_t brought = FATTR_MTIME | FATTR_CTIME | FATTR_FH | FATTR_LOCKOWNER;
@@ -154,7 +156,7 @@ ssize_t op_setattr(struct request *request)
 
         int r = node_get_linked(request->fs, request->header.nodeid, &node);
 
-        /* All there is to say of a file that is gone: an error would be told to whoever calls syncfs(2) next. */
+        /* The file is gone, so there is nothing to set; an error would go to the next caller of syncfs(2). */
         if (r == -ESTALE && node.inode && brings_times(request)) {
                 const struct fuse_attr_out out = {.attr = {.ino = node.inode->id.key.number, .mode = node.inode->type}};
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is done to names in directories. */
+/* FUSE requests on names in directories: LOOKUP, FORGET, SYMLINK, MKNOD, MKDIR, LINK, UNLINK, RMDIR and RENAME. Each
+ * works on the directory's descriptor and one checked name. make_entry() checks first that there is room for an
+ * inode, makes the file as the guest's user, sets its security label, and looks it up for the answer. An error in a
+ * directory that was removed becomes ESTALE (node_name_result()). */
 
 #include "base/range.h"
 #include "base/syscalls.h"
@@ -18,7 +21,7 @@
 USES_SYSCALLS(SYSCALL_AT(mkdirat, 0), SYSCALL_AT(mknodat, 0), SYSCALL_AT(symlinkat, 1), SYSCALL_BETWEEN(linkat, 0, 2),
               SYSCALL_AT(unlinkat, 0), SYSCALL_BETWEEN(renameat, 0, 2), SYSCALL_BETWEEN(renameat2, 0, 2));
 
-/* What a creation may take from the guest's mode beside the type. */
+/* The bits of the guest's mode that a creation uses beside the type. */
 static const uint32_t permission_bits = 07777;
 
 static ssize_t reply_entry(struct request *request, const struct node *directory, const char *name)
@@ -53,7 +56,7 @@ ssize_t op_batch_forget(struct request *request)
         return 0;
 }
 
-/* How something is made in a directory, for the guest's user. 0 or a negative errno. */
+/* Makes a file in a directory, as the guest's user. 0 or a negative errno. */
 typedef int make_function(struct request *request, int directory_fd);
 
 static int make_as_caller(struct request *request, int directory_fd, uint32_t umask, make_function *make)
@@ -101,7 +104,7 @@ ssize_t op_mkdir(struct request *request)
         return make_entry(request, request->in.mkdir.umask, make_directory);
 }
 
-/* As the guest's kernel has it on the wire: 12 bits of major between the minor's 8 and 12 bits. */
+/* As on the wire: 12 bits of major between the minor's lower 8 and upper 12 bits. */
 static dev_t decode_device(uint32_t rdev)
 {
         return makedev(rdev >> 8 & 0xfff, (rdev & 0xff) | (rdev >> 12 & 0xfff00));
@@ -120,7 +123,7 @@ ssize_t op_mknod(struct request *request)
         return make_entry(request, request->in.mknod.umask, make_node);
 }
 
-/* By way of /proc, because AT_EMPTY_PATH would need a capability. */
+/* Through /proc, because AT_EMPTY_PATH would need a capability. */
 ssize_t op_link(struct request *request)
 {
         struct fs *fs = request->fs;

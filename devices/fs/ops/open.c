@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How files come to be open. */
+/* FUSE requests that open files: OPEN, CREATE and TMPFILE. OPEN takes a parked descriptor for plain reading, or
+ * opens the node again through /proc/self/fd with the flags that open_flags() lets through. CREATE makes the file
+ * with O_EXCL as the guest's user, and opens an existing one through its node if another was faster; TMPFILE makes
+ * one without a name. The answer's flags follow from the cache policy and from DAX (open_reply_flags()). */
 
 #include "base/fd.h"
 #include "base/syscalls.h"
@@ -16,8 +19,9 @@
 
 USES_SYSCALLS(SYSCALL_AT(openat, 0), SYSCALL_AT(unlinkat, 0));
 
-/* What the guest's flags become. O_APPEND is done write by write, because pages that the guest writes back go to their
- * places whatever their handle says. Where it may keep what was written, it reads what it writes only in part. */
+/* Translates the guest's flags. O_APPEND is done write by write, because pages that the guest writes back go to
+ * their own offsets whatever the flags of their handle. A guest that may delay writes reads what it writes only in
+ * part, so O_WRONLY becomes O_RDWR. */
 static int open_flags(const struct fs *fs, uint32_t flags, int *out)
 {
         const uint32_t kept = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC |
@@ -33,8 +37,8 @@ static int open_flags(const struct fs *fs, uint32_t flags, int *out)
         return 0;
 }
 
-/* Does the guest map every regular file, and so have no pages of its own that could be old? It does if it has been
- * mounted with dax=always, or where it asks and all of them are marked, whatever their size is when. */
+/* Whether the guest maps every regular file, and so has no pages of its own that could be old. It does if it is
+ * mounted with dax=always, or if it asks (dax=inode) and all files are marked, whatever their size. */
 static bool maps_all(const struct fs *fs)
 {
         if (!(fs->features & FUSE_MAP_ALIGNMENT) || !fs->window.usable)
@@ -43,9 +47,8 @@ static bool maps_all(const struct fs *fs)
                (fs->options.dax_from == 0 && !fs->window.limits.whole_pages_only);
 }
 
-/* What is mapped is the host's page cache, which no policy makes older than it is. Linux drops a file's mappings at
- * each open without FOPEN_KEEP_CACHE, and warns if they are those of a program that is running
- * (dax_disassociate_entry()). */
+/* KEEP_CACHE for mapped files: they show the host's page cache, which is never old. Without it Linux drops a file's
+ * mappings at each open, and warns if they are those of a running program (dax_disassociate_entry()). */
 uint32_t open_reply_flags(const struct fs *fs, bool directory)
 {
         static const struct {
@@ -75,13 +78,13 @@ static int open_node(const struct node *node, int flags, bool kill_setuid)
 
         int fd = node_open(node, flags);
 
-        /* That takes the owner, or a capability, and what it asks for is only a favour. */
+        /* O_NOATIME takes the owner or a capability, and is only a hint. */
         if (fd == -EPERM && flags & O_NOATIME && !node->fs->options.preserve_noatime)
                 fd = node_open(node, flags & ~O_NOATIME);
         return fd;
 }
 
-/* An open file that was kept for the next one who reads it, or -1. */
+/* Returns a parked descriptor for a reader, or -1. */
 static int take_parked(struct fs *fs, const struct node *node)
 {
         _cleanup_(shadows_release) struct shadows_hold hold =
@@ -90,9 +93,9 @@ static int take_parked(struct fs *fs, const struct node *node)
         return parked_take(fs, node->inode);
 }
 
-/* Who opens a file takes its set-user-ID bit away by truncating it, but for root. A guest that does not say so
- * (HANDLE_KILLPRIV_V2) truncates by a SETATTR of its own (no ATOMIC_O_TRUNC), and sends O_TRUNC with CREATE alone, for
- * a file that it has not known of. CREATE names the user always. */
+/* Whether the open clears set-user-ID bits: truncation does, except by root. A guest without HANDLE_KILLPRIV_V2
+ * truncates by a SETATTR of its own (no ATOMIC_O_TRUNC), and sends O_TRUNC only with CREATE, for a file that it did
+ * not know. CREATE always names the user. */
 static bool kills_setuid(const struct request *request, int flags, uint32_t open_flags)
 {
         if (request->fs->features & FUSE_HANDLE_KILLPRIV_V2)
@@ -129,7 +132,7 @@ ssize_t op_open(struct request *request)
         return r < 0 ? r : request_reply(request, &out, sizeof(out));
 }
 
-/* A new file, for the guest's user. */
+/* Makes a new file as the guest's user. */
 static int create_as_caller(struct request *request, int directory_fd, const char *name, int how)
 {
         const struct fuse_create_in *in = &request->in.create;
@@ -139,7 +142,7 @@ static int create_as_caller(struct request *request, int directory_fd, const cha
         return r < 0 ? r : sys_result(openat(directory_fd, name, how | O_CLOEXEC, in->mode & 07777));
 }
 
-/* Somebody else was faster. The lookup in @entry stays only if this succeeds. */
+/* Another process has made it first. The lookup in @entry stays only on success. */
 static int open_existing(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
         struct fs *fs = request->fs;
@@ -159,10 +162,10 @@ static int open_existing(struct request *request, const struct node *directory, 
         return fd;
 }
 
-/* An fd and one lookup in @entry, or a negative errno. */
+/* Returns an fd, and one lookup in @entry, or a negative errno. */
 static int open_create(struct request *request, const struct node *directory, int flags, struct fuse_entry_out *entry)
 {
-        /* Always O_EXCL: what is there already may be a link or a fifo, which only node_open() knows how to treat. */
+        /* Always O_EXCL: an existing file may be a link or a fifo, which only node_open() handles. */
         const int how = flags | O_CREAT | O_EXCL | O_NOFOLLOW;
         _cleanup_(fd_closep) int fd = create_as_caller(request, directory->fd, request->name, how);
 
@@ -180,7 +183,7 @@ static int open_create(struct request *request, const struct node *directory, in
         return r < 0 ? r : fd_take(&fd);
 }
 
-/* A file without a name. */
+/* Makes a file without a name. */
 static int create_unnamed(struct request *request, const struct node *directory, int flags,
                           struct fuse_entry_out *entry)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How a session begins and ends (INIT, DESTROY), what is agreed on with the guest's kernel, and requests on the file
- * system as a whole: STATFS, SYNCFS. */
+/* The begin and the end of a session (INIT, DESTROY), the negotiation with the guest's kernel, and requests on the
+ * file system as a whole: STATFS, SYNCFS. INIT ends a session that was not ended, finds what the front-end can map
+ * (dax_window_try()), and answers with those of the kernel's flags that the options want. It runs alone: the
+ * session's lock is held for writing. */
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -24,15 +26,15 @@ static const uint32_t oldest_minor = 31;
 /* The most that one READ or WRITE moves, in pages of 4 KiB: 1 MiB. */
 static const uint16_t max_pages = 256;
 
-/* What we want of what the kernel offers, whatever the options. Not among it, because it would not be true here:
- * - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
- * - HANDLE_KILLPRIV: not without the guest saying when (V2), as root's writes leave set-user-ID bits alone;
- * - CACHE_SYMLINKS: a link that is replaced on the host would be followed for as long as its name is believed. */
+/* The flags that are wanted whatever the options. Left out, because they would be wrong here:
+ *  - EXPORT_SUPPORT: the guest resolves "." and ".." itself;
+ *  - HANDLE_KILLPRIV: only with the guest saying when (V2), as root's writes leave set-user-ID bits alone;
+ *  - CACHE_SYMLINKS: a link that is replaced on the host would be followed for as long as its name is cached. */
 static const uint64_t always_wanted = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_ASYNC_DIO |
                                       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP;
-/* Who takes set-user-ID bits away has to know who changes a file. With ATOMIC_O_TRUNC the guest leaves that to us in an
- * OPEN, which says so only with HANDLE_KILLPRIV_V2. With that, FALLOCATE and COPY_FILE_RANGE say it by their user,
- * which they don't name with ALLOW_IDMAP. */
+/* To clear set-user-ID bits here, it must be known who changes a file. With ATOMIC_O_TRUNC the guest leaves them to
+ * an OPEN, which tells only with HANDLE_KILLPRIV_V2. FALLOCATE and COPY_FILE_RANGE tell it by their user, whom they
+ * don't name with ALLOW_IDMAP. */
 static const uint64_t wanted_for_killpriv = FUSE_HANDLE_KILLPRIV_V2 | FUSE_ATOMIC_O_TRUNC;
 static const uint64_t wanted_without_killpriv = FUSE_ALLOW_IDMAP;
 static const uint64_t wanted_for_window = FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
@@ -75,7 +77,7 @@ static uint64_t offered_flags(const struct fuse_init_in *in)
         return flags;
 }
 
-/* Some are of no use, or wrong, without all of those that they need. */
+/* Removes flags that are useless, or wrong, without all of those that they need. */
 static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
 {
         const struct {
@@ -92,7 +94,7 @@ static uint64_t choose_flags(const struct fs *fs, const struct fuse_init_in *in)
         return flags;
 }
 
-/* What the options insist on. NULL: nothing that is not there. */
+/* Returns which option insists on a missing feature; NULL: none. */
 static const char *session_missing(const struct fs *fs, uint64_t flags)
 {
         if (fs->options.posix_acl == FS_ALWAYS && !(flags & FUSE_POSIX_ACL))
@@ -102,8 +104,8 @@ static const char *session_missing(const struct fs *fs, uint64_t flags)
         return NULL;
 }
 
-/* The guest names both for a mount that maps what we say (dax=inode), and the first alone for one that maps everything
- * (dax=always). The latter must fail if nothing can be mapped, and does if told of an alignment that it can't keep. */
+/* The guest sends both flags if its mount maps the files that are marked (dax=inode), and only the first if it maps
+ * everything (dax=always). The latter must fail if nothing can be mapped, which an impossible alignment makes it do. */
 static const uint16_t impossible_alignment = 63;
 
 static uint16_t map_alignment(const struct fs *fs, uint64_t flags)
@@ -125,7 +127,7 @@ void session_forget(struct fs *fs)
         inodes_reset(fs);
 }
 
-/* What it has mapped is unmapped. */
+/* Ends the session, and unmaps what the guest has mapped. */
 static void session_end(struct fs *fs)
 {
         struct dax_window_batch batch = {0};
@@ -143,13 +145,13 @@ ssize_t op_init(struct request *request)
         const struct fuse_init_in *in = &request->in.init;
         const struct fuse_init_out ours = {.major = FUSE_KERNEL_VERSION, .minor = FS_KERNEL_MINOR_VERSION};
 
-        /* A newer major version: say ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
+        /* A newer major version: answer with ours and wait for another INIT. linux/fuse.h, "Version negotiation". */
         if (in->major > FUSE_KERNEL_VERSION)
                 return request_reply(request, &ours, sizeof(ours));
         if (in->major < FUSE_KERNEL_VERSION || in->minor < oldest_minor)
                 return -EPROTO;
 
-        /* A guest that was restarted without a device reset has not said goodbye. */
+        /* A guest that was restarted without a device reset has not sent DESTROY. */
         session_end(fs);
         dax_window_try(&fs->window);
 
@@ -187,7 +189,7 @@ ssize_t op_destroy(struct request *request)
         return 0;
 }
 
-/* All of the file system that the node is on. */
+/* Syncs all of the file system that the node is on. */
 ssize_t op_syncfs(struct request *request)
 {
         shadows_sync(&request->fs->window.shadows);

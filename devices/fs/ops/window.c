@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The requests SETUPMAPPING and REMOVEMAPPING. Ranges come from the guest: they are checked against the page size, the
- * window and the largest file offset before window.c of devices/fs/window/ sees them. A file is opened read-write
- * where possible even for a mapping to be read, because the guest later asks for the same range to be written, and
- * replacing a mapping leaves it missing for a moment. REMOVEMAPPING submits all unmaps of a request, then waits for
- * them. */
+/* The requests SETUPMAPPING and REMOVEMAPPING. Ranges come from the guest: they are checked against the page size,
+ * the window and the largest file offset before window.c of devices/fs/window/ gets them. A file is opened
+ * read-write if possible even for a mapping to be read, because the guest later asks for the same range to be
+ * written, and a mapping that is replaced is missing for a moment. REMOVEMAPPING submits all unmaps of a request,
+ * then waits for them. */
 
 #include "base/fd.h"
 #include "base/range.h"
@@ -17,7 +17,7 @@
 /* As many as a page of 64 KiB holds, the largest of any Linux guest. */
 static const uint32_t max_removals = 65536 / sizeof(struct fuse_removemapping_one);
 
-/* Whole pages within the window: the guest may name the last page in part. */
+/* Checks the request. The view has whole pages within the window: the guest may name the last page in part. */
 static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, struct dax_window_view *view)
 {
         const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE, page = fs->window.page;
@@ -32,8 +32,8 @@ static int view_wanted(struct fs *fs, const struct fuse_setupmapping_in *in, str
         return view->writable && fs->options.readonly ? -EROFS : 0;
 }
 
-/* Read-write from the first time wherever it can be, also if only reading was asked for: the guest sets the same range
- * up again for writing, and a mapping that is replaced under it is missing for a moment. */
+/* Opens read-write if possible, also if only reading was asked for: the guest sets the same range up again for
+ * writing, and a mapping that is replaced is missing for a moment. */
 static int open_for_view(const struct node *node, struct dax_window_view *view)
 {
         bool readonly = node->fs->options.readonly;
@@ -86,7 +86,7 @@ ssize_t op_setupmapping(struct request *request)
         return fd < 0 ? fd : dax_window_map(&fs->window, &view, fd);
 }
 
-/* A guest that wants everything gone may name more than there is. */
+/* A guest that removes everything may name more than there is. */
 static int range_to_unmap(const struct dax_window *window, uint64_t start, uint64_t size, struct oriel_range *out)
 {
         if (size == 0 || start >= window->size || !is_aligned(start, window->page))

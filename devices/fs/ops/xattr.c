@@ -23,7 +23,7 @@
 
 USES_SYSCALLS(SYSCALL(setxattr), SYSCALL(getxattr), SYSCALL(listxattr), SYSCALL(removexattr));
 
-/* Access lists are not to be read or changed where the guest's kernel does not enforce them. */
+/* Access lists can't be read or changed if the guest's kernel does not enforce them. */
 static bool is_unknown_acl(const struct fs *fs, const char *name)
 {
         static const char acl[] = "system.posix_acl_";
@@ -31,7 +31,7 @@ static bool is_unknown_acl(const struct fs *fs, const char *name)
         return strncmp(name, acl, strlen(acl)) == 0 && !(fs->features & FUSE_POSIX_ACL);
 }
 
-/* The name on the host of what the guest calls @name. */
+/* Translates the guest's @name to the host's. */
 static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_NAME_SIZE])
 {
         if (!fs->options.xattr)
@@ -41,7 +41,7 @@ static int name_on_host(const struct fs *fs, const char *name, char host[XATTR_N
         return xattr_to_host(fs->options.xattr_map, name, host);
 }
 
-/* To change an attribute of a submount that it has not entered is as bad for Linux 7.2 as to remove it: see
+/* Changing an attribute of a submount that it has not entered makes Linux 7.2 fault as removing it does: see
  * inode_check_no_submount(). */
 static int begin_change(struct request *request, char host[XATTR_NAME_SIZE])
 {
@@ -75,7 +75,7 @@ ssize_t op_setxattr(struct request *request)
         return sys_result(setxattr(fd_name(request->node.fd).text, host, value, in->size, (int)in->flags));
 }
 
-/* @size is what there is. The guest asked for as much as @wanted, or, with 0, how much there is. */
+/* Answers with @value of @size bytes, of which the guest accepts @wanted; 0: with the size alone. */
 static ssize_t reply_value(struct request *request, const void *value, size_t size, uint32_t wanted)
 {
         const struct fuse_getxattr_out out = {.size = (uint32_t)size};
@@ -91,7 +91,7 @@ ssize_t op_getxattr(struct request *request)
         char host[XATTR_NAME_SIZE];
         int r = name_on_host(request->fs, request->name, host);
 
-        /* To be forbidden is not to be there: every execve() in the guest asks for the file's capabilities. */
+        /* A forbidden attribute counts as missing: every execve() in the guest asks for the file's capabilities. */
         if (r < 0)
                 return r == -EPERM ? -ENODATA : r;
 
@@ -105,7 +105,7 @@ ssize_t op_getxattr(struct request *request)
         return size < 0 ? -errno : reply_value(request, value, (size_t)size, wanted);
 }
 
-/* The names in @list that the guest may see, as it calls them, in place. Returns how many bytes they have. */
+/* Translates the names in @list, in place, and drops those that are hidden. Returns how many bytes are left. */
 static size_t xattr_translate(const struct fs *fs, char *list, size_t size)
 {
         size_t kept = 0;
@@ -149,8 +149,8 @@ ssize_t op_removexattr(struct request *request)
         return r < 0 ? r : sys_result(removexattr(fd_name(request->node.fd).text, host));
 }
 
-/* By its name in the directory where it was made, which somebody may have given to another file by now: one in the
- * share, that the guest may label all the same. */
+/* Opens the new file by its name. Another file of the share may have that name by now, which the guest may label
+ * too. */
 static int open_new(const struct request *request, int directory_fd, int fd)
 {
         if (fd >= 0)

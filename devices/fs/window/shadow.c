@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A three-way merge of a file and its shadow. Each shadow has three views of one part of the file: bytes (the memfd
- * that the guest maps), base (what both had when they were last merged) and, if writable, file (a shared mapping that
+ * that the guest maps), base (the common contents after the last merge) and, if writable, file (a shared mapping that
  * process_vm_writev() stores through, so that a file cut short is an error and no SIGBUS). shadow_merge() compares them
- * STEP by STEP: where bytes differ from base the guest has stored, where the file differs from base somebody else has.
+ * STEP by STEP: where bytes differ from base the guest has stored, where the file differs from base another process
+ * has.
  *
  * Order of locks: the lock of struct shadowed_file, which covers merges and its list of shadows, before the lock of
  * struct shadows, which covers the list of files and their references. Two files are locked by address. */
@@ -28,19 +29,19 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(fallocate), SYS
               SYSCALL_FCNTL(F_ADD_SEALS), SYSCALL(eventfd2),
               SYSCALL_WITH(process_vm_writev, 0, UINT32_MAX, SYSCALL_OWN_PID));
 
-#define STEP    4096u /* bytes looked at in one go */
+#define STEP    4096u /* bytes compared at once */
 #define NOTHING ((struct oriel_range){0, 0})
 
-/* A file with shadows, or one that is about to have some or has just had them. */
+/* A file that has shadows, is about to have some, or has just lost them. */
 struct shadowed_file {
         LIST_ENTRY(shadowed_file) entry;
         dev_t device;
         ino_t number;
         unsigned refs;        /* under the lock of struct shadows */
         atomic_bool wanted;   /* shadows_sync() found it held */
-        pthread_mutex_t lock; /* what follows, and the file's contents while there are shadows */
+        pthread_mutex_t lock; /* of what follows, and of the file's contents while there are shadows */
         LIST_HEAD(shadow_list, shadow) shadows;
-        int lost; /* why stores were lost that nobody was told of; it has a reference while it is not 0 */
+        int lost; /* unreported error by which stores were lost; not 0: it has a reference */
 };
 
 struct shadow {
@@ -51,15 +52,15 @@ struct shadow {
         int fd;                  /* of the file */
         struct oriel_range part; /* of the file */
         bool writable;
-        uint64_t known_size; /* of the file, when both were last brought together */
-        uint8_t *bytes;      /* what the guest has */
-        uint8_t *base;       /* what both had then */
-        uint8_t *file;       /* the file itself, if writable: a store there can't make it longer */
+        uint64_t known_size; /* of the file, at the last merge */
+        uint8_t *bytes;      /* the guest's contents */
+        uint8_t *base;       /* the contents after the last merge */
+        uint8_t *file;       /* the file itself, if writable: a store to it can't make it longer */
 };
 
-/* ---- bringing together ---- */
+/* ---- merging ---- */
 
-/* How much of the shadow is in a file of @size bytes, or below an offset of it. */
+/* How many bytes of the shadow are in a file of @size bytes, or below that offset. */
 static uint64_t shadow_inside(const struct shadow *shadow, uint64_t size)
 {
         uint64_t n = size > shadow->part.start ? size - shadow->part.start : 0;
@@ -67,7 +68,7 @@ static uint64_t shadow_inside(const struct shadow *shadow, uint64_t size)
         return n < shadow->part.size ? n : shadow->part.size;
 }
 
-/* What the file has at @at of the shadow, zeros behind its end. */
+/* Reads the file at @at of the shadow; zeros behind its end. */
 static int read_file(const struct shadow *shadow, uint64_t at, uint8_t *to, size_t n)
 {
         ssize_t got;
@@ -81,8 +82,8 @@ static int read_file(const struct shadow *shadow, uint64_t at, uint8_t *to, size
         return 0;
 }
 
-/* Through the mapping, by a system call: where the file has just become shorter, or the disk is full, this is an error
- * and no signal. */
+/* Stores through the mapping by a system call: if the file has just become shorter, or the disk is full, it fails
+ * without a signal. */
 static bool shadow_store(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
 {
         const struct iovec local = {(void *)from, n}, remote = {shadow->file + at, n};
@@ -90,14 +91,14 @@ static bool shadow_store(struct shadow *shadow, uint64_t at, const uint8_t *from
         return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)n;
 }
 
-/* In a hole there may be no room: ask for it without making the file longer, which also tells what is the matter. */
+/* A hole may have no space: fallocate() gets some without making the file longer, and otherwise tells the error. */
 static int shadow_write_file(struct shadow *shadow, uint64_t at, const uint8_t *from, size_t n)
 {
         struct stat stat;
 
         if (shadow_store(shadow, at, from, n))
                 return 0;
-        /* What has been cut off is not there to be written. */
+        /* Bytes behind a new end are not written. */
         if (fstat(shadow->fd, &stat) == 0) {
                 uint64_t end = shadow_inside(shadow, (uint64_t)stat.st_size);
 
@@ -116,7 +117,7 @@ static int shadow_write_file(struct shadow *shadow, uint64_t at, const uint8_t *
         return r < 0 && r != -EOPNOTSUPP ? r : -EIO;
 }
 
-/* A run of bytes that the guest has stored. What can't be written now stays stored, and is tried again. */
+/* Writes a run of bytes that the guest has stored. If that fails they stay stored, and are tried again. */
 static int write_run(struct shadow *shadow, uint64_t at, const uint8_t *seen, size_t n)
 {
         int r = n > 0 ? shadow_write_file(shadow, at, seen, n) : 0;
@@ -126,17 +127,17 @@ static int write_run(struct shadow *shadow, uint64_t at, const uint8_t *seen, si
         return r;
 }
 
-/* Unless the guest stores there at this moment; then that is found the next time. */
+/* Shows the file's byte, unless the guest stores there at this moment; the next merge finds that store. */
 static void shadow_show(struct shadow *shadow, uint64_t at, uint8_t seen, uint8_t now)
 {
         __atomic_compare_exchange_n(shadow->bytes + at, &seen, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         shadow->base[at] = now;
 }
 
-/* How one merge goes. Offsets are in the shadow. */
+/* The state of one merge. Offsets are in the shadow. */
 struct merging {
-        uint64_t stored;    /* below it the guest's stores count */
-        uint64_t from, to;  /* but not from here to there: a request has replaced that */
+        uint64_t stored;    /* below it the guest's stores are merged */
+        uint64_t from, to;  /* but not in this range, which a request has replaced */
         bool wrote, unread; /* something was written; something could not be read */
 };
 
@@ -145,7 +146,7 @@ static bool is_stored(const struct merging *merging, uint64_t at)
         return at < merging->stored && (at < merging->from || at >= merging->to);
 }
 
-/* A step that begins at @at. */
+/* Merges a step that begins at @at. */
 static int shadow_merge(struct shadow *shadow, uint64_t at, size_t n, struct merging *merging)
 {
         uint8_t seen[STEP], now[STEP], *base = shadow->base + at;
@@ -196,7 +197,7 @@ static uint64_t end_of(struct oriel_range range)
         return end;
 }
 
-/* A store through a mapping changes the time of modification only now and then. */
+/* A store through a mapping does not always change the time of modification. */
 static void shadow_touch(const struct shadow *shadow, const struct stat *before)
 {
         const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
@@ -207,8 +208,9 @@ static void shadow_touch(const struct shadow *shadow, const struct stat *before)
                 futimens(shadow->fd, times);
 }
 
-/* With the file's lock: what of @range is in the shadow, and all by which the file has become shorter or longer. What
- * the guest has in the last page behind the file's end is nothing: a longer file must show its own bytes there. */
+/* With the file's lock: merges the part of @range that is in the shadow, and all by which the file has become
+ * shorter or longer. Guest bytes in the last page behind the file's end are dropped: a longer file must show its own
+ * bytes there. */
 static int sync_one(struct shadow *shadow, struct oriel_range range, struct oriel_range replaced)
 {
         struct stat stat;
@@ -226,7 +228,7 @@ static int sync_one(struct shadow *shadow, struct oriel_range range, struct orie
         };
         int error = before != now ? merge_all(shadow, MIN(before, now), reach, &merging) : 0;
 
-        /* Else what the guest has behind the old end would be taken for its stores the next time. */
+        /* Otherwise the guest's bytes behind the old end would count as its stores the next time. */
         shadow->known_size = merging.unread ? MIN(shadow->known_size, size) : size;
 
         int r = merge_all(shadow, shadow_inside(shadow, range.start), MIN(shadow_inside(shadow, end_of(range)), reach),
@@ -251,7 +253,7 @@ static int sync_file(struct shadowed_file *file, struct oriel_range range, struc
 
 /* ---- files ---- */
 
-/* A reference, or NULL. With @make there is one afterwards, unless there is no memory. */
+/* Returns a reference, or NULL. @make: adds the file if it is missing, unless there is no memory. */
 static struct shadowed_file *get_file(struct shadows *shadows, dev_t device, ino_t number, bool make)
 {
         struct shadowed_file *file;
@@ -330,7 +332,7 @@ static void sync_and_put(struct shadows *shadows, struct shadowed_file *file, st
 
 /* ---- holding ---- */
 
-/* In one order, so that no two who hold the same two files wait for each other. */
+/* By address, so that two threads that hold the same two files don't deadlock. */
 static void lock_files(struct shadowed_file *const files[2])
 {
         bool swap = files[0] && files[1] && files[0] > files[1];
@@ -384,7 +386,7 @@ void shadows_release(struct shadows_hold *hold)
         for (unsigned i = 0; i < 2; i++)
                 if (hold->files[i])
                         put_file(hold->shadows, hold->files[i]);
-                else /* a shadow that was made while the file was not held may have missed what has been done to it */
+                else /* a shadow that was made while the file was not held may have missed the change */
                         sync_and_put(hold->shadows, get_file_of(hold->shadows, hold->fds[i]), hold->range);
         hold->shadows = NULL;
 }
@@ -409,7 +411,7 @@ void shadows_tell(struct shadows *shadows, dev_t device, ino_t number)
                 sync_and_put(shadows, get_file(shadows, device, number, false), WHOLE_FILE);
 }
 
-/* The one after @file, whose reference is given back, or the first. With a reference, or NULL at the end. */
+/* Returns the file after @file, whose reference it drops, or the first; with a reference, or NULL at the end. */
 static struct shadowed_file *next_file(struct shadows *shadows, struct shadowed_file *file)
 {
         pthread_mutex_lock(&shadows->lock);
@@ -438,7 +440,7 @@ void shadows_sync(struct shadows *shadows)
 
 /* ---- making and freeing ---- */
 
-/* What older shadows of the file have is in the file first. */
+/* Merges older shadows of the file first, so that the new one shows their stores. */
 static int shadow_enter(struct shadow *shadow)
 {
         struct shadowed_file *file = shadow->of;

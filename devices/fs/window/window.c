@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The table of what is mapped in the DAX window, and the requests to the front-end that change it. The lock covers the
- * table and the order of submissions; it is never held while an answer is waited for. So a map or unmap is submitted
- * and entered under the lock, waited for without it, and settle_map() finds its mapping again by serial number,
- * because another thread may have replaced it meanwhile.
+/* The table of mappings in the DAX window, and the requests to the front-end that change it. The lock covers the table
+ * and the order of submissions; it is never held while an answer is waited for. So a map or unmap is submitted and
+ * entered under the lock, waited for without it, and settle_map() finds its mapping again by serial number, because
+ * another thread may have replaced it meanwhile.
  *
- * dax_window_try() maps memfds of its own to find what a front-end can't do. What such a front-end can't map goes to a
- * shadow; the mapping owns the shadow and frees it after the unmap. */
+ * dax_window_try() maps memfds of its own to find what a front-end can't do. Parts of files that such a front-end
+ * can't map are shown by a shadow; the mapping owns the shadow and frees it after the unmap. */
 
 #include "devices/fs/window/window.h"
 
@@ -27,20 +27,20 @@
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_GETFL));
 
-/* How many live mappings a limited front-end is given: QEMU 11.1 aborts at 511, its own memory included. */
+/* The most live mappings for a limited front-end: QEMU 11.1 aborts at 511, its own memory included. */
 static const uint64_t max_limited_mappings = 480;
-/* What Linux sets up at once. Each may need two mappings. */
+/* The range that Linux sets up at once. It may need two mappings. */
 static const uint64_t range_of_linux = 2 << 20;
 
 /* One live mapping; no two overlap. */
 struct mapping {
-        struct dax_window_view view; /* first: what the tree compares */
+        struct dax_window_view view; /* first: the tree compares it */
         uint64_t serial;
-        bool placed;           /* the front-end has said so */
-        struct shadow *shadow; /* what is mapped in place of the file, or NULL */
+        bool placed;           /* the front-end has confirmed it */
+        struct shadow *shadow; /* mapped in place of the file, or NULL */
 };
 
-/* What is to become a mapping. */
+/* A part that is about to become a mapping. */
 struct piece {
         struct dax_window_view view;
         int fd;
@@ -66,7 +66,7 @@ static int compare_views(const void *a, const void *b)
         return range_compare(x->range, y->range);
 }
 
-/* Some mapping that overlaps @range. */
+/* Returns a mapping that overlaps @range. */
 static struct mapping *find_mapping(struct dax_window *window, struct oriel_range range)
 {
         const struct dax_window_view key = {.range = range};
@@ -111,7 +111,7 @@ void dax_window_done(struct dax_window *window)
         pthread_mutex_destroy(&window->lock);
 }
 
-/* With the lock: how much of @view, from its start, one mapping shows. */
+/* With the lock: how many bytes of @view, from its start, one mapping shows. */
 static uint64_t shown_at(struct dax_window *window, const struct dax_window_view *view)
 {
         const struct mapping *mapping = find_mapping(window, (struct oriel_range){view->range.start, window->page});
@@ -158,8 +158,8 @@ static void log_unmap_failure(struct dax_window *window, const struct mapping *m
                     strerror(-error));
 }
 
-/* With the lock: submit the unmapping of what overlaps @range, and take it out of the table. False: the batch is full
- * and there is more. */
+/* With the lock: submits the unmaps of all that overlaps @range, and removes it from the table. False: the batch is
+ * full and there is more. */
 static bool submit_unmaps(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
         struct mapping *mapping;
@@ -193,8 +193,8 @@ void dax_window_wait(struct dax_window *window, struct dax_window_batch *batch)
         batch->n = 0;
 }
 
-/* How many batches a range may need, the first of which may be full already: without an end, other threads that map
- * there could keep us here. */
+/* The most batches for a range, of which the first may be full already. Without a limit, other threads that map
+ * there could keep this one forever. */
 static uint64_t batches_needed(struct dax_window *window)
 {
         pthread_mutex_lock(&window->lock);
@@ -205,8 +205,8 @@ static uint64_t batches_needed(struct dax_window *window)
         return n;
 }
 
-/* What another process has mapped before this one took its place is in no table here: the guest knows it, and the
- * front-end, which refuses what is not exactly one mapping. True: that is what @range may be. */
+/* Mappings of another process that has served the guest before are in no table here: the guest knows them, and the
+ * front-end, which refuses ranges that are not exactly one mapping. True: @range may be one of these. */
 static bool submit_unknown(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
         pthread_mutex_lock(&window->lock);
@@ -232,7 +232,7 @@ void dax_window_unmap(struct dax_window *window, struct oriel_range range, struc
         }
 }
 
-/* With the lock, nothing overlapping: submit the map and enter it in the table, which then has the shadow. */
+/* With the lock, when nothing overlaps: enters the map in the table, which takes the shadow, and submits it. */
 static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
 {
         const struct dax_window_view *view = &piece->view;
@@ -244,7 +244,7 @@ static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
                 return -ENOSPC;
         *mapping = (struct mapping){.view = *view, .serial = ++window->last_serial};
 
-        /* First, because it can fail while nothing has been told yet. */
+        /* Before the submission, because this can fail while the front-end has not been asked. */
         if (!tsearch(mapping, &window->mappings, compare_views))
                 return -ENOMEM;
         window->n_mappings++;
@@ -261,7 +261,7 @@ static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
         return 0;
 }
 
-/* The answer to a map has come. The mapping may have been unmapped again, or forgotten, since it was submitted. */
+/* Notes the answer to a map. The mapping may have been unmapped or forgotten since it was submitted. */
 static void settle_map(struct dax_window *window, const struct piece *piece, bool placed)
 {
         struct mapping *gone = NULL;
@@ -281,14 +281,15 @@ static void settle_map(struct dax_window *window, const struct piece *piece, boo
         free_mapping(gone);
 }
 
-/* All of @pieces, which are side by side in @range, or none. */
+/* Maps all of @pieces, which are side by side in @range, or none. */
 static int map_pieces(struct dax_window *window, struct oriel_range range, struct piece *pieces, unsigned n)
 {
         struct dax_window_batch batch = {0};
         unsigned submitted = 0;
         int r = -EBUSY;
 
-        /* Unmaps and maps are submitted together, so the guest sees the hole between them as shortly as can be. */
+        /* Unmaps and maps are submitted together, so that the guest sees the hole between them as briefly as
+         * possible. */
         for (uint64_t tries = batches_needed(window); r == -EBUSY && tries > 0; tries--) {
                 pthread_mutex_lock(&window->lock);
                 if (submit_unmaps(window, range, &batch))
@@ -311,7 +312,7 @@ static int map_pieces(struct dax_window *window, struct oriel_range range, struc
         return r;
 }
 
-/* How much of @view the front-end can map from the file itself, and writable or not as @fd is. */
+/* Sets *@out to how much of @view the front-end can map from the file itself, given how @fd is open. */
 static int dax_window_mappable(const struct dax_window *window, const struct dax_window_view *view, int fd,
                                uint64_t *out)
 {
@@ -333,7 +334,7 @@ static int dax_window_mappable(const struct dax_window *window, const struct dax
         return 0;
 }
 
-/* The first part from the file, the rest from a shadow. */
+/* Maps the first part from the file, and the rest from a shadow. */
 static int map_divided(struct dax_window *window, const struct dax_window_view *view, int fd, uint64_t direct)
 {
         struct piece pieces[2];
@@ -369,7 +370,7 @@ int dax_window_map(struct dax_window *window, const struct dax_window_view *view
 {
         int r = -EREMOTEIO;
 
-        /* A file that has just become shorter is refused, and is to be divided again. */
+        /* The front-end refuses a file that has just become shorter: divide it again. */
         for (int tries = 0; r == -EREMOTEIO && tries < 3; tries++) {
                 uint64_t direct;
 
@@ -396,7 +397,7 @@ void dax_window_forget(struct dax_window *window)
 
 /* ---- what the front-end can do ---- */
 
-/* Map @fd at the window's start, and unmap it. -EREMOTEIO: the front-end doesn't want to. */
+/* Maps @fd at the window's start, and unmaps it. -EREMOTEIO: the front-end refuses. */
 static int try_one(struct dax_window *window, int fd, bool writable)
 {
         const struct oriel_range range = {0, window->page};

@@ -8,16 +8,16 @@
 
 #include <pthread.h>
 
-/* What the front-end can't do, found by trying. One that maps neither is QEMU 11.1, or like it, and what else is known
- * of that is expected too: it would make a user's empty file longer, lets the guest write to what was to be read only,
- * and dies of too many mappings. */
+/* Limits of the front-end, found by trying. A front-end with both is QEMU 11.1, or like it, and is expected to
+ * behave like it otherwise: it makes a user's empty file longer, lets the guest write to read-only mappings, and
+ * aborts at too many mappings. */
 struct dax_window_limits {
-        atomic_bool whole_pages_only; /* nothing of a file's last page unless the file fills it */
-        atomic_bool writable_only;    /* no fd that is open for reading only */
+        atomic_bool whole_pages_only; /* it maps a file's last page only if the file fills it */
+        atomic_bool writable_only;    /* it maps no fd that is open for reading only */
 };
 
-/* What is mapped where in the DAX window. The guest removes whatever ranges it likes, but the front-end only what was
- * mapped, so each mapping is remembered. */
+/* The mappings in the DAX window. The guest removes any ranges, but the front-end only whole mappings, so each is
+ * recorded. */
 struct dax_window {
         uint64_t size; /* 0: there is no window */
         uint64_t page;
@@ -25,21 +25,21 @@ struct dax_window {
         void *userdata;
         const struct oriel_log *log;
         int proc_fd;                     /* /proc/self/fd; borrowed */
-        bool insist;                     /* a share that is read-only may be mapped by a front-end that writes to it */
+        bool insist;                     /* a read-only share may be mapped even if the guest can write to it */
         bool readonly;                   /* the share is */
         atomic_bool usable;              /* files can be mapped; set by dax_window_try() */
-        atomic_bool resumed;             /* what is mapped may be another process's */
+        atomic_bool resumed;             /* mappings may be those of another process */
         struct dax_window_limits limits; /* likewise */
-        struct dax_window_limits said;   /* what the log has been told */
+        struct dax_window_limits said;   /* those that the log has */
         struct shadows shadows;
 
-        pthread_mutex_t lock; /* what follows, and the order of submissions */
+        pthread_mutex_t lock; /* of what follows, and of the order of submissions */
         void *mappings;       /* tsearch, by range */
         uint64_t n_mappings;
         uint64_t last_serial;
 };
 
-/* What is to be seen in a part of the window. */
+/* The contents of a part of the window. */
 struct dax_window_view {
         struct oriel_range range; /* whole pages, within the window */
         struct inode_key file;
@@ -47,9 +47,9 @@ struct dax_window_view {
         bool writable;
 };
 
-/* Unmaps that were submitted, and whose answers are yet to be waited for. Zero is empty. */
+/* Submitted unmaps whose answers have not been waited for. Zero is empty. */
 struct dax_window_batch {
-        struct mapping *mappings[FS_WINDOW_BATCH]; /* NULL: not one of ours */
+        struct mapping *mappings[FS_WINDOW_BATCH]; /* NULL: of another process */
         uint64_t tickets[FS_WINDOW_BATCH];
         unsigned n;
 };
@@ -58,29 +58,29 @@ struct dax_window_batch {
 int dax_window_init(struct dax_window *window, const struct fs_options *options, const struct oriel_log *log);
 void dax_window_done(struct dax_window *window);
 
-/* A session begins, nothing is mapped and no request is handled: find out what the front-end can do, by mapping files
- * of our own and unmapping them again. Afterwards window->usable says whether files may be mapped; if not, the log says
- * why. */
+/* Call it when a session begins, nothing is mapped and no request is handled: finds what the front-end can do, by
+ * mapping files of our own and unmapping them. Afterwards window->usable tells whether files may be mapped; if not,
+ * the log has the reason. */
 void dax_window_try(struct dax_window *window);
-/* The same without trying, because the guest may be using the window: a front-end that takes a new back-end while its
- * guest runs is taken for one that maps everything. */
+/* The same without trying, because the guest may be using the window: a front-end that takes a new back-end while
+ * its guest runs is assumed to map everything. */
 void dax_window_resume(struct dax_window *window);
 
-/* Is all of @view there already? */
+/* Whether all of @view is mapped already. */
 bool dax_window_shows(struct dax_window *window, const struct dax_window_view *view);
 
-/* Show the file open as @fd as @view says, in place of whatever its range overlaps. What the front-end can't map is
- * shown by a shadow. 0 or a negative errno. */
+/* Shows the file open as @fd in the window as @view says, in place of all that the range overlaps. Parts that the
+ * front-end can't map are shown by a shadow. 0 or a negative errno. */
 int dax_window_map(struct dax_window *window, const struct dax_window_view *view, int fd);
 
-/* Submit the unmapping of everything that @range overlaps; @batch has what to wait for. A mapping that is partly
- * outside goes as a whole: the guest removes what it has set up, so only a guest that breaks this rule finds a hole,
- * and a rest that was mapped back would have been missing for a moment all the same. */
+/* Submits the unmaps of all that @range overlaps; wait for @batch. A mapping that is partly outside is removed
+ * whole: the guest removes what it has set up, so only a guest that breaks this rule finds a hole, and a rest that
+ * was mapped again would have been missing for a moment too. */
 void dax_window_unmap(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch);
-/* What the front-end refuses to unmap is logged and forgotten. @batch is empty afterwards. */
+/* An unmap that the front-end refuses is logged, and its mapping forgotten. @batch is empty afterwards. */
 void dax_window_wait(struct dax_window *window, struct dax_window_batch *batch);
 
-/* The mappings are gone. */
+/* Forgets all mappings, which are gone. */
 void dax_window_forget(struct dax_window *window);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Guest memory that a driver names by entries (VIRTIO 1.4, 5.7.6.8, struct virtio_gpu_mem_entry): it is found once, in
- * the table of then, which is kept with it. */
+/* Guest memory that a driver names by entries (VIRTIO 1.4, 5.7.6.8, struct virtio_gpu_mem_entry). backing_new()
+ * translates the entries once, into spans of host memory, and keeps the memory table that they were found in, so
+ * that the spans stay valid. Reads and writes find their first span by binary search and go on from there; writes
+ * mark guest memory dirty. */
 
 #include "devices/gpu/core/state.h"
 
@@ -98,7 +100,8 @@ uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t
         return 0;
 }
 
-/* The span that @offset, which is within, is in. An image's rows may be in a million of them each. */
+/* Finds the span that @offset, which is within, is in. A backing may have a million of them, and each row of an
+ * image is a search. */
 static unsigned find_span(const struct backing *backing, uint64_t offset)
 {
         unsigned from = 0, to = backing->n;
@@ -114,7 +117,7 @@ static unsigned find_span(const struct backing *backing, uint64_t offset)
         return from;
 }
 
-/* Between [@offset, @offset + @size) and @data; into guest memory with @options, else out of it. */
+/* Copies between [@offset, @offset + @size) and @data: into guest memory with @options, else out of it. */
 static size_t backing_copy(const struct backing *backing, uint64_t offset, size_t size, void *data,
                            const struct gpu_options *options)
 {

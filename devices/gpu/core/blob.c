@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Blobs (VIRTIO 1.4, 5.7.6.8): resources that are bytes alone. Those of the guest's memory are entries; those of the
- * host's are a renderer's, which gives an fd for what can be mapped. */
+/* Blobs (VIRTIO 1.4, 5.7.6.8): resources that are bytes alone. RESOURCE_CREATE_BLOB is checked before anything is
+ * made; then a guest blob gets its backing, and a host blob is created by the renderer of the command's context,
+ * which gives an fd if the blob can be mapped. A guest blob is created in a renderer when it is attached to one of
+ * its contexts (context.c). RESOURCE_MAP_BLOB and RESOURCE_UNMAP_BLOB check the range; mapping.c does the rest. */
 
 #include "devices/gpu/core/command.h"
 
@@ -36,7 +38,7 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
         return gpu->blob_memory > GPU_BLOB_MEMORY_MAX ? -ENOMEM : 0;
 }
 
-/* What is wrong with it, before anything is made. */
+/* Checks the command before anything is made: 0, or the type of an error. */
 static uint32_t blob_check(const struct gpu *gpu, const struct command *command, const struct gpu_blob_request *request)
 {
         const uint32_t n = le32toh(command->fixed.create_blob.nr_entries);
@@ -118,7 +120,7 @@ uint32_t handle_map_blob(struct gpu *gpu, struct command *command)
         return blob_mapping_new(resource, range, &command->origin);
 }
 
-/* Linux sends it also after a map that was refused, and lives with the answer. */
+/* Linux sends it also after a map that was refused, and accepts the error. */
 uint32_t handle_unmap_blob(struct gpu *gpu, struct command *command)
 {
         if (!command->resource->mapping)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The commands of virtio-gpu, one row each (VIRTIO 1.4, 5.7.6). What a row says is checked before its handler runs: the
+/* The commands of virtio-gpu, one row each (VIRTIO 1.4, 5.7.6). Before a handler runs, the row is checked: the
  * queue, the size of the fixed part, the features that the driver took, the context, the resource, and that there is
  * room for the answer. The docs and the fuzzer read the same rows. */
 
@@ -64,7 +64,7 @@ static const struct command_row *command_row_find(enum gpu_queue queue, uint32_t
         return NULL;
 }
 
-/* 0, or what is wrong, as an answer's type. */
+/* 0, or the type of an error. */
 static uint32_t command_row_check(struct gpu *gpu, const struct command_row *row, struct command *command,
                                   const uint8_t *bytes, size_t size)
 {
@@ -103,7 +103,7 @@ static void take_header(struct command *command, const void *bytes, struct gpu_t
         };
 }
 
-/* The type of the answer; 0: it comes later. */
+/* Returns the type of the answer; 0: it comes later. */
 static uint32_t gpu_command_run(struct gpu *gpu, enum gpu_queue queue, struct command *command, const uint8_t *bytes,
                                 size_t size)
 {
@@ -132,7 +132,7 @@ ssize_t gpu_handle(struct gpu *gpu, enum gpu_queue queue, const void *bytes, siz
         struct command command = {.answer = answer, .room = MIN(room, (size_t)GPU_ANSWER_MAX)};
         bool heard = room >= sizeof(struct virtio_gpu_ctrl_hdr);
 
-        /* Linux gives the cursor's commands no room for an answer. */
+        /* Linux leaves no room for an answer to cursor commands. */
         if (size < sizeof(struct virtio_gpu_ctrl_hdr) || (!heard && queue != GPU_CURSOR_QUEUE))
                 return 0;
 
@@ -150,7 +150,8 @@ ssize_t gpu_handle(struct gpu *gpu, enum gpu_queue queue, const void *bytes, siz
 
         if (type > 0)
                 answer_begin(command.answer, type, &command.origin);
-        /* Whose answer is not heard has nothing to wait for, and may not be answered twice. */
+        /* Without room for an answer, no fence can be waited for, and the command must not be answered a second
+         * time. */
         if (heard && type > 0 && type < VIRTIO_GPU_RESP_ERR_UNSPEC &&
             fence_wait(gpu, &command.origin, command.answer, command.answer_size) < 0)
                 r = -EINPROGRESS;

@@ -4,8 +4,8 @@
 
 #include "devices/gpu/core/state.h"
 
-/* One command, whose row has been checked: its fixed part is there, and so is room for the answer. All is in the
- * driver's byte order, which is little-endian. */
+/* One command, whose row has been checked: its fixed part is complete, and there is room for the answer. Fields are
+ * in the driver's byte order, which is little-endian. */
 struct command {
         struct origin origin;
         union {
@@ -30,10 +30,10 @@ struct command {
                 struct virtio_gpu_resource_unmap_blob unmap_blob;
                 struct virtio_gpu_update_cursor cursor;
         } fixed;
-        const uint8_t *payload; /* what follows the fixed part */
+        const uint8_t *payload; /* follows the fixed part */
         size_t payload_size;
         struct context *context;   /* of the commands that need one */
-        struct resource *resource; /* of the commands whose row has its place */
+        struct resource *resource; /* of the commands whose row has its offset */
         uint8_t *answer;           /* zeros, of the size that the row has */
         size_t answer_size, room;
 };
@@ -41,13 +41,13 @@ struct command {
 /* The type of the answer; 0: it comes later. */
 typedef uint32_t (*command_fn)(struct gpu *gpu, struct command *command);
 
-/* What a command needs to be one: features that the driver took, by their bits, and a bit that is no feature's. */
+/* The conditions of a command: features that the driver took, by their bits, and a bit that is not a feature's. */
 enum command_needs {
         NEEDS_VIRGL = 1 << VIRTIO_GPU_F_VIRGL,
         NEEDS_EDID = 1 << VIRTIO_GPU_F_EDID,
         NEEDS_UUID = 1 << VIRTIO_GPU_F_RESOURCE_UUID,
         NEEDS_BLOB = 1 << VIRTIO_GPU_F_RESOURCE_BLOB,
-        NEEDS_CONTEXT = 1 << 24, /* its ctx_id is a context's */
+        NEEDS_CONTEXT = 1 << 24, /* its ctx_id must be a context's */
 };
 
 struct command_row {
@@ -57,8 +57,8 @@ struct command_row {
         unsigned size;   /* of the fixed part */
         unsigned answer; /* at least, its header included */
         unsigned needs;
-        unsigned resource; /* where the id of one lies that there must be; 0: nowhere */
-        command_fn handle; /* NULL: of a renderer that this device has not, which is an error */
+        unsigned resource; /* offset of the id of a resource, which must exist; 0: none */
+        command_fn handle; /* NULL: a command of virgl, which this device does not have: it is answered by an error */
 };
 
 extern const struct command_row command_rows[];

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Contexts, capsets and what is submitted (VIRTIO 1.4, 5.7.6.9). A context belongs to the renderer of its capset; what
- * its commands mean is that renderer's alone. */
+/* Contexts, capsets and submissions (VIRTIO 1.4, 5.7.6.9). A context belongs to the renderer of its capset, which
+ * alone knows what its commands mean. A context has a tree of the resources that are attached to it, by id, with
+ * their serials: context_resource() finds these alone, and not a later resource with the same id. Handlers run with
+ * the gpu's lock held. */
 
 #include "devices/gpu/core/command.h"
 
@@ -64,14 +66,14 @@ void contexts_remove_all(struct gpu *gpu)
                 context_remove(gpu, *(struct context **)gpu->contexts);
 }
 
-/* ---- what is attached ---- */
+/* ---- attached resources ---- */
 
 struct attached {
         uint32_t id;
         uint64_t serial;
 };
 
-/* A resource that has ended leaves its row behind, which the next one of its id takes over. */
+/* The row of a resource that has ended stays, until another resource with its id takes it over. */
 static int attached_add(struct gpu *gpu, struct context *context, const struct resource *resource)
 {
         struct attached key = {resource->id, resource->serial};
@@ -155,7 +157,7 @@ uint32_t handle_get_capset(struct gpu *gpu, struct command *command)
         return VIRTIO_GPU_RESP_OK_CAPSET;
 }
 
-/* Without CONTEXT_INIT the driver means virgl, which is no renderer of ours. */
+/* Without CONTEXT_INIT the driver means virgl, which this device does not have. */
 uint32_t handle_ctx_create(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_ctx_create *create = &command->fixed.ctx_create;
@@ -190,7 +192,7 @@ uint32_t handle_ctx_attach_resource(struct gpu *gpu, struct command *command)
         struct resource *resource = command->resource;
         struct gpu_renderer *renderer = command->context->renderer;
 
-        /* A 2D resource's pixels are no renderer's: Linux attaches it all the same. */
+        /* The pixels of a 2D resource are no renderer's, but Linux attaches it too. */
         if (resource->image)
                 return VIRTIO_GPU_RESP_OK_NODATA;
 
@@ -226,7 +228,7 @@ uint32_t handle_submit_3d(struct gpu *gpu, struct command *command)
         if (size > command->payload_size)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 
-        /* Of no bytes, it is there for its fence. */
+        /* A submission of no bytes is there for its fence. */
         int r = size ? renderer->submit(renderer, command->context->id, command->payload, size) : 0;
 
         return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;

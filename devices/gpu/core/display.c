@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* How outputs are to be: GET_DISPLAY_INFO and GET_EDID (VIRTIO 1.4, 5.7.6.8). Where a sink knows it, as the window of a
- * VMM does, it is asked each time that the driver asks, and the command waits for gpu_set_displays(): the driver asks
- * after the VMM has told it of a change, so an older answer would be the wrong one. A change that no question waits for
+/* The settings of outputs: GET_DISPLAY_INFO and GET_EDID (VIRTIO 1.4, 5.7.6.8). If a sink has them, as the window of
+ * a VMM does, it is asked each time that the driver asks, and the command waits for gpu_set_displays(): the driver
+ * asks after the VMM has told it of a change, so an older answer would be wrong. A change that no command waits for
  * is an event of the configuration space. */
 
 #include "devices/gpu/core/command.h"
@@ -36,7 +36,7 @@ void displays_init(struct gpu *gpu)
 
 /* ---- answers ---- */
 
-/* Fill in the answer, and return its type. */
+/* Fills in the answer, and returns its type. */
 static uint32_t answer_question(const struct gpu *gpu, uint32_t type, unsigned output, void *answer)
 {
         const struct gpu_display *display = &gpu->displays.known[output];
@@ -59,7 +59,7 @@ static uint32_t answer_question(const struct gpu *gpu, uint32_t type, unsigned o
         return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
 
-/* The answer's type, or 0: it waits for a sink's. */
+/* Returns the answer's type, or 0: the command waits for a sink. */
 static uint32_t display_ask(struct gpu *gpu, struct command *command, unsigned output)
 {
         struct question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
@@ -131,7 +131,7 @@ void gpu_set_displays(struct gpu *gpu, const struct gpu_display *displays)
         set_known(gpu, displays);
 
         const bool waited = !TAILQ_EMPTY(&gpu->displays.questions);
-        /* That a window has gone is no wish of its user's. */
+        /* No event for NULL: a window that is gone is not a change that its user made. */
         const bool news = displays && gpu->displays.told && memcmp(before, gpu->displays.known, sizeof(before)) != 0;
 
         displays_answer(gpu, NULL);

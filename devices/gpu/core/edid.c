@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Block 0 of an EDID (VESA E-EDID 1.4): vendor, one detailed timing, a name and the range of refresh rates. A mode that
- * a detailed timing has no room for (4095 each way, 655 MHz) is cut to it. */
+/* Block 0 of an EDID (VESA E-EDID 1.4): vendor, one detailed timing, a name and the range of refresh rates. A mode
+ * beyond the limits of a detailed timing (4095 each way, 655 MHz) is cut to them. */
 
 #include "devices/gpu/core/edid.h"
 
@@ -17,7 +17,7 @@ struct edid {
 };
 _Static_assert(sizeof(struct edid) == EDID_SIZE, "");
 
-/* Of every monitor. */
+/* The same for every monitor. */
 static const struct edid base = {
         .header = {0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00},
         /* 3.4.1: three letters of five bits, "ORL". */
@@ -39,7 +39,7 @@ static const struct edid base = {
                         {[3] = 0x10}},
 };
 
-/* A word in the two's place of a descriptor: its low eight bits, and its four upper bits for a shared byte. */
+/* The low eight bits of a value; and the upper four bits of two values, which share a byte of the timing. */
 static uint8_t edid_low(uint32_t value)
 {
         return (uint8_t)(value & 0xff);

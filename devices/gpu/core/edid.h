@@ -6,8 +6,7 @@
 
 #define EDID_SIZE 128
 
-/* What a monitor says of itself (VESA E-EDID 1.4, block 0): one of @width x @height at 60 Hz, the @output'th of the
- * gpu. */
+/* Makes the EDID (VESA E-EDID 1.4, block 0) of a monitor of @width x @height at 60 Hz, at output @output. */
 void edid_make(uint8_t edid[EDID_SIZE], uint32_t width, uint32_t height, unsigned output);
 
 #endif

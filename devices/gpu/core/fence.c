@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Answers, and commands that ask for a fence (VIRTIO 1.4, 5.7.6.7): their answer stays here until the context's
- * renderer says that what was submitted before is done. Each ring of a context is a line of its own.
+/* Answers, and commands that ask for a fence (VIRTIO 1.4, 5.7.6.7): their answer stays in a list until the context's
+ * renderer signals that all submissions before are done. Each ring of a context is a timeline of its own.
  *
- * A renderer may say so on a thread of its own, or within its create_fence(): the list has a lock that is held over no
- * call. */
+ * A renderer may signal on a thread of its own, or within its create_fence(), so the list has its own lock, which is
+ * held over no call. */
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -26,7 +26,7 @@ void answer_begin(void *answer, uint32_t type, const struct origin *origin)
         memcpy(answer, &header, sizeof(header));
 }
 
-/* Some of the fences. */
+/* Selects fences. */
 struct which {
         uint32_t context_id;  /* 0: of any */
         const uint32_t *ring; /* NULL: of any */
@@ -41,7 +41,7 @@ static bool is_one(const struct fence *fence, const struct which *which)
                (!which->ring || origin->ring == *which->ring) && (!which->queue || origin->token.queue == which->queue);
 }
 
-/* With the list's lock held: the first of them that is @from or behind it. */
+/* The first selected fence that is @from or behind it. With the list's lock held. */
 static struct fence *timeline_find(struct fence *from, const struct which *which)
 {
         while (from && !is_one(from, which))
@@ -49,7 +49,8 @@ static struct fence *timeline_find(struct fence *from, const struct which *which
         return from;
 }
 
-/* Complete those in their order, up to @last; NULL: all. With the list's lock, which is not held meanwhile. */
+/* Completes the selected fences in their order, up to @last; NULL: all. Called with the list's lock, which is
+ * released meanwhile. */
 static void complete_those(struct gpu *gpu, const struct which *which, const struct fence *last)
 {
         struct fence_list done = TAILQ_HEAD_INITIALIZER(done);
@@ -81,7 +82,7 @@ void gpu_fence_signalled(struct gpu *gpu, uint32_t context_id, uint32_t ring, ui
         fence = timeline_find(TAILQ_FIRST(&gpu->fences.waiting), &which);
         while (fence && fence->origin.fence_id != fence_id)
                 fence = timeline_find(TAILQ_NEXT(fence, entry), &which);
-        /* With those before it: a renderer may tell of the last one alone. */
+        /* Those before it are done too: a renderer may signal the last one alone. */
         if (fence)
                 complete_those(gpu, &which, fence);
         pthread_mutex_unlock(&gpu->fences.lock);
@@ -96,7 +97,7 @@ void fences_complete(struct gpu *gpu, uint32_t context_id)
         pthread_mutex_unlock(&gpu->fences.lock);
 }
 
-/* Whether it was there, and is ours. */
+/* Takes @mine out of the list and frees it. False: it was not there. */
 static bool take_back(struct gpu *gpu, struct fence *mine)
 {
         struct fence *fence;
@@ -129,14 +130,14 @@ int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer,
         fence->origin = *origin;
         fence->size = size;
         memcpy(fence->answer, answer, size);
-        /* First, as it may be signalled before create_fence() returns. */
+        /* Before create_fence(), as the fence may be signalled before that returns. */
         pthread_mutex_lock(&gpu->fences.lock);
         TAILQ_INSERT_TAIL(&gpu->fences.waiting, fence, entry);
         pthread_mutex_unlock(&gpu->fences.lock);
 
         int r = context->renderer->create_fence(context->renderer, context->id, origin->ring, origin->fence_id);
 
-        /* Done, or one that no renderer will ever signal. */
+        /* It is done, or no renderer will ever signal it. */
         if (r != 0 && take_back(gpu, fence))
                 return 0;
         return -EINPROGRESS;
@@ -160,10 +161,10 @@ void fences_settle(struct gpu *gpu, const void *queue, unsigned ms)
         pthread_mutex_lock(&gpu->fences.lock);
         while (r == 0 && timeline_find(TAILQ_FIRST(&gpu->fences.waiting), &which))
                 r = pthread_cond_clockwait(&gpu->fences.fewer, &gpu->fences.lock, CLOCK_MONOTONIC, &deadline);
-        /* What another thread has in hand is to be with the driver before the queue stops. */
+        /* Fences that another thread is completing must reach the driver before the queue stops. */
         while (gpu->fences.completing > 0)
                 pthread_cond_wait(&gpu->fences.fewer, &gpu->fences.lock);
-        /* A driver that goes on after the stop would else wait for ever. */
+        /* A driver that goes on after the stop would otherwise wait for ever. */
         complete_those(gpu, &which, NULL);
         pthread_mutex_unlock(&gpu->fences.lock);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The life of a gpu: what it is made of, its configuration space, and its reset. */
+/* The life of a gpu: gpu_new() starts the renderers, gpu_reset() removes all that a driver has made, and gpu_free()
+ * does that too and frees the renderers. The configuration space has a lock of its own, and the features are atomic,
+ * because the front-end reads and sets them while a command may wait for the front-end with the gpu's lock held. */
 
 #include "devices/gpu/core/state.h"
 
@@ -94,7 +96,7 @@ int gpu_get_config(struct gpu *gpu, struct oriel_range range, void *data)
         return 0;
 }
 
-/* events_clear is all that a driver may write: what it names is no event any more. */
+/* Only events_clear can be written, which clears the events that it names. */
 int gpu_set_config(struct gpu *gpu, struct oriel_range range, const void *data)
 {
         const struct oriel_range clear = {offsetof(struct gpu_config_space, events_clear), sizeof(uint32_t)};

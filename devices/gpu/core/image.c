@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* 2D resources (VIRTIO 1.4, 5.7.6.8): pixels of the host's, which the driver fills from guest memory. */
+/* 2D resources (VIRTIO 1.4, 5.7.6.8): pixels in this process, which the driver fills from guest memory. */
 
 #include "devices/gpu/core/command.h"
 
@@ -39,7 +39,7 @@ uint32_t handle_create_2d(struct gpu *gpu, struct command *command)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* The rectangle's rows lie in the backing as in an image of the resource's width, the first at the offset. */
+/* The rectangle's rows lie in the backing as in an image of the resource's width; the first is at the offset. */
 uint32_t handle_transfer_to_host_2d(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;

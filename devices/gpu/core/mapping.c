@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is shown in the window (VIRTIO 1.4, 5.7.6.8: MAP_BLOB and UNMAP_BLOB). The driver chooses the place; one mapping
- * is one SHMEM_MAP of the whole blob, rounded up to pages.
+/* Blobs in the window (VIRTIO 1.4, 5.7.6.8: MAP_BLOB and UNMAP_BLOB). The driver chooses the place; a mapping is one
+ * SHMEM_MAP of the whole blob, rounded up to pages.
  *
- * The front-end is asked at once and waited for later, by gpu_await_mappings(), which takes the lock between the waits
- * only: requests to it are answered in order, so that what is asked for meanwhile fits. A mapping keeps its resource
- * until the front-end has removed it. */
+ * The front-end is asked at once; gpu_await_mappings() waits for the answers, and holds the lock only between the
+ * waits: the front-end answers in order, so requests made meanwhile are appended to the list. A mapping keeps its
+ * resource until the front-end has removed it. */
 
 #include "devices/gpu/core/command.h"
 
@@ -20,22 +20,22 @@
 struct mapping {
         struct resource *resource;
         struct oriel_range range;
-        unsigned references; /* the tree's, and those of requests for it */
+        unsigned references; /* of the tree, and of requests for it */
 };
 
 /* A request to the front-end that is not answered yet. */
 struct asked {
         TAILQ_ENTRY(asked) entry;
-        struct resource *object; /* NULL: a mapping was asked for, or its end */
-        bool again;              /* the request in front of it is waited for, which has the ticket */
-        struct mapping *mapping; /* of a map, it may have been removed since */
+        struct resource *object; /* to announce; NULL: the request is for a mapping, or its end */
+        bool again;              /* waits for an earlier request for the object, which has the ticket */
+        struct mapping *mapping; /* of a map: it may have been removed since */
         bool map;
         uint64_t ticket;
-        struct origin origin; /* of the command, where there is one */
+        struct origin origin; /* of the command, if @has_origin */
         bool has_origin;
 };
 
-/* Mappings in the tree are disjoint, so that who overlaps is equal. */
+/* Mappings in the tree are disjoint, so ranges that overlap count as equal. */
 static int mapping_compare_ranges(const void *a, const void *b)
 {
         return range_compare(((const struct mapping *)a)->range, ((const struct mapping *)b)->range);
@@ -73,7 +73,7 @@ static uint32_t type_of_error(int error)
         }
 }
 
-/* Ask the front-end to map it or to unmap it, and remember that. */
+/* Asks the front-end to map or unmap it, and adds the request to the list. */
 static int mapping_ask(struct gpu *gpu, struct mapping *mapping, bool map, const struct origin *origin)
 {
         const struct gpu_ops *ops = gpu->options.ops;
@@ -110,7 +110,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
 
         if (!node)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        /* A part of it is taken. */
+        /* Another mapping overlaps. */
         if (*node != mapping)
                 return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
         resource->mapping = mapping;
@@ -133,7 +133,8 @@ uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin
         struct mapping *mapping = resource->mapping;
 
         mapping_take_out(mapping);
-        /* What the front-end can't be asked for is as good as done: it is gone, or about to remove everything. */
+        /* If the front-end can't be asked, the mapping counts as removed: the front-end is gone, or about to remove
+         * all. */
         if (mapping_ask(gpu, mapping, false, origin) == 0)
                 return 0;
         mapping_unref(mapping);
@@ -179,7 +180,7 @@ static void mapping_answer(struct gpu *gpu, const struct asked *asked, uint32_t 
         gpu->options.ops->complete(gpu->options.userdata, asked->origin.token, bytes, size);
 }
 
-/* Where the front-end does not take it, it is a name that no other device knows. */
+/* If the front-end refuses the object, the UUID stays a name that no other device can look up. */
 static void finish_object(struct gpu *gpu, struct asked *asked, int result)
 {
         struct virtio_gpu_resp_resource_uuid uuid;
@@ -201,7 +202,7 @@ static void finish_map(struct gpu *gpu, struct asked *asked, int result)
         if (result < 0) {
                 log_warning(&gpu->options.log, "resource %u can't be mapped at 0x%lx: %s", mapping->resource->id,
                             (unsigned long)mapping->range.start, strerror(-result));
-                /* Unless it was to be removed meanwhile. */
+                /* Unless its end was asked for meanwhile. */
                 if (mapping->resource->mapping == mapping) {
                         mapping_take_out(mapping);
                         mapping_unref(mapping);
@@ -223,7 +224,7 @@ static void mapping_finish(struct gpu *gpu, struct asked *asked, int result)
         }
         if (asked->map)
                 finish_map(gpu, asked, result);
-        /* What goes with it is gone when the driver hears of it. */
+        /* The mapping's resource, if nothing else keeps it, is gone before the driver gets the answer. */
         mapping_unref(asked->mapping);
         if (!asked->map && asked->has_origin)
                 mapping_answer(gpu, asked, VIRTIO_GPU_RESP_OK_NODATA, &header, sizeof(header));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The end of a resource, and the commands that are for each kind (VIRTIO 1.4, 5.7.6.8). The table holds one reference,
- * what is mapped another: a resource without a name lives on until nothing of it is in the window.
+/* The end of a resource, and the commands that all kinds have (VIRTIO 1.4, 5.7.6.8). The table holds one reference, and
+ * a mapping another: a resource that the driver has given up lives until nothing of it is in the window.
  *
  * A resource with a UUID is a virtio object (VIRTIO 1.4, 2.11) if its memory is a file, which other devices of the
- * guest's get by way of the front-end. */
+ * guest get by way of the front-end. */
 
 #include "devices/gpu/core/command.h"
 
@@ -46,7 +46,7 @@ uint32_t handle_unref(struct gpu *gpu, struct command *command)
         return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* Of a 2D resource: a blob has its memory from the start. */
+/* For 2D resources: a blob has its memory from the start. */
 uint32_t handle_attach_backing(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;
@@ -88,7 +88,7 @@ int gpu_get_object(struct gpu *gpu, const uint8_t uuid[16])
         return fd;
 }
 
-/* The guest is not answered before the front-end has it: then it may tell another device. */
+/* The guest is answered when the front-end knows the object, as it may then name the object to another device. */
 uint32_t handle_assign_uuid(struct gpu *gpu, struct command *command)
 {
         struct resource *resource = command->resource;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Outputs and what they show (VIRTIO 1.4, 5.7.6.8 and 5.7.6.10). Each output that shows something has a copy of it in
- * one format, which RESOURCE_FLUSH brings up to date from the resource and sinks look at: a sink never looks at guest
- * memory. The driver's cursor is taken from its resource likewise. */
+/* Outputs and what they show (VIRTIO 1.4, 5.7.6.8 and 5.7.6.10). Each output that is on has a copy of its resource
+ * in one format. RESOURCE_FLUSH updates the copy, and sinks read it: a sink never reads guest memory. The driver's
+ * cursor is copied from its resource too. */
 
 #include "devices/gpu/core/command.h"
 
@@ -154,7 +154,7 @@ bool gpu_copy_output(struct gpu *gpu, unsigned output, struct gpu_rect rect, uin
 
 /* ---- pixels ---- */
 
-/* Where red, green, blue and alpha are in four bytes; NULL: no such format is known. */
+/* Returns where red, green, blue and alpha are in four bytes; NULL: the format is unknown. */
 static const uint8_t *order_of(uint32_t format)
 {
         static const struct {
@@ -185,7 +185,7 @@ static void scanout_convert(uint32_t *to, const uint8_t *from, size_t n, const u
                         (uint32_t)from[order[1]] << 8 | from[order[2]];
 }
 
-/* @size bytes of @resource from @offset on, wherever it has them. */
+/* Reads @size bytes of @resource from @offset on, out of its image or its backing. */
 static bool read_resource(const struct resource *resource, uint64_t offset, void *data, size_t size)
 {
         if (resource->image) {
@@ -197,7 +197,7 @@ static bool read_resource(const struct resource *resource, uint64_t offset, void
         return resource->backing && backing_read(resource->backing, offset, data, size) == size;
 }
 
-/* Rows of @rect, which is relative to @at, into @to with @stride pixels in a row. */
+/* Reads and converts @rect of @layout into @to, with @stride pixels in a row. */
 static bool read_pixels(const struct resource *resource, const struct layout *layout, struct gpu_rect rect,
                         uint32_t *to, uint32_t stride)
 {
@@ -234,7 +234,8 @@ static uint32_t set_scanout(struct gpu *gpu, uint32_t output, const struct resou
 {
         struct scanout *scanout = &gpu->outputs[output];
         const size_t size = (size_t)rect.width * rect.height * 4, before = size_of(scanout);
-        /* A driver flips pages so: no sink is to see the output go off, or anew. */
+        /* A driver flips pages in this way: at the same size, sinks get an update, and don't see the output go off
+         * and on. */
         const bool same = scanout->resource && scanout->rect.width == rect.width && scanout->rect.height == rect.height;
 
         if (rect.width == 0 || rect.height == 0 || !rect_within(rect, layout->width, layout->height))
@@ -262,7 +263,8 @@ _Static_assert(offsetof(struct virtio_gpu_set_scanout, resource_id) ==
                        offsetof(struct virtio_gpu_set_scanout_blob, resource_id),
                "both begin alike");
 
-/* A blob, whose layout the command has, is to be guest memory: what a renderer has is seen by its owner alone. */
+/* @of_blob: the layout of a blob, from the command; the blob must be guest memory, as a renderer's is not read here.
+ * NULL: the resource is an image. */
 static uint32_t handle_set(struct gpu *gpu, const struct virtio_gpu_set_scanout *set, const struct layout *of_blob)
 {
         const uint32_t output = le32toh(set->scanout_id), id = le32toh(set->resource_id);
@@ -298,7 +300,7 @@ uint32_t handle_set_scanout_blob(struct gpu *gpu, struct command *command)
         return handle_set(gpu, &command->fixed.set_scanout, &layout);
 }
 
-/* What two rectangles have in common, relative to the first. */
+/* The intersection of two rectangles, relative to the first. */
 static bool scanout_meet(struct gpu_rect a, struct gpu_rect b, struct gpu_rect *out)
 {
         uint64_t x = MAX(a.x, b.x), y = MAX(a.y, b.y);

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What shows the outputs: a front-end by its GPU socket, a VNC server, a file. All functions may be NULL. They come
- * with the gpu's lock held, so they must not wait for anybody, nor call the gpu; what they are given is theirs to look
- * at until they return. A thread that shows pixels later has them copied by gpu_copy_output(). */
+/* A sink shows the outputs: a front-end by its GPU socket, a VNC server, a file. All functions may be NULL. They are
+ * called with the gpu's lock held, so they must not wait, nor call the gpu; pointers are valid until they return. A
+ * thread that shows pixels later has them copied by gpu_copy_output(). */
 
 struct gpu;
 
@@ -16,8 +16,8 @@ struct gpu_rect {
         uint32_t x, y, width, height;
 };
 
-/* Pixels in memory: 32 bits each, as a number of this machine 0xXXRRGGBB (DRM's XRGB8888), whatever the driver's
- * format. */
+/* Pixels in memory, whatever the driver's format: 32 bits each, 0xXXRRGGBB as a number of this machine (DRM's
+ * XRGB8888). */
 struct gpu_frame {
         const uint32_t *pixels;
         uint32_t width, height;
@@ -35,25 +35,26 @@ struct gpu_sink {
         void *userdata;
         /* Output @output shows @frame from now on; NULL: nothing. */
         void (*set)(void *userdata, unsigned output, const struct gpu_frame *frame);
-        /* What is in @rect of @frame has changed. */
+        /* The pixels in @rect of @frame have changed. */
         void (*update)(void *userdata, unsigned output, const struct gpu_frame *frame, struct gpu_rect rect);
         void (*set_cursor)(void *userdata, unsigned output, const struct gpu_cursor *cursor);
         void (*move_cursor)(void *userdata, unsigned output, uint32_t x, uint32_t y);
-        /* The driver asks how outputs are to be. True: gpu_set_displays() comes, and the answer waits for it. */
+        /* The driver asks for the settings of outputs. True: gpu_set_displays() will be called, and the answer waits
+         * for it. */
         bool (*ask)(void *userdata);
 };
 
 #define GPU_SINKS_MAX 8
 
-/* @sink is told from now on, first of what the outputs show (not of cursors), and asked if the driver has asked. It is
- * borrowed until it is removed, after which no function of it is called any more. -ENOSPC. */
+/* Adds @sink, which is borrowed until it is removed; afterwards no function of it is called. It is told at once what
+ * the outputs show (not of cursors), and asked if the driver has asked. -ENOSPC. */
 int gpu_add_sink(struct gpu *gpu, const struct gpu_sink *sink);
-void gpu_remove_sink(struct gpu *gpu, const struct gpu_sink *sink); /* one that was not added is no matter */
+void gpu_remove_sink(struct gpu *gpu, const struct gpu_sink *sink); /* a sink that was not added is accepted */
 
-/* Copy what is in @rect of the output to @to, whose rows begin @stride pixels apart. False: the output shows nothing
- * there (any more). */
+/* Copies @rect of the output to @to, whose rows begin @stride pixels apart. False: the output does not show that, or
+ * not any more. */
 bool gpu_copy_output(struct gpu *gpu, unsigned output, struct gpu_rect rect, uint32_t *to, uint32_t stride);
-/* False: it shows nothing. */
+/* False: the output is off. */
 bool gpu_output_size(struct gpu *gpu, unsigned output, uint32_t *width, uint32_t *height);
 
 #endif

@@ -22,21 +22,21 @@ struct gpu_config_space {
         uint32_t events_read, events_clear, num_scanouts, num_capsets, blob_alignment; /* little endian */
 };
 
-/* What a driver may have of each at once. */
+/* Limits of a driver. */
 enum { GPU_RESOURCES_MAX = 65536, GPU_CONTEXTS_MAX = 1024, GPU_ENTRIES_MAX = 1 << 20, GPU_ATTACHED_MAX = 1 << 18 };
 #define GPU_PIXELS_MAX ((size_t)512 << 20)
-/* Of blobs whose memory is this process's: some thirty buffers of 4K. */
+/* Of blobs whose memory is in this process: some thirty buffers of 4K. */
 #define GPU_BLOB_MEMORY_MAX ((size_t)1 << 30)
 
 /* ---- resources: table.c, backing.c, resource.c ---- */
 
-/* Guest memory that a resource has, as the driver's entries name it. It is found once, and its table kept: what the
- * front-end removes meanwhile stays readable, and what is written there nobody sees. */
+/* The guest memory of a resource, as the driver's entries name it. It is translated once, and its memory table is
+ * kept: memory that the front-end removes meanwhile stays readable, and nobody sees what is written there. */
 struct backing {
         struct oriel_memory *memory;
         struct iovec *spans;
         struct place {
-                uint64_t guest, offset; /* where it is in guest memory, and how much is in front of it */
+                uint64_t guest, offset; /* address in guest memory; bytes before it */
         } * places;                     /* of each span */
         unsigned n;
         uint64_t size;
@@ -46,37 +46,37 @@ struct mapping;
 struct image;
 
 struct resource {
-        uint32_t id; /* first, as of all that is in a tree by its id */
+        uint32_t id; /* first, as in everything that is in a tree by its id */
         struct gpu *gpu;
-        uint64_t serial;     /* of no other, ever: an id may be given again */
-        unsigned references; /* the table's, and a mapping's */
+        uint64_t serial;     /* unique for ever, unlike the id */
+        unsigned references; /* of the table, of a mapping, and of requests for the object */
         struct backing *backing;
         struct image *image; /* of a 2D resource; NULL: a blob */
         uint8_t uuid[16];
-        bool has_uuid, is_object; /* the front-end knows it, */
-        bool announced;           /* or is being told */
+        bool has_uuid, is_object; /* the front-end knows it */
+        bool announced;           /* the front-end is being told */
 
         uint64_t size;
 
         /* Of a blob. */
         struct gpu_blob_request request;
         struct gpu_blob blob;
-        unsigned known_to;       /* renderers, by their bit */
+        unsigned known_to;       /* by the renderers with these bits */
         struct mapping *mapping; /* NULL: it is not mapped */
 };
 
-/* Of two that begin with an id, for trees of search.h. */
+/* Compares two structs that begin with an id, for trees of search.h. */
 int compare_ids(const void *a, const void *b);
 struct resource *resource_find(struct gpu *gpu, uint32_t id);
-/* A new one in the table. As an answer's type: 0, or the error. */
+/* Adds a new resource to the table. 0, or the type of an error. */
 uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out);
-/* It has no name any more, and ends when nothing is mapped of it. */
+/* Removes the resource from the table; it ends when nothing of it is mapped. */
 void resource_remove(struct resource *resource);
 void resource_unref(struct resource *resource);
-/* @entries of struct virtio_gpu_mem_entry, found in guest memory. */
+/* Translates @n entries, each a struct virtio_gpu_mem_entry, of @size bytes. 0, or the type of an error. */
 uint32_t backing_new(struct gpu *gpu, const void *entries, size_t size, uint32_t n, struct backing **out);
 void backing_free(struct backing *backing);
-/* Copy from or to @offset of it. Returns how many bytes there were. */
+/* Copy from or to @offset of it. Return how many bytes there were. */
 size_t backing_read(const struct backing *backing, uint64_t offset, void *data, size_t size);
 size_t backing_write(struct gpu *gpu, const struct backing *backing, uint64_t offset, const void *data, size_t size);
 
@@ -91,13 +91,13 @@ struct context {
 
 struct context *context_find(struct gpu *gpu, uint32_t id);
 void contexts_remove_all(struct gpu *gpu);
-/* What a context's commands may name: the resource, if it is attached to it, or NULL. For renderers too, with the gpu's
- * lock held, as in all calls to them; guest memory of it is valid until destroy_blob(). */
+/* The resource, if it is attached to the context, or NULL: a context's commands may name no other. Renderers call it
+ * too, with the gpu's lock held, as in all calls to them; the resource's guest memory is valid until destroy_blob(). */
 const struct resource *context_resource(struct gpu *gpu, uint32_t context_id, uint32_t resource_id);
 
 /* ---- answers and fences: fence.c ---- */
 
-/* A command's header, in this machine's byte order, and whose it is. */
+/* A command's header, in this machine's byte order, and its token. */
 struct origin {
         struct gpu_token token;
         uint32_t flags, context_id;
@@ -113,21 +113,22 @@ struct fence {
 };
 TAILQ_HEAD(fence_list, fence);
 
-/* The lock of its own is taken behind the gpu's, and never held in a renderer or a completion. */
+/* The lock is taken after the gpu's, and never held in a renderer or a completion. */
 struct fences {
         pthread_mutex_t lock;
         pthread_cond_t fewer;
         struct fence_list waiting;
-        unsigned completing; /* threads that complete what they have taken from the list */
+        unsigned completing; /* threads that complete fences they have taken from the list */
 };
 
-/* Fill in the header of @answer for @origin. */
+/* Fills in the header of @answer for @origin. */
 void answer_begin(void *answer, uint32_t type, const struct origin *origin);
-/* Keep the answer until the context's renderer says that all is done. 0: it is there already, or -EINPROGRESS. */
+/* Keeps the answer until the context's renderer signals the fence. -EINPROGRESS: kept. 0: nothing is to be waited
+ * for. */
 int fence_wait(struct gpu *gpu, const struct origin *origin, const void *answer, size_t size);
-/* Of one context, or all for 0: complete what waits. */
+/* Completes the waiting fences of one context; 0: of all. */
 void fences_complete(struct gpu *gpu, uint32_t context_id);
-/* Of one queue: wait at most @ms for them, and complete what is left. Without the gpu's lock. */
+/* Waits at most @ms for the fences of one queue, and completes those that are left. Without the gpu's lock. */
 void fences_settle(struct gpu *gpu, const void *queue, unsigned ms);
 
 /* ---- mappings: mapping.c ---- */
@@ -135,21 +136,21 @@ void fences_settle(struct gpu *gpu, const void *queue, unsigned ms);
 struct asked;
 TAILQ_HEAD(asked_list, asked);
 
-/* Have @resource, which is not mapped, shown at @range of the window. 0: the command's answer comes later; or the type
- * of an error. */
+/* Asks the front-end to show @resource, which is not mapped, at @range of the window. 0: the command's answer comes
+ * later; else the type of an error. */
 uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, const struct origin *origin);
-/* Have the mapping of @resource, which has one, removed. 0: the answer to @origin, unless NULL, comes later; or its
- * type. */
+/* Asks the front-end to remove the mapping of @resource, which has one. 0: the answer to @origin, unless NULL, comes
+ * later; else its type. */
 uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin);
-/* Have the front-end know the object @resource. False: it has no objects, or can't be asked; else the answer to
- * @origin, which is that of RESOURCE_ASSIGN_UUID, comes later. */
+/* Announces the object @resource to the front-end. False: the front-end has no objects, or can't be asked. True: the
+ * answer to @origin, which is that of RESOURCE_ASSIGN_UUID, comes later. */
 bool object_announce(struct resource *resource, const struct origin *origin);
-/* All of them go, and the front-end is told so, if it can be. */
+/* Removes all mappings, and asks the front-end to do so, if it can be asked. */
 void blob_mappings_forget(struct gpu *gpu);
 
 /* ---- blobs: blob.c ---- */
 
-/* Let the renderer of @context know of the blob @resource. 0 or a negative errno. */
+/* Creates the blob @resource in the renderer of @context, unless it knows the blob. 0 or a negative errno. */
 int blob_make_known(struct gpu *gpu, struct resource *resource, const struct context *context);
 
 /* ---- 2D: image.c, scanout.c ---- */
@@ -161,7 +162,7 @@ struct image {
         uint8_t pixels[];
 };
 
-/* How pixels lie in a resource. */
+/* The layout of pixels in a resource. */
 struct layout {
         uint32_t format, width, height, stride; /* stride in bytes */
         uint64_t offset;
@@ -178,38 +179,39 @@ bool scanout_format_is_known(uint32_t format);
 struct gpu_rect rect_take(const struct virtio_gpu_rect *from);
 bool rect_within(struct gpu_rect rect, uint32_t width, uint32_t height);
 void scanouts_reset(struct gpu *gpu);
-/* @resource is about to go. */
+/* @resource is about to end: outputs that show it go off. */
 void scanouts_forget(struct gpu *gpu, const struct resource *resource);
-/* Have what shows the outputs say how they are to be. False: nothing does. */
+/* Asks the sinks for the settings of outputs. False: no sink will answer. */
 bool scanouts_ask(struct gpu *gpu);
 
-/* ---- how outputs are to be: display.c ---- */
+/* ---- the settings of outputs: display.c ---- */
 
 struct question;
 TAILQ_HEAD(question_list, question);
 
 struct displays {
         struct gpu_display known[GPU_OUTPUTS_MAX];
-        bool told; /* the driver, of those */
+        bool told; /* the driver knows these */
         struct question_list questions;
 };
 
 void displays_init(struct gpu *gpu);
-/* Answer those of the driver's questions that wait, with what is known: of one queue, or all for NULL. */
+/* Answers the driver's commands that wait, with what is known: those of one queue, or all for NULL. */
 void displays_answer(struct gpu *gpu, const void *queue);
 
 /* ---- all of it ---- */
 
 struct gpu {
         struct gpu_options options;
-        pthread_mutex_t config_lock; /* of the configuration space alone, which is asked for while others wait */
+        pthread_mutex_t config_lock; /* of the configuration space alone, which is read while others wait */
         struct gpu_config_space config;
 
-        /* That the driver took. They may come while a command waits for the front-end, which waits for them to be
+        /* Taken by the driver. They may be set while a command waits for the front-end, which waits for them to be
          * taken. */
         _Atomic uint64_t features;
 
-        /* Of the objects alone, which the front-end asks for while a command, with the other lock, may wait for it. */
+        /* Of the objects alone: the front-end asks for one while a command may wait for the front-end with @lock
+         * held. */
         pthread_mutex_t objects_lock;
         void *objects; /* a tree of search.h: resources by UUID */
 
@@ -219,8 +221,8 @@ struct gpu {
         unsigned n_resources, n_contexts, n_mappings, n_attached;
         uint64_t last_serial;
         size_t pixels;           /* bytes of all images and scanouts */
-        size_t blob_memory;      /* of blobs that say so */
-        struct asked_list asked; /* of the front-end, oldest first */
+        size_t blob_memory;      /* of blobs whose renderers say how much */
+        struct asked_list asked; /* requests to the front-end, oldest first */
         struct fences fences;
         const struct gpu_sink *sinks[GPU_SINKS_MAX + 1]; /* NULL-terminated */
         struct scanout outputs[GPU_OUTPUTS_MAX];

@@ -45,7 +45,7 @@ uint32_t resource_new(struct gpu *gpu, uint32_t id, struct resource **out)
         return 0;
 }
 
-/* Of each renderer that knows it. */
+/* In each renderer that knows it. */
 static void destroy_blob(struct resource *resource)
 {
         struct gpu *gpu = resource->gpu;

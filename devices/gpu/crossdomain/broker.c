@@ -2,8 +2,8 @@
 
 /* A process that connects to the compositor's socket whenever it is asked, and passes the connection on. The daemon
  * can't do so itself: its root is empty in every mode of the sandbox but none, and an O_PATH descriptor of the socket
- * would be of no use after the compositor's next start, when the path leads to another one. So the path, and connect(),
- * stay outside: a process in the sandbox that was taken over can reach this one socket and no other.
+ * becomes useless when the compositor is started again and the path leads to a new socket. Since the path and connect()
+ * stay outside, a process in the sandbox that was taken over reaches this one socket and no other.
  *
  * A request is an int, and so is its answer: 0 with the connection, or a negative errno. */
 
@@ -44,7 +44,7 @@ static bool broker_say(int broker, int what, int fd)
         return sendmsg(broker, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(what);
 }
 
-/* It has no descriptor but the socket and standard error. */
+/* Keeps no descriptor but the socket and standard error. */
 static void cross_broker_run(const void *path, int broker)
 {
         bool goes_on = dup2(broker, STDIN_FILENO) == STDIN_FILENO && close_range(STDERR_FILENO + 1, ~0U, 0) == 0;

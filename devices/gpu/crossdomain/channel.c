@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* One context's connection to the compositor. Its socket and the pipes that it reads are in an epoll of their own,
- * which is armed for one event in the renderer's loop while a fence waits: so what the guest does not ask for stays
- * with the sender, and a flood costs nothing here.
+/* One context's connection to the compositor. Its socket and the pipes that it reads are in an epoll instance of their
+ * own, which is armed in the renderer's loop for one event while a fence waits: data that the guest does not ask for
+ * stays with the sender, and a flood costs nothing here.
  *
- * What is sent goes into the socket's own buffer, which is the bound for what a compositor leaves lying: where a
- * message does not go in whole, the connection ends. All is called with the renderer's lock held. */
+ * Messages to the compositor go into the socket's buffer, which bounds what a compositor can leave unread: if a
+ * message does not go in whole, the connection ends. All functions are called with the renderer's lock held. */
 
 #include "devices/gpu/crossdomain/channel.h"
 
@@ -23,7 +23,7 @@ USES_SYSCALLS(SYSCALL(recvmsg), SYSCALL(shutdown), SYSCALL(epoll_create1), SYSCA
 
 DEFINE_CLEANUP(struct cross_channel *, cross_channel_free);
 
-/* Nothing, or one event. */
+/* Arms the channel for one event if a fence waits, else for none. */
 static int channel_arm(struct cross_channel *channel, int operation)
 {
         struct epoll_event event = {.events = EPOLLONESHOT | (TAILQ_EMPTY(&channel->fences) ? 0U : (uint32_t)EPOLLIN),
@@ -90,7 +90,7 @@ int cross_channel_connect(struct cross_channel *channel, int fd)
         return 0;
 }
 
-/* The socket reads as ended then, behind what has come already. */
+/* The socket then reads as ended, after the data that has come already. */
 void cross_channel_end(struct cross_channel *channel)
 {
         if (channel->socket_fd >= 0)
@@ -125,7 +125,8 @@ static unsigned received_fds(struct msghdr *header, int *fds)
         return n;
 }
 
-/* The message's size, 0: nothing has come. Descriptors that were cut off leave the rest without a meaning. */
+/* Returns the message's size; 0: nothing has come. If descriptors were cut off, the connection ends, as the rest of
+ * the message has no meaning without them. */
 static size_t cross_channel_receive(struct cross_channel *channel, union cross_message *message)
 {
         union {
@@ -173,7 +174,7 @@ static size_t cross_channel_next_message(struct cross_channel *channel, union cr
                                    : cross_item_read(channel, event.data.u32, message);
 }
 
-/* To the guest, with the fence that waits longest. */
+/* Writes a message to the guest's ring, and takes the fence that waits longest, for *@id. */
 static void write_message(struct cross_channel *channel, const union cross_message *message, size_t size, uint64_t *id)
 {
         const struct backing *ring = channel->rings[CROSS_CHANNEL_RING].memory;

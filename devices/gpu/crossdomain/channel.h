@@ -8,12 +8,12 @@
 #include <oriel/log.h>
 #include <sys/queue.h>
 
-/* What a context may have of descriptors that the guest has not made a blob of, and of pipes: two messages' worth. */
+/* Limit of a context for pipes, and descriptors that the guest has not made a blob of: two messages' worth. */
 #define CROSS_ITEMS_MAX (2 * CROSS_IDS_MAX)
 /* Of one image: 16384 by 8192 pixels of 4 bytes. */
 #define CROSS_IMAGE_MAX (UINT64_C(512) << 20)
-/* Every image has the same blob_id: it has no more to it than its size, which CREATE_BLOB says, and clients keep what
- * they were told of a format and ask for as many images as they like. Ids of descriptors follow. */
+/* Every image has the same blob_id: only its size matters, which CREATE_BLOB has, and clients keep the answer for a
+ * format and create any number of images by it. Ids of descriptors follow. */
 #define CROSS_IMAGE_ID 1
 #define CROSS_PAGE     4096
 
@@ -24,10 +24,11 @@ struct cross_item {
         int fd;
         struct gpu_blob blob; /* of CROSS_ID_BLOB, its fd aside */
         uint64_t size;
-        /* Of CROSS_ID_WRITE_PIPE: bytes on their way to it, in a pipe of our own, whose ends nobody else has. */
+        /* Of CROSS_ID_WRITE_PIPE: bytes that the pipe has not taken yet, in a pipe of our own, whose ends no other
+         * process has. */
         int feed[2];
         size_t pending;
-        bool hangs_up; /* when they are all there */
+        bool hangs_up; /* when they are all written */
 };
 
 struct cross_fence {
@@ -45,18 +46,18 @@ struct cross_channel {
         bool has_begun;
         struct {
                 uint32_t id;
-                const struct backing *memory; /* NULL: there is none, or none any more */
+                const struct backing *memory; /* NULL: none, or destroyed */
         } rings[CROSS_RINGS];
-        int loop_fd;   /* the renderer's epoll: epoll_fd, and pipes that are written to */
-        int epoll_fd;  /* the socket and pipes that are read, which wait until the guest asks for a message */
-        int socket_fd; /* -1: no compositor, or none any more */
+        int loop_fd;   /* the renderer's epoll instance: epoll_fd, and pipes that are written to */
+        int epoll_fd;  /* an epoll instance: the socket, and pipes that are read */
+        int socket_fd; /* -1: not connected, or the compositor is gone */
         struct cross_fence_list fences;
         uint32_t last_id;
         struct cross_item items[CROSS_ITEMS_MAX];
 };
 LIST_HEAD(cross_channel_list, cross_channel);
 
-/* Of events in loop_fd: a context, and 0 or an item of it. No context is 0. */
+/* The data of events in loop_fd: a context, and 0 or an item of it. No context is 0. */
 static inline uint64_t cross_event(uint32_t context_id, uint32_t item_id)
 {
         return (uint64_t)context_id << 32 | item_id;
@@ -66,32 +67,33 @@ static inline uint64_t cross_event(uint32_t context_id, uint32_t item_id)
 
 int cross_channel_new(struct gpu *gpu, uint32_t context_id, int loop_fd, struct cross_channel **out);
 void cross_channel_free(struct cross_channel *channel);
-/* @fd, which is taken, is the compositor. */
+/* Makes @fd, which is taken, the connection to the compositor. */
 int cross_channel_connect(struct cross_channel *channel, int fd);
-/* No more can be said to the compositor; the guest is told when it asks. */
+/* Ends the connection for sending; the guest is told when it asks for a message. */
 void cross_channel_end(struct cross_channel *channel);
 int cross_channel_add_fence(struct cross_channel *channel, uint64_t id);
-/* Write what has come to the ring, if the guest has asked for it. True: then *fence is to be signalled. */
+/* Writes the next message to the ring, if the guest has asked for it. True: *fence is to be signalled. */
 bool cross_channel_deliver(struct cross_channel *channel, uint64_t *fence);
-/* The same with a message of nothing, if the guest has asked. */
+/* The same with an empty message. */
 bool cross_channel_release(struct cross_channel *channel, uint64_t *fence);
 
 /* ---- item.c ---- */
 
-/* Memory of the host for a guest to draw in and the compositor to map, in whole pages: neither can make it shorter for
- * the other. The caller's, or -ENOMEM. */
+/* Memory of the host for a guest to draw in and the compositor to map, in whole pages; neither can change its size.
+ * Returns an fd, the caller's, or -ENOMEM. */
 int cross_memory_new(uint64_t size);
 void cross_item_remove(struct cross_channel *channel, struct cross_item *item);
-/* A descriptor from the compositor, which is taken: @head, which is zeros there, has it as number @i for the guest. */
+/* Takes a descriptor from the compositor, and describes it to the guest as number @i of @head, which has zeros
+ * there. */
 void cross_item_receive(struct cross_channel *channel, int fd, struct cross_send_receive *head, unsigned i);
-/* A new pipe that the guest reads by @id. Returns the end to write to, the caller's, or a negative errno. */
+/* Makes a pipe that the guest reads by @id. Returns the end to write to, the caller's, or a negative errno. */
 int cross_item_new_pipe(struct cross_channel *channel, uint32_t id);
-/* The blob that CREATE_BLOB names by what was received. */
+/* Makes the blob whose id CREATE_BLOB has from a descriptor that was received. */
 int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out);
-/* What has come by a pipe, as a message. Returns its size, 0: nothing. */
+/* Reads from a pipe into a message. Returns its size; 0: nothing has come. */
 size_t cross_item_read(struct cross_channel *channel, uint32_t id, union cross_message *message);
 int cross_item_write(struct cross_channel *channel, uint32_t id, const void *data, size_t size, bool hang_up);
-/* The pipe takes bytes again. */
+/* Writes pending bytes to the pipe, which has room again. */
 void cross_item_flush(struct cross_channel *channel, uint32_t id);
 
 /* ---- image.c ---- */
@@ -100,7 +102,7 @@ int cross_image_layout(uint32_t format, uint32_t width, uint32_t height, struct 
 
 /* ---- command.c ---- */
 
-/* Run @commands of @channel, one after the other up to the first that is wrong. @broker: see crossdomain.h. */
+/* Runs @commands of @channel, one after the other up to the first that is invalid. @broker: see crossdomain.h. */
 int cross_submit(struct cross_channel *channel, int *broker, const void *commands, size_t size);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The commands of a guest. They lie in a copy that it can't change. Each is a row, whose size and whether INIT was
- * there is checked before its handler runs. A SEND that can't be done whole ends the connection: what follows it would
- * mean something else to the compositor. */
+/* The commands of a guest, in a copy that it can't change. Each has a row, whose size, and whether INIT has come
+ * before, are checked before the handler runs. A SEND that can't be sent whole ends the connection: the compositor
+ * would misread what follows it. */
 
 #include "devices/gpu/crossdomain/channel.h"
 #include "devices/gpu/crossdomain/crossdomain.h"
@@ -29,13 +29,13 @@ struct call {
                 struct cross_send_receive send;
                 struct cross_read_write write;
         } fixed;
-        const uint8_t *data; /* what follows it */
+        const uint8_t *data; /* follows the fixed part */
         size_t data_size;
 };
 
 /* ---- INIT ---- */
 
-/* Guest memory that the context has, and enough of it. */
+/* The ring's memory: a guest blob that is attached to the context and large enough, or NULL. */
 static const struct backing *cross_find_ring(struct cross_channel *channel, uint32_t id)
 {
         const struct resource *resource = context_resource(channel->gpu, channel->context_id, id);
@@ -55,7 +55,7 @@ static int cross_init(const struct call *call)
         for (unsigned i = 0; i < CROSS_RINGS; i++) {
                 channel->rings[i].id = le32toh(call->fixed.init.ring_ids[i]);
                 channel->rings[i].memory = cross_find_ring(channel, channel->rings[i].id);
-                /* Without a compositor, nothing comes. */
+                /* Without a compositor no message comes, and no ring for them is needed. */
                 if (!channel->rings[i].memory && (i == CROSS_QUERY_RING || type == CROSS_CHANNEL_WAYLAND))
                         return -ENOENT;
         }
@@ -86,7 +86,7 @@ static int cross_get_image_requirements(const struct call *call)
         return 0;
 }
 
-/* An fd to be sent, or a negative errno. *owned: it is to be closed then. */
+/* Returns an fd to be sent, or a negative errno. *owned: it is to be closed after that. */
 static int fd_to_send(struct cross_channel *channel, uint32_t type, uint32_t id, int *owned)
 {
         const struct resource *resource;
@@ -137,7 +137,7 @@ static int cross_send(const struct call *call)
         if (r == 0)
                 r = channel->socket_fd < 0 ? -ENOTCONN
                                            : cross_send_whole(channel->socket_fd, call->data, data_size, fds, n);
-        /* The compositor alone may write to them: the guest sees that it has ended. */
+        /* The compositor must have the only ends to write to, so that the guest sees when they are closed. */
         fd_close_all(owned, i);
         if (r < 0) {
                 log_debug(&channel->log, "cross-domain: nothing more can be sent: %s", strerror(-r));
@@ -158,16 +158,16 @@ static int cross_write(const struct call *call)
 
 static const struct cross_row {
         size_t size;
-        int (*handle)(const struct call *call); /* NULL: nothing is to be done */
+        int (*handle)(const struct call *call); /* NULL: there is nothing to do */
 } cross_rows[] = {
         [CROSS_INIT] = {sizeof(struct cross_init), cross_init},
         [CROSS_GET_IMAGE_REQUIREMENTS] = {sizeof(struct cross_get_image_requirements), cross_get_image_requirements},
-        [CROSS_POLL] = {sizeof(struct cross_header), NULL}, /* the fence that comes with it is what asks */
+        [CROSS_POLL] = {sizeof(struct cross_header), NULL}, /* its fence is the request */
         [CROSS_SEND] = {sizeof(struct cross_send_receive), cross_send},
         [CROSS_WRITE] = {sizeof(struct cross_read_write), cross_write},
 };
 
-/* The one at @at, of at most @left bytes. Returns its size, or a negative errno. */
+/* Runs the command at @at, of at most @left bytes. Returns its size, or a negative errno. */
 static ssize_t cross_command_run(struct call *call, const uint8_t *at, size_t left)
 {
         if (left < sizeof(call->fixed.header))

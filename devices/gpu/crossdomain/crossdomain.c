@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The renderer of capset 5: a channel for each context, images for guests to draw in, and one thread, which brings
- * guests what compositors say.
+ * guests the messages of compositors.
  *
- * The gpu calls with its lock held, which is taken before the one here; this one covers everything of the renderer, and
- * is held over no call that waits: sockets and pipes do not, and the broker answers within a second or never again. The
- * thread takes this lock alone, never the gpu's, and signals fences without it, as that completes a command of the
- * driver. A context that ends meanwhile is no longer found; its fences were completed by the gpu.
+ * The gpu calls with its lock held, which is taken before the one here. This one covers everything of the renderer, and
+ * is held over no call that waits for long: sockets and pipes do not wait, and the broker answers within a second or is
+ * given up. The thread takes this lock alone, never the gpu's, and signals fences without it, as that completes a
+ * command of the driver. A context that ends meanwhile is no longer found; its fences were completed by the gpu.
  *
- * Ring memory is guest memory that a resource keeps: a channel forgets it in destroy_blob(). */
+ * Ring memory is guest memory of a resource: destroy_blob() makes the channels forget it. */
 
 #include "devices/gpu/crossdomain/crossdomain.h"
 
@@ -26,13 +26,13 @@
 
 USES_SYSCALLS(SYSCALL(epoll_wait), SYSCALL(epoll_create1), SYSCALL(epoll_ctl), SYSCALL(eventfd2));
 
-/* Each takes a thousand bytes, and descriptors: as many clients as one desk has. */
+/* Each takes a thousand bytes, and descriptors. One desktop has no more clients. */
 enum { CHANNELS_MAX = 256 };
 
 struct crossdomain {
         struct gpu_renderer renderer;
         struct gpu *gpu;
-        int loop_fd, end_fd; /* in the loop, the latter is event 0 */
+        int loop_fd, end_fd; /* end_fd is event 0 in the loop */
         pthread_t thread;
 
         pthread_mutex_t lock; /* of what follows */
@@ -214,7 +214,7 @@ static void crossdomain_destroy_blob(struct gpu_renderer *renderer, uint32_t res
         crossdomain_unlock(cross, 0);
 }
 
-/* Commands are done when they are submitted; what waits is for a message. */
+/* Commands are done when they are submitted; only fences on the channel's ring wait, for a message. */
 static int crossdomain_create_fence(struct gpu_renderer *renderer, uint32_t context_id, uint32_t ring,
                                     uint64_t fence_id)
 {
@@ -226,7 +226,7 @@ static int crossdomain_create_fence(struct gpu_renderer *renderer, uint32_t cont
                                                  : 1);
 }
 
-/* A guest may go on after the stop: then it finds a message without contents, and asks again. */
+/* A guest that goes on after the stop finds an empty message, and asks again. */
 static void crossdomain_release_fences(struct gpu_renderer *renderer)
 {
         struct cross_channel *channel;

@@ -4,13 +4,14 @@
 
 #include "devices/gpu/core/renderer.h"
 
-/* The host's Wayland for guests: cross-domain contexts (capset 5), each of which is a client of a compositor. */
+/* The host's Wayland for guests: each cross-domain context (capset 5) is a client of a compositor. */
 
-/* Start the process that connects to the compositor at @path: before a sandbox, which it is to be outside of. Returns
- * the end of its socket, or a negative errno, of the first attempt to connect too. It ends when that is closed. */
+/* Starts the process that connects to the compositor at @path. Call it before entering a sandbox, as the process has
+ * to be outside of it. Returns the end of its socket, or a negative errno, also of a first attempt to connect. The
+ * process ends when the socket is closed. */
 int wayland_broker_start(const char *path);
-/* A new connection, from @broker. Waits for 1 s at most; who has not answered then is closed, and @broker becomes -1.
- */
+/* Returns a new connection, from @broker. Waits for 1 s at most; a broker that has not answered by then is closed,
+ * and *@broker becomes -1. */
 int wayland_broker_connect(int *broker);
 
 /* @broker is taken, unless this fails. */

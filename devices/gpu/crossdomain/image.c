@@ -10,7 +10,7 @@
 
 #define FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
-/* Of drm_fourcc.h: the bytes of one sample of each plane, and by how much a plane is smaller than the image. */
+/* From drm_fourcc.h: the bytes of one sample of each plane, and the shift by which the later planes are smaller. */
 static const struct format_row {
         uint32_t format;
         uint8_t planes[3], shift;
@@ -25,7 +25,7 @@ static const struct format_row {
         {FOURCC('Y', 'V', '1', '2'), {1, 1, 1}, 1},
 };
 
-/* One plane after the other, rows without gaps: what wl_shm takes as it is. */
+/* One plane after the other, rows without gaps, as wl_shm accepts them. */
 static int image_layout(const struct format_row *row, uint32_t width, uint32_t height,
                         struct cross_image_requirements *out)
 {

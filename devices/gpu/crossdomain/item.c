@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a guest knows by an id: files and pipes that the compositor has sent, and pipes that the guest has had made. A
- * channel has a table of them, of a fixed size.
+/* Files and pipes that a guest knows by an id: those that the compositor has sent, and pipes that the guest has asked
+ * for. A channel has a table of them, of a fixed size.
  *
- * The compositor holds the same open files as we do, and may change their flags, size and contents at any time. So none
- * is mapped here, a file is looked at without asking its file system (filesystem_look()), and a pipe is written to by
- * splice(), which does not wait whatever O_NONBLOCK says. That moves bytes out of a pipe of our own, whose size bounds
- * what a compositor can leave lying. Of pipes that the guest reads, the reading end is ours alone.
+ * The compositor has the same open files, and may change their flags, size and contents at any time. So none is mapped
+ * here, a file is examined without asking its file system (filesystem_look()), and a pipe is written to by splice(),
+ * which does not wait whatever O_NONBLOCK says. splice() moves bytes out of a pipe of our own, whose size bounds what a
+ * compositor can leave unread. Of pipes that the guest reads, no other process has the reading end.
  *
- * Not covered: a process that writes to such a pipe from memory that it serves itself holds the pipe's own lock, and
- * whoever else uses that pipe waits. */
+ * Not covered: a process that writes to such a pipe from memory that it serves itself holds the pipe's lock, and all
+ * other users of that pipe wait. */
 
 #include "devices/gpu/crossdomain/channel.h"
 
@@ -36,7 +36,7 @@ USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL(pread64), SYSCA
 #define DMA_BUF_MAGIC 0x444d4142
 #endif
 
-/* What may be on its way to a pipe: as much as Linux lets a pipe of an ordinary user have. */
+/* The most bytes on their way to a pipe: as many as Linux lets a pipe of an ordinary user have. */
 enum { FEED_SIZE = 1 << 20 };
 enum { COPIED_MAX = 1 << 20 };
 
@@ -55,7 +55,7 @@ void cross_item_remove(struct cross_channel *channel, struct cross_item *item)
         *item = (struct cross_item){.fd = -1, .feed = {-1, -1}};
 }
 
-/* The type for the guest. */
+/* Returns the type for the guest; sets size and blob of a file. */
 static uint32_t item_classify(int fd, struct cross_item *item)
 {
         int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
@@ -67,7 +67,7 @@ static uint32_t item_classify(int fd, struct cross_item *item)
         if (S_ISFIFO(stat.stx_mode))
                 return (flags & O_ACCMODE) == O_RDONLY ? CROSS_ID_NONE : CROSS_ID_WRITE_PIPE;
 
-        /* Only what is in memory has seals, and only the kernel's own has no type. */
+        /* Only files in memory have seals, and only files of the kernel itself have no type. */
         bool shm = S_ISREG(stat.stx_mode) && seals >= 0;
         bool dmabuf = !(stat.stx_mode & S_IFMT) && fstatfs(fd, &fs) == 0 && fs.f_type == DMA_BUF_MAGIC;
 
@@ -145,8 +145,8 @@ int cross_memory_new(uint64_t size)
         return fd_take(&fd);
 }
 
-/* QEMU maps no page of which a file has only a part, and guests map whole ones. What compositors send of such sizes,
- * keymaps and tables of formats, stays as it is: the guest gets a copy. */
+/* QEMU maps no page that a file has only a part of, and guests map whole pages. Compositors send keymaps and tables
+ * of formats in such sizes, and don't change them: the guest gets a copy. */
 static int copy_to_whole_pages(int from, size_t size)
 {
         _cleanup_(freep) void *bytes = malloc(size);
@@ -156,7 +156,7 @@ static int copy_to_whole_pages(int from, size_t size)
         return fd < 0 || n < 0 || write(fd, bytes, (size_t)n) != n ? -ENOMEM : fd_take(&fd);
 }
 
-/* Linux asks for whole pages: the last one of a file may end in it. */
+/* The size may be rounded up to pages, as Linux does; the file's last page may end within it. */
 int cross_item_take_blob(struct cross_channel *channel, const struct gpu_blob_request *request, struct gpu_blob *out)
 {
         struct cross_item *item =
@@ -208,7 +208,7 @@ static int item_arm(struct cross_channel *channel, const struct cross_item *item
         return epoll_ctl(channel->loop_fd, operation, item->fd, &event) < 0 ? -errno : 0;
 }
 
-/* Put it into the pipe of our own, where all of it must have room. */
+/* Writes @data to the pipe of our own, where all of it must have room. */
 static int item_feed(struct cross_channel *channel, struct cross_item *item, const void *data, size_t size)
 {
         bool first = item->feed[0] < 0;

@@ -11,7 +11,7 @@
 enum cross_command {
         CROSS_INIT = 1,
         CROSS_GET_IMAGE_REQUIREMENTS,
-        CROSS_POLL,    /* the next message, please: the fence on the channel's ring is for it */
+        CROSS_POLL,    /* asks for the next message: the fence on the channel's ring is for it */
         CROSS_SEND,    /* to the compositor */
         CROSS_RECEIVE, /* in the channel's ring: from the compositor. Without bytes and identifiers: it has ended */
         CROSS_READ,    /* in the channel's ring: from a pipe of CROSS_ID_READ_PIPE */
@@ -28,7 +28,7 @@ enum cross_id_type {
 #define CROSS_READ_PIPE_START UINT32_C(0x80000000)
 
 enum { CROSS_QUERY_RING, CROSS_CHANNEL_RING, CROSS_RINGS };
-/* As much of a ring as is written, and the least that it must have: clients count on a page of 4096. */
+/* The bytes of a ring that are written, and its least size: clients count on a page of 4096. */
 #define CROSS_RING_SIZE       4096
 #define CROSS_IDS_MAX         28 /* as many descriptors as libwayland sends at once */
 #define CROSS_CHANNEL_WAYLAND 1
@@ -77,7 +77,7 @@ struct cross_read_write {
 };
 _Static_assert(sizeof(struct cross_read_write) == 24, "");
 
-/* What is written to the channel's ring at once. */
+/* A message in the channel's ring. */
 union cross_message {
         struct {
                 struct cross_send_receive head;

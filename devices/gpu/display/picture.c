@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Pictures by libpng. A thread waits to be told to take one; it copies what an output shows, compresses that in memory,
- * and writes it in one go.
+/* Pictures by libpng. A thread waits for an order; it copies what an output shows, compresses that in memory, and
+ * writes it in one go.
  *
- * The files are open from the start, as nothing is opened in the sandbox. They are written in place: to put a new file
- * there by rename(2) the process would need a directory of the host, from which a process that was taken over comes to
- * all of it. The lock (flock(2)) is for readers that want no half of a picture. */
+ * The files are opened at the start, because nothing can be opened in the sandbox. They are written in place: to
+ * replace them by rename(2) the process would need a directory of the host, from which a process that was taken over
+ * reaches all of it. Readers that don't want a part of a picture take the lock (flock(2)). */
 
 #include "devices/gpu/display/picture.h"
 
@@ -43,7 +43,7 @@ DEFINE_CLEANUP(struct picture *, picture_free);
 
 /* ---- files ---- */
 
-/* "a/b.png" is "a/b.2.png" for output 2. */
+/* "a/b.png" becomes "a/b.2.png" for output 2. */
 static void name_file(char *name, size_t size, const char *path, unsigned output)
 {
         const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
@@ -55,7 +55,7 @@ static void name_file(char *name, size_t size, const char *path, unsigned output
                 snprintf(name, size, "%.*s.%u%s", (int)stem, path, output, path + stem);
 }
 
-/* Without waiting for the other end of a pipe, which is none of ours. */
+/* O_NONBLOCK: does not wait for the other end of a pipe, which is refused. */
 static int picture_open_file(const char *path)
 {
         _cleanup_(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
@@ -103,7 +103,7 @@ static int picture_write_file(int fd, const void *data, size_t size)
                         r = -errno;
                 at += n > 0 ? (size_t)n : 0;
         }
-        /* Rather none than the half of one. */
+        /* After an error the file is empty: a part of a picture is of no use. */
         if (r != -EWOULDBLOCK && ftruncate(fd, r == 0 ? (off_t)size : 0) < 0)
                 r = -errno;
         flock(fd, LOCK_UN);
@@ -112,7 +112,7 @@ static int picture_write_file(int fd, const void *data, size_t size)
 
 /* ---- pixels ---- */
 
-/* In place: three bytes of each four. */
+/* In place: four bytes of each pixel become three. */
 static void pack_pixels(uint32_t *pixels, size_t n)
 {
         uint8_t *to = (uint8_t *)pixels;
@@ -138,7 +138,7 @@ static int compress_and_write(int fd, uint32_t width, uint32_t height, const voi
                                                                                   : -EIO;
 }
 
-/* 0, also where it shows nothing: then the file is empty. */
+/* 0 also if the output is off: then the file is empty. */
 static int take_output(struct picture *picture, unsigned output)
 {
         const int fd = picture->files[output];
@@ -152,7 +152,7 @@ static int take_output(struct picture *picture, unsigned output)
 
         if (!pixels)
                 return -ENOMEM;
-        /* Its size has changed in between. */
+        /* The output's size has changed since. */
         if (!gpu_copy_output(picture->gpu, output, all, pixels, width))
                 return -EAGAIN;
         pack_pixels(pixels, (size_t)width * height);

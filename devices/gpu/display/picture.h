@@ -4,17 +4,17 @@
 
 #include "devices/gpu/core/gpu.h"
 
-/* Pictures of outputs, as PNG. Without libpng to build with, all of these are NULL. */
+/* Pictures of outputs, as PNG. All functions are NULL in a build without libpng. */
 struct picture;
 
-/* Open or make the files: @path for output 0, and for the others with .1, .2 and so on before its suffix. Regular files
- * alone (-EINVAL). Else what open(2) says, -ENOMEM. */
+/* Opens or creates the files: @path for output 0, and for the others with .1, .2 and so on before its suffix.
+ * -EINVAL: it is not a regular file. Otherwise errors of open(2), -ENOMEM. */
 int picture_open(const char *path, unsigned outputs, struct picture **out) __attribute__((weak));
-/* Starts a thread, before which no picture is taken. */
+/* Starts the thread; no picture is taken before. */
 int picture_start(struct picture *picture, struct gpu *gpu, const struct oriel_log *log) __attribute__((weak));
-/* Have the files written, without waiting for that. */
+/* Orders pictures, and does not wait for them. */
 void picture_take(struct picture *picture) __attribute__((weak));
-/* Before the gpu is. NULL is accepted. */
+/* Call it before gpu_free(). NULL is accepted. */
 void picture_free(struct picture *picture) __attribute__((weak));
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The GPU socket. One thread polls it and never waits in a call: a message is made when the one before has left, of
- * what the viewer has noted until then, so a front-end that does not read holds up nothing and has the newest frame
- * next. Large updates go in bands, of which each is copied when it is its turn.
+/* The GPU socket. One thread polls it and never waits in a call: a message is made when the one before has left, from
+ * what the viewer has noted until then, so a front-end that does not read holds up nothing, and gets the newest frame
+ * next. Large updates are sent in bands, each copied when it is due.
  *
- * The front-end only ever answers, one question at a time: GET_PROTOCOL_FEATURES first, then rounds of
- * GET_DISPLAY_INFO and GET_EDID of each output that there is, whenever the driver asks. What else comes, or a wrong
- * size, breaks the socket: then outputs are shown nowhere, and the driver is answered by the options. */
+ * The front-end only sends answers, one at a time: to GET_PROTOCOL_FEATURES first, then to rounds of
+ * GET_DISPLAY_INFO and of GET_EDID for each enabled output, whenever the driver asks. Any other message, or a wrong
+ * size, breaks the socket: then nothing is shown there, and the driver is answered from the options. */
 
 #include "devices/gpu/display/socket.h"
 
@@ -29,7 +29,7 @@
 
 USES_SYSCALLS(SYSCALL(sendto), SYSCALL(recvfrom), SYSCALL(poll), SYSCALL(getsockopt));
 
-/* Of pixels, in one message: a front-end reads each whole. */
+/* Bytes of pixels in one message, which a front-end reads whole. */
 enum { BAND_MAX = 1 << 20 };
 
 /* Numbers are in this machine's byte order, and so are pixels. */
@@ -56,24 +56,24 @@ struct gpu_socket {
         int fd;
 
         /* All that follows is the thread's. */
-        const char *wrong;       /* what of the front-end's answer is */
-        uint8_t *out;            /* the message that leaves */
+        const char *wrong;       /* the part of the front-end's answer that is wrong */
+        uint8_t *out;            /* the message that is being sent */
         size_t out_size, out_at; /* equal: none */
-        struct answer in;        /* that comes */
+        struct answer in;        /* the answer that is being received */
         size_t in_at;
-        enum display_request due; /* what the answer that is to come is to; NOTHING: none is */
+        enum display_request due; /* the request whose answer is due; NOTHING: none */
         uint64_t features;
-        bool features_due; /* the front-end is to be told of them */
+        bool features_due; /* SET_PROTOCOL_FEATURES is to be sent */
         unsigned edid_of;  /* the output whose EDID is asked for next */
         struct gpu_display displays[GPU_OUTPUTS_MAX];
-        struct viewer_output note; /* what is told of next_output */
+        struct viewer_output note; /* what is still to be told of next_output */
         unsigned next_output;
-        bool hidden[GPU_OUTPUTS_MAX]; /* its cursor */
+        bool hidden[GPU_OUTPUTS_MAX]; /* whether its cursor is */
 };
 
 /* ---- messages ---- */
 
-/* Room for @size bytes behind the header, which is written; at most BAND_MAX and a line's. */
+/* Returns room for @size bytes behind the header, which is written. @size is at most BAND_MAX plus a header. */
 static void *message_begin(struct gpu_socket *socket, enum display_request request, size_t size)
 {
         const struct display_header header = {request, 0, (uint32_t)size};
@@ -129,7 +129,7 @@ static void tell_cursor(struct gpu_socket *socket, unsigned output, struct viewe
         note->cursor_changed = note->cursor_moved = false;
 }
 
-/* The first rows of what is out of date, which the others then still are. */
+/* Sends the first rows of the damage, and leaves the rest in the note. */
 static void tell_pixels(struct gpu_socket *socket, unsigned output, struct viewer_output *note)
 {
         struct gpu_rect band = note->damage;
@@ -144,12 +144,12 @@ static void tell_pixels(struct gpu_socket *socket, unsigned output, struct viewe
         if (!room)
                 return;
         memcpy(room, &update, sizeof(update));
-        /* Where the output has become smaller meanwhile, its new size and all of it are noted. */
+        /* The output has become smaller meanwhile: its new size, and all of it as damage, are noted. */
         if (!gpu_copy_output(socket->viewer.gpu, output, band, (uint32_t *)(void *)(room + sizeof(update)), band.width))
                 socket->out_size = 0;
 }
 
-/* What is told first of a note, which has it no more then. False: it is empty. */
+/* Sends the first item of a note, and removes it there. False: the note is empty. */
 static bool tell_note(struct gpu_socket *socket, unsigned output, struct viewer_output *note)
 {
         if (note->resized)
@@ -176,7 +176,7 @@ static void next_question(struct gpu_socket *socket)
                 send_question(socket, GET_DISPLAY_INFO, NULL, 0);
 }
 
-/* The next message, if there is one to be sent. Outputs take turns. */
+/* Makes the next message, if there is one to be sent. Outputs take turns. */
 static void display_socket_next_message(struct gpu_socket *socket)
 {
         if (socket->due == NOTHING)
@@ -192,7 +192,7 @@ static void display_socket_next_message(struct gpu_socket *socket)
 
 /* ---- answers ---- */
 
-/* The next question is for the EDID of the first output from @from on that there is; of none, the round has ended. */
+/* Chooses the next question: the EDID of the first enabled output from @from on. Without one, the round has ended. */
 static void round_go_on(struct gpu_socket *socket, unsigned from)
 {
         while (from < GPU_OUTPUTS_MAX && !socket->displays[from].enabled)
@@ -260,7 +260,7 @@ static const struct answer_row {
         [GET_EDID] = {sizeof(struct virtio_gpu_resp_edid), take_edid},
 };
 
-/* NULL: what has come so far is right. */
+/* NULL: the bytes that have come so far are right. */
 static const char *take_bytes(struct gpu_socket *socket)
 {
         const struct answer_row *row = &answer_rows[socket->due];
@@ -280,7 +280,7 @@ static const char *take_bytes(struct gpu_socket *socket)
 
 /* ---- the thread ---- */
 
-/* 0, or a negative errno: the socket has ended, or is wrong. */
+/* 0, or a negative errno: the socket has ended, or an answer is wrong. */
 static int socket_receive(struct gpu_socket *socket)
 {
         size_t wanted = sizeof(struct display_header);
@@ -344,7 +344,7 @@ static void *socket_run(void *userdata)
                 log_error(&socket->log, "the GPU socket is closed: %s is wrong", socket->wrong);
         else if (r < 0)
                 log_debug(&socket->log, "the GPU socket has ended: %s", strerror(-r));
-        /* The front-end learns of it, and the driver gets its answers. */
+        /* The front-end sees the end of the socket, and the driver's waiting commands are answered. */
         shutdown(socket->fd, SHUT_RDWR);
         socket->viewer.answers = false;
         gpu_set_displays(socket->viewer.gpu, NULL);
@@ -362,7 +362,7 @@ int gpu_socket_new(struct gpu *gpu, const struct oriel_log *log, int fd, struct 
 {
         _cleanup_(fd_closep) int owned = fd;
 
-        /* Of another kind of file even poll(2) may wait, for who serves it. */
+        /* poll(2) of another kind of file may wait for the process that serves it. */
         if (!is_stream(fd))
                 return -ENOTSOCK;
 

@@ -4,10 +4,10 @@
 
 #include "devices/gpu/core/gpu.h"
 
-/* Outputs in the window of a front-end, by the socket that GPU_SET_SOCKET brings (QEMU, "Vhost-user-gpu Protocol"). */
+/* Outputs in the window of a front-end, by the socket of GPU_SET_SOCKET (QEMU, "Vhost-user-gpu Protocol"). */
 struct gpu_socket;
 
-/* @fd is taken. -ENOTSOCK, -ENOMEM; it must be freed before the gpu. */
+/* @fd is taken. -ENOTSOCK, -ENOMEM. Free it before the gpu. */
 int gpu_socket_new(struct gpu *gpu, const struct oriel_log *log, int fd, struct gpu_socket **out);
 void gpu_socket_free(struct gpu_socket *socket); /* NULL is accepted */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a viewer has not shown yet. The functions of its sink come with the gpu's lock held; they note sizes and
- * rectangles under the viewer's own lock, which nobody holds over more than that, and wake its thread. That thread
- * takes the notes, and then has pixels copied by gpu_copy_output(), so it never shows an older frame than there is.
+/* Notes of what a viewer has not shown yet. The functions of its sink are called with the gpu's lock held; they note
+ * sizes and rectangles under the viewer's own lock, which is held for no more than that, and wake its thread. The
+ * thread takes the notes, and then has pixels copied by gpu_copy_output(), so it never shows a frame older than the
+ * newest.
  *
  * Lock order: the gpu's, then the viewer's. The thread calls the gpu with neither. */
 
@@ -20,7 +21,7 @@
 
 USES_SYSCALLS(SYSCALL(eventfd2), SYSCALL(read), SYSCALL(write), SYSCALL(poll));
 
-/* The least rectangle around both. */
+/* The smallest rectangle around both. */
 static struct gpu_rect rect_union(struct gpu_rect a, struct gpu_rect b)
 {
         if (a.height == 0)
@@ -87,7 +88,7 @@ static void note_move(void *userdata, unsigned output, uint32_t x, uint32_t y)
         fd_event_wake(viewer->wake_fd);
 }
 
-/* Whoever has it answer no more answers what waits then. */
+/* A viewer that ends clears @answers, and then answers the commands that wait. */
 static bool note_question(void *userdata)
 {
         struct viewer *viewer = userdata;

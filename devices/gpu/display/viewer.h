@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A thread that shows outputs at a pace of its own. The gpu only notes what is out of date, which merges: an output is
- * one rectangle, its size and its cursor, however long nobody takes them. */
+/* A thread that shows outputs at its own pace. The gpu only notes what is out of date, and notes merge: for an
+ * output they are one rectangle, its size and its cursor, however long nobody takes them. */
 
 struct viewer_output {
         bool resized; /* to width x height; 0 x 0: it is off */
@@ -23,24 +23,24 @@ struct viewer_output {
 struct viewer {
         struct gpu *gpu;
         struct gpu_sink sink;
-        int wake_fd; /* an eventfd: something has come */
+        int wake_fd; /* an eventfd: there is something for the thread */
         pthread_t thread;
         bool started;
 
-        atomic_bool end;     /* the thread is to */
-        atomic_bool answers; /* it will, where the driver asks how outputs are to be */
-        atomic_bool asked;   /* the driver has */
+        atomic_bool end;     /* the thread is to end */
+        atomic_bool answers; /* when the driver asks for the settings of outputs */
+        atomic_bool asked;   /* the driver has asked */
 
-        pthread_mutex_t lock; /* of what follows; behind the gpu's */
+        pthread_mutex_t lock; /* of what follows; taken after the gpu's */
         struct viewer_output *outputs;
 };
 
-/* Start @run on a thread of its own; it gets @userdata. 0 or a negative errno, with nothing left behind. */
+/* Starts @run(@userdata) on a thread of its own. 0 or a negative errno, with nothing left behind. */
 int viewer_start(struct viewer *viewer, struct gpu *gpu, bool answers, void *(*run)(void *userdata), void *userdata);
-/* Have the thread end, and wait for that. All zeros is accepted. */
+/* Ends the thread, and waits for that. A struct of zeros is accepted. */
 void viewer_stop(struct viewer *viewer);
 
-/* For its thread: what is new of @output since the last time. False: nothing is. */
+/* For the thread: takes the notes of @output. False: there are none. */
 bool viewer_take(struct viewer *viewer, unsigned output, struct viewer_output *out);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* VNC by libvncserver. One thread has the library and all its clients: it copies what the viewer says is out of date
- * into the library's screen, and lets the library send that and read what clients say. Keys and pointers are ignored;
- * for those there is virtio-input.
+/* VNC by libvncserver. One thread has the library and all its clients: it copies what the viewer notes as out of date
+ * into the library's screen, and lets the library send that and read what clients send. Keys and pointers are ignored;
+ * virtio-input is for those.
  *
- * In a write the library waits for a client that does not read, for five seconds and more, and the other clients with
- * it; the gpu does not, as only notes are left to the viewer. When the device ends, all clients' sockets are shut down,
- * so that it waits for the first of them alone: select(2) does not tell that of a Unix socket which is full.
+ * In a write the library waits for a client that does not read, for five seconds and more, and the other clients wait
+ * too; the gpu does not, as it only leaves notes for the viewer. When the device ends, all clients' sockets are shut
+ * down, so that the thread waits for the first of them alone: select(2) does not report the shutdown of a Unix socket
+ * which is full.
  *
- * The library uses select(2), so a connection whose descriptor is too large for that is closed at once. Clients that
- * had the library scale the screen are closed when it gets another size, as the scaled one does not. */
+ * The library uses select(2), so a connection whose descriptor is too large for that is closed at once. Clients for
+ * which the library scales the screen are closed when its size changes, as that of the scaled screen does not. */
 
 #include "devices/gpu/display/vnc.h"
 
@@ -53,12 +54,12 @@ struct vnc {
         struct log_budget lines;
         int listener;
         rfbScreenInfoPtr screen;
-        uint32_t *pixels; /* the screen's: bytes of red, green, blue and nothing */
+        uint32_t *pixels; /* the screen's: bytes of red, green, blue and padding */
         struct viewer_output note;
 
         pthread_mutex_t lock; /* of what follows */
         bool end;
-        /* Of each client's socket, a duplicate: the library closes its own when it likes. -1: none. */
+        /* Duplicates of the clients' sockets: the library closes its own at any time. -1: none. */
         int kept[CLIENTS_MAX];
 };
 
@@ -76,7 +77,7 @@ static int bind_to(const struct addrinfo *address)
         return fd_take(&fd);
 }
 
-/* The first of a name's addresses that can be listened at; the last one's error, if none can. */
+/* Listens at the first of a name's addresses that it can; if at none, returns the error of the last. */
 static int bind_to_any(const struct addrinfo *found)
 {
         int r = bind_to(found);
@@ -86,7 +87,7 @@ static int bind_to_any(const struct addrinfo *found)
         return r;
 }
 
-/* @host and @port are cut out of "HOST:PORT"; brackets of an IPv6 address go. */
+/* Splits "HOST:PORT" into @host and @port, without the brackets of an IPv6 address. */
 static bool split_address(const char *address, char *host, size_t size, const char **port)
 {
         const char *colon = strrchr(address, ':');
@@ -157,7 +158,7 @@ static int set_size(struct vnc *vnc, uint32_t width, uint32_t height)
         if (!pixels)
                 return -ENOMEM;
         close_scaled(vnc);
-        /* The library counts those that were closed until it has seen them again, and would scale for them. */
+        /* The library counts closed clients until it has looked at them again, and would scale for them. */
         rfbProcessEvents(vnc->screen, 0);
         vnc->pixels = pixels;
         rfbNewFramebuffer(vnc->screen, (char *)pixels, (int)width, (int)height, 8, 3, 4);
@@ -176,7 +177,7 @@ static void vnc_reorder(uint32_t *pixels, uint32_t n)
         }
 }
 
-/* Where the output has become smaller meanwhile, its new size is noted. */
+/* If the output has become smaller meanwhile, nothing is copied; its new size is noted. */
 static void copy_damage(struct vnc *vnc, struct gpu_rect rect)
 {
         const uint32_t stride = (uint32_t)vnc->screen->width;
@@ -190,7 +191,7 @@ static void copy_damage(struct vnc *vnc, struct gpu_rect rect)
                               (int)(rect.y + rect.height));
 }
 
-/* An output that is off is black, of the size that it had. */
+/* An output that is off is shown black, with its last size. */
 static void show_note(struct vnc *vnc, const struct viewer_output *note)
 {
         const bool off = note->resized && note->width == 0;
@@ -223,7 +224,7 @@ static void client_gone(rfbClientPtr client)
         release_slot(vnc, (unsigned)(kept - vnc->kept));
 }
 
-/* A free slot in kept, with a duplicate of @fd; negative: there is none, or this ends. */
+/* Takes a free slot of @kept, for a duplicate of @fd. Negative: there is none, or the server ends. */
 static int vnc_take_slot(struct vnc *vnc, int fd)
 {
         int slot = -1;
@@ -243,7 +244,7 @@ static void add_client(struct vnc *vnc)
         int fd = accept4(vnc->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         int slot = fd >= 0 && fd < FD_SETSIZE ? vnc_take_slot(vnc, fd) : -1;
 
-        /* It stays readable where there are no descriptors for it. */
+        /* The listener stays readable while there are no descriptors: wait a little. */
         if (fd < 0 && errno != EAGAIN)
                 poll(NULL, 0, ACCEPT_PAUSE_MS);
         if (slot < 0) {
@@ -254,7 +255,7 @@ static void add_client(struct vnc *vnc)
                 return;
         }
 
-        /* It takes the socket, also where no client comes of it. */
+        /* The library takes the socket even if it makes no client. */
         rfbClientPtr client = rfbNewClient(vnc->screen, fd);
 
         if (!client) {
@@ -268,7 +269,7 @@ static void add_client(struct vnc *vnc)
 
 /* ---- the thread ---- */
 
-/* The thread alone changes kept, and so may read it without the lock. */
+/* Only the thread changes @kept, so it reads it without the lock. */
 static void await_something(struct vnc *vnc, bool *accepts)
 {
         struct pollfd fds[2 + CLIENTS_MAX] = {{.fd = vnc->viewer.wake_fd, .events = POLLIN},
@@ -300,7 +301,7 @@ static void *vnc_run(void *userdata)
 
 /* ---- its life ---- */
 
-/* What the library has to say. It has no cookie, and the log is the process's. */
+/* The library's messages. Its callback has no userdata, and the log is the process's. */
 static const struct oriel_log *library_log;
 
 static void library_says(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -329,7 +330,7 @@ static int make_screen(struct vnc *vnc, uint32_t width, uint32_t height)
         vnc->screen->deferUpdateTime = 0;
         vnc->screen->maxClientWait = CLIENT_WAIT_MS;
         vnc->screen->cursor = NULL;
-        /* It listens to nothing itself. */
+        /* The library does not listen itself. */
         vnc->screen->port = vnc->screen->ipv6port = 0;
         rfbInitServer(vnc->screen);
         return set_size(vnc, width, height);

@@ -5,17 +5,16 @@
 #include "devices/gpu/core/gpu.h"
 #include "program/socket_file.h"
 
-/* Output 0 for VNC clients, who can look at it and do no more. Without libvncserver to build with, all of these are
- * NULL. */
+/* Output 0 for VNC clients, which can only look at it. All functions are NULL in a build without libvncserver. */
 struct vnc;
 
-/* Listen at @address, "HOST:PORT" or "unix:PATH"; without a HOST, on the loopback interface. @file is for what that
- * makes. A negative errno, with everything said. */
+/* Listens at @address, "HOST:PORT" or "unix:PATH"; without a HOST, on the loopback interface. @file gets the
+ * socket's file. Returns a descriptor, or a negative errno, and has reported the error. */
 int vnc_listen(const char *address, struct socket_file *file) __attribute__((weak));
 /* A screen of @width x @height until the output has another size. @listener is taken. A negative errno. */
 int vnc_new(struct gpu *gpu, int listener, uint32_t width, uint32_t height, const struct oriel_log *log,
             struct vnc **out) __attribute__((weak));
-/* Before the gpu is. NULL is accepted. */
+/* Call it before gpu_free(). NULL is accepted. */
 void vnc_free(struct vnc *vnc) __attribute__((weak));
 
 #endif

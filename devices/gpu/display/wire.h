@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* QEMU's "Vhost-user-gpu Protocol", in this machine's byte order: requests of the back-end, of which some have an
- * answer. */
+/* QEMU's "Vhost-user-gpu Protocol", in this machine's byte order: requests of the back-end, some of which the
+ * front-end answers. */
 enum display_request {
         NOTHING, /* no request */
         GET_PROTOCOL_FEATURES,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The render server's start. It has one descriptor, its socket, and ends with that. Which GPU it has is up to the
- * Vulkan drivers that it loads, and they look for render nodes by themselves: for --render-node it is started in a
- * mount namespace where there is one. That takes the rights of root, or a user namespace with the user alone. */
+/* The start of the render server. It has one descriptor, its socket, and ends with that. The Vulkan drivers that it
+ * loads choose the GPU, and look for render nodes by themselves: for --render-node the server is started in a mount
+ * namespace that has this node alone. That takes the rights of root, or a user namespace with only this user. The
+ * child reports a failure by a pipe, which exec() closes. */
 
 #include "devices/gpu/renderers/venus.h"
 
@@ -24,7 +25,7 @@
 
 struct server {
         const char *path, *node;
-        int failed_fd; /* gets a failure, unless the program runs */
+        int failed_fd; /* for a failure; exec() closes it */
 };
 
 struct failure {
@@ -39,7 +40,8 @@ static int render_server_write_file(const char *path, const char *text)
         return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
 }
 
-/* The user and the group stay who they are; other groups too, by which the user may open the node. */
+/* Makes a mount namespace, in a user namespace if need be. User, group and supplementary groups stay as they are, as
+ * the user may need one to open the node. */
 static int unshare_mounts(void)
 {
         const unsigned uid = geteuid(), gid = getegid();
@@ -59,7 +61,7 @@ static int unshare_mounts(void)
         return r < 0 ? r : render_server_write_file("/proc/self/gid_map", groups);
 }
 
-/* Its directory becomes one with the node alone. */
+/* Mounts a directory with the node alone over the node's directory. */
 static int hide_other_nodes(const char *node)
 {
         char directory[4096], from[32];
@@ -68,7 +70,7 @@ static int hide_other_nodes(const char *node)
         if (r < 0)
                 return r;
 
-        /* Of a mount of the new namespace: others can't be bound. */
+        /* Opened in the new namespace: files of another one's mounts can't be bound. */
         _cleanup_(fd_closep) int fd = open(node, O_PATH | O_CLOEXEC);
 
         if (fd < 0)
@@ -78,7 +80,7 @@ static int hide_other_nodes(const char *node)
         if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
             mount("oriel-gpu", directory, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k") < 0)
                 return -errno;
-        /* What the device is mounted on. */
+        /* The file that the node is mounted on. */
         fd_close(open(node, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
         return mount(from, node, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
@@ -96,14 +98,14 @@ static void run_server(const void *what, int fd)
         if (failure.error == 0) {
                 if (fcntl(fd, F_SETFD, 0) == 0)
                         execl(server->path, server->path, "--socket-fd", number, (char *)NULL);
-                /* The program is there: what is to interpret it is not. */
+                /* The program was found before: its interpreter is missing. */
                 failure = (struct failure){errno == ENOENT ? -ENOEXEC : -errno, false};
         }
         (void)!write(server->failed_fd, &failure, sizeof(failure));
         _exit(127);
 }
 
-/* 0: the program runs. */
+/* 0: the program runs. Otherwise the child's error. */
 static int read_failure(int fd, bool *of_node)
 {
         struct failure failure;

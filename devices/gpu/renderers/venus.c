@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Venus by libvirglrenderer (0.10 and later): contexts, blobs and fences of the gpu are the library's, one for one. Its
- * render server does the work; what the library does here is to pass on commands and descriptors. It is told to signal
- * fences on a thread of its own, so that nobody has to poll.
+ * render server does the work; in this process the library only passes on commands and descriptors. It is told to
+ * signal fences on a thread of its own, so that nobody has to poll.
  *
- * The library has one state for the whole process, which lives from start() to free(). Its errors come as positive or
- * negative errnos, or as -1. */
+ * The library has one state for the whole process, which lives from start() to free(). Its errors are positive or
+ * negative errnos, or -1. */
 
 #include "devices/gpu/renderers/venus.h"
 
@@ -56,7 +56,7 @@ static void write_context_fence(void *cookie, uint32_t context_id, uint32_t ring
         gpu_fence_signalled(venus->gpu, context_id, ring, fence_id);
 }
 
-/* What the library has to say, which it would else print. It has no cookie. */
+/* The library's messages, which it would otherwise print. Its callback has no userdata. */
 static const struct oriel_log *library_log;
 
 static void write_log(const char *format, va_list args)
@@ -153,7 +153,7 @@ static int export_blob(uint32_t resource_id, struct gpu_blob *out)
         uint32_t type = 0;
         int fd = -1;
 
-        /* Not every blob is memory that can be shared: then it is the renderer's alone. */
+        /* Not every blob can be exported: others are the renderer's alone. */
         if (virgl_renderer_resource_export_blob(resource_id, &type, &fd) != 0)
                 return 0;
         out->fd = fd;

@@ -10,14 +10,13 @@
 /* Vulkan for guests: Venus (capset 4) by libvirglrenderer, whose render server is a process of its own, the only one
  * that sees the GPU. */
 
-/* Start the render server at @path, NULL for the library's own: before a sandbox, which it is to be outside of. Of the
- * directory of @node, the path of a GPU's render node without symbolic links, it sees that one alone; NULL: what there
- * is. Returns the end of its socket, which ends it when that is closed, or a negative errno: -ENOENT, there is no such
- * program; @of_node, it could not be left alone with the node. */
+/* Starts the render server at @path, NULL: the library's own. Call it before entering a sandbox, as the server has
+ * to be outside of it. @node is the path of a GPU's render node without symbolic links, of whose directory the
+ * server sees that one alone; NULL: it sees all. Returns the end of its socket, whose close ends the server, or a
+ * negative errno. -ENOENT: there is no such program. *@of_node: the namespace for the node could not be made. */
 int venus_start_server(const char *path, const char *node, bool *of_node);
 
-/* @server_fd is taken, unless this fails. One at a time in a process. NULL: there was no libvirglrenderer to build
- * with. */
+/* @server_fd is taken, unless this fails. One at a time in a process. NULL in a build without libvirglrenderer. */
 int venus_new(int server_fd, const struct oriel_log *log, struct gpu_renderer **out) __attribute__((weak));
 
 #endif

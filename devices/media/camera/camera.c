@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A camera: a node with one queue, and a thread that fills a buffer whenever a picture is due. Picture n of a stream is
- * due n intervals after it began; one that nobody has a buffer for, or that would be late by more than an interval, is
- * left out, and is missing in the sequence. The thread draws without the media's lock, into the buffer itself where
- * that is the device's own memory, else beside it and copies. */
+/* A camera: a node with one queue, and a thread that fills a buffer whenever a picture is due. Picture n of a stream
+ * is due n intervals after the stream began. A picture for which there is no buffer, or which is late by more than
+ * an interval, is left out, and its sequence number is skipped. The thread draws without the media's lock: into the
+ * buffer if that is the device's own memory, else into memory beside it, from which it copies. */
 
 #include "devices/media/camera/state.h"
 
@@ -80,7 +80,7 @@ static int64_t due_ns(const struct camera *camera, uint64_t number)
         return camera->begin_ns + (int64_t)ns;
 }
 
-/* The last picture that is due. */
+/* The number of the last picture that is due. */
 static uint64_t number_at(const struct camera *camera, int64_t now)
 {
         const __int128 elapsed = (__int128)(now - camera->begin_ns) * camera->interval.denominator;
@@ -96,7 +96,8 @@ static struct color color_of(const struct camera *camera)
                           media_controls_get(own, V4L2_CID_SATURATION), media_controls_get(own, V4L2_CID_HUE));
 }
 
-/* Fill @buffer with picture @number, for a while without the lock: the format stays as long as there are buffers. */
+/* Fills @buffer with picture @number. It releases the lock meanwhile; the format can't change as long as there are
+ * buffers. */
 static void camera_fill(struct camera *camera, struct media_buffer *buffer, uint64_t number)
 {
         struct media *media = camera->node.media;
@@ -132,7 +133,7 @@ static void camera_fill(struct camera *camera, struct media_buffer *buffer, uint
         media_queue_done(buffer);
 }
 
-/* Called with the lock. Returns when the next picture is due, or sooner. */
+/* Called with the lock held. Returns when the next picture is due, or sooner. */
 static void camera_wait(struct camera *camera)
 {
         pthread_mutex_t *mutex = &camera->node.media->lock;
@@ -156,7 +157,7 @@ static void *camera_run(void *userdata)
                 }
 
                 struct media_buffer *buffer = media_queue_take(&camera->queue);
-                /* Pictures that are late already are left out. */
+                /* Leaves out pictures that are late already. */
                 const uint64_t number = MAX(camera->number, number_at(camera, now_ns()));
 
                 camera->number = number + 1;
@@ -181,7 +182,7 @@ static int camera_ioctl(struct media_node *node, struct media_session *session, 
         return r == -ENOTTY ? camera_own_ioctl(camera, call) : r;
 }
 
-/* The thread is started with the first session: then there is a media. */
+/* Starts the thread with the first session, because node->media is set by then. */
 static int camera_open(struct media_node *node, struct media_session *session)
 {
         struct camera *camera = camera_of(node);
@@ -212,7 +213,7 @@ static void camera_reset(struct media_node *node)
         camera->width = size.width;
         camera->height = size.height;
         camera_interval(camera, 0, &camera->interval);
-        /* Pictures that are passed on can't be changed: no controls. */
+        /* Pictures that are passed on unchanged have no controls. */
         media_controls_init(&camera->controls, controls, camera->source->fourcc ? 0 : ARRAY_SIZE(controls));
 }
 

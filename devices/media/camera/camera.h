@@ -5,8 +5,8 @@
 #include "devices/media/camera/source.h"
 #include "devices/media/core/node.h"
 
-/* A capture device of V4L2 whose pictures are @source's, which is taken even on failure; @fps is how many a second
- * there are (0: as the source says, or as the driver wants). */
+/* A capture device of V4L2 with the pictures of @source, which is taken even on failure. @fps: pictures a second; 0:
+ * as the source says, or as the driver wants. */
 int camera_new(struct source *source, const char *card, unsigned fps, struct media_node **out);
 
 #endif

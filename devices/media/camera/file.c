@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Pictures out of a file or a pipe. What is read is kept in one buffer, which has room for a picture and its header;
- * the first picture in it is found by its form: after a line of Y4M, up to the end mark of a JPEG, or by its size. A
- * stream of Y4M is known by its first line, and each stream begins with its first line again: a file at its end, a pipe
- * with the next who writes.
+/* Pictures out of a file or a pipe. Bytes are read into one buffer, which has room for a picture and its header; the
+ * first picture in it is found by its form: after a line of Y4M, up to the end mark of a JPEG, or by its size. A stream
+ * of Y4M is recognized by its first line. A file at its end begins again with its first line, and a pipe with that of
+ * its next writer.
  *
- * Planar YUV is drawn line by line into any format; all else is passed on. */
+ * Planar YUV is drawn line by line into any format; all other formats are passed on. */
 
 #include "devices/media/camera/source.h"
 
@@ -26,17 +26,17 @@
 USES_SYSCALLS(SYSCALL(read), SYSCALL(lseek), SYSCALL(poll));
 
 #define Y4M_MAGIC "YUV4MPEG2 "
-enum { LINE_MAX_SIZE = 256 }; /* of Y4M */
+enum { LINE_MAX_SIZE = 256 }; /* of a line of Y4M */
 
 struct file {
         struct source source;
         int fd;
         bool is_pipe;
-        bool begun, is_y4m, wrong;   /* of the stream: whether its first bytes were looked at, and what was found */
-        unsigned chroma_x, chroma_y; /* by which chroma is smaller: shifts */
+        bool begun, is_y4m, wrong;   /* of the stream: whether its first bytes were examined, and the result */
+        unsigned chroma_x, chroma_y; /* shifts by which chroma is smaller */
         size_t picture_size;
         uint8_t *buffer;
-        size_t room, start, end; /* what is there to be parsed */
+        size_t room, start, end; /* the bytes that are not parsed yet */
         const uint8_t *picture;
         size_t used; /* of the picture */
         uint8_t line[3 * IMAGE_SIDE_MAX];
@@ -65,7 +65,7 @@ static bool is_picture_side(uint32_t side)
         return side >= 16 && side <= IMAGE_SIDE_MAX && side % 2 == 0;
 }
 
-/* For a picture and its header. */
+/* Makes room for a picture and its header. */
 static int file_make_room(struct file *file)
 {
         const size_t room = file->picture_size + LINE_MAX_SIZE;
@@ -78,7 +78,7 @@ static int file_make_room(struct file *file)
         return 0;
 }
 
-/* Pictures of planar YUV, with chroma that is smaller by these shifts. */
+/* Sets the size of pictures of planar YUV, whose chroma is smaller by these shifts. */
 static int file_set_planar(struct file *file, unsigned x, unsigned y)
 {
         const size_t luma = (size_t)file->source.width * file->source.height;
@@ -89,7 +89,8 @@ static int file_set_planar(struct file *file, unsigned x, unsigned y)
         return file_make_room(file);
 }
 
-/* The first line, without its magic. What the source is to be is said by the first one alone: others read it now. */
+/* Parses the first line, without its magic. Only the first stream sets the source's size and interval: from then on
+ * other threads read them. */
 static int parse_header(struct file *file, char *line)
 {
         struct v4l2_fract rate = {0, 0};
@@ -122,8 +123,8 @@ static int parse_header(struct file *file, char *line)
         return file_set_planar(file, x, y);
 }
 
-/* The line that begins with @magic at the start of what is there, as a string. 1, or 0: it is not whole yet. -EINVAL:
- * it is none. */
+/* Takes the line that begins with @magic at the start of the buffer, as a string. 1; 0: it is not complete yet;
+ * -EINVAL: there is no such line. */
 static int stream_take_line(struct file *file, const char *magic, char line[LINE_MAX_SIZE])
 {
         const uint8_t *begin = file->buffer + file->start;
@@ -148,7 +149,7 @@ static bool is_y4m(const struct file *file)
         return file->end - file->start >= length && memcmp(file->buffer + file->start, Y4M_MAGIC, length) == 0;
 }
 
-/* Find the kind of a stream by its first bytes. 1, or 0: there are too few yet. */
+/* Recognizes a stream by its first bytes. 1; 0: there are too few yet. */
 static int stream_begin(struct file *file)
 {
         char line[LINE_MAX_SIZE];
@@ -157,7 +158,7 @@ static int stream_begin(struct file *file)
         if (file->end - file->start < strlen(Y4M_MAGIC))
                 return 0;
         file->is_y4m = is_y4m(file);
-        /* Y4M is always drawn, never passed on; without its header, --format has to have told the size. */
+        /* Y4M is drawn, never passed on. Without its header, --format must have set the size. */
         if (file->is_y4m ? file->source.fourcc != 0 : file->source.width == 0)
                 return -EINVAL;
         if (file->is_y4m)
@@ -180,7 +181,7 @@ static int stream_take_bytes(struct file *file, size_t size)
         return 1;
 }
 
-/* Up to the mark that ends it, which no data in it contains. */
+/* A JPEG ends with this mark, which does not occur in its data. */
 static int stream_take_jpeg(struct file *file)
 {
         static const uint8_t mark[] = {0xff, 0xd9};
@@ -190,12 +191,12 @@ static int stream_take_jpeg(struct file *file)
         return end ? stream_take_bytes(file, (size_t)(end - begin) + sizeof(mark)) : 0;
 }
 
-/* The next picture that is there whole: 1, or 0. */
+/* Takes the next complete picture: 1, or 0. */
 static int stream_take_picture(struct file *file)
 {
         char line[LINE_MAX_SIZE];
 
-        /* One stream may follow on another without an end between them. */
+        /* A stream may follow another one without an end of file between them. */
         file->begun = file->begun && !(file->is_y4m && is_y4m(file));
 
         int r = file->begun ? 1 : stream_begin(file);
@@ -212,20 +213,20 @@ static int stream_take_picture(struct file *file)
         r = stream_take_line(file, "FRAME", line);
         if (r > 0)
                 r = stream_take_bytes(file, file->picture_size);
-        /* The line is looked for again. */
+        /* The next call looks for the line again. */
         if (r == 0)
                 file->start = start;
         return r;
 }
 
-/* The rest of a stream that is wrong somewhere. */
+/* Drops the rest of a stream that has an error. */
 static int stream_skip(struct file *file)
 {
         file->start = file->end;
         return 0;
 }
 
-/* Read more into the buffer. 1, or 0: nothing more is there now. */
+/* Reads more into the buffer. 1; 0: there is nothing more now. */
 static int stream_read_more(struct file *file)
 {
         if (file->start > 0)
@@ -235,7 +236,7 @@ static int stream_read_more(struct file *file)
         if (file->end == file->room)
                 return -EFBIG;
 
-        /* Reading a pipe may block: O_NONBLOCK belongs to all who share it. */
+        /* A read from the pipe may block: O_NONBLOCK would be set for all who share the open file description. */
         if (file->is_pipe && poll(&(struct pollfd){.fd = file->fd, .events = POLLIN}, 1, 0) <= 0)
                 return 0;
 
@@ -246,7 +247,7 @@ static int stream_read_more(struct file *file)
         file->end += (size_t)n;
         if (n > 0)
                 return 1;
-        /* The next stream, or the same again. */
+        /* End of file: the next stream follows, or the same again. */
         file->begun = file->wrong = false;
         file->end = 0;
         return !file->is_pipe && lseek(file->fd, 0, SEEK_SET) < 0 ? -errno : 0;
@@ -259,7 +260,7 @@ static int file_advance(struct source *source, uint64_t number, struct v4l2_frac
 
         while ((r = file->wrong ? stream_skip(file) : stream_take_picture(file)) == 0) {
                 r = stream_read_more(file);
-                /* A regular file begins anew then: if it ends twice, no whole picture is in it. */
+                /* A regular file begins again then: if it ends twice, it has no whole picture. */
                 if (r < 0 || (r == 0 && (file->is_pipe || ++ends > 1)))
                         break;
         }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A line is turned into the image's format once, however many rows show it: the others are copies. Chroma of half the
- * height is taken from even lines, and the mean of two neighbours. */
+/* Pixel formats. image_put() converts a line of Y, Cb and Cr once, however many rows of the image show it, and
+ * copies it to the others. A format's put() writes the first plane; for planar formats put_chroma() writes the other
+ * two, from even lines only, with the mean of two neighbours. Colour controls are applied before, by a table for Y
+ * and a rotation of Cb and Cr. */
 
 #include "devices/media/camera/format.h"
 
@@ -55,7 +57,7 @@ static void put_bgr(uint8_t *out, const uint8_t *line, uint32_t width)
         put_rgb_as(out, line, width, 2);
 }
 
-/* The first is what a driver gets that asks for none of them. */
+/* The first one is used for a driver that asks for none of them. */
 const struct format formats[] = {
         {V4L2_PIX_FMT_YUYV, "YUYV 4:2:2", 2, false, put_yuyv},
         {V4L2_PIX_FMT_YUV420, "Planar YUV 4:2:0", 1, true, put_luma},
@@ -80,7 +82,7 @@ uint32_t format_stride(const struct format *format, uint32_t width)
 
 uint32_t format_size(const struct format *format, uint32_t width, uint32_t height)
 {
-        /* No frame of a camera's is larger than it was before compression. */
+        /* A compressed picture is at most as large as it was before compression. */
         if (format->bytes == 0)
                 return width * height * 2 + (64 << 10);
         return format_stride(format, width) * height * (format->planar ? 3 : 2) / 2;

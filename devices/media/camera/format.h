@@ -14,7 +14,7 @@ struct format {
         const char *name;
         unsigned bytes; /* of a pixel in the first plane; 0: compressed */
         bool planar;    /* Cb and Cr follow, of half the width and half the height */
-        void (*put)(uint8_t *out, const uint8_t *line, uint32_t width); /* NULL: nothing draws it */
+        void (*put)(uint8_t *out, const uint8_t *line, uint32_t width); /* NULL: it can't be drawn */
 };
 
 extern const struct format formats[];
@@ -32,8 +32,7 @@ struct image {
         uint8_t *data; /* format_size() bytes */
 };
 
-/* The change of each pixel on its way into an image, made of brightness, contrast, saturation (128: as it is) and hue
- * (in degrees). */
+/* The change of pixels by brightness, contrast, saturation (128: none) and hue (in degrees). */
 struct color {
         uint8_t luma[256];
         int32_t cosine, sine; /* of the hue, times the saturation, times 65536 */
@@ -41,7 +40,7 @@ struct color {
 };
 struct color color_make(int brightness, int contrast, int saturation, int hue);
 
-/* Put @line, which is changed, into @n lines from @y on. Both are even, or @n is 1. */
+/* Puts @line, which this changes, into @n lines from @y on. Both are even, or @n is 1. */
 void image_put(const struct image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The ioctls of a camera's formats, sizes, intervals, and its one input. They answer as Linux's drivers and their core
- * do: an impossible value becomes the nearest possible one, structs are filled anew, and the format can't change while
- * there are buffers. */
+/* The ioctls of a camera's formats, sizes, intervals, and its one input. They answer as Linux's drivers and their
+ * core do: an impossible value becomes the nearest possible one, structs are filled completely, and the format can't
+ * change while there are buffers. */
 
 #include "devices/media/camera/state.h"
 
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <sys/param.h>
 
-/* ---- what there is ---- */
+/* ---- the choices ---- */
 
 /* The first of each is the initial one. */
 static const struct v4l2_frmsize_discrete sizes[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The test pattern: seven bars, below them the same in reverse, a ramp of grey that moves by four pixels for each
- * picture, the picture's number and time in digits, and at the bottom the squares for a display's adjustment. All rows
- * of a band are alike, so that a picture is little more than copies. It depends on nothing but number and interval. */
+/* The test pattern: seven bars, below them the same in reverse, a grey ramp that moves by four pixels with each
+ * picture, the picture's number and time in digits, and at the bottom squares for adjusting a display. All rows of a
+ * band are equal, so that most of a picture is copies. It depends only on number and interval. */
 
 #include "devices/media/camera/source.h"
 
@@ -86,7 +86,7 @@ static void line_ramp(uint8_t *line, uint32_t width, uint64_t number)
         }
 }
 
-/* Row @row of the glyphs of @text, each of whose dots is a square of @scale pixels. */
+/* Draws row @row of the glyphs of @text, with dots of @scale pixels each way. */
 static void line_text(uint8_t *line, uint32_t width, const char *text, unsigned row, uint32_t scale)
 {
         uint32_t x = scale * 2;
@@ -132,7 +132,7 @@ static size_t pattern_draw(struct source *source, const struct image *image, con
 {
         struct pattern *pattern = (struct pattern *)source;
         const uint32_t width = image->width, height = image->height;
-        /* All even. */
+        /* All are even, as image_put() needs. */
         const uint32_t scale = MAX(height / 200 * 2, 2), reverse_at = height / 32 * 20, ramp_at = height / 32 * 22;
         const uint32_t text_at = height / 32 * 24, squares_at = text_at + TEXT_ROWS * scale;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Buffers: their memory, and struct v4l2_buffer, which tells of them and brings what the driver gives. Memory of the
- * device's is a memfd for each plane, sealed, so that whoever has it too can't make it another size; memory of the
- * guest's is the buffer's from when it is prepared or queued until the driver has it again. What was mapped of another
- * device's stays until the buffer gets something else, as drivers go through the same few again and again. */
+/* Buffers: their memory, and struct v4l2_buffer, which describes them and brings what the driver sets. Memory of the
+ * device is a memfd for each plane, sealed, so that others who have it can't change its size. Memory of the guest is
+ * held from when the buffer is prepared or queued until the driver has the buffer again. Memory of another device
+ * stays mapped until the buffer gets another one, as drivers go through the same few again and again. */
 
 #include "devices/media/core/buffer.h"
 
@@ -154,9 +154,9 @@ void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, str
         out->m.userptr = first.m.userptr;
 }
 
-/* ---- what the driver gives ---- */
+/* ---- what the driver sets ---- */
 
-/* The planes of a call's buffer; of one without, its own fields in @first. */
+/* Returns the planes of a call's buffer; for a single-planar one, @first with the buffer's own fields. */
 static const struct v4l2_plane *buffer_planes_of(const struct media_call *call, struct v4l2_plane *first)
 {
         const struct v4l2_buffer *given = call->payload;
@@ -189,7 +189,8 @@ int buffer_take_memory(struct media_buffer *buffer, struct media_call *call)
         return 0;
 }
 
-/* The length that the driver says, or else the file's, of which there must be @least. */
+/* Sets *@out to the length that the driver says, or else to the file's. -EINVAL: less than @least, or more than the
+ * file has. */
 static int object_length(int fd, uint32_t said, uint32_t least, uint32_t *out)
 {
         const off_t size = lseek(fd, 0, SEEK_END);
@@ -206,7 +207,7 @@ static bool buffer_is_same_file(int one, int other)
                first.st_ino == second.st_ino;
 }
 
-/* The plane is in @fd, which is taken if it is not there already. */
+/* Makes @fd the plane's file, and takes it, unless it is that already. */
 static int plane_renew(struct media_buffer *buffer, struct media_buffer_plane *plane, int *fd, uint32_t length)
 {
         uint8_t *data = NULL;

@@ -8,25 +8,25 @@
 
 enum { COOKIE_SHIFT = 12 };
 
-/* A file of whole pages, @length bytes of which are mapped. Others may have it too, and can't make it another size. On
- * failure *@fd may be a file nonetheless; both are the caller's. */
+/* Makes a file of whole pages, @length bytes of which are mapped. Others may have it too, and can't change its size.
+ * On failure *@fd may be a file nonetheless; file and mapping are the caller's. */
 int buffer_file_new(uint32_t length, int *fd, uint8_t **data);
 
-/* One more, with planes of these sizes; its memory, if that is the device's, is made. */
+/* Adds a buffer with planes of these sizes, and makes its memory if that is the device's. */
 int buffer_new(struct media_queue *queue, const uint32_t *sizes);
 void buffer_free(struct media_buffer *buffer);
-/* It is the driver's again, with its memory. */
+/* Gives the buffer back to the driver, with its memory. */
 void buffer_let_go(struct media_buffer *buffer);
-/* All of @out is set, but for the pointer to the planes, which stays. */
+/* Sets all of @out, except the pointer to the planes, which stays. */
 void buffer_tell(const struct media_buffer *buffer, struct v4l2_buffer *out, struct v4l2_plane *planes);
-/* The guest's memory that the call names is the buffer's from now on. */
+/* Takes the guest memory that the call names as the buffer's. */
 int buffer_take_memory(struct media_buffer *buffer, struct media_call *call);
-/* The same, of the objects that it names. */
+/* The same with the objects that the call names. */
 int buffer_take_objects(struct media_buffer *buffer, struct media_call *call);
-/* Objects: what is in them is about to be used by this device, or no longer: DMA_BUF_SYNC_START, DMA_BUF_SYNC_END. */
+/* For objects: this device begins to use their contents, or has ended: DMA_BUF_SYNC_START, DMA_BUF_SYNC_END. */
 void buffer_sync(const struct media_buffer *buffer, uint64_t when);
-/* Take the sizes and the time of the content that the driver has put in; none in a buffer that the node is to fill. Of
- * a prepared one, that has been done but for the time. */
+/* Takes the sizes and the timestamp of the content that the driver has put in; sizes are 0 in a buffer that the node
+ * fills. Of a prepared buffer only the timestamp is taken. */
 int buffer_take_content(struct media_buffer *buffer, const struct media_call *call);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The ioctls of controls, their events, and priorities, as Linux's frameworks have them: values outside of a range are
- * brought into it, a list is set whole or not at all, and whoever has subscribed hears of each change but its own. */
+/* The ioctls of controls, their events, and priorities, as Linux's frameworks have them. Values outside of a range
+ * are clamped to it; a list is checked as a whole before any value is set; a session that has subscribed gets an
+ * event for each change, except for its own. A node's media_controls_ioctl() tries the table of handlers here, and
+ * returns -ENOTTY for other ioctls. All with the media's lock held. */
 
 #include "devices/media/core/control.h"
 
@@ -35,7 +37,7 @@ int32_t media_controls_get(const struct media_controls *controls, uint32_t id)
         return i < 0 ? 0 : controls->values[i];
 }
 
-/* The one that a query means: @id's, or the next one after it. None is compound. */
+/* Finds the control of a query: @id's, or the next one after it. No control here is compound. */
 static int control_find_queried(const struct media_controls *controls, uint32_t id)
 {
         const uint32_t after = id & V4L2_CTRL_ID_MASK;
@@ -177,7 +179,8 @@ static int handle_query_menu(struct media_controls *controls, struct media_sessi
 
 /* ---- values ---- */
 
-/* The class of a list, which its controls are all in; or a kind of values, of any. */
+/* Checks the class of a list, which has to be that of some control; or the kind of values, for controls of any
+ * class. */
 static int list_check(const struct media_controls *controls, const struct v4l2_ext_controls *list, bool change)
 {
         const uint32_t class = V4L2_CTRL_ID2WHICH(list->which);
@@ -192,7 +195,7 @@ static int list_check(const struct media_controls *controls, const struct v4l2_e
         return -EINVAL;
 }
 
-/* The control that is @item's in @list, and that may be done with what @forbidding does not forbid. */
+/* Finds the control of @item in @list. -EACCES: it has one of the flags @forbidding. */
 static int listed_control_find(const struct media_controls *controls, const struct v4l2_ext_controls *list,
                                const struct v4l2_ext_control *item, uint32_t forbidding)
 {
@@ -222,7 +225,7 @@ static int handle_get_list(struct media_controls *controls, struct media_session
         return r < 0 ? r : 0;
 }
 
-/* Bring all values of a list into their ranges. An error's place is told where nothing was to be set. */
+/* Clamps all values of a list. Only a call that sets nothing (TRY) reports the place of an error. */
 static int list_try(const struct media_controls *controls, struct v4l2_ext_controls *list,
                     struct v4l2_ext_control *items)
 {

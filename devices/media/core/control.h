@@ -4,7 +4,7 @@
 
 #include "devices/media/core/node.h"
 
-/* Controls of a node of our own, from a table: integers, and the classes that they are in. */
+/* Controls of our own nodes, from a table: integers, and the classes that they are in. */
 
 struct media_control {
         uint32_t id, type; /* enum v4l2_ctrl_type */
@@ -22,10 +22,10 @@ struct media_controls {
 };
 
 void media_controls_init(struct media_controls *controls, const struct media_control *rows, unsigned n);
-/* One of the ioctls of controls, of events, of which these are the controls' alone, or of priorities: what every node
- * of our own has. 0 or a negative errno; -ENOTTY for others. With the lock. */
+/* Handles the ioctls that all of our own nodes have: those of controls, of priorities, and of events, with
+ * subscriptions to controls only. 0 or a negative errno; -ENOTTY for others. With the lock held. */
 int media_controls_ioctl(struct media_controls *controls, struct media_session *session, struct media_call *call);
-/* Whether @session may change what all share, as its priority is: 0 or -EBUSY. With the lock. */
+/* Whether the priority of @session allows it to change shared state: 0 or -EBUSY. With the lock held. */
 int media_priority_check(const struct media_session *session);
 int32_t media_controls_get(const struct media_controls *controls, uint32_t id);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Events (VIRTIO 1.4, 5.22.6.2). Each is sent at once if the driver has a buffer for it and none waits before it, else
- * it waits in the order that it came in; none is lost. One that a command brings about is sent while that is handled,
- * so that it is in its queue before the answer is in the other.
+/* Events (VIRTIO 1.4, 5.22.6.2). Each is sent at once if the driver has a buffer for it and no other event waits;
+ * otherwise it waits, in order. None is lost. An event that a command causes is sent while the command is handled, so
+ * that it is in its queue before the answer is in the other.
  *
- * Subscriptions are as Linux has them, with one event each: an event that nobody has read yet is replaced by the next
- * one of its kind, of whose changes none is forgotten. */
+ * Subscriptions are as in Linux, with one pending event each: an event that the driver has not read yet is replaced
+ * by the next one of its kind, which keeps its flags of changes. */
 
 #include "devices/media/core/state.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The IOCTL command (VIRTIO 1.4, 5.22.6.1): its payload is taken apart by the row of the table that both ends read,
- * with the guest memory that lists stand for, before the node sees any of it. A driver may send more than the ioctl
- * has, which Linux's does for some; never less. */
+/* The IOCTL command (VIRTIO 1.4, 5.22.6.1). Its payload is split by the row of the table that both ends read, and
+ * the lists of guest memory are translated, before the node sees any of it. A driver may send more bytes than the
+ * ioctl has, as Linux's does for some, but not fewer. */
 
 #include "devices/media/core/state.h"
 
@@ -67,7 +67,7 @@ void guest_memory_write(struct media *media, const struct guest_memory *guest, c
         }
 }
 
-/* A part of the command that is yet to be read. */
+/* The part of the command that is not read yet. */
 struct rest {
         const uint8_t *bytes;
         size_t size;
@@ -83,7 +83,7 @@ static bool rest_take(struct rest *rest, void *to, size_t size)
         return true;
 }
 
-/* How many pieces cover @size bytes. -EINVAL: those that there are don't. */
+/* Returns how many pieces cover @size bytes. -EINVAL: there are not enough. */
 static int count_pieces(struct rest rest, uint64_t size)
 {
         struct media_piece piece;
@@ -97,7 +97,7 @@ static int count_pieces(struct rest rest, uint64_t size)
         return n;
 }
 
-/* @size bytes of the memory of now; what the last piece has beyond them is not used. */
+/* Finds @size bytes in the memory table of now; bytes of the last piece beyond them are not used. */
 static int guest_memory_find(struct media *media, struct rest *rest, uint32_t size, struct guest_memory *guest)
 {
         const int n = count_pieces(*rest, size);
@@ -132,7 +132,7 @@ static void call_end(struct media_call *call)
                 fd_close(call->object_fds[i]);
 }
 
-/* QUERYBUF only asks: what its buffer's fields hold is no list's size. */
+/* QUERYBUF only asks: the fields of its buffer are no sizes of lists. */
 static int call_find_memory(struct media *media, struct media_call *call, struct rest *rest)
 {
         uint32_t sizes[MEDIA_MAX_CONTROLS];
@@ -155,7 +155,8 @@ static int call_find_memory(struct media *media, struct media_call *call, struct
         return 0;
 }
 
-/* Fill the payload, the trailer and the objects at @call->payload, with @room bytes, from @rest. The size of all. */
+/* Fills the payload, the trailer and the objects at @call->payload, which has @room bytes, from @rest. Returns their
+ * size. */
 static ssize_t call_read(struct media_call *call, struct rest *rest, size_t room)
 {
         const size_t size = media_ioctl_size(call->row);
@@ -187,7 +188,7 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
         struct media_node *node = media->options.node;
         struct rest rest = {command, size};
         struct media_ioctl_command fixed = {.code = 0};
-        /* The payload of an ioctl without an answer: the answer has no room for it. */
+        /* The payload of an ioctl that has none in its answer, which then has no room for it. */
         uint64_t own[64];
         _cleanup_(call_end) struct media_call call = {.payload = answer};
 
@@ -209,7 +210,7 @@ int ioctl_handle(struct media_session *session, const uint8_t *command, size_t s
                 r = node->ops->ioctl(node, session, &call);
         if (r == 0 && call.row->payload == MEDIA_EXPORT)
                 r = object_export(session, &call);
-        /* Controls tell by their payload which one was wrong. After other errors it is as the driver had it. */
+        /* The payload of controls tells which one was wrong. After other errors the driver keeps its own payload. */
         if (whole > 0 && media_ioctl_writes(call.row) && (r == 0 || call.row->payload == MEDIA_CONTROLS))
                 *answered = (size_t)whole;
         return r;

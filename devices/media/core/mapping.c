@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The window, and the buffers that it shows (VIRTIO 1.4, 5.22.6.1: MMAP and MUNMAP). The device chooses the place: the
- * first gap that is large enough. Offsets of buffers are cookies, which say nothing of places, and come again for other
- * buffers, so that a mapping is known by its session, its generation, its offset and what may be done with it.
+/* The buffers in the window (VIRTIO 1.4, 5.22.6.1: MMAP and MUNMAP). The device chooses the place: the first gap that
+ * is large enough. Offsets of buffers are cookies, which are used again for other buffers, so a mapping is identified
+ * by its session, its generation, its offset and its access.
  *
- * A mapping is there until it is unmapped, whatever becomes of the buffer and the session: the front-end has the file
- * then. All on the thread that handles commands. */
+ * A mapping lasts until it is unmapped, whatever happens to the buffer and the session: the front-end has the file.
+ * All on the thread that handles commands. */
 
 #include "devices/media/core/state.h"
 
@@ -27,7 +27,7 @@ static struct mapping *mapping_find(struct media *media, const struct mapping *w
         return NULL;
 }
 
-/* Place @mapping, whose size is set, behind *@before, or first. */
+/* Places @mapping, whose size is set, behind *@before, or first if that is NULL. */
 static int mapping_place(struct media *media, struct mapping *mapping, struct mapping **before)
 {
         struct mapping *next;
@@ -97,7 +97,7 @@ int mapping_add(struct media *media, const struct media_session *session, uint32
         return 0;
 }
 
-/* If the front-end refuses, the place stays taken: something may still be there. */
+/* If the front-end refuses, the place stays taken: the buffer may still be there. */
 int mapping_remove(struct media *media, uint64_t address)
 {
         struct mapping *mapping;

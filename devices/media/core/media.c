@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The five commands (VIRTIO 1.4, 5.22.6.1), in a table whose lengths are checked before anything is done, and the
- * sessions, which are what open files of a node are. An id is not given out again while another is left, so that an
- * event which the driver reads late is not taken for a new session's. */
+/* The five commands (VIRTIO 1.4, 5.22.6.1), in a table whose lengths are checked before a handler runs, and the
+ * sessions, which are the open files of a node. Ids of sessions count up before they are used again, so that an
+ * event which the driver reads late is not taken for one of a new session. */
 
 #include "devices/media/core/state.h"
 
@@ -31,8 +31,8 @@ struct command {
 };
 
 struct command_row {
-        size_t size, answer; /* at least, headers included */
-        size_t session;      /* where its session stands; 0: it has none */
+        size_t size, answer; /* the least, headers included */
+        size_t session;      /* offset of the session's id; 0: it has none */
         int (*handle)(struct media *media, struct command *command);
 };
 
@@ -120,7 +120,7 @@ static int handle_ioctl(struct media *media, struct command *command)
         return r;
 }
 
-/* The front-end is waited for without the lock. The file stays meanwhile: nobody but this thread ends a buffer. */
+/* Waits for the front-end without the lock. The file stays open meanwhile, because only this thread ends buffers. */
 static int handle_mmap(struct media *media, struct command *command)
 {
         const struct media_mmap *wanted = &command->fixed.mmap;
@@ -170,7 +170,7 @@ static const struct command_row command_rows[] = {
         [MEDIA_MUNMAP] = {sizeof(struct media_munmap), sizeof(struct media_answer_header), 0, handle_munmap},
 };
 
-/* The command's row, when all that it needs to be one is there. */
+/* Finds the command's row, and checks lengths and session. */
 static int command_check(struct media *media, struct command *command, const struct command_row **out)
 {
         const uint32_t code = command->fixed.header.command;
@@ -208,7 +208,7 @@ size_t media_handle(struct media *media, const void *bytes, size_t size, void *a
                 r = row->handle(media, &command);
         pthread_mutex_unlock(&media->lock);
         objects_sweep(media);
-        /* CLOSE has no answer, and without room for a header there is none. */
+        /* CLOSE has no answer, and nor has a command without room for a header. */
         if (room < sizeof(command.answer->header) || command.fixed.header.command == MEDIA_CLOSE)
                 return 0;
         command.answer->header.status = (uint32_t)-r;

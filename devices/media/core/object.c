@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Virtio objects (VIRTIO 1.4, 5.22.6.1: VIRTIO_OBJECT): buffers whose memory is another device's, which the front-end
- * finds by a UUID, and buffers of our own that EXPBUF has given one. The front-end asks for the memory of ours at any
- * time; an object that has ended is not found from then on, and the front-end is told after the command.
+/* Virtio objects (VIRTIO 1.4, 5.22.6.1: VIRTIO_OBJECT): buffers in the memory of another device, which the front-end
+ * finds by a UUID, and buffers of our own that EXPBUF has given a UUID. The front-end may ask for the memory of ours at
+ * any time; an object that has ended is not found any more, and the front-end is told after the command.
  *
- * Memory of another's is used as if it were our own, so only files count that can't become shorter: dmabufs, and memfds
- * that are sealed. Not of huge pages: holes can be made in these, and who touches one may find that no page is left.
+ * Memory of another device is used like our own, so only files are accepted that can't become shorter: dmabufs, and
+ * sealed memfds. Those of huge pages are refused: holes can be punched in them, and an access then fails if no page is
+ * left.
  *
- * The list changes on the thread that handles commands alone; its lock is for who looks an object up. Whoever has the
- * media's lock may be waiting for a device of the host, or for the front-end. */
+ * Only the thread that handles commands changes the list; its lock is for lookups. A thread with the media's lock
+ * may be waiting for a device of the host, or for the front-end. */
 
 #include "devices/media/core/state.h"
 
@@ -30,7 +31,7 @@
 USES_SYSCALLS(SYSCALL_FCNTL(F_GET_SEALS), SYSCALL_FCNTL(F_ADD_SEALS), SYSCALL(fstatfs),
               SYSCALL_WITH(ioctl, 1, UINT32_MAX, DMA_BUF_IOCTL_SYNC));
 
-/* As many planes as a few sessions have: each is a descriptor of its own. */
+/* As many planes as a few sessions have; each is a descriptor of its own. */
 enum { OBJECTS_MAX = 1024 };
 
 struct object {
@@ -41,7 +42,7 @@ struct object {
         int fd;                         /* -1: it has ended */
 };
 
-/* ---- of others ---- */
+/* ---- of other devices ---- */
 
 static int object_file_check(int fd)
 {
@@ -60,7 +61,7 @@ static int object_file_check(int fd)
         return 0;
 }
 
-/* One of our own is not asked for: the front-end would have to ask us back. */
+/* Looks among our own first: for one of these, the front-end would have to ask this process back. */
 static int object_file_find(struct media *media, const struct media_object *object)
 {
         int fd = media_get_object(media, object);
@@ -87,7 +88,7 @@ int media_objects_find(struct media *media, struct media_call *call)
         for (size_t i = 0; r >= 0 && i < call->n_objects; i++)
                 r = call->object_fds[i] = object_file_find(media, &call->objects[i]);
         pthread_mutex_lock(&media->lock);
-        /* The front-end finds none: as of a descriptor that is none. */
+        /* An unknown object is like a descriptor that is none. */
         return r == -ENOENT || r == -EREMOTEIO ? -EINVAL : MIN(r, 0);
 }
 

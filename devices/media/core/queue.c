@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The states of buffers, and the ioctls that change them; as videobuf2 of Linux has them, for that is what programs
- * know. Buffers belong to the session that has made them, until it asks for none or ends. A buffer that is done stays
- * BUFFER_DONE until the driver has its event, so that it can't be queued twice, and there are never more events than
- * buffers. A new set of buffers, with the same offsets for mmap(), is a new generation. */
+/* The states of buffers, and the ioctls that change them, as in Linux's videobuf2, which programs expect. Buffers
+ * belong to the session that has made them, until it asks for none or ends. A done buffer stays BUFFER_DONE until
+ * the driver has its event, so that it can't be queued twice, and there are never more events than buffers. A new
+ * set of buffers, with the same offsets for mmap(), is a new generation. */
 
 #include "devices/media/core/buffer.h"
 
@@ -15,10 +15,10 @@
 #include <linux/dma-buf.h>
 #include <string.h>
 
-/* CREATE_BUFS may ask for twice what a plane needs, and this much more. */
+/* CREATE_BUFS may ask for up to twice what a plane needs, and this much more. */
 #define PLANE_MORE (UINT32_C(1) << 20)
 
-/* As many of @n as there is memory for: at least one, or an error. */
+/* Makes as many of @n buffers as there is memory for: at least one, or an error. */
 static int buffers_new(struct media_queue *queue, uint32_t n, const uint32_t *sizes, uint32_t *made)
 {
         int r = 0;
@@ -62,7 +62,7 @@ static void buffers_end(struct media_queue *queue)
 
 /* ---- the ioctls ---- */
 
-/* Find the buffer that a call names, and check that the call has room for its planes. */
+/* Finds the buffer that a call names, and checks that the call has room for its planes. */
 static int buffer_of(struct media_queue *queue, const struct v4l2_buffer *named, struct media_buffer **out)
 {
         if (named->index >= queue->n || (V4L2_TYPE_IS_MULTIPLANAR(queue->type) && named->length < queue->n_planes))
@@ -76,7 +76,7 @@ static int owner_check(const struct media_queue *queue, const struct media_sessi
         return queue->owner && queue->owner != session ? -EBUSY : 0;
 }
 
-/* The front-end may have no objects. */
+/* Without objects of the front-end there is no DMABUF. */
 static uint32_t queue_memories(const struct media_queue *queue)
 {
         const struct media_options *options = &queue->media->options;
@@ -127,7 +127,7 @@ static int queue_reqbufs(struct media_queue *queue, struct media_session *sessio
         return 0;
 }
 
-/* The sizes that the format of @create has. */
+/* Sets @sizes to those of the format in @create. */
 static int sizes_of(const struct media_queue *queue, const struct v4l2_create_buffers *create, uint32_t *sizes)
 {
         const struct v4l2_format *format = &create->format;
@@ -279,7 +279,7 @@ static int queue_streamoff(struct media_queue *queue, struct media_session *sess
 
 static const struct {
         uint32_t code;
-        size_t type; /* where it stands in the payload */
+        size_t type; /* its offset in the payload */
         int (*handle)(struct media_queue *queue, struct media_session *session, struct media_call *call);
 } handlers[] = {
         {VIDIOC_REQBUFS, offsetof(struct v4l2_requestbuffers, type), queue_reqbufs},

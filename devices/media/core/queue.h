@@ -4,9 +4,9 @@
 
 #include "devices/media/core/node.h"
 
-/* A queue of buffers of a node of our own: what Linux's videobuf2 is to a driver. It does the ioctls from REQBUFS to
- * STREAMOFF, with memory of its own (a sealed memfd for each plane), the guest's or another device's; the node takes
- * buffers, fills or reads them, and says when they are done. All with the media's lock. */
+/* A queue of buffers of our own nodes: what Linux's videobuf2 is to a driver. It does the ioctls from REQBUFS to
+ * STREAMOFF, with memory of its own (a sealed memfd for each plane), of the guest, or of another device; the node
+ * takes buffers, fills or reads them, and reports them done. All with the media's lock held. */
 
 #define QUEUE_MEMORY(kind) (UINT32_C(1) << V4L2_MEMORY_##kind)
 
@@ -20,9 +20,9 @@ enum media_buffer_state {
 struct media_buffer_plane {
         uint32_t length, used, data_offset;
         int fd;                    /* MMAP, DMABUF */
-        uint8_t *data;             /* the same, in this process */
-        uint64_t number;           /* USERPTR, DMABUF: the driver's own for it, and */
-        struct guest_memory guest; /* USERPTR: what it is */
+        uint8_t *data;             /* the same, mapped in this process */
+        uint64_t number;           /* USERPTR, DMABUF: the number by which the driver knows it */
+        struct guest_memory guest; /* USERPTR: its memory */
 };
 
 struct media_buffer {
@@ -31,8 +31,8 @@ struct media_buffer {
         unsigned index;
         enum media_buffer_state state;
         bool prepared;
-        bool renewed; /* DMABUF: it has other files than before; the node, having seen that, takes it back */
-        uint32_t flags, field, sequence; /* of what is in it; the node sets them */
+        bool renewed;                    /* DMABUF: its files are new; the node clears this when it has seen it */
+        uint32_t flags, field, sequence; /* of its content; set by the node */
         struct timeval timestamp;
         struct media_buffer_plane planes[MEDIA_MAX_PLANES];
         struct session_event event;
@@ -41,9 +41,9 @@ struct media_buffer {
 TAILQ_HEAD(buffer_list, media_buffer);
 
 struct media_queue_ops {
-        /* The least sizes of the planes that a buffer of the format of now has; returns how many. */
+        /* Sets the least sizes of a buffer's planes in the current format; returns how many there are. */
         unsigned (*sizes)(void *userdata, uint32_t sizes[MEDIA_MAX_PLANES]);
-        /* Streaming begins, or has ended: no buffer is taken any more. */
+        /* Streaming begins, or has ended: then no buffer is taken any more. */
         int (*start)(void *userdata);
         void (*stop)(void *userdata);
 };
@@ -53,36 +53,38 @@ struct media_queue {
         void *userdata;
         struct media *media;
         uint32_t type;  /* enum v4l2_buf_type */
-        uint32_t first; /* of the numbers of its planes: another for each queue of a session */
+        uint32_t first; /* number of its first plane; different for each queue of a session */
         uint32_t field;
-        uint32_t memories;           /* a bit for each enum v4l2_memory that it can have */
+        uint32_t memories;           /* a bit for each enum v4l2_memory that it supports */
         uint32_t timestamp_flags;    /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
-        struct media_session *owner; /* who has made the buffers; NULL: there are none */
+        struct media_session *owner; /* that has made the buffers; NULL: there are none */
         uint32_t memory;             /* enum v4l2_memory */
         bool streaming;
         unsigned n, n_planes, active;
         uint64_t generation;
         struct media_buffer *buffers[VIDEO_MAX_FRAME];
         struct buffer_list queued;
-        pthread_cond_t settled; /* no buffer is taken */
+        pthread_cond_t settled; /* signalled when no buffer is active */
 };
 
 void media_queue_init(struct media_queue *queue);
-void media_queue_free(struct media_queue *queue); /* that has no buffers */
+void media_queue_free(struct media_queue *queue); /* it has no buffers */
 
-/* One of the ioctls of queues, for that of @n queues which has the type. 0 or a negative errno; -ENOTTY for others. */
+/* Handles an ioctl of queues, for that one of @n queues which has the type. 0 or a negative errno; -ENOTTY for
+ * others. */
 int media_queue_ioctl(struct media_queue *queues, unsigned n, struct media_session *session, struct media_call *call);
-/* -EINVAL: no buffer of MMAP there. */
+/* -EINVAL: there is no MMAP buffer at @offset. */
 int media_queue_file(const struct media_queue *queue, uint32_t offset, struct media_file *out);
-/* @session ends, which may be the owner: it has no buffers then. */
+/* @session ends: frees the buffers if it is their owner. */
 void media_queue_leave(struct media_queue *queue, struct media_session *session);
 
-/* The oldest queued buffer, for the node, which gives it back by one of the next two. NULL: there is none. */
+/* Takes the oldest queued buffer for the node, which returns it by one of the two functions below. NULL: there is
+ * none. */
 struct media_buffer *media_queue_take(struct media_queue *queue);
-/* That with @index, if it is queued. */
+/* Takes the one with @index, if it is queued. */
 struct media_buffer *media_queue_take_at(struct media_queue *queue, uint32_t index);
 void media_queue_give_back(struct media_buffer *buffer);
-/* It is done, with what the node has set in it: the driver gets it. */
+/* Reports a buffer done, with what the node has set in it: the driver gets it. */
 void media_queue_done(struct media_buffer *buffer);
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { SESSIONS_MAX = 256 };
 
-/* A buffer in the window. Mapped again with the same access, it is the same mapping, counted. */
+/* A buffer in the window. If it is mapped again with the same access, the mapping is only counted. */
 struct mapping {
         TAILQ_ENTRY(mapping) entry; /* by place */
         struct oriel_range range;
@@ -24,16 +24,16 @@ int mapping_add(struct media *media, const struct media_session *session, uint32
 int mapping_remove(struct media *media, uint64_t address);
 void mappings_forget(struct media *media);
 
-/* ioctl.c: an IOCTL command, whose fixed part is there. The answer behind its header goes to @answer, of which there is
- * room for @room; *@answered is its size. */
+/* ioctl.c: handles an IOCTL command whose fixed part is complete. The answer without its header goes to @answer,
+ * which has @room bytes; *@answered is its size. */
 int ioctl_handle(struct media_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
                  size_t *answered);
 
-/* object.c: with the lock, which is let go while the front-end is waited for. Find the memory of a call's objects; and
- * make one of the buffer that a call of EXPBUF has found. */
+/* object.c: called with the lock held, which is released while they wait for the front-end. Find the memory of a
+ * call's objects; and make an object of the buffer that a call of EXPBUF has found. */
 int media_objects_find(struct media *media, struct media_call *call);
 int object_export(struct media_session *session, struct media_call *call);
-/* Have the front-end forget those that have ended. Without the lock. */
+/* Tells the front-end of objects that have ended, and frees them. Without the lock. */
 void objects_sweep(struct media *media);
 
 /* event.c */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Starts a process for each stream that is decoded. The daemon can't do so itself: programs and processes are what its
- * filter of system calls keeps it from. A request is one byte, with the new process's end of a socket.
+/* Starts a process for each stream that is decoded. The daemon can't do so itself: its filter of system calls forbids
+ * programs and processes. A request is one byte, with the new process's end of a socket.
  *
- * Beside each process that decodes another one waits, for the end of that or of the daemon's interest, which is
- * when the daemon closes its end: then it kills it. So a process that a bitstream has taken over can't outlive its
- * stream, whatever it does. */
+ * For each process that decodes there is a second one, which waits until that one ends or the daemon closes its end
+ * of the socket, and then kills it. So a process that a bitstream has taken over can't outlive its stream, whatever
+ * it does. */
 
 #include "devices/media/decoder/broker.h"
 
@@ -28,10 +28,10 @@
 #include <unistd.h>
 
 #define PROGRAM "oriel-media-codec"
-/* Of addresses: buffers of 32 pictures of the largest size, twice, and what a codec itself has. */
+/* Of addresses: the buffers of 32 pictures of the largest size, twice, and what a codec itself needs. */
 #define MEMORY_MAX (UINT64_C(4) << 30)
 
-/* For no datagram socket, by which a process can send to any name. */
+/* Datagram sockets are excluded: by one, a process can send to any name. */
 USES_SYSCALLS(SYSCALL_WITH_BOTH(socketpair, 0, UINT32_MAX, AF_UNIX, 1, SOCK_NONBLOCK - 1, SOCK_SEQPACKET));
 
 struct broker {
@@ -39,7 +39,7 @@ struct broker {
         unsigned action;
 };
 
-/* It has no descriptor but its socket, which is standard input, and standard error. */
+/* The codec has no descriptors but its socket, as standard input, and standard error. */
 static void run_codec(const struct broker *broker, int socket)
 {
         const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX}, none = {0, 0};
@@ -57,7 +57,7 @@ static void run_codec(const struct broker *broker, int socket)
         _exit(127);
 }
 
-/* The codec stays this process's to reap, so its pid is nobody else's when it is killed. */
+/* Only this process can reap the codec, so its pid is not used again before it is killed. */
 static void run_codec_and_wait(const struct broker *broker, int socket)
 {
         signal(SIGCHLD, SIG_DFL);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* oriel-media-codec: decodes one stream by libavcodec, for oriel-media, which it talks to on its standard input
- * (protocol.h). Bitstreams are hostile and codecs large: so it has no files but the buffers, no rights, and a filter of
+ * (protocol.h). Bitstreams are hostile and codecs large, so it has no files but the buffers, no rights, and a filter of
  * system calls; it has one thread, and ends if one step takes too long.
  *
- * A picture is decoded into a buffer of the guest's if one is free whose layout is that of the picture; else into
- * memory of its own, and copied when it is due. That is so for the first pictures, before the guest has heard of their
- * size; for a guest with too few buffers; and for codecs that bring their own memory (AV1). While a picture waits for a
- * buffer, nothing is decoded. */
+ * A picture is decoded into a buffer of the guest if one with its layout is free; otherwise into memory of its own,
+ * and copied when it is due. That happens to the first pictures, before the guest knows their size; for a guest with
+ * too few buffers; and for codecs that bring their own memory (AV1). While a picture waits for a buffer, nothing is
+ * decoded. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -23,7 +23,7 @@
 
 /* The most seconds that one packet may take. */
 enum { STEP_SECONDS = 20 };
-/* In one packet, or at the end, before the rest is given up. */
+/* In one packet, or at the end, before the rest is dropped. */
 enum { ERRORS_MAX = 32 };
 
 USES_SYSCALLS(SYSCALL_WITH(mmap, 2, PROT_EXEC, 0), SYSCALL_WITH(mprotect, 2, PROT_EXEC, 0), SYSCALL(munmap),
@@ -45,7 +45,7 @@ struct decoding {
         struct slots slots;
         struct picture announced;
         uint64_t formats, flush, take; /* counts: protocol.h */
-        bool flushing;                 /* REQUEST_FLUSH has come, and what is under way is to end */
+        bool flushing;                 /* REQUEST_FLUSH has come, and the step in progress is to end */
 };
 
 static void codec_say(const struct decoding *decoding, struct codec_answer answer)
@@ -75,7 +75,7 @@ static bool format_fits(int format)
         return format == AV_PIX_FMT_YUV420P || format == AV_PIX_FMT_YUVJ420P;
 }
 
-/* The layout is what the codec wants, which may read two lines more than it writes. */
+/* Whether the codec accepts the layout; it may read two lines more than it writes. */
 static bool layout_fits(AVCodecContext *context, const struct picture_layout *layout, const AVFrame *frame)
 {
         int width = frame->width, height = frame->height, align[AV_NUM_DATA_POINTERS] = {0};
@@ -116,8 +116,8 @@ static void codec_announce(struct decoding *decoding, const struct picture *pict
                                                   .picture = *picture});
 }
 
-/* As soon as the head of the stream is known, so that a driver has buffers when the first picture is due, which some
- * give out only after a few more. */
+/* Announces the format as soon as the stream's header is known, so that a driver has buffers when the first picture
+ * is due: some codecs deliver it only after a few more packets. */
 static void announce_first(struct decoding *decoding)
 {
         const AVCodecContext *context = decoding->context;
@@ -132,7 +132,7 @@ static void announce_first(struct decoding *decoding)
                 codec_announce(decoding, &picture);
 }
 
-/* Wait for a buffer, unless there is one, and give the picture out. */
+/* Waits for a buffer, unless one is free, and delivers the picture. */
 static void picture_deliver(struct decoding *decoding)
 {
         AVFrame *frame = decoding->frame;
@@ -140,7 +140,7 @@ static void picture_deliver(struct decoding *decoding)
         const struct picture_layout layout = picture_layout(&picture);
         int at = -1;
 
-        /* What this device has no format for is left out. */
+        /* Drops pictures that this device has no format for. */
         if (!format_fits(frame->format) || !picture_is_valid(&picture))
                 return;
         if (memcmp(&picture, &decoding->announced, sizeof(picture)) != 0)
@@ -157,13 +157,14 @@ static void picture_deliver(struct decoding *decoding)
                                         .timestamp = frame->pts});
 }
 
-/* SIGALRM ends the process, unless this is called again before. 0: no limit. */
+/* SIGALRM ends the process after this time, unless this is called again before. 0: no limit. */
 static void limit_step(time_t seconds)
 {
         setitimer(ITIMER_REAL, &(struct itimerval){.it_value.tv_sec = seconds}, NULL);
 }
 
-/* Decode @packet, NULL for the end, and give out what there is then. A negative AVERROR: not all of it could be. */
+/* Decodes @packet, NULL for the end, and delivers the pictures that are due. A negative AVERROR: a part of it could
+ * not be decoded. */
 static int codec_decode(struct decoding *decoding, const AVPacket *packet)
 {
         int r, errors = 0;
@@ -206,7 +207,7 @@ static bool codec_open(struct decoding *decoding, uint32_t index)
         return decoding->packet && decoding->frame && avcodec_open2(context, codec, NULL) == 0;
 }
 
-/* The guest can write to the file at any time: it is copied before anything looks at it. */
+/* Copies the packet before anything reads it: the guest can write to the file at any time. */
 static int request_decode(struct decoding *decoding, const struct codec_request *request, int fd)
 {
         AVPacket *packet = decoding->packet;
@@ -229,7 +230,7 @@ static void request_drain(struct decoding *decoding)
         avcodec_flush_buffers(decoding->context);
 }
 
-/* Those that come while another is under way. False: there is no such request. */
+/* Handles the requests that may come during a step. False: there is no such request. */
 static bool request_note(struct decoding *decoding, const struct codec_request *request, int *fd)
 {
         const bool valid = request->count == decoding->formats;
@@ -272,7 +273,7 @@ static void request_next(struct decoding *decoding)
                 _exit(1);
 }
 
-/* One with nothing else under way. False: it makes no sense. */
+/* Handles a request between steps. False: it is invalid. */
 static bool request_handle(struct decoding *decoding)
 {
         struct codec_request request;
@@ -305,7 +306,7 @@ int main(int argc, char **argv)
 {
         static struct decoding decoding;
         struct codec_answer hello = {.type = ANSWER_HELLO};
-        /* One array, to the linker. */
+        /* The linker makes one array of them. */
         // cppcheck-suppress comparePointers
         const size_t n_rows = (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The node: sessions, each of which is a stream with two queues (stream.c), as every open file of a memory-to-memory
- * device is. What is said of the interface here and in the other files is in Linux's document "Memory-to-Memory
- * Stateful Video Decoder Interface". */
+ * device is. Names and rules of the interface, here and in the other files, are those of Linux's document
+ * "Memory-to-Memory Stateful Video Decoder Interface". */
 
 #include "devices/media/decoder/state.h"
 
@@ -58,7 +58,7 @@ static void decoder_close(struct media_node *node, struct media_session *session
         free(stream);
 }
 
-/* The events of a decoder; those of controls are the controls'. */
+/* Subscriptions to a decoder's own events; media_controls_ioctl() has those of controls. */
 static int handle_subscribe(struct stream *stream, const struct media_call *call)
 {
         const struct v4l2_event_subscription *wanted = call->payload;
@@ -70,7 +70,7 @@ static int handle_subscribe(struct stream *stream, const struct media_call *call
         return wanted->id == 0 ? media_subscribe(stream->session, wanted, &made) : -EINVAL;
 }
 
-/* Files can be opened without end; buffers and processes are for so many at once. */
+/* Files can be opened without limit; buffers and processes are limited to STREAMS_MAX streams. */
 static int take_place(struct stream *stream, uint32_t code)
 {
         struct decoder *decoder = stream->decoder;

@@ -4,11 +4,12 @@
 
 #include "devices/media/core/node.h"
 
-/* A stateful decoder of V4L2, whose sessions decode a stream each. @broker (broker.h), which is taken even on failure,
- * starts what decodes, and @codecs is what that can: a mask of enum codec. */
+/* A stateful decoder of V4L2, each of whose sessions decodes a stream. @broker (broker.h), which is taken even on
+ * failure, starts the codec processes; @codecs is a mask of the enum codec that they have. */
 int decoder_new(int broker, unsigned codecs, const char *card, struct media_node **out);
 
-/* The mask of a list of V4L2's codes with commas, such as "H264,VP90"; NULL: all. Codes that aren't known are none. */
+/* The mask of a list of V4L2's codes, separated by commas, such as "H264,VP90"; NULL: all. Unknown codes are
+ * ignored. */
 unsigned decoder_codecs(const char *list);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The ioctls of a decoder's formats, selections and commands. OUTPUT has the coded formats, of a size that the driver
- * knows or guesses. CAPTURE has one, with all planes in one buffer, whose size is that of OUTPUT until the bitstream
- * says another; a driver can't set it. */
+/* The ioctls of a decoder's formats, selections and commands. OUTPUT has the coded formats, with a size that the
+ * driver knows or guesses. CAPTURE has one format, with all planes in one buffer; its size is that of OUTPUT until
+ * the bitstream tells another one, and a driver can't set it. */
 
 #include "devices/media/decoder/state.h"
 
@@ -124,7 +124,7 @@ static int handle_g_fmt(struct stream *stream, void *payload)
         return 0;
 }
 
-/* What @stream would be with an OUTPUT format. */
+/* Sets an OUTPUT format in @stream, which may be a trial copy. */
 static void coded_format_set(struct stream *stream, const struct v4l2_pix_format_mplane *wanted)
 {
         const struct coded_format *coded = coded_format_find(stream->decoder, wanted->pixelformat);
@@ -179,7 +179,7 @@ static int handle_s_fmt(struct stream *stream, void *payload)
                         return -EBUSY;
                 coded_format_set(stream, &format->fmt.pix_mp);
         }
-        /* The next stream is another codec's. */
+        /* A process decodes one codec only. */
         if (stream->coded != before)
                 stream_stop_codec(stream);
         format_tell(stream, format);
@@ -224,7 +224,7 @@ static int handle_g_selection(struct stream *stream, void *payload)
         return -EINVAL;
 }
 
-/* It is the bitstream's: whatever is wanted becomes what is. */
+/* The bitstream determines the selection: the answer is the current one, whatever the driver asks for. */
 static int handle_s_selection(struct stream *stream, void *payload)
 {
         const struct v4l2_selection *selection = payload;

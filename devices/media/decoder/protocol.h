@@ -8,21 +8,22 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Between the daemon and a process that decodes one stream: messages on a socket of packets. Neither end trusts the
- * other: the daemon passes on what a guest says, and the other end may have been taken over by a bitstream. */
+/* The messages between the daemon and a process that decodes one stream, on a socket of packets. Neither end trusts
+ * the other: the daemon passes on what a guest sends, and the process may have been taken over by a bitstream. */
 
 enum codec { CODEC_H264, CODEC_HEVC, CODEC_VP8, CODEC_VP9, CODEC_AV1, CODECS };
 
 enum { PICTURE_SIDE_MIN = 16, PICTURE_SIDE_MAX = 4096 };
 
-/* A decoded picture and the part of it that is to be seen. */
+/* A decoded picture and its visible part. */
 struct picture {
         uint32_t width, height;
         uint32_t left, top, visible_width, visible_height;
 };
 
-/* Its place in a buffer, as V4L2_PIX_FMT_YUV420 has it: Y with @rows lines of @stride bytes, then Cb and Cr with half
- * of both. All codecs' rules for lengths and alignment are met, and they may read a little behind the end. */
+/* A picture's layout in a buffer, as of V4L2_PIX_FMT_YUV420: Y with @rows lines of @stride bytes, then Cb and Cr
+ * with half of both. It meets all codecs' rules for lengths and alignment, and leaves room for reads a little behind
+ * the end. */
 struct picture_layout {
         uint32_t stride, rows;
         uint32_t used, size; /* of the samples; of the buffer */
@@ -47,14 +48,14 @@ static inline bool picture_is_valid(const struct picture *picture)
 
 enum codec_request_type {
         REQUEST_START,  /* @index: enum codec. Once, before all others */
-        REQUEST_DECODE, /* @size bytes from @offset on in the file: ANSWER_CONSUMED. One at a time */
-        REQUEST_DRAIN,  /* give out all that there is: ANSWER_DRAINED. What is decoded next is another stream */
-        REQUEST_FLUSH,  /* forget the stream and what is under way, and give all buffers back. @count is the number of
+        REQUEST_DECODE, /* decode @size bytes from @offset on in the file: ANSWER_CONSUMED. One at a time */
+        REQUEST_DRAIN,  /* deliver all pictures: ANSWER_DRAINED. The next packet begins another stream */
+        REQUEST_FLUSH,  /* drop the stream and the step in progress, and return all buffers. @count is the number of
                          * the flush, which answers have from then on */
-        REQUEST_GIVE,   /* buffer @index, with its file and @size, may be filled; without a file, the known ones of the
-                         * mask @index. @count is that of the last ANSWER_FORMAT that the daemon knows of: if there is
-                         * a newer one, it does not count */
-        REQUEST_TAKE,   /* give all buffers back: @count is the number of the time, which answers have from then on */
+        REQUEST_GIVE,   /* buffer @index, with its file and @size, may be filled; without a file: the known buffers
+                         * of the mask @index. @count is that of the last ANSWER_FORMAT that the daemon has seen: if
+                         * there is a newer one, the request is void */
+        REQUEST_TAKE,   /* return all buffers. @count is the number of this request, which answers have from then on */
         REQUEST_FORGET, /* their files too */
 };
 
@@ -65,11 +66,11 @@ struct codec_request {
 };
 
 enum codec_answer_type {
-        ANSWER_HELLO,    /* the first: @index is a mask of the codecs that there are */
-        ANSWER_CONSUMED, /* the bytes were taken. @failed: they are none of a stream */
-        ANSWER_FORMAT,   /* what comes next is a @picture, for number @count. @index: as many buffers let it run freely.
-                          * All buffers are given back */
-        ANSWER_FRAME,    /* buffer @index is filled and given back. @failed: not with all that was to be there */
+        ANSWER_HELLO,    /* the first answer: @index is a mask of the available codecs */
+        ANSWER_CONSUMED, /* the packet was taken. @failed: it could not be decoded */
+        ANSWER_FORMAT,   /* the next pictures are as @picture, for number @count. @index: the number of buffers with
+                          * which it need not wait. All buffers are returned */
+        ANSWER_FRAME,    /* buffer @index is filled and returned. @failed: a part of the picture is missing */
         ANSWER_DRAINED,
 };
 
@@ -81,9 +82,9 @@ struct codec_answer {
         struct picture picture;
 };
 
-/* A message with up to one file. False: it could not be sent at once, or the other end is gone. */
+/* Sends a message with up to one file. False: it could not be sent at once, or the other end is gone. */
 bool codec_send(int socket, const void *message, size_t size, int fd);
-/* Wait for one. *@fd is the caller's, or -1. False: the other end is gone, or sends something else. */
+/* Waits for a message. *@fd is the caller's, or -1. False: the other end is gone, or has sent something else. */
 bool codec_receive(int socket, void *message, size_t size, int *fd);
 
 #endif

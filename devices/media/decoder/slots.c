@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A buffer is mapped when it is first given, and unmapped when it is forgotten and no picture of the codec is in it. A
- * guest can write to it at any time: codecs read it as samples, of which every value is one. */
+/* The guest's capture buffers in the process that decodes, by their index. A buffer is mapped when it is first
+ * given, and unmapped when it is forgotten and no picture of the codec is in it: struct slot_memory counts those
+ * pictures, and libavcodec calls slot_unuse() when it drops one. A guest can write to a buffer at any time, which
+ * does no harm: codecs read samples from it, of which every value is valid. */
 
 #include "devices/media/decoder/slots.h"
 

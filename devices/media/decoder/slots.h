@@ -7,8 +7,8 @@
 #include <libavutil/frame.h>
 #include <linux/videodev2.h>
 
-/* The guest's capture buffers, in the process that decodes. A picture may be decoded straight into one, which then is
- * in use as long as the codec refers to that picture, whoever else has the buffer meanwhile. */
+/* The guest's capture buffers, in the process that decodes. A picture may be decoded directly into one, which stays
+ * in use as long as the codec refers to that picture, even if the guest has the buffer again meanwhile. */
 
 struct slot_memory {
         uint8_t *data;
@@ -19,22 +19,23 @@ struct slot_memory {
 
 struct slots {
         struct {
-                struct slot_memory *memory; /* NULL: not known */
+                struct slot_memory *memory; /* NULL: unknown */
                 bool given;                 /* may be filled */
         } slots[VIDEO_MAX_FRAME];
 };
 
-/* The buffer has this file, which is closed. False: it can't be. */
+/* Sets the file of a buffer, and closes @fd. False: the index is wrong, or the file can't be mapped. */
 bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size);
-/* Those of the mask may be filled; or not, if what they are given for is over. False: one is not known. */
+/* Marks the buffers of the mask as ready to be filled, or not if @valid is false. False: one is unknown. */
 bool slots_give(struct slots *slots, uint32_t mask, bool valid);
 void decoder_slots_take(struct slots *slots);
 void slots_forget(struct slots *slots);
 
-/* A picture's memory, in a slot that nobody is to wait for: one always stays free of the codec, so that what is decoded
- * elsewhere can be copied into it. False: there is none. */
+/* Gives @frame a free slot for its memory. One slot always stays free of the codec, so that a picture decoded
+ * elsewhere can be copied into it and nobody waits for ever. False: there is none. */
 bool slot_use(struct slots *slots, const struct picture_layout *layout, AVFrame *frame);
-/* The slot that has @frame, or into which it was copied, which is given no longer. -1: there is none yet. */
+/* Returns the slot that has @frame, or into which it was copied, and takes it from those that may be filled. -1:
+ * none is free yet. */
 int slot_fill(struct slots *slots, const struct picture_layout *layout, const AVFrame *frame);
 
 #endif

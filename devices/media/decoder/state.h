@@ -7,9 +7,9 @@
 #include "devices/media/decoder/decoder.h"
 #include "devices/media/decoder/protocol.h"
 
-/* Shared by the files of the decoder. All with the media's lock. */
+/* Shared by the files of the decoder. All with the media's lock held. */
 
-/* That have had buffers: each may have a process of its own. */
+/* Limit of streams that have had buffers: each may have a process of its own. */
 enum { STREAMS_MAX = 16 };
 
 struct coded_format {
@@ -21,33 +21,33 @@ struct coded_format {
 struct decoder {
         struct media_node node;
         int broker;
-        int spare; /* a process for the next stream: its libraries take a while to load. -1: there is none */
-        unsigned codecs, n_streams; /* that have a place */
+        int spare; /* a process for the next stream, as its libraries take a while to load; -1: there is none */
+        unsigned codecs, n_streams; /* streams that count for STREAMS_MAX */
 };
 
 /* A session. */
 struct stream {
         struct decoder *decoder;
         struct media_session *session;
-        bool placed;                  /* one of STREAMS_MAX */
+        bool placed;                  /* counts for STREAMS_MAX */
         struct media_queue queues[2]; /* enum stream_queue */
         struct media_controls controls;
 
         const struct coded_format *coded;
         uint32_t coded_size; /* of an OUTPUT buffer */
         uint32_t colorspace, ycbcr_enc, quantization, xfer_func;
-        struct picture picture; /* what CAPTURE buffers hold: as OUTPUT's format says, and then as the bitstream does */
+        struct picture picture; /* in CAPTURE buffers: as OUTPUT's format says, and then as the bitstream does */
 
         int codec_fd; /* of the process that decodes; -1: there is none */
         pthread_t thread;
-        bool ending;                   /* the thread is to end, by no fault of anybody's */
+        bool ending;                   /* the thread is to end, without an error */
         uint64_t formats, flush, take; /* counts: protocol.h */
         uint64_t generation;           /* of the CAPTURE buffers that the codec knows */
-        uint32_t known, given;         /* masks of these */
+        uint32_t known, given;         /* masks of these buffers */
         bool consuming;                /* the first queued OUTPUT buffer is being decoded */
         bool draining, drain_asked;
-        bool drained, changing; /* CAPTURE stands still, until the driver says what is next */
-        bool last_due;          /* an empty buffer with V4L2_BUF_FLAG_LAST */
+        bool drained, changing; /* CAPTURE stops until the driver goes on */
+        bool last_due;          /* an empty buffer with V4L2_BUF_FLAG_LAST is due */
         uint32_t n_consumed, n_captured;
 };
 
@@ -55,14 +55,14 @@ enum stream_queue { QUEUE_CODED, QUEUE_CAPTURE };
 
 /* stream.c */
 void stream_init(struct stream *stream);
-/* Bring about what is possible now: after each ioctl. */
+/* Does all that is possible now. Called after each ioctl and each answer. */
 void stream_go_on(struct stream *stream);
 void stream_drain(struct stream *stream);
 void stream_resume(struct stream *stream);
-/* End the process, if there is one, for which the lock is given up meanwhile. */
+/* Ends the process, if there is one. Releases the lock meanwhile. */
 void stream_stop_codec(struct stream *stream);
 
-/* ioctls.c: NULL: there is no more. */
+/* ioctls.c. NULL: there are no more. */
 const struct coded_format *coded_format(const struct decoder *decoder, uint32_t index);
 void coded_format_init(struct stream *stream);
 /* An ioctl that is neither the queues' nor the controls'. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A stream: two queues, and the process that decodes, whose answers a thread takes. There is one function that brings
- * the stream forward (stream_go_on()): after each ioctl and each answer it does whatever is possible then. So it does
- * not matter in which order a driver does things, which differs from one program to the next.
+/* A stream: two queues, and the process that decodes, whose answers a thread receives. One function advances the stream
+ * (stream_go_on()): after each ioctl and each answer it does whatever is possible then. So the order in which a driver
+ * does things, which differs from one program to the next, does not matter.
  *
- * Nothing waits: a buffer stays queued while the codec works on it, and is taken when that has answered; what the codec
- * says of buffers that were given before the driver took them back, or before a seek, is known by the counts in its
- * answers, and left alone. What the codec says is hostile, too. */
+ * No call waits: a buffer stays queued while the codec works on it, and is taken when the codec has answered.
+ * Answers about buffers that were given before the driver took them back, or before a seek, are recognized by their
+ * counts and ignored. The codec's answers are hostile input too. */
 
 #include "devices/media/decoder/state.h"
 
@@ -87,7 +87,7 @@ static void give_last(struct stream *stream)
         if (!buffer)
                 return;
         stream->last_due = false;
-        /* The process has it, and more: it is to fill none of them until they are given anew. */
+        /* The process may have this buffer and others: it must fill none of them until they are given again. */
         stream->given = 0;
         codec_ask(stream, (struct codec_request){.type = REQUEST_TAKE, .count = ++stream->take}, -1);
         buffer->planes[0].used = 0;
@@ -98,7 +98,7 @@ static void give_last(struct stream *stream)
         media_queue_done(buffer);
 }
 
-/* The known ones in one message: a codec that is busy reads none meanwhile, and a program may seek many times. */
+/* Gives known buffers in one message: a busy codec reads none meanwhile, and a program may seek many times. */
 static void give_buffers(struct stream *stream)
 {
         const struct media_queue *queue = &stream->queues[QUEUE_CAPTURE];
@@ -160,7 +160,7 @@ void stream_resume(struct stream *stream)
 
 /* ---- answers ---- */
 
-/* OUTPUT's first buffer is decoded. */
+/* The first buffer of OUTPUT is decoded. */
 static bool answer_consumed(struct stream *stream, const struct codec_answer *answer)
 {
         struct media_buffer *buffer = stream->consuming ? media_queue_take(&stream->queues[QUEUE_CODED]) : NULL;
@@ -214,7 +214,7 @@ static bool looks_as_before(const struct picture *one, const struct picture *oth
                one->visible_height == other->visible_height;
 }
 
-/* A driver that has guessed the format right, and streams already, need not hear of it. */
+/* A driver that has guessed the format right, and streams already, is not told. */
 static bool answer_format(struct stream *stream, const struct codec_answer *answer)
 {
         const struct media_queue *capture = &stream->queues[QUEUE_CAPTURE];
@@ -249,7 +249,7 @@ static bool answer_handle(struct stream *stream, const struct codec_answer *answ
                 return true;
         if (answer->type >= ARRAY_SIZE(handlers))
                 return false;
-        /* Of before a seek; but formats stay what they are. */
+        /* The answer is older than a seek; but formats stay valid. */
         if (answer->flush != stream->flush && answer->type != ANSWER_FORMAT)
                 return true;
         return handlers[answer->type](stream, answer);
@@ -279,7 +279,7 @@ static void *stream_run(void *userdata)
 
 /* ---- streaming ---- */
 
-/* The socket of a process for a stream, which is the caller's, or a negative errno. */
+/* Returns the socket of a process for a stream, the caller's, or a negative errno. */
 static int codec_take(struct decoder *decoder)
 {
         struct pollfd spare = {.fd = decoder->spare};
@@ -339,7 +339,7 @@ static int coded_start(void *userdata)
         struct stream *stream = userdata;
 
         stream->n_consumed = 0;
-        /* A seek: nobody waits for the last buffer of what was before. */
+        /* A seek: the driver does not wait for the last buffer of the old stream. */
         if (!stream->changing) {
                 stream->last_due = false;
                 stream_resume(stream);
@@ -347,7 +347,7 @@ static int coded_start(void *userdata)
         return stream_start_codec(stream);
 }
 
-/* A seek, or the end. */
+/* A seek, or the end of the stream. */
 static void coded_stop(void *userdata)
 {
         struct stream *stream = userdata;

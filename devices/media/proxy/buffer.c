@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* struct v4l2_buffer on its way: addresses of the guest's and of this process's never meet. The device gets its buffers
- * of the guest's memory by a shadow's address, and others' objects by their descriptor; the guest gets its own numbers
- * back. A buffer of the device's that the
- * guest maps is exported (VIDIOC_EXPBUF), or, where the driver has no such thing, gets a shadow. */
+/* struct v4l2_buffer between guest and device: the guest never sees addresses or descriptors of this process, nor
+ * the device the guest's. The device gets buffers in guest memory by the address of a shadow, and objects of other
+ * devices by their descriptor; the guest gets its own numbers back. A buffer of the device that the guest maps is
+ * exported (VIDIOC_EXPBUF), or gets a shadow if the driver can't export. */
 
 #include "devices/media/proxy/state.h"
 
@@ -34,7 +34,7 @@ unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, str
 
 /* ---- the ioctls of buffers ---- */
 
-/* Give the device what it needs of a buffer that is queued. */
+/* Prepares a buffer for the device: sets the numbers of its planes, and copies the contents of shadows. */
 static int buffer_give(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_buffer *buffer = call->payload;
@@ -64,8 +64,8 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
         return 0;
 }
 
-/* Put the guest's numbers in the place of this process's. Of the device's memory there is an offset, which is the lower
- * half of the field. */
+/* Replaces this process's numbers by the guest's. For memory of the device the number is an offset, the lower half
+ * of the field. */
 static void buffer_hide(const struct proxy_session *own, const struct v4l2_buffer *buffer,
                         const struct plane_fields *fields, unsigned n)
 {
@@ -79,7 +79,7 @@ static void buffer_hide(const struct proxy_session *own, const struct v4l2_buffe
         }
 }
 
-/* The device may say that there are fewer planes than it was given: all of these are hidden. */
+/* The device may report fewer planes than it was given: those that were given are hidden, all of them. */
 int buffer_ioctl(const struct proxy_session *own, uint32_t code, struct v4l2_buffer *buffer, struct v4l2_plane *planes)
 {
         const struct v4l2_buffer asked = *buffer;
@@ -120,7 +120,8 @@ int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
 
         for (unsigned i = 0; i < n; i++)
                 numbers[i] = *fields[i].number;
-        /* Of others the fields are descriptors, which would be this process's. QUERYBUF only asks. */
+        /* For other kinds of memory the fields are descriptors, which would be taken for this process's. QUERYBUF
+         * only asks. */
         if (call->row->code != VIDIOC_QUERYBUF) {
                 if (!buffer_can_pass(buffer))
                         return -EINVAL;
@@ -131,7 +132,7 @@ int proxy_buffer_call(struct proxy_session *own, struct media_call *call)
         if (r < 0)
                 return r;
         r = buffer_ioctl(own, call->row->code, buffer, call->trailer);
-        /* The device has the buffer: so many there are. */
+        /* The device has the buffer, so the number of shadows is bounded. */
         for (unsigned i = 0; i < n && objects; i++) {
                 *fields[i].number = numbers[i];
                 if (r == 0)
@@ -165,7 +166,7 @@ struct plane_place {
         uint32_t plane, offset, length;
 };
 
-/* Whether it is in the buffer at the index of @place. A negative errno: there is no such buffer. */
+/* Whether a plane of the buffer at the index of @place has its offset. A negative errno: there is no such buffer. */
 static int buffer_has(const struct proxy_session *own, struct plane_place *place)
 {
         struct v4l2_plane planes[MEDIA_MAX_PLANES] = {{0}};
@@ -184,14 +185,14 @@ static int buffer_has(const struct proxy_session *own, struct plane_place *place
 
         for (place->plane = 0; place->plane < n; place->plane++) {
                 place->length = *fields[place->plane].length;
-                /* A union: the offset is its lower half. */
+                /* A union, of which the offset is the lower half. */
                 if (buffer->memory == V4L2_MEMORY_MMAP && (uint32_t)*fields[place->plane].number == place->offset)
                         return place->length > 0;
         }
         return 0;
 }
 
-/* The offsets are asked for anew each time: another session's buffers have some too. */
+/* Asks for the offsets each time: those of another session's buffers may be equal. */
 static bool plane_find(const struct proxy_session *own, struct plane_place *place)
 {
         for (uint32_t type = 1; type < STREAM_TYPES; type++) {
@@ -207,7 +208,7 @@ static bool plane_find(const struct proxy_session *own, struct plane_place *plac
         return false;
 }
 
-/* The file is the proxy's until the next one is exported. */
+/* The file belongs to the proxy until the next one is exported. */
 static int node_export(struct proxy_session *own, struct v4l2_exportbuffer *export)
 {
         export->flags = O_RDWR | O_CLOEXEC;
@@ -231,7 +232,7 @@ int proxy_export(struct proxy_session *own, struct media_call *call)
         return call->exported < 0 ? call->exported : 0;
 }
 
-/* The plane's file, which stays this node's. */
+/* Returns the plane's file, which stays the node's. */
 static int plane_file(struct proxy_session *own, const struct plane_place *place)
 {
         struct v4l2_exportbuffer export = {
@@ -242,7 +243,7 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
         struct media *media = own->proxy->node.media;
         struct shadow *shadow = shadow_find(own, &place->buffer, place->plane);
 
-        /* Of another memory, that the device did not take. */
+        /* A shadow for another kind of memory, which the device has not taken. */
         if (shadow && shadow->fd < 0)
                 proxy_shadow_free(own, steal(shadow));
 

@@ -20,7 +20,7 @@ int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload)
         return r < 0 ? -errno : 0;
 }
 
-/* Added anew: a change of what is waited for would not have the driver look again which of its queues are meant. */
+/* Removed and added again: EPOLL_CTL_MOD would not make the driver check again which of its queues are polled. */
 int proxy_watch(struct proxy_session *own)
 {
         struct epoll_event event = {.events = EPOLLPRI | EPOLLET, .data.u32 = own->session->id};

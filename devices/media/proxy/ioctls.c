@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Ioctls of the guest's, made of the device. What has no pointers is passed on as it is; what is more than that has a
- * row here. The guest is never told of what can't be passed on: read() and write(), requests, and DMABUF where the
+/* The guest's ioctls, made on the device. Those without pointers are passed on as they are; those that need more
+ * have a row here. What can't be passed on is hidden from the guest: read() and write(), requests, and DMABUF if the
  * front-end has no objects. */
 
 #include "devices/media/proxy/state.h"
@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* What the controls of one call may point to, all together. */
+/* The most bytes that the controls of one call may point to. */
 enum { CONTROLS_SIZE_MAX = 4 << 20 };
 
 /* ---- buffers and streams ---- */
@@ -39,7 +39,7 @@ static uint32_t proxy_capabilities_of(const struct proxy_session *own, uint32_t 
         return capabilities & ~hidden;
 }
 
-/* All buffers of the type are new, or there are none any more. */
+/* All buffers of the type are replaced, or removed. */
 static int call_reqbufs(struct proxy_session *own, struct media_call *call)
 {
         struct v4l2_requestbuffers *request = call->payload;
@@ -70,14 +70,14 @@ static int call_create(struct proxy_session *own, struct media_call *call)
         if (r == 0)
                 r = node_ioctl(own, call->row->code, create);
         create->capabilities = proxy_capabilities_of(own, create->capabilities);
-        /* With a count of 0 it is only a question. */
+        /* A count of 0 only asks. */
         if (r == 0 && create->count > 0 && create->format.type < STREAM_TYPES)
                 own->streams[create->format.type].memory = create->memory;
         return r;
 }
 
-/* A device is polled for buffers only while it streams: before, that would begin the emulation of read(), for which
- * formats and buffers are busy. */
+/* Polls the device for buffers only while it streams: before, poll() would start the emulation of read(), which
+ * makes formats and buffers busy. */
 static int call_stream(struct proxy_session *own, struct media_call *call)
 {
         const uint32_t type = *(uint32_t *)call->payload;
@@ -107,13 +107,13 @@ static int call_parm(struct proxy_session *own, struct media_call *call)
         return r;
 }
 
-/* What controls point to, one behind the other. */
+/* The sizes of what controls point to, one behind the other. */
 static int controls_size(const struct media_call *call, size_t *out)
 {
         uint64_t size = 0;
 
         for (size_t i = 0; i < call->n_memory; i++)
-                /* Each is as aligned as any value may have to be. */
+                /* Aligned for any kind of value. */
                 if (!checked_add(size, call->memory[i].size, &size) || !checked_round_up(size, 16, &size) ||
                     size > CONTROLS_SIZE_MAX)
                         return -ENOMEM;
@@ -121,8 +121,8 @@ static int controls_size(const struct media_call *call, size_t *out)
         return 0;
 }
 
-/* @ours is what the control pointed to. A value may have taken the place of all of it, or of a half: what is left of it
- * is not the guest's to know. */
+/* @ours is the pointer that the device got. A value may have replaced all of it, or one half: the rest is replaced
+ * by the guest's, which must not see our addresses. */
 static void control_hide(struct v4l2_ext_control *control, uint64_t ours, uint64_t theirs)
 {
         const uint64_t low = UINT32_MAX, changed = (uint64_t)control->value64 ^ ours;
@@ -131,7 +131,7 @@ static void control_hide(struct v4l2_ext_control *control, uint64_t ours, uint64
         control->value64 = (int64_t)(((uint64_t)control->value64 & ~left) | (theirs & left));
 }
 
-/* The controls of the call with pointers into @data, for the device. */
+/* Makes the call with pointers into @data instead of the guest's. */
 static int controls_pass(struct proxy_session *own, struct media_call *call, uint8_t *data)
 {
         struct v4l2_ext_controls *controls = call->payload;
@@ -173,7 +173,7 @@ static int call_controls(struct proxy_session *own, struct media_call *call)
         size_t size = 0;
         int r = controls_size(call, &size);
 
-        /* A descriptor of the guest's means nothing here. */
+        /* The request's descriptor is the guest's, and means nothing here. */
         if (controls->which == V4L2_CTRL_WHICH_REQUEST_VAL)
                 return -EINVAL;
         if (r < 0)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A V4L2 device of the host. A session is an open file of it, whose ioctls are made as the guest makes them
- * (ioctls.c). One thread waits for what the device has to tell, and takes buffers and events from it as long as the
- * driver has room for them; after that they stay in the kernel, which has its own bounds, until the driver has taken
- * the last one. After each ioctl all that it has brought about is taken too, so that events come before its answer.
+/* A V4L2 device of the host. A session is an open file of it, whose ioctls are made as the guest makes them (ioctls.c).
+ * One thread waits for the device, and takes buffers and events from it as long as the driver has room for them;
+ * further ones stay in the kernel, which limits them, until the driver has taken the last one. After each ioctl
+ * everything that it has caused is taken too, so that events come before its answer.
  *
- * Files are polled edge-triggered, since a queue without buffers is EPOLLERR all the time. */
+ * Files are polled edge-triggered, since a queue without buffers is always EPOLLERR. */
 
 #include "devices/media/proxy/state.h"
 
@@ -31,7 +31,7 @@ static struct proxy *proxy_of(struct media_node *node)
 
 /* ---- what the device tells ---- */
 
-/* The driver has it. If it has had to wait, there may be more in the kernel: the thread looks. */
+/* The driver has the event. If it had to wait, the kernel may have more: wakes the thread. */
 static void outlet_sent(struct session_event *event)
 {
         struct outlet *outlet = (struct outlet *)event;
@@ -61,7 +61,7 @@ static void take_events(struct proxy_session *own)
                 media_session_fail(own->session, r);
 }
 
-/* Take a buffer that is done. */
+/* Takes a done buffer from the device. */
 static int proxy_take_buffer(struct proxy_session *own, uint32_t type)
 {
         struct stream *stream = &own->streams[type];
@@ -89,7 +89,7 @@ static void take_buffers(struct proxy_session *own)
 
                 while (r == 0 && stream->streaming && !stream->done.event.waiting)
                         r = proxy_take_buffer(own, type);
-                /* EPIPE: the last one was taken. EINVAL: it does not stream any more. */
+                /* EPIPE: the last buffer was taken. EINVAL: it does not stream any more. */
                 if (r < 0 && r != -EAGAIN && r != -EPIPE && r != -EINVAL)
                         media_session_fail(own->session, r);
         }
@@ -107,7 +107,7 @@ static void take_what(struct proxy *proxy, const struct epoll_event *what)
 {
         struct media_session *session;
 
-        /* By number: it may have been closed meanwhile. 0 is for all. */
+        /* By id, because the session may have been closed meanwhile. 0: all sessions. */
         TAILQ_FOREACH(session, &proxy->node.media->sessions, entry)
         {
                 if (what->data.u32 != 0 && what->data.u32 != session->id)
@@ -149,7 +149,7 @@ static int proxy_ioctl(struct media_node *node, struct media_session *session, s
         return r;
 }
 
-/* All that a session is, but for its place in the media. */
+/* Frees everything of a session except its place in the media. */
 static void session_release(struct proxy_session *own)
 {
         session_event_cancel(&own->event.event);
@@ -187,7 +187,7 @@ static int proxy_session_open(struct proxy *proxy, struct media_session *session
         return r;
 }
 
-/* The thread is started with the first session: then there is a media. */
+/* Starts the thread with the first session, because node->media is set by then. */
 static int proxy_open(struct media_node *node, struct media_session *session)
 {
         struct proxy *proxy = proxy_of(node);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Memory of buffers which the guest and the device can't have in common, so that each frame is copied once: of a driver
- * that exports no buffers (VIDIOC_EXPBUF), and pages of the guest (USERPTR), which are scattered here, while V4L2 takes
- * one address. What all of them hold has a bound, the window's size. */
+/* Memory for buffers which guest and device can't share, so that each frame is copied once: buffers of a driver that
+ * can't export (VIDIOC_EXPBUF), and pages of the guest (USERPTR), which are scattered here, while V4L2 takes one
+ * address. The bytes of all shadows are limited to the window's size. */
 
 #include "devices/media/proxy/state.h"
 
@@ -63,7 +63,7 @@ void shadows_let_go(struct proxy_session *own, uint32_t type)
                 guest_memory_clear(&shadow->guest);
 }
 
-/* @fd, @offset: as of mmap(2); -1: anonymous memory. */
+/* @fd, @offset: as for mmap(2); -1: anonymous memory. */
 static int proxy_shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
                             int fd, off_t offset, struct shadow **out)
 {
@@ -111,7 +111,7 @@ int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint
         return r;
 }
 
-/* The same memory as before is kept: the kernel need not look for its pages again. */
+/* Keeps memory of the same size, so that the kernel need not pin its pages again. */
 int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest)
 {

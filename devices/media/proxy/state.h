@@ -4,14 +4,14 @@
 
 #include "devices/media/proxy/proxy.h"
 
-/* Shared by the files of the proxy. All with the media's lock, unless they say otherwise. */
+/* Shared by the files of the proxy. All with the media's lock held, unless it says otherwise. */
 
 enum { STREAM_TYPES = V4L2_BUF_TYPE_META_OUTPUT + 1 };
 
-/* One event at a time; the next stays in the kernel while this one waits for a buffer of the driver's. */
+/* One event at a time; while it waits for a buffer of the driver's, the next one stays in the kernel. */
 struct outlet {
         struct session_event event; /* the first member */
-        bool late;                  /* it has had to wait */
+        bool late;                  /* it had to wait */
 };
 
 /* The queue of one type of buffers. */
@@ -21,23 +21,23 @@ struct stream {
         struct outlet done;
 };
 
-/* Memory for a plane of a buffer which the guest and the device can't have in common: contents are copied. */
+/* Memory for a plane of a buffer which guest and device can't share: contents are copied. */
 struct shadow {
         LIST_ENTRY(shadow) entry;
         uint32_t type, index, plane;
         uint32_t size;
         uint8_t *node;             /* the device's: mapped from it, or for USERPTR anonymous memory */
-        int fd;                    /* MMAP: the guest's, */
-        uint8_t *file;             /* mapped */
-        uint64_t number;           /* USERPTR, DMABUF: the driver's own for it, and */
-        struct guest_memory guest; /* USERPTR: what it is, while the device has the buffer */
+        int fd;                    /* MMAP: a file for the guest */
+        uint8_t *file;             /* the file, mapped */
+        uint64_t number;           /* USERPTR, DMABUF: the number by which the driver knows it */
+        struct guest_memory guest; /* USERPTR: the guest memory, while the device has the buffer */
 };
 
 struct proxy_session {
         struct proxy *proxy;
         struct media_session *session;
         int fd;
-        int exported;        /* the buffer that was mapped last, or -1 */
+        int exported;        /* the file of the buffer that was exported last, or -1 */
         uint64_t generation; /* of its buffers */
         LIST_HEAD(shadow_list, shadow) shadows;
         struct outlet event;
@@ -49,7 +49,7 @@ struct proxy {
         int proc_fd, device_fd, epoll_fd, wake_fd;
         pthread_t thread; /* 0: not started */
         bool ending;
-        bool copies; /* the log has it that frames are copied */
+        bool copies; /* the log says that frames are copied */
         size_t held; /* bytes of shadows: at most the window's size */
 };
 
@@ -57,7 +57,7 @@ struct proxy {
 
 /* An ioctl of the device: 0 or a negative errno. */
 int node_ioctl(const struct proxy_session *own, uint32_t code, void *payload);
-/* Have it polled for what its streams need now. */
+/* Polls it for the conditions that its streams need now. */
 int proxy_watch(struct proxy_session *own);
 
 /* ---- ioctls.c ---- */
@@ -66,20 +66,20 @@ int proxy_call(struct proxy_session *own, struct media_call *call);
 
 /* ---- buffer.c ---- */
 
-/* The fields of a plane, which stand in struct v4l2_plane, or in struct v4l2_buffer itself. */
+/* The fields of a plane, in struct v4l2_plane or in struct v4l2_buffer itself. */
 struct plane_fields {
         uint32_t *used, *length;
         unsigned long *number; /* userptr, fd or mem_offset: a union */
 };
-/* Returns how many there are. */
+/* Returns how many planes there are. */
 unsigned plane_fields(struct v4l2_buffer *buffer, struct v4l2_plane *planes, struct plane_fields out[MEDIA_MAX_PLANES]);
 
-/* An ioctl of the device with a buffer, of whose planes there are as many as it says. Nothing of this process is left
- * in the fields, and what a driver does not change is as it was, whatever this one does. */
+/* Makes an ioctl of the device with a buffer, which has as many planes as it says. No number of this process stays
+ * in the fields, and fields that drivers don't change are as they were, whatever this driver does. */
 int buffer_ioctl(const struct proxy_session *own, uint32_t code, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
 /* QBUF, PREPARE_BUF, QUERYBUF. */
 int proxy_buffer_call(struct proxy_session *own, struct media_call *call);
-/* After DQBUF: the guest gets the contents. */
+/* After DQBUF: copies the contents to the guest. */
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
 /* EXPBUF. */
 int proxy_export(struct proxy_session *own, struct media_call *call);
@@ -88,20 +88,20 @@ int proxy_file(struct media_node *node, struct media_session *session, uint32_t 
 /* ---- shadow.c ---- */
 
 struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane);
-/* For MMAP, of the device's memory at @offset. */
+/* Makes a shadow for MMAP, of the device's memory at @offset. */
 int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t offset,
                uint32_t size, struct shadow **out);
-/* For USERPTR, of @guest, which is taken. */
+/* Makes a shadow for USERPTR, of @guest, which is taken. */
 int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest);
-/* For DMABUF, of which nothing is copied: for the number alone. -ENOMEM: it is lost. */
+/* Makes a shadow for DMABUF, which only keeps the number. -ENOMEM: the number is lost. */
 int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number);
-/* @size bytes, at most its own: to the device, or to the guest. */
+/* Copy @size bytes, at most its own: to the device, or to the guest. */
 void shadow_push(struct shadow *shadow, size_t size);
 void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size);
-/* The guest has the buffers of the type again. */
+/* The guest has the buffers of the type again: releases their guest memory. */
 void shadows_let_go(struct proxy_session *own, uint32_t type);
-/* End those of the type; 0: all. */
+/* Free those of the type; 0: all. */
 void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow);
 void shadows_end(struct proxy_session *own, uint32_t type);
 
