@@ -77,6 +77,8 @@ int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, cons
         shared_copy(&answer, client->out, sizeof(answer));
         if ((size_t)r < sizeof(answer) || answer.len != (uint32_t)r || answer.unique != header.unique)
                 return -EPROTO;
+        if (!fuse_error_valid(answer.error))
+                return -EPROTO;
         if (answer.error)
                 return answer.error;
 

@@ -4,6 +4,7 @@
 
 #include <linux/fuse.h>
 #include <oriel/driver.h>
+#include <stdbool.h>
 
 /* FUSE requests to a virtio-fs device through its first request queue, one after the other. */
 struct fuse_client {
@@ -15,11 +16,17 @@ struct fuse_client {
 
 #define FUSE_CLIENT_QUEUE 1
 
+/* Whether @error, of an answer's header, is 0 or a negative errno of a kernel's: there are none beyond 4095. */
+static inline bool fuse_error_valid(int32_t error)
+{
+        return error <= 0 && error >= -4095;
+}
+
 /* Starts a session on @driver, which stays the caller's: FUSE_INIT. */
 int fuse_client_init(struct fuse_client *client, struct oriel_driver *driver);
 
 /* Sends one request of @args and then @data. The answer is cut to @out_size. Returns its size, or a negative errno: the
- * device's answer, or the driver's error. */
+ * device's answer, or the driver's error. -EPROTO: its header is wrong. */
 int fuse_call(struct fuse_client *client, uint32_t opcode, uint64_t nodeid, const void *args, size_t args_size,
               const void *data, size_t data_size, void *out, size_t out_size);
 

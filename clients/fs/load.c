@@ -211,9 +211,11 @@ static int check_answer(struct fuse_load *load, const struct load_slot *slot, ui
         shared_copy(&header, slot->out, sizeof(header));
         if (written < sizeof(header) || header.len != written || header.unique != slot->header.unique)
                 return load_wrong(load, "%s: the answer's header is wrong", name);
+        if (!fuse_error_valid(header.error))
+                return load_wrong(load, "%s: the answer's error is %d, which is none", name, header.error);
         if (header.error) {
                 load_wrong(load, "%s: %s", name, strerror(-header.error));
-                return header.error < 0 ? header.error : -EPROTO;
+                return header.error;
         }
         if (written < slot->answer_size || (!slot->taken && written != slot->answer_size))
                 return load_wrong(load, "%s: the answer has %u bytes, %zu are right", name, written,
