@@ -47,6 +47,7 @@ struct file {
         struct media_session *session;
         int error;   /* of opening the session; 0: there is one */
         bool closed; /* by the program; kept until no call waits */
+        bool ended;  /* by the device: no call waits any more */
         struct waiting_list waiting;
         struct ready ready;
 };
@@ -325,9 +326,12 @@ static void event_came(void *userdata, const union media_event *event)
 
         LIST_FOREACH(file, &server->files, entry)
         if (file->session && media_session_id(file->session) == event->header.session) {
-                if (media_session_event(file->session, event) < 0)
-                        /* The program's end reports a hang-up; file_ready() sees the end of this one. */
+                if (media_session_event(file->session, event) < 0) {
+                        /* The program's end reports a hang-up; file_ready() sees the end of this one. Waiting calls
+                         * end in look_at_files(): this may be called while one of them is tried. */
                         shutdown(file->watch.fd, SHUT_RDWR);
+                        file->ended = true;
+                }
                 return;
         }
 }
@@ -348,6 +352,8 @@ static void look_at_files(struct v4l2_server *server)
 
         for (file = LIST_FIRST(&server->files); file; file = next) {
                 next = LIST_NEXT(file, entry);
+                while (file->ended && !STAILQ_EMPTY(&file->waiting))
+                        end_waiting(server, file, STAILQ_FIRST(&file->waiting));
                 if (file->session) {
                         try_waiting(server, file);
                         ready_set(&file->ready, media_session_ready(file->session));

@@ -129,13 +129,13 @@ uint64_t oriel_backend_protocol_features(const struct oriel_backend *backend);
 
 /* The number of the queue, from 0, and how many entries its ring has. */
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue);
+uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
 /* The back-end that the queue belongs to. */
 struct oriel_backend *oriel_backend_queue_backend(const struct oriel_backend_queue *queue);
 /* A pointer of the device's own for this queue: NULL until it is set, and kept while the back-end lives, from one start
- * to the next. Not synchronized: set it in start(), or before there is a connection. */
+ * to the next. Not synchronized: set it in start(). */
 void oriel_backend_queue_set_userdata(struct oriel_backend_queue *queue, void *userdata);
 void *oriel_backend_queue_userdata(const struct oriel_backend_queue *queue);
-uint16_t oriel_backend_queue_size(const struct oriel_backend_queue *queue);
 /* Whether the ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew,
  * and believes that the device remembers what it was told. */
 bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);

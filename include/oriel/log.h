@@ -33,8 +33,8 @@ struct oriel_log {
 struct oriel_log oriel_log_stderr(enum oriel_log_level level);
 
 /* Say in words what @error, a negative errno that a function of this library has returned, means there; for those that
- * have no meaning of their own, and for 0, as strerror(3) does. The text is never NULL, has no newline, and is not the
- * caller's. As thread-safe as strerror(3). */
+ * have no meaning of their own, and for 0, as strerror(3) does. The text is never NULL, has no newline, and is valid
+ * until the next call by the same thread. As thread-safe as strerror(3). */
 const char *oriel_error_text(int error);
 
 #pragma GCC visibility pop

@@ -11,7 +11,9 @@ import sys
 import tempfile
 
 # Structs of others that the headers have by value, by the files that define them.
-FOREIGN = ("linux/vhost_types.h", "bits/types/struct_iovec.h")
+FOREIGN = ("linux/vhost_types.h",)
+# Where a C library has this one differs, and what it is does not.
+IOVEC = "struct iovec {\n        void *iov_base;\n        size_t iov_len;\n};\n\n"
 HEAD = """/* SPDX-License-Identifier: BSD-2-Clause */
 /* What the headers of liboriel declare, without the preprocessor's language, for generators of bindings. Made from these
  * headers; C programs include oriel/NAME.h. */
@@ -22,7 +24,7 @@ def preprocessed(compiler, headers):
     with tempfile.NamedTemporaryFile("w", suffix=".c") as source:
         source.write("".join(f'#include "{os.path.abspath(header)}"\n' for header in headers))
         source.flush()
-        run = lambda *options: subprocess.run([*compiler, *options, source.name], check=True, capture_output=True, text=True).stdout
+        run = lambda *options: subprocess.run([*compiler, *options, source.name], check=True, stdout=subprocess.PIPE, text=True).stdout
         folder = os.path.dirname(os.path.dirname(os.path.abspath(headers[0])))
         built = os.path.dirname(os.path.dirname(os.path.abspath(headers[-1])))
         include = ["-I" + folder, "-I" + built]
@@ -62,7 +64,7 @@ def main(output, *arguments):
     at = arguments.index("--")
     text, macros = preprocessed(list(arguments[:at]), list(arguments[at + 1:]))
     with open(output, "w", encoding="utf-8") as file:
-        file.write(HEAD + "\n" + without_attributes(kept(text)) + "\n" + numbers(macros))
+        file.write(HEAD + "\n" + IOVEC + without_attributes(kept(text)) + "\n" + numbers(macros))
 
 
 main(*sys.argv[1:])

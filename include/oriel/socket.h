@@ -19,8 +19,9 @@ int oriel_socket_connect(const char *path);
 int oriel_socket_listen(const char *path);
 
 /* Take the socket that a service manager listens on for this process, by LISTEN_PID and LISTEN_FDS, as sd_listen_fds(3)
- * has it: the first one, close-on-exec from now on. -ENOENT: there is none, or it is another process's. The variables
- * stay, so each call returns the same descriptor; only the first caller owns it. */
+ * has it: the first one; all of them are close-on-exec from now on. -EBADF: they are not open. -ENOENT: there is none,
+ * or it is another process's. The variables stay, so each call returns the same descriptor; only the first caller owns
+ * it. */
 int oriel_socket_inherited(void);
 
 /* Accept the next connection; blocks unless @listener is non-blocking (-EAGAIN). */

@@ -40,6 +40,7 @@
 #define NOT_BY_EVENTFD                                                                         \
         (ORIEL_FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) | ORIEL_FEATURE(38 /* NOTIFICATION_DATA */) | \
          ORIEL_FEATURE(39 /* NOTIF_CONFIG_DATA */))
+
 /* Features that the device's owner has to ask for: a userfaultfd is for the whole process, and its holder can fill any
  * of its memory. */
 #define ASKED_FEATURES (ORIEL_FEATURE(ORIEL_PROTOCOL_F_HOST_NOTIFIER) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_PAGEFAULT))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <limits.h>
 #include <oriel/log.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,5 +48,5 @@ const char *oriel_error_text(int error)
         for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
                 if (texts[i].error == error)
                         return texts[i].text;
-        return strerror(error < 0 ? -error : 0);
+        return strerror(error < 0 && error > INT_MIN ? -error : 0);
 }

@@ -392,6 +392,7 @@ static void test_error_texts(void **state)
         assert_string_equal(oriel_error_text(-EREMOTEIO), "the other end refused the request");
         assert_string_equal(oriel_error_text(-ENOENT), strerror(ENOENT));
         assert_string_equal(oriel_error_text(0), strerror(0));
+        assert_non_null(oriel_error_text(INT32_MIN));
         for (int error = -200; error <= 200; error++)
                 assert_non_null(oriel_error_text(error));
 }

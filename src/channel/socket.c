@@ -110,11 +110,15 @@ int oriel_socket_listen(const char *path)
 int oriel_socket_inherited(void)
 {
         const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+        const long n = fds ? strtol(fds, NULL, 10) : 0;
         const int first = 3; /* sd_listen_fds(3) */
 
-        if (!pid || !fds || strtol(pid, NULL, 10) != getpid() || strtol(fds, NULL, 10) < 1)
+        if (!pid || n < 1 || strtol(pid, NULL, 10) != getpid())
                 return -ENOENT;
-        return fcntl(first, F_SETFD, FD_CLOEXEC) < 0 ? -errno : first;
+        for (long i = 0; i < n; i++)
+                if (fcntl(first + (int)i, F_SETFD, FD_CLOEXEC) < 0)
+                        return -errno;
+        return first;
 }
 
 int oriel_socket_accept(int listener)

@@ -119,7 +119,7 @@ class V4l2(Case):
             self.socket = self.path(f"other{number}")
             device = self.start(os.environ["MEDIA_BACKEND"], self.socket, *options)
             wait_for(lambda: is_listened_on(self.socket), "media-backend")
-            for what in "planes", "controls", "events":
+            for what in "planes", "controls", "events", "ends":
                 with self.subTest(what, options=options):
                     self.check(sys.executable, PROGRAM, what)
             self.assertIsNone(device.poll())

@@ -300,6 +300,28 @@ def exhausted():
     node.ioctl(QUERYCAP, bytes(104))
 
 
+def ends():
+    """A wait ends with the session, whoever has closed the file by then: media-backend ends one that unsubscribes."""
+    for close in False, True:
+        node, taken = Node(), queue.Queue()
+
+        def wait(fd=node.fd):
+            try:
+                ioctl(fd, DQEVENT, bytearray(136))
+            except OSError as e:
+                taken.put(e.errno)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        time.sleep(0.1)
+        copy = os.dup(node.fd)
+        if close:
+            os.close(node.fd)
+        ioctl(copy, UNSUBSCRIBE, bytearray(struct.pack("<3I20x", 5, 0, 0)))
+        assert taken.get(timeout=120) == errno.ENODEV
+        waiter.join()
+
+
 def opens():
     """More mappings than there may be at once, which are given back."""
     for _ in range(150):
