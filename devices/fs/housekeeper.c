@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The thread for work of oriel-fs without a request. It sleeps in poll() until a chore's descriptor is signalled, a
- * chore's time has come, or the eventfd that ends it is written. */
+/* The thread for work of oriel-fs without a request: retrying locks that requests wait for, merging shadows, and
+ * closing files. It sleeps in poll() until a chore's descriptor is signalled, a chore's time has come, or the
+ * eventfd that ends it is written. Each chore returns when it is due again, or that it waits for its descriptor. */
 #include "devices/fs/housekeeper.h"
 
 #include "base/cleanup.h"
