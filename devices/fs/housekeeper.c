@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The thread for work of oriel-fs without a request: retrying locks that wait, writing what guests stored near the ends
- * of files, expiring what was looked up. It sleeps in poll() until a chore's descriptor is signalled, a chore's time has
- * come, or the eventfd that ends it is written. */
+/* The thread for work of oriel-fs without a request: retrying locks that requests wait for, merging shadows, and
+ * closing files. It sleeps in poll() until a chore's descriptor is signalled, a chore's time has come, or the
+ * eventfd that ends it is written. Each chore returns when it is due again, or that it waits for its descriptor. */
 
 #include "devices/fs/housekeeper.h"
 

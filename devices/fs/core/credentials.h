@@ -16,7 +16,7 @@ struct credentials_wanted {
         mode_t umask;
 };
 
-/* What this thread has changed to act for the guest's user. */
+/* The changes that this thread has made to act for the guest's user. */
 struct credentials {
         bool changed;
         bool has_group;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* A guest that asks for everything, and a program of the host that swaps what it asks for with ways out, both as fast
- * as they can. ORIEL_ATTACK_SECONDS is for how long. */
+/* A guest that requests everything, and a program of the host that swaps the files it requests for ways out of the
+ * share, both as fast as they can, for ORIEL_ATTACK_SECONDS. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -20,11 +20,11 @@ enum {
         KNOWN = 16, /* nodes that each has */
 };
 
-/* What is swapped, and what the guest makes. */
+/* Names that are swapped, and that the guest makes. */
 static const char *const names[] = {"d", "l", "f", "s", "m", "n", "o", "p"};
 static const char *const ways_up[] = {"..", ".", "", "../outside", "/", "d/../..", "l/secret"};
 
-/* What is not the guest's, in the temporary directory. */
+/* Files in the temporary directory that are not the guest's. */
 static const char *const outside[] = {
         "", "outside", "outside/secret", "outside/folder", "outside/folder/secret", "moved", "moved/secret"};
 
@@ -52,7 +52,7 @@ static void note(struct attack *attack, int r)
         atomic_fetch_add(r == 0 ? &attack->swaps : &attack->refusals, 1);
 }
 
-/* The guest may have taken either away. */
+/* The guest may have removed either. */
 static void *swap_folder(void *userdata)
 {
         struct attack *attack = userdata;
@@ -95,7 +95,7 @@ static void *swap_file(void *userdata)
         return NULL;
 }
 
-/* Back into the share, whatever the guest has there now. */
+/* Moves it back into the share, whatever the guest has there now. */
 static void bring_back(struct attack *attack)
 {
         int share = attack->client.share_fd;
@@ -135,7 +135,7 @@ static const char *any_name(struct guest *guest)
         return names[below(guest, ARRAY_SIZE(names))];
 }
 
-/* Often the root, or a guest that knows nothing but files gets nowhere any more. */
+/* Often the root, or a guest that knows only files gets no further. */
 static uint64_t any_node(struct guest *guest)
 {
         uint64_t nodeid = guest->nodes[below(guest, KNOWN)];
@@ -152,7 +152,7 @@ static void keep(struct guest *guest, uint64_t nodeid)
         *place = nodeid;
 }
 
-/* An entry that came with an answer @r: it is kept, and none of what is outside. */
+/* Keeps an entry that came with an answer @r, and checks that it is none of the files outside. */
 static void got(struct guest *guest, ssize_t r, const struct fuse_entry_out *entry)
 {
         if (r < 0 || entry->nodeid == 0)
@@ -300,7 +300,7 @@ static void ask_list(struct guest *guest)
 
 static void *ask(void *userdata)
 {
-        /* Removing comes often, so that there is not ever more. */
+        /* Removals are frequent, so that the number of files stays small. */
         static void (*const asks[])(struct guest *) = {
                 ask_lookup, ask_lookup,  ask_lookup,  ask_up,     ask_open,   ask_open,
                 ask_create, ask_mkdir,   ask_link,    ask_remove, ask_remove, ask_remove,
@@ -352,7 +352,7 @@ static void check_same(const struct seen *before, const struct seen *after)
                 assert_int_equal(a->st_ino, b->st_ino);
                 assert_int_equal(a->st_mode, b->st_mode);
                 assert_int_equal(a->st_uid, b->st_uid);
-                /* The attacker's own: "m" is moved to there and away, and something of the guest's in its place. */
+                /* The attacker's own: "m" is moved there and away, and a file of the guest's may take its place. */
                 if (strcmp(outside[i], "moved") == 0)
                         continue;
                 assert_int_equal(a->st_nlink, b->st_nlink);
@@ -438,7 +438,7 @@ static void test_attack(void **state)
         const struct seen before = look(&attack);
         const int fds = client_fds();
 
-        /* Until it has come to something, which takes longer beside others. */
+        /* Until enough was done, which takes longer on a busy host. */
         for (int rounds = 0; rounds == 0 || (rounds < 20 && !have_done_enough(guests)); rounds++)
                 run_for(seconds ? (unsigned)atoi(seconds) : 3, &attack, guests);
         bring_back(&attack);
@@ -450,7 +450,7 @@ static void test_attack(void **state)
         check_secret(&attack, "outside/secret");
         check_secret(&attack, "outside/folder/secret");
         check_secret(&attack, "moved/secret");
-        /* Both have come to something. */
+        /* Both have done enough. */
         assert_true(atomic_load(&attack.swaps) > 100);
         for (unsigned i = 0; i < GUESTS; i++) {
                 print_message("# guest %u: %lu entered, %lu read, %lu made; %lu swaps, %lu refused\n", i,

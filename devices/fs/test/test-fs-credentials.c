@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* For whom things are made, with which umask, and who takes set-user-ID bits away. */
+/* The owners and the umask of new files, and who clears set-user-ID bits. */
 
 #include "base/cleanup.h"
 #include "devices/fs/core/credentials.h"
@@ -79,13 +79,13 @@ static void test_umask(void **state)
                 check_modes(&client, "listed", 0775, 0664);
         else
                 assert_int_equal(errno, EOPNOTSUPP);
-        /* And it is nobody's afterwards. */
+        /* Afterwards the thread has no umask. */
         assert_int_equal(mkdirat(client.share_fd, "after", 0777), 0);
         assert_int_equal(client_stat(&client, "after").st_mode, S_IFDIR | 0777);
         client_end(&client);
 }
 
-/* Each request that changes the contents of "f", as @uid and with the flag for its kind, if @kill. */
+/* Changes the contents of "f" as @uid, and with the flag for the kind of request, if @kill. */
 typedef void change_function(struct client *client, uint32_t uid, bool kill, uint64_t f, uint64_t fh);
 
 static void change_by_write(struct client *client, uint32_t uid, bool kill, uint64_t f, uint64_t fh)
@@ -146,7 +146,7 @@ static void change_by_copy(struct client *client, uint32_t uid, bool kill, uint6
 
 static const struct {
         change_function *change;
-        bool by_flag; /* else by user */
+        bool by_flag; /* otherwise by user */
 } changes[] = {
         {change_by_write, true},  {change_by_size, true},       {change_by_open, true},
         {change_by_create, true}, {change_by_fallocate, false}, {change_by_copy, false},
@@ -185,17 +185,17 @@ static void test_killpriv(void **state)
                 check_change(&client, i, uid, true, 06755, 0755);
                 check_change(&client, i, uid, true, 04644, 0644);
                 check_change(&client, i, uid, true, 02755, 0755);
-                /* Not the right to execute, but mandatory locking once upon a time. */
+                /* Without the right to execute, set-group-ID used to mean mandatory locking. */
                 check_change(&client, i, uid, true, 02644, 02644);
                 check_change(&client, i, uid, true, 06644, 02644);
                 check_change(&client, i, uid, true, 06654, 0654);
-                /* Root's changes leave them, before and after others' have not. */
+                /* Root's changes leave the bits, before and after others' have cleared them. */
                 check_change(&client, i, 0, false, 06755, 06755);
         }
         client_end(&client);
 }
 
-/* Without, the guest sets the mode itself, but for what it leaves to an OPEN. */
+/* Without killpriv_v2, the guest sets the mode itself, except for an OPEN with O_TRUNC. */
 static void test_no_killpriv(void **state)
 {
         struct client client;
@@ -214,7 +214,7 @@ static void test_no_killpriv(void **state)
         client_end(&client);
 }
 
-/* A store into the window comes with a request that changes nothing. */
+/* A store into the window comes with a SETATTR that changes nothing. */
 static void test_killpriv_by_nothing(void **state)
 {
         static const struct {
@@ -285,7 +285,7 @@ static uint64_t valid_of_statx(struct client *client, const char *name)
         return out.attr_valid;
 }
 
-/* What @name has in a list of all that there is. */
+/* The time for which @name's attributes are valid in a listing. */
 static uint64_t valid_of_listing(struct client *client, const char *name)
 {
         char list[4096];
@@ -308,7 +308,7 @@ static uint64_t valid_of_listing(struct client *client, const char *name)
         return valid;
 }
 
-/* Bits that somebody takes away must be gone for who executes the file next. */
+/* Bits that are cleared must be gone for the next program that executes the file. */
 static void test_setuid_is_not_believed(void **state)
 {
         static uint64_t (*const asks[])(struct client * client, const char *name) = {
@@ -328,7 +328,7 @@ static void test_setuid_is_not_believed(void **state)
 
         for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
                 client_begin(&client, &(struct fs_options){.cache = caches[i]});
-                /* What is made in such a directory has its group: no more than that. */
+                /* On a directory the bit only gives new files its group, so its attributes may be cached. */
                 assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
                 assert_int_equal(fchmodat(client.share_fd, "d", 02755, 0), 0);
                 for (size_t j = 0; j < ARRAY_SIZE(files); j++) {
@@ -345,7 +345,8 @@ static void test_setuid_is_not_believed(void **state)
         }
 }
 
-/* Everything that makes something, for a user who could not have written there: the guest has checked that he may. */
+/* Each request that makes a file, for a user who could not write there on the host: the guest has checked its
+ * rights. */
 static void test_owners(void **state)
 {
         const struct fuse_mknod_in mknod = {.mode = S_IFSOCK | 0600};
@@ -377,7 +378,7 @@ static void test_owners(void **state)
                                    &created, sizeof(created)) > 0);
         assert_int_equal(created.entry.attr.uid, user.uid);
         assert_int_equal(created.entry.attr.gid, user.gid);
-        /* Afterwards this thread is root, with all that root may. */
+        /* Afterwards this thread is root, with all rights of root. */
         client_make_file(&client, "after", "");
         assert_int_equal(client_stat(&client, "after").st_uid, 0);
         assert_int_equal(fchownat(client.share_fd, "after", 1, 1, 0), 0);
@@ -393,7 +394,7 @@ static uint32_t effective(void)
         return data[0].effective;
 }
 
-/* A user other than root with root's capabilities, as a service manager may start us. */
+/* A user other than root with root's capabilities, as a service manager may start oriel-fs. */
 static int act_as_service(void)
 {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

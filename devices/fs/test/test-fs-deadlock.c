@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is known of locks beyond what the kernel says: whose they are, and who waits for whom. */
+/* Owners of locks, and deadlocks, which the kernel does not tell for open file descriptions. */
 
 #include "base/cleanup.h"
 #include "devices/fs/files/held.h"
@@ -13,11 +13,11 @@
 
 #define LOCKS ((struct fs_options){.posix_lock = true, .flock = true})
 
-/* ---- what is held ---- */
+/* ---- held locks ---- */
 
 enum { BYTES = 64, SETTINGS = 200000 };
 
-/* Byte for byte, and all behind as the last one. */
+/* Byte by byte; the last one stands for all behind it. */
 struct model {
         short types[BYTES + 1];
 };
@@ -78,7 +78,7 @@ static void test_held(void **state)
         assert_int_equal(held.n, 0);
 }
 
-/* ---- whose it is ---- */
+/* ---- owners ---- */
 
 static struct fuse_lk_in lock_by(uint32_t pid, uint64_t owner, uint32_t type, uint64_t start, uint64_t end)
 {
@@ -121,7 +121,8 @@ static void test_pids(void **state)
         assert_int_equal(pid_of(&guest, f, 9, F_WRLCK, INT64_MAX), 300);
         assert_int_equal(pid_of(&guest, f, 1, F_WRLCK, 10), UINT32_MAX);
 
-        /* One that was waited for, one that another process of the same owner has taken, and one that is given back. */
+        /* A lock that was waited for, one that another process of the same owner has taken, and one that is given
+         * back. */
         assert_int_equal(lock_wait(&guest, &request, NULL, 1, f, lock_by(400, 4, F_WRLCK, 10, 19)), -EINPROGRESS);
         assert_int_equal(lock_set(&guest, f, lock_by(100, 1, F_UNLCK, WHOLE)), 0);
         assert_int_equal(lock_answer(&request), 0);
@@ -131,7 +132,7 @@ static void test_pids(void **state)
         assert_int_equal(lock_set(&guest, f, lock_by(0, 4, F_UNLCK, 11, 12)), 0);
         assert_int_equal(pid_of(&guest, f, 1, F_WRLCK, 12), UINT32_MAX);
 
-        /* What is not a process of this guest's. */
+        /* A lock of a process that is not the guest's. */
         struct lock_host host = lock_host_begin(&guest.client, "f", F_SETLK, F_WRLCK, 5, 1);
 
         assert_int_equal(pid_of(&guest, f, 1, F_WRLCK, 5), 0);
@@ -141,7 +142,7 @@ static void test_pids(void **state)
 
 enum { OWNERS = 3, PLACES = 16, CHANGES = 3000 };
 
-/* What is said of each byte is what was granted, whoever asks. */
+/* For each byte the pid is that of the lock that was granted, whoever asks. */
 static void compare_pids(struct lock_guest *guest, uint64_t f, short held[OWNERS][PLACES])
 {
         for (uint64_t at = 0; at < PLACES; at++)
@@ -191,7 +192,7 @@ static void test_pids_at_random(void **state)
         lock_guest_end(&guest);
 }
 
-/* ---- who waits for whom ---- */
+/* ---- deadlocks ---- */
 
 static void test_two(void **state)
 {
@@ -201,7 +202,7 @@ static void test_two(void **state)
         const uint64_t f = begin(&guest), g = client_node(&guest.client, FUSE_ROOT_ID, "g");
         const int before = client_fds();
 
-        /* In one file, and in two; nothing but the cycle's last request is refused. */
+        /* In one file, and in two; only the cycle's last request is refused. */
         for (int i = 0; i < 2; i++) {
                 const uint64_t other = i == 0 ? f : g;
 
@@ -221,7 +222,7 @@ static void test_two(void **state)
         lock_guest_end(&guest);
 }
 
-/* Both can read, and neither can write while the other does. */
+/* Both have it for reading, and neither can write while the other has it. */
 static void test_upgrade(void **state)
 {
         struct lock_guest guest;
@@ -240,7 +241,7 @@ static void test_upgrade(void **state)
 
 enum { CHAIN = 50 };
 
-/* Each has a byte and waits for the next one's, and the last one for the first's. */
+/* Each has a byte and waits for the next one's; the last one waits for the first one's. */
 static void test_chain(void **state)
 {
         static struct lock_request requests[CHAIN];
@@ -263,7 +264,7 @@ static void test_chain(void **state)
         lock_guest_end(&guest);
 }
 
-/* Waiting that ends by itself is nobody's deadlock. */
+/* Waits that end by themselves are not deadlocks. */
 static void test_none(void **state)
 {
         struct lock_guest guest;
@@ -272,14 +273,14 @@ static void test_none(void **state)
         const uint64_t f = begin(&guest), fh = client_handle(&guest.client, f, O_RDWR),
                        other = client_handle(&guest.client, f, O_RDWR);
 
-        /* 2 and 3 wait for 1, who has only what nobody wants of 2's. */
+        /* 2 and 3 wait for 1, who only has a byte of 2's that nobody waits for. */
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, 0, 0)), 0);
         assert_int_equal(lock_set(&guest, f, lock_part(2, F_RDLCK, 5, 6)), 0);
         assert_int_equal(lock_wait(&guest, &requests[0], NULL, 1, f, lock_part(2, F_WRLCK, 0, 0)), -EINPROGRESS);
         assert_int_equal(lock_wait(&guest, &requests[1], NULL, 2, f, lock_part(3, F_WRLCK, 0, 6)), -EINPROGRESS);
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_RDLCK, 5, 5)), 0);
 
-        /* One that was interrupted waits no more. */
+        /* A request that was interrupted waits no more. */
         assert_int_equal(lock_wait(&guest, &requests[2], NULL, 3, f, lock_part(1, F_WRLCK, 6, 6)), -EDEADLK);
         lock_interrupt(&guest, 1);
         assert_int_equal(lock_answer(&requests[0]), -EINTR);
@@ -289,7 +290,7 @@ static void test_none(void **state)
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_UNLCK, WHOLE)), 0);
         assert_int_equal(lock_answer(&requests[1]), 0);
 
-        /* Those of open files, as with Linux. */
+        /* Locks of open files are not checked, as in Linux. */
         assert_int_equal(lock_set(&guest, f, lock_flock(fh, F_WRLCK)), 0);
         assert_int_equal(lock_wait(&guest, &requests[0], NULL, 5, f, lock_flock(other, F_WRLCK)), -EINPROGRESS);
         assert_int_equal(lock_wait(&guest, &requests[1], NULL, 6, f, lock_part(1, F_WRLCK, 0, 0)), -EINPROGRESS);
@@ -300,7 +301,7 @@ static void test_none(void **state)
         lock_guest_end(&guest);
 }
 
-/* All that an owner waits for counts, and nothing that it had before a FLUSH, also if it waits still. */
+/* All requests of an owner count, and no lock that it had before a FLUSH, even if it still waits. */
 static void test_several_of_one(void **state)
 {
         struct lock_guest guest;
@@ -315,7 +316,7 @@ static void test_several_of_one(void **state)
                 assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, 0, 0)), 0);
                 assert_int_equal(lock_set(&guest, f, lock_part(3, F_WRLCK, 3, 3)), 0);
                 assert_int_equal(lock_set(&guest, f, lock_part(2, F_WRLCK, 1, 1)), 0);
-                /* The one that matters is the first, or the second. */
+                /* The first request is the one that matters, or the second. */
                 for (uint64_t i = 0; i < 2; i++)
                         assert_int_equal(
                                 lock_wait(&guest, &requests[i], NULL, unique + i + 1, f,
@@ -343,7 +344,7 @@ static void test_several_of_one(void **state)
 
 enum { FORGOTTEN = SANITIZED ? 30 : 100, CROWD = 200 };
 
-/* One who asks again and again for what owner 2 has. */
+/* A thread that asks again and again for a lock of owner 2. */
 struct asker {
         struct lock_guest *guest;
         uint64_t file;
@@ -364,7 +365,7 @@ static void *ask_again(void *userdata)
         return NULL;
 }
 
-/* A file is forgotten while an owner waits for a part of it, and others look for deadlocks by way of that owner. */
+/* A file is forgotten while an owner waits for a part of it, and others search for deadlocks through that owner. */
 static void test_forgotten(void **state)
 {
         struct lock_guest guest;
@@ -415,7 +416,7 @@ static int take(struct philosopher *philosopher, unsigned round, uint64_t part)
         return r == -EINPROGRESS ? lock_answer(&request) : (int)r;
 }
 
-/* Takes two of three, in any order, and gives way when that would be for ever. */
+/* Takes two of three, in any order, and gives them back on a deadlock. */
 static void *dine(void *userdata)
 {
         struct philosopher *philosopher = userdata;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What comes at the end of requests that make files: a group, and a security label. */
+/* Extensions at the end of requests that make files: a group, and a security label. */
 
 #include "base/cleanup.h"
 #include "devices/fs/files/xattr_map.h"
@@ -108,7 +108,7 @@ static void test_label(void **state)
         assert_true(client.flags & FUSE_SECURITY_CTX);
         assert_int_equal(chmod(client.share, 0777), 0);
         for (size_t i = 0; i < 3; i++) {
-                /* As kernels from 7.38 on send it, and as those before. */
+                /* As kernels from 7.38 on send it, and as older ones do. */
                 for (int old = 0; old < 2; old++) {
                         const char name[] = {(char)('a' + i), old ? 'o' : 'n', '\0'};
 
@@ -126,7 +126,7 @@ static void test_label(void **state)
         xattr_map_free(map);
 }
 
-/* What can't be labelled is not made. */
+/* A file that can't be labelled is not made. */
 static void test_label_fails(void **state)
 {
         struct xattr_map *map = map_of(":bad:client:security.bad:: :map:security.:user.guest.:");
@@ -153,7 +153,7 @@ static void test_label_fails(void **state)
         assert_int_equal(make(&client, FUSE_SYMLINK, "x", 0755, &good, units_of(&good)), -EPERM);
         assert_int_equal(client_lookup(&client, FUSE_ROOT_ID, "x", NULL), -ENOENT);
         assert_int_equal(client_fds(), before);
-        /* What is there already stays, and so does its label. */
+        /* An existing file stays, and keeps its label. */
         client_make_file(&client, "x", "text");
         assert_true(make(&client, FUSE_CREATE, "x", 0755, &bad, units_of(&bad)) > 0);
         assert_int_equal(make(&client, FUSE_MKDIR, "x", 0755, &bad, units_of(&bad)), -EEXIST);
@@ -162,7 +162,7 @@ static void test_label_fails(void **state)
         xattr_map_free(map);
 }
 
-/* A guest that was not told of labels has none set, whatever it sends. */
+/* A guest without negotiated labels has none set, whatever it sends. */
 static void test_label_not_agreed(void **state)
 {
         const struct tail tail = label_of("user.label", "x");
@@ -174,7 +174,7 @@ static void test_label_not_agreed(void **state)
         assert_int_equal(chmod(client.share, 0777), 0);
         assert_true(make(&client, FUSE_CREATE, "a", 0755, &tail, units_of(&tail)) > 0);
         assert_int_equal(getxattr(client_path(&client, "a").text, "user.label", got, sizeof(got)), -1);
-        /* In the older form it is no part of the request. */
+        /* In the older form the label is no part of the request. */
         assert_int_equal(make(&client, FUSE_CREATE, "b", 0755, &tail, 0), -EINVAL);
         client_end(&client);
 }
@@ -243,7 +243,7 @@ static void test_malformed(void **state)
                 wrong_tail(16, 1, 0, 0, text),
                 wrong_tail(12, 1, 1, 0, text),
                 wrong_tail(8, 1, 1, 0, text),
-                /* Types that are none. */
+                /* Unknown types. */
                 wrong_tail(24, 33, 1, 0, text),
                 wrong_tail(24, UINT32_MAX, 1, 0, text),
                 /* Groups: none, more than one, and fewer than said. */
@@ -279,7 +279,7 @@ static void test_malformed(void **state)
         client_end(&client);
 }
 
-/* Who is in the directory's group may make files that run as it. */
+/* A user in the directory's group may make files with its set-group-ID bit. */
 static void test_group(void **state)
 {
         struct tail with = {.size = 0}, other = {.size = 0}, both = {.size = 0};
@@ -314,7 +314,7 @@ static void test_group(void **state)
                 assert_int_equal(client_stat(&client, names[i]).st_uid, 1234);
                 assert_int_equal(client_stat(&client, names[i]).st_gid, 5000);
         }
-        /* The thread is in no group afterwards. */
+        /* Afterwards the thread is in no group. */
         assert_int_equal(getgroups(4, groups), 0);
         client_end(&client);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a guest that means well does to the contents of files. */
+/* A well-behaved guest that works on the contents of files. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-client.h"
@@ -38,7 +38,7 @@ static void test_read_write(void **state)
         assert_int_equal(client_read(&client, FUSE_READ, fh, 1000000, got, 10), 0);
         assert_int_equal(client_write(&client, fh, 0, NULL, 0, 0, 0), 0);
 
-        /* Past what a file can have; and -1 is not "where it was". */
+        /* Beyond the size of any file; -1 does not mean "the current position". */
         assert_int_equal(client_read(&client, FUSE_READ, fh, UINT64_MAX, got, 10), -EINVAL);
         assert_int_equal(client_write(&client, fh, UINT64_MAX, wrote, 10, 0, 0), -EINVAL);
         assert_int_equal(client_write(&client, fh, INT64_MAX - 5, wrote, 10, 0, 0), -EINVAL);
@@ -66,7 +66,7 @@ static void test_append(void **state)
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "a", &nodeid) > 0);
         assert_true(client_open(&client, FUSE_OPEN, nodeid, O_RDWR | O_APPEND, &fh) > 0);
         assert_int_equal(client_write(&client, fh, 0, "!", 1, O_APPEND, 0), 1);
-        /* Pages that are written back know their place. */
+        /* Pages that are written back go to their own offset. */
         assert_int_equal(client_write(&client, fh, 0, "j", 1, O_APPEND, FUSE_WRITE_CACHE), 1);
         assert_int_equal(client_read(&client, FUSE_READ, fh, 0, got, 16), 6);
         assert_string_equal(got, "jello!");
@@ -120,7 +120,7 @@ static void test_create(void **state)
         client_end(&client);
 }
 
-/* Made for the caller, who may use a group's rights that we don't know of; and afterwards we are ourselves. */
+/* Made for the caller, who may have rights by a group that is unknown here; afterwards the thread is itself again. */
 static void test_credentials(void **state)
 {
         struct client client;

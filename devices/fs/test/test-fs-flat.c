@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* However long a guest looks up and forgets, as many descriptors are open as it has files. */
+/* However long a guest looks up and forgets, only as many descriptors are open as it has files. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -23,14 +23,14 @@ enum {
         ROUNDS_BY_HANDLE = ROUNDS / 10,
 };
 
-/* A guest that forgets some names at once and others in batches. */
+/* A guest that forgets some nodes at once and others in batches. */
 struct guest {
         struct client client;
         uint64_t folder;
         struct fuse_forget_one batch[BATCH];
         uint32_t n;
         uint64_t lookups, forgets;
-        int before; /* descriptors */
+        int before; /* descriptors at the start */
 };
 
 static struct test_path file_name(unsigned number)
@@ -165,7 +165,7 @@ static void do_one(struct guest *guest, unsigned number)
 
 static void check_flat(struct guest *guest)
 {
-        /* What is parked belongs to what is not forgotten yet. */
+        /* Parked files belong to nodes that are not forgotten yet. */
         assert_between(client_fds(), guest->before, guest->before + 2 * BATCH);
         forget_batch(guest);
         assert_int_equal(guest->lookups, guest->forgets);
@@ -192,7 +192,7 @@ static void test_flat(void **state)
         client_end(&guest.client);
 }
 
-/* The files that are looked up have no descriptor, only their file system has. */
+/* Files that are looked up have no descriptor, only their file system has. */
 static void test_flat_by_handle(void **state)
 {
         union {
@@ -218,13 +218,13 @@ static void test_flat_by_handle(void **state)
         client_end(&guest.client);
 }
 
-/* More files are closed than stay open for whoever comes next; those go with what the guest knows. */
+/* More files are closed than can be parked; parked ones are closed when their nodes are forgotten. */
 static void test_parked(void **state)
 {
         static uint64_t nodes[FILES];
         struct guest guest;
 
-        /* A quarter of them may stay open. */
+        /* A quarter of them may be parked. */
         guest_begin(&guest, &(struct fs_options){.max_open = 4 * PARKED});
         for (int round = 0; round < 3; round++) {
                 for (unsigned i = 0; i < FILES; i++)
@@ -233,7 +233,7 @@ static void test_parked(void **state)
                 for (unsigned i = 0; i < FILES; i++)
                         open_and_release(&guest, nodes[i], O_RDONLY);
                 assert_int_equal(client_fds(), guest.before + FILES + PARKED);
-                /* One for each node, which drives out no other. */
+                /* One for each node, which displaces no other. */
                 for (unsigned i = 0; i < 2 * PARKED; i++)
                         open_and_release(&guest, nodes[FILES - 1 - i % 10], O_RDONLY);
                 assert_int_equal(client_fds(), guest.before + FILES + PARKED);

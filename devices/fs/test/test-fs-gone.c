@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The host removes or replaces what the guest has looked up. The guest learns that what it knows is gone before
- * anything is written there, unless it has it open. */
+/* The host removes or replaces files that the guest has looked up. The guest learns that its file is gone before it
+ * writes there, unless it has the file open. */
 
 #include "base/cleanup.h"
 #include "devices/fs/core/state.h"
@@ -24,7 +24,7 @@ static void for_each_mode(void (*check)(struct client *client))
 
         for (size_t i = 0; i < ARRAY_SIZE(caches); i++)
                 for (size_t j = 0; j < ARRAY_SIZE(handles); j++) {
-                        /* Files are opened by handle with a capability of root's. */
+                        /* Opening files by handle takes a capability of root's. */
                         if (handles[j] == FS_HANDLES_MANDATORY && geteuid() != 0)
                                 continue;
                         client_begin(&client, &(struct fs_options){.cache = caches[i],
@@ -41,7 +41,7 @@ static void remove_name(struct client *client, const char *name)
         assert_int_equal(unlinkat(client->share_fd, name, 0), 0);
 }
 
-/* As an editor or git does. */
+/* Replaces a file as an editor or git does. */
 static void replace(struct client *client, const char *name)
 {
         client_make_file(client, "new", "new");
@@ -75,7 +75,7 @@ static void check_files(struct client *client)
 
                 const uint64_t node = client_node(client, FUSE_ROOT_ID, "f");
 
-                /* Its descriptor is kept. */
+                /* Parks its descriptor. */
                 assert_int_equal(client_release(client, FUSE_RELEASE, client_handle(client, node, O_RDONLY)), 0);
                 changes[i](client, "f");
                 check_file_is_gone(client, node);
@@ -90,8 +90,8 @@ static void check_files(struct client *client)
         }
 }
 
-/* While a name is given to one file after the other, it can always be opened to be read: the guest's kernel looks it up
- * anew once. Whoever would write is told each time. */
+/* While a name is given to one file after the other, it can always be opened for reading: the guest's kernel looks
+ * it up again once. A writer gets ESTALE each time. */
 static void check_files_in_turn(struct client *client)
 {
         client_make_file(client, "f", "old");
@@ -114,7 +114,7 @@ static void check_files_in_turn(struct client *client)
         }
 }
 
-/* Who was told, and has found a file by that, is told again of the next one. */
+/* A process that got ESTALE, and has found a file by that, gets ESTALE for the next one too. */
 static void check_told_again(struct client *client)
 {
         uint64_t fh, next;
@@ -132,7 +132,7 @@ static void check_told_again(struct client *client)
         assert_int_equal(client_open(client, FUSE_OPEN, next, O_RDONLY, NULL), -ESTALE);
 }
 
-/* Between being told and coming back there may be seconds, on a busy host or in a guest that is paused. */
+/* On a busy host, or in a guest that is paused, the second lookup may come seconds later. */
 static void test_a_slow_guest_looks_up_anew(void **state)
 {
         struct client client;
@@ -153,7 +153,7 @@ static void test_a_slow_guest_looks_up_anew(void **state)
         client_end(&client);
 }
 
-/* What one process was told is nothing to another, which has not been told yet. */
+/* ESTALE for one process does not count for another. */
 static void check_files_of_two(struct client *client)
 {
         uint64_t fh;
@@ -189,7 +189,7 @@ static void put_directory(struct client *client)
         assert_int_equal(mkdirat(client->share_fd, "directory", 0700), 0);
 }
 
-/* Who was told of a link, and has read the next one, is told of that one too. */
+/* A process that got ESTALE for a link, and has read the next one, gets ESTALE for that one too. */
 static void check_link_told_again(struct client *client)
 {
         char target[8];
@@ -205,7 +205,7 @@ static void check_link_told_again(struct client *client)
         assert_int_equal(client_call(client, FUSE_READLINK, link, NULL, target, sizeof(target)), -ESTALE);
 }
 
-/* Who was told of a file is on the way to it while it reads links. */
+/* A process that got ESTALE for a file may read links on the way to it. */
 static void check_link_on_the_way(struct client *client)
 {
         char target[8];
@@ -250,7 +250,7 @@ static void check_others_in_turn(struct client *client)
         assert_int_equal(client_release(client, FUSE_RELEASEDIR, fh), 0);
 }
 
-/* With descriptors: a file without a name is found by no handle. */
+/* With descriptors: a file without a name can't be opened by its handle. */
 static void test_files_in_turn(void **state)
 {
         static void (*const checks[])(struct client * client) = {check_files_in_turn,   check_told_again,
@@ -301,9 +301,9 @@ static void test_directory_that_is_read(void **state)
 
 /* ---- where the housekeeper and the guest meet ---- */
 
-/* What statx() finds, and what happens while it is called. */
+/* The results of statx(), and a function that runs while it is called. */
 static struct {
-        bool no_links; /* as on a file system that counts none */
+        bool no_links; /* as on a file system that does not count links */
         void (*meanwhile)(void);
 } host;
 
@@ -335,7 +335,7 @@ int fstat(int fd, struct stat *out)
         return (int)r;
 }
 
-/* A file system in user space often counts no links: what has a name there is not gone. */
+/* A file system in user space often counts no links: a file with a name is not gone there. */
 static void test_no_links_are_counted(void **state)
 {
         struct client client;
@@ -354,7 +354,7 @@ static void test_no_links_are_counted(void **state)
         assert_int_equal(client_release(&client, FUSE_RELEASE, client_handle(&client, f, O_RDONLY)), 0);
         assert_true(client_open(&client, FUSE_OPENDIR, d, 0, &fh) >= 0);
         assert_int_equal(client_release(&client, FUSE_RELEASEDIR, fh), 0);
-        /* One that never had a name. */
+        /* A file that never had a name. */
         assert_true(request_tmpfile(&client, FUSE_ROOT_ID, O_RDWR, 0600, &unnamed) > 0);
         assert_int_equal(client_release(&client, FUSE_RELEASE, unnamed.open.fh), 0);
         assert_int_equal(client_open(&client, FUSE_OPEN, unnamed.entry.nodeid, O_RDWR, NULL), -ESTALE);
@@ -368,7 +368,7 @@ static void begin_and_forget(void)
         client_forget(under_way.client, under_way.node_id, 1);
 }
 
-/* The guest forgets a node of which it has a request under way, just as the housekeeper looks at it: the request keeps
+/* The guest forgets a node while a request for it is in progress and the housekeeper checks it: the request keeps
  * its descriptor. */
 static void test_housekeeper_and_request(void **state)
 {
@@ -393,7 +393,7 @@ static void test_files(void **state)
         for_each_mode(check_files);
 }
 
-/* By another name, or by none as long as it is open, a file is what it was. */
+/* Under another name, or under none as long as it is open, a file stays what it was. */
 static void check_what_stays(struct client *client)
 {
         struct test_created unnamed;
@@ -477,7 +477,7 @@ static void check_directories(struct client *client)
         assert_true(client_open(client, FUSE_OPENDIR, d, 0, &fh) > 0);
         assert_int_equal(unlinkat(client->share_fd, "d", AT_REMOVEDIR), 0);
         assert_int_equal(mkdirat(client->share_fd, "d", 0700), 0);
-        /* Open, it is an empty directory in which nothing can be made. */
+        /* An open one is an empty directory in which nothing can be made. */
         assert_int_equal(client_lookup(client, d, "x", NULL), -ENOENT);
         assert_int_equal(request_mkdir(client, test_root, d, "x", 0700, &entry), -ENOENT);
         assert_int_equal(client_release(client, FUSE_RELEASEDIR, fh), 0);
@@ -496,7 +496,7 @@ static void test_directories(void **state)
         for_each_mode(check_directories);
 }
 
-/* "..data" of a ConfigMap: what it leads to is asked for each time, as it may be another link by now. */
+/* "..data" of a ConfigMap: the link is read each time, as it may have been replaced. */
 static void check_links(struct client *client)
 {
         char target[8] = "";
@@ -522,7 +522,7 @@ static void test_links(void **state)
         for_each_mode(check_links);
 }
 
-/* Of a file that the guest has removed and has no handle of any more: not an error that somebody would hear of. */
+/* Times of a file that the guest has removed and has no handle of: no error, which would go to somebody else. */
 static void check_times_of_writeback(struct client *client)
 {
         const struct fuse_setattr_in brought = {.valid = FATTR_MTIME | FATTR_CTIME, .mtime = 1, .ctime = 1},
@@ -550,7 +550,7 @@ static void test_times_of_writeback(void **state)
         for_each_mode(check_times_of_writeback);
 }
 
-/* What is counted is what is open: not after a session's end, and not for a guest that forgets what it has open. */
+/* Only open handles count: not after a session's end, and not for a guest that forgets an open file's node. */
 static void test_counts(void **state)
 {
         struct client client;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Files that are known by their handles, in place of descriptors. */
+/* Files that are known by their handles instead of descriptors. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-requests.h"
@@ -97,7 +97,7 @@ static void use_contents(struct client *client)
         client_forget(client, entry.nodeid, 2);
 }
 
-/* Of any kind, when nothing else is known yet. */
+/* A file of each kind, looked up first in a session. */
 static void use_first(struct client *client)
 {
         static const char *const names[] = {"fifo", "link", "socket", "device", "file", "dir"};
@@ -203,7 +203,7 @@ static void test_mandatory_takes_no_descriptors(void **state)
         client_end(&client);
 }
 
-/* From half of the descriptors on. A file keeps its node, whichever way it was known first. */
+/* From half of the descriptors on. A file keeps its node, however it was known first. */
 static void test_prefer(void **state)
 {
         struct client client;
@@ -225,7 +225,7 @@ static void test_prefer(void **state)
                 assert_int_equal(look_up(&client, i), nodes[i]);
                 check_contents(&client, nodes[i], i);
         }
-        /* Those with descriptors go, and there is room again: the others stay what they are. */
+        /* Those with descriptors are forgotten, and there is room again; the others stay as they are. */
         for (unsigned i = 0; i < 50; i++)
                 client_forget(&client, nodes[i], 2);
         assert_true(client_fds() <= before + 11);
@@ -247,7 +247,7 @@ static void test_prefer(void **state)
         client_end(&client);
 }
 
-/* A file that has the inode number of one that is gone is another. */
+/* A new file with the inode number of one that is gone is another file. */
 static void test_generation(void **state)
 {
         struct client client;
@@ -294,7 +294,7 @@ static void check_gone(void)
 
         const uint64_t f = client_node(&client, FUSE_ROOT_ID, "f"), fh = client_handle(&client, f, O_RDWR);
 
-        /* It is there as long as it is open. */
+        /* The file exists as long as it is open. */
         assert_int_equal(unlinkat(client.share_fd, "f", 0), 0);
         assert_int_equal(client_read(&client, FUSE_READ, fh, 0, got, 8), 4);
         assert_true(request_getattr(&client, f, &attr) > 0);
@@ -356,8 +356,8 @@ static void test_capability(void **state)
         }
 }
 
-/* What is opened takes the descriptors of what is known alone, and of what is open by another one besides. All stay
- * what they are. */
+/* Opens take descriptors back from files that are only known, and from those that are also open by another one. All
+ * stay usable. */
 static void test_prefer_leaves_room(void **state)
 {
         enum { MAX = 400 };
@@ -390,7 +390,7 @@ static void test_prefer_leaves_room(void **state)
         }
 }
 
-/* A file that has no name left would be lost, once nobody has it open. */
+/* A file without a name would be lost when its last descriptor is closed. */
 static void test_prefer_keeps_what_is_gone(void **state)
 {
         enum { MAX = 40 };
@@ -408,7 +408,7 @@ static void test_prefer_keeps_what_is_gone(void **state)
         assert_int_equal(request_unlink(&client, FUSE_ROOT_ID, "gone"), 0);
         while (client_open(&client, FUSE_OPEN, look_up(&client, 0), O_RDWR, NULL) > 0)
                 n++;
-        /* The root and that file have one, and the one that is opened, by the request. */
+        /* The root and that file have one each, and the request has one for the file that it opens. */
         assert_int_equal(n, MAX - 3);
         assert_true(request_getattr(&client, node, &attr) > 0);
         assert_int_equal(attr.nlink, 0);

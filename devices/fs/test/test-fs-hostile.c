@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a guest that means harm does. Whatever it sends, it gets an errno, and nobody else notices. */
+/* A hostile guest. Whatever it sends, it gets an errno, and nobody else notices. */
 
 #include "base/cleanup.h"
 #include "devices/fs/core/operations.h"
@@ -18,13 +18,13 @@ enum {
         OPCODES = 64, /* all there are, and some more */
 };
 
-/* A request of each operation that is as it should be, except that it names nothing that exists. */
+/* A valid request of each operation, except that it names nothing that exists. */
 struct sample {
         union {
                 struct fuse_in_header header;
                 char bytes[512];
         };
-        size_t needed; /* bytes without which the row is not fulfilled */
+        size_t needed; /* the bytes that its row requires */
         size_t size;
 };
 
@@ -42,7 +42,7 @@ static struct sample make_sample(uint32_t opcode, const struct operation *operat
         return sample;
 }
 
-/* The error that was answered, or what fs_handle returned where it is none. */
+/* The error of the answer, or the result of fs_handle() if there is none. */
 static ssize_t send_sample(struct client *client, const struct sample *sample, size_t size, size_t room)
 {
         struct fuse_out_header out;
@@ -62,7 +62,7 @@ static void check_truncated(struct client *client, const struct operation *opera
         for (size_t size = 0; size < sample.needed; size++) {
                 bool headless = size < sizeof(struct fuse_in_header);
 
-                /* The whole length claimed, then what was sent. */
+                /* With the whole length in the header, then with the length that was sent. */
                 assert_int_equal(send_sample(client, &sample, size, 256), operation->silent && !headless ? 0 : -EINVAL);
                 sample.header.len = (uint32_t)size;
                 assert_int_equal(send_sample(client, &sample, size, 256), operation->silent && !headless ? 0 : -EINVAL);
@@ -81,7 +81,7 @@ static void check_lying(struct client *client, const struct operation *operation
         }
         if (operation->data)
                 return;
-        /* More than belongs to it, and said so. */
+        /* More bytes than belong to it, with that length in the header. */
         sample.header.len = (uint32_t)sample.size + 100;
         assert_int_equal(send_sample(client, &sample, sample.size + 100, 256), expected);
 }
@@ -119,7 +119,7 @@ static void test_every_opcode(void **state)
                         check_room(&client, operation, &sample);
         }
         assert_true(n > 30);
-        /* None of these was understood, so none has left anything behind. */
+        /* None of these was accepted, so none has made anything. */
         assert_int_equal(client_lookup(&client, FUSE_ROOT_ID, "m", NULL), -ENOENT);
         client_end(&client);
 }
@@ -149,7 +149,7 @@ static void test_invented_ids(void **state)
                 for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
                         struct sample sample = make_sample(opcode, operation);
 
-                        /* Also as the first member of what follows, which is where handles are. */
+                        /* Also as the first member of the struct, which is where handles are. */
                         sample.header.nodeid = ids[i];
                         memcpy(sample.bytes + sizeof(struct fuse_in_header), &ids[i],
                                operation->in_min < sizeof(ids[i]) ? operation->in_min : sizeof(ids[i]));
@@ -224,7 +224,7 @@ static void test_longest_names(void **state)
         client_end(&client);
 }
 
-/* Neither a link made by the guest nor one that was there leads anywhere. */
+/* Neither a link made by the guest nor an existing one leads outside. */
 static void test_links_outside(void **state)
 {
         struct client client;
@@ -275,8 +275,7 @@ static void test_forget(void **state)
         client_end(&client);
 }
 
-/* Offsets are the file system's to judge; whatever it makes of them, each entry is whole, and the next request is as if
- * nothing had been. */
+/* The file system judges offsets; in any case each entry is whole, and the next request works as usual. */
 static void test_invented_offsets(void **state)
 {
         static const uint64_t offsets[] = {1,         3,          4095,      INT32_MAX, UINT32_MAX, INT64_MAX - 1,
@@ -306,7 +305,7 @@ static void test_invented_offsets(void **state)
         client_end(&client);
 }
 
-/* Counts that are none, and lists that end before they say. */
+/* Wrong counts, and lists that end before their count. */
 static void test_forget_lies(void **state)
 {
         struct client client;
@@ -339,7 +338,7 @@ static void test_forget_lies(void **state)
         client_end(&client);
 }
 
-/* A short answer would be the end of the file. */
+/* A short answer would mean the end of the file. */
 static void test_no_room_for_what_is_read(void **state)
 {
         static char data[8192], got[100];
@@ -358,7 +357,7 @@ static void test_no_room_for_what_is_read(void **state)
         client_end(&client);
 }
 
-/* A guest can't have all of the process's files. */
+/* A guest can't use all descriptors of the process. */
 static void test_quota(void **state)
 {
         struct client client;
@@ -380,7 +379,7 @@ static void test_quota(void **state)
         assert_int_equal(client_lookup(&client, FUSE_ROOT_ID, "b", NULL), -ENFILE);
         assert_int_equal(client_fds(), before + 19);
 
-        /* What it can't be told of does not come to be. */
+        /* A file that the guest can't be told of is not made. */
         const struct fuse_create_in create = {.flags = O_RDWR, .mode = S_IFREG | 0600};
         const struct fuse_mkdir_in mkdir = {.mode = 0700};
         char answer[256];
@@ -404,7 +403,7 @@ static uint64_t next_random(uint64_t *seed)
         return *seed;
 }
 
-/* Small numbers mostly, because they mean something. */
+/* Mostly small numbers, because they have a meaning. */
 static void fill_random(char *bytes, size_t size, uint64_t *seed)
 {
         for (size_t i = 0; i < size; i++) {
@@ -421,7 +420,7 @@ static void send_garbage(struct client *client, uint64_t *seed)
         uint32_t opcode = (uint32_t)(next_random(seed) % (OPCODES - 8));
         const struct operation *operation = operation_find(opcode);
         size_t size = next_random(seed) % sizeof(sample.bytes), room = next_random(seed) % sizeof(answer);
-        /* What would lock our own clearing up out. */
+        /* These would lock out the cleanup of the test. */
         bool locks_out = geteuid() != 0 && (opcode == FUSE_SETATTR || opcode == FUSE_MKDIR);
 
         if (locks_out || opcode == FUSE_DESTROY || opcode == FUSE_INIT)
@@ -458,7 +457,7 @@ static void test_garbage(void **state)
         for (int i = 0; i < 300000; i++)
                 send_garbage(&client, &seed);
 
-        /* Whatever has happened to the files: a new session is served. */
+        /* A new session is served, whatever the state of the files. */
         assert_true(client_init(&client) > 0);
         client_make_file(&client, "fresh", "hello");
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "fresh", &nodeid) > 0);

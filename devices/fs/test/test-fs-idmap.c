@@ -83,7 +83,7 @@ static void test_squash_and_forbid(void **state)
         assert_int_equal(id_to_host(&map, 4294967294, &host), -EPERM);
         assert_int_equal(host, 7);
         assert_int_equal(to_host(&map, 2999), 2999);
-        /* No id, which means that nothing is to be changed. */
+        /* -1, no id: nothing is to be changed. */
         assert_int_equal(to_host(&map, UINT32_MAX), UINT32_MAX);
         assert_int_equal(id_to_guest(&map, UINT32_MAX), UINT32_MAX);
 }
@@ -99,7 +99,7 @@ static void test_edges(void **state)
         assert_int_equal(to_host(&last, 4294967294), 0);
         assert_int_equal(id_to_guest(&last, 0), 4294967294);
         assert_int_equal(id_to_guest(&last, 4294967294), 4294967294);
-        /* Side by side is no overlap. */
+        /* Adjacent ranges don't overlap. */
         add(&swapped, "map:0:10:10");
         add(&swapped, "map:10:0:10");
         assert_int_equal(to_host(&swapped, 3), 13);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Users and groups that are others on the host, in every request that names them. */
+/* Users and groups with other numbers on the host, in every request that names them. */
 
 #include "devices/fs/core/idmap.h"
 #include "devices/fs/test/test-requests.h"
@@ -28,7 +28,7 @@ static bool begin(struct client *client, struct id_map *uids, struct id_map *gid
         *uids = map_of("map:0:100000:60000", "forbid-guest:60000:1000");
         *gids = map_of("map:0:200000:60000", "forbid-guest:60000:1000");
         client_begin(client, &(struct fs_options){.uids = uids, .gids = gids, .xattr = true});
-        /* The guest's root is nobody of importance, and may use the share all the same. */
+        /* The guest's root is an ordinary user of the host, and can use the share nevertheless. */
         assert_int_equal(fchmod(client->share_fd, 0755), -1);
         assert_int_equal(chmod(client->share, 0755), 0);
         return true;
@@ -101,7 +101,7 @@ static void test_forbidden(void **state)
         client_end(&client);
 }
 
-/* What belongs to somebody of the host is told of in the guest's numbers, wherever attributes are. */
+/* Owners on the host are translated to the guest's numbers in all attributes. */
 static void test_told(void **state)
 {
         static char got[4096];
@@ -140,7 +140,7 @@ static void test_told(void **state)
         }
         assert_int_equal(found, 1);
 
-        /* The host's own are not in a rule, and stay as they are; -1 is nobody and is left alone. */
+        /* Ids of the host without a rule don't change; nor does -1. */
         assert_int_equal(fchownat(client.share_fd, "f", 77, 78, 0), 0);
         assert_true(request_getattr(&client, entry.nodeid, &attr) > 0);
         assert_int_equal(attr.uid, 77);
@@ -163,7 +163,7 @@ static void test_setattr(void **state)
 
         assert_true(request_setattr(&client, f, in, &attr) > 0);
         check(&client, "f", &attr, 1, 2);
-        /* One alone. */
+        /* One of both alone. */
         in = (struct fuse_setattr_in){.valid = FATTR_UID, .uid = 3, .gid = 60000};
         assert_true(request_setattr(&client, f, in, &attr) > 0);
         check(&client, "f", &attr, 3, 2);

@@ -18,7 +18,7 @@ static uint64_t begin(struct lock_guest *guest, struct fs_options options, bool 
         return client_node(&guest->client, FUSE_ROOT_ID, "f");
 }
 
-/* Nobody looks now and then: it is told of everything that may have freed a lock. */
+/* Without periodic retries: every release of a lock wakes the waiting requests. */
 static void test_granted_when_free(void **state)
 {
         struct lock_guest guest;
@@ -45,7 +45,7 @@ static void test_granted_when_free(void **state)
                 assert_int_equal(lock_set(&guest, f, lock_part(1, F_RDLCK, 0, 0)), -EAGAIN);
                 assert_int_equal(lock_set(&guest, f, lock_part(2, F_UNLCK, WHOLE)), 0);
         }
-        /* One that is free is had at once. */
+        /* A free lock is granted at once. */
         assert_int_equal(lock_wait(&guest, &request, NULL, 1001, f, lock_part(2, F_WRLCK, WHOLE)), 0);
         lock_guest_end(&guest);
 }
@@ -91,7 +91,7 @@ static void test_flock(void **state)
                 assert_int_equal(lock_host_try(&guest.client, "f", 0, F_RDLCK, 0, 0), EAGAIN);
                 assert_int_equal(lock_set(&guest, f, lock_flock(b, F_UNLCK)), 0);
         }
-        /* Released while it waits: its answer comes all the same, and the lock goes with it. */
+        /* Released while it waits: its answer comes nevertheless, and the lock ends with the handle. */
         const uint64_t a = client_handle(&guest.client, f, O_RDWR);
 
         assert_int_equal(lock_set(&guest, f, lock_flock(a, F_WRLCK)), 0);
@@ -103,7 +103,8 @@ static void test_flock(void **state)
         lock_guest_end(&guest);
 }
 
-/* Another thread of the one who waits closes the file, or unlocks all of it: what comes then is held all the same. */
+/* Another thread of the waiting process closes the file, or unlocks all of it: a lock that is granted later is held
+ * nevertheless. */
 static void test_let_go_while_waiting(void **state)
 {
         struct lock_guest guest;
@@ -173,7 +174,7 @@ static void test_interrupt(void **state)
         assert_int_equal(lock_answer(&request), -EINTR);
         lock_interrupt(&guest, 10);
 
-        /* Before it has begun to wait; others are not meant. */
+        /* Before it has begun to wait; other requests are not interrupted. */
         lock_interrupt(&guest, 20);
         assert_int_equal(lock_wait(&guest, &request, NULL, 20, f, lock_part(2, F_WRLCK, WHOLE)), -EINTR);
         assert_int_equal(lock_wait(&guest, &request, NULL, 21, f, lock_part(2, F_WRLCK, WHOLE)), -EINPROGRESS);
@@ -184,7 +185,7 @@ static void test_interrupt(void **state)
         lock_guest_end(&guest);
 }
 
-/* Numbers of requests begin anew with a session. */
+/* Request numbers begin again with a session. */
 static void test_interrupt_of_last_session(void **state)
 {
         struct lock_guest guest;
@@ -243,7 +244,7 @@ static void test_ends_of_session(void **state)
         lock_guest_end(&guest);
 }
 
-/* A guest can have as many locks as descriptors, and no more; all who wait get theirs. */
+/* A guest can have as many locks as descriptors; all waiting requests are granted. */
 static void test_many(void **state)
 {
         enum {
@@ -264,11 +265,11 @@ static void test_many(void **state)
         while ((r = lock_wait(&guest, &requests[n], NULL, 100 + n, f, lock_part(n, F_RDLCK, WHOLE))) == -EINPROGRESS)
                 assert_true(++n < MAX);
         assert_int_equal(r, -ENOLCK);
-        /* The root and the file have the rest. */
+        /* The root and the file use the rest. */
         assert_int_equal(n, MAX - 3);
         assert_int_equal(client_fds(), before + (int)n + 1);
         assert_int_equal(lock_set(&guest, f, lock_part(n, F_WRLCK, WHOLE)), -ENOLCK);
-        /* Known owners and unlocking go on. */
+        /* Known owners can still lock and unlock. */
         assert_int_equal(lock_set(&guest, f, lock_part(1000, F_UNLCK, WHOLE)), 0);
         for (unsigned i = 0; i < n; i++) {
                 assert_int_equal(lock_answer(&requests[i]), 0);
@@ -292,7 +293,7 @@ static void test_many(void **state)
         lock_guest_end(&guest);
 }
 
-/* Where nobody takes answers that come late, nothing waits. */
+/* Without options.answered nothing waits. */
 static void test_cannot_wait(void **state)
 {
         struct client client;
@@ -343,7 +344,7 @@ static void *contend(void *userdata)
         return NULL;
 }
 
-/* Whatever is first, an unlock or the decision to wait: nobody is forgotten, and never do two have it. */
+/* Whichever comes first, an unlock or the decision to wait: no request is lost, and no two have the lock. */
 static void test_contention(void **state)
 {
         struct contender contenders[THREADS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The guest's locks, which are the host's. */
+/* The guest's locks, which are shared with the host. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-lock.h"
@@ -60,11 +60,11 @@ static void test_owners(void **state)
         assert_int_equal(found.start, 0);
         assert_int_equal(found.end, 99);
         assert_int_equal(found.pid, 0);
-        /* One's own is not in the way. */
+        /* An owner's own lock does not conflict. */
         assert_true(lock_get(&guest, f, lock_part(1, F_WRLCK, 0, 99), &found) > 0);
         assert_int_equal(found.type, F_UNLCK);
 
-        /* A part is given back, and the rest stays. */
+        /* A part is released, and the rest stays. */
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_UNLCK, 40, 49)), 0);
         assert_int_equal(lock_set(&guest, f, lock_part(2, F_WRLCK, 40, 49)), 0);
         assert_int_equal(lock_set(&guest, f, lock_part(2, F_WRLCK, 39, 39)), -EAGAIN);
@@ -115,7 +115,7 @@ static void check_host_has(struct lock_guest *guest, uint64_t f, int command)
         assert_int_equal(found.type, F_WRLCK);
         assert_int_equal(found.start, 10);
         assert_int_equal(found.end, 19);
-        /* A process of the host is none of the guest's. */
+        /* A process of the host has no pid in the guest. */
         assert_int_equal(found.pid, 0);
         lock_host_end(&host);
         assert_int_equal(lock_set(guest, f, lock_part(1, F_WRLCK, 0, 10)), 0);
@@ -140,7 +140,7 @@ static void test_host(void **state)
         lock_guest_end(&guest);
 }
 
-/* Who closes a file has no lock on it, whatever other handles there are; others keep theirs. */
+/* A process that closes a file loses its locks on it, whatever other handles there are; other owners keep theirs. */
 static void test_flush(void **state)
 {
         struct lock_guest guest;
@@ -159,13 +159,13 @@ static void test_flush(void **state)
         assert_int_equal(client_call(&guest.client, FUSE_FLUSH, f, BODY(START(flush)), NULL, 0), 0);
         assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_WRLCK, 0, 10), 0);
         assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_RDLCK, 10, 1), EAGAIN);
-        /* A release alone does not: the owner may have others open. */
+        /* A release alone does not: the owner may have other handles. */
         assert_int_equal(client_release(&guest.client, FUSE_RELEASE, other), 0);
         assert_int_equal(lock_host_try(&guest.client, "f", F_SETLK, F_RDLCK, 10, 1), EAGAIN);
         lock_guest_end(&guest);
 }
 
-/* What ends with the node, and with the session. */
+/* Locks end with the node, and with the session. */
 static void test_ends(void **state)
 {
         struct lock_guest guest;
@@ -212,7 +212,7 @@ static void test_flock(void **state)
         assert_int_equal(lock_set(&guest, f, lock_flock(a, F_WRLCK)), 0);
         assert_int_equal(lock_set(&guest, f, lock_flock(b, F_RDLCK)), -EAGAIN);
         assert_int_equal(lock_host_try(&guest.client, "f", 0, F_RDLCK, 0, 0), EAGAIN);
-        /* Not in the way of the other kind. */
+        /* The two kinds of locks don't conflict. */
         assert_int_equal(lock_set(&guest, f, lock_part(1, F_WRLCK, WHOLE)), 0);
         assert_int_equal(lock_set(&guest, f, lock_flock(a, F_RDLCK)), 0);
         assert_int_equal(lock_set(&guest, f, lock_flock(b, F_RDLCK)), 0);
@@ -271,7 +271,7 @@ static void test_nonsense(void **state)
         lock_guest_end(&guest);
 }
 
-/* On a read-only share a file is locked as far as it can be opened. */
+/* On a read-only share a file can be locked in the ways in which it can be opened. */
 static void test_readonly(void **state)
 {
         struct lock_guest guest;
@@ -287,7 +287,8 @@ static void test_readonly(void **state)
         lock_guest_end(&guest);
 }
 
-/* The lock of an open file goes with it: Linux names no owner then. What has been locked anew by another file stays. */
+/* The lock of an open file ends with it: Linux names no owner then. A range that another file has locked again stays
+ * locked. */
 static void test_released(void **state)
 {
         struct lock_guest guest;

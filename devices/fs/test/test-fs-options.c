@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What options change, and the requests that later kernels have. */
+/* Effects of options, and requests of later kernels. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-requests.h"
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Another process has served the guest before, and agreed on what the options want: it is not said again. */
+/* Another process has served the guest before, and has negotiated what the options want: it is not negotiated again. */
 static void test_resumed(void **state)
 {
         const struct fuse_create_in create = {.flags = O_WRONLY, .mode = S_IFREG | 0666, .umask = 022};
@@ -116,14 +116,14 @@ static void test_flags_of_options(void **state)
                 client_begin(&client, &rows[i].options);
                 if ((client.flags & rows[i].with) != rows[i].with || client.flags & rows[i].without)
                         fail_msg("row %zu: %" PRIx64, i, client.flags);
-                /* Nothing that was not offered is answered. */
+                /* Flags that were not offered are not in the answer. */
                 assert_true(client_init_as(&client, FUSE_INIT_EXT) > 0);
                 assert_int_equal(client.flags & ~(uint64_t)FUSE_INIT_EXT, 0);
                 client_end(&client);
         }
 }
 
-/* A guest that does not say who truncates a file with its OPEN does so by a request of its own. */
+/* A guest that does not tell who truncates a file by OPEN truncates by a request of its own. */
 static void test_truncation_by_open(void **state)
 {
         struct client client;
@@ -134,7 +134,7 @@ static void test_truncation_by_open(void **state)
         client_end(&client);
 }
 
-/* What access lists need, all or none; what is insisted on, or no mount. */
+/* Flags that access lists need are all there or none is; an option that insists makes the mount fail without. */
 static void test_insisting(void **state)
 {
         static const uint64_t needed[] = {FUSE_POSIX_ACL, FUSE_DONT_MASK, FUSE_SETXATTR_EXT};
@@ -158,7 +158,7 @@ static void test_insisting(void **state)
         client_end(&client);
 }
 
-/* A guest that keeps what was written reads the rest of a page first, and appends by itself. */
+/* A guest that delays writes reads the rest of a page first, and appends by itself. */
 static void test_writeback(void **state)
 {
         struct client client;
@@ -180,7 +180,7 @@ static void test_writeback(void **state)
         }
 }
 
-/* Is a descriptor of this process open with @flag? */
+/* Whether a descriptor of this process is open with @flag. */
 static bool any_has(int flag)
 {
         for (int fd = 0; fd < 1024; fd++) {
@@ -207,7 +207,7 @@ static void test_direct(void **state)
                 const int before = client_fds();
 
                 assert_int_equal(any_has(O_DIRECT), allowed);
-                /* Pages of the guest's cache end where the file ends, and begin anywhere. */
+                /* Pages of the guest's cache end where the file ends, and begin at any offset. */
                 assert_int_equal(client_write(&client, fh, 0, "HELLO, world", 12, 0, FUSE_WRITE_CACHE), 12);
                 assert_int_equal(client_write(&client, fh, 7, "W", 1, 0, FUSE_WRITE_CACHE), 1);
                 assert_int_equal(client_fds(), before);
@@ -218,7 +218,7 @@ static void test_direct(void **state)
         }
 }
 
-/* In a child, since it becomes somebody who does not own the file. */
+/* In a child, because it becomes a user who does not own the file. */
 static int open_as_other(const char *share, bool preserve)
 {
         struct client client = {.chunk = 4096};
@@ -341,7 +341,7 @@ static void test_tmpfile(void **state)
         assert_int_equal(client_release(&client, FUSE_RELEASE, created.open.fh), 0);
         assert_int_equal(client_read(&client, FUSE_READ, client_handle(&client, entry.nodeid, O_RDONLY), 0, got, 8), 5);
 
-        /* Not to be linked; not for reading alone; not in what is no directory. */
+        /* With O_EXCL it can't be linked; it can't be opened for reading alone, nor in a file that is no directory. */
         assert_true(request_tmpfile(&client, FUSE_ROOT_ID, O_RDWR | O_EXCL, 0600, &created) > 0);
         assert_int_equal(request_link(&client, created.entry.nodeid, FUSE_ROOT_ID, "other", &entry), -ENOENT);
         assert_int_equal(client_release(&client, FUSE_RELEASE, created.open.fh), 0);

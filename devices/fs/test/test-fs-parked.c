@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Files that stay open after their release, and everything that must not notice. */
+/* Files that stay open after their release, and all that must not depend on it. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -47,7 +47,7 @@ static void test_stays_open(void **state)
         client_end(&client);
 }
 
-/* Only where that does nobody harm: ramfs is not among what is known for it. */
+/* Only on file systems where it is harmless, of which ramfs is not known to be one. */
 static void test_local_alone(void **state)
 {
         struct client client;
@@ -76,7 +76,7 @@ static void test_local_alone(void **state)
         client_end(&client);
 }
 
-/* Only what was open for reading and nothing else. */
+/* Only files that were open for reading and nothing else. */
 static void test_others_are_closed(void **state)
 {
         static const uint32_t flags[] = {O_WRONLY, O_RDWR, O_RDONLY | O_NOATIME, O_RDONLY | O_SYNC, O_RDONLY | O_TRUNC};
@@ -102,7 +102,7 @@ static void test_others_are_closed(void **state)
         assert_int_equal(client_fds(), before);
         client_end(&client);
 
-        /* A lock may be on it. */
+        /* The descriptor may have a lock. */
         client_begin(&client, &(struct fs_options){.flock = true});
         const uint64_t locked = make(&client, "f");
         const int then = client_fds();
@@ -112,7 +112,7 @@ static void test_others_are_closed(void **state)
         client_end(&client);
 }
 
-/* What is read is what is in the file now, under whatever name. */
+/* A read returns the file's current contents, under any name. */
 static void test_contents(void **state)
 {
         struct client client;
@@ -131,7 +131,7 @@ static void test_contents(void **state)
         assert_int_equal(client_write(&client, fh, 0, "x", 1, 0, 0), -EBADF);
         assert_int_equal(client_release(&client, FUSE_RELEASE, fh), 0);
 
-        /* Another file in its place is another. */
+        /* Another file in its place is a different one. */
         assert_int_equal(unlinkat(client.share_fd, "f", 0), 0);
         const uint64_t other = make(&client, "f");
 
@@ -161,11 +161,11 @@ static void test_ends_with_the_session(void **state)
         client_end(&client);
 }
 
-/* There is place for a thousand and some; the oldest make room. */
+/* There is room for 1024; the oldest make room for new ones. */
 static void test_many(void **state)
 {
         enum {
-                PARKED = 1024, /* a quarter of what there may be */
+                PARKED = 1024, /* a quarter of the descriptors */
                 FILES = PARKED + 200,
         };
         static uint64_t nodes[FILES];
@@ -191,7 +191,7 @@ static void test_many(void **state)
         client_end(&client);
 }
 
-/* They take nothing from what the guest may hold. */
+/* Parked files take nothing from the descriptors that the guest may hold. */
 static void test_room(void **state)
 {
         enum {
@@ -218,7 +218,7 @@ static void test_room(void **state)
         /* All but the root and the first. */
         assert_int_equal(n, MAX - 2);
         client_forget(&client, client_node(&client, FUSE_ROOT_ID, "f0"), 2);
-        /* One is free: a handle can have it, again and again, and so can a lock. */
+        /* One is free: handles can have it, again and again, and so can a lock. */
         open_and_release(&client, first, O_RDONLY);
         const uint64_t f1 = client_node(&client, FUSE_ROOT_ID, "f1");
 
@@ -231,7 +231,7 @@ static void test_room(void **state)
         client_end(&client);
 }
 
-/* For no longer than from one time that it is looked for them to the second after it. */
+/* At most from one check to the second one after it. */
 static void test_for_a_short_time(void **state)
 {
         struct client client;
@@ -247,13 +247,13 @@ static void test_for_a_short_time(void **state)
         open_and_release(&client, g, O_RDONLY);
         assert_true(fs_expire(client.fs) > 0);
         assert_int_equal(client_fds(), before + 1);
-        /* It is used again. */
+        /* It was used again. */
         open_and_release(&client, g, O_RDONLY);
         fs_expire(client.fs);
         assert_int_equal(client_fds(), before + 1);
         fs_expire(client.fs);
         assert_int_equal(client_fds(), before);
-        /* Then a host program may have it for itself. */
+        /* After that a host program can get a lease. */
         open_and_release(&client, f, O_RDONLY);
 
         _cleanup_(fd_closep) int fd = openat(client.share_fd, "f", O_RDWR | O_CLOEXEC);
@@ -263,7 +263,7 @@ static void test_for_a_short_time(void **state)
                 fs_expire(client.fs);
         assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
         assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
-        /* There is nothing to be looked for without a session, and who begins one says so. */
+        /* Without a session nothing is checked, and a session that begins wakes the check. */
         fs_reset(client.fs);
         assert_int_equal(fs_expire(client.fs), -1);
         fd_event_clear(fs_expire_fd(client.fs));
@@ -301,7 +301,7 @@ static void look_at_all(struct client *client)
                 fs_expire(client->fs);
 }
 
-/* What the host deletes has its space back, though the guest still knows it, and has had it open. */
+/* A file that the host deletes gives its space back, though the guest still knows it and has had it open. */
 static void test_deleted_is_let_go(void **state)
 {
         struct client client;
@@ -324,7 +324,7 @@ static void test_deleted_is_let_go(void **state)
         assert_int_equal(unlinkat(client.share_fd, "open", 0), 0);
         assert_int_equal(unlinkat(client.share_fd, "d", AT_REMOVEDIR), 0);
         look_at_all(&client);
-        /* The other file, the one that is open, twice, and the directory, which may be where a process is. */
+        /* The other file, the open one twice, and the directory, which may be where a process is. */
         assert_int_equal(client_fds(), before + 4);
         assert_int_equal(request_getattr(&client, f, &attr), -ESTALE);
         assert_int_equal(client_open(&client, FUSE_OPEN, f, O_RDONLY, NULL), -ESTALE);
@@ -335,7 +335,7 @@ static void test_deleted_is_let_go(void **state)
         look_at_all(&client);
         assert_int_equal(client_fds(), before + 2);
 
-        /* Another file may have its number, and is not forgotten with it. */
+        /* Another file may have its inode number, and is not forgotten with it. */
         for (int i = 0; i < 1000; i++) {
                 client_make_file(&client, "f", "new");
                 if (client_stat(&client, "f").st_ino == number)
@@ -362,7 +362,7 @@ static void test_deleted_is_let_go(void **state)
         client_end(&client);
 }
 
-/* Every one of many, in some rounds, and none that is there. */
+/* All of many deleted files, after some rounds, and no existing one. */
 static void test_many_deleted(void **state)
 {
         enum { FILES = 1000 };

@@ -38,7 +38,7 @@ static void test_cursor(void **state)
         assert_string_equal(bytes, "abcde1234j");
         assert_int_equal(cursor.left, 0);
 
-        /* More than there can be. */
+        /* More bytes than a size_t holds. */
         const struct iovec huge[] = {{bytes, SIZE_MAX}, {bytes, SIZE_MAX}};
 
         assert_int_equal(cursor_at(huge, 2).left, SIZE_MAX);
@@ -92,7 +92,7 @@ static void test_ids(void **state)
         ids_done(&ids);
 }
 
-/* A process that takes another's place knows none of the other's numbers. */
+/* A process that serves the guest after another one does not know the other's ids. */
 static void test_ids_of_another(void **state)
 {
         struct ids ids, other;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Several threads handle one guest's requests, while somebody else changes the directory. */
+/* Several threads handle one guest's requests, while another process changes the directory. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-client.h"
@@ -24,7 +24,7 @@ struct worker {
         pthread_t thread;
         struct client *client;
         unsigned number;
-        unsigned failures; /* cmocka's asserts are for its own thread */
+        unsigned failures; /* cmocka's asserts work on its own thread only */
 };
 
 static void start(struct worker *workers, unsigned n, struct client *client, void *(*run)(void *))
@@ -76,7 +76,7 @@ static void *look_and_forget(void *userdata)
                 r = client_lookup(client, FUSE_ROOT_ID, name, &nodeid);
                 worker->failures += !is_one_of(r, -ENOENT, -ENOENT);
                 if (r > 0) {
-                        /* The lookup keeps the node, whoever forgets another; its file may be removed. */
+                        /* The lookup keeps the node, whatever other threads forget; its file may be removed. */
                         r = client_open(client, FUSE_OPEN, nodeid, O_RDONLY, &fh);
                         worker->failures += !is_one_of(r, -ESTALE, -ESTALE);
                         worker->failures += r > 0 && client_release(client, FUSE_RELEASE, fh) < 0;
@@ -103,7 +103,7 @@ static void test_lookup_forget_unlink(void **state)
         client_end(&client);
 }
 
-/* One thread forgets the nodes that another is using: the guest's fault, and an error at most. */
+/* One thread forgets nodes that another one is using: the guest's fault, and at most an error. */
 static void *use_while_forgotten(void *userdata)
 {
         struct worker *worker = userdata;
@@ -144,7 +144,7 @@ static void test_forgotten_in_use(void **state)
         client_end(&client);
 }
 
-/* Over and over the directory "d" changes places with a link to the outside. */
+/* Swaps the directory "d" with a link to the outside, again and again. */
 static atomic_bool swapping;
 
 static void *swap_directory(void *userdata)
@@ -201,7 +201,7 @@ static void test_swapped_for_link(void **state)
         client_end(&client);
 }
 
-/* All threads map, remap and unmap the same few places, each of its own file. */
+/* All threads map, remap and unmap the same few places, each with its own file. */
 static void *map_and_unmap(void *userdata)
 {
         struct worker *worker = userdata;
@@ -238,7 +238,7 @@ static void test_window(void **state)
         client_end(&client);
 }
 
-/* The node's descriptor may be on its way to being another's, or none, at any moment. */
+/* The node's descriptor may be taken back at any moment. */
 static void *use_while_spared(void *userdata)
 {
         struct worker *worker = userdata;
@@ -284,7 +284,7 @@ static void test_descriptors_taken_back(void **state)
                 snprintf(name, sizeof(name), "%u", i);
                 client_make_file(&client, name, name);
         }
-        /* So many are open that there is never room for those that are known. */
+        /* So many files are open that there is never room for those that are only known. */
         assert_true(client_lookup(&client, FUSE_ROOT_ID, "0", &nodeid) > 0);
         start(workers, THREADS, &client, use_while_spared);
         for (unsigned i = 0; i < 2 * MANY / 3 - 4 * THREADS; i++)

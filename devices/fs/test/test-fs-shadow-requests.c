@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The window of a front-end that can do no more than QEMU 11.1: requests, full disks, slow files and races. */
+/* The window of a front-end with the limits of QEMU 11.1: requests, full disks, slow files and races. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-limited.h"
@@ -104,7 +104,7 @@ static void do_copy(struct world *world)
         assert_int_equal(host_byte(world, "to", 0), 'G');
 }
 
-/* Whatever comes, the guest's store is in the file before, and the host's is seen afterwards. */
+/* With any request, the guest's store is in the file before, and the host's is shown afterwards. */
 static void test_each_request(void **state)
 {
         void (*const requests[])(struct world *) = {do_read,  do_write,    do_release, do_flush, fsync_it, do_open,
@@ -125,7 +125,7 @@ static void test_each_request(void **state)
         }
 }
 
-/* The same where an open file was kept for the next one who reads. */
+/* The same when a parked file is opened again. */
 static void test_open_again(void **state)
 {
         struct world *world = begin();
@@ -144,7 +144,7 @@ static void test_open_again(void **state)
         end(world);
 }
 
-/* What a request has put in the place of an earlier store stays there. */
+/* A request that overwrites an earlier store wins. */
 static void test_later_wins(void **state)
 {
         struct world *world = begin();
@@ -174,7 +174,7 @@ static void test_later_wins(void **state)
         end(world);
 }
 
-/* Times that are set are not changed by what was stored before. */
+/* Times that are set are not changed by earlier stores. */
 static void test_times(void **state)
 {
         const struct fuse_setattr_in in = {.valid = FATTR_MTIME, .mtime = 1000};
@@ -210,7 +210,7 @@ static void test_two_mappings(void **state)
         end(world);
 }
 
-/* The front-end has an fd of a shadow, and can't make us die with it. */
+/* The front-end has an fd of a shadow, and can't cut it short under this process. */
 static void test_sealed(void **state)
 {
         struct world *world = begin();
@@ -255,7 +255,7 @@ static ssize_t call_fsync(struct world *world)
         return client_call(&world->client, FUSE_FSYNC, world->node, BODY(START(in)), NULL, 0);
 }
 
-/* What can't be written is not said to be: fsync(), close() and read() fail, until there is room. */
+/* Stores that can't be written are reported: fsync(), close() and read() fail, until there is room. */
 static void test_full_disk(void **state)
 {
         struct fuse_lseek_in seek = {.whence = SEEK_DATA};
@@ -281,7 +281,7 @@ static void test_full_disk(void **state)
         assert_int_equal(host_byte(world, "f", 9000), 'G');
         end(world);
 
-        /* What is lost when it is unmapped is told by the next fsync(), once. */
+        /* Stores that are lost at the unmap are reported by the next fsync(), once. */
         world = begin();
         fill_disk(world);
         assert_int_equal(client_removemapping(&world->client, 0, RANGE), 0);
@@ -289,7 +289,7 @@ static void test_full_disk(void **state)
         assert_int_equal(call_fsync(world), 0);
         end(world);
 
-        /* A hole that is punched over what could not be written makes room, and is a hole. */
+        /* A hole that is punched over stores that could not be written makes room, and stays a hole. */
         world = begin();
         fill_disk(world);
         const struct fuse_fallocate_in punch = {
@@ -303,7 +303,7 @@ static void test_full_disk(void **state)
         assert_true(small_disk(false));
 }
 
-/* Each store that is brought to the file changes its time. */
+/* Each store that is merged into the file changes its time. */
 static void test_time_of_stores(void **state)
 {
         const struct fuse_setattr_in in = {.valid = FATTR_MTIME, .mtime = 1000};
@@ -324,7 +324,7 @@ static void test_time_of_stores(void **state)
         end(world);
 }
 
-/* ---- a file that takes long, beside one with a shadow ---- */
+/* ---- a slow file, beside one with a shadow ---- */
 
 struct slow {
         struct world *world;
@@ -342,7 +342,7 @@ static void *open_slowly(void *userdata)
         return NULL;
 }
 
-/* A process that has a lease on @name: who opens it for writing waits for it, 45 seconds if need be. */
+/* A process with a lease on @name: an open for writing waits for it, up to 45 seconds. */
 static pid_t hold_lease(struct world *world, const char *name)
 {
         int ready[2];
@@ -382,7 +382,7 @@ static void test_slow_neighbour(void **state)
         pid = hold_lease(world, "slow");
         assert_int_equal(pthread_create(&thread, NULL, open_slowly, &slow), 0);
         usleep(100000);
-        /* All of this while the other waits. */
+        /* All of this while the other open waits. */
         fs_sync(world->client.fs);
         world->frontend.memory[9000] = 'G';
         look_at(world);
@@ -397,7 +397,7 @@ static void test_slow_neighbour(void **state)
         end(world);
 }
 
-/* ---- stores while both are brought together ---- */
+/* ---- stores during a merge ---- */
 
 struct storer {
         uint8_t *at;
@@ -419,7 +419,7 @@ static void *store_in_turns(void *userdata)
         return NULL;
 }
 
-/* The host has changed a byte, and the guest stores there at the moment in which that is to be shown to it. */
+/* The host has changed a byte, and the guest stores there at the moment in which the change is to be shown. */
 static void test_store_in_the_moment(void **state)
 {
         struct world *world = begin();
@@ -444,7 +444,7 @@ static void test_store_in_the_moment(void **state)
         end(world);
 }
 
-/* ---- sessions that begin while the last is still used ---- */
+/* ---- sessions that begin while the last one is still used ---- */
 
 static void *init_again_and_again(void *userdata)
 {
@@ -457,7 +457,7 @@ static void *init_again_and_again(void *userdata)
         return NULL;
 }
 
-/* No moment in which what the front-end can't do is asked of it. */
+/* The front-end is never asked for something that it can't do. */
 static void test_init_races(void **state)
 {
         struct world *world = begin();

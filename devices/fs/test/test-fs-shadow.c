@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The window of a front-end that can do no more than QEMU 11.1: what the guest finds in it is the files' bytes. */
+/* The window of a front-end with the limits of QEMU 11.1: it shows the files' bytes. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-limited.h"
@@ -31,7 +31,7 @@ static void test_found_out(void **state)
                 struct world *world = begin_with((struct fs_options){0}, &cases[i].abilities);
 
                 assert_true(world->client.flags & FUSE_MAP_ALIGNMENT);
-                /* Tried again, and said once. */
+                /* Probed again, and logged once. */
                 assert_true(client_init(&world->client) > 0);
                 assert_int_equal(world->frontend.warnings, cases[i].warnings);
                 assert_int_equal(world->frontend.n_live, 0);
@@ -52,7 +52,7 @@ static void test_last_page(void **state)
                 for (size_t at = 0; at < RANGE; at++)
                         assert_int_equal(world->frontend.memory[at], at < shown ? 'f' : 0);
                 assert_int_equal(host_size(world, "f"), sizes[i]);
-                /* Set up again for writing: nothing has to be done. */
+                /* Set up again for writing: nothing is asked of the front-end. */
                 uint64_t tickets = world->frontend.tickets;
 
                 assert_int_equal(
@@ -77,10 +77,10 @@ static void test_both_ways(void **state)
         assert_int_equal(world->frontend.memory[9500], 'f');
         look_at(world);
         assert_memory_equal(world->frontend.memory + 9499, "fhostf", 6);
-        /* Whole pages are the file itself. */
+        /* Whole pages are mapped from the file itself. */
         host_put(world, "f", 100, "host");
         assert_memory_equal(world->frontend.memory + 100, "host", 4);
-        /* Neighbours on both sides at once; the same byte on both: the guest's. */
+        /* Neighbouring bytes on both sides; of a byte that both have changed the guest's wins. */
         world->frontend.memory[9600] = world->frontend.memory[9602] = 'g';
         host_put(world, "f", 9601, "hh");
         fsync_it(world);
@@ -91,7 +91,7 @@ static void test_both_ways(void **state)
         world->frontend.memory[9999] = 't';
         assert_true(fs_sync(world->client.fs) > 0);
         assert_int_equal(host_byte(world, "f", 9999), 't');
-        /* And at the end. */
+        /* And at the unmap. */
         world->frontend.memory[9998] = 'u';
         assert_int_equal(client_removemapping(&world->client, 0, RANGE), 0);
         assert_int_equal(host_byte(world, "f", 9998), 'u');
@@ -107,7 +107,7 @@ static void test_growth(void **state)
 
         make(world, "f", 5000, 'f');
         open_mapped(world, "f");
-        /* Behind the end there is nothing, whatever the guest's last page has. */
+        /* Bytes behind the end are not there, whatever the guest's last page has. */
         world->frontend.memory[5000] = world->frontend.memory[8000] = 'x';
         memset(text, 'w', sizeof(text));
         write_it(world, 7000, text, sizeof(text));
@@ -115,7 +115,7 @@ static void test_growth(void **state)
                 assert_int_equal(world->frontend.memory[at], at < 5000 ? 'f' : at < 7000 ? 0 : at < 16000 ? 'w' : 0);
         assert_int_equal(host_byte(world, "f", 5000), 0);
         assert_int_equal(host_byte(world, "f", 8000), 'w');
-        /* What was stored before a write to the same place is older. */
+        /* A write replaces an earlier store to the same place. */
         world->frontend.memory[15000] = 's';
         write_it(world, 15000, "W", 1);
         assert_int_equal(world->frontend.memory[15000], 'W');
@@ -151,7 +151,7 @@ static void test_empty(void **state)
         end(world);
 }
 
-/* A running program: all of it is shown by a shadow, and what is stored there goes nowhere. */
+/* A running program: all of it is shown by a shadow, and stores there have no effect on the file. */
 static void test_cannot_be_written(void **state)
 {
         struct world *world = begin();
@@ -185,7 +185,7 @@ static void test_readonly(void **state)
         assert_non_null(strstr(world->frontend.warning, "--allow-writable-dax"));
         assert_true(client_lookup(&world->client, FUSE_ROOT_ID, "f", &node) > 0);
         assert_int_equal(client_setupmapping(&world->client, node, 0, RANGE, 0, FUSE_SETUPMAPPING_FLAG_READ), -ENOSYS);
-        /* A mount that wants everything mapped is told of an alignment that it can't have. */
+        /* A mount that maps everything is told an impossible alignment. */
         assert_true(client_init_as(&world->client, FUSE_INIT_EXT | FUSE_MAP_ALIGNMENT) > 0);
         assert_true(world->client.flags & FUSE_MAP_ALIGNMENT);
         assert_true(world->client.map_alignment > 21);
@@ -198,7 +198,7 @@ static void test_readonly(void **state)
         assert_int_equal(client_setupmapping(&world->client, node, 0, RANGE, 0, FUSE_SETUPMAPPING_FLAG_READ), 0);
         assert_int_equal(client_setupmapping(&world->client, node, 0, RANGE, 0, FUSE_SETUPMAPPING_FLAG_WRITE), -EROFS);
         assert_int_equal(world->frontend.memory[9999], 'f');
-        /* In the shadow at least, a store goes nowhere. */
+        /* Stores to the shadow have no effect on the file. */
         world->frontend.memory[9999] = 'x';
         fs_sync(world->client.fs);
         assert_int_equal(host_byte(world, "f", 9999), 'f');
@@ -245,7 +245,7 @@ static void test_marked(void **state)
         end(world);
 }
 
-/* A reset drops mappings without a word; what was stored is not lost. */
+/* A reset drops mappings without an unmap; stores are not lost. */
 static void test_reset(void **state)
 {
         struct world *world = begin();
@@ -278,7 +278,7 @@ static void compare(struct world *world, const uint8_t *model, size_t size, unsi
                                  model[at]);
 }
 
-/* The guest's stores, writes and changes of size, and what others on the host put where the guest is not. */
+/* The guest's stores, writes and changes of size, and changes by the host in other places. */
 static void test_model(void **state)
 {
         uint8_t *model = calloc(1, LIMIT), piece[5000];
@@ -318,11 +318,11 @@ static void test_model(void **state)
                         size = at;
                         truncate_it(world, size);
                         break;
-                case 3: /* what the guest leaves behind the end, in the last page */
+                case 3: /* bytes of the guest behind the end, in the last page */
                         if (size % PAGE && size < LIMIT)
                                 world->frontend.memory[size] = 0xee;
                         break;
-                case 4: /* by the host, where the guest has nothing unwritten */
+                case 4: /* by the host, when the guest has nothing unwritten */
                         if (size == 0)
                                 break;
                         fsync_it(world);
@@ -366,7 +366,7 @@ static void *read_what_has_grown(void *userdata)
         return (void *)bad;
 }
 
-/* What a WRITE was answered for can be seen, at once and from then on. */
+/* The data of a WRITE that was answered is visible, at once and from then on. */
 static void test_growth_in_threads(void **state)
 {
         struct world *world = begin();

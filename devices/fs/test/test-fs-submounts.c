@@ -24,7 +24,7 @@ static bool make_able(void)
 
 static const enum fs_handles all[] = {FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY};
 
-/* Two that are the same but for what they are called, and a directory that is none. */
+/* Two file systems that differ only in their names, and a plain directory. */
 static void begin(struct client *client, const struct fs_options *options)
 {
         client_begin(client, options);
@@ -37,7 +37,7 @@ static void begin(struct client *client, const struct fs_options *options)
         client_make_file(client, "two/f", "two");
 }
 
-/* Nothing of them is held any more. */
+/* Nothing of them is open any more. */
 static void end(struct client *client)
 {
         assert_int_equal(umount(client_path(client, "one").text), 0);
@@ -84,7 +84,7 @@ static void check_flags(struct client *client, uint32_t expected)
         assert_int_equal(flags_by_lookup(client, FUSE_ROOT_ID, "plain"), 0);
         assert_int_equal(flags_by_readdirplus(client, FUSE_ROOT_ID, "plain"), 0);
 
-        /* What is in it is on the same mount as it. */
+        /* A directory in it is on the same mount. */
         const uint64_t one = client_node(client, FUSE_ROOT_ID, "one");
 
         assert_int_equal(mkdirat(client->share_fd, "one/d", 0755), 0);
@@ -126,7 +126,7 @@ static void check_contents(struct client *client, uint64_t node, const char *exp
         assert_int_equal(client_release(client, FUSE_RELEASE, fh), 0);
 }
 
-/* The same inode numbers, and with a bind mount the same file system, too. */
+/* The same inode numbers, and with a bind mount also the same file system. */
 static void test_two_nodes(void **state)
 {
         struct client client;
@@ -157,7 +157,7 @@ static void test_two_nodes(void **state)
                 client_forget(&client, f, 2);
                 client_forget(&client, other, 1);
                 client_forget(&client, again, 2);
-                /* A link from one to the other is none. */
+                /* A link from one to the other is refused. */
                 struct fuse_entry_out entry;
                 const uint64_t g = client_node(&client, one, "f");
 
@@ -171,7 +171,7 @@ static void test_two_nodes(void **state)
         }
 }
 
-/* Held as long as something in it is known, and let go with the last. */
+/* A file system is held as long as something in it is known. */
 static void test_let_go(void **state)
 {
         struct client client;
@@ -195,7 +195,7 @@ static void test_let_go(void **state)
                 assert_int_equal(client_fds(), before);
                 assert_int_equal(mount("none", path.text, "tmpfs", 0, NULL), 0);
 
-                /* And with the session. */
+                /* And released with the session. */
                 client_make_file(&client, "one/f", "one");
                 check_contents(&client, client_node(&client, client_node(&client, FUSE_ROOT_ID, "one"), "f"), "one");
                 assert_int_equal(umount(path.text), -1);
@@ -305,7 +305,7 @@ static ssize_t remove_directory(struct client *client, uint64_t parent, const ch
         return client_call(client, FUSE_RMDIR, parent, BODY(.name = name), NULL, 0);
 }
 
-/* A guest that was told of a submount can't remove or rename it; the host's kernel would let it. */
+/* A guest that was told of a submount can't remove or rename it, although the host's kernel would allow it. */
 static void test_subvolumes_stay(void **state)
 {
         struct client client;
@@ -337,7 +337,7 @@ static void test_subvolumes_stay(void **state)
         }
 }
 
-/* Nor change its attributes before it has entered it. */
+/* Nor can it change its attributes before entering it. */
 static void test_attributes_before_entering(void **state)
 {
         struct client client;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* SETUPMAPPING and REMOVEMAPPING, against a window that keeps books. */
+/* SETUPMAPPING and REMOVEMAPPING, against a window that records them. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-client.h"
@@ -22,7 +22,7 @@ static const uint64_t PAGE = 4096, RANGE = 2 << 20, WINDOW = 8 << 20;
 static void begin(struct client *client, bool readonly, uint64_t *a, uint64_t *b)
 {
         client_begin(client, &(struct fs_options){.window_size = WINDOW, .readonly = readonly});
-        /* INIT has tried what the front-end can do. */
+        /* INIT has probed the front-end. */
         assert_int_equal(client->window.maps, 2);
         assert_int_equal(client->window.n_live, 0);
         client->window.maps = client->window.unmaps = client->window.waits = 0;
@@ -47,7 +47,7 @@ static void test_init(void **state)
         client_end(&client);
 }
 
-/* A guest that maps all files keeps them mapped from one open to the next; one that may read some doesn't. */
+/* A guest that maps all files keeps them mapped from one open to the next; one that may read some does not. */
 static void test_what_is_kept_at_an_open(void **state)
 {
         static const struct {
@@ -87,7 +87,7 @@ static void test_what_is_kept_at_an_open(void **state)
         }
 }
 
-/* What was set up for reading is already fit for writing. */
+/* A mapping that was set up for reading can be written already. */
 static void test_read_then_write(void **state)
 {
         struct client client;
@@ -117,11 +117,11 @@ static void test_replace(void **state)
         assert_int_equal(client_setupmapping(&client, b, 0, RANGE, 0, READ_FLAG), 0);
         assert_int_equal(client.window.unmaps, 1);
         assert_int_equal(client.window.maps, 2);
-        /* The same file from elsewhere. */
+        /* The same file from another offset. */
         assert_int_equal(client_setupmapping(&client, b, RANGE, RANGE, 0, READ_FLAG), 0);
         assert_int_equal(client.window.unmaps, 2);
         assert_int_equal(client.window.offsets[0], RANGE);
-        /* Over the ends of two. */
+        /* Over the ends of two mappings. */
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, RANGE, READ_FLAG), 0);
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, RANGE / 2, READ_FLAG), 0);
         assert_int_equal(client.window.unmaps, 4);
@@ -145,7 +145,7 @@ static void test_remove(void **state)
         assert_int_equal(client_removemapping(&client, 0, WINDOW), 0);
         assert_int_equal(client.window.unmaps, 200);
         assert_int_equal(client.window.n_live, 0);
-        /* All that may be are under way at once. */
+        /* As many as allowed are submitted at once. */
         assert_int_equal(client.window.most_outstanding, FS_WINDOW_BATCH);
         assert_int_equal(client.window.waits, 400);
 
@@ -188,18 +188,18 @@ static void test_failures(void **state)
         client.window.fail_wait = -EIO;
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), -EIO);
         client.window.fail_wait = 0;
-        /* Neither has left anything that would have to be unmapped, or that counts as mapped. */
+        /* Neither has left a mapping that would have to be unmapped, or that counts. */
         assert_int_equal(client_removemapping(&client, 0, WINDOW), 0);
         assert_int_equal(client.window.unmaps, 0);
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
         assert_int_equal(client.window.n_live, 1);
-        /* An unmap that fails is over all the same. */
+        /* An unmap that fails is over nevertheless. */
         client.window.fail_wait = -EIO;
         assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
         client.window.fail_wait = 0;
         assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
         assert_int_equal(client.window.unmaps, 1);
-        /* One that can't even be asked for, too: asking again would go no better. */
+        /* So is one that can't be submitted: another try would not help. */
         assert_int_equal(client_setupmapping(&client, a, 0, RANGE, 0, READ_FLAG), 0);
         client.window.fail_submit = -EPIPE;
         assert_int_equal(client_removemapping(&client, 0, RANGE), 0);
@@ -224,7 +224,7 @@ static void test_readonly(void **state)
         client_end(&client);
 }
 
-/* A program that runs can be read only; once it has ended, a mapping that was made meanwhile gives way to a better. */
+/* A running program can only be mapped for reading; when it has ended, that mapping is replaced by a writable one. */
 static void test_busy_program(void **state)
 {
         struct client client;
@@ -259,7 +259,7 @@ static void test_refused(void **state)
                 {0, 2 * PAGE, WINDOW - PAGE, READ_FLAG},        /* partly outside */
                 {0, UINT64_MAX, PAGE, READ_FLAG},               /* overflows when rounded */
                 {0, UINT64_MAX - PAGE + 1, PAGE, READ_FLAG},    /* ends at 0 */
-                {INT64_MAX - PAGE + 1, 2 * PAGE, 0, READ_FLAG}, /* no file has that */
+                {INT64_MAX - PAGE + 1, 2 * PAGE, 0, READ_FLAG}, /* beyond the largest file */
                 {UINT64_MAX - PAGE + 1, PAGE, 0, READ_FLAG},
                 {0, PAGE, 0, 4}, /* unknown flag */
         };
@@ -300,7 +300,7 @@ static void test_remove_lies(void **state)
                                              BODY(START(in), .data = &one, .data_size = sizeof(one)), NULL, 0),
                                  -EINVAL);
         }
-        /* A million that are really there. */
+        /* A million that are in the request. */
         const struct fuse_removemapping_in in = {.count = 1000000};
         struct fuse_removemapping_one *many = calloc(in.count, sizeof(*many));
 
@@ -364,7 +364,7 @@ static void test_session_ends(void **state)
         fs_reset(client.fs);
         client.window.n_live = 0;
         assert_true(client_init(&client) > 0);
-        /* One at the end of the first session, and four tries. */
+        /* One at the end of the first session, and four probes. */
         assert_int_equal(client.window.unmaps, 5);
         client_end(&client);
 }

@@ -22,7 +22,7 @@ static struct xattr_map *parse(const char *text)
         return map;
 }
 
-/* "EPERM" and "ENOTSUP" are what they say; else the name on the host. */
+/* @host: "EPERM" or "ENOTSUP", or the name on the host. */
 struct to_host {
         const char *guest, *host;
 };
@@ -106,7 +106,7 @@ static void test_ok(void **state)
         CHECK(":ok:server:user.:sys.:", server, server_back);
 }
 
-/* The first that is about a name decides, and a name that none is about is denied. */
+/* The first rule for a name decides; a name without a rule is denied. */
 static void test_bad_and_unsupported(void **state)
 {
         const struct to_host hosts[] = {{"a.x", "EPERM"}, {"b.x", "ENOTSUP"}, {"c.x", "c.x"}, {"a", "a"}};
@@ -124,8 +124,8 @@ static void test_bad_and_unsupported(void **state)
         CHECK(":unsupported:client:a.:: :ok:all:::", client_only, client_only_back);
 }
 
-/* The examples of the man page, which are those of virtiofsd's documentation: everything in the guest's names, and
- * trusted names alone. */
+/* The examples of the man page, which are those of virtiofsd's documentation: all names of the guest, and trusted
+ * names alone. */
 static void test_examples(void **state)
 {
         const struct to_host hosts[] = {{"user.a", "user.guest.user.a"}, {"security.x", "user.guest.security.x"}};
@@ -146,7 +146,7 @@ static void test_examples(void **state)
               trusted_back);
         /* The short form of the same. */
         CHECK(":map:trusted.:user.guest.:", trusted, trusted_back);
-        /* A map may come after other rules, which come first then. */
+        /* A map may come after other rules, which then win. */
         const struct to_host after[] = {{"user.keep.a", "user.keep.a"}, {"user.a", "user.guest.user.a"}};
         const struct to_guest after_back[] = {{"user.keep.a", "user.keep.a"}, {"user.guest.user.a", "user.a"}};
 

@@ -53,7 +53,7 @@ static void check_requests(struct client *client, const char *file)
         assert_int_equal(request_getxattr(client, a, "user.y", got, sizeof(got)), -ENODATA);
         assert_int_equal(request_getxattr(client, a, "user.y", NULL, 0), -ENODATA);
 
-        /* An empty value is one, and no byte of a value means anything. */
+        /* An empty value is a value, and values may have any bytes. */
         assert_int_equal(request_setxattr(client, a, "user.e", "", 0, 0), 0);
         assert_int_equal(request_getxattr(client, a, "user.e", got, sizeof(got)), 0);
         assert_int_equal(request_getxattr(client, a, "user.e", NULL, 0), 0);
@@ -83,7 +83,7 @@ static void test_requests(void **state)
         assert_int_equal(mkdirat(client.share_fd, "d", 0755), 0);
         check_requests(&client, "a");
         check_requests(&client, "d");
-        /* No right on the host is needed that the process has not. */
+        /* It needs no right on the host that the process lacks. */
         assert_int_equal(fchmodat(client.share_fd, "d", 0, 0), 0);
         if (geteuid() == 0)
                 check_requests(&client, "d");
@@ -96,7 +96,7 @@ static void test_requests(void **state)
         client_end(&client);
 }
 
-/* What the file system refuses is what the host's programs are refused. */
+/* The host's programs get the same errors of the file system. */
 static void test_other_types(void **state)
 {
         static const char *const names[] = {"link", "fifo", "socket"};
@@ -116,7 +116,7 @@ static void test_other_types(void **state)
                 assert_int_equal(lsetxattr(path.text, "user.x", "1", 1, 0), -1);
                 if (geteuid() != 0)
                         continue;
-                /* On the link, and not on where it leads. */
+                /* On the link itself, not on its target. */
                 assert_int_equal(request_setxattr(&client, node, "trusted.x", names[i], 4, 0), 0);
                 assert_int_equal(lgetxattr(path.text, "trusted.x", got, sizeof(got)), 4);
                 assert_int_equal(request_getxattr(&client, node, "trusted.x", got, sizeof(got)), 4);
@@ -155,7 +155,7 @@ static void test_large_values(void **state)
                 assert_int_equal(request_getxattr(&client, a, "user.x", NULL, 0), sizes[i]);
                 assert_int_equal(request_getxattr(&client, a, "user.x", got, sizes[i]), sizes[i]);
                 assert_memory_equal(got, value, sizes[i]);
-                /* More room than there can be is no harm. */
+                /* More room than the largest value needs is accepted. */
                 assert_int_equal(request_getxattr(&client, a, "user.x", got, sizeof(got)), sizes[i]);
         }
         assert_int_equal(request_setxattr(&client, a, "user.x", value, XATTR_SIZE_MAX + 1, 0), -E2BIG);
@@ -183,7 +183,7 @@ static void test_lying_sizes(void **state)
                                              0),
                                  -EINVAL);
         }
-        /* A name without an end; none; one that is too long. */
+        /* A name without an end; an empty one; one that is too long. */
         in.size = 0;
         assert_int_equal(
                 client_call(&client, FUSE_SETXATTR, a, BODY(START(in), .data = "user.y", .data_size = 6), NULL, 0),
@@ -193,7 +193,7 @@ static void test_lying_sizes(void **state)
         memset(got, 'u', sizeof(got) - 1);
         got[sizeof(got) - 1] = '\0';
         assert_int_equal(request_setxattr(&client, a, got, "1", 1, 0), -EOPNOTSUPP);
-        /* More is asked for than the answer has room for. */
+        /* The request asks for more than the answer has room for. */
         assert_int_equal(client_call(&client, FUSE_GETXATTR, a, BODY(START(get), .name = "user.x"), got, 4), -EINVAL);
         assert_int_equal(client_call(&client, FUSE_LISTXATTR, a, BODY(START(get)), got, 6), -EINVAL);
         assert_int_equal(client_call(&client, FUSE_LISTXATTR, a, BODY(START(get)), got, 7), 7);
@@ -201,7 +201,7 @@ static void test_lying_sizes(void **state)
         client_end(&client);
 }
 
-/* Attributes of the kernel's own are the host's, unless they were agreed on. */
+/* Without negotiated access lists, a guest neither sees nor changes those of the host. */
 static void test_acl_names(void **state)
 {
         static const char name[] = "system.posix_acl_access";
@@ -234,14 +234,14 @@ static void test_acl_names(void **state)
         assert_int_equal(request_getxattr(&client, b, name, got, sizeof(got)), sizeof(acl) - 1);
         assert_memory_equal(got, acl, sizeof(acl) - 1);
         assert_int_equal(request_listxattr(&client, b, got, sizeof(got)), sizeof(name));
-        /* A kernel that can't enforce them does not get to see them. */
+        /* A kernel that can't enforce them does not see them. */
         assert_true(client_init_as(&client, UINT64_MAX & ~(uint64_t)FUSE_POSIX_ACL) > 0);
         assert_int_equal(request_getxattr(&client, client_node(&client, FUSE_ROOT_ID, "a"), name, got, sizeof(got)),
                          -EOPNOTSUPP);
         client_end(&client);
 }
 
-/* Who sets an access list and is not in the group loses its set-group-ID bit, if the guest says so. */
+/* If the guest says so, setting an access list by a user outside the group clears the set-group-ID bit. */
 static void test_kill_sgid(void **state)
 {
         static const char acl[] = "\2\0\0\0\1\0\7\0\xff\xff\xff\xff\4\0\7\0\xff\xff\xff\xff\x20\0\5\0\xff\xff\xff\xff";
@@ -264,7 +264,7 @@ static void test_kill_sgid(void **state)
         in.setxattr_flags = FUSE_SETXATTR_ACL_KILL_SGID;
         assert_int_equal(client_call(&client, FUSE_SETXATTR, a, &body, NULL, 0), 0);
         assert_int_equal(client_stat(&client, "a").st_mode, S_IFREG | 0775);
-        /* And the thread has its capability back. */
+        /* Afterwards the thread has its capability back. */
         assert_int_equal(fchmodat(client.share_fd, "a", 02775, 0), 0);
         in.setxattr_flags = 0;
         assert_int_equal(client_call(&client, FUSE_SETXATTR, a, &body, NULL, 0), 0);
@@ -306,7 +306,7 @@ static void test_map(void **state)
         assert_int_equal(request_removexattr(&client, a, "user.guest.trusted.x"), -EPERM);
         assert_int_equal(request_getxattr(&client, a, "system.x", got, sizeof(got)), -ENOTSUP);
         assert_int_equal(request_getxattr(&client, a, "user.seen", got, sizeof(got)), 1);
-        /* The size that is told is that of what is to be seen. */
+        /* The size in the answer is that of the visible names. */
         assert_int_equal(request_listxattr(&client, a, NULL, 0), 20);
         assert_int_equal(request_listxattr(&client, a, got, 19), -ERANGE);
         assert_int_equal(request_listxattr(&client, a, got, 20), 20);
@@ -318,7 +318,7 @@ static void test_map(void **state)
 }
 
 static const char cap_name[] = "security.capability", mapped[] = "user.guest.security.capability";
-/* What would be cap_net_raw+ep. */
+/* The value of cap_net_raw+ep. */
 static const struct vfs_cap_data cap_value = {.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE,
                                               .data = {{.permitted = 1 << CAP_NET_RAW}}};
 
@@ -367,7 +367,7 @@ static void by_allocation(struct client *client, uint64_t nodeid, uint64_t fh)
         assert_int_equal(client_call(client, FUSE_FALLOCATE, nodeid, BODY(START(in)), NULL, 0), 0);
 }
 
-/* Whatever it is called on the host, who changes a file takes its capabilities away; a new mode does not. */
+/* Under any name on the host, a change of the file removes its capabilities; a new mode does not. */
 static void check_capability(struct client *client, const char *on_host)
 {
         static change_function *const changes[] = {by_write, by_truncation, by_open, by_owner, by_copy, by_allocation};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a guest that means well does to names, attributes and directories. */
+/* A well-behaved guest that works on names, attributes and directories. */
 
 #include "base/cleanup.h"
 #include "devices/fs/test/test-client.h"
@@ -29,7 +29,7 @@ static void test_init(void **state)
         in.minor = 30;
         assert_int_equal(client_call(&client, FUSE_INIT, 0, BODY(START(in)), &out, sizeof(out)), -EPROTO);
 
-        /* A kernel of 7.31 has a shorter request, and gets no flag that it did not offer. */
+        /* A kernel of 7.31 has a shorter request, and gets no flags that it did not offer. */
         in.minor = 31;
         in.flags = FUSE_ASYNC_READ;
         assert_int_equal(client_call(&client, FUSE_INIT, 0, BODY(.start = &in, .start_size = 16), &out, sizeof(out)),
@@ -69,7 +69,7 @@ static void test_lookup(void **state)
         client_end(&client);
 }
 
-/* However a lookup finds what is known, it counts: one more FORGET is needed for each. */
+/* Every lookup of a known file counts, however it is found: each needs a FORGET. */
 static void test_lookups_count(void **state)
 {
         const struct fuse_getattr_in in = {0};
@@ -89,7 +89,7 @@ static void test_lookups_count(void **state)
         client_end(&client);
 }
 
-/* Who was faster may have made anything of that name. */
+/* Another process may have made a file of any kind under that name first. */
 static void test_create_existing(void **state)
 {
         static const uint32_t flags[] = {O_RDONLY, O_RDWR};
@@ -112,7 +112,7 @@ static void test_create_existing(void **state)
         client_end(&client);
 }
 
-/* What is above the share has no number that the guest could see. */
+/* The guest does not see the number of the share's parent. */
 static void test_above_the_root(void **state)
 {
         struct client client;
@@ -348,7 +348,7 @@ static void test_mknod(void **state)
         assert_true(client_call(&client, FUSE_MKNOD, FUSE_ROOT_ID, BODY(START(in), .name = "p"), &out, sizeof(out)) >
                     0);
         assert_int_equal(out.attr.mode, S_IFIFO | 0600);
-        /* It would block. */
+        /* It would block, so it is refused. */
         assert_int_equal(client_open(&client, FUSE_OPEN, out.nodeid, O_RDONLY, NULL), -ENXIO);
         in.mode = S_IFSOCK | 0600;
         assert_true(client_call(&client, FUSE_MKNOD, FUSE_ROOT_ID, BODY(START(in), .name = "s"), &out, sizeof(out)) >
@@ -381,7 +381,7 @@ static void make_many(struct client *client, unsigned n)
         }
 }
 
-/* All entries, @size bytes of answer at a time. With @nodeids, one lookup for each entry that has one is given back. */
+/* Lists all entries, with @size bytes for each answer. READDIRPLUS: forgets each entry's lookup. */
 static unsigned count_entries(struct client *client, uint32_t opcode, uint64_t fh, uint32_t size)
 {
         static char got[65536];

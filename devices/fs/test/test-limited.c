@@ -47,7 +47,7 @@ static int submit_map(void *userdata, struct oriel_range range, int fd, uint64_t
 {
         struct frontend *frontend = userdata;
 
-        (void)writable; /* it does not care */
+        (void)writable; /* it maps everything writable */
         pthread_mutex_lock(&frontend->lock);
 
         int r = refusal(frontend, range, fd, fd_offset);

@@ -2,23 +2,23 @@
 #ifndef DEVICES_FS_TEST_TEST_LIMITED_H
 #define DEVICES_FS_TEST_TEST_LIMITED_H
 
-/* A front-end that can do no more than QEMU 11.1, with a guest's view of its window, and a file system on it. */
+/* A front-end with the limits of QEMU 11.1, with a guest's view of its window, and a file system on it. */
 
 #include "devices/fs/test/test-client.h"
 
 enum { WINDOW = 16 << 20, RANGE = 2 << 20, PAGE = 4096, DIES_AT = 511, TICKETS = 1 << 16 };
 
-/* A front-end as facts have it, and its guest's view of the region. */
+/* The front-end and its guest's view of the region. */
 struct frontend {
         pthread_mutex_t lock;
         uint8_t *memory;
         struct oriel_range live[DIES_AT];
         unsigned n_live, most_live;
-        unsigned deadly; /* what it would have died of, or made a file longer for */
+        unsigned deadly; /* requests by which it would have aborted, or made a file longer */
         bool maps_partial, maps_readonly;
         int answers[TICKETS];
         uint64_t tickets;
-        int last_fd; /* a duplicate of what was mapped last */
+        int last_fd; /* a duplicate of the fd that was mapped last */
         unsigned warnings;
         char warning[512];
 };
@@ -29,10 +29,10 @@ struct world {
         uint64_t node, fh;
 };
 
-/* @abilities may be zero. INIT has been done. */
+/* @abilities may be zero. Returns after INIT. */
 struct world *begin_with(struct fs_options options, const struct frontend *abilities);
 struct world *begin(void);
-/* Fails if the front-end was asked for what it would have died of. */
+/* Fails if the front-end got a request by which it would have aborted. */
 void end(struct world *world);
 
 /* On the host, behind the guest's back. */
@@ -41,9 +41,9 @@ char host_byte(struct world *world, const char *name, off_t at);
 off_t host_size(struct world *world, const char *name);
 void host_put(struct world *world, const char *name, off_t at, const char *text);
 
-/* By the guest. Looked up, opened, and its first range set up at the window's start. */
+/* By the guest: looks the file up, opens it, and maps its first range at the window's start. */
 void open_mapped(struct world *world, const char *name);
-/* On that file; each succeeds. */
+/* On that file; each must succeed. */
 void fsync_it(struct world *world);
 void look_at(struct world *world);
 void truncate_it(struct world *world, uint64_t size);

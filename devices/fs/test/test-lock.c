@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Locks of a guest for tests, and the thread that tries those again which wait. */
+/* Locks of a guest for tests, and the thread that retries waiting requests. */
 
 #include "devices/fs/test/test-lock.h"
 
@@ -117,7 +117,7 @@ void lock_interrupt(struct lock_guest *guest, uint64_t unique)
         assert_int_equal(client_call(&guest->client, FUSE_INTERRUPT, 0, BODY(START(in)), NULL, 0), 0);
 }
 
-/* In a process of its own: cmocka's asserts are for the test's. */
+/* In a process of its own, because cmocka's asserts work in the test's process only. */
 static int take(const char *path, int command, short type, off_t start, off_t size)
 {
         struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = size};

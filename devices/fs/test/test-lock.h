@@ -2,23 +2,24 @@
 #ifndef DEVICES_FS_TEST_TEST_LOCK_H
 #define DEVICES_FS_TEST_TEST_LOCK_H
 
-/* Locks of a guest, and what gives them to those who wait, as device.c does. */
+/* Locks of a guest, and the retries for waiting requests, as device.c does them. */
 
 #include "devices/fs/test/test-requests.h"
 
-/* A guest with a thread that tries waiting locks again. */
+/* A guest, and a thread that retries waiting requests. */
 struct lock_guest {
         struct client client;
         pthread_t keeper;
         int stop_fd;
-        bool polls; /* also without being told */
+        bool polls; /* retries periodically, not only when it is woken */
 };
 
-/* Begins with @options, of which the answering is filled in; @polls: look for locks that host programs give back. */
+/* Begins with @options, whose functions for answers are set here; @polls: also retry periodically, for locks that
+ * host programs release. */
 void lock_guest_begin(struct lock_guest *guest, struct fs_options options, bool polls);
 void lock_guest_end(struct lock_guest *guest);
 
-/* A request that may wait. What it is made of stays where it is until it has its answer. */
+/* A request that may wait. Its memory stays valid until it is answered. */
 struct lock_request {
         struct {
                 struct fuse_in_header header;
@@ -31,18 +32,18 @@ struct lock_request {
 
 #define WHOLE 0, INT64_MAX
 
-/* Who, which kind (F_RDLCK ...), from where to where. */
+/* A lock of @owner, of kind @type (F_RDLCK ...), from @start to @end. */
 struct fuse_lk_in lock_part(uint64_t owner, uint32_t type, uint64_t start, uint64_t end);
 struct fuse_lk_in lock_flock(uint64_t fh, uint32_t type);
 
-/* SETLKW: -EINPROGRESS, or the answer. @queue is to whom it brings. */
+/* SETLKW: -EINPROGRESS, or the answer. @queue is that of the request's token. */
 ssize_t lock_wait(struct lock_guest *guest, struct lock_request *request, void *queue, uint64_t unique, uint64_t nodeid,
                   struct fuse_lk_in in);
-/* The answer of one that waited, which comes within some seconds. */
+/* Waits some seconds for the answer of a request that waited. */
 int lock_answer(struct lock_request *request);
 /* SETLK: the answer. */
 ssize_t lock_set(struct lock_guest *guest, uint64_t nodeid, struct fuse_lk_in in);
-/* GETLK: the lock that is in the way is in @found. */
+/* GETLK: sets @found to the conflicting lock. */
 ssize_t lock_get(struct lock_guest *guest, uint64_t nodeid, struct fuse_lk_in in, struct fuse_file_lock *found);
 void lock_interrupt(struct lock_guest *guest, uint64_t unique);
 
@@ -52,11 +53,11 @@ struct lock_host {
         int fd;
 };
 
-/* Starts one that has a lock of the kind @command (F_SETLK or F_OFD_SETLK, or 0 for flock(2)) on @name. */
+/* Starts a program that takes a lock of the kind @command (F_SETLK or F_OFD_SETLK, or 0 for flock(2)) on @name. */
 struct lock_host lock_host_begin(struct client *client, const char *name, int command, short type, off_t start,
                                  off_t size);
 void lock_host_end(struct lock_host *host);
-/* What a host program that tries to get one gets: 0 or an errno; it gives it back. */
+/* The result of a host program that tries to get a lock, and releases it: 0 or an errno. */
 int lock_host_try(struct client *client, const char *name, int command, short type, off_t start, off_t size);
 
 #endif

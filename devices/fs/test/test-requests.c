@@ -97,7 +97,7 @@ ssize_t request_setxattr(struct client *client, uint64_t nodeid, const char *nam
         return client_call(client, FUSE_SETXATTR, nodeid, &body, NULL, 0);
 }
 
-/* With @size 0 the answer is how much there is, which is returned, as getxattr(2) does. */
+/* With @size 0 the answer is the size of the value, which is returned, as by getxattr(2). */
 static ssize_t read_xattr(struct client *client, uint32_t opcode, uint64_t nodeid, const char *name, void *to,
                           uint32_t size)
 {

@@ -15,7 +15,7 @@ struct test_created {
         struct fuse_open_out open;
 };
 
-/* Who asks, in the requests that take that into account. */
+/* The user of a request, for requests whose result depends on it. */
 struct test_user {
         uint32_t uid, gid;
 };
@@ -35,7 +35,7 @@ ssize_t request_getattr(struct client *client, uint64_t nodeid, struct fuse_attr
 ssize_t request_setattr(struct client *client, uint64_t nodeid, struct fuse_setattr_in in, struct fuse_attr *attr);
 ssize_t request_statx(struct client *client, uint64_t nodeid, struct fuse_statx *stat);
 
-/* In the layout that was agreed on. */
+/* In the layout that was negotiated. */
 ssize_t request_setxattr(struct client *client, uint64_t nodeid, const char *name, const void *value, uint32_t size,
                          uint32_t flags);
 ssize_t request_getxattr(struct client *client, uint64_t nodeid, const char *name, void *to, uint32_t size);

@@ -4,8 +4,8 @@
 
 #include "devices/gpu/core/renderer.h"
 
-/* A renderer for tests: each host blob is a memfd, or of the kind that its blob_id asks for, and fences wait until they
- * are let go. Commands are of eight bytes: FAKE_FAIL is refused, others are counted. */
+/* A renderer for tests: each host blob is a memfd, or of the kind that its blob_id names, and fences wait until they
+ * are released. Commands have eight bytes: FAKE_FAIL is refused, others are counted. */
 
 #define FAKE_CAPSET    4
 #define FAKE_CAPS_SIZE 160
@@ -16,7 +16,7 @@ enum fake_blob_id {
         FAKE_BLOB_OPAQUE,
         FAKE_BLOB_NO_FD,
         FAKE_BLOB_REFUSED,
-        FAKE_BLOB_READ_ONLY, /* an fd that can't be mapped to write to */
+        FAKE_BLOB_READ_ONLY, /* an fd that can't be mapped for writing */
         FAKE_BLOB_IDS,
 };
 
@@ -25,7 +25,7 @@ struct fake_counts {
 };
 
 struct gpu_renderer *fake_new(void);
-/* Fences are done at once, until they are held; to let them go has all that wait signalled, or @ring's alone. */
+/* Fences are done at once until they are held; releasing them signals all that wait, or those of @ring alone. */
 void fake_hold_fences(struct gpu_renderer *renderer, bool hold);
 void fake_signal(struct gpu_renderer *renderer, uint32_t context_id, uint32_t ring, uint64_t fence_id);
 struct fake_counts fake_count(struct gpu_renderer *renderer);

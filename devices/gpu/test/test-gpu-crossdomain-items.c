@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What cross-domain contexts have of descriptors: those that the compositor has sent, and pipes, both ways. */
+/* Descriptors of cross-domain contexts: those that the compositor has sent, and pipes, both ways. */
 
 #include "devices/gpu/test/test-desk.h"
 
@@ -60,7 +60,7 @@ static void test_received_blob(void **state)
 
                 assert_int_equal(head.types[i], CROSS_ID_BLOB);
                 assert_int_equal(head.sizes[i], i == 2 ? PAGE : 6);
-                /* It is this context's, no larger than it is, and there once. */
+                /* The blob belongs to this context, has its size, and can be made once. */
                 assert_int_equal(world_create_blob(&desk.world, 2, 70 + i, head.ids[i], PAGE), UNSPEC);
                 assert_int_equal(world_create_blob(&desk.world, 1, 70 + i, head.ids[i] | UINT64_C(1) << 32, PAGE),
                                  UNSPEC);
@@ -68,7 +68,7 @@ static void test_received_blob(void **state)
                 assert_int_equal(world_create_blob(&desk.world, 1, 70 + i, head.ids[i], PAGE), OK);
                 assert_int_equal(world_create_blob(&desk.world, 1, 80 + i, head.ids[i], PAGE), UNSPEC);
                 assert_int_equal(world_map(&desk.world, 70 + i, i * PAGE), MAPPED);
-                /* Of a page that is not whole the front-end gets a copy that is. */
+                /* If the last page is not whole, the front-end gets a copy with whole pages. */
                 assert_true((request->inode == inode_of(fds[i])) == (i == 2));
                 assert_int_equal(request->size, PAGE);
                 assert_memory_equal(request->begin, i == 0 ? "keymap" : i == 1 ? "buffer" : "pages.", 6);
@@ -82,7 +82,7 @@ static void test_received_blob(void **state)
         desk_close(&desk);
 }
 
-/* A guest gets none of these, and hears which they were. */
+/* A guest gets none of these, and learns which ones they were. */
 static void test_odd_descriptors(void **state)
 {
         struct desk desk;
@@ -97,7 +97,7 @@ static void test_odd_descriptors(void **state)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         fds[n++] = open("/dev/null", O_RDWR | O_CLOEXEC);
         fds[n++] = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-        fds[n++] = open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC); /* which has a size */
+        fds[n++] = open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC); /* it has a size */
         fds[n++] = open(desk.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         fds[n++] = open(desk.address.sun_path, O_PATH | O_CLOEXEC);
         fds[n++] = eventfd(0, EFD_CLOEXEC);
@@ -135,7 +135,7 @@ static void test_too_many_descriptors(void **state)
 
         for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
                 fds[i] = memfd;
-        /* What the guest makes no blobs of is kept, up to a limit. */
+        /* Descriptors that the guest makes no blobs of are kept, up to a limit. */
         for (unsigned i = 0; i < 4; i++) {
                 desk_say(client, "28", 2, fds, CROSS_IDS_MAX);
 
@@ -186,14 +186,14 @@ static void test_read_pipe(void **state)
                 got += message->read.head.data_size;
         } while (!message->read.head.hang_up);
         assert_int_equal(got, sizeof(much));
-        /* Its id is free again; and one pipe is not another's business. */
+        /* Its id is free again; and another pipe does not disturb this one. */
         assert_int_equal(desk_send_id(&desk, 1, CROSS_ID_READ_PIPE, id), OK);
         assert_int_equal(desk_hear(client, text, sizeof(text), fds, &n), 2);
         desk_say(client, "between", 7, NULL, 0);
         desk_expect_bytes(&desk, 1, "between");
         assert_int_equal(write(fds[0], "x", 1), 1);
         assert_int_equal(desk_next(&desk, 1)->read.head.data_size, 1);
-        /* The end of the compositor is not the pipe's. */
+        /* A pipe outlives the compositor's connection. */
         fd_close(client);
         assert_int_equal(desk_next(&desk, 1)->receive.head.data_size, 0);
         assert_int_equal(write(fds[0], "yz", 2), 2);
@@ -219,7 +219,7 @@ static uint32_t write_pipe(struct desk *desk, uint32_t context_id, uint32_t id, 
         return desk_submit(desk, context_id, &command, whole, -1);
 }
 
-/* A pipe of the compositor's, of which the guest has the end to write to; its id. */
+/* Gives the guest the end to write to of a pipe of the compositor's. Returns its id. */
 static uint32_t give_pipe(struct desk *desk, uint32_t context_id, int client, int *reader)
 {
         int ends[2];
@@ -267,12 +267,12 @@ static void test_write_pipe(void **state)
         assert_int_equal(read_soon(reader, text, sizeof(text)), 0);
         assert_int_equal(write_pipe(&desk, 1, id, "x", 1, false), UNSPEC);
         fd_close(reader);
-        /* With nothing to say. */
+        /* Without data. */
         id = give_pipe(&desk, 1, client, &reader);
         assert_int_equal(write_pipe(&desk, 1, id, "", 0, true), OK);
         assert_int_equal(read_soon(reader, text, sizeof(text)), 0);
         fd_close(reader);
-        /* More than is there, which does the pipe no harm; and the wrong way round. */
+        /* More data than the command has, which does the pipe no harm; and a write to a pipe that is read. */
         id = give_pipe(&desk, 1, client, &reader);
 
         const struct cross_read_write lie = {
@@ -314,7 +314,7 @@ static void test_pipe_that_comes_again(void **state)
         desk_close(&desk);
 }
 
-/* Nobody waits for it, and what it does not take has a bound; what was taken in is not lost. */
+/* Nobody waits for the pipe, and data that it does not take has a limit; accepted data is not lost. */
 static void test_pipe_that_nobody_reads(void **state)
 {
         static char much[60000];
@@ -332,7 +332,7 @@ static void test_pipe_that_nobody_reads(void **state)
         assert_between(fed, 60000, 4 << 20);
         assert_int_equal(write_pipe(&desk, 1, id, much, 1, false), UNSPEC);
         fd_close(reader);
-        /* One that reads late gets all. */
+        /* A pipe that is read late gets everything. */
         id = give_pipe(&desk, 1, client, &reader);
         for (unsigned i = 0; i < 3; i++)
                 assert_int_equal(write_pipe(&desk, 1, id, much, sizeof(much), i == 2), OK);
@@ -340,7 +340,7 @@ static void test_pipe_that_nobody_reads(void **state)
                 got += (size_t)n;
         assert_int_equal(got, 3 * sizeof(much));
         fd_close(reader);
-        /* One that is closed. */
+        /* A pipe that is closed. */
         id = give_pipe(&desk, 1, client, &reader);
         fd_close(reader);
         for (unsigned i = 0; write_pipe(&desk, 1, id, "x", 1, false) == OK; i++) {
@@ -388,7 +388,7 @@ int main(void)
                 counted_test(test_reset_meanwhile),
         };
 
-        /* Of a broker's socket, in this process; the daemon ignores it too. */
+        /* For a broker's socket in this process; the daemon ignores it too. */
         signal(SIGPIPE, SIG_IGN);
         return run_counted("gpu-crossdomain-items", tests);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Cross-domain contexts, between a guest that is bytes and a compositor that is the other end of a socket: right, and
- * with a guest or a compositor that lies. */
+/* Cross-domain contexts, between a guest that is bytes and a compositor that is the other end of a socket: valid
+ * use, and a guest or a compositor that sends wrong data. */
 
 #include "devices/gpu/crossdomain/crossdomain.h"
 #include "devices/gpu/test/test-desk.h"
@@ -54,7 +54,7 @@ static void test_wrong_init(void **state)
         desk_open(&desk);
         desk_make_context(&desk, 1);
         desk_make_context(&desk, 2);
-        /* A ring that is too small, one that is no guest memory, one that was never attached. */
+        /* A ring that is too small, one that is not guest memory, one that was never attached. */
         assert_int_equal(world_create_guest_blob(&desk.world, 0, 100, GUEST + 0x80000, PAGE, PAGE - 1), OK);
         assert_int_equal(world_attach(&desk.world, 1, 100), OK);
         assert_int_equal(world_create_blob(&desk.world, 1, 101, CROSS_IMAGE_ID, PAGE), OK);
@@ -73,7 +73,7 @@ static void test_wrong_init(void **state)
                 init.channel_type = type;
                 assert_int_equal(DESK_SUBMIT(&desk, 1, &init), UNSPEC);
         }
-        /* A resource that takes another's id is another. */
+        /* A new resource with the id of an old one is not attached. */
         assert_int_equal(world_unref(&desk.world, desk_ring_id(1, 0)), OK);
         assert_int_equal(
                 world_create_guest_blob(&desk.world, 0, desk_ring_id(1, 0), desk_ring_address(1, 0), PAGE, PAGE), OK);
@@ -124,12 +124,12 @@ static void test_wrong_commands(void **state)
                         if (size > 0 && size < sizeof(header))
                                 assert_int_equal(desk_submit(&desk, 2, &header, size, -1), UNSPEC);
                 }
-        /* As long as it says. */
+        /* The header's size must be right. */
         struct desk_letter long_one = desk_letter("long");
 
         long_one.head.header.size++;
         assert_int_equal(DESK_SUBMIT(&desk, 2, &long_one), UNSPEC);
-        /* Several at once; what follows the wrong one is not done. */
+        /* Several commands at once; those after the wrong one are not run. */
         struct desk_letter three[3] = {desk_letter("1"), desk_letter("2"), desk_letter("3")};
 
         assert_int_equal(DESK_SUBMIT(&desk, 2, &three), OK);
@@ -175,7 +175,7 @@ static void test_images(void **state)
         desk_image(&desk, 1, NV12, UINT32_MAX, UINT32_MAX, UNSPEC);
         desk_image(&desk, 1, XR24, 1 << 16, 1 << 16, UNSPEC);
         desk_image(&desk, 1, 0, 1, 1, UNSPEC);
-        /* As many as one likes, until the host has had enough. */
+        /* Any number, until the host's limit is reached. */
         assert_int_equal(world_create_blob(&desk.world, 1, 1000, image.blob_id, (1 << 29) + 1), NO_MEMORY);
         assert_int_equal(world_create_blob(&desk.world, 1, 1000, image.blob_id, UINT64_MAX), NO_MEMORY);
         assert_int_equal(world_create_blob(&desk.world, 1, 1000, image.blob_id, 1 << 29), OK);
@@ -193,7 +193,7 @@ static void test_images(void **state)
         desk_close(&desk);
 }
 
-/* What the guest maps is what the compositor gets, and neither can cut it short. */
+/* The guest maps the same memory that the compositor gets, and neither can cut it short. */
 static void test_sent_image(void **state)
 {
         struct desk desk;
@@ -284,7 +284,7 @@ static void test_wrong_send(void **state)
                 for (unsigned j = 0; j < CROSS_IDS_MAX; j++) {
                         letter.head.types[j] = rows[i].type;
                         letter.head.ids[j] = rows[i].id;
-                        /* So that one more would be one that is right: resource 1. */
+                        /* The size is that of a valid type, for resource 1, if one number too many were read. */
                         letter.head.sizes[j] = CROSS_ID_BLOB;
                 }
                 assert_int_equal(DESK_SUBMIT(&desk, 1, &letter), UNSPEC);
@@ -297,7 +297,7 @@ static void test_wrong_send(void **state)
         desk_close(&desk);
 }
 
-/* The pipe that was made first ends too, and both are told in any order. */
+/* The pipe that was made first ends too; both ends are reported in any order. */
 static void test_pipe_that_is_sent_twice(void **state)
 {
         struct desk_letter letter = desk_letter("twice");
@@ -348,7 +348,7 @@ static void test_receive(void **state)
         int client = desk_begin(&desk, 1);
 
         desk_say(client, "one", 3, NULL, 0);
-        /* Nothing comes that was not asked for. */
+        /* No message comes without a request. */
         assert_false(world_await(&desk.world, 1, NOT_NOW));
         assert_int_equal(desk_ring(&desk, 1)->receive.head.header.command, 0);
         desk_expect_bytes(&desk, 1, "one");
@@ -357,7 +357,7 @@ static void test_receive(void **state)
         desk_say(client, "two", 3, NULL, 0);
         assert_true(world_await(&desk.world, 2, SOON));
         assert_memory_equal(desk_ring(&desk, 1)->receive.data, "two", 3);
-        /* As much as the ring has room for. */
+        /* As many bytes as the ring has room for. */
         memset(flood, 'f', sizeof(flood));
         desk_say(client, flood, sizeof(flood), NULL, 0);
         for (size_t left = sizeof(flood); left > 0;) {
@@ -382,7 +382,7 @@ static void test_fences(void **state)
 
         int client = desk_begin(&desk, 1);
 
-        /* The queries' ring, and rings that there are not, have nothing to wait for. */
+        /* The ring of queries, and rings that don't exist, have nothing to wait for. */
         assert_int_equal(desk_submit(&desk, 1, &poll, sizeof(poll), CROSS_QUERY_RING), OK);
         assert_int_equal(desk_submit(&desk, 1, &poll, sizeof(poll), 2), OK);
         for (unsigned i = 0; i < 5; i++)
@@ -400,7 +400,7 @@ static void test_fences(void **state)
         desk_close(&desk);
 }
 
-/* A queue that stops does not wait for what a compositor may say some day. */
+/* A queue that stops does not wait for a compositor's next message. */
 static void test_stop_with_fence(void **state)
 {
         struct desk desk;
@@ -418,7 +418,7 @@ static void test_stop_with_fence(void **state)
         gpu_settle(desk.world.gpu, &desk.world, 2 * SOON);
         assert_true(now_ms() - start < SOON);
         assert_int_equal(desk.world.n_done, 3);
-        /* A guest that goes on does not see a message twice, and none is lost. */
+        /* A guest that goes on gets no message twice, and loses none. */
         assert_int_equal(desk_ring(&desk, 1)->receive.head.header.command, CROSS_RECEIVE);
         assert_int_equal(desk_ring(&desk, 1)->receive.head.data_size, 0);
         desk_say(client, "after", 5, NULL, 0);
@@ -443,7 +443,7 @@ static void test_compositor_that_closes(void **state)
         desk_close(&desk);
 }
 
-/* A ring that has gone takes no message; the context goes on existing. */
+/* A ring that is gone gets no message; the context still exists. */
 static void test_ring_that_goes(void **state)
 {
         struct desk desk;
@@ -527,7 +527,8 @@ static void test_compositor_that_starts_again(void **state)
         desk_close(&desk);
 }
 
-/* As one does for a moment that is put off. The end comes once all the same. */
+/* A broker that is delayed keeps its copy of the connection for a moment. The compositor's end is reported
+ * nevertheless, once. */
 static void test_broker_that_keeps_connections(void **state)
 {
         struct world_options options = {.outputs = 0};
@@ -550,7 +551,7 @@ static void test_broker_that_keeps_connections(void **state)
         fd_close(broker[1]);
 }
 
-/* It is not waited for twice, nor does one that lies do harm. */
+/* A broker is not waited for twice, and a lying one does no harm. */
 static void test_wrong_brokers(void **state)
 {
         const int lies[] = {0, -ECONNREFUSED};
@@ -599,7 +600,7 @@ int main(void)
                 counted_test(test_wrong_brokers),
         };
 
-        /* Of a broker's socket, in this process; the daemon ignores it too. */
+        /* For a broker's socket in this process; the daemon ignores it too. */
         signal(SIGPIPE, SIG_IGN);
         return run_counted("gpu-crossdomain", tests);
 }

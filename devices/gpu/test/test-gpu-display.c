@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The GPU socket, with a front-end's end of it that this test has: what it is asked, shown and told, what a wrong
- * answer does, and that a front-end which does not read costs nobody anything. */
+/* The GPU socket, with the front-end's end in this test: requests, updates and answers, wrong answers, and a
+ * front-end that does not read, for which nobody waits. */
 
 #include "devices/gpu/display/socket.h"
 #include "devices/gpu/test/test-world.h"
@@ -58,7 +58,7 @@ static void read_whole(int fd, void *data, size_t size)
         }
 }
 
-/* The next message, whose request is to be @request. */
+/* Reads the next message, which must be @request. */
 static const uint32_t *expect(struct screen *screen, uint32_t request, uint32_t size)
 {
         struct message *message = &screen->message;
@@ -98,7 +98,7 @@ static void answer(struct screen *screen, uint32_t request, const void *payload,
         assert_int_equal(send(screen->fd, message, 12 + size, MSG_NOSIGNAL), 12 + size);
 }
 
-/* @edid: what the front-end can. */
+/* @features: those of the front-end. */
 static void open_screen(struct screen *screen, uint64_t features)
 {
         const struct oriel_log silent = {.struct_size = sizeof(silent)};
@@ -137,7 +137,7 @@ static void draw(struct screen *screen, uint32_t width, uint32_t height, uint32_
         assert_int_equal(world_set_scanout(world, 0, 1, RECT(0, 0, width, height)), OK);
 }
 
-/* Change @rect of it, all of one colour. */
+/* Paints @rect of it in one colour. */
 static void paint(struct screen *screen, uint32_t width, struct virtio_gpu_rect rect, uint32_t colour)
 {
         struct world *world = &screen->world;
@@ -197,7 +197,7 @@ static void test_pixels(void **state)
         test_free(screen);
 }
 
-/* More than a message holds comes in several, and all of it. */
+/* More pixels than a message holds come in several. */
 static void test_bands(void **state)
 {
         struct screen *screen = new_screen();
@@ -224,7 +224,7 @@ static void test_bands(void **state)
         test_free(screen);
 }
 
-/* Paint what an update has into @window, of @width pixels in a row. */
+/* Paints the pixels of an update into @window, with @width pixels in a row. */
 static void apply_update(struct screen *screen, uint32_t *window, uint32_t width)
 {
         const uint32_t *words = screen->message.words;
@@ -236,8 +236,8 @@ static void apply_update(struct screen *screen, uint32_t *window, uint32_t width
                 memcpy(window + (words[2] + y) * width + words[1], words + 5 + y * words[3], words[3] * 4);
 }
 
-/* Nobody reads: what was drawn meanwhile is one rectangle of the newest pixels, and in the end all of them are there.
- */
+/* Nobody reads: damage that is drawn meanwhile merges to one rectangle of the newest pixels, and in the end all
+ * pixels are there. */
 static void test_merged(void **state)
 {
         static uint32_t window[500 * 400];
@@ -247,7 +247,7 @@ static void test_merged(void **state)
         open_screen(screen, 1);
         draw(screen, 500, 400, 0);
         expect_scanout(screen, 0, 500, 400);
-        /* It holds what the socket's buffer has room for, and no more. */
+        /* It keeps what the socket's buffer has room for, and no more. */
         for (uint32_t i = 1; i <= 2000; i++) {
                 paint(screen, 500, RECT(i % 100, 0, 20, 10), i);
                 paint(screen, 500, RECT(300, i % 100 + 200, 20, 10), i);
@@ -322,11 +322,11 @@ static void test_cursor(void **state)
         test_free(screen);
 }
 
-/* ---- how outputs are to be ---- */
+/* ---- the settings of outputs ---- */
 
 static const struct virtio_gpu_ctrl_hdr get_info = {.type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO};
 
-/* The driver asks, and waits. */
+/* The driver asks, and its command waits. */
 static void ask_info(struct screen *screen)
 {
         struct virtio_gpu_resp_display_info info;
@@ -382,7 +382,7 @@ static void test_display_info(void **state)
         assert_int_equal(world->done[1].type, VIRTIO_GPU_RESP_OK_EDID);
         memcpy(&edid, world->done[1].answer, sizeof(edid));
         assert_true(edid.size == 256 && edid.edid[255] == 0x5a && edid.edid[256] == 0);
-        /* What was asked meanwhile is asked again; nobody waits for that, so a change is an event. */
+        /* A question that came meanwhile is asked again; no command waits for the answer, so a change is an event. */
         expect(screen, GET_INFO, 0);
         answer_info(screen, 1024, 768);
         expect(screen, GET_EDID, 4);
@@ -404,7 +404,7 @@ static void test_event(void **state)
         int fds[2];
         const uint64_t none = 0;
 
-        /* The driver has been answered before there is a window. */
+        /* The driver was answered before there is a window. */
         world_open(world, &(struct world_options){.outputs = 2});
         assert_int_equal(world_command(world, &get_info, sizeof(get_info), &info, sizeof(info)),
                          VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
@@ -431,7 +431,7 @@ static void test_event(void **state)
         assert_int_equal(world_n_done(world), 1);
         memcpy(&info, world->done[0].answer, sizeof(info));
         assert_int_equal(info.pmodes[1].r.width, 333);
-        /* A driver that has begun anew, and has not asked, has nothing to be told. */
+        /* A driver that has begun anew, and has not asked, gets no event. */
         gpu_reset(world->gpu);
         answer_info(screen, 444, 111);
         expect_nothing(screen);
@@ -440,7 +440,7 @@ static void test_event(void **state)
         answer_info(screen, 444, 111);
         wait_done(world, 2);
         assert_int_equal(world_n_events(world), 1);
-        /* Nor is one whose question that answers. */
+        /* Nor does one whose command this answers. */
         ask_info(screen);
         expect(screen, GET_INFO, 0);
         answer_info(screen, 555, 111);
@@ -452,7 +452,7 @@ static void test_event(void **state)
         test_free(screen);
 }
 
-/* ---- what breaks it ---- */
+/* ---- errors ---- */
 
 struct wrong {
         uint32_t request, flags, size;
@@ -489,7 +489,7 @@ static void test_wrong_answers(void **state)
                 wait_done(&screen->world, 1);
                 memcpy(&info, screen->world.done[0].answer, sizeof(info));
                 assert_int_equal(info.pmodes[0].r.width, 640);
-                /* The gpu goes on, and asks nobody. */
+                /* The gpu goes on, and asks no sink. */
                 draw(screen, 10, 10, 0);
                 assert_int_equal(world_command(&screen->world, &get_info, sizeof(get_info), &info, sizeof(info)),
                                  VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
@@ -531,7 +531,7 @@ static void test_wrong_edid(void **state)
         test_free(screen);
 }
 
-/* An answer that nobody has asked for. */
+/* An answer without a request. */
 static void test_unasked(void **state)
 {
         struct screen *screen = new_screen();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Images, outputs and the cursor: what sinks are shown, and what drivers are told of displays. */
+/* Images, outputs and the cursor: the calls of sinks, and the answers to drivers about displays. */
 
 #include "devices/gpu/core/command.h"
 #include "devices/gpu/core/edid.h"
@@ -103,10 +103,10 @@ static void test_images(void **state)
 
         assert_int_equal(DO(&world, detach), OK);
         assert_int_equal(DO(&world, detach), UNSPEC);
-        /* No blob's: neither mapped nor attached to a renderer's context. */
+        /* An image is not a blob: it is neither mapped nor attached to a renderer's context. */
         assert_int_equal(world_map(&world, 1, 0), UNSPEC);
         assert_int_equal(world_unref(&world, 1), OK);
-        /* The room of what went is there again. */
+        /* The memory of a removed one can be used again. */
         for (int i = 0; i < 3; i++) {
                 assert_int_equal(world_create_image(&world, 1, 2, 16384, 8192 - 1), OK);
                 assert_int_equal(world_create_image(&world, 2, 2, 16384, 2), NO_MEMORY);
@@ -169,7 +169,7 @@ static void test_outputs(void **state)
         assert_int_equal(world_set_scanout(&world, 0, 1, RECT(10, 20, 30, 10)), OK);
         assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
         assert_int_equal(shown.sets, 2);
-        /* Another image at the same size is no change of what there is: a driver flips its pages so. */
+        /* Another image at the same size is only an update: a driver flips its pages so. */
         assert_int_equal(world_create_image(&world, 2, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 100, 50), OK);
         assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 100, 50)), OK);
         assert_int_equal(shown.updates, 1);
@@ -177,7 +177,7 @@ static void test_outputs(void **state)
         assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
         assert_int_equal(shown.updates, 2);
         assert_int_equal(shown.last, 100 * 50 - 1);
-        /* At another one it is, and never off in between. Nor is it by a command that is refused. */
+        /* Another size is a change, without going off in between. A refused command changes nothing. */
         assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 50, 50)), OK);
         assert_int_equal(world_set_scanout(&world, 1, 2, RECT(0, 0, 101, 50)), BAD);
         assert_int_equal(world_set_scanout(&world, 1, 1, RECT(0, 0, 100, 50)), OK);
@@ -196,7 +196,7 @@ static void test_outputs(void **state)
         assert_int_equal(shown.last, 29 * 100 + 39);
         assert_int_equal(world_flush(&world, 1, RECT(1, 0, 100, 50)), BAD);
         assert_int_equal(world_flush(&world, 7, RECT(0, 0, 1, 1)), NO_RESOURCE);
-        /* What is shown goes. */
+        /* A shown resource ends. */
         assert_int_equal(world_unref(&world, 1), OK);
         assert_int_equal(shown.offs, 2);
         world_close(&world);
@@ -286,7 +286,7 @@ static void test_cursor(void **state)
         assert_int_equal(world_attach_backing(&world, 1, GUEST, 64 * 64 * 4), OK);
         *(uint32_t *)world_at(&world, GUEST + (64 * 64 - 1) * 4) = 0xaabbccdd;
         assert_int_equal(world_transfer(&world, 1, RECT(0, 0, 64, 64), 0), OK);
-        /* Linux gives no room for an answer. */
+        /* Linux leaves no room for an answer. */
         assert_int_equal(world_cursor(&world, &update, sizeof(update), 0), 0);
         assert_int_equal(shown.cursors, 1);
         assert_true(shown.cursor.x == 3 && shown.cursor.y == 4 && shown.cursor.hot_x == 5 && shown.cursor.hot_y == 6);

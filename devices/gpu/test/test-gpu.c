@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Every command of virtio-gpu, right and wrong, by the rows of command_rows; blobs, mappings and fences; what a driver
- * that lies can do. */
+/* Every command of virtio-gpu, right and wrong, by the rows of command_rows; blobs, mappings and fences; and drivers
+ * that send wrong data. */
 
 #include "devices/gpu/core/command.h"
 #include "devices/gpu/test/test-world.h"
@@ -25,8 +25,8 @@ static const struct world_options plain = {.outputs = 0}, two_outputs = {.output
 
 /* ---- each row ---- */
 
-/* Of each command: cut short by a byte, with too little room for the answer, and of a feature that was not taken. None
- * of these reaches its handler. */
+/* Each command, a byte short, with too little room for the answer, and with a feature that was not taken. None of
+ * these reaches its handler. */
 static void test_rows(void **state)
 {
         struct world world;
@@ -212,7 +212,7 @@ static void test_fences(void **state)
         assert_int_equal(world.done[0].type, OK);
         assert_int_equal(world.done[0].flags, VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX);
         assert_int_equal(world.done[0].fence_id, 5);
-        /* Each ring of each context on its own; the last one stands for those before it. */
+        /* Each ring of each context is separate; a fence completes those before it. */
         fake_hold_fences(world.fake, true);
         for (uint64_t id = 10; id < 13; id++) {
                 assert_int_equal(submit_fenced(&world, 1, 0, id), 0);
@@ -229,13 +229,13 @@ static void test_fences(void **state)
         assert_int_equal(world.done[2].fence_id, 11);
         fake_signal(world.fake, 1, 0, 12);
         assert_int_equal(world.n_done, 6);
-        /* The end of a context is the end of its fences; the others' stay. */
+        /* The end of a context completes its fences; others stay. */
         const struct virtio_gpu_ctx_destroy destroy = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_DESTROY, .ctx_id = 1}};
 
         assert_int_equal(DO(&world, destroy), OK);
         assert_int_equal(world.n_done, 7);
         assert_int_equal(gpu_count(world.gpu).fences, 3);
-        /* A queue that stops gives them back, and so does a reset. */
+        /* A queue that stops completes its fences, and so does a reset. */
         assert_int_equal(submit_fenced(&world, 2, -1, 77), 0);
         gpu_settle(world.gpu, &world, 1);
         assert_int_equal(world.n_done, 11);
@@ -247,7 +247,7 @@ static void test_fences(void **state)
         world_close(&world);
 }
 
-/* Without a context there is nothing to wait for, and what was refused is answered at once. */
+/* Without a context there is nothing to wait for, and a refused command is answered at once. */
 static void test_fences_of_nothing(void **state)
 {
         struct virtio_gpu_resource_unref unref = {
@@ -318,7 +318,8 @@ static void test_guest_blobs(void **state)
 
         world_open(&world, &plain);
         assert_int_equal(world_create_context(&world, 1, ""), OK);
-        /* Across the border of two regions; beyond memory; smaller than it says; an end that overflows; of no bytes. */
+        /* Across the border of two regions; beyond memory; smaller than its size; an end that overflows; of no
+         * bytes. */
         assert_int_equal(world_create_guest_blob(&world, 0, 5, GUEST + GUEST_SIZE - PAGE, 2 * PAGE, 2 * PAGE), OK);
         assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST - PAGE, 2 * PAGE, PAGE), BAD);
         assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST + 2 * GUEST_SIZE - PAGE, 2 * PAGE, PAGE), BAD);
@@ -326,7 +327,7 @@ static void test_guest_blobs(void **state)
         assert_int_equal(world_create_guest_blob(&world, 0, 6, UINT64_MAX - 10, PAGE, PAGE), BAD);
         assert_int_equal(world_create_guest_blob(&world, 0, 6, GUEST, 0, PAGE), BAD);
         assert_int_equal(gpu_count(world.gpu).resources, 1);
-        /* A renderer hears of it with the first context. */
+        /* A renderer gets the blob with the first context. */
         assert_int_equal(fake_count(world.fake).blobs, 0);
         assert_int_equal(DO(&world, attach), OK);
         assert_int_equal(DO(&world, attach), OK);
@@ -336,14 +337,14 @@ static void test_guest_blobs(void **state)
         detach.hdr.type = nothing.hdr.type = VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE;
         assert_int_equal(DO(&world, detach), OK);
         assert_int_equal(DO(&world, nothing), NO_RESOURCE);
-        /* It is not to be mapped: it is there. */
+        /* A guest blob can't be mapped: the guest has it already. */
         assert_int_equal(world_map(&world, 5, 0), UNSPEC);
         assert_int_equal(world_unref(&world, 5), OK);
         assert_int_equal(fake_count(world.fake).blobs, 0);
         world_close(&world);
 }
 
-/* More entries than there are bytes for, and more than anybody may have. */
+/* More entries than there are bytes for, and more than allowed. */
 static void test_entries_that_lie(void **state)
 {
         struct {
@@ -394,7 +395,7 @@ static void test_mappings(void **state)
         assert_int_equal(world.n_requests, 1);
         assert_true(world.requests[0].map && world.requests[0].range.start == 5 * PAGE &&
                     world.requests[0].range.size == 3 * PAGE);
-        /* It is mapped; a part of its place is taken. */
+        /* It is mapped already; a part of the range is taken. */
         assert_int_equal(world_map(&world, 1, 20 * PAGE), BAD);
         assert_int_equal(world_map(&world, 2, 7 * PAGE), BAD);
         assert_int_equal(world_map(&world, 2, 8 * PAGE), MAPPED);
@@ -403,7 +404,7 @@ static void test_mappings(void **state)
         assert_int_equal(world.n_requests, 3);
         assert_true(!world.requests[2].map && world.requests[2].range.start == 5 * PAGE);
         assert_int_equal(world_unmap(&world, 1), BAD);
-        /* The name goes, and with it what is mapped. */
+        /* The resource ends, and its mapping with it. */
         assert_int_equal(world_unref(&world, 2), OK);
         assert_int_equal(world.n_requests, 4);
         assert_int_equal(fake_count(world.fake).blobs, 2);
@@ -431,14 +432,14 @@ static void test_blobs_that_cannot_be_mapped(void **state)
                 assert_int_equal(world_create_blob(&world, 1, 1 + i, ids[i], PAGE), OK);
                 assert_int_equal(world_map(&world, 1 + i, 0), UNSPEC);
         }
-        /* One that was not made to be mapped. */
+        /* A blob without USE_MAPPABLE. */
         assert_int_equal(DO(&world, create), OK);
         assert_int_equal(world_map(&world, 9, 0), UNSPEC);
         assert_int_equal(world.n_requests, 0);
         world_close(&world);
 }
 
-/* The front-end says no: an error that the driver survives, and whose unmap after it is another. */
+/* The front-end refuses: the driver gets an error, and another one for its unmap. */
 static void test_refused_mappings(void **state)
 {
         static const struct {
@@ -462,7 +463,7 @@ static void test_refused_mappings(void **state)
         }
         world.submit_error = world.answer = 0;
         assert_int_equal(world_map(&world, 1, 0), MAPPED);
-        /* Of what can't be asked for, the gpu's end is done. */
+        /* If it can't be submitted, the unmap counts as done. */
         world.submit_error = -ENOTCONN;
         assert_int_equal(world_unmap(&world, 1), OK);
         assert_int_equal(world_unref(&world, 1), OK);
@@ -492,7 +493,7 @@ static void test_pipelined_mappings(void **state)
                 assert_int_equal(world.n_requests, 20);
                 assert_int_equal(world.n_done, 0);
                 world.answer = refused ? -EREMOTEIO : 0;
-                /* The name goes while all is on its way. */
+                /* The resource is unreferenced while all requests are pending. */
                 assert_int_equal(world_unref(&world, 1), OK);
                 assert_int_equal(fake_count(world.fake).blobs, 1);
                 gpu_await_mappings(world.gpu);
@@ -504,7 +505,7 @@ static void test_pipelined_mappings(void **state)
         }
 }
 
-/* The queue's end is lost while a map is on its way, and what could be asked for is not. */
+/* The connection is lost while a map is pending, so its unmap can't be submitted. */
 static void test_unmap_that_cannot_be_asked_for(void **state)
 {
         const struct virtio_gpu_resource_map_blob map = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB},
@@ -536,7 +537,7 @@ static void test_reset(void **state)
         }
         world.n_requests = 0;
         gpu_reset(world.gpu);
-        /* All are asked for, and nobody waits. */
+        /* All are asked for, without waiting. */
         assert_int_equal(world.n_requests, 100);
         for (unsigned i = 0; i < 100; i++)
                 assert_true(!world.requests[i].map && world.requests[i].forgotten);
@@ -548,7 +549,7 @@ static void test_reset(void **state)
         world_close(&world);
 }
 
-/* As many resources as there may be, in an order that is nobody's. */
+/* As many resources as allowed, in a random order. */
 static void test_many_resources(void **state)
 {
         struct world world;
@@ -582,7 +583,7 @@ static void test_uuids(void **state)
         assert_memory_equal(first.uuid, again.uuid, 16);
         assert_memory_not_equal(first.uuid, other.uuid, 16);
         assert_int_equal(first.uuid[6] >> 4, 4);
-        /* The guest's pages are no file that another device could have. */
+        /* Guest pages are no file that another device could have. */
         assert_int_equal(gpu_get_object(world.gpu, first.uuid), -ENOENT);
         assert_int_equal(world.added, 0);
         world_close(&world);
@@ -631,7 +632,7 @@ static void test_objects(void **state)
         assert_int_equal(object.st_size, PAGE);
         close(fd);
         close(second);
-        /* Its right type, and wrong bytes; and none. */
+        /* Resources with an opaque fd, or without one, only get a UUID. */
         assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_OPAQUE, again), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
         assert_int_equal(gpu_get_object(world.gpu, again), -ENOENT);
         assert_int_equal(assign_uuid(&world, 1 + FAKE_BLOB_NO_FD, again), VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
@@ -641,7 +642,7 @@ static void test_objects(void **state)
         assert_int_equal(gpu_get_object(world.gpu, uuid), -ENOENT);
         assert_int_equal(world.removed, 1);
 
-        /* A front-end that can't be asked, or refuses: a name is all that the guest gets. */
+        /* A front-end that can't be asked, or refuses: the guest only gets a UUID. */
         assert_int_equal(world_create_blob(&world, 1, 100, FAKE_BLOB_SHM, PAGE), OK);
         assert_int_equal(world_create_blob(&world, 1, 101, FAKE_BLOB_SHM, PAGE), OK);
         world.submit_error = -EOPNOTSUPP;
@@ -669,7 +670,7 @@ static void test_object_that_ends(void **state)
         assert_int_equal(world_create_context(&world, 1, ""), OK);
         assert_int_equal(world_create_blob(&world, 1, 1, FAKE_BLOB_SHM, PAGE), OK);
         assert_int_equal(world_command(&world, &assign, sizeof(assign), &answer, sizeof(answer)), 0);
-        /* Who asks for it again waits as long. */
+        /* A second command for it waits, too. */
         assert_int_equal(world_command(&world, &assign, sizeof(assign), &answer, sizeof(answer)), 0);
         assert_int_equal(world.added, 1);
         assert_int_equal(world_unref(&world, 1), OK);

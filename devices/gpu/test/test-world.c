@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is around a gpu in tests: guest memory, a front-end that writes down what it is asked, and each command as a
+/* The surroundings of a gpu in tests: guest memory, a front-end that records requests, and each command as a
  * function. */
 
 #include "devices/gpu/test/test-world.h"
@@ -311,7 +311,7 @@ uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint3
         return DO(world, command);
 }
 
-/* The type of what was completed last, once the front-end has answered. */
+/* The type of the last completed answer, after the front-end has answered. */
 static uint32_t settle(struct world *world, uint32_t type)
 {
         unsigned before = world->n_done;

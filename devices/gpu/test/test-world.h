@@ -2,7 +2,7 @@
 #ifndef DEVICES_GPU_TEST_WORLD_H
 #define DEVICES_GPU_TEST_WORLD_H
 
-/* A gpu without queues and front-end: commands are bytes, and what it asks of the device around it is written down. */
+/* A gpu without queues and front-end: commands are bytes, and its calls of the device around it are recorded. */
 
 #include "base/test.h"
 
@@ -29,7 +29,7 @@ struct world_request {
         struct oriel_range range;
         uint64_t inode, size; /* of the fd */
         uint8_t begin[8];     /* its first bytes */
-        bool forgotten;       /* nobody waits */
+        bool forgotten;       /* without waiting */
         enum oriel_access access;
 };
 
@@ -46,17 +46,17 @@ struct world {
         struct gpu_renderer *fake;
         struct oriel_memory *memory;
         uint8_t *host[2];
-        /* What the front-end was asked for, and what it will answer. */
+        /* Requests to the front-end, and its next answer. */
         struct world_request requests[REQUESTS_MAX];
         unsigned n_requests;
         int submit_error, answer;
         unsigned added, removed; /* objects */
         /* Commands that were completed later. */
         struct world_done done[DONE_MAX];
-        unsigned n_done;   /* where a thread completes: world_n_done() */
+        unsigned n_done;   /* if a thread completes: world_n_done() */
         unsigned n_events; /* of the configuration space: world_n_events() */
         unsigned dirty;
-        pthread_mutex_t lock; /* of these: a renderer may have threads */
+        pthread_mutex_t lock; /* of the fields above: a renderer may have threads */
         pthread_cond_t more;
         uintptr_t next_chain;
 };
@@ -80,7 +80,7 @@ unsigned world_n_events(struct world *world);
 uint32_t world_command(struct world *world, const void *command, size_t size, void *answer, size_t room);
 uint32_t world_cursor(struct world *world, const void *command, size_t size, size_t room);
 
-/* Of a command that is answered without more; later ones are waited for. */
+/* Sends a command whose answer is a header alone; waits if it comes later. */
 #define DO(world, command)                                                                                \
         ({                                                                                                \
                 struct virtio_gpu_ctrl_hdr did;                                                           \
@@ -97,7 +97,7 @@ uint32_t world_attach(struct world *world, uint32_t context_id, uint32_t id);
 uint32_t world_create_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t blob_id, uint64_t size);
 uint32_t world_create_guest_blob(struct world *world, uint32_t context_id, uint32_t id, uint64_t address,
                                  uint32_t length, uint64_t size);
-/* Waited for. */
+/* Wait for the answer. */
 uint32_t world_map(struct world *world, uint32_t id, uint64_t offset);
 uint32_t world_unmap(struct world *world, uint32_t id);
 uint32_t world_unref(struct world *world, uint32_t id);

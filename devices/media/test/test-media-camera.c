@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The sources of a camera's pictures: the pattern in each format, and files and pipes, whole and wrong. */
+/* The sources of a camera's pictures: the pattern in each format, and files and pipes, valid and broken. */
 
 #include "devices/media/test/test-world.h"
 
@@ -102,7 +102,7 @@ static int file_of(const void *data, size_t size)
         return fd;
 }
 
-/* A header, and @n pictures, each of which has its number in it. */
+/* A header, and @n pictures, each with its number in it. */
 static size_t y4m(uint8_t *out, const char *words, unsigned n, size_t picture)
 {
         size_t size = (size_t)sprintf((char *)out, "YUV4MPEG2 W%d H%d%s\n", WIDTH, HEIGHT, words);
@@ -134,7 +134,7 @@ static void test_y4m(void **state)
         assert_int_equal(file_source_new(file_of(data, size), NULL, &source, &why), 0);
         assert_int_equal(source->width, WIDTH);
         assert_int_equal(source->interval.denominator, 25);
-        /* Round and round. */
+        /* The file begins again at its end. */
         for (unsigned i = 0; i < 10; i++)
                 expect(source, pictures + i % 3 * (SIZE + 6));
         source->ops->free(source);
@@ -163,7 +163,7 @@ static void test_other_chroma(void **state)
         }
 }
 
-/* Files that are no sources, and reasons for that. */
+/* Files that are no sources, and the reasons. */
 static void test_wrong_files(void **state)
 {
         static const struct {
@@ -198,7 +198,7 @@ static void test_wrong_files(void **state)
         assert_int_equal(file_source_new(open("/dev/null", O_RDONLY), "MJPG:320x240", &source, &why), -EINVAL);
 }
 
-/* Files that end too soon, or turn into something else. */
+/* Files that end too soon, or continue as something else. */
 static void test_broken_files(void **state)
 {
         uint8_t data[4 * SIZE];
@@ -250,7 +250,7 @@ static void test_pipe(void **state)
         assert_int_equal(file_source_new(dup(ends[0]), NULL, &source, &why), -EINVAL);
         assert_int_equal(file_source_new(ends[0], "YU12:32x16", &source, &why), 0);
         assert_int_equal(source->ops->advance(source, 0, second30), 0);
-        /* In three parts, and then the same stream once more. */
+        /* In three parts, and then the same stream again. */
         assert_int_equal(write(ends[1], data, 5), 5);
         assert_int_equal(source->ops->advance(source, 0, second30), 0);
         assert_int_equal(write(ends[1], data + 5, 100), 100);
@@ -260,7 +260,7 @@ static void test_pipe(void **state)
         assert_int_equal(write(ends[1], data, size), (ssize_t)size);
         expect(source, data + size - SIZE);
         assert_int_equal(source->ops->advance(source, 0, second30), 0);
-        /* Another kind of chroma, and then another size, which is wrong up to the stream's end. */
+        /* Another kind of chroma, and then another size, which is an error up to the stream's end. */
         other_size = y4m(other, " C444", 1, 3 * LUMA);
         assert_int_equal(write(ends[1], other, other_size), (ssize_t)other_size);
         assert_int_equal(source->ops->advance(source, 0, second30), 1);
@@ -273,7 +273,7 @@ static void test_pipe(void **state)
         source->ops->free(source);
 }
 
-/* Planar YUV without a header is drawn too; what is no YUV is passed on. */
+/* Planar YUV without a header is drawn too; other formats are passed on. */
 static void test_raw(void **state)
 {
         uint8_t data[2 * LUMA];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a guest is told by a device of the host: a stand-in for devices/media/proxy/file.c answers what a test wants of
- * it, and keeps the addresses that it was given. None of them may come to the guest. */
+/* The answers of a device of the host for a guest: a stand-in for devices/media/proxy/file.c answers as a test
+ * wants, and keeps the addresses that it was given. None of them may reach the guest. */
 
 #include "devices/media/test/test-world.h"
 
@@ -21,11 +21,11 @@ static uint32_t session;
 static struct {
         struct v4l2_buffer queued;
         struct v4l2_plane planes[PLANES];
-        uint32_t length;     /* what it says that there are of planes */
+        uint32_t length;     /* the number of planes that it reports */
         bool done;           /* DQBUF finds a buffer */
         bool refuses;        /* QBUF */
         uint64_t value;      /* of a control, */
-        uint64_t value_mask; /* of which it writes so much */
+        uint64_t value_mask; /* the bits of it that are written */
 } device;
 
 int proxy_watch(struct proxy_session *own)
@@ -154,7 +154,7 @@ static void assert_own_numbers(const struct v4l2_plane *planes)
                 assert_int_equal(planes[i].m.userptr, 0x1000 * (i + 1));
 }
 
-/* As videobuf2 does when it is given more planes than a buffer has. */
+/* As videobuf2 does with more planes than a buffer has. */
 static void test_fewer_planes(void **state)
 {
         struct planes more;
@@ -221,8 +221,8 @@ static size_t held(void)
         return own->proxy->held;
 }
 
-/* The device has the descriptors, and the guest its numbers. Of what the device does not take nothing is kept, and the
- * buffer can be mapped as before. */
+/* The device gets the descriptors, and the guest its own numbers. Of objects that the device does not take nothing
+ * is kept, and the buffer can be mapped as before. */
 static void test_objects(void **state)
 {
         struct v4l2_requestbuffers request = {
@@ -254,7 +254,7 @@ static void test_objects(void **state)
         close(world.theirs_fd);
 }
 
-/* CREATE_BUFS without a count asks only: the queue's memory stays what it is. */
+/* CREATE_BUFS without a count only asks: the queue's kind of memory stays. */
 static void test_question(void **state)
 {
         struct v4l2_create_buffers create = {.count = 0, .memory = V4L2_MEMORY_USERPTR};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Queues of a node that works from memory to memory, as a decoder does: two for each session, multi-planar, one of
- * which the driver fills. The node copies nothing but what a buffer says of itself, when it is told to. */
+ * them filled by the driver. The node only copies a buffer's fields, when it is told to. */
 
 #include "devices/media/test/test-world.h"
 
@@ -91,7 +91,7 @@ static void codec_nothing(struct media_node *node)
 {
 }
 
-/* One buffer of each queue is done; false: there are none. */
+/* Completes one buffer of each queue; false: there are none. */
 static bool pass_one(void)
 {
         pthread_mutex_lock(&world.media->lock);
@@ -217,7 +217,7 @@ static void test_planes(void **state)
         assert_int_equal(size, PLANE);
 }
 
-/* More than there is in it, and an offset behind what is. */
+/* More bytes than the buffer has, and an offset behind the data. */
 static void test_wrong_content(void **state)
 {
         struct v4l2_buffer buffer = named(IN, 0);
@@ -273,7 +273,7 @@ static void test_create(void **state)
 
 /* ---- objects ---- */
 
-/* As another device's is: of memory, and of a size that stays. */
+/* A file as another device has it: in memory, with a fixed size. */
 static int their_file(const char *name, off_t size, int seals)
 {
         const int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -340,7 +340,7 @@ static void test_objects_of_others(void **state)
         assert_int_equal(world.events[0].dqbuf.planes[0].m.fd, 77);
         assert_int_equal(world.events[1].dqbuf.planes[1].m.fd, 78);
 
-        /* The same again stays where it is mapped; what has another length, or is another, does not. */
+        /* The same object stays mapped where it is; one with another length, or another object, does not. */
         const uint8_t *before = plane_data(IN, 0);
 
         codec.queues[IN].buffers[0]->renewed = false;
@@ -351,7 +351,7 @@ static void test_objects_of_others(void **state)
         assert_true(codec.queues[OUT].buffers[0]->renewed);
         assert_true(pass_one());
 
-        /* What belongs to the other device may go: who has its memory keeps it. */
+        /* The other device's object may end: its memory stays for those who have it. */
         close(world.theirs_fd);
         assert_memory_equal(plane_data(IN, 0), "theirs", 6);
         world.theirs_fd = -1;
@@ -359,7 +359,7 @@ static void test_objects_of_others(void **state)
         assert_int_equal(on(VIDIOC_STREAMOFF, IN) + request(IN, V4L2_MEMORY_DMABUF, 0), 0);
 }
 
-/* Memory that could become shorter under this process, and what is no memory. */
+/* Memory that could become shorter under this process, and files that are no memory. */
 static void test_wrong_objects(void **state)
 {
         const struct media_object object = {{1}};
@@ -371,7 +371,7 @@ static void test_wrong_objects(void **state)
         fds[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
         fds[2] = pair[0];
         fds[3] = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        /* Holes can be made in it, which there is no other page for. */
+        /* Holes can be punched in it, for which there may be no page left. */
         fds[4] = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
         assert_true(fds[4] < 0 || ftruncate(fds[4], 2 << 20) == 0);
         assert_true(fds[4] < 0 || fcntl(fds[4], F_ADD_SEALS, F_SEAL_SHRINK) == 0);
@@ -383,7 +383,7 @@ static void test_wrong_objects(void **state)
                 close(fds[i]);
         }
         close(pair[1]);
-        /* One that can be sealed is. */
+        /* A memfd that can be sealed is sealed. */
         world.theirs_fd = their_file("open", 4 * PLANE, 0);
         assert_int_equal(queue_object(IN, object, PLANE, &told), 0);
         assert_int_equal(ftruncate(world.theirs_fd, 0), -1);
@@ -398,7 +398,7 @@ static int read_only(int fd)
         return open(name, O_RDONLY | O_CLOEXEC);
 }
 
-/* A buffer is where its last name says, or nowhere: not where the one before was. */
+/* A buffer is in the object that it was queued with last, or in none: never in an earlier one. */
 static void test_other_objects(void **state)
 {
         const struct media_object first = {{1}}, second = {{2}};
@@ -409,7 +409,7 @@ static void test_other_objects(void **state)
         world.theirs_fd = fds[0];
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
         assert_int_equal(queue_object(IN, first, PLANE, &told), 0);
-        /* Which can't be written to. */
+        /* It can't be written to. */
         world.theirs = second;
         world.theirs_fd = read_only(fds[1]);
         for (unsigned i = 0; i < 3; i++) {
@@ -461,7 +461,7 @@ static void test_objects_of_ours(void **state)
         assert_int_equal(pread(fd, text, 4, 0), 4);
         assert_memory_equal(text, "ours", 4);
 
-        /* The media's own is not asked for elsewhere, and outlives its buffer where it is used. */
+        /* The media's own object is not looked up elsewhere, and its memory outlives its buffer while it is used. */
         assert_int_equal(request(IN, V4L2_MEMORY_DMABUF, 1), 0);
         assert_int_equal(media_get_object(world.media, &object), -ENOENT);
         assert_int_equal(queue_object(IN, other, PLANE, &told), 0);
@@ -473,7 +473,7 @@ static void test_objects_of_ours(void **state)
         assert_int_equal(world.removed, 3);
         close(fd);
 
-        /* A session's end is theirs. */
+        /* The end of a session ends its objects. */
         assert_int_equal(request(OUT, V4L2_MEMORY_MMAP, 1), 0);
         assert_int_equal(export(OUT, 0, 0, &object), 0);
         world_close_session(&world, session);

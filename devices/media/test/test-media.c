@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The core of oriel-media with a camera, in bytes: the table of ioctls, commands with lying lengths, sessions,
+/* The core of oriel-media with a camera, in bytes: the table of ioctls, commands with wrong lengths, sessions,
  * mappings, events, and the states of buffers. */
 
 #include "devices/media/test/test-world.h"
@@ -215,7 +215,7 @@ static void test_sessions(void **state)
         assert_int_equal(world_open_session(&world, &ids[0]), 0);
         for (uint32_t i = 1; i < n; i++)
                 assert_int_not_equal(ids[0], ids[i]);
-        /* A guest that resets has no more lines in the log for that. */
+        /* A reset gives a guest no further lines in the log. */
         world.lines.used = 7;
         media_reset(world.media);
         assert_int_equal(world.lines.used, 7);
@@ -240,7 +240,7 @@ static void test_mappings(void **state)
         assert_int_equal(world_mmap(&world, session, query(1).m.offset, MEDIA_MMAP_READ_WRITE, &second, &size), 0);
         assert_int_equal(world_n_mappings(&world), 3);
         assert_true(first != read_only && first != second && second != read_only);
-        /* Another set of buffers, at the same offsets, is mapped elsewhere: what there is stays. */
+        /* Another set of buffers, at the same offsets, is mapped elsewhere: existing mappings stay. */
         assert_int_equal(request(V4L2_MEMORY_MMAP, 1), 0);
         assert_int_equal(query(0).m.offset, offset);
         assert_int_equal(world_mmap(&world, session, offset, MEDIA_MMAP_READ_WRITE, &again, &size), 0);
@@ -248,7 +248,7 @@ static void test_mappings(void **state)
         world_close_session(&world, session);
         assert_int_equal(world_n_mappings(&world), 4);
         assert_int_equal(world.unmaps, 0);
-        /* Counted. */
+        /* Mappings are counted. */
         assert_int_equal(world_munmap(&world, first), 0);
         assert_int_equal(world.unmaps, 0);
         assert_int_equal(world_munmap(&world, first), 0);
@@ -271,17 +271,17 @@ static void test_window(void **state)
                 n++;
         assert_int_equal(n, WORLD_WINDOW_SIZE / 348160);
         assert_int_equal(world_status(&world), ENOMEM);
-        /* The first gap is taken again. */
+        /* The first gap is used again. */
         assert_int_equal(world_munmap(&world, places[3]), 0);
         assert_int_equal(world_mmap(&world, session, query(15).m.offset, 0, &address, &size), 0);
         assert_int_equal(address, places[3]);
-        /* Offsets of others, offsets beside, and unknown flags. */
+        /* Offsets of others, unaligned offsets, and unknown flags. */
         assert_int_equal(world_mmap(&world, session, query(15).m.offset + 8, 0, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, session, query(15).m.offset + 4096, 0, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, session, 0xfffff000, 0, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, session, 0, 2, &address, &size), EINVAL);
         assert_int_equal(world_mmap(&world, 999, 0, 0, &address, &size), EINVAL);
-        /* A front-end that refuses: nothing is there then; one that does not let go: the place stays taken. */
+        /* If the front-end refuses a map, nothing is mapped; if it refuses an unmap, the place stays taken. */
         assert_int_equal(world_munmap(&world, places[0]), 0);
         world.map_error = -EREMOTEIO;
         assert_int_equal(world_open_session(&world, &other), 0);
@@ -381,7 +381,7 @@ static void test_frames(void **state)
         assert_int_equal(stream(VIDIOC_STREAMOFF), 0);
 }
 
-/* Without buffers of the driver's nothing is lost, and nothing becomes more. */
+/* Without buffers of the driver's no event is lost, and none is repeated. */
 static void test_events_wait(void **state)
 {
         struct v4l2_event_subscription wanted = {.type = V4L2_EVENT_CTRL, .id = V4L2_CID_HUE};
@@ -413,7 +413,7 @@ static void test_events_wait(void **state)
         assert_int_equal(world.events[3].dqbuf.buffer.index, 0);
 }
 
-/* Events of buffers and sessions that have ended are not told any more. */
+/* Events of buffers and sessions that have ended are not sent any more. */
 static void test_events_end(void **state)
 {
         struct v4l2_event_subscription wanted = {.type = V4L2_EVENT_CTRL, .id = V4L2_CID_HUE};
@@ -495,7 +495,7 @@ static void test_guest_memory(void **state)
         assert_int_equal(world.events[0].dqbuf.buffer.m.userptr, 0x1234);
         assert_int_equal(world.events[0].dqbuf.buffer.length, size);
         assert_int_equal(world.dirty, 2);
-        /* The first bar is grey, and so is what its chroma says; behind the end nothing was written. */
+        /* The first bar is grey, and so is its chroma; behind the end nothing was written. */
         assert_int_equal(world.guest[0x8000], 180);
         assert_int_equal(world.guest[size - half - 1], 128);
         assert_int_equal(world.guest[size - half], 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Both sides of a media device for its unit tests, in one process and without a socket: the operations that the device
- * calls only count and answer as the test has set it, and the functions below them make commands as a driver does.
- * Events come on the device's threads, and are kept in the order of their coming, under the world's lock. */
+/* Both sides of a media device for its unit tests, in one process and without a socket: the operations that the
+ * device calls only count and answer as the test has set it, and the functions below them make commands as a driver
+ * does. Events come on the device's threads, and are kept in order, under the world's lock. */
 
 #include "devices/media/test/test-world.h"
 
@@ -73,7 +73,7 @@ static bool shares_objects(void *userdata)
         return !((struct world *)userdata)->no_objects;
 }
 
-/* The front-end asks for it at once: without the lock it can be answered. */
+/* The front-end may ask for it at once, which needs no lock of the media's. */
 static int object_add(void *userdata, const struct media_object *object)
 {
         struct world *world = userdata;
@@ -166,7 +166,7 @@ void world_await_events(struct world *world, unsigned n)
 
 size_t world_command(struct world *world, const void *bytes, size_t size, size_t room)
 {
-        /* Its own memory, so that a sanitizer sees who reads behind it. */
+        /* Allocated to size, so that a sanitizer sees reads behind it. */
         uint8_t *copy = malloc(MAX(size, (size_t)1)), *answer = malloc(MAX(room, (size_t)1));
 
         memcpy(copy, bytes, size);
