@@ -380,6 +380,8 @@ static int serve_mount(const char *path, const char *dir, int ready_fd)
         mount.dir = dir;
         mount.signals = signals_open();
         mount.unmounted = eventfd(0, EFD_CLOEXEC);
+        if (mount.signals < 0 || mount.unmounted < 0)
+                return fail("signalfd, eventfd: %s", strerror(mount.signals < 0 ? -mount.signals : errno));
 
         int status = mount_and_run(&mount, path, ready_fd);
 

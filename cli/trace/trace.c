@@ -134,7 +134,7 @@ static int trace_record(struct outfile *out, struct outfile *page)
         struct recorder *recorder;
 
         if (signals < 0)
-                return fail("%s", strerror(errno));
+                return fail("signalfd: %s", strerror(-signals));
         listener = socket_file_listen(&file, listen_path);
         if (listener < 0)
                 return STATUS_FAILURE;
