@@ -2,18 +2,18 @@
 # A front door to Meson. The targets that demonstrate and test install what is missing; "make" and "make install" name it.
 
 BUILD ?= build
-PREFIX ?= /usr/local
 DIR ?= .
 export DIR
 
 all: $(BUILD)/build.ninja
-	@grep -qxF 'prefix = $(PREFIX)' $(BUILD)/meson-private/cmd_line.txt || meson configure $(BUILD) --prefix='$(PREFIX)'
+	@[ -z '$(PREFIX)' ] || grep -qxF 'prefix = $(PREFIX)' $(BUILD)/meson-private/cmd_line.txt || \
+		meson configure $(BUILD) --prefix='$(PREFIX)'
 	@ninja -C $(BUILD) programs
 
 # What is measured and tested is -O2; what is installed has no use for -g.
 $(BUILD)/build.ninja:
 	@tools/packages --missing build
-	@meson setup $(BUILD) -Dtests=disabled -Ddebug=false -Doptimization=2 --prefix='$(PREFIX)'
+	@meson setup $(BUILD) -Dtests=disabled -Ddebug=false -Doptimization=2 $(if $(PREFIX),--prefix='$(PREFIX)')
 
 # Read a real directory through the window and compare every byte.
 demo:

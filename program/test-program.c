@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of what the programs share: text that is made printable, socket files that are removed only by their owner, and
+ * clients that are turned away where there are no descriptors. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"

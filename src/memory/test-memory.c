@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of guest memory: tables that are replaced and not changed, translation within a region and across several, the
+ * IOTLB, huge pages, the dirty log, and translation by several threads while the table is replaced. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "memory/iotlb.h"

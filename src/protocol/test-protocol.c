@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of the message tables: each row with a message that is too short, too long or has the wrong descriptors,
+ * features that were not negotiated, payloads with wrong contents, replies, dialects, and messages in words. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "protocol/message.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Rings that a driver must not make, used rings that a device must not make, and in-flight regions that no back-end
+ * leaves: tables of each, and the error that the other side must find. Nothing of them is read outside of memory. */
+
 #include "virtqueue/inflight.h"
 #include "virtqueue/test-ring.h"
 

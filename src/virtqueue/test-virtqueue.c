@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Tests of a virtqueue's two sides against each other, over rings of every shape: requests, notifications, a queue that
- * continues from a base, memory that changes, and order. */
-#include "virtqueue/test-ring.h"
+ * continues from a base, and order. Memory that changes is in test-virtqueue-memory.c. */
+#include "virtqueue/test-shapes.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/eventfd.h>
 
 /* ---- requests of random shape, whose answer follows from their contents ---- */
@@ -186,27 +185,6 @@ static void worker_push(struct worker *worker)
         assert_int_equal(
                 (i % 2 ? oriel_device_queue_push : oriel_device_queue_fill)(worker->queue, chain, answer(chain)), 0);
 }
-
-static struct shape {
-        const char *name;
-        uint64_t features;
-        uint16_t size;
-} shapes[] = {
-        {"split", 0, 64},
-        {"split, 1 entry", 0, 1},
-        {"split, 2 entries, indirect", INDIRECT, 2},
-        {"split, indirect", INDIRECT, 64},
-        {"split, event index", EVENT_IDX, 64},
-        {"split, in order", IN_ORDER, 64},
-        {"split, all", INDIRECT | EVENT_IDX | IN_ORDER, 16},
-        {"packed", PACKED, 64},
-        {"packed, 1 entry", PACKED, 1},
-        {"packed, 7 entries", PACKED, 7},
-        {"packed, indirect", PACKED | INDIRECT, 61},
-        {"packed, event index", PACKED | EVENT_IDX, 64},
-        {"packed, in order", PACKED | IN_ORDER, 50},
-        {"packed, all", PACKED | INDIRECT | EVENT_IDX | IN_ORDER, 13},
-};
 
 /* ---- tests ---- */
 
@@ -509,148 +487,6 @@ static void test_event_index(void **state)
         world_close(&world);
 }
 
-/* ---- memory that changes, and waits for the IOTLB ---- */
-
-static void swap_memory(struct world *world, struct oriel_memory *memory)
-{
-        oriel_memory_unref(world->memory);
-        world->memory = memory;
-        assert_int_equal(oriel_device_queue_set_memory(world->device, memory), 0);
-}
-
-static void allow(struct world *world, uint64_t address, uint64_t size)
-{
-        struct oriel_memory *memory;
-
-        assert_int_equal(oriel_memory_iotlb_update(world->memory, (struct oriel_range){address, size},
-                                                   USER + (address - GUEST), ORIEL_ACCESS_READ_WRITE, &memory),
-                         0);
-        swap_memory(world, memory);
-}
-
-static void forbid(struct world *world, uint64_t address, uint64_t size)
-{
-        struct oriel_memory *memory;
-
-        assert_int_equal(oriel_memory_iotlb_invalidate(world->memory, (struct oriel_range){address, size}, &memory), 0);
-        swap_memory(world, memory);
-}
-
-static void use_iommu(struct world *world)
-{
-        struct oriel_memory_region low = {GUEST, REGION_SIZE, USER, 0};
-        struct oriel_memory *empty, *memory;
-
-        assert_int_equal(oriel_memory_new(8, 1, &empty), 0);
-        assert_int_equal(oriel_memory_add_mapped(empty, &low, world_at(world, GUEST), ORIEL_ACCESS_READ_WRITE, &memory),
-                         0);
-        oriel_memory_unref(empty);
-        oriel_memory_unref(world->memory);
-        world->memory = memory;
-}
-
-static void expect_miss(struct world *world, uint64_t address)
-{
-        struct oriel_chain *chain;
-        struct oriel_fault fault;
-
-        assert_int_equal(oriel_device_queue_pop(world->device, &chain), -EAGAIN);
-        oriel_device_queue_fault(world->device, &fault);
-        assert_int_equal(fault.address, address);
-        assert_int_equal(oriel_device_queue_error(world->device), 0);
-}
-
-static void test_iotlb(void **state)
-{
-        const struct oriel_buffer readable = {GUEST + 0x300000, 64}, writable = {GUEST + 0x310ff0, 32};
-        const struct shape *shape = *state;
-        struct oriel_chain *chain, *other;
-        struct world world;
-        unsigned misses = 0;
-
-        world_init(&world, shape->features, shape->size);
-        world_open_driver(&world);
-        assert_int_equal(oriel_driver_queue_submit(world.driver, &readable, 1, &writable, 1, &world), 0);
-        assert_int_equal(oriel_driver_queue_submit(world.driver, &readable, 1, NULL, 0, &world), 0);
-        use_iommu(&world);
-        world_open_device(&world);
-        /* The ring, the indirect table, and two pieces, the second of which crosses a page. */
-        while (oriel_device_queue_pop(world.device, &chain) != 1) {
-                struct oriel_fault fault;
-
-                oriel_device_queue_fault(world.device, &fault);
-                expect_miss(&world, fault.address);
-                allow(&world, fault.address & ~UINT64_C(4095), 4096);
-                assert_true(++misses < 10);
-        }
-        assert_int_equal(misses, shape->features & INDIRECT ? 7 : 6);
-        assert_int_equal(oriel_chain_readable_size(chain), 64);
-        assert_int_equal(oriel_chain_writable_size(chain), 32);
-
-        /* A ring whose IOTLB entry was removed waits; popped buffers can still be returned. */
-        forbid(&world, RING_AT, 4096);
-        expect_miss(&world, RING_AT);
-        assert_false(oriel_device_queue_want_kick(world.device, true));
-        assert_int_equal(oriel_device_queue_push(world.device, chain, 32), 0);
-        collect_one(&world);
-        allow(&world, RING_AT, 4096);
-        assert_int_equal(oriel_device_queue_pop(world.device, &other), 1);
-        oriel_chain_drop(other);
-        world_close(&world);
-}
-
-static void test_in_flight_behind_iotlb(void **state)
-{
-        _Alignas(8) uint8_t region[4096] = {0};
-        const struct shape *shape = *state;
-        struct oriel_chain *chain;
-        struct world world;
-
-        world_open(&world, shape->features, shape->size);
-        assert_int_equal(oriel_device_queue_set_inflight(world.device, region, sizeof(region)), 0);
-        submit_one(&world);
-        assert_int_equal(oriel_device_queue_pop(world.device, &chain), 1);
-        oriel_device_queue_free(world.device);
-        oriel_chain_drop(chain);
-
-        use_iommu(&world);
-        world_open_device(&world);
-        assert_int_equal(oriel_device_queue_set_inflight(world.device, region, sizeof(region)), 0);
-        expect_miss(&world, RING_AT);
-        allow(&world, GUEST, REGION_SIZE);
-        assert_true(oriel_device_queue_needs_call(world.device));
-        assert_true(oriel_device_queue_want_kick(world.device, true));
-        pop_and_push(&world);
-        collect_one(&world);
-        assert_false(oriel_device_queue_want_kick(world.device, true));
-        world_close(&world);
-}
-
-static void test_memory_goes(void **state)
-{
-        const struct shape *shape = *state;
-        struct oriel_chain *chain;
-        struct oriel_memory *empty;
-        struct world world;
-        unsigned n;
-
-        world_open(&world, shape->features, shape->size);
-        submit_one(&world);
-        assert_int_equal(oriel_device_queue_pop(world.device, &chain), 1);
-        assert_int_equal(oriel_memory_new(8, 0, &empty), 0);
-        assert_int_equal(oriel_device_queue_set_memory(world.device, empty), -EFAULT);
-        assert_string_equal(oriel_device_queue_why(world.device), "the ring is not in memory");
-        assert_int_equal(oriel_device_queue_set_memory(world.device, world.memory), -EFAULT);
-        /* The chain outlives the table and the queue. */
-        oriel_device_queue_free(world.device);
-        world.device = NULL;
-        oriel_memory_unref(empty);
-        assert_int_equal(*(const char *)oriel_chain_writable(chain, &n)->iov_base, 0);
-        assert_int_equal(n, 1);
-        oriel_chain_drop(chain);
-        world_close(&world);
-}
-
 /* ---- order ---- */
 
 static void test_held_back(void **state)
@@ -767,57 +603,25 @@ static void test_submit_refusals(void **state)
         world_close(&world);
 }
 
-/* ---- */
-
-static void add_test(struct CMUnitTest *tests, unsigned *n, const char *name, CMUnitTestFunction function, void *what)
-{
-        tests[(*n)++] = (struct CMUnitTest){
-                .name = name,
-                .test_func = function,
-                .setup_func = test_setup,
-                .teardown_func = test_teardown,
-                .initial_state = what,
-        };
-}
-
 int main(void)
 {
-        /* A test, and the shapes that it is for: those with @features and at least @size entries. */
-        static const struct {
-                const char *name;
-                CMUnitTestFunction function;
-                uint64_t features;
-                uint16_t size;
-        } of_shapes[] = {
+        static const struct shape_test of_shapes[] = {
                 {"ping-pong", test_ping_pong, 0, 1},
                 {"threads", test_threads, 0, 1},
                 {"base", test_base, 0, 1},
                 {"suppression", test_suppression, 0, 1},
                 {"event index", test_event_index, EVENT_IDX, 2},
-                {"iotlb", test_iotlb, 0, 4},
-                {"in flight, behind iotlb", test_in_flight_behind_iotlb, 0, 1},
-                {"memory goes", test_memory_goes, 0, 1},
                 {"held back", test_held_back, IN_ORDER, 3},
                 {"filled", test_filled, 0, 3},
                 {"unpop", test_unpop, 0, 2},
                 {"submit refusals", test_submit_refusals, 0, 1},
         };
-        static char names[ARRAY_SIZE(of_shapes) * ARRAY_SIZE(shapes)][64];
-        static struct CMUnitTest tests[ARRAY_SIZE(names) + 3];
-        unsigned n = 0;
+        static struct shape_names names[ARRAY_SIZE(of_shapes)];
+        static struct CMUnitTest tests[ARRAY_SIZE(of_shapes) * SHAPES + 3];
+        size_t n = add_shape_tests(tests, of_shapes, names, ARRAY_SIZE(of_shapes));
 
-        for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-                struct shape *shape = &shapes[i % ARRAY_SIZE(shapes)];
-                unsigned k = i / (unsigned)ARRAY_SIZE(shapes);
-
-                if ((shape->features & of_shapes[k].features) != of_shapes[k].features ||
-                    shape->size < of_shapes[k].size)
-                        continue;
-                snprintf(names[i], sizeof(names[i]), "%s: %s", of_shapes[k].name, shape->name);
-                add_test(tests, &n, names[i], of_shapes[k].function, shape);
-        }
-        add_test(tests, &n, "base of nothing", test_base_of_nothing, NULL);
-        add_test(tests, &n, "bad base", test_bad_base, NULL);
-        add_test(tests, &n, "bad ring", test_bad_ring, NULL);
+        tests[n++] = (struct CMUnitTest)counted_test(test_base_of_nothing);
+        tests[n++] = (struct CMUnitTest)counted_test(test_bad_base);
+        tests[n++] = (struct CMUnitTest)counted_test(test_bad_ring);
         return _cmocka_run_group_tests("virtqueue", tests, n, NULL, NULL);
 }

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The FUSE client against a device that lies: answers of a header alone, with every kind of error in it and with a
+ * length that is wrong. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "clients/fs/client.h"

@@ -152,7 +152,9 @@ static int error_without_answer(int fd)
 {
         struct pollfd end = {.fd = fd, .events = 0};
 
-        return REAL(poll)(&end, 1, END_MS) == 0 ? ENFILE : ENODEV;
+        while (REAL(poll)(&end, 1, END_MS) < 0 && errno == EINTR)
+                ;
+        return end.revents ? ENODEV : ENFILE;
 }
 
 static int node_receive_answer(int socket, struct v4l2_answer *answer, int *fds, unsigned n, int flags)

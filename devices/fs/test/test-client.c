@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A guest of oriel-fs's core for tests: its requests, a function for each kind, by fs_handle() without a queue. It
+ * makes the share and removes it, checks each answer's header, and records the mappings of a window that no memory is
+ * behind. */
+
 #include "devices/fs/test/test-client.h"
 
 #include <errno.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Parts of oriel-fs's core by themselves: the cursor that reads requests, the tables of ids that a guest is given, and
+ * the credentials of a thread. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "devices/fs/core/credentials.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A front-end with limits for tests of the window, as QEMU 11.1 has them: it maps whole pages only, or nothing
+ * read-only, and refuses the rest. Its memory is real, so a test reads and writes where a guest would. */
+
 #include "devices/fs/test/test-limited.h"
 
 #include <errno.h>

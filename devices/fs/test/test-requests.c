@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Requests that several tests of oriel-fs send: names, attributes and extended attributes, each with the answer that a
+ * test compares; and the host's view of the same file. */
+
 #include "devices/fs/test/test-requests.h"
 
 #include <string.h>
