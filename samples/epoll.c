@@ -36,7 +36,7 @@ static int frontend_ready(struct client *client)
         return oriel_frontend_dispatch(oriel_driver_frontend(client->driver));
 }
 
-/* The device has called. Sleep asks for the next call, and so comes before looking. */
+/* The device has called. Ask for the next call first: one that comes while this collects is then not lost. */
 static int queue_ready(struct client *client)
 {
         struct request *request;
