@@ -254,7 +254,7 @@ static void test_what_is_mapped_at_the_start(void **state)
                 echo_hang_up(session.echo);
                 assert_int_equal(make_socketpair(fds), 0);
                 assert_int_equal(echo_serve(session.echo, fds[1]), 0);
-                assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+                assert_int_equal(session_driver_reconnect(session.driver, fds[0]), 0);
                 assert_int_equal(count_mappings(&session), n);
                 session_close(&session);
         }
