@@ -2,7 +2,7 @@
 #ifndef FUZZ_SESSION_H
 #define FUZZ_SESSION_H
 
-/* What both halves of the session target share: the input, and what a peer sends of it. */
+/* Shared by both halves of the session target: the input, and what a peer sends of it. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"

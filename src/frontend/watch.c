@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What an owner's loop learns by the one descriptor of a front-end, an epoll: that there is something to dispatch, and,
- * of a call that does not wait, that it can go on. While such a call is paused the epoll has its time limit, a timer,
- * and room in the socket for a request that was not sent yet; and it leaves out what would make it ready in vain. */
+/* The one descriptor of a front-end, an epoll, tells its owner's loop that there is something to dispatch, and, of a
+ * call that does not wait, that it can go on. While such a call is paused the epoll has its time limit, a timer, and
+ * room in the socket for a request that was not sent yet; and it leaves out what would make it ready in vain. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"

@@ -340,7 +340,7 @@ void pair_serve(struct pair *pair, atomic_bool *ended)
                 poll(&p, 1, 1);
                 assert_int_equal(oriel_frontend_dispatch(pair->frontend), 0);
         }
-        /* What needs no answer may still be on its way. */
+        /* Requests without an answer may still be on their way. */
         assert_int_equal(oriel_frontend_dispatch(pair->frontend), 0);
 }
 

@@ -272,7 +272,7 @@ static void test_without_tracking_all_is_done_again(void **state)
         collect_jobs(&session, &done, REQUESTS / 2);
         child_kill(&child);
 
-        /* What was kept back comes again as something that is done at once. */
+        /* A request that was kept back comes again as one that is done at once. */
         for (unsigned i = REQUESTS / 2; i < REQUESTS; i++)
                 memcpy(jobs[i].in, &(struct echo_request){.op = ECHO_INVERT}, sizeof(struct echo_request));
         child_start(&child);

@@ -472,8 +472,8 @@ static void collect_without_a_wait(struct session *session)
                 usleep(1000);
 }
 
-/* What a device has said of its ring while the driver told it of memory is not the last word on it. Without REPLY_ACK
- * memory is there some time after it was told of. */
+/* A device that reports its ring as broken while the driver tells it of memory may still be right later. Without
+ * REPLY_ACK memory is there some time after it was told of. */
 static void test_errors_from_before_the_memory(void **state)
 {
         for (unsigned i = 0; i < 3; i++) {
