@@ -220,7 +220,7 @@ static void payload_make(const struct media_ioctl *row, void *payload)
         }
 }
 
-/* What a buffer's planes or the first few controls say. */
+/* Fills in a buffer's planes, or the first few controls. */
 static void trailer_make(const struct media_ioctl *row, uint8_t *trailer, size_t size)
 {
         static const uint32_t sizes[] = {0, 4, 100, PLANE};

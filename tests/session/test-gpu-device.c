@@ -156,7 +156,7 @@ static void test_window(void **state)
         oriel_mapping_unref(mapping);
         assert_int_equal(gpu_client_unmap(session.client, 7), 0);
         assert_int_equal(session.window[16 * MIB], 0);
-        /* What the front-end refuses is the driver's error, and nothing more. */
+        /* A refusal of the front-end is the driver's error, and nothing more. */
         assert_int_equal(gpu_client_create_blob(session.client, 1, 8, FAKE_BLOB_READ_ONLY, PAGE), 0);
         assert_int_equal(gpu_client_map(session.client, 8, 0, NULL), -EIO);
         assert_int_equal(gpu_client_unmap(session.client, 8), -EINVAL);
@@ -368,7 +368,7 @@ static void test_new_ring(void **state)
         gpu_session_close(&session);
 }
 
-/* What waits for a fence is answered when its queue stops: a driver that goes on would wait for ever. */
+/* A command that waits for a fence is answered when its queue stops: a driver that goes on would wait for ever. */
 static void test_stop_with_fences(void **state)
 {
         const struct virtio_gpu_cmd_submit submit = {
