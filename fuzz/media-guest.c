@@ -68,7 +68,7 @@ static int unmap(void *userdata, struct oriel_range range, bool wait)
 
 static bool put_event(void *userdata, const union media_event *event, size_t size)
 {
-        const struct media_session *session;
+        const struct node_session *session;
 
         need(size >= sizeof(event->header) && size <= sizeof(*event));
         TAILQ_FOREACH(session, &world.media->sessions, entry)

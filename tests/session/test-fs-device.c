@@ -47,7 +47,7 @@ struct guest {
         enum fs_when posix_acl;
         struct log_budget budget;
         atomic_uint lines; /* that were logged */
-        struct device *device;
+        struct fs_device *device;
         pthread_t thread;
         struct oriel_driver *driver;
         struct fuse_client fuse;
