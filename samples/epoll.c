@@ -46,6 +46,8 @@ static int queue_ready(struct client *client)
                 request->busy = false;
                 client->in_flight--;
         }
+        if (client->in_flight < REQUESTS && !client->at_end)
+                watch(client, STDIN_FILENO);
         return r;
 }
 
@@ -70,23 +72,14 @@ static int send_text(struct client *client, const char *text, size_t size)
 static int input_ready(struct client *client)
 {
         char text[MOST];
-        int r = 0;
-
-        /* With all requests on their way, input waits for an answer. */
-        while (r == 0 && client->in_flight == REQUESTS) {
-                r = oriel_driver_wait(client->driver, 0, -1);
-                if (r == 0)
-                        r = queue_ready(client);
-        }
-        if (r < 0)
-                return r;
-
         ssize_t size = read(STDIN_FILENO, text, sizeof(text));
+        int r = size > 0 ? send_text(client, text, (size_t)size) : 0;
 
         client->at_end = size <= 0;
-        if (client->at_end)
+        /* With all requests on their way, input waits for an answer. */
+        if (client->at_end || client->in_flight == REQUESTS)
                 epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-        return client->at_end ? 0 : send_text(client, text, (size_t)size);
+        return r;
 }
 
 /* The device is up: only now is there a queue. */
@@ -129,8 +122,9 @@ static int loop(struct client *client)
                         r = event.data.fd == STDIN_FILENO ? input_ready(client) : queue_ready(client);
         }
         /* A loop that goes on would do this in its turn, as the bring-up. */
-        while (r == 0 && (r = oriel_driver_stop(client->driver)) == -EINPROGRESS)
-                r = epoll_wait(client->epoll_fd, &event, 1, -1) < 0 ? -errno : 0;
+        epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, oriel_driver_call_fd(client->driver, 0), NULL);
+        while (r == 0 && oriel_driver_stop(client->driver) == -EINPROGRESS)
+                epoll_wait(client->epoll_fd, &event, 1, -1);
         return r;
 }
 

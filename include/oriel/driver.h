@@ -67,15 +67,17 @@ void oriel_driver_free(struct oriel_driver *driver);
 
 /* Continue to bring the device up with the option nonblocking: call it first after oriel_driver_new() or
  * oriel_driver_reconnect(), and again whenever oriel_frontend_get_fd() of the driver's front-end is readable. It is
- * readable too when the time limit for a reply is over (timeout_ms): the call then returns -ETIMEDOUT. 0: the device is
- * up, and was for all further calls. -EINPROGRESS: it is not yet; oriel_frontend_under_way() is what the back-end is to
- * answer. -EINVAL: the driver is neither starting nor up. Other errors as oriel_driver_new() and
- * oriel_driver_reconnect() have them; the connection has then ended. Until it is up the driver's queues are not there:
- * their functions return -EINVAL. */
+ * readable too when the time limit for a request is over (timeout_ms): the call then returns -ETIMEDOUT. 0: the device
+ * is up. -EINPROGRESS: it is not yet; oriel_frontend_under_way() is what the back-end is to answer. -ENOTCONN: the
+ * back-end is gone, or an earlier call has failed. -EINVAL: the driver is stopping. Other errors as oriel_driver_new()
+ * and oriel_driver_reconnect() have them; the connection has then ended. Until the device is up its queues are not
+ * there: their functions return -EINVAL. A call of the owner's on the driver's front-end is to be brought to its end
+ * before this goes on. With windows_as_memory 256 of the mappings that the back-end makes meanwhile are told of. */
 int oriel_driver_bring_up(struct oriel_driver *driver);
-/* Stop all queues (GET_VRING_BASE) and end the connection. With the option nonblocking -EINPROGRESS, as above. Requests
- * that are done can still be collected, and oriel_driver_reconnect() goes on with the others. -EINVAL: it is starting;
- * to give that up, free the driver. An error of the front-end: the device was not stopped, and the connection has ended
+/* Stop all queues (GET_VRING_BASE) and end the connection. With the option nonblocking -EINPROGRESS, as above;
+ * meanwhile the queues' functions return -EINVAL. Afterwards requests that are done can still be collected, and
+ * oriel_driver_reconnect() goes on with the others. 0 too where the back-end is gone. -EINVAL: it is starting; to give
+ * that up, free the driver. An error of the front-end: the device was not stopped, and the connection has ended
  * nonetheless. */
 int oriel_driver_stop(struct oriel_driver *driver);
 /* Where the driver is. */
@@ -116,8 +118,8 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
 /* Tell the device of what was submitted, if it wants to know. */
 int oriel_driver_kick(struct oriel_driver *driver, unsigned queue);
 /* Take a buffer that is done: 1 with its token and the bytes written, or 0. -EPROTO: the device broke the ring.
- * -EINVAL: no such queue, or the device is starting, which the other functions of a queue return as well; or a pointer
- * is NULL. */
+ * -EINVAL: no such queue, or the device is starting or stopping, which the other functions of a queue return as well;
+ * or a pointer is NULL. */
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written);
 /* Wait until the queue has something to collect, and answer the back-end meanwhile. 0, -ETIMEDOUT, -EIO: the back-end
  * reports the ring as broken, or the front-end's errors. -1 ms: no limit. The call fd's signals stay: see

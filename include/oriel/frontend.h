@@ -14,9 +14,9 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* The front-end's end of a vhost-user session: the VMM's. It owns no thread and no loop, and belongs to one thread at a
- * time. Poll oriel_frontend_get_fd() for reading and call oriel_frontend_dispatch(). Calls that send a request wait for
- * its reply, at most the timeout of the options, and answer the back-end's requests meanwhile: neither end ever waits
- * for the other while that waits for it.
+ * time. Poll oriel_frontend_get_fd() for reading (level-triggered) and call oriel_frontend_dispatch(). Calls that send
+ * a request wait for its reply, at most the timeout of the options, and answer the back-end's requests meanwhile:
+ * neither end ever waits for the other while that waits for it. With oriel_frontend_set_nonblocking() they do not wait.
  *
  * Errors of all calls that send: -ENOTCONN: the back-end is gone. -EPROTO: it broke the protocol (the log says how).
  * -ETIMEDOUT: it did not answer in time. After these three the connection is gone and all regions are unmapped
@@ -90,10 +90,13 @@ bool oriel_frontend_connected(const struct oriel_frontend *frontend);
 
 /* Whether calls that send a request wait for its reply, which they do at first. With @nonblocking they return
  * -EINPROGRESS instead, and are to be made again with the same arguments, whose fds stay open, whenever
- * oriel_frontend_get_fd() is readable, until they return something else: so it is after the time limit as well. Another
- * call is -EBUSY meanwhile. oriel_frontend_dispatch() may be called or not; the callbacks of struct oriel_frontend_ops
- * come when the call has ended, and a call that one of them begins has to be made again as well. 0, or the errno of
- * making a timer. May be changed at any time. */
+ * oriel_frontend_get_fd() is readable, until they return something else. It is readable too when the time is over, and
+ * the call then returns -ETIMEDOUT: the timeout of the options for the sending, and again for the reply. Another call
+ * is -EBUSY meanwhile. oriel_frontend_dispatch() may be called or not; the callbacks of struct oriel_frontend_ops come
+ * when the call has ended, and a call that one of them begins has to be made again as well. Of the calls that make
+ * several requests, oriel_frontend_negotiate() and oriel_frontend_await_mappings(), nothing may be under way when they
+ * return -EINPROGRESS: then one of a callback's, or the owner, had its turn. 0, or the errno of making a timer. May be
+ * changed at any time. */
 int oriel_frontend_set_nonblocking(struct oriel_frontend *frontend, bool nonblocking);
 /* The request whose call has returned -EINPROGRESS and has not ended, 0 if there is none. */
 enum oriel_frontend_request oriel_frontend_under_way(const struct oriel_frontend *frontend);
@@ -177,7 +180,8 @@ int oriel_frontend_postcopy_advise(struct oriel_frontend *frontend, int *fault_f
 /* POSTCOPY_LISTEN, before the back-end is given any memory. */
 int oriel_frontend_postcopy_listen(struct oriel_frontend *frontend);
 /* SET_MEM_TABLE and ADD_MEM_REG in that mode. @bases: where the back-end has each region, in its own address space, for
- * what the userfaultfd tells. Acknowledge them before the guest, or the back-end, may touch them. */
+ * what the userfaultfd tells. Acknowledge them before the guest, or the back-end, may touch them: that never waits
+ * where other calls do not, and is -EAGAIN if there is no room in the socket. */
 int oriel_frontend_postcopy_set_mem_table(struct oriel_frontend *frontend, const struct oriel_memory_region *regions,
                                           const int *fds, unsigned n, uint64_t *bases);
 int oriel_frontend_postcopy_add_mem_reg(struct oriel_frontend *frontend, const struct oriel_memory_region *region,

@@ -248,11 +248,13 @@ static int each_queue(struct oriel_driver *driver, int (*function)(struct oriel_
         int r = 0;
 
         while (r == 0 && driver->queue < driver->n_queues) {
-                r = function(driver, driver->queue);
+                r = make_owed_requests(driver);
+                if (r == 0)
+                        r = function(driver, driver->queue);
                 if (r == 0)
                         driver->queue++;
         }
-        if (r != -EINPROGRESS)
+        if (!is_unfinished(r))
                 driver->queue = 0;
         return r;
 }
@@ -301,15 +303,12 @@ static int run_driver_steps(struct oriel_driver *driver)
 {
         for (; driver->step < ARRAY_SIZE(driver_steps); driver->step++) {
                 const struct driver_step *step = &driver_steps[driver->step];
-                int r = driver->step_begun ? 0 : make_owed_requests(driver);
+                int r = make_owed_requests(driver);
 
+                if (r == 0 && !(driver->was_up && step->once))
+                        r = step->run(driver);
                 if (r < 0)
                         return r;
-                driver->step_begun = true;
-                r = driver->was_up && step->once ? 0 : step->run(driver);
-                if (r < 0)
-                        return r;
-                driver->step_begun = false;
         }
         return make_owed_requests(driver);
 }
@@ -319,7 +318,6 @@ static void begin_bring_up(struct oriel_driver *driver)
 {
         driver->state = ORIEL_DRIVER_STARTING;
         driver->step = driver->queue = driver->queue_step = 0;
-        driver->step_begun = false;
         forget_owed_requests(driver);
 }
 
@@ -332,11 +330,12 @@ static int continue_bring_up(struct oriel_driver *driver)
                 r = run_driver_steps(driver);
         if (r == 0 && !oriel_frontend_connected(driver->frontend))
                 r = -ENOTCONN;
-        if (r == -EINPROGRESS)
-                return r;
+        if (is_unfinished(r))
+                return -EINPROGRESS;
         driver->state = r == 0 ? ORIEL_DRIVER_UP : ORIEL_DRIVER_DOWN;
         driver->was_up |= r == 0;
         oriel_frontend_set_nonblocking(driver->frontend, false);
+        forget_owed_requests(driver);
         return r;
 }
 
@@ -451,12 +450,12 @@ int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
 
 int oriel_driver_bring_up(struct oriel_driver *driver)
 {
-        if (driver->state == ORIEL_DRIVER_UP)
-                return 0;
-        if (driver->state != ORIEL_DRIVER_STARTING)
+        if (driver->state == ORIEL_DRIVER_STOPPING)
                 return -EINVAL;
+        if (driver->state == ORIEL_DRIVER_UP && oriel_frontend_connected(driver->frontend))
+                return 0;
 
-        int r = continue_bring_up(driver);
+        int r = driver->state == ORIEL_DRIVER_STARTING ? continue_bring_up(driver) : -ENOTCONN;
 
         if (r < 0 && r != -EINPROGRESS)
                 oriel_frontend_disconnect(driver->frontend);
@@ -465,26 +464,27 @@ int oriel_driver_bring_up(struct oriel_driver *driver)
 
 int oriel_driver_stop(struct oriel_driver *driver)
 {
-        if (driver->state == ORIEL_DRIVER_DOWN)
-                return 0;
-        if (driver->state == ORIEL_DRIVER_STARTING)
+        int r = 0;
+
+        if (driver_state(driver) == ORIEL_DRIVER_STARTING)
                 return -EINVAL;
-        driver->state = ORIEL_DRIVER_STOPPING;
-
-        int r = oriel_frontend_set_nonblocking(driver->frontend, driver->options.nonblocking);
-
-        if (r == 0)
-                r = each_queue(driver, queue_stop);
-        if (r == -EINPROGRESS)
-                return r;
-        oriel_frontend_disconnect(driver->frontend);
+        if (driver_state(driver) != ORIEL_DRIVER_DOWN) {
+                driver->state = ORIEL_DRIVER_STOPPING;
+                r = oriel_frontend_set_nonblocking(driver->frontend, driver->options.nonblocking);
+                if (r == 0)
+                        r = each_queue(driver, queue_stop);
+                if (is_unfinished(r))
+                        return -EINPROGRESS;
+                oriel_frontend_disconnect(driver->frontend);
+        }
         driver->state = ORIEL_DRIVER_DOWN;
+        forget_owed_requests(driver);
         return r;
 }
 
 enum oriel_driver_state oriel_driver_state(const struct oriel_driver *driver)
 {
-        return oriel_frontend_connected(driver->frontend) ? driver->state : ORIEL_DRIVER_DOWN;
+        return driver_state(driver);
 }
 
 struct oriel_frontend *oriel_driver_frontend(struct oriel_driver *driver)

@@ -2,6 +2,7 @@
 #ifndef DRIVER_DRIVER_H
 #define DRIVER_DRIVER_H
 
+#include <errno.h>
 #include <oriel/driver.h>
 #include <sys/queue.h>
 
@@ -57,12 +58,13 @@ struct oriel_driver {
         /* Where the bring-up, or the tear-down, is: it continues there after -EINPROGRESS. */
         enum oriel_driver_state state;
         unsigned step;
-        bool step_begun;
         bool was_up;
         unsigned queue;
         unsigned queue_step;
         struct owed_requests owed_requests;
-        unsigned n_owed;
+        unsigned n_owed; /* of them announcements */
+        bool owed_begun; /* the first one's call is under way */
+        bool owes_iotlb; /* an update is among them, which answers all misses */
 
         unsigned n_queues;
         struct driver_queue *queues;
@@ -90,14 +92,29 @@ typedef int event_request(struct oriel_driver *driver, uint8_t shmid, struct ori
 /* owed.c: makes the request now, or as soon as the bring-up lets it. @fd stays the caller's. */
 void request_for_event(struct oriel_driver *driver, event_request *make, uint8_t shmid, struct oriel_mapping *mapping,
                        int fd);
-/* Makes the requests that are owed. 0, -EINPROGRESS, or the error with which the connection has ended. */
+/* Makes the requests that are owed, but not while another call is under way. 0, -EINPROGRESS, or the error with which
+ * the connection has ended. */
 int make_owed_requests(struct oriel_driver *driver);
 void forget_owed_requests(struct oriel_driver *driver);
 
-/* Whether the public functions of a queue may be called: there is such a queue, and no bring-up is under way. */
+static inline enum oriel_driver_state driver_state(const struct oriel_driver *driver)
+{
+        return oriel_frontend_connected(driver->frontend) ? driver->state : ORIEL_DRIVER_DOWN;
+}
+
+/* Whether the public functions of a queue may be called: there is such a queue, and no bring-up or stop is under way.
+ */
 static inline bool has_queue(const struct oriel_driver *driver, unsigned queue)
 {
-        return driver->was_up && driver->state != ORIEL_DRIVER_STARTING && queue < driver->n_queues;
+        enum oriel_driver_state state = driver_state(driver);
+
+        return driver->was_up && (state == ORIEL_DRIVER_UP || state == ORIEL_DRIVER_DOWN) && queue < driver->n_queues;
+}
+
+/* Whether a request was not answered yet, and is to be made again: it is under way, or another one is. */
+static inline bool is_unfinished(int r)
+{
+        return r == -EINPROGRESS || r == -EBUSY;
 }
 
 /* queue.c */

@@ -69,7 +69,7 @@ uint64_t memory_take(struct oriel_driver *driver, uint64_t size, uint64_t align)
 
 void *oriel_driver_alloc(struct oriel_driver *driver, size_t size)
 {
-        uint64_t at = memory_take(driver, size, 64);
+        uint64_t at = driver->memory ? memory_take(driver, size, 64) : UINT64_MAX;
 
         return at == UINT64_MAX ? NULL : driver->memory + at;
 }

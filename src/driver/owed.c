@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Requests that follow from the back-end's own: a mapping is announced as memory, an IOTLB entry was missed. They are
- * made at once, but not while a driver that does not wait is brought up. The front-end tells of such events between two
- * calls; the driver then has its next step to begin, and one call can be under way at a time. So they are noted in a
- * list, and made in its order before the next step. */
+ * made at once, but not while a driver that does not wait is brought up or stopped. The front-end tells of such events
+ * between two calls; the driver then has its own next request to make, and one call can be under way at a time. So they
+ * are noted in a list, and made in its order before that request, as a driver that waits makes them. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -11,11 +11,10 @@
 #include "driver/driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
-/* More than a back-end has slots for memory. */
-#define MAX_OWED 1024
+/* As many as the front-end keeps of events. */
+#define MAX_OWED 256
 
 struct owed_request {
         TAILQ_ENTRY(owed_request) entry;
@@ -32,26 +31,51 @@ static void owed_request_free(struct owed_request *owed)
         free(owed);
 }
 
+/* Whether @mapping is announced, or will be. */
+static bool is_announced(const struct oriel_driver *driver, struct oriel_mapping *mapping)
+{
+        const struct owed_request *owed;
+
+        if (oriel_mapping_data(mapping))
+                return true;
+        TAILQ_FOREACH(owed, &driver->owed_requests, entry)
+        if (owed->mapping == mapping && owed->fd >= 0)
+                return true;
+        return false;
+}
+
+/* Announcements have a limit, because each keeps a descriptor. Others are as many at most as there are announcements,
+ * and one for the IOTLB, whose entry is for all of memory. */
+static bool may_owe(const struct oriel_driver *driver, struct oriel_mapping *mapping, int fd)
+{
+        if (!mapping)
+                return !driver->owes_iotlb;
+        return fd < 0 ? is_announced(driver, mapping) : driver->n_owed < MAX_OWED;
+}
+
 static void owe_request(struct oriel_driver *driver, event_request *make, uint8_t shmid, struct oriel_mapping *mapping,
                         int fd)
 {
-        struct owed_request *owed = driver->n_owed < MAX_OWED ? calloc(1, sizeof(*owed)) : NULL;
+        struct owed_request *owed = may_owe(driver, mapping, fd) ? calloc(1, sizeof(*owed)) : NULL;
+        int copy = owed && fd >= 0 ? fd_dup(fd) : -1;
 
-        if (!owed) {
-                if (!driver->slots_ran_out)
-                        log_warning(&driver->log, "the back-end asks for too much at its start: buffers in windows may "
-                                                  "not work");
-                driver->slots_ran_out = true;
+        if (!owed || (fd >= 0 && copy < 0)) {
+                if (fd >= 0 && !driver->slots_ran_out)
+                        log_warning(&driver->log, "the back-end is told of no more mappings of its start: buffers in "
+                                                  "windows may not work");
+                driver->slots_ran_out |= fd >= 0;
+                free(owed);
                 return;
         }
         *owed = (struct owed_request){
                 .make = make,
                 .shmid = shmid,
                 .mapping = mapping ? oriel_mapping_ref(mapping) : NULL,
-                .fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0),
+                .fd = copy,
         };
         TAILQ_INSERT_TAIL(&driver->owed_requests, owed, entry);
-        driver->n_owed++;
+        driver->n_owed += fd >= 0;
+        driver->owes_iotlb |= !mapping;
 }
 
 void request_for_event(struct oriel_driver *driver, event_request *make, uint8_t shmid, struct oriel_mapping *mapping,
@@ -63,26 +87,31 @@ void request_for_event(struct oriel_driver *driver, event_request *make, uint8_t
                 make(driver, shmid, mapping, fd);
 }
 
-/* Takes the oldest. */
-static struct owed_request *take_owed_request(struct oriel_driver *driver)
+static void drop_owed_request(struct oriel_driver *driver, struct owed_request *owed)
 {
-        struct owed_request *owed = TAILQ_FIRST(&driver->owed_requests);
-
         TAILQ_REMOVE(&driver->owed_requests, owed, entry);
-        driver->n_owed--;
-        return owed;
+        driver->n_owed -= owed->fd >= 0;
+        driver->owes_iotlb &= owed->mapping != NULL;
+        owed_request_free(owed);
 }
 
 int make_owed_requests(struct oriel_driver *driver)
 {
-        while (!TAILQ_EMPTY(&driver->owed_requests)) {
-                const struct owed_request *owed = TAILQ_FIRST(&driver->owed_requests);
+        struct owed_request *owed;
+
+        /* The bring-up's own call, which is to be made again first. */
+        if (!driver->owed_begun && oriel_frontend_under_way(driver->frontend))
+                return 0;
+        while ((owed = TAILQ_FIRST(&driver->owed_requests))) {
                 int r = owed->make(driver, owed->shmid, owed->mapping, owed->fd);
 
+                driver->owed_begun = r == -EINPROGRESS;
+                if (is_unfinished(r))
+                        return -EINPROGRESS;
                 /* A refusal was logged, and is no reason to end. */
-                if (r == -EINPROGRESS || !oriel_frontend_connected(driver->frontend))
+                if (!oriel_frontend_connected(driver->frontend))
                         return r < 0 ? r : -ENOTCONN;
-                owed_request_free(take_owed_request(driver));
+                drop_owed_request(driver, owed);
         }
         return 0;
 }
@@ -90,5 +119,6 @@ int make_owed_requests(struct oriel_driver *driver)
 void forget_owed_requests(struct oriel_driver *driver)
 {
         while (!TAILQ_EMPTY(&driver->owed_requests))
-                owed_request_free(take_owed_request(driver));
+                drop_owed_request(driver, TAILQ_FIRST(&driver->owed_requests));
+        driver->owed_begun = false;
 }

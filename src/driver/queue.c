@@ -229,11 +229,13 @@ int queue_start(struct oriel_driver *driver, unsigned index)
         int r = 0;
 
         while (r == 0 && driver->queue_step < ARRAY_SIZE(steps)) {
-                r = steps[driver->queue_step](driver, index);
+                r = make_owed_requests(driver);
+                if (r == 0)
+                        r = steps[driver->queue_step](driver, index);
                 if (r == 0)
                         driver->queue_step++;
         }
-        if (r != -EINPROGRESS)
+        if (!is_unfinished(r))
                 driver->queue_step = 0;
         return r;
 }

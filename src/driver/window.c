@@ -126,7 +126,7 @@ static int window_announce(struct oriel_driver *driver, uint8_t shmid, struct or
         if (r == 0) {
                 driver->n_told++;
                 oriel_mapping_set_data(mapping, window);
-        } else if (r != -EINPROGRESS && !driver->slots_ran_out) {
+        } else if (!is_unfinished(r) && !driver->slots_ran_out) {
                 log_warning(&driver->log, "the back-end takes no more memory (%s): buffers in windows may not work",
                             strerror(-r));
                 driver->slots_ran_out = true;
@@ -146,7 +146,7 @@ static int window_withdraw(struct oriel_driver *driver, uint8_t shmid, struct or
         struct oriel_memory_region memory = as_region(window, &info);
         int r = oriel_frontend_rem_mem_reg(driver->frontend, &memory);
 
-        if (r != -EINPROGRESS)
+        if (!is_unfinished(r))
                 oriel_mapping_set_data(mapping, NULL);
         return r;
 }

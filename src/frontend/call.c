@@ -103,6 +103,16 @@ static uint32_t expected_size(const struct oriel_message_row *row, bool full)
         return row->reply_size.min == row->reply_size.max ? row->reply_size.max : UINT32_MAX;
 }
 
+/* While there is no room for the request: the back-end may make room only when it is answered. -EINPROGRESS, or the
+ * error with which the connection is to end. */
+static int serve_meanwhile(struct oriel_frontend *frontend)
+{
+        struct pollfd fd = {.fd = may_serve(frontend) ? frontend->back.fd : -1, .events = POLLIN};
+        int r = poll(&fd, 1, 0) > 0 ? frontend_serve(frontend) : 0;
+
+        return r == 0 ? -EINPROGRESS : channel_is_lost(r) ? r : -ENOTCONN;
+}
+
 /* 0: it has been sent, now or before. */
 static int call_send(struct oriel_frontend *frontend, const struct oriel_message_row *row,
                      const struct message *request)
@@ -138,6 +148,8 @@ static int frontend_exchange(struct oriel_frontend *frontend, const struct oriel
 
         int r = call_send(frontend, row, request);
 
+        if (r == -EINPROGRESS)
+                return serve_meanwhile(frontend);
         if (r < 0 || !answered)
                 return r;
         r = wait_reply(frontend, row, expected_size(row, full));

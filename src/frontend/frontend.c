@@ -2,10 +2,10 @@
 
 /* A front-end from oriel_frontend_new() to oriel_frontend_free(), its connection, and the dispatch that its owner's
  * loop calls on one thread. An epoll has both channels, an eventfd for deferred events that were left over, and a timer
- * for calls that do not wait. The end
- * of the connection resets all that was negotiated and unmaps the regions, or makes their mappings orphans. Freed from
- * within a callback, it is only disconnected at once; the outermost call frees it (end_call()). Calls are in call.c,
- * what they say in requests.c and negotiate.c, and the back-end's requests in served.c. */
+ * for calls that do not wait (watch.c). The end of the connection resets all that was negotiated and unmaps the
+ * regions, or makes their mappings orphans. Freed from within a callback, it is only disconnected at once; the
+ * outermost call frees it (end_call()). Calls are in call.c, what they say in requests.c and negotiate.c, and the
+ * back-end's requests in served.c. */
 
 #include "frontend/frontend.h"
 #include "base/cleanup.h"
@@ -125,6 +125,7 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd)
                 frontend_close(frontend, &frontend->main);
         else
                 log_info(&frontend->log, "a session with a back-end has begun");
+        frontend->connection++;
         atomic_store(&frontend->log_budget.used, 0);
         return r;
 }

@@ -49,6 +49,7 @@ struct oriel_frontend {
         int timer_fd; /* expires at the deadline of a call that is paused; -1 until the first nonblocking */
 
         struct call call;
+        uint64_t connection;       /* the number of those that were attached */
         unsigned negotiation_step; /* of oriel_frontend_negotiate(), where it continues */
         int back_peer_fd;          /* the back-end's end of its channel, until SET_BACKEND_REQ_FD has ended; -1 */
         int64_t settle_deadline;   /* of an oriel_frontend_await_mappings() that has not ended; 0: none */

@@ -108,11 +108,20 @@ int oriel_frontend_negotiate(struct oriel_frontend *frontend, uint64_t wanted)
                 open_back_channel,  send_back_channel, set_owner,
         };
 
-        while (frontend->negotiation_step < ARRAY_SIZE(steps)) {
-                int r = steps[frontend->negotiation_step](frontend, wanted);
+        const uint64_t connection = frontend->connection;
 
-                if (r == -EINPROGRESS || r == -EBUSY || r == -ECANCELED)
+        while (frontend->negotiation_step < ARRAY_SIZE(steps)) {
+                const unsigned step = frontend->negotiation_step;
+                int r = steps[step](frontend, wanted);
+
+                if (r == -EINPROGRESS || r == -ECANCELED)
                         return r;
+                /* A callback has begun a call between two requests. */
+                if (r == -EBUSY)
+                        return step > 0 ? -EINPROGRESS : -EBUSY;
+                /* A callback has ended the connection, and perhaps attached another. */
+                if (r == 0 && (frontend->main.fd < 0 || frontend->connection != connection))
+                        return -ENOTCONN;
                 /* A channel whose other end did not reach the back-end is of no use. */
                 if (r < 0 && frontend->back_peer_fd >= 0 && frontend->back.fd >= 0)
                         frontend_close(frontend, &frontend->back);

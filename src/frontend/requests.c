@@ -199,12 +199,17 @@ static bool back_end_asks(const struct oriel_frontend *frontend)
 
 int oriel_frontend_await_mappings(struct oriel_frontend *frontend)
 {
-        int r = frontend->settle_deadline ? 0 : oriel_frontend_await_memory(frontend);
+        int r;
 
-        if (r < 0)
-                return r;
-        if (frontend->settle_deadline == 0)
+        /* One that was begun so long ago was given up. */
+        if (now_ms() >= frontend->settle_deadline + frontend->timeout_ms)
+                frontend->settle_deadline = 0;
+        if (frontend->settle_deadline == 0) {
+                r = oriel_frontend_await_memory(frontend);
+                if (r < 0)
+                        return r;
                 frontend->settle_deadline = now_ms() + frontend->timeout_ms;
+        }
         while (back_end_asks(frontend) && now_ms() < frontend->settle_deadline) {
                 r = oriel_frontend_dispatch(frontend);
                 if (r < 0)

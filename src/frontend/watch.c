@@ -19,13 +19,18 @@ int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *chan
         return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Watches for @events from now on. */
-static void frontend_watch_for(struct oriel_frontend *frontend, int fd, struct channel *channel, uint32_t events)
+/* Watches @channel for @events from now on, and with 0 not at all: an end of the peer's is told of whatever the events
+ * are. */
+static void frontend_watch_for(struct oriel_frontend *frontend, struct channel *channel, uint32_t events)
 {
         struct epoll_event event = {.events = events, .data.ptr = channel};
 
-        if (fd >= 0)
-                epoll_ctl(frontend->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+        if (channel->fd < 0)
+                return;
+        if (events == 0)
+                epoll_ctl(frontend->epoll_fd, EPOLL_CTL_DEL, channel->fd, NULL);
+        else if (epoll_ctl(frontend->epoll_fd, EPOLL_CTL_MOD, channel->fd, &event) < 0 && errno == ENOENT)
+                epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, channel->fd, &event);
 }
 
 int oriel_frontend_set_nonblocking(struct oriel_frontend *frontend, bool nonblocking)
@@ -51,8 +56,8 @@ int call_pause(struct oriel_frontend *frontend)
         call->paused = true;
         fd_event_clear(frontend->more_fd);
         timerfd_settime(frontend->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
-        frontend_watch_for(frontend, frontend->main.fd, &frontend->main, EPOLLIN | (call->sent ? 0 : EPOLLOUT));
-        frontend_watch_for(frontend, frontend->back.fd, &frontend->back, may_serve(frontend) ? EPOLLIN : 0);
+        frontend_watch_for(frontend, &frontend->main, call->sent ? EPOLLIN : EPOLLOUT);
+        frontend_watch_for(frontend, &frontend->back, may_serve(frontend) ? EPOLLIN : 0);
         return -EINPROGRESS;
 }
 
@@ -62,8 +67,8 @@ void call_end(struct oriel_frontend *frontend)
 
         if (call->paused) {
                 timerfd_settime(frontend->timer_fd, 0, &(struct itimerspec){0}, NULL);
-                frontend_watch_for(frontend, frontend->main.fd, &frontend->main, EPOLLIN);
-                frontend_watch_for(frontend, frontend->back.fd, &frontend->back, EPOLLIN);
+                frontend_watch_for(frontend, &frontend->main, EPOLLIN);
+                frontend_watch_for(frontend, &frontend->back, EPOLLIN);
         }
         call->under_way = call->paused = false;
 }

@@ -6,9 +6,11 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "tests/hostile/subject.h"
 #include "tests/session/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WINDOW   (UINT64_C(1) << 21)
+#define REGION   (UINT64_C(1) << 21)
 #define FOREVER  600000
 #define PATIENCE 20000
 #define AT_START 8 /* mappings */
@@ -41,7 +43,7 @@ static int end_start(void *userdata, struct oriel_backend_queue *queue)
         end->queue = queue;
         end->starts++;
         for (unsigned i = 0; i < end->maps_at_start; i++) {
-                const struct oriel_wire_mmap map = {.shm_offset = (end->starts - 1) * WINDOW / 2 + i * PAGE,
+                const struct oriel_wire_mmap map = {.shm_offset = (end->starts - 1) * REGION / 2 + i * PAGE,
                                                     .len = PAGE};
 
                 oriel_backend_shmem_map(end->backend, &map, end->file, NULL);
@@ -77,7 +79,7 @@ static int end_get_config(void *userdata, uint32_t offset, void *data, uint32_t 
 /* @without: protocol features that the back-end does not have. Returns the front-end's socket. */
 static int end_open(struct end *end, uint64_t without)
 {
-        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {WINDOW};
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {REGION};
         const struct oriel_backend_ops ops = {.struct_size = sizeof(ops),
                                               .start = end_start,
                                               .stop = end_stop,
@@ -98,7 +100,7 @@ static int end_open(struct end *end, uint64_t without)
         };
         int fds[2];
 
-        end->file = make_memory(WINDOW);
+        end->file = make_memory(REGION);
         assert_int_equal(oriel_backend_new(&options, &end->backend), 0);
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(oriel_backend_attach(end->backend, fds[1]), 0);
@@ -297,7 +299,7 @@ static void check_each_step(const struct oriel_driver_options *options, int how_
                 }
                 if (!up && how_it_ends != -EINPROGRESS) {
                         assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
-                        assert_int_equal(oriel_driver_bring_up(driver), -EINVAL);
+                        assert_int_equal(oriel_driver_bring_up(driver), -ENOTCONN);
                         assert_int_equal(oriel_driver_reconnect(driver, dup(0)), -EINVAL);
                         assert_int_equal(oriel_driver_stop(driver), 0);
                 }
@@ -323,6 +325,171 @@ static void test_dies_at_each_step(void **state)
 {
         check_each_step(&(struct oriel_driver_options){0}, -ENOTCONN);
         check_each_step(&(struct oriel_driver_options){.windows_as_memory = true}, -ENOTCONN);
+}
+
+/* Continues it, and notes the requests in the order in which they are made. @n of them at most. */
+static unsigned note_requests(struct oriel_driver *driver, struct end *end,
+                              int (*function)(struct oriel_driver *driver), enum oriel_frontend_request *requests,
+                              unsigned n)
+{
+        unsigned noted = 0;
+
+        while (function(driver) == -EINPROGRESS) {
+                enum oriel_frontend_request now = oriel_frontend_under_way(oriel_driver_frontend(driver));
+
+                if (now && noted < n)
+                        requests[noted++] = now;
+                assert_int_equal(end_turn(end), 0);
+        }
+        assert_int_equal(oriel_driver_state(driver),
+                         function == oriel_driver_stop ? ORIEL_DRIVER_DOWN : ORIEL_DRIVER_UP);
+        return noted;
+}
+
+/* Returns how many of @request there are before the @nth of @behind. */
+static unsigned count_before(const enum oriel_frontend_request *requests, unsigned n,
+                             enum oriel_frontend_request request, enum oriel_frontend_request behind, unsigned nth)
+{
+        unsigned count = 0;
+
+        for (unsigned i = 0; i < n; i++) {
+                if (requests[i] == behind && --nth == 0)
+                        return count;
+                count += requests[i] == request;
+        }
+        fail();
+        return 0;
+}
+
+/* A back-end may need what it has asked for before it answers the next request: a miss of queue 0 is answered before
+ * queue 1 is started, or stopped. */
+static void test_owed_requests_come_in_time(void **state)
+{
+        const struct oriel_driver_options options = {.features = ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM)};
+        const struct oriel_fault fault = {.address = 0x1000, .size = 1, .access = ORIEL_ACCESS_READ};
+        enum oriel_frontend_request requests[100];
+        struct end end = {.maps_at_start = 0};
+        struct oriel_driver *driver = driver_open(&options, end_open(&end, 0));
+        unsigned n = note_requests(driver, &end, oriel_driver_bring_up, requests, ARRAY_SIZE(requests));
+
+        assert_int_equal(count_before(requests, n, ORIEL_FRONTEND_IOTLB_MSG, ORIEL_FRONTEND_SET_VRING_KICK, 2), 1);
+
+        assert_int_equal(oriel_backend_iotlb_miss(end.backend, &fault), 0);
+        n = note_requests(driver, &end, oriel_driver_stop, requests, ARRAY_SIZE(requests));
+        assert_int_equal(count_before(requests, n, ORIEL_FRONTEND_IOTLB_MSG, ORIEL_FRONTEND_GET_VRING_BASE, 2), 1);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* A call of the owner's that is in the way of the bring-up delays it, and nothing is lost. */
+static void test_a_call_in_between(void **state)
+{
+        const struct oriel_driver_options options = {.windows_as_memory = true};
+        struct end end = {.maps_at_start = AT_START};
+        struct oriel_driver *driver = driver_open(&options, end_open(&end, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK)));
+        struct oriel_frontend *frontend = oriel_driver_frontend(driver);
+        unsigned between = 0, asked = 0;
+        uint64_t address;
+        uint8_t config[4];
+        int r;
+
+        while ((r = oriel_driver_bring_up(driver)) == -EINPROGRESS) {
+                assert_int_equal(end_turn(&end), 0);
+                /* More than is served at once, so that the bring-up returns between two of its calls. */
+                for (; end.starts == 2 && asked < 150; asked++)
+                        oriel_backend_config_changed(end.backend, NULL);
+                if (oriel_frontend_under_way(frontend) ||
+                    oriel_frontend_get_config(frontend, 0, config, sizeof(config)) != -EINPROGRESS)
+                        continue;
+                between++;
+                r = oriel_driver_bring_up(driver);
+                assert_true(r == -EINPROGRESS || r == 0);
+                assert_int_equal(end_turn(&end), 0);
+                while (oriel_frontend_get_config(frontend, 0, config, sizeof(config)) == -EINPROGRESS)
+                        assert_int_equal(end_turn(&end), 0);
+        }
+        assert_int_equal(r, 0);
+        assert_true(between > 0);
+        assert_int_equal(oriel_driver_address(driver, oriel_driver_window(driver, 0, NULL), PAGE, &address), 0);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+static unsigned count_fds(void)
+{
+        unsigned n = 0;
+
+        for (int fd = 0; fd < 4096; fd++)
+                n += fcntl(fd, F_GETFD) >= 0;
+        return n;
+}
+
+/* Descriptors of what was to be told of are closed when there is nobody to tell. */
+static void test_descriptors(void **state)
+{
+        const struct oriel_driver_options options = {.windows_as_memory = true, .timeout_ms = 50};
+        unsigned before = count_fds();
+        struct end end = {.maps_at_start = 60};
+        struct oriel_driver *driver = driver_open(&options, end_open(&end, 0));
+        int r = -EINPROGRESS;
+
+        while (end.starts == 0) {
+                assert_int_equal(oriel_driver_bring_up(driver), -EINPROGRESS);
+                assert_int_equal(end_turn(&end), 0);
+        }
+        /* From now on it is silent. */
+        while (r == -EINPROGRESS) {
+                r = oriel_driver_bring_up(driver);
+                if (r == -EINPROGRESS)
+                        assert_true(is_readable(front_fd(driver), PATIENCE));
+        }
+        assert_int_equal(r, -ETIMEDOUT);
+        oriel_backend_disconnect(end.backend);
+        /* Of the driver there are guest memory and four for each queue and the front-end; of the back-end and its file
+         * a few. The mappings had 60. */
+        assert_true(count_fds() < before + 40);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* A connection that was lost is lost in every answer. */
+static void test_state_of_a_lost_connection(void **state)
+{
+        struct end end = {0};
+        struct oriel_driver *driver = driver_open(&(struct oriel_driver_options){0}, end_open(&end, 0));
+
+        assert_int_equal(bring_on(driver, &end, oriel_driver_bring_up, 1000), 0);
+        oriel_backend_disconnect(end.backend);
+        assert_int_equal(oriel_frontend_dispatch(oriel_driver_frontend(driver)), -ENOTCONN);
+        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+        assert_int_equal(oriel_driver_bring_up(driver), -ENOTCONN);
+        assert_int_equal(oriel_driver_stop(driver), 0);
+        oriel_driver_free(driver);
+        end_close(&end);
+
+        end = (struct end){0};
+        driver = driver_open(&(struct oriel_driver_options){0}, end_open(&end, 0));
+        assert_int_equal(bring_on(driver, &end, oriel_driver_bring_up, 5), -EINPROGRESS);
+        oriel_frontend_disconnect(oriel_driver_frontend(driver));
+        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+        assert_int_equal(oriel_driver_stop(driver), 0);
+        assert_int_equal(oriel_driver_bring_up(driver), -ENOTCONN);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* A bring-up that has failed for want of memory leaves a driver that is good to be freed. */
+static void test_no_memory(void **state)
+{
+        const struct oriel_driver_options options = {.memory_size = UINT64_C(1) << 47};
+        struct end end = {0};
+        struct oriel_driver *driver = driver_open(&options, end_open(&end, 0));
+
+        assert_true(bring_on(driver, &end, oriel_driver_bring_up, 1000) < 0);
+        assert_null(oriel_driver_alloc(driver, 64));
+        assert_null(oriel_driver_alloc(driver, 64));
+        oriel_driver_free(driver);
+        end_close(&end);
 }
 
 /* The driver is freed while it waits for an answer: nothing waits, and nothing is left. */
@@ -452,18 +619,22 @@ static int owner_object_add(void *userdata, const uint8_t uuid[16])
         return -ENOENT;
 }
 
+static void restart_config_changed(void *userdata);
+
 static void owner_open(struct owner *owner, uint64_t without, int timeout_ms)
 {
-        const struct oriel_frontend_ops ops = {
-                .struct_size = sizeof(ops), .mapped = owner_mapped, .shared_object_add = owner_object_add};
+        const struct oriel_frontend_ops ops = {.struct_size = sizeof(ops),
+                                               .mapped = owner_mapped,
+                                               .config_changed = restart_config_changed,
+                                               .shared_object_add = owner_object_add};
         const struct oriel_frontend_options options = {
                 .struct_size = sizeof(options), .ops = &ops, .userdata = owner, .timeout_ms = timeout_ms};
         const struct oriel_region_options region = {
-                .struct_size = sizeof(region), .size = WINDOW, .placement = oriel_window_placement()};
+                .struct_size = sizeof(region), .size = REGION, .placement = oriel_window_placement()};
         struct oriel_region_options with_window = region;
 
         *owner = (struct owner){0};
-        assert_int_equal(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &owner->window), 0);
+        assert_int_equal(oriel_window_new(REGION, ORIEL_HOLE_ZERO, &owner->window), 0);
         with_window.userdata = owner->window;
         assert_int_equal(oriel_region_new(&with_window, &owner->region), 0);
         assert_int_equal(oriel_frontend_new(&options, &owner->frontend), 0);
@@ -510,7 +681,7 @@ static void test_calls(void **state)
         assert_int_equal(REPEAT(&owner, oriel_frontend_get_max_mem_slots(owner.frontend, &slots)), 0);
         assert_true(slots > 0);
         assert_int_equal(REPEAT(&owner, oriel_frontend_get_shmem_config(owner.frontend, sizes)), 0);
-        assert_int_equal(sizes[0], WINDOW);
+        assert_int_equal(sizes[0], REGION);
         assert_int_equal(REPEAT(&owner, oriel_frontend_get_config(owner.frontend, 0, config, 4)), 0);
         assert_int_equal(config[3], 7);
         assert_int_equal(REPEAT(&owner, oriel_frontend_get_config(owner.frontend, 4, config, 4)), -EREMOTEIO);
@@ -662,6 +833,84 @@ static void test_freed_by_a_callback(void **state)
         owner_close(&owner);
 }
 
+/* A raw back-end makes nothing ready that the owner could do nothing about: its loop would spin. */
+static void test_nothing_spins(void **state)
+{
+        const uint64_t features = F(BACKEND_REQ) | F(CONFIG);
+        struct subject subject;
+        struct raw raw;
+        uint8_t config[4];
+        uint32_t n = 0;
+        int fd;
+
+        subject_open(&subject, FOREVER);
+        fd = oriel_frontend_get_fd(subject.frontend);
+        raw_init_u64s(&raw, ORIEL_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);
+
+        /* More events than are kept, and then the end of their channel. */
+        subject_connect(&subject, features);
+        assert_int_equal(oriel_frontend_set_nonblocking(subject.frontend, true), 0);
+        assert_int_equal(oriel_frontend_get_config(subject.frontend, 0, config, 4), -EINPROGRESS);
+        for (unsigned i = 0; i < 300; i++) {
+                assert_true(raw_send(subject.back, &raw));
+                assert_int_equal(oriel_frontend_get_config(subject.frontend, 0, config, 4), -EINPROGRESS);
+        }
+        assert_false(is_readable(fd, 0));
+        subject.back = fd_close(subject.back);
+        assert_int_equal(oriel_frontend_get_config(subject.frontend, 0, config, 4), -EINPROGRESS);
+        assert_false(is_readable(fd, 0));
+        subject_disconnect(&subject);
+
+        /* There is no room for a request: the back-end is served meanwhile, and a byte of it is not looked at. */
+        subject_connect(&subject, features);
+        subject.told = 0;
+        while (oriel_frontend_set_vring_base(subject.frontend, 0, ++n) == 0)
+                ;
+        assert_int_equal(oriel_frontend_under_way(subject.frontend), ORIEL_FRONTEND_SET_VRING_BASE);
+        assert_true(raw_send(subject.back, &raw));
+        assert_true(is_readable(fd, 0));
+        assert_int_equal(oriel_frontend_set_vring_base(subject.frontend, 0, n), -EINPROGRESS);
+        assert_false(is_readable(fd, 0));
+        assert_int_equal(send(subject.main, "x", 1, 0), 1);
+        assert_int_equal(oriel_frontend_set_vring_base(subject.frontend, 0, n), -EINPROGRESS);
+        assert_false(is_readable(fd, 0));
+        subject_drain(&subject);
+        assert_true(is_readable(fd, 0));
+        assert_int_equal(oriel_frontend_set_vring_base(subject.frontend, 0, n), 0);
+        assert_int_equal(subject.told, 1);
+        subject_close(&subject);
+}
+
+/* A callback that ends the connection and begins another one does not mix up the two. */
+static void restart_config_changed(void *userdata)
+{
+        struct owner *owner = userdata;
+
+        if (!owner->frees)
+                return;
+        owner->frees = false;
+        oriel_frontend_disconnect(owner->frontend);
+        end_close(&owner->end);
+        assert_int_equal(oriel_frontend_attach(owner->frontend, end_open(&owner->end, 0)), 0);
+        assert_int_equal(oriel_frontend_negotiate(owner->frontend, WANTED), -EINPROGRESS);
+}
+
+static void test_another_connection_in_a_callback(void **state)
+{
+        struct owner owner;
+
+        owner_open(&owner, 0, FOREVER);
+        owner_negotiate(&owner);
+        owner.frees = true;
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, WANTED), -EINPROGRESS);
+        assert_int_equal(oriel_backend_config_changed(owner.end.backend, NULL), 0);
+        assert_int_equal(oriel_frontend_dispatch(owner.frontend), 0);
+        assert_int_equal(end_turn(&owner.end), 0);
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, WANTED), -ENOTCONN);
+        owner_negotiate(&owner);
+        owner_close(&owner);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -670,6 +919,13 @@ int main(void)
                 cmocka_unit_test(test_hangs_at_each_step),
                 cmocka_unit_test(test_dies_at_each_step),
                 cmocka_unit_test(test_freed_at_each_step),
+                cmocka_unit_test(test_owed_requests_come_in_time),
+                cmocka_unit_test(test_a_call_in_between),
+                cmocka_unit_test(test_descriptors),
+                cmocka_unit_test(test_state_of_a_lost_connection),
+                cmocka_unit_test(test_no_memory),
+                cmocka_unit_test(test_nothing_spins),
+                cmocka_unit_test(test_another_connection_in_a_callback),
                 cmocka_unit_test(test_hangs_when_stopped),
                 cmocka_unit_test(test_freed_when_up),
                 cmocka_unit_test(test_disconnected_first),
