@@ -344,6 +344,39 @@ static void test_guest_blobs(void **state)
         world_close(&world);
 }
 
+/* ---- a renderer that does not start ---- */
+
+static unsigned n_freed;
+
+static int start_well(struct gpu_renderer *renderer, struct gpu *gpu)
+{
+        return 0;
+}
+
+static int start_badly(struct gpu_renderer *renderer, struct gpu *gpu)
+{
+        return -ENODEV;
+}
+
+static void count_freed(struct gpu_renderer *renderer)
+{
+        n_freed++;
+}
+
+/* None is left: not the first, which knows the gpu by then. */
+static void test_second_renderer_fails(void **state)
+{
+        struct gpu_renderer first = {.start = start_well, .free = count_freed}, second = first, third = first;
+        struct gpu_options options = {.renderers = {&first, &second, &third}};
+        struct gpu *gpu = NULL;
+
+        second.start = start_badly;
+        n_freed = 0;
+        assert_int_equal(gpu_new(&options, &gpu), -ENODEV);
+        assert_null(gpu);
+        assert_int_equal(n_freed, 3);
+}
+
 /* More entries than there are bytes for, and more than allowed. */
 static void test_entries_that_lie(void **state)
 {
@@ -696,6 +729,7 @@ int main(void)
                 counted_test(test_fences_of_nothing),
                 counted_test(test_blobs),
                 counted_test(test_guest_blobs),
+                counted_test(test_second_renderer_fails),
                 counted_test(test_entries_that_lie),
                 counted_test(test_mappings),
                 counted_test(test_blobs_that_cannot_be_mapped),
