@@ -21,8 +21,8 @@ CALLS = {
     "setrlimit": "prlimit64", "usleep": "clock_nanosleep", "uname": "uname",
 }
 SAME = """accept4 bind connect epoll_create1 epoll_ctl ftruncate getrandom getsockopt ioctl listen madvise memfd_create mprotect
-    mremap munmap poll recvmsg sched_yield sendmsg shutdown socket socketpair statx timer_create timer_delete timer_settime
-    unlink fstatfs mkdir rmdir setsockopt fallocate read write dup dup2 pipe2"""
+    mremap munmap poll recvmsg sched_yield sendmsg shutdown socket socketpair statx timer_create timerfd_create
+    timerfd_settime timer_delete timer_settime unlink fstatfs mkdir rmdir setsockopt fallocate read write dup dup2 pipe2"""
 CALLS.update({name: name for name in SAME.split()})
 # No system call, or only those of the C library's own table: memory, threads, signals, clocks.
 NONE = set("""abort bcmp calloc clock_gettime free getenv getpagesize getpid malloc memchr memcmp memcpy memmove memset mmap

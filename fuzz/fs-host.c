@@ -69,7 +69,7 @@ static bool mount_place(void)
                mount("fuzz", place.top, "tmpfs", 0, "size=8m,nr_inodes=2000") == 0;
 }
 
-/* What can't be mounted is limited otherwise: no file grows beyond 1 MiB. */
+/* A place that can't be mounted is limited otherwise: no file grows beyond 1 MiB. */
 static void make_place(void)
 {
         char path[96];

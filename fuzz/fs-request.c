@@ -162,7 +162,7 @@ static const char *pick_name(struct input *input, const struct operation *operat
         return host_name(input);
 }
 
-/* What FORGETs, unmappings, attributes and extensions have after their struct. */
+/* Puts the data that FORGETs, unmappings, attributes and extensions have after their struct. */
 static size_t put_data(struct input *input, const struct numbers *numbers, uint32_t opcode, uint8_t *to, size_t at,
                        uint16_t *extensions)
 {

@@ -18,7 +18,7 @@ struct exchange {
         bool waits; /* for a lock */
 };
 
-/* What answers have given out. */
+/* The numbers that answers have given out. */
 struct numbers {
         uint64_t nodes[NUMBERS_KNOWN], files[NUMBERS_KNOWN];
         unsigned n_nodes, n_files;

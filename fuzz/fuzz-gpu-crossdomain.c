@@ -237,7 +237,7 @@ static void submit_command(struct input *input, uint32_t context)
         submit(context, any.bytes, size, -1);
 }
 
-/* What the ring says must be what a guest can live with. */
+/* The messages on the ring must be ones that a guest can handle. */
 static void check_ring(uint32_t context)
 {
         const union cross_message *message =

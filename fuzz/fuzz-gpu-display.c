@@ -300,7 +300,7 @@ static void step(struct input *input)
         } else if (what < 200) {
                 hear(take_byte(input) < 128 ? 0 : 1);
         } else if (what < 252) {
-                /* What is due is mostly on its way. */
+                /* An answer that is due is mostly on its way. */
                 if (!world.due)
                         hear(1);
                 answer(input);

@@ -191,7 +191,7 @@ static void look_elsewhere(void)
 
 /* ---- commands ---- */
 
-/* What the words behind a header are mostly: ids, sizes and flags of few values, or part of an address. */
+/* Makes a word such as headers are mostly followed by: ids, sizes and flags of few values, or part of an address. */
 static uint32_t make_word(void)
 {
         static const uint32_t words[] = {0,          0,  1,   2,  3, 4, 64, 640, 480, 4096, 8192, (uint32_t)GUEST,

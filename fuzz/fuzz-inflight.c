@@ -177,8 +177,8 @@ static void write_over(struct world *world)
         world->honest = false;
 }
 
-/* What a back-end that ended between two of its stores leaves: a ring that is further than the region, or the other way
- * round. */
+/* The state that a back-end leaves which ended between two of its stores: a ring that is further than the region, or
+ * the other way round. */
 static void mix(struct world *world)
 {
         uint8_t *before = malloc(world->region_size);

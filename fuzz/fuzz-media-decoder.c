@@ -33,7 +33,7 @@ struct process {
 /* A stream's thread. */
 struct reader {
         void *(*run)(void *userdata);
-        struct stream *stream;
+        struct decoder_stream *stream;
 };
 
 static struct world {
@@ -43,7 +43,7 @@ static struct world {
         unsigned n_codecs;
         struct reader readers[PROCESSES_MAX];
         unsigned n_readers;
-        struct stream *reading;
+        struct decoder_stream *reading;
 } world;
 
 /* ---- threads ---- */
@@ -73,7 +73,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 static bool reader_is_needed(const struct reader *reader)
 {
-        const struct media_session *session;
+        const struct node_session *session;
         char byte;
 
         TAILQ_FOREACH(session, &media_guest_media()->sessions, entry)
@@ -182,11 +182,11 @@ static void codec_hear(struct process *codec)
         }
 }
 
-static struct picture picture_make(void)
+static struct codec_picture picture_make(void)
 {
         static const uint32_t sides[] = {16, 64, 100, 640, 1, 480, 4096, 4097};
-        struct picture picture = {.width = sides[take_choice(world.input, ARRAY_SIZE(sides))],
-                                  .height = sides[take_choice(world.input, ARRAY_SIZE(sides))]};
+        struct codec_picture picture = {.width = sides[take_choice(world.input, ARRAY_SIZE(sides))],
+                                        .height = sides[take_choice(world.input, ARRAY_SIZE(sides))]};
 
         picture.visible_width = picture.width;
         picture.visible_height = picture.height;

@@ -154,7 +154,8 @@ static void device_query(struct v4l2_buffer *buffer)
         }
 }
 
-/* What a kernel writes in all cases, or in some: the length of the list of planes is not for it to raise. */
+/* Writes the fields that a kernel writes in all cases, or in some: the length of the list of planes is not for it to
+ * raise. */
 static void device_buffer(uint32_t code, struct v4l2_buffer *buffer)
 {
         const bool multi = V4L2_TYPE_IS_MULTIPLANAR(buffer->type);

@@ -56,20 +56,20 @@ static void stop(void *userdata)
 
 static const struct media_queue_ops queue_ops = {sizes, start, stop};
 
-static int node_open(struct media_node *node, struct media_session *session)
+static int node_open(struct media_node *node, struct node_session *session)
 {
         for (unsigned i = 0; i < 2; i++)
                 world.queues[i].media = node->media;
         return take_choice(world.input, 16) == 15 ? -EBUSY : 0;
 }
 
-static void node_close(struct media_node *node, struct media_session *session)
+static void node_close(struct media_node *node, struct node_session *session)
 {
         for (unsigned i = 0; i < 2; i++)
                 media_queue_leave(&world.queues[i], session);
 }
 
-static int node_ioctl(struct media_node *node, struct media_session *session, struct media_call *call)
+static int node_ioctl(struct media_node *node, struct node_session *session, struct media_call *call)
 {
         int r = call->row->changes ? media_priority_check(session) : 0;
 
@@ -78,7 +78,7 @@ static int node_ioctl(struct media_node *node, struct media_session *session, st
         return r == -ENOTTY ? media_controls_ioctl(&world.controls, session, call) : r;
 }
 
-static int node_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
+static int node_file(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out)
 {
         int r = media_queue_file(&world.queues[0], offset, out);
 
@@ -174,7 +174,7 @@ static void run_file(struct input *input)
         const bool neutral = take_choice(input, 2);
         const struct color color = color_make(neutral ? 128 : 9, 128, neutral ? 128 : 77, neutral ? 0 : 66);
         int fd = memfd_create("fuzz", MFD_CLOEXEC);
-        struct source *source;
+        struct camera_source *source;
         size_t size;
         uint8_t *content = take_block(input, 8192, &size);
 
@@ -187,7 +187,7 @@ static void run_file(struct input *input)
                 const struct format *format =
                         source->fourcc ? format_find(source->fourcc) : &formats[i % (n_formats - 1)];
                 const uint32_t room = format_size(format, source->width, source->height);
-                const struct image image = {format, source->width, source->height, malloc(room)};
+                const struct camera_image image = {format, source->width, source->height, malloc(room)};
 
                 need(image.data);
                 if (source->ops->advance(source, i, (struct v4l2_fract){1, 30}) > 0)

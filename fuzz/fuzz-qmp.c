@@ -288,7 +288,7 @@ static struct control *control_begin(void)
         return control;
 }
 
-/* What the server says that it has. */
+/* Asks the server for the names that it has. */
 static void ask_names(void)
 {
         static const char request[] = "{\"execute\":\"qmp_capabilities\"}";

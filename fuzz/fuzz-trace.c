@@ -84,7 +84,7 @@ static void write_record(const struct setting *setting, struct tracker *tracker,
 {
         struct json_object *object;
         struct complaint why;
-        struct event event;
+        struct trace_event event;
         const char *line;
 
         tracker_see(tracker, record, &event);

@@ -31,7 +31,7 @@ static struct {
 
 /* ---- what stands in for the device's thread ---- */
 
-/* What the thread would do when it is woken, as far as registers show it. */
+/* Does what the thread would when it is woken, as far as registers show it. */
 static void serve(struct input *input, struct virtio *virtio)
 {
         pthread_mutex_lock(&virtio->lock);

@@ -243,7 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         answer_first();
                 drain(fds[1]);
         }
-        /* What a lost device had is lost. */
+        /* A client that has lost its device gives nothing back. */
         bool lost = vtest.error;
 
         vtest_client_free(client);

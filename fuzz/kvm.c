@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What stands in for KVM where a device's registers are fuzzed: books of routes, eventfds and slots. Nothing is added
+/* Stands in for KVM where a device's registers are fuzzed: books of routes, eventfds and slots. Nothing is added
  * twice, nothing is taken away that is not there, and no route that an eventfd uses; each of the three runs out. */
 
 #include "fuzz/kvm.h"

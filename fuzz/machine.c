@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What stands in for a machine, its devices and their windows, where QMP is fuzzed. What is mapped in a window is real,
+/* Stands in for a machine, its devices and their windows, where QMP is fuzzed. What is mapped in a window is real,
  * in a region whose placement does nothing. */
 
 #include "fuzz/machine.h"

@@ -68,7 +68,7 @@ static int unmap(void *userdata, struct oriel_range range, bool wait)
 
 static bool put_event(void *userdata, const union media_event *event, size_t size)
 {
-        const struct media_session *session;
+        const struct node_session *session;
 
         need(size >= sizeof(event->header) && size <= sizeof(*event));
         TAILQ_FOREACH(session, &world.media->sessions, entry)
@@ -220,7 +220,7 @@ static void payload_make(const struct media_ioctl *row, void *payload)
         }
 }
 
-/* What a buffer's planes or the first few controls say. */
+/* Fills in a buffer's planes, or the first few controls. */
 static void trailer_make(const struct media_ioctl *row, uint8_t *trailer, size_t size)
 {
         static const uint32_t sizes[] = {0, 4, 100, PLANE};

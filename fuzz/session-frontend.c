@@ -108,7 +108,10 @@ static int take_back_channel(int socket)
         return fd;
 }
 
-/* One call of the front-end's, to which the input is the answer. */
+/* One call of the front-end's, to which the input is the answer; with NOT_WAITING it does not wait for that,
+ * and goes on if the same call comes again. */
+#define NOT_WAITING 0x80
+
 static void ask(struct oriel_frontend *frontend, uint8_t what)
 {
         struct oriel_wire_inflight inflight = {.num_queues = 1, .queue_size = 16};
@@ -118,7 +121,8 @@ static void ask(struct oriel_frontend *frontend, uint8_t what)
         uint32_t base;
         int fd = -1;
 
-        switch (what % 9) {
+        need(oriel_frontend_set_nonblocking(frontend, what & NOT_WAITING) == 0);
+        switch ((what & ~NOT_WAITING) % 9) {
         case 0:
                 oriel_frontend_get_shmem_config(frontend, sizes);
                 break;
@@ -166,8 +170,12 @@ static void talk_to_frontend(struct script *script, struct oriel_frontend *front
         back = take_back_channel(main);
         need(back >= 0);
         if (script->how & AGREED) {
+                if (script->how & PREPARED)
+                        ask(frontend, NOT_WAITING);
                 while (send_next(script, back) && oriel_frontend_dispatch(frontend) == 0)
                         drain(back);
+                if (script->how & PREPARED && oriel_frontend_connected(frontend))
+                        ask(frontend, NOT_WAITING);
         } else {
                 uint8_t what;
 

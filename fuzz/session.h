@@ -2,7 +2,7 @@
 #ifndef FUZZ_SESSION_H
 #define FUZZ_SESSION_H
 
-/* What both halves of the session target share: the input, and what a peer sends of it. */
+/* Shared by both halves of the session target: the input, and what a peer sends of it. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -29,7 +29,7 @@
 #define AGREED      2 /* all features; to the front-end: on the back-end channel */
 #define WITH_IOMMU  4
 #define HELPED      8
-#define PREPARED    16 /* with AGREED, to the back-end: it has memory, and a vring that has been started */
+#define PREPARED    16 /* with AGREED: the back-end has memory and a started vring; the front-end has a call under way */
 
 struct script {
         struct input input;

@@ -4,7 +4,7 @@
 #include <linux/errno.h>
 
 enum { REQUESTS = 1 }; /* the first request queue; before it comes the one for what is urgent */
-/* What Linux with DAX says of itself, as far as it matters here. */
+/* The flags of Linux with DAX, as far as they matter here. */
 enum { INIT_FLAGS = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_MAP_ALIGNMENT };
 
 static void append(struct buffer *buffers, unsigned *n, const struct buffer *buffer)

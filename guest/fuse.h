@@ -24,7 +24,7 @@ struct fuse_call {
         uint32_t args_size;
         void *answer; /* of at most @answer_size bytes */
         uint32_t answer_size;
-        /* What else the device reads, or writes; size 0: nothing. Any guest physical address. */
+        /* Further memory that the device reads, or writes; size 0: none. Any guest physical address. */
         struct buffer data;
 
         struct fuse_in_header in;

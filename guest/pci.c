@@ -50,7 +50,7 @@ unsigned pci_find_capability(const struct pci_function *function, uint8_t id, un
         return 0;
 }
 
-/* What stays of all ones. The function must not decode meanwhile. */
+/* The bits that stay of all ones. The function must not decode meanwhile. */
 static uint32_t size_mask(uint64_t at)
 {
         uint32_t old = read32(at), mask;

@@ -14,7 +14,7 @@ struct buffer {
         bool device_writes;
 };
 
-/* What the driver keeps about each buffer that is out. */
+/* The driver's record of each buffer that is out. */
 struct out {
         void *cookie;
         uint16_t n;    /* descriptors */
@@ -45,7 +45,7 @@ void queue_want_interrupts(struct virtqueue *queue);
 bool queue_add(struct virtqueue *queue, const struct buffer *buffers, unsigned n, void *cookie);
 /* Tell the device, if it wants to be told. */
 void queue_kick(const struct virtqueue *queue);
-/* What the device has used next, or NULL. */
+/* The next buffer that the device has used, or NULL. */
 void *queue_take(struct virtqueue *queue, uint32_t *written);
 
 #endif

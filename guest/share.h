@@ -12,11 +12,11 @@ struct share {
         struct area window;
 };
 
-/* What Linux maps at once. */
+/* The size that Linux maps at once. */
 #define RANGE (UINT64_C(2) << 20)
 #define PAGE  UINT64_C(4096)
 
-/* What is negotiated: with the word "packed" packed rings. */
+/* The features that are negotiated: with the word "packed" packed rings. */
 uint64_t share_features(void);
 /* The device with this tag, up to the answer to FUSE_INIT. Each step is needed. */
 void share_start(struct share *share, const char *tag);
@@ -31,7 +31,7 @@ int share_unmap(struct share *share, uint64_t window_offset, uint64_t size);
 /* How many boots there were before this one: the host has made the file "boots", a digit. */
 unsigned share_count_boot(struct share *share);
 
-/* What the host has filled files with: a known function of the place, and of the file. */
+/* The content with which the host has filled files: a known function of the place, and of the file. */
 static inline uint32_t content_word(uint32_t seed, uint64_t index)
 {
         return ((uint32_t)index + seed) * 2654435761u;

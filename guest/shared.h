@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* What "oriel demo" and its guest (guest/demo.c) have in common: two files, which both see, the guest through a
+/* Shared by "oriel demo" and its guest (guest/demo.c): two files, which both see, the guest through a
  * window. */
 
 enum { DEMO_NAME_MAX = 255 };

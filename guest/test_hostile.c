@@ -169,7 +169,7 @@ static void do_rings_elsewhere(void)
         start_at(one, 0);
         check(breaks_soon(), "and one that is not empty at first");
         memset((void *)one[0], 0, PAGE);
-        /* Whatever becomes of these: nothing that is not this device's business. */
+        /* These may have any result within this device, and none outside of it. */
         start_at(zeros, 0);
         sleep_ms(SETTLE_MS);
         start_at(one, 0);
@@ -463,7 +463,7 @@ static void do_config_space(void)
         }
         for (uint64_t at = 4089; at < 4096; at++)
                 write64(config + at, read64(config + at) + read32(config + at));
-        /* What that has switched on. */
+        /* The writes may have switched on MSI-X. */
         unsigned cap = pci_find_capability(&victim.device.function, PCI_CAP_ID_MSIX, 0);
 
         check(cap != 0, "the list of capabilities is as it was");
@@ -514,7 +514,7 @@ static void do_pci_cfg(void)
 
 /* ---- */
 
-/* What a reset of the machine finds. */
+/* A state that a reset of the machine has to clear. */
 static void make_a_mess(void)
 {
         unsigned cap = pci_find_capability(&victim.device.function, PCI_CAP_ID_MSIX, 0);

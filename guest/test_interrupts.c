@@ -88,7 +88,7 @@ void test_interrupts(void)
         queue_want_interrupts(&interrupts.share.device.queues[QUEUE]);
         write32(LAYOUT_LAPIC + APIC_SPURIOUS, APIC_ENABLED);
 
-        /* What was told before, though nobody wanted to know, goes here. */
+        /* Interrupts raised before, while they were masked, go here. */
         set_entry(&interrupts, EARLY_VECTOR, false);
         write16(interrupts.flags, PCI_MSIX_FLAGS_ENABLE);
         sleep_ms(SETTLE_MS);

@@ -175,7 +175,7 @@ static void stream(struct camera *camera, unsigned n, unsigned loop)
         check(do_ioctl(camera, VIDIOC_STREAMOFF, &type) == 0, "STREAMOFF");
 }
 
-/* What stays mapped is what was there, whatever becomes of its buffer and its session. */
+/* A mapping keeps its content, whatever becomes of its buffer and its session. */
 static void test_mappings(struct camera *camera)
 {
         struct v4l2_requestbuffers none = {.type = TYPE, .memory = V4L2_MEMORY_MMAP};

@@ -111,7 +111,7 @@ static void test_after(struct outage *outage)
         check(r == sizeof(page) && content_matches((uint64_t)page, SEED, 0, sizeof(page)) == sizeof(page), "and read");
 }
 
-/* What another back-end has mapped is in the way of nothing. */
+/* Mappings of an earlier back-end are in the way of nothing. */
 static void test_mappings(struct outage *outage)
 {
         struct share *share = &outage->share;
@@ -128,7 +128,7 @@ static void test_mappings(struct outage *outage)
         share_unmap(share, RANGE, RANGE);
 }
 
-/* What another back-end has mapped may be unmapped. */
+/* Mappings of an earlier back-end may be unmapped. */
 static void test_unmap(struct outage *outage)
 {
         int r = share_unmap(&outage->share, 0, RANGE);

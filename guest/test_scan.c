@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What is on the bus. */
+/* Looks for the devices on the bus. */
 
 #include "pci.h"
 #include "tests.h"
@@ -17,7 +17,7 @@ static void show_bars(const struct pci_function *function)
                 if (size > 0)
                         print("#   BAR %u at 0x%llx, 0x%llx bytes\n", i, (unsigned long long)address,
                               (unsigned long long)size);
-                /* What is in the next register is the address's other half. */
+                /* The next register has the address's other half. */
                 if (read32(function->config + PCI_BASE_ADDRESS_0 + 4 * i) & PCI_BASE_ADDRESS_MEM_TYPE_64)
                         i++;
         }

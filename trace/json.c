@@ -58,7 +58,7 @@ static void add_place(struct json_object *object, const struct record *record)
 
 /* ---- fields that a program should not have to parse out of the text ---- */
 
-static void add_features(struct json_object *object, const struct naming *naming, const struct event *event)
+static void add_features(struct json_object *object, const struct naming *naming, const struct trace_event *event)
 {
         struct json_object *array = json_object_new_array();
         uint64_t bits;
@@ -72,7 +72,7 @@ static void add_features(struct json_object *object, const struct naming *naming
         json_object_object_add(object, "features", array);
 }
 
-static void add_mapping(struct json_object *object, const struct naming *naming, const struct event *event)
+static void add_mapping(struct json_object *object, const struct naming *naming, const struct trace_event *event)
 {
         struct json_object *mapping = json_object_new_object();
         struct oriel_wire_mmap map;
@@ -86,7 +86,7 @@ static void add_mapping(struct json_object *object, const struct naming *naming,
         json_object_object_add(object, "mapping", mapping);
 }
 
-static void add_regions(struct json_object *object, const struct naming *naming, const struct event *event)
+static void add_regions(struct json_object *object, const struct naming *naming, const struct trace_event *event)
 {
         struct json_object *array = json_object_new_array();
         struct oriel_wire_shmem_config config;
@@ -105,12 +105,12 @@ static void add_regions(struct json_object *object, const struct naming *naming,
         json_object_object_add(object, "regions", array);
 }
 
-static void add_contents(struct json_object *object, const struct naming *naming, const struct event *event)
+static void add_contents(struct json_object *object, const struct naming *naming, const struct trace_event *event)
 {
         static const struct {
                 enum oriel_payload payload;
                 size_t size;
-                void (*add)(struct json_object *object, const struct naming *naming, const struct event *event);
+                void (*add)(struct json_object *object, const struct naming *naming, const struct trace_event *event);
         } rows[] = {
                 {ORIEL_PAYLOAD_FEATURES, sizeof(uint64_t), add_features},
                 {ORIEL_PAYLOAD_PROTOCOL_FEATURES, sizeof(uint64_t), add_features},
@@ -143,7 +143,7 @@ static void add_fds(struct json_object *object, const struct record *record)
         json_object_object_add(object, "fds", array);
 }
 
-static void add_notes(struct json_object *object, const struct event *event)
+static void add_notes(struct json_object *object, const struct trace_event *event)
 {
         struct json_object *array = json_object_new_array();
 
@@ -152,7 +152,7 @@ static void add_notes(struct json_object *object, const struct event *event)
         json_object_object_add(object, "notes", array);
 }
 
-static void add_message(struct json_object *object, const struct setting *setting, const struct event *event)
+static void add_message(struct json_object *object, const struct setting *setting, const struct trace_event *event)
 {
         const struct record *record = event->record;
         char words[WORDS_SIZE];
@@ -214,7 +214,8 @@ static const char *const types[] = {
         [RECORD_END] = "end",         [RECORD_SESSION_END] = "session_end", [RECORD_LOST] = "lost",
 };
 
-struct json_object *output_json(const struct setting *setting, const struct tracker *tracker, const struct event *event)
+struct json_object *output_json(const struct setting *setting, const struct tracker *tracker,
+                                const struct trace_event *event)
 {
         const struct record *record = event->record;
         struct json_object *object = json_object_new_object();

@@ -18,7 +18,7 @@ struct naming {
 #define WORDS_SIZE 16384
 
 /* The text of a payload; "" if there is none. */
-void words_of_payload(const struct naming *naming, const struct event *event, char *out, size_t size);
+void words_of_payload(const struct naming *naming, const struct trace_event *event, char *out, size_t size);
 
 /* The name of a bit of a payload of @kind, FEATURES or PROTOCOL_FEATURES; "bit40" into @unknown if it has none. */
 const char *words_of_bit(const struct naming *naming, enum oriel_payload kind, unsigned bit, char unknown[8]);
@@ -40,10 +40,11 @@ struct setting {
 };
 
 /* One record as lines of text. */
-void output_text(FILE *file, const struct setting *setting, const struct tracker *tracker, const struct event *event);
+void output_text(FILE *file, const struct setting *setting, const struct tracker *tracker,
+                 const struct trace_event *event);
 
 /* One record as one JSON object, without the line's end; NULL for want of memory. json_object_put() frees it. */
 struct json_object *output_json(const struct setting *setting, const struct tracker *tracker,
-                                const struct event *event);
+                                const struct trace_event *event);
 
 #endif

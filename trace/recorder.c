@@ -27,7 +27,7 @@ struct recorder {
         pthread_t thread;
 };
 
-static void recorder_write_json(struct recorder *recorder, const struct event *event)
+static void recorder_write_json(struct recorder *recorder, const struct trace_event *event)
 {
         struct json_object *object = output_json(&recorder->setting, recorder->tracker, event);
         const char *line =
@@ -42,7 +42,7 @@ static void recorder_write_json(struct recorder *recorder, const struct event *e
 
 static void write_record(struct recorder *recorder, const struct record *record)
 {
-        struct event event;
+        struct trace_event event;
 
         /* The record of the session's start may have been lost. */
         if (record->session != recorder->session) {

@@ -28,9 +28,9 @@
 
 /* One channel: the sockets towards both peers, and a stream each way. */
 struct pair {
-        int fds[2];               /* by enum side */
-        bool hung_up[2];          /* that peer has closed; data that it sent may still be here */
-        struct stream streams[2]; /* by the side that sends */
+        int fds[2];                     /* by enum side */
+        bool hung_up[2];                /* that peer has closed; data that it sent may still be here */
+        struct trace_stream streams[2]; /* by the side that sends */
 };
 
 struct relay {
@@ -72,7 +72,7 @@ static struct pair *add_pair(struct relay *relay, int frontend, int backend)
         }
         memcpy(pair->fds, fds, sizeof(fds));
         for (enum side side = SIDE_FRONTEND; side <= SIDE_BACKEND; side++) {
-                struct stream *stream = &pair->streams[side];
+                struct trace_stream *stream = &pair->streams[side];
 
                 stream->from = fds[side];
                 stream->to = fds[relay_other(side)];
@@ -107,7 +107,7 @@ static bool is_connected_stream(int fd)
 }
 
 /* Passes an end of a new socket pair to the back-end, and keeps the front-end's descriptor. */
-static void relay_divert(struct stream *stream, int *slot)
+static void relay_divert(struct trace_stream *stream, int *slot)
 {
         struct relay *relay = stream->owner;
         int fds[2];
@@ -149,7 +149,7 @@ static void relay_fill(const struct pair *pair, struct pollfd *polled)
 static void relay_handle(struct pair *pair, const struct pollfd *polled)
 {
         for (enum side side = SIDE_FRONTEND; side <= SIDE_BACKEND; side++) {
-                struct stream *sent = &pair->streams[side], *received = &pair->streams[relay_other(side)];
+                struct trace_stream *sent = &pair->streams[side], *received = &pair->streams[relay_other(side)];
 
                 if (polled[side].revents & POLLHUP) {
                         pair->hung_up[side] = true;

@@ -29,7 +29,7 @@ union control {
         char room[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int)) + UNASKED];
 };
 
-static void header_of(const struct stream *stream, struct oriel_wire_header *header)
+static void header_of(const struct trace_stream *stream, struct oriel_wire_header *header)
 {
         memcpy(header, stream->bytes, sizeof(*header));
 }
@@ -37,7 +37,7 @@ static void header_of(const struct stream *stream, struct oriel_wire_header *hea
 /* ---- recording ---- */
 
 /* A record with the session, channel and time of @stream. NULL for want of memory. */
-static struct record *make_record(const struct stream *stream, enum record_kind kind, const void *payload,
+static struct record *make_record(const struct trace_stream *stream, enum record_kind kind, const void *payload,
                                   uint32_t size)
 {
         struct record *record = record_new(kind, payload, size);
@@ -51,7 +51,7 @@ static struct record *make_record(const struct stream *stream, enum record_kind 
         return record;
 }
 
-static void forget_fds(struct stream *stream)
+static void forget_fds(struct trace_stream *stream)
 {
         for (unsigned i = 0; i < stream->n_fds; i++)
                 description_clear(&stream->fds[i]);
@@ -60,7 +60,7 @@ static void forget_fds(struct stream *stream)
 }
 
 /* Records the message: all of it, or the part that had come when the stream ended. */
-static void record_message(struct stream *stream)
+static void record_message(struct trace_stream *stream)
 {
         size_t of_header = stream->have < STREAM_HEADER ? stream->have : STREAM_HEADER;
         struct record *record =
@@ -78,14 +78,14 @@ static void record_message(struct stream *stream)
         record_log_put(stream->log, record);
 }
 
-static void begin_message(struct stream *stream)
+static void begin_message(struct trace_stream *stream)
 {
         forget_fds(stream);
         stream->have = stream->sent = 0;
         stream->note.text[0] = '\0';
 }
 
-static void stream_note(struct stream *stream, const char *text)
+static void stream_note(struct trace_stream *stream, const char *text)
 {
         if (!stream->note.text[0])
                 complain(&stream->note, "%s", text);
@@ -93,7 +93,7 @@ static void stream_note(struct stream *stream, const char *text)
 
 /* ---- receiving ---- */
 
-static void stream_take_fds(struct stream *stream, struct msghdr *msg)
+static void stream_take_fds(struct trace_stream *stream, struct msghdr *msg)
 {
         struct cargo *cargo = &stream->cargo[stream->n_cargo];
 
@@ -124,7 +124,7 @@ static void stream_take_fds(struct stream *stream, struct msghdr *msg)
 }
 
 /* The end of the message as far as it is known: that of the header until the header is complete. */
-static size_t stream_goal(const struct stream *stream)
+static size_t stream_goal(const struct trace_stream *stream)
 {
         struct oriel_wire_header header;
 
@@ -136,14 +136,14 @@ static size_t stream_goal(const struct stream *stream)
         return STREAM_HEADER + header.size;
 }
 
-static bool stream_is_whole(const struct stream *stream)
+static bool stream_is_whole(const struct trace_stream *stream)
 {
         return stream->have >= STREAM_HEADER && stream->have == stream_goal(stream);
 }
 
 /* Never reads past the end of the message: fds of the next one would come along, and could not be told apart. 1: bytes
  * were read, 0: none are there, or a negative errno, -ENODATA at the end. */
-static int stream_receive_some(struct stream *stream)
+static int stream_receive_some(struct trace_stream *stream)
 {
         struct iovec iov = {stream->bytes + stream->have, stream_goal(stream) - stream->have};
         union control control;
@@ -161,7 +161,7 @@ static int stream_receive_some(struct stream *stream)
         return got == 0 ? -ENODATA : 1;
 }
 
-static void turn_raw(struct stream *stream, const struct complaint *why)
+static void turn_raw(struct trace_stream *stream, const struct complaint *why)
 {
         struct record *record = make_record(stream, RECORD_RAW, stream->bytes, (uint32_t)stream->have);
 
@@ -171,7 +171,7 @@ static void turn_raw(struct stream *stream, const struct complaint *why)
         stream->raw = true;
 }
 
-static void inspect_header(struct stream *stream)
+static void inspect_header(struct trace_stream *stream)
 {
         struct oriel_wire_header header;
         struct complaint complaint = {""};
@@ -185,7 +185,7 @@ static void inspect_header(struct stream *stream)
 }
 
 /* Reads what the sender has of this message, while it is parsed as messages. */
-static void stream_receive_message(struct stream *stream)
+static void stream_receive_message(struct trace_stream *stream)
 {
         int r = 1;
 
@@ -207,7 +207,7 @@ static void stream_receive_message(struct stream *stream)
 
 /* A header with fds may be that of SET_BACKEND_REQ_FD, whose fd must not be passed on unchanged. Raw streams have
  * none. */
-static bool is_withheld(const struct stream *stream)
+static bool is_withheld(const struct trace_stream *stream)
 {
         static const struct oriel_wire_header due = {.request = ORIEL_FRONTEND_SET_BACKEND_REQ_FD};
         size_t n = stream->have < sizeof(due.request) ? stream->have : sizeof(due.request);
@@ -217,7 +217,7 @@ static bool is_withheld(const struct stream *stream)
 }
 
 /* Closes descriptors that were sent, and keeps their descriptions for the record. */
-static void let_go(struct stream *stream)
+static void let_go(struct trace_stream *stream)
 {
         struct cargo *cargo = &stream->cargo[0];
         struct description *fds = reallocarray(stream->fds, stream->n_fds + cargo->n, sizeof(fds[0]));
@@ -234,7 +234,7 @@ static void let_go(struct stream *stream)
 }
 
 /* Sends one piece: to the end of the received bytes, or to where the next fds belong. */
-static ssize_t stream_send_some(struct stream *stream)
+static ssize_t stream_send_some(struct trace_stream *stream)
 {
         struct cargo *next = stream->n_cargo ? &stream->cargo[0] : NULL;
         bool loaded = next && next->at == stream->sent;
@@ -264,7 +264,7 @@ static ssize_t stream_send_some(struct stream *stream)
         return n;
 }
 
-static void send_message(struct stream *stream)
+static void send_message(struct trace_stream *stream)
 {
         stream->blocked = stream->crowded = false;
         while (stream->sent < stream->have && !is_withheld(stream)) {
@@ -283,13 +283,13 @@ static void send_message(struct stream *stream)
 /* ---- the end ---- */
 
 /* Before the message is recorded: its descriptors belong to the record although they were not sent. */
-static void drop_cargo(struct stream *stream)
+static void drop_cargo(struct trace_stream *stream)
 {
         while (stream->n_cargo > 0)
                 let_go(stream);
 }
 
-static void stream_finish(struct stream *stream, const char *words)
+static void stream_finish(struct trace_stream *stream, const char *words)
 {
         struct record *record;
 
@@ -308,7 +308,7 @@ static void stream_finish(struct stream *stream, const char *words)
         stream->blocked = stream->crowded = false;
 }
 
-void stream_break(struct stream *stream)
+void stream_break(struct trace_stream *stream)
 {
         if (stream->state == STREAM_CLOSED)
                 return;
@@ -319,7 +319,7 @@ void stream_break(struct stream *stream)
         stream_finish(stream, stream->sent < stream->have ? "the receiver is gone" : "");
 }
 
-void stream_close(struct stream *stream)
+void stream_close(struct trace_stream *stream)
 {
         drop_cargo(stream);
         if (stream->state != STREAM_CLOSED)
@@ -327,7 +327,7 @@ void stream_close(struct stream *stream)
         forget_fds(stream);
 }
 
-void stream_pump(struct stream *stream)
+void stream_pump(struct trace_stream *stream)
 {
         if (stream->state == STREAM_OPEN && !stream->blocked)
                 stream_receive_message(stream);

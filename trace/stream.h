@@ -25,7 +25,7 @@ enum stream_state {
         STREAM_CLOSED,
 };
 
-struct stream {
+struct trace_stream {
         int from, to; /* borrowed */
         enum stream_state state;
         bool blocked; /* the receiver has no room */
@@ -52,22 +52,22 @@ struct stream {
 
         /* A descriptor of SET_BACKEND_REQ_FD is about to be sent: replaces the one in @slot, or leaves it. NULL: not
          * needed. */
-        void (*divert)(struct stream *stream, int *slot);
+        void (*divert)(struct trace_stream *stream, int *slot);
         void *owner;
 };
 
 /* Receives and sends what is possible, at most to the end of a message. */
-void stream_pump(struct stream *stream);
+void stream_pump(struct trace_stream *stream);
 /* The receiver has closed: nothing more is read. */
-void stream_break(struct stream *stream);
-void stream_close(struct stream *stream);
+void stream_break(struct trace_stream *stream);
+void stream_close(struct trace_stream *stream);
 
-static inline bool stream_wants_read(const struct stream *stream)
+static inline bool stream_wants_read(const struct trace_stream *stream)
 {
         return stream->state == STREAM_OPEN && !stream->blocked;
 }
 
-static inline bool stream_wants_write(const struct stream *stream)
+static inline bool stream_wants_write(const struct trace_stream *stream)
 {
         return stream->blocked && !stream->crowded;
 }

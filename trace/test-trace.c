@@ -22,7 +22,7 @@
 
 struct session {
         struct tracker *tracker;
-        struct event event;
+        struct trace_event event;
         int64_t at_ns;
 };
 

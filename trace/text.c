@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The trace for a terminal: one line for each record, as a diagram with the front-end on the left, and further lines
+ * for descriptors and for the tracker's notes. Payloads come in words (words.c); times are since the trace began, and
+ * of an answer since its request. */
+
 #include "trace/output.h"
 
 #include <inttypes.h>
@@ -31,7 +36,7 @@ static void put_fds(FILE *file, const struct record *record)
                 put_more(file, "fds: ", "not described for want of memory");
 }
 
-static void put_message(FILE *file, const struct setting *setting, const struct event *event)
+static void put_message(FILE *file, const struct setting *setting, const struct trace_event *event)
 {
         const struct record *record = event->record;
         char words[WORDS_SIZE];
@@ -69,7 +74,8 @@ static void put_session_end(FILE *file, const struct setting *setting, const str
                 (record->at_ns - setting->began_ns) / 1000);
 }
 
-void output_text(FILE *file, const struct setting *setting, const struct tracker *tracker, const struct event *event)
+void output_text(FILE *file, const struct setting *setting, const struct tracker *tracker,
+                 const struct trace_event *event)
 {
         const struct record *record = event->record;
 

@@ -15,7 +15,7 @@
 /* The most requests that are kept; the oldest is dropped for a further one, and its reply is not matched. */
 #define MAX_PENDING 1024
 
-struct pending {
+struct tracked_request {
         unsigned number;
         unsigned channel;
         uint32_t id;
@@ -31,7 +31,7 @@ struct tracker {
         unsigned number;
         struct agreement agreement;
         bool gap; /* records were lost since the last request that was matched */
-        struct pending pending[MAX_PENDING];
+        struct tracked_request pending[MAX_PENDING];
         unsigned n_pending;
 };
 
@@ -49,7 +49,7 @@ void tracker_free(struct tracker *tracker)
         free(tracker);
 }
 
-static struct complaint *new_note(struct event *event)
+static struct complaint *new_note(struct trace_event *event)
 {
         return &event->notes[event->n_notes < EVENT_NOTES ? event->n_notes++ : EVENT_NOTES - 1];
 }
@@ -63,11 +63,11 @@ static void remove_pending(struct tracker *tracker, unsigned index)
                 (tracker->n_pending - index) * sizeof(tracker->pending[0]));
 }
 
-static void add_pending(struct tracker *tracker, const struct event *event, bool due)
+static void add_pending(struct tracker *tracker, const struct trace_event *event, bool due)
 {
         if (tracker->n_pending == MAX_PENDING)
                 remove_pending(tracker, 0);
-        tracker->pending[tracker->n_pending++] = (struct pending){
+        tracker->pending[tracker->n_pending++] = (struct tracked_request){
                 .number = event->number,
                 .channel = event->record->channel,
                 .id = event->record->header.request,
@@ -97,7 +97,7 @@ static void forget_optional(struct tracker *tracker, unsigned channel, unsigned 
                         remove_pending(tracker, index);
 }
 
-static const struct pending *oldest_due(const struct tracker *tracker, unsigned channel, unsigned before)
+static const struct tracked_request *oldest_due(const struct tracker *tracker, unsigned channel, unsigned before)
 {
         for (unsigned i = 0; i < before; i++)
                 if (tracker->pending[i].channel == channel && tracker->pending[i].due)
@@ -135,7 +135,7 @@ static bool tracker_is_whole(const struct record *record)
         return record->header_bytes == sizeof(record->header) && record->payload_bytes == record->header.size;
 }
 
-static void check_flags(struct event *event)
+static void check_flags(struct trace_event *event)
 {
         uint32_t flags = event->record->header.flags;
         uint32_t unknown = flags & ~(ORIEL_FLAG_VERSION | ORIEL_FLAG_REPLY | ORIEL_FLAG_NEED_REPLY);
@@ -144,7 +144,7 @@ static void check_flags(struct event *event)
                 complain(new_note(event), "%s: unknown flags 0x%x are set", event->name, unknown);
 }
 
-static void check_request(const struct tracker *tracker, struct event *event, enum oriel_direction direction)
+static void check_request(const struct tracker *tracker, struct trace_event *event, enum oriel_direction direction)
 {
         const struct oriel_message_row *row;
         struct complaint complaint = {""};
@@ -156,7 +156,7 @@ static void check_request(const struct tracker *tracker, struct event *event, en
 }
 
 /* A request without a row has no reply in the specification; at most an acknowledgement is expected. */
-static void check_reply(struct event *event, const struct pending *pending)
+static void check_reply(struct trace_event *event, const struct tracked_request *pending)
 {
         struct complaint complaint = {""};
         struct message message;
@@ -198,7 +198,7 @@ static void learn_postcopy(struct tracker *tracker, const struct record *request
         tracker->agreement.postcopy = request->header.request == ORIEL_FRONTEND_POSTCOPY_LISTEN;
 }
 
-static void tracker_learn(struct tracker *tracker, const struct event *event)
+static void tracker_learn(struct tracker *tracker, const struct trace_event *event)
 {
         static const struct {
                 uint32_t id;
@@ -221,7 +221,7 @@ static void tracker_learn(struct tracker *tracker, const struct event *event)
 
 /* ---- messages ---- */
 
-static void see_request(struct tracker *tracker, struct event *event, enum oriel_direction direction)
+static void see_request(struct tracker *tracker, struct trace_event *event, enum oriel_direction direction)
 {
         const struct agreement *agreement = &tracker->agreement;
         const struct record *record = event->record;
@@ -237,10 +237,10 @@ static void see_request(struct tracker *tracker, struct event *event, enum oriel
         tracker_learn(tracker, event);
 }
 
-static void see_match(struct tracker *tracker, struct event *event, unsigned index)
+static void see_match(struct tracker *tracker, struct trace_event *event, unsigned index)
 {
-        const struct pending pending = tracker->pending[index];
-        const struct pending *skipped = oldest_due(tracker, event->record->channel, index);
+        const struct tracked_request pending = tracker->pending[index];
+        const struct tracked_request *skipped = oldest_due(tracker, event->record->channel, index);
         bool full = pending.row && row_replies(pending.row, &pending.agreement);
 
         event->answers = pending.number;
@@ -258,7 +258,7 @@ static void see_match(struct tracker *tracker, struct event *event, unsigned ind
         tracker_learn(tracker, event);
 }
 
-static void see_reply(struct tracker *tracker, struct event *event)
+static void see_reply(struct tracker *tracker, struct trace_event *event)
 {
         unsigned index = find_pending(tracker, event->record);
 
@@ -269,7 +269,7 @@ static void see_reply(struct tracker *tracker, struct event *event)
                 complain(new_note(event), "%s: a reply that no request waits for", event->name);
 }
 
-static void see_message(struct tracker *tracker, struct event *event)
+static void see_message(struct tracker *tracker, struct trace_event *event)
 {
         const struct record *record = event->record;
         enum oriel_direction direction = record->channel == 0 ? ORIEL_FROM_FRONTEND : ORIEL_FROM_BACKEND;
@@ -299,11 +299,11 @@ static void begin_session(struct tracker *tracker, unsigned session)
         tracker->agreement = (struct agreement){.postcopy = false};
 }
 
-void tracker_see(struct tracker *tracker, const struct record *record, struct event *event)
+void tracker_see(struct tracker *tracker, const struct record *record, struct trace_event *event)
 {
         if (record->session != tracker->session && record->kind != RECORD_LOST)
                 begin_session(tracker, record->session);
-        *event = (struct event){.record = record, .name = "", .payload = ORIEL_PAYLOAD_NONE};
+        *event = (struct trace_event){.record = record, .name = "", .payload = ORIEL_PAYLOAD_NONE};
         if (record->kind == RECORD_LOST) {
                 tracker->n_pending = 0;
                 tracker->gap = true;

@@ -9,7 +9,7 @@
 
 #define EVENT_NOTES 6
 
-struct event {
+struct trace_event {
         const struct record *record;
         unsigned number;  /* of the message in its session, from 1 */
         const char *name; /* the row's; "request 99" without one */
@@ -32,7 +32,7 @@ struct tracker *tracker_new(const struct oriel_dialect *dialect);
 void tracker_free(struct tracker *tracker);
 
 /* The next record. Explains a message in @event, whose pointers are valid as long as @record. */
-void tracker_see(struct tracker *tracker, const struct record *record, struct event *event);
+void tracker_see(struct tracker *tracker, const struct record *record, struct trace_event *event);
 
 /* Requests of this session whose reply is due and has not come, on all channels: the number of the @index-th, and its
  * name; 0: there are no more. */

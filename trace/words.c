@@ -35,7 +35,7 @@ static void print_bits(const struct naming *naming, enum oriel_payload kind, uin
                         at += (size_t)snprintf(out + at, size - at, " %s", words_of_bit(naming, kind, bit, unknown));
 }
 
-void words_of_payload(const struct naming *naming, const struct event *event, char *out, size_t size)
+void words_of_payload(const struct naming *naming, const struct trace_event *event, char *out, size_t size)
 {
         const struct record *record = event->record;
         bool bits = event->payload == ORIEL_PAYLOAD_FEATURES || event->payload == ORIEL_PAYLOAD_PROTOCOL_FEATURES;

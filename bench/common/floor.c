@@ -23,7 +23,7 @@
 
 #define SIZE (UINT64_C(2) << 20)
 
-struct request {
+struct floor_request {
         struct oriel_wire_header header;
         struct oriel_wire_mmap map;
 } __attribute__((packed));
@@ -77,7 +77,7 @@ int receive_with_fd(int socket, void *message, size_t size)
 void floor_serve(int socket)
 {
         uint8_t *window = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        struct request request;
+        struct floor_request request;
         struct reply reply = {{ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_REPLY, sizeof(reply.u64)},
                               0};
         struct stat st;
@@ -123,7 +123,7 @@ pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu)
 
 int64_t floor_map(int socket, int fd)
 {
-        struct request request = {
+        struct floor_request request = {
                 {ORIEL_BACKEND_SHMEM_MAP, ORIEL_PROTOCOL_VERSION | ORIEL_FLAG_NEED_REPLY, sizeof(request.map)},
                 {.len = SIZE, .flags = ORIEL_MMAP_READ_WRITE}};
         struct reply reply;

@@ -21,7 +21,7 @@
 #define BUFFERS_SIZE (LOAD_DEPTH_MAX * LOAD_DATA_SIZE)
 
 /* Buffers are in shared memory, as a guest's are. */
-int alone_open(struct alone *alone, const struct place *place)
+int alone_open(struct alone *alone, const struct bench_place *place)
 {
         void *buffers =
                 mmap(NULL, BUFFERS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -102,7 +102,7 @@ static int64_t own_cpu_ns(void)
 }
 
 int alone_measure(struct rows_state *state, const struct alone *alone, alone_operation *operation, unsigned depth,
-                  int64_t length_ns, struct tally *tally)
+                  int64_t length_ns, struct bench_tally *tally)
 {
         int64_t cpu = own_cpu_ns(), begin = now_ns(), now = begin;
         int r = 0;

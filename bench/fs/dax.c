@@ -18,7 +18,7 @@
 
 #define PAGE 4096
 
-int dax_read_whole(struct session *session, const struct place *place, uint64_t size)
+int dax_read_whole(struct bench_session *session, const struct bench_place *place, uint64_t size)
 {
         struct scan scan;
         int r = scan_open(&scan, session, place, size);
@@ -37,14 +37,14 @@ int dax_read_whole(struct session *session, const struct place *place, uint64_t 
 enum way { THROUGH_WINDOW, PLAIN, FUSE_APART, FUSE_TOGETHER, WAYS };
 
 struct reading {
-        const struct place *place;
+        const struct bench_place *place;
         struct rows_state *rows;
         const uint8_t *window, *plain;
         uint64_t size, random;
-        struct tally tallies[WAYS];
+        struct bench_tally tallies[WAYS];
 };
 
-static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t length_ns, struct tally *tally)
+static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t length_ns, struct bench_tally *tally)
 {
         int64_t begin = now_ns(), end = begin;
         uint64_t random = reading->random;
@@ -64,15 +64,15 @@ static int read_anywhere(struct reading *reading, const uint8_t *data, int64_t l
         return interrupted(reading->place) ? -1 : 0;
 }
 
-static int bench_dax_read_memory(struct reading *reading, const uint8_t *data, struct tally *tally)
+static int bench_dax_read_memory(struct reading *reading, const uint8_t *data, struct bench_tally *tally)
 {
-        struct tally warming_up = {0};
+        struct bench_tally warming_up = {0};
         int r = read_anywhere(reading, data, block_ns() / 8, &warming_up);
 
         return r == 0 ? read_anywhere(reading, data, block_ns(), tally) : r;
 }
 
-static int read_by_fuse(struct reading *reading, bool share, struct tally *tally)
+static int read_by_fuse(struct reading *reading, bool share, struct bench_tally *tally)
 {
         session_share_cpu(share);
 
@@ -84,7 +84,7 @@ static int read_by_fuse(struct reading *reading, bool share, struct tally *tally
 
 static int measure_way(struct reading *reading, enum way way)
 {
-        struct tally *tally = &reading->tallies[way];
+        struct bench_tally *tally = &reading->tallies[way];
 
         switch (way) {
         case THROUGH_WINDOW:
@@ -127,11 +127,11 @@ static int prepare_ways(struct reading *reading, struct scan *scan, int fd)
                      : rows_prepare(scan->session, reading->place, &reading->rows);
 }
 
-static int run_reads(const struct place *place, struct figures *figures, unsigned run)
+static int run_reads(const struct bench_place *place, struct figures *figures, unsigned run)
 {
         struct reading reading = {.place = place, .size = READ_SIZE / place->scale, .random = 88172645463325252};
         _cleanup_(fd_closep) int fd = place_open(place, "data", O_RDWR);
-        struct session session;
+        struct bench_session session;
         struct scan scan;
         int r = scan_open(&scan, &session, place, reading.size);
 
@@ -153,7 +153,7 @@ static int run_reads(const struct place *place, struct figures *figures, unsigne
 
 #define SCAN_WINDOW MiB(64)
 
-static int measure_scan(struct scan *scan, uint64_t size, struct tally *tally)
+static int measure_scan(struct scan *scan, uint64_t size, struct bench_tally *tally)
 {
         int64_t begin = now_ns();
         int r = scan_file(scan, size);
@@ -166,11 +166,11 @@ static int measure_scan(struct scan *scan, uint64_t size, struct tally *tally)
 }
 
 /* Through a window of an eighth of the file's size, and through one of its full size. */
-static int run_scan(const struct place *place, struct figures *figures, unsigned run)
+static int run_scan(const struct bench_place *place, struct figures *figures, unsigned run)
 {
         uint64_t sizes[] = {SCAN_WINDOW / place->scale, SCAN_SIZE / place->scale};
-        struct session sessions[2] = {0};
-        struct tally tallies[2] = {0};
+        struct bench_session sessions[2] = {0};
+        struct bench_tally tallies[2] = {0};
         struct scan scans[2] = {0};
         int r = 0;
 
@@ -201,7 +201,7 @@ void dax_add(struct figures *figures)
         figures_add(figures, all, ARRAY_SIZE(all));
 }
 
-int dax_run(const struct place *place, struct figures *figures, unsigned run)
+int dax_run(const struct bench_place *place, struct figures *figures, unsigned run)
 {
         int r = 0;
 

@@ -21,7 +21,7 @@
 
 #define QUICK_SCALE 8
 
-static void runs_progress(const struct place *place, unsigned run, const char *what)
+static void runs_progress(const struct bench_place *place, unsigned run, const char *what)
 {
         if (isatty(STDERR_FILENO))
                 fprintf(stderr, "\r%s, run %u of %u: %s\033[K", place->path, run + 1, bench_options.runs, what);
@@ -41,7 +41,7 @@ static bool share_cpu(unsigned depth)
         return bench_options.one_cpu || (depth == 1 && !bench_options.two_cpus);
 }
 
-static double cpu_us(const struct tally *tally)
+static double cpu_us(const struct bench_tally *tally)
 {
         return (double)tally->cpu_ns / 1e3 / (double)tally->count;
 }
@@ -50,7 +50,7 @@ static int bench_fs_measure_row(struct rows_state *const *states, struct figures
                                 unsigned run)
 {
         struct figure *cpu = figures_find(figures, CPU, speed->key), *alone = figures_find(figures, ALONE, speed->key);
-        struct tally tallies[SIDES] = {0}, floor = {0};
+        struct bench_tally tallies[SIDES] = {0}, floor = {0};
         int sides = bench_options.peer ? SIDES : 1;
 
         session_share_cpu(share_cpu(speed->depth));
@@ -74,9 +74,9 @@ static int bench_fs_measure_row(struct rows_state *const *states, struct figures
 }
 
 /* Both back-ends run; one sleeps while the other is measured. */
-static int run_operations(const struct place *place, struct figures *figures, unsigned run)
+static int run_operations(const struct bench_place *place, struct figures *figures, unsigned run)
 {
-        struct session sessions[SIDES] = {0};
+        struct bench_session sessions[SIDES] = {0};
         struct rows_state *states[SIDES] = {0};
         int r = 0;
 
@@ -98,7 +98,7 @@ static int run_operations(const struct place *place, struct figures *figures, un
 
 /* ---- one directory ---- */
 
-static const char *filesystem_of(const struct place *place)
+static const char *filesystem_of(const struct bench_place *place)
 {
         static const struct {
                 unsigned long magic;
@@ -117,7 +117,7 @@ static const char *filesystem_of(const struct place *place)
 }
 
 /* Makes the files that the selected rows need. */
-static int figures_fill(const struct place *place, const struct figures *figures)
+static int figures_fill(const struct bench_place *place, const struct figures *figures)
 {
         static const uint64_t sizes[] = {
                 [OPERATIONS] = READ_SIZE, [CPU] = READ_SIZE,      [ALONE] = READ_SIZE,       [DAX_READS] = READ_SIZE,
@@ -147,7 +147,7 @@ static void add_all(struct figures *figures)
         guests_add(figures);
 }
 
-static int measure_place(const struct place *place, struct figures *figures)
+static int measure_place(const struct bench_place *place, struct figures *figures)
 {
         figures->filesystem = filesystem_of(place);
         add_all(figures);
@@ -180,7 +180,8 @@ static int measure_all(struct figures *figures, const struct option_list *dirs, 
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < dirs->n; i++) {
-                struct place place = {.interrupt_fd = interrupt_fd, .scale = bench_options.quick ? QUICK_SCALE : 1};
+                struct bench_place place = {.interrupt_fd = interrupt_fd,
+                                            .scale = bench_options.quick ? QUICK_SCALE : 1};
 
                 figures[i].dir = dirs->values[i];
                 figures[i].only = &bench_options.only;

@@ -26,12 +26,12 @@ static inline int64_t block_ns(void)
 #define ROUNDS 3
 
 /* Number of operations, their time, and the CPU time of the back-end for them. */
-struct tally {
+struct bench_tally {
         uint64_t count;
         int64_t ns, cpu_ns;
 };
 
-static inline double tally_speed(const struct tally *tally)
+static inline double tally_speed(const struct bench_tally *tally)
 {
         return (double)tally->count * 1e9 / (double)tally->ns;
 }
@@ -44,27 +44,27 @@ enum { OWN, PEER, SIDES };
 #define TREE_DIRS  100
 #define TREE_FILES 1000 /* in each */
 
-struct place {
+struct bench_place {
         char path[256];
         int interrupt_fd; /* a signalfd */
         unsigned scale;   /* divisor of sizes */
 };
 
 /* Makes the directory, with an empty share/new in it. */
-int place_make(struct place *place, const char *dir);
+int place_make(struct bench_place *place, const char *dir);
 /* Makes share/NAME, filled with data_word(); the rows of operations read READ_SIZE of "data". */
 #define READ_SIZE MiB(256)
-int place_make_file(const struct place *place, const char *name, uint64_t size);
+int place_make_file(const struct bench_place *place, const char *name, uint64_t size);
 #define SCAN_SIZE  MiB(512)
 #define GUEST_SIZE MiB(1024)
 /* Opens share/NAME. -1 and errno. */
-int place_open(const struct place *place, const char *name, int flags);
+int place_open(const struct bench_place *place, const char *name, int flags);
 /* Makes share/list/NNNNN, LIST_FILES empty files; share/written has WRITE_SIZE bytes for rows to write to. */
 #define WRITE_SIZE MiB(64)
-int place_fill_list(const struct place *place);
+int place_fill_list(const struct bench_place *place);
 /* Makes share/tree/NNNNN/NNNNN, empty files. */
-int place_fill_tree(const struct place *place);
-void place_remove(struct place *place);
+int place_fill_tree(const struct bench_place *place);
+void place_remove(struct bench_place *place);
 
 /* The eight bytes of share/data at @offset, a multiple of 8. */
 static inline uint64_t data_word(uint64_t offset)
@@ -81,13 +81,13 @@ static inline uint64_t xorshift(uint64_t *random)
 }
 
 /* Whether the user has asked for the end; reported once. */
-bool interrupted(const struct place *place);
+bool interrupted(const struct bench_place *place);
 
 /* ---- a back-end and its driver, session.c ---- */
 
 #define MAX_PROCESSES 8
 
-struct session {
+struct bench_session {
         const char *name; /* for messages */
         pid_t pid;
         pid_t pids[MAX_PROCESSES]; /* the back-end's, and its descendants' once it is up */
@@ -102,21 +102,21 @@ struct session {
 
 /* Starts @side's back-end on @place's share and brings it up, with a window of @dax bytes (0: none). To be closed also
  * after a failure. */
-int session_open(struct session *session, const struct place *place, int side, uint64_t dax);
-void session_close(struct session *session);
+int session_open(struct bench_session *session, const struct bench_place *place, int side, uint64_t dax);
+void session_close(struct bench_session *session);
 
 /* Whether the driver, which is this process, shares the back-ends' CPU from now on. */
 void session_share_cpu(bool share);
 
 /* The CPU time of its processes, in nanoseconds. */
-int64_t session_cpu(const struct session *session);
+int64_t session_cpu(const struct bench_session *session);
 
 /* Resident and proportional memory in bytes, of one process and of all of a session. 0 or a negative errno. */
 int process_memory(pid_t pid, uint64_t *rss, uint64_t *pss);
-int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss);
+int session_memory(const struct bench_session *session, uint64_t *rss, uint64_t *pss);
 
 /* Reports "X: the row: why", with @error and the load's text. Returns -1. */
-int session_failed(const struct session *session, const char *row, int error);
+int session_failed(const struct bench_session *session, const char *row, int error);
 
 /* ---- operations, rows.c ---- */
 
@@ -126,12 +126,12 @@ struct rows_state; /* the state of the rows of one session */
 int ask_number(struct fuse_load *load, struct load_slot *slot, uint64_t folder, unsigned number);
 
 void rows_add(struct figures *figures);
-int rows_prepare(struct session *session, const struct place *place, struct rows_state **out);
+int rows_prepare(struct bench_session *session, const struct bench_place *place, struct rows_state **out);
 void rows_free(struct rows_state *state);
 /* Measures the row for one block, and adds the result to @tally. */
-int row_measure(struct rows_state *state, const char *key, struct tally *tally);
+int row_measure(struct rows_state *state, const char *key, struct bench_tally *tally);
 /* Measures its system calls, made by this process: the part that no back-end can avoid. */
-int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally);
+int row_measure_alone(struct rows_state *state, const char *key, struct bench_tally *tally);
 
 /* ---- a window, scan.c ---- */
 
@@ -142,7 +142,7 @@ int row_measure_alone(struct rows_state *state, const char *key, struct tally *t
 struct scan_reader;
 
 struct scan {
-        struct session *session;
+        struct bench_session *session;
         struct scan_reader *reader;
         uint64_t node, handle;
         uint64_t next, ranges; /* of the file */
@@ -150,7 +150,7 @@ struct scan {
 };
 
 /* A session with oriel-fs and a window of @window bytes, for the file "data". Errors are reported. */
-int scan_open(struct scan *scan, struct session *session, const struct place *place, uint64_t window);
+int scan_open(struct scan *scan, struct bench_session *session, const struct bench_place *place, uint64_t window);
 /* The session remains the caller's. */
 void scan_close(struct scan *scan);
 /* Reads @size bytes of the file. The window holds a multiple of four ranges. 0 or a negative errno. */
@@ -163,13 +163,13 @@ bool scan_read(const uint8_t *at, uint64_t offset, uint64_t size);
 
 /* Each _add() adds its figures; each _run() measures the selected ones once. */
 void memory_add(struct figures *figures);
-int memory_run(const struct place *place, struct figures *figures, unsigned run);
+int memory_run(const struct bench_place *place, struct figures *figures, unsigned run);
 void dax_add(struct figures *figures);
-int dax_run(const struct place *place, struct figures *figures, unsigned run);
+int dax_run(const struct bench_place *place, struct figures *figures, unsigned run);
 void guests_add(struct figures *figures);
-int guests_run(const struct place *place, struct figures *figures);
+int guests_run(const struct bench_place *place, struct figures *figures);
 
 /* Reads the first @size bytes of share/data through a window of that size, and keeps all of it mapped. */
-int dax_read_whole(struct session *session, const struct place *place, uint64_t size);
+int dax_read_whole(struct bench_session *session, const struct bench_place *place, uint64_t size);
 
 #endif

@@ -22,7 +22,7 @@
 #define GUESTS 8
 
 /* The message of a guest that has read the file. */
-struct ready {
+struct guest_ready {
         unsigned n_pids;
         pid_t pids[1 + MAX_PROCESSES];
 };
@@ -32,10 +32,10 @@ struct guest {
         int socket;
 };
 
-static void run_guest(const struct place *place, int socket, pid_t parent)
+static void run_guest(const struct bench_place *place, int socket, pid_t parent)
 {
-        struct session session;
-        struct ready ready = {.n_pids = 1, .pids = {getpid()}};
+        struct bench_session session;
+        struct guest_ready ready = {.n_pids = 1, .pids = {getpid()}};
         char byte;
 
         spawn_follow(parent, SIGKILL);
@@ -51,7 +51,7 @@ static void run_guest(const struct place *place, int socket, pid_t parent)
         _exit(r == 0 ? 0 : 1);
 }
 
-static int start_guest(const struct place *place, struct guest *guest, const struct guest *others)
+static int start_guest(const struct bench_place *place, struct guest *guest, const struct guest *others)
 {
         int fds[2];
 
@@ -73,7 +73,7 @@ static int start_guest(const struct place *place, struct guest *guest, const str
 }
 
 /* -1: the guest has reported an error, or the user has asked for the end. */
-static int wait_guest(const struct place *place, const struct guest *guest, struct ready *ready)
+static int wait_guest(const struct bench_place *place, const struct guest *guest, struct guest_ready *ready)
 {
         struct pollfd fds[] = {{.fd = guest->socket, .events = POLLIN}, {.fd = place->interrupt_fd, .events = POLLIN}};
 
@@ -83,7 +83,7 @@ static int wait_guest(const struct place *place, const struct guest *guest, stru
         return read(guest->socket, ready, sizeof(*ready)) == (ssize_t)sizeof(*ready) ? 0 : -1;
 }
 
-static int add_memory(const struct ready *ready, uint64_t *rss, uint64_t *pss)
+static int add_memory(const struct guest_ready *ready, uint64_t *rss, uint64_t *pss)
 {
         int r = 0;
 
@@ -92,9 +92,9 @@ static int add_memory(const struct ready *ready, uint64_t *rss, uint64_t *pss)
         return r;
 }
 
-static int measure_guests(const struct place *place, struct figures *figures, struct guest *guests)
+static int measure_guests(const struct bench_place *place, struct figures *figures, struct guest *guests)
 {
-        struct ready ready[GUESTS];
+        struct guest_ready ready[GUESTS];
         uint64_t rss = 0, pss = 0;
         int r = 0;
 
@@ -119,7 +119,7 @@ void guests_add(struct figures *figures)
         figures_add(figures, &guests, 1);
 }
 
-int guests_run(const struct place *place, struct figures *figures)
+int guests_run(const struct bench_place *place, struct figures *figures)
 {
         struct guest guests[GUESTS] = {0};
 

@@ -43,7 +43,7 @@ static bool is_limit(int error)
 }
 
 /* Returns 0 also where a limit of the back-end has ended it; @reached is the number of files looked up. */
-static int look_all_up(struct session *session, const struct place *place, uint64_t *reached)
+static int look_all_up(struct bench_session *session, const struct bench_place *place, uint64_t *reached)
 {
         static const struct load_ops ops = {ask_name, answered_name};
         struct walk walk = {.n_dirs = TREE_DIRS / place->scale};
@@ -64,7 +64,7 @@ static int look_all_up(struct session *session, const struct place *place, uint6
         return is_limit(r) ? 0 : r;
 }
 
-static int sample_memory(struct session *session, struct figures *figures, int side, const char *when)
+static int sample_memory(struct bench_session *session, struct figures *figures, int side, const char *when)
 {
         uint64_t rss, pss;
         char key[32];
@@ -79,7 +79,7 @@ static int sample_memory(struct session *session, struct figures *figures, int s
         return 0;
 }
 
-static void note_reached(struct figures *figures, const struct place *place, int side, uint64_t reached)
+static void note_reached(struct figures *figures, const struct bench_place *place, int side, uint64_t reached)
 {
         static const char *const keys[] = {"rss-inodes", "pss-inodes"};
         uint64_t all = TREE_DIRS / place->scale * TREE_FILES;
@@ -95,9 +95,9 @@ static void note_reached(struct figures *figures, const struct place *place, int
         }
 }
 
-static int measure_memory(const struct place *place, struct figures *figures, int side)
+static int measure_memory(const struct bench_place *place, struct figures *figures, int side)
 {
-        struct session session;
+        struct bench_session session;
         uint64_t reached;
         int r = session_open(&session, place, side, 0);
 
@@ -128,7 +128,7 @@ void memory_add(struct figures *figures)
         figures_add(figures, all, ARRAY_SIZE(all));
 }
 
-int memory_run(const struct place *place, struct figures *figures, unsigned run)
+int memory_run(const struct bench_place *place, struct figures *figures, unsigned run)
 {
         int sides = bench_options.peer ? SIDES : 1, r = 0;
 

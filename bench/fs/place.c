@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool interrupted(const struct place *place)
+bool interrupted(const struct bench_place *place)
 {
         static bool told;
         struct signalfd_siginfo info;
@@ -37,7 +37,7 @@ static int place_failed(const char *path)
         return -1;
 }
 
-static int make_dir(const struct place *place, const char *name)
+static int make_dir(const struct bench_place *place, const char *name)
 {
         char path[sizeof(place->path) + 32];
 
@@ -45,7 +45,7 @@ static int make_dir(const struct place *place, const char *name)
         return mkdir(path, 0700) < 0 && errno != EEXIST ? place_failed(path) : 0;
 }
 
-int place_make(struct place *place, const char *dir)
+int place_make(struct bench_place *place, const char *dir)
 {
         static const char *const names[] = {"share", "share/list", "share/new", "share/tree"};
         int r = 0;
@@ -64,7 +64,7 @@ int place_make(struct place *place, const char *dir)
 }
 
 /* Makes @n empty files, whose names are numbers. */
-static int make_files(const struct place *place, const char *folder, unsigned n)
+static int make_files(const struct bench_place *place, const char *folder, unsigned n)
 {
         char path[sizeof(place->path) + 32], name[16];
 
@@ -84,7 +84,7 @@ static int make_files(const struct place *place, const char *folder, unsigned n)
         return dir < 0 ? place_failed(path) : interrupted(place) ? -1 : 0;
 }
 
-int place_fill_tree(const struct place *place)
+int place_fill_tree(const struct bench_place *place)
 {
         char name[32];
         int r = 0;
@@ -98,7 +98,7 @@ int place_fill_tree(const struct place *place)
         return r;
 }
 
-int place_open(const struct place *place, const char *name, int flags)
+int place_open(const struct bench_place *place, const char *name, int flags)
 {
         char path[sizeof(place->path) + 32];
 
@@ -107,7 +107,7 @@ int place_open(const struct place *place, const char *name, int flags)
 }
 
 /* The file is written to the disk, so that no write-back disturbs a measurement. */
-int place_make_file(const struct place *place, const char *name, uint64_t size)
+int place_make_file(const struct bench_place *place, const char *name, uint64_t size)
 {
         const size_t n = MiB(1) / sizeof(uint64_t);
         /* Not static: Linux may make memory beside a large array without contents resident too. */
@@ -130,14 +130,14 @@ int place_make_file(const struct place *place, const char *name, uint64_t size)
         return fd < 0 || fdatasync(fd) < 0 ? place_failed(path) : 0;
 }
 
-int place_fill_list(const struct place *place)
+int place_fill_list(const struct bench_place *place)
 {
         int r = make_files(place, "share/list", LIST_FILES);
 
         return r == 0 ? place_make_file(place, "written", WRITE_SIZE / place->scale) : r;
 }
 
-void place_remove(struct place *place)
+void place_remove(struct bench_place *place)
 {
         char *const paths[] = {place->path, NULL};
         FTS *fts = place->path[0] ? fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL) : NULL;

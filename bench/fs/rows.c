@@ -99,7 +99,7 @@ static int end_pass(struct rows_state *state, const struct row *row)
 }
 
 static int rows_measure_block(struct rows_state *state, const struct row *row, unsigned depth, int64_t length_ns,
-                              struct tally *tally)
+                              struct bench_tally *tally)
 {
         struct fuse_load *load = state->session->load;
         int64_t left = length_ns;
@@ -138,9 +138,9 @@ static const struct row *rows_find(const char *key, unsigned *depth)
         return NULL;
 }
 
-int row_measure(struct rows_state *state, const char *key, struct tally *tally)
+int row_measure(struct rows_state *state, const char *key, struct bench_tally *tally)
 {
-        struct tally warming_up = {0};
+        struct bench_tally warming_up = {0};
         unsigned depth;
         const struct row *row = rows_find(key, &depth);
         int r = rows_measure_block(state, row, depth, block_ns() / 8, &warming_up);
@@ -150,9 +150,9 @@ int row_measure(struct rows_state *state, const char *key, struct tally *tally)
         return r < 0 ? session_failed(state->session, key, r) : 0;
 }
 
-int row_measure_alone(struct rows_state *state, const char *key, struct tally *tally)
+int row_measure_alone(struct rows_state *state, const char *key, struct bench_tally *tally)
 {
-        struct tally warming_up = {0};
+        struct bench_tally warming_up = {0};
         unsigned depth;
         const struct row *row = rows_find(key, &depth);
 
@@ -228,7 +228,7 @@ static int find_all(struct rows_state *state)
         return r == 0 ? open_streams(state) : r;
 }
 
-int rows_prepare(struct session *session, const struct place *place, struct rows_state **out)
+int rows_prepare(struct bench_session *session, const struct bench_place *place, struct rows_state **out)
 {
         struct rows_state *state = *out = calloc(1, sizeof(*state));
         int r;

@@ -16,7 +16,7 @@ struct alone {
 };
 
 struct rows_state {
-        struct session *session;
+        struct bench_session *session;
         struct alone alone;
         uint64_t list, new_dir, data, written;
         uint64_t data_handle, written_handle;
@@ -45,10 +45,10 @@ typedef int alone_operation(struct rows_state *state, const struct alone *alone,
 
 extern alone_operation alone_read, alone_write, alone_create;
 
-int alone_open(struct alone *alone, const struct place *place);
+int alone_open(struct alone *alone, const struct bench_place *place);
 void alone_close(struct alone *alone);
 /* Repeats @operation for @length_ns, with @depth buffers in turn; the CPU time is this thread's. */
 int alone_measure(struct rows_state *state, const struct alone *alone, alone_operation *operation, unsigned depth,
-                  int64_t length_ns, struct tally *tally);
+                  int64_t length_ns, struct bench_tally *tally);
 
 #endif

@@ -244,7 +244,7 @@ static int answered_range(struct fuse_load *load, struct load_slot *slot)
 int scan_file(struct scan *scan, uint64_t size)
 {
         static const struct load_ops ops = {ask_range, answered_range};
-        struct session *session = scan->session;
+        struct bench_session *session = scan->session;
 
         scan->next = 0;
         scan->ranges = size / RANGE;
@@ -262,7 +262,7 @@ int scan_file(struct scan *scan, uint64_t size)
         return r;
 }
 
-int scan_open(struct scan *scan, struct session *session, const struct place *place, uint64_t window)
+int scan_open(struct scan *scan, struct bench_session *session, const struct bench_place *place, uint64_t window)
 {
         *scan = (struct scan){.session = session};
         if (session_open(session, place, OWN, window) < 0)

@@ -56,7 +56,7 @@ static void arguments_add(struct command_line *line, const char *word)
 
 /* Each back-end has a socket of its own, as several may be started by guests' processes: oriel-fs locks its socket's
  * name. */
-static void make_command_line(struct command_line *line, const struct place *place, int side, unsigned number,
+static void make_command_line(struct command_line *line, const struct bench_place *place, int side, unsigned number,
                               uint64_t dax)
 {
         const struct option_list *options = side == OWN ? &bench_options.own_options : &bench_options.peer_options;
@@ -115,7 +115,7 @@ static void last_line(int log, char *line, size_t size)
         snprintf(line, size, "%s", newline ? newline + 1 : text);
 }
 
-static int tell_ended(const struct session *session, const char *program, int status, int log)
+static int tell_ended(const struct bench_session *session, const char *program, int status, int log)
 {
         char line[256];
 
@@ -132,8 +132,8 @@ static int tell_ended(const struct session *session, const char *program, int st
 }
 
 /* Connects to its socket, as soon as it listens. -1 after a report. */
-static int connect_when_there(struct session *session, const struct place *place, const struct command_line *line,
-                              int log)
+static int connect_when_there(struct bench_session *session, const struct bench_place *place,
+                              const struct command_line *line, int log)
 {
         const char *path = line->socket + strlen("--socket-path=");
         int64_t deadline = now_ns() + START_MS * INT64_C(1000000);
@@ -161,12 +161,12 @@ static int connect_when_there(struct session *session, const struct place *place
 
 static void keep_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        struct session *session = userdata;
+        struct bench_session *session = userdata;
 
         snprintf(session->why, sizeof(session->why), ": %s", line);
 }
 
-static int bench_session_bring_up(struct session *session, const struct place *place, int fd)
+static int bench_session_bring_up(struct bench_session *session, const struct bench_place *place, int fd)
 {
         const struct oriel_log log = {sizeof(log), keep_line, session, ORIEL_LOG_WARNING};
         const struct oriel_driver_options options = {
@@ -195,7 +195,7 @@ static int bench_session_bring_up(struct session *session, const struct place *p
 /* ---- its processes ---- */
 
 /* Adds the children of known processes, until there are no new ones. */
-static void find_processes(struct session *session)
+static void find_processes(struct bench_session *session)
 {
         session->pids[0] = session->pid;
         session->n_pids = 1;
@@ -214,7 +214,7 @@ static void find_processes(struct session *session)
         }
 }
 
-int64_t session_cpu(const struct session *session)
+int64_t session_cpu(const struct bench_session *session)
 {
         int64_t sum = 0;
 
@@ -249,7 +249,7 @@ int process_memory(pid_t pid, uint64_t *rss, uint64_t *pss)
         return 0;
 }
 
-int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss)
+int session_memory(const struct bench_session *session, uint64_t *rss, uint64_t *pss)
 {
         int r = 0;
 
@@ -261,13 +261,13 @@ int session_memory(const struct session *session, uint64_t *rss, uint64_t *pss)
 
 /* ---- the whole session ---- */
 
-int session_open(struct session *session, const struct place *place, int side, uint64_t dax)
+int session_open(struct bench_session *session, const struct bench_place *place, int side, uint64_t dax)
 {
         static unsigned number;
         struct command_line line;
         char path[sizeof(place->path) + 32];
 
-        *session = (struct session){
+        *session = (struct bench_session){
                 .name = side == OWN ? "oriel-fs" : "the peer",
         };
         make_command_line(&line, place, side, ++number, dax);
@@ -291,7 +291,7 @@ int session_open(struct session *session, const struct place *place, int side, u
         return 0;
 }
 
-void session_close(struct session *session)
+void session_close(struct bench_session *session)
 {
         oriel_driver_free(session->driver);
         free(session->load);
@@ -299,10 +299,10 @@ void session_close(struct session *session)
                 kill(session->pid, SIGTERM);
                 spawn_wait(session->pid);
         }
-        *session = (struct session){0};
+        *session = (struct bench_session){0};
 }
 
-int session_failed(const struct session *session, const char *row, int error)
+int session_failed(const struct bench_session *session, const char *row, int error)
 {
         const char *why = session->load ? session->load->why : "";
 

@@ -62,7 +62,7 @@ static const struct program program = {
 };
 
 /* A running oriel-fs and the driver that has brought it up. */
-struct session {
+struct demo_session {
         pid_t pid;
         struct oriel_driver *driver;
         struct fuse_client fuse;
@@ -71,8 +71,8 @@ struct session {
 };
 
 /* Counts of what was compared. @slots: the path of the file that each range of the window shows, or NULL. */
-struct tally {
-        struct session *session;
+struct demo_tally {
+        struct demo_session *session;
         const char *root;
         char **slots;
         uint64_t n_slots;
@@ -84,14 +84,14 @@ struct tally {
         time_t last_progress;
 };
 
-static void close_session(struct session *session)
+static void close_session(struct demo_session *session)
 {
         oriel_driver_free(session->driver);
         if (session->pid > 0)
                 spawn_wait(session->pid);
 }
 
-static int open_session(struct session *session, const char *dir, uint64_t size, bool readonly)
+static int open_session(struct demo_session *session, const char *dir, uint64_t size, bool readonly)
 {
         char window[48];
         /* The reader of the window shares the directory itself, so a sandbox would protect nobody; and not every
@@ -108,7 +108,7 @@ static int open_session(struct session *session, const char *dir, uint64_t size,
         };
         int fd, r;
 
-        *session = (struct session){0};
+        *session = (struct demo_session){0};
         snprintf(window, sizeof(window), "--dax-window=%" PRIu64, size);
         session->pid = spawn_with_socket("oriel-fs", arguments, &fd);
         if (session->pid < 0)
@@ -125,7 +125,7 @@ static int open_session(struct session *session, const char *dir, uint64_t size,
 /* ---- reading a tree ---- */
 
 /* Takes the next range of the window in turn, and removes the mapping that was there. */
-static int demo_take_slot(struct tally *tally, const char *path, uint64_t *offset)
+static int demo_take_slot(struct demo_tally *tally, const char *path, uint64_t *offset)
 {
         uint64_t slot = tally->next_slot++ % tally->n_slots;
         int r = 0;
@@ -169,7 +169,8 @@ static int compare_bytes(const uint8_t *window, const char *path, int fd, uint64
 }
 
 /* Compares one range of the file: the window against pread(). */
-static int compare_range(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t at, uint64_t size)
+static int compare_range(struct demo_tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t at,
+                         uint64_t size)
 {
         uint64_t offset;
         int r = demo_take_slot(tally, path, &offset);
@@ -183,7 +184,7 @@ static int compare_range(struct tally *tally, const char *path, uint64_t nodeid,
         return compare_bytes(tally->session->window + offset, path, fd, at, size);
 }
 
-static int compare_contents(struct tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t size)
+static int compare_contents(struct demo_tally *tally, const char *path, uint64_t nodeid, int fd, uint64_t size)
 {
         for (uint64_t at = 0; at < size && !signals_noted(); at += RANGE) {
                 uint64_t left = size - at;
@@ -197,7 +198,7 @@ static int compare_contents(struct tally *tally, const char *path, uint64_t node
         return 0;
 }
 
-static void show_progress(struct tally *tally)
+static void show_progress(struct demo_tally *tally)
 {
         time_t now = time(NULL);
 
@@ -207,7 +208,7 @@ static void show_progress(struct tally *tally)
         fprintf(stderr, "\r%" PRIu64 " files, %" PRIu64 " MiB\033[K", tally->files, tally->bytes >> 20);
 }
 
-static int demo_compare_file(struct tally *tally, const char *path)
+static int demo_compare_file(struct demo_tally *tally, const char *path)
 {
         const char *relative = path + strlen(tally->root);
         _cleanup_(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -236,7 +237,7 @@ static int demo_compare_file(struct tally *tally, const char *path)
 
 /* A root directory that can't be read is an error; entries below it may be another user's, and are counted and
  * skipped. */
-static int skip_entry(struct tally *tally, const FTSENT *entry)
+static int skip_entry(struct demo_tally *tally, const FTSENT *entry)
 {
         if (entry->fts_level == FTS_ROOTLEVEL)
                 return fail("%s: %s", entry->fts_path, strerror(entry->fts_errno));
@@ -244,7 +245,7 @@ static int skip_entry(struct tally *tally, const FTSENT *entry)
         return 0;
 }
 
-static int compare_tree(struct tally *tally)
+static int compare_tree(struct demo_tally *tally)
 {
         char *const paths[] = {(char *)tally->root, NULL};
         FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
@@ -295,14 +296,14 @@ static void print_name(const char *name)
         putchar('\n');
 }
 
-static const char *slot_name(const struct tally *tally, const struct oriel_mapping_info *info)
+static const char *slot_name(const struct demo_tally *tally, const struct oriel_mapping_info *info)
 {
         const char *path = tally->slots[info->range.start / RANGE];
 
         return path ? path + strspn(path, "/") : "?";
 }
 
-static void print_mappings(const struct tally *tally, struct oriel_mapping **mappings, size_t count)
+static void print_mappings(const struct demo_tally *tally, struct oriel_mapping **mappings, size_t count)
 {
         printf("  %12s %10s %-4s %12s  %s\n", "offset", "length", "may", "in file at", "file");
         for (size_t i = 0; i < count && i < MAX_ROWS; i++) {
@@ -318,7 +319,7 @@ static void print_mappings(const struct tally *tally, struct oriel_mapping **map
 }
 
 /* A strip of the whole window, then a row for each of the first mappings. */
-static void print_picture(const struct tally *tally)
+static void print_picture(const struct demo_tally *tally)
 {
         struct oriel_region *region = oriel_driver_region(tally->session->driver, VIRTIO_FS_SHMCAP_ID_CACHE);
         struct oriel_mapping **mappings;
@@ -335,13 +336,13 @@ static void print_picture(const struct tally *tally)
         oriel_mappings_free(mappings, count);
 }
 
-static int read_directory(const char *dir, struct tally *tally)
+static int read_directory(const char *dir, struct demo_tally *tally)
 {
-        struct session session;
+        struct demo_session session;
         int status = open_session(&session, dir, window_size, true);
 
         if (status == 0) {
-                *tally = (struct tally){.session = &session, .root = dir, .n_slots = session.window_size / RANGE};
+                *tally = (struct demo_tally){.session = &session, .root = dir, .n_slots = session.window_size / RANGE};
                 tally->slots = calloc(tally->n_slots, sizeof(tally->slots[0]));
                 status = tally->slots ? compare_tree(tally) : fail("out of memory");
                 if (status == 0)
@@ -366,7 +367,7 @@ static int check_host_sees(int fd, const char *expected)
         return 0;
 }
 
-static int write_through(struct session *session, int fd)
+static int write_through(struct demo_session *session, int fd)
 {
         static const char before[] = "written by the host.", after[] = "written by the guest";
         struct fuse_entry_out entry;
@@ -387,7 +388,7 @@ static int write_through(struct session *session, int fd)
 static int write_scratch(void)
 {
         char dir[] = "/tmp/oriel-demo-XXXXXX", path[64];
-        struct session session = {0};
+        struct demo_session session = {0};
 
         if (!mkdtemp(dir))
                 return fail("can't make a scratch directory: %s", strerror(errno));
@@ -407,7 +408,7 @@ static int write_scratch(void)
 int command_demo(int argc, char **argv)
 {
         char **operands, *dir;
-        struct tally tally = {0};
+        struct demo_tally tally = {0};
         int status = options_parse(&program, argc, argv, &operands);
 
         if (status >= 0)

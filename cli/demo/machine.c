@@ -31,7 +31,7 @@
 enum { BLOCK = 1 << 16 };
 
 /* The list of files that host and guest both read, and the scratch directory that it is in. */
-struct listing {
+struct machine_listing {
         const char *root;
         char folder[32];
         FILE *list;
@@ -49,7 +49,7 @@ static bool find_guest(char *path, size_t size)
 
 /* ---- the list ---- */
 
-static int add_path(struct listing *listing, const FTSENT *entry)
+static int add_path(struct machine_listing *listing, const FTSENT *entry)
 {
         const char *relative = entry->fts_path + strlen(listing->root);
         size_t size;
@@ -64,7 +64,7 @@ static int add_path(struct listing *listing, const FTSENT *entry)
         return fwrite(relative, size, 1, listing->list) == 1 ? 0 : -errno;
 }
 
-static int list_tree(struct listing *listing)
+static int list_tree(struct machine_listing *listing)
 {
         char *const paths[] = {(char *)listing->root, NULL};
         FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
@@ -80,7 +80,7 @@ static int list_tree(struct listing *listing)
         return r;
 }
 
-static int open_in(const struct listing *listing, const char *name, int flags)
+static int open_in(const struct machine_listing *listing, const char *name, int flags)
 {
         char path[64];
 
@@ -91,7 +91,7 @@ static int open_in(const struct listing *listing, const char *name, int flags)
         return fd < 0 ? -errno : fd;
 }
 
-static int write_list(struct listing *listing)
+static int write_list(struct machine_listing *listing)
 {
         int fd = open_in(listing, "list", O_RDWR | O_CREAT | O_EXCL);
         struct demo_list head = {0};
@@ -114,7 +114,7 @@ static int write_list(struct listing *listing)
         return r;
 }
 
-static int make_sums(const struct listing *listing)
+static int make_sums(const struct machine_listing *listing)
 {
         _cleanup_(fd_closep) int fd = open_in(listing, "sums", O_RDWR | O_CREAT | O_EXCL);
 
@@ -136,7 +136,7 @@ static void write_escaped(const char *name, char *out, size_t size)
         }
 }
 
-static int demo_vm_run_machine(const struct listing *listing, const char *guest, uint64_t window_size)
+static int demo_vm_run_machine(const struct machine_listing *listing, const char *guest, uint64_t window_size)
 {
         char tree[PATH_MAX * 2 + 64], demo[128];
         char *const argv[] = {"oriel",   "run",       "--kernel",  (char *)guest, "--memory",
@@ -195,7 +195,8 @@ static int sum_file(const char *path, struct demo_sum *out)
         return n < 0 ? -errno : 0;
 }
 
-static int demo_vm_compare_file(const struct listing *listing, const char *relative, const struct demo_sum *guest)
+static int demo_vm_compare_file(const struct machine_listing *listing, const char *relative,
+                                const struct demo_sum *guest)
 {
         char path[2 * PATH_MAX];
         struct demo_sum host = {0};
@@ -220,7 +221,7 @@ static bool is_done(int fd, uint64_t n)
         return pread(fd, &last, sizeof(last), (off_t)(n * sizeof(last))) == sizeof(last) && last.size == n;
 }
 
-static int compare_all(const struct listing *listing)
+static int compare_all(const struct machine_listing *listing)
 {
         _cleanup_(fd_closep) int fd = open_in(listing, "sums", O_RDONLY);
         _cleanup_(freep) char *path = NULL;
@@ -248,7 +249,7 @@ static int compare_all(const struct listing *listing)
         return status;
 }
 
-static int demo_vm_run_all(struct listing *listing, const char *guest, uint64_t window_size)
+static int demo_vm_run_all(struct machine_listing *listing, const char *guest, uint64_t window_size)
 {
         int r = write_list(listing);
 
@@ -262,7 +263,7 @@ static int demo_vm_run_all(struct listing *listing, const char *guest, uint64_t 
         return status == STATUS_SUCCESS ? compare_all(listing) : status;
 }
 
-static void demo_vm_remove_all(const struct listing *listing)
+static void demo_vm_remove_all(const struct machine_listing *listing)
 {
         static const char *const names[] = {"list", "sums"};
         char path[64];
@@ -278,7 +279,7 @@ static void demo_vm_remove_all(const struct listing *listing)
 
 int demo_machine(const char *dir, uint64_t window_size)
 {
-        struct listing listing = {.root = dir, .folder = "/tmp/oriel-demo-XXXXXX"};
+        struct machine_listing listing = {.root = dir, .folder = "/tmp/oriel-demo-XXXXXX"};
         _cleanup_(fd_closep) int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
         char guest[PATH_MAX + 32];
 

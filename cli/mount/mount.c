@@ -69,11 +69,11 @@ static const struct program program = {
 static const char mounts[] = "/proc/self/mountinfo";
 
 /* Notes the id of the mount on @dir, and opens mountinfo, which reports changes by POLLPRI. */
-static void mount_place_open(struct place *place, const char *dir)
+static void mount_place_open(struct mount_place *place, const char *dir)
 {
         struct statx stat;
 
-        *place = (struct place){.fd = -1};
+        *place = (struct mount_place){.fd = -1};
         /* A synchronizing statx() would send a request that this process itself has to answer. */
         if (statx(AT_FDCWD, dir, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &stat) < 0 ||
             !(stat.stx_mask & STATX_MNT_ID))
@@ -83,7 +83,7 @@ static void mount_place_open(struct place *place, const char *dir)
 }
 
 /* Whether no line of mountinfo begins with the mount's id. */
-static bool place_is_gone(const struct place *place)
+static bool place_is_gone(const struct mount_place *place)
 {
         FILE *file = fopen(mounts, "re");
         _cleanup_(freep) char *line = NULL;

@@ -23,7 +23,7 @@ struct fuse_session;
 #define QUEUE_SIZE  256 /* two entries for each, where there are no indirect ones */
 
 /* A request of the kernel, or a request of our own for a mapping, from its arrival to its answer. */
-struct slot {
+struct mount_slot {
         uint8_t *in;
         uint8_t *out;
         bool busy;
@@ -34,7 +34,7 @@ struct slot {
 };
 
 /* The place of the mount. A lazy unmount takes the mount away from it while open files stay usable. */
-struct place {
+struct mount_place {
         int fd; /* polls POLLPRI when a mount of this host changes; -1: not watched */
         uint64_t id;
 };
@@ -49,19 +49,19 @@ struct mount {
         pthread_t unmounter;
         const char *dir;
         char *options; /* libfuse's */
-        struct place place;
+        struct mount_place place;
         bool unmounting;
         int64_t say_detached_at; /* when to report that it is unmounted but in use, in ms; 0: not */
         bool over;
         uint64_t open_files;
-        struct slot slots[SLOTS], waits[WAITS];
+        struct mount_slot slots[SLOTS], waits[WAITS];
         uint64_t served, forwarded;
 };
 
 /* relay.c: between /dev/fuse and the queues. A negative result ends the mount. */
 
 /* A slot that is not in use, or NULL. */
-struct slot *mount_free_slot(struct mount *mount);
+struct mount_slot *mount_free_slot(struct mount *mount);
 /* Takes one request of the kernel, and answers it from the window or passes it on. -ENODEV: unmounted. */
 int mount_take_request(struct mount *mount);
 /* Takes all answers of the device. */

@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static struct slot *find_free(struct slot *slots, unsigned n)
+static struct mount_slot *find_free(struct mount_slot *slots, unsigned n)
 {
         for (unsigned i = 0; i < n; i++)
                 if (!slots[i].busy)
@@ -25,7 +25,7 @@ static struct slot *find_free(struct slot *slots, unsigned n)
         return NULL;
 }
 
-struct slot *mount_free_slot(struct mount *mount)
+struct mount_slot *mount_free_slot(struct mount *mount)
 {
         return find_free(mount->slots, SLOTS);
 }
@@ -69,7 +69,7 @@ static size_t room_for_answer(const struct head *head)
         return size < BUFFER ? size : BUFFER;
 }
 
-static int relay_forward(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
+static int relay_forward(struct mount *mount, struct mount_slot *slot, const struct head *head, size_t size)
 {
         const struct fuse_in_header *header = &head->header;
         bool silent = header->opcode == FUSE_FORGET || header->opcode == FUSE_BATCH_FORGET ||
@@ -93,7 +93,7 @@ static int relay_forward(struct mount *mount, struct slot *slot, const struct he
 /* Asks for a range of the window. Without a free slot the range is not asked for (-EAGAIN). */
 static int ask_mapping(struct mount *mount, const struct dax_ask *ask)
 {
-        struct slot *slot = mount_free_slot(mount);
+        struct mount_slot *slot = mount_free_slot(mount);
         struct fuse_setupmapping_in args = {
                 .fh = UINT64_MAX,
                 .foffset = ask->file_offset,
@@ -166,7 +166,7 @@ static bool relay_store(uint8_t *to, const uint8_t *from, size_t size)
         return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
 }
 
-static int serve_write(struct mount *mount, const struct slot *slot, const struct head *head)
+static int serve_write(struct mount *mount, const struct mount_slot *slot, const struct head *head)
 {
         const struct fuse_in_header *header = &head->header;
         struct fuse_write_in in;
@@ -212,9 +212,9 @@ static bool may_last(const struct head *head)
 }
 
 /* Forwards the request from a slot for waits, which gets a copy; -ENOLCK without one. @slot stays free. */
-static int forward_wait(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
+static int forward_wait(struct mount *mount, const struct mount_slot *slot, const struct head *head, size_t size)
 {
-        struct slot *wait = find_free(mount->waits, WAITS);
+        struct mount_slot *wait = find_free(mount->waits, WAITS);
 
         if (!wait || size > WAIT_BUFFER)
                 return relay_refuse(mount, head->header.unique, -ENOLCK);
@@ -223,7 +223,7 @@ static int forward_wait(struct mount *mount, const struct slot *slot, const stru
 }
 
 /* The number of entries is the kernel's; the entries themselves may have been changed by the back-end. */
-static void note_forgets(struct mount *mount, const struct slot *slot, const struct head *head, size_t size)
+static void note_forgets(struct mount *mount, const struct mount_slot *slot, const struct head *head, size_t size)
 {
         const uint8_t *entries = slot->in + sizeof(head->header) + sizeof(struct fuse_batch_forget_in);
         struct fuse_batch_forget_in batch;
@@ -241,7 +241,7 @@ static void note_forgets(struct mount *mount, const struct slot *slot, const str
 }
 
 /* 1: answered here; 0: to be passed on to the device. */
-static int relay_serve(struct mount *mount, struct slot *slot, const struct head *head, size_t size)
+static int relay_serve(struct mount *mount, struct mount_slot *slot, const struct head *head, size_t size)
 {
         if (!mount->dax)
                 return 0;
@@ -268,7 +268,7 @@ static void note_open_files(struct mount *mount, uint32_t opcode)
                         mount->open_files += (uint64_t)rows[i].more;
 }
 
-static int relay_take_answer(struct mount *mount, struct slot *slot, uint32_t written)
+static int relay_take_answer(struct mount *mount, struct mount_slot *slot, uint32_t written)
 {
         struct fuse_out_header header = {0};
         struct iovec iov = {slot->out, written};
@@ -309,7 +309,7 @@ int mount_take_answers(struct mount *mount)
 
 int mount_take_request(struct mount *mount)
 {
-        struct slot *slot = mount_free_slot(mount);
+        struct mount_slot *slot = mount_free_slot(mount);
         struct head head = {0};
 
         if (!slot)

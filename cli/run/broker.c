@@ -45,7 +45,7 @@ enum {
 };
 
 /* From the machine. Nothing else is accepted from it, and no descriptor. */
-struct request {
+struct broker_request {
         enum { REQUEST_CONNECT, REQUEST_READY, REQUEST_END } kind;
         uint32_t number, value; /* the item; whether the terminal's mode is changed; the exit status */
 };
@@ -132,7 +132,7 @@ static int make_connection(struct helper *helper, uint32_t item)
                                           : start_program(helper, item);
 }
 
-static bool connect_for(struct helper *helper, const struct request *request)
+static bool connect_for(struct helper *helper, const struct broker_request *request)
 {
         _cleanup_(fd_closep) int fd = make_connection(helper, request->value);
         struct message reply;
@@ -147,7 +147,7 @@ static bool connect_for(struct helper *helper, const struct request *request)
 /* False: no more requests will come. recv() has no room for control data, so the kernel drops any descriptors. */
 static bool serve_one(struct helper *helper)
 {
-        struct request request;
+        struct broker_request request;
         ssize_t n = recv(helper->channel.fd, &request, sizeof(request), MSG_DONTWAIT);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -390,7 +390,7 @@ static int broker_receive_answer(struct channel *channel, uint32_t number, int64
         }
 }
 
-static int broker_report(struct broker *broker, const struct request *request)
+static int broker_report(struct broker *broker, const struct broker_request *request)
 {
         ssize_t n = send(broker->channel.fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -400,7 +400,7 @@ static int broker_report(struct broker *broker, const struct request *request)
 static int broker_ask(struct broker *broker, unsigned item)
 {
         struct channel *channel = &broker->channel;
-        int r = broker_report(broker, &(struct request){REQUEST_CONNECT, ++broker->requests, item});
+        int r = broker_report(broker, &(struct broker_request){REQUEST_CONNECT, ++broker->requests, item});
 
         if (r == 0)
                 r = broker_receive_answer(channel, broker->requests, now_ms() + TIMEOUT_MS);
@@ -426,12 +426,12 @@ int broker_connect(struct broker *broker, unsigned item)
 
 void broker_say_ready(struct broker *broker, bool raw)
 {
-        broker_report(broker, &(struct request){.kind = REQUEST_READY, .value = raw});
+        broker_report(broker, &(struct broker_request){.kind = REQUEST_READY, .value = raw});
 }
 
 void broker_say_end(struct broker *broker, int status)
 {
-        broker_report(broker, &(struct request){.kind = REQUEST_END, .value = (uint32_t)status});
+        broker_report(broker, &(struct broker_request){.kind = REQUEST_END, .value = (uint32_t)status});
 }
 
 void broker_free(struct broker *broker)

@@ -28,22 +28,22 @@
 
 enum { TURN = 64 };
 
-struct watch {
-        void (*ready)(struct v4l2_server *server, struct watch *watch);
+struct v4l2_watch {
+        void (*ready)(struct v4l2_server *server, struct v4l2_watch *watch);
         int fd;
 };
 
 struct waiting {
-        struct watch watch; /* of the answer's socket */
+        struct v4l2_watch watch; /* of the answer's socket */
         STAILQ_ENTRY(waiting) entry;
         struct v4l2_call call;
         pid_t pid;
 };
 STAILQ_HEAD(waiting_list, waiting);
 
-struct file {
-        struct watch watch;
-        LIST_ENTRY(file) entry;
+struct v4l2_file {
+        struct v4l2_watch watch;
+        LIST_ENTRY(v4l2_file) entry;
         struct media_session *session;
         int error;   /* of opening the session; 0: there is one */
         bool closed; /* by the program; kept until no call waits */
@@ -54,7 +54,7 @@ struct file {
 
 /* A mapping of the device. It ends when all processes have closed the answer's socket. */
 struct lease {
-        struct watch watch;
+        struct v4l2_watch watch;
         LIST_ENTRY(lease) entry;
         uint64_t address;
 };
@@ -62,13 +62,13 @@ struct lease {
 struct v4l2_server {
         struct media_client *client;
         int epoll_fd;
-        struct watch listener, device, events;
+        struct v4l2_watch listener, device, events;
         int spare; /* for accept_or_refuse() */
-        LIST_HEAD(file_list, file) files;
+        LIST_HEAD(file_list, v4l2_file) files;
         LIST_HEAD(lease_list, lease) leases;
 };
 
-static int add_watch(struct v4l2_server *server, struct watch *watch, uint32_t events)
+static int add_watch(struct v4l2_server *server, struct v4l2_watch *watch, uint32_t events)
 {
         struct epoll_event event = {.events = events, .data.ptr = watch};
 
@@ -114,7 +114,7 @@ static int call_answer(int socket, int result, uint64_t offset, const int *fds, 
         return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static void v4l2_end_lease(struct v4l2_server *server, struct watch *watch)
+static void v4l2_end_lease(struct v4l2_server *server, struct v4l2_watch *watch)
 {
         struct lease *lease = (struct lease *)watch;
 
@@ -133,7 +133,8 @@ static int error_of_mapping(const struct v4l2_server *server, int error)
 }
 
 /* @socket is taken. */
-static void v4l2_map_buffer(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
+static void v4l2_map_buffer(struct v4l2_server *server, struct v4l2_file *file, const struct v4l2_call *call,
+                            int socket)
 {
         _cleanup_(fd_closep) int fd = -1, ours = socket;
         struct lease *lease = calloc(1, sizeof(*lease));
@@ -156,7 +157,7 @@ static void v4l2_map_buffer(struct v4l2_server *server, struct file *file, const
                 v4l2_end_lease(server, &lease->watch);
 }
 
-static void end_waiting(struct v4l2_server *server, struct file *file, struct waiting *waiting)
+static void end_waiting(struct v4l2_server *server, struct v4l2_file *file, struct waiting *waiting)
 {
         STAILQ_REMOVE(&file->waiting, waiting, waiting, entry);
         fd_close_watched(server->epoll_fd, waiting->watch.fd);
@@ -164,7 +165,7 @@ static void end_waiting(struct v4l2_server *server, struct file *file, struct wa
 }
 
 /* Does an ioctl and sends its answer. False: it has to wait, and nothing was sent. */
-static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid, int socket)
+static bool try_ioctl(struct v4l2_file *file, const struct v4l2_call *call, pid_t pid, int socket)
 {
         const struct media_program program = {.read = v4l2_read_memory, .write = write_memory, .userdata = &pid};
         const bool waits = !(call->flags & V4L2_CALL_NONBLOCK) && media_session_waits((uint32_t)call->code);
@@ -179,7 +180,7 @@ static bool try_ioctl(struct file *file, const struct v4l2_call *call, pid_t pid
         return true;
 }
 
-static void try_waiting(struct v4l2_server *server, struct file *file)
+static void try_waiting(struct v4l2_server *server, struct v4l2_file *file)
 {
         struct waiting *waiting, *next;
 
@@ -193,9 +194,9 @@ static void try_waiting(struct v4l2_server *server, struct file *file)
         }
 }
 
-static void waiting_gone(struct v4l2_server *server, struct watch *watch)
+static void waiting_gone(struct v4l2_server *server, struct v4l2_watch *watch)
 {
-        struct file *file;
+        struct v4l2_file *file;
         struct waiting *waiting;
 
         LIST_FOREACH(file, &server->files, entry)
@@ -207,7 +208,7 @@ static void waiting_gone(struct v4l2_server *server, struct watch *watch)
 }
 
 /* @socket is taken. */
-static void keep_waiting(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, pid_t pid,
+static void keep_waiting(struct v4l2_server *server, struct v4l2_file *file, const struct v4l2_call *call, pid_t pid,
                          int socket)
 {
         struct waiting *waiting = calloc(1, sizeof(*waiting));
@@ -217,7 +218,7 @@ static void keep_waiting(struct v4l2_server *server, struct file *file, const st
                 fd_close(socket);
                 return;
         }
-        waiting->watch = (struct watch){.ready = waiting_gone, .fd = socket};
+        waiting->watch = (struct v4l2_watch){.ready = waiting_gone, .fd = socket};
         waiting->call = *call;
         waiting->pid = pid;
         STAILQ_INSERT_TAIL(&file->waiting, waiting, entry);
@@ -228,7 +229,7 @@ static void keep_waiting(struct v4l2_server *server, struct file *file, const st
 }
 
 /* @socket is taken. */
-static void serve_call(struct v4l2_server *server, struct file *file, const struct v4l2_call *call, int socket)
+static void serve_call(struct v4l2_server *server, struct v4l2_file *file, const struct v4l2_call *call, int socket)
 {
         struct ucred who = {.pid = 0};
         socklen_t size = sizeof(who);
@@ -254,7 +255,7 @@ static void serve_call(struct v4l2_server *server, struct file *file, const stru
 
 /* ---- files ---- */
 
-static void v4l2_file_free(struct v4l2_server *server, struct file *file)
+static void v4l2_file_free(struct v4l2_server *server, struct v4l2_file *file)
 {
         while (!STAILQ_EMPTY(&file->waiting))
                 end_waiting(server, file, STAILQ_FIRST(&file->waiting));
@@ -288,9 +289,9 @@ static int receive_call(int socket, struct v4l2_call *call, int *fd)
         return *fd >= 0 ? 0 : msg.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 }
 
-static void file_ready(struct v4l2_server *server, struct watch *watch)
+static void file_ready(struct v4l2_server *server, struct v4l2_watch *watch)
 {
-        struct file *file = (struct file *)watch;
+        struct v4l2_file *file = (struct v4l2_file *)watch;
         struct v4l2_call call;
         int socket = -1, r = receive_call(watch->fd, &call, &socket);
 
@@ -306,9 +307,9 @@ static void file_ready(struct v4l2_server *server, struct watch *watch)
         file->closed = true;
 }
 
-static void accept_file(struct v4l2_server *server, struct watch *watch)
+static void accept_file(struct v4l2_server *server, struct v4l2_watch *watch)
 {
-        struct file *file = calloc(1, sizeof(*file));
+        struct v4l2_file *file = calloc(1, sizeof(*file));
         int fd = accept_or_refuse(watch->fd, &server->spare);
 
         if (!file || fd < 0) {
@@ -316,7 +317,7 @@ static void accept_file(struct v4l2_server *server, struct watch *watch)
                 fd_close(fd);
                 return;
         }
-        *file = (struct file){.watch = {.ready = file_ready, .fd = fd}};
+        *file = (struct v4l2_file){.watch = {.ready = file_ready, .fd = fd}};
         STAILQ_INIT(&file->waiting);
         LIST_INSERT_HEAD(&server->files, file, entry);
         file->error = ready_open(&file->ready);
@@ -331,7 +332,7 @@ static void accept_file(struct v4l2_server *server, struct watch *watch)
 static void event_came(void *userdata, const union media_event *event)
 {
         struct v4l2_server *server = userdata;
-        struct file *file;
+        struct v4l2_file *file;
 
         LIST_FOREACH(file, &server->files, entry)
         if (file->session && media_session_id(file->session) == event->header.session) {
@@ -345,7 +346,7 @@ static void event_came(void *userdata, const union media_event *event)
         }
 }
 
-static void device_ready(struct v4l2_server *server, struct watch *watch)
+static void device_ready(struct v4l2_server *server, struct v4l2_watch *watch)
 {
         media_client_collect(server->client);
 }
@@ -357,7 +358,7 @@ int v4l2_server_fd(const struct v4l2_server *server)
 
 static void look_at_files(struct v4l2_server *server)
 {
-        struct file *file, *next;
+        struct v4l2_file *file, *next;
 
         for (file = LIST_FIRST(&server->files); file; file = next) {
                 next = LIST_NEXT(file, entry);
@@ -380,7 +381,7 @@ int v4l2_server_dispatch(struct v4l2_server *server)
          * signals. */
         for (unsigned i = 0;
              i < TURN && !media_client_error(server->client) && epoll_wait(server->epoll_fd, &event, 1, 0) == 1; i++) {
-                struct watch *watch = event.data.ptr;
+                struct v4l2_watch *watch = event.data.ptr;
 
                 watch->ready(server, watch);
                 media_client_collect(server->client);
@@ -397,9 +398,9 @@ int v4l2_server_new(struct oriel_driver *driver, int listener, struct v4l2_serve
                 return -ENOMEM;
         server->spare = fd_dup(listener);
         server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        server->listener = (struct watch){accept_file, listener};
-        server->device = (struct watch){device_ready, oriel_frontend_get_fd(oriel_driver_frontend(driver))};
-        server->events = (struct watch){device_ready, oriel_driver_call_fd(driver, MEDIA_EVENT_QUEUE)};
+        server->listener = (struct v4l2_watch){accept_file, listener};
+        server->device = (struct v4l2_watch){device_ready, oriel_frontend_get_fd(oriel_driver_frontend(driver))};
+        server->events = (struct v4l2_watch){device_ready, oriel_driver_call_fd(driver, MEDIA_EVENT_QUEUE)};
 
         int r = server->epoll_fd < 0 ? -errno : media_client_new(driver, event_came, server, &server->client);
 

@@ -57,7 +57,7 @@ static const struct program program = {
         .max_operands = INT_MAX,
 };
 
-struct run {
+struct v4l2_run {
         struct oriel_driver *driver;
         struct v4l2_server *server;
         char folder[96];
@@ -92,7 +92,7 @@ static int choose_device(char *device, size_t size)
         return -1;
 }
 
-static int set_environment(const struct run *run, const char *device)
+static int set_environment(const struct v4l2_run *run, const char *device)
 {
         char path[PATH_MAX], *preload = NULL;
         const char *before = getenv("LD_PRELOAD");
@@ -109,7 +109,7 @@ static int set_environment(const struct run *run, const char *device)
 }
 
 /* The socket is in a new folder that only this user can enter. */
-static int listen_for_files(struct run *run)
+static int listen_for_files(struct v4l2_run *run)
 {
         const char *parent = getenv("TMPDIR");
 
@@ -129,7 +129,7 @@ static int listen_for_files(struct run *run)
         return STATUS_SUCCESS;
 }
 
-static int v4l2_connect_device(struct run *run)
+static int v4l2_connect_device(struct v4l2_run *run)
 {
         const struct oriel_log log = stderr_log(wanted.verbose);
         const struct oriel_driver_options options = {.struct_size = sizeof(options),
@@ -151,7 +151,7 @@ static int v4l2_connect_device(struct run *run)
         return r < 0 ? fail("%s: %s", wanted.connect, strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int start_command(struct run *run, char **argv)
+static int start_command(struct v4l2_run *run, char **argv)
 {
         /* Keeps orphans of COMMAND as descendants of this process: Yama lets it read the memory of descendants only. */
         prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -176,7 +176,7 @@ static int start_command(struct run *run, char **argv)
 /* ---- the loop ---- */
 
 /* Returns the command's exit status as a shell reports it, or -1 while it runs. */
-static int command_reap(const struct run *run)
+static int command_reap(const struct v4l2_run *run)
 {
         int status, result = -1;
         pid_t pid;
@@ -188,7 +188,7 @@ static int command_reap(const struct run *run)
 }
 
 /* Passes signals on to the command, except those of the terminal, which it has received itself. */
-static int handle_signals(const struct run *run)
+static int handle_signals(const struct v4l2_run *run)
 {
         struct signalfd_siginfo info;
         int status = -1;
@@ -201,7 +201,7 @@ static int handle_signals(const struct run *run)
         return status;
 }
 
-static void close_device(struct run *run)
+static void close_device(struct v4l2_run *run)
 {
         v4l2_server_free(run->server);
         oriel_driver_free(run->driver);
@@ -210,7 +210,7 @@ static void close_device(struct run *run)
         run->listener = fd_close(run->listener);
 }
 
-static int v4l2_run_loop(struct run *run)
+static int v4l2_run_loop(struct v4l2_run *run)
 {
         int status = -1;
 
@@ -231,7 +231,7 @@ static int v4l2_run_loop(struct run *run)
         return status;
 }
 
-static int v4l2_run_command(struct run *run, char **argv)
+static int v4l2_run_command(struct v4l2_run *run, char **argv)
 {
         const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
         char device[32];
@@ -254,7 +254,7 @@ static int v4l2_run_command(struct run *run, char **argv)
 
 int command_v4l2(int argc, char **argv)
 {
-        struct run run = {.listener = -1, .signals = -1};
+        struct v4l2_run run = {.listener = -1, .signals = -1};
         char **operands;
         int status = options_parse(&program, argc, argv, &operands);
 

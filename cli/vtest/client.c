@@ -406,7 +406,7 @@ static int client_submit(struct vtest_client *client, const uint32_t *words)
         return r;
 }
 
-static const struct command_row {
+static const struct vtest_row {
         uint32_t kind, least; /* numbers */
         int (*handle)(struct vtest_client *client, const uint32_t *words);
 } rows[] = {

@@ -16,9 +16,9 @@
 /* Limits of one client. */
 enum { SYNCS_MAX = 65536, WAITS_MAX = 1024 };
 
-static struct sync *sync_find(const struct syncs *syncs, uint32_t id)
+static struct vtest_sync *sync_find(const struct syncs *syncs, uint32_t id)
 {
-        struct sync *sync;
+        struct vtest_sync *sync;
 
         SLIST_FOREACH(sync, &syncs->list, entry)
         if (sync->id == id)
@@ -28,7 +28,7 @@ static struct sync *sync_find(const struct syncs *syncs, uint32_t id)
 
 uint32_t sync_create(struct syncs *syncs, uint64_t value)
 {
-        struct sync *sync = syncs->n < SYNCS_MAX ? calloc(1, sizeof(*sync)) : NULL;
+        struct vtest_sync *sync = syncs->n < SYNCS_MAX ? calloc(1, sizeof(*sync)) : NULL;
 
         if (!sync)
                 return 0;
@@ -41,7 +41,7 @@ uint32_t sync_create(struct syncs *syncs, uint64_t value)
 
 uint64_t sync_read(const struct syncs *syncs, uint32_t id)
 {
-        const struct sync *sync = sync_find(syncs, id);
+        const struct vtest_sync *sync = sync_find(syncs, id);
 
         return sync ? sync->value : 0;
 }
@@ -53,7 +53,7 @@ static bool sync_is_over(const struct syncs *syncs, const struct sync_wait *wait
 
         for (unsigned i = 0; i < wait->n; i++) {
                 const uint32_t *point = wait->points + 3 * i;
-                const struct sync *sync = sync_find(syncs, point[0]);
+                const struct vtest_sync *sync = sync_find(syncs, point[0]);
 
                 reached += !sync || sync->value >= vtest_value(point + 1);
         }
@@ -78,7 +78,7 @@ static void end_waits(struct syncs *syncs)
 
 void sync_write(struct syncs *syncs, const uint32_t *point)
 {
-        struct sync *sync = sync_find(syncs, point[0]);
+        struct vtest_sync *sync = sync_find(syncs, point[0]);
 
         if (!sync)
                 return;
@@ -88,11 +88,11 @@ void sync_write(struct syncs *syncs, const uint32_t *point)
 
 void sync_unref(struct syncs *syncs, uint32_t id)
 {
-        struct sync *sync = sync_find(syncs, id);
+        struct vtest_sync *sync = sync_find(syncs, id);
 
         if (!sync)
                 return;
-        SLIST_REMOVE(&syncs->list, sync, sync, entry);
+        SLIST_REMOVE(&syncs->list, sync, vtest_sync, entry);
         syncs->n--;
         free(sync);
         end_waits(syncs);

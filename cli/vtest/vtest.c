@@ -49,7 +49,7 @@ static const struct program program = {
         .n_rows = ARRAY_SIZE(rows),
 };
 
-struct server {
+struct vtest_server {
         struct vtest vtest;
         struct oriel_driver *driver;
         struct vtest_client *clients[CLIENTS_MAX];
@@ -77,7 +77,7 @@ static int read_capset(struct vtest *vtest)
         return gpu_client_get_capset(vtest->gpu, VENUS, vtest->capset_version, vtest->capset, vtest->capset_size);
 }
 
-static int vtest_connect_device(struct server *server)
+static int vtest_connect_device(struct vtest_server *server)
 {
         const struct oriel_log log = stderr_log(wanted.verbose);
         const struct oriel_driver_options options = {.struct_size = sizeof(options),
@@ -103,13 +103,13 @@ static int vtest_connect_device(struct server *server)
 
 /* ---- the loop ---- */
 
-static void drop_client(struct server *server, unsigned i)
+static void drop_client(struct vtest_server *server, unsigned i)
 {
         vtest_client_free(server->clients[i]);
         server->clients[i] = server->clients[--server->n_clients];
 }
 
-static void vtest_accept_client(struct server *server, int listener)
+static void vtest_accept_client(struct vtest_server *server, int listener)
 {
         int fd = accept_or_refuse(listener, &server->spare);
         struct vtest_client *client = fd < 0 ? NULL : vtest_client_new(&server->vtest, fd);
@@ -118,7 +118,7 @@ static void vtest_accept_client(struct server *server, int listener)
                 server->clients[server->n_clients++] = client;
 }
 
-static void serve_clients(struct server *server, const struct pollfd *fds)
+static void serve_clients(struct vtest_server *server, const struct pollfd *fds)
 {
         /* From the last to the first: drop_client() moves the last one into the free place. */
         for (unsigned i = server->n_clients; i > 0 && !server->vtest.error; i--) {
@@ -132,7 +132,7 @@ static void serve_clients(struct server *server, const struct pollfd *fds)
         }
 }
 
-static int serve_device(struct server *server)
+static int serve_device(struct vtest_server *server)
 {
         int r = oriel_frontend_dispatch(oriel_driver_frontend(server->driver));
 
@@ -144,7 +144,7 @@ static int serve_device(struct server *server)
         return r;
 }
 
-static int vtest_run_loop(struct server *server, int listener, int signals)
+static int vtest_run_loop(struct vtest_server *server, int listener, int signals)
 {
         while (!server->vtest.error) {
                 struct pollfd fds[FIXED_FDS + CLIENTS_MAX] = {
@@ -175,7 +175,7 @@ static int vtest_run_loop(struct server *server, int listener, int signals)
         return fail("%s: the back-end is gone: %s", wanted.connect, strerror(-server->vtest.error));
 }
 
-static int vtest_run(struct server *server)
+static int vtest_run(struct vtest_server *server)
 {
         _cleanup_(socket_file_remove) struct socket_file file = {.name = NULL};
         _cleanup_(fd_closep) int signals = signals_open(), listener = -1;
@@ -195,7 +195,7 @@ static int vtest_run(struct server *server)
 
 int command_vtest(int argc, char **argv)
 {
-        struct server server = {.spare = -1};
+        struct vtest_server server = {.spare = -1};
         char **operands;
         int status = options_parse(&program, argc, argv, &operands);
 

@@ -26,8 +26,8 @@ static inline uint64_t vtest_value(const uint32_t *words)
 
 /* ---- sync objects: sync.c ---- */
 
-struct sync {
-        SLIST_ENTRY(sync) entry;
+struct vtest_sync {
+        SLIST_ENTRY(vtest_sync) entry;
         uint32_t id;
         uint64_t value;
 };
@@ -42,7 +42,7 @@ struct sync_wait {
 };
 
 struct syncs {
-        SLIST_HEAD(sync_list, sync) list;
+        SLIST_HEAD(sync_list, vtest_sync) list;
         SLIST_HEAD(sync_waits, sync_wait) waits;
         uint32_t last_id;
         unsigned n, n_waits;

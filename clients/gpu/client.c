@@ -18,8 +18,8 @@
 
 enum { SMALLEST = 512, CLASSES = 16, TIMEOUT_MS = 30000 };
 
-struct call {
-        SLIST_ENTRY(call) entry;
+struct gpu_call {
+        SLIST_ENTRY(gpu_call) entry;
         unsigned class;
         size_t room;
         uint8_t *buffer; /* of SMALLEST << class bytes: the command, then the answer */
@@ -27,7 +27,7 @@ struct call {
         gpu_client_done_fn done;
         void *userdata;
 };
-SLIST_HEAD(call_list, call);
+SLIST_HEAD(call_list, gpu_call);
 
 /* Of an answer, which the device could change. */
 struct answer_copy {
@@ -77,7 +77,7 @@ int gpu_client_new(struct oriel_driver *driver, struct gpu_client **out)
 
 static void gpu_client_free_list(struct call_list *list)
 {
-        struct call *call;
+        struct gpu_call *call;
 
         while ((call = SLIST_FIRST(list))) {
                 SLIST_REMOVE_HEAD(list, entry);
@@ -102,7 +102,7 @@ struct oriel_driver *gpu_client_driver(const struct gpu_client *client)
 }
 
 /* Takes a spare buffer for @size bytes, or allocates one. */
-static int call_new(struct gpu_client *client, size_t size, struct call **out)
+static int call_new(struct gpu_client *client, size_t size, struct gpu_call **out)
 {
         unsigned class = 0;
 
@@ -111,7 +111,7 @@ static int call_new(struct gpu_client *client, size_t size, struct call **out)
         if (class == CLASSES)
                 return -EMSGSIZE;
 
-        struct call *call = SLIST_FIRST(&client->spare[class]);
+        struct gpu_call *call = SLIST_FIRST(&client->spare[class]);
 
         if (call) {
                 SLIST_REMOVE_HEAD(&client->spare[class], entry);
@@ -131,7 +131,7 @@ static int call_new(struct gpu_client *client, size_t size, struct call **out)
         return 0;
 }
 
-static void call_keep(struct gpu_client *client, struct call *call)
+static void call_keep(struct gpu_client *client, struct gpu_call *call)
 {
         SLIST_INSERT_HEAD(&client->spare[call->class], call, entry);
 }
@@ -141,7 +141,7 @@ int gpu_client_send(struct gpu_client *client, const struct gpu_client_command *
 {
         size_t size = command->fixed_size + command->payload_size, at = (size + 63) & ~(size_t)63;
         size_t room = MAX(command->room, sizeof(struct virtio_gpu_ctrl_hdr));
-        struct call *call;
+        struct gpu_call *call;
         int r = call_new(client, at + room, &call);
 
         if (r < 0)
@@ -179,7 +179,8 @@ unsigned gpu_client_pending(const struct gpu_client *client)
 }
 
 /* Takes the spare room, since the callback may collect other answers while it has this one. */
-static int answer_copy_take(struct gpu_client *client, const struct call *call, size_t size, struct answer_copy *out)
+static int answer_copy_take(struct gpu_client *client, const struct gpu_call *call, size_t size,
+                            struct answer_copy *out)
 {
         struct answer_copy copy = client->spare_copy;
 
@@ -210,11 +211,11 @@ static int collect_from(struct gpu_client *client, unsigned queue)
         void *token;
 
         while ((r = oriel_driver_collect(client->driver, queue, &token, &written)) == 1) {
-                struct call *call = token;
+                struct gpu_call *call = token;
                 struct answer_copy copy;
                 size_t size = MIN(written, call->room);
 
-                SLIST_REMOVE(&client->out, call, call, entry);
+                SLIST_REMOVE(&client->out, call, gpu_call, entry);
                 client->pending[queue]--;
                 r = answer_copy_take(client, call, size, &copy);
                 call_keep(client, call);
@@ -247,7 +248,7 @@ int gpu_client_wait(struct gpu_client *client, int ms)
 
 /* ---- one after the other ---- */
 
-struct sync {
+struct gpu_sync {
         void *answer;
         size_t size;
         int type; /* 0: not there yet */
@@ -255,7 +256,7 @@ struct sync {
 
 static void sync_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size)
 {
-        struct sync *sync = userdata;
+        struct gpu_sync *sync = userdata;
 
         sync->type = size ? (int)answer->type : -EPROTO;
         if (size)
@@ -263,9 +264,9 @@ static void sync_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, 
 }
 
 /* The device may still answer a command whose caller has given up; its row is on the caller's stack. */
-static void sync_forget(struct gpu_client *client, const struct sync *sync)
+static void sync_forget(struct gpu_client *client, const struct gpu_sync *sync)
 {
-        struct call *call;
+        struct gpu_call *call;
 
         SLIST_FOREACH(call, &client->out, entry)
         if (call->userdata == sync)
@@ -275,7 +276,7 @@ static void sync_forget(struct gpu_client *client, const struct sync *sync)
 int gpu_client_call(struct gpu_client *client, const struct gpu_client_command *command, void *answer, size_t size)
 {
         struct gpu_client_command with_room = *command;
-        struct sync sync = {answer, size, 0};
+        struct gpu_sync sync = {answer, size, 0};
 
         with_room.room = MAX(command->room, size);
 

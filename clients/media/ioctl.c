@@ -69,7 +69,7 @@ static int query_capabilities(struct media_session *session, const struct media_
 
 static int dequeue_event(struct media_session *session, const struct media_program *program, uint64_t argument)
 {
-        struct event *event = STAILQ_FIRST(&session->events);
+        struct client_event *event = STAILQ_FIRST(&session->events);
 
         if (!event)
                 return -EAGAIN;
@@ -86,8 +86,8 @@ static int dequeue_event(struct media_session *session, const struct media_progr
 }
 
 /* Copy a plane that the device has written to the program. *@address becomes the program's address of the plane. */
-static int give_userptr(struct stream *stream, const struct media_program *program, const struct v4l2_buffer *buffer,
-                        uint32_t plane, uint32_t used, uint64_t *address)
+static int give_userptr(struct client_stream *stream, const struct media_program *program,
+                        const struct v4l2_buffer *buffer, uint32_t plane, uint32_t used, uint64_t *address)
 {
         const struct pinned *pinned = session_pinned(stream, buffer->index, plane);
 
@@ -97,7 +97,7 @@ static int give_userptr(struct stream *stream, const struct media_program *progr
         return program_write(program, pinned->address, pinned->memory, MIN(used, pinned->size));
 }
 
-static int give_planes(struct stream *stream, const struct media_program *program, struct done *done,
+static int give_planes(struct client_stream *stream, const struct media_program *program, struct done *done,
                        const struct v4l2_buffer *asked)
 {
         const uint32_t n = MIN(done->buffer.length, (uint32_t)MEDIA_MAX_PLANES);
@@ -121,7 +121,7 @@ static int dequeue_buffer(struct media_session *session, const struct media_prog
         if (r < 0)
                 return r;
 
-        struct stream *stream = session_stream(session, asked.type);
+        struct client_stream *stream = session_stream(session, asked.type);
         struct done *done = stream ? STAILQ_FIRST(&stream->done) : NULL;
 
         if (!stream || !stream->streaming)
@@ -189,7 +189,7 @@ static int ioctl_add_piece(struct transfer *transfer, const void *memory, uint32
 static int pin_plane(struct transfer *transfer, uint32_t plane, uint64_t address, uint32_t size)
 {
         const struct v4l2_buffer *buffer = &transfer->payload.buffer;
-        struct stream *stream = session_stream(transfer->session, buffer->type);
+        struct client_stream *stream = session_stream(transfer->session, buffer->type);
         uint8_t byte;
 
         if (size == 0)
@@ -288,7 +288,7 @@ static int ioctl_prepare(struct transfer *transfer, uint64_t argument)
 static void restore_pointers(struct transfer *transfer)
 {
         struct v4l2_buffer *buffer = &transfer->payload.buffer;
-        struct stream *stream = session_stream(transfer->session, buffer->type);
+        struct client_stream *stream = session_stream(transfer->session, buffer->type);
         const struct pinned *pinned;
 
         if (transfer->row->payload == MEDIA_CONTROLS)

@@ -40,7 +40,7 @@ int media_session_new(struct media_client *client, struct media_session **out)
         return 0;
 }
 
-static void drop_done(struct stream *stream)
+static void drop_done(struct client_stream *stream)
 {
         struct done *done;
 
@@ -52,7 +52,7 @@ static void drop_done(struct stream *stream)
         stream->last = false;
 }
 
-static void unpin_all(struct media_session *session, struct stream *stream)
+static void unpin_all(struct media_session *session, struct client_stream *stream)
 {
         struct pinned *pinned;
 
@@ -73,7 +73,7 @@ void session_forget_taken(struct media_session *session)
 
 void media_session_free(struct media_session *session)
 {
-        struct event *event;
+        struct client_event *event;
 
         if (!session)
                 return;
@@ -97,12 +97,12 @@ uint32_t media_session_id(const struct media_session *session)
 
 /* ---- streams ---- */
 
-struct stream *session_stream(struct media_session *session, uint32_t type)
+struct client_stream *session_stream(struct media_session *session, uint32_t type)
 {
         return type > 0 && type < STREAMS ? &session->streams[type] : NULL;
 }
 
-struct pinned *session_pinned(struct stream *stream, uint32_t index, uint32_t plane)
+struct pinned *session_pinned(struct client_stream *stream, uint32_t index, uint32_t plane)
 {
         struct pinned *pinned;
 
@@ -112,7 +112,7 @@ struct pinned *session_pinned(struct stream *stream, uint32_t index, uint32_t pl
         return NULL;
 }
 
-struct pinned *session_pin(struct media_session *session, struct stream *stream, uint32_t index, uint32_t plane,
+struct pinned *session_pin(struct media_session *session, struct client_stream *stream, uint32_t index, uint32_t plane,
                            uint64_t address, uint32_t size)
 {
         struct pinned *pinned = session_pinned(stream, index, plane);
@@ -134,7 +134,7 @@ struct pinned *session_pin(struct media_session *session, struct stream *stream,
         return pinned->memory ? pinned : NULL;
 }
 
-static void stop_stream(struct stream *stream)
+static void stop_stream(struct client_stream *stream)
 {
         stream->streaming = false;
         drop_done(stream);
@@ -146,7 +146,7 @@ void session_note(struct media_session *session, uint32_t code, const void *payl
         const struct v4l2_create_buffers *create = payload;
         const struct v4l2_decoder_cmd *decoder = payload;
         const struct v4l2_buffer *buffer = payload;
-        struct stream *stream;
+        struct client_stream *stream;
 
         switch (code) {
         case VIDIOC_STREAMON:
@@ -183,7 +183,7 @@ void session_note(struct media_session *session, uint32_t code, const void *payl
 
 static void keep_done(struct media_session *session, const struct media_event_dqbuf *event)
 {
-        struct stream *stream = session_stream(session, event->buffer.type);
+        struct client_stream *stream = session_stream(session, event->buffer.type);
         struct done *done = stream && stream->n_done < VIDEO_MAX_FRAME ? malloc(sizeof(*done)) : NULL;
 
         if (!done)
@@ -196,7 +196,8 @@ static void keep_done(struct media_session *session, const struct media_event_dq
 
 static void keep_event(struct media_session *session, const struct v4l2_event *from)
 {
-        struct event *event = session->n_events < EVENTS_MAX ? malloc(sizeof(*event)) : STAILQ_FIRST(&session->events);
+        struct client_event *event =
+                session->n_events < EVENTS_MAX ? malloc(sizeof(*event)) : STAILQ_FIRST(&session->events);
 
         if (!event)
                 return;
@@ -232,7 +233,7 @@ unsigned media_session_ready(const struct media_session *session)
         bool streaming = false;
 
         for (unsigned i = 1; i < STREAMS; i++) {
-                const struct stream *stream = &session->streams[i];
+                const struct client_stream *stream = &session->streams[i];
 
                 if (!stream->streaming)
                         continue;
@@ -248,7 +249,7 @@ unsigned media_session_ready(const struct media_session *session)
 void media_session_put_back(struct media_session *session)
 {
         if (session->taken) {
-                struct stream *stream = session_stream(session, session->taken->buffer.type);
+                struct client_stream *stream = session_stream(session, session->taken->buffer.type);
 
                 STAILQ_INSERT_HEAD(&stream->done, session->taken, entry);
                 stream->n_done++;

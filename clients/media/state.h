@@ -26,40 +26,40 @@ struct pinned {
 };
 SLIST_HEAD(pinned_list, pinned);
 
-struct stream {
+struct client_stream {
         struct done_list done;
         struct pinned_list pinned;
         unsigned n_done, n_buffers, n_queued;
         bool streaming, last; /* V4L2_BUF_FLAG_LAST was dequeued */
 };
 
-struct event {
-        STAILQ_ENTRY(event) entry;
+struct client_event {
+        STAILQ_ENTRY(client_event) entry;
         struct v4l2_event event;
 };
-STAILQ_HEAD(event_list, event);
+STAILQ_HEAD(event_list, client_event);
 
 struct media_session {
         struct media_client *client;
         uint32_t id;
-        struct stream streams[STREAMS];
+        struct client_stream streams[STREAMS];
         struct event_list events;
         unsigned n_events;
         /* Dequeued by the last ioctl; kept until the next one for media_session_put_back(). */
         struct done *taken;
-        struct event *taken_event;
+        struct client_event *taken_event;
 };
 
 /* NULL: V4L2 has no such type. */
-struct stream *session_stream(struct media_session *session, uint32_t type);
+struct client_stream *session_stream(struct media_session *session, uint32_t type);
 void session_forget_taken(struct media_session *session);
 /* Update the streams after a successful ioctl. */
 void session_note(struct media_session *session, uint32_t code, const void *payload);
 
 /* The memory for a plane of a buffer, NULL: it has none. */
-struct pinned *session_pinned(struct stream *stream, uint32_t index, uint32_t plane);
+struct pinned *session_pinned(struct client_stream *stream, uint32_t index, uint32_t plane);
 /* Memory of @size bytes for it, and which address of the program it stands for. NULL: there is none. */
-struct pinned *session_pin(struct media_session *session, struct stream *stream, uint32_t index, uint32_t plane,
+struct pinned *session_pin(struct media_session *session, struct client_stream *stream, uint32_t index, uint32_t plane,
                            uint64_t address, uint32_t size);
 
 #endif

@@ -89,11 +89,11 @@ struct ring {
 struct ring back_ring(struct back_end *b, unsigned index);
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index);
 /* The eventfds of a ring; -1: none. */
-struct events {
+struct backend_events {
         int kick, call, err;
 };
-struct events events_open(void);
-void events_close(struct events *events);
+struct backend_events events_open(void);
+void events_close(struct backend_events *events);
 
 /* SET_MEM_TABLE with all of our guest memory. */
 void back_init_memory(struct back_end *b, struct message *message);
@@ -101,9 +101,9 @@ void back_init_memory(struct back_end *b, struct message *message);
  * is its request. */
 enum answer back_prepare(struct back_end *b);
 /* SET_VRING_NUM to SET_VRING_ENABLE, with the same result. */
-enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events);
+enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct backend_events *events);
 /* Both, for ring 0, which is cleared except for its indices, set to @base. */
-enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events);
+enum answer back_bring_up(struct back_end *b, uint32_t base, const struct backend_events *events);
 /* expect() of an answer of these three: b->at is read after the call. */
 enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed);
 /* The offered features that a device needs, and b->device_features. */

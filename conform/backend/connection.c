@@ -25,7 +25,7 @@ static enum verdict reconnect_session(struct trial *trial)
 
 static bool start_session(struct back_end *b)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
 
         return BIT(back_bring_up(b, 0, &events)) & ACCEPTED;
 }

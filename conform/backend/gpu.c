@@ -32,10 +32,10 @@
 #define FEATURES (1 << VIRTIO_GPU_F_VIRGL | 1 << VIRTIO_GPU_F_RESOURCE_BLOB | 1 << VIRTIO_GPU_F_CONTEXT_INIT)
 
 /* The driver, and the requests of the back-end to it. */
-struct gpu {
+struct conform_gpu {
         struct back_end *b;
         struct ring ring;
-        struct events events;
+        struct backend_events events;
         struct channel back; /* its fd is the back-end's */
         uint64_t window;
         uint16_t asked; /* number of commands */
@@ -50,21 +50,21 @@ struct gpu {
         bool strange;                               /* it has unmapped a range that was not mapped */
 };
 
-static void gpu_end(struct gpu *gpu)
+static void gpu_end(struct conform_gpu *gpu)
 {
         channel_done(&gpu->back);
         events_close(&gpu->events);
         fd_close(gpu->fd);
 }
 
-static bool trial_answered(const struct gpu *gpu)
+static bool trial_answered(const struct conform_gpu *gpu)
 {
         return __atomic_load_n(&gpu->ring.used->idx, __ATOMIC_ACQUIRE) == gpu->asked;
 }
 
 /* ---- the back-end's requests ---- */
 
-static bool note_map(struct gpu *gpu, struct message *request)
+static bool note_map(struct conform_gpu *gpu, struct message *request)
 {
         gpu->map = request->payload.mmap;
         fd_close(gpu->fd);
@@ -78,7 +78,7 @@ static bool note_map(struct gpu *gpu, struct message *request)
         return true;
 }
 
-static bool note_unmap(struct gpu *gpu, const struct oriel_wire_mmap *unmap)
+static bool note_unmap(struct conform_gpu *gpu, const struct oriel_wire_mmap *unmap)
 {
         for (unsigned i = 0; i < gpu->n_live; i++) {
                 const struct oriel_wire_mmap *live = &gpu->live[i];
@@ -93,7 +93,7 @@ static bool note_unmap(struct gpu *gpu, const struct oriel_wire_mmap *unmap)
 }
 
 /* Serves one request. */
-static enum answer trial_serve(struct gpu *gpu)
+static enum answer trial_serve(struct conform_gpu *gpu)
 {
         struct message *request = &gpu->back.in, reply;
         enum answer answer = wire_receive(&gpu->back, gpu->b->timeout_ms, &gpu->b->why);
@@ -119,7 +119,7 @@ static enum answer trial_serve(struct gpu *gpu)
 }
 
 /* Serves the back-end's requests until @main, or the command, is answered. */
-static enum answer serve_until_answered(struct gpu *gpu, bool main)
+static enum answer serve_until_answered(struct conform_gpu *gpu, bool main)
 {
         const int64_t deadline = now_ms() + gpu->b->timeout_ms;
         struct pollfd ready[] = {{.fd = gpu->back.fd, .events = POLLIN},
@@ -140,7 +140,7 @@ static enum answer serve_until_answered(struct gpu *gpu, bool main)
 /* ---- commands ---- */
 
 /* Returns the type of the answer, or 0 without one, with details in trial->got. */
-static uint32_t trial_ask(struct trial *trial, struct gpu *gpu, const void *command, size_t size)
+static uint32_t trial_ask(struct trial *trial, struct conform_gpu *gpu, const void *command, size_t size)
 {
         uint8_t *at = gpu->b->memory + (gpu->ring.guest - GUEST_ADDRESS);
         struct virtio_gpu_ctrl_hdr answer = {0};
@@ -167,7 +167,7 @@ static bool is_error(uint32_t type)
         return type >= VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
-static uint32_t create_context(struct trial *trial, struct gpu *gpu)
+static uint32_t create_context(struct trial *trial, struct conform_gpu *gpu)
 {
         const struct virtio_gpu_ctx_create command = {.hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = CONTEXT},
                                                       .context_init = VENUS};
@@ -175,7 +175,7 @@ static uint32_t create_context(struct trial *trial, struct gpu *gpu)
         return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
-static uint32_t trial_create_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
+static uint32_t trial_create_blob(struct trial *trial, struct conform_gpu *gpu, uint32_t id)
 {
         const struct virtio_gpu_resource_create_blob command = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = CONTEXT},
@@ -188,7 +188,7 @@ static uint32_t trial_create_blob(struct trial *trial, struct gpu *gpu, uint32_t
         return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
-static uint32_t map_blob(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
+static uint32_t map_blob(struct trial *trial, struct conform_gpu *gpu, uint32_t id, uint64_t offset)
 {
         const struct virtio_gpu_resource_map_blob command = {
                 .hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB}, .resource_id = id, .offset = offset};
@@ -196,7 +196,7 @@ static uint32_t map_blob(struct trial *trial, struct gpu *gpu, uint32_t id, uint
         return trial_ask(trial, gpu, &command, sizeof(command));
 }
 
-static uint32_t unmap_blob(struct trial *trial, struct gpu *gpu, uint32_t id)
+static uint32_t unmap_blob(struct trial *trial, struct conform_gpu *gpu, uint32_t id)
 {
         const struct virtio_gpu_resource_unmap_blob command = {.hdr = {.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB},
                                                                .resource_id = id};
@@ -212,7 +212,7 @@ static enum verdict trial_answers(struct trial *trial, const char *what, uint32_
 }
 
 /* Serves the back-end's requests meanwhile. */
-static enum answer trial_reset(struct gpu *gpu)
+static enum answer trial_reset(struct conform_gpu *gpu)
 {
         struct back_end *b = gpu->b;
         const bool acks = back_has(b, ORIEL_PROTOCOL_F_REPLY_ACK);
@@ -232,7 +232,7 @@ static enum answer trial_reset(struct gpu *gpu)
 
 /* ---- a running device with two blobs ---- */
 
-static enum verdict trial_bring_up(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_bring_up(struct trial *trial, struct conform_gpu *gpu)
 {
         struct back_end *b = trial->back_end;
 
@@ -249,7 +249,7 @@ static enum verdict trial_bring_up(struct trial *trial, struct gpu *gpu)
         return PASSED;
 }
 
-static bool has_venus(struct trial *trial, struct gpu *gpu)
+static bool has_venus(struct trial *trial, struct conform_gpu *gpu)
 {
         const struct virtio_gpu_get_capset_info command = {.hdr = {.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO}};
         struct virtio_gpu_get_capset_info of_index = command;
@@ -267,11 +267,11 @@ static bool has_venus(struct trial *trial, struct gpu *gpu)
 
 /* The part of a row that runs on the started device. */
 struct part {
-        enum verdict (*run)(struct trial *trial, struct gpu *gpu);
+        enum verdict (*run)(struct trial *trial, struct conform_gpu *gpu);
 };
 
 /* SKIPPED, or the verdict of the row's part. */
-static enum verdict run_part(struct trial *trial, struct gpu *gpu)
+static enum verdict run_part(struct trial *trial, struct conform_gpu *gpu)
 {
         const struct part *part = trial->row->with;
         struct back_end *b = trial->back_end;
@@ -306,7 +306,7 @@ static enum verdict run_part(struct trial *trial, struct gpu *gpu)
 static enum verdict with_gpu(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
-        struct gpu gpu = {.b = b, .fd = -1};
+        struct conform_gpu gpu = {.b = b, .fd = -1};
         enum verdict verdict;
 
         if (b->options->virtio_id != VIRTIO_ID_GPU)
@@ -327,7 +327,7 @@ static enum verdict with_gpu(struct trial *trial)
 /* ---- the cases ---- */
 
 /* Checks that the received file is memory, writable by the descriptor, over its whole length. */
-static enum verdict trial_check_memory(struct trial *trial, const struct gpu *gpu)
+static enum verdict trial_check_memory(struct trial *trial, const struct conform_gpu *gpu)
 {
         struct statx stat;
         const off_t end = (off_t)(gpu->map.fd_offset + gpu->map.len);
@@ -348,7 +348,7 @@ static enum verdict trial_check_memory(struct trial *trial, const struct gpu *gp
         return PASSED;
 }
 
-static enum verdict map_one(struct trial *trial, struct gpu *gpu)
+static enum verdict map_one(struct trial *trial, struct conform_gpu *gpu)
 {
         if (trial_answers(trial, "MAP_BLOB", map_blob(trial, gpu, 1, PLACE), VIRTIO_GPU_RESP_OK_MAP_INFO) != PASSED)
                 return FAILED;
@@ -357,7 +357,7 @@ static enum verdict map_one(struct trial *trial, struct gpu *gpu)
         return gpu->need_reply ? PASSED : fails(trial, "SHMEM_MAP asks for no acknowledgement");
 }
 
-static enum verdict trial_map(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_map(struct trial *trial, struct conform_gpu *gpu)
 {
         const struct oriel_wire_mmap *map = &gpu->map;
 
@@ -374,7 +374,7 @@ static enum verdict trial_map(struct trial *trial, struct gpu *gpu)
         return trial_check_memory(trial, gpu);
 }
 
-static enum verdict map_refused(struct trial *trial, struct gpu *gpu)
+static enum verdict map_refused(struct trial *trial, struct conform_gpu *gpu)
 {
         gpu->refuses = true;
 
@@ -386,7 +386,7 @@ static enum verdict map_refused(struct trial *trial, struct gpu *gpu)
         return map_one(trial, gpu);
 }
 
-static enum verdict trial_unmap(struct trial *trial, struct gpu *gpu)
+static enum verdict trial_unmap(struct trial *trial, struct conform_gpu *gpu)
 {
         if (map_one(trial, gpu) != PASSED)
                 return FAILED;
@@ -400,7 +400,7 @@ static enum verdict trial_unmap(struct trial *trial, struct gpu *gpu)
 }
 
 /* Mapping @id at @offset must fail, without a change of the window. */
-static enum verdict trial_refuses(struct trial *trial, struct gpu *gpu, uint32_t id, uint64_t offset)
+static enum verdict trial_refuses(struct trial *trial, struct conform_gpu *gpu, uint32_t id, uint64_t offset)
 {
         const unsigned n_live = gpu->n_live;
         const uint32_t type = map_blob(trial, gpu, id, offset);
@@ -414,17 +414,17 @@ static enum verdict trial_refuses(struct trial *trial, struct gpu *gpu, uint32_t
                        : fails(trial, "MAP_BLOB at 0x%" PRIx64 " is an error, and SHMEM_MAP came", offset);
 }
 
-static enum verdict map_twice(struct trial *trial, struct gpu *gpu)
+static enum verdict map_twice(struct trial *trial, struct conform_gpu *gpu)
 {
         return map_one(trial, gpu) != PASSED ? FAILED : trial_refuses(trial, gpu, 1, PLACE + 2 * SIZE);
 }
 
-static enum verdict map_over_another(struct trial *trial, struct gpu *gpu)
+static enum verdict map_over_another(struct trial *trial, struct conform_gpu *gpu)
 {
         return map_one(trial, gpu) != PASSED ? FAILED : trial_refuses(trial, gpu, 2, PLACE + SIZE / 2);
 }
 
-static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
+static enum verdict map_outside(struct trial *trial, struct conform_gpu *gpu)
 {
         const uint64_t offsets[] = {gpu->window, gpu->window - SIZE / 2, UINT64_MAX - SIZE + 1, PLACE + 1};
 
@@ -434,7 +434,7 @@ static enum verdict map_outside(struct trial *trial, struct gpu *gpu)
         return map_one(trial, gpu);
 }
 
-static enum verdict map_after_reset(struct trial *trial, struct gpu *gpu)
+static enum verdict map_after_reset(struct trial *trial, struct conform_gpu *gpu)
 {
         if (map_one(trial, gpu) != PASSED)
                 return FAILED;

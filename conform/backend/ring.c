@@ -58,7 +58,7 @@ static enum verdict ring_neighbour(struct trial *trial, bool there)
 /* Fills and kicks a started ring; a second one must not change. */
 static enum verdict ring_hostile(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
         struct ring ring = back_ring(b, 0);
         uint64_t queues = 1;
@@ -70,7 +70,8 @@ static enum verdict ring_hostile(struct trial *trial)
                 return FAILED;
         back_ring(b, 1);
         if (queues > 1)
-                if (back_expect(trial, back_start_ring(b, 1, 0, &(struct events){-1, -1, -1}), ACCEPTED) != PASSED)
+                if (back_expect(trial, back_start_ring(b, 1, 0, &(struct backend_events){-1, -1, -1}), ACCEPTED) !=
+                    PASSED)
                         return FAILED;
         if (trial->row->with)
                 ring_fill(&ring, trial->row->with);

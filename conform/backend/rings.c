@@ -22,17 +22,17 @@
 #define USED   UINT64_C(0x8000)
 #define BUFFER UINT64_C(0xc000)
 
-void events_close(struct events *events)
+void events_close(struct backend_events *events)
 {
         fd_close(events->kick);
         fd_close(events->call);
         fd_close(events->err);
 }
 
-struct events events_open(void)
+struct backend_events events_open(void)
 {
-        return (struct events){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-                               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+        return (struct backend_events){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                                       eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 }
 
 struct ring back_ring(struct back_end *b, unsigned index)
@@ -109,7 +109,7 @@ enum answer back_set_features(struct back_end *b)
 
 /* ---- bringing up ---- */
 
-enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct events *events)
+enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct backend_events *events)
 {
         const struct vhost_vring_state num = {index, RING_SIZE}, first = {index, base}, enabled = {index, 1};
         const struct vhost_vring_addr addr = back_ring_addr(b, index);
@@ -167,7 +167,7 @@ enum answer back_prepare(struct back_end *b)
         return back_ask(b, &memory);
 }
 
-enum answer back_bring_up(struct back_end *b, uint32_t base, const struct events *events)
+enum answer back_bring_up(struct back_end *b, uint32_t base, const struct backend_events *events)
 {
         enum answer answer = back_prepare(b);
         struct ring ring = back_ring(b, 0);

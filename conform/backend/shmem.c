@@ -83,7 +83,7 @@ static enum verdict backend_map_at_start(struct trial *trial)
         const uint64_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
                                 VIRTIO_CONFIG_S_DRIVER_OK;
         struct back_end *b = trial->back_end;
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct channel back;
 
         channel_init(&back, b->back);

@@ -31,7 +31,7 @@ static enum verdict check_base(struct trial *trial, uint32_t due)
 
 static enum verdict up_and_down(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
 
         if (back_expect(trial, back_bring_up(b, trial->row->argument, &events), ACCEPTED) != PASSED)
@@ -41,7 +41,7 @@ static enum verdict up_and_down(struct trial *trial)
 
 static enum verdict vring_restart(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
 
         if (back_expect(trial, back_bring_up(b, 7, &events), ACCEPTED) != PASSED)
@@ -57,7 +57,7 @@ static enum verdict vring_restart(struct trial *trial)
 #define MOST_RINGS 16
 
 /* Each has descriptors of its own: a back-end with one epoll for all could not add the same one twice. */
-static enum verdict start_rings(struct trial *trial, const struct events *events, unsigned n)
+static enum verdict start_rings(struct trial *trial, const struct backend_events *events, unsigned n)
 {
         struct back_end *b = trial->back_end;
         uint32_t base;
@@ -75,7 +75,7 @@ static enum verdict start_rings(struct trial *trial, const struct events *events
 
 static enum verdict all_rings(struct trial *trial)
 {
-        struct events events[MOST_RINGS];
+        struct backend_events events[MOST_RINGS];
         struct back_end *b = trial->back_end;
         uint64_t n;
 
@@ -132,7 +132,7 @@ static void vring_offer(struct ring *ring)
 /* Fills vring @index with a kick, and then, if the peer uses the buffer, without. UNTOLD: it does not use it. A peer
  * looks once when it starts a vring, however late, and perhaps until it is empty; so only later buffers, and more than
  * one, show that it polls. */
-static enum answer poll_ring(struct back_end *b, unsigned index, const struct events *events, bool *looked)
+static enum answer poll_ring(struct back_end *b, unsigned index, const struct backend_events *events, bool *looked)
 {
         struct ring ring = back_ring(b, index);
         enum answer answer = back_start_ring(b, index, 0, events);
@@ -149,7 +149,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
         answer = back_stop_ring(b, index, &base);
         if (answer != DONE || !uses)
                 return answer == DONE ? UNTOLD : answer;
-        answer = back_start_ring(b, index, 1, &(struct events){-1, -1, -1});
+        answer = back_start_ring(b, index, 1, &(struct backend_events){-1, -1, -1});
         if (!(BIT(answer) & ACCEPTED))
                 return answer;
         *looked = true;
@@ -166,7 +166,7 @@ static enum answer poll_ring(struct back_end *b, unsigned index, const struct ev
  * buffers at all is up to it, so this is tried with a kick first. */
 static enum verdict vring_polled(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
         enum answer answer = UNTOLD;
         uint64_t n = 1;
@@ -187,7 +187,7 @@ static enum verdict vring_polled(struct trial *trial)
 
 static enum verdict call_replaced(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open(), others = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open(), others = events_open();
         struct back_end *b = trial->back_end;
 
         if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
@@ -208,7 +208,7 @@ static enum verdict call_replaced(struct trial *trial)
 
 static enum verdict enable_and_disable(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
 
         if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
@@ -222,7 +222,7 @@ static enum verdict enable_and_disable(struct trial *trial)
 
 static enum verdict vring_reset(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
 
         if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
@@ -236,7 +236,7 @@ static enum verdict vring_reset(struct trial *trial)
 
 static enum verdict guest_addresses(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
         uint64_t features = b->agreement.protocol_features | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES);
 
@@ -282,7 +282,7 @@ static enum verdict no_such_vring(struct trial *trial)
 /* The row has an address, which is relative to our memory where the argument is not 0. */
 static enum verdict odd_addresses(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
         uint64_t at = *(const uint64_t *)trial->row->with + (trial->row->argument ? (uintptr_t)b->memory : 0);
         const struct vhost_vring_addr addr = {
@@ -316,7 +316,7 @@ static enum verdict fd_missing(struct trial *trial)
 
 static enum verdict kick_first(struct trial *trial)
 {
-        _cleanup_(events_close) struct events events = events_open();
+        _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
 
         fd_event_signal(events.kick);
@@ -326,7 +326,7 @@ static enum verdict kick_first(struct trial *trial)
 static enum verdict kick_is_a_file(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
-        const struct events events = {b->memory_fd, b->memory_fd, b->memory_fd};
+        const struct backend_events events = {b->memory_fd, b->memory_fd, b->memory_fd};
 
         return expect(trial, "a memfd as kick, call and err fd", back_bring_up(b, 0, &events), EITHER);
 }

@@ -173,7 +173,7 @@ static unsigned count_wanted(const struct suite *suite, const struct conform_opt
         return n;
 }
 
-struct run {
+struct suite_run {
         const struct suite *suite;
         const struct conform_options *options;
         struct trial *trial;
@@ -182,7 +182,7 @@ struct run {
         unsigned failed;
 };
 
-static void run_case(struct run *run, const struct conform_case *row)
+static void run_case(struct suite_run *run, const struct conform_case *row)
 {
         struct trial *trial = run->trial;
 
@@ -201,7 +201,7 @@ static void run_case(struct run *run, const struct conform_case *row)
                 add_json_case(run->json, trial, verdict);
 }
 
-static void run_cases(struct run *run)
+static void run_cases(struct suite_run *run)
 {
         for (size_t g = 0; g < run->suite->n_groups; g++)
                 for (size_t i = 0; i < run->suite->groups[g].n; i++) {
@@ -214,7 +214,7 @@ static void run_cases(struct run *run)
 
 int suite_run(const struct suite *suite, const struct conform_options *options, struct trial *trial)
 {
-        struct run run = {.suite = suite, .options = options, .trial = trial};
+        struct suite_run run = {.suite = suite, .options = options, .trial = trial};
         unsigned n = count_wanted(suite, options);
 
         if (n == 0)

@@ -42,14 +42,14 @@ struct config_space {
 _Static_assert(sizeof(struct config_space) == 44, "virtio 1.2, 5.11.4");
 
 /* A queue and its threads. */
-struct queue {
-        struct device *device;
+struct fs_queue {
+        struct fs_device *device;
         struct oriel_worker *worker;
         struct oriel_backend_queue *ring; /* while it runs */
         atomic_uint waiting;              /* entries of the ring that belong to requests which wait for locks */
 };
 
-struct device {
+struct fs_device {
         struct fs *fs;
         struct oriel_backend *backend;
         struct oriel_log log;
@@ -57,7 +57,7 @@ struct device {
         struct config_space config;
         atomic_bool indirect; /* a driver that may put all of a request into one entry of the ring, and so does */
         struct housekeeper *housekeeper;
-        struct queue queues[1 + MAX_REQUEST_QUEUES];
+        struct fs_queue queues[1 + MAX_REQUEST_QUEUES];
 };
 
 /* ---- the window ---- */
@@ -65,7 +65,7 @@ struct device {
 static int fs_device_submit_map(void *userdata, struct oriel_range window, int fd, uint64_t fd_offset, bool writable,
                                 uint64_t *ticket)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
         struct oriel_wire_mmap map = {
                 .shmid = VIRTIO_FS_SHMCAP_ID_CACHE,
                 .fd_offset = fd_offset,
@@ -79,7 +79,7 @@ static int fs_device_submit_map(void *userdata, struct oriel_range window, int f
 
 static int submit_unmap(void *userdata, struct oriel_range window, uint64_t *ticket)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
         struct oriel_wire_mmap map = {
                 .shmid = VIRTIO_FS_SHMCAP_ID_CACHE,
                 .shm_offset = window.start,
@@ -91,7 +91,7 @@ static int submit_unmap(void *userdata, struct oriel_range window, uint64_t *tic
 
 static int wait_ticket(void *userdata, uint64_t ticket)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         return oriel_backend_wait(device->backend, ticket);
 }
@@ -102,7 +102,7 @@ static const struct fs_window_ops window_ops = {fs_device_submit_map, submit_unm
 
 static ssize_t fs_device_handle(void *userdata, struct oriel_backend_queue *ring, struct oriel_chain *chain)
 {
-        struct queue *queue = userdata;
+        struct fs_queue *queue = userdata;
         unsigned n_in, n_out;
         const struct iovec *in = oriel_chain_readable(chain, &n_in), *out = oriel_chain_writable(chain, &n_out);
 
@@ -111,8 +111,8 @@ static ssize_t fs_device_handle(void *userdata, struct oriel_backend_queue *ring
 
 static void fs_device_stop(void *userdata, struct oriel_backend_queue *ring)
 {
-        struct device *device = userdata;
-        struct queue *queue = &device->queues[oriel_backend_queue_index(ring)];
+        struct fs_device *device = userdata;
+        struct fs_queue *queue = &device->queues[oriel_backend_queue_index(ring)];
 
         oriel_worker_remove(queue->worker, ring);
         fs_give_up_locks(device->fs, queue);
@@ -120,8 +120,8 @@ static void fs_device_stop(void *userdata, struct oriel_backend_queue *ring)
 
 static int fs_device_start(void *userdata, struct oriel_backend_queue *ring)
 {
-        struct device *device = userdata;
-        struct queue *queue = &device->queues[oriel_backend_queue_index(ring)];
+        struct fs_device *device = userdata;
+        struct fs_queue *queue = &device->queues[oriel_backend_queue_index(ring)];
 
         if (oriel_backend_queue_resumed(ring))
                 fs_resume(device->fs);
@@ -131,12 +131,12 @@ static int fs_device_start(void *userdata, struct oriel_backend_queue *ring)
 }
 
 /* The first queue is that for requests of priority, and has one thread. */
-static int fs_device_make_queues(struct device *device, const struct device_options *options)
+static int fs_device_make_queues(struct fs_device *device, const struct device_options *options)
 {
         int r = 0;
 
         for (unsigned i = 0; r == 0 && i < 1 + options->request_queues; i++) {
-                struct queue *queue = &device->queues[i];
+                struct fs_queue *queue = &device->queues[i];
                 const struct oriel_worker_options worker = {
                         .struct_size = sizeof(worker),
                         .handle = fs_device_handle,
@@ -155,7 +155,7 @@ static int fs_device_make_queues(struct device *device, const struct device_opti
 /* ---- requests that wait ---- */
 
 /* The number of entries of the ring that a request keeps until it is answered. */
-static unsigned entries_of(const struct device *device, const struct oriel_chain *chain)
+static unsigned entries_of(const struct fs_device *device, const struct oriel_chain *chain)
 {
         unsigned n_in, n_out;
 
@@ -168,8 +168,8 @@ static unsigned entries_of(const struct device *device, const struct oriel_chain
  * release locks need these entries: from a ring that is full of waiting requests they would never arrive. */
 static bool may_wait(void *userdata, struct fs_token token)
 {
-        struct device *device = userdata;
-        struct queue *queue = token.queue;
+        struct fs_device *device = userdata;
+        struct fs_queue *queue = token.queue;
         const unsigned size = oriel_backend_queue_size(queue->ring), needed = entries_of(device, token.request),
                        kept = MAX(size / 4, atomic_load(&device->indirect) ? 4u : 8u);
 
@@ -182,7 +182,7 @@ static bool may_wait(void *userdata, struct fs_token token)
 /* Answers a request that waited for a lock. */
 static void fs_device_answered(void *userdata, struct fs_token token, size_t written)
 {
-        struct queue *queue = token.queue;
+        struct fs_queue *queue = token.queue;
 
         atomic_fetch_sub(&queue->waiting, entries_of(userdata, token.request));
         if (oriel_backend_queue_push(queue->ring, token.request, written) == 0)
@@ -191,7 +191,7 @@ static void fs_device_answered(void *userdata, struct fs_token token, size_t wri
 
 static void fs_device_lasts(void *userdata, struct fs_token token)
 {
-        struct queue *queue = token.queue;
+        struct fs_queue *queue = token.queue;
 
         oriel_backend_queue_notify(queue->ring);
 }
@@ -200,7 +200,7 @@ static void fs_device_lasts(void *userdata, struct fs_token token)
 
 static int fs_device_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         if (!range_within((struct oriel_range){offset, size}, sizeof(device->config)))
                 return -EINVAL;
@@ -210,19 +210,19 @@ static int fs_device_get_config(void *userdata, uint32_t offset, void *data, uin
 
 static void fs_device_set_features(void *userdata, uint64_t features)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         atomic_store(&device->indirect, features & ORIEL_FEATURE(VIRTIO_RING_F_INDIRECT_DESC));
 }
 
 static void fs_device_reset(void *userdata)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         fs_reset(device->fs);
 }
 
-static int fs_device_make_backend(struct device *device, const struct device_options *options)
+static int fs_device_make_backend(struct fs_device *device, const struct device_options *options)
 {
         const uint64_t sizes[ORIEL_MAX_SHMIDS] = {[VIRTIO_FS_SHMCAP_ID_CACHE] = options->fs->window_size};
         const struct oriel_backend_ops ops = {
@@ -251,12 +251,12 @@ static int fs_device_make_backend(struct device *device, const struct device_opt
 /* Limits the lines that a guest can cause again and again. */
 static void log_fs_line(void *userdata, enum oriel_log_level level, const char *line)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         log_within(device->lines, &device->log, level, "%s", line);
 }
 
-static int make_fs(struct device *device, const struct device_options *options)
+static int make_fs(struct fs_device *device, const struct device_options *options)
 {
         struct fs_options fs = *options->fs;
 
@@ -272,12 +272,12 @@ static int make_fs(struct device *device, const struct device_options *options)
         return fs_new(&fs, fd_take(options->start->proc_fd), &device->fs);
 }
 
-DEFINE_CLEANUP(struct device *, device_free);
+DEFINE_CLEANUP(struct fs_device *, device_free);
 
-int device_new(const struct device_options *options, struct device **out)
+int device_new(const struct device_options *options, struct fs_device **out)
 {
         size_t tag = strlen(options->tag);
-        _cleanup_(device_freep) struct device *device = calloc(1, sizeof(*device));
+        _cleanup_(device_freep) struct fs_device *device = calloc(1, sizeof(*device));
 
         if (!device)
                 return -ENOMEM;
@@ -305,7 +305,7 @@ int device_new(const struct device_options *options, struct device **out)
 
 void device_free(void *userdata)
 {
-        struct device *device = userdata;
+        struct fs_device *device = userdata;
 
         if (!device)
                 return;
@@ -319,7 +319,7 @@ void device_free(void *userdata)
 
 struct oriel_backend *device_backend(void *userdata)
 {
-        const struct device *device = userdata;
+        const struct fs_device *device = userdata;
 
         return device->backend;
 }

@@ -8,7 +8,7 @@
 #include <oriel/backend.h>
 
 /* virtio-fs (VIRTIO 1.2, 5.11): the device between a vhost-user back-end and the FUSE core. */
-struct device;
+struct fs_device;
 
 struct device_options {
         /* The device sets the window's ops and the functions for answers. */
@@ -21,7 +21,7 @@ struct device_options {
 };
 
 /* -EINVAL: an option. Otherwise the error of opening the directory. Starts threads: don't fork afterwards. */
-int device_new(const struct device_options *options, struct device **out);
+int device_new(const struct device_options *options, struct fs_device **out);
 /* The others are as in struct daemon_device. */
 void device_free(void *device);
 /* The device's end of the session, for the loop that runs it. */

@@ -21,7 +21,7 @@ static int fs_new_device(const struct daemon_start *start, void **out)
                 .poll_us = fs_command_line.poll_us,
                 .threads = MIN(MAX(fs_command_line.thread_pool_size, 1u), 64u),
         };
-        struct device *device = NULL;
+        struct fs_device *device = NULL;
         int r = device_new(&options, &device);
 
         *out = device;

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct source *source;
+static struct camera_source *source;
 static struct media_config device_config;
 static int device_fd = -1; /* O_PATH */
 

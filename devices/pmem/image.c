@@ -29,7 +29,7 @@ USES_SYSCALLS(SYSCALL(fdatasync), SYSCALL(fstat), SYSCALL(newfstatat));
 /* How long a process that was killed may take to end, and to release its lock. */
 #define ENDING_MS 500
 
-struct image image;
+struct pmem_image image;
 static atomic_bool lost; /* a part of the shown file was gone, and no flush has failed for that since it is back */
 
 static int image_lock(void)

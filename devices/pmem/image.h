@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* The file that a pmem device shows. */
-struct image {
+struct pmem_image {
         const char *path; /* of the command line, as are the next three */
         bool readonly;
         bool writable; /* front-ends get a descriptor that can be written to, and are trusted to map it read-only */
@@ -21,7 +21,7 @@ struct image {
 };
 
 /* There is one. It does not change after image_open(). */
-extern struct image image;
+extern struct pmem_image image;
 
 /* Opens and locks the file that the first fields name: many processes may have it open read-only, or one read-write.
  * Never changes the file. Returns the exit status, and has reported errors. */

@@ -23,6 +23,7 @@ extern "C" {
  * (or, with keep_mappings, orphaned).
  * -EREMOTEIO: it refused. -ECANCELED: a callback has freed the front-end, which is no more. -EMFILE: it has answered,
  * but this process may have no more descriptors for what the answer brings; the session goes on.
+ * -EINPROGRESS and -EBUSY only as oriel_frontend_set_nonblocking() says.
  * After all others nothing was sent, and the session goes on. -EOPNOTSUPP: the message is not one that may be sent now,
  * mostly for want of a negotiated feature. -EBADF: an fd to pass is none; a negative errno in its place is returned as
  * it is. -ETOOMANYREFS: too many fds of this user are on their way. Else what sendmsg says. */
@@ -87,12 +88,23 @@ int oriel_frontend_attach(struct oriel_frontend *frontend, int fd);
 void oriel_frontend_disconnect(struct oriel_frontend *frontend);
 bool oriel_frontend_connected(const struct oriel_frontend *frontend);
 
+/* Whether calls that send a request wait for its reply, which they do at first. With @nonblocking they return
+ * -EINPROGRESS instead, and are to be made again with the same arguments, whose fds stay open, whenever
+ * oriel_frontend_get_fd() is readable, until they return something else: so it is after the time limit as well. Another
+ * call is -EBUSY meanwhile. oriel_frontend_dispatch() may be called or not; the callbacks of struct oriel_frontend_ops
+ * come when the call has ended, and a call that one of them begins has to be made again as well. 0, or the errno of
+ * making a timer. May be changed at any time. */
+int oriel_frontend_set_nonblocking(struct oriel_frontend *frontend, bool nonblocking);
+/* The request whose call has returned -EINPROGRESS and has not ended, 0 if there is none. */
+enum oriel_frontend_request oriel_frontend_under_way(const struct oriel_frontend *frontend);
+
 /* Readable when the back-end has said something, or something that it said is still to be told. The same for the
  * front-end's life. */
 int oriel_frontend_get_fd(const struct oriel_frontend *frontend);
 /* Get what oriel_frontend_get_fd() watches: three fds, each -1 where there is none, that change with the connection. To
  * poll these is quicker than to poll the one above, an epoll instance: the kernel then knows that the sender is about
- * to sleep, and need not wake another CPU. */
+ * to sleep, and need not wake another CPU. Not while a call is under way (oriel_frontend_under_way()): they say nothing
+ * of its time limit. */
 void oriel_frontend_get_fds(const struct oriel_frontend *frontend, int fds[3]);
 /* Answer what has come, without waiting. 0, -ENOTCONN or -EPROTO as above. */
 int oriel_frontend_dispatch(struct oriel_frontend *frontend);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 unsigned oriel_backend_queue_index(const struct oriel_backend_queue *queue)
 {
@@ -91,13 +92,14 @@ int oriel_backend_iotlb_miss(struct oriel_backend *backend, const struct oriel_f
         if (!fault)
                 return -EINVAL;
 
-        struct vhost_iotlb_msg miss = {
-                .iova = fault->address,
-                .size = fault->size,
-                .perm = (uint8_t)fault->access,
-                .type = VHOST_IOTLB_MISS,
-        };
+        struct vhost_iotlb_msg miss;
 
+        /* The structure has padding, which is sent. */
+        memset(&miss, 0, sizeof(miss));
+        miss.iova = fault->address;
+        miss.size = fault->size;
+        miss.perm = (uint8_t)fault->access;
+        miss.type = VHOST_IOTLB_MISS;
         return requests_submit(&backend->requests, ORIEL_BACKEND_IOTLB_MSG, &miss, sizeof(miss), -1, NULL);
 }
 

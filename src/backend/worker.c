@@ -49,7 +49,7 @@ struct oriel_worker {
 };
 
 /* A queue in a thread's view. */
-struct slot {
+struct worker_slot {
         struct oriel_backend_queue *queue;
         bool untold; /* buffers were pushed, and the driver was not notified yet */
         bool waits;  /* for a buffer's memory, or is broken: no kick is asked for */
@@ -57,15 +57,15 @@ struct slot {
         bool starved; /* out of memory: no event reports when there is some again */
 };
 
-struct view {
+struct worker_view {
         unsigned n, generation;
         int64_t quick_ns; /* for a single queue only: with several, a request of one would delay the driver of another
                            */
         int epoll_fd;     /* -1: no descriptors were left, so the thread polls at intervals */
-        struct slot slots[MAX_QUEUES];
+        struct worker_slot slots[MAX_QUEUES];
 };
 
-static int make_epoll(const struct oriel_worker *worker, const struct view *view)
+static int make_epoll(const struct oriel_worker *worker, const struct worker_view *view)
 {
         struct epoll_event event = {.events = EPOLLIN | EPOLLET};
         _cleanup_(fd_closep) int fd = epoll_create1(EPOLL_CLOEXEC);
@@ -81,14 +81,14 @@ static int make_epoll(const struct oriel_worker *worker, const struct view *view
         return fd_take(&fd);
 }
 
-static void look_at_queues(struct thread *thread, struct view *view)
+static void look_at_queues(struct thread *thread, struct worker_view *view)
 {
         struct oriel_worker *worker = thread->worker;
 
         pthread_mutex_lock(&worker->lock);
         view->n = worker->n_queues;
         for (unsigned i = 0; i < view->n; i++)
-                view->slots[i] = (struct slot){.queue = worker->queues[i]};
+                view->slots[i] = (struct worker_slot){.queue = worker->queues[i]};
         view->quick_ns = view->n == 1 ? (int64_t)worker->options.quick_us * 1000 : 0;
         view->generation = thread->seen = atomic_load(&worker->generation);
         pthread_cond_broadcast(&worker->settled);
@@ -97,13 +97,13 @@ static void look_at_queues(struct thread *thread, struct view *view)
         view->epoll_fd = view->n > 0 ? make_epoll(worker, view) : -1;
 }
 
-static void worker_tell(struct slot *slot)
+static void worker_tell(struct worker_slot *slot)
 {
         oriel_backend_queue_notify(slot->queue);
         slot->untold = false;
 }
 
-static void tell_all(struct view *view)
+static void tell_all(struct worker_view *view)
 {
         for (unsigned i = 0; i < view->n; i++)
                 if (view->slots[i].untold)
@@ -111,7 +111,7 @@ static void tell_all(struct view *view)
 }
 
 /* 1, or the error of the push. */
-static int worker_handle(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot,
+static int worker_handle(const struct oriel_worker_options *options, int64_t quick_ns, struct worker_slot *slot,
                          struct oriel_chain *chain)
 {
         const int64_t begun = quick_ns ? now_ns() : 0;
@@ -128,7 +128,7 @@ static int worker_handle(const struct oriel_worker_options *options, int64_t qui
 }
 
 /* 1: a request was handled. */
-static int take_one(const struct oriel_worker_options *options, int64_t quick_ns, struct slot *slot)
+static int take_one(const struct oriel_worker_options *options, int64_t quick_ns, struct worker_slot *slot)
 {
         struct oriel_chain *chain;
         int r = oriel_backend_queue_pop(slot->queue, &chain);
@@ -148,7 +148,7 @@ static int take_one(const struct oriel_worker_options *options, int64_t quick_ns
 }
 
 /* Handles one request of each queue. */
-static bool take_some(const struct oriel_worker_options *options, struct view *view)
+static bool take_some(const struct oriel_worker_options *options, struct worker_view *view)
 {
         bool some = false;
 
@@ -157,7 +157,7 @@ static bool take_some(const struct oriel_worker_options *options, struct view *v
         return some;
 }
 
-static bool want_kicks(const struct view *view)
+static bool want_kicks(const struct worker_view *view)
 {
         bool some = false;
 
@@ -167,13 +167,13 @@ static bool want_kicks(const struct view *view)
 }
 
 /* Sleeps until a driver kicks or the queues change. Queues without a kick are looked at again after a millisecond. */
-static void worker_sleep_until_event(const struct view *view)
+static void worker_sleep_until_event(const struct worker_view *view)
 {
         struct epoll_event event;
         bool again = false;
 
         for (unsigned i = 0; i < view->n; i++) {
-                const struct slot *slot = &view->slots[i];
+                const struct worker_slot *slot = &view->slots[i];
 
                 again = again || slot->starved || (oriel_backend_queue_kick_fd(slot->queue) < 0 && !slot->broken);
         }
@@ -197,7 +197,7 @@ static void *worker_work(void *userdata)
         struct thread *thread = userdata;
         struct oriel_worker *worker = thread->worker;
         const struct oriel_worker_options *options = &worker->options;
-        struct view view = {.n = 0, .epoll_fd = -1};
+        struct worker_view view = {.n = 0, .epoll_fd = -1};
         int64_t patience_ns = 0, looking_until = 0;
         bool worked = false;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A virtio driver in user space: it brings a back-end up through the front-end library as a guest's driver and its VMM
- * would. driver_bring_up() is a table of steps, each of which needs those before it; driver_introduce() is the part
- * that a back-end after a reconnection goes through as well. All calls belong to one thread, which also dispatches the
- * front-end.
+ * would. The bring-up is a table of steps, each of which needs those before it and makes one request at most: so a
+ * driver that does not wait (the option nonblocking) returns from any of them, and comes back to it with the same
+ * arguments. A back-end after a reconnection goes through the steps that are not done once and for all. All calls
+ * belong to one thread, which also dispatches the front-end.
  *
  * oriel_driver_new() owns the socket from its first line. When it fails, oriel_driver_free() undoes whatever was built,
- * and stops the queues first while the back-end is still there. */
+ * and stops the queues first while the back-end is still there, but for a driver that does not wait. */
 
 #include "driver/driver.h"
 #include "base/cleanup.h"
@@ -36,15 +37,21 @@ static int driver_set_status(struct oriel_driver *driver, uint8_t status)
         return driver_has(driver, ORIEL_PROTOCOL_F_STATUS) ? oriel_frontend_set_status(driver->frontend, status) : 0;
 }
 
+/* Guest memory is its own I/O address space: one entry covers all of it. */
+static int driver_update_iotlb(struct oriel_driver *driver, uint8_t shmid, struct oriel_mapping *mapping, int fd)
+{
+        uint64_t user_address = driver_has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
+
+        return oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size}, user_address,
+                                           ORIEL_ACCESS_READ_WRITE);
+}
+
 static void iotlb_miss(void *userdata, uint64_t iova, enum oriel_access access)
 {
         struct oriel_driver *driver = userdata;
-        uint64_t user_address = driver_has(driver, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? 0 : (uintptr_t)driver->memory;
 
-        /* Guest memory is its own I/O address space: one entry covers all of it. */
         if (iova < driver->memory_size)
-                oriel_frontend_iotlb_update(driver->frontend, (struct oriel_range){0, driver->memory_size},
-                                            user_address, ORIEL_ACCESS_READ_WRITE);
+                request_for_event(driver, driver_update_iotlb, 0, NULL, -1);
 }
 
 static void driver_vring_call(void *userdata, unsigned vring)
@@ -133,8 +140,16 @@ static int driver_negotiate(struct oriel_driver *driver)
                 log_error(&driver->log, "the back-end does not offer VIRTIO_F_VERSION_1");
                 return -EOPNOTSUPP;
         }
-        driver->features = offered & (driver->options.features | ORIEL_FEATURE(VIRTIO_F_VERSION_1));
-        driver->protocol_features = oriel_frontend_protocol_features(driver->frontend);
+
+        uint64_t features = offered & (driver->options.features | ORIEL_FEATURE(VIRTIO_F_VERSION_1));
+        uint64_t protocol_features = oriel_frontend_protocol_features(driver->frontend);
+
+        if (driver->was_up && (features != driver->features || protocol_features != driver->protocol_features)) {
+                log_error(&driver->log, "the new back-end does not offer what the last one did");
+                return -EOPNOTSUPP;
+        }
+        driver->features = features;
+        driver->protocol_features = protocol_features;
         return 0;
 }
 
@@ -169,44 +184,164 @@ static int size_memory(struct oriel_driver *driver)
         return 0;
 }
 
-/* The part of the start that is repeated for a back-end after a reconnection. */
-static int driver_introduce(struct oriel_driver *driver)
+/* Before SET_FEATURES the back-end does not know the ring format, so features are set before GET_INFLIGHT_FD, and again
+ * at their place. */
+static int set_features_for_inflight(struct oriel_driver *driver)
 {
-        struct oriel_memory_region region = memory_as_region(driver);
-        int r = driver_set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
-
-        if (r == 0)
-                r = oriel_frontend_set_features(driver->frontend, driver->features);
-        if (r == 0)
-                r = driver_set_status(driver, DRIVER_STATUS);
-        if (r == 0)
-                r = oriel_frontend_set_mem_table(driver->frontend, &region, &driver->memory_fd, 1);
-        if (r == 0 && driver->inflight_fd >= 0)
-                r = oriel_frontend_set_inflight_fd(driver->frontend, &driver->inflight, driver->inflight_fd);
-        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
-                r = queue_start(driver, i);
-        if (r == 0)
-                r = driver_set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK);
-        return r == 0 ? oriel_frontend_await_mappings(driver->frontend) : r;
-}
-
-/* Before SET_FEATURES the back-end does not know the ring format, so features are set first; driver_introduce() sets
- * them again. */
-static int get_inflight(struct oriel_driver *driver)
-{
-        if (!driver_has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD))
-                return 0;
         driver->inflight = (struct oriel_wire_inflight){
                 .num_queues = (uint16_t)driver->n_queues,
                 .queue_size = driver->options.queue_size,
         };
-
-        int r = oriel_frontend_set_features(driver->frontend, driver->features);
-
-        return r < 0 ? r : oriel_frontend_get_inflight_fd(driver->frontend, &driver->inflight, &driver->inflight_fd);
+        return driver_has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD)
+                       ? oriel_frontend_set_features(driver->frontend, driver->features)
+                       : 0;
 }
 
-static int driver_bring_up(struct oriel_driver *driver, int fd)
+static int get_inflight(struct oriel_driver *driver)
+{
+        return driver_has(driver, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD)
+                       ? oriel_frontend_get_inflight_fd(driver->frontend, &driver->inflight, &driver->inflight_fd)
+                       : 0;
+}
+
+static int leave_queues(struct oriel_driver *driver)
+{
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
+                r = queue_leave(driver, i);
+        return r;
+}
+
+static int set_status_driver(struct oriel_driver *driver)
+{
+        return driver_set_status(driver, DRIVER_STATUS & ~VIRTIO_CONFIG_S_FEATURES_OK);
+}
+
+static int set_driver_features(struct oriel_driver *driver)
+{
+        return oriel_frontend_set_features(driver->frontend, driver->features);
+}
+
+static int set_status_features_ok(struct oriel_driver *driver)
+{
+        return driver_set_status(driver, DRIVER_STATUS);
+}
+
+static int set_memory(struct oriel_driver *driver)
+{
+        const struct oriel_memory_region region = memory_as_region(driver);
+
+        return oriel_frontend_set_mem_table(driver->frontend, &region, &driver->memory_fd, 1);
+}
+
+static int set_inflight(struct oriel_driver *driver)
+{
+        return driver->inflight_fd < 0
+                       ? 0
+                       : oriel_frontend_set_inflight_fd(driver->frontend, &driver->inflight, driver->inflight_fd);
+}
+
+/* Calls @function for each queue, from the one at which it returned -EINPROGRESS. */
+static int each_queue(struct oriel_driver *driver, int (*function)(struct oriel_driver *driver, unsigned queue))
+{
+        int r = 0;
+
+        while (r == 0 && driver->queue < driver->n_queues) {
+                r = function(driver, driver->queue);
+                if (r == 0)
+                        driver->queue++;
+        }
+        if (r != -EINPROGRESS)
+                driver->queue = 0;
+        return r;
+}
+
+static int start_queues(struct oriel_driver *driver)
+{
+        return each_queue(driver, queue_start);
+}
+
+static int set_status_driver_ok(struct oriel_driver *driver)
+{
+        return driver_set_status(driver, DRIVER_STATUS | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+static int await_mappings(struct oriel_driver *driver)
+{
+        return oriel_frontend_await_mappings(driver->frontend);
+}
+
+/* The bring-up. Of a step that makes a request, nothing else needs to be undone when it is repeated. */
+static const struct driver_step {
+        int (*run)(struct oriel_driver *driver);
+        bool once; /* not after a reconnection */
+} driver_steps[] = {
+        {driver_negotiate, false},
+        {driver_count_queues, true},
+        {size_memory, true},
+        {memory_create, true},
+        {queues_create, true},
+        {windows_create, true},
+        {set_features_for_inflight, true},
+        {get_inflight, true},
+        {leave_queues, false},
+        {set_status_driver, false},
+        {set_driver_features, false},
+        {set_status_features_ok, false},
+        {set_memory, false},
+        {set_inflight, false},
+        {start_queues, false},
+        {set_status_driver_ok, false},
+        {await_mappings, false},
+};
+
+/* Runs the steps that are left, and before each the requests that are owed. */
+static int run_driver_steps(struct oriel_driver *driver)
+{
+        for (; driver->step < ARRAY_SIZE(driver_steps); driver->step++) {
+                const struct driver_step *step = &driver_steps[driver->step];
+                int r = driver->step_begun ? 0 : make_owed_requests(driver);
+
+                if (r < 0)
+                        return r;
+                driver->step_begun = true;
+                r = driver->was_up && step->once ? 0 : step->run(driver);
+                if (r < 0)
+                        return r;
+                driver->step_begun = false;
+        }
+        return make_owed_requests(driver);
+}
+
+/* Begins at the first step. */
+static void begin_bring_up(struct oriel_driver *driver)
+{
+        driver->state = ORIEL_DRIVER_STARTING;
+        driver->step = driver->queue = driver->queue_step = 0;
+        driver->step_begun = false;
+        forget_owed_requests(driver);
+}
+
+/* 0 once the device is up; an error other than -EINPROGRESS ends the bring-up. */
+static int continue_bring_up(struct oriel_driver *driver)
+{
+        int r = oriel_frontend_set_nonblocking(driver->frontend, driver->options.nonblocking);
+
+        if (r == 0)
+                r = run_driver_steps(driver);
+        if (r == 0 && !oriel_frontend_connected(driver->frontend))
+                r = -ENOTCONN;
+        if (r == -EINPROGRESS)
+                return r;
+        driver->state = r == 0 ? ORIEL_DRIVER_UP : ORIEL_DRIVER_DOWN;
+        driver->was_up |= r == 0;
+        oriel_frontend_set_nonblocking(driver->frontend, false);
+        return r;
+}
+
+/* Takes @fd. */
+static int attach_driver(struct oriel_driver *driver, int fd)
 {
         int r = create_frontend(driver);
 
@@ -214,15 +349,8 @@ static int driver_bring_up(struct oriel_driver *driver, int fd)
                 fd_close(fd);
                 return r;
         }
-        int (*const steps[])(struct oriel_driver * driver) = {
-                driver_negotiate, driver_count_queues, size_memory,  memory_create,
-                queues_create,    windows_create,      get_inflight, driver_introduce,
-        };
-
-        r = oriel_frontend_attach(driver->frontend, fd);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
-                r = steps[i](driver);
-        return r;
+        begin_bring_up(driver);
+        return oriel_frontend_attach(driver->frontend, fd);
 }
 
 DEFINE_CLEANUP(struct oriel_driver *, oriel_driver_free);
@@ -273,8 +401,11 @@ int oriel_driver_new(const struct oriel_driver_options *from, int fd, struct ori
         if (!driver->options.memory_size)
                 driver->options.memory_size = 16 << 20;
         driver->memory_fd = driver->inflight_fd = -1;
+        TAILQ_INIT(&driver->owed_requests);
 
-        r = driver_bring_up(driver, fd_take(&socket));
+        r = attach_driver(driver, fd_take(&socket));
+        if (r == 0 && !driver->options.nonblocking)
+                r = continue_bring_up(driver);
         if (r < 0)
                 return r;
         *out = steal(driver);
@@ -285,11 +416,13 @@ void oriel_driver_free(struct oriel_driver *driver)
 {
         if (!driver)
                 return;
-        if (driver->frontend && oriel_frontend_connected(driver->frontend) && driver->queues)
+        if (!driver->options.nonblocking && driver->frontend && oriel_frontend_connected(driver->frontend) &&
+            driver->queues)
                 for (unsigned i = 0; i < driver->n_queues; i++)
-                        if (driver->queues[i].ring && oriel_driver_stop_queue(driver, i) < 0)
+                        if (driver->queues[i].ring && queue_stop(driver, i) < 0)
                                 break;
         oriel_frontend_free(driver->frontend);
+        forget_owed_requests(driver);
         windows_destroy(driver);
         queues_destroy(driver);
         memory_destroy(driver);
@@ -299,30 +432,59 @@ void oriel_driver_free(struct oriel_driver *driver)
 
 int oriel_driver_reconnect(struct oriel_driver *driver, int fd)
 {
-        uint64_t features = driver->features, protocol_features = driver->protocol_features;
         int r = fd_check(fd);
 
+        if (r == 0 && !driver->was_up) {
+                fd_close(fd);
+                r = -EINVAL;
+        }
         if (r < 0)
                 return r;
         oriel_frontend_disconnect(driver->frontend);
         windows_forget(driver);
-
+        begin_bring_up(driver);
         r = oriel_frontend_attach(driver->frontend, fd);
-        if (r == 0)
-                r = driver_negotiate(driver);
-        if (r == 0 && (driver->features != features || driver->protocol_features != protocol_features)) {
-                log_error(&driver->log, "the new back-end does not offer what the last one did");
-                r = -EOPNOTSUPP;
-        }
-        driver->features = features;
-        driver->protocol_features = protocol_features;
-        for (unsigned i = 0; r == 0 && i < driver->n_queues; i++)
-                r = queue_leave(driver, i);
-        if (r == 0)
-                r = driver_introduce(driver);
         if (r < 0)
+                driver->state = ORIEL_DRIVER_DOWN;
+        return r < 0 || driver->options.nonblocking ? r : oriel_driver_bring_up(driver);
+}
+
+int oriel_driver_bring_up(struct oriel_driver *driver)
+{
+        if (driver->state == ORIEL_DRIVER_UP)
+                return 0;
+        if (driver->state != ORIEL_DRIVER_STARTING)
+                return -EINVAL;
+
+        int r = continue_bring_up(driver);
+
+        if (r < 0 && r != -EINPROGRESS)
                 oriel_frontend_disconnect(driver->frontend);
         return r;
+}
+
+int oriel_driver_stop(struct oriel_driver *driver)
+{
+        if (driver->state == ORIEL_DRIVER_DOWN)
+                return 0;
+        if (driver->state == ORIEL_DRIVER_STARTING)
+                return -EINVAL;
+        driver->state = ORIEL_DRIVER_STOPPING;
+
+        int r = oriel_frontend_set_nonblocking(driver->frontend, driver->options.nonblocking);
+
+        if (r == 0)
+                r = each_queue(driver, queue_stop);
+        if (r == -EINPROGRESS)
+                return r;
+        oriel_frontend_disconnect(driver->frontend);
+        driver->state = ORIEL_DRIVER_DOWN;
+        return r;
+}
+
+enum oriel_driver_state oriel_driver_state(const struct oriel_driver *driver)
+{
+        return oriel_frontend_connected(driver->frontend) ? driver->state : ORIEL_DRIVER_DOWN;
 }
 
 struct oriel_frontend *oriel_driver_frontend(struct oriel_driver *driver)
@@ -337,5 +499,5 @@ uint64_t oriel_driver_features(const struct oriel_driver *driver)
 
 unsigned oriel_driver_queue_count(const struct oriel_driver *driver)
 {
-        return driver->n_queues;
+        return driver->was_up ? driver->n_queues : 0;
 }

@@ -3,6 +3,7 @@
 #define DRIVER_DRIVER_H
 
 #include <oriel/driver.h>
+#include <sys/queue.h>
 
 /* A buffer that the device had completed before it went away. */
 struct driver_done {
@@ -30,6 +31,10 @@ struct driver_window {
         uint64_t guest_address;
 };
 
+/* A request that the driver owes the back-end because of an event, until there is time for it: owed.c. */
+struct owed_request;
+TAILQ_HEAD(owed_requests, owed_request);
+
 struct oriel_driver {
         struct oriel_driver_options options;
         struct oriel_log log;
@@ -48,6 +53,16 @@ struct oriel_driver {
         struct oriel_wire_inflight inflight;
         bool slots_ran_out;
         uint64_t n_told; /* total number of mappings that the back-end was told of as memory */
+
+        /* Where the bring-up, or the tear-down, is: it continues there after -EINPROGRESS. */
+        enum oriel_driver_state state;
+        unsigned step;
+        bool step_begun;
+        bool was_up;
+        unsigned queue;
+        unsigned queue_step;
+        struct owed_requests owed_requests;
+        unsigned n_owed;
 
         unsigned n_queues;
         struct driver_queue *queues;
@@ -68,11 +83,29 @@ void windows_destroy(struct oriel_driver *driver);
 void windows_forget(struct oriel_driver *driver);
 void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd);
 void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping);
+/* A request that follows from an event. Returns the front-end's result, for -EINPROGRESS; what follows from all others
+ * has been done. */
+typedef int event_request(struct oriel_driver *driver, uint8_t shmid, struct oriel_mapping *mapping, int fd);
+
+/* owed.c: makes the request now, or as soon as the bring-up lets it. @fd stays the caller's. */
+void request_for_event(struct oriel_driver *driver, event_request *make, uint8_t shmid, struct oriel_mapping *mapping,
+                       int fd);
+/* Makes the requests that are owed. 0, -EINPROGRESS, or the error with which the connection has ended. */
+int make_owed_requests(struct oriel_driver *driver);
+void forget_owed_requests(struct oriel_driver *driver);
+
+/* Whether the public functions of a queue may be called: there is such a queue, and no bring-up is under way. */
+static inline bool has_queue(const struct oriel_driver *driver, unsigned queue)
+{
+        return driver->was_up && driver->state != ORIEL_DRIVER_STARTING && queue < driver->n_queues;
+}
 
 /* queue.c */
 int queues_create(struct oriel_driver *driver);
 void queues_destroy(struct oriel_driver *driver);
+/* To be repeated after -EINPROGRESS, before another queue is started. */
 int queue_start(struct oriel_driver *driver, unsigned index);
+int queue_stop(struct oriel_driver *driver, unsigned index);
 /* After the device has gone: collects what it had completed, for the next one to continue behind it. */
 int queue_leave(struct oriel_driver *driver, unsigned index);
 

@@ -153,46 +153,89 @@ static bool queue_inband(const struct oriel_driver *driver)
         return queue_has(driver->protocol_features, ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
 }
 
-static int set_fds(struct oriel_driver *driver, unsigned index)
+/* ---- the start of a queue, one function for each request ---- */
+
+/* Signals of the last back-end do not concern the next one; and if it has left the counter full, a call would cause no
+ * edge. */
+static int queue_forget_signals(struct oriel_driver *driver, unsigned index)
 {
         struct driver_queue *queue = &driver->queues[index];
-        int r = 0;
 
-        if (queue_inband(driver))
-                return 0;
-        r = oriel_frontend_set_vring_call(driver->frontend, index, queue->call_fd);
-        if (r == 0)
-                r = oriel_frontend_set_vring_err(driver->frontend, index, queue->err_fd);
-        if (r == 0)
-                r = oriel_frontend_set_vring_kick(driver->frontend, index, queue->kick_fd);
-        return r;
+        fd_event_clear(queue->call_fd);
+        fd_event_clear(queue->err_fd);
+        queue->told_at_kick = driver->n_told;
+        return 0;
+}
+
+static int queue_set_num(struct oriel_driver *driver, unsigned index)
+{
+        return oriel_frontend_set_vring_num(driver->frontend, index, driver->queues[index].layout.size);
+}
+
+static int queue_set_base(struct oriel_driver *driver, unsigned index)
+{
+        return oriel_frontend_set_vring_base(driver->frontend, index, driver->queues[index].base);
+}
+
+static int queue_set_addr(struct oriel_driver *driver, unsigned index)
+{
+        const struct vhost_vring_addr addr = ring_address(driver, index);
+
+        return oriel_frontend_set_vring_addr(driver->frontend, &addr);
+}
+
+/* "Ring states": with protocol features a ring is disabled at first. */
+static int queue_enable(struct oriel_driver *driver, unsigned index)
+{
+        return queue_has(oriel_frontend_device_features(driver->frontend), ORIEL_F_PROTOCOL_FEATURES)
+                       ? oriel_frontend_set_vring_enable(driver->frontend, index, true)
+                       : 0;
+}
+
+static int queue_set_call(struct oriel_driver *driver, unsigned index)
+{
+        return queue_inband(driver)
+                       ? 0
+                       : oriel_frontend_set_vring_call(driver->frontend, index, driver->queues[index].call_fd);
+}
+
+static int queue_set_err(struct oriel_driver *driver, unsigned index)
+{
+        return queue_inband(driver)
+                       ? 0
+                       : oriel_frontend_set_vring_err(driver->frontend, index, driver->queues[index].err_fd);
+}
+
+static int queue_set_kick(struct oriel_driver *driver, unsigned index)
+{
+        return queue_inband(driver)
+                       ? 0
+                       : oriel_frontend_set_vring_kick(driver->frontend, index, driver->queues[index].kick_fd);
+}
+
+/* "Ring states": some back-ends start only on a kick. */
+static int queue_kick(struct oriel_driver *driver, unsigned index)
+{
+        return queue_inband(driver) ? oriel_frontend_vring_kick(driver->frontend, index)
+                                    : fd_event_signal(driver->queues[index].kick_fd);
 }
 
 int queue_start(struct oriel_driver *driver, unsigned index)
 {
-        struct driver_queue *queue = &driver->queues[index];
-        struct vhost_vring_addr addr = ring_address(driver, index);
-        struct oriel_frontend *frontend = driver->frontend;
-        int r = oriel_frontend_set_vring_num(frontend, index, queue->layout.size);
+        static int (*const steps[])(struct oriel_driver * driver, unsigned index) = {
+                queue_forget_signals, queue_set_num, queue_set_base, queue_set_addr, queue_enable,
+                queue_set_call,       queue_set_err, queue_set_kick, queue_kick,
+        };
+        int r = 0;
 
-        /* Signals of the last back-end do not concern the next one; and if it has left the counter full, a call would
-         * cause no edge. */
-        fd_event_clear(queue->call_fd);
-        fd_event_clear(queue->err_fd);
-        queue->told_at_kick = driver->n_told;
-        if (r == 0)
-                r = oriel_frontend_set_vring_base(frontend, index, queue->base);
-        if (r == 0)
-                r = oriel_frontend_set_vring_addr(frontend, &addr);
-        /* "Ring states": with protocol features a ring is disabled at first. */
-        if (r == 0 && queue_has(oriel_frontend_device_features(frontend), ORIEL_F_PROTOCOL_FEATURES))
-                r = oriel_frontend_set_vring_enable(frontend, index, true);
-        if (r == 0)
-                r = set_fds(driver, index);
-        if (r < 0)
-                return r;
-        /* "Ring states": some back-ends start only on a kick. */
-        return queue_inband(driver) ? oriel_frontend_vring_kick(frontend, index) : fd_event_signal(queue->kick_fd);
+        while (r == 0 && driver->queue_step < ARRAY_SIZE(steps)) {
+                r = steps[driver->queue_step](driver, index);
+                if (r == 0)
+                        driver->queue_step++;
+        }
+        if (r != -EINPROGRESS)
+                driver->queue_step = 0;
+        return r;
 }
 
 int queue_leave(struct oriel_driver *driver, unsigned index)
@@ -214,14 +257,17 @@ int queue_leave(struct oriel_driver *driver, unsigned index)
 
 int oriel_driver_start_queue(struct oriel_driver *driver, unsigned queue)
 {
-        return queue < driver->n_queues ? queue_start(driver, queue) : -EINVAL;
+        return has_queue(driver, queue) ? queue_start(driver, queue) : -EINVAL;
+}
+
+int queue_stop(struct oriel_driver *driver, unsigned index)
+{
+        return oriel_frontend_get_vring_base(driver->frontend, index, &driver->queues[index].base);
 }
 
 int oriel_driver_stop_queue(struct oriel_driver *driver, unsigned queue)
 {
-        if (queue >= driver->n_queues)
-                return -EINVAL;
-        return oriel_frontend_get_vring_base(driver->frontend, queue, &driver->queues[queue].base);
+        return has_queue(driver, queue) ? queue_stop(driver, queue) : -EINVAL;
 }
 
 /* Entries of a discarded ring must not be recovered on the next. The file belongs to the back-end, which may truncate
@@ -246,7 +292,7 @@ static int driver_queue_clear_inflight(struct oriel_driver *driver, unsigned ind
 
 int oriel_driver_reset_queue(struct oriel_driver *driver, unsigned queue)
 {
-        if (queue >= driver->n_queues)
+        if (!has_queue(driver, queue))
                 return -EINVAL;
         if (!queue_has(driver->features, VIRTIO_F_RING_RESET))
                 return -EOPNOTSUPP;
@@ -288,7 +334,7 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
 {
         struct oriel_buffer pieces[MAX_PIECES];
 
-        if (queue >= driver->n_queues || n_readable > MAX_PIECES || n_writable > MAX_PIECES - n_readable)
+        if (!has_queue(driver, queue) || n_readable > MAX_PIECES || n_writable > MAX_PIECES - n_readable)
                 return -EINVAL;
 
         int r = find_pieces(driver, readable, n_readable, pieces);
@@ -303,7 +349,7 @@ int oriel_driver_submit(struct oriel_driver *driver, unsigned queue, const struc
 
 int oriel_driver_kick(struct oriel_driver *driver, unsigned queue)
 {
-        if (queue >= driver->n_queues)
+        if (!has_queue(driver, queue))
                 return -EINVAL;
         if (!oriel_driver_queue_needs_kick(driver->queues[queue].ring))
                 return 0;
@@ -319,7 +365,7 @@ static bool has_done(const struct driver_queue *queue)
 
 int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **token, uint32_t *written)
 {
-        if (queue >= driver->n_queues || !token || !written)
+        if (!has_queue(driver, queue) || !token || !written)
                 return -EINVAL;
 
         struct driver_queue *from = &driver->queues[queue];
@@ -335,7 +381,7 @@ int oriel_driver_collect(struct oriel_driver *driver, unsigned queue, void **tok
 
 int oriel_driver_call_fd(const struct oriel_driver *driver, unsigned queue)
 {
-        return queue < driver->n_queues ? driver->queues[queue].call_fd : -EINVAL;
+        return has_queue(driver, queue) ? driver->queues[queue].call_fd : -EINVAL;
 }
 
 /* Asks for a call, and then checks whether something is there already. */
@@ -346,7 +392,7 @@ static bool may_collect(struct driver_queue *queue)
 
 bool oriel_driver_rearm(struct oriel_driver *driver, unsigned queue)
 {
-        if (queue >= driver->n_queues)
+        if (!has_queue(driver, queue))
                 return true;
         fd_event_clear(driver->queues[queue].call_fd);
         return may_collect(&driver->queues[queue]);
@@ -402,7 +448,7 @@ int oriel_driver_wait(struct oriel_driver *driver, unsigned queue, int timeout_m
         int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
         int r = 0;
 
-        if (queue >= driver->n_queues)
+        if (!has_queue(driver, queue))
                 return -EINVAL;
         while (r == 0 && !may_collect(&driver->queues[queue])) {
                 r = wait_event(driver, &driver->queues[queue], deadline);

@@ -112,16 +112,13 @@ static struct oriel_memory_region as_region(const struct driver_window *window, 
         };
 }
 
-void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+/* ADD_MEM_REG of @mapping, whose file is @fd. */
+static int window_announce(struct oriel_driver *driver, uint8_t shmid, struct oriel_mapping *mapping, int fd)
 {
-        struct oriel_driver *driver = userdata;
-        struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
+        struct driver_window *window = &driver->windows[shmid];
         struct oriel_mapping_info info = {.struct_size = sizeof(info)};
 
         oriel_mapping_get_info(mapping, &info);
-        /* Meanwhile it may have been unmapped, and another mapping may be in its place. */
-        if (!info.live)
-                return;
 
         struct oriel_memory_region memory = as_region(window, &info);
         int r = oriel_frontend_add_mem_reg(driver->frontend, &memory, fd);
@@ -129,26 +126,42 @@ void window_mapped(void *userdata, struct oriel_region *region, struct oriel_map
         if (r == 0) {
                 driver->n_told++;
                 oriel_mapping_set_data(mapping, window);
-                return;
-        }
-        if (!driver->slots_ran_out)
+        } else if (r != -EINPROGRESS && !driver->slots_ran_out) {
                 log_warning(&driver->log, "the back-end takes no more memory (%s): buffers in windows may not work",
                             strerror(-r));
-        driver->slots_ran_out = true;
+                driver->slots_ran_out = true;
+        }
+        return r;
+}
+
+static int window_withdraw(struct oriel_driver *driver, uint8_t shmid, struct oriel_mapping *mapping, int fd)
+{
+        struct driver_window *window = &driver->windows[shmid];
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
+
+        if (oriel_mapping_data(mapping) != window)
+                return 0;
+        oriel_mapping_get_info(mapping, &info);
+
+        struct oriel_memory_region memory = as_region(window, &info);
+        int r = oriel_frontend_rem_mem_reg(driver->frontend, &memory);
+
+        if (r != -EINPROGRESS)
+                oriel_mapping_set_data(mapping, NULL);
+        return r;
+}
+
+void window_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
+
+        oriel_mapping_get_info(mapping, &info);
+        /* Meanwhile it may have been unmapped, and another mapping may be in its place. */
+        if (info.live)
+                request_for_event(userdata, window_announce, oriel_region_shmid(region), mapping, fd);
 }
 
 void window_unmapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping)
 {
-        struct oriel_driver *driver = userdata;
-        struct driver_window *window = &driver->windows[oriel_region_shmid(region)];
-        struct oriel_mapping_info info = {.struct_size = sizeof(info)};
-
-        if (oriel_mapping_data(mapping) != window)
-                return;
-        oriel_mapping_get_info(mapping, &info);
-
-        struct oriel_memory_region memory = as_region(window, &info);
-
-        oriel_mapping_set_data(mapping, NULL);
-        oriel_frontend_rem_mem_reg(driver->frontend, &memory);
+        request_for_event(userdata, window_withdraw, oriel_region_shmid(region), mapping, -1);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* A front-end from oriel_frontend_new() to oriel_frontend_free(), its connection, and the dispatch that its owner's
- * loop calls on one thread. An epoll has both channels and an eventfd for deferred events that were left over. The end
+ * loop calls on one thread. An epoll has both channels, an eventfd for deferred events that were left over, and a timer
+ * for calls that do not wait. The end
  * of the connection resets all that was negotiated and unmaps the regions, or makes their mappings orphans. Freed from
  * within a callback, it is only disconnected at once; the outermost call frees it (end_call()). Calls are in call.c,
  * what they say in requests.c and negotiate.c, and the back-end's requests in served.c. */
@@ -18,13 +19,6 @@
 #include <sys/eventfd.h>
 
 DEFINE_CLEANUP(struct oriel_frontend *, oriel_frontend_free);
-
-int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel)
-{
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = channel};
-
-        return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
 
 /* Copies the caller's options and functions, and checks them. */
 static int frontend_take_options(struct oriel_frontend_options *options, struct oriel_frontend_ops *ops,
@@ -73,7 +67,7 @@ int oriel_frontend_new(const struct oriel_frontend_options *from, struct oriel_f
         frontend->timeout_ms = options.timeout_ms ? options.timeout_ms : 5000;
         frontend->dialect = options.dialect;
         frontend->keep_mappings = options.keep_mappings;
-        frontend->main.fd = frontend->back.fd = -1;
+        frontend->main.fd = frontend->back.fd = frontend->timer_fd = frontend->back_peer_fd = -1;
         frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         frontend->more_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (frontend->epoll_fd < 0 || frontend->more_fd < 0)
@@ -97,6 +91,7 @@ void oriel_frontend_free(struct oriel_frontend *frontend)
         }
         fd_close(frontend->epoll_fd);
         fd_close(frontend->more_fd);
+        fd_close(frontend->timer_fd);
         free(frontend);
 }
 
@@ -160,6 +155,10 @@ void drop_connection(struct oriel_frontend *frontend)
         frontend->device_features = 0;
         frontend->offered = 0;
         frontend->unacknowledged = 0;
+        call_end(frontend);
+        frontend->negotiation_step = 0;
+        frontend->settle_deadline = 0;
+        frontend->back_peer_fd = fd_close(frontend->back_peer_fd);
         if (frontend->keep_mappings)
                 orphan_regions(frontend);
         else
@@ -209,8 +208,9 @@ static int check_main(struct oriel_frontend *frontend)
 
 static int dispatch_event(struct oriel_frontend *frontend, const void *source)
 {
+        /* The reply to a call under way is taken when the call is repeated. */
         if (source == &frontend->main)
-                return check_main(frontend);
+                return frontend->call.under_way ? 0 : check_main(frontend);
         if (source == &frontend->back)
                 return frontend_serve(frontend);
         fd_event_clear(frontend->more_fd);
@@ -219,7 +219,7 @@ static int dispatch_event(struct oriel_frontend *frontend, const void *source)
 
 int oriel_frontend_dispatch(struct oriel_frontend *frontend)
 {
-        struct epoll_event events[3];
+        struct epoll_event events[4];
         int n, r = !frontend ? -EINVAL : frontend->main.fd < 0 ? -ENOTCONN : 0;
 
         if (r < 0)

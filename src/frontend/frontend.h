@@ -12,6 +12,16 @@
 struct deferred_event;
 TAILQ_HEAD(deferred_events, deferred_event);
 
+/* The request that was made last, until its answer is there. A front-end that does not wait returns -EINPROGRESS in
+ * between, and knows the repeated call by the same header and payload. */
+struct call {
+        bool under_way;
+        bool sent;
+        bool paused;      /* -EINPROGRESS was returned: the epoll and the timer are set up for this call */
+        int64_t deadline; /* on the clock of now_ms(): for the sending, and once it is sent for the reply */
+        struct message request;
+};
+
 struct oriel_frontend {
         struct oriel_frontend_ops ops;
         void *userdata;
@@ -20,6 +30,7 @@ struct oriel_frontend {
         int timeout_ms;
         const struct oriel_dialect *dialect;
         bool keep_mappings;
+        bool nonblocking;
 
         int epoll_fd;
         struct channel main;
@@ -34,14 +45,25 @@ struct oriel_frontend {
         bool free_wanted; /* a callback has freed it: done when that call has ended */
         struct deferred_events deferred_events;
         unsigned n_deferred;
-        int more_fd; /* an eventfd: signalled while deferred events are left for the next dispatch */
+        int more_fd;  /* an eventfd: signalled while deferred events are left for the next dispatch */
+        int timer_fd; /* expires at the deadline of a call that is paused; -1 until the first nonblocking */
+
+        struct call call;
+        unsigned negotiation_step; /* of oriel_frontend_negotiate(), where it continues */
+        int back_peer_fd;          /* the back-end's end of its channel, until SET_BACKEND_REQ_FD has ended; -1 */
+        int64_t settle_deadline;   /* of an oriel_frontend_await_mappings() that has not ended; 0: none */
 };
 
 /* call.c: a request, and its reply or acknowledgement. @request's fds stay the caller's; @reply may be NULL. The caller
  * owns the contents of @reply afterwards, fds included. */
 int frontend_call(struct oriel_frontend *frontend, const struct message *request, struct message *reply);
-/* frontend.c: makes dispatch watch @fd, which is @channel's; NULL: more_fd. */
+/* watch.c: makes dispatch watch @fd, which is @channel's; NULL: more_fd. */
 int frontend_watch(struct oriel_frontend *frontend, int fd, struct channel *channel);
+/* Has the owner's loop come back for what the call needs next: room for the request, the reply, requests of the
+ * back-end as far as they can be served, or the deadline. */
+int call_pause(struct oriel_frontend *frontend);
+/* Forgets the call that is under way. */
+void call_end(struct oriel_frontend *frontend);
 /* Closes @channel, after removing it from the epoll. */
 static inline void frontend_close(struct oriel_frontend *frontend, struct channel *channel)
 {

@@ -72,7 +72,10 @@ int oriel_frontend_postcopy_acknowledge(struct oriel_frontend *frontend)
         message_init(&message, frontend->unacknowledged, 0);
         message_set_u64(&message, 0);
 
-        int r = channel_send(&frontend->main, &message, now_ms() + frontend->timeout_ms);
+        if (frontend->call.under_way)
+                return -EBUSY;
+
+        int r = channel_send(&frontend->main, &message, frontend->nonblocking ? 0 : now_ms() + frontend->timeout_ms);
 
         if (r == 0)
                 message_log(&frontend->log, "to the back-end", ORIEL_FROM_FRONTEND, &message);

@@ -104,7 +104,7 @@ int oriel_frontend_reset_device(struct oriel_frontend *frontend)
 {
         int r = frontend_send_payload(frontend, ORIEL_FRONTEND_RESET_DEVICE, NULL, 0, -1);
 
-        if (r != -ECANCELED)
+        if (r != -ECANCELED && r != -EINPROGRESS && r != -EBUSY)
                 unmap_regions(frontend);
         return r;
 }
@@ -199,19 +199,39 @@ static bool back_end_asks(const struct oriel_frontend *frontend)
 
 int oriel_frontend_await_mappings(struct oriel_frontend *frontend)
 {
-        int64_t deadline = now_ms() + frontend->timeout_ms;
-        int r = oriel_frontend_await_memory(frontend);
+        int r = frontend->settle_deadline ? 0 : oriel_frontend_await_memory(frontend);
 
-        while (r == 0 && back_end_asks(frontend) && now_ms() < deadline)
+        if (r < 0)
+                return r;
+        if (frontend->settle_deadline == 0)
+                frontend->settle_deadline = now_ms() + frontend->timeout_ms;
+        while (back_end_asks(frontend) && now_ms() < frontend->settle_deadline) {
                 r = oriel_frontend_dispatch(frontend);
-        return r;
+                if (r < 0)
+                        return r;
+                if (frontend->nonblocking && back_end_asks(frontend))
+                        return -EINPROGRESS;
+        }
+        frontend->settle_deadline = 0;
+        return 0;
 }
 
-static int send_iotlb(struct oriel_frontend *frontend, const struct vhost_iotlb_msg *msg)
+/* The structure has padding, which is sent: it is cleared, and the same for the same request. */
+static int send_iotlb(struct oriel_frontend *frontend, uint8_t type, struct oriel_range iova, uint64_t user_address,
+                      uint8_t perm)
 {
+        struct vhost_iotlb_msg msg;
         uint64_t result;
         uint32_t size = sizeof(result);
-        int r = oriel_frontend_request(frontend, ORIEL_FRONTEND_IOTLB_MSG, msg, sizeof(*msg), -1, &result, &size);
+
+        memset(&msg, 0, sizeof(msg));
+        msg.iova = iova.start;
+        msg.size = iova.size;
+        msg.uaddr = user_address;
+        msg.perm = perm;
+        msg.type = type;
+
+        int r = oriel_frontend_request(frontend, ORIEL_FRONTEND_IOTLB_MSG, &msg, sizeof(msg), -1, &result, &size);
 
         return r < 0 ? r : result ? -EREMOTEIO : 0;
 }
@@ -219,22 +239,12 @@ static int send_iotlb(struct oriel_frontend *frontend, const struct vhost_iotlb_
 int oriel_frontend_iotlb_update(struct oriel_frontend *frontend, struct oriel_range iova, uint64_t user_address,
                                 enum oriel_access access)
 {
-        struct vhost_iotlb_msg msg = {
-                .iova = iova.start,
-                .size = iova.size,
-                .uaddr = user_address,
-                .perm = (uint8_t)access,
-                .type = VHOST_IOTLB_UPDATE,
-        };
-
-        return send_iotlb(frontend, &msg);
+        return send_iotlb(frontend, VHOST_IOTLB_UPDATE, iova, user_address, (uint8_t)access);
 }
 
 int oriel_frontend_iotlb_invalidate(struct oriel_frontend *frontend, struct oriel_range iova)
 {
-        struct vhost_iotlb_msg msg = {.iova = iova.start, .size = iova.size, .type = VHOST_IOTLB_INVALIDATE};
-
-        return send_iotlb(frontend, &msg);
+        return send_iotlb(frontend, VHOST_IOTLB_INVALIDATE, iova, 0, 0);
 }
 
 int oriel_frontend_set_log_base(struct oriel_frontend *frontend, int fd, uint64_t offset, uint64_t size)

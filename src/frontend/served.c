@@ -73,7 +73,8 @@ void tell_deferred_events(struct oriel_frontend *frontend)
         struct deferred_event *event;
         unsigned n = frontend->n_deferred;
 
-        while (frontend->depth == 0 && n-- > 0 && (event = take_deferred_event(frontend))) {
+        while (frontend->depth == 0 && !frontend->call.under_way && n-- > 0 &&
+               (event = take_deferred_event(frontend))) {
                 /* Events caused by it are told after it, not within. */
                 frontend->depth++;
                 event->tell(frontend, event);
@@ -82,7 +83,7 @@ void tell_deferred_events(struct oriel_frontend *frontend)
         }
         /* Events that were added meanwhile wait for the next dispatch: a back-end that goes on asking would keep this
          * from ending. */
-        if (frontend->depth == 0 && frontend->n_deferred > 0)
+        if (frontend->depth == 0 && !frontend->call.under_way && frontend->n_deferred > 0)
                 fd_event_wake(frontend->more_fd);
 }
 

@@ -123,7 +123,7 @@ static int chain_add(struct oriel_chain *chain, struct oriel_range range, enum o
 }
 
 static int chain_add_descriptor(struct oriel_chain *chain, const struct descriptor *descriptor, unsigned max_spans,
-                                struct oriel_fault *fault, struct failure *failure)
+                                struct oriel_fault *fault, struct ring_failure *failure)
 {
         struct oriel_range range = {descriptor->address, descriptor->size};
         bool writable = descriptor->flags & VRING_DESC_F_WRITE;
@@ -153,7 +153,7 @@ static int chain_add_descriptor(struct oriel_chain *chain, const struct descript
 }
 
 int chain_fill(struct oriel_chain *chain, const struct descriptors *descriptors, struct oriel_memory *memory,
-               unsigned max_spans, struct oriel_fault *fault, struct failure *failure)
+               unsigned max_spans, struct oriel_fault *fault, struct ring_failure *failure)
 {
         bool writable = false;
 

@@ -51,7 +51,7 @@ void chain_free(struct oriel_chain *chain);
 /* Translates all @descriptors by @memory, of which it takes a reference. The chain's former contents are dropped.
  * -EAGAIN: @fault waits for the IOTLB. -EPROTO: @failure was set. -ENOMEM. */
 int chain_fill(struct oriel_chain *chain, const struct descriptors *descriptors, struct oriel_memory *memory,
-               unsigned max_spans, struct oriel_fault *fault, struct failure *failure);
+               unsigned max_spans, struct oriel_fault *fault, struct ring_failure *failure);
 /* Drops the reference to the memory that the chain was popped with. */
 void chain_release_memory(struct oriel_chain *chain);
 void chain_mark_dirty(const struct oriel_chain *chain, struct oriel_dirty_log *log);

@@ -325,7 +325,7 @@ int oriel_device_queue_pop(struct oriel_device_queue *queue, struct oriel_chain 
 
         /* Nothing was consumed yet. */
         if (r < 0 && queue->patient && queue->failure.absent) {
-                queue->failure = (struct failure){0};
+                queue->failure = (struct ring_failure){0};
                 return -EFAULT;
         }
         return r;

@@ -52,7 +52,7 @@ struct oriel_device_queue {
         const struct device_format *format;
         struct oriel_ring ring;
         bool event_idx, in_order;
-        struct failure failure;
+        struct ring_failure failure;
 
         struct oriel_memory *memory;      /* for the buffers popped from now on */
         struct oriel_memory *ring_memory; /* for the ring */

@@ -57,7 +57,7 @@ static struct descriptor split_load(const struct vring_desc *at)
 static int split_follow(struct oriel_device_queue *queue, const struct vring_desc *table, unsigned n, unsigned first,
                         bool indirect)
 {
-        struct failure *failure = &queue->failure;
+        struct ring_failure *failure = &queue->failure;
 
         for (unsigned count = 0, i = first;; count++) {
                 struct descriptor descriptor;

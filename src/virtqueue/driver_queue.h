@@ -39,7 +39,7 @@ struct oriel_driver_queue {
         const struct driver_format *format;
         struct oriel_ring ring;
         bool event_idx, in_order;
-        struct failure failure;
+        struct ring_failure failure;
         struct oriel_memory *memory;
         struct memory_piece parts[RING_PARTS];
 

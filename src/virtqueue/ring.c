@@ -21,7 +21,7 @@ static const size_t split_alignment[RING_PARTS] = {VRING_DESC_ALIGN_SIZE, VRING_
                                                    VRING_USED_ALIGN_SIZE};
 static const size_t packed_alignment[RING_PARTS] = {VRING_DESC_ALIGN_SIZE, sizeof(uint32_t), sizeof(uint32_t)};
 
-static void failure_write(struct failure *failure, int error, const char *format, va_list args)
+static void failure_write(struct ring_failure *failure, int error, const char *format, va_list args)
 {
         if (failure->error)
                 return;
@@ -29,7 +29,7 @@ static void failure_write(struct failure *failure, int error, const char *format
         vsnprintf(failure->why, sizeof(failure->why), format, args);
 }
 
-int failure_set(struct failure *failure, const char *format, ...)
+int failure_set(struct ring_failure *failure, const char *format, ...)
 {
         va_list args;
 
@@ -39,7 +39,7 @@ int failure_set(struct failure *failure, const char *format, ...)
         return failure->error;
 }
 
-int failure_set_absent(struct failure *failure, const char *format, ...)
+int failure_set_absent(struct ring_failure *failure, const char *format, ...)
 {
         va_list args;
 
@@ -50,7 +50,7 @@ int failure_set_absent(struct failure *failure, const char *format, ...)
         return failure->error;
 }
 
-int failure_set_error(struct failure *failure, int error, const char *format, ...)
+int failure_set_error(struct ring_failure *failure, int error, const char *format, ...)
 {
         va_list args;
 

@@ -22,18 +22,18 @@ enum ring_part {
 };
 
 /* The reason why a queue ended; error is 0 while it has not. */
-struct failure {
+struct ring_failure {
         int error;
         bool absent; /* an address is not in memory, and may be added later */
         char why[160];
 };
 
 /* Ends the queue with -EPROTO, which is returned. An earlier error is kept, and returned instead. */
-int failure_set(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int failure_set(struct ring_failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same, for an address that is not in memory. */
-int failure_set_absent(struct failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int failure_set_absent(struct ring_failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with another error. */
-int failure_set_error(struct failure *failure, int error, const char *format, ...)
+int failure_set_error(struct ring_failure *failure, int error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
 /* Copies @in and checks it. -EINVAL, -E2BIG. */

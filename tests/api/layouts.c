@@ -246,7 +246,7 @@ static int try_placement_ops(uint64_t later, size_t size)
         return r;
 }
 
-/* What the library fills in: as much as there is room for, and zeros behind. */
+/* The library fills in as much as there is room for, and zeros behind it. */
 static int try_mapping_info(uint64_t later, size_t size)
 {
         struct oriel_mapping_info info = {0}, *out;

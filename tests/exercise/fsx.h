@@ -18,7 +18,7 @@ struct file {
         uint8_t *kept; /* a shared mapping of all it can become, which stays, or NULL */
 };
 
-/* What an operation may find. */
+/* The state that an operation may find. */
 struct run {
         struct file files[2]; /* the second for copies, and less often used */
         size_t max;           /* no file becomes longer */
@@ -47,7 +47,7 @@ extern const struct operation names_operations[];
 uint64_t chance(uint64_t below);
 /* One of @of times, by the seed. */
 bool one_in(unsigned of);
-/* What the operation that is going on is about, for those who will read why it failed. */
+/* Notes the operation that is going on, for the message should it fail. */
 void __attribute__((format(printf, 1, 2))) note(const char *format, ...);
 /* Tell what is wrong, the seed, and what was done last; and end. */
 void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...);
@@ -69,7 +69,7 @@ void file_close(struct file *file);
 bool keep_mapping(const struct run *run, struct file *file);
 void drop_mapping(const struct run *run, struct file *file);
 
-/* What was done to the model's file is done to the model. */
+/* Apply to the model the operation that was done to its file. */
 void model_write(struct file *file, size_t offset, const uint8_t *bytes, size_t size);
 void model_resize(struct file *file, size_t size);
 

@@ -223,7 +223,7 @@ static int map_read(struct run *run, struct file *file)
         if (!p)
                 return ENODEV;
         check_bytes(file, "mapping", part.offset, at, part.size);
-        /* What lies behind the end in the last page is zeros, for whoever has not stored there himself. */
+        /* The last page reads as zeros behind the end, unless the reader has stored there. */
         munmap(p, length);
         return 0;
 }

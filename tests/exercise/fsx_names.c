@@ -75,7 +75,7 @@ static int unlink_and_create(struct run *run, struct file *file)
         return write(file->fd, "", 0) == 0 ? 0 : (fail("write: %s", strerror(errno)), 0);
 }
 
-/* What is written under one name is read under the other. */
+/* Bytes written under one name are read under the other. */
 static int hard_link(struct run *run, struct file *file)
 {
         char name[PATH_MAX];

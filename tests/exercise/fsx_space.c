@@ -183,7 +183,7 @@ static int seek(struct run *run, struct file *file)
         size_t from = chance(file->size);
 
         note("%#zx", from);
-        /* What lies in the kernel's memory alone it need not know of. */
+        /* It need not know of data that is in the kernel's memory alone. */
         if (fdatasync(file->fd) < 0)
                 fail("fdatasync: %s", strerror(errno));
         if (!file->size)

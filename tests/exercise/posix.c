@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What POSIX says of files, one case after the other, on a directory of any file system. Prints TAP. */
+/* The cases of POSIX for files, one after the other, on a directory of any file system. Prints TAP. */
 #include "posix.h"
 
 #include <ftw.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is read is what was written: offsets, ends of files, holes. */
+/* Reads return the bytes that were written: offsets, ends of files, holes. */
 #include "posix.h"
 
 #include <limits.h>

@@ -13,7 +13,7 @@ static int set_lock(int fd, int command, int type, off_t start, off_t length)
         return fcntl(fd, command, &lock);
 }
 
-/* What is in the way of a lock, from another process's view; F_UNLCK: nothing. */
+/* The lock that is in the way of a lock, from another process's view; F_UNLCK: none. */
 static struct flock get_lock(int fd, int type, off_t start, off_t length)
 {
         struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};

@@ -194,7 +194,7 @@ static int call_bind(const char *path)
         int error = errno;
 
         close(fd);
-        /* What the standard calls EEXIST everywhere else. */
+        /* The standard calls this EEXIST everywhere else. */
         errno = error == EADDRINUSE ? EEXIST : error;
         return -1;
 }

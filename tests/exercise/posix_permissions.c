@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who may do what, by mode, owner and group. */
+/* Permissions by mode, owner and group. */
 #include "posix.h"
 
 #include <stdio.h>
 
-/* What @user may do with "it" is @expected: R_OK, W_OK, X_OK or'ed. */
+/* The access of @user to "it" is @expected: R_OK, W_OK, X_OK or'ed. */
 static void expect_access(const struct user *user, int expected)
 {
         become(user);

@@ -18,7 +18,7 @@ struct raw {
         int fds[RAW_FDS];
 };
 
-/* What a connection came to. */
+/* The outcome of a connection. */
 enum outcome {
         OUTCOME_REFUSED,  /* answered with a u64 that is not 0 */
         OUTCOME_ACCEPTED, /* answered in any other way */
@@ -53,7 +53,7 @@ const struct spoiler *spoiler_get(unsigned index);
 /* A seeded stream of numbers. */
 uint32_t random_next(uint32_t *state);
 void random_fill(uint32_t *state, void *data, size_t size);
-/* What looks like a message: a request of the table mostly, a size that fits mostly, anything in it. @fd as above. */
+/* A message at random: a request of the table mostly, a size that fits mostly, anything in it. @fd as above. */
 void random_raw(uint32_t *state, enum oriel_direction direction, struct raw *raw, int fd);
 
 /* This process gets no descriptor from now on, until @before is set again. */

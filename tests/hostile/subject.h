@@ -35,7 +35,7 @@ void subject_close(struct subject *subject);
 void subject_connect(struct subject *subject, uint64_t features);
 void subject_disconnect(struct subject *subject);
 
-/* What the back-end will have answered to the next request. */
+/* Put in place the back-end's answer to the next request. */
 void subject_reply(struct subject *subject, uint32_t request, uint64_t value, uint32_t size);
 /* Whether the front-end can still ask. */
 bool subject_is_alive(struct subject *subject);

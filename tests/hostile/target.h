@@ -28,7 +28,7 @@ void target_close(struct target *target);
 
 /* A new connection with these features. */
 void connect_to(struct target *target, uint64_t protocol_features, uint64_t features);
-/* Whatever it came to, it is over. */
+/* Ends the connection, whatever its outcome. */
 void disconnect_from(struct target *target);
 /* A request of one word. */
 void say(struct target *target, uint32_t request, uint64_t value, uint32_t size);

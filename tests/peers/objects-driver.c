@@ -34,7 +34,7 @@ enum {
         UNKNOWN = 1000
 };
 
-/* What each has named. */
+/* The objects that each has named. */
 static struct object {
         struct media_object name;
         struct oriel_frontend *owner;

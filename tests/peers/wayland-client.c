@@ -253,7 +253,7 @@ static int on_keymap(struct program *program, const struct event *event)
         return r;
 }
 
-/* Whose window has the keyboard may say what the clipboard has. */
+/* The client whose window has the keyboard may set the clipboard. */
 static int on_enter(struct program *program, const struct event *event)
 {
         if (program->has_entered)
@@ -287,7 +287,7 @@ static int on_send(struct program *program, const struct event *event)
         return r < 0 ? r : guest_write(&program->guest, id, TEXT, strlen(TEXT), true);
 }
 
-/* What does not stand here is of no interest. */
+/* Events that are not listed here are ignored. */
 static const struct event_row {
         enum object object;
         unsigned opcode, least; /* words */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What a guest's proxy for Wayland has of the gpu: one cross-domain context. By a driver in user space
+/* The gpu as a guest's proxy for Wayland uses it: one cross-domain context. By a driver in user space
  * (wayland-guest.c), or by Linux's in a guest (tests/lab/guest/wayland-guest-drm.c). Functions return 0 or a negative
  * errno. */
 
@@ -30,7 +30,7 @@ struct gpu_client;
 struct gpu_client *guest_client(const struct guest *guest); /* of the driver in user space alone */
 
 int guest_await(struct guest *guest);
-/* What the functions of wayland-messages.c stand on: a command on the ring of queries, and the gpu's number of a
+/* Used by the functions of wayland-messages.c: a command on the ring of queries, and the gpu's number of a
  * resource, 0 where there is none. */
 int guest_submit(struct guest *guest, const void *command, uint32_t size);
 uint32_t guest_resource(const struct guest *guest, uint32_t id);
@@ -46,7 +46,7 @@ int guest_write(struct guest *guest, uint32_t pipe, const void *data, size_t siz
 
 /* An image as resource @id, at the start of the window. */
 int guest_make_image(struct guest *guest, uint32_t id, uint32_t width, uint32_t height);
-/* What was received as @blob_id, as resource @id, at @offset of the window. */
+/* Map the blob received as @blob_id, as resource @id, at @offset of the window. */
 int guest_map_received(struct guest *guest, uint32_t id, uint32_t blob_id, uint32_t size, uint64_t offset);
 int guest_unmap(struct guest *guest, uint32_t id);
 

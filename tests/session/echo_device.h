@@ -25,7 +25,7 @@ enum echo_op {
         ECHO_OPS,
 };
 
-/* What ECHO_MAP passes. Page n of the file is filled with n, modulo 256. */
+/* The file that ECHO_MAP passes. Page n of the file is filled with n, modulo 256. */
 enum echo_file {
         ECHO_FILE,
         ECHO_FILE_READ_ONLY,
@@ -67,7 +67,7 @@ struct echo_options {
         unsigned late_us;           /* how long each ADD_MEM_REG that has come lies before it is looked at */
 };
 
-/* What the device saw. */
+/* The device's counters. */
 struct echo_counts {
         atomic_uint starts;
         atomic_uint stops;

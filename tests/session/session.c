@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -36,12 +37,53 @@ struct oriel_memory_region region_at(uint64_t guest, uint64_t size)
 
 /* ---- a driver and a device ---- */
 
+static int continue_driver(struct oriel_driver *driver, int (*function)(struct oriel_driver *driver))
+{
+        struct pollfd p = {.fd = oriel_frontend_get_fd(oriel_driver_frontend(driver)), .events = POLLIN};
+        int r;
+
+        while ((r = function(driver)) == -EINPROGRESS)
+                assert_int_equal(poll(&p, 1, PATIENCE), 1);
+        return r;
+}
+
+int session_driver_new(const struct oriel_driver_options *from, int fd, struct oriel_driver **out)
+{
+        struct oriel_driver_options options = *from;
+
+        options.nonblocking = getenv("SESSION_NONBLOCKING");
+
+        int r = oriel_driver_new(&options, fd, out);
+
+        if (r == 0 && options.nonblocking)
+                r = continue_driver(*out, oriel_driver_bring_up);
+        if (r < 0) {
+                oriel_driver_free(*out);
+                *out = NULL;
+        }
+        return r;
+}
+
+int session_driver_reconnect(struct oriel_driver *driver, int fd)
+{
+        int r = oriel_driver_reconnect(driver, fd);
+
+        return r < 0 ? r : continue_driver(driver, oriel_driver_bring_up);
+}
+
+void session_driver_free(struct oriel_driver *driver)
+{
+        if (driver && getenv("SESSION_NONBLOCKING"))
+                continue_driver(driver, oriel_driver_stop);
+        oriel_driver_free(driver);
+}
+
 void session_open_driver(struct session *session, const struct oriel_driver_options *options, int fd)
 {
         struct oriel_driver_options with_size = *options;
 
         with_size.struct_size = sizeof(with_size);
-        assert_int_equal(oriel_driver_new(&with_size, fd, &session->driver), 0);
+        assert_int_equal(session_driver_new(&with_size, fd, &session->driver), 0);
         for (unsigned i = 0; i < oriel_driver_queue_count(session->driver); i++) {
                 session->in[i] = oriel_driver_alloc(session->driver, SESSION_BUFFER);
                 session->out[i] = oriel_driver_alloc(session->driver, SESSION_BUFFER);
@@ -64,7 +106,7 @@ void session_open(struct session *session, const struct session_options *options
 
 void session_close(struct session *session)
 {
-        oriel_driver_free(session->driver);
+        session_driver_free(session->driver);
         if (session->echo)
                 assert_int_equal(echo_join(session->echo), -ENOTCONN);
         echo_free(session->echo);
@@ -298,7 +340,7 @@ void pair_serve(struct pair *pair, atomic_bool *ended)
                 poll(&p, 1, 1);
                 assert_int_equal(oriel_frontend_dispatch(pair->frontend), 0);
         }
-        /* What needs no answer may still be on its way. */
+        /* Requests without an answer may still be on their way. */
         assert_int_equal(oriel_frontend_dispatch(pair->frontend), 0);
 }
 

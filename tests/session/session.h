@@ -26,6 +26,12 @@ struct session_options {
 
 void session_open(struct session *session, const struct session_options *options);
 void session_close(struct session *session);
+/* As oriel_driver_new(), oriel_driver_reconnect() and oriel_driver_free(). With SESSION_NONBLOCKING in the environment
+ * the driver has the option nonblocking, and these wait for it as an owner's loop would: all tests that use them are
+ * run both ways. */
+int session_driver_new(const struct oriel_driver_options *options, int fd, struct oriel_driver **out);
+int session_driver_reconnect(struct oriel_driver *driver, int fd);
+void session_driver_free(struct oriel_driver *driver);
 /* Only the driver, to a device at the other end of @fd. */
 void session_open_driver(struct session *session, const struct oriel_driver_options *options, int fd);
 

@@ -47,7 +47,7 @@ struct guest {
         enum fs_when posix_acl;
         struct log_budget budget;
         atomic_uint lines; /* that were logged */
-        struct device *device;
+        struct fs_device *device;
         pthread_t thread;
         struct oriel_driver *driver;
         struct fuse_client fuse;
@@ -185,7 +185,7 @@ static void submit(struct guest *guest, unsigned queue, struct ask *ask)
         assert_int_equal(oriel_driver_submit(guest->driver, queue, &send, 1, &take, 1, ask), 0);
 }
 
-/* What has been answered so far. */
+/* The number of answers so far. */
 static unsigned collect(struct guest *guest, unsigned queue)
 {
         unsigned n = 0;
@@ -259,7 +259,7 @@ static void test_stop_while_waiting(void **state)
         }
 }
 
-/* What those have who have been told that they have it. */
+/* Releases the locks that were granted. */
 static void give_back(struct guest *guest)
 {
         for (unsigned i = 0; i < WAITERS; i++)
@@ -403,7 +403,7 @@ static void test_descriptors_that_are_left(void **state)
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-/* Whatever comes together, the driver hears of all of it. */
+/* Of answers that come together the driver hears of all. */
 static void test_all_are_told_of(void **state)
 {
         struct guest guest;

@@ -134,7 +134,7 @@ static void test_capset_and_context(void **state)
 }
 
 /* Both ends have the same bytes, and the client the fd. */
-struct nested {
+struct nested_answer {
         struct gpu_client *client;
         uint32_t type;
         uint64_t fence;
@@ -144,7 +144,7 @@ struct nested {
 /* Collects a larger answer while it has its own. */
 static void nested_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size)
 {
-        struct nested *nested = userdata;
+        struct nested_answer *nested = userdata;
         uint8_t caps[FAKE_CAPS_SIZE];
 
         nested->error = gpu_client_get_capset(nested->client, FAKE_CAPSET, 0, caps, sizeof(caps));
@@ -162,7 +162,7 @@ static void test_nested_answers(void **state)
 
         gpu_session_open(&session, 0, DRIVER_FEATURES);
 
-        struct nested nested = {.client = session.client};
+        struct nested_answer nested = {.client = session.client};
 
         assert_int_equal(gpu_client_send(session.client, &command, nested_done, &nested), 0);
         assert_int_equal(gpu_client_kick(session.client), 0);
@@ -199,7 +199,7 @@ static void test_window(void **state)
         oriel_mapping_unref(mapping);
         assert_int_equal(gpu_client_unmap(session.client, 7), 0);
         assert_int_equal(session.window[16 * MIB], 0);
-        /* What the front-end refuses is the driver's error, and nothing more. */
+        /* A refusal of the front-end is the driver's error, and nothing more. */
         assert_int_equal(gpu_client_create_blob(session.client, 1, 8, FAKE_BLOB_READ_ONLY, PAGE), 0);
         assert_int_equal(gpu_client_map(session.client, 8, 0, NULL), -EIO);
         assert_int_equal(gpu_client_unmap(session.client, 8), -EINVAL);
@@ -411,7 +411,7 @@ static void test_new_ring(void **state)
         gpu_session_close(&session);
 }
 
-/* What waits for a fence is answered when its queue stops: a driver that goes on would wait for ever. */
+/* A command that waits for a fence is answered when its queue stops: a driver that goes on would wait for ever. */
 static void test_stop_with_fences(void **state)
 {
         const struct virtio_gpu_cmd_submit submit = {

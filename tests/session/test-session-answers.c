@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What a device that never waits needs of the library: answers by callback and by asking, the limit on live mappings,
+/* The library as a device that never waits needs it: answers by callback and by asking, the limit on live mappings,
  * guest memory outside of chains, and chains that are given back many at a time or not taken after all.
  *
  * The front-end is a driver on the test's thread; the back-end's loop is a thread of its own. */
@@ -236,7 +236,7 @@ static void test_callback_for_what_was_answered(void **state)
         assert_int_equal(oriel_backend_on_answer(device.backend, first, call_came, &call), 0);
         serve_until(&device, &call, 1);
         assert_int_equal(call.result, 0);
-        /* What has no answer is answered. */
+        /* A request without an answer counts as answered. */
         assert_int_equal(oriel_backend_on_answer(device.backend, 0, call_came, &call), 0);
         serve_until(&device, &call, 2);
         assert_int_equal(call.result, 0);
@@ -404,7 +404,7 @@ static void test_most_mappings(void **state)
         assert_int_equal(map_now(&device, 3), -ENOSPC);
         assert_int_equal(oriel_backend_mapping_count(device.backend), 3);
         assert_int_equal(oriel_region_count(oriel_driver_region(device.driver, 0)), 3);
-        /* What is refused counts for nothing: neither a map nor an unmap. */
+        /* A refused request is not counted: neither a map nor an unmap. */
         assert_int_equal(unmap_now(&device, 2), 0);
         assert_int_equal(map_now(&device, 1), -EREMOTEIO);
         assert_int_equal(oriel_backend_mapping_count(device.backend), 2);
@@ -492,7 +492,7 @@ static void test_memory(void **state)
         memory = oriel_backend_memory(device.backend);
         assert_int_equal(translate(memory, more.guest_address, &span), 1);
 
-        /* Who has a reference keeps what is removed; who asks anew does not find it. */
+        /* A reference keeps a region that is removed; a new table does not have it. */
         assert_int_equal(oriel_frontend_rem_mem_reg(frontend_of(&device), &more), 0);
         assert_int_equal(oriel_frontend_await_memory(frontend_of(&device)), 0);
         assert_int_equal(atomic_load(&device.memory_changes), changes + 2);
@@ -605,7 +605,7 @@ static void test_chains_at_once(void **state)
         oriel_backend_queue_notify(device.queue);
         assert_int_equal(oriel_driver_collect(device.driver, 0, &token, &written), 1);
         assert_int_equal(oriel_driver_collect(device.driver, 0, &token, &written), 1);
-        /* What was filled is not lost when the queue stops. */
+        /* Filled buffers are not lost when the queue stops. */
         assert_int_equal(oriel_backend_queue_fill(device.queue, again, 5), 0);
         assert_int_equal(oriel_driver_stop_queue(device.driver, 0), 0);
         assert_int_equal(oriel_driver_collect(device.driver, 0, &token, &written), 1);

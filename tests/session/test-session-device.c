@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is between the front-end's owner and the device, and only passed on by the two ends. */
+/* Requests that concern the front-end's owner and the device, and that the two ends pass on. */
 
 #define F(name) ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 

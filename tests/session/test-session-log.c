@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What each level of a log has, as oriel/log.h says: a session's begin and end, and every message. */
+/* The lines of each level of a log, as oriel/log.h has them: a session's begin and end, and every message. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -156,7 +156,7 @@ static void test_messages(void **state)
                 expect_line(&driver_lines, of_driver[i]);
         expect_once(&backend_lines, "to the front-end: SHMEM_MAP ");
         expect_once(&driver_lines, "to the back-end: SET_VRING_CALL ");
-        /* What the one has sent the other has received. */
+        /* Each message that one end has sent, the other has received. */
         assert_int_equal(backend_lines.n[ORIEL_LOG_DEBUG], driver_lines.n[ORIEL_LOG_DEBUG]);
 }
 

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What the front-end tells of guest memory, and the log of what the device wrote there. */
+/* Guest memory as the front-end tells of it, and the log of the device's writes there. */
 
 #define F(name)  ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 #define PACKED   ORIEL_FEATURE(VIRTIO_F_RING_PACKED)

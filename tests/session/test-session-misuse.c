@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the owner of an end does wrong, and what comes of it: an error for the one call, said in a word or in the log,
+/* Mistakes of the owner of an end, and their results: an error for the one call, said in a word or in the log,
  * and a session that goes on. The peers of these tests do nothing wrong. */
 
 #include "base/cleanup.h"
@@ -202,8 +202,8 @@ SPOIL(rarp, o->now.protocol_features = F(RARP))
 SPOIL(in_notifications, o->now.device_features = ORIEL_FEATURE(38))
 SPOIL(newer_of_zeros, o->now.struct_size = sizeof(*o))
 
-/* What comes of each, and what the log has to name; NULL: nothing can be logged where it is not known what is an
- * option. */
+/* The result of each, and the word that the log has to have; NULL: nothing can be logged where it is not known what is
+ * an option. */
 static const struct {
         const char *name;
         void (*spoil)(union backend_options *o, struct oriel_backend_ops *ops);

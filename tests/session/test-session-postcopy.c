@@ -225,7 +225,7 @@ static void test_postcopy_twice(void **state)
         end(&p);
 }
 
-/* What comes in the wrong order is refused, and the connection lives. */
+/* A message in the wrong order is refused, and the connection lives. */
 static void test_postcopy_order(void **state)
 {
         struct oriel_memory_region region = region_at(0, PAGES * PAGE);

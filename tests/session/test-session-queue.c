@@ -275,7 +275,7 @@ static void stop_and_resume(uint64_t features)
         for (unsigned i = 0; i < 10; i++) {
                 pass_many(&session, 0, slots, 7);
                 assert_int_equal(oriel_driver_stop_queue(session.driver, 0), 0);
-                /* What comes meanwhile waits. */
+                /* A request that comes meanwhile waits. */
                 assert_true(submit_slot(&session, 0, &slots[0], ECHO_INVERT, i));
                 assert_int_equal(oriel_driver_kick(session.driver, 0), 0);
                 assert_int_equal(oriel_driver_wait(session.driver, 0, 1), -ETIMEDOUT);

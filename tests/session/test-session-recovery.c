@@ -159,7 +159,7 @@ static void die_in_flight(uint64_t features)
         atomic_store(&child.counts->held, 0);
         atomic_store(&child.counts->handled, 0);
         child_start(&child);
-        assert_int_equal(oriel_driver_reconnect(session.driver, child.fd), 0);
+        assert_int_equal(session_driver_reconnect(session.driver, child.fd), 0);
         wait_held(&child, REQUESTS / 2);
 
         /* Released, they are done; and what is new works. */
@@ -213,7 +213,7 @@ static void kill_while_busy(struct session *session, struct child *child, struct
         usleep(round * 37 % 200);
         child_kill(child);
         child_start(child);
-        assert_int_equal(oriel_driver_reconnect(session->driver, child->fd), 0);
+        assert_int_equal(session_driver_reconnect(session->driver, child->fd), 0);
         collect_jobs(session, &done, REQUESTS);
 }
 
@@ -272,11 +272,11 @@ static void test_without_tracking_all_is_done_again(void **state)
         collect_jobs(&session, &done, REQUESTS / 2);
         child_kill(&child);
 
-        /* What was kept back comes again as something that is done at once. */
+        /* A request that was kept back comes again as one that is done at once. */
         for (unsigned i = REQUESTS / 2; i < REQUESTS; i++)
                 memcpy(jobs[i].in, &(struct echo_request){.op = ECHO_INVERT}, sizeof(struct echo_request));
         child_start(&child);
-        assert_int_equal(oriel_driver_reconnect(session.driver, child.fd), 0);
+        assert_int_equal(session_driver_reconnect(session.driver, child.fd), 0);
         collect_jobs(&session, &done, REQUESTS);
         session_close(&session);
         waitpid(child.pid, NULL, 0);
@@ -301,7 +301,7 @@ static void test_mappings_go_with_the_device(void **state)
         assert_int_equal(oriel_region_count(oriel_driver_region(session.driver, 0)), 0);
 
         child_start(&child);
-        assert_int_equal(oriel_driver_reconnect(session.driver, child.fd), 0);
+        assert_int_equal(session_driver_reconnect(session.driver, child.fd), 0);
         session_map(&session, 0, PAGE, 4 * PAGE, false);
         assert_int_equal(*window, 4);
         session_close(&session);
@@ -325,11 +325,11 @@ static void test_a_lesser_device_is_refused(void **state)
 
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(echo_serve(lesser, fds[1]), 0);
-        assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), -EOPNOTSUPP);
+        assert_int_equal(session_driver_reconnect(session.driver, fds[0]), -EOPNOTSUPP);
 
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(echo_serve(session.echo, fds[1]), 0);
-        assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+        assert_int_equal(session_driver_reconnect(session.driver, fds[0]), 0);
         session_invert(&session, 0, 100);
         session_close(&session);
         echo_free(lesser);
@@ -353,7 +353,7 @@ static void test_a_counter_that_was_left_full(void **state)
         assert_non_null(session.echo);
         assert_int_equal(make_socketpair(fds), 0);
         assert_int_equal(echo_serve(session.echo, fds[1]), 0);
-        assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+        assert_int_equal(session_driver_reconnect(session.driver, fds[0]), 0);
         for (int i = 0; i < 20; i++)
                 session_invert(&session, 0, 100);
         session_close(&session);

@@ -25,7 +25,7 @@ static void check_reset(uint64_t features)
                         session_invert(&session, 0, 100);
                 session_invert(&session, 1, 100);
 
-                /* What the device still holds is not given back on the new ring. */
+                /* A buffer that the device still holds is not given back on the new ring. */
                 struct echo_request hold = {.op = ECHO_HOLD};
 
                 session_submit(&session, 0, &hold, 10);

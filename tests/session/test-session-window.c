@@ -254,7 +254,7 @@ static void test_what_is_mapped_at_the_start(void **state)
                 echo_hang_up(session.echo);
                 assert_int_equal(make_socketpair(fds), 0);
                 assert_int_equal(echo_serve(session.echo, fds[1]), 0);
-                assert_int_equal(oriel_driver_reconnect(session.driver, fds[0]), 0);
+                assert_int_equal(session_driver_reconnect(session.driver, fds[0]), 0);
                 assert_int_equal(count_mappings(&session), n);
                 session_close(&session);
         }
@@ -472,8 +472,8 @@ static void collect_without_a_wait(struct session *session)
                 usleep(1000);
 }
 
-/* What a device has said of its ring while the driver told it of memory is not the last word on it. Without REPLY_ACK
- * memory is there some time after it was told of. */
+/* A device that reports its ring as broken while the driver tells it of memory may still be right later. Without
+ * REPLY_ACK memory is there some time after it was told of. */
 static void test_errors_from_before_the_memory(void **state)
 {
         for (unsigned i = 0; i < 3; i++) {

@@ -70,7 +70,7 @@ static void hold(struct device *device)
                 }
 }
 
-/* What a thread has put off until it is idle. */
+/* Work that a thread has put off until it is idle. */
 static _Thread_local struct {
         struct oriel_backend_queue *queue;
         struct oriel_chain *chain;
@@ -285,7 +285,7 @@ static void send(struct traffic *traffic, unsigned queue, uint64_t number)
         assert_int_equal(oriel_driver_kick(traffic->session.driver, queue), 0);
 }
 
-/* What one queue's request takes is no matter of another's answer, however quick that was. */
+/* The time of one queue's request does not delay another's answer, however quick that was. */
 static void test_answer_before_another_queues_request(void **state)
 {
         const struct oriel_worker_options options = {.threads = 1, .quick_us = UINT32_MAX};

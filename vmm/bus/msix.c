@@ -26,7 +26,7 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) == PCI_MSIX_ENTRY_SIZE, "PCI 3.0, 6.8.2");
 
-struct source {
+struct msix_source {
         int fd;
         uint16_t vector;
         bool connected; /* KVM reads the fd */
@@ -41,7 +41,7 @@ struct msix {
         unsigned n_vectors, n_sources;
         struct entry entries[MSIX_MAX_VECTORS];
         int routes[MSIX_MAX_VECTORS]; /* of KVM, -1: not needed yet */
-        struct source sources[MSIX_MAX_VECTORS];
+        struct msix_source sources[MSIX_MAX_VECTORS];
 };
 
 static void reset_entries(struct msix *msix)
@@ -129,21 +129,21 @@ static int set_route(struct msix *msix, uint16_t vector)
 }
 
 /* KVM looks at the eventfd when it gets it, so that what was signalled before is sent. */
-static void connect_source(struct msix *msix, struct source *source)
+static void connect_source(struct msix *msix, struct msix_source *source)
 {
         if (source->connected || !can_send(msix, source->vector) || set_route(msix, source->vector) < 0)
                 return;
         source->connected = kvm_irqfd(msix->kvm, msix->routes[source->vector], source->fd, true) == 0;
 }
 
-static void disconnect_source(struct msix *msix, struct source *source)
+static void disconnect_source(struct msix *msix, struct msix_source *source)
 {
         if (source->connected)
                 kvm_irqfd(msix->kvm, msix->routes[source->vector], source->fd, false);
         source->connected = false;
 }
 
-static void update_source(struct msix *msix, struct source *source)
+static void update_source(struct msix *msix, struct msix_source *source)
 {
         if (source->connected && !can_send(msix, source->vector))
                 disconnect_source(msix, source);
@@ -211,7 +211,7 @@ void msix_access_table(struct msix *msix, uint64_t offset, void *data, unsigned 
         }
 }
 
-static bool is_pending(const struct source *source)
+static bool is_pending(const struct msix_source *source)
 {
         struct pollfd fd = {.fd = source->fd, .events = POLLIN};
 

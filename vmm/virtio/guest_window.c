@@ -56,14 +56,14 @@ static uint8_t *host_at(const struct guest_window *window, uint64_t offset)
 }
 
 /* A mapping with what is known of it. */
-struct view {
+struct window_view {
         struct oriel_mapping_info info;
         struct placed *placed;
 };
 
-static struct view view_of(struct oriel_mapping *mapping)
+static struct window_view view_of(struct oriel_mapping *mapping)
 {
-        struct view view = {.info = {.struct_size = sizeof(view.info)}, .placed = oriel_mapping_data(mapping)};
+        struct window_view view = {.info = {.struct_size = sizeof(view.info)}, .placed = oriel_mapping_data(mapping)};
 
         oriel_mapping_get_info(mapping, &view.info);
         return view;
@@ -113,7 +113,7 @@ static void guest_window_share(void *userdata, struct oriel_mapping *mapping)
 {
         struct guest_window *window = userdata;
         const uint64_t address = atomic_load(&window->address);
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
         const struct oriel_memory_region region = {
                 .guest_address = address + view.info.range.start,
                 .size = view.info.range.size,
@@ -306,7 +306,7 @@ static uint64_t guest_window_page_size(void)
 }
 
 /* How many bytes from the mapping's start have pages. A file has all pages before its end, so this can be halved. */
-static uint64_t find_end(const struct guest_window *window, const struct view *view)
+static uint64_t find_end(const struct guest_window *window, const struct window_view *view)
 {
         uint64_t low = 0, high = view->placed->shown / guest_window_page_size();
 
@@ -332,7 +332,7 @@ static int guest_window_put_zeros(struct guest_window *window, struct oriel_rang
 }
 
 /* From @end on, the file has gone. */
-static bool guest_window_lose(struct guest_window *window, const struct view *view, uint64_t end)
+static bool guest_window_lose(struct guest_window *window, const struct window_view *view, uint64_t end)
 {
         struct oriel_range lost = {view->info.range.start + end, view->placed->shown - end};
 
@@ -348,7 +348,7 @@ static void zero_fill_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *visit = userdata;
         struct guest_window *window = visit->window;
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
         const uint64_t page = guest_window_page_size(), shown = view.placed->shown;
 
         if (shown > 0 && !has_pages(window, (struct oriel_range){view.info.range.start + shown - page, page}))
@@ -367,7 +367,7 @@ bool guest_window_zero_fill(struct guest_window *window)
 static void look_for_limit(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *visit = userdata;
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
         const struct oriel_range range = view.info.range;
         const uint64_t page = guest_window_page_size();
 
@@ -412,7 +412,7 @@ bool guest_window_access(struct guest_window *window, uint64_t offset, void *dat
 }
 
 /* How much of a mapping its file fills now, in whole pages. */
-static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct view *view)
+static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct window_view *view)
 {
         const int fd = oriel_mapping_fd(mapping);
         struct statx stat;
@@ -430,7 +430,7 @@ static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct 
 static void zero_fill_at(void *userdata, struct oriel_mapping *mapping)
 {
         struct visit *at = userdata;
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
         const uint64_t page = (at->offset - view.info.range.start) & ~(guest_window_page_size() - 1);
 
         at->any =
@@ -450,7 +450,7 @@ bool guest_window_zero_fill_at(struct guest_window *window, uint64_t offset)
 static void restore_one(void *userdata, struct oriel_mapping *mapping)
 {
         struct guest_window *window = userdata;
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
         const uint64_t shown = view.placed->shown,
                        end = shown < view.info.range.size ? guest_window_filled(mapping, &view) : 0;
         const int prot = view.info.access == ORIEL_ACCESS_READ_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -486,7 +486,7 @@ static void guest_window_read_name(int fd, char *name, size_t size)
 static void look_at_mapping(void *userdata, struct oriel_mapping *mapping)
 {
         struct guest_window_view *out = userdata;
-        const struct view view = view_of(mapping);
+        const struct window_view view = view_of(mapping);
 
         *out = (struct guest_window_view){
                 .range = view.info.range,

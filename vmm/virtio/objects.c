@@ -33,16 +33,16 @@ enum {
         ANSWER_MS = 1000,
 };
 
-struct object {
-        TAILQ_ENTRY(object) entry;
+struct shared_object {
+        TAILQ_ENTRY(shared_object) entry;
         struct objects_member *owner;
         uint8_t uuid[16];
         int fd; /* what its back-end has given; negative: nothing yet */
 };
 
 /* The asker's and the owner's: who comes to it last frees it. */
-struct question {
-        TAILQ_ENTRY(question) entry;
+struct object_question {
+        TAILQ_ENTRY(object_question) entry;
         struct objects_member *owner, *asker;
         uint8_t uuid[16];
         bool taken, answered, given_up;
@@ -52,8 +52,8 @@ struct question {
 struct objects {
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        TAILQ_HEAD(object_list, object) objects;
-        TAILQ_HEAD(question_list, question) questions;
+        TAILQ_HEAD(object_list, shared_object) objects;
+        TAILQ_HEAD(question_list, object_question) questions;
 };
 
 int objects_new(struct objects **out)
@@ -89,9 +89,9 @@ static bool is_connection_lost(int r)
 }
 
 /* With the lock. */
-static struct object *object_of(struct objects *objects, const uint8_t uuid[16])
+static struct shared_object *object_of(struct objects *objects, const uint8_t uuid[16])
 {
-        struct object *object;
+        struct shared_object *object;
 
         TAILQ_FOREACH(object, &objects->objects, entry)
         if (memcmp(object->uuid, uuid, sizeof(object->uuid)) == 0)
@@ -100,7 +100,7 @@ static struct object *object_of(struct objects *objects, const uint8_t uuid[16])
 }
 
 /* With the lock. */
-static void object_free(struct objects *objects, struct object *object)
+static void object_free(struct objects *objects, struct shared_object *object)
 {
         TAILQ_REMOVE(&objects->objects, object, entry);
         object->owner->n_objects--;
@@ -117,7 +117,7 @@ int objects_add(struct objects *objects, struct objects_member *member, const ui
         if (member->n_objects == OBJECTS_MAX)
                 return -ENOSPC;
 
-        struct object *object = calloc(1, sizeof(*object));
+        struct shared_object *object = calloc(1, sizeof(*object));
 
         if (!object)
                 return -ENOMEM;
@@ -133,7 +133,7 @@ int objects_remove(struct objects *objects, struct objects_member *member, const
 {
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
 
-        struct object *object = object_of(objects, uuid);
+        struct shared_object *object = object_of(objects, uuid);
 
         if (!object || object->owner != member)
                 return -ENOENT;
@@ -142,7 +142,7 @@ int objects_remove(struct objects *objects, struct objects_member *member, const
 }
 
 /* With the lock, which is let go meanwhile. */
-static int question_await(struct objects *objects, struct question *question)
+static int question_await(struct objects *objects, struct object_question *question)
 {
         const int64_t until = now_ns() + ANSWER_MS * INT64_C(1000000);
         const struct timespec deadline = {until / 1000000000, until % 1000000000};
@@ -165,9 +165,9 @@ static bool closes_circle(const struct objects_member *member, const struct obje
 }
 
 /* With the lock. */
-static int question_ask(struct objects *objects, struct objects_member *member, const struct object *object)
+static int question_ask(struct objects *objects, struct objects_member *member, const struct shared_object *object)
 {
-        struct question *question = calloc(1, sizeof(*question));
+        struct object_question *question = calloc(1, sizeof(*question));
 
         if (!question)
                 return -ENOMEM;
@@ -192,7 +192,7 @@ int objects_find(struct objects *objects, struct objects_member *member, const u
 {
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
 
-        const struct object *object = object_of(objects, uuid);
+        const struct shared_object *object = object_of(objects, uuid);
 
         if (!object)
                 return -ENOENT;
@@ -217,9 +217,9 @@ static bool object_is_memory(int fd)
 }
 
 /* With the lock. */
-static void object_keep(struct objects *objects, const struct question *question, int fd)
+static void object_keep(struct objects *objects, const struct object_question *question, int fd)
 {
-        struct object *object = object_of(objects, question->uuid);
+        struct shared_object *object = object_of(objects, question->uuid);
 
         if (!object || object->owner != question->owner || object->fd >= 0 || object->owner->n_kept == KEPT_MAX)
                 return;
@@ -228,7 +228,7 @@ static void object_keep(struct objects *objects, const struct question *question
 }
 
 /* With the lock. Returns what is to be closed without it, or -1. */
-static int question_answer(struct objects *objects, struct question *question, int result)
+static int question_answer(struct objects *objects, struct object_question *question, int result)
 {
         int refused = -1;
 
@@ -251,9 +251,9 @@ static int question_answer(struct objects *objects, struct question *question, i
 }
 
 /* With the lock. */
-static struct question *question_take(struct objects *objects, const struct objects_member *member)
+static struct object_question *question_take(struct objects *objects, const struct objects_member *member)
 {
-        struct question *question;
+        struct object_question *question;
 
         TAILQ_FOREACH(question, &objects->questions, entry)
         {
@@ -269,7 +269,7 @@ static struct question *question_take(struct objects *objects, const struct obje
 int objects_serve(struct objects *objects, struct objects_member *member,
                   int (*get)(void *userdata, const uint8_t uuid[16]), void *userdata)
 {
-        struct question *question;
+        struct object_question *question;
         int r = 0;
 
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
@@ -290,8 +290,8 @@ int objects_serve(struct objects *objects, struct objects_member *member,
 
 void objects_forget(struct objects *objects, struct objects_member *member)
 {
-        struct object *object, *next;
-        struct question *question;
+        struct shared_object *object, *next;
+        struct object_question *question;
 
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&objects->lock);
         for (object = TAILQ_FIRST(&objects->objects); object; object = next) {

@@ -21,13 +21,13 @@
 enum { BLOCKS = 1024, BLOCK = 1024, HIGH = 256, END_MS = 1000 };
 
 /* Each value is a descriptor plus one; 0: none. */
-struct ready {
+struct node_ready {
         atomic_int fds[V4L2_READY_FDS];
         atomic_int set; /* the epoll instance that they are in */
 };
 
 /* By the node's number, in blocks that are allocated on demand and never freed. */
-static struct ready *_Atomic ready[BLOCKS];
+static struct node_ready *_Atomic ready[BLOCKS];
 static atomic_bool here;
 
 /* From the environment at the start of the program. */
@@ -231,9 +231,9 @@ int node_call(int fd, const struct v4l2_call *call, struct v4l2_answer *answer, 
 /* ---- descriptors for poll(2) ---- */
 
 /* NULL: the node has no entry; or, with @make, there is no memory for one. */
-static struct ready *ready_of(int fd, bool make)
+static struct node_ready *ready_of(int fd, bool make)
 {
-        struct ready *block, *made;
+        struct node_ready *block, *made;
 
         if (fd < 0 || fd / BLOCK >= BLOCKS)
                 return NULL;
@@ -252,7 +252,7 @@ bool node_ready_fds(int fd, int *fds)
         const struct v4l2_call call = {.kind = V4L2_CALL_READY};
         struct v4l2_answer answer;
 
-        struct ready *of = fd >= 0 && node_is_here(fd) ? ready_of(fd, true) : NULL;
+        struct node_ready *of = fd >= 0 && node_is_here(fd) ? ready_of(fd, true) : NULL;
 
         if (!of)
                 return false;
@@ -271,7 +271,7 @@ bool node_ready_fds(int fd, int *fds)
 
 void node_watched(int fd, int set)
 {
-        struct ready *of = ready_of(fd, false);
+        struct node_ready *of = ready_of(fd, false);
 
         if (of)
                 of->set = set + 1;
@@ -280,7 +280,7 @@ void node_watched(int fd, int set)
 /* Closing does not remove these descriptors from an epoll instance, as "oriel v4l2" has them open too: delete them. */
 void node_forget(int fd)
 {
-        struct ready *of = here ? ready_of(fd, false) : NULL;
+        struct node_ready *of = here ? ready_of(fd, false) : NULL;
         const int saved = errno;
 
         for (unsigned i = 0; of && i < V4L2_READY_FDS; i++) {

@@ -44,7 +44,7 @@ ssize_t op_releasedir(struct request *request)
 }
 
 /* The arguments of one READDIR or READDIRPLUS. */
-struct listing {
+struct dir_listing {
         struct fs *fs;
         const struct handle *handle;
         struct cursor *out;
@@ -58,7 +58,7 @@ static bool is_dot(const char *name)
 }
 
 /* An entry that can't be looked up, or must not be, gets node 0: the answer has only its name. */
-static void write_lookup(const struct listing *listing, const char *name)
+static void write_lookup(const struct dir_listing *listing, const char *name)
 {
         struct fuse_entry_out entry;
 
@@ -68,7 +68,7 @@ static void write_lookup(const struct listing *listing, const char *name)
 }
 
 /* False: there is no room for it, and nothing was done. */
-static bool write_entry(const struct listing *listing, const struct dirent64 *entry)
+static bool write_entry(const struct dir_listing *listing, const struct dirent64 *entry)
 {
         const char padding[sizeof(uint64_t)] = {0};
         const size_t length = strlen(entry->d_name), record = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + length);
@@ -93,7 +93,7 @@ static bool write_entry(const struct listing *listing, const struct dirent64 *en
 }
 
 /* Lists the entries of one system call. >0: there may be more; 0: the directory or the room has ended. */
-static int list_some(const struct listing *listing)
+static int list_some(const struct dir_listing *listing)
 {
         _Alignas(struct dirent64) char entries[16384];
         /* An entry takes about as many bytes for the guest as here, and five times as many with attributes. Entries
@@ -142,7 +142,7 @@ ssize_t op_readdir(struct request *request)
                 return -EINVAL;
         cursor_limit(&request->out, in->size);
 
-        const struct listing listing = {
+        const struct dir_listing listing = {
                 .fs = request->fs,
                 .handle = handle,
                 .out = &request->out,

@@ -33,7 +33,7 @@ static const uint64_t max_limited_mappings = 480;
 static const uint64_t range_of_linux = 2 << 20;
 
 /* One live mapping; no two overlap. */
-struct mapping {
+struct dax_mapping {
         struct dax_window_view view; /* first: the tree compares it */
         uint64_t serial;
         bool placed;           /* the front-end has confirmed it */
@@ -52,7 +52,7 @@ struct piece {
 
 static void free_mapping(void *p)
 {
-        struct mapping *mapping = p;
+        struct dax_mapping *mapping = p;
 
         if (mapping)
                 shadow_free(mapping->shadow);
@@ -67,10 +67,10 @@ static int compare_views(const void *a, const void *b)
 }
 
 /* Returns a mapping that overlaps @range. */
-static struct mapping *find_mapping(struct dax_window *window, struct oriel_range range)
+static struct dax_mapping *find_mapping(struct dax_window *window, struct oriel_range range)
 {
         const struct dax_window_view key = {.range = range};
-        struct mapping **node = tfind(&key, &window->mappings, compare_views);
+        struct dax_mapping **node = tfind(&key, &window->mappings, compare_views);
 
         return node ? *node : NULL;
 }
@@ -80,7 +80,7 @@ static bool is_limited(const struct dax_window *window)
         return window->limits.whole_pages_only || window->limits.writable_only;
 }
 
-static void remove_mapping(struct dax_window *window, struct mapping *mapping)
+static void remove_mapping(struct dax_window *window, struct dax_mapping *mapping)
 {
         tdelete(mapping, &window->mappings, compare_views);
         window->n_mappings--;
@@ -114,7 +114,7 @@ void dax_window_done(struct dax_window *window)
 /* With the lock: how many bytes of @view, from its start, one mapping shows. */
 static uint64_t shown_at(struct dax_window *window, const struct dax_window_view *view)
 {
-        const struct mapping *mapping = find_mapping(window, (struct oriel_range){view->range.start, window->page});
+        const struct dax_mapping *mapping = find_mapping(window, (struct oriel_range){view->range.start, window->page});
 
         if (!mapping || !mapping->placed || inode_key_compare(&mapping->view.file, &view->file) != 0 ||
             (view->writable && !mapping->view.writable))
@@ -152,7 +152,7 @@ bool dax_window_shows(struct dax_window *window, const struct dax_window_view *v
         return rest.range.size == 0;
 }
 
-static void log_unmap_failure(struct dax_window *window, const struct mapping *mapping, int error)
+static void log_unmap_failure(struct dax_window *window, const struct dax_mapping *mapping, int error)
 {
         log_warning(window->log, "the window's mapping at %#" PRIx64 " was not unmapped: %s", mapping->view.range.start,
                     strerror(-error));
@@ -162,7 +162,7 @@ static void log_unmap_failure(struct dax_window *window, const struct mapping *m
  * full and there is more. */
 static bool submit_unmaps(struct dax_window *window, struct oriel_range range, struct dax_window_batch *batch)
 {
-        struct mapping *mapping;
+        struct dax_mapping *mapping;
 
         while ((mapping = find_mapping(window, range))) {
                 if (batch->n == FS_WINDOW_BATCH)
@@ -236,13 +236,13 @@ void dax_window_unmap(struct dax_window *window, struct oriel_range range, struc
 static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
 {
         const struct dax_window_view *view = &piece->view;
-        _cleanup_(freep) struct mapping *mapping = malloc(sizeof(*mapping));
+        _cleanup_(freep) struct dax_mapping *mapping = malloc(sizeof(*mapping));
 
         if (!mapping)
                 return -ENOMEM;
         if (is_limited(window) && window->n_mappings >= max_limited_mappings)
                 return -ENOSPC;
-        *mapping = (struct mapping){.view = *view, .serial = ++window->last_serial};
+        *mapping = (struct dax_mapping){.view = *view, .serial = ++window->last_serial};
 
         /* Before the submission, because this can fail while the front-end has not been asked. */
         if (!tsearch(mapping, &window->mappings, compare_views))
@@ -264,11 +264,11 @@ static int dax_window_submit_map(struct dax_window *window, struct piece *piece)
 /* Notes the answer to a map. The mapping may have been unmapped or forgotten since it was submitted. */
 static void settle_map(struct dax_window *window, const struct piece *piece, bool placed)
 {
-        struct mapping *gone = NULL;
+        struct dax_mapping *gone = NULL;
 
         pthread_mutex_lock(&window->lock);
 
-        struct mapping *mapping = find_mapping(window, piece->view.range);
+        struct dax_mapping *mapping = find_mapping(window, piece->view.range);
 
         if (mapping && mapping->serial == piece->serial) {
                 mapping->placed = placed;

@@ -49,7 +49,7 @@ struct dax_window_view {
 
 /* Submitted unmaps whose answers have not been waited for. Zero is empty. */
 struct dax_window_batch {
-        struct mapping *mappings[FS_WINDOW_BATCH]; /* NULL: of another process */
+        struct dax_mapping *mappings[FS_WINDOW_BATCH]; /* NULL: of another process */
         uint64_t tickets[FS_WINDOW_BATCH];
         unsigned n;
 };

@@ -12,8 +12,8 @@
 #include <string.h>
 
 /* A command that waits. */
-struct question {
-        TAILQ_ENTRY(question) entry;
+struct display_question {
+        TAILQ_ENTRY(display_question) entry;
         struct origin origin;
         uint32_t type; /* VIRTIO_GPU_CMD_ */
         unsigned output;
@@ -62,13 +62,13 @@ static uint32_t answer_question(const struct gpu *gpu, uint32_t type, unsigned o
 /* Returns the answer's type, or 0: the command waits for a sink. */
 static uint32_t display_ask(struct gpu *gpu, struct command *command, unsigned output)
 {
-        struct question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
+        struct display_question *question = scanouts_ask(gpu) ? malloc(sizeof(*question)) : NULL;
         const uint32_t type = le32toh(command->fixed.header.type);
 
         gpu->displays.told = true;
         if (!question)
                 return answer_question(gpu, type, output, command->answer);
-        *question = (struct question){
+        *question = (struct display_question){
                 .origin = command->origin, .type = type, .output = output, .size = command->answer_size};
         TAILQ_INSERT_TAIL(&gpu->displays.questions, question, entry);
         return 0;
@@ -87,7 +87,7 @@ uint32_t handle_get_edid(struct gpu *gpu, struct command *command)
                                              : VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 }
 
-static void question_end(struct gpu *gpu, struct question *question)
+static void question_end(struct gpu *gpu, struct display_question *question)
 {
         union {
                 struct virtio_gpu_resp_display_info info;
@@ -102,7 +102,7 @@ static void question_end(struct gpu *gpu, struct question *question)
 
 void displays_answer(struct gpu *gpu, const void *queue)
 {
-        struct question *question, *next;
+        struct display_question *question, *next;
 
         for (question = TAILQ_FIRST(&gpu->displays.questions); question; question = next) {
                 next = TAILQ_NEXT(question, entry);

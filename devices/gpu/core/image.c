@@ -44,7 +44,7 @@ uint32_t handle_transfer_to_host_2d(struct gpu *gpu, struct command *command)
 {
         const struct virtio_gpu_transfer_to_host_2d *transfer = &command->fixed.transfer;
         struct resource *resource = command->resource;
-        struct image *image = resource->image;
+        struct gpu_image *image = resource->image;
         const struct gpu_rect rect = rect_take(&transfer->r);
         const size_t row_size = (size_t)rect.width * 4;
         uint64_t offset = le64toh(transfer->offset);

@@ -17,7 +17,7 @@
 #include <search.h>
 #include <string.h>
 
-struct mapping {
+struct gpu_mapping {
         struct resource *resource;
         struct oriel_range range;
         unsigned references; /* of the tree, and of requests for it */
@@ -26,9 +26,9 @@ struct mapping {
 /* A request to the front-end that is not answered yet. */
 struct asked {
         TAILQ_ENTRY(asked) entry;
-        struct resource *object; /* to announce; NULL: the request is for a mapping, or its end */
-        bool again;              /* waits for an earlier request for the object, which has the ticket */
-        struct mapping *mapping; /* of a map: it may have been removed since */
+        struct resource *object;     /* to announce; NULL: the request is for a mapping, or its end */
+        bool again;                  /* waits for an earlier request for the object, which has the ticket */
+        struct gpu_mapping *mapping; /* of a map: it may have been removed since */
         bool map;
         uint64_t ticket;
         struct origin origin; /* of the command, if @has_origin */
@@ -38,10 +38,10 @@ struct asked {
 /* Mappings in the tree are disjoint, so ranges that overlap count as equal. */
 static int mapping_compare_ranges(const void *a, const void *b)
 {
-        return range_compare(((const struct mapping *)a)->range, ((const struct mapping *)b)->range);
+        return range_compare(((const struct gpu_mapping *)a)->range, ((const struct gpu_mapping *)b)->range);
 }
 
-static void mapping_take_out(struct mapping *mapping)
+static void mapping_take_out(struct gpu_mapping *mapping)
 {
         struct gpu *gpu = mapping->resource->gpu;
 
@@ -50,7 +50,7 @@ static void mapping_take_out(struct mapping *mapping)
         gpu->n_mappings--;
 }
 
-static void mapping_unref(struct mapping *mapping)
+static void mapping_unref(struct gpu_mapping *mapping)
 {
         if (--mapping->references > 0)
                 return;
@@ -74,7 +74,7 @@ static uint32_t type_of_error(int error)
 }
 
 /* Asks the front-end to map or unmap it, and adds the request to the list. */
-static int mapping_ask(struct gpu *gpu, struct mapping *mapping, bool map, const struct origin *origin)
+static int mapping_ask(struct gpu *gpu, struct gpu_mapping *mapping, bool map, const struct origin *origin)
 {
         const struct gpu_ops *ops = gpu->options.ops;
         const struct gpu_blob *blob = &mapping->resource->blob;
@@ -100,13 +100,13 @@ static int mapping_ask(struct gpu *gpu, struct mapping *mapping, bool map, const
 uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, const struct origin *origin)
 {
         struct gpu *gpu = resource->gpu;
-        _cleanup_(freep) struct mapping *mapping = calloc(1, sizeof(*mapping));
+        _cleanup_(freep) struct gpu_mapping *mapping = calloc(1, sizeof(*mapping));
 
         if (!mapping)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-        *mapping = (struct mapping){resource, range, 2};
+        *mapping = (struct gpu_mapping){resource, range, 2};
 
-        struct mapping **node = tsearch(mapping, &gpu->mappings, mapping_compare_ranges);
+        struct gpu_mapping **node = tsearch(mapping, &gpu->mappings, mapping_compare_ranges);
 
         if (!node)
                 return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -130,7 +130,7 @@ uint32_t blob_mapping_new(struct resource *resource, struct oriel_range range, c
 uint32_t blob_mapping_end(struct resource *resource, const struct origin *origin)
 {
         struct gpu *gpu = resource->gpu;
-        struct mapping *mapping = resource->mapping;
+        struct gpu_mapping *mapping = resource->mapping;
 
         mapping_take_out(mapping);
         /* If the front-end can't be asked, the mapping counts as removed: the front-end is gone, or about to remove
@@ -162,7 +162,7 @@ bool object_announce(struct resource *resource, const struct origin *origin)
 void blob_mappings_forget(struct gpu *gpu)
 {
         while (gpu->mappings) {
-                struct mapping *mapping = *(struct mapping **)gpu->mappings;
+                struct gpu_mapping *mapping = *(struct gpu_mapping **)gpu->mappings;
 
                 mapping_take_out(mapping);
                 gpu->options.ops->unmap(gpu->options.userdata, mapping->range, NULL);
@@ -196,7 +196,7 @@ static void finish_object(struct gpu *gpu, struct asked *asked, int result)
 
 static void finish_map(struct gpu *gpu, struct asked *asked, int result)
 {
-        struct mapping *mapping = asked->mapping;
+        struct gpu_mapping *mapping = asked->mapping;
         struct virtio_gpu_resp_map_info info = {.map_info = htole32(mapping->resource->blob.map_info)};
 
         if (result < 0) {

@@ -217,7 +217,7 @@ static bool read_pixels(const struct resource *resource, const struct layout *la
 
 /* ---- commands ---- */
 
-static struct layout layout_of(const struct image *image)
+static struct layout layout_of(const struct gpu_image *image)
 {
         return (struct layout){image->format, image->width, image->height, image->width * 4, 0};
 }

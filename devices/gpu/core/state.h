@@ -42,8 +42,8 @@ struct backing {
         uint64_t size;
 };
 
-struct mapping;
-struct image;
+struct gpu_mapping;
+struct gpu_image;
 
 struct resource {
         uint32_t id; /* first, as in everything that is in a tree by its id */
@@ -51,7 +51,7 @@ struct resource {
         uint64_t serial;     /* unique for ever, unlike the id */
         unsigned references; /* of the table, of a mapping, and of requests for the object */
         struct backing *backing;
-        struct image *image; /* of a 2D resource; NULL: a blob */
+        struct gpu_image *image; /* of a 2D resource; NULL: a blob */
         uint8_t uuid[16];
         bool has_uuid, is_object; /* the front-end knows it */
         bool announced;           /* the front-end is being told */
@@ -61,8 +61,8 @@ struct resource {
         /* Of a blob. */
         struct gpu_blob_request request;
         struct gpu_blob blob;
-        unsigned known_to;       /* by the renderers with these bits */
-        struct mapping *mapping; /* NULL: it is not mapped */
+        unsigned known_to;           /* by the renderers with these bits */
+        struct gpu_mapping *mapping; /* NULL: it is not mapped */
 };
 
 /* Compares two structs that begin with an id, for trees of search.h. */
@@ -156,7 +156,7 @@ int blob_make_known(struct gpu *gpu, struct resource *resource, const struct con
 /* ---- 2D: image.c, scanout.c ---- */
 
 /* The pixels of a 2D resource, four bytes each. */
-struct image {
+struct gpu_image {
         uint32_t format; /* VIRTIO_GPU_FORMAT_ */
         uint32_t width, height;
         uint8_t pixels[];
@@ -186,8 +186,8 @@ bool scanouts_ask(struct gpu *gpu);
 
 /* ---- the settings of outputs: display.c ---- */
 
-struct question;
-TAILQ_HEAD(question_list, question);
+struct display_question;
+TAILQ_HEAD(question_list, display_question);
 
 struct displays {
         struct gpu_display known[GPU_OUTPUTS_MAX];

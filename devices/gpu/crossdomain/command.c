@@ -19,7 +19,7 @@
 
 USES_SYSCALLS(SYSCALL(sendmsg));
 
-struct call {
+struct crossdomain_call {
         struct cross_channel *channel;
         int *broker;
         union {
@@ -45,7 +45,7 @@ static const struct backing *cross_find_ring(struct cross_channel *channel, uint
                        : NULL;
 }
 
-static int cross_init(const struct call *call)
+static int cross_init(const struct crossdomain_call *call)
 {
         struct cross_channel *channel = call->channel;
         const uint32_t type = le32toh(call->fixed.init.channel_type);
@@ -73,7 +73,7 @@ static int cross_init(const struct call *call)
 
 /* ---- the others ---- */
 
-static int cross_get_image_requirements(const struct call *call)
+static int cross_get_image_requirements(const struct crossdomain_call *call)
 {
         const struct cross_get_image_requirements *get = &call->fixed.get;
         const struct backing *ring = call->channel->rings[CROSS_QUERY_RING].memory;
@@ -120,7 +120,7 @@ static int cross_send_whole(int socket, const void *data, size_t size, const int
         return sent < 0 ? -errno : (size_t)sent == size ? 0 : -EAGAIN;
 }
 
-static int cross_send(const struct call *call)
+static int cross_send(const struct crossdomain_call *call)
 {
         struct cross_channel *channel = call->channel;
         const struct cross_send_receive *send = &call->fixed.send;
@@ -146,7 +146,7 @@ static int cross_send(const struct call *call)
         return r;
 }
 
-static int cross_write(const struct call *call)
+static int cross_write(const struct crossdomain_call *call)
 {
         const struct cross_read_write *write = &call->fixed.write;
         const uint32_t size = le32toh(write->data_size);
@@ -158,7 +158,7 @@ static int cross_write(const struct call *call)
 
 static const struct cross_row {
         size_t size;
-        int (*handle)(const struct call *call); /* NULL: there is nothing to do */
+        int (*handle)(const struct crossdomain_call *call); /* NULL: there is nothing to do */
 } cross_rows[] = {
         [CROSS_INIT] = {sizeof(struct cross_init), cross_init},
         [CROSS_GET_IMAGE_REQUIREMENTS] = {sizeof(struct cross_get_image_requirements), cross_get_image_requirements},
@@ -168,7 +168,7 @@ static const struct cross_row {
 };
 
 /* Runs the command at @at, of at most @left bytes. Returns its size, or a negative errno. */
-static ssize_t cross_command_run(struct call *call, const uint8_t *at, size_t left)
+static ssize_t cross_command_run(struct crossdomain_call *call, const uint8_t *at, size_t left)
 {
         if (left < sizeof(call->fixed.header))
                 return -EINVAL;
@@ -191,7 +191,7 @@ static ssize_t cross_command_run(struct call *call, const uint8_t *at, size_t le
 
 int cross_submit(struct cross_channel *channel, int *broker, const void *commands, size_t size)
 {
-        struct call call = {.channel = channel, .broker = broker};
+        struct crossdomain_call call = {.channel = channel, .broker = broker};
         ssize_t n = 0;
 
         for (size_t at = 0; at < size; at += (size_t)n) {

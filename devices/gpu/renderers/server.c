@@ -23,12 +23,12 @@
 
 #define SERVER "/usr/libexec/virgl_render_server"
 
-struct server {
+struct render_server {
         const char *path, *node;
         int failed_fd; /* for a failure; exec() closes it */
 };
 
-struct failure {
+struct render_failure {
         int error; /* a negative errno */
         bool of_node;
 };
@@ -88,8 +88,8 @@ static int hide_other_nodes(const char *node)
 /* In the child: never returns. */
 static void run_server(const void *what, int fd)
 {
-        const struct server *server = what;
-        struct failure failure = {server->node ? hide_other_nodes(server->node) : 0, true};
+        const struct render_server *server = what;
+        struct render_failure failure = {server->node ? hide_other_nodes(server->node) : 0, true};
         char number[16];
 
         snprintf(number, sizeof(number), "%d", fd);
@@ -99,7 +99,7 @@ static void run_server(const void *what, int fd)
                 if (fcntl(fd, F_SETFD, 0) == 0)
                         execl(server->path, server->path, "--socket-fd", number, (char *)NULL);
                 /* The program was found before: its interpreter is missing. */
-                failure = (struct failure){errno == ENOENT ? -ENOEXEC : -errno, false};
+                failure = (struct render_failure){errno == ENOENT ? -ENOEXEC : -errno, false};
         }
         (void)!write(server->failed_fd, &failure, sizeof(failure));
         _exit(127);
@@ -108,7 +108,7 @@ static void run_server(const void *what, int fd)
 /* 0: the program runs. Otherwise the child's error. */
 static int read_failure(int fd, bool *of_node)
 {
-        struct failure failure;
+        struct render_failure failure;
         ssize_t n;
 
         do
@@ -122,7 +122,7 @@ static int read_failure(int fd, bool *of_node)
 
 int venus_start_server(const char *path, const char *node, bool *of_node)
 {
-        struct server server = {path ? path : SERVER, node, -1};
+        struct render_server server = {path ? path : SERVER, node, -1};
         int ends[2];
 
         *of_node = false;

@@ -102,9 +102,9 @@ static void camera_fill(struct camera *camera, struct media_buffer *buffer, uint
 {
         struct media *media = camera->node.media;
         struct media_buffer_plane *plane = &buffer->planes[0];
-        struct source *source = camera->source;
-        const struct image image = {camera->format, camera->width, camera->height,
-                                    camera->beside ? camera->beside : plane->data};
+        struct camera_source *source = camera->source;
+        const struct camera_image image = {camera->format, camera->width, camera->height,
+                                           camera->beside ? camera->beside : plane->data};
         const struct color color = color_of(camera);
         const int64_t now = now_ns();
         size_t used = 0;
@@ -170,7 +170,7 @@ static void *camera_run(void *userdata)
 
 /* ---- the node ---- */
 
-static int camera_ioctl(struct media_node *node, struct media_session *session, struct media_call *call)
+static int camera_ioctl(struct media_node *node, struct node_session *session, struct media_call *call)
 {
         struct camera *camera = camera_of(node);
         int r = call->row->changes ? media_priority_check(session) : 0;
@@ -183,7 +183,7 @@ static int camera_ioctl(struct media_node *node, struct media_session *session, 
 }
 
 /* Starts the thread with the first session, because node->media is set by then. */
-static int camera_open(struct media_node *node, struct media_session *session)
+static int camera_open(struct media_node *node, struct node_session *session)
 {
         struct camera *camera = camera_of(node);
 
@@ -193,12 +193,12 @@ static int camera_open(struct media_node *node, struct media_session *session)
         return thread_start(&camera->thread, camera_run, camera);
 }
 
-static void camera_close(struct media_node *node, struct media_session *session)
+static void camera_close(struct media_node *node, struct node_session *session)
 {
         media_queue_leave(&camera_of(node)->queue, session);
 }
 
-static int camera_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
+static int camera_file(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out)
 {
         return media_queue_file(&camera_of(node)->queue, offset, out);
 }
@@ -244,7 +244,7 @@ static void make_condition(pthread_cond_t *condition)
         pthread_condattr_destroy(&attributes);
 }
 
-int camera_new(struct source *source, const char *card, unsigned fps, struct media_node **out)
+int camera_new(struct camera_source *source, const char *card, unsigned fps, struct media_node **out)
 {
         static const struct media_node_ops ops = {camera_open, camera_close, camera_ioctl,
                                                   camera_file, camera_reset, camera_free};

@@ -28,8 +28,8 @@ USES_SYSCALLS(SYSCALL(read), SYSCALL(lseek), SYSCALL(poll));
 #define Y4M_MAGIC "YUV4MPEG2 "
 enum { LINE_MAX_SIZE = 256 }; /* of a line of Y4M */
 
-struct file {
-        struct source source;
+struct camera_file {
+        struct camera_source source;
         int fd;
         bool is_pipe;
         bool begun, is_y4m, wrong;   /* of the stream: whether its first bytes were examined, and the result */
@@ -66,7 +66,7 @@ static bool is_picture_side(uint32_t side)
 }
 
 /* Makes room for a picture and its header. */
-static int file_make_room(struct file *file)
+static int file_make_room(struct camera_file *file)
 {
         const size_t room = file->picture_size + LINE_MAX_SIZE;
         uint8_t *buffer = room > file->room ? realloc(file->buffer, room) : file->buffer;
@@ -79,7 +79,7 @@ static int file_make_room(struct file *file)
 }
 
 /* Sets the size of pictures of planar YUV, whose chroma is smaller by these shifts. */
-static int file_set_planar(struct file *file, unsigned x, unsigned y)
+static int file_set_planar(struct camera_file *file, unsigned x, unsigned y)
 {
         const size_t luma = (size_t)file->source.width * file->source.height;
 
@@ -91,13 +91,13 @@ static int file_set_planar(struct file *file, unsigned x, unsigned y)
 
 /* Parses the first line, without its magic. Only the first stream sets the source's size and interval: from then on
  * other threads read them. */
-static int parse_header(struct file *file, char *line)
+static int parse_header(struct camera_file *file, char *line)
 {
         struct v4l2_fract rate = {0, 0};
         unsigned width = 0, height = 0;
         char *rest = NULL;
         unsigned x = 1, y = 1;
-        struct source *source = &file->source;
+        struct camera_source *source = &file->source;
         int r = 0;
 
         for (const char *word = strtok_r(line, " ", &rest); word && r == 0; word = strtok_r(NULL, " ", &rest)) {
@@ -125,7 +125,7 @@ static int parse_header(struct file *file, char *line)
 
 /* Takes the line that begins with @magic at the start of the buffer, as a string. 1; 0: it is not complete yet;
  * -EINVAL: there is no such line. */
-static int stream_take_line(struct file *file, const char *magic, char line[LINE_MAX_SIZE])
+static int stream_take_line(struct camera_file *file, const char *magic, char line[LINE_MAX_SIZE])
 {
         const uint8_t *begin = file->buffer + file->start;
         const size_t there = file->end - file->start, length = strlen(magic);
@@ -142,7 +142,7 @@ static int stream_take_line(struct file *file, const char *magic, char line[LINE
 
 /* ---- pictures ---- */
 
-static bool is_y4m(const struct file *file)
+static bool is_y4m(const struct camera_file *file)
 {
         const size_t length = strlen(Y4M_MAGIC);
 
@@ -150,7 +150,7 @@ static bool is_y4m(const struct file *file)
 }
 
 /* Recognizes a stream by its first bytes. 1; 0: there are too few yet. */
-static int stream_begin(struct file *file)
+static int stream_begin(struct camera_file *file)
 {
         char line[LINE_MAX_SIZE];
         int r = 1;
@@ -171,7 +171,7 @@ static int stream_begin(struct file *file)
         return r;
 }
 
-static int stream_take_bytes(struct file *file, size_t size)
+static int stream_take_bytes(struct camera_file *file, size_t size)
 {
         if (file->end - file->start < size)
                 return 0;
@@ -182,7 +182,7 @@ static int stream_take_bytes(struct file *file, size_t size)
 }
 
 /* A JPEG ends with this mark, which does not occur in its data. */
-static int stream_take_jpeg(struct file *file)
+static int stream_take_jpeg(struct camera_file *file)
 {
         static const uint8_t mark[] = {0xff, 0xd9};
         const uint8_t *begin = file->buffer + file->start;
@@ -192,7 +192,7 @@ static int stream_take_jpeg(struct file *file)
 }
 
 /* Takes the next complete picture: 1, or 0. */
-static int stream_take_picture(struct file *file)
+static int stream_take_picture(struct camera_file *file)
 {
         char line[LINE_MAX_SIZE];
 
@@ -220,14 +220,14 @@ static int stream_take_picture(struct file *file)
 }
 
 /* Drops the rest of a stream that has an error. */
-static int stream_skip(struct file *file)
+static int stream_skip(struct camera_file *file)
 {
         file->start = file->end;
         return 0;
 }
 
 /* Reads more into the buffer. 1; 0: there is nothing more now. */
-static int stream_read_more(struct file *file)
+static int stream_read_more(struct camera_file *file)
 {
         if (file->start > 0)
                 memmove(file->buffer, file->buffer + file->start, file->end - file->start);
@@ -253,9 +253,9 @@ static int stream_read_more(struct file *file)
         return !file->is_pipe && lseek(file->fd, 0, SEEK_SET) < 0 ? -errno : 0;
 }
 
-static int file_advance(struct source *source, uint64_t number, struct v4l2_fract interval)
+static int file_advance(struct camera_source *source, uint64_t number, struct v4l2_fract interval)
 {
-        struct file *file = (struct file *)source;
+        struct camera_file *file = (struct camera_file *)source;
         int r, ends = 0;
 
         while ((r = file->wrong ? stream_skip(file) : stream_take_picture(file)) == 0) {
@@ -268,7 +268,7 @@ static int file_advance(struct source *source, uint64_t number, struct v4l2_frac
         return r;
 }
 
-static void file_line(struct file *file, uint32_t y)
+static void file_line(struct camera_file *file, uint32_t y)
 {
         const uint32_t width = file->source.width, height = file->source.height;
         const uint32_t chroma_width = width >> file->chroma_x;
@@ -283,9 +283,9 @@ static void file_line(struct file *file, uint32_t y)
         }
 }
 
-static size_t file_draw(struct source *source, const struct image *image, const struct color *color)
+static size_t file_draw(struct camera_source *source, const struct camera_image *image, const struct color *color)
 {
-        struct file *file = (struct file *)source;
+        struct camera_file *file = (struct camera_file *)source;
         const size_t room = format_size(image->format, image->width, image->height);
 
         if (source->fourcc) {
@@ -299,9 +299,9 @@ static size_t file_draw(struct source *source, const struct image *image, const 
         return room;
 }
 
-static void camera_file_free(struct source *source)
+static void camera_file_free(struct camera_source *source)
 {
-        struct file *file = (struct file *)source;
+        struct camera_file *file = (struct camera_file *)source;
 
         fd_close(file->fd);
         free(file->buffer);
@@ -311,9 +311,9 @@ static void camera_file_free(struct source *source)
 /* ---- the source itself ---- */
 
 /* "FOURCC:WIDTHxHEIGHT" */
-static int parse_format(struct file *file, const char *text)
+static int parse_format(struct camera_file *file, const char *text)
 {
-        struct source *source = &file->source;
+        struct camera_source *source = &file->source;
         char name[5], rest;
 
         if (sscanf(text, "%4[^:]:%5ux%5u%c", name, &source->width, &source->height, &rest) != 3 || strlen(name) != 4 ||
@@ -331,7 +331,7 @@ static int parse_format(struct file *file, const char *text)
         return 0;
 }
 
-static const char *file_open(struct file *file, const char *format)
+static const char *file_open(struct camera_file *file, const char *format)
 {
         struct stat st;
 
@@ -352,10 +352,10 @@ static const char *file_open(struct file *file, const char *format)
         return NULL;
 }
 
-int file_source_new(int fd, const char *format, struct source **out, const char **why)
+int file_source_new(int fd, const char *format, struct camera_source **out, const char **why)
 {
         static const struct source_ops ops = {file_advance, file_draw, camera_file_free};
-        struct file *file = calloc(1, sizeof(*file));
+        struct camera_file *file = calloc(1, sizeof(*file));
 
         if (!file) {
                 fd_close(fd);

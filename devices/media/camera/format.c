@@ -113,7 +113,7 @@ static void color_apply(const struct color *color, uint8_t *line, uint32_t width
         }
 }
 
-static void put_chroma(const struct image *image, uint32_t y, uint32_t n, const uint8_t *line)
+static void put_chroma(const struct camera_image *image, uint32_t y, uint32_t n, const uint8_t *line)
 {
         const uint32_t width = image->width / 2;
         uint8_t *u = image->data + image->width * image->height + y / 2 * width;
@@ -129,7 +129,7 @@ static void put_chroma(const struct image *image, uint32_t y, uint32_t n, const 
         }
 }
 
-void image_put(const struct image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color)
+void image_put(const struct camera_image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color)
 {
         const uint32_t stride = format_stride(image->format, image->width);
         uint8_t *out = image->data + (size_t)y * stride;

@@ -26,7 +26,7 @@ enum { IMAGE_SIDE_MAX = 8192 };
 uint32_t format_stride(const struct format *format, uint32_t width);
 uint32_t format_size(const struct format *format, uint32_t width, uint32_t height);
 
-struct image {
+struct camera_image {
         const struct format *format;
         uint32_t width, height;
         uint8_t *data; /* format_size() bytes */
@@ -41,6 +41,6 @@ struct color {
 struct color color_make(int brightness, int contrast, int saturation, int hue);
 
 /* Puts @line, which this changes, into @n lines from @y on. Both are even, or @n is 1. */
-void image_put(const struct image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color);
+void image_put(const struct camera_image *image, uint32_t y, uint32_t n, uint8_t *line, const struct color *color);
 
 #endif

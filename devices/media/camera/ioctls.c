@@ -31,7 +31,7 @@ const struct format *camera_format(const struct camera *camera, uint32_t index)
 
 bool camera_size(const struct camera *camera, uint32_t index, struct v4l2_frmsize_discrete *out)
 {
-        const struct source *source = camera->source;
+        const struct camera_source *source = camera->source;
 
         if (index >= (source->width ? 1 : ARRAY_SIZE(sizes)))
                 return false;
@@ -41,7 +41,7 @@ bool camera_size(const struct camera *camera, uint32_t index, struct v4l2_frmsiz
 
 bool camera_interval(const struct camera *camera, uint32_t index, struct v4l2_fract *out)
 {
-        const struct source *source = camera->source;
+        const struct camera_source *source = camera->source;
         const bool one = camera->fps || source->interval.denominator;
 
         if (index >= (one ? 1 : ARRAY_SIZE(intervals)))

@@ -20,7 +20,7 @@ struct yuv {
 };
 
 struct pattern {
-        struct source source;
+        struct camera_source source;
         uint64_t number;
         struct v4l2_fract interval;
         uint8_t line[3 * IMAGE_SIDE_MAX];
@@ -101,7 +101,7 @@ static void line_text(uint8_t *line, uint32_t width, const char *text, unsigned 
         }
 }
 
-static void draw_text(struct pattern *pattern, const struct image *image, const struct color *color, uint32_t y,
+static void draw_text(struct pattern *pattern, const struct camera_image *image, const struct color *color, uint32_t y,
                       uint32_t scale)
 {
         const struct v4l2_fract *interval = &pattern->interval;
@@ -119,7 +119,7 @@ static void draw_text(struct pattern *pattern, const struct image *image, const 
         }
 }
 
-static int pattern_advance(struct source *source, uint64_t number, struct v4l2_fract interval)
+static int pattern_advance(struct camera_source *source, uint64_t number, struct v4l2_fract interval)
 {
         struct pattern *pattern = (struct pattern *)source;
 
@@ -128,7 +128,7 @@ static int pattern_advance(struct source *source, uint64_t number, struct v4l2_f
         return 1;
 }
 
-static size_t pattern_draw(struct source *source, const struct image *image, const struct color *color)
+static size_t pattern_draw(struct camera_source *source, const struct camera_image *image, const struct color *color)
 {
         struct pattern *pattern = (struct pattern *)source;
         const uint32_t width = image->width, height = image->height;
@@ -148,12 +148,12 @@ static size_t pattern_draw(struct source *source, const struct image *image, con
         return format_size(image->format, width, height);
 }
 
-static void pattern_free(struct source *source)
+static void pattern_free(struct camera_source *source)
 {
         free(source);
 }
 
-int pattern_new(struct source **out)
+int pattern_new(struct camera_source **out)
 {
         static const struct source_ops ops = {pattern_advance, pattern_draw, pattern_free};
         struct pattern *pattern = calloc(1, sizeof(*pattern));

@@ -11,7 +11,7 @@
 enum { RATE_MAX = 1000 };
 
 /* The origin of a camera's pictures. After its creation, one thread at a time uses it. */
-struct source {
+struct camera_source {
         const struct source_ops *ops;
         uint32_t fourcc;            /* of pictures that are passed on unchanged; 0: they are drawn in any format */
         uint32_t width, height;     /* 0: any */
@@ -21,18 +21,18 @@ struct source {
 struct source_ops {
         /* Goes on to the next picture, number @number since streaming began. 1; 0: there is none yet; or a negative
          * errno. */
-        int (*advance)(struct source *source, uint64_t number, struct v4l2_fract interval);
+        int (*advance)(struct camera_source *source, uint64_t number, struct v4l2_fract interval);
         /* Draws it. Returns how many bytes of @image are used. */
-        size_t (*draw)(struct source *source, const struct image *image, const struct color *color);
-        void (*free)(struct source *source);
+        size_t (*draw)(struct camera_source *source, const struct camera_image *image, const struct color *color);
+        void (*free)(struct camera_source *source);
 };
 
 /* SMPTE bars with a part that moves, and the picture's number and time in digits. */
-int pattern_new(struct source **out);
+int pattern_new(struct camera_source **out);
 
 /* The regular file or pipe @fd, which is taken even on failure: Y4M, or the format that @format names, such as
  * "MJPG:640x480" (NULL: none). A file begins again at its end; a pipe waits for its next writer. -EINVAL: it is
  * something else; *@why says more. */
-int file_source_new(int fd, const char *format, struct source **out, const char **why);
+int file_source_new(int fd, const char *format, struct camera_source **out, const char **why);
 
 #endif

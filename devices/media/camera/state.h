@@ -10,7 +10,7 @@
 
 struct camera {
         struct media_node node;
-        struct source *source;
+        struct camera_source *source;
         struct media_queue queue;
         struct media_controls controls;
         const struct format *format;

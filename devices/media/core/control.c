@@ -62,7 +62,7 @@ static int32_t control_clamp(const struct media_control *row, int32_t value)
 
 /* ---- events ---- */
 
-static void control_tell(struct media_controls *controls, int i, struct media_session *session, uint32_t changes)
+static void control_tell(struct media_controls *controls, int i, struct node_session *session, uint32_t changes)
 {
         const struct media_control *row = &controls->rows[i];
         struct media_subscription *subscription = media_subscription_find(session, V4L2_EVENT_CTRL, row->id);
@@ -82,9 +82,9 @@ static void control_tell(struct media_controls *controls, int i, struct media_se
                 media_subscription_raise(session, subscription, &event);
 }
 
-static void control_set(struct media_controls *controls, int i, int32_t value, const struct media_session *by)
+static void control_set(struct media_controls *controls, int i, int32_t value, const struct node_session *by)
 {
-        struct media_session *session;
+        struct node_session *session;
 
         if (controls->values[i] == value)
                 return;
@@ -99,7 +99,7 @@ static void control_set(struct media_controls *controls, int i, int32_t value, c
         }
 }
 
-static int handle_subscribe(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_subscribe(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         const struct v4l2_event_subscription *wanted = call->payload;
         struct media_subscription *subscription;
@@ -112,7 +112,7 @@ static int handle_subscribe(struct media_controls *controls, struct media_sessio
         return r;
 }
 
-static int handle_unsubscribe(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_unsubscribe(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         return media_unsubscribe(session, call->payload);
 }
@@ -143,14 +143,14 @@ static int control_query(const struct media_controls *controls, uint32_t id, str
         return 0;
 }
 
-static int handle_query_ext(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_query_ext(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_query_ext_ctrl *query = call->payload;
 
         return control_query(controls, query->id, query);
 }
 
-static int handle_query(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_query(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_queryctrl *query = call->payload;
         struct v4l2_query_ext_ctrl found;
@@ -172,7 +172,7 @@ static int handle_query(struct media_controls *controls, struct media_session *s
 }
 
 /* No control here is a menu. */
-static int handle_query_menu(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_query_menu(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         return -EINVAL;
 }
@@ -207,7 +207,7 @@ static int listed_control_find(const struct media_controls *controls, const stru
         return controls->rows[i].flags & forbidding ? -EACCES : i;
 }
 
-static int handle_get_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_get_list(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_ext_controls *list = call->payload;
         struct v4l2_ext_control *items = call->trailer;
@@ -244,12 +244,12 @@ static int list_try(const struct media_controls *controls, struct v4l2_ext_contr
         return r < 0 ? r : 0;
 }
 
-static int handle_try_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_try_list(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         return list_try(controls, call->payload, call->trailer);
 }
 
-static int handle_set_list(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_set_list(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_ext_controls *list = call->payload;
         const struct v4l2_ext_control *items = call->trailer;
@@ -261,7 +261,7 @@ static int handle_set_list(struct media_controls *controls, struct media_session
         return r;
 }
 
-static int handle_get(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_get(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_control *control = call->payload;
         const int i = control_find(controls, control->id);
@@ -272,7 +272,7 @@ static int handle_get(struct media_controls *controls, struct media_session *ses
         return 0;
 }
 
-static int handle_set(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_set(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         struct v4l2_control *control = call->payload;
         const int i = control_find(controls, control->id);
@@ -288,7 +288,7 @@ static int handle_set(struct media_controls *controls, struct media_session *ses
 
 static uint32_t highest_priority(struct media *media)
 {
-        const struct media_session *session;
+        const struct node_session *session;
         uint32_t highest = V4L2_PRIORITY_UNSET;
 
         TAILQ_FOREACH(session, &media->sessions, entry)
@@ -296,18 +296,18 @@ static uint32_t highest_priority(struct media *media)
         return highest;
 }
 
-int media_priority_check(const struct media_session *session)
+int media_priority_check(const struct node_session *session)
 {
         return session->priority < highest_priority(session->media) ? -EBUSY : 0;
 }
 
-static int handle_get_priority(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_get_priority(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         *(uint32_t *)call->payload = highest_priority(session->media);
         return 0;
 }
 
-static int handle_set_priority(struct media_controls *controls, struct media_session *session, struct media_call *call)
+static int handle_set_priority(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         const uint32_t priority = *(uint32_t *)call->payload;
 
@@ -319,7 +319,7 @@ static int handle_set_priority(struct media_controls *controls, struct media_ses
 
 static const struct {
         uint32_t code;
-        int (*handle)(struct media_controls *controls, struct media_session *session, struct media_call *call);
+        int (*handle)(struct media_controls *controls, struct node_session *session, struct media_call *call);
 } handlers[] = {
         {VIDIOC_QUERYCTRL, handle_query},
         {VIDIOC_QUERY_EXT_CTRL, handle_query_ext},
@@ -335,7 +335,7 @@ static const struct {
         {VIDIOC_S_PRIORITY, handle_set_priority},
 };
 
-int media_controls_ioctl(struct media_controls *controls, struct media_session *session, struct media_call *call)
+int media_controls_ioctl(struct media_controls *controls, struct node_session *session, struct media_call *call)
 {
         for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
                 if (handlers[i].code == call->row->code)

@@ -24,9 +24,9 @@ struct media_controls {
 void media_controls_init(struct media_controls *controls, const struct media_control *rows, unsigned n);
 /* Handles the ioctls that all of our own nodes have: those of controls, of priorities, and of events, with
  * subscriptions to controls only. 0 or a negative errno; -ENOTTY for others. With the lock held. */
-int media_controls_ioctl(struct media_controls *controls, struct media_session *session, struct media_call *call);
+int media_controls_ioctl(struct media_controls *controls, struct node_session *session, struct media_call *call);
 /* Whether the priority of @session allows it to change shared state: 0 or -EBUSY. With the lock held. */
-int media_priority_check(const struct media_session *session);
+int media_priority_check(const struct node_session *session);
 int32_t media_controls_get(const struct media_controls *controls, uint32_t id);
 
 #endif

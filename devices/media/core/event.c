@@ -51,7 +51,7 @@ void media_flush(struct media *media)
         pthread_mutex_unlock(&media->lock);
 }
 
-void session_event_send(struct session_event *event, struct media_session *session, enum media_event_type type)
+void session_event_send(struct session_event *event, struct node_session *session, enum media_event_type type)
 {
         struct media *media = session->media;
 
@@ -71,7 +71,7 @@ void session_event_cancel(struct session_event *event)
         event->waiting = false;
 }
 
-void media_session_fail(struct media_session *session, int error)
+void media_session_fail(struct node_session *session, int error)
 {
         if (session->dead)
                 return;
@@ -82,21 +82,21 @@ void media_session_fail(struct media_session *session, int error)
 
 /* ---- subscriptions ---- */
 
-static void subscription_end(struct media_session *session, struct media_subscription *subscription)
+static void subscription_end(struct node_session *session, struct media_subscription *subscription)
 {
         session_event_cancel(&subscription->event);
         TAILQ_REMOVE(&session->subscriptions, subscription, entry);
         free(subscription);
 }
 
-void session_events_end(struct media_session *session)
+void session_events_end(struct node_session *session)
 {
         session_event_cancel(&session->error);
         while (!TAILQ_EMPTY(&session->subscriptions))
                 subscription_end(session, TAILQ_FIRST(&session->subscriptions));
 }
 
-struct media_subscription *media_subscription_find(struct media_session *session, uint32_t type, uint32_t id)
+struct media_subscription *media_subscription_find(struct node_session *session, uint32_t type, uint32_t id)
 {
         struct media_subscription *subscription;
 
@@ -106,7 +106,7 @@ struct media_subscription *media_subscription_find(struct media_session *session
         return NULL;
 }
 
-int media_subscribe(struct media_session *session, const struct v4l2_event_subscription *wanted,
+int media_subscribe(struct node_session *session, const struct v4l2_event_subscription *wanted,
                     struct media_subscription **out)
 {
         *out = NULL;
@@ -125,7 +125,7 @@ int media_subscribe(struct media_session *session, const struct v4l2_event_subsc
         return 0;
 }
 
-int media_unsubscribe(struct media_session *session, const struct v4l2_event_subscription *unwanted)
+int media_unsubscribe(struct node_session *session, const struct v4l2_event_subscription *unwanted)
 {
         struct media_subscription *subscription = media_subscription_find(session, unwanted->type, unwanted->id);
 
@@ -136,7 +136,7 @@ int media_unsubscribe(struct media_session *session, const struct v4l2_event_sub
         return 0;
 }
 
-void media_subscription_raise(struct media_session *session, struct media_subscription *subscription,
+void media_subscription_raise(struct node_session *session, struct media_subscription *subscription,
                               const struct v4l2_event *event)
 {
         struct v4l2_event *content = &subscription->event.content.event.event;

@@ -181,7 +181,7 @@ static ssize_t call_read(struct media_call *call, struct rest *rest, size_t room
         return (ssize_t)(size + behind);
 }
 
-int ioctl_handle(struct media_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
+int ioctl_handle(struct node_session *session, const uint8_t *command, size_t size, uint8_t *answer, size_t room,
                  size_t *answered)
 {
         struct media *media = session->media;

@@ -16,9 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct mapping *mapping_find(struct media *media, const struct mapping *wanted)
+static struct media_mapping *mapping_find(struct media *media, const struct media_mapping *wanted)
 {
-        struct mapping *mapping;
+        struct media_mapping *mapping;
 
         TAILQ_FOREACH(mapping, &media->mappings, entry)
         if (mapping->session == wanted->session && mapping->offset == wanted->offset &&
@@ -28,9 +28,9 @@ static struct mapping *mapping_find(struct media *media, const struct mapping *w
 }
 
 /* Places @mapping, whose size is set, behind *@before, or first if that is NULL. */
-static int mapping_place(struct media *media, struct mapping *mapping, struct mapping **before)
+static int mapping_place(struct media *media, struct media_mapping *mapping, struct media_mapping **before)
 {
-        struct mapping *next;
+        struct media_mapping *next;
         uint64_t start = 0;
 
         *before = NULL;
@@ -45,10 +45,10 @@ static int mapping_place(struct media *media, struct mapping *mapping, struct ma
         return range_within(mapping->range, media->options.window_size) ? 0 : -ENOMEM;
 }
 
-static int mapping_make(struct media *media, const struct mapping *wanted, int fd, struct mapping **out)
+static int mapping_make(struct media *media, const struct media_mapping *wanted, int fd, struct media_mapping **out)
 {
-        _cleanup_(freep) struct mapping *mapping = malloc(sizeof(*mapping));
-        struct mapping *before;
+        _cleanup_(freep) struct media_mapping *mapping = malloc(sizeof(*mapping));
+        struct media_mapping *before;
 
         if (!mapping)
                 return -ENOMEM;
@@ -72,10 +72,10 @@ static int mapping_make(struct media *media, const struct mapping *wanted, int f
         return 0;
 }
 
-int mapping_add(struct media *media, const struct media_session *session, uint32_t offset, enum oriel_access access,
+int mapping_add(struct media *media, const struct node_session *session, uint32_t offset, enum oriel_access access,
                 const struct media_file *file, uint64_t *address)
 {
-        struct mapping wanted = {
+        struct media_mapping wanted = {
                 .session = session->id,
                 .offset = offset,
                 .generation = file->generation,
@@ -85,7 +85,7 @@ int mapping_add(struct media *media, const struct media_session *session, uint32
         if (!checked_round_up(file->size, (uint64_t)sysconf(_SC_PAGESIZE), &wanted.range.size))
                 return -EINVAL;
 
-        struct mapping *mapping = mapping_find(media, &wanted);
+        struct media_mapping *mapping = mapping_find(media, &wanted);
         int r = mapping ? 0 : mapping_make(media, &wanted, file->fd, &mapping);
 
         if (r < 0)
@@ -100,7 +100,7 @@ int mapping_add(struct media *media, const struct media_session *session, uint32
 /* If the front-end refuses, the place stays taken: the buffer may still be there. */
 int mapping_remove(struct media *media, uint64_t address)
 {
-        struct mapping *mapping;
+        struct media_mapping *mapping;
 
         TAILQ_FOREACH(mapping, &media->mappings, entry)
         if (mapping->range.start == address)
@@ -124,7 +124,7 @@ int mapping_remove(struct media *media, uint64_t address)
 
 void mappings_forget(struct media *media)
 {
-        struct mapping *mapping;
+        struct media_mapping *mapping;
 
         while ((mapping = TAILQ_FIRST(&media->mappings))) {
                 media->options.ops->unmap(media->options.userdata, mapping->range, false);

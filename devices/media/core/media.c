@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-struct command {
+struct received_command {
         union {
                 struct media_command_header header;
                 struct media_close close;
@@ -21,7 +21,7 @@ struct command {
         } fixed;
         const uint8_t *bytes;
         size_t size;
-        struct media_session *session; /* of the commands that have one */
+        struct node_session *session; /* of the commands that have one */
         union {
                 struct media_answer_header header;
                 struct media_open_answer open;
@@ -30,17 +30,17 @@ struct command {
         size_t room, answered; /* of the answer */
 };
 
-struct command_row {
+struct media_command_row {
         size_t size, answer; /* the least, headers included */
         size_t session;      /* offset of the session's id; 0: it has none */
-        int (*handle)(struct media *media, struct command *command);
+        int (*handle)(struct media *media, struct received_command *command);
 };
 
 /* ---- sessions ---- */
 
-static struct media_session *session_find(struct media *media, uint32_t id)
+static struct node_session *session_find(struct media *media, uint32_t id)
 {
-        struct media_session *session;
+        struct node_session *session;
 
         TAILQ_FOREACH(session, &media->sessions, entry)
         if (session->id == id)
@@ -56,7 +56,7 @@ static uint32_t session_new_id(struct media *media)
         return media->last_session;
 }
 
-static void media_session_end(struct media_session *session)
+static void media_session_end(struct node_session *session)
 {
         struct media *media = session->media;
         struct media_node *node = media->options.node;
@@ -71,14 +71,14 @@ static void media_session_end(struct media_session *session)
 
 /* ---- commands ---- */
 
-static int handle_open(struct media *media, struct command *command)
+static int handle_open(struct media *media, struct received_command *command)
 {
         struct media_node *node = media->options.node;
 
         if (media->n_sessions == SESSIONS_MAX)
                 return -EMFILE;
 
-        _cleanup_(freep) struct media_session *session = calloc(1, sizeof(*session));
+        _cleanup_(freep) struct node_session *session = calloc(1, sizeof(*session));
 
         if (!session)
                 return -ENOMEM;
@@ -99,13 +99,13 @@ static int handle_open(struct media *media, struct command *command)
         return 0;
 }
 
-static int handle_close(struct media *media, struct command *command)
+static int handle_close(struct media *media, struct received_command *command)
 {
         media_session_end(command->session);
         return 0;
 }
 
-static int handle_ioctl(struct media *media, struct command *command)
+static int handle_ioctl(struct media *media, struct received_command *command)
 {
         const size_t header = sizeof(struct media_answer_header);
         size_t answered = 0;
@@ -121,7 +121,7 @@ static int handle_ioctl(struct media *media, struct command *command)
 }
 
 /* Waits for the front-end without the lock. The file stays open meanwhile, because only this thread ends buffers. */
-static int handle_mmap(struct media *media, struct command *command)
+static int handle_mmap(struct media *media, struct received_command *command)
 {
         const struct media_mmap *wanted = &command->fixed.mmap;
         const bool writes = wanted->flags & MEDIA_MMAP_READ_WRITE;
@@ -150,7 +150,7 @@ static int handle_mmap(struct media *media, struct command *command)
         return 0;
 }
 
-static int handle_munmap(struct media *media, struct command *command)
+static int handle_munmap(struct media *media, struct received_command *command)
 {
         pthread_mutex_unlock(&media->lock);
 
@@ -160,7 +160,7 @@ static int handle_munmap(struct media *media, struct command *command)
         return r;
 }
 
-static const struct command_row command_rows[] = {
+static const struct media_command_row command_rows[] = {
         [MEDIA_OPEN] = {sizeof(struct media_command_header), sizeof(struct media_open_answer), 0, handle_open},
         [MEDIA_CLOSE] = {sizeof(struct media_close), 0, offsetof(struct media_close, session), handle_close},
         [MEDIA_IOCTL] = {sizeof(struct media_ioctl_command), sizeof(struct media_answer_header),
@@ -171,7 +171,7 @@ static const struct command_row command_rows[] = {
 };
 
 /* Finds the command's row, and checks lengths and session. */
-static int command_check(struct media *media, struct command *command, const struct command_row **out)
+static int command_check(struct media *media, struct received_command *command, const struct media_command_row **out)
 {
         const uint32_t code = command->fixed.header.command;
         uint32_t id;
@@ -181,7 +181,7 @@ static int command_check(struct media *media, struct command *command, const str
         if (code >= ARRAY_SIZE(command_rows) || !command_rows[code].handle)
                 return -ENOTTY;
 
-        const struct command_row *row = &command_rows[code];
+        const struct media_command_row *row = &command_rows[code];
 
         if (command->size < row->size || command->room < row->answer)
                 return -EINVAL;
@@ -195,8 +195,8 @@ static int command_check(struct media *media, struct command *command, const str
 
 size_t media_handle(struct media *media, const void *bytes, size_t size, void *answer, size_t room)
 {
-        struct command command = {.bytes = bytes, .size = size, .answer = answer, .room = room};
-        const struct command_row *row = NULL;
+        struct received_command command = {.bytes = bytes, .size = size, .answer = answer, .room = room};
+        const struct media_command_row *row = NULL;
 
         memset(answer, 0, room);
         memcpy(&command.fixed, bytes, size < sizeof(command.fixed) ? size : sizeof(command.fixed));
@@ -237,7 +237,7 @@ int media_new(const struct media_options *options, struct media **out)
 
 void media_reset(struct media *media)
 {
-        struct media_session *session;
+        struct node_session *session;
 
         pthread_mutex_lock(&media->lock);
         while ((session = TAILQ_FIRST(&media->sessions)))

@@ -38,13 +38,13 @@ struct media_call {
         int exported;                     /* EXPBUF: the plane's file, which stays the node's */
 };
 
-struct media_session;
+struct node_session;
 
 /* An event for a session, embedded in its subject. So each subject has one at most, which bounds their number
  * without a limit. */
 struct session_event {
         TAILQ_ENTRY(session_event) entry;
-        struct media_session *session;
+        struct node_session *session;
         bool waiting; /* for a buffer of the driver's */
         union media_event content;
         void (*sent)(struct session_event *event); /* called when the driver has it; or NULL */
@@ -59,8 +59,8 @@ struct media_subscription {
 
 TAILQ_HEAD(subscription_list, media_subscription);
 
-struct media_session {
-        TAILQ_ENTRY(media_session) entry;
+struct node_session {
+        TAILQ_ENTRY(node_session) entry;
         struct media *media;
         uint32_t id;
         bool dead;         /* an error event was sent; the driver is to close it */
@@ -80,12 +80,12 @@ struct media_file {
 
 struct media_node_ops {
         /* As open(2) and close(2) of a node. @session->handle is the node's to use. */
-        int (*open)(struct media_node *node, struct media_session *session);
-        void (*close)(struct media_node *node, struct media_session *session);
+        int (*open)(struct media_node *node, struct node_session *session);
+        void (*close)(struct media_node *node, struct node_session *session);
         /* 0 or a negative errno. -ENOTTY: this node has no such ioctl. */
-        int (*ioctl)(struct media_node *node, struct media_session *session, struct media_call *call);
+        int (*ioctl)(struct media_node *node, struct node_session *session, struct media_call *call);
         /* The file behind @offset, a mem_offset of VIDIOC_QUERYBUF. -EINVAL: there is none. */
-        int (*file)(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out);
+        int (*file)(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out);
         /* The driver has begun anew: back to the initial state. No session is open. */
         void (*reset)(struct media_node *node);
         void (*free)(struct media_node *node); /* without the lock; no session is open */
@@ -97,9 +97,9 @@ struct media_node {
         struct media *media; /* set by media_new() */
 };
 
-TAILQ_HEAD(session_list, media_session);
+TAILQ_HEAD(session_list, node_session);
 TAILQ_HEAD(event_list, session_event);
-TAILQ_HEAD(mapping_list, mapping);
+TAILQ_HEAD(mapping_list, media_mapping);
 TAILQ_HEAD(object_list, object);
 
 /* Nodes use the lock, the log and the sessions. */
@@ -120,26 +120,26 @@ struct media {
 
 /* Ends the objects of buffers of @type that @session has made, or of all types for 0: the buffers are about to go. A
  * peer that has looked an object up keeps its memory. */
-void media_objects_end(struct media_session *session, uint32_t type);
+void media_objects_end(struct node_session *session, uint32_t type);
 
 /* ---- events: with the lock held ---- */
 
 /* Sends @event, whose content is set except for the header, or appends it to those that wait. One that waits already
  * keeps its place, and has its new content. */
-void session_event_send(struct session_event *event, struct media_session *session, enum media_event_type type);
+void session_event_send(struct session_event *event, struct node_session *session, enum media_event_type type);
 void session_event_cancel(struct session_event *event);
 /* Ends the session with @error, which is not the driver's fault: the driver is told, and has to close it. */
-void media_session_fail(struct media_session *session, int error);
+void media_session_fail(struct node_session *session, int error);
 
 /* VIDIOC_SUBSCRIBE_EVENT and VIDIOC_UNSUBSCRIBE_EVENT, after the node's own checks. *@out is a new subscription, or
  * NULL if it existed already. */
-int media_subscribe(struct media_session *session, const struct v4l2_event_subscription *wanted,
+int media_subscribe(struct node_session *session, const struct v4l2_event_subscription *wanted,
                     struct media_subscription **out);
-int media_unsubscribe(struct media_session *session, const struct v4l2_event_subscription *unwanted);
-struct media_subscription *media_subscription_find(struct media_session *session, uint32_t type, uint32_t id);
+int media_unsubscribe(struct node_session *session, const struct v4l2_event_subscription *unwanted);
+struct media_subscription *media_subscription_find(struct node_session *session, uint32_t type, uint32_t id);
 /* Sends @event, whose type, id and payload are set, to the subscriber. It replaces an older one that waits; control
  * events accumulate their changes. */
-void media_subscription_raise(struct media_session *session, struct media_subscription *subscription,
+void media_subscription_raise(struct node_session *session, struct media_subscription *subscription,
                               const struct v4l2_event *event);
 
 #endif

@@ -38,7 +38,7 @@ enum { OBJECTS_MAX = 1024 };
 struct object {
         TAILQ_ENTRY(object) entry;
         struct media_object name;
-        const struct media_session *session;
+        const struct node_session *session;
         struct v4l2_exportbuffer plane; /* its type, index and plane */
         int fd;                         /* -1: it has ended */
 };
@@ -104,14 +104,14 @@ static void object_end(struct media *media, struct object *object)
         pthread_mutex_unlock(&media->objects_lock);
 }
 
-static bool object_is_of(const struct object *object, const struct media_session *session,
+static bool object_is_of(const struct object *object, const struct node_session *session,
                          const struct v4l2_exportbuffer *plane)
 {
         return object->fd >= 0 && object->session == session && object->plane.type == plane->type &&
                object->plane.index == plane->index && object->plane.plane == plane->plane;
 }
 
-int object_export(struct media_session *session, struct media_call *call)
+int object_export(struct node_session *session, struct media_call *call)
 {
         struct media *media = session->media;
         struct object *object;
@@ -155,7 +155,7 @@ int object_export(struct media_session *session, struct media_call *call)
         return r;
 }
 
-void media_objects_end(struct media_session *session, uint32_t type)
+void media_objects_end(struct node_session *session, uint32_t type)
 {
         struct object *object;
 

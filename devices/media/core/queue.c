@@ -71,7 +71,7 @@ static int buffer_of(struct media_queue *queue, const struct v4l2_buffer *named,
         return 0;
 }
 
-static int owner_check(const struct media_queue *queue, const struct media_session *session)
+static int owner_check(const struct media_queue *queue, const struct node_session *session)
 {
         return queue->owner && queue->owner != session ? -EBUSY : 0;
 }
@@ -99,7 +99,7 @@ static uint32_t queue_capabilities_of(const struct media_queue *queue)
                (memories & QUEUE_MEMORY(DMABUF) ? V4L2_BUF_CAP_SUPPORTS_DMABUF : 0);
 }
 
-static int queue_reqbufs(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_reqbufs(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         struct v4l2_requestbuffers *request = call->payload;
         uint32_t sizes[MEDIA_MAX_PLANES], made = 0;
@@ -145,7 +145,7 @@ static int sizes_of(const struct media_queue *queue, const struct v4l2_create_bu
         return (int)n;
 }
 
-static int queue_create(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_create(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         struct v4l2_create_buffers *create = call->payload;
         const uint32_t index = queue->n;
@@ -178,7 +178,7 @@ static int queue_create(struct media_queue *queue, struct media_session *session
         return 0;
 }
 
-static int queue_querybuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_querybuf(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_of(queue, call->payload, &buffer);
@@ -188,7 +188,7 @@ static int queue_querybuf(struct media_queue *queue, struct media_session *sessi
         return r;
 }
 
-static int buffer_prepare(struct media_queue *queue, struct media_session *session, struct media_call *call,
+static int buffer_prepare(struct media_queue *queue, struct node_session *session, struct media_call *call,
                           struct media_buffer **out)
 {
         const struct v4l2_buffer *given = call->payload;
@@ -211,7 +211,7 @@ static int buffer_prepare(struct media_queue *queue, struct media_session *sessi
         return r;
 }
 
-static int queue_prepare(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_prepare(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_prepare(queue, session, call, &buffer);
@@ -225,7 +225,7 @@ static int queue_prepare(struct media_queue *queue, struct media_session *sessio
         return 0;
 }
 
-static int queue_qbuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_qbuf(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         struct media_buffer *buffer;
         int r = buffer_prepare(queue, session, call, &buffer);
@@ -241,7 +241,7 @@ static int queue_qbuf(struct media_queue *queue, struct media_session *session, 
         return 0;
 }
 
-static int queue_expbuf(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_expbuf(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         const struct v4l2_exportbuffer *export = call->payload;
         int r = owner_check(queue, session);
@@ -255,7 +255,7 @@ static int queue_expbuf(struct media_queue *queue, struct media_session *session
         return 0;
 }
 
-static int queue_streamon(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_streamon(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         int r = owner_check(queue, session);
 
@@ -268,7 +268,7 @@ static int queue_streamon(struct media_queue *queue, struct media_session *sessi
         return r;
 }
 
-static int queue_streamoff(struct media_queue *queue, struct media_session *session, struct media_call *call)
+static int queue_streamoff(struct media_queue *queue, struct node_session *session, struct media_call *call)
 {
         int r = owner_check(queue, session);
 
@@ -280,7 +280,7 @@ static int queue_streamoff(struct media_queue *queue, struct media_session *sess
 static const struct {
         uint32_t code;
         size_t type; /* its offset in the payload */
-        int (*handle)(struct media_queue *queue, struct media_session *session, struct media_call *call);
+        int (*handle)(struct media_queue *queue, struct node_session *session, struct media_call *call);
 } handlers[] = {
         {VIDIOC_REQBUFS, offsetof(struct v4l2_requestbuffers, type), queue_reqbufs},
         {VIDIOC_CREATE_BUFS, offsetof(struct v4l2_create_buffers, format.type), queue_create},
@@ -292,7 +292,7 @@ static const struct {
         {VIDIOC_STREAMOFF, 0, queue_streamoff},
 };
 
-int media_queue_ioctl(struct media_queue *queues, unsigned n, struct media_session *session, struct media_call *call)
+int media_queue_ioctl(struct media_queue *queues, unsigned n, struct node_session *session, struct media_call *call)
 {
         for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
                 if (handlers[i].code != call->row->code)
@@ -336,7 +336,7 @@ int media_queue_file(const struct media_queue *queue, uint32_t offset, struct me
         return 0;
 }
 
-void media_queue_leave(struct media_queue *queue, struct media_session *session)
+void media_queue_leave(struct media_queue *queue, struct node_session *session)
 {
         if (queue->owner == session)
                 buffers_end(queue);

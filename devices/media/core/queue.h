@@ -55,10 +55,10 @@ struct media_queue {
         uint32_t type;  /* enum v4l2_buf_type */
         uint32_t first; /* number of its first plane; different for each queue of a session */
         uint32_t field;
-        uint32_t memories;           /* a bit for each enum v4l2_memory that it supports */
-        uint32_t timestamp_flags;    /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
-        struct media_session *owner; /* that has made the buffers; NULL: there are none */
-        uint32_t memory;             /* enum v4l2_memory */
+        uint32_t memories;          /* a bit for each enum v4l2_memory that it supports */
+        uint32_t timestamp_flags;   /* V4L2_BUF_FLAG_TIMESTAMP_*, and where it is taken */
+        struct node_session *owner; /* that has made the buffers; NULL: there are none */
+        uint32_t memory;            /* enum v4l2_memory */
         bool streaming;
         unsigned n, n_planes, active;
         uint64_t generation;
@@ -72,11 +72,11 @@ void media_queue_free(struct media_queue *queue); /* it has no buffers */
 
 /* Handles an ioctl of queues, for that one of @n queues which has the type. 0 or a negative errno; -ENOTTY for
  * others. */
-int media_queue_ioctl(struct media_queue *queues, unsigned n, struct media_session *session, struct media_call *call);
+int media_queue_ioctl(struct media_queue *queues, unsigned n, struct node_session *session, struct media_call *call);
 /* -EINVAL: there is no MMAP buffer at @offset. */
 int media_queue_file(const struct media_queue *queue, uint32_t offset, struct media_file *out);
 /* @session ends: frees the buffers if it is their owner. */
-void media_queue_leave(struct media_queue *queue, struct media_session *session);
+void media_queue_leave(struct media_queue *queue, struct node_session *session);
 
 /* Takes the oldest queued buffer for the node, which returns it by one of the two functions below. NULL: there is
  * none. */

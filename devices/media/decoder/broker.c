@@ -34,13 +34,13 @@
 /* Datagram sockets are excluded: by one, a process can send to any name. */
 USES_SYSCALLS(SYSCALL_WITH_BOTH(socketpair, 0, UINT32_MAX, AF_UNIX, 1, SOCK_NONBLOCK - 1, SOCK_SEQPACKET));
 
-struct broker {
+struct codec_broker {
         char program[PATH_MAX];
         unsigned action;
 };
 
 /* The codec has no descriptors but its socket, as standard input, and standard error. */
-static void run_codec(const struct broker *broker, int socket)
+static void run_codec(const struct codec_broker *broker, int socket)
 {
         const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX}, none = {0, 0};
         char action[16];
@@ -58,7 +58,7 @@ static void run_codec(const struct broker *broker, int socket)
 }
 
 /* Only this process can reap the codec, so its pid is not used again before it is killed. */
-static void run_codec_and_wait(const struct broker *broker, int socket)
+static void run_codec_and_wait(const struct codec_broker *broker, int socket)
 {
         signal(SIGCHLD, SIG_DFL);
 
@@ -81,7 +81,7 @@ static void run_codec_and_wait(const struct broker *broker, int socket)
 
 static void codec_broker_run(const void *what, int fd)
 {
-        const struct broker *broker = what;
+        const struct codec_broker *broker = what;
         char byte;
         int socket;
 
@@ -116,7 +116,7 @@ int codec_broker_spawn(int broker)
 
 int codec_broker_start(unsigned action, unsigned *codecs)
 {
-        struct broker own = {.action = action};
+        struct codec_broker own = {.action = action};
         struct codec_answer hello = {.type = 0};
         int fd;
 

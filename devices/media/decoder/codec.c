@@ -42,8 +42,8 @@ struct decoding {
         AVCodecContext *context;
         AVPacket *packet;
         AVFrame *frame;
-        struct slots slots;
-        struct picture announced;
+        struct picture_slots slots;
+        struct codec_picture announced;
         uint64_t formats, flush, take; /* counts: protocol.h */
         bool flushing;                 /* REQUEST_FLUSH has come, and the step in progress is to end */
 };
@@ -58,9 +58,9 @@ static void codec_say(const struct decoding *decoding, struct codec_answer answe
 
 /* ---- pictures ---- */
 
-static struct picture picture_of(const AVFrame *frame)
+static struct codec_picture picture_of(const AVFrame *frame)
 {
-        return (struct picture){
+        return (struct codec_picture){
                 .width = (uint32_t)frame->width,
                 .height = (uint32_t)frame->height,
                 .left = (uint32_t)frame->crop_left,
@@ -91,7 +91,7 @@ static bool layout_fits(AVCodecContext *context, const struct picture_layout *la
 static int picture_allocate(AVCodecContext *context, AVFrame *frame, int flags)
 {
         struct decoding *decoding = context->opaque;
-        const struct picture picture = {.width = (uint32_t)frame->width, .height = (uint32_t)frame->height};
+        const struct codec_picture picture = {.width = (uint32_t)frame->width, .height = (uint32_t)frame->height};
         const struct picture_layout layout = picture_layout(&picture);
 
         if (format_fits(frame->format) && picture.width == decoding->announced.width &&
@@ -103,7 +103,7 @@ static int picture_allocate(AVCodecContext *context, AVFrame *frame, int flags)
 
 static void request_next(struct decoding *decoding);
 
-static void codec_announce(struct decoding *decoding, const struct picture *picture)
+static void codec_announce(struct decoding *decoding, const struct codec_picture *picture)
 {
         const AVCodecContext *context = decoding->context;
         const int busy = context->has_b_frames + (context->refs > 0 ? context->refs : 4) + 2;
@@ -121,7 +121,7 @@ static void codec_announce(struct decoding *decoding, const struct picture *pict
 static void announce_first(struct decoding *decoding)
 {
         const AVCodecContext *context = decoding->context;
-        const struct picture picture = {
+        const struct codec_picture picture = {
                 .width = (uint32_t)context->coded_width,
                 .height = (uint32_t)context->coded_height,
                 .visible_width = (uint32_t)context->width,
@@ -136,7 +136,7 @@ static void announce_first(struct decoding *decoding)
 static void picture_deliver(struct decoding *decoding)
 {
         AVFrame *frame = decoding->frame;
-        const struct picture picture = picture_of(frame);
+        const struct codec_picture picture = picture_of(frame);
         const struct picture_layout layout = picture_layout(&picture);
         int at = -1;
 

@@ -28,10 +28,10 @@ static const struct media_control controls[] = {
          .flags = V4L2_CTRL_FLAG_READ_ONLY | V4L2_CTRL_FLAG_VOLATILE},
 };
 
-static int decoder_open(struct media_node *node, struct media_session *session)
+static int decoder_open(struct media_node *node, struct node_session *session)
 {
         struct decoder *decoder = (struct decoder *)node;
-        struct stream *stream = calloc(1, sizeof(*stream));
+        struct decoder_stream *stream = calloc(1, sizeof(*stream));
 
         if (!stream)
                 return -ENOMEM;
@@ -44,10 +44,10 @@ static int decoder_open(struct media_node *node, struct media_session *session)
         return 0;
 }
 
-static void decoder_close(struct media_node *node, struct media_session *session)
+static void decoder_close(struct media_node *node, struct node_session *session)
 {
         struct decoder *decoder = (struct decoder *)node;
-        struct stream *stream = session->handle;
+        struct decoder_stream *stream = session->handle;
 
         stream_stop_codec(stream);
         for (size_t i = 0; i < ARRAY_SIZE(stream->queues); i++) {
@@ -59,7 +59,7 @@ static void decoder_close(struct media_node *node, struct media_session *session
 }
 
 /* Subscriptions to a decoder's own events; media_controls_ioctl() has those of controls. */
-static int handle_subscribe(struct stream *stream, const struct media_call *call)
+static int handle_subscribe(struct decoder_stream *stream, const struct media_call *call)
 {
         const struct v4l2_event_subscription *wanted = call->payload;
         struct media_subscription *made;
@@ -71,7 +71,7 @@ static int handle_subscribe(struct stream *stream, const struct media_call *call
 }
 
 /* Files can be opened without limit; buffers and processes are limited to STREAMS_MAX streams. */
-static int take_place(struct stream *stream, uint32_t code)
+static int take_place(struct decoder_stream *stream, uint32_t code)
 {
         struct decoder *decoder = stream->decoder;
 
@@ -84,9 +84,9 @@ static int take_place(struct stream *stream, uint32_t code)
         return 0;
 }
 
-static int decoder_ioctl(struct media_node *node, struct media_session *session, struct media_call *call)
+static int decoder_ioctl(struct media_node *node, struct node_session *session, struct media_call *call)
 {
-        struct stream *stream = session->handle;
+        struct decoder_stream *stream = session->handle;
         int r = call->row->changes ? media_priority_check(session) : 0;
 
         if (r == 0)
@@ -103,9 +103,9 @@ static int decoder_ioctl(struct media_node *node, struct media_session *session,
         return r;
 }
 
-static int decoder_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
+static int decoder_file(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out)
 {
-        const struct stream *stream = session->handle;
+        const struct decoder_stream *stream = session->handle;
         int r = media_queue_file(&stream->queues[QUEUE_CODED], offset, out);
 
         return r < 0 ? media_queue_file(&stream->queues[QUEUE_CAPTURE], offset, out) : r;

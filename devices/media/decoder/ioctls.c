@@ -54,12 +54,12 @@ static const struct coded_format *coded_format_find(const struct decoder *decode
         return NULL;
 }
 
-static void picture_set(struct picture *picture, uint32_t width, uint32_t height)
+static void picture_set(struct codec_picture *picture, uint32_t width, uint32_t height)
 {
-        *picture = (struct picture){width, height, 0, 0, width, height};
+        *picture = (struct codec_picture){width, height, 0, 0, width, height};
 }
 
-void coded_format_init(struct stream *stream)
+void coded_format_init(struct decoder_stream *stream)
 {
         stream->coded = coded_format(stream->decoder, 0);
         stream->coded_size = CODED_SIZE_MIN;
@@ -69,7 +69,7 @@ void coded_format_init(struct stream *stream)
 
 /* ---- formats ---- */
 
-static int handle_enum_fmt(struct stream *stream, void *payload)
+static int handle_enum_fmt(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_fmtdesc *wanted = payload;
         const struct coded_format *coded = coded_format(stream->decoder, wanted->index);
@@ -88,7 +88,7 @@ static int handle_enum_fmt(struct stream *stream, void *payload)
         return 0;
 }
 
-static void format_tell(const struct stream *stream, struct v4l2_format *out)
+static void format_tell(const struct decoder_stream *stream, struct v4l2_format *out)
 {
         const bool capture = out->type == V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
         const struct picture_layout layout = picture_layout(&stream->picture);
@@ -114,7 +114,7 @@ static bool type_known(uint32_t type)
         return type == V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE || type == V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE;
 }
 
-static int handle_g_fmt(struct stream *stream, void *payload)
+static int handle_g_fmt(struct decoder_stream *stream, void *payload)
 {
         const struct v4l2_format *format = payload;
 
@@ -125,7 +125,7 @@ static int handle_g_fmt(struct stream *stream, void *payload)
 }
 
 /* Sets an OUTPUT format in @stream, which may be a trial copy. */
-static void coded_format_set(struct stream *stream, const struct v4l2_pix_format_mplane *wanted)
+static void coded_format_set(struct decoder_stream *stream, const struct v4l2_pix_format_mplane *wanted)
 {
         const struct coded_format *coded = coded_format_find(stream->decoder, wanted->pixelformat);
 
@@ -142,10 +142,10 @@ static void coded_format_set(struct stream *stream, const struct v4l2_pix_format
         stream->xfer_func = wanted->xfer_func <= V4L2_XFER_FUNC_SMPTE2084 ? wanted->xfer_func : 0;
 }
 
-static int handle_try_fmt(struct stream *stream, void *payload)
+static int handle_try_fmt(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_format *format = payload;
-        struct stream trial = {
+        struct decoder_stream trial = {
                 .decoder = stream->decoder,
                 .coded = stream->coded,
                 .coded_size = stream->coded_size,
@@ -164,7 +164,7 @@ static int handle_try_fmt(struct stream *stream, void *payload)
         return 0;
 }
 
-static int handle_s_fmt(struct stream *stream, void *payload)
+static int handle_s_fmt(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_format *format = payload;
         const struct coded_format *before = stream->coded;
@@ -186,7 +186,7 @@ static int handle_s_fmt(struct stream *stream, void *payload)
         return 0;
 }
 
-static int handle_enum_framesizes(struct stream *stream, void *payload)
+static int handle_enum_framesizes(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_frmsizeenum *wanted = payload;
 
@@ -202,10 +202,10 @@ static int handle_enum_framesizes(struct stream *stream, void *payload)
 
 /* ---- selections ---- */
 
-static int handle_g_selection(struct stream *stream, void *payload)
+static int handle_g_selection(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_selection *selection = payload;
-        const struct picture *picture = &stream->picture;
+        const struct codec_picture *picture = &stream->picture;
 
         if (selection->type != V4L2_BUF_TYPE_VIDEO_CAPTURE && selection->type != V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE)
                 return -EINVAL;
@@ -225,7 +225,7 @@ static int handle_g_selection(struct stream *stream, void *payload)
 }
 
 /* The bitstream determines the selection: the answer is the current one, whatever the driver asks for. */
-static int handle_s_selection(struct stream *stream, void *payload)
+static int handle_s_selection(struct decoder_stream *stream, void *payload)
 {
         const struct v4l2_selection *selection = payload;
 
@@ -236,7 +236,7 @@ static int handle_s_selection(struct stream *stream, void *payload)
 
 /* ---- commands ---- */
 
-static int handle_try_command(struct stream *stream, void *payload)
+static int handle_try_command(struct decoder_stream *stream, void *payload)
 {
         struct v4l2_decoder_cmd *command = payload;
 
@@ -246,7 +246,7 @@ static int handle_try_command(struct stream *stream, void *payload)
         return 0;
 }
 
-static int handle_command(struct stream *stream, void *payload)
+static int handle_command(struct decoder_stream *stream, void *payload)
 {
         const struct v4l2_decoder_cmd *command = payload;
         int r = handle_try_command(stream, payload);
@@ -262,7 +262,7 @@ static int handle_command(struct stream *stream, void *payload)
 
 #define HANDLER(ioctl, function) [_IOC_NR(VIDIOC_##ioctl)] = (function)
 
-static int (*const handlers[])(struct stream *stream, void *payload) = {
+static int (*const handlers[])(struct decoder_stream *stream, void *payload) = {
         HANDLER(ENUM_FMT, handle_enum_fmt),
         HANDLER(G_FMT, handle_g_fmt),
         HANDLER(S_FMT, handle_s_fmt),
@@ -274,7 +274,7 @@ static int (*const handlers[])(struct stream *stream, void *payload) = {
         HANDLER(TRY_DECODER_CMD, handle_try_command),
 };
 
-int stream_own_ioctl(struct stream *stream, struct media_call *call)
+int stream_own_ioctl(struct decoder_stream *stream, struct media_call *call)
 {
         const unsigned nr = _IOC_NR(call->row->code);
 

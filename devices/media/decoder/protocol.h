@@ -16,7 +16,7 @@ enum codec { CODEC_H264, CODEC_HEVC, CODEC_VP8, CODEC_VP9, CODEC_AV1, CODECS };
 enum { PICTURE_SIDE_MIN = 16, PICTURE_SIDE_MAX = 4096 };
 
 /* A decoded picture and its visible part. */
-struct picture {
+struct codec_picture {
         uint32_t width, height;
         uint32_t left, top, visible_width, visible_height;
 };
@@ -29,7 +29,7 @@ struct picture_layout {
         uint32_t used, size; /* of the samples; of the buffer */
 };
 
-static inline struct picture_layout picture_layout(const struct picture *picture)
+static inline struct picture_layout picture_layout(const struct codec_picture *picture)
 {
         const uint32_t stride = (picture->width + 127) & ~UINT32_C(127), rows = (picture->height + 31) & ~UINT32_C(31);
 
@@ -38,7 +38,7 @@ static inline struct picture_layout picture_layout(const struct picture *picture
         return (struct picture_layout){stride, rows, used, used + 4 * stride};
 }
 
-static inline bool picture_is_valid(const struct picture *picture)
+static inline bool picture_is_valid(const struct codec_picture *picture)
 {
         return picture->width > 0 && picture->width <= PICTURE_SIDE_MAX && picture->height > 0 &&
                picture->height <= PICTURE_SIDE_MAX && picture->visible_width > 0 && picture->visible_height > 0 &&
@@ -79,7 +79,7 @@ struct codec_answer {
         uint32_t failed, key;
         uint64_t count, flush, take;
         int64_t timestamp;
-        struct picture picture;
+        struct codec_picture picture;
 };
 
 /* Sends a message with up to one file. False: it could not be sent at once, or the other end is gone. */

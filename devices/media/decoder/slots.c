@@ -21,7 +21,7 @@ static void memory_settle(struct slot_memory *memory)
         free(memory);
 }
 
-static void slot_forget(struct slots *slots, uint32_t index)
+static void slot_forget(struct picture_slots *slots, uint32_t index)
 {
         struct slot_memory *memory = steal(slots->slots[index].memory);
 
@@ -46,7 +46,7 @@ static struct slot_memory *memory_new(int fd, size_t size)
         return memory;
 }
 
-bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size)
+bool slot_learn(struct picture_slots *slots, uint32_t index, int fd, size_t size)
 {
         if (index < VIDEO_MAX_FRAME) {
                 slot_forget(slots, index);
@@ -56,7 +56,7 @@ bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size)
         return index < VIDEO_MAX_FRAME && slots->slots[index].memory;
 }
 
-bool slots_give(struct slots *slots, uint32_t mask, bool valid)
+bool slots_give(struct picture_slots *slots, uint32_t mask, bool valid)
 {
         for (uint32_t i = 0; i < VIDEO_MAX_FRAME; i++) {
                 if (!(mask & UINT32_C(1) << i))
@@ -68,19 +68,19 @@ bool slots_give(struct slots *slots, uint32_t mask, bool valid)
         return true;
 }
 
-void decoder_slots_take(struct slots *slots)
+void decoder_slots_take(struct picture_slots *slots)
 {
         for (uint32_t i = 0; i < VIDEO_MAX_FRAME; i++)
                 slots->slots[i].given = false;
 }
 
-void slots_forget(struct slots *slots)
+void slots_forget(struct picture_slots *slots)
 {
         for (uint32_t i = 0; i < VIDEO_MAX_FRAME; i++)
                 slot_forget(slots, i);
 }
 
-static int slot_find(const struct slots *slots, const struct picture_layout *layout)
+static int slot_find(const struct picture_slots *slots, const struct picture_layout *layout)
 {
         for (int i = 0; i < VIDEO_MAX_FRAME; i++)
                 if (slots->slots[i].given && slots->slots[i].memory->users == 0 &&
@@ -89,7 +89,7 @@ static int slot_find(const struct slots *slots, const struct picture_layout *lay
         return -1;
 }
 
-static unsigned slots_free_of_codec(const struct slots *slots)
+static unsigned slots_free_of_codec(const struct picture_slots *slots)
 {
         unsigned n = 0;
 
@@ -119,7 +119,7 @@ static void slots_planes_of(uint8_t *data, const struct picture_layout *layout, 
         strides[3] = 0;
 }
 
-bool slot_use(struct slots *slots, const struct picture_layout *layout, AVFrame *frame)
+bool slot_use(struct picture_slots *slots, const struct picture_layout *layout, AVFrame *frame)
 {
         const int i = slots_free_of_codec(slots) > 1 ? slot_find(slots, layout) : -1;
 
@@ -137,7 +137,7 @@ bool slot_use(struct slots *slots, const struct picture_layout *layout, AVFrame 
         return true;
 }
 
-int slot_fill(struct slots *slots, const struct picture_layout *layout, const AVFrame *frame)
+int slot_fill(struct picture_slots *slots, const struct picture_layout *layout, const AVFrame *frame)
 {
         uint8_t *planes[4];
         int strides[4], at = -1;

@@ -17,7 +17,7 @@ struct slot_memory {
         bool forgotten;
 };
 
-struct slots {
+struct picture_slots {
         struct {
                 struct slot_memory *memory; /* NULL: unknown */
                 bool given;                 /* may be filled */
@@ -25,17 +25,17 @@ struct slots {
 };
 
 /* Sets the file of a buffer, and closes @fd. False: the index is wrong, or the file can't be mapped. */
-bool slot_learn(struct slots *slots, uint32_t index, int fd, size_t size);
+bool slot_learn(struct picture_slots *slots, uint32_t index, int fd, size_t size);
 /* Marks the buffers of the mask as ready to be filled, or not if @valid is false. False: one is unknown. */
-bool slots_give(struct slots *slots, uint32_t mask, bool valid);
-void decoder_slots_take(struct slots *slots);
-void slots_forget(struct slots *slots);
+bool slots_give(struct picture_slots *slots, uint32_t mask, bool valid);
+void decoder_slots_take(struct picture_slots *slots);
+void slots_forget(struct picture_slots *slots);
 
 /* Gives @frame a free slot for its memory. One slot always stays free of the codec, so that a picture decoded
  * elsewhere can be copied into it and nobody waits for ever. False: there is none. */
-bool slot_use(struct slots *slots, const struct picture_layout *layout, AVFrame *frame);
+bool slot_use(struct picture_slots *slots, const struct picture_layout *layout, AVFrame *frame);
 /* Returns the slot that has @frame, or into which it was copied, and takes it from those that may be filled. -1:
  * none is free yet. */
-int slot_fill(struct slots *slots, const struct picture_layout *layout, const AVFrame *frame);
+int slot_fill(struct picture_slots *slots, const struct picture_layout *layout, const AVFrame *frame);
 
 #endif

@@ -26,9 +26,9 @@ struct decoder {
 };
 
 /* A session. */
-struct stream {
+struct decoder_stream {
         struct decoder *decoder;
-        struct media_session *session;
+        struct node_session *session;
         bool placed;                  /* counts for STREAMS_MAX */
         struct media_queue queues[2]; /* enum stream_queue */
         struct media_controls controls;
@@ -36,7 +36,7 @@ struct stream {
         const struct coded_format *coded;
         uint32_t coded_size; /* of an OUTPUT buffer */
         uint32_t colorspace, ycbcr_enc, quantization, xfer_func;
-        struct picture picture; /* in CAPTURE buffers: as OUTPUT's format says, and then as the bitstream does */
+        struct codec_picture picture; /* in CAPTURE buffers: as OUTPUT's format says, and then as the bitstream does */
 
         int codec_fd; /* of the process that decodes; -1: there is none */
         pthread_t thread;
@@ -54,18 +54,18 @@ struct stream {
 enum stream_queue { QUEUE_CODED, QUEUE_CAPTURE };
 
 /* stream.c */
-void stream_init(struct stream *stream);
+void stream_init(struct decoder_stream *stream);
 /* Does all that is possible now. Called after each ioctl and each answer. */
-void stream_go_on(struct stream *stream);
-void stream_drain(struct stream *stream);
-void stream_resume(struct stream *stream);
+void stream_go_on(struct decoder_stream *stream);
+void stream_drain(struct decoder_stream *stream);
+void stream_resume(struct decoder_stream *stream);
 /* Ends the process, if there is one. Releases the lock meanwhile. */
-void stream_stop_codec(struct stream *stream);
+void stream_stop_codec(struct decoder_stream *stream);
 
 /* ioctls.c. NULL: there are no more. */
 const struct coded_format *coded_format(const struct decoder *decoder, uint32_t index);
-void coded_format_init(struct stream *stream);
+void coded_format_init(struct decoder_stream *stream);
 /* An ioctl that is neither the queues' nor the controls'. */
-int stream_own_ioctl(struct stream *stream, struct media_call *call);
+int stream_own_ioctl(struct decoder_stream *stream, struct media_call *call);
 
 #endif

@@ -27,7 +27,7 @@ USES_SYSCALLS(SYSCALL(poll), SYSCALL(shutdown));
 
 #define SECOND INT64_C(1000000)
 
-static void stream_fail(struct stream *stream)
+static void stream_fail(struct decoder_stream *stream)
 {
         struct media *media = stream->session->media;
 
@@ -36,13 +36,13 @@ static void stream_fail(struct stream *stream)
         media_session_fail(stream->session, -EIO);
 }
 
-static void codec_ask(struct stream *stream, struct codec_request request, int fd)
+static void codec_ask(struct decoder_stream *stream, struct codec_request request, int fd)
 {
         if (stream->codec_fd >= 0 && !codec_send(stream->codec_fd, &request, sizeof(request), fd))
                 stream_fail(stream);
 }
 
-static void stream_raise(struct stream *stream, const struct v4l2_event *event)
+static void stream_raise(struct decoder_stream *stream, const struct v4l2_event *event)
 {
         struct media_subscription *subscription = media_subscription_find(stream->session, event->type, 0);
 
@@ -57,7 +57,7 @@ static int64_t timestamp_pack(struct timeval time)
         return (int64_t)((uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_usec);
 }
 
-static void decode_next(struct stream *stream)
+static void decode_next(struct decoder_stream *stream)
 {
         struct media_queue *queue = &stream->queues[QUEUE_CODED];
         struct media_buffer *buffer = TAILQ_FIRST(&queue->queued);
@@ -80,7 +80,7 @@ static void decode_next(struct stream *stream)
         }
 }
 
-static void give_last(struct stream *stream)
+static void give_last(struct decoder_stream *stream)
 {
         struct media_buffer *buffer = stream->last_due ? media_queue_take(&stream->queues[QUEUE_CAPTURE]) : NULL;
 
@@ -99,7 +99,7 @@ static void give_last(struct stream *stream)
 }
 
 /* Gives known buffers in one message: a busy codec reads none meanwhile, and a program may seek many times. */
-static void give_buffers(struct stream *stream)
+static void give_buffers(struct decoder_stream *stream)
 {
         const struct media_queue *queue = &stream->queues[QUEUE_CAPTURE];
         struct codec_request request = {.type = REQUEST_GIVE, .count = stream->formats};
@@ -130,7 +130,7 @@ static void give_buffers(struct stream *stream)
                 codec_ask(stream, request, -1);
 }
 
-void stream_go_on(struct stream *stream)
+void stream_go_on(struct decoder_stream *stream)
 {
         const struct media_queue *capture = &stream->queues[QUEUE_CAPTURE];
 
@@ -145,13 +145,13 @@ void stream_go_on(struct stream *stream)
                 give_buffers(stream);
 }
 
-void stream_drain(struct stream *stream)
+void stream_drain(struct decoder_stream *stream)
 {
         if (stream->queues[QUEUE_CODED].streaming && !stream->drained)
                 stream->draining = true;
 }
 
-void stream_resume(struct stream *stream)
+void stream_resume(struct decoder_stream *stream)
 {
         if (stream->last_due)
                 return;
@@ -161,7 +161,7 @@ void stream_resume(struct stream *stream)
 /* ---- answers ---- */
 
 /* The first buffer of OUTPUT is decoded. */
-static bool answer_consumed(struct stream *stream, const struct codec_answer *answer)
+static bool answer_consumed(struct decoder_stream *stream, const struct codec_answer *answer)
 {
         struct media_buffer *buffer = stream->consuming ? media_queue_take(&stream->queues[QUEUE_CODED]) : NULL;
 
@@ -174,7 +174,7 @@ static bool answer_consumed(struct stream *stream, const struct codec_answer *an
         return true;
 }
 
-static bool answer_frame(struct stream *stream, const struct codec_answer *answer)
+static bool answer_frame(struct decoder_stream *stream, const struct codec_answer *answer)
 {
         if (answer->take != stream->take)
                 return true;
@@ -195,7 +195,7 @@ static bool answer_frame(struct stream *stream, const struct codec_answer *answe
         return true;
 }
 
-static bool answer_drained(struct stream *stream, const struct codec_answer *answer)
+static bool answer_drained(struct decoder_stream *stream, const struct codec_answer *answer)
 {
         if (!stream->drain_asked)
                 return false;
@@ -205,7 +205,7 @@ static bool answer_drained(struct stream *stream, const struct codec_answer *ans
         return true;
 }
 
-static bool looks_as_before(const struct picture *one, const struct picture *other)
+static bool looks_as_before(const struct codec_picture *one, const struct codec_picture *other)
 {
         const struct picture_layout first = picture_layout(one), second = picture_layout(other);
 
@@ -215,7 +215,7 @@ static bool looks_as_before(const struct picture *one, const struct picture *oth
 }
 
 /* A driver that has guessed the format right, and streams already, is not told. */
-static bool answer_format(struct stream *stream, const struct codec_answer *answer)
+static bool answer_format(struct decoder_stream *stream, const struct codec_answer *answer)
 {
         const struct media_queue *capture = &stream->queues[QUEUE_CAPTURE];
 
@@ -236,9 +236,9 @@ static bool answer_format(struct stream *stream, const struct codec_answer *answ
         return true;
 }
 
-static bool answer_handle(struct stream *stream, const struct codec_answer *answer)
+static bool answer_handle(struct decoder_stream *stream, const struct codec_answer *answer)
 {
-        static bool (*const handlers[])(struct stream *, const struct codec_answer *) = {
+        static bool (*const handlers[])(struct decoder_stream *, const struct codec_answer *) = {
                 [ANSWER_CONSUMED] = answer_consumed,
                 [ANSWER_FORMAT] = answer_format,
                 [ANSWER_FRAME] = answer_frame,
@@ -257,7 +257,7 @@ static bool answer_handle(struct stream *stream, const struct codec_answer *answ
 
 static void *stream_run(void *userdata)
 {
-        struct stream *stream = userdata;
+        struct decoder_stream *stream = userdata;
         pthread_mutex_t *lock = &stream->session->media->lock;
         struct codec_answer answer;
         bool goes_on = true;
@@ -291,7 +291,7 @@ static int codec_take(struct decoder *decoder)
         return fd;
 }
 
-static int stream_start_codec(struct stream *stream)
+static int stream_start_codec(struct decoder_stream *stream)
 {
         if (stream->codec_fd >= 0)
                 return 0;
@@ -314,7 +314,7 @@ static int stream_start_codec(struct stream *stream)
         return r;
 }
 
-void stream_stop_codec(struct stream *stream)
+void stream_stop_codec(struct decoder_stream *stream)
 {
         pthread_mutex_t *lock = &stream->session->media->lock;
 
@@ -330,13 +330,13 @@ void stream_stop_codec(struct stream *stream)
 
 static unsigned coded_sizes(void *userdata, uint32_t sizes[MEDIA_MAX_PLANES])
 {
-        sizes[0] = ((struct stream *)userdata)->coded_size;
+        sizes[0] = ((struct decoder_stream *)userdata)->coded_size;
         return 1;
 }
 
 static int coded_start(void *userdata)
 {
-        struct stream *stream = userdata;
+        struct decoder_stream *stream = userdata;
 
         stream->n_consumed = 0;
         /* A seek: the driver does not wait for the last buffer of the old stream. */
@@ -350,7 +350,7 @@ static int coded_start(void *userdata)
 /* A seek, or the end of the stream. */
 static void coded_stop(void *userdata)
 {
-        struct stream *stream = userdata;
+        struct decoder_stream *stream = userdata;
 
         stream->consuming = stream->draining = stream->drain_asked = false;
         stream->given = 0;
@@ -359,13 +359,13 @@ static void coded_stop(void *userdata)
 
 static unsigned capture_sizes(void *userdata, uint32_t sizes[MEDIA_MAX_PLANES])
 {
-        sizes[0] = picture_layout(&((struct stream *)userdata)->picture).size;
+        sizes[0] = picture_layout(&((struct decoder_stream *)userdata)->picture).size;
         return 1;
 }
 
 static int capture_start(void *userdata)
 {
-        struct stream *stream = userdata;
+        struct decoder_stream *stream = userdata;
         const struct media_queue *queue = &stream->queues[QUEUE_CAPTURE];
 
         for (unsigned i = 0; i < queue->n; i++)
@@ -378,14 +378,14 @@ static int capture_start(void *userdata)
 
 static void capture_stop(void *userdata)
 {
-        struct stream *stream = userdata;
+        struct decoder_stream *stream = userdata;
 
         stream->last_due = false;
         stream->given = 0;
         codec_ask(stream, (struct codec_request){.type = REQUEST_TAKE, .count = ++stream->take}, -1);
 }
 
-void stream_init(struct stream *stream)
+void stream_init(struct decoder_stream *stream)
 {
         static const struct media_queue_ops ops[] = {
                 [QUEUE_CODED] = {.sizes = coded_sizes, .start = coded_start, .stop = coded_stop},

@@ -52,7 +52,7 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
                 if (r < 0)
                         return r;
 
-                struct shadow *shadow = shadow_find(own, buffer, i);
+                struct proxy_shadow *shadow = shadow_find(own, buffer, i);
 
                 if (buffer->memory == V4L2_MEMORY_USERPTR)
                         *plane->number = listed ? (uintptr_t)shadow->node : 0;
@@ -70,7 +70,7 @@ static void buffer_hide(const struct proxy_session *own, const struct v4l2_buffe
                         const struct plane_fields *fields, unsigned n)
 {
         for (unsigned i = 0; i < n; i++) {
-                const struct shadow *shadow = shadow_find(own, buffer, i);
+                const struct proxy_shadow *shadow = shadow_find(own, buffer, i);
 
                 if (buffer->memory == V4L2_MEMORY_MMAP)
                         *fields[i].number &= UINT32_MAX;
@@ -147,7 +147,7 @@ void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, st
         const unsigned n = plane_fields(buffer, planes, fields);
 
         for (unsigned i = 0; i < n; i++) {
-                struct shadow *shadow = shadow_find(own, buffer, i);
+                struct proxy_shadow *shadow = shadow_find(own, buffer, i);
 
                 if (!shadow)
                         continue;
@@ -241,7 +241,7 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
                 .plane = place->plane,
         };
         struct media *media = own->proxy->node.media;
-        struct shadow *shadow = shadow_find(own, &place->buffer, place->plane);
+        struct proxy_shadow *shadow = shadow_find(own, &place->buffer, place->plane);
 
         /* A shadow for another kind of memory, which the device has not taken. */
         if (shadow && shadow->fd < 0)
@@ -258,7 +258,7 @@ static int plane_file(struct proxy_session *own, const struct plane_place *place
         return r < 0 ? r : shadow->fd;
 }
 
-int proxy_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out)
+int proxy_file(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out)
 {
         struct proxy_session *own = session->handle;
         struct plane_place place = {.offset = offset};

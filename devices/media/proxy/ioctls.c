@@ -51,7 +51,7 @@ static int call_reqbufs(struct proxy_session *own, struct media_call *call)
         if (r < 0 || request->type >= STREAM_TYPES)
                 return r;
 
-        struct stream *stream = &own->streams[request->type];
+        struct proxy_stream *stream = &own->streams[request->type];
 
         own->generation++;
         shadows_end(own, request->type);

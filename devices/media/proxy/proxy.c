@@ -64,7 +64,7 @@ static void take_events(struct proxy_session *own)
 /* Takes a done buffer from the device. */
 static int proxy_take_buffer(struct proxy_session *own, uint32_t type)
 {
-        struct stream *stream = &own->streams[type];
+        struct proxy_stream *stream = &own->streams[type];
         struct media_event_dqbuf *content = &stream->done.event.content.dqbuf;
 
         memset(content, 0, sizeof(*content));
@@ -84,7 +84,7 @@ static int proxy_take_buffer(struct proxy_session *own, uint32_t type)
 static void take_buffers(struct proxy_session *own)
 {
         for (uint32_t type = 1; type < STREAM_TYPES; type++) {
-                struct stream *stream = &own->streams[type];
+                struct proxy_stream *stream = &own->streams[type];
                 int r = 0;
 
                 while (r == 0 && stream->streaming && !stream->done.event.waiting)
@@ -105,7 +105,7 @@ static void take_all(struct proxy_session *own)
 
 static void take_what(struct proxy *proxy, const struct epoll_event *what)
 {
-        struct media_session *session;
+        struct node_session *session;
 
         /* By id, because the session may have been closed meanwhile. 0: all sessions. */
         TAILQ_FOREACH(session, &proxy->node.media->sessions, entry)
@@ -138,9 +138,9 @@ static void *proxy_run(void *userdata)
 
 /* ---- the node ---- */
 
-static int proxy_ioctl(struct media_node *node, struct media_session *session, struct media_call *call)
+static int proxy_ioctl(struct media_node *node, struct node_session *session, struct media_call *call)
 {
-        struct media_session *other;
+        struct node_session *other;
         const int r = proxy_call(session->handle, call);
 
         TAILQ_FOREACH(other, &node->media->sessions, entry)
@@ -161,7 +161,7 @@ static void session_release(struct proxy_session *own)
         free(own);
 }
 
-static int proxy_session_open(struct proxy *proxy, struct media_session *session)
+static int proxy_session_open(struct proxy *proxy, struct node_session *session)
 {
         struct proxy_session *own = calloc(1, sizeof(*own));
         char name[16];
@@ -188,7 +188,7 @@ static int proxy_session_open(struct proxy *proxy, struct media_session *session
 }
 
 /* Starts the thread with the first session, because node->media is set by then. */
-static int proxy_open(struct media_node *node, struct media_session *session)
+static int proxy_open(struct media_node *node, struct node_session *session)
 {
         struct proxy *proxy = proxy_of(node);
         int r = proxy->thread ? 0 : thread_start(&proxy->thread, proxy_run, proxy);
@@ -196,7 +196,7 @@ static int proxy_open(struct media_node *node, struct media_session *session)
         return r < 0 ? r : proxy_session_open(proxy, session);
 }
 
-static void proxy_close(struct media_node *node, struct media_session *session)
+static void proxy_close(struct media_node *node, struct node_session *session)
 {
         session_release(session->handle);
 }

@@ -15,9 +15,9 @@
 #include <sys/mman.h>
 #include <sys/param.h>
 
-struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane)
+struct proxy_shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane)
 {
-        struct shadow *shadow;
+        struct proxy_shadow *shadow;
 
         LIST_FOREACH(shadow, &own->shadows, entry)
         if (shadow->type == buffer->type && shadow->index == buffer->index && shadow->plane == plane)
@@ -25,12 +25,12 @@ struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_bu
         return NULL;
 }
 
-static size_t shadow_cost(const struct shadow *shadow)
+static size_t shadow_cost(const struct proxy_shadow *shadow)
 {
         return sizeof(*shadow) + shadow->size;
 }
 
-void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow)
+void proxy_shadow_free(struct proxy_session *own, struct proxy_shadow *shadow)
 {
         if (shadow->node)
                 munmap(shadow->node, shadow->size);
@@ -45,7 +45,7 @@ void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow)
 
 void shadows_end(struct proxy_session *own, uint32_t type)
 {
-        struct shadow *shadow, *next;
+        struct proxy_shadow *shadow, *next;
 
         for (shadow = LIST_FIRST(&own->shadows); shadow; shadow = next) {
                 next = LIST_NEXT(shadow, entry);
@@ -56,7 +56,7 @@ void shadows_end(struct proxy_session *own, uint32_t type)
 
 void shadows_let_go(struct proxy_session *own, uint32_t type)
 {
-        struct shadow *shadow;
+        struct proxy_shadow *shadow;
 
         LIST_FOREACH(shadow, &own->shadows, entry)
         if (shadow->type == type)
@@ -65,14 +65,15 @@ void shadows_let_go(struct proxy_session *own, uint32_t type)
 
 /* @fd, @offset: as for mmap(2); -1: anonymous memory. */
 static int proxy_shadow_new(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t size,
-                            int fd, off_t offset, struct shadow **out)
+                            int fd, off_t offset, struct proxy_shadow **out)
 {
         struct proxy *proxy = own->proxy;
-        struct shadow *shadow = calloc(1, sizeof(*shadow));
+        struct proxy_shadow *shadow = calloc(1, sizeof(*shadow));
 
         if (!shadow)
                 return -ENOMEM;
-        *shadow = (struct shadow){.type = buffer->type, .index = buffer->index, .plane = plane, .size = size, .fd = -1};
+        *shadow = (struct proxy_shadow){
+                .type = buffer->type, .index = buffer->index, .plane = plane, .size = size, .fd = -1};
         proxy->held += shadow_cost(shadow);
         LIST_INSERT_HEAD(&own->shadows, shadow, entry);
 
@@ -96,9 +97,9 @@ static int proxy_shadow_new(struct proxy_session *own, const struct v4l2_buffer 
 }
 
 int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t offset,
-               uint32_t size, struct shadow **out)
+               uint32_t size, struct proxy_shadow **out)
 {
-        struct shadow *shadow;
+        struct proxy_shadow *shadow;
         int r = proxy_shadow_new(own, buffer, plane, size, own->fd, offset, &shadow);
 
         if (r < 0)
@@ -115,7 +116,7 @@ int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint
 int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest)
 {
-        struct shadow *shadow = shadow_find(own, buffer, plane);
+        struct proxy_shadow *shadow = shadow_find(own, buffer, plane);
         int r = 0;
 
         if (shadow && (shadow->file || shadow->size != guest->size)) {
@@ -135,7 +136,7 @@ int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
 
 int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number)
 {
-        struct shadow *shadow = shadow_find(own, buffer, plane);
+        struct proxy_shadow *shadow = shadow_find(own, buffer, plane);
         int r = shadow ? 0 : proxy_shadow_new(own, buffer, plane, 0, -1, 0, &shadow);
 
         if (r == 0)
@@ -143,7 +144,7 @@ int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uin
         return r;
 }
 
-void shadow_push(struct shadow *shadow, size_t size)
+void shadow_push(struct proxy_shadow *shadow, size_t size)
 {
         size = MIN(size, shadow->size);
         if (shadow->file)
@@ -152,7 +153,7 @@ void shadow_push(struct shadow *shadow, size_t size)
                 guest_memory_read(&shadow->guest, shadow->node, size);
 }
 
-void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size)
+void shadow_pull(struct proxy_session *own, struct proxy_shadow *shadow, size_t size)
 {
         size = MIN(size, shadow->size);
         if (shadow->file)

@@ -15,15 +15,15 @@ struct outlet {
 };
 
 /* The queue of one type of buffers. */
-struct stream {
+struct proxy_stream {
         uint32_t memory; /* enum v4l2_memory */
         bool streaming;
         struct outlet done;
 };
 
 /* Memory for a plane of a buffer which guest and device can't share: contents are copied. */
-struct shadow {
-        LIST_ENTRY(shadow) entry;
+struct proxy_shadow {
+        LIST_ENTRY(proxy_shadow) entry;
         uint32_t type, index, plane;
         uint32_t size;
         uint8_t *node;             /* the device's: mapped from it, or for USERPTR anonymous memory */
@@ -35,13 +35,13 @@ struct shadow {
 
 struct proxy_session {
         struct proxy *proxy;
-        struct media_session *session;
+        struct node_session *session;
         int fd;
         int exported;        /* the file of the buffer that was exported last, or -1 */
         uint64_t generation; /* of its buffers */
-        LIST_HEAD(shadow_list, shadow) shadows;
+        LIST_HEAD(shadow_list, proxy_shadow) shadows;
         struct outlet event;
-        struct stream streams[STREAM_TYPES]; /* by enum v4l2_buf_type */
+        struct proxy_stream streams[STREAM_TYPES]; /* by enum v4l2_buf_type */
 };
 
 struct proxy {
@@ -83,26 +83,26 @@ int proxy_buffer_call(struct proxy_session *own, struct media_call *call);
 void proxy_buffer_done(struct proxy_session *own, struct v4l2_buffer *buffer, struct v4l2_plane *planes);
 /* EXPBUF. */
 int proxy_export(struct proxy_session *own, struct media_call *call);
-int proxy_file(struct media_node *node, struct media_session *session, uint32_t offset, struct media_file *out);
+int proxy_file(struct media_node *node, struct node_session *session, uint32_t offset, struct media_file *out);
 
 /* ---- shadow.c ---- */
 
-struct shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane);
+struct proxy_shadow *shadow_find(const struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane);
 /* Makes a shadow for MMAP, of the device's memory at @offset. */
 int shadow_map(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint32_t offset,
-               uint32_t size, struct shadow **out);
+               uint32_t size, struct proxy_shadow **out);
 /* Makes a shadow for USERPTR, of @guest, which is taken. */
 int shadow_take(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number,
                 struct guest_memory *guest);
 /* Makes a shadow for DMABUF, which only keeps the number. -ENOMEM: the number is lost. */
 int shadow_note(struct proxy_session *own, const struct v4l2_buffer *buffer, uint32_t plane, uint64_t number);
 /* Copy @size bytes, at most its own: to the device, or to the guest. */
-void shadow_push(struct shadow *shadow, size_t size);
-void shadow_pull(struct proxy_session *own, struct shadow *shadow, size_t size);
+void shadow_push(struct proxy_shadow *shadow, size_t size);
+void shadow_pull(struct proxy_session *own, struct proxy_shadow *shadow, size_t size);
 /* The guest has the buffers of the type again: releases their guest memory. */
 void shadows_let_go(struct proxy_session *own, uint32_t type);
 /* Free those of the type; 0: all. */
-void proxy_shadow_free(struct proxy_session *own, struct shadow *shadow);
+void proxy_shadow_free(struct proxy_session *own, struct proxy_shadow *shadow);
 void shadows_end(struct proxy_session *own, uint32_t type);
 
 #endif

@@ -19,12 +19,12 @@ static const struct v4l2_fract second30 = {1, 30};
 
 /* ---- the pattern ---- */
 
-static uint8_t *draw(struct source *source, uint32_t fourcc, uint32_t width, uint32_t height, uint64_t number,
+static uint8_t *draw(struct camera_source *source, uint32_t fourcc, uint32_t width, uint32_t height, uint64_t number,
                      const struct color *color)
 {
         const struct format *format = format_find(fourcc);
         const uint32_t size = format_size(format, width, height);
-        const struct image image = {format, width, height, malloc(size)};
+        const struct camera_image image = {format, width, height, malloc(size)};
         const struct color neutral = color_make(128, 128, 128, 0);
 
         assert_int_equal(source->ops->advance(source, number, second30), 1);
@@ -35,7 +35,7 @@ static uint8_t *draw(struct source *source, uint32_t fourcc, uint32_t width, uin
 static void test_pattern(void **state)
 {
         static const uint32_t sizes[][2] = {{160, 120}, {320, 180}, {640, 480}, {3840, 2160}};
-        struct source *source;
+        struct camera_source *source;
 
         assert_int_equal(pattern_new(&source), 0);
         for (unsigned i = 0; i < n_formats; i++) {
@@ -71,7 +71,7 @@ static void test_colors(void **state)
         static const int bars[][3] = {{191, 191, 191}, {191, 191, 0}, {0, 191, 191}, {0, 191, 0},
                                       {191, 0, 191},   {191, 0, 0},   {0, 0, 191}};
         const struct color grey = color_make(128, 128, 0, 0), bright = color_make(255, 128, 128, 0);
-        struct source *source;
+        struct camera_source *source;
 
         assert_int_equal(pattern_new(&source), 0);
 
@@ -115,7 +115,7 @@ static size_t y4m(uint8_t *out, const char *words, unsigned n, size_t picture)
         return size;
 }
 
-static void expect(struct source *source, const uint8_t *picture)
+static void expect(struct camera_source *source, const uint8_t *picture)
 {
         uint8_t *image = draw(source, V4L2_PIX_FMT_YUV420, WIDTH, HEIGHT, 0, NULL);
 
@@ -128,7 +128,7 @@ static void test_y4m(void **state)
         uint8_t data[8 * SIZE];
         const size_t size = y4m(data, " F25:1 Ip A1:1 C420jpeg", 3, SIZE);
         const uint8_t *pictures = data + size - 3 * (SIZE + 6) + 6;
-        struct source *source;
+        struct camera_source *source;
         const char *why;
 
         assert_int_equal(file_source_new(file_of(data, size), NULL, &source, &why), 0);
@@ -150,7 +150,7 @@ static void test_other_chroma(void **state)
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 const size_t size = y4m(data, rows[i].words, 1, rows[i].picture);
-                struct source *source;
+                struct camera_source *source;
                 const char *why;
 
                 assert_int_equal(file_source_new(file_of(data, size), NULL, &source, &why), 0);
@@ -185,7 +185,7 @@ static void test_wrong_files(void **state)
                 {"x", "H264:320x240"},
                 {"x", "MJPG:320x240x"},
         };
-        struct source *source;
+        struct camera_source *source;
         const char *why;
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -203,7 +203,7 @@ static void test_broken_files(void **state)
 {
         uint8_t data[4 * SIZE];
         size_t size = y4m(data, "", 2, SIZE);
-        struct source *source;
+        struct camera_source *source;
         const char *why;
 
         assert_int_equal(file_source_new(file_of(data, size - SIZE - 20), NULL, &source, &why), 0);
@@ -224,8 +224,8 @@ static void test_jpeg(void **state)
         static const size_t sizes[] = {10, 5};
         const struct format *format = format_find(V4L2_PIX_FMT_MJPEG);
         uint8_t out[200000];
-        const struct image image = {format, WIDTH, HEIGHT, out};
-        struct source *source;
+        const struct camera_image image = {format, WIDTH, HEIGHT, out};
+        struct camera_source *source;
         const char *why;
 
         assert_int_equal(file_source_new(file_of(data, sizeof(data)), "MJPG:32x16", &source, &why), 0);
@@ -241,7 +241,7 @@ static void test_pipe(void **state)
 {
         uint8_t data[8 * SIZE], other[8 * SIZE];
         const size_t size = y4m(data, "", 1, SIZE);
-        struct source *source;
+        struct camera_source *source;
         const char *why;
         size_t other_size;
         int ends[2];
@@ -277,8 +277,8 @@ static void test_pipe(void **state)
 static void test_raw(void **state)
 {
         uint8_t data[2 * LUMA];
-        const struct image image = {format_find(V4L2_PIX_FMT_YUYV), WIDTH, HEIGHT, malloc(2 * LUMA)};
-        struct source *source;
+        const struct camera_image image = {format_find(V4L2_PIX_FMT_YUYV), WIDTH, HEIGHT, malloc(2 * LUMA)};
+        struct camera_source *source;
         const char *why;
 
         for (size_t i = 0; i < sizeof(data); i++)

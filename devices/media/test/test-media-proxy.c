@@ -215,7 +215,7 @@ static int queue_objects(uint32_t index, struct v4l2_plane *told)
 
 static size_t held(void)
 {
-        const struct media_session *of = TAILQ_FIRST(&world.media->sessions);
+        const struct node_session *of = TAILQ_FIRST(&world.media->sessions);
         const struct proxy_session *own = of->handle;
 
         return own->proxy->held;

@@ -46,7 +46,7 @@ static void codec_stop(void *userdata)
         codec.stopped++;
 }
 
-static int codec_open(struct media_node *node, struct media_session *opened)
+static int codec_open(struct media_node *node, struct node_session *opened)
 {
         static const struct media_queue_ops ops = {sizes, codec_start, codec_stop};
         static const uint32_t types[] = {V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE};
@@ -67,7 +67,7 @@ static int codec_open(struct media_node *node, struct media_session *opened)
         return 0;
 }
 
-static void codec_close(struct media_node *node, struct media_session *closed)
+static void codec_close(struct media_node *node, struct node_session *closed)
 {
         for (unsigned i = 0; i < 2; i++) {
                 media_queue_leave(&codec.queues[i], closed);
@@ -75,12 +75,12 @@ static void codec_close(struct media_node *node, struct media_session *closed)
         }
 }
 
-static int codec_ioctl(struct media_node *node, struct media_session *by, struct media_call *call)
+static int codec_ioctl(struct media_node *node, struct node_session *by, struct media_call *call)
 {
         return media_queue_ioctl(codec.queues, 2, by, call);
 }
 
-static int codec_file(struct media_node *node, struct media_session *by, uint32_t offset, struct media_file *out)
+static int codec_file(struct media_node *node, struct node_session *by, uint32_t offset, struct media_file *out)
 {
         return media_queue_file(&codec.queues[IN], offset, out) == 0
                        ? 0

@@ -120,7 +120,7 @@ static void make_memory(struct world *world)
 void world_open(struct world *world)
 {
         struct media_node *node;
-        struct source *source;
+        struct camera_source *source;
 
         assert_int_equal(pattern_new(&source), 0);
         assert_int_equal(camera_new(source, "test", 200, &node), 0);
@@ -253,7 +253,7 @@ unsigned world_n_sessions(struct world *world)
 
 unsigned world_n_mappings(struct world *world)
 {
-        const struct mapping *mapping;
+        const struct media_mapping *mapping;
         unsigned n = 0;
 
         TAILQ_FOREACH(mapping, &world->media->mappings, entry)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* What the lab has a GPU do by Vulkan:
+/* The lab's use of a GPU by Vulkan:
  *
  *   vulkan fill MIB ROUNDS   a compute shader fills so much memory, which this process reads and checks word by word
  *   vulkan draw FILE         a lit triangle, as a PPM picture

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a guest does to files through mappings, and checks. Static: it runs in an initramfs. */
+/* Operations of a guest on files through mappings, with checks. Static: it runs in an initramfs. */
 #include "guest.h"
 
 #include <pthread.h>

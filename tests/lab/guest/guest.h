@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the guests' programs are written with. */
+/* Shared by the guests' programs. */
 #ifndef LAB_GUEST_H
 #define LAB_GUEST_H
 

@@ -25,7 +25,7 @@ static struct drm_mode_modeinfo modes[MODES_MAX];
 static unsigned mode_count;
 static struct buffer buffers[2], cursor;
 
-/* What is shown: a part of a buffer, by a mode. */
+/* The picture that is shown: a part of a buffer, by a mode. */
 static unsigned shown;
 static uint32_t left, top;
 static struct drm_mode_modeinfo mode;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What guest and host do to the same files: names and sizes that change under a mapping, locks, attributes. Static: it
- * runs in an initramfs, and in the outer machine that is the host of another. */
+/* Operations of guest and host on the same files: names and sizes that change under a mapping, locks, attributes.
+ * Static: it runs in an initramfs, and in the outer machine that is the host of another. */
 #include "guest.h"
 
 #include <sys/file.h>

@@ -45,7 +45,7 @@ enum { MADT_HAS_OLD_PICS = 1, LAPIC_ENABLED = 1, ALL_CPUS = 0xff, NMI_LINT = 1 }
 enum { PIN_AS_BUS = 0, PIN_HIGH_LEVEL = 0xd };
 enum { TIMER_IRQ = 0, TIMER_PIN = 2 };
 
-struct tables {
+struct acpi_tables {
         struct writer writer;
         uint64_t address; /* of what the writer begins with */
 };
@@ -59,14 +59,14 @@ static uint8_t acpi_checksum(const uint8_t *data, size_t size)
         return (uint8_t)-sum;
 }
 
-static void align_to(struct tables *tables, size_t align)
+static void align_to(struct acpi_tables *tables, size_t align)
 {
         while (!tables->writer.full && tables->writer.used % align != 0)
                 put8(&tables->writer, 0);
 }
 
 /* Where in the writer the table begins. */
-static size_t begin_table(struct tables *tables, const char signature[static 4], unsigned revision)
+static size_t begin_table(struct acpi_tables *tables, const char signature[static 4], unsigned revision)
 {
         struct writer *writer = &tables->writer;
 
@@ -84,7 +84,7 @@ static size_t begin_table(struct tables *tables, const char signature[static 4],
         return at;
 }
 
-static uint64_t end_table(struct tables *tables, size_t at)
+static uint64_t end_table(struct acpi_tables *tables, size_t at)
 {
         const struct writer *writer = &tables->writer;
 
@@ -105,7 +105,7 @@ static void put_io_register(struct writer *writer, unsigned port, unsigned size)
                    {1, size > 2 ? 2 : size} /* accessed as a byte or a word */, {8, port});
 }
 
-static uint64_t put_facs(struct tables *tables)
+static uint64_t put_facs(struct acpi_tables *tables)
 {
         struct writer *writer = &tables->writer;
 
@@ -136,7 +136,7 @@ static void put_fadt_begin(struct writer *writer, uint64_t facs, uint64_t dsdt)
                    {4, FEATURE_WBINVD | FEATURE_C1 | FEATURE_NO_SLEEP_BUTTON | FEATURE_NO_RTC_WAKE | FEATURE_RESET});
 }
 
-static uint64_t put_fadt(struct tables *tables, uint64_t facs, uint64_t dsdt)
+static uint64_t put_fadt(struct acpi_tables *tables, uint64_t facs, uint64_t dsdt)
 {
         struct writer *writer = &tables->writer;
         size_t at = begin_table(tables, "FACP", FADT_REVISION);
@@ -159,7 +159,7 @@ static void put_override(struct writer *writer, unsigned irq, unsigned pin, unsi
         PUT_FIELDS(writer, {1, MADT_OVERRIDE}, {1, 10}, {1, 0} /* ISA */, {1, irq}, {4, pin}, {2, flags});
 }
 
-static uint64_t put_madt(struct tables *tables, unsigned cpus)
+static uint64_t put_madt(struct acpi_tables *tables, unsigned cpus)
 {
         struct writer *writer = &tables->writer;
         size_t at = begin_table(tables, "APIC", MADT_REVISION);
@@ -175,7 +175,7 @@ static uint64_t put_madt(struct tables *tables, unsigned cpus)
         return end_table(tables, at);
 }
 
-static uint64_t put_mcfg(struct tables *tables)
+static uint64_t put_mcfg(struct acpi_tables *tables)
 {
         size_t at = begin_table(tables, "MCFG", 1);
 
@@ -184,7 +184,7 @@ static uint64_t put_mcfg(struct tables *tables)
         return end_table(tables, at);
 }
 
-static uint64_t put_dsdt(struct tables *tables, const struct acpi_machine *machine)
+static uint64_t put_dsdt(struct acpi_tables *tables, const struct acpi_machine *machine)
 {
         size_t at = begin_table(tables, "DSDT", 2);
 
@@ -192,7 +192,7 @@ static uint64_t put_dsdt(struct tables *tables, const struct acpi_machine *machi
         return end_table(tables, at);
 }
 
-static uint64_t put_xsdt(struct tables *tables, const uint64_t *entries, size_t count)
+static uint64_t put_xsdt(struct acpi_tables *tables, const uint64_t *entries, size_t count)
 {
         size_t at = begin_table(tables, "XSDT", 1);
 
@@ -202,7 +202,7 @@ static uint64_t put_xsdt(struct tables *tables, const uint64_t *entries, size_t 
 }
 
 /* In the room that was left for it at the beginning. */
-static void put_rsdp(struct tables *tables, uint64_t xsdt)
+static void put_rsdp(struct acpi_tables *tables, uint64_t xsdt)
 {
         struct writer root = {.data = tables->writer.data, .size = RSDP_SIZE};
 
@@ -217,7 +217,7 @@ static void put_rsdp(struct tables *tables, uint64_t xsdt)
 
 int acpi_build(const struct acpi_machine *machine, void *memory, size_t size, uint64_t address, uint64_t *rsdp)
 {
-        struct tables tables = {.writer = {.data = memory, .size = size}, .address = address};
+        struct acpi_tables tables = {.writer = {.data = memory, .size = size}, .address = address};
         uint64_t entries[3], facs, dsdt;
 
         if (machine->cpus == 0 || machine->cpus > MOST_CPUS || !is_aligned(address, FACS_SIZE) ||

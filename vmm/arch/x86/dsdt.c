@@ -83,14 +83,14 @@ static void put_id(struct writer *aml, const char name[static 4], unsigned numbe
 
 /* A device whose resources are being written: _CRS is the last of its names, a buffer, which is a package that begins
  * with the size of its bytes, here a word. */
-struct device {
+struct dsdt_device {
         size_t package, buffer, bytes;
 };
 
 /* @compatible: another identifier, or 0. */
-static struct device begin_device(struct writer *aml, const char name[static 4], unsigned id, unsigned compatible)
+static struct dsdt_device begin_device(struct writer *aml, const char name[static 4], unsigned id, unsigned compatible)
 {
-        struct device device;
+        struct dsdt_device device;
 
         PUT_FIELDS(aml, {1, OP_EXTENDED}, {1, OP_DEVICE});
         device.package = begin_package(aml);
@@ -102,7 +102,7 @@ static struct device begin_device(struct writer *aml, const char name[static 4],
         return device;
 }
 
-static void begin_resources(struct writer *aml, struct device *device)
+static void begin_resources(struct writer *aml, struct dsdt_device *device)
 {
         put_name(aml, "_CRS");
         put8(aml, OP_BUFFER);
@@ -111,7 +111,7 @@ static void begin_resources(struct writer *aml, struct device *device)
         device->bytes = aml->used;
 }
 
-static void end_device(struct writer *aml, const struct device *device)
+static void end_device(struct writer *aml, const struct dsdt_device *device)
 {
         PUT_FIELDS(aml, {1, RESOURCE_END}, {1, 0} /* no checksum */);
         end_package(aml, device->buffer);
@@ -149,7 +149,7 @@ static void put_window(struct writer *aml, unsigned type, size_t bytes, unsigned
 static void put_host_bridge(struct writer *aml, const struct acpi_machine *machine)
 {
         static const struct oriel_range bus = {0, 1}, mmio32 = {LAYOUT_MMIO32, LAYOUT_MMIO32_SIZE};
-        struct device device = begin_device(aml, "PCI0", 0x0a08, 0x0a03);
+        struct dsdt_device device = begin_device(aml, "PCI0", 0x0a08, 0x0a03);
 
         put_byte_name(aml, "_SEG", 0);
         put_byte_name(aml, "_BBN", 0);
@@ -164,7 +164,7 @@ static void put_host_bridge(struct writer *aml, const struct acpi_machine *machi
 /* Reserved ranges, so that the guest puts nothing there: Linux believes in MCFG only if this confirms it. */
 static void put_reserved(struct writer *aml)
 {
-        struct device device = begin_device(aml, "RES0", 0x0c02, 0);
+        struct dsdt_device device = begin_device(aml, "RES0", 0x0c02, 0);
 
         begin_resources(aml, &device);
         put_fixed_memory(aml, LAYOUT_ECAM, LAYOUT_ECAM_SIZE);
@@ -175,7 +175,7 @@ static void put_reserved(struct writer *aml)
 
 static void put_serial(struct writer *aml)
 {
-        struct device device = begin_device(aml, "COM1", 0x0501, 0);
+        struct dsdt_device device = begin_device(aml, "COM1", 0x0501, 0);
 
         begin_resources(aml, &device);
         put_io(aml, LAYOUT_SERIAL_PORT, 8);

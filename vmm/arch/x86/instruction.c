@@ -15,7 +15,7 @@ enum { REX_W = 8, REX_X = 2, REX_B = 1 };
 /* The maps of opcodes, with the numbers of VEX and EVEX. */
 enum { MAP_ONE_BYTE = 0, MAP_0F = 1, MAP_0F38 = 2, MAP_0F3A = 3 };
 
-struct decoder {
+struct instruction_decoder {
         const uint8_t *code;
         size_t size, at;
         const struct kvm_regs *regs;
@@ -29,7 +29,7 @@ struct decoder {
         unsigned scale; /* of a displacement of one byte; 0: not known */
 };
 
-static uint64_t bytes_take(struct decoder *decoder, size_t size)
+static uint64_t bytes_take(struct instruction_decoder *decoder, size_t size)
 {
         uint64_t value = 0;
 
@@ -42,17 +42,17 @@ static uint64_t bytes_take(struct decoder *decoder, size_t size)
         return value;
 }
 
-static uint8_t take_byte(struct decoder *decoder)
+static uint8_t take_byte(struct instruction_decoder *decoder)
 {
         return (uint8_t)bytes_take(decoder, 1);
 }
 
-static uint8_t bytes_peek(const struct decoder *decoder)
+static uint8_t bytes_peek(const struct instruction_decoder *decoder)
 {
         return decoder->at < decoder->size ? decoder->code[decoder->at] : 0;
 }
 
-static uint64_t reg(const struct decoder *decoder, unsigned number)
+static uint64_t reg(const struct instruction_decoder *decoder, unsigned number)
 {
         const struct kvm_regs *regs = decoder->regs;
         const uint64_t values[] = {
@@ -63,7 +63,7 @@ static uint64_t reg(const struct decoder *decoder, unsigned number)
         return values[number & 15];
 }
 
-static struct instruction_operand found_at(const struct decoder *decoder, uint64_t offset, uint64_t segment)
+static struct instruction_operand found_at(const struct instruction_decoder *decoder, uint64_t offset, uint64_t segment)
 {
         if (decoder->failed)
                 return (struct instruction_operand){0};
@@ -73,7 +73,7 @@ static struct instruction_operand found_at(const struct decoder *decoder, uint64
 }
 
 /* False: @byte is no prefix. */
-static bool apply_prefix(struct decoder *decoder, uint8_t byte)
+static bool apply_prefix(struct instruction_decoder *decoder, uint8_t byte)
 {
         switch (byte) {
         case 0x26: /* ES, CS, SS, DS have no base */
@@ -105,7 +105,7 @@ static bool apply_prefix(struct decoder *decoder, uint8_t byte)
 }
 
 /* REX counts only right before the opcode. */
-static void take_prefixes(struct decoder *decoder)
+static void take_prefixes(struct instruction_decoder *decoder)
 {
         while (!decoder->failed) {
                 uint8_t byte = bytes_peek(decoder);
@@ -137,7 +137,7 @@ static int find_opcode(const struct opcodes *rows, size_t n, uint8_t opcode, int
 
 /* Opcodes whose operand is not one place beginning at its address: by a vector of indices, of a tile's rows, or under
  * a mask. */
-static bool is_scattered(const struct decoder *decoder)
+static bool is_scattered(const struct instruction_decoder *decoder)
 {
         static const struct opcodes rows[] = {
                 {0x2c, 0x2f, 1},                  /* VMASKMOV */
@@ -152,7 +152,7 @@ static bool is_scattered(const struct decoder *decoder)
 }
 
 /* The bits are stored inverted. */
-static void take_vex(struct decoder *decoder)
+static void take_vex(struct instruction_decoder *decoder)
 {
         uint8_t first = take_byte(decoder), bits = 0;
 
@@ -170,7 +170,7 @@ static void take_vex(struct decoder *decoder)
 }
 
 /* Moves of whole vectors: for these alone it is known by what EVEX multiplies a displacement of one byte. */
-static bool moves_vector(const struct decoder *decoder, unsigned prefix)
+static bool moves_vector(const struct instruction_decoder *decoder, unsigned prefix)
 {
         enum { NONE = 0, P66 = 1 };
 
@@ -195,7 +195,7 @@ static bool moves_vector(const struct decoder *decoder, unsigned prefix)
         }
 }
 
-static void take_evex(struct decoder *decoder)
+static void take_evex(struct instruction_decoder *decoder)
 {
         take_byte(decoder);
 
@@ -212,7 +212,7 @@ static void take_evex(struct decoder *decoder)
                 decoder->failed = true;
 }
 
-static void take_escape(struct decoder *decoder)
+static void take_escape(struct instruction_decoder *decoder)
 {
         uint8_t byte = take_byte(decoder);
 
@@ -224,7 +224,7 @@ static void take_escape(struct decoder *decoder)
         decoder->opcode = byte;
 }
 
-static void take_opcode(struct decoder *decoder)
+static void take_opcode(struct instruction_decoder *decoder)
 {
         uint8_t byte = bytes_peek(decoder);
 
@@ -245,13 +245,13 @@ static void take_opcode(struct decoder *decoder)
  * accessed (LEA, hints), and where memory elsewhere is accessed too (PUSH, CALL) or instead (BT by a register). */
 enum { NOT_KNOWN = -1, FULL = -2 /* full_immediate() */ };
 
-static int full_immediate(const struct decoder *decoder)
+static int full_immediate(const struct instruction_decoder *decoder)
 {
         return decoder->operand16 && !(decoder->rex & REX_W) ? 2 : 4;
 }
 
 /* Where it is more of the opcode: by ModRM's extension. */
-static int immediate_of_group(const struct decoder *decoder, unsigned extension)
+static int immediate_of_group(const struct instruction_decoder *decoder, unsigned extension)
 {
         switch (decoder->opcode) {
         case 0xc6: /* MOV */
@@ -271,7 +271,7 @@ static int immediate_of_group(const struct decoder *decoder, unsigned extension)
         }
 }
 
-static int immediate_of_one_byte(const struct decoder *decoder, unsigned extension)
+static int immediate_of_one_byte(const struct instruction_decoder *decoder, unsigned extension)
 {
         static const struct opcodes rows[] = {
                 {0x63, 0x63, 0}, /* MOVSXD */
@@ -288,7 +288,7 @@ static int immediate_of_one_byte(const struct decoder *decoder, unsigned extensi
         return size == NOT_KNOWN ? immediate_of_group(decoder, extension) : size;
 }
 
-static int immediate_of_0f(const struct decoder *decoder, unsigned extension)
+static int immediate_of_0f(const struct instruction_decoder *decoder, unsigned extension)
 {
         static const struct opcodes rows[] = {
                 {0x00, 0x03, 0}, {0x10, 0x17, 0}, {0x28, 0x2f, 0}, {0x40, 0x6f, 0}, {0x70, 0x73, 1},
@@ -302,7 +302,7 @@ static int immediate_of_0f(const struct decoder *decoder, unsigned extension)
         return find_opcode(rows, ARRAY_SIZE(rows), decoder->opcode, NOT_KNOWN);
 }
 
-static int immediate_size(const struct decoder *decoder, unsigned extension)
+static int immediate_size(const struct instruction_decoder *decoder, unsigned extension)
 {
         switch (decoder->map) {
         case MAP_ONE_BYTE:
@@ -324,7 +324,7 @@ static const struct opcodes strings[] = {
         {0x6e, 0x6f, SOURCE},      {0xac, 0xad, SOURCE},      /* OUTS, LODS */
 };
 
-static struct instruction_operand string_operand(const struct decoder *decoder, bool source)
+static struct instruction_operand string_operand(const struct instruction_decoder *decoder, bool source)
 {
         uint64_t count = decoder->address32 ? decoder->regs->rcx & UINT32_MAX : decoder->regs->rcx;
 
@@ -335,7 +335,7 @@ static struct instruction_operand string_operand(const struct decoder *decoder, 
 }
 
 /* @no_base: the form without a base register, which has four bytes instead. */
-static uint64_t take_displacement(struct decoder *decoder, unsigned mod, bool no_base)
+static uint64_t take_displacement(struct instruction_decoder *decoder, unsigned mod, bool no_base)
 {
         if (mod == 1) {
                 if (decoder->scale == 0)
@@ -348,7 +348,7 @@ static uint64_t take_displacement(struct decoder *decoder, unsigned mod, bool no
 }
 
 /* Base plus scaled index. */
-static uint64_t take_sib(struct decoder *decoder, unsigned mod, bool *no_base)
+static uint64_t take_sib(struct instruction_decoder *decoder, unsigned mod, bool *no_base)
 {
         uint8_t sib = take_byte(decoder);
         unsigned index = (sib >> 3 & 7u) | (decoder->rex & REX_X ? 8u : 0), base = sib & 7u;
@@ -358,7 +358,7 @@ static uint64_t take_sib(struct decoder *decoder, unsigned mod, bool *no_base)
         return *no_base ? offset : offset + reg(decoder, base | (decoder->rex & REX_B ? 8u : 0));
 }
 
-static struct instruction_operand modrm_operand(struct decoder *decoder)
+static struct instruction_operand modrm_operand(struct instruction_decoder *decoder)
 {
         uint8_t modrm = take_byte(decoder);
         unsigned mod = modrm >> 6, rm = modrm & 7;
@@ -382,7 +382,7 @@ static struct instruction_operand modrm_operand(struct decoder *decoder)
 struct instruction_operand instruction_operand(const uint8_t *code, size_t size, const struct kvm_regs *regs,
                                                uint64_t fs_base, uint64_t gs_base)
 {
-        struct decoder decoder = {
+        struct instruction_decoder decoder = {
                 .code = code,
                 .size = size < LONGEST ? size : LONGEST,
                 .regs = regs,

@@ -33,7 +33,7 @@ struct pm {
 };
 
 /* The outcome of a register write. */
-struct request {
+struct pm_request {
         bool off, reset;
 };
 
@@ -56,7 +56,7 @@ static uint16_t with_byte(uint16_t value, bool high, uint8_t byte)
 }
 
 /* Registers are made of bytes, so that an access may have any size and place. */
-static void write_byte(struct pm *pm, uint64_t offset, uint8_t byte, struct request *request)
+static void write_byte(struct pm *pm, uint64_t offset, uint8_t byte, struct pm_request *request)
 {
         bool high = offset & 1;
 
@@ -104,7 +104,7 @@ static uint8_t read_byte(const struct pm *pm, uint64_t offset)
 void pm_access(void *userdata, uint64_t offset, void *data, unsigned size, bool write)
 {
         struct pm *pm = userdata;
-        struct request request = {0};
+        struct pm_request request = {0};
         uint8_t *bytes = data;
 
         pthread_mutex_lock(&pm->lock);

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* A front-end and a driver that do not wait. Both ends are on the one thread of the test, which a call that waits would
+ * never leave: time limits are ten minutes where a test does not look for their end. Where the back-end hangs or dies,
+ * it does so after each number of messages that it takes for a bring-up, one after the other. */
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "tests/session/session.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WINDOW   (UINT64_C(1) << 21)
+#define FOREVER  600000
+#define PATIENCE 20000
+#define AT_START 8 /* mappings */
+#define WANTED                        \
+        (oriel_frontend_supported() & \
+         ~(ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS) | ORIEL_FEATURE(ORIEL_PROTOCOL_F_GPA_ADDRESSES)))
+
+struct end {
+        struct oriel_backend *backend;
+        struct oriel_backend_queue *queue;
+        unsigned maps_at_start;
+        unsigned starts, stops;
+        unsigned index; /* of the queue that echo_once() uses: that of the last start */
+        int file;
+};
+
+static int end_start(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct end *end = userdata;
+
+        end->queue = queue;
+        end->starts++;
+        for (unsigned i = 0; i < end->maps_at_start; i++) {
+                const struct oriel_wire_mmap map = {.shm_offset = (end->starts - 1) * WINDOW / 2 + i * PAGE,
+                                                    .len = PAGE};
+
+                oriel_backend_shmem_map(end->backend, &map, end->file, NULL);
+        }
+        /* There is no buffer yet. With an IOMMU this misses an entry. */
+        struct oriel_chain *chain;
+
+        return oriel_backend_queue_pop(queue, &chain) == 1 ? -EPROTO : 0;
+}
+
+static int end_get_shared_object(void *userdata, const uint8_t uuid[16])
+{
+        return -ENOENT;
+}
+
+static void end_set_status(void *userdata, uint8_t status)
+{
+}
+
+static void end_stop(void *userdata, struct oriel_backend_queue *queue)
+{
+        struct end *end = userdata;
+
+        end->stops++;
+}
+
+static int end_get_config(void *userdata, uint32_t offset, void *data, uint32_t size)
+{
+        memset(data, 7, size);
+        return offset == 0 ? 0 : -EINVAL;
+}
+
+/* @without: protocol features that the back-end does not have. Returns the front-end's socket. */
+static int end_open(struct end *end, uint64_t without)
+{
+        const uint64_t sizes[ORIEL_MAX_SHMIDS] = {WINDOW};
+        const struct oriel_backend_ops ops = {.struct_size = sizeof(ops),
+                                              .start = end_start,
+                                              .stop = end_stop,
+                                              .set_status = end_set_status,
+                                              .get_config = end_get_config,
+                                              .get_shared_object = end_get_shared_object};
+        const struct oriel_log log = oriel_log_stderr(ORIEL_LOG_ERROR);
+        const struct oriel_backend_options options = {
+                .struct_size = sizeof(options),
+                .ops = &ops,
+                .userdata = end,
+                .log = &log,
+                .device_features = ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_F_RING_PACKED) |
+                                   ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM),
+                .without = without,
+                .queues = 2,
+                .shmem_sizes = sizes,
+        };
+        int fds[2];
+
+        end->file = make_memory(WINDOW);
+        assert_int_equal(oriel_backend_new(&options, &end->backend), 0);
+        assert_int_equal(make_socketpair(fds), 0);
+        assert_int_equal(oriel_backend_attach(end->backend, fds[1]), 0);
+        return fds[0];
+}
+
+static void end_close(struct end *end)
+{
+        oriel_backend_free(end->backend);
+        fd_close(end->file);
+        *end = (struct end){.file = -1};
+}
+
+static bool is_readable(int fd, int timeout_ms)
+{
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+
+        return poll(&p, 1, timeout_ms) == 1;
+}
+
+/* Lets the back-end handle what has come. */
+static int end_turn(struct end *end)
+{
+        return is_readable(oriel_backend_get_fd(end->backend), 0) ? oriel_backend_dispatch(end->backend) : 0;
+}
+
+static int front_fd(struct oriel_driver *driver)
+{
+        return oriel_frontend_get_fd(oriel_driver_frontend(driver));
+}
+
+static struct oriel_driver *driver_open(const struct oriel_driver_options *from, int fd)
+{
+        struct oriel_driver_options options = *from;
+        struct oriel_driver *driver;
+
+        options.struct_size = sizeof(options);
+        options.nonblocking = true;
+        options.timeout_ms = options.timeout_ms ? options.timeout_ms : FOREVER;
+        assert_int_equal(oriel_driver_new(&options, fd, &driver), 0);
+        return driver;
+}
+
+/* Continues a bring-up, or a stop, @turns times, with a turn of the back-end before each. */
+static int bring_on(struct oriel_driver *driver, struct end *end, int (*function)(struct oriel_driver *driver),
+                    unsigned turns)
+{
+        int r = -EINPROGRESS;
+
+        for (unsigned i = 0; r == -EINPROGRESS && i < turns; i++) {
+                assert_int_equal(end_turn(end), 0);
+                r = function(driver);
+        }
+        return r;
+}
+
+/* Continues it to its end as an owner's loop does. What has been asked for makes nothing ready: the loop sleeps. */
+static void bring_to_end(struct oriel_driver *driver, struct end *end, int (*function)(struct oriel_driver *driver),
+                         enum oriel_driver_state meanwhile)
+{
+        int r;
+
+        while ((r = function(driver)) == -EINPROGRESS) {
+                assert_int_equal(oriel_driver_state(driver), meanwhile);
+                if (oriel_frontend_under_way(oriel_driver_frontend(driver)))
+                        assert_false(is_readable(front_fd(driver), 0));
+                while (!is_readable(front_fd(driver), 0)) {
+                        assert_true(is_readable(oriel_backend_get_fd(end->backend), PATIENCE));
+                        assert_int_equal(oriel_backend_dispatch(end->backend), 0);
+                }
+        }
+        assert_int_equal(r, 0);
+        assert_int_equal(oriel_frontend_under_way(oriel_driver_frontend(driver)), 0);
+}
+
+/* A request to the device, which answers it with its own bytes. */
+static void echo_once(struct oriel_driver *driver, struct end *end)
+{
+        char *buffer = oriel_driver_alloc(driver, 64);
+        const struct iovec out = {buffer, 16}, in = {buffer + 32, 16};
+        struct oriel_chain *chain;
+        uint32_t written;
+        char text[16];
+        void *token;
+
+        assert_non_null(buffer);
+        strcpy(buffer, "there and back");
+        assert_int_equal(oriel_driver_submit(driver, end->index, &out, 1, &in, 1, buffer), 0);
+        assert_int_equal(oriel_driver_kick(driver, end->index), 0);
+        assert_int_equal(end_turn(end), 0);
+        assert_int_equal(oriel_backend_queue_pop(end->queue, &chain), 1);
+        assert_int_equal(oriel_chain_read(chain, 0, text, sizeof(text)), sizeof(text));
+        assert_int_equal(oriel_chain_write(chain, 0, text, sizeof(text)), sizeof(text));
+        assert_int_equal(oriel_backend_queue_push(end->queue, chain, sizeof(text)), 0);
+        assert_int_equal(oriel_driver_wait(driver, end->index, PATIENCE), 0);
+        assert_int_equal(oriel_driver_collect(driver, end->index, &token, &written), 1);
+        assert_ptr_equal(token, buffer);
+        assert_string_equal(buffer + 32, "there and back");
+}
+
+static unsigned count_live(struct oriel_driver *driver)
+{
+        return (unsigned)oriel_region_count(oriel_driver_region(driver, 0));
+}
+
+/* ---- a driver ---- */
+
+static void test_bring_up(void **state)
+{
+        const uint64_t inband = ORIEL_FEATURE(ORIEL_PROTOCOL_F_INBAND_NOTIFICATIONS);
+        const struct {
+                struct oriel_driver_options driver;
+                uint64_t without; /* of the back-end */
+        } rows[] = {
+                {.driver = {.queues = 0}},
+                {.driver = {.features = ORIEL_FEATURE(VIRTIO_F_RING_PACKED)}},
+                {.driver = {.features = ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM)}},
+                {.driver = {.features = ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM), .windows_as_memory = true}},
+                {.driver = {.windows_as_memory = true}},
+                {.driver = {.with = inband}},
+                {.driver = {.queues = 1}, .without = ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK)},
+                {.driver = {.queues = 1}, .without = ~UINT64_C(0)},
+        };
+
+        for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct end end = {.maps_at_start = AT_START};
+                struct oriel_driver *driver = driver_open(&rows[i].driver, end_open(&end, rows[i].without));
+
+                assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_STARTING);
+                bring_to_end(driver, &end, oriel_driver_bring_up, ORIEL_DRIVER_STARTING);
+                assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_UP);
+                assert_int_equal(oriel_driver_bring_up(driver), 0);
+                assert_int_equal(end.starts, oriel_driver_queue_count(driver));
+                if (!rows[i].without)
+                        assert_int_equal(count_live(driver), AT_START * 2);
+                end.index = oriel_driver_queue_count(driver) - 1;
+                if (!(rows[i].driver.with & inband))
+                        echo_once(driver, &end);
+                bring_to_end(driver, &end, oriel_driver_stop, ORIEL_DRIVER_STOPPING);
+                assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+                assert_int_equal(oriel_driver_stop(driver), 0);
+                assert_int_equal(end.stops, end.starts);
+                oriel_driver_free(driver);
+                end_close(&end);
+        }
+}
+
+/* The mappings of a start are memory to the back-end when the device is up. */
+static void test_windows_as_memory(void **state)
+{
+        const struct oriel_driver_options options = {.windows_as_memory = true};
+        struct end end = {.maps_at_start = AT_START};
+        struct oriel_driver *driver = driver_open(&options, end_open(&end, 0));
+        uint64_t address;
+
+        bring_to_end(driver, &end, oriel_driver_bring_up, ORIEL_DRIVER_STARTING);
+
+        uint8_t *window = oriel_driver_window(driver, 0, NULL);
+
+        for (unsigned i = 0; i < AT_START; i++) {
+                struct oriel_memory *memory = oriel_backend_memory(end.backend);
+                struct iovec piece;
+                struct oriel_fault fault;
+
+                assert_int_equal(oriel_driver_address(driver, window + i * PAGE, PAGE, &address), 0);
+                assert_int_equal(oriel_memory_translate(memory, ORIEL_ADDRESS_GUEST,
+                                                        (struct oriel_range){address, PAGE}, ORIEL_ACCESS_READ, &piece,
+                                                        1, &fault),
+                                 1);
+                oriel_memory_unref(memory);
+        }
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* A back-end that has taken so many messages and then hangs, or is gone. */
+static void check_each_step(const struct oriel_driver_options *options, int how_it_ends)
+{
+        for (unsigned turns = 1;; turns++) {
+                struct end end = {.maps_at_start = AT_START};
+                struct oriel_driver *driver = driver_open(options, end_open(&end, 0));
+                int r = bring_on(driver, &end, oriel_driver_bring_up, turns);
+                bool up = r == 0;
+
+                if (!up && how_it_ends == -ENOTCONN)
+                        oriel_backend_disconnect(end.backend);
+                while (r == -EINPROGRESS && how_it_ends != -EINPROGRESS) {
+                        assert_true(is_readable(front_fd(driver), PATIENCE));
+                        r = oriel_driver_bring_up(driver);
+                }
+                if (!up) {
+                        assert_int_equal(r, how_it_ends);
+                        assert_int_equal(oriel_driver_queue_count(driver), 0);
+                        assert_int_equal(oriel_driver_kick(driver, 0), -EINVAL);
+                        assert_int_equal(oriel_driver_wait(driver, 0, -1), -EINVAL);
+                }
+                if (!up && how_it_ends != -EINPROGRESS) {
+                        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+                        assert_int_equal(oriel_driver_bring_up(driver), -EINVAL);
+                        assert_int_equal(oriel_driver_reconnect(driver, dup(0)), -EINVAL);
+                        assert_int_equal(oriel_driver_stop(driver), 0);
+                }
+                oriel_driver_free(driver);
+                end_close(&end);
+                if (up) {
+                        assert_true(turns > 20);
+                        return;
+                }
+        }
+}
+
+static void test_hangs_at_each_step(void **state)
+{
+        check_each_step(&(struct oriel_driver_options){.timeout_ms = 20}, -ETIMEDOUT);
+        check_each_step(&(struct oriel_driver_options){.timeout_ms = 20,
+                                                       .windows_as_memory = true,
+                                                       .features = ORIEL_FEATURE(VIRTIO_F_ACCESS_PLATFORM)},
+                        -ETIMEDOUT);
+}
+
+static void test_dies_at_each_step(void **state)
+{
+        check_each_step(&(struct oriel_driver_options){0}, -ENOTCONN);
+        check_each_step(&(struct oriel_driver_options){.windows_as_memory = true}, -ENOTCONN);
+}
+
+/* The driver is freed while it waits for an answer: nothing waits, and nothing is left. */
+static void test_freed_at_each_step(void **state)
+{
+        check_each_step(&(struct oriel_driver_options){0}, -EINPROGRESS);
+        check_each_step(&(struct oriel_driver_options){.windows_as_memory = true}, -EINPROGRESS);
+}
+
+static void test_hangs_when_stopped(void **state)
+{
+        struct end end = {0};
+        struct oriel_driver *driver = driver_open(&(struct oriel_driver_options){.timeout_ms = 20}, end_open(&end, 0));
+        int r = bring_on(driver, &end, oriel_driver_bring_up, 1000);
+
+        while (r == 0 || r == -EINPROGRESS) {
+                if (r == -EINPROGRESS)
+                        assert_true(is_readable(front_fd(driver), PATIENCE));
+                r = oriel_driver_stop(driver);
+        }
+        assert_int_equal(r, -ETIMEDOUT);
+        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* Up, with a back-end that no longer answers: an end without a stop does not wait for it. */
+static void test_freed_when_up(void **state)
+{
+        struct end end = {0};
+        struct oriel_driver *driver = driver_open(&(struct oriel_driver_options){0}, end_open(&end, 0));
+
+        assert_int_equal(bring_on(driver, &end, oriel_driver_bring_up, 1000), 0);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* A driver that waits, and whose back-end is a process that was stopped: without a connection there is nothing to wait
+ * for. */
+static void test_disconnected_first(void **state)
+{
+        const struct oriel_driver_options options = {.struct_size = sizeof(options), .timeout_ms = FOREVER};
+        struct oriel_driver *driver;
+        int fds[2], status;
+
+        assert_int_equal(make_socketpair(fds), 0);
+
+        pid_t child = fork();
+
+        if (child == 0) {
+                struct echo *echo = echo_new(&(struct echo_options){.queues = 2});
+
+                close(fds[0]);
+                _exit(!echo || echo_serve_here(echo, fds[1]) != -ENOTCONN);
+        }
+        close(fds[1]);
+        assert_int_equal(oriel_driver_new(&options, fds[0], &driver), 0);
+        assert_int_equal(kill(child, SIGSTOP), 0);
+        assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+        oriel_frontend_disconnect(oriel_driver_frontend(driver));
+        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+        oriel_driver_free(driver);
+        assert_int_equal(kill(child, SIGCONT), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+}
+
+static void test_reconnect(void **state)
+{
+        struct end end = {.maps_at_start = AT_START};
+        struct oriel_driver *driver = driver_open(&(struct oriel_driver_options){0}, end_open(&end, 0));
+
+        bring_to_end(driver, &end, oriel_driver_bring_up, ORIEL_DRIVER_STARTING);
+        end.index = 1;
+        echo_once(driver, &end);
+        for (unsigned i = 0; i < 3; i++) {
+                end_close(&end);
+                end = (struct end){.maps_at_start = AT_START, .index = 1};
+                assert_int_equal(oriel_driver_reconnect(driver, end_open(&end, 0)), 0);
+                assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_STARTING);
+                assert_int_equal(oriel_driver_kick(driver, 0), -EINVAL);
+                assert_int_equal(oriel_driver_stop(driver), -EINVAL);
+                /* The second is gone in the middle of it, and another one can be tried. */
+                if (i == 1) {
+                        assert_int_equal(bring_on(driver, &end, oriel_driver_bring_up, 10), -EINPROGRESS);
+                        oriel_backend_disconnect(end.backend);
+                        assert_int_equal(oriel_driver_bring_up(driver), -ENOTCONN);
+                        assert_int_equal(oriel_driver_state(driver), ORIEL_DRIVER_DOWN);
+                        continue;
+                }
+                bring_to_end(driver, &end, oriel_driver_bring_up, ORIEL_DRIVER_STARTING);
+                assert_int_equal(count_live(driver), AT_START * 2);
+                echo_once(driver, &end);
+        }
+        bring_to_end(driver, &end, oriel_driver_stop, ORIEL_DRIVER_STOPPING);
+        oriel_driver_free(driver);
+        end_close(&end);
+}
+
+/* ---- a front-end ---- */
+
+struct owner {
+        struct oriel_frontend *frontend;
+        struct end end;
+        struct oriel_window *window;
+        struct oriel_region *region;
+        unsigned mapped;
+        bool frees;
+};
+
+static void owner_mapped(void *userdata, struct oriel_region *region, struct oriel_mapping *mapping, int fd)
+{
+        struct owner *owner = userdata;
+
+        assert_int_equal(oriel_frontend_under_way(owner->frontend), 0);
+        owner->mapped++;
+        if (owner->frees)
+                oriel_frontend_free(owner->frontend);
+}
+
+static int owner_object_add(void *userdata, const uint8_t uuid[16])
+{
+        struct owner *owner = userdata;
+
+        if (owner->frees)
+                oriel_frontend_free(owner->frontend);
+        return -ENOENT;
+}
+
+static void owner_open(struct owner *owner, uint64_t without, int timeout_ms)
+{
+        const struct oriel_frontend_ops ops = {
+                .struct_size = sizeof(ops), .mapped = owner_mapped, .shared_object_add = owner_object_add};
+        const struct oriel_frontend_options options = {
+                .struct_size = sizeof(options), .ops = &ops, .userdata = owner, .timeout_ms = timeout_ms};
+        const struct oriel_region_options region = {
+                .struct_size = sizeof(region), .size = WINDOW, .placement = oriel_window_placement()};
+        struct oriel_region_options with_window = region;
+
+        *owner = (struct owner){0};
+        assert_int_equal(oriel_window_new(WINDOW, ORIEL_HOLE_ZERO, &owner->window), 0);
+        with_window.userdata = owner->window;
+        assert_int_equal(oriel_region_new(&with_window, &owner->region), 0);
+        assert_int_equal(oriel_frontend_new(&options, &owner->frontend), 0);
+        assert_int_equal(oriel_frontend_attach(owner->frontend, end_open(&owner->end, without)), 0);
+        oriel_frontend_set_region(owner->frontend, 0, owner->region);
+        assert_int_equal(oriel_frontend_set_nonblocking(owner->frontend, true), 0);
+}
+
+static void owner_close(struct owner *owner)
+{
+        oriel_frontend_free(owner->frontend);
+        oriel_region_free(owner->region);
+        oriel_window_free(owner->window);
+        end_close(&owner->end);
+}
+
+#define REPEAT(owner, call)                                           \
+        ({                                                            \
+                int result_;                                          \
+                while ((result_ = (call)) == -EINPROGRESS)            \
+                        assert_int_equal(end_turn(&(owner)->end), 0); \
+                result_;                                              \
+        })
+
+static void owner_negotiate(struct owner *owner)
+{
+        assert_int_equal(REPEAT(owner, oriel_frontend_negotiate(owner->frontend, WANTED)), 0);
+        assert_int_equal(REPEAT(owner, oriel_frontend_set_features(owner->frontend, ORIEL_FEATURE(VIRTIO_F_VERSION_1))),
+                         0);
+}
+
+/* Each request with an answer of its own, a refusal, and what is not the call that is under way. */
+static void test_calls(void **state)
+{
+        struct owner owner;
+        uint64_t sizes[ORIEL_MAX_SHMIDS] = {0}, slots = 0;
+        uint8_t config[4];
+        unsigned queues = 0;
+
+        owner_open(&owner, 0, FOREVER);
+        owner_negotiate(&owner);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_get_queue_num(owner.frontend, &queues)), 0);
+        assert_int_equal(queues, 2);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_get_max_mem_slots(owner.frontend, &slots)), 0);
+        assert_true(slots > 0);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_get_shmem_config(owner.frontend, sizes)), 0);
+        assert_int_equal(sizes[0], WINDOW);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_get_config(owner.frontend, 0, config, 4)), 0);
+        assert_int_equal(config[3], 7);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_get_config(owner.frontend, 4, config, 4)), -EREMOTEIO);
+
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 64), -EINPROGRESS);
+        assert_int_equal(oriel_frontend_under_way(owner.frontend), ORIEL_FRONTEND_SET_VRING_NUM);
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 1, 64), -EBUSY);
+        assert_int_equal(oriel_frontend_set_vring_base(owner.frontend, 0, 64), -EBUSY);
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, 0), -EBUSY);
+        assert_int_equal(oriel_frontend_reset_device(owner.frontend), -EBUSY);
+        assert_int_equal(oriel_frontend_dispatch(owner.frontend), 0);
+        assert_false(is_readable(oriel_frontend_get_fd(owner.frontend), 0));
+        assert_int_equal(end_turn(&owner.end), 0);
+        assert_true(is_readable(oriel_frontend_get_fd(owner.frontend), 0));
+        assert_int_equal(oriel_frontend_dispatch(owner.frontend), 0);
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 64), 0);
+        assert_int_equal(oriel_frontend_under_way(owner.frontend), 0);
+        assert_false(is_readable(oriel_frontend_get_fd(owner.frontend), 0));
+
+        /* One that was begun is finished by waiting. */
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 128), -EINPROGRESS);
+        assert_int_equal(end_turn(&owner.end), 0);
+        assert_int_equal(oriel_frontend_set_nonblocking(owner.frontend, false), 0);
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 128), 0);
+        owner_close(&owner);
+}
+
+/* A reset that is under way leaves mappings; one that is done does not. */
+static void test_reset(void **state)
+{
+        struct owner owner;
+        int file = make_memory(PAGE);
+
+        owner_open(&owner, 0, FOREVER);
+        owner_negotiate(&owner);
+        assert_int_equal(oriel_region_map(owner.region, (struct oriel_range){0, PAGE}, file, 0, ORIEL_ACCESS_READ), 0);
+        assert_int_equal(oriel_frontend_set_status(owner.frontend, 0), -EINPROGRESS);
+        assert_int_equal(oriel_region_count(owner.region), 1);
+        assert_int_equal(REPEAT(&owner, oriel_frontend_set_status(owner.frontend, 0)), 0);
+        assert_int_equal(oriel_region_count(owner.region), 0);
+        fd_close(file);
+        owner_close(&owner);
+}
+
+/* A time limit is that of the call, and makes the descriptor ready though nobody says anything. */
+static void test_time_limit(void **state)
+{
+        struct owner owner;
+
+        owner_open(&owner, 0, 20);
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, 0), -EINPROGRESS);
+        assert_true(is_readable(oriel_frontend_get_fd(owner.frontend), PATIENCE));
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, 0), -ETIMEDOUT);
+        assert_false(oriel_frontend_connected(owner.frontend));
+        assert_int_equal(oriel_frontend_negotiate(owner.frontend, 0), -ENOTCONN);
+        owner_close(&owner);
+}
+
+/* Messages without an answer fill the socket of a back-end that does not read. */
+static void test_no_room(void **state)
+{
+        for (int limited = 0; limited < 2; limited++) {
+                struct owner owner;
+                int r = 0;
+                uint32_t n = 0;
+
+                owner_open(&owner, ORIEL_FEATURE(ORIEL_PROTOCOL_F_REPLY_ACK), limited ? 500 : FOREVER);
+                owner_negotiate(&owner);
+                while (r == 0)
+                        r = oriel_frontend_set_vring_base(owner.frontend, 0, ++n);
+                assert_int_equal(r, -EINPROGRESS);
+                assert_false(is_readable(oriel_frontend_get_fd(owner.frontend), 0));
+                assert_int_equal(oriel_frontend_set_vring_base(owner.frontend, 0, n), -EINPROGRESS);
+                if (limited) {
+                        assert_true(is_readable(oriel_frontend_get_fd(owner.frontend), PATIENCE));
+                        assert_int_equal(oriel_frontend_set_vring_base(owner.frontend, 0, n), -ETIMEDOUT);
+                } else {
+                        while (!is_readable(oriel_frontend_get_fd(owner.frontend), 0))
+                                assert_int_equal(end_turn(&owner.end), 0);
+                        assert_int_equal(oriel_frontend_set_vring_base(owner.frontend, 0, n), 0);
+                        assert_false(is_readable(oriel_frontend_get_fd(owner.frontend), 0));
+                }
+                owner_close(&owner);
+        }
+}
+
+/* Starts queue 0, whose start maps. Returns when the back-end has done so, and before its answer was taken. */
+static void start_and_pause(struct owner *owner, unsigned maps)
+{
+        owner->end.maps_at_start = maps;
+        owner_negotiate(owner);
+
+        int memory = make_memory(1 << 20), r;
+        const struct oriel_memory_region region = region_at(0, 1 << 20);
+        const struct vhost_vring_addr addr = {.desc_user_addr = region.user_address,
+                                              .avail_user_addr = region.user_address + PAGE,
+                                              .used_user_addr = region.user_address + 2 * PAGE};
+
+        assert_int_equal(REPEAT(owner, oriel_frontend_set_mem_table(owner->frontend, &region, &memory, 1)), 0);
+        assert_int_equal(REPEAT(owner, oriel_frontend_set_vring_num(owner->frontend, 0, 64)), 0);
+        assert_int_equal(REPEAT(owner, oriel_frontend_set_vring_addr(owner->frontend, &addr)), 0);
+        assert_int_equal(REPEAT(owner, oriel_frontend_set_vring_enable(owner->frontend, 0, true)), 0);
+        r = oriel_frontend_set_vring_kick(owner->frontend, 0, -1);
+        assert_int_equal(r, -EINPROGRESS);
+        while (owner->end.starts == 0)
+                assert_int_equal(end_turn(&owner->end), 0);
+        fd_close(memory);
+}
+
+/* Requests of the back-end are served at once while a call is under way, and their events told when it has ended. */
+static void test_events(void **state)
+{
+        struct owner owner;
+
+        owner_open(&owner, 0, FOREVER);
+        start_and_pause(&owner, AT_START);
+        assert_int_equal(oriel_frontend_dispatch(owner.frontend), 0);
+        assert_int_equal(oriel_region_count(owner.region), AT_START);
+        assert_int_equal(owner.mapped, 0);
+        assert_int_equal(oriel_frontend_set_vring_kick(owner.frontend, 0, -1), 0);
+        assert_int_equal(owner.mapped, AT_START);
+        owner_close(&owner);
+}
+
+/* The owner frees its front-end from a callback, in the call that goes on. */
+static void test_freed_by_a_callback(void **state)
+{
+        struct owner owner;
+
+        owner_open(&owner, 0, FOREVER);
+        start_and_pause(&owner, 1);
+        owner.frees = true;
+        assert_int_equal(oriel_frontend_dispatch(owner.frontend), 0);
+        assert_int_equal(oriel_frontend_set_vring_kick(owner.frontend, 0, -1), -ECANCELED);
+        owner.frontend = NULL;
+        owner_close(&owner);
+
+        /* And while the back-end is served. */
+        const uint8_t uuid[16] = {1};
+        uint64_t ticket;
+
+        owner_open(&owner, 0, FOREVER);
+        owner_negotiate(&owner);
+        owner.frees = true;
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 64), -EINPROGRESS);
+        assert_int_equal(oriel_backend_shared_object_add(owner.end.backend, uuid, &ticket), 0);
+        assert_int_equal(oriel_frontend_set_vring_num(owner.frontend, 0, 64), -ECANCELED);
+        owner.frontend = NULL;
+        owner_close(&owner);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_bring_up),
+                cmocka_unit_test(test_windows_as_memory),
+                cmocka_unit_test(test_hangs_at_each_step),
+                cmocka_unit_test(test_dies_at_each_step),
+                cmocka_unit_test(test_freed_at_each_step),
+                cmocka_unit_test(test_hangs_when_stopped),
+                cmocka_unit_test(test_freed_when_up),
+                cmocka_unit_test(test_disconnected_first),
+                cmocka_unit_test(test_reconnect),
+                cmocka_unit_test(test_calls),
+                cmocka_unit_test(test_reset),
+                cmocka_unit_test(test_time_limit),
+                cmocka_unit_test(test_no_room),
+                cmocka_unit_test(test_events),
+                cmocka_unit_test(test_freed_by_a_callback),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
