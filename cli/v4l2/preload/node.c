@@ -329,11 +329,12 @@ int v4l2_node_open(int flags)
         here = true;
 
         const struct v4l2_call call = {.kind = V4L2_CALL_OPEN};
-        struct v4l2_answer answer;
+        struct v4l2_answer answer = {.result = 0};
 
         if (node_call(fd, &call, &answer, NULL, 0, NULL) < 0) {
                 close_quietly(fd);
-                if (errno == ENODEV)
+                /* Without an answer; with one, it is the device that is gone. */
+                if (errno == ENODEV && answer.result != -ENODEV)
                         errno = error_of_refusal();
                 return -1;
         }
