@@ -36,8 +36,9 @@ USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0)
 #define IN_USE_US    100000
 #define IN_USE_TRIES 30
 
-/* Locks of other processes in an inherited file that are skipped in the search. */
-#define OTHER_LOCKS_MOST 16
+/* Locks of other processes in an inherited file that are skipped in the search. Each makes two questions of one. */
+#define OTHER_LOCKS_MOST 1000
+#define QUESTIONS_MOST   (2 * OTHER_LOCKS_MOST + 1)
 
 static bool is_still_named(const struct pid_file *file)
 {
@@ -141,11 +142,14 @@ void pid_file_forget(struct pid_file *file)
 /* Asked through the open file description (F_OFD_GETLK), the process's own POSIX locks count as another's. The kernel
  * returns only one conflicting lock, which may be another process's; so the ranges before and behind it are searched
  * too. */
-static bool has_lock_of_ours(int fd, off_t from, off_t end, unsigned depth)
+static bool has_lock_of_ours(int fd, off_t from, off_t end, unsigned *questions)
 {
         struct flock lock = {
                 .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = end == 0 ? 0 : end - from};
 
+        if (*questions == 0)
+                return false;
+        (*questions)--;
         if (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
                 return false;
         if (lock.l_pid == getpid())
@@ -153,16 +157,16 @@ static bool has_lock_of_ours(int fd, off_t from, off_t end, unsigned depth)
 
         off_t behind = lock.l_len == 0 ? 0 : lock.l_start + lock.l_len;
 
-        return depth > 0 &&
-               ((lock.l_start > from && has_lock_of_ours(fd, from, lock.l_start, depth - 1)) ||
-                (behind > 0 && (end == 0 || behind < end) && has_lock_of_ours(fd, behind, end, depth - 1)));
+        return (lock.l_start > from && has_lock_of_ours(fd, from, lock.l_start, questions)) ||
+               (behind > 0 && (end == 0 || behind < end) && has_lock_of_ours(fd, behind, end, questions));
 }
 
 static bool is_locked_by_us(int fd)
 {
         struct stat st;
+        unsigned questions = QUESTIONS_MOST;
 
-        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && has_lock_of_ours(fd, 0, 0, OTHER_LOCKS_MOST);
+        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && has_lock_of_ours(fd, 0, 0, &questions);
 }
 
 static void close_dir(DIR **folder)

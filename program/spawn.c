@@ -41,11 +41,19 @@ static void find_program(const char *program, char *path, size_t size)
                 snprintf(path, size, "%s", program);
 }
 
-static void spawn_run_child(const char *path, char *const *argv)
+void spawn_follow(pid_t parent, int number)
+{
+        prctl(PR_SET_PDEATHSIG, number);
+        /* The end of a parent that has ended before is no signal. */
+        if (getppid() != parent)
+                _exit(127);
+}
+
+static void spawn_run_child(const char *path, char *const *argv, pid_t parent)
 {
         sigset_t none;
 
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        spawn_follow(parent, SIGTERM);
         /* A Ctrl-C at the terminal is for the parent, which ends the child. */
         setpgid(0, 0);
         sigemptyset(&none);
@@ -69,13 +77,14 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
 
         snprintf(option, sizeof(option), "--fd=%d", theirs);
 
+        const pid_t self = getpid();
         pid_t pid = fork();
 
         if (pid < 0)
                 return -errno;
         if (pid == 0) {
                 fcntl(theirs, F_SETFD, 0);
-                spawn_run_child(path, argv);
+                spawn_run_child(path, argv, self);
         }
         *socket = fd_take(&ours);
         return pid;
@@ -87,12 +96,13 @@ pid_t spawn_logged(char *const *argv, int log)
 
         find_program(argv[0], path, sizeof(path));
 
+        const pid_t self = getpid();
         pid_t pid = fork();
 
         if (pid == 0) {
                 dup2(log, STDOUT_FILENO);
                 dup2(log, STDERR_FILENO);
-                spawn_run_child(path, argv);
+                spawn_run_child(path, argv, self);
         }
         return pid < 0 ? -errno : pid;
 }

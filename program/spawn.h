@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* In a process that @parent has just started: it gets @number when @parent ends, and ends at once if it has ended. */
+void spawn_follow(pid_t parent, int number);
+
 /* The path of @name in this program's directory, if access(2) allows @mode. */
 bool find_beside(const char *name, int mode, char *path, size_t size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Tests of what the programs share: text that is made printable, socket files that are removed only by their owner, and
- * clients that are turned away where there are no descriptors. */
+/* Tests of what the programs share: text that is made printable, socket files that are removed only by their owner,
+ * clients that are turned away where there are no descriptors, and programs whose starter has ended. */
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -9,14 +9,20 @@
 #include "program/accept.h"
 #include "program/printable.h"
 #include "program/socket_file.h"
+#include "program/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <oriel/socket.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void test_printable(void **state)
@@ -126,12 +132,54 @@ static void test_clients_without_a_descriptor(void **state)
         rmdir(dir);
 }
 
+/* ---- a program whose starter has ended ---- */
+
+static bool starter_ends;
+
+/* The C library's, but that a child may run only once its parent has ended. */
+pid_t fork(void)
+{
+        const pid_t self = getpid(), pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+
+        if (pid == 0 && starter_ends)
+                while (getppid() == self)
+                        usleep(1000);
+        if (pid > 0 && starter_ends)
+                _exit(0);
+        return pid;
+}
+
+/* PR_SET_PDEATHSIG says nothing of an end that was before. */
+static void test_starter_that_has_ended(void **state)
+{
+        char *const command[] = {(char *)"echo", (char *)"runs", NULL};
+        char byte;
+        int ends[2];
+
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+
+        const pid_t starter = fork();
+
+        assert_true(starter >= 0);
+        if (starter == 0) {
+                starter_ends = true;
+                spawn_logged(command, ends[1]);
+                _exit(1);
+        }
+        fd_close(ends[1]);
+        /* The end of all that have the other end. */
+        assert_int_equal(read(ends[0], &byte, 1), 0);
+        assert_int_equal(waitpid(starter, NULL, 0), starter);
+        fd_close(ends[0]);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_printable),
                 counted_test(test_socket_files),
                 counted_test(test_clients_without_a_descriptor),
+                counted_test(test_starter_that_has_ended),
         };
 
         return run_counted("program", tests);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Describes each file descriptor that passes the tracer in words: a memfd with its name and size, an eventfd, a file
- * with its path. The facts come from fstat() and from the link in /proc/self/fd, as the descriptor belongs to a peer
+ * with its path. The facts come from fd_look() and from the link in /proc/self/fd, as the descriptor belongs to a peer
  * and must not be read. A long name is cut at its begin. Descriptions are owned by the record that they belong to. */
 #include "trace/describe.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/libc.h"
 #include "program/printable.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* The kernel's links in /proc/self/fd for files without a path. */
@@ -95,14 +96,14 @@ static const char *access_mode(int fd)
 void describe_fd(int fd, struct description *description)
 {
         char path[32], link[PATH_MAX];
-        struct stat st = {0};
+        struct statx st;
 
         *description = (struct description){.kind = "descriptor", .access = access_mode(fd)};
-        if (fstat(fd, &st) < 0)
+        if (fd_look(fd, &st) < 0)
                 return;
-        description->has_size = S_ISREG(st.st_mode);
-        description->size = (uint64_t)st.st_size;
-        description->kind = file_kind(st.st_mode);
+        description->has_size = S_ISREG(st.stx_mode);
+        description->size = st.stx_size;
+        description->kind = file_kind(st.stx_mode);
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 
         ssize_t n = readlink(path, link, sizeof(link) - 1);

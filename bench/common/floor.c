@@ -9,10 +9,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "channel/rights.h"
+#include "program/spawn.h"
 
 #include <errno.h>
 #include <oriel/protocol.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -102,9 +104,11 @@ pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu)
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
                 return -errno;
 
+        const pid_t self = getpid();
         pid_t pid = fork();
 
         if (pid == 0) {
+                spawn_follow(self, SIGTERM);
                 fd_close(fds[0]);
                 bind_cpu(other_cpu);
                 serve(fds[1]);

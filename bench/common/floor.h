@@ -11,7 +11,8 @@
 /* The least cost of a map or an unmap: the same bytes and fd over a Unix socket to another process, which only calls
  * mmap() and answers. No checks, no records, blocking sockets. */
 
-/* Starts a process that calls @serve with its end of a socket pair, on the other CPU if @other_cpu, and then exits.
+/* Starts a process that calls @serve with its end of a socket pair, on the other CPU if @other_cpu, and then exits,
+ * or gets SIGTERM when this process ends.
  * *socket is the caller's. The pid, or a negative errno. */
 pid_t start_server(void (*serve)(int socket), int *socket, bool other_cpu);
 

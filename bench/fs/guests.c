@@ -9,12 +9,12 @@
 #include "base/fd.h"
 #include "bench/fs/fs.h"
 #include "program/report.h"
+#include "program/spawn.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,13 +32,13 @@ struct guest {
         int socket;
 };
 
-static void run_guest(const struct bench_place *place, int socket)
+static void run_guest(const struct bench_place *place, int socket, pid_t parent)
 {
         struct bench_session session;
         struct guest_ready ready = {.n_pids = 1, .pids = {getpid()}};
         char byte;
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        spawn_follow(parent, SIGKILL);
 
         int r = dax_read_whole(&session, place, GUEST_SIZE / place->scale);
 
@@ -57,12 +57,15 @@ static int start_guest(const struct bench_place *place, struct guest *guest, con
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
                 return -errno;
+
+        const pid_t self = getpid();
+
         guest->pid = fork();
         if (guest->pid == 0) {
                 for (const struct guest *other = others; other < guest; other++)
                         fd_close(other->socket);
                 fd_close(fds[0]);
-                run_guest(place, fds[1]);
+                run_guest(place, fds[1], self);
         }
         fd_close(fds[1]);
         guest->socket = fds[0];

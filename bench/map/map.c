@@ -27,7 +27,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,7 +46,6 @@ static void bench_map_run_frontend(int socket)
         const struct oriel_driver_options options = {.struct_size = sizeof(options), .hole = ORIEL_HOLE_ZERO};
         struct oriel_driver *driver;
 
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (oriel_driver_new(&options, socket, &driver) < 0)
                 _exit(1);
 

@@ -11,6 +11,7 @@
 #include "bench/common/bench.h"
 #include "bench/common/floor.h"
 #include "program/report.h"
+#include "program/spawn.h"
 #include "trace/recorder.h"
 #include "trace/relay.h"
 
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,10 +36,11 @@ static unsigned n_children;
 /* Returns 0 in the child. */
 static pid_t start_child(void)
 {
+        const pid_t self = getpid();
         pid_t pid = fork();
 
         if (pid == 0)
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                spawn_follow(self, SIGKILL);
         if (pid > 0)
                 children[n_children++] = pid;
         return pid < 0 ? -errno : pid;

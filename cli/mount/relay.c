@@ -152,8 +152,9 @@ static int serve_read(struct mount *mount, const struct head *head)
         struct iovec iov[2] = {{&out, sizeof(out)}, {data, in.size}};
         int r = relay_answer(mount, iov, 2);
 
-        /* The file has become shorter: the device is asked, which knows its size. */
-        return r == -EFAULT ? 0 : r < 0 ? r : 1;
+        /* -EFAULT: the file has become shorter since dax_find() looked. The kernel has ended the request, with EIO, so
+         * there is nothing to ask the device for. */
+        return r < 0 && r != -EFAULT ? r : 1;
 }
 
 /* Stores by process_vm_writev(), which fails, without a signal, where the file has become shorter or is mapped

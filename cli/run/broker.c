@@ -319,14 +319,6 @@ static int broker_help(struct helper *helper, struct socket_file *file)
 
 /* ---- the machine's process ---- */
 
-/* Kills this process when its parent ends, or if it has ended already. */
-static void broker_follow(pid_t parent)
-{
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-                _exit(1);
-}
-
 /* Prepares what both processes need. */
 static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t *before)
 {
@@ -366,7 +358,7 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
         if (helper.machine < 0)
                 return -errno;
         if (helper.machine == 0) {
-                broker_follow(self);
+                spawn_follow(self, SIGKILL);
                 sigprocmask(SIG_SETMASK, &before, NULL);
                 fd_close(helper.signals);
                 channel_close(&helper.channel);

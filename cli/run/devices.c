@@ -209,7 +209,7 @@ static bool is_remote(const char *path)
 
         filesystem_open_mounts();
 
-        bool remote = filesystem_look(fd, &stat) == 0 && filesystem_is_remote(&stat);
+        bool remote = fd_look(fd, &stat) == 0 && filesystem_is_remote(&stat);
 
         filesystem_close_mounts();
         return remote;

@@ -98,9 +98,10 @@ static int write_memory(void *userdata, uint64_t to, const void *from, size_t si
 
 /* ---- calls ---- */
 
+/* The limit on descriptors that was reached is this process's: for the program, others' descriptors are used up. */
 static int call_answer(int socket, int result, uint64_t offset, const int *fds, size_t n)
 {
-        struct v4l2_answer message = {.result = result, .offset = offset};
+        struct v4l2_answer message = {.result = result == -EMFILE ? -ENFILE : result, .offset = offset};
         struct iovec iov = {&message, sizeof(message)};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         union {
@@ -123,6 +124,14 @@ static void v4l2_end_lease(struct v4l2_server *server, struct v4l2_watch *watch)
         free(lease);
 }
 
+/* The device tells only that its mapping was refused, which this process did. */
+static int error_of_mapping(const struct v4l2_server *server, int error)
+{
+        _cleanup_(fd_closep) int fd = error == -EREMOTEIO ? fd_dup(server->epoll_fd) : -1;
+
+        return error == -EREMOTEIO && fd < 0 ? fd : error;
+}
+
 /* @socket is taken. */
 static void v4l2_map_buffer(struct v4l2_server *server, struct v4l2_file *file, const struct v4l2_call *call,
                             int socket)
@@ -135,7 +144,7 @@ static void v4l2_map_buffer(struct v4l2_server *server, struct v4l2_file *file, 
                       : -ENOMEM;
 
         if (r < 0) {
-                call_answer(ours, r, 0, NULL, 0);
+                call_answer(ours, error_of_mapping(server, r), 0, NULL, 0);
                 free(lease);
                 return;
         }

@@ -29,13 +29,18 @@ struct gpu_call {
 };
 SLIST_HEAD(call_list, gpu_call);
 
+/* Of an answer, which the device could change. */
+struct answer_copy {
+        uint8_t *data;
+        size_t room;
+};
+
 struct gpu_client {
         struct oriel_driver *driver;
         struct call_list spare[CLASSES];
         struct call_list out;
         unsigned pending[2];
-        uint8_t *copy; /* of the present answer, which the device could change */
-        size_t copy_size;
+        struct answer_copy spare_copy; /* room for the next one; none while a callback has it */
 };
 
 int gpu_client_error(uint32_t type)
@@ -87,7 +92,7 @@ void gpu_client_free(struct gpu_client *client)
         for (unsigned i = 0; i < CLASSES; i++)
                 gpu_client_free_list(&client->spare[i]);
         gpu_client_free_list(&client->out);
-        free(client->copy);
+        free(client->spare_copy.data);
         free(client);
 }
 
@@ -173,18 +178,30 @@ unsigned gpu_client_pending(const struct gpu_client *client)
         return client->pending[GPU_CLIENT_CONTROL] + client->pending[GPU_CLIENT_CURSOR];
 }
 
-static int keep_copy(struct gpu_client *client, const struct gpu_call *call, size_t size)
+/* Takes the spare room, since the callback may collect other answers while it has this one. */
+static int answer_copy_take(struct gpu_client *client, const struct gpu_call *call, size_t size,
+                            struct answer_copy *out)
 {
-        if (size > client->copy_size) {
-                uint8_t *copy = realloc(client->copy, size);
+        struct answer_copy copy = client->spare_copy;
 
-                if (!copy)
+        if (size > copy.room) {
+                uint8_t *data = realloc(copy.data, size);
+
+                if (!data)
                         return -ENOMEM;
-                client->copy = copy;
-                client->copy_size = size;
+                copy = (struct answer_copy){data, size};
         }
-        memcpy(client->copy, call->answer, size);
+        client->spare_copy = (struct answer_copy){NULL, 0};
+        if (size > 0)
+                memcpy(copy.data, call->answer, size);
+        *out = copy;
         return 0;
+}
+
+static void answer_copy_keep(struct gpu_client *client, const struct answer_copy *copy)
+{
+        free(client->spare_copy.data);
+        client->spare_copy = *copy;
 }
 
 static int collect_from(struct gpu_client *client, unsigned queue)
@@ -195,18 +212,20 @@ static int collect_from(struct gpu_client *client, unsigned queue)
 
         while ((r = oriel_driver_collect(client->driver, queue, &token, &written)) == 1) {
                 struct gpu_call *call = token;
+                struct answer_copy copy;
                 size_t size = MIN(written, call->room);
 
                 SLIST_REMOVE(&client->out, call, gpu_call, entry);
                 client->pending[queue]--;
-                r = keep_copy(client, call, size);
+                r = answer_copy_take(client, call, size, &copy);
                 call_keep(client, call);
                 if (r < 0)
                         return r;
                 if (size < sizeof(struct virtio_gpu_ctrl_hdr))
                         size = 0;
                 if (call->done)
-                        call->done(call->userdata, size ? (void *)client->copy : NULL, size);
+                        call->done(call->userdata, size ? (void *)copy.data : NULL, size);
+                answer_copy_keep(client, &copy);
                 n++;
         }
         return r < 0 ? r : n;
@@ -244,6 +263,16 @@ static void sync_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, 
                 memcpy(sync->answer, answer, MIN(size, sync->size));
 }
 
+/* The device may still answer a command whose caller has given up; its row is on the caller's stack. */
+static void sync_forget(struct gpu_client *client, const struct gpu_sync *sync)
+{
+        struct gpu_call *call;
+
+        SLIST_FOREACH(call, &client->out, entry)
+        if (call->userdata == sync)
+                call->done = NULL;
+}
+
 int gpu_client_call(struct gpu_client *client, const struct gpu_client_command *command, void *answer, size_t size)
 {
         struct gpu_client_command with_room = *command;
@@ -260,5 +289,7 @@ int gpu_client_call(struct gpu_client *client, const struct gpu_client_command *
                 if (r == 0)
                         r = gpu_client_collect(client);
         }
+        if (sync.type == 0)
+                sync_forget(client, &sync);
         return r < 0 ? r : sync.type;
 }

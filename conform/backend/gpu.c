@@ -7,6 +7,7 @@
  * The blobs are those of Venus with blob_id 0, memory that every renderer of that capset has, whatever GPU there is. */
 
 #include "base/fd.h"
+#include "base/libc.h"
 #include "conform/backend/backend.h"
 #include "program/signals.h"
 
@@ -16,7 +17,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAP      "Device Operation: controlq, VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB"
@@ -329,13 +329,15 @@ static enum verdict with_gpu(struct trial *trial)
 /* Checks that the received file is memory, writable by the descriptor, over its whole length. */
 static enum verdict trial_check_memory(struct trial *trial, const struct conform_gpu *gpu)
 {
-        struct stat stat;
+        struct statx stat;
         const off_t end = (off_t)(gpu->map.fd_offset + gpu->map.len);
 
         if (gpu->fd < 0)
                 return fails(trial, "SHMEM_MAP came without a descriptor");
-        /* The size of a dmabuf is found only by lseek(). */
-        if (fstat(gpu->fd, &stat) < 0 || (stat.st_size < end && lseek(gpu->fd, 0, SEEK_END) < end))
+        if (fd_look(gpu->fd, &stat) < 0)
+                return fails(trial, "SHMEM_MAP of a descriptor without a file");
+        /* The size of a dmabuf, which has no type, is found only by lseek(). */
+        if ((stat.stx_mode & S_IFMT ? (off_t)stat.stx_size : lseek(gpu->fd, 0, SEEK_END)) < end)
                 return fails(trial, "SHMEM_MAP of a file that is too short");
 
         void *memory = mmap(NULL, gpu->map.len, PROT_READ | PROT_WRITE, MAP_SHARED, gpu->fd, (off_t)gpu->map.fd_offset);

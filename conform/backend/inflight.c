@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
+#include "base/libc.h"
 #include "conform/backend/backend.h"
 
 #include <inttypes.h>
-#include <sys/stat.h>
 
 #define GET "VHOST_USER_GET_INFLIGHT_FD"
 #define SET "VHOST_USER_SET_INFLIGHT_FD"
@@ -29,19 +29,18 @@ static enum verdict get_fd(struct trial *trial)
 {
         struct back_end *b = trial->back_end;
         struct oriel_wire_inflight inflight = {0};
-        struct stat st;
+        struct statx st;
         _cleanup_(fd_closep) int fd = -1;
 
         if (expect(trial, "GET_INFLIGHT_FD", inflight_get(b, &inflight, &fd), BIT(DONE)) != PASSED)
                 return FAILED;
-        if (fd < 0 || fstat(fd, &st) < 0)
+        if (fd < 0 || fd_look(fd, &st) < 0)
                 return fails(trial, "no descriptor came");
         if (inflight.mmap_size == 0)
                 return fails(trial, "a buffer of 0 bytes");
-        if (inflight.mmap_offset > (uint64_t)st.st_size ||
-            inflight.mmap_size > (uint64_t)st.st_size - inflight.mmap_offset)
+        if (inflight.mmap_offset > st.stx_size || inflight.mmap_size > st.stx_size - inflight.mmap_offset)
                 return fails(trial, "%" PRIu64 " bytes at %" PRIu64 " of a file of %lld", inflight.mmap_size,
-                             inflight.mmap_offset, (long long)st.st_size);
+                             inflight.mmap_offset, (long long)st.stx_size);
         return PASSED;
 }
 

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "channel/channel.h"
 #include "program/signals.h"
+#include "program/spawn.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -18,7 +19,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -31,9 +31,7 @@ static void process_run_child(char **command, int log, pid_t parent)
 {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-                _exit(127);
+        spawn_follow(parent, SIGTERM);
         setpgid(0, 0);
         signal(SIGPIPE, SIG_DFL);
         dup2(null, STDIN_FILENO);

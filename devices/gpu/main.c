@@ -59,16 +59,26 @@ static int open_vnc(void)
         return vnc_fd < 0 ? STATUS_FAILURE : STATUS_SUCCESS;
 }
 
+/* As the kernel names them, with a directory of their own, in which the server's namespace hides all but one: in
+ * another directory, such as /dev, it would hide what the server needs. */
+static bool is_render_node(const char *path)
+{
+        const char *name = strrchr(path, '/'), *const directory = "/dri";
+        const size_t n = strlen(directory), above = (size_t)(name - path);
+        struct stat st;
+
+        return strncmp(name, "/renderD", strlen("/renderD")) == 0 && above >= n &&
+               strncmp(name - n, directory, n) == 0 && stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 static int find_node(char **out)
 {
         const char *path = gpu_command_line.render_node;
-        struct stat st;
 
         *out = path ? realpath(path, NULL) : NULL;
         if (path && !*out)
                 return fail("--render-node: %s: %s", path, strerror(errno));
-        /* Only render nodes are accepted: the server's namespace hides everything else in the node's directory. */
-        if (path && (stat(*out, &st) < 0 || !S_ISCHR(st.st_mode) || !strstr(*out + 1, "/renderD")))
+        if (path && !is_render_node(*out))
                 return fail("--render-node: %s: it is no render node, such as /dev/dri/renderD128", path);
         return STATUS_SUCCESS;
 }

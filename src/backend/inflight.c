@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/range.h"
 #include "base/syscalls.h"
 
@@ -16,7 +17,6 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(memfd_create), SYSCALL(ftruncate), SYSCALL_FCNTL(F_ADD_SEALS));
@@ -82,11 +82,11 @@ int handle_get_inflight_fd(struct oriel_backend *backend, struct message *reques
 
 static int inflight_map_buffer(struct inflight_memory *inflight, const struct oriel_wire_inflight *wire, int fd)
 {
-        struct stat st;
+        struct statx st;
         uint64_t end;
 
         if (!is_aligned(wire->mmap_offset, 64) || !checked_add(wire->mmap_offset, wire->mmap_size, &end) ||
-            fstat(fd, &st) < 0 || end > (uint64_t)st.st_size)
+            fd_look(fd, &st) < 0 || end > st.stx_size)
                 return -EINVAL;
         return file_map(fd, wire->mmap_offset, wire->mmap_size, PROT_READ | PROT_WRITE, &inflight->map,
                         &inflight->regions);

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 
@@ -27,12 +28,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(read), SYSCALL(write), SYSCALL(fstat), SYSCALL(io_setup), SYSCALL(io_submit),
+USES_SYSCALLS(SYSCALL(preadv2), SYSCALL(read), SYSCALL(write), SYSCALL(io_setup), SYSCALL(io_submit),
               SYSCALL(io_getevents), SYSCALL(io_destroy), SYSCALL(timer_create), SYSCALL(timer_settime),
               SYSCALL(timer_delete), SYSCALL(gettid));
 
@@ -248,9 +248,9 @@ void fd_event_wake(int fd)
 static int check_by_write(int fd)
 {
         uint64_t nothing = 0;
-        struct stat stat;
+        struct statx stat;
 
-        if (fstat(fd, &stat) < 0 || stat.st_mode & S_IFMT)
+        if (fd_look(fd, &stat) < 0 || stat.stx_mode & S_IFMT)
                 return -EINVAL;
 
         int r = counter_transfer(fd, TRANSFER_WRITE, &nothing);

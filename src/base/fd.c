@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/syscalls.h"
 
 #include <errno.h>
@@ -7,7 +8,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL_FCNTL(F_GETFL), SYSCALL_SET_FLAGS, SYSCALL_FCNTL(F_DUPFD_CLOEXEC), SYSCALL(epoll_ctl));
+USES_SYSCALLS(SYSCALL_FCNTL(F_GETFL), SYSCALL_SET_FLAGS, SYSCALL_FCNTL(F_DUPFD_CLOEXEC), SYSCALL(epoll_ctl),
+              SYSCALL_AT(statx, 0));
 
 int fd_close(int fd)
 {
@@ -41,6 +43,13 @@ void fd_close_all(int *fds, size_t n)
 {
         for (size_t i = 0; i < n; i++)
                 fds[i] = fd_close(fds[i]);
+}
+
+int fd_look(int fd, struct statx *out)
+{
+        const unsigned wanted = STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MNT_ID;
+
+        return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, wanted, out) < 0 ? -errno : 0;
 }
 
 int fd_set_nonblocking(int fd, int on)

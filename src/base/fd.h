@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct oriel_log;
+struct statx;
 
 /* Close @fd unless it is negative. errno is kept. Returns -1, to be assigned: fd = fd_close(fd). */
 int fd_close(int fd);
@@ -61,6 +62,11 @@ void fd_event_wake(int fd);
 int fd_event_clear(int fd);
 /* 0 if @fd is an eventfd, else -EINVAL. Does not change the counter, and calls no file system. */
 int fd_event_check(int fd);
+
+/* Type, size, device and inode number of what @fd is open on, without a call to the file system's server: fstat() calls
+ * it, and the server of a descriptor that a peer sent need not answer. What a server can change may be outdated, such
+ * as the size. 0 or a negative errno. */
+int fd_look(int fd, struct statx *out);
 
 /* O_NONBLOCK on or off. 0 or a negative errno. */
 int fd_set_nonblocking(int fd, int on);

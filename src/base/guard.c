@@ -2,10 +2,11 @@
 
 /* A table of address ranges, and the handler of SIGBUS that looks them up. An access to a mapped file behind the file's
  * end is SIGBUS; if the address is in a guarded range, the handler maps zeros over that page and returns, and the
- * access is repeated. Otherwise it installs the action that was there before, which then handles the repeated access.
- * The table has a fixed size and is lock-free, since the handler may run at any instruction of any thread: guard_add()
- * reserves a slot by compare-and-exchange and sets its start last, guard_remove() clears the start. Mappings of guest
- * memory and windows are added where they are made, whether a handler is installed or not. */
+ * access is repeated. Otherwise it installs the action that was there before, which then handles the repeated access;
+ * if that one hands it back, the default action does, which ends the process. The table has a fixed size and is
+ * lock-free, since the handler may run at any instruction of any thread: guard_add() reserves a slot by
+ * compare-and-exchange and sets its start last, guard_remove() clears the start. Mappings of guest memory and windows
+ * are added where they are made, whether a handler is installed or not. */
 
 #include "base/guard.h"
 #include "base/map.h"
@@ -34,6 +35,7 @@ static struct {
 static struct sigaction before;
 static uintptr_t page_size;
 static atomic_bool installed;
+static atomic_uintptr_t passed_on; /* the access that `before` was installed for; 0: none */
 
 int guard_add(void *address, size_t size)
 {
@@ -59,13 +61,14 @@ void guard_remove(void *address)
                 }
 }
 
-/* The guarded range that has @address in it. */
+/* The guarded range that has @address in it. The slot of the access's own range does not change, as that is in use; but
+ * another one may be given to another range between the two reads, whose size then does not belong to the start. */
 static bool find_guarded(uintptr_t address, uintptr_t *start, uintptr_t *end)
 {
         for (size_t i = 0; i < SLOTS; i++) {
                 *start = atomic_load(&slots[i].start);
                 *end = *start + atomic_load(&slots[i].size);
-                if (*start > RESERVED && address >= *start && address < *end)
+                if (*start > RESERVED && address >= *start && address < *end && atomic_load(&slots[i].start) == *start)
                         return true;
         }
         return false;
@@ -90,6 +93,16 @@ static bool guard_put_zeros(uintptr_t address, uintptr_t start, uintptr_t end)
         return false;
 }
 
+/* A handler that was installed over ours, before guard_install() was called again, may hand on to ours what it does not
+ * know, as ours to it: without end, if nothing shows that this thread's access was here before. */
+static void pass_on(uintptr_t address)
+{
+        const uintptr_t access = address ^ (uintptr_t)pthread_self();
+        const struct sigaction end = {.sa_handler = SIG_DFL};
+
+        sigaction(SIGBUS, atomic_exchange(&passed_on, access) == access ? &end : &before, NULL);
+}
+
 static void guard_handle(int number, siginfo_t *info, void *context)
 {
         uintptr_t address = (uintptr_t)info->si_addr, start, end;
@@ -97,7 +110,7 @@ static void guard_handle(int number, siginfo_t *info, void *context)
 
         /* The access is repeated after the return: it finds the zeros, or SIGBUS goes to the handler from before. */
         if (!find_guarded(address, &start, &end) || !guard_put_zeros(address, start, end))
-                sigaction(SIGBUS, &before, NULL);
+                pass_on(address);
         errno = saved;
 }
 
@@ -113,8 +126,11 @@ static int guard_install_handler(void)
         before = now;
         page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
         sigemptyset(&action.sa_mask);
+        atomic_store(&passed_on, 0);
+        if (sigaction(SIGBUS, &action, NULL) < 0)
+                return -errno;
         atomic_store(&installed, true);
-        return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
+        return 0;
 }
 
 int guard_install(void)

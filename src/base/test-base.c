@@ -177,6 +177,100 @@ static void test_zeros_in_huge_pages(void **state)
         fd_close(fd);
 }
 
+/* In this process from now on. */
+static void load_filter(struct sock_filter *code, size_t n)
+{
+        const struct sock_fprog program = {(unsigned short)n, code};
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+                _exit(3);
+}
+
+/* A guard that could not be installed takes part in nothing, so its full table is no error. In a child: here it is
+ * installed by other tests. */
+static int guard_without_a_handler(void)
+{
+        uint8_t *const address = (uint8_t *)(uintptr_t)(1 << 20);
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_rt_sigaction, 0, 3),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+
+        load_filter(code, ARRAY_SIZE(code));
+        if (guard_install() != -EPERM)
+                return 1;
+        for (unsigned i = 0; i < 10000; i++)
+                if (guard_add(address + i * 4096, 4096) != 0)
+                        return 2;
+        return 0;
+}
+
+static void test_guard_that_is_not_installed(void **state)
+{
+        pid_t child = fork();
+        int status;
+
+        assert_true(child >= 0);
+        if (child == 0)
+                _exit(guard_without_a_handler());
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+}
+
+/* Pages of a file that has none: an access to them is SIGBUS. */
+static uint8_t *map_nothing(size_t size)
+{
+        int fd = memfd_create("empty", MFD_CLOEXEC);
+        uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+        fd_close(fd);
+        return memory;
+}
+
+static struct sigaction handed_back_to;
+
+static void hand_back(int number, siginfo_t *info, void *context)
+{
+        sigaction(SIGBUS, &handed_back_to, NULL);
+}
+
+static void call_back(int number, siginfo_t *info, void *context)
+{
+        handed_back_to.sa_sigaction(number, info, context);
+}
+
+/* Handlers of a program that was there before the guard was installed again, and hand on to the guard's own. */
+static void test_guard_ends_a_circle(void **state)
+{
+        void (*const handlers[])(int, siginfo_t *, void *) = {hand_back, call_back};
+
+        for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+                pid_t child = fork();
+                int status;
+
+                assert_true(child >= 0);
+                if (child == 0) {
+                        struct sigaction action = {.sa_sigaction = handlers[i], .sa_flags = SA_SIGINFO};
+                        const volatile uint8_t *memory = map_nothing(4096);
+
+                        signal(SIGBUS, SIG_DFL);
+                        signal(SIGALRM, SIG_DFL);
+                        alarm(60);
+                        if (guard_install() < 0 || sigaction(SIGBUS, &action, &handed_back_to) < 0 ||
+                            guard_install() < 0)
+                                _exit(1);
+                        _exit(memory[0] + 2);
+                }
+                assert_int_equal(waitpid(child, &status, 0), child);
+                assert_true(WIFSIGNALED(status));
+                assert_int_equal(WTERMSIG(status), SIGBUS);
+        }
+}
+
 /* guard_add() fails while the table is full, and works again after a removal. */
 static void test_guard_is_full(void **state)
 {
@@ -295,10 +389,8 @@ static void deny(uint32_t call, uint32_t error)
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
-        const struct sock_fprog program = {ARRAY_SIZE(code), code};
 
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-                _exit(3);
+        load_filter(code, ARRAY_SIZE(code));
 }
 
 /* System calls that sandboxes and replacements of Linux do not support. */
@@ -404,7 +496,9 @@ int main(void)
                 counted_test(test_ranges),
                 counted_test(test_fds),
                 counted_test(test_map_over),
+                counted_test(test_guard_that_is_not_installed),
                 counted_test(test_zeros_in_huge_pages),
+                counted_test(test_guard_ends_a_circle),
                 counted_test(test_guard_is_full),
                 counted_test(test_event_that_is_made_to_block),
                 counted_test(test_event_check),

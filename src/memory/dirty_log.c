@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/range.h"
 #include "memory/file_map.h"
 
@@ -9,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 struct oriel_dirty_log {
         atomic_uint references;
@@ -22,11 +22,12 @@ struct oriel_dirty_log {
 static int check_file_size(int fd, uint64_t offset, uint64_t size)
 {
         struct oriel_range range = {offset, size};
-        struct stat st;
+        struct statx st;
+        int r = fd_look(fd, &st);
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (size == 0 || (S_ISREG(st.st_mode) && !range_within(range, (uint64_t)st.st_size)))
+        if (r < 0)
+                return r;
+        if (size == 0 || (S_ISREG(st.stx_mode) && !range_within(range, st.stx_size)))
                 return -EINVAL;
         return 0;
 }

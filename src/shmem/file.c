@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shmem/file.h"
+#include "base/fd.h"
 #include "base/kernel.h"
 #include "base/range.h"
 #include "shmem/filesystem.h"
@@ -57,7 +58,7 @@ int file_check_mappable(int fd, struct oriel_range range, uint64_t fd_offset, en
                         struct statx *stat)
 {
         uint64_t end;
-        int r = filesystem_look(fd, stat);
+        int r = fd_look(fd, stat);
 
         if (r < 0)
                 return r;

@@ -4,7 +4,7 @@
  *
  * fstat() and fstatfs() call the file system, and a server in user space (FUSE) need not answer; the thread then waits,
  * and the process can't even be killed. The kernel itself knows: whether a file is in memory (only such files have
- * seals), its device and mount numbers (statx() with AT_STATX_DONT_SYNC), and what is mounted (/proc/self/mountinfo).
+ * seals), its device and mount numbers (fd_look()), and what is mounted (/proc/self/mountinfo).
  * The numbers are unique in the system, and in use for as long as the mount is in the table, which is read again when
  * poll() reports a change.
  *
@@ -35,7 +35,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL_AT(statx, 0), SYSCALL_FCNTL(F_GET_SEALS));
+USES_SYSCALLS(SYSCALL_FCNTL(F_GET_SEALS));
 
 struct mount_row {
         uint64_t id;
@@ -171,13 +171,6 @@ static bool has_extents(int fd)
         struct fiemap none = {.fm_length = 1};
 
         return ioctl(fd, FS_IOC_FIEMAP, &none) == 0;
-}
-
-int filesystem_look(int fd, struct statx *out)
-{
-        unsigned wanted = STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MNT_ID;
-
-        return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, wanted, out) < 0 ? -errno : 0;
 }
 
 bool filesystem_is_remote(const struct statx *stat)

@@ -11,11 +11,7 @@
 void filesystem_open_mounts(void);
 void filesystem_close_mounts(void);
 
-/* Type, device and inode number of what @fd is open on, without a call to the file system's server: sizes and times may
- * be outdated. 0 or a negative errno. */
-int filesystem_look(int fd, struct statx *out);
-
-/* Whether @fd, with @stat of filesystem_look(), is memory or on a file system that the kernel serves by itself, from
+/* Whether @fd, with @stat of fd_look(), is memory or on a file system that the kernel serves by itself, from
  * memory or a local disk. Any other may be served by a process or machine that does not answer: a thread that accesses
  * such a file then waits without limit and can't be interrupted. A file counts as remote if it can't be found out. */
 bool filesystem_is_local(int fd, const struct statx *stat);

@@ -15,7 +15,7 @@ NONE = """
     _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable __stack_chk_fail _exit calloc clock_gettime close ferror fflush fprintf
     free getenv getopt_long getpid getrandom getrlimit malloc malloc_trim memchr memcmp memcpy memmove memset mmap munmap optarg optind
     printf __register_atfork pthread_atfork pthread_once pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_clockwait pthread_cond_timedwait pthread_cond_wait pthread_condattr_destroy pthread_condattr_init pthread_condattr_setclock pthread_create pthread_join pthread_tryjoin_np
-    pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock pthread_mutex_unlock
+    pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock pthread_mutex_unlock pthread_self
     dirname pthread_rwlock_destroy pthread_rwlock_init pthread_rwlock_rdlock pthread_rwlock_unlock pthread_rwlock_wrlock pthread_sigmask
     puts read reallocarray sched_yield sigaction sigaddset sigdelset sigemptyset sigfillset signal sigprocmask snprintf stderr
     stdout strchr strcmp strcspn strdup strerror strlen strncmp strtol strtoul strtoull sysconf tdelete tdestroy tfind tsearch usleep

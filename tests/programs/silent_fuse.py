@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A file system in user space with one file, whose server stops answering when it is told to: run as a program of its own,
-silent_fuse.py DIR, which prints "ready", is silent from the first line of its standard input on, and answers all that it
+silent_fuse.py DIR [noflush], which prints "ready", is silent from the first line of its standard input on, and answers all that it
 was asked at the next one, and so on. Whoever closes one of its descriptors while it is silent waits for the answer to
-FLUSH."""
+FLUSH; but with noflush, once one was closed before."""
 import ctypes
 import errno
 import os
@@ -25,9 +25,9 @@ def answer(opcode, node, body):
     if opcode == INIT:
         return struct.pack("<IIIIHHIIHHI7I", 7, 31, 0, 0, 12, 10, 4096, 1, 1, 0, 0, *([0] * 7))[:64].ljust(64, b"\0")
     if opcode == LOOKUP:
-        return struct.pack("<QQQQII", 2, 0, 3600, 3600, 0, 0) + attributes(2)
+        return struct.pack("<QQQQII", 2, 0, 3600, 0, 0, 0) + attributes(2)
     if opcode == GETATTR:
-        # Not believed for any time, so that each fstat() asks.
+        # Not believed for any time, nor are those of LOOKUP, so that each fstat() asks.
         return struct.pack("<QII", 0, 0, 0) + attributes(node)
     if opcode in (OPEN, OPENDIR):
         return struct.pack("<QII", 1, 0, 0)
@@ -35,6 +35,8 @@ def answer(opcode, node, body):
         return bytes(80)
     if opcode == READ:
         return b"x" * min(struct.unpack("<QQI", body[:20])[2], 4096)
+    if opcode == FLUSH and "noflush" in sys.argv[2:]:
+        return -errno.ENOSYS
     if opcode in (FLUSH, RELEASE):
         return b""
     return None if opcode in (FORGET, INTERRUPT, BATCH_FORGET) else -errno.ENOSYS

@@ -203,11 +203,14 @@ class Gpu(Case):
         for before, render_server, words in [
                 ("echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all", server,
                  f"--render-node: no namespace with {node} alone: "),
+                # A node that is not in a directory for nodes: the rest of that one would be hidden.
+                (f"touch {self.folder}/renderD128 && mount --bind /dev/zero {self.folder}/renderD128 && node={self.folder}/renderD128"
+                 " &&", server, f"--render-node: {self.folder}/renderD128: it is no render node"),
                 ("exec", self.path("none"), f"the render server {self.path('none')}: No such file or directory "),
                 ("exec", bad, f"the render server {bad}: Exec format error ")]:
             result = run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-                         f"mount --bind /dev/zero {node} && {before} {ORIEL_GPU} --socket-path {self.socket} "
-                         f"--render-node {node} --render-server {render_server}")
+                         f"node={node}; mount --bind /dev/zero $node && {before} {ORIEL_GPU} --socket-path {self.socket} "
+                         f"--render-node $node --render-server {render_server}")
             self.assertEqual(result.returncode, 1, result.stderr)
             self.assertRegex(result.stderr, f"^oriel: {words}[^\n]*\n$")
 

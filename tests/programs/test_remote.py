@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Files whose server does not answer, given by a back-end to the machine of oriel run: nothing but their own device may
-wait for it."""
+"""Files whose server does not answer, given to our programs by their peers. In the machine of oriel run nothing but their
+own device may wait for it; the back-end's library and the tracer find out what they are without asking it."""
 import contextlib
 import glob
 import os
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -13,6 +16,7 @@ import unittest
 
 import mount_case
 import scripted
+import trace_case
 import vhost_user
 from harness import Case, main, wait_for
 from limits import LAST_RESORT
@@ -20,6 +24,9 @@ from qmp import Qmp
 from test_run import MIB, Guest, GuestCase, content, processes_of
 
 RANGE = 2 << 20
+SET_LOG_BASE, SET_VRING_CALL, SET_INFLIGHT_FD = 6, 13, 32
+F_LOG_SHMFD, F_INFLIGHT_SHMFD = 1 << 1, 1 << 12
+ORIEL_RNG = os.environ["ORIEL_RNG"]
 EREMOTE_WORDS = "a server in user space or another machine serves"
 WHY_NOT = None if os.geteuid() == 0 and os.path.exists("/dev/fuse") else "not root, or no /dev/fuse"
 
@@ -40,12 +47,14 @@ class Early(scripted.Device):
 
 
 class Server(Case):
+    OPTIONS = ()
+
     def setUp(self):
         super().setUp()
         self.remote = self.path("remote")
         os.mkdir(self.remote)
         self.server = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "silent_fuse.py"),
-                                        self.remote], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        self.remote, *self.OPTIONS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.file = -1
         self.addCleanup(self.end_server)
         self.assertEqual(self.server.stdout.readline(), "ready\n")
@@ -275,6 +284,71 @@ class Daemon(Server, mount_case.MountCase):
         self.assertIsNone(daemon.poll())
         self.change("speaks")
         self.assertEqual(self.end(daemon), (0, ""))
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
+class Passed(Server, trace_case.ByHand):
+    """Descriptors that are looked at where a peer passes them: the server would be asked by fstat(). It wants no FLUSH, so
+    that closing them asks nothing either."""
+    OPTIONS = ("noflush",)
+    FEATURES = vhost_user.FEATURES | F_LOG_SHMFD | F_INFLIGHT_SHMFD
+
+    def setUp(self):
+        super().setUp()
+        os.close(os.open(os.path.join(self.remote, "file"), os.O_RDWR))
+        self.file = os.open(os.path.join(self.remote, "file"), os.O_RDWR)
+
+    def start_backend(self, *before):
+        """oriel-rng, asked what it is; the server is silent from then on."""
+        os.unlink(self.socket)
+        process = self.start(*before, ORIEL_RNG, "--socket-path", self.socket, "--sandbox=none")
+        self.addCleanup(self.end_server)
+        self.assertEqual(process.stdout.readline(), f"waiting for a front-end on {self.socket}\n")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.socket)
+        wire = vhost_user.Wire(connection)
+        self.addCleanup(wire.close)
+        features = self.ask(wire, vhost_user.GET_FEATURES)
+        self.assertTrue(features & 1 << 30)
+        features = self.ask(wire, vhost_user.GET_PROTOCOL_FEATURES) & self.FEATURES
+        self.assertTrue(features & F_LOG_SHMFD and features & F_INFLIGHT_SHMFD)
+        wire.send(vhost_user.pack(vhost_user.SET_PROTOCOL_FEATURES, vhost_user.u64(features)))
+        self.silence()
+        return wire
+
+    def ask(self, wire, request, payload=b"", fds=()):
+        wire.send(vhost_user.pack(request, payload, vhost_user.NEED_REPLY if payload else 0), fds)
+        answered, _, answer, _ = wire.message()
+        self.assertEqual(answered, request)
+        return struct.unpack("<Q", answer[:8])[0]
+
+    def test_inflight(self):
+        wire = self.start_backend()
+        payload = struct.pack("<QQHH4x", 1 << 16, 0, 1, 64)
+        self.assertEqual(self.ask(wire, SET_INFLIGHT_FD, payload, [self.file]), 0)
+
+    def test_log(self):
+        wire = self.start_backend()
+        self.assertEqual(self.ask(wire, SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [self.file]), 0)
+
+    @unittest.skipUnless(shutil.which("strace"), "no strace")
+    @unittest.skipIf(os.environ["SANDBOX"] == "off", "strace and the leaks' sanitizer don't go together")
+    def test_event(self):
+        """It is no eventfd, which is found out by a write where there is no asynchronous I/O."""
+        wire = self.start_backend("strace", "-D", "-f", "-qq", "-o", self.path("calls"), "-e", "trace=io_setup",
+                                  "-e", "inject=io_setup:error=ENOSYS")
+        self.assertNotEqual(self.ask(wire, SET_VRING_CALL, vhost_user.u64(0), [self.file]), 0)
+        with open(self.path("calls"), encoding="utf-8") as calls:
+            self.assertIn("INJECTED", calls.read())
+
+    def test_trace(self):
+        pair = self.begin()
+        self.addCleanup(self.end_server)
+        self.silence()
+        pair.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), fds=[self.file], answer=vhost_user.u64(0))
+        self.done(pair)
+        message = self.messages(name="SET_LOG_BASE")[0]
+        self.assertEqual(message["fds"][0]["kind"], "file")
 
 
 if __name__ == "__main__":

@@ -258,12 +258,12 @@ class Processes(SandboxCase):
     def test_an_inherited_lock_is_kept(self):
         """libvirt takes a POSIX lock on its pid file in the process that becomes oriel-fs."""
         launch = ("import fcntl, os, sys\n"
-                  "for fd in map(int, sys.argv[1:3]): fcntl.lockf(fd, fcntl.LOCK_EX, 1, 10)\n"
+                  "for fd in map(int, sys.argv[1:3]): fcntl.lockf(fd, fcntl.LOCK_EX, 1, 5000)\n"
                   "os.execv(sys.argv[3], sys.argv[3:])")
         paths = [self.path(name) for name in ("pid file", "other", "not locked")]
-        # Somebody else has locked parts of one, before and behind.
+        # Somebody else has locked many parts of one, before and behind.
         holder = self.enterContext(open(paths[1], "w"))
-        for start in 0, 20:
+        for start in *range(0, 1000, 2), 6000:
             fcntl.fcntl(holder, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0))
         for mode in MODES:
             for handles in ("prefer", "mandatory"):
@@ -286,7 +286,7 @@ class Processes(SandboxCase):
 
     def locked_by(self, path):
         """The process that has a POSIX lock on a file."""
-        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 10, 1, 0)
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 5000, 1, 0)
         with open(path, "r+") as file:
             kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, lock))
         return None if kind == fcntl.F_UNLCK else pid

@@ -290,23 +290,45 @@ def closes():
 
 
 def exhausted():
-    """Others' descriptors are used up: that is an error, which passes, and no end."""
+    """Others' descriptors are used up: that is one error, whatever needs them, which passes, and no end."""
     node, server = Node(), os.getppid()
     limits = resource.prlimit(server, resource.RLIMIT_NOFILE)
-    for attempt in range(1000):
-        # What the server still closes when its descriptors are listed is free afterwards.
+    node.ioctl(REQBUFS, struct.pack("<3I8x", 2, CAPTURE, MMAP))
+    found = node.buffer(QUERYBUF)
+
+    def leave(free):
+        """As many as the server may still open. What it closes after they were listed is free too."""
         used = {int(name) for name in os.listdir(f"/proc/{server}/fd")}
-        resource.prlimit(server, resource.RLIMIT_NOFILE, (min(set(range(1000)) - used), limits[1]))
-        try:
-            node.ioctl(QUERYCAP, bytes(104))
-        except OSError as e:
-            assert e.errno == errno.ENFILE, e
-            break
-        time.sleep(0.01)
-    else:
-        raise AssertionError("it worked")
-    resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
-    node.ioctl(QUERYCAP, bytes(104))
+        first = sorted(set(range(len(used) + free + 1)) - used)[free]
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (first, limits[1]))
+
+    def opened():
+        os.close(Node().fd)
+
+    def mapped():
+        unmap(map_buffer(node.fd, found["length"], found["offset"]))
+
+    def asked():
+        node.ioctl(QUERYCAP, bytes(104))
+
+    for function in opened, mapped, asked:
+        refused = 0
+        for free in range(20):
+            for _ in range(100):
+                leave(free)
+                try:
+                    function()
+                except OSError as e:
+                    assert e.errno == errno.ENFILE, (function, free, e)
+                    refused += 1
+                    break
+                time.sleep(0.01)
+            else:
+                # That many are enough.
+                break
+        resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
+        assert refused > 0, function
+        function()
 
 
 def ends():

@@ -134,6 +134,49 @@ static void test_capset_and_context(void **state)
 }
 
 /* Both ends have the same bytes, and the client the fd. */
+struct nested_answer {
+        struct gpu_client *client;
+        uint32_t type;
+        uint64_t fence;
+        int error;
+};
+
+/* Collects a larger answer while it has its own. */
+static void nested_done(void *userdata, const struct virtio_gpu_ctrl_hdr *answer, size_t size)
+{
+        struct nested_answer *nested = userdata;
+        uint8_t caps[FAKE_CAPS_SIZE];
+
+        nested->error = gpu_client_get_capset(nested->client, FAKE_CAPSET, 0, caps, sizeof(caps));
+        nested->type = answer->type;
+        nested->fence = answer->fence_id;
+}
+
+static void test_nested_answers(void **state)
+{
+        const struct virtio_gpu_ctx_create create = {
+                .hdr = {.type = VIRTIO_GPU_CMD_CTX_CREATE, .flags = VIRTIO_GPU_FLAG_FENCE, .fence_id = 77, .ctx_id = 1},
+                .context_init = FAKE_CAPSET};
+        const struct gpu_client_command command = {.fixed = &create, .fixed_size = sizeof(create)};
+        struct gpu_session session;
+
+        gpu_session_open(&session, 0, DRIVER_FEATURES);
+
+        struct nested_answer nested = {.client = session.client};
+
+        assert_int_equal(gpu_client_send(session.client, &command, nested_done, &nested), 0);
+        assert_int_equal(gpu_client_kick(session.client), 0);
+        while (nested.type == 0) {
+                assert_int_equal(gpu_client_wait(session.client, 20000), 0);
+                assert_true(gpu_client_collect(session.client) >= 0);
+        }
+        assert_int_equal(nested.error, 0);
+        assert_int_equal(nested.type, VIRTIO_GPU_RESP_OK_NODATA);
+        assert_int_equal(nested.fence, 77);
+        assert_int_equal(gpu_client_pending(session.client), 0);
+        gpu_session_close(&session);
+}
+
 static void test_window(void **state)
 {
         struct gpu_session session;
@@ -431,6 +474,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 counted_test(test_capset_and_context),
+                counted_test(test_nested_answers),
                 counted_test(test_window),
                 counted_test(test_guest_blob),
                 counted_test(test_500_blobs),

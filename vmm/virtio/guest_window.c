@@ -94,7 +94,7 @@ static void note_fd(struct guest_window *window, const struct oriel_mapping *map
         struct statx stat;
 
         if (oriel_mapping_fd(mapping) >= 0 || window->fds_ran_out ||
-            (window->options.allow_remote_files && (filesystem_look(fd, &stat) < 0 || !filesystem_is_local(fd, &stat))))
+            (window->options.allow_remote_files && (fd_look(fd, &stat) < 0 || !filesystem_is_local(fd, &stat))))
                 return;
         log_warning(window->options.log,
                     "no descriptors are left to keep for mappings: other devices can't reach the new ones");
@@ -418,7 +418,7 @@ static uint64_t guest_window_filled(struct oriel_mapping *mapping, const struct 
         struct statx stat;
         uint64_t size, end;
 
-        if (fd < 0 || filesystem_look(fd, &stat) < 0 || stat.stx_size <= view->info.fd_offset)
+        if (fd < 0 || fd_look(fd, &stat) < 0 || stat.stx_size <= view->info.fd_offset)
                 return 0;
         size = stat.stx_size - view->info.fd_offset;
         if (!checked_round_up(size, guest_window_page_size(), &end) || end > view->info.range.size)

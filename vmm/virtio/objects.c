@@ -13,8 +13,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/lock.h"
-#include "shmem/filesystem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -213,7 +213,7 @@ static bool object_is_memory(int fd)
         if (fcntl(fd, F_GET_SEALS) >= 0)
                 return fstatfs(fd, &of) == 0 && of.f_type != HUGETLBFS_MAGIC;
         /* A dmabuf has no type. */
-        return filesystem_look(fd, &stat) == 0 && (stat.stx_mode & S_IFMT) == 0;
+        return fd_look(fd, &stat) == 0 && (stat.stx_mode & S_IFMT) == 0;
 }
 
 /* With the lock. */

@@ -294,26 +294,48 @@ void node_forget(int fd)
         errno = saved;
 }
 
-int v4l2_node_open(int flags)
+static int node_connect(int flags)
 {
         const struct sockaddr_un *address = &node.address;
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0), 0);
 
-        if (fd < 0)
-                return -1;
-        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+        if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
                 REAL(close)(fd);
                 errno = ENODEV;
                 return -1;
         }
+        return fd;
+}
+
+/* A new file was closed at once: "oriel v4l2" closes those for which it has no descriptor (accept_or_refuse()). If it
+ * has ended, nobody accepts another. */
+static int error_of_refusal(void)
+{
+        const int fd = node_connect(O_CLOEXEC);
+
+        if (fd < 0)
+                return errno;
+        REAL(close)(fd);
+        return ENFILE;
+}
+
+int v4l2_node_open(int flags)
+{
+        const int fd = node_connect(flags);
+
+        if (fd < 0)
+                return -1;
         node_forget(fd);
         here = true;
 
         const struct v4l2_call call = {.kind = V4L2_CALL_OPEN};
-        struct v4l2_answer answer;
+        struct v4l2_answer answer = {.result = 0};
 
         if (node_call(fd, &call, &answer, NULL, 0, NULL) < 0) {
                 close_quietly(fd);
+                /* Without an answer; with one, it is the device that is gone. */
+                if (errno == ENODEV && answer.result != -ENODEV)
+                        errno = error_of_refusal();
                 return -1;
         }
         if (flags & O_NONBLOCK)

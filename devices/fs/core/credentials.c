@@ -15,13 +15,14 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 USES_SYSCALLS(SYSCALL(setfsuid), SYSCALL(setfsgid), SYSCALL(capget), SYSCALL(capset), SYSCALL(setgroups),
-              SYSCALL(umask), SYSCALL(fstat), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
+              SYSCALL(getgroups), SYSCALL(umask), SYSCALL(fstat), SYSCALL_WITH(unshare, 0, UINT32_MAX, CLONE_FS));
 
 /* The file system's ids, unlike the others, belong to the thread even with the C library's own functions. The
  * functions return the previous id and no error; an invalid id changes nothing. */
@@ -47,8 +48,22 @@ static int call_capabilities(long call, struct __user_cap_data_struct data[_LINU
 static struct {
         uid_t uid;
         gid_t gid;
+        gid_t *groups; /* kept until the process ends */
+        size_t n_groups;
         struct __user_cap_data_struct capabilities[_LINUX_CAPABILITY_U32S_3];
 } own;
+
+/* The further groups: root has given them up, another user who may act for others has them still. */
+static bool note_groups(void)
+{
+        int n = getgroups(0, NULL);
+
+        free(own.groups);
+        own.groups = n > 0 ? calloc((size_t)n, sizeof(own.groups[0])) : NULL;
+        n = own.groups ? getgroups(n, own.groups) : n;
+        own.n_groups = n > 0 ? (size_t)n : 0;
+        return n >= 0 && (n == 0 || own.groups);
+}
 
 bool credentials_init(void)
 {
@@ -56,7 +71,7 @@ bool credentials_init(void)
 
         own.uid = current_uid();
         own.gid = current_gid();
-        return call_capabilities(SYS_capget, own.capabilities) == 0 &&
+        return note_groups() && call_capabilities(SYS_capget, own.capabilities) == 0 &&
                (own.capabilities[0].effective & wanted) == wanted;
 }
 
@@ -128,7 +143,8 @@ void credentials_restore(struct credentials *saved)
          * that. */
         if (saved->changed && own.uid != 0)
                 call_capabilities(SYS_capset, own.capabilities);
-        if (saved->has_group)
+        /* Some can't be set again where their ids are not mapped; the guest's one goes in any case. */
+        if (saved->has_group && set_groups(own.n_groups, own.groups) < 0)
                 set_groups(0, NULL);
         if (saved->masked)
                 umask(0);

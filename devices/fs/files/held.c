@@ -54,7 +54,8 @@ static void make_place(struct held_locks *held, const struct held_lock *lock)
 {
         for (size_t i = 0; i < held->n;) {
                 struct held_lock *item = &held->items[i], behind = *item;
-                bool begins = item->start<lock->start, ends = item->last> lock->last;
+                bool begins = item->start < lock->start;
+                bool ends = item->last > lock->last;
 
                 if (!held_overlap(item, lock)) {
                         i++;

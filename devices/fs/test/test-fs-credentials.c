@@ -7,6 +7,7 @@
 #include "devices/fs/test/test-requests.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/falloc.h>
 #include <string.h>
@@ -394,16 +395,19 @@ static uint32_t effective(void)
         return data[0].effective;
 }
 
-/* A user other than root with root's capabilities, as a service manager may start oriel-fs. */
+/* A user other than root with root's capabilities and groups, as a service manager may start oriel-fs. */
 static int act_as_service(void)
 {
         struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
-        const struct credentials_wanted wanted[] = {{.uid = 0, .gid = 0}, {.uid = 1001, .gid = 1002}, {.uid = 0}};
+        const struct credentials_wanted wanted[] = {
+                {.uid = 0, .gid = 0}, {.uid = 1001, .gid = 1002}, {.uid = 0, .has_group = true, .group = 1003}};
+        const gid_t groups[] = {2001, 2002};
         struct credentials saved;
+        gid_t found[4];
 
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
-        if (setresgid(1000, 1000, 1000) < 0 || setresuid(1000, 1000, 1000) < 0)
+        if (setgroups(2, groups) < 0 || setresgid(1000, 1000, 1000) < 0 || setresuid(1000, 1000, 1000) < 0)
                 return 1;
         syscall(SYS_capget, &header, data);
         data[0].effective = data[0].permitted;
@@ -415,11 +419,13 @@ static int act_as_service(void)
                 credentials_restore(&saved);
                 if (effective() != data[0].effective)
                         return 4;
+                if (getgroups(4, found) != 2 || memcmp(found, groups, sizeof(groups)) != 0)
+                        return 5;
         }
         return 0;
 }
 
-static void test_service_keeps_its_capabilities(void **state)
+static void test_service_keeps_its_rights(void **state)
 {
         int status;
 
@@ -442,7 +448,7 @@ int main(void)
                 counted_test(test_umask),
                 counted_test(test_owners),
                 counted_test(test_killpriv),
-                counted_test(test_service_keeps_its_capabilities),
+                counted_test(test_service_keeps_its_rights),
                 counted_test(test_no_killpriv),
                 counted_test(test_setuid_is_not_believed),
                 counted_test(test_killpriv_by_nothing),

@@ -200,10 +200,14 @@ uint32_t handle_ctx_attach_resource(struct gpu *gpu, struct command *command)
 
         if (resource->request.mem == VIRTIO_GPU_BLOB_MEM_GUEST)
                 r = blob_make_known(gpu, resource, command->context);
-        if (r == 0)
-                r = attached_add(gpu, command->context, resource);
         if (r == 0 && renderer->attach)
                 r = renderer->attach(renderer, command->context->id, resource->id);
+        if (r < 0)
+                return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        /* Only what the renderer has taken: it fails only where the resource was not attached before. */
+        r = attached_add(gpu, command->context, resource);
+        if (r < 0 && renderer->detach)
+                renderer->detach(renderer, command->context->id, resource->id);
         return r < 0 ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
 }
 

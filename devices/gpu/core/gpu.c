@@ -24,14 +24,38 @@ static void config_init(struct gpu *gpu)
         gpu->config.blob_alignment = htole32(page > 4096 ? (uint32_t)page : 0);
 }
 
-int gpu_new(const struct gpu_options *options, struct gpu **out)
+static void renderers_free(struct gpu_renderer *const *renderers)
 {
-        _cleanup_(gpu_freep) struct gpu *gpu = calloc(1, sizeof(*gpu));
+        for (unsigned i = 0; i < GPU_RENDERERS_MAX && renderers[i]; i++)
+                renderers[i]->free(renderers[i]);
+}
+
+/* If one fails, none is left: those that were started know @gpu, which ends. */
+static int renderers_start(struct gpu *gpu)
+{
+        struct gpu_renderer *const *renderers = gpu->options.renderers;
         unsigned n = 0;
         int r = 0;
 
-        if (!gpu)
+        for (; r == 0 && n < GPU_RENDERERS_MAX && renderers[n]; n++) {
+                renderers[n]->bit = 1U << n;
+                r = renderers[n]->start(renderers[n], gpu);
+        }
+        if (r < 0)
+                renderers_free(renderers);
+        else
+                gpu->n_renderers = n;
+        return r;
+}
+
+int gpu_new(const struct gpu_options *options, struct gpu **out)
+{
+        _cleanup_(gpu_freep) struct gpu *gpu = calloc(1, sizeof(*gpu));
+
+        if (!gpu) {
+                renderers_free(options->renderers);
                 return -ENOMEM;
+        }
         gpu->options = *options;
         displays_init(gpu);
         TAILQ_INIT(&gpu->asked);
@@ -41,13 +65,11 @@ int gpu_new(const struct gpu_options *options, struct gpu **out)
         pthread_mutex_init(&gpu->objects_lock, NULL);
         pthread_mutex_init(&gpu->fences.lock, NULL);
         pthread_cond_init(&gpu->fences.fewer, NULL);
-        for (; r == 0 && n < GPU_RENDERERS_MAX && options->renderers[n]; n++) {
-                options->renderers[n]->bit = 1U << n;
-                r = options->renderers[n]->start(options->renderers[n], gpu);
-        }
+
+        int r = renderers_start(gpu);
+
         if (r < 0)
                 return r;
-        gpu->n_renderers = n;
         config_init(gpu);
         *out = steal(gpu);
         return 0;

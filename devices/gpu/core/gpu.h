@@ -55,7 +55,7 @@ struct gpu_options {
         uint64_t window_size;
         unsigned outputs;                                  /* 0 to 16 */
         unsigned width, height;                            /* of each, without gpu_set_displays() */
-        struct gpu_renderer *renderers[GPU_RENDERERS_MAX]; /* the gpu's, unless gpu_new() fails */
+        struct gpu_renderer *renderers[GPU_RENDERERS_MAX]; /* taken by gpu_new(), also if it fails */
 };
 
 /* The most bytes of a command, the payload included; a larger one is refused. */

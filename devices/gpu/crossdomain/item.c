@@ -4,7 +4,7 @@
  * for. A channel has a table of them, of a fixed size.
  *
  * The compositor has the same open files, and may change their flags, size and contents at any time. So none is mapped
- * here, a file is examined without asking its file system (filesystem_look()), and a pipe is written to by splice(),
+ * here, a file is examined without asking its file system (fd_look()), and a pipe is written to by splice(),
  * which does not wait whatever O_NONBLOCK says. splice() moves bytes out of a pipe of our own, whose size bounds what a
  * compositor can leave unread. Of pipes that the guest reads, no other process has the reading end.
  *
@@ -15,10 +15,10 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
-#include "shmem/filesystem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +62,7 @@ static uint32_t item_classify(int fd, struct cross_item *item)
         struct statx stat;
         struct statfs fs;
 
-        if (flags < 0 || flags & O_PATH || filesystem_look(fd, &stat) < 0)
+        if (flags < 0 || flags & O_PATH || fd_look(fd, &stat) < 0)
                 return CROSS_ID_NONE;
         if (S_ISFIFO(stat.stx_mode))
                 return (flags & O_ACCMODE) == O_RDONLY ? CROSS_ID_NONE : CROSS_ID_WRITE_PIPE;

@@ -92,10 +92,16 @@ static int venus_start(struct gpu_renderer *renderer, struct gpu *gpu)
         const int flags = VIRGL_RENDERER_VENUS | VIRGL_RENDERER_NO_VIRGL | VIRGL_RENDERER_RENDER_SERVER |
                           VIRGL_RENDERER_USE_EXTERNAL_BLOB | VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB;
 
-        venus_of(renderer)->gpu = gpu;
         library_log = &venus_of(renderer)->log;
         virgl_set_debug_callback(write_log);
-        return error_of(virgl_renderer_init(renderer, flags, &callbacks));
+        venus_of(renderer)->gpu = gpu;
+
+        int r = error_of(virgl_renderer_init(renderer, flags, &callbacks));
+
+        /* Nothing to clean up then: a failed init has done so. */
+        if (r < 0)
+                venus_of(renderer)->gpu = NULL;
+        return r;
 }
 
 static void venus_free(struct gpu_renderer *renderer)

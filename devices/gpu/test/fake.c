@@ -128,6 +128,8 @@ static void fake_destroy_blob(struct gpu_renderer *renderer, uint32_t resource_i
 
 static int fake_attach(struct gpu_renderer *renderer, uint32_t context_id, uint32_t resource_id)
 {
+        if (resource_id == FAKE_RESOURCE_REFUSED)
+                return -ENOMEM;
         count(fake_of(renderer), &fake_of(renderer)->counts.attached, 1);
         return 0;
 }

@@ -20,6 +20,9 @@ enum fake_blob_id {
         FAKE_BLOB_IDS,
 };
 
+/* A resource that can't be attached. */
+#define FAKE_RESOURCE_REFUSED 99
+
 struct fake_counts {
         unsigned contexts, blobs, attached, submitted, resets, freed;
 };

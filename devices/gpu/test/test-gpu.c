@@ -344,6 +344,56 @@ static void test_guest_blobs(void **state)
         world_close(&world);
 }
 
+/* What the renderer has refused is not attached. */
+static void test_attach_refused(void **state)
+{
+        struct world world;
+
+        world_open(&world, &plain);
+        assert_int_equal(world_create_context(&world, 1, ""), OK);
+        for (uint32_t id = FAKE_RESOURCE_REFUSED - 1; id <= FAKE_RESOURCE_REFUSED; id++)
+                assert_int_equal(world_create_guest_blob(&world, 0, id, GUEST, PAGE, PAGE), OK);
+        assert_int_equal(world_attach(&world, 1, FAKE_RESOURCE_REFUSED - 1), OK);
+        assert_non_null(context_resource(world.gpu, 1, FAKE_RESOURCE_REFUSED - 1));
+        assert_int_equal(world_attach(&world, 1, FAKE_RESOURCE_REFUSED), UNSPEC);
+        assert_null(context_resource(world.gpu, 1, FAKE_RESOURCE_REFUSED));
+        assert_int_equal(fake_count(world.fake).attached, 1);
+        world_close(&world);
+}
+
+/* ---- a renderer that does not start ---- */
+
+static unsigned n_freed;
+
+static int start_well(struct gpu_renderer *renderer, struct gpu *gpu)
+{
+        return 0;
+}
+
+static int start_badly(struct gpu_renderer *renderer, struct gpu *gpu)
+{
+        return -ENODEV;
+}
+
+static void count_freed(struct gpu_renderer *renderer)
+{
+        n_freed++;
+}
+
+/* None is left: not the first, which knows the gpu by then. */
+static void test_second_renderer_fails(void **state)
+{
+        struct gpu_renderer first = {.start = start_well, .free = count_freed}, second = first, third = first;
+        struct gpu_options options = {.renderers = {&first, &second, &third}};
+        struct gpu *gpu = NULL;
+
+        second.start = start_badly;
+        n_freed = 0;
+        assert_int_equal(gpu_new(&options, &gpu), -ENODEV);
+        assert_null(gpu);
+        assert_int_equal(n_freed, 3);
+}
+
 /* More entries than there are bytes for, and more than allowed. */
 static void test_entries_that_lie(void **state)
 {
@@ -696,6 +746,8 @@ int main(void)
                 counted_test(test_fences_of_nothing),
                 counted_test(test_blobs),
                 counted_test(test_guest_blobs),
+                counted_test(test_attach_refused),
+                counted_test(test_second_renderer_fails),
                 counted_test(test_entries_that_lie),
                 counted_test(test_mappings),
                 counted_test(test_blobs_that_cannot_be_mapped),

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/libc.h"
 #include "base/syscalls.h"
 #include "base/uuid.h"
 
@@ -49,12 +50,14 @@ static int object_file_check(int fd)
         struct dma_buf_sync sync = {.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ};
         const int seals = fcntl(fd, F_GET_SEALS);
         struct statfs of;
+        struct statx stat;
 
         if (seals >= 0 && (fstatfs(fd, &of) < 0 || of.f_type == HUGETLBFS_MAGIC))
                 return -EPERM;
         if (seals >= 0)
                 return seals & F_SEAL_SHRINK || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 ? 0 : -EPERM;
-        if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) < 0)
+        /* A dmabuf has no type. A file's server would get the ioctl, and need not answer. */
+        if (fd_look(fd, &stat) < 0 || stat.stx_mode & S_IFMT || ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) < 0)
                 return -EINVAL;
         sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ;
         ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);

@@ -45,7 +45,7 @@ static int buffer_give(struct proxy_session *own, struct media_call *call)
 
         for (unsigned i = 0; i < n; i++) {
                 const struct plane_fields *plane = &fields[i];
-                const bool listed = taken<call->n_memory && * plane->length> 0;
+                const bool listed = *plane->length > 0 && taken < call->n_memory;
 
                 if (listed)
                         r = shadow_take(own, buffer, i, *plane->number, &call->memory[taken++]);
