@@ -310,7 +310,11 @@ static int run_driver_steps(struct oriel_driver *driver)
                 if (r < 0)
                         return r;
         }
-        return make_owed_requests(driver);
+
+        int r = make_owed_requests(driver);
+
+        /* A call of the owner's is in their way. */
+        return r == 0 && !TAILQ_EMPTY(&driver->owed_requests) ? -EINPROGRESS : r;
 }
 
 /* Begins at the first step. */
