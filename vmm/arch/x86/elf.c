@@ -23,6 +23,10 @@ enum {
         NOTE_NAME_SIZE = 8,   /* no name that is looked for is longer */
 };
 
+/* Linux takes so much of a command line (COMMAND_LINE_SIZE, less one): PVH has no field that says so, and Linux cuts
+ * off the rest without a word. */
+#define LINUX_CMDLINE 2047
+
 /* Where PVH's initrd ends: Linux wants it where its first page tables reach. */
 #define INITRD_CEILING (UINT64_C(1) << 31)
 
@@ -252,7 +256,8 @@ static int put_start_info(struct elf *elf)
         };
         struct oriel_range initrd = {0};
         void *to = loader_memory_at(elf->loader, BOOT_INFO, sizeof(page));
-        int r = loader_put_cmdline(elf->loader, (struct oriel_range){BOOT_CMDLINE, BOOT_CMDLINE_SIZE}, UINT64_MAX);
+        int r = loader_put_cmdline(elf->loader, (struct oriel_range){BOOT_CMDLINE, BOOT_CMDLINE_SIZE},
+                                   elf->has_user ? UINT64_MAX : LINUX_CMDLINE);
 
         if (r == 0)
                 r = loader_put_initrd(elf->loader, elf->end, INITRD_CEILING, &initrd);
