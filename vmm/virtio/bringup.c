@@ -30,10 +30,20 @@ static const unsigned not_offered[] = {
 };
 
 static const unsigned protocol_wanted[] = {
-        ORIEL_PROTOCOL_F_MQ,           ORIEL_PROTOCOL_F_REPLY_ACK,       ORIEL_PROTOCOL_F_BACKEND_REQ,
-        ORIEL_PROTOCOL_F_CONFIG,       ORIEL_PROTOCOL_F_BACKEND_SEND_FD, ORIEL_PROTOCOL_F_INFLIGHT_SHMFD,
-        ORIEL_PROTOCOL_F_RESET_DEVICE, ORIEL_PROTOCOL_F_STATUS,          ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-        ORIEL_PROTOCOL_F_SHMEM_MAP,    ORIEL_PROTOCOL_F_GPA_ADDRESSES,   ORIEL_PROTOCOL_F_SHARED_OBJECT,
+        ORIEL_PROTOCOL_F_MQ,
+        ORIEL_PROTOCOL_F_REPLY_ACK,
+        ORIEL_PROTOCOL_F_BACKEND_REQ,
+        ORIEL_PROTOCOL_F_CONFIG,
+        ORIEL_PROTOCOL_F_BACKEND_SEND_FD,
+        ORIEL_PROTOCOL_F_INFLIGHT_SHMFD,
+        ORIEL_PROTOCOL_F_RESET_DEVICE,
+        ORIEL_PROTOCOL_F_STATUS,
+        ORIEL_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        ORIEL_PROTOCOL_F_SHMEM_MAP,
+        ORIEL_PROTOCOL_F_GPA_ADDRESSES,
+        ORIEL_PROTOCOL_F_SHARED_OBJECT,
+        ORIEL_PROTOCOL_F_RARP,
+        ORIEL_PROTOCOL_F_MTU,
 };
 
 /* Device types that have a configuration space: their drivers read it, and Linux's die of it where there is none. How
@@ -130,8 +140,33 @@ static int bringup_negotiate(struct virtio *virtio, struct answers *answers, con
         return 0;
 }
 
+/* Whether the front-end has the configuration space, and the control queue, of a back-end that has none. */
+static bool serves_net(const struct virtio *virtio)
+{
+        return virtio->options.device.virtio_id == VIRTIO_ID_NET && !has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG);
+}
+
+/* Network back-ends count pairs of queues, and take more than a guest is to have. */
+static int count_pairs(struct virtio *virtio, struct answers *answers, const struct reason *reason)
+{
+        unsigned wanted = virtio->options.device.queues ? virtio->options.device.queues / 2 : 1, most = 1;
+        int r = has_protocol(virtio, ORIEL_PROTOCOL_F_MQ) ? oriel_frontend_get_queue_num(virtio->frontend, &most) : 0;
+
+        if (r < 0)
+                return refused_explain(reason, "GET_QUEUE_NUM", r);
+        if (wanted == 0 || wanted > most || 2 * wanted + 1 > MAX_QUEUES)
+                return refused_because(reason, -EOPNOTSUPP,
+                                       "the back-end has %u pairs of queues, and %u are wanted: see queues=N", most,
+                                       wanted);
+        answers->n_queues = 2 * wanted + 1;
+        return 0;
+}
+
 static int bringup_count_queues(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
+        if (serves_net(virtio))
+                return count_pairs(virtio, answers, reason);
+
         const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
         unsigned wanted = virtio->options.device.queues, most = MAX_QUEUES;
 
@@ -150,6 +185,16 @@ static int bringup_count_queues(struct virtio *virtio, struct answers *answers, 
         return 0;
 }
 
+static int tell_mtu(struct virtio *virtio, const struct reason *reason)
+{
+        if (!virtio->options.device.mtu || !has_protocol(virtio, ORIEL_PROTOCOL_F_MTU))
+                return 0;
+
+        int r = oriel_frontend_net_set_mtu(virtio->frontend, virtio->options.device.mtu);
+
+        return r < 0 ? refused_explain(reason, "NET_SET_MTU", r) : 0;
+}
+
 /* Nobody tells how long a config space is, and back-ends refuse to read past its end. */
 static int bringup_read_config(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
@@ -157,6 +202,12 @@ static int bringup_read_config(struct virtio *virtio, struct answers *answers, c
 
         const struct device_type *type = find_configured_type(virtio->options.device.virtio_id);
 
+        if (serves_net(virtio)) {
+                answers->config_size =
+                        net_describe(&virtio->options.device, answers->n_queues / 2, &answers->device_features,
+                                     (struct virtio_net_config *)answers->config);
+                return tell_mtu(virtio, reason);
+        }
         if (!has_protocol(virtio, ORIEL_PROTOCOL_F_CONFIG) && type)
                 return refused_because(
                         reason, -EOPNOTSUPP,
@@ -261,6 +312,11 @@ static int bringup_take_answers(struct virtio *virtio, const struct answers *ans
         virtio->device_features = answers->device_features;
         virtio->n_queues = answers->n_queues;
         virtio->config_size = answers->config_size;
+        virtio->net = (struct net){
+                .served = serves_net(virtio),
+                .pairs = answers->n_queues / 2,
+                .pairs_used = 1,
+        };
         memcpy(virtio->shmem_sizes, answers->shmem_sizes, sizeof(virtio->shmem_sizes));
         return make_windows(virtio, reason);
 }
@@ -272,7 +328,8 @@ static int compare_answers(const struct virtio *virtio, const struct answers *an
                 return refused_because(reason, -EOPNOTSUPP,
                                        "the new back-end lacks features of the one before: 0x%" PRIx64,
                                        virtio->device_features & ~answers->device_features);
-        if (answers->n_queues != virtio->n_queues || answers->config_size != virtio->config_size)
+        if (answers->n_queues != virtio->n_queues || answers->config_size != virtio->config_size ||
+            serves_net(virtio) != virtio->net.served)
                 return refused_because(
                         reason, -EOPNOTSUPP,
                         "the new back-end has other queues, or another config space, than the one before");

@@ -7,6 +7,7 @@
 #include "vmm/bus/msix.h"
 #include "vmm/virtio/device_log.h"
 #include "vmm/virtio/guest_window.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/slots.h"
 #include "vmm/virtio/virtio.h"
 
@@ -114,6 +115,7 @@ struct virtio {
         uint64_t n_told, told_at_kick; /* pieces since the start: in all, and before the last look for an error */
         int inflight_fd;
         struct oriel_wire_inflight inflight;
+        struct net net;
 };
 
 /* ---- transport.c: registers, on a vcpu's thread ---- */

@@ -39,6 +39,14 @@ static uint64_t driver_features(struct virtio *virtio)
         return virtio->registers.driver_features;
 }
 
+/* Those of the driver's features that are not the front-end's alone. */
+static uint64_t backend_features(struct virtio *virtio)
+{
+        uint64_t all = driver_features(virtio);
+
+        return virtio->net.served ? all & oriel_frontend_device_features(virtio->frontend) : all;
+}
+
 static bool is_packed(struct virtio *virtio)
 {
         return driver_features(virtio) & ORIEL_FEATURE(VIRTIO_F_RING_PACKED);
@@ -195,7 +203,7 @@ static int set_ring(struct virtio *virtio, unsigned index, const struct queue *q
                 r = oriel_frontend_set_vring_addr(frontend, addr);
         /* "Ring states": with protocol features a ring begins disabled. */
         if (r == 0 && ORIEL_FEATURE(ORIEL_F_PROTOCOL_FEATURES) & oriel_frontend_device_features(frontend))
-                r = oriel_frontend_set_vring_enable(frontend, index, true);
+                r = oriel_frontend_set_vring_enable(frontend, index, net_uses_queue(virtio, index));
         if (r == 0)
                 r = oriel_frontend_set_vring_call(frontend, index, queue->call_fd);
         if (r == 0)
@@ -208,7 +216,7 @@ static int start_queue(struct virtio *virtio, unsigned index)
         const struct queue queue = look_at_queue(virtio, index);
         struct vhost_vring_addr addr = {.index = index};
 
-        if (!queue.enabled || queue.resetting || queue.running)
+        if (!queue.enabled || queue.resetting || queue.running || index == net_control_index(virtio))
                 return 0;
         if (!running_find_ring(virtio, &queue, &addr)) {
                 need_reset(virtio, "its ring is not in memory", index);
@@ -278,6 +286,8 @@ static int running_reset_queue(struct virtio *virtio, unsigned index)
         int r = stop_queue(virtio, index), cleared = running_clear_inflight(virtio, index);
 
         running_forget_queue(&virtio->queues[index]);
+        if (index == net_control_index(virtio))
+                net_stop(virtio);
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         struct queue *queue = &virtio->queues[index];
@@ -308,7 +318,7 @@ static int set_inflight(struct virtio *virtio)
 
         if (virtio->inflight_fd < 0) {
                 virtio->inflight = (struct oriel_wire_inflight){
-                        .num_queues = (uint16_t)virtio->n_queues,
+                        .num_queues = (uint16_t)net_backend_queues(virtio),
                         .queue_size = (uint16_t)virtio->options.device.queue_size,
                 };
                 r = oriel_frontend_get_inflight_fd(virtio->frontend, &virtio->inflight, &virtio->inflight_fd);
@@ -329,7 +339,7 @@ int running_start(struct virtio *virtio)
         int r = running_set_status(virtio, DRIVER_STATUS);
 
         if (r == 0)
-                r = oriel_frontend_set_features(virtio->frontend, driver_features(virtio));
+                r = oriel_frontend_set_features(virtio->frontend, backend_features(virtio));
         if (r == 0)
                 r = running_set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK);
         if (r == 0)
@@ -347,6 +357,8 @@ int running_start(struct virtio *virtio)
                 r = running_set_status(virtio, DRIVER_STATUS | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
         if (r == 0)
                 r = oriel_frontend_await_mappings(virtio->frontend);
+        if (r == 0)
+                r = net_announce(virtio);
         if (r == 0)
                 set_started(virtio, true);
         /* The driver has chosen this, and another back-end would refuse it too. */
@@ -392,6 +404,7 @@ void running_stop(struct virtio *virtio)
         running_unmap(virtio);
         for (unsigned i = 0; i < virtio->n_queues; i++)
                 running_forget_queue(&virtio->queues[i]);
+        net_stop(virtio);
         virtio->inflight_fd = fd_close(virtio->inflight_fd);
         virtio->told_status = 0;
 }

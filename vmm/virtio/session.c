@@ -61,6 +61,7 @@ static void set_connected(struct virtio *virtio, bool connected, const char *why
         tell = virtio->connected != connected;
         virtio->connected = connected;
         virtio->connections += connected;
+        net_set_link(virtio, connected);
         pthread_mutex_unlock(&virtio->lock);
         if (tell && virtio->events.connected)
                 virtio->events.connected(virtio->events.userdata, virtio, connected, why);
@@ -167,7 +168,7 @@ static void virtio_config_changed(void *userdata)
 {
         struct virtio *virtio = userdata;
 
-        if (virtio->phase == READY)
+        if (virtio->phase == READY && !virtio->net.served)
                 virtio_read_config(virtio, true);
 }
 
@@ -353,9 +354,12 @@ static void virtio_sleep_until_event(struct virtio *virtio, int timeout)
         oriel_frontend_get_fds(virtio->frontend, front);
 
         struct pollfd fds[] = {
-                {.fd = virtio->wake_fd, .events = POLLIN}, {.fd = virtio->err_fd, .events = POLLIN},
-                {.fd = front[0], .events = POLLIN},        {.fd = front[1], .events = POLLIN},
+                {.fd = virtio->wake_fd, .events = POLLIN},
+                {.fd = virtio->err_fd, .events = POLLIN},
+                {.fd = front[0], .events = POLLIN},
+                {.fd = front[1], .events = POLLIN},
                 {.fd = front[2], .events = POLLIN},
+                {.fd = virtio->net.control ? virtio->queues[net_control_index(virtio)].kick_fd : -1, .events = POLLIN},
         };
 
         poll(fds, ARRAY_SIZE(fds), timeout);
@@ -422,7 +426,9 @@ static void session_loop(struct virtio *virtio)
                                 return;
                         continue;
                 }
-                r = oriel_frontend_connected(virtio->frontend) ? session_serve(virtio, &wanted) : 0;
+                r = wanted.run ? net_serve(virtio) : 0;
+                if (r == 0 && oriel_frontend_connected(virtio->frontend))
+                        r = session_serve(virtio, &wanted);
                 if (r < 0)
                         session_lost(virtio, session_look(virtio).taken_away ? "it was taken away" : session_reason(r));
                 /* It may have mapped after that. */

@@ -307,7 +307,7 @@ static void access_config(struct virtio *virtio, uint64_t offset, void *data, un
                 memcpy(data, virtio->config + offset, size);
                 return;
         }
-        if (virtio->n_config_writes == CONFIG_WRITES)
+        if (virtio->n_config_writes == CONFIG_WRITES || virtio->net.served)
                 return;
 
         struct config_write *to = &virtio->config_writes[virtio->n_config_writes++];

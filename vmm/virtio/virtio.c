@@ -151,6 +151,7 @@ void virtio_free(struct virtio *virtio)
                 return;
         function_destroy(virtio);
         running_lost(virtio);
+        net_stop(virtio);
         oriel_frontend_free(virtio->frontend);
         for (unsigned i = 0; i < virtio->n_windows; i++)
                 guest_window_free(virtio->windows[i].window);

@@ -37,6 +37,9 @@ struct machine_device {
         unsigned virtio_id;
         unsigned queues;     /* 0: as many as the back-end has */
         unsigned queue_size; /* a power of two, 32768 at most; the guest may choose less */
+        /* Of a network device whose back-end has no configuration space. Zeros: the guest chooses. */
+        uint8_t mac[6];
+        uint16_t mtu;
         const struct oriel_dialect *dialect;
 };
 
