@@ -15,13 +15,14 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_ARGUMENTS 32
+#define MAX_ARGUMENTS 64
 
 bool find_beside(const char *name, int mode, char *path, size_t size)
 {
@@ -88,6 +89,38 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
         }
         *socket = fd_take(&ours);
         return pid;
+}
+
+bool program_is_there(const char *program)
+{
+        const char *path = getenv("PATH");
+        char at[PATH_MAX];
+
+        if (strchr(program, '/') || find_beside(program, X_OK, at, sizeof(at)))
+                return access(strchr(program, '/') ? program : at, X_OK) == 0;
+        for (size_t n; path && *path; path += n + (path[n] == ':')) {
+                n = strcspn(path, ":");
+                if ((size_t)snprintf(at, sizeof(at), "%.*s/%s", (int)n, path, program) < sizeof(at) &&
+                    access(at, X_OK) == 0)
+                        return true;
+        }
+        return false;
+}
+
+pid_t spawn_program(const char *program, const char *const *arguments)
+{
+        char path[PATH_MAX], *argv[MAX_ARGUMENTS + 2] = {path};
+
+        for (int n = 0; arguments[n] && n < MAX_ARGUMENTS; n++)
+                argv[n + 1] = (char *)arguments[n];
+        find_program(program, path, sizeof(path));
+
+        const pid_t self = getpid();
+        pid_t pid = fork();
+
+        if (pid == 0)
+                spawn_run_child(path, argv, self);
+        return pid < 0 ? -errno : pid;
 }
 
 pid_t spawn_logged(char *const *argv, int log)

@@ -17,6 +17,12 @@ bool find_beside(const char *name, int mode, char *path, size_t size);
  * this process ends. The pid, or a negative errno. */
 pid_t spawn_with_socket(const char *program, const char *const *arguments, int *socket);
 
+/* Whether there is such a program, beside this one or in PATH. */
+bool program_is_there(const char *program);
+
+/* As spawn_with_socket(), for a program that gets no socket. */
+pid_t spawn_program(const char *program, const char *const *arguments);
+
 /* Starts @argv, whose program is looked for likewise, with stdout and stderr going to @log. If there is no such
  * program, its exit status is 127. */
 pid_t spawn_logged(char *const *argv, int log);

@@ -42,6 +42,7 @@ enum {
         /* For all processes together: after SIGTERM, and then after SIGKILL. */
         ASKED_MS = 2000,
         KILLED_MS = 8000,
+        LISTENS_MS = 5000, /* for a program to listen, after its start */
 };
 
 /* From the machine. Nothing else is accepted from it, and no descriptor. */
@@ -104,6 +105,23 @@ static void signal_programs(struct helper *helper, int number)
                         kill(helper->pids[i], number);
 }
 
+/* A program that listens takes its time to begin with that. */
+static int connect_to_program(struct helper *helper, unsigned item)
+{
+        const int64_t deadline = now_ms() + LISTENS_MS;
+        int status;
+
+        for (;;) {
+                int fd = oriel_socket_connect(helper->items[item].socket);
+
+                if (fd != -ENOENT && fd != -ECONNREFUSED)
+                        return fd;
+                if (has_ended(&helper->pids[item], &status) || now_ms() >= deadline)
+                        return -ECONNREFUSED;
+                usleep(2000);
+        }
+}
+
 /* Ends the item's previous program first: it may hang, and two must not serve one guest. */
 static int start_program(struct helper *helper, unsigned item)
 {
@@ -116,20 +134,27 @@ static int start_program(struct helper *helper, unsigned item)
                 helper->pids[item] = 0;
         }
 
-        pid_t pid = spawn_with_socket(helper->items[item].program, helper->items[item].arguments, &socket);
+        const struct broker_item *from = &helper->items[item];
+
+        /* Else it would be connected to before the new one listens. */
+        if (from->socket)
+                unlink(from->socket);
+
+        pid_t pid = from->socket ? spawn_program(from->program, from->arguments)
+                                 : spawn_with_socket(from->program, from->arguments, &socket);
 
         if (pid < 0)
                 return (int)pid;
         helper->pids[item] = pid;
-        return socket;
+        return from->socket ? connect_to_program(helper, item) : socket;
 }
 
 static int make_connection(struct helper *helper, uint32_t item)
 {
         if (item >= helper->n_items)
                 return -EINVAL;
-        return helper->items[item].socket ? oriel_socket_connect(helper->items[item].socket)
-                                          : start_program(helper, item);
+        return helper->items[item].program ? start_program(helper, item)
+                                           : oriel_socket_connect(helper->items[item].socket);
 }
 
 static bool connect_for(struct helper *helper, const struct broker_request *request)

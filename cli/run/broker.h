@@ -10,10 +10,11 @@
  * broker is the machine's connection to it. */
 struct broker;
 
-/* A back-end: one that listens at @socket, or a program to be started with the end of a connection. */
+/* A back-end: one that listens at @socket already, or a program to be started: with the end of a connection, or, where
+ * there is a @socket too, one that will listen there. */
 struct broker_item {
-        const char *socket; /* NULL: start @program */
-        const char *program;
+        const char *socket;
+        const char *program;    /* NULL: it runs already */
         const char **arguments; /* NULL-terminated, without the connection */
 };
 

@@ -8,7 +8,7 @@
 
 /* The values of oriel run's options for devices. */
 struct run_device_options {
-        struct option_list devices, shares, pmems, gpus, cameras;
+        struct option_list devices, shares, pmems, gpus, cameras, nets, disks, vsocks;
         bool allow_remote_files;
 };
 
@@ -20,6 +20,8 @@ struct run_devices {
         char **strings; /* to be freed */
         unsigned n, n_strings;
         bool allow_remote_files;
+        char folder[64]; /* of the sockets at which programs will listen; "": none yet */
+        pid_t owner;     /* the process that made it, and removes it */
 };
 
 /* Returns -1, or the exit status, and an error was reported. */

@@ -65,6 +65,18 @@ static const struct option_row rows[] = {
          "source=WHAT|device=PATH[,format=FORMAT][,fps=N][,card=NAME][,window=SIZE][,option=OPTION]: a\n"
          "                             camera, or a V4L2 device of this host, by an oriel-media of its own;\n"
          "                             repeatable"},
+        {"net", OPTION_LIST, &devices.nets, "NET",
+         "[mode=passt|socket=PATH][,mac=MAC][,mtu=N][,pairs=N][,forward=tcp:HOST:GUEST][,option=OPTION]:\n"
+         "                             a network, by a passt of its own, or by a back-end that listens at PATH; "
+         "repeatable,\n"
+         "                             and forward and option too",
+         .bare = ""},
+        {"disk", OPTION_LIST, &devices.disks, "DISK",
+         "FILE[,format=raw|qcow2][,readonly][,queues=N][,option=OPTION]: a disk image, /dev/vda in\n"
+         "                             Linux, by a qemu-storage-daemon of its own; repeatable"},
+        {"vsock", OPTION_LIST, &devices.vsocks, "VSOCK",
+         "uds=PATH[,cid=N][,option=OPTION]: sockets between host and guest, by a vhost-device-vsock\n"
+         "                             of its own"},
         {"device", OPTION_LIST, &devices.devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},

@@ -7,7 +7,7 @@ import sys
 
 import mesa
 import pmem_images
-from lab import BUILD, GUEST_SCRIPTS, HERE, add_from_lab, copy, has_module, main, unpack_modules
+from lab import BUILD, GUEST_SCRIPTS, HERE, ROOT, add_from_lab, copy, has_module, in_lab, libraries, main, unpack_modules
 from nested import Nested, add_from_here
 
 VIEW = os.path.join(HERE, "vm-view.txt")
@@ -125,7 +125,7 @@ class Linux(Nested):
                     kill -9 $(back_ends /images/ext4)
             }
             boot() {
-                    append="image=/dev/pmem0 other=$other $*"
+                    append="image=/dev/pmem0 dax=always other=$other $*"
                     run --memory 256M --pmem "/images/$image" --pmem /images/other,readonly
                     check "oriel run ends with status 0" [ "$status" = 0 ]
             }
@@ -135,6 +135,108 @@ class Linux(Nested):
             image=erofs,readonly
             boot type=erofs
             """, 200)
+
+    def add_peers(self, tree, *programs):
+        """Programs of the lab's, with a C library of their own, in the outer machine's own root: passt makes a user namespace,
+        which no chroot may."""
+        interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
+        for program in programs:
+            name = os.path.basename(program)
+            for path in libraries(program, "chroot", ROOT):
+                copy(in_lab(path), f"{tree}/peers/" + ("ld.so" if "/ld-linux" in path else "lib/" + os.path.basename(path)))
+            with open(in_lab(program), "rb") as file:
+                image = file.read()
+            self.assertEqual(image.count(interpreter), 1)
+            with open(f"{tree}/peers/{name}", "wb") as file:
+                file.write(image.replace(interpreter, b"/peers/ld.so".ljust(len(interpreter), b"\0")))
+            with open(f"{tree}/bin/{name}", "w") as file:
+                file.write(f'#!/bin/sh\nLD_LIBRARY_PATH=/peers/lib exec /peers/{name} "$@"\n')
+            for path in f"{tree}/peers/{name}", f"{tree}/bin/{name}", f"{tree}/peers/ld.so":
+                os.chmod(path, 0o755)
+        os.makedirs(tree + "/etc", exist_ok=True)
+        with open(tree + "/etc/passwd", "w") as file:
+            file.write("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+        with open(tree + "/etc/group", "w") as file:
+            file.write("root:x:0:\nnogroup:x:65534:\n")
+
+    def add_modules(self, tree, *names):
+        os.makedirs(tree + "/modules")
+        for number, path in enumerate(unpack_modules(self.folder, *names)):
+            copy(path, f"{tree}/modules/{number:02}.ko")
+
+    def test_net(self):
+        """passt, which the machine starts: DHCP, TCP both ways, and killed in the middle of a transfer."""
+        self.write("big", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 150)
+        # What the C library loads by itself, to end a thread.
+        more = "/lib/x86_64-linux-gnu/libgcc_s.so.1"
+
+        def add_inner(tree):
+            self.add_modules(tree, "virtio_net")
+            add_from_lab(tree, "/usr/bin/iperf3")
+            copy(in_lab(more), tree + more)
+            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
+
+        def add_outer(tree):
+            self.add_peers(tree, "/usr/bin/passt", "/usr/bin/iperf3")
+            copy(in_lab(more), tree + "/peers/lib/libgcc_s.so.1")
+
+        self.add_inner, self.add_outer = add_inner, add_outer
+        self.nest("net.sh", """
+            ip link set lo up
+            httpd -p 127.0.0.1:8000 -h /share
+            iperf3 -s -B 127.0.0.1 >/dev/null &
+            host_fetch() {
+                    wget -q -O - "http://127.0.0.1:8080/$1" | sha256sum | cut -d ' ' -f 1
+            }
+            passt_is_new() {
+                    now=$(pidof passt)
+                    [ -n "$now" ] && [ "$now" != "$before" ]
+            }
+            host_kill_passt() {
+                    before=$(pidof passt)
+                    kill -9 $before
+                    wait_for 10 passt_is_new
+            }
+            run --memory 256M --cpus 2 --net=mac=52:54:00:12:34:56,forward=tcp:8080:80
+            """ + ENDS + """
+            check "no back-end is left" sh -c '! pidof passt'
+            """, 300)
+
+    def test_disk(self):
+        """Two boots from a qcow2 image; a qemu-storage-daemon that is killed."""
+        def add_images(tree):
+            root = self.path("root")
+            self.add_common(root, *GUEST_SCRIPTS)
+            copy(os.path.join(HERE, "guest/vm/disk.sh"), root + "/test.sh")
+            for name in "proc", "sys", "dev", "tmp", "mnt", "root", "modules":
+                os.makedirs(f"{root}/{name}")
+            for name in self.run_ok(root + "/bin/busybox", "--list").split():
+                if name != "busybox":
+                    os.symlink("/bin/busybox", f"{root}/bin/{name}")
+            with open(root + "/boots", "w") as file:
+                file.write("0")
+            os.makedirs(tree + "/images")
+            pmem_images.make_ext4(self.path("ext4"), root, 64 << 20)
+            self.run_ok(os.path.join(HERE, "enter"), ROOT, "qemu-img", "convert", "-O", "qcow2", self.inside("ext4"),
+                        self.inside("qcow2"))
+            copy(self.path("qcow2"), tree + "/images/qcow2")
+            with open(tree + "/images/other", "wb") as file:
+                file.write(bytes(range(256)) * 8192)
+            self.add_peers(tree, "/usr/bin/qemu-storage-daemon")
+
+        self.add_inner = lambda tree: self.add_modules(tree, "virtio_blk", "ext4")
+        self.add_outer = add_images
+        self.nest("disk.sh", """
+            host_kill_disk() {
+                    kill -9 $(pidof qemu-storage-daemon)
+            }
+            for before in 0 1; do
+                    append="image=/dev/vda type=ext4 before=$before"
+                    run --memory 256M --disk /images/qcow2,format=qcow2 --disk /images/other,readonly
+                    check "oriel run ends with status 0" [ "$status" = 0 ]
+            done
+            check "no socket and no back-end is left" sh -c '! ls -d /tmp/oriel-run-* && ! pidof qemu-storage-daemon'
+            """, 300, memory=1500)
 
     def test_camera(self):
         """The outer kernel's vivid, passed on by oriel-media --device to the guest that needs no kernel: dmabufs in its window."""

@@ -803,6 +803,33 @@ class Usage(Wrong):
                               ("option: at most 24", "--camera=source=pattern" + ",option=x" * 25)):
             self.refused(2, words, option)
 
+    def test_net(self):
+        for words, option in (
+                ("mac", "--net=mac=52:54:00:12:34"), ("mac", "--net=mac=52:54:00:12:34:5g"), ("mac", "--net=mac=01:00:00:00:00:00"),
+                ("mtu: 68 to 65535", "--net=mtu=67"), ("mtu", "--net=mtu=65536"), ("pairs: 1 to 64", "--net=pairs=0"),
+                ("mode: passt", "--net=mode=tap"), ("for passt", "--net=socket=/nowhere,forward=tcp:8080:80"),
+                ("forward: tcp:HOST-PORT", "--net=forward=8080:80"), ("unheard", "--net=unheard=of"),
+                ("option: at most 24", "--net=" + "option=x," * 25 + "mtu=1500")):
+            self.refused(2, words, option)
+
+    def test_disk_and_vsock(self):
+        for words, option in (
+                ("the file is missing", "--disk="), ("format", "--disk=image,format=vhd"), ("queues", "--disk=image,queues=65"),
+                ("cid=N, from 3 on", "--vsock=cid=2,uds=/nowhere"), ("uds=PATH", "--vsock=cid=3"),
+                ("unheard", "--vsock=uds=x,unheard=of")):
+            self.refused(2, words, option)
+
+    def test_missing_programs(self):
+        """They are named with the package that brings them, before anything is started."""
+        env = {**os.environ, "PATH": "/nowhere"}
+        image = self.file("image", bytes(4096))
+        for words, option in (
+                ("--net: passt is not found: .* package passt", "--net"),
+                ("--disk: qemu-storage-daemon is not found: .* package qemu-", f"--disk={image}"),
+                ("--vsock: vhost-device-vsock is not found: .* package vhost-device-vsock", "--vsock=uds=/nowhere")):
+            self.refused(1, words, option, env=env)
+        self.refused(1, "--disk: .*: No such file or directory", f"--disk={self.path('nowhere')}")
+
     def test_device(self):
         good = f"--device=socket={self.socket}"
         for words, option in (
@@ -894,7 +921,7 @@ class Failures(Wrong):
             self.refused_backend(words, answers)
         no_config = {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES & ~vhost_user.F_CONFIG)}
         self.refused_backend(r"no configuration space \(CONFIG\), and a fs device .*--tag", no_config)
-        self.refused_backend(r"no configuration space \(CONFIG\), and a net device", no_config, ",virtio-id=1")
+        self.refused_backend(r"no configuration space \(CONFIG\), and a block device", no_config, ",virtio-id=2")
         self.refused_backend("has 0 queues", {vhost_user.GET_PROTOCOL_FEATURES: u64(vhost_user.FEATURES | 1),
                                               GET_QUEUE_NUM: u64(0)})
         self.refused_backend("has 2 queues, and 3 are wanted",
