@@ -5,6 +5,7 @@
 /* Each subcommand is a main() of its own, whose argv[0] is its name. */
 int command_bench(int argc, char **argv);
 int command_conform(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 int command_mount(int argc, char **argv);
 /* "oriel SOCKET DIR -o OPTIONS", as /sbin/mount.fuse calls a file system's program: it goes into the background. */
 int command_mount_helper(int argc, char **argv);

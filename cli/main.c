@@ -18,6 +18,7 @@ static const struct {
         {"bench", command_bench, "measure mapping against the floor, and oriel-fs against another"},
         {"conform", command_conform, "try another's end of vhost-user on each rule of the specification"},
         {"demo", command_demo, "read a directory through a shared memory window and check every byte"},
+        {"doctor", command_doctor, "say what of this host serves which feature, and what is missing"},
         {"mount", command_mount, "mount a virtio-fs back-end on this host, without a virtual machine"},
         {"probe", command_probe, "print what a back-end offers"},
         {"run", command_run, "run a virtual machine whose devices are vhost-user back-ends"},
