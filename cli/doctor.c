@@ -17,7 +17,9 @@
 #include <glob.h>
 #include <json.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,9 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* For a program to say its version. */
+#define VERSION_MS 3000
 
 static bool as_json;
 
@@ -173,9 +178,12 @@ static void program_version(const char *name, char *version, size_t size)
 
         close(pipes[1]);
 
-        ssize_t n = pid < 0 ? 0 : read(pipes[0], line, sizeof(line) - 1);
+        struct pollfd said = {.fd = pipes[0], .events = POLLIN};
+        ssize_t n = pid > 0 && poll(&said, 1, VERSION_MS) > 0 ? read(pipes[0], line, sizeof(line) - 1) : 0;
 
         close(pipes[0]);
+        if (pid > 0)
+                kill(pid, SIGKILL);
         if (pid > 0)
                 waitpid(pid, &status, 0);
         line[n > 0 ? n : 0] = '\0';

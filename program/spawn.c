@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,17 +92,23 @@ pid_t spawn_with_socket(const char *program, const char *const *arguments, int *
         return pid;
 }
 
+static bool is_program(const char *path)
+{
+        struct stat st;
+
+        return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
 bool program_is_there(const char *program)
 {
         const char *path = getenv("PATH");
         char at[PATH_MAX];
 
         if (strchr(program, '/') || find_beside(program, X_OK, at, sizeof(at)))
-                return access(strchr(program, '/') ? program : at, X_OK) == 0;
+                return is_program(strchr(program, '/') ? program : at);
         for (size_t n; path && *path; path += n + (path[n] == ':')) {
                 n = strcspn(path, ":");
-                if ((size_t)snprintf(at, sizeof(at), "%.*s/%s", (int)n, path, program) < sizeof(at) &&
-                    access(at, X_OK) == 0)
+                if ((size_t)snprintf(at, sizeof(at), "%.*s/%s", (int)n, path, program) < sizeof(at) && is_program(at))
                         return true;
         }
         return false;

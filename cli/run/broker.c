@@ -21,10 +21,12 @@
 #include "program/spawn.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -42,7 +44,8 @@ enum {
         /* For all processes together: after SIGTERM, and then after SIGKILL. */
         ASKED_MS = 2000,
         KILLED_MS = 8000,
-        LISTENS_MS = 5000, /* for a program to listen, after its start */
+        LISTENS_MS = 3000, /* for a program to listen, after its start */
+        LISTENS_LOOK_MS = 2,
 };
 
 /* From the machine. Nothing else is accepted from it, and no descriptor. */
@@ -116,9 +119,14 @@ static int connect_to_program(struct helper *helper, unsigned item)
 
                 if (fd != -ENOENT && fd != -ECONNREFUSED)
                         return fd;
-                if (has_ended(&helper->pids[item], &status) || now_ms() >= deadline)
-                        return -ECONNREFUSED;
-                usleep(2000);
+                /* The end of the machine does not wait for it. */
+                struct pollfd fds[] = {{.fd = helper->signals, .events = POLLIN},
+                                       {.fd = helper->pid_fd, .events = POLLIN}};
+
+                if (has_ended(&helper->pids[item], &status))
+                        return -ECHILD;
+                if (now_ms() >= deadline || poll(fds, ARRAY_SIZE(fds), LISTENS_LOOK_MS) > 0)
+                        return -ETIME;
         }
 }
 
@@ -327,6 +335,21 @@ static void restore_terminal(const struct helper *helper)
         tcsetattr(STDIN_FILENO, TCSANOW, &helper->terminal);
 }
 
+/* Removes what programs have listened at, and the folder: this process may end by a signal. */
+static void remove_sockets(const struct helper *helper)
+{
+        for (unsigned i = 0; i < helper->n_items; i++) {
+                const struct broker_item *item = &helper->items[i];
+                char folder[108];
+
+                if (!item->program || !item->socket)
+                        continue;
+                unlink(item->socket);
+                snprintf(folder, sizeof(folder), "%s", item->socket);
+                rmdir(dirname(folder));
+        }
+}
+
 static int broker_help(struct helper *helper, struct socket_file *file)
 {
         helper->pid_fd = (int)syscall(SYS_pidfd_open, helper->machine, 0);
@@ -336,6 +359,7 @@ static int broker_help(struct helper *helper, struct socket_file *file)
         restore_terminal(helper);
         if (file)
                 socket_file_remove(file);
+        remove_sockets(helper);
         channel_close(&helper->channel);
         fd_close(helper->pid_fd);
         fd_close(helper->signals);

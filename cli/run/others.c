@@ -36,9 +36,10 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 {
         int end = 0;
 
-        return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+        return strlen(text) == 17 && strspn(text, "0123456789abcdefABCDEF:") == 17 &&
+               sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
                       &mac[5], &end) == 6 &&
-               text[end] == '\0' && !(mac[0] & 1);
+               text[end] == '\0' && !(mac[0] & 1) && strspn(text, "0:") < 17;
 }
 
 /* One of the range that QEMU and libvirt use. */
@@ -59,19 +60,22 @@ static const char *check_net(const struct net_options *net, uint8_t mac[6])
 {
         if (net->mac && !parse_mac(net->mac, mac))
                 return "mac: six bytes in hexadecimal, as 52:54:00:12:34:56, of one machine alone";
-        if (net->mtu && (net->mtu < 68 || net->mtu > 65535))
-                return "mtu: 68 to 65535";
+        if (net->mtu && (net->mtu < 68 || net->mtu > 65521))
+                return "mtu: 68 to 65521";
         if (net->pairs < 1 || net->pairs > 64)
                 return "pairs: 1 to 64";
         if (net->mode && strcmp(net->mode, "passt") != 0)
                 return "mode: passt; or socket=PATH of a back-end that listens there";
+        if (net->socket && !net->socket[0])
+                return "socket: the path is missing";
         if (net->socket && (net->mode || net->forwards.n || net->options.n))
                 return "mode, forward and option are for passt, and socket=PATH for a back-end that runs already";
         if (net->options.n > PROGRAM_OPTIONS || net->forwards.n > MAX_FORWARDS)
                 return "option: at most 24, forward: at most 8";
         for (unsigned i = 0; i < net->forwards.n; i++)
-                if (strncmp(net->forwards.values[i], "tcp:", 4) != 0 &&
-                    strncmp(net->forwards.values[i], "udp:", 4) != 0)
+                if ((strncmp(net->forwards.values[i], "tcp:", 4) != 0 &&
+                     strncmp(net->forwards.values[i], "udp:", 4) != 0) ||
+                    !net->forwards.values[i][4])
                         return "forward: tcp:HOST-PORT:GUEST-PORT or udp:HOST-PORT:GUEST-PORT";
         return NULL;
 }
@@ -151,7 +155,7 @@ static char *keep_escaped(struct run_devices *to, const char *text)
 static const char *const disk_formats[] = {"raw", "qcow2", NULL};
 
 struct disk_options {
-        const char *file;
+        const char *file, *driver;
         unsigned format, queues;
         bool readonly;
         struct option_list options;
@@ -168,7 +172,8 @@ static int add_disk(struct run_devices *to, const struct disk_options *disk)
         if (!path || !arguments)
                 return fail("out of memory");
         arguments[n++] = "--blockdev";
-        arguments[n++] = keep_format(to, "driver=file,node-name=file,filename=%s,read-only=%s", path, readonly);
+        arguments[n++] =
+                keep_format(to, "driver=%s,node-name=file,filename=%s,read-only=%s", disk->driver, path, readonly);
         arguments[n++] = "--blockdev";
         arguments[n++] = keep_format(to, "driver=%s,node-name=disk,file=file,read-only=%s", disk_formats[disk->format],
                                      readonly);
@@ -195,6 +200,7 @@ int parse_disk(struct run_devices *to, const char *value)
                 {"option", OPTION_LIST, &disk.options, NULL, NULL},
         };
         char *storage = devices_keep(to, malloc(strlen(value) + 1)), why[128];
+        struct stat stat_of_file;
 
         if (!storage)
                 return fail("out of memory");
@@ -204,8 +210,11 @@ int parse_disk(struct run_devices *to, const char *value)
                 return devices_usage("disk", value, "the file is missing");
         if (disk.options.n > PROGRAM_OPTIONS || disk.queues < 1 || disk.queues > 64)
                 return devices_usage("disk", value, "option: at most 24, queues: 1 to 64");
-        if (access(disk.file, disk.readonly ? R_OK : R_OK | W_OK) < 0)
+        if (stat(disk.file, &stat_of_file) < 0 || access(disk.file, disk.readonly ? R_OK : R_OK | W_OK) < 0)
                 return fail("--disk: %s: %s", disk.file, strerror(errno));
+        if (!S_ISREG(stat_of_file.st_mode) && !S_ISBLK(stat_of_file.st_mode))
+                return fail("--disk: %s: neither a regular file nor a block device", disk.file);
+        disk.driver = S_ISBLK(stat_of_file.st_mode) ? "host_device" : "file";
         if (!find_peer("disk", "qemu-storage-daemon", "qemu-utils, in Debian 12 in qemu-system-common"))
                 return STATUS_FAILURE;
         return add_disk(to, &disk);
@@ -217,6 +226,7 @@ int parse_vsock(struct run_devices *to, const char *value)
 {
         struct machine_device device = {.virtio_id = VIRTIO_ID_VSOCK, .queue_size = DEFAULT_QUEUE_SIZE};
         const char *uds = NULL;
+        struct stat at;
         unsigned cid = 3, n = 0;
         struct option_list options = {.n = 0};
         const struct option_row rows[] = {
@@ -231,8 +241,11 @@ int parse_vsock(struct run_devices *to, const char *value)
                 return fail("out of memory");
         if (!option_parts_parse(rows, ARRAY_SIZE(rows), false, value, storage, why, sizeof(why)))
                 return devices_usage("vsock", value, why);
-        if (!uds || cid < 3 || options.n > PROGRAM_OPTIONS)
+        if (!uds || !uds[0] || cid < 3 || cid == UINT32_MAX || options.n > PROGRAM_OPTIONS)
                 return devices_usage("vsock", value, "cid=N, from 3 on, and uds=PATH; option: at most 24");
+        /* The program would put its socket in the place of any file. */
+        if (stat(uds, &at) == 0 && !S_ISSOCK(at.st_mode))
+                return fail("--vsock: %s: there is a file that is no socket", uds);
         if (!find_peer("vsock", "vhost-device-vsock", "vhost-device-vsock"))
                 return STATUS_FAILURE;
 

@@ -82,7 +82,7 @@ const char *keep_socket(struct run_devices *to)
         const char *base = getenv("XDG_RUNTIME_DIR");
 
         if (!to->folder[0]) {
-                if (!base || !base[0] || access(base, W_OK) < 0 || strlen(base) > 32)
+                if (!base || base[0] != '/' || access(base, W_OK | X_OK) < 0 || strlen(base) > 32 || strchr(base, ','))
                         base = "/tmp";
                 snprintf(to->folder, sizeof(to->folder), "%s/oriel-run-XXXXXX", base);
                 if (!mkdtemp(to->folder)) {

@@ -805,8 +805,10 @@ class Usage(Wrong):
 
     def test_net(self):
         for words, option in (
-                ("mac", "--net=mac=52:54:00:12:34"), ("mac", "--net=mac=52:54:00:12:34:5g"), ("mac", "--net=mac=01:00:00:00:00:00"),
-                ("mtu: 68 to 65535", "--net=mtu=67"), ("mtu", "--net=mtu=65536"), ("pairs: 1 to 64", "--net=pairs=0"),
+                ("mac", "--net=mac=52:54:00:12:34"), ("mac", "--net=mac=52:54:00:12:34:5g"),
+                ("mac", "--net=mac=01:00:00:00:00:00"),
+                ("mtu: 68 to 65521", "--net=mtu=67"), ("mtu", "--net=mtu=65522"), ("mac", "--net=mac=00:00:00:00:00:00"),
+                ("mac", "--net=mac=0x:1:2:3:4:5"), ("socket: the path", "--net=socket="), ("forward", "--net=forward=tcp:"), ("pairs: 1 to 64", "--net=pairs=0"),
                 ("mode: passt", "--net=mode=tap"), ("for passt", "--net=socket=/nowhere,forward=tcp:8080:80"),
                 ("forward: tcp:HOST-PORT", "--net=forward=8080:80"), ("unheard", "--net=unheard=of"),
                 ("option: at most 24", "--net=" + "option=x," * 25 + "mtu=1500")):
@@ -816,7 +818,7 @@ class Usage(Wrong):
         for words, option in (
                 ("the file is missing", "--disk="), ("format", "--disk=image,format=vhd"), ("queues", "--disk=image,queues=65"),
                 ("cid=N, from 3 on", "--vsock=cid=2,uds=/nowhere"), ("uds=PATH", "--vsock=cid=3"),
-                ("unheard", "--vsock=uds=x,unheard=of")):
+                ("unheard", "--vsock=uds=x,unheard=of"), ("uds=PATH", "--vsock=uds=")):
             self.refused(2, words, option)
 
     def test_missing_programs(self):
@@ -829,6 +831,29 @@ class Usage(Wrong):
                 ("--vsock: vhost-device-vsock is not found: .* package vhost-device-vsock", "--vsock=uds=/nowhere")):
             self.refused(1, words, option, env=env)
         self.refused(1, "--disk: .*: No such file or directory", f"--disk={self.path('nowhere')}")
+        self.refused(1, "--disk: .*: neither a regular file nor a block device", f"--disk={self.share}")
+        self.refused(1, "--vsock: .*: there is a file that is no socket", f"--vsock=uds={image}")
+        with open(image, "rb") as file:
+            self.assertEqual(file.read(), bytes(4096))
+
+    def test_folder_of_sockets(self):
+        """It is gone after each end, also by a signal before the machine is ready."""
+        os.mkdir(self.path("run"))
+        os.mkdir(self.path("bin"))
+        with open(self.path("bin/qemu-storage-daemon"), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\nexec sleep 1000\n")
+        os.chmod(self.path("bin/qemu-storage-daemon"), 0o755)
+        env = {**os.environ, "PATH": f"{self.path('bin')}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": self.path("run")}
+        image = self.file("image", bytes(4096))
+        os.mkfifo(self.path("kernel"))
+        self.refused(2, "mtu", f"--disk={image}", "--net=mtu=1", env=env)
+        self.assertEqual(os.listdir(self.path("run")), [])
+        process = subprocess.Popen([ORIEL, "run", f"--kernel={self.path('kernel')}", f"--disk={image}"], env=env,
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.listdir(self.path("run")) or process.poll() is not None, "the folder")
+        process.send_signal(signal.SIGTERM)
+        process.wait(LAST_RESORT)
+        self.assertEqual(os.listdir(self.path("run")), [])
 
     def test_device(self):
         good = f"--device=socket={self.socket}"

@@ -155,9 +155,11 @@ static int count_pairs(struct virtio *virtio, struct answers *answers, const str
         if (r < 0)
                 return refused_explain(reason, "GET_QUEUE_NUM", r);
         if (wanted == 0 || wanted > most || 2 * wanted + 1 > MAX_QUEUES)
-                return refused_because(reason, -EOPNOTSUPP,
-                                       "the back-end has %u pairs of queues, and %u are wanted: see queues=N", most,
-                                       wanted);
+                return refused_because(
+                        reason, -EOPNOTSUPP,
+                        "the back-end has %u pairs of queues, and %u are wanted, 127 at most: see pairs=N of"
+                        " --net, or queues=N",
+                        most, wanted);
         answers->n_queues = 2 * wanted + 1;
         return 0;
 }
@@ -195,6 +197,19 @@ static int tell_mtu(struct virtio *virtio, const struct reason *reason)
         return r < 0 ? refused_explain(reason, "NET_SET_MTU", r) : 0;
 }
 
+/* A network back-end that has a configuration space, but no ring for the control queue, which is the last of an odd
+ * number: its driver would look for one. */
+static void mask_control_queue(const struct virtio *virtio, struct answers *answers)
+{
+        const unsigned of_control[] = {VIRTIO_NET_F_CTRL_VQ,       VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN,
+                                       VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_MQ,      VIRTIO_NET_F_CTRL_MAC_ADDR,
+                                       VIRTIO_NET_F_GUEST_ANNOUNCE};
+
+        if (virtio->options.device.virtio_id == VIRTIO_ID_NET && answers->n_queues % 2 == 0)
+                for (size_t i = 0; i < ARRAY_SIZE(of_control); i++)
+                        answers->device_features &= ~ORIEL_FEATURE(of_control[i]);
+}
+
 /* Nobody tells how long a config space is, and back-ends refuse to read past its end. */
 static int bringup_read_config(struct virtio *virtio, struct answers *answers, const struct reason *reason)
 {
@@ -228,6 +243,7 @@ static int bringup_read_config(struct virtio *virtio, struct answers *answers, c
                         bad = size;
         }
         answers->config_size = good;
+        mask_control_queue(virtio, answers);
         return good ? 0 : refused_because(reason, -EOPNOTSUPP, "GET_CONFIG: the back-end refuses it");
 }
 
@@ -316,6 +332,7 @@ static int bringup_take_answers(struct virtio *virtio, const struct answers *ans
                 .served = serves_net(virtio),
                 .pairs = answers->n_queues / 2,
                 .pairs_used = 1,
+                .kick_fd = -1,
         };
         memcpy(virtio->shmem_sizes, answers->shmem_sizes, sizeof(virtio->shmem_sizes));
         return make_windows(virtio, reason);

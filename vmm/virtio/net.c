@@ -5,7 +5,8 @@
  * where the back-end has no CONFIG: passt, DPDK, Open vSwitch. Features that need more than is served here are masked.
  *
  * The control queue is a ring of the library's device side over guest memory. It is served on the device's thread, also
- * while the back-end is away: Linux's driver spins until a command is answered. Commands are rows of a table; the
+ * while the back-end is away, because Linux's driver spins until a command is answered; while that thread waits for an
+ * answer of the back-end it waits too, which has a limit. Commands are rows of a table; the
  * number of pairs is the only one that the back-end hears of, by SET_VRING_ENABLE. */
 
 #include "vmm/virtio/net.h"
@@ -23,21 +24,25 @@
 #include <oriel/virtqueue.h>
 #include <string.h>
 
-/* Features of the control queue, or of the configuration space, that nobody serves. */
-static const unsigned net_not_served[] = {
-        VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-        VIRTIO_NET_F_CTRL_VLAN,
-        VIRTIO_NET_F_CTRL_RX_EXTRA,
-        VIRTIO_NET_F_CTRL_MAC_ADDR,
-        VIRTIO_NET_F_MAC,
-        VIRTIO_NET_F_MTU,
-        VIRTIO_NET_F_MQ,
-        52, /* VQ_NOTF_COAL */
-        53, /* NOTF_COAL */
-        VIRTIO_NET_F_HASH_REPORT,
-        VIRTIO_NET_F_RSS,
-        VIRTIO_NET_F_STANDBY,
-        VIRTIO_NET_F_SPEED_DUPLEX,
+/* The features that are the back-end's alone: of frames and their headers. All others need the configuration space or
+ * the control queue, of which the front-end serves what net_describe() adds. */
+static const unsigned net_of_frames[] = {
+        VIRTIO_NET_F_CSUM,
+        VIRTIO_NET_F_GUEST_CSUM,
+        VIRTIO_NET_F_GUEST_TSO4,
+        VIRTIO_NET_F_GUEST_TSO6,
+        VIRTIO_NET_F_GUEST_ECN,
+        VIRTIO_NET_F_GUEST_UFO,
+        VIRTIO_NET_F_HOST_TSO4,
+        VIRTIO_NET_F_HOST_TSO6,
+        VIRTIO_NET_F_HOST_ECN,
+        VIRTIO_NET_F_HOST_UFO,
+        VIRTIO_NET_F_MRG_RXBUF,
+        54, /* GUEST_USO4 */
+        55,
+        /* GUEST_USO6 */ 56,
+        /* HOST_USO */ 59,
+        /* GUEST_HDRLEN */ VIRTIO_NET_F_RSC_EXT,
 };
 
 uint32_t net_describe(const struct machine_device *device, unsigned pairs, uint64_t *features,
@@ -46,8 +51,12 @@ uint32_t net_describe(const struct machine_device *device, unsigned pairs, uint6
         static const uint8_t none[6];
         const bool has_mac = memcmp(device->mac, none, sizeof(none)) != 0;
 
-        for (size_t i = 0; i < ARRAY_SIZE(net_not_served); i++)
-                *features &= ~ORIEL_FEATURE(net_not_served[i]);
+        /* Those of the transport and of rings stay. */
+        uint64_t kept = (ORIEL_FEATURE(42) - 1) & ~(ORIEL_FEATURE(24) - 1);
+
+        for (size_t i = 0; i < ARRAY_SIZE(net_of_frames); i++)
+                kept |= ORIEL_FEATURE(net_of_frames[i]);
+        *features &= kept;
         *features |= ORIEL_FEATURE(VIRTIO_NET_F_STATUS) | ORIEL_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
                      ORIEL_FEATURE(VIRTIO_NET_F_CTRL_RX) | ORIEL_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE);
         if (has_mac)
@@ -89,9 +98,9 @@ bool net_uses_queue(const struct virtio *virtio, unsigned queue)
 
 /* ---- commands ---- */
 
+/* The modes, and the table of addresses: the back-end passes on all frames that it has for the guest. */
 static int set_receive_mode(struct virtio *virtio, const uint8_t *data)
 {
-        /* The back-end passes on all frames that it has for the guest. */
         return 0;
 }
 
@@ -113,12 +122,18 @@ static int set_pairs(struct virtio *virtio, const uint8_t *data)
         pairs = le16toh(pairs);
         if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > virtio->net.pairs)
                 return -EINVAL;
+        const unsigned before = virtio->net.pairs_used;
+
         virtio->net.pairs_used = pairs;
         for (unsigned i = 0; r == 0 && i < net_backend_queues(virtio); i++)
                 if (virtio->queues[i].running)
                         r = oriel_frontend_set_vring_enable(virtio->frontend, i, net_uses_queue(virtio, i));
+        if (r == -EREMOTEIO)
+                virtio->net.pairs_used = before;
         return r;
 }
+
+enum { ANY_SIZE = UINT8_MAX };
 
 static const struct command {
         uint8_t class, command;
@@ -128,6 +143,7 @@ static const struct command {
 } net_commands[] = {
         {VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, 1, set_receive_mode},
         {VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, 1, set_receive_mode},
+        {VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, ANY_SIZE, set_receive_mode},
         {VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, VIRTIO_NET_F_GUEST_ANNOUNCE, 0,
          acknowledge_announcement},
         {VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, 2, set_pairs},
@@ -148,7 +164,8 @@ static int net_run_command(struct virtio *virtio, const struct oriel_chain *chai
 
                 if (command->class == header.class && command->command == header.cmd &&
                     net_has(virtio, command->feature))
-                        return size == command->size ? command->run(virtio, data) : -EINVAL;
+                        return size == command->size || command->size == ANY_SIZE ? command->run(virtio, data)
+                                                                                  : -EINVAL;
         }
         return -EOPNOTSUPP;
 }
@@ -220,22 +237,43 @@ static int serve_control(struct virtio *virtio, const struct queue *queue)
         return r;
 }
 
-int net_serve(struct virtio *virtio)
+/* Its driver finds the control queue as it was at first. With the device's lock. */
+static void reset_control(struct virtio *virtio, struct queue *queue)
 {
-        struct queue queue = {.enabled = false};
-        int r = 0;
+        oriel_device_queue_free(virtio->net.control);
+        virtio->net.control = NULL;
+        queue->enabled = queue->resetting = false;
+        queue->descriptor = queue->driver = queue->device = 0;
+        queue->size = (uint16_t)virtio->options.device.queue_size;
+}
 
-        if (!virtio->net.served)
-                return 0;
-        pthread_mutex_lock(&virtio->lock);
+/* The control queue as its driver has it now; not enabled: it is not to be served. */
+static struct queue look_at_control(struct virtio *virtio, bool run)
+{
+        const struct queue none = {.enabled = false};
+        _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
+
         virtio->net.features = virtio->registers.driver_features;
 
         unsigned index = net_control_index(virtio);
 
-        if (index < virtio->n_queues)
-                queue = virtio->queues[index];
-        pthread_mutex_unlock(&virtio->lock);
-        if (!queue.enabled || queue.resetting)
+        if (!run || index >= virtio->n_queues)
+                return none;
+        if (virtio->queues[index].resetting)
+                reset_control(virtio, &virtio->queues[index]);
+        return virtio->queues[index];
+}
+
+int net_serve(struct virtio *virtio, bool run)
+{
+        if (!virtio->net.served)
+                return 0;
+
+        const struct queue queue = look_at_control(virtio, run);
+        int r = 0;
+
+        virtio->net.kick_fd = queue.enabled ? queue.kick_fd : -1;
+        if (!queue.enabled)
                 return 0;
         if (!virtio->net.control)
                 r = start_control(virtio, &queue);
@@ -252,6 +290,7 @@ void net_stop(struct virtio *virtio)
 {
         oriel_device_queue_free(virtio->net.control);
         virtio->net.control = NULL;
+        virtio->net.kick_fd = -1;
         virtio->net.pairs_used = 1;
 }
 
@@ -284,7 +323,8 @@ int net_announce(struct virtio *virtio)
         }
         pthread_mutex_unlock(&virtio->lock);
 
-        int r = by_guest || !has_protocol(virtio, ORIEL_PROTOCOL_F_RARP)
+        bool has_mac = virtio->device_features & ORIEL_FEATURE(VIRTIO_NET_F_MAC);
+        int r = by_guest || !has_mac || !has_protocol(virtio, ORIEL_PROTOCOL_F_RARP)
                         ? 0
                         : oriel_frontend_send_rarp(virtio->frontend, config->mac);
 

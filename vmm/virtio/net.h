@@ -18,6 +18,7 @@ struct net {
         unsigned pairs_used;
         uint64_t features; /* the driver's */
         struct oriel_device_queue *control;
+        int kick_fd; /* the control queue's, while it is served; -1 */
 };
 
 /* Describes a device with @pairs of queues to the driver: changes the back-end's @features to those that the
@@ -32,10 +33,10 @@ unsigned net_backend_queues(const struct virtio *virtio);
 /* Whether the back-end is to process @queue: the driver chooses how many pairs it uses. */
 bool net_uses_queue(const struct virtio *virtio, unsigned queue);
 
-/* Serves the control queue, as far as the driver has one, and whether or not there is a back-end. 0, or the error of a
- * request to the back-end. On the device's thread. */
-int net_serve(struct virtio *virtio);
-/* The driver has reset the device, or the control queue. */
+/* Serves the control queue, as far as the driver has one and the device runs (@run), and whether or not there is a
+ * back-end. 0, or the error of a request to the back-end. On the device's thread. */
+int net_serve(struct virtio *virtio, bool run);
+/* The driver has reset the device. */
 void net_stop(struct virtio *virtio);
 /* The link is up while there is a back-end. With the device's lock. */
 void net_set_link(struct virtio *virtio, bool up);

@@ -216,7 +216,8 @@ static int start_queue(struct virtio *virtio, unsigned index)
         const struct queue queue = look_at_queue(virtio, index);
         struct vhost_vring_addr addr = {.index = index};
 
-        if (!queue.enabled || queue.resetting || queue.running || index == net_control_index(virtio))
+        if (!queue.enabled || queue.resetting || queue.running || index == net_control_index(virtio) ||
+            index >= net_backend_queues(virtio))
                 return 0;
         if (!running_find_ring(virtio, &queue, &addr)) {
                 need_reset(virtio, "its ring is not in memory", index);
@@ -275,7 +276,7 @@ static int running_clear_inflight(struct virtio *virtio, unsigned index)
         off_t offset = (off_t)(virtio->inflight.mmap_offset + index * size);
         int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
-        if (virtio->inflight_fd < 0)
+        if (virtio->inflight_fd < 0 || index >= net_backend_queues(virtio))
                 return 0;
         return fallocate(virtio->inflight_fd, mode, offset, (off_t)size) < 0 ? -errno : 0;
 }
@@ -286,8 +287,6 @@ static int running_reset_queue(struct virtio *virtio, unsigned index)
         int r = stop_queue(virtio, index), cleared = running_clear_inflight(virtio, index);
 
         running_forget_queue(&virtio->queues[index]);
-        if (index == net_control_index(virtio))
-                net_stop(virtio);
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&virtio->lock);
 
         struct queue *queue = &virtio->queues[index];

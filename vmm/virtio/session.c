@@ -93,6 +93,8 @@ static int connect_once(struct virtio *virtio, char *why, size_t why_size)
         if (fd < 0) {
                 const char *words = fd == -ENOENT         ? "there is no such socket: start the back-end first"
                                     : fd == -ECONNREFUSED ? "nobody listens there: start the back-end first"
+                                    : fd == -ECHILD       ? "the program that was started has ended"
+                                    : fd == -ETIME        ? "the program that was started does not listen"
                                                           : strerror(-fd);
 
                 snprintf(why, why_size, "%s", words);
@@ -359,7 +361,7 @@ static void virtio_sleep_until_event(struct virtio *virtio, int timeout)
                 {.fd = front[0], .events = POLLIN},
                 {.fd = front[1], .events = POLLIN},
                 {.fd = front[2], .events = POLLIN},
-                {.fd = virtio->net.control ? virtio->queues[net_control_index(virtio)].kick_fd : -1, .events = POLLIN},
+                {.fd = virtio->net.served ? virtio->net.kick_fd : -1, .events = POLLIN},
         };
 
         poll(fds, ARRAY_SIZE(fds), timeout);
@@ -420,13 +422,16 @@ static void session_loop(struct virtio *virtio)
                         session_reset(virtio);
                         continue;
                 }
-                if (!oriel_frontend_connected(virtio->frontend) && !wanted.taken_away && now_ms() >= pause.next) {
+                r = net_serve(virtio, wanted.run);
+                if (r == 0 && !oriel_frontend_connected(virtio->frontend) && !wanted.taken_away &&
+                    now_ms() >= pause.next) {
                         virtio_put_off(&pause);
                         if (!try_connect(virtio, why, sizeof(why)))
                                 return;
+                        /* A try may have taken longer than the pause. */
+                        pause.next = now_ms() + pause.ms;
                         continue;
                 }
-                r = wanted.run ? net_serve(virtio) : 0;
                 if (r == 0 && oriel_frontend_connected(virtio->frontend))
                         r = session_serve(virtio, &wanted);
                 if (r < 0)

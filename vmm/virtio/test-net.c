@@ -50,7 +50,7 @@ static void begin(struct world *world, uint64_t features)
         virtio->name = "net";
         virtio->phase = READY;
         virtio->n_queues = QUEUES;
-        virtio->net = (struct net){.served = true, .pairs = PAIRS, .pairs_used = 1};
+        virtio->net = (struct net){.served = true, .pairs = PAIRS, .pairs_used = 1, .kick_fd = -1};
         virtio->registers.driver_features = features;
         virtio->config_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         pthread_mutex_init(&virtio->lock, NULL);
@@ -112,7 +112,7 @@ static int send_bytes(struct world *world, const void *bytes, size_t size)
         memcpy(world->buffers, bytes, size);
         world->buffers[0x800] = 0xff;
         assert_int_equal(oriel_driver_queue_submit(world->driver, &out, 1, &in, 1, world), 0);
-        assert_int_equal(net_serve(&world->virtio), 0);
+        assert_int_equal(net_serve(&world->virtio, true), 0);
         assert_int_equal(oriel_driver_queue_collect(world->driver, &token, &written), 1);
         assert_int_equal(written, 1);
         assert_int_equal(fd_event_clear(world->virtio.queues[world->control].call_fd), 1);
@@ -145,6 +145,8 @@ static void test_description(void **state)
         assert_false(features & ORIEL_FEATURE(VIRTIO_NET_F_RSS));
         assert_false(features & ORIEL_FEATURE(VIRTIO_NET_F_SPEED_DUPLEX));
         assert_true(features & ORIEL_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
+        for (unsigned i = 42; i < 54; i++)
+                assert_false(features & ORIEL_FEATURE(i));
 
         /* The guest chooses the address and the MTU that the user has not given. */
         device = (struct machine_device){.mtu = 0};
@@ -166,6 +168,10 @@ static void test_commands(void **state)
         assert_int_equal(command(&world, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, 1, 1), VIRTIO_NET_ERR);
         assert_int_equal(command(&world, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, 1, 2), VIRTIO_NET_ERR);
         assert_int_equal(command(&world, 200, 200, 0, 8), VIRTIO_NET_ERR);
+        /* Tables of addresses, empty or not, as Linux sends them with each change of the mode. */
+        assert_int_equal(command(&world, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, 0, 8), VIRTIO_NET_OK);
+        assert_int_equal(command(&world, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, 1, 14), VIRTIO_NET_OK);
+        assert_int_equal(command(&world, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, 1, 6), VIRTIO_NET_ERR);
         assert_int_equal(send_bytes(&world, bytes, 1), VIRTIO_NET_ERR);
         end(&world);
 }
@@ -214,7 +220,7 @@ static void test_announcement(void **state)
         net_set_link(&world.virtio, true);
 
         /* The first back-end needs none. */
-        assert_int_equal(net_serve(&world.virtio), 0);
+        assert_int_equal(net_serve(&world.virtio, true), 0);
         world.virtio.connections = 1;
         assert_int_equal(net_announce(&world.virtio), 0);
         assert_int_equal(le16toh(config->status), VIRTIO_NET_S_LINK_UP);
@@ -234,14 +240,29 @@ static void test_no_queue(void **state)
         struct world world;
 
         begin(&world, ORIEL_FEATURE(VIRTIO_F_VERSION_1));
-        assert_int_equal(net_serve(&world.virtio), 0);
+        assert_int_equal(net_serve(&world.virtio, true), 0);
+        assert_int_equal(world.virtio.net.kick_fd, -1);
         assert_int_equal(net_control_index(&world.virtio), UINT_MAX);
         end(&world);
 
         begin(&world, FEATURES);
         world.virtio.queues[world.control].descriptor = MEMORY - 16;
-        assert_int_equal(net_serve(&world.virtio), 0);
+        assert_int_equal(net_serve(&world.virtio, true), 0);
         assert_true(world.virtio.registers.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+        /* Its kicks are not looked at until the device runs again. */
+        assert_int_equal(net_serve(&world.virtio, false), 0);
+        assert_int_equal(world.virtio.net.kick_fd, -1);
+        end(&world);
+
+        /* One that is reset alone: without a back-end, and the pairs stay as they are. */
+        begin(&world, FEATURES);
+        assert_int_equal(command(&world, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 3, 2), VIRTIO_NET_OK);
+        world.virtio.queues[world.control].resetting = true;
+        assert_int_equal(net_serve(&world.virtio, true), 0);
+        assert_false(world.virtio.queues[world.control].resetting || world.virtio.queues[world.control].enabled);
+        assert_int_equal(world.virtio.net.kick_fd, -1);
+        assert_null(world.virtio.net.control);
+        assert_true(net_uses_queue(&world.virtio, 5));
         end(&world);
 }
 

@@ -36,7 +36,7 @@ ip link set eth0 up
 check "the link is up" carrier 1
 check "promiscuous mode, by the control queue" ip link set eth0 promisc on
 check "and back" ip link set eth0 promisc off
-refuse "the kernel has nothing to say of it" sh -c 'dmesg | grep -i "failed to.*promisc"'
+refuse "the kernel has nothing to say of it" sh -c 'dmesg | grep -i "failed to set\|failed to.*promisc"'
 check "DHCP" lease
 check "an MTU of 65520" ip link set eth0 mtu 65520
 same "a file of the host's" sum big -- sh -c 'wget -q -O - "http://$(cat /tmp/router):8000/big" | sha256sum | cut -d " " -f 1'
