@@ -808,7 +808,8 @@ class Usage(Wrong):
                 ("mac", "--net=mac=52:54:00:12:34"), ("mac", "--net=mac=52:54:00:12:34:5g"),
                 ("mac", "--net=mac=01:00:00:00:00:00"),
                 ("mtu: 68 to 65521", "--net=mtu=67"), ("mtu", "--net=mtu=65522"), ("mac", "--net=mac=00:00:00:00:00:00"),
-                ("mac", "--net=mac=0x:1:2:3:4:5"), ("socket: the path", "--net=socket="), ("forward", "--net=forward=tcp:"), ("pairs: 1 to 64", "--net=pairs=0"),
+                ("mac", "--net=mac=0x:1:2:3:4:5"), ("socket: the path", "--net=socket="), ("forward", "--net=forward=tcp:"),
+                ("pairs: 1 to 64", "--net=pairs=0"),
                 ("mode: passt", "--net=mode=tap"), ("for passt", "--net=socket=/nowhere,forward=tcp:8080:80"),
                 ("forward: tcp:HOST-PORT", "--net=forward=8080:80"), ("unheard", "--net=unheard=of"),
                 ("option: at most 24", "--net=" + "option=x," * 25 + "mtu=1500")):
