@@ -118,7 +118,7 @@ pid_t spawn_program(const char *program, const char *const *arguments)
 {
         char path[PATH_MAX], *argv[MAX_ARGUMENTS + 2] = {path};
 
-        for (int n = 0; arguments[n] && n < MAX_ARGUMENTS; n++)
+        for (int n = 0; n < MAX_ARGUMENTS && arguments[n]; n++)
                 argv[n + 1] = (char *)arguments[n];
         find_program(program, path, sizeof(path));
 

@@ -210,9 +210,11 @@ static void test_pairs(void **state)
 static void test_announcement(void **state)
 {
         struct world world;
-        const struct virtio_net_config *config = (const struct virtio_net_config *)world.virtio.config;
 
         begin(&world, FEATURES);
+
+        const struct virtio_net_config *config = (const struct virtio_net_config *)world.virtio.config;
+
         net_set_link(&world.virtio, true);
         assert_int_equal(le16toh(config->status), VIRTIO_NET_S_LINK_UP);
         net_set_link(&world.virtio, false);
