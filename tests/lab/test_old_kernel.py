@@ -70,10 +70,10 @@ class OldKernel(Case):
         self.run_suites(60, "src/test-base", "src/test-channel", "src/test-memory", "src/test-region", "src/test-window")
 
     def test_hostile_peers(self):
-        self.run_suites(120, "tests/test-hostile-*")
+        self.run_suites(120, "tests/session/test-hostile-*")
 
     def test_sessions(self):
-        self.run_suites(200, "tests/test-session", "tests/test-session-*")
+        self.run_suites(200, "tests/session/test-session", "tests/session/test-session-*")
 
 
 if __name__ == "__main__":
