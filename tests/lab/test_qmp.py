@@ -11,6 +11,8 @@ GUEST = os.path.join(os.path.abspath(os.environ["ORIEL_BUILD"]), "guest/guest")
 
 class Qmp(Case):
     def test_client(self):
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            self.skipTest("there is no KVM here")
         self.write("file", bytes(range(256)) * 20000)
         shutil.copy(os.path.join(HERE, "qmp_client.py"), self.path("client.py"))
         machine = self.start("run", ORIEL, "run", "--kernel", GUEST, "--memory", "32M", "--cmdline", "test=wait", "--console", "none",
