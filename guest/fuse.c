@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* FUSE over a virtio-fs device, as the guest's tests speak it: a request is submitted to the first request queue with
+ * its data as further buffers, and its answer is taken later. One function for each operation that a test needs checks
+ * the answer's size and returns the file system's error. */
+
 #include "fuse.h"
 
 #include <linux/errno.h>

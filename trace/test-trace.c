@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The tracer's parts without its program: the tracker, which is given records of messages and must find what answers
+ * what and which rule is broken; the description of descriptors; recordings, also cut short and made up; and the relay
+ * between two sockets. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/test.h"

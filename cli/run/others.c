@@ -43,11 +43,10 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 }
 
 /* One of the range that QEMU and libvirt use. */
-static void make_mac(uint8_t mac[6])
+static bool make_mac(uint8_t mac[6])
 {
         memcpy(mac, (const uint8_t[]){0x52, 0x54, 0}, 3);
-        if (getrandom(mac + 3, 3, GRND_NONBLOCK) != 3)
-                memset(mac + 3, 1, 3);
+        return getrandom(mac + 3, 3, 0) == 3;
 }
 
 struct net_options {
@@ -118,7 +117,8 @@ int parse_net(struct run_devices *to, const char *value)
                 return fail("out of memory");
         if (value[0] && !option_parts_parse(rows, ARRAY_SIZE(rows), false, value, storage, why, sizeof(why)))
                 return devices_usage("net", value, why);
-        make_mac(device.mac);
+        if (!make_mac(device.mac))
+                return fail("--net: there is no random address: %s", strerror(errno));
 
         const char *wrong = check_net(&net, device.mac);
 

@@ -34,14 +34,11 @@ static void owed_request_free(struct owed_request *owed)
 /* Whether @mapping is announced, or will be. */
 static bool is_announced(const struct oriel_driver *driver, struct oriel_mapping *mapping)
 {
-        const struct owed_request *owed;
+        const struct owed_request *owed = TAILQ_FIRST(&driver->owed_requests);
 
-        if (oriel_mapping_data(mapping))
-                return true;
-        TAILQ_FOREACH(owed, &driver->owed_requests, entry)
-        if (owed->mapping == mapping && owed->fd >= 0)
-                return true;
-        return false;
+        while (owed && !(owed->mapping == mapping && owed->fd >= 0))
+                owed = TAILQ_NEXT(owed, entry);
+        return owed || oriel_mapping_data(mapping);
 }
 
 /* Announcements have a limit, because each keeps a descriptor. Others are as many at most as there are announcements,

@@ -93,32 +93,33 @@ class Linux(Nested):
             run --memory 512M --cpus 2 --gpu=window=256M,option=venus=on
             """ + ENDS, 400, memory=2048)
 
+    def make_root(self, script, images):
+        """A root file system with this test for its images, and in their folder the image of another disk."""
+        root = self.path("root")
+        self.add_common(root, *GUEST_SCRIPTS)
+        copy(os.path.join(HERE, "guest/vm", script), root + "/test.sh")
+        for name in "proc", "sys", "dev", "tmp", "mnt", "root", "modules":
+            os.makedirs(f"{root}/{name}")
+        for name in self.run_ok(root + "/bin/busybox", "--list").split():
+            if name != "busybox":
+                os.symlink("/bin/busybox", f"{root}/bin/{name}")
+        with open(root + "/boots", "w") as file:
+            file.write("0")
+        os.makedirs(images)
+        with open(images + "/other", "wb") as file:
+            file.write(bytes(range(256)) * 8192)
+        return root
+
     def test_pmem(self):
         """Root file systems on images, ext4 of two boots and erofs; an oriel-pmem that is killed; stores to what is read-only."""
         def add_images(tree):
-            root = self.path("root")
-            self.add_common(root, *GUEST_SCRIPTS)
-            copy(os.path.join(HERE, "guest/vm/pmem.sh"), root + "/test.sh")
-            for name in "proc", "sys", "dev", "tmp", "mnt", "root", "modules":
-                os.makedirs(f"{root}/{name}")
-            for name in self.run_ok(root + "/bin/busybox", "--list").split():
-                if name != "busybox":
-                    os.symlink("/bin/busybox", f"{root}/bin/{name}")
-            with open(root + "/boots", "w") as file:
-                file.write("0")
-            os.makedirs(tree + "/images")
+            root = self.make_root("pmem.sh", tree + "/images")
             pmem_images.make_ext4(tree + "/images/ext4", root, 32 << 20)
             pmem_images.make_erofs(tree + "/images/erofs", root)
-            with open(tree + "/images/other", "wb") as file:
-                file.write(bytes(range(256)) * 8192)
             add_from_here(tree, os.path.join(BUILD, "oriel-pmem"))
 
-        def add_modules(tree):
-            os.makedirs(tree + "/modules")
-            for number, path in enumerate(unpack_modules(self.folder, "virtio_pmem", "nd_pmem", "ext4", "erofs")):
-                copy(path, f"{tree}/modules/{number:02}.ko")
-
-        self.add_inner, self.add_outer = add_modules, add_images
+        self.add_inner = lambda tree: self.add_modules(tree, "virtio_pmem", "nd_pmem", "ext4", "erofs")
+        self.add_outer = add_images
         self.nest("pmem.sh", """
             other=$(sum /images/other)
             host_kill_pmem() {
@@ -205,23 +206,11 @@ class Linux(Nested):
     def test_disk(self):
         """Two boots from a qcow2 image; a qemu-storage-daemon that is killed."""
         def add_images(tree):
-            root = self.path("root")
-            self.add_common(root, *GUEST_SCRIPTS)
-            copy(os.path.join(HERE, "guest/vm/disk.sh"), root + "/test.sh")
-            for name in "proc", "sys", "dev", "tmp", "mnt", "root", "modules":
-                os.makedirs(f"{root}/{name}")
-            for name in self.run_ok(root + "/bin/busybox", "--list").split():
-                if name != "busybox":
-                    os.symlink("/bin/busybox", f"{root}/bin/{name}")
-            with open(root + "/boots", "w") as file:
-                file.write("0")
-            os.makedirs(tree + "/images")
+            root = self.make_root("disk.sh", tree + "/images")
             pmem_images.make_ext4(self.path("ext4"), root, 64 << 20)
             self.run_ok(os.path.join(HERE, "enter"), ROOT, "qemu-img", "convert", "-O", "qcow2", self.inside("ext4"),
                         self.inside("qcow2"))
             copy(self.path("qcow2"), tree + "/images/qcow2")
-            with open(tree + "/images/other", "wb") as file:
-                file.write(bytes(range(256)) * 8192)
             self.add_peers(tree, "/usr/bin/qemu-storage-daemon")
 
         self.add_inner = lambda tree: self.add_modules(tree, "virtio_blk", "ext4")

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* The fixtures of tests/session: a driver with an echo device, whose requests are made and checked here, and a
+ * front-end with the same device, whose callbacks count what comes. The driver waits or does not, by the environment:
+ * see session_driver_new(). */
+
 #include "tests/session/session.h"
 #include "base/cleanup.h"
 #include "base/fd.h"

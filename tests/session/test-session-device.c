@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Requests that concern the front-end's owner and the device, and that the two ends pass on: RARP and the MTU, crypto
+ * sessions, the GPU's socket, shared objects, notifiers. The device keeps what it has seen, and the pair what the
+ * back-end has asked for. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "tests/session/session.h"
@@ -6,8 +11,6 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Requests that concern the front-end's owner and the device, and that the two ends pass on. */
 
 #define F(name) ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Guest memory as the front-end tells of it, and the log of the device's writes there. Memory is told of by slots and
+ * by tables, changed under a running ring and taken away; each page that the device writes, and no other, is to be in
+ * the log. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "driver/driver.h"
@@ -10,8 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* Guest memory as the front-end tells of it, and the log of the device's writes there. */
 
 #define F(name)  ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 #define PACKED   ORIEL_FEATURE(VIRTIO_F_RING_PACKED)

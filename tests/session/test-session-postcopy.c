@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Postcopy: a device that runs before its memory has come. Each page is given to it when it asks, by the userfaultfd
+ * that it has passed; a back-end that dies meanwhile, and messages in a wrong order, are tried too. Skipped where the
+ * kernel lets this user have no userfaultfd. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "tests/session/session.h"
@@ -12,8 +17,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* A device that runs before its memory has come: each page is given to it when it asks. */
 
 #define F(name) ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 #define PAGES   64

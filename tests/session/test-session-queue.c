@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Rings from end to end: every format and option, every way to be notified, stopping and going on. The same requests go
+ * through rings of each combination of features, with an IOMMU and without; each answer is compared with what was
+ * sent. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "driver/driver.h"
@@ -9,8 +14,6 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Rings from end to end: every format and option, every way to be notified, stopping and going on. */
 
 #define F(name)   ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 #define PACKED    ORIEL_FEATURE(VIRTIO_F_RING_PACKED)

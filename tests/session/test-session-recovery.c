@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Back-ends that go away, and those that come after them; and state that is carried over. The back-end is a process of
+ * its own, which is killed at any moment; the driver goes on with another one, and loses no request. With in-flight
+ * tracking none is done twice either. */
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "driver/driver.h"
@@ -13,8 +18,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Back-ends that go away, and those that come after them; and state that is carried over. */
 
 #define F(name)    ORIEL_FEATURE(ORIEL_PROTOCOL_F_##name)
 #define PACKED     ORIEL_FEATURE(VIRTIO_F_RING_PACKED)

@@ -122,6 +122,7 @@ static int set_pairs(struct virtio *virtio, const uint8_t *data)
         pairs = le16toh(pairs);
         if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > virtio->net.pairs)
                 return -EINVAL;
+
         const unsigned before = virtio->net.pairs_used;
 
         virtio->net.pairs_used = pairs;
@@ -133,7 +134,10 @@ static int set_pairs(struct virtio *virtio, const uint8_t *data)
         return r;
 }
 
-enum { ANY_SIZE = UINT8_MAX };
+enum {
+        ANY_SIZE = UINT8_MAX,
+        COMMANDS_MOST = 64, /* served at once */
+};
 
 static const struct command {
         uint8_t class, command;
@@ -221,18 +225,23 @@ static int answer_one(struct virtio *virtio, struct oriel_chain *chain)
         return r == -EOPNOTSUPP || r == -EINVAL || r == -EREMOTEIO || pushed < 0 ? 0 : r;
 }
 
+/* A driver that goes on sending does not keep the thread here: after COMMANDS_MOST it kicks itself, to come back. */
 static int serve_control(struct virtio *virtio, const struct queue *queue)
 {
+        struct oriel_device_queue *control = virtio->net.control;
         struct oriel_chain *chain;
-        int r = 0, popped;
+        unsigned n = 0;
+        int r = 0;
 
         fd_event_clear(queue->kick_fd);
-        do {
-                oriel_device_queue_want_kick(virtio->net.control, false);
-                while (r == 0 && (popped = oriel_device_queue_pop(virtio->net.control, &chain)) == 1)
-                        r = answer_one(virtio, chain);
-        } while (r == 0 && popped == 0 && oriel_device_queue_want_kick(virtio->net.control, true));
-        if (oriel_device_queue_needs_call(virtio->net.control))
+        oriel_device_queue_want_kick(control, false);
+        while (r == 0 && n < COMMANDS_MOST && oriel_device_queue_pop(control, &chain) == 1) {
+                r = answer_one(virtio, chain);
+                n++;
+        }
+        if (oriel_device_queue_want_kick(control, true) && oriel_device_queue_error(control) == 0)
+                fd_event_signal(queue->kick_fd);
+        if (oriel_device_queue_needs_call(control))
                 fd_event_signal(queue->call_fd);
         return r;
 }

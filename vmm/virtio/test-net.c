@@ -20,7 +20,7 @@
 #define RING    0x10000
 #define BUFFERS 0x100000
 
-enum { PAIRS = 4, QUEUES = 2 * PAIRS + 1, SIZE = 16 };
+enum { PAIRS = 4, QUEUES = 2 * PAIRS + 1, SIZE = 256 };
 
 #define FEATURES                                                                            \
         (ORIEL_FEATURE(VIRTIO_F_VERSION_1) | ORIEL_FEATURE(VIRTIO_NET_F_CTRL_VQ) |          \
@@ -236,6 +236,33 @@ static void test_announcement(void **state)
         end(&world);
 }
 
+/* A driver that sends more than is served at once: the thread is free in between, and comes back by itself. */
+static void test_many_commands(void **state)
+{
+        const struct oriel_buffer out = {BUFFERS, 3}, in = {BUFFERS + 0x800, 1};
+        const uint8_t promiscuous[] = {VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 1};
+        struct world world;
+        unsigned answered = 0, passes = 0;
+        uint32_t written;
+        void *token;
+
+        begin(&world, FEATURES);
+        memcpy(world.buffers, promiscuous, sizeof(promiscuous));
+        for (unsigned i = 0; i < 100; i++)
+                assert_int_equal(oriel_driver_queue_submit(world.driver, &out, 1, &in, 1, &world), 0);
+        fd_event_signal(world.virtio.queues[world.control].kick_fd);
+        /* As its thread does: as long as it is kicked. */
+        while (fd_event_clear(world.virtio.queues[world.control].kick_fd) == 1) {
+                assert_int_equal(net_serve(&world.virtio, true), 0);
+                passes++;
+        }
+        while (oriel_driver_queue_collect(world.driver, &token, &written) == 1)
+                answered++;
+        assert_int_equal(answered, 100);
+        assert_int_equal(passes, 2);
+        end(&world);
+}
+
 /* A driver without a control queue, or with one that is not in memory. */
 static void test_no_queue(void **state)
 {
@@ -271,8 +298,9 @@ static void test_no_queue(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_description),  cmocka_unit_test(test_commands), cmocka_unit_test(test_pairs),
-                cmocka_unit_test(test_announcement), cmocka_unit_test(test_no_queue),
+                cmocka_unit_test(test_description), cmocka_unit_test(test_commands),
+                cmocka_unit_test(test_pairs),       cmocka_unit_test(test_announcement),
+                cmocka_unit_test(test_no_queue),    cmocka_unit_test(test_many_commands),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
