@@ -21,16 +21,16 @@
 #include "program/spawn.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <oriel/socket.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -335,31 +335,24 @@ static void restore_terminal(const struct helper *helper)
         tcsetattr(STDIN_FILENO, TCSANOW, &helper->terminal);
 }
 
-/* Removes what programs have listened at, and the folder: this process may end by a signal. */
-static void remove_sockets(const struct helper *helper)
+static void remove_files(const struct helper *helper, struct broker_files *files)
 {
-        for (unsigned i = 0; i < helper->n_items; i++) {
-                const struct broker_item *item = &helper->items[i];
-                char folder[108];
-
-                if (!item->program || !item->socket)
-                        continue;
-                unlink(item->socket);
-                snprintf(folder, sizeof(folder), "%s", item->socket);
-                rmdir(dirname(folder));
-        }
+        for (unsigned i = 0; files->folder && i < helper->n_items; i++)
+                if (helper->items[i].program && helper->items[i].socket)
+                        unlink(helper->items[i].socket);
+        if (files->folder)
+                rmdir(files->folder);
+        socket_file_remove(&files->file);
 }
 
-static int broker_help(struct helper *helper, struct socket_file *file)
+static int broker_help(struct helper *helper, struct broker_files *files)
 {
         helper->pid_fd = (int)syscall(SYS_pidfd_open, helper->machine, 0);
         broker_serve(helper);
         has_ended(&helper->machine, &helper->wait_status);
         end_all(helper);
         restore_terminal(helper);
-        if (file)
-                socket_file_remove(file);
-        remove_sockets(helper);
+        remove_files(helper, files);
         channel_close(&helper->channel);
         fd_close(helper->pid_fd);
         fd_close(helper->signals);
@@ -367,6 +360,30 @@ static int broker_help(struct helper *helper, struct socket_file *file)
 }
 
 /* ---- the machine's process ---- */
+
+/* A client of the control socket controls the machine: its file is for its owner alone. */
+static int listen_control(struct broker_files *files)
+{
+        mode_t mask = umask(0177);
+        int fd = socket_file_listen(&files->file, files->control);
+
+        umask(mask);
+        return fd;
+}
+
+static bool make_files(struct broker_files *files)
+{
+        if (files->folder && mkdir(files->folder, 0700) < 0) {
+                report("%s: %s", files->folder, strerror(errno));
+                return false;
+        }
+        files->listener = files->control ? listen_control(files) : -1;
+        if (!files->control || files->listener >= 0)
+                return true;
+        if (files->folder)
+                rmdir(files->folder);
+        return false;
+}
 
 /* Prepares what both processes need. */
 static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t *before)
@@ -388,8 +405,7 @@ static int broker_prepare(struct helper *helper, struct broker *broker, sigset_t
         return helper->signals < 0 ? helper->signals : 0;
 }
 
-int broker_new(const struct broker_item *items, unsigned n_items, struct socket_file *file, struct broker **out,
-               int *status)
+int broker_new(const struct broker_item *items, unsigned n_items, struct broker_files *files, struct broker **out)
 {
         _cleanup_(freep) struct broker *broker = calloc(1, sizeof(*broker));
         _cleanup_(freep) pid_t *pids = calloc(n_items + 1, sizeof(*pids));
@@ -402,22 +418,27 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct socket_
         int r = broker && pids ? broker_prepare(&helper, broker, &before) : -ENOMEM;
 
         if (r < 0)
-                return r;
+                return fail("%s", strerror(-r));
+        if (!make_files(files))
+                return STATUS_FAILURE;
         helper.machine = fork();
-        if (helper.machine < 0)
-                return -errno;
+        if (helper.machine < 0) {
+                r = fail("fork: %s", strerror(errno));
+                remove_files(&helper, files);
+                return r;
+        }
         if (helper.machine == 0) {
                 spawn_follow(self, SIGKILL);
                 sigprocmask(SIG_SETMASK, &before, NULL);
                 fd_close(helper.signals);
                 channel_close(&helper.channel);
                 pthread_mutex_init(&broker->lock, NULL);
+                socket_file_forget(&files->file);
                 *out = steal(broker);
-                return 0;
+                return STATUS_SUCCESS;
         }
         channel_close(&broker->channel);
-        *status = broker_help(&helper, file);
-        return 0;
+        return broker_help(&helper, files);
 }
 
 /* Receives the answer to request @number, and drops those of earlier requests, which have timed out. */

@@ -18,12 +18,20 @@ struct broker_item {
         const char **arguments; /* NULL-terminated, without the connection */
 };
 
-/* Forks, so call it before any thread is started. In the child, which is the machine's process, *out is the broker,
- * the caller's. The parent serves the child, and returns with NULL in *out when the machine and all that it started
- * have ended and @file, which may be NULL, is removed; it is to exit with *status. If a signal has ended the
- * machine, the parent ends by that signal. Returns 0 or a negative errno. */
-int broker_new(const struct broker_item *items, unsigned n_items, struct socket_file *file, struct broker **out,
-               int *status);
+/* What is seen of the two processes in the file system. The broker makes it with the signals blocked that would end it,
+ * and removes it, so that nothing stays behind. */
+struct broker_files {
+        const char *control; /* to listen at, for this user alone; NULL: nothing */
+        const char *folder;  /* for the sockets of programs; NULL: none */
+        int listener;        /* at @control; in the machine's process: the caller's */
+        struct socket_file file;
+};
+
+/* Makes @files and forks, so call it before any thread is started. In the child, which is the machine's process, *out
+ * is the broker, the caller's. The parent serves the child, and returns with NULL in *out when the machine and all that
+ * it started have ended and @files are removed; it is to exit with the status returned. If a signal has ended the
+ * machine, the parent ends by that signal. NULL in *out is also the end when something fails, which is reported. */
+int broker_new(const struct broker_item *items, unsigned n_items, struct broker_files *files, struct broker **out);
 /* Returns a connection to item @item, the caller's, or a negative errno. Any thread. -EPIPE: the broker is gone. */
 int broker_connect(struct broker *broker, unsigned item);
 /* Tells the broker that from now on this process handles signals itself. @raw: it has changed the mode of the

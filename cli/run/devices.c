@@ -13,11 +13,8 @@
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_QUEUE_SIZE = 1024 };
 
@@ -111,11 +108,6 @@ void run_devices_use(struct run_devices *devices, struct broker *broker)
 
 void run_devices_free(struct run_devices *devices)
 {
-        for (unsigned i = 0; devices->folder[0] && devices->owner == getpid() && i < devices->n; i++)
-                if (devices->items[i].program && devices->items[i].socket)
-                        unlink(devices->items[i].socket);
-        if (devices->folder[0] && devices->owner == getpid())
-                rmdir(devices->folder);
         for (unsigned i = 0; i < devices->n_strings; i++)
                 free(devices->strings[i]);
         free(devices->strings);

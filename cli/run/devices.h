@@ -20,8 +20,7 @@ struct run_devices {
         char **strings; /* to be freed */
         unsigned n, n_strings;
         bool allow_remote_files;
-        char folder[64]; /* of the sockets at which programs will listen; "": none yet */
-        pid_t owner;     /* the process that made it, and removes it */
+        char folder[64]; /* of the sockets at which programs will listen: a name that is free; "": none */
 };
 
 /* Returns -1, or the exit status, and an error was reported. */

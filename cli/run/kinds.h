@@ -30,7 +30,7 @@ const char **new_arguments(struct run_devices *to);
  * NULL, as there was no memory for it. */
 bool add_options(struct run_devices *to, const struct option_list *options, const char **arguments, unsigned n);
 
-/* A path at which a program is to listen, in a folder of this process's own; kept. NULL, and an error was reported. */
+/* A path at which a program is to listen, in run_devices.folder; kept. NULL, and an error was reported. */
 const char *keep_socket(struct run_devices *to);
 /* Whether @program is there; else it is reported which @package brings it. */
 bool find_peer(const char *option, const char *program, const char *package);

@@ -16,7 +16,6 @@
 #include "program/report.h"
 #include "program/sanitized.h"
 #include "program/signals.h"
-#include "program/socket_file.h"
 #include "vmm/arch/arch.h"
 #include "vmm/control/control.h"
 #include "vmm/machine/machine.h"
@@ -349,16 +348,6 @@ static int run_events(struct run *run)
         return run->status;
 }
 
-/* Makes the socket's file for its owner alone: a client controls the machine. */
-static int listen_control(struct socket_file *file)
-{
-        mode_t mask = umask(0177);
-        int fd = control ? socket_file_listen(file, control) : -1;
-
-        umask(mask);
-        return fd;
-}
-
 static int start_control(struct run *run, int listener)
 {
         const struct control_ops ops = {want_quit, want_reset, run};
@@ -441,25 +430,13 @@ int command_run(int argc, char **argv)
         mallopt(M_ARENA_MAX, 2);
 
         struct run run = {.log = stderr_log(verbose), .signals = -1};
+        struct broker_files files = {.control = control, .folder = from.folder[0] ? from.folder : NULL};
 
-        struct socket_file file = {.name = NULL};
-        int listener = listen_control(&file);
-
-        if (control && listener < 0)
-                return STATUS_FAILURE;
-
-        int r = broker_new(from.items, from.n, &file, &run.broker, &status);
-
-        if (r < 0)
-                socket_file_remove(&file);
-        if (!run.broker) {
-                fd_close(listener);
-                return r < 0 ? fail("%s", strerror(-r)) : status;
-        }
-        /* The broker removes its file. */
-        socket_file_forget(&file);
+        status = broker_new(from.items, from.n, &files, &run.broker);
+        if (!run.broker)
+                return status;
         run_devices_use(&from, run.broker);
-        status = run_machine(&run, &from, listener);
+        status = run_machine(&run, &from, files.listener);
         broker_free(run.broker);
         fd_close(run.signals);
         return status;

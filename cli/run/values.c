@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Shared by the options of "oriel run" for devices: strings that live as long as the devices, arguments of programs, a
- * folder for the sockets at which programs listen, and the pair of entries that each device becomes. The folder is this
- * process's own, and is removed with the sockets in it by the process that made it. */
+ * name for the folder of the sockets at which programs listen (the broker makes it), and the pair of entries that each
+ * device becomes. */
 
 #include "cli/run/kinds.h"
 
@@ -11,10 +11,12 @@
 #include "program/spawn.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 static int connect_item(void *userdata)
@@ -82,15 +84,15 @@ const char *keep_socket(struct run_devices *to)
         const char *base = getenv("XDG_RUNTIME_DIR");
 
         if (!to->folder[0]) {
-                if (!base || base[0] != '/' || access(base, W_OK | X_OK) < 0 || strlen(base) > 32 || strchr(base, ','))
-                        base = "/tmp";
-                snprintf(to->folder, sizeof(to->folder), "%s/oriel-run-XXXXXX", base);
-                if (!mkdtemp(to->folder)) {
-                        report("%s: %s", to->folder, strerror(errno));
-                        to->folder[0] = '\0';
+                uint64_t number;
+
+                if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+                        report("a random number: %s", strerror(errno));
                         return NULL;
                 }
-                to->owner = getpid();
+                if (!base || base[0] != '/' || access(base, W_OK | X_OK) < 0 || strlen(base) > 32 || strchr(base, ','))
+                        base = "/tmp";
+                snprintf(to->folder, sizeof(to->folder), "%s/oriel-run-%" PRIx64, base, number);
         }
         return keep_format(to, "%s/%u", to->folder, to->n);
 }
