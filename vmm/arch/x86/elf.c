@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Loads an ELF kernel: by its PVH note into protected mode, or by this project's own note straight into user mode (the
- * guest/ program). The file is untrusted: every offset is checked against the file, every segment against guest memory
- * and against the others, before a byte is placed. Order of elf_load(): headers, notes, entry, check of all segments,
- * loading, start information, entry registers. Each error is one line for the user by loader_fail(). */
+/* Loads an ELF kernel of 64 or 32 bits: by its PVH note into protected mode, or by this project's own note straight
+ * into user mode (the guest/ program). The headers of 32 bits are widened when they are read. The file is untrusted:
+ * every offset is checked against the file, every segment against guest memory and against the others, before a byte is
+ * placed. Order of elf_load(): headers, notes, entry, check of all segments, loading, start information, entry
+ * registers. Each error is one line for the user by loader_fail(). */
 
 #include "vmm/arch/x86/load.h"
 
@@ -67,40 +68,83 @@ static int place_kernel(struct elf *elf, struct oriel_range range, uint64_t addr
                        : loader_place(elf->loader, elf->loader->image->kernel_fd, "kernel", range, address);
 }
 
+static bool is_narrow(const struct elf *elf)
+{
+        return elf->header.e_ident[EI_CLASS] == ELFCLASS32;
+}
+
+static size_t segment_size(const struct elf *elf)
+{
+        return is_narrow(elf) ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+}
+
 static int check_header(struct elf *elf)
 {
         const unsigned char *ident = elf->header.e_ident;
 
-        if (ident[EI_CLASS] == ELFCLASS32 && ident[EI_DATA] == ELFDATA2LSB &&
-            (elf->header.e_machine == EM_386 || elf->header.e_machine == EM_X86_64))
-                return loader_fail(elf->loader, -ENOEXEC, "is a 32-bit kernel: an x86-64 one is needed");
-        if (ident[EI_CLASS] != ELFCLASS64 || ident[EI_DATA] != ELFDATA2LSB || elf->header.e_machine != EM_X86_64)
+        if ((ident[EI_CLASS] != ELFCLASS64 && ident[EI_CLASS] != ELFCLASS32) || ident[EI_DATA] != ELFDATA2LSB ||
+            (elf->header.e_machine != EM_X86_64 && (ident[EI_CLASS] != ELFCLASS32 || elf->header.e_machine != EM_386)))
                 return loader_fail(elf->loader, -ENOEXEC,
-                                   "is for another architecture (ELF machine %u): an x86-64 kernel is needed",
+                                   "is for another architecture (ELF machine %u): an x86 kernel is needed",
                                    elf->header.e_machine);
         if ((elf->header.e_type != ET_EXEC && elf->header.e_type != ET_DYN) || elf->header.e_phnum == 0)
                 return loader_fail(elf->loader, -ENOEXEC, "is an ELF file, but not an executable one");
-        if (elf->header.e_phentsize != sizeof(Elf64_Phdr) || elf->header.e_phnum > MOST_SEGMENTS)
+        if (elf->header.e_phentsize != segment_size(elf) || elf->header.e_phnum > MOST_SEGMENTS)
                 return loader_fail(elf->loader, -ENOEXEC,
                                    "is an ELF file with %u program headers of %u bytes: up to %u of %zu are known",
-                                   elf->header.e_phnum, elf->header.e_phentsize, MOST_SEGMENTS, sizeof(Elf64_Phdr));
+                                   elf->header.e_phnum, elf->header.e_phentsize, MOST_SEGMENTS, segment_size(elf));
         return 0;
+}
+
+static int read_header(struct elf *elf)
+{
+        Elf32_Ehdr narrow;
+        int r = read_kernel(elf, (struct oriel_range){0, sizeof(narrow)}, &narrow);
+
+        if (r < 0)
+                return r;
+        if (narrow.e_ident[EI_CLASS] != ELFCLASS32)
+                return read_kernel(elf, (struct oriel_range){0, sizeof(elf->header)}, &elf->header);
+        elf->header = (Elf64_Ehdr){
+                .e_type = narrow.e_type,
+                .e_machine = narrow.e_machine,
+                .e_phoff = narrow.e_phoff,
+                .e_phentsize = narrow.e_phentsize,
+                .e_phnum = narrow.e_phnum,
+        };
+        memcpy(elf->header.e_ident, narrow.e_ident, sizeof(narrow.e_ident));
+        return 0;
+}
+
+static int read_segments(struct elf *elf)
+{
+        const struct oriel_range range = {elf->header.e_phoff, elf->header.e_phnum * segment_size(elf)};
+        Elf32_Phdr narrow[MOST_SEGMENTS];
+
+        if (!is_narrow(elf))
+                return read_kernel(elf, range, elf->segments);
+
+        int r = read_kernel(elf, range, narrow);
+
+        for (unsigned i = 0; r == 0 && i < elf->header.e_phnum; i++)
+                elf->segments[i] = (Elf64_Phdr){
+                        .p_type = narrow[i].p_type,
+                        .p_offset = narrow[i].p_offset,
+                        .p_paddr = narrow[i].p_paddr,
+                        .p_filesz = narrow[i].p_filesz,
+                        .p_memsz = narrow[i].p_memsz,
+                        .p_align = narrow[i].p_align,
+                };
+        return r;
 }
 
 static int read_headers(struct elf *elf)
 {
-        int r = read_kernel(elf, (struct oriel_range){0, sizeof(elf->header)}, &elf->header);
+        int r = read_header(elf);
 
         if (r == 0)
                 r = check_header(elf);
-        if (r < 0)
-                return r;
-        return read_kernel(elf,
-                           (struct oriel_range){
-                                   elf->header.e_phoff,
-                                   elf->header.e_phnum * sizeof(Elf64_Phdr),
-                           },
-                           elf->segments);
+        return r == 0 ? read_segments(elf) : r;
 }
 
 static bool is_loaded(const Elf64_Phdr *segment)

@@ -31,6 +31,13 @@ static void refuse(const void *data, size_t size, int error, const char *why)
                 refuse(&elf, sizeof(elf), error, why);        \
         } while (0)
 
+#define REFUSE_ELF32(change, error, why)                          \
+        do {                                                      \
+                struct test_elf32 elf = elf32_with_pvh(ELF_HIGH); \
+                change;                                           \
+                refuse(&elf, sizeof(elf), error, why);            \
+        } while (0)
+
 static void test_not_kernels(void **state)
 {
         static const uint8_t zeros[2048];
@@ -49,8 +56,8 @@ static void test_not_kernels(void **state)
 
 static void test_elf_headers(void **state)
 {
-        REFUSE_ELF(elf.header.e_ident[EI_CLASS] = ELFCLASS32;
-                   elf.header.e_machine = EM_386, -ENOEXEC, "a 32-bit kernel");
+        REFUSE_ELF(elf.header.e_machine = EM_386, -ENOEXEC, "another architecture (ELF machine 3)");
+        REFUSE_ELF(elf.header.e_ident[EI_CLASS] = 3, -ENOEXEC, "another architecture");
         REFUSE_ELF(elf.header.e_machine = EM_AARCH64, -ENOEXEC, "another architecture (ELF machine 183)");
         REFUSE_ELF(elf.header.e_ident[EI_DATA] = ELFDATA2MSB, -ENOEXEC, "another architecture");
         REFUSE_ELF(elf.header.e_type = ET_REL, -ENOEXEC, "not an executable");
@@ -60,6 +67,25 @@ static void test_elf_headers(void **state)
         REFUSE_ELF(elf.header.e_phoff = UINT64_MAX, -ENOEXEC, "truncated");
         REFUSE_ELF(elf.header.e_phoff = UINT64_MAX - 167, -ENOEXEC, "truncated");
         REFUSE_ELF(elf.header.e_phoff = INT64_MAX, -ENOEXEC, "truncated");
+}
+
+static void test_elf32_headers(void **state)
+{
+        REFUSE_ELF32(elf.header.e_machine = EM_ARM, -ENOEXEC, "another architecture (ELF machine 40)");
+        REFUSE_ELF32(elf.header.e_type = ET_REL, -ENOEXEC, "not an executable");
+        REFUSE_ELF32(elf.header.e_phentsize = sizeof(Elf64_Phdr), -ENOEXEC, "of 56 bytes");
+        REFUSE_ELF32(elf.header.e_phnum = 65, -ENOEXEC, "65 program headers");
+        REFUSE_ELF32(elf.header.e_phoff = UINT32_MAX, -ENOEXEC, "truncated");
+        REFUSE_ELF32(elf.segments[1].p_paddr = UINT32_MAX, -ENOEXEC, "entry");
+        REFUSE_ELF32(elf.segments[1].p_offset = UINT32_MAX, -ENOEXEC, "truncated");
+        REFUSE_ELF32(elf.segments[1].p_filesz = UINT32_MAX, -ENOEXEC, "more in the file");
+        REFUSE_ELF32(elf.note.value = ELF_CODE, -ENOEXEC, "nothing is loaded");
+        REFUSE_ELF32(elf.note.header.n_type = 17, -ENOEXEC, "no PVH entry");
+
+        /* A file that ends in its header. */
+        const struct test_elf32 elf = elf32_with_pvh(ELF_HIGH);
+
+        refuse(&elf, sizeof(elf.header) - 1, -ENOEXEC, "truncated");
 }
 
 static void test_elf_segments(void **state)
@@ -208,11 +234,12 @@ static void test_bzimage_flipped(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_not_kernels),       counted_test(test_elf_headers),
-                counted_test(test_elf_segments),      counted_test(test_elf_notes),
-                counted_test(test_elf_truncated),     counted_test(test_elf_flipped),
-                counted_test(test_bzimage_headers),   counted_test(test_bzimage_high),
-                counted_test(test_bzimage_truncated), counted_test(test_bzimage_flipped),
+                counted_test(test_not_kernels),     counted_test(test_elf_headers),
+                counted_test(test_elf32_headers),   counted_test(test_elf_segments),
+                counted_test(test_elf_notes),       counted_test(test_elf_truncated),
+                counted_test(test_elf_flipped),     counted_test(test_bzimage_headers),
+                counted_test(test_bzimage_high),    counted_test(test_bzimage_truncated),
+                counted_test(test_bzimage_flipped),
         };
 
         return run_counted("boot-hostile", tests);

@@ -62,6 +62,24 @@ static void test_pvh(void **state)
         machine_end(&machine);
 }
 
+static void test_pvh_32(void **state)
+{
+        struct test_elf32 elf = elf32_with_pvh(ELF_HIGH + 16);
+        struct machine machine;
+
+        machine_begin(&machine, 16 * MIB, 0);
+        for (unsigned i = 0; i < 2; i++) {
+                elf.header.e_machine = i ? EM_X86_64 : EM_386;
+                assert_int_equal(machine_load(&machine, &elf, sizeof(elf)), 0);
+                assert_int_equal(machine.entry.mode, X86_ENTRY_PROTECTED);
+                assert_int_equal(machine.entry.rip, ELF_HIGH + 16);
+                assert_int_equal(machine.entry.rbx, BOOT_INFO);
+                assert_memory_equal(machine_at(&machine, ELF_HIGH, 64), elf.code, 64);
+                check_start_info(&machine, 0);
+        }
+        machine_end(&machine);
+}
+
 /* Where the tables say that @address is; 0: nowhere. */
 static uint64_t walk(struct machine *machine, uint64_t address, unsigned rights)
 {
@@ -256,9 +274,9 @@ static void test_wrong_files(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                counted_test(test_pvh),         counted_test(test_user),    counted_test(test_user_windows),
-                counted_test(test_bzimage),     counted_test(test_cmdline), counted_test(test_initrd_size),
-                counted_test(test_wrong_files),
+                counted_test(test_pvh),          counted_test(test_pvh_32),      counted_test(test_user),
+                counted_test(test_user_windows), counted_test(test_bzimage),     counted_test(test_cmdline),
+                counted_test(test_initrd_size),  counted_test(test_wrong_files),
         };
 
         return run_counted("boot", tests);

@@ -162,6 +162,50 @@ static inline struct test_elf elf_with_pvh(uint64_t value)
         return elf;
 }
 
+/* The same in 32 bits, with the one note of PVH, whose value has 4 bytes. */
+struct test_elf32 {
+        Elf32_Ehdr header;
+        Elf32_Phdr segments[2];
+        struct {
+                Elf32_Nhdr header;
+                char name[4];
+                uint32_t value;
+        } note;
+        uint8_t code[64];
+};
+
+static inline struct test_elf32 elf32_with_pvh(uint32_t value)
+{
+        struct test_elf32 elf = {
+                .header =
+                        {
+                                .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+                                .e_type = ET_EXEC,
+                                .e_machine = EM_386,
+                                .e_phoff = offsetof(struct test_elf32, segments),
+                                .e_phentsize = sizeof(Elf32_Phdr),
+                                .e_phnum = 2,
+                        },
+                .segments =
+                        {
+                                {.p_type = PT_NOTE,
+                                 .p_offset = offsetof(struct test_elf32, note),
+                                 .p_filesz = sizeof(elf.note),
+                                 .p_align = 4},
+                                {.p_type = PT_LOAD,
+                                 .p_offset = offsetof(struct test_elf32, code),
+                                 .p_paddr = ELF_HIGH,
+                                 .p_filesz = 64,
+                                 .p_memsz = 8192},
+                        },
+                .note = {{4, 4, XEN_ELFNOTE_PHYS32_ENTRY}, "Xen", value},
+        };
+
+        for (unsigned i = 0; i < sizeof(elf.code); i++)
+                elf.code[i] = (uint8_t)(i + 1);
+        return elf;
+}
+
 /* A setup part of two sectors, and a payload of 4 KiB which ends the file. */
 struct test_bzimage {
         uint8_t boot[0x1f1];
