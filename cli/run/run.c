@@ -35,6 +35,7 @@ static const char *kernel;
 static const char *initrd;
 static const char *cmdline = "";
 static uint64_t memory = UINT64_C(1) << 30;
+static bool huge_pages;
 static unsigned cpus = 1;
 static struct run_device_options devices;
 static const char *console_name = "stdio";
@@ -48,6 +49,7 @@ static const struct option_row rows[] = {
         {"initrd", OPTION_STRING, &initrd, "FILE", "an initial file system for it"},
         {"cmdline", OPTION_STRING, &cmdline, "TEXT", "the kernel's command line"},
         {"memory", OPTION_SIZE, &memory, "SIZE", "guest memory (default: 1G)"},
+        {"hugepages", OPTION_FLAG, &huge_pages, NULL, "guest memory is of the host's huge pages of 2 MiB"},
         {"cpus", OPTION_NUMBER, &cpus, "N", "vcpus, 1 to 64 (default: 1)"},
         {"share", OPTION_LIST, &devices.shares, "SHARE",
          "DIR,tag=TAG[,dax=SIZE][,readonly][,request-queues=N][,threads=N][,option=OPTION]: a\n"
@@ -245,9 +247,13 @@ static void wait_once(struct run *run)
         struct console_fds console = console_get_fds(run->console);
         int control_fd = run->control ? control_get_fd(run->control) : -1;
         struct pollfd fds[] = {
-                {.fd = run->signals, .events = POLLIN}, {.fd = machine_get_fd(run->machine), .events = POLLIN},
-                {.fd = console.in, .events = POLLIN},   {.fd = console.out, .events = POLLOUT},
-                {.fd = console.wake, .events = POLLIN}, {.fd = control_fd, .events = POLLIN},
+                {.fd = run->signals, .events = POLLIN},
+                {.fd = machine_get_fd(run->machine), .events = POLLIN},
+                {.fd = console.in, .events = POLLIN},
+                {.fd = console.out, .events = POLLOUT},
+                {.fd = console.wake, .events = POLLIN},
+                {.fd = control_fd, .events = POLLIN},
+                {.fd = machine_get_timer_fd(run->machine), .events = POLLIN},
         };
 
         if (poll(fds, ARRAY_SIZE(fds), console.pending ? 0 : -1) < 0)
@@ -262,6 +268,8 @@ static void wait_once(struct run *run)
                 console_flush(run->console);
         if (fds[5].revents && !run->over)
                 serve_control(run);
+        if (fds[6].revents)
+                machine_tick(run->machine);
 }
 
 /* ---- setting up ---- */
@@ -306,6 +314,7 @@ static int make_machine(struct run *run, const struct run_devices *from, int ker
 {
         const struct machine_options options = {
                 .memory = memory,
+                .huge_pages = huge_pages,
                 .cpus = cpus,
                 .kernel = kernel,
                 .kernel_fd = kernel_fd,

@@ -50,6 +50,8 @@ extern const unsigned arch_first_message;
 /* An exit of KVM_RUN that not all architectures have, on the vcpu's thread. False: it is not known. @crash, which is
  * NULL, becomes a text where the guest can't go on. */
 bool arch_exit(struct vcpu *vcpu, const char **crash);
+/* The vcpu was paused and goes on, on its thread: tell the guest where it would take the time for a lock-up. */
+void arch_resume(const struct vcpu *vcpu);
 /* The program counter, for a report; on the vcpu's thread. */
 uint64_t arch_pc(const struct vcpu *vcpu);
 
@@ -94,6 +96,9 @@ int arch_platform_new(struct kvm *kvm, struct bus *const spaces[static ARCH_SPAC
 void arch_platform_free(struct arch_platform *platform); /* NULL is accepted */
 /* As after power-on. */
 void arch_platform_reset(struct arch_platform *platform);
+/* Once this is readable, call arch_platform_dispatch() on the owner's thread. -1: no device needs it. */
+int arch_platform_get_fd(const struct arch_platform *platform);
+void arch_platform_dispatch(struct arch_platform *platform);
 /* Press the power button: the guest may shut down. Any thread. */
 void arch_platform_press_power_button(struct arch_platform *platform);
 

@@ -107,7 +107,7 @@ int kvm_new(const struct kvm_options *options, struct kvm **out)
         int r = check_kvm(kvm);
 
         if (r == 0)
-                r = memory_open(kvm, options->memory_size);
+                r = memory_open(kvm, options->memory_size, options->huge_pages);
         if (r == 0)
                 r = kvm_build(kvm);
         if (r < 0)

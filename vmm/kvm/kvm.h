@@ -40,6 +40,7 @@ struct kvm_exits {
 
 struct kvm_options {
         uint64_t memory_size; /* whole pages, at least 1 MiB */
+        bool huge_pages;      /* of 2 MiB, which the size is then a multiple of */
         unsigned cpus;        /* 1 to KVM_MAX_CPUS */
         const struct kvm_exits *exits;
         void *userdata;
@@ -47,7 +48,8 @@ struct kvm_options {
 };
 
 /* Guest memory is a memfd that can't be made shorter or longer, in one slot or two, with an in-kernel interrupt
- * controller. -ENOENT, -EACCES: no /dev/kvm, or not for this user. -ENOSYS: a KVM without what is needed. */
+ * controller. -ENOMEM with huge pages: there are not enough, which are reserved here. -ENOENT, -EACCES: no /dev/kvm, or
+ * not for this user. -ENOSYS: a KVM without what is needed. */
 int kvm_new(const struct kvm_options *options, struct kvm **out);
 void kvm_free(struct kvm *kvm); /* stops it; NULL is accepted */
 

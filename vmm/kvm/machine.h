@@ -50,6 +50,7 @@ struct kvm {
         int memory_fd;
         uint8_t *memory;
         uint64_t memory_size;
+        bool huge_pages;
 
         pthread_mutex_t lock; /* what follows, up to the vcpus */
         bool slots[MAX_SLOTS];
@@ -82,7 +83,7 @@ void vcpu_wait_held(struct vcpu *vcpu);
 void vcpus_kick(struct kvm *kvm);
 
 /* Guest memory. memory_close() also after a failure. */
-int memory_open(struct kvm *kvm, uint64_t size);
+int memory_open(struct kvm *kvm, uint64_t size, bool huge_pages);
 void memory_close(struct kvm *kvm);
 /* All zeros again. */
 int memory_clear(struct kvm *kvm);

@@ -55,6 +55,8 @@ static bool vcpu_park(struct vcpu *vcpu)
         _cleanup_(lock_releasep) pthread_mutex_t *locked = lock_take(&kvm->lock);
         kvm->parked++;
         pthread_cond_broadcast(&kvm->changed);
+        const bool paused = kvm->paused;
+
         while (kvm->paused && !kvm->ended)
                 pthread_cond_wait(&kvm->changed, &kvm->lock);
 
@@ -62,6 +64,8 @@ static bool vcpu_park(struct vcpu *vcpu)
 
         if (on)
                 kvm->parked--;
+        if (on && paused)
+                arch_resume(vcpu);
         return on;
 }
 

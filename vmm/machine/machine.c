@@ -258,6 +258,7 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
         static const struct kvm_exits exits = {do_access, do_fault, do_end, do_inspect, do_read};
         const struct kvm_options options = {
                 .memory_size = machine->options.memory,
+                .huge_pages = machine->options.huge_pages,
                 .cpus = machine->options.cpus,
                 .exits = &exits,
                 .userdata = machine,
@@ -269,6 +270,11 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
                 snprintf(why, why_size, "/dev/kvm: there is no KVM here: %s", arch_kvm_enable);
         else if (r == -EACCES || r == -EPERM)
                 snprintf(why, why_size, "/dev/kvm: permission denied: add this user to the group kvm");
+        else if (options.huge_pages && r == -ENOMEM)
+                snprintf(why, why_size,
+                         "--hugepages: %" PRIu64 " pages of 2 MiB are needed, and there are not so many free: "
+                         "HugePages_Free in /proc/meminfo says how many, vm.nr_hugepages (sysctl) makes more",
+                         options.memory_size >> 21);
         else if (r == -ENOSYS)
                 snprintf(why, why_size, "/dev/kvm: it is no KVM, or one that lacks what is needed: %s has it all",
                          arch_kvm_needed);
@@ -555,6 +561,16 @@ int machine_get_fd(const struct machine *machine)
 bool machine_next_event(struct machine *machine, struct machine_event *out)
 {
         return events_take(&machine->events, out);
+}
+
+int machine_get_timer_fd(const struct machine *machine)
+{
+        return arch_platform_get_fd(machine->platform);
+}
+
+void machine_tick(struct machine *machine)
+{
+        arch_platform_dispatch(machine->platform);
 }
 
 unsigned machine_device_count(const struct machine *machine)

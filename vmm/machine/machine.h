@@ -6,12 +6,13 @@
 #include "vmm/virtio/virtio.h"
 
 /* A machine as small as Linux takes it: memory, vcpus, a serial port, power management, and virtio devices on PCI. It
- * belongs to one thread, which polls machine_get_fd() and takes events; it has threads of its own for vcpus and
- * devices. */
+ * belongs to one thread, which polls machine_get_fd() and machine_get_timer_fd(), and takes events; it has threads of
+ * its own for vcpus and devices. */
 struct machine;
 
 struct machine_options {
         uint64_t memory;
+        bool huge_pages; /* see struct kvm_options */
         unsigned cpus;
         const char *kernel;       /* for messages */
         int kernel_fd, initrd_fd; /* borrowed, until machine_end(); -1: no initrd */
@@ -73,6 +74,10 @@ struct machine_event {
 int machine_get_fd(const struct machine *machine);
 /* The next one, or false. Of many at once the last may be lost, but not those that end the machine. */
 bool machine_next_event(struct machine *machine, struct machine_event *out);
+
+/* Call machine_tick() once this is readable. -1: there is nothing to wait for. */
+int machine_get_timer_fd(const struct machine *machine);
+void machine_tick(struct machine *machine);
 
 unsigned machine_device_count(const struct machine *machine);
 struct virtio *machine_get_device(const struct machine *machine, unsigned index);

@@ -49,6 +49,7 @@ static const struct syscall_row rows[] = {
         SYSCALL(timer_create), /* without them: a timer of this process's signals nobody else */
         SYSCALL(timer_settime),
         SYSCALL(timer_delete),
+        SYSCALL(timerfd_settime), /* the guest's clock */
         SYSCALL_FCNTL(F_DUPFD_CLOEXEC),
         SYSCALL_FCNTL(F_GETFD),
         SYSCALL_FCNTL(F_GETFL),

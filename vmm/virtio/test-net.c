@@ -45,7 +45,7 @@ static void begin(struct world *world, uint64_t features)
         size_t sizes[3];
 
         memset(world, 0, sizeof(*world));
-        assert_int_equal(memory_open(&world->kvm, MEMORY), 0);
+        assert_int_equal(memory_open(&world->kvm, MEMORY, false), 0);
         virtio->options.kvm = &world->kvm;
         virtio->name = "net";
         virtio->phase = READY;

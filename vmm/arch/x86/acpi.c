@@ -30,7 +30,7 @@ enum { PROFILE_ENTERPRISE_SERVER = 4 };
 /* Latencies that say that C2 and C3 are not there. */
 enum { NO_C2 = 0xfff, NO_C3 = 0xfff };
 /* IAPC_BOOT_ARCH; that there are no legacy devices and no 8042 are bits that are 0. */
-enum { BOOT_NO_VGA = 1 << 2, BOOT_NO_CMOS_RTC = 1 << 5 };
+enum { BOOT_NO_VGA = 1 << 2 };
 /* The fixed features. The power button is one that is there where its bit is 0. */
 enum {
         FEATURE_WBINVD = 1 << 0,
@@ -131,8 +131,8 @@ static void put_fadt_begin(struct writer *writer, uint64_t facs, uint64_t dsdt)
         PUT_FIELDS(writer, {1, 4}, {1, 2}); /* sizes: of PM1 event, of PM1 control */
         put_zeros(writer, 6);               /* of what is not there */
         PUT_FIELDS(writer, {2, NO_C2}, {2, NO_C3});
-        put_zeros(writer, 2 + 2 + 1 + 1 + 3); /* flush, duty, the clock's alarm and century */
-        PUT_FIELDS(writer, {2, BOOT_NO_VGA | BOOT_NO_CMOS_RTC}, {1, 0},
+        put_zeros(writer, 2 + 2 + 1 + 1 + 2); /* flush, duty, the day and the month of the clock's alarm */
+        PUT_FIELDS(writer, {1, LAYOUT_RTC_CENTURY}, {2, BOOT_NO_VGA}, {1, 0},
                    {4, FEATURE_WBINVD | FEATURE_C1 | FEATURE_NO_SLEEP_BUTTON | FEATURE_NO_RTC_WAKE | FEATURE_RESET});
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The DSDT: the machine's devices in AML (ACPI 6.5, chapter 20, and 6.4 for the resources), with only the few terms
- * that are needed. These are the host bridge with its windows, the reserved ranges, the serial port and the S5 state.
- * Packages and devices are begun and ended, so that their lengths can be filled in; names have four letters. */
+ * that are needed. These are the host bridge with its windows, the reserved ranges, the serial port, the clock and the
+ * S5 state. Packages and devices are begun and ended, so that their lengths can be filled in; names have four letters.
+ */
 
 #include "vmm/arch/x86/acpi.h"
 #include "vmm/arch/x86/layout.h"
@@ -173,13 +174,15 @@ static void put_reserved(struct writer *aml)
         end_device(aml, &device);
 }
 
-static void put_serial(struct writer *aml)
+/* One with ports and a pin. */
+static void put_ports(struct writer *aml, const char name[static 4], unsigned id, struct oriel_range ports,
+                      unsigned pin)
 {
-        struct dsdt_device device = begin_device(aml, "COM1", 0x0501, 0);
+        struct dsdt_device device = begin_device(aml, name, id, 0);
 
         begin_resources(aml, &device);
-        put_io(aml, LAYOUT_SERIAL_PORT, 8);
-        PUT_FIELDS(aml, {1, RESOURCE_IRQ}, {2, 1 << LAYOUT_SERIAL_PIN});
+        put_io(aml, (unsigned)ports.start, (unsigned)ports.size);
+        PUT_FIELDS(aml, {1, RESOURCE_IRQ}, {2, 1 << pin});
         end_device(aml, &device);
 }
 
@@ -207,6 +210,7 @@ void dsdt_put(struct writer *writer, const struct acpi_machine *machine)
         put_bytes(writer, "_SB_", 4);
         put_host_bridge(writer, machine);
         put_reserved(writer);
-        put_serial(writer);
+        put_ports(writer, "COM1", 0x0501, (struct oriel_range){LAYOUT_SERIAL_PORT, 8}, LAYOUT_SERIAL_PIN);
+        put_ports(writer, "RTC0", 0x0b00, (struct oriel_range){LAYOUT_RTC_PORT, LAYOUT_RTC_SIZE}, LAYOUT_RTC_PIN);
         end_package(writer, scope);
 }

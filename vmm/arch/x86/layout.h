@@ -24,6 +24,8 @@
 
 /* The serial port: a 16550. At LAYOUT_PLATFORM + 0 too. */
 enum { LAYOUT_SERIAL_PORT = 0x3f8, LAYOUT_SERIAL_PIN = 4 };
+/* The clock: an index and a data port, and the century's register. */
+enum { LAYOUT_RTC_PORT = 0x70, LAYOUT_RTC_SIZE = 2, LAYOUT_RTC_PIN = 8, LAYOUT_RTC_CENTURY = 0x32 };
 /* Power management, ACPI's fixed hardware: PM1a event block (4 bytes), PM1a control block (2 bytes), and the reset
  * register (1 byte, LAYOUT_RESET_VALUE). At LAYOUT_PLATFORM + 0x100 too. */
 enum {

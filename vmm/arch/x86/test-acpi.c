@@ -91,7 +91,8 @@ static void check_fadt(void)
         assert_int_equal(number(fadt + 64, 4), LAYOUT_PM_PORT + LAYOUT_PM1_CONTROL);
         assert_int_equal(number(fadt + 76, 4), 0);
         assert_int_equal(number(fadt + 88, 2), 0x0204);
-        assert_int_equal(number(fadt + 109, 2), 0x24);
+        assert_int_equal(fadt[108], LAYOUT_RTC_CENTURY);
+        assert_int_equal(number(fadt + 109, 2), 0x04);
         assert_int_equal(number(fadt + 112, 4) & (1 << 4 | 1 << 10), 1 << 10);
         assert_int_equal(number(fadt + 116, 4), 0x01000801);
         assert_int_equal(number(fadt + 120, 8), LAYOUT_PM_PORT + LAYOUT_PM_RESET);
