@@ -342,7 +342,8 @@ static void remove_files(const struct helper *helper, struct broker_files *files
                         unlink(helper->items[i].socket);
         if (files->folder)
                 rmdir(files->folder);
-        socket_file_remove(&files->file);
+        socket_file_remove(&files->control.file);
+        socket_file_remove(&files->console.file);
 }
 
 static int broker_help(struct helper *helper, struct broker_files *files)
@@ -361,14 +362,14 @@ static int broker_help(struct helper *helper, struct broker_files *files)
 
 /* ---- the machine's process ---- */
 
-/* A client of the control socket controls the machine: its file is for its owner alone. */
-static int listen_control(struct broker_files *files)
+/* A client controls the machine, or is at its console. False: it was reported. */
+static bool listen_privately(struct broker_listener *listener)
 {
         mode_t mask = umask(0177);
-        int fd = socket_file_listen(&files->file, files->control);
 
+        listener->fd = listener->path ? socket_file_listen(&listener->file, listener->path) : -1;
         umask(mask);
-        return fd;
+        return !listener->path || listener->fd >= 0;
 }
 
 static bool make_files(struct broker_files *files)
@@ -377,9 +378,9 @@ static bool make_files(struct broker_files *files)
                 report("%s: %s", files->folder, strerror(errno));
                 return false;
         }
-        files->listener = files->control ? listen_control(files) : -1;
-        if (!files->control || files->listener >= 0)
+        if (listen_privately(&files->control) && listen_privately(&files->console))
                 return true;
+        socket_file_remove(&files->control.file);
         if (files->folder)
                 rmdir(files->folder);
         return false;
@@ -433,7 +434,8 @@ int broker_new(const struct broker_item *items, unsigned n_items, struct broker_
                 fd_close(helper.signals);
                 channel_close(&helper.channel);
                 pthread_mutex_init(&broker->lock, NULL);
-                socket_file_forget(&files->file);
+                socket_file_forget(&files->control.file);
+                socket_file_forget(&files->console.file);
                 *out = steal(broker);
                 return STATUS_SUCCESS;
         }

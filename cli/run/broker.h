@@ -18,13 +18,15 @@ struct broker_item {
         const char **arguments; /* NULL-terminated, without the connection */
 };
 
-/* What is seen of the two processes in the file system. The broker makes it with the signals blocked that would end it,
+/* Names of the two processes in the file system. The broker makes it with the signals blocked that would end it,
  * and removes it, so that nothing stays behind. */
 struct broker_files {
-        const char *control; /* to listen at, for this user alone; NULL: nothing */
-        const char *folder;  /* for the sockets of programs; NULL: none */
-        int listener;        /* at @control; in the machine's process: the caller's */
-        struct socket_file file;
+        const char *folder; /* for the sockets of programs; NULL: none */
+        struct broker_listener {
+                const char *path; /* for this user alone; NULL: none */
+                int fd;           /* in the machine's process: the caller's. -1: none */
+                struct socket_file file;
+        } control, console;
 };
 
 /* Makes @files and forks, so call it before any thread is started. In the child, which is the machine's process, *out

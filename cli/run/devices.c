@@ -84,20 +84,21 @@ int run_devices_parse(struct run_devices *out, const struct run_device_options *
         out->allow_remote_files = options->allow_remote_files;
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
                 most += kinds[i].values->n;
-        out->devices = calloc(most + 1, sizeof(*out->devices));
+        out->devices = calloc(most + 1 /* rng */, sizeof(*out->devices));
         out->items = calloc(most + 1, sizeof(*out->items));
         out->connections = calloc(most + 1, sizeof(*out->connections));
         out->strings = calloc(most + 1, STRINGS * sizeof(*out->strings));
         if (!out->devices || !out->items || !out->connections || !out->strings)
                 return fail("out of memory");
-        if (most > PCI_MAX_FUNCTIONS) {
+        if (most + (options->rng != NULL) > PCI_MAX_FUNCTIONS) {
                 report("devices: at most %d of all kinds", PCI_MAX_FUNCTIONS);
                 return STATUS_USAGE;
         }
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
                 for (unsigned at = 0; status < 0 && at < kinds[i].values->n; at++)
                         status = kinds[i].parse(out, kinds[i].values->values[at]);
-        return status;
+        /* The last, so that the others are where they would be without it. */
+        return status < 0 ? parse_rng(out, options->rng) : status;
 }
 
 void run_devices_use(struct run_devices *devices, struct broker *broker)

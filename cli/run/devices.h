@@ -9,6 +9,7 @@
 /* The values of oriel run's options for devices. */
 struct run_device_options {
         struct option_list devices, shares, pmems, gpus, cameras, nets, disks, vsocks;
+        const char *rng; /* NULL: on, where the program is installed */
         bool allow_remote_files;
 };
 

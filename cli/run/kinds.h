@@ -41,6 +41,7 @@ int parse_share(struct run_devices *to, const char *value);
 int parse_pmem(struct run_devices *to, const char *value);
 int parse_gpu(struct run_devices *to, const char *value);
 int parse_camera(struct run_devices *to, const char *value);
+int parse_rng(struct run_devices *to, const char *value);
 int parse_net(struct run_devices *to, const char *value);
 int parse_disk(struct run_devices *to, const char *value);
 int parse_vsock(struct run_devices *to, const char *value);

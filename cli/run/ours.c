@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The options of "oriel run" for devices whose back-ends are programs of ours: --share, --pmem, --gpu and --camera.
- * Each is started with the arguments that are made here, and checks them itself: what is looked at here is what the
- * user is to learn before the machine starts. */
+/* The options of "oriel run" for devices whose back-ends are programs of ours: --share, --pmem, --gpu, --camera and
+ * --rng. Each is started with the arguments that are made here, and checks them itself: what is looked at here is what
+ * the user is to learn before the machine starts. */
 
 #include "cli/run/kinds.h"
 
@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "media/wire.h"
 #include "program/report.h"
+#include "program/spawn.h"
 #include "shmem/filesystem.h"
 
 #include <errno.h>
@@ -242,4 +243,22 @@ int parse_camera(struct run_devices *to, const char *value)
                                                   {"source", "device", "format", "fps", "card", "window"}};
 
         return parse_own(to, &camera, value);
+}
+
+/* ---- --rng ---- */
+
+int parse_rng(struct run_devices *to, const char *value)
+{
+        /* Its filter of system calls is what confines it, with a sandbox as without. A device that everybody
+         * has must not need user namespaces, and has one process. */
+        static const char *arguments[] = {"--sandbox=none", NULL};
+        static const struct machine_device device = {
+                .name = "rng", .virtio_id = VIRTIO_ID_RNG, .queue_size = DEFAULT_QUEUE_SIZE};
+
+        if (value && strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+                return devices_usage("rng", value, "on or off");
+        if (value ? strcmp(value, "off") == 0 : !program_is_there("oriel-rng") || to->n == PCI_MAX_FUNCTIONS)
+                return -1;
+        devices_add(to, &device, &(struct broker_item){.program = "oriel-rng", .arguments = arguments});
+        return -1;
 }

@@ -78,13 +78,16 @@ static const struct option_row rows[] = {
         {"vsock", OPTION_LIST, &devices.vsocks, "VSOCK",
          "uds=PATH[,cid=N][,option=OPTION]: sockets between host and guest, by a vhost-device-vsock\n"
          "                             of its own"},
+        {"rng", OPTION_STRING, &devices.rng, "STATE",
+         "on or off: random numbers of this host, by an oriel-rng (default: on where it is installed)"},
         {"device", OPTION_LIST, &devices.devices, "DEVICE",
          "socket=PATH[,virtio-id=N][,queues=N][,queue-size=N][,dialect=NAME]: a back-end that\n"
          "                             listens there (virtio-id: 26, a file system); repeatable"},
         {"allow-remote-files", OPTION_FLAG, &devices.allow_remote_files, NULL,
          "map files that a server in user space or another machine serves, too: the guest\n"
          "                             may wait for that one"},
-        {"console", OPTION_STRING, &console_name, "WHERE", "the serial port: stdio, pty or none (default: stdio)"},
+        {"console", OPTION_STRING, &console_name, "WHERE",
+         "the serial port: stdio, pty, file:PATH, unix:PATH (a socket) or none (default: stdio)"},
         {"control", OPTION_STRING, &control, "PATH", "a QMP server on this Unix socket"},
         {"sandbox", OPTION_STRING, &sandbox, "STATE",
          "on or off: give up what a running machine does not need (default: on)"},
@@ -283,19 +286,32 @@ static int run_open_file(const char *option, const char *path)
         return fd;
 }
 
-static int parse_console(void)
+/* The kind of console, or -1; @path is what follows the name of one that has a path. */
+static int parse_console(const char **path)
 {
-        static const char *const names[] = {[CONSOLE_STDIO] = "stdio", [CONSOLE_PTY] = "pty", [CONSOLE_NONE] = "none"};
+        static const struct {
+                const char *name;
+                bool has_path;
+        } kinds[] = {
+                [CONSOLE_STDIO] = {"stdio", false}, [CONSOLE_PTY] = {"pty", false},   [CONSOLE_FILE] = {"file:", true},
+                [CONSOLE_SOCKET] = {"unix:", true}, [CONSOLE_NONE] = {"none", false},
+        };
 
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (strcmp(names[i], console_name) == 0)
-                        return (int)i;
+        *path = NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                const size_t size = strlen(kinds[i].name);
+
+                if (strncmp(console_name, kinds[i].name, size) != 0 || !console_name[size] == kinds[i].has_path)
+                        continue;
+                *path = kinds[i].has_path ? console_name + size : NULL;
+                return (int)i;
+        }
         return -1;
 }
 
 static int run_check_usage(void)
 {
-        const char *wrong = NULL;
+        const char *wrong = NULL, *path;
 
         if (!kernel)
                 wrong = "--kernel is missing";
@@ -303,8 +319,8 @@ static int run_check_usage(void)
                 wrong = "--cpus: 1 to 64";
         else if (memory < 16 << 20 || memory % (2 << 20) != 0 || memory > UINT64_C(1) << 40)
                 wrong = "--memory: 16M to 1T, in steps of 2M";
-        else if (parse_console() < 0)
-                wrong = "--console: stdio, pty or none";
+        else if (parse_console(&path) < 0)
+                wrong = "--console: stdio, pty, file:PATH, unix:PATH or none";
         else if (strcmp(sandbox, "on") != 0 && strcmp(sandbox, "off") != 0)
                 wrong = "--sandbox: on or off";
         return wrong ? options_wrong_usage(&program, "%s", wrong) : -1;
@@ -365,13 +381,23 @@ static int start_control(struct run *run, int listener)
         return r < 0 ? fail("--control: %s", strerror(-r)) : STATUS_SUCCESS;
 }
 
-static int open_console(struct run *run)
+/* @listener: the console's, or -1. A file is continued. A pipe or a device must not make this process wait. */
+static int open_console(struct run *run, int listener)
 {
+        const char *path;
+        enum console_kind kind = (enum console_kind)parse_console(&path);
+        int fd = kind == CONSOLE_FILE
+                         ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666)
+                         : listener;
+
+        if (kind == CONSOLE_FILE && fd < 0)
+                return fail("--console: %s: %s", path, strerror(errno));
+
         int r = signals_open();
 
         run->signals = r;
         if (r >= 0)
-                r = console_new((enum console_kind)parse_console(), &run->console);
+                r = console_new(kind, fd, &run->console);
         if (r < 0)
                 return fail("--console: %s", strerror(-r));
         broker_say_ready(run->broker, console_is_terminal(run->console));
@@ -398,11 +424,11 @@ static void end_machine(struct run *run, int status)
         console_free(run->console);
 }
 
-static int run_machine(struct run *run, const struct run_devices *from, int listener)
+static int run_machine(struct run *run, const struct run_devices *from, const struct broker_files *files)
 {
         _cleanup_(fd_closep) int kernel_fd = run_open_file("kernel", kernel);
         _cleanup_(fd_closep) int initrd_fd = kernel_fd >= 0 && initrd ? run_open_file("initrd", initrd) : -1;
-        _cleanup_(fd_closep) int control_fd = listener;
+        _cleanup_(fd_closep) int control_fd = files->control.fd, console_fd = files->console.fd;
 
         if (kernel_fd < 0 || (initrd && initrd_fd < 0))
                 return STATUS_FAILURE;
@@ -411,7 +437,7 @@ static int run_machine(struct run *run, const struct run_devices *from, int list
 
         /* Until here signals have their default action. */
         if (status == STATUS_SUCCESS)
-                status = open_console(run);
+                status = open_console(run, fd_take(&console_fd));
         if (status == STATUS_SUCCESS)
                 status = start_control(run, fd_take(&control_fd));
         if (status == STATUS_SUCCESS)
@@ -439,13 +465,16 @@ int command_run(int argc, char **argv)
         mallopt(M_ARENA_MAX, 2);
 
         struct run run = {.log = stderr_log(verbose), .signals = -1};
-        struct broker_files files = {.control = control, .folder = from.folder[0] ? from.folder : NULL};
+        struct broker_files files = {.folder = from.folder[0] ? from.folder : NULL, .control.path = control};
+
+        if (parse_console(&files.console.path) != CONSOLE_SOCKET)
+                files.console.path = NULL;
 
         status = broker_new(from.items, from.n, &files, &run.broker);
         if (!run.broker)
                 return status;
         run_devices_use(&from, run.broker);
-        status = run_machine(&run, &from, files.listener);
+        status = run_machine(&run, &from, &files);
         broker_free(run.broker);
         fd_close(run.signals);
         return status;

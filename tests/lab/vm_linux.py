@@ -7,8 +7,8 @@ import sys
 
 import mesa
 import pmem_images
-from lab import BUILD, GUEST_SCRIPTS, HERE, ROOT, add_from_lab, copy, has_module, in_lab, libraries, main, unpack_modules
-from nested import Nested, add_from_here
+from lab import BUILD, GUEST_SCRIPTS, HERE, PEERS, ROOT, add_from_lab, copy, has_module, in_lab, libraries, main, unpack_modules
+from nested import KERNEL, Nested, add_from_here
 
 VIEW = os.path.join(HERE, "vm-view.txt")
 ENDS = 'check "oriel run ends with status 0" [ "$status" = 0 ]\n'
@@ -226,6 +226,56 @@ class Linux(Nested):
             done
             check "no socket and no back-end is left" sh -c '! ls -d /tmp/oriel-run-* && ! pidof qemu-storage-daemon'
             """, 300, memory=1500)
+
+    def test_pc(self):
+        """Huge pages, random numbers, the clock, a pause; a kernel of 32 bits; the console in a file and at a socket."""
+        def add_outer(tree):
+            add_from_here(tree, os.path.join(BUILD, "oriel-rng"))
+            copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
+            copy(os.path.join(BUILD, "guest/guest"), tree + "/inner/guest")
+            self.run_ok("objcopy", "-O", "elf32-i386", "-R", ".note.gnu.property", KERNEL, tree + "/inner/vmlinux-32")
+
+        self.add_inner = lambda tree: self.add_modules(tree, "virtio-rng")
+        self.add_outer = add_outer
+        self.nest("pc.sh", """
+            free_pages() {
+                    awk '/^HugePages_Free/ { print $2 }' /proc/meminfo
+            }
+            host_date() {
+                    date +%s
+            }
+            host_pages() {
+                    free_pages >/tmp/pages
+            }
+            qmp() {
+                    { printf '{"execute": "qmp_capabilities"}\n{"execute": "%s"}\n' "$1"; sleep 1; } | connect /tmp/qmp >/dev/null
+            }
+            host_pause() {
+                    qmp stop
+                    sleep "$1"
+                    qmp cont
+            }
+            echo 140 >/proc/sys/vm/nr_hugepages
+            run --memory 256M --cpus 2 --hugepages --control /tmp/qmp
+            """ + ENDS + """
+            check "its memory was of huge pages, and reserved" [ "$(cat /tmp/pages)" -lt 140 ]
+            check "which are free again" [ "$(free_pages)" = 140 ]
+            refuse "more of them than there are" sh -c 'oriel run --memory 512M --hugepages --kernel /inner/guest 2>/tmp/refused'
+            check "is said" grep "256 pages of 2 MiB are needed, .*nr_hugepages" /tmp/refused
+
+            kernel=/inner/vmlinux-32
+            append=short=1
+            run --memory 256M --rng=off
+            """ + ENDS + """
+            oriel run --kernel /inner/guest --memory 32M --cmdline test=scan --console=file:/tmp/console.log
+            check "the console is in a file" grep -q "^1\\.\\." /tmp/console.log
+            oriel run --kernel /inner/guest --memory 32M --cmdline test=wait --console=unix:/tmp/console &
+            check "somebody listens" wait_for 10 test -S /tmp/console
+            { sleep 3; printf x; sleep 5; } | connect /tmp/console >/tmp/typed
+            check "the console is at a socket" grep "sync: wait" /tmp/typed
+            check "its input ends the guest" wait $!
+            refuse "the socket is gone" test -e /tmp/console
+            """, 200)
 
     def test_camera(self):
         """The outer kernel's vivid, passed on by oriel-media --device to the guest that needs no kernel: dmabufs in its window."""

@@ -112,7 +112,7 @@ class Guest:
         words = " ".join(f"{name}={value}" for name, value in ({"test": test} | words).items())
         self.case = case
         self.process = subprocess.Popen(
-            [ORIEL, "run", "--kernel", GUEST, "--memory", "64M", "--sandbox", SANDBOX, "--cmdline", words, *options],
+            [ORIEL, "run", "--kernel", GUEST, "--memory", "64M", "--sandbox", SANDBOX, "--rng=off", "--cmdline", words, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
         case.addCleanup(self.stop)
         self.out, self.err = Lines(self.process.stdout), Lines(self.process.stderr)
@@ -777,10 +777,13 @@ class Usage(Wrong):
         for words, *options in (
                 ("--cpus", "--cpus=0"), ("--cpus", "--cpus=65"), ("--cpus", "--cpus=many"),
                 ("--memory", "--memory=15M"), ("--memory", "--memory=17M"), ("--memory", "--memory=2T"),
-                ("--memory", "--memory=much"), ("--console", "--console=file"), ("--sandbox", "--sandbox=some"),
+                ("--memory", "--memory=much"), ("--console", "--console=file"), ("--console", "--console=file:"),
+                ("--console", "--console=unix:"), ("--console", "--console=ptys"), ("--rng maybe: on or off", "--rng=maybe"),
+                ("--sandbox", "--sandbox=some"),
                 ("unheard-of", "--unheard-of"), ("word", "word")):
             self.refused(2, words, *options)
         self.refused(2, "--kernel is missing", kernel=None)
+        self.refused(1, "can't listen on /nowhere/console", "--console=unix:/nowhere/console")
 
     def test_share(self):
         good = f"--share={self.share},tag=t"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The host's end of the guest's console: the standard input and output, or a pseudo-terminal. A vcpu only puts its
- * bytes into a buffer; the main thread writes them, and reads what is typed, when the descriptors are ready. A terminal
- * is made raw for that time. Output that nobody takes is kept up to the buffer's size, and later output is lost. */
+/* The host's end of the guest's console: the standard input and output, a pseudo-terminal, a file or a socket. A vcpu
+ * only puts its bytes into a buffer; the main thread writes them, and reads what is typed, when the descriptors are
+ * ready. A terminal is made raw for that time. Output that nobody takes is kept up to the buffer's size, and later
+ * output is lost. */
 
 #include "vmm/platform/console.h"
 
@@ -30,7 +31,8 @@ enum {
 
 struct console {
         enum console_kind kind;
-        int in, out; /* borrowed with CONSOLE_STDIO */
+        int in, out;  /* borrowed with CONSOLE_STDIO; -1: there is none */
+        int listener; /* -1 but with CONSOLE_SOCKET */
         int wake_fd;
         int slave; /* kept open: without it, a reader that leaves would be an error */
         char path[64];
@@ -101,15 +103,21 @@ static int open_pty(struct console *console)
 
 DEFINE_CLEANUP(struct console *, console_free);
 
-int console_new(enum console_kind kind, struct console **out)
+int console_new(enum console_kind kind, int fd, struct console **out)
 {
+        _cleanup_(fd_closep) int own = fd;
         _cleanup_(console_freep) struct console *console = calloc(1, sizeof(*console));
         int r = 0;
 
         if (!console)
                 return -ENOMEM;
         console->kind = kind;
-        console->in = console->out = console->own_out = console->slave = -1;
+        console->in = console->out = console->own_out = console->slave = console->listener = -1;
+        if (kind == CONSOLE_FILE)
+                console->out = fd_take(&own);
+        else if (kind == CONSOLE_SOCKET)
+                console->listener = fd_take(&own);
+        console->is_socket = kind == CONSOLE_SOCKET;
         pthread_mutex_init(&console->lock, NULL);
         console->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (console->wake_fd < 0)
@@ -135,7 +143,7 @@ void console_end(struct console *console)
         if (!console)
                 return;
         for (size_t before = 0;
-             console->kind == CONSOLE_STDIO && console->out >= 0 && console->size > 0 && console->size != before;) {
+             console->kind != CONSOLE_PTY && console->out >= 0 && console->size > 0 && console->size != before;) {
                 struct pollfd fd = {.fd = console->out, .events = POLLOUT};
 
                 if (poll(&fd, 1, LAST_FLUSH_MS) != 1 || fd.revents & (POLLERR | POLLNVAL))
@@ -146,9 +154,10 @@ void console_end(struct console *console)
         if (console->raw)
                 tcsetattr(console->in, TCSANOW, &console->before);
         console->raw = false;
-        if (console->kind == CONSOLE_PTY)
-                fd_close(console->in);
+        if (console->kind != CONSOLE_STDIO)
+                fd_close(console->out);
         console->in = console->out = -1;
+        console->listener = fd_close(console->listener);
         console->slave = fd_close(console->slave);
         console->own_out = fd_close(console->own_out);
 }
@@ -198,12 +207,25 @@ struct console_fds console_get_fds(struct console *console)
         bool any = console->size > 0;
 
         pthread_mutex_unlock(&console->lock);
+
+        int in = console->in < 0 ? console->listener : console->in;
+
+        if (console->ended || atomic_load(&console->full))
+                in = -1;
         return (struct console_fds){
-                .in = console->ended || atomic_load(&console->full) ? -1 : console->in,
+                .in = in,
                 .out = any ? console->out : -1,
                 .wake = console->wake_fd,
                 .pending = console->n_pending > 0 && !atomic_load(&console->full),
         };
+}
+
+/* Its input that the guest has not taken is lost; output that it has not read is for the next client. */
+static void drop_client(struct console *console)
+{
+        console->in = console->out = fd_close(console->in);
+        console->n_pending = 0;
+        atomic_store(&console->full, false);
 }
 
 void console_flush(struct console *console)
@@ -219,15 +241,21 @@ void console_flush(struct console *console)
         if (size > 0)
                 memcpy(data, console->output + console->begin, size);
         pthread_mutex_unlock(&console->lock);
-        if (size == 0)
+        if (size == 0 || console->out < 0)
                 return;
 
         ssize_t n = console->is_socket ? send(console->out, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
                                        : write(console->out, data, size);
 
-        /* Drops the output after an error that is not temporary. */
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n < 0 && console->kind == CONSOLE_SOCKET) {
+                drop_client(console);
+                return;
+        }
+        /* After an error that stays the output is lost. */
         if (n < 0)
-                n = errno == EAGAIN || errno == EINTR ? 0 : (ssize_t)size;
+                n = (ssize_t)size;
         pthread_mutex_lock(&console->lock);
         console->begin = (console->begin + (size_t)n) % OUTPUT_MAX;
         console->size -= (size_t)n;
@@ -256,10 +284,19 @@ int console_read(struct console *console, size_t (*input)(void *userdata, const 
 {
         if (console->n_pending > 0)
                 return take_input(console, input, userdata);
+        if (console->in < 0) {
+                console->in = accept4(console->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                console->out = console->in;
+                return 0;
+        }
 
         ssize_t n = read(console->in, console->pending, sizeof(console->pending));
 
         if (n <= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) {
+                if (console->kind == CONSOLE_SOCKET) {
+                        drop_client(console);
+                        return 0;
+                }
                 console->ended = true;
                 return -ENODATA;
         }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The serial port and power management, at their ports and in a page of memory; and the clock, at its ports. */
+/* The platform's devices, and where they are: the serial port and power management at their ports and in a page of
+ * memory, the clock at its ports. By callbacks they set KVM's pins, ask for the end of the machine, and get the host's
+ * time. */
 
 #include "vmm/platform/serial.h"
 

@@ -24,7 +24,7 @@ enum { B_AIE = 0x20, B_UIE = 0x10, B_24H = 0x02 };
 enum { C_IRQF = 0x80, C_AF = 0x20, C_UF = 0x10 };
 enum { D_VRT = 0x80, ALARM_ANY = 0xc0, CELLS = 128 };
 
-/* What was missed before this is forgotten. */
+/* Of more seconds than these, none but the last is looked at. */
 enum { SECONDS_A_DAY = 86400 };
 /* Before a second ends, UIP says that the registers are about to change. */
 #define UPDATE_NS 244000
@@ -142,7 +142,7 @@ static uint8_t rtc_read(struct rtc *rtc)
 
 static void rtc_write(struct rtc *rtc, uint8_t value)
 {
-        /* What was before this write is looked at with what was there before it. */
+        /* The seconds until now, by the registers until now. */
         rtc_look(rtc);
         if (rtc->index == B) {
                 rtc->cells[B] = (value & (B_AIE | B_UIE)) | B_24H;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* The x86 part of KVM: the devices that it emulates itself, the pins of its interrupt controllers, port I/O and
- * triple faults among the exits, and how it counts page faults. */
+ * triple faults among the exits, the end of a pause, and how it counts page faults. What is called for a vcpu runs on
+ * that vcpu's thread. */
 
 #include "vmm/arch/x86/x86.h"
 #include "vmm/kvm/machine.h"
