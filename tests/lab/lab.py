@@ -46,7 +46,7 @@ GUEST_PROGRAMS = {
     "exercise-posix": os.path.join(EXERCISES, "exercise-posix-static"),
     "exercise-fsx": os.path.join(EXERCISES, "exercise-fsx-static"),
 }
-GUEST_SCRIPTS = ["tap.sh", "exercise.sh", "files.sh"]
+GUEST_SCRIPTS = ["tap.sh", "exercise.sh", "files.sh", "lease.sh"]
 
 
 def kernel():

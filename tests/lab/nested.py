@@ -103,6 +103,10 @@ class Nested(Case):
     # How long the inner machine may take, with the outer one.
     LIMIT = 60
 
+    def setUp(self):
+        super().setUp()
+        self.outer_options = []
+
     def add_common(self, tree, *names):
         copy(ROOT + "/bin/busybox", tree + "/bin/busybox")
         for name in {"init", "tap.sh", *names}:
@@ -146,7 +150,7 @@ class Nested(Case):
             "qemu", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max,+svm", "-smp", "2", "-m", str(memory),
             "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-d", "cpu_reset", "-D", self.inside("cpu.log"),
             "-kernel", "/t/nested/vmlinux", "-initrd", self.inside("outer.cpio"),
-            "-append", "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off",
+            "-append", "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off", *self.outer_options,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def nest(self, script, outer, limit=None, inner_archives=(), outer_archives=(), memory=1024):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Linux in "oriel run": tools/check-vm runs these."""
 import difflib
+import glob
 import os
 import re
+import shutil
 import sys
 
 import mesa
@@ -11,7 +13,46 @@ from lab import BUILD, GUEST_SCRIPTS, HERE, PEERS, ROOT, add_from_lab, copy, has
 from nested import KERNEL, Nested, add_from_here
 
 VIEW = os.path.join(HERE, "vm-view.txt")
+# The C library loads it by itself, to end a thread.
+GCC_S = "/lib/x86_64-linux-gnu/libgcc_s.so.1"
 ENDS = 'check "oriel run ends with status 0" [ "$status" = 0 ]\n'
+
+
+def add_peers(case, tree, *programs):
+    """Programs of the lab's, with a C library of their own, in the outer machine's own root: passt makes a user namespace,
+    which no chroot may."""
+    interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
+    for program in programs:
+        name = os.path.basename(program)
+        for path in libraries(program, "chroot", ROOT):
+            copy(in_lab(path), f"{tree}/peers/" + ("ld.so" if "/ld-linux" in path else "lib/" + os.path.basename(path)))
+        with open(in_lab(program), "rb") as file:
+            image = file.read()
+        case.assertEqual(image.count(interpreter), 1)
+        with open(f"{tree}/peers/{name}", "wb") as file:
+            file.write(image.replace(interpreter, b"/peers/ld.so".ljust(len(interpreter), b"\0")))
+        with open(f"{tree}/bin/{name}", "w") as file:
+            file.write(f'#!/bin/sh\nLD_LIBRARY_PATH=/peers/lib exec /peers/{name} "$@"\n')
+        for path in f"{tree}/peers/{name}", f"{tree}/bin/{name}", f"{tree}/peers/ld.so":
+            os.chmod(path, 0o755)
+    os.makedirs(tree + "/etc", exist_ok=True)
+    with open(tree + "/etc/passwd", "w") as file:
+        file.write("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+    with open(tree + "/etc/group", "w") as file:
+        file.write("root:x:0:\nnogroup:x:65534:\n")
+
+
+def add_modules(case, tree, *names, prefix=""):
+    """Which init loads."""
+    os.makedirs(tree + "/modules", exist_ok=True)
+    for number, path in enumerate(unpack_modules(case.folder, *names)):
+        copy(path, f"{tree}/modules/{prefix}{number:02}.ko")
+
+
+def add_net_peers(case, tree):
+    """passt and iperf3."""
+    add_peers(case, tree, "/usr/bin/passt", "/usr/bin/iperf3")
+    copy(in_lab(GCC_S), tree + "/peers/lib/libgcc_s.so.1")
 
 
 class Linux(Nested):
@@ -118,7 +159,7 @@ class Linux(Nested):
             pmem_images.make_erofs(tree + "/images/erofs", root)
             add_from_here(tree, os.path.join(BUILD, "oriel-pmem"))
 
-        self.add_inner = lambda tree: self.add_modules(tree, "virtio_pmem", "nd_pmem", "ext4", "erofs")
+        self.add_inner = lambda tree: add_modules(self, tree, "virtio_pmem", "nd_pmem", "ext4", "erofs")
         self.add_outer = add_images
         self.nest("pmem.sh", """
             other=$(sum /images/other)
@@ -137,51 +178,16 @@ class Linux(Nested):
             boot type=erofs
             """, 200)
 
-    def add_peers(self, tree, *programs):
-        """Programs of the lab's, with a C library of their own, in the outer machine's own root: passt makes a user namespace,
-        which no chroot may."""
-        interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
-        for program in programs:
-            name = os.path.basename(program)
-            for path in libraries(program, "chroot", ROOT):
-                copy(in_lab(path), f"{tree}/peers/" + ("ld.so" if "/ld-linux" in path else "lib/" + os.path.basename(path)))
-            with open(in_lab(program), "rb") as file:
-                image = file.read()
-            self.assertEqual(image.count(interpreter), 1)
-            with open(f"{tree}/peers/{name}", "wb") as file:
-                file.write(image.replace(interpreter, b"/peers/ld.so".ljust(len(interpreter), b"\0")))
-            with open(f"{tree}/bin/{name}", "w") as file:
-                file.write(f'#!/bin/sh\nLD_LIBRARY_PATH=/peers/lib exec /peers/{name} "$@"\n')
-            for path in f"{tree}/peers/{name}", f"{tree}/bin/{name}", f"{tree}/peers/ld.so":
-                os.chmod(path, 0o755)
-        os.makedirs(tree + "/etc", exist_ok=True)
-        with open(tree + "/etc/passwd", "w") as file:
-            file.write("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
-        with open(tree + "/etc/group", "w") as file:
-            file.write("root:x:0:\nnogroup:x:65534:\n")
-
-    def add_modules(self, tree, *names):
-        os.makedirs(tree + "/modules")
-        for number, path in enumerate(unpack_modules(self.folder, *names)):
-            copy(path, f"{tree}/modules/{number:02}.ko")
-
     def test_net(self):
         """passt, which the machine starts: DHCP, TCP both ways, and killed in the middle of a transfer."""
         self.write("big", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 150)
-        # What the C library loads by itself, to end a thread.
-        more = "/lib/x86_64-linux-gnu/libgcc_s.so.1"
-
         def add_inner(tree):
-            self.add_modules(tree, "virtio_net")
+            add_modules(self, tree, "virtio_net")
             add_from_lab(tree, "/usr/bin/iperf3")
-            copy(in_lab(more), tree + more)
+            copy(in_lab(GCC_S), tree + GCC_S)
             os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
 
-        def add_outer(tree):
-            self.add_peers(tree, "/usr/bin/passt", "/usr/bin/iperf3")
-            copy(in_lab(more), tree + "/peers/lib/libgcc_s.so.1")
-
-        self.add_inner, self.add_outer = add_inner, add_outer
+        self.add_inner, self.add_outer = add_inner, lambda tree: add_net_peers(self, tree)
         self.nest("net.sh", """
             ip link set lo up
             httpd -p 127.0.0.1:8000 -h /share
@@ -203,6 +209,33 @@ class Linux(Nested):
             check "no back-end is left" sh -c '! pidof passt'
             """, 300)
 
+    def test_dpdk(self):
+        """DPDK's vhost library as the switch: two ports of testpmd, this machine's, for two networks of one guest."""
+        def add_inner(tree):
+            add_modules(self, tree, "virtio_net")
+            add_from_lab(tree, "/usr/bin/iperf3")
+            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
+            copy(in_lab(GCC_S), tree + GCC_S)
+
+        def add_outer(tree):
+            add_from_here(tree, shutil.which("dpdk-testpmd"))
+            # It loads its drivers itself, from a folder of all of them.
+            for driver in "bus_vdev", "mempool_ring", "net_vhost":
+                [path] = glob.glob(f"/usr/lib/x86_64-linux-gnu/dpdk/pmds-*/librte_{driver}.so.*.*")
+                for needed in libraries(path):
+                    copy(needed, tree + needed)
+                copy(path, tree + "/drivers/" + os.path.basename(path))
+
+        self.add_inner, self.add_outer = add_inner, add_outer
+        self.nest("dpdk.sh", """
+            tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf --lcores=0@0,1@1 \\
+                    --vdev=net_vhost0,iface=/tmp/0 --vdev=net_vhost1,iface=/tmp/1 -- \\
+                    --total-num-mbufs=4096 --auto-start --forward-mode=io >/tmp/testpmd.log 2>&1 &
+            check "both ports are there" wait_for 60 test -S /tmp/1
+            run --memory 256M --cpus 1 --net=socket=/tmp/0,mac=52:54:00:00:00:01 --net=socket=/tmp/1,mac=52:54:00:00:00:02
+            sed 's/^/# testpmd: /' /tmp/testpmd.log | tail -n 20
+            """ + ENDS, 300, memory=1500)
+
     def test_disk(self):
         """Two boots from a qcow2 image; a qemu-storage-daemon that is killed."""
         def add_images(tree):
@@ -211,9 +244,9 @@ class Linux(Nested):
             self.run_ok(os.path.join(HERE, "enter"), ROOT, "qemu-img", "convert", "-O", "qcow2", self.inside("ext4"),
                         self.inside("qcow2"))
             copy(self.path("qcow2"), tree + "/images/qcow2")
-            self.add_peers(tree, "/usr/bin/qemu-storage-daemon")
+            add_peers(self, tree, "/usr/bin/qemu-storage-daemon")
 
-        self.add_inner = lambda tree: self.add_modules(tree, "virtio_blk", "ext4")
+        self.add_inner = lambda tree: add_modules(self, tree, "virtio_blk", "ext4")
         self.add_outer = add_images
         self.nest("disk.sh", """
             host_kill_disk() {
@@ -235,7 +268,7 @@ class Linux(Nested):
             copy(os.path.join(BUILD, "guest/guest"), tree + "/inner/guest")
             self.run_ok("objcopy", "-O", "elf32-i386", "-R", ".note.gnu.property", KERNEL, tree + "/inner/vmlinux-32")
 
-        self.add_inner = lambda tree: self.add_modules(tree, "virtio-rng")
+        self.add_inner = lambda tree: add_modules(self, tree, "virtio-rng")
         self.add_outer = add_outer
         self.nest("pc.sh", """
             free_pages() {

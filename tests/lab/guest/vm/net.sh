@@ -1,21 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # A network by passt: DHCP, TCP both ways, what ip(8) does by the control queue, and passt killed and back.
 . /tap.sh
-cat >/tmp/lease.sh <<'EOF'
-[ "$1" = bound ] || exit 0
-ip addr add "$ip/$mask" dev "$interface"
-ip route add "$router" dev "$interface"
-ip route add default via "$router"
-echo "$router" >/tmp/router
-EOF
-chmod 755 /tmp/lease.sh
-
-lease() {
-        ip addr flush dev eth0
-        ip link set eth0 up
-        udhcpc -i eth0 -n -q -t 20 -T 1 -s /tmp/lease.sh
-}
-
+. /lease.sh
 carrier() {
         tries=100
         until [ "$(cat /sys/class/net/eth0/carrier)" = "$1" ]; do

@@ -31,10 +31,17 @@ if [ -z "$short" ]; then
         check "what its registers say" near "$(cat $rtc/since_epoch)"
         check "its alarm" alarm
         host pages
+        # Linux looks for lock-ups where a processor is busy.
         echo 1 >/proc/sys/kernel/watchdog_thresh
+        (while :; do :; done) &
+        busy=$!
+        (while :; do :; done) &
+        busy="$busy $!"
+        sleep 1
         host pause 10
         check "the time is right after a pause" near "$(date +%s)"
         check "and by the clock" near "$(cat $rtc/since_epoch)"
         sleep 4
+        kill $busy
         refuse "which was no lock-up" sh -c 'dmesg | grep -i "lockup\|stall"'
 fi

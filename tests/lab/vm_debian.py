@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A whole Debian in "oriel run", with its root on a share, a disk or an image in memory: tools/check-vm runs these.
+
+The outer machine has Debian's image twice, as disks that forget what is written: the one is the guest's root, or has its
+files, and in the other is what visits the guest by ssh.
+"""
+import os
+
+import debian
+from lab import BUILD, PEERS, copy, main
+from nested import Nested, add_from_here
+from vm_linux import ENDS, add_modules, add_net_peers
+
+VISIT = """
+    mount -t tmpfs tmpfs /dev/shm
+    mkdir -p /tools /debian
+    mount /dev/vdb /tools
+    mount --bind /dev /tools/dev
+    mount -t proc proc /tools/proc
+    ip link set lo up
+    httpd -p 127.0.0.1:8000 -h /tools/srv/mirror
+    in_guest() {
+            chroot /tools ssh -q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=30 -i /root/key \\
+                    -p 2222 root@127.0.0.1 "$@"
+    }
+    booted() {
+            [ "$(in_guest cat /proc/sys/kernel/random/boot_id | tee /tmp/boot_id | wc -c)" = 37 ] &&
+                    [ "$(cat /tmp/boot_id)" != "$1" ]
+    }
+    failed_units() {
+            in_guest systemctl is-system-running --wait
+            [ -z "$(in_guest systemctl --failed --no-legend --plain | tee /dev/stderr)" ]
+    }
+    install() {
+            in_guest 'router=$(ip route | sed -n "s/^default via \\([^ ]*\\).*/\\1/p") &&
+                    echo "deb [trusted=yes] http://$router:8000 ./" >/etc/apt/sources.list &&
+                    apt-get update && apt-get install -y hello'
+    }
+    press_power_button() {
+            { printf '{"execute": "qmp_capabilities"}\\n{"execute": "system_powerdown"}\\n'; sleep 2; } | connect /tmp/qmp >/dev/null
+    }
+    visit() {
+            check "ssh by way of passt" wait_for 600 booted none
+            check "no unit has failed" failed_units
+            check "the root is what it is to be" in_guest grep "$1" /proc/mounts
+            check "apt" install
+            first=$(cat /tmp/boot_id)
+            in_guest systemctl reboot
+            check "it boots again" wait_for 600 booted "$first"
+            check "with what was installed" in_guest hello
+            check "the power button" press_power_button
+    }
+"""
+
+
+class Debian(Nested):
+    def setUp(self):
+        super().setUp()
+        debian.make()
+        image = "/t/" + os.path.basename(debian.IMAGE)
+        for name in "root", "tools":
+            self.outer_options += ["-drive", f"if=none,id={name},file={image},format=raw,snapshot=on",
+                                   "-device", f"virtio-blk-pci,drive={name}"]
+
+    def add_inner(self, tree):
+        add_modules(self, tree, "virtio_net", "virtio_blk", "virtio_pmem", "nd_pmem", "ext4", "evdev", "button")
+
+    def add_outer(self, tree):
+        add_modules(self, tree, "virtio_pci", "virtio_blk", "ext4", prefix="outer-")
+        for name in "oriel-rng", "oriel-pmem":
+            add_from_here(tree, os.path.join(BUILD, name))
+        copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
+        add_net_peers(self, tree)
+
+    def boot(self, root, append, prepare, *options):
+        self.nest("boot.sh", VISIT + f"""
+            {prepare}
+            append="{append}"
+            visit "{root}" &
+            visitor=$!
+            run --memory 512M --cpus 2 --net=forward=tcp:2222:22 --control /tmp/qmp {" ".join(options)}
+            wait $visitor
+            """ + ENDS, 1500, memory=2500)
+
+    def test_debian_share(self):
+        self.boot("^root / virtiofs .*dax", "image=root type=virtiofs dax=always", "mount /dev/vda /debian",
+                  "--share /debian,tag=root,dax=256M,option=xattr")
+
+    def test_debian_disk(self):
+        self.boot("^/dev/vda / ext4", "image=/dev/vda type=ext4", "", "--disk /dev/vda")
+
+    def test_debian_pmem(self):
+        self.boot("^/dev/pmem0 / ext4 .*dax", "image=/dev/pmem0 type=ext4 dax=always", "cat /dev/vda >/dev/shm/image",
+                  "--pmem /dev/shm/image")
+
+
+if __name__ == "__main__":
+    main()
