@@ -106,12 +106,18 @@ bool program_is_there(const char *program)
 
         if (strchr(program, '/') || find_beside(program, X_OK, at, sizeof(at)))
                 return is_program(strchr(program, '/') ? program : at);
-        for (size_t n; path && *path; path += n + (path[n] == ':')) {
-                n = strcspn(path, ":");
-                if ((size_t)snprintf(at, sizeof(at), "%.*s/%s", (int)n, path, program) < sizeof(at) && is_program(at))
+        /* As execvp(3) looks: an empty part is the current directory. */
+        for (path = path ? path : "/bin:/usr/bin";; path++) {
+                size_t n = strcspn(path, ":");
+                const char *slash = n > 0 ? "/" : "";
+
+                if ((size_t)snprintf(at, sizeof(at), "%.*s%s%s", (int)n, path, slash, program) < sizeof(at) &&
+                    is_program(at))
                         return true;
+                path += n;
+                if (!*path)
+                        return false;
         }
-        return false;
 }
 
 pid_t spawn_program(const char *program, const char *const *arguments)

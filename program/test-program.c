@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -90,6 +91,36 @@ static void test_socket_files(void **state)
         fd_close(other);
         fd_close(listener);
         rmdir(dir);
+}
+
+static void test_program_is_there(void **state)
+{
+        /* No program that is beside this one. */
+        static const char *const found[] = {"/nowhere:/bin", "/bin", ":/bin", "/bin:"};
+        const char *before = getenv("PATH");
+        _cleanup_(freep) char *copy = before ? strdup(before) : NULL;
+        _cleanup_(freep) char *here = getcwd(NULL, 0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(found); i++) {
+                setenv("PATH", found[i], 1);
+                assert_true(program_is_there("sh"));
+                assert_false(program_is_there("no-such-program"));
+        }
+        unsetenv("PATH");
+        assert_true(program_is_there("sh"));
+        setenv("PATH", "/nowhere", 1);
+        assert_false(program_is_there("sh"));
+        /* An empty part, wherever it is, is the current directory. */
+        assert_int_equal(chdir("/bin"), 0);
+        setenv("PATH", "/nowhere:", 1);
+        assert_true(program_is_there("sh"));
+        setenv("PATH", "", 1);
+        assert_true(program_is_there("sh"));
+        assert_int_equal(chdir("/"), 0);
+        assert_false(program_is_there("sh"));
+        assert_int_equal(chdir(here), 0);
+        if (copy)
+                setenv("PATH", copy, 1);
 }
 
 static void test_clients_without_a_descriptor(void **state)
@@ -178,6 +209,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_printable),
                 counted_test(test_socket_files),
+                counted_test(test_program_is_there),
                 counted_test(test_clients_without_a_descriptor),
                 counted_test(test_starter_that_has_ended),
         };
