@@ -86,8 +86,10 @@ static bool asks_capabilities(int argc, char **argv)
 static int print_capabilities(const struct daemon_device *device)
 {
         printf("{\n  \"type\": \"%s\"", device->type);
+        if (device->features)
+                printf(",\n  \"features\": [");
         for (size_t i = 0; device->features && device->features[i]; i++)
-                printf("%s\n    \"%s\"", i == 0 ? ",\n  \"features\": [" : ",", device->features[i]);
+                printf("%s\n    \"%s\"", i == 0 ? "" : ",", device->features[i]);
         printf("%s\n}\n", device->features ? "\n  ]" : "");
         return finish_output(STATUS_SUCCESS);
 }

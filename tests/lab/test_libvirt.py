@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""oriel-fs in virtiofsd's place, started and ended by the real libvirtd."""
+"""oriel-fs in virtiofsd's place and oriel-gpu, started and ended by the real libvirtd, and a network by vhost-user."""
 import fcntl
 import glob
+import json
 import os
 import shutil
 import signal
 import struct
 
-from lab import HERE, ORIEL_FS, Case, kernel, main, wait_for
+from lab import BUILD, HERE, ORIEL_FS, ROOT, Case, in_lab, kernel, main, unpack_modules, wait_for
 
 DOMAIN = """<domain type='qemu'>
   <name>t</name>
@@ -26,7 +27,7 @@ DOMAIN = """<domain type='qemu'>
     <controller type='pci' index='2' model='pcie-root-port'/>
     <controller type='usb' model='none'/>
     <serial type='file'><source path='{folder}/console.log'/><target port='0'/></serial>
-    {filesystem}
+    {devices}
     <memballoon model='none'/>
   </devices>
 </domain>"""
@@ -37,7 +38,12 @@ FILESYSTEM = """<filesystem type='mount' accessmode='passthrough'>
   <source dir='{folder}/share'/><target dir='share'/>
 </filesystem>"""
 
-LIMIT = 90
+GPU_AND_NET = """<video><driver name='vhostuser'/><model type='virtio' heads='1'/></video>
+<interface type='vhostuser'>
+  <mac address='52:54:00:12:34:56'/><source type='unix' path='{folder}/net' mode='client'/><model type='virtio'/>
+</interface>"""
+
+LIMIT = 200
 
 
 def is_running(pid):
@@ -81,16 +87,18 @@ class Libvirt(Case):
         except AssertionError:
             return None
 
-    def make_domain(self, sandbox):
-        with open(self.path("filesystem.xml"), "w") as file:
-            file.write(FILESYSTEM.format(folder=self.inside("").rstrip("/"), sandbox=sandbox))
-        with open(self.path("filesystem.xml")) as file:
-            filesystem = file.read()
+    def make_domain(self, devices, script, *modules):
         with open(self.path("domain.xml"), "w") as file:
-            file.write(DOMAIN.format(folder=self.inside("").rstrip("/"), kernel=kernel(), filesystem=filesystem))
+            file.write(DOMAIN.format(folder=self.inside("").rstrip("/"), kernel=kernel(), devices=devices))
         if not os.path.exists(self.path("initramfs.cpio")):
-            self.pack_initramfs("libvirt.sh")
+            self.pack_initramfs(script, unpack_modules(self.folder, *modules))
         self.virsh("define", self.inside("domain.xml"))
+
+    def make_share_domain(self, sandbox):
+        filesystem = FILESYSTEM.format(folder=self.inside("").rstrip("/"), sandbox=sandbox)
+        with open(self.path("filesystem.xml"), "w") as file:
+            file.write(filesystem)
+        self.make_domain(filesystem, "libvirt.sh")
 
     def started(self):
         """Start the machine, and return the pid of its oriel-fs, which has libvirt's lock."""
@@ -106,20 +114,23 @@ class Libvirt(Case):
         return pid
 
     def wait_for_guest(self, text):
-        wait_for(lambda: text in self.log("console"), text, LIMIT)
+        try:
+            wait_for(lambda: text in self.log("console"), text, LIMIT)
+        except AssertionError:
+            self.fail(f"no '{text}' within {LIMIT} s: {self.log('console')[-2000:]}")
 
     def test_destroy(self):
         """Twice, so that nothing of the first time is in the way; in both sandboxes that libvirt knows."""
         for sandbox in "namespace", "chroot":
             with self.subTest(sandbox=sandbox):
-                self.make_domain(sandbox)
+                self.make_share_domain(sandbox)
                 pid = self.started()
                 self.virsh("destroy", "t")
                 wait_for(lambda: not is_running(pid), "the end of oriel-fs", LIMIT)
                 self.virsh("undefine", "t")
 
     def test_detach(self):
-        self.make_domain("namespace")
+        self.make_share_domain("namespace")
         pid = self.started()
         self.wait_for_guest("waiting")
         self.assertIn("read: of the share", self.log("console"))
@@ -128,6 +139,46 @@ class Libvirt(Case):
         self.assertEqual(self.virsh("domstate", "t").strip(), "running")
         # It has ended because libvirt ended it, not with the machine.
         self.assertNotIn("virtiofs", self.virsh("dumpxml", "t"))
+
+    def test_gpu_and_net(self):
+        """What the domain's XML can say of them: libvirt finds oriel-gpu by its description, and starts and ends it."""
+        for name in "oriel-gpu", "50-oriel-gpu.json":
+            shutil.copy(os.path.join(BUILD, name if name == "oriel-gpu" else "devices/" + name), self.path(name))
+        with open(self.path("50-oriel-gpu.json")) as file:
+            description = json.load(file) | {"binary": self.inside("start-gpu")}
+        with open(self.path("50-oriel-gpu.json"), "w") as file:
+            json.dump(description, file)
+        # libvirt starts it as QEMU's user, who may have no user namespace in a chroot.
+        with open(self.path("start-gpu"), "w") as file:
+            file.write(f'#!/bin/sh\nexec {self.inside("oriel-gpu")} --sandbox=none "$@"\n')
+        os.chmod(self.path("start-gpu"), 0o755)
+        self.run_ok(*self.in_libvirtds_place("sh", "-c", f"mkdir -p /etc/qemu/vhost-user && mount -t tmpfs tmpfs /etc/qemu/vhost-user && "
+                                             f"cp {self.inside('50-oriel-gpu.json')} /etc/qemu/vhost-user/"))
+        # Not in the chroot: it makes a user namespace, which nobody may there.
+        passt = self.start("passt", ROOT + "/lib64/ld-linux-x86-64.so.2", "--library-path", ROOT + "/lib/x86_64-linux-gnu",
+                           in_lab("/usr/bin/passt"), "--vhost-user", "--foreground", "--socket", self.path("net"))
+        self.wait_for_socket("net", passt)
+        os.chmod(self.path("net"), 0o666)
+        self.make_domain(GPU_AND_NET.format(folder=self.inside("").rstrip("/")), "libvirt_gpu.sh", "virtio-gpu", "virtio_net")
+        self.virsh("start", "t")
+        self.addCleanup(self.virsh_says, "destroy", "t")
+        gpu = self.running("oriel-gpu")
+        self.assertNotEqual(gpu, [])
+        self.wait_for_guest("waiting")
+        self.assertNotIn("not ok", self.log("console"))
+        self.assertEqual(self.log("console").count("ok - "), 5)
+        self.virsh("destroy", "t")
+        wait_for(lambda: not any(map(is_running, gpu)), "the end of oriel-gpu", LIMIT)
+
+    def running(self, program):
+        found = []
+        for path in glob.glob("/proc/[0-9]*/exe"):
+            try:
+                if os.readlink(path).endswith(self.inside(program)):
+                    found.append(int(path.split("/")[2]))
+            except OSError:
+                pass
+        return found
 
 
 if __name__ == "__main__":

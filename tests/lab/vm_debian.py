@@ -66,7 +66,7 @@ class Debian(Nested):
         add_modules(self, tree, "virtio_net", "virtio_blk", "virtio_pmem", "nd_pmem", "ext4", "evdev", "button")
 
     def add_outer(self, tree):
-        add_modules(self, tree, "virtio_pci", "virtio_blk", "ext4", prefix="outer-")
+        add_modules(self, tree, "virtio_blk", "ext4", prefix="outer-")
         for name in "oriel-rng", "oriel-pmem":
             add_from_here(tree, os.path.join(BUILD, name))
         copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
@@ -75,7 +75,7 @@ class Debian(Nested):
     def boot(self, root, append, prepare, *options):
         self.nest("boot.sh", VISIT + f"""
             {prepare}
-            append="{append}"
+            append="{append} systemd.show_status=yes"
             visit "{root}" &
             visitor=$!
             run --memory 512M --cpus 2 --net=forward=tcp:2222:22 --control /tmp/qmp {" ".join(options)}

@@ -219,15 +219,16 @@ class Linux(Nested):
 
         def add_outer(tree):
             add_from_here(tree, shutil.which("dpdk-testpmd"))
-            # It loads its drivers itself, from a folder of all of them.
-            for driver in "bus_vdev", "mempool_ring", "net_vhost":
+            # It loads these itself, from the folder that has all drivers.
+            for driver in "mempool_ring", "net_vhost":
                 [path] = glob.glob(f"/usr/lib/x86_64-linux-gnu/dpdk/pmds-*/librte_{driver}.so.*.*")
                 for needed in libraries(path):
                     copy(needed, tree + needed)
-                copy(path, tree + "/drivers/" + os.path.basename(path))
+                copy(path, f"{tree}/drivers/librte_{driver}.so")
 
         self.add_inner, self.add_outer = add_inner, add_outer
         self.nest("dpdk.sh", """
+            mkdir -p /var/run
             tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf --lcores=0@0,1@1 \\
                     --vdev=net_vhost0,iface=/tmp/0 --vdev=net_vhost1,iface=/tmp/1 -- \\
                     --total-num-mbufs=4096 --auto-start --forward-mode=io >/tmp/testpmd.log 2>&1 &

@@ -108,7 +108,7 @@ class Measure(Nested):
         self.add_inner = lambda tree: add_modules(self, tree, "virtio_blk", "virtio_pmem", "nd_pmem", "ext4")
 
         def add_outer(tree):
-            add_modules(self, tree, "virtio_pci", "virtio_blk", "ext4", prefix="outer-")
+            add_modules(self, tree, "virtio_blk", "ext4", prefix="outer-")
             add_from_here(tree, os.path.join(BUILD, "oriel-pmem"))
             add_peers(self, tree, "/usr/bin/qemu-storage-daemon")
 

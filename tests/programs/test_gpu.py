@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """oriel-gpu as a process, with a driver in user space; Venus by the libvirglrenderer that is installed, without a GPU."""
 import fcntl
+import glob
 import json
 import os
 import mmap
@@ -136,7 +137,8 @@ class Gpu(Case):
 
     def test_conventions(self):
         said = json.loads(run(ORIEL_GPU, "--print-capabilities").stdout)
-        self.assertEqual(said, {"type": "gpu", "features": ["render-node"]})
+        features = ["render-node"] if glob.glob("/dev/dri/renderD*") else []
+        self.assertEqual(said, {"type": "gpu", "features": features})
         with open(os.environ["GPU_DESCRIPTOR"]) as file:
             descriptor = json.load(file)
         self.assertEqual(descriptor["type"], said["type"])
