@@ -9,7 +9,7 @@ import os
 import debian
 from lab import BUILD, PEERS, copy, main
 from nested import Nested, add_from_here
-from vm_linux import ENDS, add_modules, add_net_peers
+from vm_linux import ENDS, add_modules, add_net_peers, add_peers
 
 VISIT = """
     mount -t tmpfs tmpfs /dev/shm
@@ -39,11 +39,15 @@ VISIT = """
     press_power_button() {
             { printf '{"execute": "qmp_capabilities"}\\n{"execute": "system_powerdown"}\\n'; sleep 2; } | connect /tmp/qmp >/dev/null
     }
+    visit_more() {
+            :
+    }
     visit() {
             check "ssh by way of passt" wait_for 600 booted none
             check "no unit has failed" failed_units
             check "the root is what it is to be" in_guest grep "$1" /proc/mounts
             check "apt" install
+            visit_more
             first=$(cat /tmp/boot_id)
             in_guest systemctl reboot
             check "it boots again" wait_for 600 booted "$first"
@@ -71,6 +75,7 @@ class Debian(Nested):
             add_from_here(tree, os.path.join(BUILD, name))
         copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
         add_net_peers(self, tree)
+        add_peers(self, tree, "/usr/bin/qemu-storage-daemon")
 
     def boot(self, root, append, prepare, *options):
         self.nest("boot.sh", VISIT + f"""
@@ -79,6 +84,7 @@ class Debian(Nested):
             visit "{root}" &
             visitor=$!
             run --memory 512M --cpus 2 --net=forward=tcp:2222:22 --control /tmp/qmp {" ".join(options)}
+            [ "$status" = 0 ] || kill $visitor
             wait $visitor
             """ + ENDS, 1500, memory=2500)
 
@@ -87,7 +93,21 @@ class Debian(Nested):
                   "--share /debian,tag=root,dax=256M,option=xattr")
 
     def test_debian_disk(self):
-        self.boot("^/dev/vda / ext4", "image=/dev/vda type=ext4", "", "--disk /dev/vda")
+        # One request at a time: the daemon keeps no record of what is in flight, so that one that was overtaken would be lost.
+        self.boot("^/dev/vda / ext4", "image=/dev/vda type=ext4", """
+            verify() {
+                    in_guest fio --name=verify --filename=/root/verified --size=16M --rw=randwrite --bs=4k --direct=1 \\
+                            --verify=crc32c --verify_fatal=1 --do_verify=1
+            }
+            visit_more() {
+                    check "fio finds what it has written" verify &
+                    for round in 1 2 3; do
+                            sleep 3
+                            kill -9 $(pidof qemu-storage-daemon)
+                    done
+                    wait $!
+            }
+            """, "--disk /dev/vda")
 
     def test_debian_pmem(self):
         self.boot("^/dev/pmem0 / ext4 .*dax", "image=/dev/pmem0 type=ext4 dax=always", "cat /dev/vda >/dev/shm/image",
