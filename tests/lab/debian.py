@@ -68,6 +68,11 @@ def make():
                                                  and "." in name])
     write("/srv/source/Makefile", "CFLAGS = -O2 -D_GNU_SOURCE -Iinclude -Isrc\nall: $(patsubst %.c,%.o,$(wildcard src/base/*.c))\n")
     enter("systemctl", "enable", "systemd-networkd", "ssh")
+    # Not for a machine that is installed already, and long on an interpreted one.
+    enter("systemctl", "mask", "systemd-sysinstall.socket", "systemd-hwdb-update", "ldconfig", "systemd-journal-catalog-update",
+          "systemd-update-done", "systemd-firstboot", "systemd-sysusers", "systemd-networkd-wait-online", "systemd-udev-settle",
+          "modprobe@drm", "modprobe@configfs", "modprobe@efi_pstore", "apt-daily.timer", "apt-daily-upgrade.timer",
+          "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
     if os.path.exists(root + "/usr/sbin/policy-rc.d"):
         os.unlink(root + "/usr/sbin/policy-rc.d")
     with open(IMAGE + ".new", "wb") as file:

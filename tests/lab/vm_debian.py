@@ -80,7 +80,7 @@ class Debian(Nested):
     def boot(self, root, append, prepare, *options):
         self.nest("boot.sh", VISIT + f"""
             {prepare}
-            append="{append} systemd.show_status=yes TERM=dumb"
+            append="{append} TERM=dumb systemd.show_status=yes systemd.default_timeout_start_sec=900"
             visit "{root}" &
             visitor=$!
             run --memory 512M --cpus 2 --net=forward=tcp:2222:22 --control /tmp/qmp {" ".join(options)}
