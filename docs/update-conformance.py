@@ -2,13 +2,15 @@
 """Put results of oriel conform --json into docs/conformance.md: update-conformance.py RESULT.json...
 
 Each result is a column, in place of the one that its peer had before; columns of other peers stay as they are. The
-first result for a suite says which cases there are. Below the tables is what happened in each case that failed."""
+first result for a suite says which cases there are. Below the tables is what each peer was tried as and offered, and what
+happened in each case that failed."""
 import json
 import os
 import sys
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance.md")
 BEGIN, END = "<!-- conformance:begin -->\n", "<!-- conformance:end -->\n"
+ABOUT = "### What they are"
 REASONS = "### What happened"
 TITLES = {"backend": "### Back-ends", "frontend": "### Front-ends"}
 
@@ -29,10 +31,16 @@ def read_table(text):
     return {name: {row[0].strip("`"): row[i] for row in rows[2:]} for i, name in enumerate(rows[0]) if i > 0}
 
 
-def read_reasons(text):
-    """[peer, case, what happened] of each row."""
-    lines = [line for line in text.split(REASONS)[-1].splitlines() if line.startswith("|")] if REASONS in text else []
+def read_rows(text, title):
+    """The columns of each row of the table below a title: [peer, about], or [peer, case, what happened]."""
+    part = text.split(title)[1].split("###")[0] if title in text else ""
+    lines = [line for line in part.splitlines() if line.startswith("|")]
     return [[part.strip().strip("`") for part in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def print_about(about):
+    lines = ["| peer | what the suite shows it, or it offers |", "| --- | --- |"]
+    return "\n".join(lines + [f"| {peer} | {what} |" for peer, what in about]) + "\n"
 
 
 def print_reasons(reasons):
@@ -70,7 +78,8 @@ def read_page():
 def main():
     before, old, after = split_page()
     tables = read_tables(old)
-    reasons = read_reasons(old)
+    about = read_rows(old, ABOUT)
+    reasons = read_rows(old, REASONS)
     seen = set()
     for path in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:
@@ -80,10 +89,12 @@ def main():
             table["section"] = {case["name"]: case["section"] for case in result["cases"]}
         seen.add(result["suite"])
         table[result["peer"]] = {case["name"]: cell(case) for case in result["cases"]}
+        about = [row for row in about if row[0] != result["peer"]] + [[result["peer"], result["about"]]]
         reasons = [row for row in reasons if row[0] != result["peer"]]
         reasons += [[result["peer"], case["name"], case["got"].replace("|", "/")] for case in result["cases"]
                     if case["result"] == "fail"]
     new = "\n".join(f"{TITLES[suite]}\n\n{print_table(table)}" for suite, table in tables.items())
+    new += f"\n{ABOUT}\n\n{print_about(about)}"
     new += f"\n{REASONS}\n\n{print_reasons(reasons)}"
     with open(PAGE, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{new}\n{END}{after}")

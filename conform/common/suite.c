@@ -104,13 +104,14 @@ static void report_case(const struct trial *trial, unsigned number, enum verdict
 
 /* ---- as one JSON object ---- */
 
-/* {"suite", "peer", "cases": [{"name", "section", "expects", "result", "got", "measures"}]} */
-static struct json_object *begin_json(const char *suite, const char *peer)
+/* {"suite", "peer", "about", "cases": [{"name", "section", "expects", "result", "got", "measures"}]} */
+static struct json_object *begin_json(const struct suite *suite, const char *peer)
 {
         struct json_object *report = json_object_new_object();
 
-        json_object_object_add(report, "suite", json_object_new_string(suite));
+        json_object_object_add(report, "suite", json_object_new_string(suite->name));
         json_object_object_add(report, "peer", json_object_new_string(peer));
+        json_object_object_add(report, "about", json_object_new_string(suite->about ? suite->about : ""));
         json_object_object_add(report, "cases", json_object_new_array());
         return report;
 }
@@ -220,8 +221,10 @@ int suite_run(const struct suite *suite, const struct conform_options *options, 
         if (n == 0)
                 return fail("--only: no case has a name like '%s'", options->only);
         if (options->json)
-                run.json = begin_json(suite->name, options->name);
+                run.json = begin_json(suite, options->name);
         printf("TAP version 13\n1..%u\n", n);
+        if (suite->about)
+                printf("# %s\n", suite->about);
         fflush(stdout);
         run_cases(&run);
         if (signals_noted())

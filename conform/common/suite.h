@@ -115,6 +115,7 @@ struct suite {
         size_t n_groups;
         /* Tries trial->row, with the set-up and the checks that every case needs. */
         enum verdict (*run)(struct trial *trial);
+        const char *about; /* what the suite shows the peer, or the peer offers; may be NULL */
 };
 
 /* Print the cases, or run those that were selected, as TAP. Return the exit status. */

@@ -11,6 +11,9 @@
 #include "program/report.h"
 #include "program/socket_file.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #define DIE_MS 300 /* for a process to be gone after its connection */
 
 /* Late answers would be taken for those of the next case. */
@@ -90,7 +93,8 @@ int conform_frontend(const struct conform_options *options)
                 frontend_early_cases, frontend_start_cases, frontend_map_cases,     frontend_refuse_cases,
                 frontend_file_cases,  frontend_live_cases,  frontend_channel_cases, frontend_end_cases,
         };
-        const struct suite suite = {"frontend", groups, ARRAY_SIZE(groups), run_frontend_case};
+        char about[96];
+        const struct suite suite = {"frontend", groups, ARRAY_SIZE(groups), run_frontend_case, about};
         struct front_end f = {
                 .options = options,
                 .timeout_ms = (int)options->timeout_s * 1000,
@@ -106,6 +110,8 @@ int conform_frontend(const struct conform_options *options)
 
         struct socket_file file;
 
+        snprintf(about, sizeof(about), "virtio id %u; queues %u; a region of %" PRIu64 " MiB", options->virtio_id,
+                 options->queues, options->region >> 20);
         f.listener = socket_file_listen(&file, options->socket);
         if (f.listener < 0)
                 return STATUS_FAILURE;

@@ -67,6 +67,7 @@ class Conform(Case):
         found = [re.match(r"(ok|not ok) (\d+) - ([\w-]+)( # SKIP)?", line) for line in lines]
         found = [match for match in found if match]
         self.assertEqual(lines[1], f"1..{len(found)}")
+        self.assertRegex(lines[2], "^# .*(protocol features|a region of)")
         self.assertEqual([int(match[2]) for match in found], list(range(1, len(found) + 1)))
         verdicts = {match[3]: "skip" if match[4] else match[1] for match in found}
         self.assertEqual(len(verdicts), len(found), "two cases have one name")
@@ -105,6 +106,7 @@ class Conform(Case):
         with open(report, encoding="utf-8") as file:
             found = json.load(file)
         self.assertEqual((found["suite"], found["peer"]), ("backend", "oriel-fs"))
+        self.assertRegex(found["about"], r"^features 0x[0-9a-f]+; protocol features( [A-Z_]+)+; queues \d+$")
         self.assertEqual([case["name"] for case in found["cases"]], list(verdicts))
         self.assertEqual(len(verdicts), len(re.findall(r"(?m)^\S", run(ORIEL, "conform", "backend", "--list").stdout)))
 
