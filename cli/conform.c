@@ -35,7 +35,8 @@ static const struct option_row rows[] = {
          "until the command listens, or has started the device (default: 60)"},
         {"listen", OPTION_STRING, &options.socket, "SOCKET", "frontend: where it connects to"},
         {"virtio-id", OPTION_NUMBER, &options.virtio_id, "N",
-         "backend: its device, of which 16 has cases of its own; frontend: whose config space to show (default: 26)"},
+         "backend: its device, of which 1 has pairs of vrings and 16 cases of its own; frontend: whose config space to "
+         "show (default: 26)"},
         {"queues", OPTION_NUMBER, &options.queues, "N", "frontend: queues to offer, 1 to 256 (default: 2)"},
         {"region", OPTION_SIZE, &options.region, "SIZE", "frontend: of the shared memory region (default: 1G)"},
         {"reset", OPTION_STRING, &options.reset, "COMMAND", "frontend: shell command that resets its device"},

@@ -87,6 +87,9 @@ struct ring {
 
 /* Returns ring @index, after clearing its memory. */
 struct ring back_ring(struct back_end *b, unsigned index);
+/* The vring from which the device takes buffers that are filled by the driver. A network device, told by --virtio-id=1,
+ * has pairs of vrings, takes from the second, and does nothing before both are started: then this is 1, and else 0. */
+unsigned back_taking_ring(const struct back_end *b);
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index);
 /* The eventfds of a ring; -1: none. */
 struct backend_events {
@@ -102,9 +105,11 @@ void back_init_memory(struct back_end *b, struct message *message);
 enum answer back_prepare(struct back_end *b);
 /* SET_VRING_NUM to SET_VRING_ENABLE, with the same result. */
 enum answer back_start_ring(struct back_end *b, unsigned index, uint32_t base, const struct backend_events *events);
-/* Both, for ring 0, which is cleared except for its indices, set to @base. */
+/* SET_STATUS with DRIVER_OK, if there is a status: such a device may do nothing before. The same result. */
+enum answer back_driver_ok(struct back_end *b);
+/* All three, for ring 0, which is cleared except for its indices, set to @base. */
 enum answer back_bring_up(struct back_end *b, uint32_t base, const struct backend_events *events);
-/* expect() of an answer of these three: b->at is read after the call. */
+/* expect() of an answer of these four: b->at is read after the call. */
 enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed);
 /* The offered features that a device needs, and b->device_features. */
 uint64_t back_least_features(const struct back_end *b);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Cases for hostile split rings: each fills a started ring with entries that no driver may write, as its row says, and
- * kicks it. A second ring, where the peer has two queues, must be unchanged. The peer may close the connection or go
- * on, but GET_VRING_BASE must be answered if it goes on. SETTLE_MS is the time it has to look at the ring: more time
- * can find more faults, and never fails a correct peer.
+ * kicks it. A second ring, where the peer has two queues, must be unchanged: of a network device the one that receives,
+ * without which the other would not be looked at. The peer may close the connection or go on, but GET_VRING_BASE must
+ * be answered if it goes on. SETTLE_MS is the time it has to look at the ring: more time can find more faults, and
+ * never fails a correct peer.
  *
  * A case begins on a connection of its own with features negotiated (run() in cases.c), and has passed only if the
  * process lives afterwards. */
@@ -43,45 +44,53 @@ static void make_noise(struct ring *ring)
         ring->avail->idx = RING_SIZE;
 }
 
-static enum verdict ring_neighbour(struct trial *trial, bool there)
+static enum verdict ring_neighbour(struct trial *trial, unsigned index, bool there)
 {
         uint32_t base;
 
         if (!there || trial->back_end->main.fd < 0)
                 return PASSED;
-        if (expect(trial, "GET_VRING_BASE of the other vring", back_stop_ring(trial->back_end, 1, &base), BIT(DONE)) !=
-            PASSED)
+        if (expect(trial, "GET_VRING_BASE of the other vring", back_stop_ring(trial->back_end, index, &base),
+                   BIT(DONE)) != PASSED)
                 return FAILED;
         return base == 0 ? PASSED : fails(trial, "the other vring is at %u", base);
 }
+
+static const struct backend_events no_events = {-1, -1, -1};
 
 /* Fills and kicks a started ring; a second one must not change. */
 static enum verdict ring_hostile(struct trial *trial)
 {
         _cleanup_(events_close) struct backend_events events = events_open();
         struct back_end *b = trial->back_end;
-        struct ring ring = back_ring(b, 0);
+        const unsigned index = back_taking_ring(b), other = !index;
+        struct ring ring = back_ring(b, index);
         uint64_t queues = 1;
         uint32_t base;
 
+        back_ring(b, other);
         if (expect(trial, "GET_QUEUE_NUM", back_get_queues(b, &queues), BIT(DONE)) != PASSED)
                 return FAILED;
-        if (back_expect(trial, back_bring_up(b, 0, &events), ACCEPTED) != PASSED)
+
+        bool both = queues > 1 || other < index;
+
+        if (back_expect(trial, back_prepare(b), ACCEPTED) != PASSED)
                 return FAILED;
-        back_ring(b, 1);
-        if (queues > 1)
-                if (back_expect(trial, back_start_ring(b, 1, 0, &(struct backend_events){-1, -1, -1}), ACCEPTED) !=
-                    PASSED)
-                        return FAILED;
+        if (back_expect(trial, back_start_ring(b, index, 0, &events), ACCEPTED) != PASSED)
+                return FAILED;
+        if (both && back_expect(trial, back_start_ring(b, other, 0, &no_events), ACCEPTED) != PASSED)
+                return FAILED;
+        if (back_expect(trial, back_driver_ok(b), ACCEPTED) != PASSED)
+                return FAILED;
         if (trial->row->with)
                 ring_fill(&ring, trial->row->with);
         else
                 make_noise(&ring);
         fd_event_signal(events.kick);
         usleep(SETTLE_MS * 1000);
-        if (ring_neighbour(trial, queues > 1) != PASSED)
+        if (ring_neighbour(trial, other, both) != PASSED)
                 return FAILED;
-        return expect(trial, "GET_VRING_BASE", back_stop_ring(b, 0, &base), BIT(DONE) | BIT(CLOSED));
+        return expect(trial, "GET_VRING_BASE", back_stop_ring(b, index, &base), BIT(DONE) | BIT(CLOSED));
 }
 
 #define HOSTILE(title, words, ...)                                                                                 \

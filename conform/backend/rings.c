@@ -48,6 +48,11 @@ struct ring back_ring(struct back_end *b, unsigned index)
         };
 }
 
+unsigned back_taking_ring(const struct back_end *b)
+{
+        return b->options->virtio_id == VIRTIO_ID_NET;
+}
+
 struct vhost_vring_addr back_ring_addr(const struct back_end *b, unsigned index)
 {
         uint64_t base = back_has(b, ORIEL_PROTOCOL_F_GPA_ADDRESSES) ? GUEST_ADDRESS : (uintptr_t)b->memory;
@@ -167,13 +172,25 @@ enum answer back_prepare(struct back_end *b)
         return back_ask(b, &memory);
 }
 
+enum answer back_driver_ok(struct back_end *b)
+{
+        if (!back_has(b, ORIEL_PROTOCOL_F_STATUS))
+                return DONE;
+        b->at = "SET_STATUS";
+        return back_ask_u64(b, ORIEL_FRONTEND_SET_STATUS,
+                            VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
+                                    VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
 enum answer back_bring_up(struct back_end *b, uint32_t base, const struct backend_events *events)
 {
         enum answer answer = back_prepare(b);
         struct ring ring = back_ring(b, 0);
 
         ring.avail->idx = ring.used->idx = (uint16_t)base;
-        return BIT(answer) & ACCEPTED ? back_start_ring(b, 0, base, events) : answer;
+        if (BIT(answer) & ACCEPTED)
+                answer = back_start_ring(b, 0, base, events);
+        return BIT(answer) & ACCEPTED ? back_driver_ok(b) : answer;
 }
 
 enum verdict back_expect(struct trial *trial, enum answer got, unsigned allowed)

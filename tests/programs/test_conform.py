@@ -10,6 +10,7 @@ import sys
 from harness import ORIEL, ORIEL_FS, Case, listen_instead, listening, main, run, wait_for
 
 IDLE_DRIVER = os.environ["IDLE_DRIVER"]
+ECHO_BACKEND = os.environ["ECHO_BACKEND"]
 WRONG_PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrong_peers.py")
 
 # The fault, the case that finds it, and what it says.
@@ -81,10 +82,10 @@ class Conform(Case):
         return verdicts
 
     def wrong_peer(self, side, fault, case):
-        arguments = {"backend": ["backend", self.socket], "gpu": ["--virtio-id=16", "backend", self.socket],
+        arguments = {"backend": ["backend", self.socket], "net": ["--virtio-id=1", "backend", self.socket], "gpu": ["--virtio-id=16", "backend", self.socket],
                      "frontend": ["frontend", "--listen", self.socket]}[side]
         return self.conform("--only", case, "--timeout", "2", "--start-timeout", "20", *arguments, "--", sys.executable,
-                            WRONG_PEERS, side, self.socket, fault)
+                            WRONG_PEERS, side.replace("net", "backend"), self.socket, fault)
 
     def check_faults(self, side, faults):
         cases = {case for _, case, _ in faults}
@@ -124,6 +125,15 @@ class Conform(Case):
 
     def test_wrong_backends(self):
         self.check_faults("backend", BACKEND_FAULTS)
+
+    def test_wrong_networks(self):
+        """The vrings of a pair are both started where the device is one of a network, and what it takes from is tried."""
+        cases = {"ring-noise", "ring-loop"}
+        for side, fault, verdict in ("backend", "dies-of-pairs", "ok"), ("net", "none", "ok"), ("net", "dies-of-pairs", "not ok"):
+            verdicts, output = self.wrong_peer(side, fault, f"@({'|'.join(cases)})")
+            self.assertEqual(verdicts, dict.fromkeys(cases, verdict), output)
+        self.passes(set(), "--virtio-id=1", "--only", "@(ring-*|vring-polled)", "backend", self.socket, "--", ECHO_BACKEND,
+                    "--queues=2", self.socket)
 
     def test_wrong_gpus(self):
         self.check_faults("gpu", GPU_FAULTS)

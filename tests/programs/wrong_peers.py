@@ -51,7 +51,7 @@ class Backend:
     REPLIES = {1, 11, 15, 17, 24, 36, 44}
 
     def __init__(self):
-        self.negotiated, self.bases, self.kept = 0, {}, []
+        self.negotiated, self.bases, self.kept, self.enabled = 0, {}, [], set()
 
     def answer(self, request, payload, fds):
         """The reply, or whether it went well."""
@@ -63,6 +63,11 @@ class Backend:
             os.kill(os.getpid(), signal.SIGSEGV)
         if request == 10:
             self.bases[index] = num
+        if request == 18 and num:
+            self.enabled.add(index)
+        # A network device looks at nothing before.
+        if request == 11 and self.enabled == {0, 1} and FAULT == "dies-of-pairs":
+            os.kill(os.getpid(), signal.SIGSEGV)
         if request == 16:
             self.negotiated = word
         if request == 21 and FAULT == "speaks-first":
@@ -112,7 +117,7 @@ class Backend:
             listener.listen(1)
             while True:
                 connection, _ = listener.accept()
-                self.negotiated, self.bases = 0, {}
+                self.negotiated, self.bases, self.enabled = 0, {}, set()
                 if FAULT == "leaks":
                     self.kept.append(os.dup(connection.fileno()))
                 with connection:
