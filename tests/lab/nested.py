@@ -105,6 +105,7 @@ class Nested(Case):
 
     def setUp(self):
         super().setUp()
+        # Further ones of the outer QEMU.
         self.outer_options = []
 
     def add_common(self, tree, *names):
