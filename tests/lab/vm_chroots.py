@@ -123,13 +123,15 @@ class Chroots(Nested):
             self.add_chroots(tree)
             add_from_lab(tree + "/peers", "/usr/bin/iperf3")
             copy(in_lab(more), tree + "/peers" + more)
-            os.mkdir(tree + "/peers/tmp")
+            for name in "tmp", "dev":
+                os.mkdir(f"{tree}/peers/{name}")
 
         self.add_inner, self.add_outer = add_inner, add_outer
         script = """
             ip link set lo up
             httpd -p 127.0.0.1:8000 -h /share
-            chroot /peers /usr/bin/iperf3 -s -B 127.0.0.1 >/dev/null &
+            mount --bind /dev /peers/dev
+            chroot /peers /usr/bin/iperf3 -s -B 127.0.0.1 >/tmp/iperf3.log 2>&1 &
             host_fetch() {
                     wget -q -O - "http://127.0.0.1:8080/$1" | sha256sum | cut -d ' ' -f 1
             }
