@@ -17,9 +17,7 @@
 #include <glob.h>
 #include <json.h>
 #include <linux/kvm.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +28,6 @@
 #include <unistd.h>
 
 /* For a program to say its version. */
-#define VERSION_MS 3000
 
 static bool as_json;
 
@@ -164,44 +161,26 @@ static void look_maps(struct finding *out, const char *path)
         SAY(out->advice, "a window of 2 MiB pieces needs two for each: sysctl vm.max_map_count=262144");
 }
 
-/* The first line that a program prints with --version. */
-static void program_version(const char *name, char *version, size_t size)
-{
-        char line[128] = "";
-        int pipes[2], status;
-
-        version[0] = '\0';
-        if (pipe2(pipes, O_CLOEXEC) < 0)
-                return;
-
-        pid_t pid = spawn_logged((char *const[]){(char *)name, (char *)"--version", NULL}, pipes[1]);
-
-        close(pipes[1]);
-
-        struct pollfd said = {.fd = pipes[0], .events = POLLIN};
-        ssize_t n = pid > 0 && poll(&said, 1, VERSION_MS) > 0 ? read(pipes[0], line, sizeof(line) - 1) : 0;
-
-        close(pipes[0]);
-        if (pid > 0)
-                kill(pid, SIGKILL);
-        if (pid > 0)
-                waitpid(pid, &status, 0);
-        line[n > 0 ? n : 0] = '\0';
-        snprintf(version, size, "%.*s", (int)strcspn(line, "\n"), line);
-}
-
-/* @argument: "PROGRAM PACKAGE", or "PROGRAM" for one of ours. */
+/* @argument: "PROGRAM PACKAGE", or "PROGRAM" for one of ours. PROGRAM may have ":--OPTION" behind it, which it must
+ * know. */
 static void look_program(struct finding *out, const char *argument)
 {
         const char *package = strchr(argument, ' ');
-        char name[32], version[96] = "";
+        const char *option = strchr(argument, ':');
+        char name[32], needed[32] = "", version[96] = "";
 
-        snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument, " "), argument);
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument, ": "), argument);
+        if (option)
+                snprintf(needed, sizeof(needed), "%.*s", (int)strcspn(option + 1, " "), option + 1);
         out->there = program_is_there(name);
         if (out->there)
-                program_version(name, version, sizeof(version));
+                spawn_ask(name, "--version", version, sizeof(version));
+        version[strcspn(version, "\n")] = '\0';
         SAY(out->found, "%s%s%s", name, out->there ? ": " : " is not found", version);
-        if (package)
+        if (out->there && option && !program_knows(name, needed)) {
+                out->there = false;
+                SAY(out->advice, "it has no %s: a newer one is needed, as Debian 13 has it", needed);
+        } else if (package)
                 SAY(out->advice, "install it: Debian's package%s", package);
         else
                 SAY(out->advice, "it is a part of Oriel, which is not installed as a whole");
@@ -226,7 +205,7 @@ static const struct check {
         {"oriel-media", "oriel run --camera", look_program, "oriel-media"},
         {"oriel-pmem", "oriel run --pmem", look_program, "oriel-pmem"},
         {"oriel-rng", "random numbers for a guest", look_program, "oriel-rng"},
-        {"passt", "oriel run --net", look_program, "passt passt"},
+        {"passt", "oriel run --net", look_program, "passt:--vhost-user passt"},
         {"qemu-storage-daemon", "oriel run --disk", look_program,
          "qemu-storage-daemon qemu-utils, in Debian 12 qemu-system-common"},
         {"vhost-device-vsock", "oriel run --vsock", look_program, "vhost-device-vsock vhost-device-vsock"},

@@ -7,12 +7,14 @@
 
 #include "program/spawn.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 64
+#define ASK_MS        3000
 
 bool find_beside(const char *name, int mode, char *path, size_t size)
 {
@@ -151,6 +154,44 @@ pid_t spawn_logged(char *const *argv, int log)
                 spawn_run_child(path, argv, self);
         }
         return pid < 0 ? -errno : pid;
+}
+
+void spawn_ask(const char *program, const char *option, char *said, size_t size)
+{
+        const int64_t deadline = now_ms() + ASK_MS;
+        size_t used = 0;
+        int pipes[2], status;
+        ssize_t n = 1;
+
+        said[0] = '\0';
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return;
+
+        pid_t pid = spawn_logged((char *const[]){(char *)program, (char *)option, NULL}, pipes[1]);
+        struct pollfd from = {.fd = pipes[0], .events = POLLIN};
+
+        close(pipes[1]);
+        while (pid > 0 && n > 0 && used < size - 1 && poll(&from, 1, poll_timeout(deadline)) > 0) {
+                n = read(pipes[0], said + used, size - 1 - used);
+                used += n > 0 ? (size_t)n : 0;
+        }
+        said[used] = '\0';
+        close(pipes[0]);
+        if (pid > 0)
+                kill(pid, SIGKILL);
+        if (pid > 0)
+                waitpid(pid, &status, 0);
+}
+
+bool program_knows(const char *program, const char *option)
+{
+        enum { HELP_SIZE = 1 << 16 };
+        _cleanup_(freep) char *said = malloc(HELP_SIZE);
+
+        if (!said)
+                return false;
+        spawn_ask(program, "--help", said, HELP_SIZE);
+        return strstr(said, option);
 }
 
 static bool wait_ms(pid_t pid, int ms)

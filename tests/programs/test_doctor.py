@@ -31,10 +31,11 @@ class Doctor(Case):
     def test_programs(self):
         """Those of a folder in PATH are found there, with their version."""
         with open(self.path("passt"), "w", encoding="utf-8") as file:
-            file.write("#!/bin/sh\necho passt 7 of a test\necho more\n")
+            file.write('#!/bin/sh\n[ "$1" = --help ] && echo "$KNOWS" && exit 1\necho passt 7 of a test\necho more\n')
         os.chmod(self.path("passt"), 0o755)
-        env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "KNOWS": "-s --socket, --vhost-user"}
         self.assertIn("passt: passt 7 of a test\n", self.doctor(0, "passt", env=env))
+        self.assertIn("it has no --vhost-user: a newer one", self.doctor(1, "passt", env={**env, "KNOWS": "-s --socket"}))
         said = self.doctor(1, "passt", "qemu-storage-daemon", env={**os.environ, "PATH": "/nowhere"})
         self.assertRegex(said, "(?s)passt is not found.*oriel run --net.*package passt.*package qemu-utils")
 

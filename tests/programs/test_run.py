@@ -834,6 +834,12 @@ class Usage(Wrong):
                 ("--disk: qemu-storage-daemon is not found: .* package qemu-", f"--disk={image}"),
                 ("--vsock: vhost-device-vsock is not found: .* package vhost-device-vsock", "--vsock=uds=/nowhere")):
             self.refused(1, words, option, env=env)
+        os.mkdir(self.path("old"))
+        with open(self.path("old/passt"), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\necho usage: without it\nexit 1\n")
+        os.chmod(self.path("old/passt"), 0o755)
+        self.refused(1, "--net: this passt has no --vhost-user: a newer one", "--net",
+                     env={**os.environ, "PATH": f"{self.path('old')}:{os.environ['PATH']}"})
         self.refused(1, "--disk: .*: No such file or directory", f"--disk={self.path('nowhere')}")
         self.refused(1, "--disk: .*: neither a regular file nor a block device", f"--disk={self.share}")
         self.refused(1, "--vsock: .*: there is a file that is no socket", f"--vsock=uds={image}")
