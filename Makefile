@@ -63,10 +63,14 @@ fuzz:
 	@tools/packages check
 	@tools/fuzz
 
+# The tarball of the last commit, the same bytes wherever it is made.
+dist:
+	@tools/dist
+
 install: all
 	@meson install -C $(BUILD) --strip
 
 clean:
-	rm -rf $(BUILD) build-check
+	rm -rf $(BUILD) build-check build-dist
 
-.PHONY: all demo bench test check check-builds check-peers check-suites check-vm check-long fuzz install clean
+.PHONY: all demo bench test check check-builds check-peers check-suites check-vm check-long dist fuzz install clean

@@ -2,10 +2,10 @@
 #include "base/cleanup.h"
 #include "cli/commands.h"
 #include "program/kernel_check.h"
+#include "program/options.h"
 #include "program/report.h"
 
 #include <oriel/memory.h>
-#include <oriel/version.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +52,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
                 return finish_output(main_print_help());
         if (strcmp(argv[1], "--version") == 0) {
-                printf("oriel %s\n", ORIEL_VERSION_STRING);
+                options_print_version("oriel");
                 return finish_output(STATUS_SUCCESS);
         }
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {

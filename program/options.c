@@ -222,6 +222,14 @@ static void options_print_help(const struct program *program)
         printf("\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
 }
 
+void options_print_version(const char *name)
+{
+        printf("%s %s", name, ORIEL_VERSION_STRING);
+        if (options_commit && options_commit[0])
+                printf(" (%s)", options_commit);
+        printf("\n");
+}
+
 int options_wrong_usage(const struct program *program, const char *format, ...)
 {
         char text[256];
@@ -285,7 +293,7 @@ static int parse_all(const struct program *program, int argc, char **argv, const
                         return STATUS_SUCCESS;
                 }
                 if (c == 'V' || c == VERSION) {
-                        printf("%s %s\n", program->name, ORIEL_VERSION_STRING);
+                        options_print_version(program->name);
                         return STATUS_SUCCESS;
                 }
                 if (c == ':')

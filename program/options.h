@@ -50,6 +50,12 @@ struct program {
  * continue; else the exit status: --help or --version was answered, or an error was reported in one line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
+/* What the program was built of, by tools/commit, or "" where that is not known. NULL in programs without commit.c. */
+extern const char options_commit[] __attribute__((weak));
+
+/* Prints the line of --version: the name, the version, and the commit where that is known. */
+void options_print_version(const char *name);
+
 /* Reports the usage error, followed by "(see PROGRAM --help)". Returns STATUS_USAGE. */
 int options_wrong_usage(const struct program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
