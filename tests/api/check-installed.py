@@ -14,6 +14,7 @@ PROGRAMS = ["oriel", "oriel-fs", "oriel-gpu", "oriel-media", "oriel-pmem", "orie
 # By what it is a part of; each pattern finds something below the prefix.
 FILES = {
     "programs": [f"bin/{name}" for name in PROGRAMS] + [f"share/qemu/vhost-user/50-{name}.json" for name in PROGRAMS[1:]] +
+                [f"lib/systemd/system/{name}@.{kind}" for name in PROGRAMS[1:] for kind in ("service", "socket")] +
                 ["libexec/oriel/*oriel-v4l2.so"],
     "shared": ["lib*/**/liboriel.so", "lib*/**/liboriel.so.?", "lib*/**/liboriel.so.?.?.?"],
     "static": ["lib*/**/liboriel.a"],
