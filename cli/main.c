@@ -38,6 +38,21 @@ static int main_print_help(void)
         return STATUS_SUCCESS;
 }
 
+/* The table of each command, which prints it as it prints --help. */
+static int main_describe(void)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+                char *argv[] = {"oriel", OPTION_DESCRIBE, NULL};
+
+                if (!commands[i].run)
+                        continue;
+                printf("command\t%s\t%s\n", commands[i].name, commands[i].help);
+                if (commands[i].run(2, argv) != STATUS_SUCCESS)
+                        return STATUS_FAILURE;
+        }
+        return STATUS_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
         signal(SIGPIPE, SIG_IGN);
@@ -51,6 +66,8 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
                 return finish_output(main_print_help());
+        if (strcmp(argv[1], OPTION_DESCRIBE) == 0)
+                return finish_output(main_describe());
         if (strcmp(argv[1], "--version") == 0) {
                 options_print_version("oriel");
                 return finish_output(STATUS_SUCCESS);

@@ -211,15 +211,42 @@ static void print_row(const struct option_row *row)
                 printf("  %-26s %s\n", left, row->help);
 }
 
+static const struct option_row help_row = {.name = "help", .help = "print this and exit"};
+static const struct option_row version_row = {.name = "version", .help = "print the version and exit"};
+
 static void options_print_help(const struct program *program)
 {
         printf("Usage: %s%s%s%s\n\n%s\n\nOptions:\n", program->name, program->n_rows ? " [OPTION]..." : "",
                program->operands[0] ? " " : "", program->operands, program->summary);
         for (size_t i = 0; i < program->n_rows; i++)
                 print_row(&program->rows[i]);
-        print_row(&(struct option_row){.name = "help", .help = "print this and exit"});
-        print_row(&(struct option_row){.name = "version", .help = "print the version and exit"});
+        print_row(&help_row);
+        print_row(&version_row);
         printf("\nExit status: 0 on success, 1 on failure, 2 on wrong usage.\n");
+}
+
+/* A line of what completions/generate.py reads: the option, how many values it has, and what is known of them. */
+static void row_describe(const struct option_row *row)
+{
+        if (!row->help)
+                return;
+        printf("option\t%s\t%.1s\t%s\t%s\t%.*s", row->name, row->letter ? &row->letter : "",
+               !takes_value(row) ? "none"
+               : row->bare       ? "optional"
+                                 : "one",
+               row->argument ? row->argument : "", (int)strcspn(row->help, "\n"), row->help);
+        for (unsigned i = 0; row->choices && row->choices[i]; i++)
+                printf("\t%.*s", (int)strcspn(row->choices[i], "|"), row->choices[i]);
+        printf("\n");
+}
+
+static void options_describe(const struct program *program)
+{
+        printf("program\t%s\t%s\n", program->name, program->operands);
+        for (size_t i = 0; i < program->n_rows; i++)
+                row_describe(&program->rows[i]);
+        row_describe(&help_row);
+        row_describe(&version_row);
 }
 
 void options_print_version(const char *name)
@@ -316,6 +343,10 @@ int options_parse(const struct program *program, int argc, char **argv, char ***
 {
         _cleanup_(freep) struct option *options = calloc(program->n_rows + 3, sizeof(*options));
 
+        if (argc == 2 && strcmp(argv[1], OPTION_DESCRIBE) == 0) {
+                options_describe(program);
+                return STATUS_SUCCESS;
+        }
         if (!options)
                 return fail("out of memory");
         make_options(program, options);

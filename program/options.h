@@ -46,8 +46,12 @@ struct program {
         int max_operands;
 };
 
+/* The only argument: prints the table for completions/generate.py. Not for users, so --help does not name it. */
+#define OPTION_DESCRIBE "--describe-options"
+
 /* Parses @argv, whose first element is skipped. Returns -1 and @operands, NULL-terminated, if the program is to
- * continue; else the exit status: --help or --version was answered, or an error was reported in one line on stderr. */
+ * continue; else the exit status: --help, --version or OPTION_DESCRIBE was answered, or an error was reported in one
+ * line on stderr. */
 int options_parse(const struct program *program, int argc, char **argv, char ***operands);
 
 /* What the program was built of, by tools/commit, or "" where that is not known. NULL in programs without commit.c. */

@@ -15,7 +15,10 @@ PROGRAMS = ["oriel", "oriel-fs", "oriel-gpu", "oriel-media", "oriel-pmem", "orie
 FILES = {
     "programs": [f"bin/{name}" for name in PROGRAMS] + [f"share/qemu/vhost-user/50-{name}.json" for name in PROGRAMS[1:]] +
                 [f"lib/systemd/system/{name}@.{kind}" for name in PROGRAMS[1:] for kind in ("service", "socket")] +
-                ["libexec/oriel/*oriel-v4l2.so"],
+                ["libexec/oriel/*oriel-v4l2.so"] +
+                [f"share/{folder}/{name}" for program in PROGRAMS for folder, name in
+                 (("bash-completion/completions", program), ("zsh/site-functions", f"_{program}"),
+                  ("fish/vendor_completions.d", f"{program}.fish"))],
     "shared": ["lib*/**/liboriel.so", "lib*/**/liboriel.so.?", "lib*/**/liboriel.so.?.?.?"],
     "static": ["lib*/**/liboriel.a"],
 }
