@@ -108,9 +108,10 @@ static bool is_alone(const struct sandbox_options *options)
 
 int sandbox_drop_capabilities(const struct sandbox_options *options)
 {
-        capng_get_caps_process();
-
         bool had[CAP_LAST_CAP + 1] = {false};
+
+        if (capng_get_caps_process() < 0)
+                return -EPERM;
 
         for (int i = 0; i <= CAP_LAST_CAP; i++)
                 had[i] = capng_have_capability(CAPNG_PERMITTED, (unsigned)i);

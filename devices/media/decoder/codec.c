@@ -132,6 +132,16 @@ static void announce_first(struct decoding *decoding)
                 codec_announce(decoding, &picture);
 }
 
+static uint32_t is_key(const AVFrame *frame)
+{
+/* A flag since FFmpeg 6.1; the member is gone in 8. */
+#ifdef AV_FRAME_FLAG_KEY
+        return (frame->flags & AV_FRAME_FLAG_KEY) != 0;
+#else
+        return frame->key_frame != 0;
+#endif
+}
+
 /* Waits for a buffer, unless one is free, and delivers the picture. */
 static void picture_deliver(struct decoding *decoding)
 {
@@ -153,7 +163,7 @@ static void picture_deliver(struct decoding *decoding)
                   (struct codec_answer){.type = ANSWER_FRAME,
                                         .index = (uint32_t)at,
                                         .failed = frame->decode_error_flags || (frame->flags & AV_FRAME_FLAG_CORRUPT),
-                                        .key = (uint32_t)frame->key_frame,
+                                        .key = is_key(frame),
                                         .timestamp = frame->pts});
 }
 
