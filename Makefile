@@ -67,10 +67,19 @@ fuzz:
 dist:
 	@tools/dist
 
+# Debian's packages of the last commit, in build-deb.
+deb:
+	@tools/deb
+
+# The same in clean chroots of Debian 12, 13 and forky: lintian, installed and purged, their tests. As root.
+check-deb:
+	@tools/packages peers
+	@tools/check-deb $(SUITES)
+
 install: all
 	@meson install -C $(BUILD) --strip
 
 clean:
-	rm -rf $(BUILD) build-check build-dist
+	rm -rf $(BUILD) build-check build-deb build-dist
 
-.PHONY: all demo bench test check check-builds check-peers check-suites check-vm check-long dist fuzz install clean
+.PHONY: all demo bench test check check-builds check-deb check-peers check-suites check-vm check-long deb dist fuzz install clean

@@ -30,6 +30,8 @@ def check_commit(commit):
 assert re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", version), f"{version} is no semantic version"
 heads = re.findall(r"^## (.*)$", read(f"{source}/NEWS.md"), re.M)
 assert version in heads[:2] and set(heads[:heads.index(version)]) <= {"Not released yet"}, f"NEWS.md is about {heads[:2]}"
+packaged = re.match(r"oriel \((.*)-\d+\)", read(f"{source}/debian/changelog")).group(1)
+assert packaged == version, f"debian/changelog is about {packaged}"
 commit = re.search(r'options_commit\[\] = "(.*)"', read(commit_source)).group(1)
 check_commit(commit)
 expected = f"{version} ({commit})" if commit else version
