@@ -27,8 +27,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* For a program to say its version. */
-
 static bool as_json;
 
 static const struct option_row rows[] = {
@@ -165,7 +163,7 @@ static void look_maps(struct finding *out, const char *path)
  * know. */
 static void look_program(struct finding *out, const char *argument)
 {
-        const char *package = strchr(argument, ' ');
+        const char *package = strchrnul(argument, ' ');
         const char *option = strchr(argument, ':');
         char name[32], needed[32] = "", version[96] = "";
 
@@ -174,16 +172,15 @@ static void look_program(struct finding *out, const char *argument)
                 snprintf(needed, sizeof(needed), "%.*s", (int)strcspn(option + 1, " "), option + 1);
         out->there = program_is_there(name);
         if (out->there)
-                spawn_ask(name, "--version", version, sizeof(version));
+                spawn_ask(name, "--version", "\n", version, sizeof(version));
         version[strcspn(version, "\n")] = '\0';
         SAY(out->found, "%s%s%s", name, out->there ? ": " : " is not found", version);
-        if (out->there && option && !program_knows(name, needed)) {
+        if (out->there && option && program_lacks(name, needed)) {
                 out->there = false;
                 SAY(out->advice, "it has no %s: a newer one is needed, as Debian 13 has it", needed);
-        } else if (package)
+        } else {
                 SAY(out->advice, "install it: Debian's package%s", package);
-        else
-                SAY(out->advice, "it is a part of Oriel, which is not installed as a whole");
+        }
 }
 
 static const struct check {
@@ -200,11 +197,11 @@ static const struct check {
         {"camera", "oriel-media --device", look_nodes, "/dev/video*"},
         {"descriptors", "shares with many open files", look_descriptors, NULL},
         {"maps", "windows with many mappings", look_maps, "/proc/sys/vm/max_map_count"},
-        {"oriel-fs", "oriel run --share", look_program, "oriel-fs"},
-        {"oriel-gpu", "oriel run --gpu", look_program, "oriel-gpu"},
-        {"oriel-media", "oriel run --camera", look_program, "oriel-media"},
-        {"oriel-pmem", "oriel run --pmem", look_program, "oriel-pmem"},
-        {"oriel-rng", "random numbers for a guest", look_program, "oriel-rng"},
+        {"oriel-fs", "oriel run --share", look_program, "oriel-fs oriel-fs"},
+        {"oriel-gpu", "oriel run --gpu", look_program, "oriel-gpu oriel-gpu"},
+        {"oriel-media", "oriel run --camera", look_program, "oriel-media oriel-media"},
+        {"oriel-pmem", "oriel run --pmem", look_program, "oriel-pmem oriel-pmem"},
+        {"oriel-rng", "random numbers for a guest", look_program, "oriel-rng oriel-rng"},
         {"passt", "oriel run --net", look_program, "passt:--vhost-user passt"},
         {"qemu-storage-daemon", "oriel run --disk", look_program,
          "qemu-storage-daemon qemu-utils, in Debian 12 qemu-system-common"},

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 
 FOLDERS = {"DIR", "SHARE"}
-FILES = {"FILE", "PATH", "SOCKET", "GPU", "DISK", "PMEM", "WHAT"}
+FILES = {"FILE", "PATH", "SOCKET", "DISK", "PMEM", "WHAT"}
 
 
 @dataclass

@@ -64,10 +64,7 @@ USES_SYSCALLS(SYSCALL(poll), SYSCALL(getsockopt),
               SYSCALL_WITH(prlimit64, 0, UINT32_MAX, 0));
 
 /* Newer forms of calls, which a C library may make where the code names the older. */
-SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll),           SYSCALL(epoll_pwait), SYSCALL(preadv), SYSCALL(pwritev),
-#ifdef __NR_fchmodat2
-                              SYSCALL_AT(fchmodat2, 0),
-#endif
+SYSCALL_ROWS newer_forms[] = {SYSCALL(ppoll), SYSCALL(epoll_pwait), SYSCALL(preadv), SYSCALL(pwritev),
                               SYSCALL_AT(statx, 0)};
 
 /* ---- 1 ---- */
@@ -345,13 +342,29 @@ static void daemon_say_waiting(void)
         fflush(stdout);
 }
 
+/* Only who has files may remove any: with an inherited socket there are none. */
+static int enter_filter(const struct daemon_device *device)
+{
+        /* For the linker the rows are one array each. */
+        // cppcheck-suppress comparePointers
+        const size_t n = (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls);
+        // cppcheck-suppress comparePointers
+        const size_t at_end = (size_t)(__stop_oriel_syscalls_at_end - __start_oriel_syscalls_at_end);
+        const bool has_files = daemon_options.socket_path || (device->has_files && device->has_files());
+        _cleanup_(freep) struct syscall_row *rows = calloc(n + at_end, sizeof(*rows));
+
+        if (!rows)
+                return -ENOMEM;
+        memcpy(rows, __start_oriel_syscalls, n * sizeof(*rows));
+        if (has_files)
+                memcpy(rows + n, __start_oriel_syscalls_at_end, at_end * sizeof(*rows));
+        return filter_enter(daemon_options.seccomp, rows, has_files ? n + at_end : n);
+}
+
 static int daemon_serve(const struct daemon_device *device, void *object, int *socket, int signals)
 {
         bool listening = socket_option(*socket, SO_ACCEPTCONN) > 0;
-        /* For the linker the rows are one array. */
-        // cppcheck-suppress comparePointers
-        const size_t n_rows = (size_t)(__stop_oriel_syscalls - __start_oriel_syscalls);
-        int r = filter_enter(daemon_options.seccomp, __start_oriel_syscalls, n_rows);
+        int r = enter_filter(device);
 
         if (r < 0)
                 return fail("the filter of system calls: %s", strerror(-r));

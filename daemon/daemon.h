@@ -46,6 +46,8 @@ struct daemon_device {
          * it names, whose paths may mean something else in the sandbox. The exit status, with the error reported, or
          * -1. NULL: nothing to check. */
         int (*check_files)(void);
+        /* NULL: no. Whether the device has a file to remove at the end, besides those of the daemon. */
+        bool (*has_files)(void);
         /* Called in the sandbox, without rights, before the filter of system calls: opens everything that has a path,
          * and may start threads. The exit status, with the error reported. */
         int (*new_device)(const struct daemon_start *start, void **out);

@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 /* For pid_file_remove(), which runs with the filter on where there is no sandbox. */
-USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0));
+USES_SYSCALLS_AT_END(SYSCALL_AT(newfstatat, 0), SYSCALL(fstat), SYSCALL_AT(unlinkat, 0));
 
 /* ---- PATH.pid ---- */
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-USES_SYSCALLS(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
+USES_SYSCALLS_AT_END(SYSCALL_AT(newfstatat, 0), SYSCALL_AT(unlinkat, 0));
 
 /* A server that was told to end may still be running when its successor starts. Each try connects to a running one,
  * which may disturb it, so each waits twice as long as the last: 3.1 s in all. */

@@ -156,42 +156,52 @@ pid_t spawn_logged(char *const *argv, int log)
         return pid < 0 ? -errno : pid;
 }
 
-void spawn_ask(const char *program, const char *option, char *said, size_t size)
+/* Until the end, all of the room, or @until. */
+static bool read_answer(int fd, const char *until, char *said, size_t size)
 {
         const int64_t deadline = now_ms() + ASK_MS;
+        struct pollfd from = {.fd = fd, .events = POLLIN};
         size_t used = 0;
+
+        while (used < size - 1 && !(until && strstr(said, until))) {
+                ssize_t n = poll(&from, 1, poll_timeout(deadline)) > 0 ? read(fd, said + used, size - 1 - used) : -1;
+
+                if (n <= 0)
+                        return n == 0;
+                used += (size_t)n;
+                said[used] = '\0';
+        }
+        return true;
+}
+
+bool spawn_ask(const char *program, const char *option, const char *until, char *said, size_t size)
+{
         int pipes[2], status;
-        ssize_t n = 1;
 
         said[0] = '\0';
         if (pipe2(pipes, O_CLOEXEC) < 0)
-                return;
+                return false;
 
         pid_t pid = spawn_logged((char *const[]){(char *)program, (char *)option, NULL}, pipes[1]);
-        struct pollfd from = {.fd = pipes[0], .events = POLLIN};
 
         close(pipes[1]);
-        while (pid > 0 && n > 0 && used < size - 1 && poll(&from, 1, poll_timeout(deadline)) > 0) {
-                n = read(pipes[0], said + used, size - 1 - used);
-                used += n > 0 ? (size_t)n : 0;
-        }
-        said[used] = '\0';
+
+        bool all = pid > 0 && read_answer(pipes[0], until, said, size);
+
         close(pipes[0]);
         if (pid > 0)
                 kill(pid, SIGKILL);
         if (pid > 0)
                 waitpid(pid, &status, 0);
+        return all;
 }
 
-bool program_knows(const char *program, const char *option)
+bool program_lacks(const char *program, const char *option)
 {
         enum { HELP_SIZE = 1 << 16 };
         _cleanup_(freep) char *said = malloc(HELP_SIZE);
 
-        if (!said)
-                return false;
-        spawn_ask(program, "--help", said, HELP_SIZE);
-        return strstr(said, option);
+        return said && spawn_ask(program, "--help", option, said, HELP_SIZE) && !strstr(said, option);
 }
 
 static bool wait_ms(pid_t pid, int ms)

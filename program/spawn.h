@@ -27,11 +27,12 @@ pid_t spawn_program(const char *program, const char *const *arguments);
  * program, its exit status is 127. */
 pid_t spawn_logged(char *const *argv, int log);
 
-/* The first @size - 1 bytes, NUL-terminated, that a program, looked for likewise, prints on stdout and stderr within
- * three seconds if it is started with @option, such as --version. It is ended then. */
-void spawn_ask(const char *program, const char *option, char *said, size_t size);
-/* Whether its --help names @option. */
-bool program_knows(const char *program, const char *option);
+/* The first @size - 1 bytes, NUL-terminated, that a program, looked for likewise, prints on stdout and stderr if it is
+ * started with @option, such as --version; up to @until, where it is not NULL. It is ended then. False: it has said
+ * no more within three seconds, or could not be started. */
+bool spawn_ask(const char *program, const char *option, const char *until, char *said, size_t size);
+/* Whether its --help lacks @option; false also where it says nothing in time. */
+bool program_lacks(const char *program, const char *option);
 
 /* Waits until the process has ended after its socket was closed, and kills it after two seconds. False: it has not
  * ended a second later, perhaps because it waits for a disk. */

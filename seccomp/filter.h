@@ -25,6 +25,8 @@ enum filter_action {
 
 /* The rows that USES_SYSCALLS() has in the files of this program. */
 extern const struct syscall_row __start_oriel_syscalls[], __stop_oriel_syscalls[];
+/* The same of USES_SYSCALLS_AT_END(). */
+extern const struct syscall_row __start_oriel_syscalls_at_end[], __stop_oriel_syscalls_at_end[];
 
 /* From now on, for all threads of this process, and no new privileges either. Threads can still be started, and
  * signalled. 0 or a negative errno; -EINVAL: a kernel without seccomp filters. */

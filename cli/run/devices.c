@@ -90,7 +90,7 @@ int run_devices_parse(struct run_devices *out, const struct run_device_options *
         out->strings = calloc(most + 1, STRINGS * sizeof(*out->strings));
         if (!out->devices || !out->items || !out->connections || !out->strings)
                 return fail("out of memory");
-        if (most + (options->rng != NULL) > PCI_MAX_FUNCTIONS) {
+        if (most + (options->rng && strcmp(options->rng, "on") == 0) > PCI_MAX_FUNCTIONS) {
                 report("devices: at most %d of all kinds", PCI_MAX_FUNCTIONS);
                 return STATUS_USAGE;
         }

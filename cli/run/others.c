@@ -87,7 +87,7 @@ static int add_passt(struct run_devices *to, const struct machine_device *device
 
         if (!find_peer("net", "passt", "passt"))
                 return STATUS_FAILURE;
-        if (!program_knows("passt", "--vhost-user"))
+        if (program_lacks("passt", "--vhost-user"))
                 return fail("--net: this passt has no --vhost-user: a newer one is needed, as Debian 13 has it");
         if (!arguments)
                 return fail("out of memory");

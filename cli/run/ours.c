@@ -120,6 +120,8 @@ int parse_share(struct run_devices *to, const char *value)
         if (share.dax > 0 && !to->allow_remote_files && is_remote(share.dir))
                 return fail("--share: %s: " IS_REMOTE " maps its files all the same, and without dax= none is mapped",
                             share.dir);
+        if (!find_peer("share", "oriel-fs", "oriel-fs"))
+                return STATUS_FAILURE;
         device.name = keep_format(to, "share %s", share.tag);
 
         const char **arguments = make_arguments(to, &share);
@@ -164,6 +166,8 @@ int parse_pmem(struct run_devices *to, const char *value)
                 return fail("--pmem: %s: not a regular file, which alone can be shown in a window", file);
         if (!to->allow_remote_files && is_remote(file))
                 return fail("--pmem: %s: " IS_REMOTE " maps it all the same", file);
+        if (!find_peer("pmem", "oriel-pmem", "oriel-pmem"))
+                return STATUS_FAILURE;
         device.name = keep_format(to, "pmem %s", file);
         arguments[n++] = keep_format(to, "--image=%s", file);
         if (readonly)
@@ -223,6 +227,8 @@ static int parse_own(struct run_devices *to, const struct own_program *own, cons
 
         if (!arguments)
                 return status;
+        if (!find_peer(own->option, own->program, own->program))
+                return STATUS_FAILURE;
         devices_add(to, &device, &(struct broker_item){.program = own->program, .arguments = arguments});
         return -1;
 }
@@ -249,8 +255,8 @@ int parse_camera(struct run_devices *to, const char *value)
 
 int parse_rng(struct run_devices *to, const char *value)
 {
-        /* Its filter of system calls is what confines it, with a sandbox as without. A device that everybody
-         * has must not need user namespaces, and has one process. */
+        /* A device that everybody has must not need user namespaces, and has one process. What it may do its filter of
+         * system calls says: it has no row that opens or removes a file. */
         static const char *arguments[] = {"--sandbox=none", NULL};
         static const struct machine_device device = {
                 .name = "rng", .virtio_id = VIRTIO_ID_RNG, .queue_size = DEFAULT_QUEUE_SIZE};
@@ -259,6 +265,8 @@ int parse_rng(struct run_devices *to, const char *value)
                 return devices_usage("rng", value, "on or off");
         if (value ? strcmp(value, "off") == 0 : !program_is_there("oriel-rng") || to->n == PCI_MAX_FUNCTIONS)
                 return -1;
+        if (!find_peer("rng", "oriel-rng", "oriel-rng"))
+                return STATUS_FAILURE;
         devices_add(to, &device, &(struct broker_item){.program = "oriel-rng", .arguments = arguments});
         return -1;
 }

@@ -252,7 +252,7 @@ static void wait_once(struct run *run)
         struct pollfd fds[] = {
                 {.fd = run->signals, .events = POLLIN},
                 {.fd = machine_get_fd(run->machine), .events = POLLIN},
-                {.fd = console.in, .events = POLLIN},
+                {.fd = console.in, .events = console.in_events},
                 {.fd = console.out, .events = POLLOUT},
                 {.fd = console.wake, .events = POLLIN},
                 {.fd = control_fd, .events = POLLIN},
@@ -387,7 +387,7 @@ static int open_console(struct run *run, int listener)
         const char *path;
         enum console_kind kind = (enum console_kind)parse_console(&path);
         int fd = kind == CONSOLE_FILE
-                         ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666)
+                         ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600)
                          : listener;
 
         if (kind == CONSOLE_FILE && fd < 0)

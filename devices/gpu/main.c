@@ -194,6 +194,11 @@ static void gpu_free_device(void *device)
         gpu_device_free(device);
 }
 
+static bool gpu_has_files(void)
+{
+        return vnc_file.name;
+}
+
 /* libvirt chooses a node for each back-end that says that it takes one, and starts no machine where there is none. */
 static bool host_has_render_node(void)
 {
@@ -217,6 +222,7 @@ int main(int argc, char **argv)
                 .n_rows = gpu_n_rows,
                 .check_options = gpu_check_options,
                 .check_files = gpu_check_files,
+                .has_files = gpu_has_files,
                 .new_device = gpu_new_device,
                 .attach = gpu_attach,
                 .backend = gpu_backend,

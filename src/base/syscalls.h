@@ -50,5 +50,9 @@ struct syscall_row {
 /* Aligned explicitly, so that compilers leave no gaps between the rows of two files. */
 #define SYSCALL_ROWS       __attribute__((used, section("oriel_syscalls"), aligned(8))) static const struct syscall_row
 #define USES_SYSCALLS(...) SYSCALL_ROWS syscalls_used[] = {__VA_ARGS__}
+/* For a process alone that has to remove files of its own at its end: a path that is absolute needs no descriptor. */
+#define USES_SYSCALLS_AT_END(...)                              \
+        __attribute__((used, section("oriel_syscalls_at_end"), \
+                       aligned(8))) static const struct syscall_row syscalls_at_end[] = {__VA_ARGS__}
 
 #endif

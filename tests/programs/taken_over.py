@@ -22,7 +22,7 @@ NUMBERS = {
     "setuid": 105, "capset": 126, "chroot": 161, "mount": 165, "init_module": 175, "tkill": 200, "tgkill": 234, "openat": 257,
     "mknodat": 259, "unlinkat": 263, "unshare": 272, "prlimit64": 302, "setns": 308, "process_vm_readv": 310, "memfd_create": 319,
     "bpf": 321, "execveat": 322, "userfaultfd": 323, "pkey_mprotect": 329, "io_uring_setup": 425, "open_tree": 428,
-    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438,
+    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "fchmodat2": 452,
 }
 KILLED = "killed"
 

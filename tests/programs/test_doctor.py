@@ -35,6 +35,7 @@ class Doctor(Case):
         os.chmod(self.path("passt"), 0o755)
         env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "KNOWS": "-s --socket, --vhost-user"}
         self.assertIn("passt: passt 7 of a test\n", self.doctor(0, "passt", env=env))
+        self.assertNotIn("it has no", self.doctor(0, "passt", env={**env, "KNOWS": "--vhost-user" + "x" * 70000}))
         self.assertIn("it has no --vhost-user: a newer one", self.doctor(1, "passt", env={**env, "KNOWS": "-s --socket"}))
         said = self.doctor(1, "passt", "qemu-storage-daemon", env={**os.environ, "PATH": "/nowhere"})
         self.assertRegex(said, "(?s)passt is not found.*oriel run --net.*package passt.*package qemu-utils")

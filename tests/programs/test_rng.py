@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+import socket
+import stat
 import subprocess
 import time
 import unittest
 import zlib
 
-from harness import ORIEL, Case, main, run
+import taken_over
+from harness import ORIEL, Case, main, run, wait_for
 from limits import LAST_RESORT
 
 ORIEL_RNG = os.environ["ORIEL_RNG"]
@@ -45,6 +48,31 @@ class Rng(Case):
         result = self.read(100000)
         self.assertEqual((result.returncode, len(result.stdout)), (0, 100000), result.stderr)
         self.assertGreater(len(zlib.compress(result.stdout, 9)), 99000)
+
+    @unittest.skipIf(SANDBOX != "on", "no filter with a sanitizer")
+    @unittest.skipIf(not taken_over.AVAILABLE, "not root on x86-64")
+    def test_taken_over(self):
+        """As oriel run starts it: without a namespace, its filter alone keeps it from the files of this host."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        path = self.path("precious")
+        with open(path, "w"):
+            os.chmod(path, 0o644)
+        process = self.start(ORIEL_RNG, f"--fd={theirs.fileno()}", "--sandbox=none", pass_fds=[theirs.fileno()])
+        theirs.close()
+
+        def filtered():
+            with open(f"/proc/{process.pid}/status") as file:
+                return "Seccomp:\t2" in file.read()
+
+        wait_for(filtered, "the filter")
+        with taken_over.TakenOver(process.pid) as taken:
+            for name, *arguments in (("unlinkat", 0, path, 0), ("fchmodat2", 0, path, 0o777, 0), ("openat", 0, path, os.O_RDWR),
+                                     ("unlink", path), ("rename", path, path + "2")):
+                self.assertEqual(taken.call(name, *arguments), "ENOSYS", name)
+            for name, *arguments in (("execve", path, 0, 0),):
+                self.assertEqual(taken.call(name, *arguments), taken_over.KILLED)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o644)
 
     def test_rate(self):
         """At least as long as the bytes take; how much longer is the machine's."""

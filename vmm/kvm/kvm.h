@@ -48,7 +48,7 @@ struct kvm_options {
 };
 
 /* Guest memory is a memfd that can't be made shorter or longer, in one slot or two, with an in-kernel interrupt
- * controller. -ENOMEM with huge pages: there are not enough, which are reserved here. -ENOENT, -EACCES: no /dev/kvm, or
+ * controller. -EDQUOT: there are not enough huge pages, which are reserved here. -ENOENT, -EACCES: no /dev/kvm, or
  * not for this user. -ENOSYS: a KVM without what is needed. */
 int kvm_new(const struct kvm_options *options, struct kvm **out);
 void kvm_free(struct kvm *kvm); /* stops it; NULL is accepted */

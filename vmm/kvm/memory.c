@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,18 +52,6 @@ void kvm_remove_slot(struct kvm *kvm, int slot)
         }
 }
 
-/* Maps it where it was, if it was mapped. Huge pages are reserved by that, so that none is missing later. */
-static int map_memory(struct kvm *kvm, uint64_t size)
-{
-        const int flags = MAP_SHARED | (kvm->huge_pages ? 0 : MAP_NORESERVE) | (kvm->memory ? MAP_FIXED : 0);
-        void *memory = mmap(kvm->memory, size, PROT_READ | PROT_WRITE, flags, kvm->memory_fd, 0);
-
-        if (memory == MAP_FAILED)
-                return -errno;
-        kvm->memory = memory;
-        return 0;
-}
-
 int memory_open(struct kvm *kvm, uint64_t size, bool huge_pages)
 {
         const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -72,26 +61,31 @@ int memory_open(struct kvm *kvm, uint64_t size, bool huge_pages)
                 return -EINVAL;
         kvm->huge_pages = huge_pages;
         kvm->memory_fd = memfd_create("oriel-memory", flags);
-        if (kvm->memory_fd < 0)
-                return huge_pages ? -ENOMEM : -errno; /* no huge pages in this kernel */
-        if (ftruncate(kvm->memory_fd, (off_t)size) < 0 || fcntl(kvm->memory_fd, F_ADD_SEALS, seals) < 0)
+        if (kvm->memory_fd < 0 || ftruncate(kvm->memory_fd, (off_t)size) < 0 ||
+            fcntl(kvm->memory_fd, F_ADD_SEALS, seals) < 0)
                 return -errno;
 
-        int r = map_memory(kvm, size);
+        /* Huge pages are reserved by that, so that none is missing later. */
+        const int how = MAP_SHARED | (huge_pages ? 0 : MAP_NORESERVE);
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, how, kvm->memory_fd, 0);
 
-        if (r == 0)
-                kvm->memory_size = size;
-        return r;
+        if (memory == MAP_FAILED)
+                return huge_pages && errno == ENOMEM ? -EDQUOT : -errno;
+        kvm->memory = memory;
+        kvm->memory_size = size;
+        return 0;
 }
 
 int memory_clear(struct kvm *kvm)
 {
         int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
-        if (fallocate(kvm->memory_fd, mode, 0, (off_t)kvm->memory_size) < 0)
-                return -errno;
-        /* Huge pages that are given back are no longer reserved. */
-        return kvm->huge_pages ? map_memory(kvm, kvm->memory_size) : 0;
+        /* Huge pages that were given back would no longer be reserved. */
+        if (kvm->huge_pages) {
+                memset(kvm->memory, 0, kvm->memory_size);
+                return 0;
+        }
+        return fallocate(kvm->memory_fd, mode, 0, (off_t)kvm->memory_size) < 0 ? -errno : 0;
 }
 
 int memory_add_slots(struct kvm *kvm)

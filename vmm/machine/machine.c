@@ -270,7 +270,7 @@ static int build_kvm(struct machine *machine, char *why, size_t why_size)
                 snprintf(why, why_size, "/dev/kvm: there is no KVM here: %s", arch_kvm_enable);
         else if (r == -EACCES || r == -EPERM)
                 snprintf(why, why_size, "/dev/kvm: permission denied: add this user to the group kvm");
-        else if (options.huge_pages && r == -ENOMEM)
+        else if (r == -EDQUOT)
                 snprintf(why, why_size,
                          "--hugepages: %" PRIu64 " pages of 2 MiB are needed, and there are not so many free: "
                          "HugePages_Free in /proc/meminfo says how many, vm.nr_hugepages (sysctl) makes more",

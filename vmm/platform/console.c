@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "program/accept.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@ struct console {
         enum console_kind kind;
         int in, out;  /* borrowed with CONSOLE_STDIO; -1: there is none */
         int listener; /* -1 but with CONSOLE_SOCKET */
+        int spare;    /* for accept_or_refuse() */
         int wake_fd;
         int slave; /* kept open: without it, a reader that leaves would be an error */
         char path[64];
@@ -113,10 +115,12 @@ int console_new(enum console_kind kind, int fd, struct console **out)
                 return -ENOMEM;
         console->kind = kind;
         console->in = console->out = console->own_out = console->slave = console->listener = -1;
+        console->spare = -1;
         if (kind == CONSOLE_FILE)
                 console->out = fd_take(&own);
         else if (kind == CONSOLE_SOCKET)
                 console->listener = fd_take(&own);
+        console->spare = console->listener < 0 ? -1 : fd_dup(console->listener);
         console->is_socket = kind == CONSOLE_SOCKET;
         pthread_mutex_init(&console->lock, NULL);
         console->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -158,6 +162,7 @@ void console_end(struct console *console)
                 fd_close(console->out);
         console->in = console->out = -1;
         console->listener = fd_close(console->listener);
+        console->spare = fd_close(console->spare);
         console->slave = fd_close(console->slave);
         console->own_out = fd_close(console->own_out);
 }
@@ -209,14 +214,17 @@ struct console_fds console_get_fds(struct console *console)
         pthread_mutex_unlock(&console->lock);
 
         int in = console->in < 0 ? console->listener : console->in;
+        const bool full = atomic_load(&console->full);
 
-        if (console->ended || atomic_load(&console->full))
+        /* A client that leaves is noticed all the same, for the next one's sake. */
+        if (console->ended || (full && console->kind != CONSOLE_SOCKET))
                 in = -1;
         return (struct console_fds){
                 .in = in,
+                .in_events = full ? 0 : POLLIN,
                 .out = any ? console->out : -1,
                 .wake = console->wake_fd,
-                .pending = console->n_pending > 0 && !atomic_load(&console->full),
+                .pending = console->n_pending > 0 && !full,
         };
 }
 
@@ -282,11 +290,16 @@ static int take_input(struct console *console, size_t (*input)(void *userdata, c
 int console_read(struct console *console, size_t (*input)(void *userdata, const uint8_t *data, size_t size),
                  void *userdata)
 {
+        if (console->kind == CONSOLE_SOCKET && atomic_load(&console->full)) {
+                drop_client(console);
+                return 0;
+        }
         if (console->n_pending > 0)
                 return take_input(console, input, userdata);
         if (console->in < 0) {
-                console->in = accept4(console->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                console->out = console->in;
+                int fd = accept_or_refuse(console->listener, &console->spare);
+
+                console->in = console->out = fd < 0 ? -1 : fd;
                 return 0;
         }
 

@@ -34,11 +34,12 @@ bool console_is_terminal(const struct console *console);
 /* From the guest: any thread, never waits. */
 void console_output(struct console *console, const uint8_t *data, size_t size);
 
-/* The owner's thread: poll @in for reading and @out for writing, each -1 where there is nothing to wait for; @wake for
- * reading always. */
+/* The owner's thread: poll @in for @in_events and @out for writing, each -1 where there is nothing to wait for; @wake
+ * for reading always. */
 struct console_fds {
         int in, out, wake;
-        bool pending; /* console_read() has something to do without any input */
+        short in_events; /* for @in; 0 only asks whether its other end is there */
+        bool pending;    /* console_read() has something to do without any input */
 };
 struct console_fds console_get_fds(struct console *console);
 /* Write what can be written. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/param.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* The guest, which has room for so many bytes. */
@@ -36,7 +37,7 @@ static unsigned serve(struct console *console, struct guest *guest)
         for (unsigned times = 0;; times++) {
                 struct console_fds fds = console_get_fds(console);
                 struct pollfd polled[] = {
-                        {.fd = fds.in, .events = POLLIN},
+                        {.fd = fds.in, .events = fds.in_events},
                         {.fd = fds.out, .events = POLLOUT},
                         {.fd = fds.wake, .events = POLLIN},
                 };
@@ -127,8 +128,9 @@ static void test_socket(void **state)
         unlink(path);
 }
 
-/* A client that leaves is noticed by the output too, where its input is not looked at as the guest takes none. */
-static void test_socket_full(void **state)
+/* A client that leaves is noticed also where its input is not looked at, as the guest takes none: by the output, or
+ * without any. */
+static void check_full(bool output)
 {
         char path[32];
         struct guest guest = {.room = 2};
@@ -138,9 +140,10 @@ static void test_socket_full(void **state)
         assert_int_equal(write(first, "abcd", 4), 4);
         serve(console, &guest);
         assert_string_equal(guest.typed, "ab");
-        assert_int_equal(console_get_fds(console).in, -1);
+        assert_int_equal(console_get_fds(console).in_events, 0);
         close(first);
-        print_to(console, "kept");
+        if (output)
+                print_to(console, "kept");
         serve(console, &guest);
 
         int second = oriel_socket_connect(path);
@@ -149,9 +152,38 @@ static void test_socket_full(void **state)
         console_resume(console);
         assert_int_equal(write(second, "e", 1), 1);
         serve(console, &guest);
-        expect_read(second, "kept");
+        if (output)
+                expect_read(second, "kept");
         assert_string_equal(guest.typed, "abe");
         close(second);
+        console_free(console);
+        unlink(path);
+}
+
+static void test_socket_full(void **state)
+{
+        check_full(true);
+        check_full(false);
+}
+
+/* Where this process may have no more descriptors: the client is turned away, and the listener is quiet then. */
+static void test_no_descriptor(void **state)
+{
+        char path[32];
+        struct guest guest = {.room = 64};
+        struct console *console = listen_at(path);
+        int client = oriel_socket_connect(path), next = dup(client);
+        struct rlimit before, none;
+
+        getrlimit(RLIMIT_NOFILE, &before);
+        none = before;
+        none.rlim_cur = (rlim_t)next;
+        close(next);
+        setrlimit(RLIMIT_NOFILE, &none);
+        serve(console, &guest);
+        setrlimit(RLIMIT_NOFILE, &before);
+        assert_int_equal(read(client, path + 31, 1), 0);
+        close(client);
         console_free(console);
         unlink(path);
 }
@@ -162,6 +194,7 @@ int main(void)
                 counted_test(test_file),
                 counted_test(test_socket),
                 counted_test(test_socket_full),
+                counted_test(test_no_descriptor),
         };
 
         return run_counted("console", tests);

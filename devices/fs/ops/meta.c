@@ -18,6 +18,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __NR_fchmodat2
+/* The form that newer C libraries use for fchmodat(). */
+SYSCALL_ROWS newer_form[] = {SYSCALL_AT(fchmodat2, 0)};
+#endif
 USES_SYSCALLS(SYSCALL_AT(fchownat, 0), SYSCALL_AT(fchmodat, 0), SYSCALL(ftruncate), SYSCALL_AT(utimensat, 0),
               SYSCALL(fstat), SYSCALL_AT(readlinkat, 0));
 

@@ -28,6 +28,7 @@ enum { D_VRT = 0x80, ALARM_ANY = 0xc0, CELLS = 128 };
 enum { SECONDS_A_DAY = 86400 };
 /* Before a second ends, UIP says that the registers are about to change. */
 #define UPDATE_NS 244000
+#define NS_PER_S  1000000000
 
 struct rtc {
         struct rtc_ops ops;
@@ -86,14 +87,16 @@ static void rtc_look(struct rtc *rtc)
         rtc_update_level(rtc);
 }
 
-/* Until the next second, or never. */
+/* Until the next second, or never. Not at a time of the host's clock: that may be set back meanwhile. */
 static void rtc_set_timer(struct rtc *rtc)
 {
-        struct itimerspec when = {.it_value.tv_sec = rtc->ops.now(rtc->userdata).tv_sec + 1};
+        struct itimerspec when = {.it_value.tv_nsec = 0};
 
-        if (!(rtc->cells[B] & (B_AIE | B_UIE)))
-                when.it_value.tv_sec = 0;
-        timerfd_settime(rtc->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+        if (rtc->cells[B] & (B_AIE | B_UIE))
+                when.it_value.tv_nsec = NS_PER_S - rtc->ops.now(rtc->userdata).tv_nsec;
+        if (when.it_value.tv_nsec == NS_PER_S)
+                when.it_value = (struct timespec){.tv_sec = 1};
+        timerfd_settime(rtc->timer_fd, 0, &when, NULL);
 }
 
 static uint8_t rtc_read_time(const struct rtc *rtc)
@@ -112,7 +115,7 @@ static uint8_t rtc_read_time(const struct rtc *rtc)
         if (rtc->index == LAYOUT_RTC_CENTURY)
                 return bcd((tm.tm_year + 1900) / 100);
         if (rtc->index == A)
-                return A_DIVIDER_32K | (now.tv_nsec >= 1000000000 - UPDATE_NS ? A_UIP : 0);
+                return A_DIVIDER_32K | (now.tv_nsec >= NS_PER_S - UPDATE_NS ? A_UIP : 0);
         return time[rtc->index];
 }
 
@@ -207,7 +210,7 @@ int rtc_new(const struct rtc_ops *ops, void *userdata, struct rtc **out)
         rtc->ops = *ops;
         rtc->userdata = userdata;
         pthread_mutex_init(&rtc->lock, NULL);
-        rtc->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+        rtc->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
         if (rtc->timer_fd < 0)
                 return -errno;
         /* The C library opens the file of the time zone at the first call, which a sandbox would forbid later. */
