@@ -125,11 +125,11 @@ class Measure(Nested):
             theirs.append(self.numbers("measure_disk.sh", begin + QEMU_ON_PCI + """
                 qemu-storage-daemon \\
                         --blockdev driver=host_device,node-name=file-0,filename=/dev/vda,read-only=on \\
-                        --blockdev driver=raw,node-name=0,file=file-0,read-only=on \\
-                        --export type=vhost-user-blk,id=e0,node-name=0,addr.type=unix,addr.path=/qemu/tmp/0 \\
+                        --blockdev driver=raw,node-name=disk-0,file=file-0,read-only=on \\
+                        --export type=vhost-user-blk,id=e0,node-name=disk-0,addr.type=unix,addr.path=/qemu/tmp/0 \\
                         --blockdev driver=file,node-name=file-1,filename=/tmp/disk \\
-                        --blockdev driver=raw,node-name=1,file=file-1 \\
-                        --export type=vhost-user-blk,id=e1,node-name=1,addr.type=unix,addr.path=/qemu/tmp/1,writable=on &
+                        --blockdev driver=raw,node-name=disk-1,file=file-1 \\
+                        --export type=vhost-user-blk,id=e1,node-name=disk-1,addr.type=unix,addr.path=/qemu/tmp/1,writable=on &
                 wait_for 5 test -S /qemu/tmp/1
                 run_qemu -chardev socket,id=c0,path=/tmp/0 -device vhost-user-blk-pci,chardev=c0 \\
                         -chardev socket,id=c1,path=/tmp/1 -device vhost-user-blk-pci,chardev=c1

@@ -9,7 +9,7 @@ mount -t tmpfs tmpfs /mnt/tmp
 # fio OPTION...: the fields of its terse output: reads and writes per second, KiB of each.
 fio() {
         chroot /mnt fio --name=m --filename=/dev/vdb --direct=1 --runtime=4 --time_based --ioengine=libaio --output-format=terse "$@" |
-                awk -F ';' '{ printf " %d", $8 + $49 }'
+                awk -F ';' '{ printf " %.1f", $8 + $49 }'
 }
 echo "measured:$(fio --rw=randread --bs=4k --iodepth=1)$(fio --rw=randread --bs=4k --iodepth=16)$(fio --rw=randwrite --bs=4k --iodepth=16
 )$(fio --rw=read --bs=1M --iodepth=4)"
