@@ -237,6 +237,34 @@ class Linux(Nested):
             sed 's/^/# testpmd: /' /tmp/testpmd.log | tail -n 20
             """ + ENDS, 300, memory=1500)
 
+    def test_vsock(self):
+        """vhost-device-vsock: calls from the host, by the Unix socket, and from the guest."""
+        def add_inner(tree):
+            add_modules(self, tree, "vmw_vsock_virtio_transport")
+            copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
+
+        def add_outer(tree):
+            add_peers(self, tree, "/usr/bin/vhost-device-vsock")
+            copy(in_lab(GCC_S), tree + "/peers/lib/libgcc_s.so.1")
+            copy(os.path.join(PEERS, "connect"), tree + "/bin/connect")
+
+        self.add_inner, self.add_outer = add_inner, add_outer
+        self.nest("vsock.sh", """
+            host_call() {
+                    { echo "CONNECT 1234"; sleep 1; echo "of the host"; sleep 2; } | connect /tmp/vsock | tail -n 1
+            }
+            host_listen() {
+                    { sleep 4; echo "host answers"; sleep 2; } | connect listen /tmp/vsock_5000 >/tmp/heard-of-guest &
+                    wait_for 5 test -S /tmp/vsock_5000
+            }
+            host_heard() {
+                    cat /tmp/heard-of-guest
+            }
+            run --memory 256M --rng=off --vsock uds=/tmp/vsock,cid=7
+            """ + ENDS + """
+            check "no back-end is left" sh -c '! pidof vhost-device-vsock'
+            """, 200)
+
     def test_disk(self):
         """Two boots from a qcow2 image; a qemu-storage-daemon that is killed."""
         def add_images(tree):
