@@ -33,8 +33,8 @@ class Traced(Case):
 
     def records(self):
         with open(self.recording, encoding="utf-8") as file:
-            # The last may be just being written.
-            return [json.loads(line) for line in file if line.endswith("\n")]
+            # At once: the last may be just being written, and a part of it would be followed by the rest as a line.
+            return [json.loads(line) for line in file.read().split("\n")[:-1]]
 
     def messages(self, **wanted):
         return [r for r in self.records()
