@@ -26,7 +26,7 @@ COMMON = os.path.join(SCRATCH, "nested")
 KERNEL = os.path.join(COMMON, "vmlinux")
 # In the order in which they are loaded.
 MODULES = ["virt/lib/irqbypass", "arch/x86/kvm/kvm", "drivers/crypto/ccp/ccp", "arch/x86/kvm/kvm-amd"]
-FIRMWARE = ["bios-microvm.bin", "qboot.rom", "pvh.bin", "linuxboot_dma.bin"]
+FIRMWARE = ["bios-256k.bin", "kvmvapic.bin", "bios-microvm.bin", "qboot.rom", "pvh.bin", "linuxboot_dma.bin"]
 
 
 def add_from_here(tree, program):

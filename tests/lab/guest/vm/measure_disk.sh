@@ -13,6 +13,6 @@ fio() {
 }
 echo "measured:$(fio --rw=randread --bs=4k --iodepth=1)$(fio --rw=randread --bs=4k --iodepth=16)$(fio --rw=randwrite --bs=4k --iodepth=16
 )$(fio --rw=read --bs=1M --iodepth=4)"
-# QEMU's microvm has no power switch with a PCI bus.
+# It is ended, and not waited for.
 host end
 sleep 100

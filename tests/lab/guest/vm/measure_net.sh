@@ -8,6 +8,6 @@ for way in "" -R; do
         mbits="$mbits $(sed -n 's/.* \([0-9.]*\) Mbits\/sec.*receiver.*/\1/p' /tmp/said)"
 done
 echo "measured:$mbits"
-# QEMU's microvm has no power switch with a PCI bus.
+# It is ended, and not waited for.
 host end
 sleep 100
