@@ -9,7 +9,7 @@ import subprocess
 from lab import HERE, SCRATCH, copy
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(os.environ["ORIEL_LAB"])), "lab-debian")
-PACKAGES = ["systemd-sysv", "udev", "dbus", "openssh-server", "iproute2", "gcc", "libc6-dev", "make", "fio"]
+PACKAGES = ["systemd-sysv", "udev", "dbus", "openssh-server", "openssh-client", "iproute2", "gcc", "libc6-dev", "make", "fio"]
 # Small, and with nothing else that it needs.
 EXTRA = "hello"
 IMAGE = os.path.join(SCRATCH, "debian.ext4")
