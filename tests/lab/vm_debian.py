@@ -45,7 +45,7 @@ VISIT = """
     visit() {
             check "ssh by way of passt" wait_for 600 booted none
             check "no unit has failed" failed_units
-            check "the root is what it is to be" in_guest grep "$1" /proc/mounts
+            check "the root is what it is to be" in_guest "grep '$1' /proc/mounts"
             check "apt" install
             visit_more
             first=$(cat /tmp/boot_id)
