@@ -159,8 +159,7 @@ static void look_maps(struct finding *out, const char *path)
         SAY(out->advice, "a window of 2 MiB pieces needs two for each: sysctl vm.max_map_count=262144");
 }
 
-/* @argument: "PROGRAM PACKAGE", or "PROGRAM" for one of ours. PROGRAM may have ":--OPTION" behind it, which it must
- * know. */
+/* @argument: "PROGRAM PACKAGE", or "PROGRAM:--OPTION PACKAGE" where the program must know that option. */
 static void look_program(struct finding *out, const char *argument)
 {
         const char *package = strchrnul(argument, ' ');

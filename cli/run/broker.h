@@ -18,8 +18,8 @@ struct broker_item {
         const char **arguments; /* NULL-terminated, without the connection */
 };
 
-/* Names of the two processes in the file system. The broker makes it with the signals blocked that would end it,
- * and removes it, so that nothing stays behind. */
+/* The files and the folder by which others find these two processes. The broker makes them while the signals are
+ * blocked that would end it, and removes them, so that nothing stays behind. */
 struct broker_files {
         const char *folder; /* for the sockets of programs; NULL: none */
         struct broker_listener {

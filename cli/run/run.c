@@ -386,9 +386,10 @@ static int open_console(struct run *run, int listener)
 {
         const char *path;
         enum console_kind kind = (enum console_kind)parse_console(&path);
-        int fd = kind == CONSOLE_FILE
-                         ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600)
-                         : listener;
+        _cleanup_(fd_closep) int fd =
+                kind == CONSOLE_FILE
+                        ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600)
+                        : listener;
 
         if (kind == CONSOLE_FILE && fd < 0)
                 return fail("--console: %s: %s", path, strerror(errno));
@@ -397,7 +398,7 @@ static int open_console(struct run *run, int listener)
 
         run->signals = r;
         if (r >= 0)
-                r = console_new(kind, fd, &run->console);
+                r = console_new(kind, fd_take(&fd), &run->console);
         if (r < 0)
                 return fail("--console: %s", strerror(-r));
         broker_say_ready(run->broker, console_is_terminal(run->console));

@@ -188,7 +188,7 @@ static enum verdict vring_polled(struct trial *trial)
                         return FAILED;
         }
         /* Of a network one pair is started, and only its second ring sends. */
-        const unsigned last = first > 0 ? first + 1 : MAX(MIN((unsigned)n, 16), 1);
+        const uint64_t last = first > 0 ? first + 1 : MAX(MIN(n, 16), 1);
 
         for (unsigned i = first; i < last && answer == UNTOLD; i++)
                 answer = poll_ring(b, i, &events, &looked);

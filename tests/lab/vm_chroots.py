@@ -4,8 +4,9 @@ ordinary user of group kvm. tools/check-vm runs these; tests/lab/make-chroots ma
 9p, below an overlay in its memory, and are the root of their mounts there: who is in a chroot may make no user namespace."""
 import os
 
-from lab import HERE, ROOT, add_from_lab, copy, in_lab, main, unpack_modules
+from lab import HERE, ROOT, add_from_lab, copy, in_lab, main
 from nested import Nested
+from vm_linux import GCC_S, add_modules, add_net_guest
 
 CHROOTS = os.path.join(ROOT, "t/chroots")
 # By hand, ORIEL_SUITES has fewer of them.
@@ -80,12 +81,8 @@ class Chroots(Nested):
                                    f"local,id={suite},path=/t/chroots/{suite}/root,security_model=none,readonly=on,multidevs=remap",
                                    "-device", f"virtio-9p-pci,fsdev={suite},mount_tag={suite}"]
 
-    def add_modules(self, to, *names):
-        for number, path in enumerate(unpack_modules(self.folder, *names)):
-            copy(path, f"{to}/{number:02}.ko")
-
     def add_chroots(self, tree):
-        self.add_modules(tree + "/chroots/modules", "9pnet_virtio", "9p", "overlay")
+        add_modules(self, tree + "/chroots", "9pnet_virtio", "9p", "overlay")
         copy(os.path.join(HERE, "guest/chroots.py"), tree + "/chroots/chroots.py", 0o644)
 
     def outer(self, script):
@@ -110,23 +107,15 @@ class Chroots(Nested):
     def test_net_user(self):
         """Linux with a network by the passt of each Debian, both as an ordinary user; that of Debian 12 has no vhost-user."""
         self.write("big", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 150)
-        more = "/lib/x86_64-linux-gnu/libgcc_s.so.1"
-
-        def add_inner(tree):
-            self.add_modules(tree + "/modules", "virtio_net")
-            add_from_lab(tree, "/usr/bin/iperf3")
-            # What the C library loads by itself, to end a thread.
-            copy(in_lab(more), tree + more)
-            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
 
         def add_outer(tree):
             self.add_chroots(tree)
             add_from_lab(tree + "/peers", "/usr/bin/iperf3")
-            copy(in_lab(more), tree + "/peers" + more)
+            copy(in_lab(GCC_S), tree + "/peers" + GCC_S)
             for name in "tmp", "dev":
                 os.mkdir(f"{tree}/peers/{name}")
 
-        self.add_inner, self.add_outer = add_inner, add_outer
+        self.add_inner, self.add_outer = lambda tree: add_net_guest(self, tree), add_outer
         script = """
             ip link set lo up
             httpd -p 127.0.0.1:8000 -h /share

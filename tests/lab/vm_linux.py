@@ -49,6 +49,14 @@ def add_modules(case, tree, *names, prefix=""):
         copy(path, f"{tree}/modules/{prefix}{number:02}.ko")
 
 
+def add_net_guest(case, tree):
+    """A guest's driver, and iperf3."""
+    add_modules(case, tree, "virtio_net")
+    add_from_lab(tree, "/usr/bin/iperf3")
+    copy(in_lab(GCC_S), tree + GCC_S)
+    os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
+
+
 def add_net_peers(case, tree):
     """passt and iperf3."""
     add_peers(case, tree, "/usr/bin/passt", "/usr/bin/iperf3")
@@ -181,13 +189,8 @@ class Linux(Nested):
     def test_net(self):
         """passt, which the machine starts: DHCP, TCP both ways, and killed in the middle of a transfer."""
         self.write("big", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 150)
-        def add_inner(tree):
-            add_modules(self, tree, "virtio_net")
-            add_from_lab(tree, "/usr/bin/iperf3")
-            copy(in_lab(GCC_S), tree + GCC_S)
-            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
-
-        self.add_inner, self.add_outer = add_inner, lambda tree: add_net_peers(self, tree)
+        self.add_inner = lambda tree: add_net_guest(self, tree)
+        self.add_outer = lambda tree: add_net_peers(self, tree)
         self.nest("net.sh", """
             ip link set lo up
             httpd -p 127.0.0.1:8000 -h /share
@@ -211,12 +214,6 @@ class Linux(Nested):
 
     def test_dpdk(self):
         """DPDK's vhost library as the switch: two ports of testpmd, this machine's, for two networks of one guest."""
-        def add_inner(tree):
-            add_modules(self, tree, "virtio_net")
-            add_from_lab(tree, "/usr/bin/iperf3")
-            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
-            copy(in_lab(GCC_S), tree + GCC_S)
-
         def add_outer(tree):
             add_from_here(tree, shutil.which("dpdk-testpmd"))
             # It loads these itself, from the folder that has all drivers.
@@ -226,7 +223,7 @@ class Linux(Nested):
                     copy(needed, tree + needed)
                 copy(path, f"{tree}/drivers/librte_{driver}.so")
 
-        self.add_inner, self.add_outer = add_inner, add_outer
+        self.add_inner, self.add_outer = lambda tree: add_net_guest(self, tree), add_outer
         self.nest("dpdk.sh", """
             mkdir -p /var/run
             tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf --lcores=0@0,1@1 \\

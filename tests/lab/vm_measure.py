@@ -12,9 +12,9 @@ import statistics
 import sys
 
 import debian
-from lab import BUILD, PEERS, add_from_lab, copy, in_lab, main
+from lab import BUILD, main
 from nested import Nested, add_from_here
-from vm_linux import GCC_S, add_modules, add_net_peers, add_peers
+from vm_linux import add_modules, add_net_guest, add_net_peers, add_peers
 
 RUNS = 4
 SHOW = """
@@ -81,13 +81,8 @@ class Measure(Nested):
 
     def test_network(self):
         """TCP by way of passt."""
-        def add_inner(tree):
-            add_modules(self, tree, "virtio_net")
-            add_from_lab(tree, "/usr/bin/iperf3")
-            copy(in_lab(GCC_S), tree + GCC_S)
-            os.symlink("/usr/bin/iperf3", tree + "/bin/iperf3")
-
-        self.add_inner, self.add_outer = add_inner, lambda tree: add_net_peers(self, tree)
+        self.add_inner = lambda tree: add_net_guest(self, tree)
+        self.add_outer = lambda tree: add_net_peers(self, tree)
         begin = "ip link set lo up\niperf3 -s -B 127.0.0.1 >/dev/null &\n"
         ours, theirs = [], []
         for _ in range(RUNS // 2):

@@ -50,7 +50,7 @@ extern const unsigned arch_first_message;
 /* An exit of KVM_RUN that not all architectures have, on the vcpu's thread. False: it is not known. @crash, which is
  * NULL, becomes a text where the guest can't go on. */
 bool arch_exit(struct vcpu *vcpu, const char **crash);
-/* The vcpu was paused and goes on, on its thread: tell the guest where it would take the time for a lock-up. */
+/* The vcpu was paused and is about to go on, on its thread: tell the guest, which would take it for a lock-up. */
 void arch_resume(const struct vcpu *vcpu);
 /* The program counter, for a report; on the vcpu's thread. */
 uint64_t arch_pc(const struct vcpu *vcpu);

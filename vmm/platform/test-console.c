@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of the console's ends that need no terminal: a file, and a socket with one client after the other. */
+
 #include "vmm/platform/console.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of ACPI tables: their fields and checksums, what has no room, and what iasl says of them. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "vmm/arch/x86/acpi.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of kernels of each kind that are loaded as they should be, and what they find in memory. */
+
 #include "vmm/arch/x86/test-image.h"
 
 #include "base/cleanup.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of the clock with a host whose time the test sets: registers, alarm, updates, and the timer. */
+
 #include "base/cleanup.h"
 #include "base/test.h"
 #include "vmm/arch/x86/layout.h"

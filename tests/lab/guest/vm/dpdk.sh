@@ -17,6 +17,6 @@ check "there is a way" ping -c 3 -W 20 10.0.0.2
 beyond iperf3 -s -1 >/dev/null &
 sleep 1
 check "TCP" iperf3 -c 10.0.0.2 -n 2M
-refuse "nothing was damaged" sh -c 'dmesg | grep -i "csum\|virtio_net.*:"'
-check "packets of a port are the other's" [ "$(cat /sys/class/net/eth0/statistics/rx_errors)" = 0 ]
+refuse "the kernel has nothing to say of it" sh -c 'dmesg | grep -i "csum\|virtio_net.*:"'
+check "nothing was received wrong" [ "$(cat /sys/class/net/eth0/statistics/rx_errors)" = 0 ]
 kill $there
