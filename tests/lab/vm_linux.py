@@ -248,10 +248,10 @@ class Linux(Nested):
         self.add_inner, self.add_outer = add_inner, add_outer
         self.nest("vsock.sh", """
             host_call() {
-                    { echo "CONNECT 1234"; sleep 1; echo "of the host"; sleep 2; } | connect /tmp/vsock | tail -n 1
+                    { echo "CONNECT 1234"; sleep 2; echo "of the host"; sleep 6; } | connect /tmp/vsock | tail -n 1
             }
             host_listen() {
-                    { sleep 4; echo "host answers"; sleep 2; } | connect listen /tmp/vsock_5000 >/tmp/heard-of-guest &
+                    { sleep 4; echo "host answers"; sleep 10; } | connect listen /tmp/vsock_5000 >/tmp/heard-of-guest &
                     wait_for 5 test -S /tmp/vsock_5000
             }
             host_heard() {

@@ -42,6 +42,7 @@ static int wait_for_client(int listener, const union address *at, socklen_t size
 {
         if (bind(listener, &at->any, size) < 0 || listen(listener, 1) < 0)
                 die("listen");
+        fprintf(stderr, "listening\n");
         return accept(listener, NULL, NULL);
 }
 
