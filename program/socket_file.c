@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
+#include "channel/socket.h"
 #include "program/report.h"
 
 #include <errno.h>
@@ -32,12 +33,12 @@ static int find_directory(const char *path, const char **name)
 
 int socket_file_listen(struct socket_file *file, const char *path)
 {
-        int fd = oriel_socket_listen(path);
         struct stat st;
+        int fd = socket_listen(path, &st);
 
         for (unsigned tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
                 usleep(IN_USE_US << tries);
-                fd = oriel_socket_listen(path);
+                fd = socket_listen(path, &st);
         }
         *file = (struct socket_file){.name = NULL};
         if (fd < 0) {
@@ -45,16 +46,11 @@ int socket_file_listen(struct socket_file *file, const char *path)
                 return fd;
         }
 
-        struct socket_file made = {.name = NULL};
+        struct socket_file made = {.device = st.st_dev, .inode = st.st_ino};
 
         made.directory_fd = find_directory(path, &made.name);
-        if (made.directory_fd >= 0 && fstatat(made.directory_fd, made.name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-                made.device = st.st_dev;
-                made.inode = st.st_ino;
+        if (made.directory_fd >= 0)
                 *file = made;
-        } else {
-                fd_close(made.directory_fd);
-        }
         return fd;
 }
 

@@ -54,6 +54,43 @@ static void test_printable(void **state)
         }
 }
 
+/* Another process's socket, which takes the name of the next that listens as soon as that does; NULL: none. */
+static const char *replaced_path;
+static int replacing_fd = -1;
+
+int listen(int fd, int backlog)
+{
+        const char *path = replaced_path;
+        int r = (int)syscall(SYS_listen, fd, backlog);
+
+        replaced_path = NULL;
+        if (path) {
+                assert_int_equal(unlink(path), 0);
+                replacing_fd = oriel_socket_listen(path);
+                assert_true(replacing_fd >= 0);
+        }
+        return r;
+}
+
+static void test_socket_file_that_is_replaced_at_once(void **state)
+{
+        char dir[] = "/tmp/oriel-test-XXXXXX", path[64];
+        struct socket_file ours;
+
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/socket", dir);
+        replaced_path = path;
+
+        int listener = socket_file_listen(&ours, path);
+
+        assert_true(listener >= 0 && replacing_fd >= 0);
+        socket_file_remove(&ours);
+        assert_int_equal(unlink(path), 0);
+        fd_close(replacing_fd);
+        fd_close(listener);
+        rmdir(dir);
+}
+
 static void test_socket_files(void **state)
 {
         char dir[] = "/tmp/oriel-test-XXXXXX", path[64], aside[64];
@@ -209,6 +246,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 counted_test(test_printable),
                 counted_test(test_socket_files),
+                counted_test(test_socket_file_that_is_replaced_at_once),
                 counted_test(test_program_is_there),
                 counted_test(test_clients_without_a_descriptor),
                 counted_test(test_starter_that_has_ended),

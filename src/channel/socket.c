@@ -5,6 +5,7 @@
  * already, connecting to it tells whether a process still listens there; a socket that refuses is a stale file and is
  * removed, any other file is left alone. */
 
+#include "channel/socket.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/syscalls.h"
@@ -81,7 +82,7 @@ static int socket_remove_stale(const char *path)
         return unlink(path) < 0 ? -errno : 0;
 }
 
-int oriel_socket_listen(const char *path)
+int socket_listen(const char *path, struct stat *file)
 {
         struct sockaddr_un address;
         int r = make_address(path, &address);
@@ -100,11 +101,19 @@ int oriel_socket_listen(const char *path)
                 if (r == 0)
                         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         }
+        /* Before it listens: who sees it listen may replace the file at once. */
+        if (r == 0 && file && lstat(path, file) < 0)
+                r = -errno;
         if (r < 0)
                 return r;
         if (listen(fd, 1) < 0)
                 return -errno;
         return fd_take(&fd);
+}
+
+int oriel_socket_listen(const char *path)
+{
+        return socket_listen(path, NULL);
 }
 
 int oriel_socket_inherited(void)

@@ -10,7 +10,8 @@ import struct
 
 AVAILABLE = platform.machine() == "x86_64" and os.geteuid() == 0
 
-PTRACE_SINGLESTEP, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 9, 12, 13, 17, 0x4206, 0x4207
+PTRACE_CONT, PTRACE_SINGLESTEP, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_DETACH = 7, 9, 12, 13, 17
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 WALL = 0x40000000
 # struct user_regs_struct
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs "
@@ -24,6 +25,7 @@ NUMBERS = {
     "bpf": 321, "execveat": 322, "userfaultfd": 323, "pkey_mprotect": 329, "io_uring_setup": 425, "open_tree": 428,
     "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "fchmodat2": 452,
 }
+SYSCALL = b"\x0f\x05"
 KILLED = "killed"
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -37,7 +39,7 @@ def ptrace(request, pid, data=None):
 
 
 class TakenOver:
-    """Until the with block ends. The process waits in a system call when it is taken over."""
+    """Until the with block ends. The process is taken over where it has just made a system call, or waits in one."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -45,10 +47,13 @@ class TakenOver:
 
     def __enter__(self):
         ptrace(PTRACE_SEIZE, self.pid)
-        ptrace(PTRACE_INTERRUPT, self.pid)
-        self.wait()
-        self.before = self.get_registers()
-        return self
+        while True:
+            ptrace(PTRACE_INTERRUPT, self.pid)
+            self.wait()
+            self.before = self.get_registers()
+            if self.read(self.before["rip"] - len(SYSCALL), len(SYSCALL)) == SYSCALL:
+                return self
+            ptrace(PTRACE_CONT, self.pid)
 
     def __exit__(self, *_):
         if not self.dead:
@@ -69,6 +74,11 @@ class TakenOver:
         data = ctypes.create_string_buffer(struct.pack(f"<{len(REGISTERS)}Q", *(registers[name] for name in REGISTERS)))
         ptrace(PTRACE_SETREGS, self.pid, ctypes.addressof(data))
 
+    def read(self, at, size):
+        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(at)
+            return memory.read(size)
+
     def place(self, data, at):
         with open(f"/proc/{self.pid}/mem", "r+b", buffering=0) as memory:
             memory.seek(at)
@@ -78,7 +88,7 @@ class TakenOver:
     def call(self, name, *arguments):
         """Its result, or the name of its error, or KILLED. Strings and bytes are put below the stack."""
         at = self.before["rsp"] - 64 * 1024
-        registers = dict(self.before, orig_rax=2**64 - 1, rax=NUMBERS[name], rip=self.before["rip"] - 2)
+        registers = dict(self.before, orig_rax=2**64 - 1, rax=NUMBERS[name], rip=self.before["rip"] - len(SYSCALL))
         for register, argument in zip(ARGUMENTS, arguments):
             if isinstance(argument, str):
                 argument = argument.encode() + b"\0"
