@@ -207,13 +207,18 @@ class Linux(Nested):
                     kill -9 $before
                     wait_for 10 passt_is_new
             }
-            run --memory 256M --cpus 2 --net=mac=52:54:00:12:34:56,forward=tcp:8080:80
+            host_send_udp() {
+                    iperf3 -c 127.0.0.1 -p 5202 -u -b 1M -t 1 >/tmp/sent
+            }
+            run --memory 256M --cpus 2 \\
+                    --net=mac=52:54:00:12:34:56,forward=tcp:8080:80,forward=tcp:5202:5202,forward=udp:5202:5202
             """ + ENDS + """
             check "no back-end is left" sh -c '! pidof passt'
             """, 300)
 
     def test_dpdk(self):
-        """DPDK's vhost library as the switch: two ports of testpmd, this machine's, for two networks of one guest."""
+        """DPDK's vhost library as the switch: two ports of testpmd, this machine's, for two networks of one guest; each has
+        two pairs of queues; killed and back."""
         def add_outer(tree):
             add_from_here(tree, shutil.which("dpdk-testpmd"))
             # It loads these itself, from the folder that has all drivers.
@@ -226,11 +231,23 @@ class Linux(Nested):
         self.add_inner, self.add_outer = lambda tree: add_net_guest(self, tree), add_outer
         self.nest("dpdk.sh", """
             mkdir -p /var/run
-            tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf --lcores=0@0,1@1 \\
-                    --vdev=net_vhost0,iface=/tmp/0 --vdev=net_vhost1,iface=/tmp/1 -- \\
-                    --total-num-mbufs=4096 --auto-start --forward-mode=io >/tmp/testpmd.log 2>&1 &
-            check "both ports are there" wait_for 60 test -S /tmp/1
-            run --memory 256M --cpus 1 --net=socket=/tmp/0,mac=52:54:00:00:00:01 --net=socket=/tmp/1,mac=52:54:00:00:00:02
+            start_dpdk() {
+                    rm -f /tmp/[01]
+                    tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf \\
+                            --lcores=0@0,1@1 --vdev=net_vhost0,iface=/tmp/0,queues=2 --vdev=net_vhost1,iface=/tmp/1,queues=2 -- \\
+                            --rxq=2 --txq=2 --total-num-mbufs=4096 --auto-start --forward-mode=io >/tmp/testpmd.log 2>&1 &
+                    wait_for 60 test -S /tmp/1
+            }
+            host_restart_dpdk() {
+                    kill -9 $(pidof dpdk-testpmd)
+                    start_dpdk
+            }
+            host_enabled_queues() {
+                    grep -c "set queue enable: 1 to qp idx: [0-3]" /tmp/testpmd.log
+            }
+            check "both ports are there" start_dpdk
+            run --memory 256M --cpus 2 --net=socket=/tmp/0,mac=52:54:00:00:00:01,pairs=2 \\
+                    --net=socket=/tmp/1,mac=52:54:00:00:00:02,pairs=2
             sed 's/^/# testpmd: /' /tmp/testpmd.log | tail -n 20
             """ + ENDS, 300, memory=1500)
 

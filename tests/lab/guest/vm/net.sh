@@ -29,6 +29,14 @@ same "a file of the host's" sum big -- sh -c 'wget -q -O - "http://$(cat /tmp/ro
 cp /bin/busybox /tmp/served
 httpd -p 80 -h /tmp
 same "a file of the guest's" fetch served -- sh -c 'sha256sum /tmp/served | cut -d " " -f 1'
+check "UDP to the host's" iperf3 -u -b 1M -t 1 -c "$(cat /tmp/router)"
+iperf3 -s -1 -p 5202 --forceflush >/tmp/received &
+until grep -q listening /tmp/received; do
+        sleep 0.1
+done
+host send-udp
+wait
+check "UDP to the guest's" grep "[KM]Bytes.* receiver" /tmp/received
 for round in 1 2; do
         wget -q -T 10 -O /dev/null "http://$(cat /tmp/router):8000/big" &
         host kill-passt
