@@ -4,9 +4,10 @@
  * guests the messages of compositors.
  *
  * The gpu calls with its lock held, which is taken before the one here. This one covers everything of the renderer, and
- * is held over no call that waits for long: sockets and pipes do not wait, and the broker answers within a second or is
- * given up. The thread takes this lock alone, never the gpu's, and signals fences without it, as that completes a
- * command of the driver. A context that ends meanwhile is no longer found; its fences were completed by the gpu.
+ * is held over no call that waits for long: sockets and pipes do not wait, and the broker answers at once, or is given
+ * up after five seconds. The thread takes this lock alone, never the gpu's, and signals fences without it, as that
+ * completes a command of the driver. A context that ends meanwhile is no longer found; its fences were completed by the
+ * gpu.
  *
  * Ring memory is guest memory of a resource: destroy_blob() makes the channels forget it. */
 

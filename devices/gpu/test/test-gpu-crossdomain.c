@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAPPED    VIRTIO_GPU_RESP_OK_MAP_INFO
@@ -551,6 +552,30 @@ static void test_broker_that_keeps_connections(void **state)
         fd_close(broker[1]);
 }
 
+/* On a busy machine. */
+static void test_broker_that_is_late(void **state)
+{
+        const int success = 0;
+        int ends[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+
+        pid_t broker = fork();
+
+        if (broker == 0) {
+                usleep(1500000);
+                desk_say(ends[1], &success, sizeof(success), &ends[1], 1);
+                _exit(0);
+        }
+
+        int fd = wayland_broker_connect(&ends[0]);
+
+        assert_true(fd >= 0);
+        assert_int_equal(waitpid(broker, NULL, 0), broker);
+        fd_close(fd);
+        fd_close_all(ends, 2);
+}
+
 /* A broker is not waited for twice, and a lying one does no harm. */
 static void test_wrong_brokers(void **state)
 {
@@ -597,6 +622,7 @@ int main(void)
                 counted_test(test_most_channels),
                 counted_test(test_compositor_that_starts_again),
                 counted_test(test_broker_that_keeps_connections),
+                counted_test(test_broker_that_is_late),
                 counted_test(test_wrong_brokers),
         };
 
