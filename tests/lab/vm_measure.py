@@ -24,10 +24,15 @@ echo "measured: $(cat /tmp/took /tmp/memory /tmp/memory-of-back-ends | tr '\\n' 
 """
 
 
-# microvm's devices need ACPI, with which its serial port stands still here.
+# microvm's devices need ACPI, with which its serial port stands still here: Debian's kernel takes none from its command line.
 QEMU_ON_PCI = """
 qemu_machine=q35
 prepare_qemu
+"""
+QEMU_NET = """
+passt --vhost-user --foreground --quiet $passt_options --socket /qemu/tmp/net &
+wait_for 5 test -S /qemu/tmp/net
+net="-chardev socket,id=c,path=/tmp/net -netdev vhost-user,id=n,chardev=c -device virtio-net-pci,netdev=n,romfile="
 """
 
 
@@ -77,7 +82,8 @@ class Measure(Nested):
     def compare(self, names, ours, theirs):
         for name, *columns in zip(names, zip(*ours), zip(*theirs)):
             us, them = (statistics.median(column) for column in columns)
-            print(f"\n# {name}: oriel run {us:.1f}, qemu -M q35 {them:.1f}, ratio {us / them:.2f}", file=sys.stderr)
+            runs = " against ".join(" ".join(f"{value:.1f}" for value in column) for column in columns)
+            print(f"\n# {name}: oriel run {us:.1f}, qemu -M q35 {them:.1f}, ratio {us / them:.2f} ({runs})", file=sys.stderr)
 
     def test_network(self):
         """TCP by way of passt."""
@@ -85,14 +91,9 @@ class Measure(Nested):
         self.add_outer = lambda tree: add_net_peers(self, tree)
         begin = "ip link set lo up\niperf3 -s -B 127.0.0.1 >/dev/null &\n"
         ours, theirs = [], []
-        for _ in range(RUNS // 2):
+        for _ in range(RUNS):
             ours.append(self.numbers("measure_net.sh", begin + "run --memory 256M --rng=off --net\n"))
-            theirs.append(self.numbers("measure_net.sh", begin + QEMU_ON_PCI + """
-                passt --vhost-user --foreground --quiet --socket /qemu/tmp/net &
-                wait_for 5 test -S /qemu/tmp/net
-                run_qemu -chardev socket,id=c,path=/tmp/net -netdev vhost-user,id=n,chardev=c \\
-                        -device virtio-net-pci,netdev=n,romfile=
-                """, "qemu"))
+            theirs.append(self.numbers("measure_net.sh", begin + QEMU_ON_PCI + QEMU_NET + "run_qemu $net\n", "qemu"))
         self.compare(["Mbit/s from the guest", "Mbit/s to the guest"], ours, theirs)
 
     def with_debian(self):
@@ -130,6 +131,45 @@ class Measure(Nested):
                 """, "qemu", memory=2000))
         self.compare(["reads/s of 4 KiB", "reads/s of 4 KiB, 16 at once", "writes/s of 4 KiB, 16 at once", "reads/s of 1 MiB"],
                      ours, theirs)
+
+    def test_debian_boot(self):
+        """Until ssh answers; from a disk by qemu-storage-daemon."""
+        self.with_debian()
+        other = self.add_outer
+        self.add_inner = lambda tree: add_modules(self, tree, "virtio_net", "virtio_blk", "ext4")
+        self.add_outer = lambda tree: (other(tree), add_net_peers(self, tree))
+        begin = """
+            append="image=/dev/vda type=ext4"
+            passt_options="-t 2222:22"
+            ip link set lo up
+            answers() {
+                    nc -w 5 127.0.0.1 2222 </dev/null | grep -q SSH
+            }
+            time_boot() {
+                    wait_for 900 answers
+                    echo $(($(now) - $1)) >/tmp/took
+                    kill -9 $(cat /tmp/vmm.pid)
+            }
+            """
+        end = """
+            echo "measured: $(cat /tmp/took)"
+            """
+        ours, theirs = [], []
+        for _ in range(RUNS // 2):
+            ours.append(self.numbers("boot.sh", begin + """
+                time_boot $(now) &
+                run --memory 512M --cpus 2 --rng=off --net=forward=tcp:2222:22 --disk /dev/vda
+                """ + end, limit=900, memory=2000))
+            theirs.append(self.numbers("boot.sh", begin + QEMU_ON_PCI + QEMU_NET + """
+                qemu-storage-daemon --blockdev driver=host_device,node-name=file,filename=/dev/vda \\
+                        --blockdev driver=raw,node-name=disk,file=file \\
+                        --export type=vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=/qemu/tmp/disk,writable=on &
+                wait_for 5 test -S /qemu/tmp/disk
+                time_boot $(now) &
+                qemu_memory=512
+                run_qemu -smp 2 $net -chardev socket,id=d,path=/tmp/disk -device vhost-user-blk-pci,chardev=d
+                """ + end, "qemu", limit=900, memory=2500))
+        self.compare(["hundredths of a second until ssh answers"], ours, theirs)
 
     def test_compile(self):
         """gcc on a share with and without a window, on a disk, and on an image in memory."""

@@ -19,13 +19,14 @@ run() {
         machine oriel run --kernel "${kernel-/inner/vmlinux}" --initrd /inner/initrd --cmdline "$cmdline $append" "$@"
 }
 
-# run_qemu OPTION...: the same by QEMU, on the smallest of its machines, or on another, $qemu_machine.
+# run_qemu OPTION...: the same by QEMU, on the smallest of its machines, or on another, $qemu_machine, with $qemu_memory MiB.
 run_qemu() {
         prepare_qemu
         machine chroot /qemu /usr/bin/qemu-system-x86_64 \
                 -M "${qemu_machine-microvm,acpi=off,pit=off,pic=off,rtc=on},accel=kvm,memory-backend=ram" \
-                -object memory-backend-memfd,id=ram,size=256M,share=on -m 256 -cpu host -nodefaults -display none -serial stdio \
-                -no-reboot -kernel /inner/vmlinux -initrd /inner/initrd -append "$cmdline reboot=t $append" "$@"
+                -object memory-backend-memfd,id=ram,size=${qemu_memory-256}M,share=on -m "${qemu_memory-256}" \
+                -cpu host -nodefaults -display none -serial stdio -no-reboot \
+                -kernel /inner/vmlinux -initrd /inner/initrd -append "$cmdline reboot=t $append" "$@"
 }
 
 # What QEMU is to find in its root; sockets for it are in /qemu/tmp.
