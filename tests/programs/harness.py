@@ -40,6 +40,17 @@ def wait_for(condition, what, seconds=LAST_RESORT):
         time.sleep(0.01)
 
 
+def fds_of(pid):
+    """What each descriptor of a process is open on. It may close some while they are looked at."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def listening(path):
     try:
         with socket.socket(socket.AF_UNIX) as s:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from harness import ORIEL, main, run, unittest, wait_for
+from harness import ORIEL, fds_of, main, run, unittest, wait_for
 from limits import LAST_RESORT
 from mount_case import MountCase, why_not
 
@@ -569,10 +569,9 @@ class MountDax(Mount):
     def find_count(self, process, name):
         """The mount's memory that the back-end has too, and where in it the slot is that LOOKUP of @name was in: behind the
         header, at the arguments of another request."""
-        folder = f"/proc/{process.pid}/fd"
-        for fd in os.listdir(folder):
-            path = os.path.join(folder, fd)
-            if "oriel-guest" in os.readlink(path) or "memfd" in os.readlink(path):
+        for fd, link in fds_of(process.pid).items():
+            path = f"/proc/{process.pid}/fd/{fd}"
+            if "oriel-guest" in link or "memfd" in link:
                 with open(path, "rb") as memory:
                     if (at := memory.read().find(name.encode() + b"\0")) >= 0:
                         return path, at

@@ -14,7 +14,7 @@ import unittest
 
 import mount_case
 import taken_over
-from harness import ORIEL, ORIEL_FS, Case, is_listened_on, main, run, wait_for
+from harness import ORIEL, ORIEL_FS, Case, fds_of, is_listened_on, main, run, wait_for
 from limits import LAST_RESORT
 from taken_over import KILLED, TakenOver
 
@@ -148,10 +148,10 @@ class Rights(SandboxCase):
     def test_proc_is_detached(self):
         """The descriptors' directory has nothing above it: not even /proc."""
         for mode, _, pid in self.in_each_mode():
-            for fd in os.listdir(f"/proc/{pid}/fd"):
+            for fd, link in fds_of(pid).items():
                 path = f"/proc/{pid}/fd/{fd}"
                 if os.path.isdir(path) and os.stat(path).st_dev == os.stat("/proc").st_dev:
-                    self.assertEqual(os.readlink(path), "/", mode)
+                    self.assertEqual(link, "/", mode)
 
     def test_namespaces(self):
         for mode, process, pid in self.in_each_mode():
@@ -177,8 +177,7 @@ class Rights(SandboxCase):
                 process = self.start_waiting(ORIEL_FS, "--socket-path", self.socket, "--shared-dir", self.share,
                                              f"--sandbox={mode}", pass_fds=[file.fileno()])
                 for pid in {process.pid, self.serving(process, mode != "none")}:
-                    targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-                    self.assertNotIn(path, targets)
+                    self.assertNotIn(path, fds_of(pid).values())
                 self.end(process)
 
     def test_users(self):
@@ -247,7 +246,7 @@ class Processes(SandboxCase):
     def opened(self, pid, path):
         """A process's descriptors of a file."""
         found = []
-        for fd in os.listdir(f"/proc/{pid}/fd"):
+        for fd in fds_of(pid):
             try:
                 if os.path.samestat(os.stat(f"/proc/{pid}/fd/{fd}"), os.stat(path)):
                     found.append(fd)
@@ -412,10 +411,9 @@ class TakenOverFs(SandboxCase):
             self.process, pid = self.start_in("namespace")
             self.taken = self.enterContext(TakenOver(pid))
             # Of the descriptors, those of directories.
-            self.root = next(int(fd) for fd in sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
+            self.root = next(fd for fd in sorted(fds_of(pid))
                              if os.path.samefile(f"/proc/{pid}/fd/{fd}", self.share))
-            self.proc = next(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")
-                             if os.path.isdir(f"/proc/{pid}/fd/{fd}") and int(fd) != self.root)
+            self.proc = next(fd for fd in fds_of(pid) if os.path.isdir(f"/proc/{pid}/fd/{fd}") and fd != self.root)
         call = [{"ROOT": self.root, "PROC": self.proc}.get(part, part) for part in call]
         with self.subTest(call):
             self.assertIn(self.taken.call(*call), results)
@@ -470,7 +468,7 @@ class TakenOverFs(SandboxCase):
             process = self.start_fs(f"--sandbox={mode}", "--syslog")
             with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
                 pids = [process.pid, *map(int, file.read().split())]
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")]
+            links = [link for pid in pids for link in fds_of(pid).values()]
             with open("/proc/net/unix", encoding="utf-8") as file:
                 kinds = {fields[6]: fields[4] for fields in map(str.split, file) if len(fields) > 6}
             found = [kinds.get(link[8:-1]) for link in links if link.startswith("socket:[")]
