@@ -19,9 +19,11 @@ VISIT = """
     mount -t proc proc /tools/proc
     ip link set lo up
     httpd -p 127.0.0.1:8000 -h /tools/srv/mirror
+    # An interpreted CPU takes long to agree on keys: once for each boot.
     in_guest() {
-            chroot /tools ssh -q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=30 -i /root/key \\
-                    -p 2222 root@127.0.0.1 "$@"
+            chroot /tools ssh -q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=100 \\
+                    -o ControlMaster=auto -o ControlPath=/root/connection -o ControlPersist=yes -o ServerAliveInterval=60 \\
+                    -o KexAlgorithms=curve25519-sha256 -i /root/key -p 2222 root@127.0.0.1 "$@"
     }
     booted() {
             [ "$(in_guest cat /proc/sys/kernel/random/boot_id | tee /tmp/boot_id | wc -c)" = 37 ] &&
