@@ -92,7 +92,7 @@ class Debian(Nested):
 
     def test_debian_share(self):
         self.boot("^root / virtiofs .*dax", "image=root type=virtiofs dax=always", "mount /dev/vda /debian",
-                  "--share /debian,tag=root,dax=256M,option=xattr")
+                  "--share /debian,tag=root,dax=2G,option=xattr")
 
     def test_debian_disk(self):
         # One request at a time: the daemon keeps no record of what is in flight, so that one that was overtaken would be lost.
