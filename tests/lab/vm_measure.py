@@ -146,12 +146,12 @@ class Measure(Nested):
                     nc -w 5 127.0.0.1 2222 </dev/null | grep -q SSH
             }
             time_boot() {
-                    wait_for 900 answers
-                    echo $(($(now) - $1)) >/tmp/took
+                    ! wait_for 900 answers || echo $(($(now) - $1)) >/tmp/took
                     kill -9 $(cat /tmp/vmm.pid)
             }
             """
         end = """
+            check "ssh answers" test -s /tmp/took
             echo "measured: $(cat /tmp/took)"
             """
         ours, theirs = [], []
