@@ -37,15 +37,15 @@
 #include <unistd.h>
 
 enum {
-        TIMEOUT_MS = 20000, /* for an answer of the broker */
+        TIMEOUT_MS = 10000, /* for an answer of the broker */
         /* After a signal that asks for an end, until the machine tells its status: before it is ready, and after. */
         START_MS = 2000,
         READY_MS = 30000,
         /* For all processes together: after SIGTERM, and then after SIGKILL. */
         ASKED_MS = 2000,
         KILLED_MS = 8000,
-        /* For a program to listen, after its start: a large one takes seconds to be read from a busy disk. */
-        LISTENS_MS = 10000,
+        LISTENS_MS = 4000, /* for a program to listen, after its start: less than a machine that ends waits for its
+                              devices */
         LISTENS_LOOK_MS = 2,
 };
 

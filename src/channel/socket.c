@@ -101,7 +101,8 @@ int socket_listen(const char *path, struct stat *file)
                 if (r == 0)
                         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         }
-        /* Before it listens: who sees it listen may replace the file at once. */
+        /* Before it listens: who sees it listen may replace the file at once. One who looked before took the file for
+         * stale, and may have replaced it already. */
         if (r == 0 && file && lstat(path, file) < 0)
                 r = -errno;
         if (r < 0)

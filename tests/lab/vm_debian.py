@@ -31,7 +31,7 @@ VISIT = """
     }
     failed_units() {
             in_guest systemctl is-system-running --wait
-            [ -z "$(in_guest systemctl --failed --no-legend --plain | tee /dev/stderr)" ]
+            failed=$(in_guest systemctl --failed --no-legend --plain) && echo "$failed" && [ -z "$failed" ]
     }
     install() {
             in_guest 'router=$(ip route | sed -n "s/^default via \\([^ ]*\\).*/\\1/p") &&

@@ -235,7 +235,8 @@ class Linux(Nested):
                     rm -f /tmp/[01]
                     tail -f /dev/null | dpdk-testpmd -d /drivers --no-huge -m 256 --no-pci --no-telemetry --no-shconf \\
                             --lcores=0@0,1@1 --vdev=net_vhost0,iface=/tmp/0,queues=2 --vdev=net_vhost1,iface=/tmp/1,queues=2 -- \\
-                            --rxq=2 --txq=2 --total-num-mbufs=4096 --auto-start --forward-mode=io >/tmp/testpmd.log 2>&1 &
+                            --rxq=2 --txq=2 --total-num-mbufs=4096 --auto-start --no-flush-rx --forward-mode=io \\
+                            >/tmp/testpmd.log 2>&1 &
                     wait_for 60 test -S /tmp/1
             }
             host_restart_dpdk() {

@@ -8,6 +8,8 @@
 #include <oriel/log.h>
 #include <sys/queue.h>
 
+struct wayland_broker;
+
 /* Limit of a context for pipes, and descriptors that the guest has not made a blob of: two messages' worth. */
 #define CROSS_ITEMS_MAX (2 * CROSS_IDS_MAX)
 /* Of one image: 16384 by 8192 pixels of 4 bytes. */
@@ -103,6 +105,6 @@ int cross_image_layout(uint32_t format, uint32_t width, uint32_t height, struct 
 /* ---- command.c ---- */
 
 /* Runs @commands of @channel, one after the other up to the first that is invalid. @broker: see crossdomain.h. */
-int cross_submit(struct cross_channel *channel, int *broker, const void *commands, size_t size);
+int cross_submit(struct cross_channel *channel, struct wayland_broker *broker, const void *commands, size_t size);
 
 #endif

@@ -21,7 +21,7 @@ USES_SYSCALLS(SYSCALL(sendmsg));
 
 struct crossdomain_call {
         struct cross_channel *channel;
-        int *broker;
+        struct wayland_broker *broker;
         union {
                 struct cross_header header;
                 struct cross_init init;
@@ -189,7 +189,7 @@ static ssize_t cross_command_run(struct crossdomain_call *call, const uint8_t *a
         return r < 0 ? r : (ssize_t)size;
 }
 
-int cross_submit(struct cross_channel *channel, int *broker, const void *commands, size_t size)
+int cross_submit(struct cross_channel *channel, struct wayland_broker *broker, const void *commands, size_t size)
 {
         struct crossdomain_call call = {.channel = channel, .broker = broker};
         ssize_t n = 0;

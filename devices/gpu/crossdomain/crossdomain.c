@@ -3,11 +3,10 @@
 /* The renderer of capset 5: a channel for each context, images for guests to draw in, and one thread, which brings
  * guests the messages of compositors.
  *
- * The gpu calls with its lock held, which is taken before the one here. This one covers everything of the renderer, and
- * is held over no call that waits for long: sockets and pipes do not wait, and the broker answers at once, or is given
- * up after five seconds. The thread takes this lock alone, never the gpu's, and signals fences without it, as that
- * completes a command of the driver. A context that ends meanwhile is no longer found; its fences were completed by the
- * gpu.
+ * The gpu calls with its lock held, which is taken before the one here. This one covers everything of the renderer. No
+ * call that is made with it waits but for the broker: it answers at once, or costs 1.4 s. Sockets and pipes do not
+ * wait. The thread takes this lock alone, never the gpu's, and signals fences without it, as that completes a command
+ * of the driver. A context that ends meanwhile is no longer found; its fences were completed by the gpu.
  *
  * Ring memory is guest memory of a resource: destroy_blob() makes the channels forget it. */
 
@@ -37,7 +36,7 @@ struct crossdomain {
         pthread_t thread;
 
         pthread_mutex_t lock; /* of what follows */
-        int broker;
+        struct wayland_broker broker;
         unsigned n_channels;
         struct cross_channel_list channels;
 };
@@ -125,7 +124,7 @@ static void crossdomain_free(struct gpu_renderer *renderer)
                 fd_event_wake(cross->end_fd);
                 pthread_join(cross->thread, NULL);
         }
-        fd_close(cross->broker);
+        fd_close(cross->broker.fd);
         fd_close(cross->loop_fd);
         fd_close(cross->end_fd);
         pthread_mutex_destroy(&cross->lock);
@@ -268,7 +267,7 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
                 .release_fences = crossdomain_release_fences,
         };
         pthread_mutex_init(&cross->lock, NULL);
-        cross->broker = -1;
+        cross->broker.fd = -1;
         cross->loop_fd = epoll_create1(EPOLL_CLOEXEC);
         cross->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (cross->loop_fd < 0 || cross->end_fd < 0) {
@@ -277,7 +276,7 @@ int crossdomain_new(int broker, struct gpu_renderer **out)
                 crossdomain_free(&cross->renderer);
                 return error;
         }
-        cross->broker = broker;
+        cross->broker.fd = broker;
         *out = &cross->renderer;
         return 0;
 }

@@ -10,9 +10,13 @@
  * to be outside of it. Returns the end of its socket, or a negative errno, also of a first attempt to connect. The
  * process ends when the socket is closed. */
 int wayland_broker_start(const char *path);
-/* Returns a new connection, from @broker. Waits for 1 s at most; a broker that has not answered by then is closed,
- * and *@broker becomes -1. */
-int wayland_broker_connect(int *broker);
+struct wayland_broker {
+        int fd;        /* -1: it ended or broke the rules, and is not asked any more */
+        unsigned owed; /* answers */
+};
+/* Returns a new connection. Waits for 1.4 s at most: then it is -ETIMEDOUT, and the answer that is still owed is passed
+ * over the next time. -EPIPE: there is no broker any more. */
+int wayland_broker_connect(struct wayland_broker *broker);
 
 /* @broker is taken, unless this fails. */
 int crossdomain_new(int broker, struct gpu_renderer **out);

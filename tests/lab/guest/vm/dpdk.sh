@@ -24,7 +24,8 @@ check "there is a way" ping -c 3 -W 20 10.0.0.2
 received() {
         awk -v queue="-input.$1" 'index($NF, queue) { sum += $2 + $3 } END { print sum + 0 }' /proc/interrupts
 }
-# Linux sends by the queue of the processor that it is on, and testpmd passes it on in the queue of the same number.
+# Linux sends by the queue of the processor that it is on, and testpmd passes it on in the queue of the same number: each is
+# used.
 for processor in 0 1; do
         beyond iperf3 -s -1 --forceflush >/tmp/served &
         until grep -q listening /tmp/served; do
@@ -33,6 +34,7 @@ for processor in 0 1; do
         before=$(received $processor)
         check "TCP from processor $processor" iperf3 -A $processor -c 10.0.0.2 -n 2M
         check "queue $processor" [ "$(received $processor)" -gt "$before" ]
+        wait $!
         rm /tmp/served
 done
 refuse "the kernel has nothing to say of it" sh -c 'dmesg | grep -i "csum\|virtio_net.*:"'
@@ -53,7 +55,7 @@ learnt() {
 }
 refuse "neither knows the other" learnt
 host restart-dpdk
-tries=300
+tries=100
 until learnt || [ $tries = 0 ]; do
         tries=$((tries - 1))
         sleep 0.1

@@ -29,7 +29,8 @@ same "a file of the host's" sum big -- sh -c 'wget -q -O - "http://$(cat /tmp/ro
 cp /bin/busybox /tmp/served
 httpd -p 80 -h /tmp
 same "a file of the guest's" fetch served -- sh -c 'sha256sum /tmp/served | cut -d " " -f 1'
-check "UDP to the host's" iperf3 -u -b 1M -t 1 -c "$(cat /tmp/router)"
+iperf3 -u -b 1M -t 1 -c "$(cat /tmp/router)" >/tmp/sent
+check "UDP to the host's" grep "[KM]Bytes.* receiver" /tmp/sent
 iperf3 -s -1 -p 5202 --forceflush >/tmp/received &
 until grep -q listening /tmp/received; do
         sleep 0.1
