@@ -176,6 +176,8 @@ class Measure(Nested):
         self.with_debian()
         for name, before, append, option in (
                 ("share, dax", "mount /dev/vda /debian", "kind=virtiofs option=dax=always from=root", "--share /debian,tag=root,dax=512M"),
+                ("share, dax, cache=always", "mount /dev/vda /debian", "kind=virtiofs option=dax=always from=root",
+                 "--share /debian,tag=root,dax=512M,option=cache=always"),
                 ("share", "mount /dev/vda /debian", "kind=virtiofs from=root", "--share /debian,tag=root"),
                 ("disk", "", "kind=ext4 from=/dev/vda", "--disk /dev/vda"),
                 ("pmem, dax", "mount -t tmpfs -o size=80% tmpfs /dev/shm; cat /dev/vda >/dev/shm/image",
