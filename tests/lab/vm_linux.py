@@ -244,7 +244,8 @@ class Linux(Nested):
                     start_dpdk
             }
             host_enabled_queues() {
-                    grep -c "set queue enable: 1 to qp idx: [0-3]" /tmp/testpmd.log
+                    awk '/set queue enable/ { state[$2 $NF] = $(NF - 4) }
+                            END { for (queue in state) enabled += state[queue]; print enabled + 0 }' /tmp/testpmd.log
             }
             check "both ports are there" start_dpdk
             run --memory 256M --cpus 2 --net=socket=/tmp/0,mac=52:54:00:00:00:01,pairs=2 \\
