@@ -17,6 +17,7 @@ enum {
         GBL_EN = 1 << 5,
         PWRBTN_STS = 1 << 8,
         PWRBTN_EN = 1 << 8,
+        RTC_EN = 1 << 10,
         SCI_EN = 1 << 0,
         BM_RLD = 1 << 1,
         SLP_TYP_SHIFT = 10,
@@ -65,8 +66,8 @@ static void write_byte(struct pm *pm, uint64_t offset, uint8_t byte, struct pm_r
                 pm->status &= (uint16_t)~with_byte(0, high, byte);
                 break;
         case ENABLE:
-                /* The global lock's is kept, since the driver looks whether it is. It never comes. */
-                pm->enable = with_byte(pm->enable, high, byte) & (PWRBTN_EN | GBL_EN);
+                /* The global lock's and the clock's are kept, since the driver looks whether they are. They never come. */
+                pm->enable = with_byte(pm->enable, high, byte) & (PWRBTN_EN | GBL_EN | RTC_EN);
                 break;
         case CONTROL:
                 pm->control = with_byte(pm->control, high, byte);
