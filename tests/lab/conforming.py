@@ -38,7 +38,7 @@ def known(suite, peer):
 
 
 class Conforming(Case):
-    def conform(self, suite, peer, *args, limit=120):
+    def conform(self, suite, peer, *args, limit=600):
         """Run the suite, keep its result, and compare it with what is written."""
         name = self.id().split(".")[-1].removeprefix("test_")
         at = args.index("--")
