@@ -127,7 +127,7 @@ class Manual:
     def man_page(self, page):
         said = subprocess.run([self.mandoc, "-T", "html", "-O", "fragment", self.man[page]], check=True, capture_output=True, text=True)
         body = re.sub(r'<table class="(head|foot)">.*?</table>\n', "", said.stdout, flags=re.S)
-        # The space behind it is a movement of the printing head.
+        # Behind a bullet scdoc moves the place of printing and writes no space; mandoc leaves that out.
         body = re.sub(r'(<div class="Bd-indent">)&#x2022;', r"\1&#x2022; ", body)
         body = re.sub(r"<(/?)h2\b", r"<\1h3", body)
         body = re.sub(r"<(/?)h1\b", r"<\1h2", body)

@@ -101,8 +101,8 @@ int socket_listen(const char *path, struct stat *file)
                 if (r == 0)
                         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         }
-        /* Before it listens: who sees it listen may replace the file at once. One who looked before took the file for
-         * stale, and may have replaced it already. */
+        /* Before listen(), since a process that sees the socket listen may replace the file at once. Since bind()
+         * another may have taken the file for stale and replaced it: then @file is the other's. */
         if (r == 0 && file && lstat(path, file) < 0)
                 r = -errno;
         if (r < 0)

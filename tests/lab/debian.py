@@ -60,7 +60,7 @@ def make():
     if not os.path.exists(key):
         enter("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/key")
     copy(key + ".pub", root + "/root/.ssh/authorized_keys", 0o600)
-    # Not less and less often for who gives up because the machine is slow.
+    # sshd refuses addresses whose connections often ended before they were through; on a slow machine honest ones do.
     write("/etc/ssh/sshd_config.d/patient.conf", "PerSourcePenalties no\nLoginGraceTime 0\n")
     # To be compiled: a part of the library, seven files.
     shutil.rmtree(root + "/srv/source", ignore_errors=True)

@@ -97,7 +97,7 @@ class Debian(Nested):
                   "--share /debian,tag=root,dax=2G,option=xattr")
 
     def test_debian(self):
-        """Without a second boot, for those who have not so much time."""
+        """One boot. The tests below boot twice, and are too long for "make check-vm"."""
         self.boot_share("visit_more() { check \"what was installed\" in_guest hello; }")
 
     def test_debian_share(self):

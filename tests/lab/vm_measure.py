@@ -24,8 +24,8 @@ echo "measured: $(cat /tmp/took /tmp/memory /tmp/memory-of-back-ends | tr '\\n' 
 """
 
 
-# microvm's devices need ACPI, with which its serial port stands still here: Debian's kernel has
-# no CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES.
+# Not microvm. Its devices need ACPI, since Debian's kernel has no CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES, and with ACPI its serial
+# port stands still in this outer machine.
 QEMU_ON_PCI = """
 qemu_machine=q35
 prepare_qemu

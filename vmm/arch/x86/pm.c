@@ -66,7 +66,8 @@ static void write_byte(struct pm *pm, uint64_t offset, uint8_t byte, struct pm_r
                 pm->status &= (uint16_t)~with_byte(0, high, byte);
                 break;
         case ENABLE:
-                /* The global lock's and the clock's are kept, since the driver looks whether they are. They never come.
+                /* The bits of the global lock and of the clock are kept, since the driver looks whether they are. Their
+                 * events never come.
                  */
                 pm->enable = with_byte(pm->enable, high, byte) & (PWRBTN_EN | GBL_EN | RTC_EN);
                 break;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+
+/* Tests of ACPI's fixed hardware: the power button and its interrupt, the bits that are kept and cleared, by words and
+ * by bytes; power off, and reset. */
+
 #include "base/test.h"
 #include "vmm/arch/x86/layout.h"
 #include "vmm/arch/x86/pm.h"

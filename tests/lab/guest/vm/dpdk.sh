@@ -20,7 +20,7 @@ check "two pairs of queues" [ "$(ls -d /sys/class/net/eth0/queues/[rt]x-* | wc -
 same "all are enabled" enabled-queues -- echo 8
 check "there is a way" ping -c 3 -W 20 10.0.0.2
 
-# received QUEUE: how often it had something.
+# received QUEUE: how many interrupts both networks have had from their receive queues of that number.
 received() {
         awk -v queue="-input.$1" 'index($NF, queue) { sum += $2 + $3 } END { print sum + 0 }' /proc/interrupts
 }
