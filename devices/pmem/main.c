@@ -8,6 +8,7 @@
  * find the region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
 
 #include "base/cleanup.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
@@ -21,7 +22,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <oriel/worker.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -48,8 +49,17 @@ static struct log_budget *lines; /* limits the lines that a guest can cause agai
 #define complain(...) log_within(lines, &device_log, ORIEL_LOG_ERROR, __VA_ARGS__)
 static struct oriel_backend *backend;
 static struct oriel_worker *worker;
-static uint64_t features;  /* that the driver takes */
-static atomic_bool mapped; /* since the last reset, and not refused; otherwise flushes fail */
+static uint64_t features; /* that the driver takes */
+
+/* Whether the driver sees the image, since the last reset. What it wrote may have gone nowhere before the front-end has
+ * answered, so a flush waits for the answer; the answer comes on the dispatching thread, the flush is the worker's. */
+static struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        enum { IMAGE_NOT_MAPPED, IMAGE_ASKED, IMAGE_MAPPED } state;
+        uint64_t ticket; /* of the request that is to be answered */
+        bool stopping;   /* the queue is: its flushes wait no longer, and fail */
+} mapping = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Of the worker's thread: flushes without an answer yet. */
 static struct oriel_backend_queue *flush_queue;
@@ -65,13 +75,22 @@ static size_t pmem_answer(struct oriel_chain *chain, int result)
         return oriel_chain_write(chain, 0, &resp, sizeof(resp));
 }
 
+static bool wait_until_mapped(void)
+{
+        _cleanup_(lock_releasep) pthread_mutex_t *lock = lock_take(&mapping.lock);
+
+        while (mapping.state == IMAGE_ASKED && !mapping.stopping)
+                pthread_cond_wait(&mapping.changed, lock);
+        return mapping.state == IMAGE_MAPPED;
+}
+
 /* Flushes that come meanwhile wait for the next fdatasync(): they may be for later stores. */
 static void flush_all(void *userdata)
 {
         if (n_flushes == 0)
                 return;
 
-        int r = mapped ? image_sync() : -EIO;
+        int r = wait_until_mapped() ? image_sync() : -EIO;
 
         if (r < 0)
                 complain("%s: it can't be written to the disk: %s", image.path, strerror(-r));
@@ -94,44 +113,61 @@ static ssize_t pmem_handle(void *userdata, struct oriel_backend_queue *queue, st
         return -EINPROGRESS;
 }
 
-/* ---- what the front-end asks for, on the dispatching thread ---- */
+/* ---- what the front-end asks for, on the dispatching thread, which alone changes the mapping's state ---- */
 
-static void pmem_answered(void *userdata, int result)
+static void set_mapping(int state, uint64_t ticket, bool stopping)
 {
-        if (result != -EREMOTEIO)
-                return;
-        mapped = false;
-        complain("%s: the front-end does not map it%s", image.path,
-                 image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
+        _cleanup_(lock_releasep) pthread_mutex_t *lock = lock_take(&mapping.lock);
+
+        mapping.state = state;
+        mapping.ticket = ticket;
+        mapping.stopping = stopping;
+        pthread_cond_broadcast(&mapping.changed);
+}
+
+/* An answer from before a reset says nothing of the request that came after it. */
+static void pmem_answered(void *ticket, int result)
+{
+        if (result == -EREMOTEIO)
+                complain("%s: the front-end does not map it%s", image.path,
+                         image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
+        if (mapping.state == IMAGE_ASKED && (uintptr_t)ticket == (uintptr_t)mapping.ticket)
+                set_mapping(result == 0 ? IMAGE_MAPPED : IMAGE_NOT_MAPPED, 0, mapping.stopping);
+}
+
+static int pmem_map(void)
+{
+        const uint64_t flags = image.readonly ? 0 : ORIEL_MMAP_READ_WRITE;
+        const struct oriel_wire_mmap map = {.shmid = VIRTIO_PMEM_SHMEM_REGION_ID, .len = image.length, .flags = flags};
+        uint64_t ticket;
+        int r = oriel_backend_shmem_map(backend, &map, image.fd, &ticket);
+
+        if (r == -EOPNOTSUPP)
+                complain("this front-end has no shared memory regions");
+        if (r == 0)
+                r = oriel_backend_on_answer(backend, ticket, pmem_answered, (void *)(uintptr_t)ticket);
+        if (r == 0)
+                set_mapping(IMAGE_ASKED, ticket, false);
+        return r;
 }
 
 static int pmem_start(void *userdata, struct oriel_backend_queue *queue)
 {
-        const struct oriel_wire_mmap map = {
-                .shmid = VIRTIO_PMEM_SHMEM_REGION_ID,
-                .len = image.length,
-                .flags = image.readonly ? 0 : ORIEL_MMAP_READ_WRITE,
-        };
-        uint64_t ticket = 0;
-
         if (!(features & ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION))) {
                 complain("this driver can't find the image: it does not take SHMEM_REGION");
                 return -EOPNOTSUPP;
         }
-
-        int r = mapped ? 0 : oriel_backend_shmem_map(backend, &map, image.fd, &ticket);
-
-        if (r == 0 && !mapped)
-                r = oriel_backend_on_answer(backend, ticket, pmem_answered, NULL);
-        if (r == -EOPNOTSUPP)
-                complain("this front-end has no shared memory regions");
-        mapped = r == 0;
         flush_queue = queue;
+        set_mapping(mapping.state, mapping.ticket, false);
+
+        const int r = mapping.state == IMAGE_NOT_MAPPED ? pmem_map() : 0;
+
         return r < 0 ? r : oriel_worker_add(worker, queue);
 }
 
 static void pmem_stop(void *userdata, struct oriel_backend_queue *queue)
 {
+        set_mapping(mapping.state, mapping.ticket, true);
         oriel_worker_remove(worker, queue);
 }
 
@@ -143,12 +179,13 @@ static void pmem_set_features(void *userdata, uint64_t acknowledged)
 /* The front-end has unmapped the image. */
 static void pmem_reset(void *userdata)
 {
-        mapped = false;
+        set_mapping(IMAGE_NOT_MAPPED, 0, false);
 }
 
 static void pmem_set_status(void *userdata, uint8_t status)
 {
-        mapped &= status != 0;
+        if (status == 0)
+                pmem_reset(userdata);
 }
 
 /* Zeros: a driver that does not look for the region finds no device. */
@@ -213,7 +250,6 @@ static int pmem_new_device(const struct daemon_start *with, void **out)
 {
         const struct oriel_worker_options threads = {
                 .struct_size = sizeof(threads), .handle = pmem_handle, .threads = 1, .idle = flush_all};
-
         pthread_t watcher;
         int r = oriel_worker_new(&threads, &worker);
 

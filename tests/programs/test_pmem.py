@@ -109,15 +109,26 @@ class Pmem(Case):
         with open(self.image, "rb") as file:
             self.assertEqual(file.read(), self.content)
 
-    def test_not_mapped(self):
-        """A front-end that refuses: what is written goes nowhere, so no flush says that it is well."""
+    def check_not_mapped(self, *options, **kwargs):
         fd = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)
         os.write(fd, self.content)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
-        process = self.start_pmem(image=f"/proc/{os.getpid()}/fd/{fd}")
+        process = self.start_pmem(*options, image=f"/proc/{os.getpid()}/fd/{fd}", **kwargs)
         self.check(b"-1, 4 bytes\n", "flush", 1)
         os.close(fd)
         self.assertIn("the front-end does not map it", self.end(process)[1])
+
+    def test_not_mapped(self):
+        """A front-end that refuses: what is written goes nowhere, so no flush says that it is well."""
+        self.check_not_mapped()
+
+    @unittest.skipIf(SANDBOX != "on", "a sanitizer's own calls")
+    def test_flush_before_the_answer(self):
+        """The daemon reads the refusal later than the guest's first flush."""
+        log, before = self.strace("-e", "trace=recvmsg", "-e", "inject=recvmsg:delay_enter=50000")
+        self.check_not_mapped("--sandbox=none", before=before)
+        with open(log) as file:
+            self.assertIn("recvmsg(", file.read())
 
     def refused(self, words, *options, image=None):
         result = run(ORIEL_PMEM, "--socket-path", self.path("refused"), "--image", image or self.image, *options)
