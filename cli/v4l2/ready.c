@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* The descriptors for poll(2) of an open file. Each reports the poll bit that it stands for by itself, so that epoll
- * needs no translation: EPOLLIN by an eventfd with a value, EPOLLOUT by an eventfd with room (it has none at its
+/* The descriptors for poll(2) of an open file. Each reports the poll bit that it stands for by itself, so that
+ * epoll can watch it: EPOLLIN by an eventfd with a value, EPOLLOUT by an eventfd with room (it has none at its
  * greatest value), EPOLLPRI by a socket that has received a byte out of band, EPOLLERR by a pipe without a reader. */
 
 #include "cli/v4l2/ready.h"
@@ -82,8 +82,8 @@ void ready_set(struct ready *ready, unsigned now)
 {
         const unsigned changed = now ^ ready->now;
 
-        /* First: epoll_wait(2) for one event returns what was ready first, and a program must see an event such as
-         * V4L2_EVENT_EOS before the buffer that came after it. */
+        /* First: a program must see an event such as V4L2_EVENT_EOS no later than the buffer that came after it, and
+         * the preloaded library looks for events last. */
         if (changed & MEDIA_READY_PRI)
                 set_priority(ready, now & MEDIA_READY_PRI);
         if (changed & MEDIA_READY_IN)

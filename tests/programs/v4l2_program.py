@@ -117,6 +117,39 @@ def ready(fd, seconds=0):
     return told
 
 
+def told_together(node, other):
+    """For epoll the node is one descriptor: who takes one event at a time learns of V4L2_EVENT_EOS with the buffer after it."""
+    both, epolls = select.EPOLLIN | select.EPOLLPRI, [select.epoll(), select.epoll()]
+    for epoll in epolls:
+        epoll.register(node.fd, both)
+        # Now it is first in epoll's list, and what becomes ready after it would be second.
+        assert epoll.poll(10, 1) == [(node.fd, select.EPOLLIN)]
+    other.ioctl(S_CTRL, struct.pack("<2I", BRIGHTNESS, 78))
+    poll = select.poll()
+    poll.register(node.fd, select.POLLPRI)
+    assert poll.poll(10000) == [(node.fd, select.POLLPRI)]
+    for epoll in epolls:
+        assert epoll.poll(0, 1) == epoll.poll(0) == [(node.fd, both)]
+    # Once means once for all of it, until it is asked for again.
+    for operation in epolls[0].modify, epolls[0].modify:
+        operation(node.fd, both | select.EPOLLONESHOT)
+        assert epolls[0].poll(0) == [(node.fd, both)] and epolls[0].poll(0) == []
+    # What a child closes stays in its parent's instance.
+    child = os.fork()
+    if child == 0:
+        os.close(node.fd)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert epolls[1].poll(0) == [(node.fd, both)]
+    node.ioctl(DQEVENT, bytes(136))
+    assert epolls[1].poll(0) == [(node.fd, select.EPOLLIN)]
+    epolls[1].unregister(node.fd)
+    assert epolls[1].poll(0) == []
+    fails(errno.ENOENT, epolls[1].unregister, node.fd)
+    for epoll in epolls:
+        epoll.close()
+
+
 def check_gone(fd):
     poll, epoll = select.poll(), select.epoll()
     poll.register(fd, select.POLLIN)
@@ -134,6 +167,9 @@ def waiting():
     for _ in range(5):
         assert ready(node.fd, 10) == select.POLLIN
         node.frame()
+    # Who is told of a control is who did not set it.
+    node.subscribe()
+    told_together(node, other)
     # Another number of the same file, which select() can't take.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
@@ -144,8 +180,6 @@ def waiting():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     node.ioctl(STREAMOFF, TYPE)
     assert ready(node.fd) == select.POLLERR
-    # Who is told of a control is who did not set it.
-    node.subscribe()
     fails(errno.EAGAIN, node.ioctl, DQEVENT, bytes(136))
     other.ioctl(S_CTRL, struct.pack("<2I", BRIGHTNESS, 77))
     priority = select.poll()

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,7 +22,6 @@ enum { BLOCKS = 1024, BLOCK = 1024, HIGH = 256, END_MS = 1000 };
 /* Each value is a descriptor plus one; 0: none. */
 struct node_ready {
         atomic_int fds[V4L2_READY_FDS];
-        atomic_int set; /* the epoll instance that they are in */
 };
 
 /* By the node's number, in blocks that are allocated on demand and never freed. */
@@ -269,29 +267,19 @@ bool node_ready_fds(int fd, int *fds)
         return true;
 }
 
-void node_watched(int fd, int set)
-{
-        struct node_ready *of = ready_of(fd, false);
-
-        if (of)
-                of->set = set + 1;
-}
-
-/* Closing does not remove these descriptors from an epoll instance, as "oriel v4l2" has them open too: delete them. */
+/* Closing does not remove these descriptors from an epoll instance, as "oriel v4l2" has them open too. */
 void node_forget(int fd)
 {
         struct node_ready *of = here ? ready_of(fd, false) : NULL;
-        const int saved = errno;
+        int fds[V4L2_READY_FDS];
 
-        for (unsigned i = 0; of && i < V4L2_READY_FDS; i++) {
-                const int other = atomic_exchange(&of->fds[i], 0) - 1;
-
-                if (other >= 0 && of->set > 0)
-                        REAL(epoll_ctl)(of->set - 1, EPOLL_CTL_DEL, other, NULL);
-                if (other >= 0)
-                        REAL(close)(other);
-        }
-        errno = saved;
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
+                fds[i] = of ? atomic_exchange(&of->fds[i], 0) - 1 : -1;
+        if (here)
+                node_unwatch(fd, fds);
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
+                if (fds[i] >= 0)
+                        close_quietly(fds[i]);
 }
 
 static int node_connect(int flags)

@@ -50,9 +50,15 @@ int node_move_up(int fd);
 /* Returns the descriptors that poll(2) watches for a node, V4L2_READY_FDS of them, which stay the library's. False:
  * @fd is no node, or the device is gone. */
 bool node_ready_fds(int fd, int *fds);
-/* Records that these descriptors are in the epoll instance @set, for node_forget(); -1: in none. */
-void node_watched(int fd, int set);
+/* Takes these descriptors and the node out of all epoll instances, and forgets the instance @fd if it is one. */
+void node_unwatch(int fd, const int *ready);
 /* Closes these descriptors; call it before @fd is closed. */
 void node_forget(int fd);
+
+/* For each of these descriptors: the bits of poll(2) by which a program asks for it, the bits that the program gets,
+ * and the bit that the descriptor itself reports. */
+extern const struct node_condition {
+        short bits, gives, own;
+} node_conditions[V4L2_READY_FDS];
 
 #endif

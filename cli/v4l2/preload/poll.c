@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
-/* Waiting for the device. poll(2) and its like watch other descriptors for a node, which are ready for input,
- * output, events and errors, and the node itself for a hang-up. select(2) is made of poll(2). epoll_ctl(2) adds them
- * to the program's epoll instance with the program's data: each reports the right bit by itself, so that
- * epoll_wait(2) needs no change. */
+/* Waiting for the device with poll(2), select(2) and their like, which watch other descriptors for a node: they are
+ * ready for input, output, events and errors. The node itself reports a hang-up. select(2) is made of poll(2).
+ * Events are looked at last: "oriel v4l2" makes them ready before the buffer that came after them. */
 
 #include "cli/v4l2/preload/node.h"
 
@@ -12,16 +11,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/param.h>
 #include <sys/select.h>
 #include <time.h>
 
-/* For each descriptor: the bits of poll(2) by which a program asks for it, the bits that the program gets, and the
- * bit that the descriptor itself reports. */
-static const struct {
-        short bits, gives, own;
-} conditions[V4L2_READY_FDS] = {
+const struct node_condition node_conditions[V4L2_READY_FDS] = {
         [V4L2_READY_IN] = {POLLIN | POLLRDNORM, POLLIN | POLLRDNORM, POLLIN},
         [V4L2_READY_OUT] = {POLLOUT | POLLWRNORM, POLLOUT | POLLWRNORM, POLLOUT},
         [V4L2_READY_PRI] = {POLLPRI, POLLPRI, POLLPRI},
@@ -48,10 +42,10 @@ static void set_expand(const struct pollfd *fds, nfds_t n, struct pollfd *all)
                 const bool has_ready = is_node && node_ready_fds(fds[i].fd, ready);
 
                 for (unsigned j = 0; j < V4L2_READY_FDS; j++) {
-                        const bool asked = has_ready && fds[i].events & conditions[j].bits;
+                        const bool asked = has_ready && fds[i].events & node_conditions[j].bits;
 
                         all[n + i * V4L2_READY_FDS + j] =
-                                (struct pollfd){.fd = asked ? ready[j] : -1, .events = conditions[j].own};
+                                (struct pollfd){.fd = asked ? ready[j] : -1, .events = node_conditions[j].own};
                 }
                 if (is_node)
                         all[i].events = 0;
@@ -69,9 +63,9 @@ static int set_fold(struct pollfd *fds, nfds_t n, const struct pollfd *all)
                 if (all[i].events != fds[i].events && fds[i].revents & POLLHUP)
                         fds[i].revents |= POLLERR;
                 for (unsigned j = 0; j < V4L2_READY_FDS; j++)
-                        if (all[n + i * V4L2_READY_FDS + j].revents & conditions[j].own)
-                                fds[i].revents =
-                                        (short)(fds[i].revents | ((fds[i].events | POLLERR) & conditions[j].gives));
+                        if (all[n + i * V4L2_READY_FDS + j].revents & node_conditions[j].own)
+                                fds[i].revents = (short)(fds[i].revents |
+                                                         ((fds[i].events | POLLERR) & node_conditions[j].gives));
                 count += fds[i].revents != 0;
         }
         return count;
@@ -201,35 +195,4 @@ EXPORT int select(int n, fd_set *in, fd_set *out, fd_set *except, struct timeval
         if (!has_node(fds, node_is_used() ? take_sets(n, given, fds) : 0))
                 return REAL(select)(n, in, out, except, timeout);
         return pselect(n, in, out, except, timeout ? &time : NULL, NULL);
-}
-
-/* ---- epoll ---- */
-
-EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
-{
-        int ready[V4L2_READY_FDS];
-
-        if ((!event && operation != EPOLL_CTL_DEL) || !node_ready_fds(fd, ready))
-                return REAL(epoll_ctl)(set, operation, fd, event);
-
-        const uint32_t flags = event ? event->events & (uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP) : 0;
-        struct epoll_event one = {.events = flags};
-
-        if (event)
-                one.data = event->data;
-        if (REAL(epoll_ctl)(set, operation, fd, &one) < 0)
-                return -1;
-        for (unsigned i = 0; i < V4L2_READY_FDS; i++) {
-                const bool wanted = operation != EPOLL_CTL_DEL && event->events & (uint16_t)conditions[i].bits;
-
-                one.events = flags | (uint16_t)conditions[i].own;
-                if (!wanted)
-                        REAL(epoll_ctl)(set, EPOLL_CTL_DEL, ready[i], NULL);
-                else if (REAL(epoll_ctl)(set, EPOLL_CTL_MOD, ready[i], &one) < 0 &&
-                         REAL(epoll_ctl)(set, EPOLL_CTL_ADD, ready[i], &one) < 0)
-                        return -1;
-        }
-        node_watched(fd, operation == EPOLL_CTL_DEL ? -1 : set);
-        errno = 0;
-        return 0;
 }
