@@ -128,21 +128,28 @@ EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
         return r;
 }
 
-void node_unwatch(int fd, const int *ready)
+/* Closing does not take the descriptors for poll(2) out of an instance, as "oriel v4l2" has them open too. */
+static void watch_end(const struct watch *watch)
+{
+        int ready[V4L2_READY_FDS];
+
+        if (node_ready_fds(watch->fd, ready))
+                remove_ready(watch->set - 1, ready);
+        REAL(epoll_ctl)(watch->set - 1, EPOLL_CTL_DEL, watch->fd, NULL);
+}
+
+void epoll_forget(int fd)
 {
         const int saved = errno;
 
         for (unsigned i = 0; i < n_watches; i++) {
                 struct watch *watch = &watches[i];
-                const int set = watch->set - 1;
+                const bool is_node = watch->set > 0 && watch->fd == fd && watch->process == getpid();
 
-                if (set < 0 || (set != fd && (watch->fd != fd || watch->process != getpid())))
-                        continue;
-                if (set != fd) {
-                        REAL(epoll_ctl)(set, EPOLL_CTL_DEL, fd, NULL);
-                        remove_ready(set, ready);
-                }
-                watch->set = 0;
+                if (is_node)
+                        watch_end(watch);
+                if (is_node || watch->set == fd + 1)
+                        watch->set = 0;
         }
         errno = saved;
 }

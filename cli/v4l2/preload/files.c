@@ -42,6 +42,22 @@ static enum path_kind path_kind(const char *path)
         return strcmp(path, uevent) == 0 ? PATH_UEVENT : PATH_OTHER;
 }
 
+/* Forgets what is recorded of @fd: before it is closed, and when it is new, in case it was closed without close(2). */
+static void forget(int fd)
+{
+        epoll_forget(fd);
+        node_forget(fd);
+}
+
+static int open_device(int flags)
+{
+        const int fd = v4l2_node_open(flags);
+
+        if (fd >= 0)
+                forget(fd);
+        return fd;
+}
+
 static int open_uevent(void)
 {
         int fd = memfd_create("uevent", MFD_CLOEXEC);
@@ -80,11 +96,11 @@ EXPORT int openat(int folder, const char *path, int flags, ...)
         va_end(arguments);
         switch (path_kind(path)) {
         case PATH_DEVICE:
-                return v4l2_node_open(flags);
+                return open_device(flags);
         case PATH_UEVENT:
                 return open_uevent();
         default:
-                return is_opened_again(folder, path) ? v4l2_node_open(flags) : REAL(openat)(folder, path, flags, mode);
+                return is_opened_again(folder, path) ? open_device(flags) : REAL(openat)(folder, path, flags, mode);
         }
 }
 
@@ -215,7 +231,7 @@ EXPORT int faccessat(int folder, const char *path, int mode, int flags)
 
 EXPORT int close(int fd)
 {
-        node_forget(fd);
+        forget(fd);
         return REAL(close)(fd);
 }
 

@@ -267,19 +267,16 @@ bool node_ready_fds(int fd, int *fds)
         return true;
 }
 
-/* Closing does not remove these descriptors from an epoll instance, as "oriel v4l2" has them open too. */
 void node_forget(int fd)
 {
         struct node_ready *of = here ? ready_of(fd, false) : NULL;
-        int fds[V4L2_READY_FDS];
 
-        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
-                fds[i] = of ? atomic_exchange(&of->fds[i], 0) - 1 : -1;
-        if (here)
-                node_unwatch(fd, fds);
-        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
-                if (fds[i] >= 0)
-                        close_quietly(fds[i]);
+        for (unsigned i = 0; of && i < V4L2_READY_FDS; i++) {
+                const int other = atomic_exchange(&of->fds[i], 0) - 1;
+
+                if (other >= 0)
+                        close_quietly(other);
+        }
 }
 
 static int node_connect(int flags)
@@ -313,7 +310,6 @@ int v4l2_node_open(int flags)
 
         if (fd < 0)
                 return -1;
-        node_forget(fd);
         here = true;
 
         const struct v4l2_call call = {.kind = V4L2_CALL_OPEN};

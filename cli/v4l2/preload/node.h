@@ -50,10 +50,10 @@ int node_move_up(int fd);
 /* Returns the descriptors that poll(2) watches for a node, V4L2_READY_FDS of them, which stay the library's. False:
  * @fd is no node, or the device is gone. */
 bool node_ready_fds(int fd, int *fds);
-/* Takes these descriptors and the node out of all epoll instances, and forgets the instance @fd if it is one. */
-void node_unwatch(int fd, const int *ready);
-/* Closes these descriptors; call it before @fd is closed. */
+/* Closes these descriptors; call it before @fd is closed, after epoll_forget(). */
 void node_forget(int fd);
+/* Takes the node @fd out of all epoll instances, with these descriptors; forgets the instance @fd if it is one. */
+void epoll_forget(int fd);
 
 /* For each of these descriptors: the bits of poll(2) by which a program asks for it, the bits that the program gets,
  * and the bit that the descriptor itself reports. */
