@@ -56,7 +56,7 @@ static uint64_t features; /* that the driver takes */
 static struct {
         pthread_mutex_t lock;
         pthread_cond_t changed;
-        enum { IMAGE_NOT_MAPPED, IMAGE_ASKED, IMAGE_MAPPED } state;
+        enum image_state { IMAGE_NOT_MAPPED, IMAGE_ASKED, IMAGE_MAPPED } state;
         uint64_t ticket; /* of the request that is to be answered */
         bool stopping;   /* the queue is: its flushes wait no longer, and fail */
 } mapping = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -115,7 +115,7 @@ static ssize_t pmem_handle(void *userdata, struct oriel_backend_queue *queue, st
 
 /* ---- what the front-end asks for, on the dispatching thread, which alone changes the mapping's state ---- */
 
-static void set_mapping(int state, uint64_t ticket, bool stopping)
+static void set_mapping(enum image_state state, uint64_t ticket, bool stopping)
 {
         _cleanup_(lock_releasep) pthread_mutex_t *lock = lock_take(&mapping.lock);
 
