@@ -52,7 +52,8 @@ static int image_open_file(void)
         image.fd = open(image.path, flags);
         if (image.fd < 0 && !image.readonly && (errno == EACCES || errno == EROFS))
                 return fail("%s: %s: --readonly shows it all the same", image.path, strerror(errno));
-        image.lock_fd = image.fd < 0 ? -1 : open(image.path, flags);
+        if (image.fd >= 0)
+                image.lock_fd = open(image.path, flags);
         if (image.fd < 0 || image.lock_fd < 0)
                 return fail("%s: %s", image.path, strerror(errno));
         return image_lock();

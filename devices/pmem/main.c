@@ -8,7 +8,6 @@
  * find the region by its shmid: VIRTIO_PMEM_F_SHMEM_REGION. */
 
 #include "base/cleanup.h"
-#include "base/lock.h"
 #include "base/log.h"
 #include "base/range.h"
 #include "base/syscalls.h"
@@ -22,7 +21,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <oriel/worker.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -51,18 +50,13 @@ static struct oriel_backend *backend;
 static struct oriel_worker *worker;
 static uint64_t features; /* that the driver takes */
 
-/* Whether the driver sees the image, since the last reset. What it wrote may have gone nowhere before the front-end has
- * answered, so a flush waits for the answer; the answer comes on the dispatching thread, the flush is the worker's. */
-static struct {
-        pthread_mutex_t lock;
-        pthread_cond_t changed;
-        enum image_state { IMAGE_NOT_MAPPED, IMAGE_ASKED, IMAGE_MAPPED } state;
-        uint64_t ticket; /* of the request that is to be answered */
-        bool stopping;   /* the queue is: its flushes wait no longer, and fail */
-} mapping = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+/* The queue is served when the front-end has answered the request to map the image: before that what the driver has
+ * written may have gone nowhere, so no flush may say that it is well. */
+static struct oriel_backend_queue *flush_queue; /* NULL: it is not started */
+static uint64_t asked = UINT64_MAX;             /* the ticket of that request; UINT64_MAX: none is to be answered */
+static atomic_bool mapped;                      /* since the last reset, and not refused; otherwise flushes fail */
 
 /* Of the worker's thread: flushes without an answer yet. */
-static struct oriel_backend_queue *flush_queue;
 static struct oriel_chain *flushes[1024];
 static unsigned n_flushes;
 
@@ -75,25 +69,16 @@ static size_t pmem_answer(struct oriel_chain *chain, int result)
         return oriel_chain_write(chain, 0, &resp, sizeof(resp));
 }
 
-static bool wait_until_mapped(void)
-{
-        _cleanup_(lock_releasep) pthread_mutex_t *lock = lock_take(&mapping.lock);
-
-        while (mapping.state == IMAGE_ASKED && !mapping.stopping)
-                pthread_cond_wait(&mapping.changed, lock);
-        return mapping.state == IMAGE_MAPPED;
-}
-
 /* Flushes that come meanwhile wait for the next fdatasync(): they may be for later stores. */
 static void flush_all(void *userdata)
 {
         if (n_flushes == 0)
                 return;
 
-        int r = wait_until_mapped() ? image_sync() : -EIO;
+        int r = mapped ? image_sync() : -EIO;
 
         if (r < 0)
-                complain("%s: it can't be written to the disk: %s", image.path, strerror(-r));
+                complain("%s: a flush fails: %s", image.path, mapped ? strerror(-r) : "it is not mapped");
         for (unsigned i = 0; i < n_flushes; i++)
                 oriel_backend_queue_fill(flush_queue, flushes[i], pmem_answer(flushes[i], r));
         n_flushes = 0;
@@ -113,26 +98,23 @@ static ssize_t pmem_handle(void *userdata, struct oriel_backend_queue *queue, st
         return -EINPROGRESS;
 }
 
-/* ---- what the front-end asks for, on the dispatching thread, which alone changes the mapping's state ---- */
+/* ---- what the front-end asks for, on the dispatching thread ---- */
 
-static void set_mapping(enum image_state state, uint64_t ticket, bool stopping)
-{
-        _cleanup_(lock_releasep) pthread_mutex_t *lock = lock_take(&mapping.lock);
-
-        mapping.state = state;
-        mapping.ticket = ticket;
-        mapping.stopping = stopping;
-        pthread_cond_broadcast(&mapping.changed);
-}
-
-/* An answer from before a reset says nothing of the request that came after it. */
+/* The answer to a request from before a reset says nothing of the later one. */
 static void pmem_answered(void *ticket, int result)
 {
+        if (asked == UINT64_MAX || (uintptr_t)ticket != (uintptr_t)asked)
+                return;
+        asked = UINT64_MAX;
+        mapped = result == 0;
         if (result == -EREMOTEIO)
                 complain("%s: the front-end does not map it%s", image.path,
                          image.readonly && !image.writable ? ": QEMU 11.1 needs --allow-writable-dax" : "");
-        if (mapping.state == IMAGE_ASKED && (uintptr_t)ticket == (uintptr_t)mapping.ticket)
-                set_mapping(result == 0 ? IMAGE_MAPPED : IMAGE_NOT_MAPPED, 0, mapping.stopping);
+
+        const int r = flush_queue ? oriel_worker_add(worker, flush_queue) : 0;
+
+        if (r < 0)
+                complain("%s: flushes can't be served: %s", image.path, strerror(-r));
 }
 
 static int pmem_map(void)
@@ -147,28 +129,32 @@ static int pmem_map(void)
         if (r == 0)
                 r = oriel_backend_on_answer(backend, ticket, pmem_answered, (void *)(uintptr_t)ticket);
         if (r == 0)
-                set_mapping(IMAGE_ASKED, ticket, false);
+                asked = ticket;
         return r;
 }
 
 static int pmem_start(void *userdata, struct oriel_backend_queue *queue)
 {
+        int r = 0;
+
+        flush_queue = queue;
         if (!(features & ORIEL_FEATURE(VIRTIO_PMEM_F_SHMEM_REGION))) {
                 complain("this driver can't find the image: it does not take SHMEM_REGION");
-                return -EOPNOTSUPP;
+                r = -EOPNOTSUPP;
+        } else if (mapped) {
+                r = oriel_worker_add(worker, queue);
+        } else if (asked == UINT64_MAX) {
+                r = pmem_map();
         }
-        flush_queue = queue;
-        set_mapping(mapping.state, mapping.ticket, false);
-
-        const int r = mapping.state == IMAGE_NOT_MAPPED ? pmem_map() : 0;
-
-        return r < 0 ? r : oriel_worker_add(worker, queue);
+        if (r < 0)
+                flush_queue = NULL;
+        return r;
 }
 
 static void pmem_stop(void *userdata, struct oriel_backend_queue *queue)
 {
-        set_mapping(mapping.state, mapping.ticket, true);
         oriel_worker_remove(worker, queue);
+        flush_queue = NULL;
 }
 
 static void pmem_set_features(void *userdata, uint64_t acknowledged)
@@ -179,7 +165,8 @@ static void pmem_set_features(void *userdata, uint64_t acknowledged)
 /* The front-end has unmapped the image. */
 static void pmem_reset(void *userdata)
 {
-        set_mapping(IMAGE_NOT_MAPPED, 0, false);
+        mapped = false;
+        asked = UINT64_MAX;
 }
 
 static void pmem_set_status(void *userdata, uint8_t status)

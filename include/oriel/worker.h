@@ -46,8 +46,8 @@ int oriel_worker_new(const struct oriel_worker_options *options, struct oriel_wo
 /* Free the worker. All queues are to be removed before. NULL is accepted. */
 void oriel_worker_free(struct oriel_worker *worker);
 
-/* Serve another queue: in the start callback. With the first queue the threads are started: 0 if at least one was, else
- * what starting it says. -ENOMEM, -EMFILE. */
+/* Serve another queue: in the start callback, or later on the dispatching thread, before stop. With the first queue the
+ * threads are started: 0 if at least one was, else what starting it says. -ENOMEM, -EMFILE. */
 int oriel_worker_add(struct oriel_worker *worker, struct oriel_backend_queue *queue);
 /* Stop serving a queue. It returns when no thread has anything to do with @queue any more: in the stop callback, not on
  * one of the threads. With the last queue the threads end. A queue that was not added is accepted. */

@@ -81,7 +81,7 @@ class Pmem(Case):
         _, before = self.strace("-e", "inject=fdatasync:error=ENOSPC:when=1")
         process = self.start_pmem("--sandbox=none", before=before)
         self.check(b"-1, 4 bytes\n0, 4 bytes\n", "flush", 1, 2)
-        self.assertIn(f"{self.image}: it can't be written to the disk: No space left on device", self.end(process)[1])
+        self.assertIn(f"{self.image}: a flush fails: No space left on device", self.end(process)[1])
 
     def test_odd_requests(self):
         """An unknown type, three bytes, none, and a flush whose answer has no room."""
@@ -164,7 +164,7 @@ class Pmem(Case):
         os.truncate(self.image, len(self.content))
         # Once more, for what was written and not flushed before.
         self.check(b"-1, 4 bytes\n0, 4 bytes\n", "flush", 1, 2)
-        self.assertIn("it can't be written to the disk", process.stderr.readline())
+        self.assertIn("a flush fails", process.stderr.readline())
         self.check(b"0, 4 bytes\n", "write", 2 * MIB, "again")
 
     def test_files_that_cannot_be_shown(self):

@@ -101,7 +101,7 @@ class V4l2(Case):
 
     def test_program(self):
         self.start_camera("--fps=100")
-        for what in "waiting", "descriptors", "signals", "threads", "closes", "exhausted":
+        for what in "waiting", "watched", "descriptors", "signals", "threads", "closes", "exhausted":
             with self.subTest(what):
                 self.check(sys.executable, PROGRAM, what)
 

@@ -131,8 +131,8 @@ def told_together(node, other):
     for epoll in epolls:
         assert epoll.poll(0, 1) == epoll.poll(0) == [(node.fd, both)]
     # Once means once for all of it, until it is asked for again.
-    for operation in epolls[0].modify, epolls[0].modify:
-        operation(node.fd, both | select.EPOLLONESHOT)
+    for _ in range(2):
+        epolls[0].modify(node.fd, both | select.EPOLLONESHOT)
         assert epolls[0].poll(0) == [(node.fd, both)] and epolls[0].poll(0) == []
     # What a child closes stays in its parent's instance.
     child = os.fork()
@@ -148,6 +148,43 @@ def told_together(node, other):
     fails(errno.ENOENT, epolls[1].unregister, node.fd)
     for epoll in epolls:
         epoll.close()
+
+
+def closed_while_awaited():
+    """By another thread: nothing is left of the old file for the next one, which gets its number."""
+    epoll, seen, end = select.epoll(), set(), threading.Event()
+
+    def wait():
+        while not end.is_set():
+            seen.update(event for _, event in epoll.poll(0.01))
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(200):
+        node, poll = Node(), select.poll()
+        poll.register(node.fd, select.POLLIN)
+        assert poll.poll(0) == [(node.fd, select.POLLERR)]
+        node.start(1)
+        epoll.register(node.fd, select.EPOLLIN)
+        assert poll.poll(10000) == [(node.fd, select.POLLIN)]
+        for memory in node.memory:
+            unmap(memory)
+        os.close(node.fd)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert select.EPOLLIN in seen, seen
+
+
+def watched():
+    closed_while_awaited()
+    node, other = Node(os.O_NONBLOCK), Node(os.O_NONBLOCK)
+    node.start()
+    node.subscribe()
+    told_together(node, other)
 
 
 def check_gone(fd):
@@ -167,9 +204,6 @@ def waiting():
     for _ in range(5):
         assert ready(node.fd, 10) == select.POLLIN
         node.frame()
-    # Who is told of a control is who did not set it.
-    node.subscribe()
-    told_together(node, other)
     # Another number of the same file, which select() can't take.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
@@ -180,6 +214,8 @@ def waiting():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     node.ioctl(STREAMOFF, TYPE)
     assert ready(node.fd) == select.POLLERR
+    # Who is told of a control is who did not set it.
+    node.subscribe()
     fails(errno.EAGAIN, node.ioctl, DQEVENT, bytes(136))
     other.ioctl(S_CTRL, struct.pack("<2I", BRIGHTNESS, 77))
     priority = select.poll()

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /* Waiting for the device with epoll(7). epoll_ctl(2) adds a node's descriptors for poll(2) to the program's instance,
- * each with the bit that it reports by itself. What they report is one event of the node for the program, as the kernel
- * has it for a device: a program that takes one event at a time must learn of V4L2_EVENT_EOS (EPOLLPRI) no later than
- * of the buffer that comes after it (EPOLLIN). So the kernel gets a record's address as the event's data, by which
- * epoll_wait(2) finds the node, and asks for all that is ready now. There is no lock: see node.c. */
+ * with the program's data, each for the bit that it reports by itself. For the program they are one descriptor: one
+ * that takes an event at a time must learn of V4L2_EVENT_EOS (EPOLLPRI) no later than of the buffer that comes after it
+ * (EPOLLIN). So epoll_wait(2) looks up the node by the instance and the data, and makes one event of all that is ready.
+ *
+ * The records are only for that. Where there is none (a duplicate of the instance, a program that has inherited it, a
+ * record that another thread has just freed) the program gets the kernel's events, several for a node. So it does with
+ * EPOLLET, if it has room for one event, and where several threads wait in one instance. There is no lock: see node.c.
+ */
 
 #include "cli/v4l2/preload/node.h"
 
@@ -12,22 +16,29 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
-static const uint32_t FLAGS = (uint32_t)EPOLLET | EPOLLONESHOT | EPOLLWAKEUP;
+/* Older C libraries have no such function. */
+int epoll_pwait2(int set, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask);
 
-/* A node in an epoll instance. Events of one that was removed meanwhile come with what it has still. */
+enum { WATCHES = 1024, TAKEN = -1 };
+
+static const uint32_t FLAGS = (uint32_t)EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE;
+
+/* A node in an epoll instance. */
 struct watch {
-        atomic_int set; /* the instance plus one; 0: the record is free */
+        atomic_int set; /* the instance plus one; 0: the record is free; TAKEN: it is being filled */
         atomic_int fd;
-        atomic_int process; /* that has added the node: a child has copies of the records, and the same instance */
+        atomic_int process; /* the one that has added the node: a child has a copy of this, and the same instance */
         atomic_uint events;
         _Atomic uint64_t data;
 };
 
-static struct watch watches[1024];
-static atomic_uint n_watches; /* none was in use behind these */
+static struct watch watches[WATCHES];
+static atomic_uint n_watches; /* from here on they were never used */
 
 /* NULL: there is none. */
 static struct watch *watch_find(int set, int fd)
@@ -38,30 +49,27 @@ static struct watch *watch_find(int set, int fd)
         return NULL;
 }
 
-/* NULL and errno: there are too many. */
-static struct watch *watch_new(int set, int fd)
+static void watch_note(struct watch *watch, const struct epoll_event *asked)
 {
-        for (unsigned i = 0; i < ARRAY_SIZE(watches); i++) {
-                int unused = 0;
-                unsigned n = n_watches;
-
-                if (!atomic_compare_exchange_strong(&watches[i].set, &unused, set + 1))
-                        continue;
-                watches[i].fd = fd;
-                while (n <= i && !atomic_compare_exchange_weak(&n_watches, &n, i + 1))
-                        ;
-                return &watches[i];
-        }
-        errno = ENOSPC;
-        return NULL;
+        watch->process = getpid();
+        watch->data = asked->data.u64;
+        watch->events = asked->events;
 }
 
-/* NULL: the event is another descriptor's. */
-static struct watch *watch_of(const struct epoll_event *event)
+static void watch_new(int set, int fd, const struct epoll_event *asked)
 {
-        const uintptr_t at = (uintptr_t)event->data.u64 - (uintptr_t)watches;
+        for (unsigned i = 0; i < WATCHES; i++) {
+                unsigned n = n_watches;
 
-        return at < sizeof(watches) && at % sizeof(*watches) == 0 ? &watches[at / sizeof(*watches)] : NULL;
+                if (!atomic_compare_exchange_strong(&watches[i].set, &(int){0}, TAKEN))
+                        continue;
+                watches[i].fd = fd;
+                watch_note(&watches[i], asked);
+                watches[i].set = set + 1;
+                while (n <= i && !atomic_compare_exchange_weak(&n_watches, &n, i + 1))
+                        ;
+                return;
+        }
 }
 
 /* ---- epoll_ctl ---- */
@@ -75,115 +83,127 @@ static void remove_ready(int set, const int *ready)
         errno = saved;
 }
 
-static int add_ready(struct watch *watch, const int *ready)
+static int add_ready(int set, const int *ready, const struct epoll_event *asked)
 {
-        const uint32_t asked = watch->events;
-        const int set = watch->set - 1;
-
         for (unsigned i = 0; i < V4L2_READY_FDS; i++) {
-                struct epoll_event one = {.events = (asked & FLAGS) | (uint16_t)node_conditions[i].own,
-                                          .data.ptr = watch};
+                struct epoll_event one = {.events = (asked->events & FLAGS) | (uint16_t)node_conditions[i].own,
+                                          .data = asked->data};
 
-                if (!(asked & (uint16_t)node_conditions[i].bits))
+                if (!(asked->events & (uint16_t)node_conditions[i].bits))
                         REAL(epoll_ctl)(set, EPOLL_CTL_DEL, ready[i], NULL);
                 else if (REAL(epoll_ctl)(set, EPOLL_CTL_MOD, ready[i], &one) < 0 &&
                          REAL(epoll_ctl)(set, EPOLL_CTL_ADD, ready[i], &one) < 0)
                         return -1;
         }
-        errno = 0;
         return 0;
 }
 
-/* The node itself is there to report that the device is gone. */
-static int watch_node(struct watch *watch, int operation, const int *ready, const struct epoll_event *asked)
+static int remove_node(int set, int fd, const int *ready)
 {
-        struct epoll_event end = {.events = asked->events & FLAGS, .data.ptr = watch};
+        struct watch *watch = watch_find(set, fd);
+        int r = REAL(epoll_ctl)(set, EPOLL_CTL_DEL, fd, NULL);
 
-        if (REAL(epoll_ctl)(watch->set - 1, operation, watch->fd, &end) < 0)
-                return -1;
-        watch->process = getpid();
-        watch->data = asked->data.u64;
-        watch->events = asked->events;
-        return add_ready(watch, ready);
-}
-
-EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
-{
-        int ready[V4L2_READY_FDS], r;
-
-        if ((!event && operation != EPOLL_CTL_DEL) || !node_ready_fds(fd, ready))
-                return REAL(epoll_ctl)(set, operation, fd, event);
-
-        struct watch *found = watch_find(set, fd);
-        struct watch *watch = found || operation == EPOLL_CTL_DEL ? found : watch_new(set, fd);
-
-        if (operation == EPOLL_CTL_DEL) {
-                r = REAL(epoll_ctl)(set, operation, fd, event);
-                remove_ready(set, ready);
-        } else {
-                r = watch ? watch_node(watch, operation, ready, event) : -1;
-        }
-        if (watch && (operation == EPOLL_CTL_DEL || (r < 0 && !found)))
+        remove_ready(set, ready);
+        if (watch)
                 watch->set = 0;
         return r;
 }
 
-/* Closing does not take the descriptors for poll(2) out of an instance, as "oriel v4l2" has them open too. */
-static void watch_end(const struct watch *watch)
+EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
 {
+        const int saved = errno;
         int ready[V4L2_READY_FDS];
 
-        if (node_ready_fds(watch->fd, ready))
-                remove_ready(watch->set - 1, ready);
-        REAL(epoll_ctl)(watch->set - 1, EPOLL_CTL_DEL, watch->fd, NULL);
+        if ((!event && operation != EPOLL_CTL_DEL) || !node_ready_fds(fd, ready))
+                return REAL(epoll_ctl)(set, operation, fd, event);
+        if (operation == EPOLL_CTL_DEL)
+                return remove_node(set, fd, ready);
+
+        /* The node itself is there to report that the device is gone. */
+        struct epoll_event end = {.events = event->events & FLAGS, .data = event->data};
+        struct watch *watch = watch_find(set, fd);
+
+        if (REAL(epoll_ctl)(set, operation, fd, &end) < 0)
+                return -1;
+        if (watch)
+                watch_note(watch, event);
+        else
+                watch_new(set, fd, event);
+        if (add_ready(set, ready, event) < 0) {
+                const int error = errno;
+
+                if (operation == EPOLL_CTL_ADD)
+                        remove_node(set, fd, ready);
+                errno = error;
+                return -1;
+        }
+        errno = saved;
+        return 0;
 }
 
+/* Whether this process has to take out what was added: another one still has it open. */
+static bool watch_is_ours(const struct watch *watch)
+{
+        const int process = watch->process;
+
+        return process == getpid() || (kill(process, 0) < 0 && errno == ESRCH);
+}
+
+/* Closing does not take the descriptors for poll(2) out of an instance, as "oriel v4l2" has them open too. */
 void epoll_forget(int fd)
 {
         const int saved = errno;
+        int ready[V4L2_READY_FDS];
 
         for (unsigned i = 0; i < n_watches; i++) {
-                struct watch *watch = &watches[i];
-                const bool is_node = watch->set > 0 && watch->fd == fd && watch->process == getpid();
+                const int set = watches[i].set - 1;
 
-                if (is_node)
-                        watch_end(watch);
-                if (is_node || watch->set == fd + 1)
-                        watch->set = 0;
+                if (set < 0)
+                        continue;
+                if (watches[i].fd == fd && watch_is_ours(&watches[i]) && node_known_fds(fd, ready))
+                        remove_node(set, fd, ready);
+                if (set == fd)
+                        watches[i].set = 0;
         }
         errno = saved;
 }
 
 /* ---- epoll_wait ---- */
 
-/* All that the node reports now, and after EPOLLONESHOT nothing more until the program asks again. */
-static void event_complete(struct epoll_event *event)
+static struct watch *watch_of(int set, const struct epoll_event *event)
 {
-        const struct watch *watch = watch_of(event);
+        for (unsigned i = 0; i < n_watches; i++)
+                if (watches[i].set == set + 1 && watches[i].data == event->data.u64)
+                        return &watches[i];
+        return NULL;
+}
+
+/* Adds all that the node reports now; after EPOLLONESHOT it reports nothing more until the program asks again. */
+static void event_complete(int set, struct epoll_event *event)
+{
+        const struct watch *watch = watch_of(set, event);
         int ready[V4L2_READY_FDS];
 
-        if (!watch)
+        if (!watch || !node_known_fds(watch->fd, ready))
                 return;
 
-        const uint32_t asked = watch->events;
-        struct pollfd now = {.fd = watch->fd, .events = (short)asked};
+        const uint32_t asked = watch->events, now = node_ready_now(ready, (short)asked);
 
-        event->data.u64 = watch->data;
-        if (watch->set == 0 || !node_ready_fds(now.fd, ready))
-                return;
-        if (poll(&now, 1, 0) > 0)
-                event->events |= (uint16_t)now.revents;
-        if (asked & EPOLLONESHOT)
-                remove_ready(watch->set - 1, ready);
+        event->events |= now;
+        /* Another descriptor may have the same data. */
+        if (asked & EPOLLONESHOT && now)
+                remove_ready(set, ready);
 }
 
 /* Returns how many are left of @n, or -1. */
-static int events_fold(struct epoll_event *events, int n)
+static int events_fold(int set, struct epoll_event *events, int n)
 {
         int kept = 0;
 
+        if (n_watches == 0)
+                return n;
         for (int i = 0; i < n; i++) {
-                int same = watch_of(&events[i]) ? 0 : kept;
+                int same = watch_of(set, &events[i]) ? 0 : kept;
 
                 while (same < kept && events[same].data.u64 != events[i].data.u64)
                         same++;
@@ -193,22 +213,25 @@ static int events_fold(struct epoll_event *events, int n)
                         events[kept++] = events[i];
         }
         for (int i = 0; i < kept; i++)
-                event_complete(&events[i]);
+                event_complete(set, &events[i]);
         return n < 0 ? n : kept;
 }
 
 EXPORT int epoll_wait(int set, struct epoll_event *events, int max, int ms)
 {
-        return events_fold(events, REAL(epoll_wait)(set, events, max, ms));
+        return events_fold(set, events, REAL(epoll_wait)(set, events, max, ms));
 }
 
 EXPORT int epoll_pwait(int set, struct epoll_event *events, int max, int ms, const sigset_t *mask)
 {
-        return events_fold(events, REAL(epoll_pwait)(set, events, max, ms, mask));
+        return events_fold(set, events, REAL(epoll_pwait)(set, events, max, ms, mask));
 }
 
 EXPORT int epoll_pwait2(int set, struct epoll_event *events, int max, const struct timespec *timeout,
                         const sigset_t *mask)
 {
-        return events_fold(events, REAL(epoll_pwait2)(set, events, max, timeout, mask));
+        if (REAL(epoll_pwait2))
+                return events_fold(set, events, REAL(epoll_pwait2)(set, events, max, timeout, mask));
+        errno = ENOSYS;
+        return -1;
 }

@@ -231,7 +231,8 @@ EXPORT int faccessat(int folder, const char *path, int mode, int flags)
 
 EXPORT int close(int fd)
 {
-        forget(fd);
+        if (!node_is_lent())
+                forget(fd);
         return REAL(close)(fd);
 }
 

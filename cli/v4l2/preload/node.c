@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct node_ready {
 /* By the node's number, in blocks that are allocated on demand and never freed. */
 static struct node_ready *_Atomic ready[BLOCKS];
 static atomic_bool here;
+static atomic_int process; /* whose memory this is */
 
 /* From the environment at the start of the program. */
 static struct {
@@ -60,6 +62,16 @@ bool node_is(int fd)
         return is;
 }
 
+static void note_process(void)
+{
+        process = getpid();
+}
+
+bool node_is_lent(void)
+{
+        return here && process != getpid();
+}
+
 __attribute__((constructor)) static void node_begin(void)
 {
         const char *path = getenv(V4L2_SOCKET_VARIABLE), *device = getenv(V4L2_DEVICE_VARIABLE);
@@ -70,6 +82,8 @@ __attribute__((constructor)) static void node_begin(void)
         memcpy(node.device, device, strlen(device));
         memcpy(node.address.sun_path, path, strlen(path));
         node.address.sun_family = AF_UNIX;
+        note_process();
+        pthread_atfork(NULL, NULL, note_process);
         /* Finds inherited nodes, which have low numbers. */
         for (int fd = 0; fd < HIGH && !here; fd++)
                 node_is(fd);
@@ -245,6 +259,15 @@ static struct node_ready *ready_of(int fd, bool make)
         return block ? &block[fd % BLOCK] : NULL;
 }
 
+bool node_known_fds(int fd, int *fds)
+{
+        struct node_ready *of = fd >= 0 && here ? ready_of(fd, false) : NULL;
+
+        for (unsigned i = 0; of && i < V4L2_READY_FDS; i++)
+                fds[i] = of->fds[i] - 1;
+        return of && fds[V4L2_READY_FDS - 1] >= 0;
+}
+
 bool node_ready_fds(int fd, int *fds)
 {
         const struct v4l2_call call = {.kind = V4L2_CALL_READY};
@@ -254,9 +277,7 @@ bool node_ready_fds(int fd, int *fds)
 
         if (!of)
                 return false;
-        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
-                fds[i] = of->fds[i] - 1;
-        if (fds[V4L2_READY_FDS - 1] >= 0)
+        if (node_known_fds(fd, fds))
                 return true;
         if (node_call(fd, &call, &answer, fds, V4L2_READY_FDS, NULL) < 0)
                 return false;

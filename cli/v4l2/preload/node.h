@@ -50,10 +50,17 @@ int node_move_up(int fd);
 /* Returns the descriptors that poll(2) watches for a node, V4L2_READY_FDS of them, which stay the library's. False:
  * @fd is no node, or the device is gone. */
 bool node_ready_fds(int fd, int *fds);
+/* The same, where this process has them already. */
+bool node_known_fds(int fd, int *fds);
+/* Which bits of poll(2) these descriptors report now, of those that are asked for. */
+uint32_t node_ready_now(const int *fds, short asked);
 /* Closes these descriptors; call it before @fd is closed, after epoll_forget(). */
 void node_forget(int fd);
-/* Takes the node @fd out of all epoll instances, with these descriptors; forgets the instance @fd if it is one. */
+/* Takes the node @fd out of all epoll instances to which this process has added it; forgets the instance @fd if it is
+ * one. */
 void epoll_forget(int fd);
+/* Whether a child of vfork() runs in this process's memory: what it closes is open here. */
+bool node_is_lent(void);
 
 /* For each of these descriptors: the bits of poll(2) by which a program asks for it, the bits that the program gets,
  * and the bit that the descriptor itself reports. */

@@ -22,6 +22,21 @@ const struct node_condition node_conditions[V4L2_READY_FDS] = {
         [V4L2_READY_ERR] = {POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM, POLLERR, POLLERR},
 };
 
+uint32_t node_ready_now(const int *fds, short asked)
+{
+        struct pollfd all[V4L2_READY_FDS];
+        int now = 0;
+
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
+                all[i] = (struct pollfd){.fd = asked & node_conditions[i].bits ? fds[i] : -1,
+                                         .events = node_conditions[i].own};
+        REAL(poll)(all, V4L2_READY_FDS, 0);
+        for (unsigned i = 0; i < V4L2_READY_FDS; i++)
+                if (all[i].revents & node_conditions[i].own)
+                        now |= (asked | POLLERR) & node_conditions[i].gives;
+        return (uint32_t)now;
+}
+
 static bool has_node(const struct pollfd *fds, nfds_t n)
 {
         bool has = false;
