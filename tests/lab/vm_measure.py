@@ -167,7 +167,7 @@ class Measure(Nested):
                         --export type=vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=/qemu/tmp/disk,writable=on &
                 wait_for 5 test -S /qemu/tmp/disk
                 qemu_memory=512
-                run_qemu -smp 2 $net -chardev socket,id=d,path=/tmp/disk -device vhost-user-blk-pci,chardev=d
+                run_qemu -smp 2 $net -chardev socket,id=d,path=/tmp/disk -device vhost-user-blk-pci,chardev=d,num-queues=1
                 """ + end, "qemu", limit=900, memory=2500))
         self.compare(["hundredths of a second until ssh answers"], ours, theirs)
 
