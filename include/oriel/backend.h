@@ -139,8 +139,8 @@ void *oriel_backend_queue_userdata(const struct oriel_backend_queue *queue);
 /* Whether the ring goes on where this back-end, or one before it, was stopped or ended: the driver has not begun anew,
  * and believes that the device remembers what it was told. */
 bool oriel_backend_queue_resumed(const struct oriel_backend_queue *queue);
-/* Readable when the driver has kicked. The fd is the queue's: poll it, do not close it. -1 if the front-end wants the
- * ring polled instead. */
+/* Readable when the driver has kicked. The fd is the queue's: poll it from start to stop, do not close it. The next
+ * start may bring another. -1 if the front-end wants the ring polled instead. */
 int oriel_backend_queue_kick_fd(const struct oriel_backend_queue *queue);
 /* Take the next buffer, and give one back: as oriel_device_queue_pop() and oriel_device_queue_push(). A ring that
  * breaks is reported through its err fd and the log, once. On -EAGAIN an IOTLB miss was sent, and the kick fd becomes
