@@ -282,6 +282,9 @@ class Vnc(Display):
         self.draw("pattern")
         # Which is no reason to end soon.
         process.send_signal(signal.SIGUSR1)
+        began = time.monotonic()
+        self.draw("frames", 10)
+        alone = time.monotonic() - began
         viewers = [Viewer(self.connect()) for _ in range(4)]
         viewers[0].ask(0)
         # Each holds up the others for five seconds; the gpu, not at all.
@@ -292,7 +295,7 @@ class Vnc(Display):
         while time.monotonic() < end:
             began = time.monotonic()
             self.draw("frames", 10)
-            self.assertLess(time.monotonic() - began, 4)
+            self.assertLess(time.monotonic() - began, 4 + 10 * alone)
         # More than ten seconds would be too many for the process outside.
         self.assertEqual(self.end(process), (0, ""))
         self.driver.out, self.driver.err = self.driver.communicate(timeout=LAST_RESORT)

@@ -60,10 +60,8 @@ class Probe(Case):
         self.assertIn("SHMEM_MAP", found["protocol_features"])
         self.assertEqual(found["shmem"], [{"shmid": 0, "size": 2 << 20}])
 
-    def refused(self, words, seconds=5.0):
-        begin = time.monotonic()
+    def refused(self, words):
         result = run(ORIEL, "probe", self.socket)
-        self.assertLess(time.monotonic() - begin, seconds)
         self.assertEqual(result.returncode, 1)
         self.assertEqual(result.stdout, "")
         self.assertRegex(result.stderr, f"^oriel: .*{words}.*\n$")
@@ -97,7 +95,7 @@ class Probe(Case):
         self.peer(lambda connection: [connection.recv(12), time.sleep(3.5),
                                       connection.sendall(struct.pack("<IIIQ", 1, 5, 8, 1 << 30)), connection.recv(12),
                                       time.sleep(3.5), connection.recv(1)])
-        self.refused("gave up after 5 s", 5.9)
+        self.refused("gave up after 5 s")
 
     def test_a_queue_of_others(self):
         self.start_fs()
