@@ -6,7 +6,7 @@ import os
 
 from lab import HERE, ROOT, add_from_lab, copy, in_lab, main
 from nested import Nested
-from vm_linux import GCC_S, add_modules, add_net_guest
+from vm_linux import GCC_S, NET_HOST, NET_OPTION, add_modules, add_net_guest
 
 CHROOTS = os.path.join(ROOT, "t/chroots")
 # By hand, ORIEL_SUITES has fewer of them.
@@ -56,8 +56,8 @@ in_suite() {
 }
 """
 
-NET = """
-run --memory 256M --cpus 2 --net=mac=52:54:00:12:34:56,forward=tcp:8080:80
+NET = f"""
+run --memory 256M --cpus 2 {NET_OPTION}
 check "$suite: oriel run ends with status 0" [ "$status" = 0 ]
 check "$suite: no back-end is left" wait_for 10 sh -c '! pidof passt oriel'
 check "$suite: no file is left" sh -c '! ls -d "/mnt/$1/root/tmp/"oriel-*' sh "$suite"
@@ -117,23 +117,11 @@ class Chroots(Nested):
 
         self.add_inner, self.add_outer = lambda tree: add_net_guest(self, tree), add_outer
         script = """
-            ip link set lo up
-            httpd -p 127.0.0.1:8000 -h /share
             mount --bind /dev /peers/dev
-            chroot /peers /usr/bin/iperf3 -s -B 127.0.0.1 >/tmp/iperf3.log 2>&1 &
-            host_fetch() {
-                    wget -q -O - "http://127.0.0.1:8080/$1" | sha256sum | cut -d ' ' -f 1
+            iperf3() {
+                    chroot /peers /usr/bin/iperf3 "$@"
             }
-            passt_is_new() {
-                    now=$(pidof passt)
-                    [ -n "$now" ] && [ "$now" != "$before" ]
-            }
-            host_kill_passt() {
-                    before=$(pidof passt)
-                    ps -o user,args | sed -n 's/^/# /; /[p]asst --/p' | head -n 1
-                    kill -9 $before
-                    wait_for 10 passt_is_new
-            }
+            """ + NET_HOST + """
             oriel() {
                     in_suite "$suite" oriel /build/oriel "$@"
             }

@@ -63,6 +63,31 @@ def add_net_peers(case, tree):
     copy(in_lab(GCC_S), tree + "/peers/lib/libgcc_s.so.1")
 
 
+# The host's side of vm/net.sh.
+NET_OPTION = "--net=mac=52:54:00:12:34:56,forward=tcp:8080:80,forward=tcp:5202:5202,forward=udp:5202:5202"
+NET_HOST = """
+    ip link set lo up
+    httpd -p 127.0.0.1:8000 -h /share
+    iperf3 -s -B 127.0.0.1 >/dev/null &
+    host_fetch() {
+            wget -q -O - "http://127.0.0.1:8080/$1" | sha256sum | cut -d ' ' -f 1
+    }
+    host_send_udp() {
+            iperf3 -c 127.0.0.1 -p 5202 -u -b 1M -t 1 >/tmp/sent
+    }
+    passt_is_new() {
+            now=$(pidof passt)
+            [ -n "$now" ] && [ "$now" != "$before" ]
+    }
+    host_kill_passt() {
+            before=$(pidof passt)
+            ps -o user,args | sed -n 's/^/# /; /[p]asst --/p' | head -n 1 >&2
+            kill -9 $before
+            wait_for 10 passt_is_new
+    }
+"""
+
+
 class Linux(Nested):
     def setUp(self):
         super().setUp()
@@ -191,27 +216,8 @@ class Linux(Nested):
         self.write("big", bytes((i * 131 + i // 251) % 256 for i in range(0x4000)) * 150)
         self.add_inner = lambda tree: add_net_guest(self, tree)
         self.add_outer = lambda tree: add_net_peers(self, tree)
-        self.nest("net.sh", """
-            ip link set lo up
-            httpd -p 127.0.0.1:8000 -h /share
-            iperf3 -s -B 127.0.0.1 >/dev/null &
-            host_fetch() {
-                    wget -q -O - "http://127.0.0.1:8080/$1" | sha256sum | cut -d ' ' -f 1
-            }
-            passt_is_new() {
-                    now=$(pidof passt)
-                    [ -n "$now" ] && [ "$now" != "$before" ]
-            }
-            host_kill_passt() {
-                    before=$(pidof passt)
-                    kill -9 $before
-                    wait_for 10 passt_is_new
-            }
-            host_send_udp() {
-                    iperf3 -c 127.0.0.1 -p 5202 -u -b 1M -t 1 >/tmp/sent
-            }
-            run --memory 256M --cpus 2 \\
-                    --net=mac=52:54:00:12:34:56,forward=tcp:8080:80,forward=tcp:5202:5202,forward=udp:5202:5202
+        self.nest("net.sh", NET_HOST + f"""
+            run --memory 256M --cpus 2 {NET_OPTION}
             """ + ENDS + """
             check "no back-end is left" sh -c '! pidof passt'
             """, 300)
