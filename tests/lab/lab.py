@@ -337,7 +337,8 @@ class Case(unittest.TestCase):
                     break
         if not ended:
             status = guest.poll() if guest.poll() is not None else self.end(guest)
-            self.fail(f"the guest did not come to its end, and its machine ended with status {status}:\n{self.tail(150)}")
+            said = self.tail(150) or "it has said nothing at all"
+            self.fail(f"the guest did not come to its end, and its machine ended with status {status}:\n{said}")
         self.assertGreater(seen, 0)
 
     def lines(self, guest, end, log):

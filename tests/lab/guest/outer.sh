@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What runs a machine within the outer machine, and is the host to it: sourced by /test.sh there.
 . /tap.sh
+# Without it, nothing of ours has run: see tools/check-vm.
+echo "# the outer machine runs"
 mkdir -p /lib64 /dev/pts /dev/shm /run
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
