@@ -5,10 +5,10 @@
  * that takes an event at a time must learn of V4L2_EVENT_EOS (EPOLLPRI) no later than of the buffer that comes after it
  * (EPOLLIN). So epoll_wait(2) looks up the node by the instance and the data, and makes one event of all that is ready.
  *
- * The records are only for that. Where there is none (a duplicate of the instance, a program that has inherited it, a
- * record that another thread has just freed) the program gets the kernel's events, several for a node. So it does with
- * EPOLLET, if it has room for one event, and where several threads wait in one instance. There is no lock: see node.c.
- */
+ * The records serve nothing else. Without one the program gets the kernel's events, several for a node: through a
+ * duplicate of the instance, in a program that has inherited it, or where another thread has just freed the record. The
+ * same ready state may also be told twice with EPOLLET, and to several threads that wait in one instance. There is no
+ * lock: see node.c. */
 
 #include "cli/v4l2/preload/node.h"
 
